@@ -1,0 +1,3 @@
+module github.com/tokenagent/tokenagent
+
+go 1.26.0

@@ -1,0 +1,2 @@
+// Package reload keeps a value in step with its source.
+package reload

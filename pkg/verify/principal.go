@@ -1,0 +1,111 @@
+package verify
+
+import (
+	"context"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+// The methods by which a Principal can have proved itself.
+const (
+	MethodToken = "token" // an opaque shared token
+	MethodJWT   = "jwt"   // a signed JSON Web Token (RFC 7519)
+)
+
+// A Principal says who a verified caller is and how that is known. It is
+// immutable and shared between requests. The nil and the zero Principal are
+// nobody: every accessor returns its zero value.
+type Principal struct {
+	subject string
+	method  string
+	source  string
+	keyID   string
+	slot    rotation.Slot
+	claims  map[string]any
+}
+
+// PrincipalConfig holds the facts of a new Principal, for Verifiers outside
+// this package and for tests.
+type PrincipalConfig struct {
+	Subject string         // who; the source's name for opaque tokens
+	Method  string         // MethodToken, MethodJWT, or a Verifier's own
+	Source  string         // the configured name of the source that vouches
+	KeyID   string         // fingerprint of the token, or kid of the key
+	Slot    rotation.Slot  // the slot of that token or key
+	Claims  map[string]any // a JWT's claims; not copied: the caller gives it up
+}
+
+// NewPrincipal returns the Principal that c describes.
+func NewPrincipal(c PrincipalConfig) *Principal {
+	return &Principal{
+		subject: c.Subject, method: c.Method, source: c.Source,
+		keyID: c.KeyID, slot: c.Slot, claims: c.Claims,
+	}
+}
+
+// Subject returns who the caller is: the source's configured name for an
+// opaque token, which proves only that its sender holds the secret.
+func (p *Principal) Subject() string {
+	if p == nil {
+		return ""
+	}
+	return p.subject
+}
+
+// Method returns how the caller proved itself, such as [MethodToken].
+func (p *Principal) Method() string {
+	if p == nil {
+		return ""
+	}
+	return p.method
+}
+
+// Source returns the configured name of the source that vouches.
+func (p *Principal) Source() string {
+	if p == nil {
+		return ""
+	}
+	return p.source
+}
+
+// KeyID returns the token's fingerprint (the first 8 hex digits of its
+// SHA-256), or the kid of the key that signed it.
+func (p *Principal) KeyID() string {
+	if p == nil {
+		return ""
+	}
+	return p.keyID
+}
+
+// Slot returns the slot of the token or key that vouches; [rotation.Previous]
+// means that the sender has not changed over yet.
+func (p *Principal) Slot() rotation.Slot {
+	if p == nil {
+		return 0
+	}
+	return p.slot
+}
+
+// Claim returns the JWT claim called name, and whether there is one. Values
+// are as encoding/json decodes them and must not be modified.
+func (p *Principal) Claim(name string) (any, bool) {
+	if p == nil {
+		return nil, false
+	}
+	v, ok := p.claims[name]
+	return v, ok
+}
+
+type contextKey struct{}
+
+// NewContext returns a copy of ctx that carries p.
+func NewContext(ctx context.Context, p *Principal) context.Context {
+	return context.WithValue(ctx, contextKey{}, p)
+}
+
+// FromContext returns the Principal that ctx carries, and whether it carries
+// one.
+func FromContext(ctx context.Context) (*Principal, bool) {
+	p, ok := ctx.Value(contextKey{}).(*Principal)
+	return p, ok && p != nil
+}

@@ -1,0 +1,56 @@
+// Package verify decides whether a presented token is good.
+//
+// A [Verifier] is asked with the token as it came off the wire and answers
+// with a [Principal] or with an error that wraps exactly one of this package's
+// five sentinels. [TokenSet] is the verifier for opaque shared tokens; [Any]
+// asks several verifiers in turn. The package knows neither net/http nor grpc:
+// see httpauth and grpcauth for those.
+package verify
+
+import (
+	"context"
+	"errors"
+)
+
+// The classes of refusal. Every error that a Verifier of this module returns
+// wraps exactly one of them. They tell apart what metrics and logs tell apart;
+// the answer to the caller is the same for the middle three.
+var (
+	ErrNoToken      = errors.New("verify: no token presented")
+	ErrInvalidToken = errors.New("verify: token not accepted")
+	ErrExpiredToken = errors.New("verify: token no longer accepted")
+	ErrRevokedToken = errors.New("verify: token revoked")
+	ErrUnavailable  = errors.New("verify: no token source loaded yet")
+)
+
+// Malformed is a token that no Verifier accepts, because it holds a byte
+// (NUL, see RFC 9110 section 5.5) that no header can carry. Adapters present
+// it for a credential that is there but cannot be read, such as a header sent
+// twice, so that the refusal is counted as invalid and not as missing.
+const Malformed = "\x00"
+
+// A Verifier decides whether a presented token is good. token is "" where the
+// caller presented none, which is always refused with ErrNoToken or
+// ErrUnavailable. Implementations are safe for concurrent use and do not
+// retain token.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (*Principal, error)
+}
+
+// VerifierFunc adapts a function to a [Verifier].
+type VerifierFunc func(ctx context.Context, token string) (*Principal, error)
+
+// Verify calls f.
+func (f VerifierFunc) Verify(ctx context.Context, token string) (*Principal, error) {
+	return f(ctx, token)
+}
+
+// A PreviousUseRecorder is a [Verifier] that wants to know from where a
+// superseded token is still used. The adapters call it after Verify returned a
+// Principal whose slot is previous, and never otherwise, so that the current
+// token's path pays nothing for it.
+type PreviousUseRecorder interface {
+	// RecordPreviousUse takes the caller's address as the transport knows it
+	// ("host:port", or anything for other networks). It does not block.
+	RecordPreviousUse(p *Principal, remote string)
+}
