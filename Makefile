@@ -1,0 +1,76 @@
+# The commands of everyday work. `make` alone lists them.
+
+GO        ?= go
+FUZZTIME  ?= 20s
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenagent
+
+# The linter's version stands in tools/go.mod alone. It is kept outside the
+# repository, under its version and Go's: a golangci-lint that an older Go
+# built refuses newer code.
+LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { print $$2 }' tools/go.mod)
+LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help build vet test lint fmt imports tidy cross examples demo docs fuzz bench e2e clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+build: ## Build bin/tokenagent, static and reproducible
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tokenagent ./cmd/tokenagent
+
+vet: ## Compile everything, tests included, and vet it
+	$(GO) build ./...
+	$(GO) vet ./...
+
+test: ## Run every test under the race detector, in random order
+	$(GO) test -race -shuffle=on ./...
+
+lint: imports $(LINT) ## Lint, hold the import directions, check the formatting
+	$(LINT) run ./...
+
+fmt: $(LINT) ## Format as the linter wants it
+	$(LINT) fmt
+
+imports: ## Check what each package links, through its dependencies too
+	@GO='$(GO)' bash tools/imports.sh
+
+tidy: ## Check that go.mod and go.sum are tidy, changing nothing
+	$(GO) mod tidy -diff
+
+cross: ## Build and vet for the other operating systems and for arm64
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build ./...
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+
+examples: ## Build every Go program in examples/
+	@GO='$(GO)' bash tools/examples.sh
+
+demo: ## Watch a rotation happen, in under 30 seconds
+	$(GO) run ./cmd/tokenagent demo
+
+docs: ## Check that the links between the pages lead somewhere
+	@bash tools/doclinks.sh
+
+fuzz: ## Run every fuzz test for FUZZTIME (20s) each
+	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' bash tools/fuzz.sh
+
+bench: ## Run every benchmark, one package at a time
+	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...
+	@if [ -f bench/go.mod ]; then cd bench && $(GO) test -run '^$$' -bench . -benchmem -p 1 ./...; fi
+
+e2e: ## Run against a real daprd (builds it once: about 6 minutes)
+	cd test/e2e && ./run.sh
+
+clean: ## Remove what the build made
+	rm -rf bin dist
+
+$(LINT):
+	@echo "building golangci-lint $(LINT_VERSION): once, some minutes"
+	@mkdir -p $(@D)
+	CGO_ENABLED=0 nice -n 10 $(GO) build -C tools -trimpath -o $@.new github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@mv $@.new $@
