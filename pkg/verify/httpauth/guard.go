@@ -1,0 +1,127 @@
+package httpauth
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
+)
+
+// A Guard decides about requests one step at a time: [Guard.Check], then
+// [Guard.Refuse] or [Guard.Strip]. [Middleware] is these three in a row; a
+// proxy or a forward-auth endpoint puts its own work between them. It is
+// immutable and safe for concurrent use. The zero Guard is not usable.
+type Guard struct {
+	rules
+	verifier    verify.Verifier
+	recorder    verify.PreviousUseRecorder // nil where the verifier does not want to know
+	forwardAuth bool
+	grpcExempt  bool
+	http, grpc  [wire.Classes]answer
+}
+
+// New returns a Guard that asks v. It panics if v is nil or [Options.Validate]
+// reports an error.
+func New(v verify.Verifier, o Options) *Guard {
+	if v == nil {
+		panic("httpauth: nil Verifier")
+	}
+	c, err := o.compile()
+	if err != nil {
+		panic(err)
+	}
+	g := &Guard{
+		rules:       c,
+		verifier:    v,
+		forwardAuth: o.ForwardAuth,
+		grpcExempt:  !o.NoDefaultExempt && !o.ForwardAuth,
+	}
+	g.recorder, _ = v.(verify.PreviousUseRecorder)
+	for class := range wire.Classes {
+		g.http[class] = httpAnswer(class, c.realm)
+		g.grpc[class] = grpcAnswer(class)
+	}
+	return g
+}
+
+// Check decides about r. It returns the Principal that r's token proves; or
+// exempt, where r needs none and was not asked; or the verifier's error, which
+// is for [Guard.Refuse], for logs and for metrics, and holds no token. A
+// request without a token is presented to the verifier as "", so that it is
+// counted. Check reads no body and changes nothing about r.
+func (g *Guard) Check(r *http.Request) (p *verify.Principal, exempt bool, err error) {
+	if g.isExempt(r) {
+		return nil, true, nil
+	}
+	p, err = wire.Verify(r.Context(), g.verifier, g.token(r.Header))
+	if err == nil && g.recorder != nil && p.Slot() == rotation.Previous {
+		g.recorder.RecordPreviousUse(p, r.RemoteAddr)
+	}
+	return p, false, err
+}
+
+// Strip removes the token from r, in place, before r goes on. Every configured
+// header but Authorization goes, whether it decided or not. Authorization goes
+// only where it was the credential: an end user's own stays, as it does on an
+// exempt request.
+func (g *Guard) Strip(r *http.Request, exempt bool) {
+	decided := exempt
+	for i := range g.fields {
+		f := &g.fields[i]
+		if len(r.Header[f.Name]) == 0 {
+			continue
+		}
+		if !f.Bearer || !decided {
+			delete(r.Header, f.Name)
+		}
+		decided = true
+	}
+}
+
+// token returns what the first configured header that is present holds, and ""
+// where there is none. Header keys are canonical already.
+func (g *Guard) token(h http.Header) string {
+	for i := range g.fields {
+		if token, present := g.fields[i].Token(h[g.fields[i].Name]); present {
+			return token
+		}
+	}
+	return ""
+}
+
+// isExempt compares the decoded path first, because that is free, and trusts
+// it only if it also is the path as written: every exempt path is safe in the
+// sense of [wire.SafePath], so a request path with '%', "//", ';' or dot
+// segments equals none. A target in absolute form (RFC 9112 section 3.2.2)
+// is addressed to some host, not to a path of ours.
+func (g *Guard) isExempt(r *http.Request) bool {
+	if !g.listed(r.Method, r.URL.Path) && !(g.grpcExempt && wire.GRPCExempt(r.URL.Path) && isGRPC(r)) {
+		return false
+	}
+	return r.URL.EscapedPath() == r.URL.Path && r.URL.Scheme == "" && r.URL.Host == ""
+}
+
+func (g *Guard) listed(method, path string) bool {
+	for i := range g.exempt {
+		if e := &g.exempt[i]; e.path == path && e.method == method {
+			return true
+		}
+	}
+	return false
+}
+
+// isGRPC reports whether r is a gRPC request, by what the gRPC protocol over
+// HTTP/2 fixes. Nothing less will do: its refusal travels as HTTP 200.
+func isGRPC(r *http.Request) bool {
+	if r.ProtoMajor != 2 || r.Method != http.MethodPost {
+		return false
+	}
+	values := r.Header["Content-Type"]
+	if len(values) != 1 {
+		return false
+	}
+	rest, ok := strings.CutPrefix(values[0], "application/grpc")
+	return ok && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}

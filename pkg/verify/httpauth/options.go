@@ -1,0 +1,112 @@
+package httpauth
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
+)
+
+// Options says where the token stands and what needs none. The zero value is
+// ready to use.
+type Options struct {
+	// Headers are the header fields that may carry the token, in order: the
+	// first one that a request has decides, even if it is empty. Authorization
+	// is read with the Bearer scheme, any other as the bare token. None means
+	// dapr-api-token, then Authorization.
+	Headers []string
+
+	// Exempt lists the requests that need no token, each as "METHOD /path",
+	// or "/path" for GET and HEAD. Method and path, as it was escaped on the
+	// wire, must be equal: there are no prefixes and no patterns. None means
+	// that every request needs a token, but see NoDefaultExempt.
+	Exempt []string
+
+	// NoDefaultExempt also asks gRPC requests for a token that cannot carry
+	// one: grpc.health.v1.Health, and the three methods that daprd calls
+	// without its app token (AppCallback/ListTopicSubscriptions and
+	// ListInputBindings, AppCallbackHealthCheck/HealthCheck). False exempts them.
+	NoDefaultExempt bool
+
+	// ForwardAuth says that a response is a verdict about some other request,
+	// read by a gateway (nginx auth_request, Envoy ext_authz and the like).
+	// Then nothing is exempt, Exempt must be empty, and a refusal is always
+	// an HTTP status: the 200 of a gRPC refusal would be read as a yes.
+	ForwardAuth bool
+
+	// Realm is the protection space named in the challenge (RFC 9110 section
+	// 11.5): printable ASCII without '"' and '\'. Empty means "tokenagent".
+	Realm string
+
+	// WithoutPrincipal leaves the Principal out of the request's context,
+	// which saves the two allocations that it costs to put it there.
+	WithoutPrincipal bool
+}
+
+// Validate reports everything that is wrong with o. The error names entries
+// by field and index and never quotes them.
+func (o Options) Validate() error {
+	_, err := o.compile()
+	return err
+}
+
+// A route is one exempt method and path.
+type route struct{ method, path string }
+
+// rules are Options, checked, in the form in which requests are matched.
+type rules struct {
+	fields []wire.Field // Name is a canonical header key
+	exempt []route
+	realm  string
+}
+
+func (o Options) compile() (rules, error) {
+	var c rules
+	var errs []error
+	fail := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("httpauth: "+format, args...))
+	}
+
+	var err error
+	if c.fields, err = wire.Fields(o.Headers); err != nil {
+		errs = append(errs, fmt.Errorf("httpauth: %w", err))
+	}
+	for i := range c.fields {
+		c.fields[i].Name = http.CanonicalHeaderKey(c.fields[i].Name)
+	}
+
+	for i, entry := range o.Exempt {
+		method, path, both := strings.Cut(entry, " ")
+		if !both {
+			method, path = "", entry
+		}
+		switch {
+		case both && !wire.IsToken(method):
+			fail("Exempt[%d]: not a method and a path", i)
+		case !wire.SafePath(path):
+			fail("Exempt[%d]: path must begin with a slash and hold no '%%', '//', ';', dot segment or character outside RFC 3986 section 3.3", i)
+		}
+		if both {
+			c.exempt = append(c.exempt, route{method, path})
+		} else {
+			c.exempt = append(c.exempt, route{http.MethodGet, path}, route{http.MethodHead, path})
+		}
+	}
+	if o.ForwardAuth && len(o.Exempt) > 0 {
+		fail("Exempt has no meaning with ForwardAuth: the paths are the gateway's")
+	}
+
+	c.realm = o.Realm
+	if c.realm == "" {
+		c.realm = "tokenagent"
+	}
+	for i := range len(c.realm) {
+		if b := c.realm[i]; b < 0x20 || b > 0x7E || b == '"' || b == '\\' {
+			fail("Realm: byte %d is not printable ASCII, or needs quoting", i)
+			break
+		}
+	}
+	return c, errors.Join(errs...)
+}

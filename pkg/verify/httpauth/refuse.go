@@ -1,0 +1,90 @@
+package httpauth
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
+)
+
+// The gRPC status codes of a refusal, as numbers, because this package links
+// no grpc.
+const (
+	grpcUnavailable     = "14"
+	grpcUnauthenticated = "16"
+)
+
+// An answer is a whole refusal, built once. Its header values are shared
+// between responses; http.Header's own methods replace them, never modify them.
+type answer struct {
+	status int
+	header []field
+	body   []byte // empty for none
+}
+
+// A field is one response header under its canonical key.
+type field struct {
+	key    string
+	values []string
+}
+
+func fieldOf(key, value string) field { return field{http.CanonicalHeaderKey(key), []string{value}} }
+
+// Refuse answers r with the refusal for err: 401 or 503, or the same as a gRPC
+// status where r is a gRPC request and the Guard does not serve forward auth.
+// Wrong, expired and revoked tokens get one and the same answer. Any error that
+// is none of package verify's, and nil, is 503. It reads no body.
+func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
+	class := wire.ClassOf(err)
+	a := &g.http[class]
+	if !g.forwardAuth && isGRPC(r) {
+		a = &g.grpc[class]
+	}
+	h := w.Header()
+	for i := range a.header {
+		h[a.header[i].key] = a.header[i].values
+	}
+	w.WriteHeader(a.status)
+	if len(a.body) > 0 {
+		_, _ = w.Write(a.body) // a client that has gone needs no answer
+	}
+}
+
+// httpAnswer builds the refusal of class for plain HTTP.
+func httpAnswer(class wire.Class, realm string) answer {
+	a := answer{status: http.StatusUnauthorized}
+	text := wire.TextUnauthenticated
+	challenge := `Bearer realm="` + realm + `"`
+	switch class {
+	case wire.Missing:
+		// RFC 6750 section 3.1: no error code where no token was presented.
+		a.header = append(a.header, fieldOf("WWW-Authenticate", challenge))
+	case wire.Invalid:
+		a.header = append(a.header, fieldOf("WWW-Authenticate", challenge+`, error="invalid_token"`))
+	default:
+		a.status, text = http.StatusServiceUnavailable, wire.TextUnavailable
+		a.header = append(a.header, fieldOf("Retry-After", "1")) // seconds
+	}
+	a.body = []byte(text + "\n")
+	a.header = append(a.header,
+		fieldOf("Content-Type", "text/plain; charset=utf-8"),
+		fieldOf("Content-Length", strconv.Itoa(len(a.body))),
+		fieldOf("Cache-Control", "no-store"),
+		fieldOf("X-Content-Type-Options", "nosniff"),
+	)
+	return a
+}
+
+// grpcAnswer builds the refusal of class for gRPC: Trailers-Only of the gRPC
+// protocol over HTTP/2, the status in the one header block and no body.
+func grpcAnswer(class wire.Class) answer {
+	code, text := grpcUnauthenticated, wire.TextUnauthenticated
+	if class == wire.Unavailable {
+		code, text = grpcUnavailable, wire.TextUnavailable
+	}
+	return answer{status: http.StatusOK, header: []field{
+		fieldOf("Content-Type", "application/grpc"),
+		fieldOf("Grpc-Status", code),
+		fieldOf("Grpc-Message", text),
+	}}
+}

@@ -1,0 +1,64 @@
+package wire
+
+import (
+	"context"
+	"errors"
+
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A Class is what a refusal tells the caller, less than the verifier knows: a
+// wrong, an expired and a revoked token look the same from outside. The zero
+// Class is Unavailable, so that what nobody classified is refused and retried.
+type Class uint8
+
+// The classes.
+const (
+	Unavailable Class = iota // nobody can say yet; try again
+	Missing                  // no token was presented
+	Invalid                  // a token was presented and is not accepted
+	Classes                  // how many there are
+)
+
+// ClassOf returns the class of a verifier's error. Nil and errors that wrap
+// none of package verify's sentinels are Unavailable.
+func ClassOf(err error) Class {
+	switch err { //nolint:errorlint // the sentinels themselves first: refusals are worth keeping cheap
+	case verify.ErrInvalidToken, verify.ErrExpiredToken, verify.ErrRevokedToken:
+		return Invalid
+	case verify.ErrNoToken:
+		return Missing
+	case verify.ErrUnavailable:
+		return Unavailable
+	}
+	switch {
+	case errors.Is(err, verify.ErrRevokedToken), errors.Is(err, verify.ErrExpiredToken):
+		return Invalid
+	case errors.Is(err, verify.ErrUnavailable):
+		return Unavailable
+	case errors.Is(err, verify.ErrInvalidToken):
+		return Invalid
+	case errors.Is(err, verify.ErrNoToken):
+		return Missing
+	}
+	return Unavailable
+}
+
+// Verify asks v about token and holds v to its contract: without a token there
+// is no access, whatever v says, and a yes without a Principal is a fault of v
+// that is refused as [verify.ErrUnavailable]. The Principal is nil exactly when
+// the error is not.
+func Verify(ctx context.Context, v verify.Verifier, token string) (*verify.Principal, error) {
+	p, err := v.Verify(ctx, token)
+	switch {
+	case err != nil:
+		return nil, err
+	case token == "":
+		return nil, verify.ErrNoToken
+	case token == verify.Malformed:
+		return nil, verify.ErrInvalidToken
+	case p == nil:
+		return nil, verify.ErrUnavailable
+	}
+	return p, nil
+}

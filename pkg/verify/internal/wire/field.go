@@ -1,0 +1,85 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A Field is one place where a token may stand: an HTTP header field or a gRPC
+// metadata key.
+type Field struct {
+	Name   string // lower-case; an adapter may respell it once for its lookups
+	Bearer bool   // the value is "Bearer TOKEN" (RFC 6750 section 2.1), not the bare token
+}
+
+// Fields returns the fields that names asks for, in order; no names means
+// [DefaultHeaders]. Authorization is always read with the Bearer scheme, any
+// other field bare. An error tells every unusable name by its index alone:
+// whoever pasted a whole header line here must not find the token in a log.
+func Fields(names []string) ([]Field, error) {
+	if len(names) == 0 {
+		names = DefaultHeaders()
+	}
+	fields := make([]Field, 0, len(names))
+	seen := make(map[string]bool, len(names))
+	var errs []error
+	for i, name := range names {
+		lower := strings.ToLower(name)
+		switch {
+		case !IsToken(name):
+			errs = append(errs, fmt.Errorf("Headers[%d] is not a field name (RFC 9110 section 5.1)", i))
+		case framing(lower):
+			errs = append(errs, fmt.Errorf("Headers[%d] belongs to the transport and cannot carry a token", i))
+		case seen[lower]:
+			errs = append(errs, fmt.Errorf("Headers[%d] is listed twice", i))
+		}
+		seen[lower] = true
+		fields = append(fields, Field{Name: lower, Bearer: lower == Authorization})
+	}
+	return fields, errors.Join(errs...)
+}
+
+// framing reports whether servers keep the field for themselves: it never
+// reaches an application, or the message breaks when it is removed.
+func framing(lower string) bool {
+	switch lower {
+	case "connection", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding", "upgrade":
+		return true
+	}
+	return false
+}
+
+// Token returns the token that stands in f, given all of f's values, and
+// whether f is present at all. A field that is present decides, even when it
+// is empty: then token is "", as it is for Authorization with another scheme.
+// A field sent twice gives [verify.Malformed]: which of the two a proxy before
+// us looked at is anyone's guess.
+func (f *Field) Token(values []string) (token string, present bool) {
+	switch {
+	case len(values) == 0:
+		return "", false
+	case len(values) > 1:
+		return verify.Malformed, true
+	case f.Bearer:
+		return Bearer(values[0]), true
+	}
+	return values[0], true
+}
+
+// IsToken reports whether s is a token in the sense of RFC 9110 section 5.6.2,
+// the grammar of methods and field names.
+func IsToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !alphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func alphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+}
