@@ -1,0 +1,102 @@
+// Package process runs child processes that never outlive the test: each has
+// a process group of its own, which is killed when the test ends, and dies
+// with the test binary even when that is killed.
+package process
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A Process is a running child with its output in a file.
+type Process struct {
+	t      testing.TB
+	name   string
+	cmd    *exec.Cmd
+	log    string
+	exited chan struct{}
+	stop   sync.Once
+}
+
+// Start runs path with args and env (in addition to PATH and HOME) until Stop
+// or the end of the test.
+func Start(t testing.TB, name, path string, args, env []string) *Process {
+	t.Helper()
+	p := &Process{t: t, name: name, log: filepath.Join(t.TempDir(), name+".log"), exited: make(chan struct{})}
+	out, err := os.Create(p.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close() // the child has its own copy
+	p.cmd = exec.Command(path, args...)
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	go func() {
+		defer close(p.exited)
+		_ = p.cmd.Wait() // how it ended is in the output and in ExitCode
+	}()
+	t.Cleanup(func() {
+		p.Stop()
+		if t.Failed() {
+			t.Logf("end of %s's output:\n%s", name, lastLines(p.Output(), 25))
+		}
+	})
+	return p
+}
+
+// Stop asks the process to end, waits, and kills what is left of its group.
+func (p *Process) Stop() {
+	p.stop.Do(func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.exited:
+		case <-time.After(15 * time.Second):
+			p.t.Errorf("%s did not end within 15s of SIGTERM", p.name)
+		}
+		if err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			p.t.Errorf("kill what is left of %s: %v", p.name, err)
+		}
+		<-p.exited
+	})
+}
+
+// Running reports whether the process has not ended yet.
+func (p *Process) Running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// ExitCode waits for the end; -1 means that a signal ended the process.
+func (p *Process) ExitCode() int {
+	<-p.exited
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// Output is everything that the process has written so far.
+func (p *Process) Output() string {
+	data, err := os.ReadFile(p.log)
+	if err != nil {
+		p.t.Error(err)
+	}
+	return string(data)
+}
+
+func lastLines(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}

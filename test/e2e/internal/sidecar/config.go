@@ -1,0 +1,84 @@
+package sidecar
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Names that the apps under test and the sidecar agree on.
+const (
+	PubSub = "broker" // the pub/sub component
+	Topic  = "messages"
+	Cron   = "tick" // the binding, and so the path that it calls
+	Method = "call" // the method invoked
+)
+
+// The name resolver of daprd's default, mDNS, joins a multicast group. The
+// Kubernetes one only fills in a template, so it needs neither a network nor
+// Kubernetes.
+const configuration = `apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata:
+  name: loopback
+spec:
+  nameResolution:
+    component: kubernetes
+    version: v1
+    configuration:
+      template: "127.0.0.1:{{.Port}}"
+`
+
+// Messages that were not acknowledged come again after two or three seconds,
+// not after daprd's default of a minute.
+const pubSubComponent = `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: ` + PubSub + `
+spec:
+  type: pubsub.redis
+  version: v1
+  metadata:
+  - name: redisHost
+    value: %q
+  - name: redisPassword
+    value: ""
+  - name: redeliverInterval
+    value: 1s
+  - name: processingTimeout
+    value: 2s
+`
+
+const cronComponent = `apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: ` + Cron + `
+spec:
+  type: bindings.cron
+  version: v1
+  metadata:
+  - name: schedule
+    value: "@every 1s"
+`
+
+// writeResources puts the components and the configuration into temporary
+// files and returns their paths.
+func writeResources(t testing.TB, redis string) (resources, config string) {
+	t.Helper()
+	dir := t.TempDir()
+	resources, config = filepath.Join(dir, "resources"), filepath.Join(dir, "config.yaml")
+	if err := os.Mkdir(resources, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for path, content := range map[string]string{
+		filepath.Join(resources, "broker.yaml"): fmt.Sprintf(pubSubComponent, redis),
+		filepath.Join(resources, "tick.yaml"):   cronComponent,
+		config:                                  configuration,
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return resources, config
+}

@@ -1,0 +1,143 @@
+// Package sidecar runs the real daprd on loopback and calls its HTTP API.
+package sidecar
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
+)
+
+// Config says which app the sidecar serves.
+type Config struct {
+	Binary   string // daprd
+	AppPort  int    // where daprd sends, with the token
+	Protocol string // "http" or "grpc"
+	Health   bool   // probe the app's health and hold back until it is good
+	Redis    string // address of the broker
+}
+
+// A Sidecar is the place of one app's daprd. The process in it is replaced,
+// because daprd reads its token only once.
+type Sidecar struct {
+	t                 testing.TB
+	cfg               Config
+	client            *http.Client
+	resources, config string
+	current           atomic.Pointer[daprd]
+}
+
+type daprd struct {
+	process *process.Process
+	base    string // of its HTTP API
+}
+
+// New prepares a Sidecar without starting a process.
+func New(t testing.TB, cfg Config) *Sidecar {
+	t.Helper()
+	s := &Sidecar{t: t, cfg: cfg, client: &http.Client{Timeout: 5 * time.Second}}
+	s.resources, s.config = writeResources(t, cfg.Redis)
+	t.Cleanup(s.client.CloseIdleConnections)
+	return s
+}
+
+// Start runs a daprd that sends token, and returns when its API can publish.
+func (s *Sidecar) Start(token secret.Token) {
+	s.t.Helper()
+	s.current.Store(s.launch(token))
+}
+
+// Recreate stops the old daprd before it starts one with the new token.
+func (s *Sidecar) Recreate(token secret.Token) {
+	s.t.Helper()
+	s.current.Load().process.Stop()
+	s.Start(token)
+}
+
+// Surge starts a daprd with the new token before it stops the old one, so
+// that for a while both send.
+func (s *Sidecar) Surge(token secret.Token) {
+	s.t.Helper()
+	old := s.current.Swap(s.launch(token))
+	old.process.Stop()
+}
+
+func (s *Sidecar) launch(token secret.Token) *daprd {
+	s.t.Helper()
+	api := process.FreePort(s.t)
+	args := []string{
+		"--app-id", "app",
+		"--app-port", strconv.Itoa(s.cfg.AppPort),
+		"--app-protocol", s.cfg.Protocol,
+		"--resources-path", s.resources,
+		"--config", s.config,
+		"--dapr-http-port", strconv.Itoa(api),
+		"--dapr-grpc-port", strconv.Itoa(process.FreePort(s.t)),
+		"--dapr-internal-grpc-port", strconv.Itoa(process.FreePort(s.t)),
+		"--dapr-listen-addresses", "127.0.0.1",
+		"--dapr-internal-grpc-listen-address", "127.0.0.1",
+		"--dapr-graceful-shutdown-seconds", "5",
+		"--enable-metrics=false",
+		"--placement-host-address", "",
+		"--scheduler-host-address", "",
+	}
+	if s.cfg.Health {
+		args = append(args,
+			"--enable-app-health-check",
+			"--app-health-check-path", "/healthz",
+			"--app-health-probe-interval", "1",
+			"--app-health-probe-timeout", "500",
+			"--app-health-threshold", "1",
+		)
+	}
+	d := &daprd{base: "http://" + process.Loopback(api)}
+	d.process = process.Start(s.t, "daprd", s.cfg.Binary, args, []string{
+		"APP_API_TOKEN=" + string(token),
+		"DAPR_HOST_IP=127.0.0.1",
+	})
+	poll.Until(s.t, 20*time.Second, "daprd is ready to publish", func() bool {
+		if !d.process.Running() {
+			s.t.Fatalf("daprd ended with exit code %d", d.process.ExitCode())
+		}
+		resp, err := s.client.Get(d.base + "/v1.0/healthz/outbound")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusNoContent
+	})
+	return d
+}
+
+// Publish gives daprd a message for the topic; nil means that it has taken it.
+func (s *Sidecar) Publish(id string) error {
+	return s.post("/v1.0/publish/"+PubSub+"/"+Topic, id)
+}
+
+// Invoke calls the app's method through daprd; nil means that the app did it.
+func (s *Sidecar) Invoke(id string) error {
+	return s.post("/v1.0/invoke/app/method/"+Method, id)
+}
+
+func (s *Sidecar) post(path, id string) error {
+	resp, err := s.client.Post(s.current.Load().base+path, "application/json", strings.NewReader(strconv.Quote(id)))
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return StatusError(resp.StatusCode)
+	}
+	return nil
+}
+
+// StatusError is a status of daprd's API, or the app's own passed through it.
+type StatusError int
+
+func (e StatusError) Error() string { return http.StatusText(int(e)) }

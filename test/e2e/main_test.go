@@ -1,0 +1,53 @@
+// Package e2e runs the real sender, daprd, against apps that tokenagent guards.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// scratch holds what the tests build, until the last has ended.
+var scratch string
+
+func TestMain(m *testing.M) {
+	var err error
+	if scratch, err = os.MkdirTemp("", "tokenagent-e2e-"); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(scratch)
+	os.Exit(code)
+}
+
+// daprdBinary is the path of daprd, built at the first call unless cached.
+var daprdBinary = sync.OnceValues(func() (string, error) {
+	build := exec.Command("./daprd/build.sh") // the path on standard output
+	build.Stderr = os.Stderr
+	out, err := build.Output()
+	return strings.TrimSpace(string(out)), err
+})
+
+// tokenagentBinary is the path of the real program, built at the first call.
+var tokenagentBinary = sync.OnceValues(func() (string, error) {
+	path := filepath.Join(scratch, "tokenagent")
+	build := exec.Command("go", "build", "-o", path, "./cmd/tokenagent")
+	build.Dir = filepath.Join("..", "..")
+	build.Stderr = os.Stderr
+	return path, build.Run()
+})
+
+// built returns a binary's path or ends the test.
+func built(t testing.TB, binary func() (string, error)) string {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatalf("build: %v", err)
+	}
+	return path
+}
