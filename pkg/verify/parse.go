@@ -1,0 +1,89 @@
+package verify
+
+import (
+	"strings"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+// DefaultMinTokenBytes is the length under which a token is refused as too
+// easy to guess, or as the torn half of another.
+const DefaultMinTokenBytes = 16
+
+// Tokens is what a token source declares.
+type Tokens struct {
+	Decls   []rotation.Decl[Token]
+	Revoked []rotation.ID
+}
+
+// ParseOptions tune the parsing of token sources. The zero value is good.
+type ParseOptions struct {
+	MinTokenBytes int    // shortest token in bytes; 0 means DefaultMinTokenBytes
+	Name          string // what errors call the source, such as its path
+}
+
+// Parse parses the text of a file or of an environment value: one token, or
+// lines of
+//
+//	TOKEN [next|previous] [until=RFC3339]
+//	revoked HEX64
+//
+// where HEX64 is the SHA-256 of a token. The first bare token is current,
+// further bare ones are listed; until goes with previous. Blank lines and
+// lines that begin with # are ignored, as are a UTF-8 byte order mark,
+// surrounding white space and CRLF.
+//
+// The error names the source, the line and the mend, and quotes nothing. The
+// well-formed revocations are returned beside it, since they hold even where
+// the rest is rejected.
+func Parse(text []byte, o ParseOptions) (Tokens, error) {
+	p := parser{o: o}
+	p.lines(text, func(fields []string) {
+		if fields[0] == "revoked" {
+			p.revoke(fields[1:])
+		} else {
+			p.declare(fields)
+		}
+	})
+	return p.result("no current token; put one on a line of its own")
+}
+
+// The keys of a directory source, such as a mounted Kubernetes Secret.
+const (
+	KeyCurrent       = "token"
+	KeyNext          = "token-next"
+	KeyPrevious      = "token-previous"
+	KeyPreviousUntil = "token-previous-until"
+	KeyRevoked       = "token-revoked"
+)
+
+// Keys returns the keys that ParseKeys reads.
+func Keys() []string {
+	return []string{KeyCurrent, KeyNext, KeyPrevious, KeyPreviousUntil, KeyRevoked}
+}
+
+// ParseKeys parses the keys of a directory: token, which must be there;
+// token-next; token-previous with its RFC 3339 deadline token-previous-until;
+// and token-revoked with one digest a line. Keys that it does not know are
+// ignored. Errors are as those of [Parse].
+func ParseKeys(keys map[string][]byte, o ParseOptions) (Tokens, error) {
+	o.Name = strings.TrimSuffix(o.Name, "/")
+	p := parser{o: o, key: KeyRevoked}
+	p.lines(keys[KeyRevoked], func(fields []string) {
+		if fields[0] == "revoked" { // a file's form, understood here too
+			fields = fields[1:]
+		}
+		p.revoke(fields)
+	})
+	for _, k := range []struct {
+		key  string
+		slot rotation.Slot
+	}{{KeyCurrent, rotation.Current}, {KeyNext, rotation.Next}, {KeyPrevious, rotation.Previous}} {
+		if value, ok := keys[k.key]; ok {
+			p.key = k.key
+			p.single(value, k.slot, keys)
+		}
+	}
+	p.key = ""
+	return p.result("no key " + KeyCurrent + "; the current token stands there")
+}

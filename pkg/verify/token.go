@@ -1,0 +1,110 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+// A Token is a secret that does not show itself: fmt, encoding/json and
+// log/slog render its fingerprint, whatever the verb. The zero Token is empty.
+type Token struct {
+	// Behind a pointer, since fmt prints the fields of unexported struct
+	// fields without asking their methods, but stops at a nested pointer.
+	s *secret
+}
+
+type secret struct {
+	text    string
+	id      rotation.ID
+	expires time.Time
+}
+
+// NewToken returns the Token whose bytes are text. If it has the form of a JSON
+// Web Token, its "exp" claim (RFC 7519 section 4.1.4) is read, unverified.
+func NewToken(text string) Token {
+	return Token{&secret{text: text, id: Digest(text), expires: jwtExpiry(text)}}
+}
+
+// Digest returns the SHA-256 of a token, which is its ID in the ledger and
+// what a revocation names.
+func Digest(token string) rotation.ID {
+	// A token fits the buffer, so that hashing one allocates nothing.
+	var buf [512]byte
+	if len(token) <= len(buf) {
+		return sha256.Sum256(buf[:copy(buf[:], token)])
+	}
+	return sha256.Sum256([]byte(token))
+}
+
+// Fingerprint returns the first 8 hex digits of id: enough to tell tokens
+// apart, too little to find one.
+func Fingerprint(id rotation.ID) string { return hex.EncodeToString(id[:4]) }
+
+// Reveal returns the token's bytes, for the one who sends them.
+func (t Token) Reveal() string {
+	if t.s == nil {
+		return ""
+	}
+	return t.s.text
+}
+
+// ID returns the token's SHA-256.
+func (t Token) ID() rotation.ID {
+	if t.s == nil {
+		return rotation.ID{}
+	}
+	return t.s.id
+}
+
+// Expires returns the "exp" of a token that is a JSON Web Token, and the zero
+// Time for any other. Nobody has checked the token's signature; an opaque
+// token is accepted by its slot and not by its exp.
+func (t Token) Expires() time.Time {
+	if t.s == nil {
+		return time.Time{}
+	}
+	return t.s.expires
+}
+
+// String returns the token's fingerprint.
+func (t Token) String() string {
+	if t.s == nil {
+		return "token()"
+	}
+	return "token(" + Fingerprint(t.s.id) + ")"
+}
+
+// Format writes the fingerprint for every verb and flag.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
+
+// MarshalText returns the fingerprint.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// LogValue returns the fingerprint.
+func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// maxJWT bounds what is parsed as a JSON Web Token only to read its expiry.
+const maxJWT = 64 << 10
+
+func jwtExpiry(text string) time.Time {
+	if len(text) > maxJWT || strings.Count(text, ".") != 2 {
+		return time.Time{}
+	}
+	var c struct {
+		Expires *jwt.NumericDate `json:"exp"`
+		jwt.RegisteredClaims
+	}
+	if _, _, err := jwt.NewParser().ParseUnverified(text, &c); err != nil || c.Expires == nil {
+		return time.Time{}
+	}
+	return c.Expires.Time
+}
