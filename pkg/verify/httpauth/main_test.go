@@ -1,0 +1,109 @@
+package httpauth_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// The tokens that a fake knows. Every one holds "canary", which nothing that a
+// server says may hold.
+const (
+	good        = "canary-good-0123456789"
+	old         = "canary-old-0123456789"
+	expired     = "canary-expired-0123456789"
+	revoked     = "canary-revoked-0123456789"
+	unavailable = "canary-unavailable-0123456789"
+	broken      = "canary-broken-0123456789"
+)
+
+var (
+	current  = verify.NewPrincipal(verify.PrincipalConfig{Subject: "token", Method: verify.MethodToken, Slot: rotation.Current})
+	previous = verify.NewPrincipal(verify.PrincipalConfig{Subject: "token", Method: verify.MethodToken, Slot: rotation.Previous})
+)
+
+// A fake is a Verifier that remembers what it was asked and told.
+type fake struct {
+	mu       sync.Mutex
+	asked    []string
+	recorded []string
+}
+
+func (f *fake) Verify(_ context.Context, token string) (*verify.Principal, error) {
+	f.mu.Lock()
+	f.asked = append(f.asked, token)
+	f.mu.Unlock()
+	switch token {
+	case good:
+		return current, nil
+	case old:
+		return previous, nil
+	case "":
+		return nil, fmt.Errorf("fake: %w", verify.ErrNoToken)
+	case expired:
+		return nil, verify.ErrExpiredToken
+	case revoked:
+		return nil, fmt.Errorf("fake: %w", verify.ErrRevokedToken)
+	case unavailable:
+		return nil, verify.ErrUnavailable
+	case broken:
+		return nil, fmt.Errorf("fake: %w", context.DeadlineExceeded)
+	}
+	return nil, verify.ErrInvalidToken
+}
+
+func (f *fake) RecordPreviousUse(p *verify.Principal, remote string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.recorded = append(f.recorded, p.Slot().String()+" "+remote)
+}
+
+// take returns what f was asked since the last take.
+func (f *fake) take() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	asked := f.asked
+	f.asked = nil
+	return asked
+}
+
+// do sends r through a Middleware, and returns the response and the request as
+// the inner handler saw it, nil if it was not reached.
+func do(v verify.Verifier, o httpauth.Options, r *http.Request) (*httptest.ResponseRecorder, *http.Request) {
+	var inner *http.Request
+	h := httpauth.Middleware(v, o)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner = r
+		w.WriteHeader(http.StatusNoContent)
+	}))
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w, inner
+}
+
+// get returns a request for path with the header fields given as pairs.
+func get(path string, fields ...string) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, path, http.NoBody)
+	for i := 0; i < len(fields); i += 2 {
+		r.Header.Add(fields[i], fields[i+1])
+	}
+	return r
+}
+
+// grpcRequest returns a gRPC request for path, as far as a server can see.
+func grpcRequest(path string, fields ...string) *http.Request {
+	r := get(path, fields...)
+	r.Method, r.Proto, r.ProtoMajor, r.ProtoMinor = http.MethodPost, "HTTP/2.0", 2, 0
+	r.Header.Set("Content-Type", "application/grpc")
+	return r
+}
