@@ -17,9 +17,10 @@ import (
 // A Token is a secret that does not show itself: fmt, encoding/json and
 // log/slog render its fingerprint, whatever the verb. The zero Token is empty.
 type Token struct {
-	// Behind a pointer, since fmt prints the fields of unexported struct
-	// fields without asking their methods, but stops at a nested pointer.
-	s *secret
+	// fmt prints unexported fields without asking their methods. It follows a
+	// pointer to a struct when the verb does not fit, but never one to a
+	// pointer.
+	s **secret
 }
 
 type secret struct {
@@ -31,7 +32,8 @@ type secret struct {
 // NewToken returns the Token whose bytes are text. If it has the form of a JSON
 // Web Token, its "exp" claim (RFC 7519 section 4.1.4) is read, unverified.
 func NewToken(text string) Token {
-	return Token{&secret{text: text, id: Digest(text), expires: jwtExpiry(text)}}
+	s := &secret{text: text, id: Digest(text), expires: jwtExpiry(text)}
+	return Token{&s}
 }
 
 // Digest returns the SHA-256 of a token, which is its ID in the ledger and
@@ -54,7 +56,7 @@ func (t Token) Reveal() string {
 	if t.s == nil {
 		return ""
 	}
-	return t.s.text
+	return (*t.s).text
 }
 
 // ID returns the token's SHA-256.
@@ -62,7 +64,7 @@ func (t Token) ID() rotation.ID {
 	if t.s == nil {
 		return rotation.ID{}
 	}
-	return t.s.id
+	return (*t.s).id
 }
 
 // Expires returns the "exp" of a token that is a JSON Web Token, and the zero
@@ -72,7 +74,7 @@ func (t Token) Expires() time.Time {
 	if t.s == nil {
 		return time.Time{}
 	}
-	return t.s.expires
+	return (*t.s).expires
 }
 
 // String returns the token's fingerprint.
@@ -80,7 +82,7 @@ func (t Token) String() string {
 	if t.s == nil {
 		return "token()"
 	}
-	return "token(" + Fingerprint(t.s.id) + ")"
+	return "token(" + Fingerprint((*t.s).id) + ")"
 }
 
 // Format writes the fingerprint for every verb and flag.

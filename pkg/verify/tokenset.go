@@ -22,8 +22,10 @@ import (
 // differ decides. So the time that a refusal takes tells the length of what
 // was presented, which its sender knows, and nothing of what is accepted.
 type TokenSet struct {
-	// Behind a pointer, so that fmt stops there even for a copy of the set.
-	index *index
+	// fmt follows a pointer to a struct when the verb does not fit, but never
+	// one to a pointer: so a set shows no token even where it cannot be asked
+	// how to render itself, as in another struct's unexported field.
+	index **index
 	ended map[rotation.ID]error
 }
 
@@ -55,13 +57,14 @@ func NewTokenSet(l *rotation.Ledger[Token], source string) *TokenSet {
 	if l == nil {
 		return nil
 	}
-	s := &TokenSet{index: &index{
+	x := &index{
 		seed:  maphash.MakeSeed(),
 		table: make([]bucket, 1<<bits.Len(uint(2*len(l.Entries)))),
-	}}
+	}
+	s := &TokenSet{index: &x}
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		s.index.put(e.Value.Reveal(), &tokenEntry{
+		x.put(e.Value.Reveal(), &tokenEntry{
 			deadline: e.Deadline,
 			use:      e.Use,
 			previous: e.Slot == rotation.Previous,
@@ -105,7 +108,10 @@ func (s *TokenSet) Verify(_ context.Context, token string) (*Principal, error) {
 	if token == "" {
 		return nil, ErrNoToken
 	}
-	e := s.index.find(token)
+	if s.index == nil {
+		return nil, ErrInvalidToken
+	}
+	e := (*s.index).find(token)
 	if e == nil {
 		return nil, s.refusal(token)
 	}
@@ -121,9 +127,6 @@ func (s *TokenSet) Verify(_ context.Context, token string) (*Principal, error) {
 
 // find returns the entry of token, and nil if there is none.
 func (x *index) find(token string) *tokenEntry {
-	if x == nil {
-		return nil
-	}
 	h := maphash.String(x.seed, token)
 	for i := h; ; i++ {
 		b := &x.table[i&uint64(len(x.table)-1)]
@@ -154,7 +157,7 @@ func (s *TokenSet) String() string {
 	}
 	n := 0
 	if s.index != nil {
-		for _, b := range s.index.table {
+		for _, b := range (*s.index).table {
 			if b.entry != nil {
 				n++
 			}
