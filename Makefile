@@ -12,7 +12,7 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build vet test lint fmt imports tidy cross examples demo docs fuzz bench e2e clean
+.PHONY: help build vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,7 @@ test: ## Run every test under the race detector, in random order
 	$(GO) test -race -shuffle=on ./...
 
 lint: imports $(LINT) ## Lint, hold the import directions, check the formatting
+	@bash tools/sleeps.sh
 	$(LINT) run ./...
 
 fmt: $(LINT) ## Format as the linter wants it
@@ -35,6 +36,9 @@ fmt: $(LINT) ## Format as the linter wants it
 
 imports: ## Check what each package links, through its dependencies too
 	@GO='$(GO)' bash tools/imports.sh
+
+promises: ## Check that each of the eight promises has its tests
+	@GO='$(GO)' bash tools/promises.sh
 
 tidy: ## Check that go.mod and go.sum are tidy, changing nothing
 	$(GO) mod tidy -diff

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Fails where one of the eight promises (CONTRIBUTING.md) has no test under its
+# name, TestP1_... to TestP8_...
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+tests=$(${GO:-go} test -list '^TestP[1-8]_' ./... | grep '^TestP' || true)
+failed=0
+for n in 1 2 3 4 5 6 7 8; do
+	count=$(grep -c "^TestP${n}_" <<<"$tests" || true)
+	echo "promise $n: $count tests"
+	[ "$count" -gt 0 ] || failed=1
+done
+if [ "$failed" = 1 ]; then
+	echo 'a promise has no test' >&2
+fi
+exit "$failed"

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Fails where a test file sleeps without synctest, whose fake clock makes a
+# sleep exact and free. The end-to-end tests and benchmarks wait for real
+# processes and are left out.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+found=$(git grep -l 'time\.Sleep(' -- '*_test.go' ':!test/e2e' ':!bench' | xargs -r grep -L 'testing/synctest' || true)
+if [ -n "$found" ]; then
+	printf 'sleeps outside synctest:\n%s\n' "$found" >&2
+	exit 1
+fi
