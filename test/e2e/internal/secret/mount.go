@@ -20,7 +20,9 @@ type Mount struct {
 // NewMount makes a mount with no keys, as an optional Secret that does not
 // exist has it.
 func NewMount(t testing.TB) *Mount {
-	return &Mount{t: t, Dir: t.TempDir(), keys: map[string]bool{}}
+	m := &Mount{t: t, Dir: t.TempDir(), keys: map[string]bool{}}
+	m.Publish(nil)
+	return m
 }
 
 // Publish replaces the whole content in the kubelet's order: the new version

@@ -1,0 +1,146 @@
+package e2e
+
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/test/e2e/internal/app"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/load"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/redis"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/sidecar"
+)
+
+// A bench is one app with its tokenagent, its daprd and a broker of its own.
+type bench struct {
+	t      *testing.T
+	way    way
+	mount  *secret.Mount
+	tokens []secret.Token // all that ever were in the Secret, newest last
+	tally  app.Tally
+	view   view
+	side   *sidecar.Sidecar
+
+	messages, calls *load.Stream
+	callsRefused    atomic.Int64 // as the callers saw it
+}
+
+// newBench starts everything but daprd. The Secret's first token exists, and
+// is in the mount unless tokenagent is to wait for it.
+func newBench(t *testing.T, w way, overlap time.Duration, wait bool) *bench {
+	t.Helper()
+	b := &bench{t: t, way: w, mount: secret.NewMount(t), tokens: []secret.Token{secret.NewToken()}}
+	if !wait {
+		b.mount.Publish(map[string]string{"token": string(b.token())})
+	}
+	port, v := w.start(t, &b.tally, setting{dir: b.mount.Dir, overlap: overlap, wait: wait})
+	b.view = v
+	b.side = sidecar.New(t, sidecar.Config{
+		Binary: built(t, daprdBinary), AppPort: port, Protocol: w.protocol, Health: wait, Redis: redis.Start(t),
+	})
+	return b
+}
+
+// token is the newest one.
+func (b *bench) token() secret.Token { return b.tokens[len(b.tokens)-1] }
+
+// load starts daprd with the current token, and traffic of every kind, and
+// returns when each kind has got through.
+func (b *bench) load(beat time.Duration) {
+	b.t.Helper()
+	b.side.Start(b.token())
+	b.messages = load.Start(b.t, "message", 2, beat, b.side.Publish, nil)
+	b.calls = load.Start(b.t, "call", 1, beat, b.side.Invoke, func(err error) {
+		var status sidecar.StatusError
+		if errors.As(err, &status) && (status == http.StatusUnauthorized || status == http.StatusServiceUnavailable) {
+			b.callsRefused.Add(1)
+		}
+	})
+	b.flow()
+}
+
+// flow waits until messages, calls and a tick have come in from now on.
+func (b *bench) flow() {
+	b.t.Helper()
+	messages, calls, ticks := b.tally.Messages.Len(), b.tally.Calls.Len(), b.tally.Ticks.Load()
+	poll.Until(b.t, 20*time.Second, "messages, calls and a cron tick come in", func() bool {
+		return b.tally.Messages.Len() >= messages+10 && b.tally.Calls.Len() >= calls+10 && b.tally.Ticks.Load() > ticks
+	})
+}
+
+// publish makes a new token, puts it into the mount as the current one with
+// the other keys given, and returns when tokenagent has taken it.
+func (b *bench) publish(more map[string]string) (took time.Duration) {
+	b.t.Helper()
+	b.tokens = append(b.tokens, secret.NewToken())
+	payload := map[string]string{"token": string(b.token())}
+	for key, value := range more {
+		payload[key] = value
+	}
+	b.mount.Publish(payload)
+	current := scrape.Labels{"slot": "current", "fingerprint": b.token().Fingerprint()}
+	return poll.Until(b.t, 15*time.Second, "tokenagent shows the new token as current", func() bool {
+		return b.page().Has("tokenagent_token_info", current)
+	})
+}
+
+// drain ends the load and waits until everything acknowledged was handled.
+func (b *bench) drain() {
+	b.t.Helper()
+	b.messages.Stop()
+	b.calls.Stop()
+	poll.Until(b.t, 45*time.Second, "every published message is handled", func() bool {
+		return len(b.tally.Messages.Missing(&b.messages.Acked)) == 0
+	})
+	if missing := b.tally.Calls.Missing(&b.calls.Acked); len(missing) > 0 {
+		b.t.Errorf("%d calls answered with success never reached the app: %v", len(missing), missing)
+	}
+	if n := b.tally.TokenSeen.Load(); n > 0 {
+		b.t.Errorf("%d requests reached the app with their token", n)
+	}
+	b.t.Logf("published %d, handled %d (%d of them again), invoked %d, ticks %d, calls made again %d, publications made again %d",
+		b.messages.Acked.Len(), b.tally.Messages.Len(), b.tally.Messages.Repeats(), b.calls.Acked.Len(), b.tally.Ticks.Load(),
+		b.calls.Failed(), b.messages.Failed())
+}
+
+func (b *bench) page() scrape.Page { return scrape.Parse(b.t, b.view.Metrics()) }
+
+// accepted is the number of good verifications; slot "" means any.
+func (b *bench) accepted(slot string) int {
+	match := scrape.Labels{"result": "ok"}
+	if slot != "" {
+		match["slot"] = slot
+	}
+	return int(b.page().Sum("tokenagent_verifications_total", match))
+}
+
+// refused is the number of refusals: the most that the agent, the app and the
+// callers have counted.
+func (b *bench) refused() int {
+	page := b.page()
+	const name = "tokenagent_verifications_total"
+	counted := page.Sum(name, nil) - page.Sum(name, scrape.Labels{"result": "ok"})
+	return int(max(counted, float64(b.tally.Refused.Load()), float64(b.callsRefused.Load())))
+}
+
+// scan looks for any token that ever was, in all that tokenagent shows.
+func (b *bench) scan() {
+	b.t.Helper()
+	for name, text := range map[string]string{
+		"log": b.view.Log(), "metrics": b.view.Metrics(), "pages": b.view.Pages(),
+	} {
+		if text == "" {
+			b.t.Errorf("the %s is empty, so that the search for tokens in it shows nothing", name)
+		}
+		for i, token := range b.tokens {
+			if token.Leaked(text) {
+				b.t.Errorf("token %d of %d is in the %s", i+1, len(b.tokens), name)
+			}
+		}
+	}
+}

@@ -1,0 +1,51 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/test/e2e/internal/load"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+)
+
+// TestLateSecret starts the app and its daprd before the Secret exists. The
+// app's health answer keeps daprd from asking for subscriptions, which it does
+// only once; so none is lost, and what was published meanwhile is delivered.
+func TestLateSecret(t *testing.T) {
+	forEachWay(t, func(t *testing.T, w way) {
+		b := newBench(t, w, time.Minute, true)
+		if b.view.Ready() {
+			t.Error("ready without a token")
+		}
+		b.side.Start(b.token())
+		var early load.IDs
+		for n := range 50 {
+			id := fmt.Sprintf("early-%d", n)
+			if err := b.side.Publish(id); err != nil {
+				t.Fatalf("publish before the app is ready: %v", err)
+			}
+			early.Add(id)
+		}
+		// Three health probes and more.
+		poll.Throughout(t, time.Now().Add(4*time.Second), "daprd sends nothing to an app that is not ready", func() bool {
+			return b.tally.Messages.Len() == 0 && b.tally.Ticks.Load() == 0 && b.refused() == 0
+		})
+
+		b.mount.Publish(map[string]string{"token": string(b.token())})
+		started := time.Now()
+		poll.Until(t, 15*time.Second, "the agent is ready", b.view.Ready)
+		poll.Until(t, 20*time.Second, "the messages published before are handled, and cron ticks", func() bool {
+			return len(b.tally.Messages.Missing(&early)) == 0 && b.tally.Ticks.Load() > 0
+		})
+		took := time.Since(started)
+		if err := b.side.Invoke("call"); err != nil {
+			t.Errorf("invoke: %v", err)
+		}
+		if n := b.refused(); n != 0 {
+			t.Errorf("%d refused", n)
+		}
+		b.scan()
+		t.Logf("all %d early messages handled %v after the Secret came, 0 refused", early.Len(), took)
+	})
+}

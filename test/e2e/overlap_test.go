@@ -1,0 +1,47 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
+)
+
+// TestOverlapEnds rotates and leaves daprd alone for longer than the overlap:
+// until the deadline nothing is refused, from then on everything is, and the
+// broker keeps what was refused until a daprd with the new token comes.
+func TestOverlapEnds(t *testing.T) {
+	forEachWay(t, func(t *testing.T, w way) {
+		b := newBench(t, w, 4*time.Second, false)
+		b.load(40 * time.Millisecond)
+		b.publish(nil)
+		seconds := b.page().Sum("tokenagent_overlap_expires_timestamp_seconds", scrape.Labels{"source": "token"})
+		deadline := time.UnixMicro(int64(seconds * 1e6))
+		if left := time.Until(deadline); left < 2*time.Second || left > 4*time.Second {
+			t.Fatalf("the overlap of 4s ends in %v, by the metric", left)
+		}
+
+		b.tally.Mark(deadline.Add(w.transit))
+		poll.Throughout(t, deadline.Add(-100*time.Millisecond), "nothing is refused in the overlap", func() bool {
+			return b.refused() == 0
+		})
+		poll.Until(t, 5*time.Second, "the overlap is over", func() bool { return time.Now().After(deadline) })
+		accepted := b.accepted("")
+		poll.Until(t, 15*time.Second, "deliveries are refused", func() bool { return b.refused() >= 50 })
+		if n := b.accepted("") - accepted; n > 0 {
+			t.Errorf("%d verifications were good after the deadline", n)
+		}
+		if n := b.tally.SinceMark(); n > 0 {
+			t.Errorf("%d requests that began after the deadline were handled", n)
+		}
+		b.tally.Unmark()
+		refused := b.refused()
+
+		b.side.Recreate(b.token())
+		b.flow()
+		b.drain()
+		b.scan()
+		t.Logf("%d refused after the overlap, 0 before, all handled in the end", refused)
+	})
+}

@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
+)
+
+// TestRevocation publishes a new token and revokes the old one, as after a
+// leak, in the middle of an overlap of an hour: not one request that begins
+// after the agent has published it gets in with the old token.
+func TestRevocation(t *testing.T) {
+	forEachWay(t, func(t *testing.T, w way) {
+		b := newBench(t, w, time.Hour, false)
+		b.load(40 * time.Millisecond)
+		if n := b.refused(); n != 0 {
+			t.Errorf("%d refused before the revocation", n)
+		}
+
+		took := b.publish(map[string]string{"token-revoked": b.token().Digest() + "\n"})
+		b.tally.Mark(time.Now().Add(w.transit))
+		accepted := b.accepted("")
+		var revoked int
+		poll.Until(t, 15*time.Second, "the revoked token is refused time and again", func() bool {
+			revoked = int(b.page().Sum("tokenagent_verifications_total", scrape.Labels{"result": "revoked"}))
+			return revoked >= 100
+		})
+		if n := b.accepted("") - accepted; n > 0 {
+			t.Errorf("%d verifications were good after the revocation", n)
+		}
+		if n := b.tally.SinceMark(); n > 0 {
+			t.Errorf("%d requests that began after the revocation were handled", n)
+		}
+		b.tally.Unmark()
+
+		b.side.Recreate(b.token())
+		b.flow()
+		b.drain()
+		b.scan()
+		t.Logf("revoked after %v, then %d refused and 0 accepted until daprd had the new token", took, revoked)
+	})
+}

@@ -1,0 +1,49 @@
+package e2e
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+)
+
+const rotations = 20
+
+// TestRotation rotates under load in the order of a careful operator: the
+// Secret first, and daprd later, once the app takes the new token. Nothing is
+// refused and nothing is lost, whether the new daprd replaces the old one or
+// overlaps with it.
+func TestRotation(t *testing.T) {
+	forEachWay(t, func(t *testing.T, w way) {
+		b := newBench(t, w, time.Minute, false)
+		b.load(10 * time.Millisecond)
+
+		var took []time.Duration
+		for n := range rotations {
+			previous := b.accepted("previous")
+			took = append(took, b.publish(nil))
+			poll.Until(t, 10*time.Second, "the old token is used, in the previous slot", func() bool {
+				return b.accepted("previous") > previous
+			})
+			if n%2 == 0 {
+				b.side.Recreate(b.token())
+			} else {
+				b.side.Surge(b.token())
+			}
+			current := b.accepted("current")
+			b.flow()
+			if b.accepted("current") <= current {
+				t.Errorf("rotation %d: traffic goes on, but not with the new token", n+1)
+			}
+		}
+		b.drain()
+		if n := b.refused(); n != 0 {
+			t.Errorf("%d refused in %d well-ordered rotations", n, rotations)
+		}
+		b.scan()
+		slices.Sort(took)
+		t.Logf("%d rotations, %d refused, %d accepted in the previous slot; a new token was seen as current after %v (median), %v (most)",
+			rotations, b.refused(), b.accepted("previous"), took[len(took)/2], took[len(took)-1])
+	})
+}

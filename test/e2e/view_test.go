@@ -1,0 +1,116 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
+)
+
+// A view is what an operator sees of tokenagent.
+type view interface {
+	Ready() bool
+	Metrics() string
+	Pages() string // all the others
+	Log() string
+}
+
+// library is the view of an embedded agent.
+type library struct {
+	agent    *agent.Agent
+	registry *prometheus.Registry
+	log      syncBuffer
+}
+
+func (l *library) Ready() bool { return l.agent.Ready() }
+
+func (l *library) Metrics() string {
+	rec := httptest.NewRecorder()
+	promhttp.HandlerFor(l.registry, promhttp.HandlerOpts{}).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	return rec.Body.String()
+}
+
+// Pages renders the status in every way that a program might log it.
+func (l *library) Pages() string {
+	status := l.agent.Status()
+	asJSON, err := json.Marshal(status)
+	return fmt.Sprintf("%s %v\n%v %+v %#v\n%v %+v", asJSON, err, status, status, status, l.agent, l.agent)
+}
+
+func (l *library) Log() string { return l.log.String() }
+
+// daemon is the view of the program.
+type daemon struct {
+	t       testing.TB
+	process *process.Process
+	admin   string
+	client  *http.Client
+}
+
+func (d *daemon) Ready() bool {
+	status, _ := d.get("/readyz")
+	return status == http.StatusOK
+}
+
+func (d *daemon) Metrics() string { return d.page("/metrics") }
+
+func (d *daemon) Pages() string {
+	var all strings.Builder
+	for _, path := range []string{"/status", "/", "/livez", "/readyz"} {
+		all.WriteString(d.page(path))
+	}
+	return all.String()
+}
+
+func (d *daemon) Log() string { return d.process.Output() }
+
+func (d *daemon) page(path string) string {
+	status, body := d.get(path)
+	if status != http.StatusOK {
+		d.t.Errorf("admin page %s answers %d", path, status)
+	}
+	return body
+}
+
+// get returns status 0 where there was no answer.
+func (d *daemon) get(path string) (status int, body string) {
+	resp, err := d.client.Get(d.admin + path)
+	if err != nil {
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, ""
+	}
+	return resp.StatusCode, string(data)
+}
+
+// syncBuffer is a log's destination that is read while it is written.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}

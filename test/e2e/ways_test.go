@@ -1,0 +1,123 @@
+package e2e
+
+import (
+	"log/slog"
+	"net/http"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/app"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
+)
+
+// A way is one way to put tokenagent between daprd and an app. start runs
+// both and returns the port to which daprd sends and a view of tokenagent.
+type way struct {
+	name, protocol string
+	// transit is how long after its verification a request may reach the app:
+	// nothing where the guard stands in the app's own process, since the tally
+	// looks at the clock before the guard does.
+	transit time.Duration
+	start   func(t *testing.T, tally *app.Tally, s setting) (port int, v view)
+}
+
+// A setting is what the tests vary about tokenagent.
+type setting struct {
+	dir     string // the Secret's mount
+	overlap time.Duration
+	wait    bool // start before the Secret is there
+}
+
+var ways = []way{
+	{name: "http-embedded", protocol: "http", start: embeddedHTTP},
+	{name: "grpc-embedded", protocol: "grpc", start: embeddedGRPC},
+	{name: "http-proxy", protocol: "http", transit: 250 * time.Millisecond, start: proxyHTTP},
+}
+
+// forEachWay runs the test for each way, some at a time.
+func forEachWay(t *testing.T, test func(t *testing.T, w way)) {
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, w)
+		})
+	}
+}
+
+func embeddedHTTP(t *testing.T, tally *app.Tally, s setting) (int, view) {
+	v := startAgent(t, s)
+	guard := httpauth.Middleware(v.agent, httpauth.Options{Exempt: []string{"GET /healthz"}})
+	return app.ServeHTTP(t, tally, guard, v.agent.Ready), v
+}
+
+func embeddedGRPC(t *testing.T, tally *app.Tally, s setting) (int, view) {
+	v := startAgent(t, s)
+	guard := []grpc.UnaryServerInterceptor{grpcauth.UnaryServerInterceptor(v.agent, grpcauth.Options{})}
+	return app.ServeGRPC(t, tally, guard, v.agent.Ready), v
+}
+
+func startAgent(t *testing.T, s setting) *library {
+	t.Helper()
+	v := &library{registry: prometheus.NewRegistry()}
+	a, err := agent.Start(t.Context(), agent.Config{
+		TokenFile:     s.dir,
+		Overlap:       s.overlap,
+		WaitForSource: s.wait,
+		Logger:        slog.New(slog.NewTextHandler(&v.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			t.Errorf("close the agent: %v", err)
+		}
+	})
+	v.agent = a
+	v.registry.MustRegister(a)
+	return v
+}
+
+// proxyHTTP puts the program before an app that checks nothing.
+func proxyHTTP(t *testing.T, tally *app.Tally, s setting) (int, view) {
+	upstream := app.ServeHTTP(t, tally, nil, func() bool { return true })
+	return startProxy(t, s, "http://"+process.Loopback(upstream), "--allow-path", "GET /healthz", "--health-path", "/healthz")
+}
+
+func startProxy(t *testing.T, s setting, upstream string, more ...string) (int, view) {
+	t.Helper()
+	port, admin := process.FreePort(t), process.FreePort(t)
+	args := append([]string{
+		"run",
+		"--token-file", s.dir,
+		"--listen", process.Loopback(port),
+		"--admin-listen", process.Loopback(admin),
+		"--upstream", upstream,
+		"--overlap", s.overlap.String(),
+		"--wait-for-source=" + strconv.FormatBool(s.wait),
+		"--log-level", "debug",
+	}, more...)
+	v := &daemon{
+		t:       t,
+		process: process.Start(t, "tokenagent", built(t, tokenagentBinary), args, nil),
+		admin:   "http://" + process.Loopback(admin),
+		client:  &http.Client{Timeout: 5 * time.Second},
+	}
+	t.Cleanup(v.client.CloseIdleConnections)
+	poll.Until(t, 10*time.Second, "tokenagent answers on its admin port", func() bool {
+		if !v.process.Running() {
+			t.Fatalf("tokenagent ended with exit code %d", v.process.ExitCode())
+		}
+		status, _ := v.get("/livez")
+		return status == http.StatusOK
+	})
+	return port, v
+}
