@@ -1,17 +1,27 @@
 #!/usr/bin/env bash
-# Fails where a Markdown page links to a file of this repository that is not
-# there. Links to other sites are left alone.
+# Fails where a Markdown page links to a file of this repository, or to a
+# heading, that is not there. Links to other sites are left alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=0
 checked=0
 
+# anchors PAGE: the fragments of its headings, as GitHub makes them.
+anchors() {
+	sed -n 's/^##* //p' "$1" | tr '[:upper:]' '[:lower:]' | sed -e 's/[^a-z0-9 _-]//g' -e 's/ /-/g'
+}
+
 while read -r page; do
 	while read -r link; do
-		case $link in *://* | mailto:* | '#'*) continue ;; esac
+		case $link in *://* | mailto:*) continue ;; esac
 		checked=$((checked + 1))
-		if [ ! -e "$(dirname "$page")/${link%%#*}" ]; then
-			echo "$page: dead link $link" >&2
+		target=$page
+		[ -z "${link%%#*}" ] || target=$(dirname "$page")/${link%%#*}
+		if [ ! -e "$target" ]; then
+			echo "$page: no such file: $link" >&2
+			failed=1
+		elif [[ $link == *.md#* || $link == '#'* ]] && ! anchors "$target" | grep -qxF -- "${link#*#}"; then
+			echo "$page: no such heading: $link" >&2
 			failed=1
 		fi
 	done < <(grep -oE '\]\([^) ]+\)' "$page" | sed -e 's/^](//' -e 's/)$//')
