@@ -30,6 +30,7 @@ test: ## Run every test under the race detector, in random order
 lint: imports $(LINT) ## Lint, hold the import directions, check the formatting
 	@bash tools/sleeps.sh
 	$(LINT) run ./...
+	@for module in $(wildcard bench/go.mod test/e2e/go.mod); do (cd $${module%/go.mod} && $(LINT) run ./...) || exit 1; done
 
 fmt: $(LINT) ## Format as the linter wants it
 	$(LINT) fmt
