@@ -1,0 +1,209 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// An Agent keeps the accepted tokens in step with their source and verifies
+// requests with them. Make one with [Start]; the zero Agent is not usable. It
+// is safe for concurrent use and must not be copied.
+type Agent struct {
+	cfg     *resolved
+	value   *reload.Value[state]
+	watcher *reload.Watcher // nil for a source that is not watched
+	counts  *counts
+	users   users
+	closed  atomic.Bool
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	closing sync.Once
+}
+
+var (
+	_ verify.Verifier            = (*Agent)(nil)
+	_ verify.PreviousUseRecorder = (*Agent)(nil)
+)
+
+// Start reads the source that cfg names and returns an Agent that is ready, or
+// an error that names every fault of cfg, or the fault of the source. With
+// cfg.WaitForSource the source's fault is no error: the Agent is returned, and
+// is ready once the source is.
+//
+// ctx bounds the start alone. The Agent runs until Close.
+func Start(ctx context.Context, cfg Config) (*Agent, error) {
+	r, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: r, counts: newCounts()}
+	switch {
+	case !r.watched:
+	case r.PollOnly:
+		a.watcher = reload.PollOnly()
+	default:
+		a.watcher = reload.NewWatcher()
+	}
+	if a.value, err = a.open(ctx); err != nil {
+		a.closeWatcher()
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a.stop = stop
+	a.running.Go(func() { _ = a.value.Run(run) })
+	a.running.Go(func() { a.narrate(run) })
+	return a, nil
+}
+
+// open reads the source for the first time. A read that hangs, as on a dead
+// network file system, is left behind when ctx ends.
+func (a *Agent) open(ctx context.Context) (*reload.Value[state], error) {
+	type result struct {
+		value *reload.Value[state]
+		err   error
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := reload.Open(a.cfg.source, a.cfg.step, reload.Options{
+			Poll: a.cfg.Poll, Debounce: a.cfg.Debounce, Watcher: a.watcher,
+			Wait: a.cfg.WaitForSource, Logger: a.cfg.Logger, Name: a.cfg.Name,
+		})
+		done <- result{v, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("reading %s: %w", a.cfg.location, context.Cause(ctx))
+	}
+}
+
+// Verify accepts token if the source declares it, or if it was superseded and
+// its deadline has not come. It allocates nothing, waits for nothing and
+// ignores ctx. Before the first good content and after Close it answers
+// [verify.ErrUnavailable]. Each call is counted once in
+// tokenagent_verifications_total.
+func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, error) {
+	var set *verify.TokenSet
+	if s := a.value.Load(); s != nil {
+		set = s.set
+	}
+	p, err := set.Verify(ctx, token)
+	if err != nil {
+		a.counts.refused(verify.Class(err))
+		return nil, err
+	}
+	a.counts.accepted(p.Slot())
+	return p, nil
+}
+
+// ErrClosed says that the Agent was closed.
+var ErrClosed = errors.New("agent: closed")
+
+// Token returns the current token, for those who send it. The error wraps
+// [verify.ErrUnavailable] where there is none: nothing loaded yet, the current
+// token revoked, or the Agent closed.
+func (a *Agent) Token() (string, error) {
+	if s := a.value.Load(); s != nil && s.set != nil {
+		if c, ok := s.ledger.Current(); ok {
+			return c.Value.Reveal(), nil
+		}
+		return "", fmt.Errorf("agent: the current token is revoked: %w", verify.ErrUnavailable)
+	}
+	return "", fmt.Errorf("agent: %w", verify.ErrUnavailable)
+}
+
+// Ready reports whether good content has come and the Agent is not closed. It
+// stays true while the source is broken: what was accepted still is.
+func (a *Agent) Ready() bool { return !a.closed.Load() && a.value.Ready() }
+
+// Updated returns a channel that is closed at the next change of what is
+// accepted. To miss none, take the channel first and look afterwards.
+func (a *Agent) Updated() <-chan struct{} { return a.value.Updated() }
+
+// Reload reads the source now, without waiting for an event or the next poll,
+// and reports whether what is accepted changed. A source's fault is returned
+// and changes nothing.
+func (a *Agent) Reload() (changed bool, err error) {
+	if a.closed.Load() {
+		return false, ErrClosed
+	}
+	return a.value.Reload()
+}
+
+// Revoke refuses the token with the SHA-256 id from now on, in whatever slot
+// it is: every verification that begins after Revoke returned, for as long as
+// the Agent lives. Of a token that nobody knows it is remembered all the same.
+// See [verify.Digest].
+func (a *Agent) Revoke(id rotation.ID) {
+	a.change(func(s *state) *state {
+		next := *s
+		next.manual = append(next.manual[:len(next.manual):len(next.manual)], id)
+		return next.with(a.cfg.Name, s.ledger.Revoke(id))
+	})
+	a.cfg.Logger.Warn("token revoked", "source", a.cfg.Name, "fingerprint", verify.Fingerprint(id))
+}
+
+// Retire ends every overlap now: superseded tokens are refused by every
+// verification that begins after Retire returned. One that the source declares
+// previous stays refused until the source declares it in another slot.
+func (a *Agent) Retire() {
+	a.change(func(s *state) *state { return s.with(a.cfg.Name, s.ledger.Retire()) })
+	a.cfg.Logger.Info("superseded tokens retired", "source", a.cfg.Name)
+}
+
+func (a *Agent) change(f func(*state) *state) {
+	a.value.Apply(func(prev *state, _ time.Time) *state {
+		if prev == nil {
+			prev = &state{}
+		}
+		if a.closed.Load() {
+			return prev
+		}
+		return f(prev)
+	})
+}
+
+// Close stops watching and waits until that has ended. Afterwards nothing is
+// accepted: Verify answers [verify.ErrUnavailable]. It is idempotent, and
+// returns nil.
+func (a *Agent) Close() error {
+	a.closing.Do(func() {
+		a.closed.Store(true)
+		a.stop()
+		a.running.Wait()
+		a.closeWatcher()
+		a.value.Apply(func(prev *state, _ time.Time) *state {
+			if prev == nil {
+				return &state{}
+			}
+			return &state{manual: prev.manual, rotations: prev.rotations}
+		})
+	})
+	return nil
+}
+
+func (a *Agent) closeWatcher() {
+	if a.watcher != nil {
+		_ = a.watcher.Close()
+	}
+}
+
+// String returns a text that holds no token.
+func (a *Agent) String() string { return "agent(" + a.cfg.Name + ")" }
+
+// Format writes String for every verb and flag.
+func (a *Agent) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }

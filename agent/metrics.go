@@ -1,0 +1,155 @@
+package agent
+
+import (
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+var _ prometheus.Collector = (*Agent)(nil)
+
+// maxInfo bounds the one label that is not from a closed set.
+const maxInfo = 16
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("tokenagent_"+name, help, labels, nil)
+}
+
+//nolint:gochecknoglobals // constants, which the language cannot say
+var (
+	descReloads       = desc("reloads_total", "Reads of the source, by what came of them.", "source", "result")
+	descRotations     = desc("rotations_total", "Changes of the current token.", "source")
+	descGeneration    = desc("generation", "Changes of what is accepted since the start.", "source")
+	descSuccessful    = desc("last_reload_successful", "Whether the last read of the source was good (1) or not (0).", "source")
+	descSuccessTime   = desc("last_reload_success_timestamp_seconds", "When the source was last read and good, as Unix time; 0 for never.", "source")
+	descAccepted      = desc("accepted_tokens", "Tokens accepted now.", "source", "slot")
+	descOverlap       = desc("overlap_expires_timestamp_seconds", "When the last overlap that is open ends, as Unix time; 0 when none is.", "source")
+	descTokenExpires  = desc("token_expires_timestamp_seconds", "The earliest exp of the tokens that are JWTs, as Unix time.", "source", "slot")
+	descPreviousUsed  = desc("previous_last_used_timestamp_seconds", "When a superseded token was last accepted, as Unix time; 0 for never.", "source")
+	descVerifications = desc("verifications_total", "Verifications, one a request; source and slot are empty for those refused.", "source", "method", "result", "slot")
+	descWatchMode     = desc("watch_mode", "How changes are noticed: 1 for the mode in force.", "source", "mode")
+	descWatchErrors   = desc("watch_errors_total", "Faults of watching; polling goes on.", "source", "reason")
+	descDuration      = desc("reload_duration_seconds", "How long reads of the source took, from the first byte to the swap.", "source")
+	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of SHA-256); 16 at most.", "source", "slot", "fingerprint")
+	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")
+)
+
+// Describe implements [prometheus.Collector].
+func (a *Agent) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		descReloads, descRotations, descGeneration, descSuccessful, descSuccessTime, descAccepted, descOverlap, descTokenExpires,
+		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descBuildInfo,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector]. It reads what the last change
+// published, and touches no file.
+func (a *Agent) Collect(ch chan<- prometheus.Metric) {
+	now, name := time.Now(), a.cfg.Name
+	s, stats := a.value.Load(), a.value.Stats()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	counter(descReloads, stats.Applied, name, string(reload.Applied))
+	counter(descReloads, stats.Unchanged, name, string(reload.Unchanged))
+	counter(descReloads, stats.Rejected, name, string(reload.Rejected))
+	counter(descReloads, stats.Failed, name, string(reload.Failed))
+	gauge(descSuccessful, bit(stats.LastError == nil), name)
+	gauge(descSuccessTime, unix(stats.LastSuccess), name)
+	for _, m := range []reload.Mode{reload.ModeEvents, reload.ModePoll, reload.ModeStatic} {
+		gauge(descWatchMode, bit(stats.Mode == m), name, string(m))
+	}
+	for reason, n := range stats.WatchErrors {
+		counter(descWatchErrors, n, name, reason)
+	}
+	ch <- prometheus.MustNewConstHistogram(descDuration, stats.Durations.Count, stats.Durations.Sum, stats.Durations.Buckets, name)
+	a.collectVerifications(counter)
+	gauge(descBuildInfo, 1, version(), runtime.Version())
+	if s == nil {
+		s = &state{}
+	}
+	counter(descRotations, s.rotations, name)
+	var generation uint64
+	if s.ledger != nil {
+		generation = s.ledger.Number
+	}
+	gauge(descGeneration, float64(generation), name)
+	collectTokens(s, now, name, gauge)
+}
+
+func (a *Agent) collectVerifications(counter func(*prometheus.Desc, uint64, ...string)) {
+	sums := a.counts.sums()
+	for i, slot := range rotation.Slots {
+		counter(descVerifications, sums[i], a.cfg.Name, verify.MethodToken, "ok", slot.String())
+	}
+	for c := verify.Missing; c <= verify.Revoked; c++ {
+		counter(descVerifications, sums[refused+int(c)], "", verify.MethodToken, c.String(), "")
+	}
+}
+
+func collectTokens(s *state, now time.Time, name string, gauge func(*prometheus.Desc, float64, ...string)) {
+	live := s.live(now)
+	var accepted [len(rotation.Slots)]int
+	var expires [len(rotation.Slots)]time.Time
+	for i, e := range live {
+		k := e.Slot - 1
+		accepted[k]++
+		if exp := e.Value.Expires(); !exp.IsZero() && (expires[k].IsZero() || exp.Before(expires[k])) {
+			expires[k] = exp
+		}
+		if i < maxInfo {
+			gauge(descTokenInfo, 1, name, e.Slot.String(), verify.Fingerprint(e.ID))
+		}
+	}
+	for i, slot := range rotation.Slots {
+		gauge(descAccepted, float64(accepted[i]), name, slot.String())
+		if !expires[i].IsZero() {
+			gauge(descTokenExpires, unix(expires[i]), name, slot.String())
+		}
+	}
+	gauge(descOverlap, unix(overlapUntil(live)), name)
+	gauge(descPreviousUsed, unix(s.previousLastUsed()), name)
+}
+
+// version returns the version of this module in the running program.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	const path = "github.com/tokenagent/tokenagent"
+	if info.Main.Path == path {
+		return info.Main.Version
+	}
+	for _, m := range info.Deps {
+		if m.Path == path {
+			return m.Version
+		}
+	}
+	return "unknown"
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}

@@ -1,0 +1,159 @@
+package agent
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// StatusSchema is the version of the form of a [Status].
+const StatusSchema = 1
+
+// A Status says what an Agent accepts now and how it came to that. It holds no
+// token, and is what the daemon answers as JSON under /status.
+type Status struct {
+	Schema  int            `json:"schema"`
+	Ready   bool           `json:"ready"`
+	Version string         `json:"version"`
+	Sources []SourceStatus `json:"sources"`
+}
+
+// A SourceStatus is the part of a [Status] that is about one source.
+type SourceStatus struct {
+	Name       string `json:"name"`
+	Kind       string `json:"kind"`     // "file" (or directory), "env file" or "env"
+	Location   string `json:"location"` // its path, or the variable's name
+	Ready      bool   `json:"ready"`
+	Generation uint64 `json:"generation"` // changes of what is accepted
+	Rotations  uint64 `json:"rotations"`  // changes of the current token
+
+	WatchMode         string    `json:"watch_mode"`
+	LastReloadGood    bool      `json:"last_reload_successful"`
+	LastReloadSuccess time.Time `json:"last_reload_success,omitzero"`
+	LastChange        time.Time `json:"last_change,omitzero"`
+	Fault             string    `json:"fault,omitempty"` // of the last read, with its mend
+	// Limits names what keeps the source from ever changing under a running
+	// process.
+	Limits []string `json:"limits,omitempty"`
+
+	Tokens           []TokenStatus  `json:"tokens"`
+	Revoked          int            `json:"revoked"` // digests that are refused
+	OverlapExpires   time.Time      `json:"overlap_expires,omitzero"`
+	PreviousLastUsed time.Time      `json:"previous_last_used,omitzero"`
+	PreviousUsers    []PreviousUser `json:"previous_users,omitempty"` // latest first, 100 at most
+}
+
+// A TokenStatus is one token that is accepted now.
+type TokenStatus struct {
+	Slot        string    `json:"slot"`
+	Fingerprint string    `json:"fingerprint"`
+	Declared    bool      `json:"declared"`           // false for one that is remembered through its overlap
+	Deadline    time.Time `json:"deadline,omitzero"`  // from when it is refused
+	LastUsed    time.Time `json:"last_used,omitzero"` // of slot previous, to within a second
+	Expires     time.Time `json:"expires,omitzero"`   // the exp of a token that is a JWT
+}
+
+// A PreviousUser is a host that still used a superseded token.
+type PreviousUser struct {
+	Host        string    `json:"host"`
+	Fingerprint string    `json:"fingerprint"`
+	First       time.Time `json:"first"`
+	Last        time.Time `json:"last"` // to within a second
+}
+
+// Status returns what the Agent accepts now and how it came to that.
+func (a *Agent) Status() Status {
+	s, stats, now := a.value.Load(), a.value.Stats(), time.Now()
+	if s == nil {
+		s = &state{}
+	}
+	live := s.live(now)
+	src := SourceStatus{
+		Name: a.cfg.Name, Kind: a.cfg.kind, Location: a.cfg.location, Ready: a.Ready(),
+		Rotations: s.rotations, WatchMode: string(stats.Mode),
+		LastReloadGood: stats.LastError == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
+		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live)),
+		PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: a.users.list(),
+	}
+	if s.ledger != nil {
+		src.Generation = s.ledger.Number
+		s.ledger.EachRefused(func(_ rotation.ID, revoked bool) {
+			if revoked {
+				src.Revoked++
+			}
+		})
+	}
+	if stats.LastError != nil {
+		src.Fault = stats.LastError.Error()
+	}
+	for _, e := range live {
+		t := TokenStatus{
+			Slot: e.Slot.String(), Fingerprint: verify.Fingerprint(e.ID), Declared: e.Declared,
+			Deadline: utc(e.Deadline), Expires: utc(e.Value.Expires()),
+		}
+		if e.Slot == rotation.Previous {
+			t.LastUsed = utc(e.Use.Last())
+		}
+		src.Tokens = append(src.Tokens, t)
+	}
+	src.Limits = limits(s, stats, live)
+	return Status{Schema: StatusSchema, Ready: src.Ready, Version: version(), Sources: []SourceStatus{src}}
+}
+
+// limits says in words what cannot heal or needs a person.
+func limits(s *state, stats reload.Stats, live []*rotation.Entry[verify.Token]) (out []string) {
+	if stats.Mode == reload.ModeStatic {
+		out = append(out, "a process's own environment cannot change from outside; it is read at start and at reload")
+	}
+	if stats.FixedMount != "" {
+		out = append(out, stats.FixedMount+" is mounted as a single file (subPath) and never updates; mount its directory")
+	}
+	if _, ok := s.ledger.Current(); s.loaded && s.set != nil && !ok {
+		out = append(out, "the current token is revoked; put a new one into the source")
+	}
+	if s.set != nil && len(live) == 0 {
+		out = append(out, "no token is accepted")
+	}
+	return out
+}
+
+// previousLastUsed returns when a superseded token that is still in the ledger
+// was last accepted.
+func (s *state) previousLastUsed() (last time.Time) {
+	if s.ledger == nil {
+		return last
+	}
+	for i := range s.ledger.Entries {
+		if e := &s.ledger.Entries[i]; e.Slot == rotation.Previous && e.Use.Last().After(last) {
+			last = e.Use.Last()
+		}
+	}
+	return last
+}
+
+// list returns the known users, the latest first.
+func (u *users) list() []PreviousUser {
+	m := u.byID.Load()
+	if m == nil {
+		return nil
+	}
+	out := make([]PreviousUser, 0, len(*m))
+	for id, v := range *m {
+		out = append(out, PreviousUser{Host: id.host, Fingerprint: id.fingerprint, First: utc(v.first), Last: utc(v.use.Last())})
+	}
+	slices.SortFunc(out, func(a, b PreviousUser) int {
+		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Fingerprint, b.Fingerprint))
+	})
+	return out
+}
+
+func utc(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Round(0)
+}

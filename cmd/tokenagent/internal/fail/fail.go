@@ -1,0 +1,33 @@
+// Package fail says how a command of tokenagent ends: 0 good, 1 refused or
+// failed, 2 usage.
+package fail
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Refused ends a command with exit code 1 and no further word: the command has
+// said what it found.
+var Refused = errors.New("refused") //nolint:errname // an outcome, not a fault
+
+type usage struct{ error }
+
+func (u usage) Unwrap() error { return u.error }
+
+// Usage returns an error that ends the command with exit code 2. Its text
+// names the flag and the mend.
+func Usage(format string, args ...any) error { return usage{fmt.Errorf(format, args...)} }
+
+// Code returns the exit code for what a command returned.
+func Code(err error) int {
+	var u usage
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &u):
+		return 2
+	default:
+		return 1
+	}
+}
