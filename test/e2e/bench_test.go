@@ -10,6 +10,7 @@ import (
 	"github.com/tokenagent/tokenagent/test/e2e/internal/app"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/load"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/redis"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
@@ -24,6 +25,7 @@ type bench struct {
 	tokens []secret.Token // all that ever were in the Secret, newest last
 	tally  app.Tally
 	view   view
+	port   int // where daprd sends
 	side   *sidecar.Sidecar
 
 	messages, calls *load.Stream
@@ -32,16 +34,16 @@ type bench struct {
 
 // newBench starts everything but daprd. The Secret's first token exists, and
 // is in the mount unless tokenagent is to wait for it.
-func newBench(t *testing.T, w way, overlap time.Duration, wait bool) *bench {
+func newBench(t *testing.T, w way, s setting) *bench {
 	t.Helper()
 	b := &bench{t: t, way: w, mount: secret.NewMount(t), tokens: []secret.Token{secret.NewToken()}}
-	if !wait {
+	if !s.wait {
 		b.mount.Publish(map[string]string{"token": string(b.token())})
 	}
-	port, v := w.start(t, &b.tally, setting{dir: b.mount.Dir, overlap: overlap, wait: wait})
-	b.view = v
+	s.dir = b.mount.Dir
+	b.port, b.view = w.start(t, &b.tally, s)
 	b.side = sidecar.New(t, sidecar.Config{
-		Binary: built(t, daprdBinary), AppPort: port, Protocol: w.protocol, Health: wait, Redis: redis.Start(t),
+		Binary: built(t, daprdBinary), AppPort: b.port, Protocol: w.protocol, Health: s.wait, Redis: redis.Start(t),
 	})
 	return b
 }
@@ -126,6 +128,30 @@ func (b *bench) refused() int {
 	const name = "tokenagent_verifications_total"
 	counted := page.Sum(name, nil) - page.Sum(name, scrape.Labels{"result": "ok"})
 	return int(max(counted, float64(b.tally.Refused.Load()), float64(b.callsRefused.Load())))
+}
+
+// overlapExpires is when the old token's overlap ends; zero when none is shown.
+func (b *bench) overlapExpires() time.Time {
+	b.t.Helper()
+	seconds := b.page().Sum("tokenagent_overlap_expires_timestamp_seconds", scrape.Labels{"source": "token"})
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(seconds * 1e6))
+}
+
+// admits reports whether a call past daprd with the token gets in.
+func (b *bench) admits(token secret.Token) bool {
+	b.t.Helper()
+	call := app.CallHTTP
+	if b.way.protocol == "grpc" {
+		call = app.CallGRPC
+	}
+	admitted, err := call(b.t.Context(), process.Loopback(b.port), string(token))
+	if err != nil {
+		b.t.Fatalf("call the app: %v", err)
+	}
+	return admitted
 }
 
 // scan looks for any token that ever was, in all that tokenagent shows.

@@ -14,7 +14,7 @@ import (
 // only once; so none is lost, and what was published meanwhile is delivered.
 func TestLateSecret(t *testing.T) {
 	forEachWay(t, func(t *testing.T, w way) {
-		b := newBench(t, w, time.Minute, true)
+		b := newBench(t, w, setting{overlap: time.Minute, wait: true})
 		if b.view.Ready() {
 			t.Error("ready without a token")
 		}

@@ -13,7 +13,7 @@ import (
 // after the agent has published it gets in with the old token.
 func TestRevocation(t *testing.T) {
 	forEachWay(t, func(t *testing.T, w way) {
-		b := newBench(t, w, time.Hour, false)
+		b := newBench(t, w, setting{overlap: time.Hour})
 		b.load(40 * time.Millisecond)
 		if n := b.refused(); n != 0 {
 			t.Errorf("%d refused before the revocation", n)
@@ -34,6 +34,9 @@ func TestRevocation(t *testing.T) {
 			t.Errorf("%d requests that began after the revocation were handled", n)
 		}
 		b.tally.Unmark()
+		if old := b.tokens[0]; b.admits(old) || !b.admits(b.token()) {
+			t.Error("past daprd, the old token is admitted or the new one is not")
+		}
 
 		b.side.Recreate(b.token())
 		b.flow()

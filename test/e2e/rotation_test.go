@@ -16,7 +16,7 @@ const rotations = 20
 // overlaps with it.
 func TestRotation(t *testing.T) {
 	forEachWay(t, func(t *testing.T, w way) {
-		b := newBench(t, w, time.Minute, false)
+		b := newBench(t, w, setting{overlap: time.Minute})
 		b.load(10 * time.Millisecond)
 
 		var took []time.Duration

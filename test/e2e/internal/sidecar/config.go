@@ -31,7 +31,8 @@ spec:
 `
 
 // Messages that were not acknowledged come again after two or three seconds,
-// not after daprd's default of a minute.
+// not after the component's default of a minute. The interval must be a bare
+// number of milliseconds: the component ignores it in the form "1s".
 const pubSubComponent = `apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
@@ -45,9 +46,9 @@ spec:
   - name: redisPassword
     value: ""
   - name: redeliverInterval
-    value: 1s
+    value: "1000"
   - name: processingTimeout
-    value: 2s
+    value: "2000"
 `
 
 const cronComponent = `apiVersion: dapr.io/v1alpha1
