@@ -2,6 +2,7 @@ package grpcauth
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -74,12 +75,7 @@ func (g *guard) token(ctx context.Context) string {
 }
 
 func (g *guard) isExempt(fullMethod string) bool {
-	for _, m := range g.exempt {
-		if m == fullMethod {
-			return true
-		}
-	}
-	return g.grpcExempt && wire.GRPCExempt(fullMethod)
+	return slices.Contains(g.exempt, fullMethod) || g.grpcExempt && wire.GRPCExempt(fullMethod)
 }
 
 // remote returns the caller's address, and "" where the transport knows none.

@@ -3,6 +3,7 @@ package grpcauth
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
@@ -48,7 +49,7 @@ type rules struct {
 }
 
 func (o Options) compile() (rules, error) {
-	c := rules{exempt: append([]string(nil), o.Exempt...), grpcExempt: !o.NoDefaultExempt}
+	c := rules{exempt: slices.Clone(o.Exempt), grpcExempt: !o.NoDefaultExempt}
 	var errs []error
 	fail := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("grpcauth: "+format, args...))

@@ -11,7 +11,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-const health = "/grpc.health.v1.Health/Check"
+const healthCheck = "/grpc.health.v1.Health/Check"
 
 // parse reads a request line as net/http's server does; nil if it refuses it.
 func parse(line string) *http.Request {
@@ -72,7 +72,7 @@ func TestExempt(t *testing.T) {
 		"CONNECT healthz:443":      false,
 		"CONNECT h:443":            false,
 		"CONNECT /healthz":         false,
-		"POST " + health:           false, // not a gRPC request
+		"POST " + healthCheck:      false, // not a gRPC request
 	} {
 		r := parse(line)
 		if r == nil {
@@ -90,7 +90,7 @@ func TestExempt(t *testing.T) {
 
 func TestNothingIsExemptByDefault(t *testing.T) {
 	g := httpauth.New(&fake{}, httpauth.Options{})
-	for _, line := range []string{"GET /", "GET /healthz", "OPTIONS *", "CONNECT h:443", "GET " + health, "POST " + health, "GET /dapr/config", "GET /dapr/subscribe"} {
+	for _, line := range []string{"GET /", "GET /healthz", "OPTIONS *", "CONNECT h:443", "GET " + healthCheck, "POST " + healthCheck, "GET /dapr/config", "GET /dapr/subscribe"} {
 		if _, exempt, err := g.Check(parse(line)); exempt || err == nil {
 			t.Errorf("%q: exempt %t, error %v", line, exempt, err)
 		}
@@ -99,7 +99,7 @@ func TestNothingIsExemptByDefault(t *testing.T) {
 
 func TestExemptGRPC(t *testing.T) {
 	change := func(f func(*http.Request)) *http.Request {
-		r := grpcRequest(health)
+		r := grpcRequest(healthCheck)
 		f(r)
 		return r
 	}
@@ -110,7 +110,7 @@ func TestExemptGRPC(t *testing.T) {
 		r    *http.Request
 		want bool
 	}{
-		"health":                 {grpcRequest(health), true},
+		"health":                 {grpcRequest(healthCheck), true},
 		"subscriptions":          {grpcRequest("/dapr.proto.runtime.v1.AppCallback/ListTopicSubscriptions"), true},
 		"bindings":               {grpcRequest("/dapr.proto.runtime.v1.AppCallback/ListInputBindings"), true},
 		"daprd's probe":          {grpcRequest("/dapr.proto.runtime.v1.AppCallbackHealthCheck/HealthCheck"), true},
@@ -125,11 +125,11 @@ func TestExemptGRPC(t *testing.T) {
 		"GET":                    {change(func(r *http.Request) { r.Method = http.MethodGet }), false},
 		"escaped":                {grpcRequest("/grpc.health.v1.Health/%43heck"), false},
 		"escaped slash":          {grpcRequest("/grpc.health.v1.Health%2FCheck"), false},
-		"doubled slash":          {grpcRequest("/" + health), false},
-		"absolute form":          {grpcRequest("http://h" + health), false},
-		"dot segment":            {grpcRequest("/x/.." + health), false},
-		"a path behind it":       {grpcRequest(health + "/x"), false},
-		"in another letter case": {grpcRequest(strings.ToLower(health)), false},
+		"doubled slash":          {grpcRequest("/" + healthCheck), false},
+		"absolute form":          {grpcRequest("http://h" + healthCheck), false},
+		"dot segment":            {grpcRequest("/x/.." + healthCheck), false},
+		"a path behind it":       {grpcRequest(healthCheck + "/x"), false},
+		"in another letter case": {grpcRequest(strings.ToLower(healthCheck)), false},
 	} {
 		for _, o := range []httpauth.Options{{}, {NoDefaultExempt: true}, {ForwardAuth: true}} {
 			want := c.want && !o.NoDefaultExempt && !o.ForwardAuth
@@ -143,11 +143,11 @@ func TestExemptGRPC(t *testing.T) {
 // FuzzExempt: what is exempt was listed, letter for letter, and was asked for
 // in no other spelling.
 func FuzzExempt(f *testing.F) {
-	listed := map[string]bool{"GET /healthz": true, "HEAD /healthz": true, "POST /hook/a.b": true, "POST " + health: true}
+	listed := map[string]bool{"GET /healthz": true, "HEAD /healthz": true, "POST /hook/a.b": true, "POST " + healthCheck: true}
 	g := httpauth.New(verify.VerifierFunc(func(context.Context, string) (*verify.Principal, error) {
 		return nil, verify.ErrNoToken
 	}), httpauth.Options{Exempt: []string{"/healthz", "POST /hook/a.b"}})
-	for _, s := range []string{"/healthz", "/healthz?x", "/%68ealthz", "//healthz", "http://h/healthz", "/x/../healthz", "/healthz;a", "/hook/a.b", "/hook/./a.b", "*", health} {
+	for _, s := range []string{"/healthz", "/healthz?x", "/%68ealthz", "//healthz", "http://h/healthz", "/x/../healthz", "/healthz;a", "/hook/a.b", "/hook/./a.b", "*", healthCheck} {
 		for _, method := range []string{"GET", "POST", "HEAD", "CONNECT"} {
 			f.Add(method, s, true)
 		}
@@ -161,13 +161,13 @@ func FuzzExempt(f *testing.F) {
 			r.ProtoMajor, r.Header = 2, http.Header{"Content-Type": {"application/grpc"}}
 		}
 		if _, exempt, _ := g.Check(r); !exempt {
-			if listed[method+" "+target] && (grpc || target != health) {
+			if listed[method+" "+target] && (grpc || target != healthCheck) {
 				t.Fatalf("%q %q is listed and not exempt", method, target)
 			}
 			return
 		}
 		path, _, _ := strings.Cut(r.RequestURI, "?")
-		if !listed[r.Method+" "+path] || path == health && !grpc {
+		if !listed[r.Method+" "+path] || path == healthCheck && !grpc {
 			t.Fatalf("%q %q is exempt and not listed", method, target)
 		}
 		if path != r.URL.EscapedPath() || path != r.URL.Path {

@@ -70,12 +70,10 @@ func (g *Guard) Strip(r *http.Request, exempt bool) {
 	decided := exempt
 	for i := range g.fields {
 		f := &g.fields[i]
-		if len(r.Header[f.Name]) == 0 {
+		if f.Bearer && decided || len(r.Header[f.Name]) == 0 {
 			continue
 		}
-		if !f.Bearer || !decided {
-			delete(r.Header, f.Name)
-		}
+		delete(r.Header, f.Name)
 		decided = true
 	}
 }

@@ -19,14 +19,14 @@ const (
 	wrongToken = challenge + `, error="invalid_token"`
 )
 
-func httpRefusal(status int, body, key, value string) *http.Response {
-	return &http.Response{StatusCode: status, Header: http.Header{
+func httpRefusal(body, key, value string) http.Header {
+	return http.Header{
 		key:                      {value},
 		"Content-Type":           {"text/plain; charset=utf-8"},
 		"Content-Length":         {map[string]string{refused: "25", notLoaded: "28"}[body]},
 		"Cache-Control":          {"no-store"},
 		"X-Content-Type-Options": {"nosniff"},
-	}}
+	}
 }
 
 // TestRefusals fixes every refusal, byte for byte.
@@ -50,12 +50,12 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := httpauth.New(&fake{}, httpauth.Options{})
-			want := httpRefusal(c.status, c.body, c.key, c.value)
+			want := httpRefusal(c.body, c.key, c.value)
 			for _, r := range []*http.Request{get("/"), httptest.NewRequest(http.MethodPost, "/dapr/subscribe", http.NoBody)} {
 				w := httptest.NewRecorder()
 				g.Refuse(w, r, c.err)
-				if w.Code != want.StatusCode || !reflect.DeepEqual(w.Header(), want.Header) || w.Body.String() != c.body {
-					t.Errorf("got %d %v %q\nwant %d %v %q", w.Code, w.Header(), w.Body, want.StatusCode, want.Header, c.body)
+				if w.Code != c.status || !reflect.DeepEqual(w.Header(), want) || w.Body.String() != c.body {
+					t.Errorf("got %d %v %q\nwant %d %v %q", w.Code, w.Header(), w.Body, c.status, want, c.body)
 				}
 			}
 
@@ -69,7 +69,7 @@ func TestRefusals(t *testing.T) {
 			// To a gateway, 200 means yes, whatever else the answer says.
 			w = httptest.NewRecorder()
 			httpauth.New(&fake{}, httpauth.Options{ForwardAuth: true}).Refuse(w, grpcRequest("/a.B/C"), c.err)
-			if w.Code != want.StatusCode || !reflect.DeepEqual(w.Header(), want.Header) {
+			if w.Code != c.status || !reflect.DeepEqual(w.Header(), want) {
 				t.Errorf("forward auth: got %d %v", w.Code, w.Header())
 			}
 		})

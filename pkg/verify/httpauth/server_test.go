@@ -21,7 +21,7 @@ func serve(t *testing.T, v verify.Verifier, o httpauth.Options) *httptest.Server
 	s := httptest.NewUnstartedServer(httpauth.Middleware(v, o)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, _ := verify.FromContext(r.Context())
 		sent, _ := io.ReadAll(r.Body)
-		fmt.Fprintf(w, "%s %q %v", p.Subject(), sent, r.Header["Dapr-Api-Token"])
+		_, _ = fmt.Fprintf(w, "%s %q %v", p.Subject(), sent, r.Header["Dapr-Api-Token"])
 	})))
 	s.Config.Protocols = protocols(true, true)
 	s.Start()
@@ -106,7 +106,7 @@ func TestHeadRefusal(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if resp.StatusCode != 401 || resp.ContentLength != int64(len(refused)) {
+		if resp.StatusCode != http.StatusUnauthorized || resp.ContentLength != int64(len(refused)) {
 			t.Errorf("HTTP %d: %d, length %d", major, resp.StatusCode, resp.ContentLength)
 		}
 	}
@@ -138,7 +138,7 @@ func TestOnTheWire(t *testing.T) {
 		"a token for another's host": {"GET / HTTP/1.1\r\nHost: dapr-api-token: " + good + rest, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, err := net.Dial("tcp", s.Listener.Addr().String()) //nolint:noctx // loopback
+			conn, err := net.Dial("tcp", s.Listener.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -23,8 +23,8 @@ const (
 // ClassOf returns the class of a verifier's error. Nil and errors that wrap
 // none of package verify's sentinels are Unavailable.
 func ClassOf(err error) Class {
-	switch err { //nolint:errorlint // the sentinels themselves first: refusals are worth keeping cheap
-	case verify.ErrInvalidToken, verify.ErrExpiredToken, verify.ErrRevokedToken:
+	switch err { // the sentinels themselves first: most errors are, and it is cheap
+	case verify.ErrInvalidToken, verify.ErrExpiredToken, verify.ErrRevokedToken: //nolint:errorlint // wrapped ones are looked for below
 		return Invalid
 	case verify.ErrNoToken:
 		return Missing
