@@ -11,7 +11,9 @@
 // The handler still sees the token in its metadata, since incoming metadata
 // cannot be changed without copying all of it: do not forward it blindly.
 // A stream is checked once, when it opens; it is not cut when its token's
-// overlap ends.
+// overlap ends. A method that the server does not have never gets here: grpc
+// answers Unimplemented before any interceptor runs, unless the server has an
+// unknown-service handler.
 package grpcauth
 
 import (
