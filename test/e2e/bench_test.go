@@ -75,19 +75,21 @@ func (b *bench) flow() {
 	})
 }
 
-// publish makes a new token, puts it into the mount as the current one with
-// the other keys given, and returns when tokenagent has taken it.
-func (b *bench) publish(more map[string]string) (took time.Duration) {
+// renew makes a new token, without telling anybody.
+func (b *bench) renew() (old, next secret.Token) {
+	old, next = b.token(), secret.NewToken()
+	b.tokens = append(b.tokens, next)
+	return old, next
+}
+
+// publish makes keys the Secret's content, and returns how long it took until
+// tokenagent showed the newest token in the slot.
+func (b *bench) publish(slot string, keys map[string]string) (took time.Duration) {
 	b.t.Helper()
-	b.tokens = append(b.tokens, secret.NewToken())
-	payload := map[string]string{"token": string(b.token())}
-	for key, value := range more {
-		payload[key] = value
-	}
-	b.mount.Publish(payload)
-	current := scrape.Labels{"slot": "current", "fingerprint": b.token().Fingerprint()}
-	return poll.Until(b.t, 15*time.Second, "tokenagent shows the new token as current", func() bool {
-		return b.page().Has("tokenagent_token_info", current)
+	b.mount.Publish(keys)
+	want := scrape.Labels{"slot": slot, "fingerprint": b.token().Fingerprint()}
+	return poll.Until(b.t, 15*time.Second, "tokenagent shows the new token as "+slot, func() bool {
+		return b.page().Has("tokenagent_token_info", want)
 	})
 }
 

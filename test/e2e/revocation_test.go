@@ -19,7 +19,8 @@ func TestRevocation(t *testing.T) {
 			t.Errorf("%d refused before the revocation", n)
 		}
 
-		took := b.publish(map[string]string{"token-revoked": b.token().Digest() + "\n"})
+		old, next := b.renew()
+		took := b.publish("current", map[string]string{"token": string(next), "token-revoked": old.Digest() + "\n"})
 		b.tally.Mark(time.Now().Add(w.transit))
 		accepted := b.accepted("")
 		var revoked int
@@ -34,11 +35,11 @@ func TestRevocation(t *testing.T) {
 			t.Errorf("%d requests that began after the revocation were handled", n)
 		}
 		b.tally.Unmark()
-		if old := b.tokens[0]; b.admits(old) || !b.admits(b.token()) {
+		if b.admits(old) || !b.admits(next) {
 			t.Error("past daprd, the old token is admitted or the new one is not")
 		}
 
-		b.side.Recreate(b.token())
+		b.side.Recreate(next)
 		b.flow()
 		b.drain()
 		b.scan()

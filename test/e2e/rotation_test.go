@@ -6,9 +6,41 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
 )
 
 const rotations = 20
+
+// switches are the ways to change the Secret that operators have. Each makes a
+// new token current and returns how long that took.
+var switches = []func(*bench) time.Duration{replace, declare, stage}
+
+// replace leaves it to tokenagent to remember the old token.
+func replace(b *bench) time.Duration {
+	_, next := b.renew()
+	return b.publish("current", map[string]string{"token": string(next)})
+}
+
+// declare says in the Secret what the old token is, and until when.
+func declare(b *bench) time.Duration {
+	old, next := b.renew()
+	return b.publish("current", promoted(old, next))
+}
+
+// stage publishes the new token before it becomes current.
+func stage(b *bench) time.Duration {
+	old, next := b.renew()
+	b.publish("next", map[string]string{"token": string(old), "token-next": string(next)})
+	return b.publish("current", promoted(old, next))
+}
+
+func promoted(old, next secret.Token) map[string]string {
+	return map[string]string{
+		"token":                string(next),
+		"token-previous":       string(old),
+		"token-previous-until": time.Now().Add(time.Minute).UTC().Format(time.RFC3339),
+	}
+}
 
 // TestRotation rotates under load in the order of a careful operator: the
 // Secret first, and daprd later, once the app takes the new token. Nothing is
@@ -22,7 +54,7 @@ func TestRotation(t *testing.T) {
 		var took []time.Duration
 		for n := range rotations {
 			previous := b.accepted("previous")
-			took = append(took, b.publish(nil))
+			took = append(took, switches[n%len(switches)](b))
 			poll.Until(t, 10*time.Second, "the old token is used, in the previous slot", func() bool {
 				return b.accepted("previous") > previous
 			})

@@ -49,7 +49,7 @@ go mod edit -require="$module@v$version"
 say "building with -p 2; a cold build takes several minutes and about 3.5 GB of module cache"
 started=$(date +%s)
 # The components are chosen by build tag: without one the binary panics.
-nice -n 10 go build -p 2 -tags stablecomponents -o "$binary.part" "$module/cmd/daprd" &
+nice -n 10 go build -p 2 -buildvcs=false -tags stablecomponents -o "$binary.part" "$module/cmd/daprd" &
 build=$!
 while kill -0 "$build" 2>/dev/null; do
 	sleep 1
