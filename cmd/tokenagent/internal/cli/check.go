@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A finding is one thing that check has to say. Only an error is a fault.
+type finding struct {
+	Level string `json:"level"` // info, warning or error
+	Text  string `json:"text"`
+}
+
+// A report is all that check has to say.
+type report struct {
+	OK       bool               `json:"ok"`
+	Findings []finding          `json:"findings"`
+	Source   agent.SourceStatus `json:"source"`
+}
+
+func (r *report) add(level, format string, args ...any) {
+	r.Findings = append(r.Findings, finding{level, fmt.Sprintf(format, args...)})
+}
+
+func newCheck() *cobra.Command {
+	var s source
+	var output string
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Explain a token source in plain words, before anything depends on it",
+		Long: `check reads a token source once, as an agent would, and explains it: its form,
+the tokens by slot and fingerprint, who may read it, whether it can ever update,
+and when tokens that are JWTs expire.
+
+Exit code 0 means that an agent would start on it, warnings apart; 1 that it
+would not, or would accept nothing.`,
+		Example: `  tokenagent check --token-file /var/run/secrets/app-api-token`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			cfg, err := s.config(slog.New(slog.DiscardHandler))
+			if err != nil {
+				return err
+			}
+			cfg.PollOnly, cfg.WaitForSource = true, true
+			a, err := agent.Start(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			defer a.Close() //nolint:errcheck // returns nil
+			r := examine(a.Status().Sources[0], time.Now())
+			if err := r.print(cmd.OutOrStdout(), output); err != nil {
+				return err
+			}
+			if !r.OK {
+				return fail.Refused
+			}
+			return nil
+		},
+	}
+	s.add(cmd)
+	addOutput(cmd, &output)
+	return cmd
+}
+
+// examine says what there is to say of a source that an agent has just read.
+func examine(src agent.SourceStatus, now time.Time) *report {
+	r := &report{Source: src}
+	if src.Kind == "env" {
+		r.add("info", "%s is an environment variable", src.Location)
+	} else {
+		r.describe(src.Location)
+	}
+	if src.Fault != "" {
+		r.add("error", "%s", src.Fault)
+	}
+	for _, l := range src.Limits {
+		r.add("warning", "%s", l)
+	}
+	for _, t := range src.Tokens {
+		r.token(t, now)
+	}
+	if src.Revoked > 0 {
+		r.add("info", "%d revoked", src.Revoked)
+	}
+	if src.Ready && len(src.Tokens) == 0 {
+		r.add("error", "nothing would be accepted; put a token in that is not revoked")
+	}
+	r.OK = true
+	for _, f := range r.Findings {
+		r.OK = r.OK && f.Level != "error"
+	}
+	return r
+}
+
+func (r *report) token(t agent.TokenStatus, now time.Time) {
+	r.add("info", "%s: %s%s", t.Slot, t.Fingerprint, about(t, now))
+	if t.Slot == "previous" && t.Deadline.IsZero() {
+		r.add("warning", "the previous token %s has no deadline; give it one (%s, or until= in a file)", t.Fingerprint, verify.KeyPreviousUntil)
+	}
+	if t.Expires.IsZero() {
+		return
+	}
+	switch left := t.Expires.Sub(now); {
+	case left <= 0:
+		r.add("warning", "the %s token %s is a JWT that expired %s ago; receivers that check exp refuse it", t.Slot, t.Fingerprint, (-left).Round(time.Second))
+	case left < 24*time.Hour:
+		r.add("warning", "the %s token %s is a JWT that expires in %s; rotate before", t.Slot, t.Fingerprint, left.Round(time.Second))
+	}
+}
+
+// describe says what stands at path and who may read it.
+func (r *report) describe(path string) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return // the agent's own fault says it better
+	}
+	if !info.IsDir() {
+		r.add("info", "%s is a file of %d bytes, mode %s", path, info.Size(), info.Mode().Perm())
+		if target, err := filepath.EvalSymlinks(path); err == nil && strings.Contains(target, string(filepath.Separator)+"..") {
+			r.add("info", "it is a key of a mounted Secret, which the kubelet updates")
+		}
+		r.readers(path, info)
+		return
+	}
+	if _, err := os.Lstat(filepath.Join(path, "..data")); err == nil {
+		r.add("info", "%s is a mounted Secret (it has ..data): its keys are read together, and the kubelet updates it", path)
+	} else {
+		r.add("info", "%s is a plain directory: its keys are read until two passes agree", path)
+	}
+	for _, key := range verify.Keys() {
+		if info, err := os.Stat(filepath.Join(path, key)); err == nil {
+			r.add("info", "key %s: %d bytes, mode %s", key, info.Size(), info.Mode().Perm())
+			r.readers(filepath.Join(path, key), info)
+		}
+	}
+	if runtimePermissions && info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		r.add("warning", "%s can be written by everyone, who could put a token of their own there; chmod o-w", path)
+	}
+}
+
+func (r *report) readers(path string, info fs.FileInfo) {
+	if !runtimePermissions {
+		return
+	}
+	perm := info.Mode().Perm()
+	if perm&0o022 != 0 {
+		r.add("warning", "%s can be written by others than its owner (mode %s); chmod go-w", path, perm)
+	}
+	if perm&0o004 != 0 {
+		r.add("warning", "%s can be read by everyone (mode %s); chmod o-r, or defaultMode 0440 with fsGroup in Kubernetes", path, perm)
+	}
+}
+
+func (r *report) print(w io.Writer, form string) error {
+	if form == outputJSON {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	for _, f := range r.Findings {
+		text := f.Text
+		if f.Level != "info" {
+			text = f.Level + ": " + text
+		}
+		if _, err := fmt.Fprintln(w, text); err != nil {
+			return err
+		}
+	}
+	verdict := "good: an agent would start on it"
+	if !r.OK {
+		verdict = "bad: an agent would not start on it, or accept nothing"
+	}
+	_, err := fmt.Fprintln(w, verdict)
+	return err
+}

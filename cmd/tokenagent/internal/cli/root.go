@@ -1,0 +1,133 @@
+// Package cli is the command line of tokenagent: one voice (lower-case, prefixed
+// with the program's name, the mend in the same line), long flags that the
+// environment can set too, and three exit codes: 0 good, 1 refused or failed,
+// 2 usage. No token is ever an argument.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/demo"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
+)
+
+// Main runs the command that args name and returns the exit code. version is
+// the program's own; "" means that of the build's record.
+func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRoot(version)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	code := fail.Code(err)
+	if err != nil && !errors.Is(err, fail.Refused) {
+		fmt.Fprintf(stderr, "tokenagent: %v\n", err)
+		if code == 2 {
+			fmt.Fprintf(stderr, "tokenagent: see '%s --help'\n", cmd.CommandPath())
+		}
+	}
+	return code
+}
+
+func newRoot(version string) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tokenagent",
+		Short: "Make the rotation of a shared token a non-event",
+		Long: `tokenagent keeps the set of accepted tokens in step with its source (a file, a
+mounted Kubernetes Secret, an env file or an environment variable), accepts the
+old one and the new one through an overlap window, and shows whether the old one
+is still in use.
+
+Each flag can be set as an environment variable too: --token-file is
+TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Args:              cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				_ = cmd.Help()
+				return fail.Usage("a command is missing")
+			}
+			hint := ""
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = "; did you mean " + near[0] + "?"
+			}
+			return fail.Usage("there is no command of that name%s", hint)
+		},
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fail.Usage("%w", err) })
+	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newVersion(version), generate.Command(), demo.Command())
+	for _, c := range root.Commands() {
+		if c.Args == nil {
+			c.Args = noArguments
+		}
+	}
+	return root
+}
+
+// noArguments refuses stray arguments without quoting them: one of them might
+// be a token.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fail.Usage("%s takes no arguments, only flags; a token comes on standard input or from a file", cmd.Name())
+	}
+	return nil
+}
+
+// fromEnvironment sets the flags that the command line left alone.
+func fromEnvironment(flags *pflag.FlagSet) error {
+	var err error
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := "TOKENAGENT_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := os.LookupEnv(name)
+		if !ok || f.Changed || f.Name == "help" || err != nil {
+			return
+		}
+		if list, isList := f.Value.(pflag.SliceValue); isList {
+			if e := list.Replace(strings.Split(value, ",")); e != nil {
+				err = fail.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
+			}
+			f.Changed = true
+			return
+		}
+		if e := flags.Set(f.Name, value); e != nil {
+			err = fail.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
+		}
+	})
+	return err
+}
+
+func newVersion(version string) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v, goVersion := version, "unknown"
+			if info, ok := debug.ReadBuildInfo(); ok {
+				goVersion = info.GoVersion
+				if v == "" {
+					v = info.Main.Version
+				}
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "tokenagent %s (%s)\n", v, goVersion)
+			return err
+		},
+	}
+}

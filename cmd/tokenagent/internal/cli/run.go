@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"io"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	source
+	name, listen, admin, upstream, healthPath string
+	allowPath, header                         []string
+	overlap, poll, debounce, drain            time.Duration
+	wait                                      bool
+	logLevel, logFormat                       string
+}
+
+func newRun() *cobra.Command {
+	var r runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Verify tokens for another program, as forward-auth or as a reverse proxy",
+		Long: `run watches the token source and answers on --listen.
+
+Without --upstream it is a forward-auth endpoint, for nginx auth_request, Traefik
+ForwardAuth, Caddy forward_auth and Envoy ext_authz over HTTP: any method and path
+is answered 200 or 401, and 503 until the source is loaded.
+
+With --upstream it is a reverse proxy for HTTP/1.1 and h2c (gRPC): what carries an
+accepted token goes on without it.
+
+SIGHUP reads the source again; SIGTERM drains and exits 0.`,
+		Example: `  tokenagent run --token-file /var/run/secrets/app-api-token --listen 127.0.0.1:9465
+  tokenagent run --token-file ./token --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000 --health-path /healthz`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
+	}
+	r.add(cmd)
+	f := cmd.Flags()
+	f.StringVar(&r.name, "name", "token", "what metrics and logs call the source, and the subject of its callers")
+	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
+	f.StringVar(&r.admin, "admin-listen", "127.0.0.1:9464", "`ADDR` of /metrics, /livez, /readyz and /status; empty for none")
+	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http://, https:// or h2c://, host and port alone")
+	f.StringArrayVar(&r.allowPath, "allow-path", nil, "path that needs no token, as `[METHOD ]/path`, exact; repeatable (with --upstream)")
+	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check: needs no token, and answers 503 until the source is loaded, so that daprd waits (with --upstream)")
+	f.StringArrayVar(&r.header, "header", nil, "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)")
+	f.DurationVar(&r.overlap, "overlap", agent.DefaultOverlap, "how long a superseded token stays accepted; 0s means not at all")
+	f.DurationVar(&r.poll, "poll-interval", 10*time.Second, "how often the source is read whatever the file system reports; 0s means never")
+	f.DurationVar(&r.debounce, "debounce", time.Second, "how long a file written in place must be quiet; 0s believes it at once")
+	f.BoolVar(&r.wait, "wait-for-source", false, "start without good content and answer 503 until it comes")
+	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "how long requests may take to end after SIGTERM")
+	f.StringVar(&r.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
+	f.StringVar(&r.logFormat, "log-format", "text", "`FORM` of the log on standard error: text or json")
+	return cmd
+}
+
+func (r *runFlags) run(cmd *cobra.Command) error {
+	log, err := newLogger(cmd.ErrOrStderr(), r.logLevel, r.logFormat)
+	if err != nil {
+		return err
+	}
+	cfg, err := r.config(log)
+	if err != nil {
+		return err
+	}
+	o, err := r.options(log)
+	if err != nil {
+		return err
+	}
+	if err := r.rotation(&cfg); err != nil {
+		return err
+	}
+	cfg.Name, cfg.WaitForSource = r.name, r.wait
+	a, err := agent.Start(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer a.Close() //nolint:errcheck // returns nil
+	return daemon.Run(cmd.Context(), a, o)
+}
+
+func (r *runFlags) rotation(cfg *agent.Config) (err error) {
+	if cfg.Overlap, err = span("overlap", r.overlap); err != nil {
+		return err
+	}
+	if cfg.Poll, err = span("poll-interval", r.poll); err != nil {
+		return err
+	}
+	cfg.Debounce, err = span("debounce", r.debounce)
+	return err
+}
+
+func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
+	o := daemon.Options{
+		Listen: r.listen, AdminListen: r.admin, AllowPaths: r.allowPath, HealthPath: r.healthPath,
+		Headers: r.header, DrainTimeout: r.drain, Logger: log,
+	}
+	if r.upstream != "" {
+		u, err := url.Parse(r.upstream)
+		if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+			return o, fail.Usage("--upstream must be a URL with host and port alone, such as http://127.0.0.1:3000")
+		}
+		if u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c" {
+			return o, fail.Usage("--upstream must begin with http://, https:// or h2c://")
+		}
+		o.Upstream = u
+	}
+	if o.Upstream == nil && (len(r.allowPath) > 0 || r.healthPath != "") {
+		return o, fail.Usage("--allow-path and --health-path go with --upstream; a gateway that asks forward-auth has its own exemptions")
+	}
+	if r.drain < 0 {
+		return o, fail.Usage("--drain-timeout must not be negative")
+	}
+	if err := o.Validate(); err != nil {
+		return o, fail.Usage("%w", err)
+	}
+	return o, nil
+}
+
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	switch level {
+	case "debug", "info", "warn", "error":
+		_ = l.UnmarshalText([]byte(level))
+	default:
+		return nil, fail.Usage("--log-level must be debug, info, warn or error")
+	}
+	o := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	default:
+		return nil, fail.Usage("--log-format must be text or json")
+	}
+}

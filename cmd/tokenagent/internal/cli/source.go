@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// source is the flags that say where the tokens are.
+type source struct {
+	tokenFile, tokenEnv, envFile string
+	minTokenBytes                int
+}
+
+func (s *source) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&s.tokenFile, "token-file", "", "`PATH` of the token file, or of a directory such as a mounted Secret")
+	f.StringVar(&s.tokenEnv, "token-env", "", "`NAME` of the environment variable that holds the token; with --env-file, of the key in it (default "+agent.DaprTokenEnv+")")
+	f.StringVar(&s.envFile, "env-file", "", "`PATH` of a file of KEY=value lines that holds the token")
+	f.IntVar(&s.minTokenBytes, "min-token-bytes", verify.DefaultMinTokenBytes, "shortest token that is accepted, in bytes")
+}
+
+// config returns the agent's configuration, without rotation and watching.
+func (s *source) config(log *slog.Logger) (agent.Config, error) {
+	switch {
+	case s.tokenFile != "" && s.envFile != "":
+		return agent.Config{}, fail.Usage("--token-file and --env-file are both set; one source is meant")
+	case s.tokenFile != "" && s.tokenEnv != "":
+		return agent.Config{}, fail.Usage("--token-file and --token-env are both set; one source is meant")
+	case s.minTokenBytes < 1:
+		return agent.Config{}, fail.Usage("--min-token-bytes must be at least 1")
+	}
+	return agent.Config{
+		TokenFile: s.tokenFile, TokenEnv: s.tokenEnv, EnvFile: s.envFile,
+		MinTokenBytes: s.minTokenBytes, Logger: log,
+	}, nil
+}
+
+// span turns a duration flag into a Config's field, where 0 means the default
+// and a negative one means none. On the command line 0 says none.
+func span(name string, d time.Duration) (time.Duration, error) {
+	switch {
+	case d < 0:
+		return 0, fail.Usage("--%s must not be negative; 0s means none", name)
+	case d == 0:
+		return -1, nil
+	default:
+		return d, nil
+	}
+}
+
+// outputs are the values of --output.
+const (
+	outputText = "text"
+	outputJSON = "json"
+)
+
+func addOutput(cmd *cobra.Command, p *string) {
+	cmd.Flags().StringVar(p, "output", outputText, "`FORM` of the answer: text or json")
+}
+
+func checkOutput(form string) error {
+	if form != outputText && form != outputJSON {
+		return fail.Usage("--output must be text or json")
+	}
+	return nil
+}

@@ -1,0 +1,225 @@
+// Package daemon is what `tokenagent run` serves: forward-auth or a reverse
+// proxy on one listener, and metrics, health and status on another.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+)
+
+// Options say what to serve.
+type Options struct {
+	Listen       string        // host:port or unix:///path
+	AdminListen  string        // the same; "" for none
+	Upstream     *url.URL      // nil for forward-auth; scheme http, https or h2c, and a host
+	AllowPaths   []string      // "[METHOD ]/path" that need no token; with Upstream
+	HealthPath   string        // answers 503 until the agent is loaded; with Upstream
+	Headers      []string      // where the token stands; none means the default
+	DrainTimeout time.Duration // how long requests may take to end
+	Logger       *slog.Logger
+}
+
+// Validate reports what is wrong with o, by flag.
+func (o *Options) Validate() error {
+	if err := o.auth().Validate(); err != nil {
+		return fmt.Errorf("--header, --allow-path or --health-path: %w", err)
+	}
+	return nil
+}
+
+func (o *Options) auth() httpauth.Options {
+	a := httpauth.Options{Headers: o.Headers, Exempt: o.AllowPaths, ForwardAuth: o.Upstream == nil}
+	if o.HealthPath != "" {
+		// GET and HEAD; and POST for a health check over gRPC.
+		a.Exempt = append(append([]string(nil), a.Exempt...), o.HealthPath, http.MethodPost+" "+o.HealthPath)
+	}
+	return a
+}
+
+// Limits of every listener. They bound what a client can hold without having
+// proved anything.
+const (
+	headerTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
+	maxHeaderBytes = 64 << 10
+	maxStreams     = 1000
+)
+
+// Run serves until ctx ends, then drains and returns nil; or returns why it
+// cannot serve. It does not close a.
+func Run(ctx context.Context, a *agent.Agent, o Options) error {
+	var draining atomic.Bool
+	main, err := o.server(a)
+	if err != nil {
+		return err
+	}
+	servers := []served{{"listen", o.Listen, main}}
+	if o.AdminListen != "" {
+		servers = append(servers, served{"admin-listen", o.AdminListen, o.adminServer(a, &draining)})
+	}
+	failed := make(chan error, len(servers))
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	for i, s := range servers {
+		l, err := listen(ctx, s.addr)
+		if err != nil {
+			for _, up := range servers[:i] {
+				_ = up.Close()
+			}
+			return fmt.Errorf("--%s: %w", s.flag, err)
+		}
+		o.Logger.Info("listening", "for", s.flag, "addr", l.Addr().String())
+		serving.Go(func() {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("--%s: %w", s.flag, err)
+			}
+		})
+	}
+	stopHUP := onHangup(func() { reload(a, o.Logger) })
+	defer stopHUP()
+
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		o.Logger.Info("draining", "timeout", o.DrainTimeout)
+	}
+	draining.Store(true)
+	o.drain(context.WithoutCancel(ctx), servers)
+	return err
+}
+
+type served struct {
+	flag, addr string
+	*http.Server
+}
+
+// drain lets requests end: the admin port last, so that it can be asked.
+func (o *Options) drain(ctx context.Context, servers []served) {
+	ctx, cancel := context.WithTimeout(ctx, o.DrainTimeout)
+	defer cancel()
+	for _, s := range servers {
+		if err := s.Shutdown(ctx); err != nil {
+			o.Logger.Warn("requests cut off at the end of the drain timeout", "for", s.flag)
+			_ = s.Close()
+		}
+	}
+}
+
+func reload(a *agent.Agent, log *slog.Logger) {
+	changed, err := a.Reload()
+	if err != nil {
+		log.Warn("hangup: source not taken over; what was accepted stays so", "error", err)
+		return
+	}
+	log.Info("hangup: source read", "changed", changed)
+}
+
+// onHangup calls f for each SIGHUP, one at a time, until stop.
+func onHangup(f func()) (stop func()) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	done := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			select {
+			case <-hup:
+				f()
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		signal.Stop(hup)
+		close(done)
+		running.Wait()
+	}
+}
+
+// server returns the server of the main listener.
+func (o *Options) server(a *agent.Agent) (*http.Server, error) {
+	guard := httpauth.New(a, o.auth())
+	s := newServer(o.Logger)
+	if o.Upstream == nil {
+		s.Handler = forwardAuth(guard)
+		// Nothing here is long: no body is read and none is written.
+		s.ReadTimeout, s.WriteTimeout = headerTimeout, headerTimeout
+		return s, nil
+	}
+	h, err := newProxy(a, guard, o)
+	s.Handler = h
+	return s, err
+}
+
+func newServer(log *slog.Logger) *http.Server {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	return &http.Server{
+		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		Protocols: &p, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// forwardAuth answers for a gateway, whatever method and path it asks with.
+func forwardAuth(g *httpauth.Guard) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, _, err := g.Check(r)
+		if err != nil {
+			g.Refuse(w, r, err)
+			return
+		}
+		h := w.Header()
+		h[httpauth.SubjectHeader] = []string{httpauth.Subject(p)}
+		h["Content-Length"] = zeroLength
+		w.WriteHeader(http.StatusOK) // Envoy ext_authz takes exactly 200
+	})
+}
+
+var zeroLength = []string{"0"} //nolint:gochecknoglobals // shared so that no request pays for it
+
+// listen opens host:port or unix:///path.
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	var c net.ListenConfig
+	path, unix := cutUnix(addr)
+	if !unix {
+		return c.Listen(ctx, "tcp", addr)
+	}
+	l, err := c.Listen(ctx, "unix", path)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return l, err
+	}
+	// A socket file outlives a process that was killed. If nobody answers there,
+	// it is such a one.
+	var d net.Dialer
+	if conn, dialErr := d.DialContext(ctx, "unix", path); dialErr == nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("%s is in use by another process; stop it or choose another path", path)
+	} else if !errors.Is(dialErr, syscall.ECONNREFUSED) {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return c.Listen(ctx, "unix", path)
+}
+
+// cutUnix returns the path of unix:///path, and whether addr has that form.
+func cutUnix(addr string) (path string, ok bool) { return strings.CutPrefix(addr, "unix://") }
