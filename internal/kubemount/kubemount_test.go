@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tokenagent/tokenagent/pkg/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
 )
 
 func names(t *testing.T, dir string) (keys, stamps []string) {
