@@ -1,0 +1,149 @@
+package reload
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	firstPause   = 5 * time.Millisecond   // between the two reads of a first load
+	firstTimeout = 200 * time.Millisecond // for two reads in a row to agree
+)
+
+// read reads the source once. turn must be held.
+func (v *Value[S]) read(ctx context.Context) (r reading) {
+	if t, ok := v.src.(tracked); ok {
+		r.content, r.ev, r.err = t.track(v.o.MaxBytes)
+	} else {
+		r.content, r.err = v.src.Read(ctx, v.o.MaxBytes)
+	}
+	if r.err == nil {
+		r.digest(v.salt)
+	}
+	return r
+}
+
+// readTwice reads until two reads in a row agree, faults included: an absent
+// file may be in the middle of its replacement as well. Sources whose content
+// comes whole are read once.
+func (v *Value[S]) readTwice(ctx context.Context) reading {
+	r := v.read(ctx)
+	_, files := v.src.(tracked)
+	if v.isStatic() || v.o.Debounce < 0 || r.err != nil && !files {
+		return r
+	}
+	deadline := time.Now().Add(firstTimeout)
+	for {
+		pause(ctx, firstPause)
+		next := v.read(ctx)
+		switch {
+		case r.err == nil && next.err == nil && r.sum == next.sum,
+			r.err != nil && next.err != nil && r.err.Error() == next.err.Error():
+			return next
+		case time.Now().After(deadline):
+			if next.err == nil {
+				next.err = unsteady(next.content.Path)
+			}
+			return next
+		}
+		r = next
+	}
+}
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// An attempt ends in one of these three: fail, keep or advance.
+
+// fail ends an attempt whose read failed.
+func (v *Value[S]) fail(r reading, began time.Time) error {
+	v.settle.refuse(r)
+	v.mu.Lock()
+	news, _ := v.book.note(Failed, began, time.Now(), r.err)
+	v.mu.Unlock()
+	v.report(r.err, news, false)
+	return r.err
+}
+
+// keep ends an attempt that found what was accepted before.
+func (v *Value[S]) keep(r reading, began time.Time) {
+	v.settle.accept(r) // the same bytes, maybe from elsewhere
+	v.mu.Lock()
+	_, healed := v.book.note(Unchanged, began, time.Now(), nil)
+	v.mu.Unlock()
+	v.report(nil, false, healed)
+}
+
+var errNoState = errors.New("reload: the step returned neither a state nor an error")
+
+// advance puts settled content before the Step and publishes what comes of it.
+func (v *Value[S]) advance(r reading, began time.Time) error {
+	news, healed, err := v.write(r.content, began)
+	if err != nil {
+		v.settle.refuse(r)
+		v.report(err, news, false)
+		return err
+	}
+	v.settle.accept(r)
+	v.report(nil, false, healed)
+	v.o.Logger.Info("source applied")
+	v.lookForFixedMount(r)
+	return nil
+}
+
+// write is the one place where content becomes state. The books are closed
+// under the same lock, so that who sees the state sees them too.
+func (v *Value[S]) write(c Content, began time.Time) (news, healed bool, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	next, err := v.step(v.state.Load(), c, time.Now())
+	if err == nil && next == nil {
+		err = errNoState
+	}
+	res := Rejected
+	if err == nil {
+		res = Applied
+		v.ready.Store(true)
+	}
+	news, healed = v.book.note(res, began, time.Now(), err)
+	v.publish(next)
+	return news, healed, err
+}
+
+// report logs a fault once until it changes, and its end.
+func (v *Value[S]) report(err error, news, healed bool) {
+	switch {
+	case news:
+		v.o.Logger.Warn("source is bad, keeping the last good content", "error", err)
+	case healed:
+		v.o.Logger.Info("source heals")
+	}
+}
+
+// lookForFixedMount is done at each change and not at each read: a mount table
+// may have thousands of lines.
+func (v *Value[S]) lookForFixedMount(r reading) {
+	var paths []string
+	for _, at := range r.ev.spots {
+		if at.info != nil {
+			paths = append(paths, at.path)
+		}
+	}
+	path := fixedMount(paths)
+	v.mu.Lock()
+	news := path != "" && path != v.book.FixedMount
+	v.book.FixedMount = path
+	v.mu.Unlock()
+	if news {
+		v.o.Logger.Warn("a single file is mounted: replacing it outside is never seen here; mount its directory (in Kubernetes without subPath)",
+			"path", path)
+	}
+}

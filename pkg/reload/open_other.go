@@ -1,0 +1,5 @@
+//go:build !unix
+
+package reload
+
+const openFlags = 0

@@ -1,0 +1,136 @@
+package reload
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// File is the content of the file at path, through symlinks. A relative path
+// is taken from the working directory of now. Anything but a regular file, and
+// a file with nothing but white space in it, is an error.
+func File(path string) Source { return &file{given: path, path: absolute(path)} }
+
+type file struct {
+	given string // as the user wrote it, for texts
+	path  string // absolute
+}
+
+func (f *file) String() string { return f.given }
+
+func (f *file) Read(_ context.Context, maxBytes int64) (Content, error) {
+	c, _, err := f.track(maxBytes)
+	return c, err
+}
+
+func (f *file) track(maxBytes int64) (Content, evidence, error) {
+	var ev evidence
+	for range readTries {
+		before, err := walk(f.path)
+		var data []byte
+		var info os.FileInfo
+		if err == nil {
+			data, info, err = readRegular(before.end, before.info, maxBytes)
+		}
+		// The directory that the way led through may be gone by now, as the
+		// kubelet's is 2 ms after a swap. What was found there then, even an
+		// error, says nothing.
+		after, _ := walk(f.path)
+		ways := before.links()
+		ev = evidence{
+			hops:  before.hops,
+			way:   ways,
+			spots: map[string]spot{"": {path: before.end, info: info, way: ways}},
+		}
+		vanished := before.info != nil && errors.Is(err, fs.ErrNotExist)
+		if vanished || !before.same(after) || info != nil && !sameFile(info, after.info) {
+			continue
+		}
+		switch {
+		case err != nil:
+			err = unreadable(f.given, err)
+		case blank(data):
+			err = &fault{
+				verb: "read", path: f.given, cause: ErrEmpty,
+				mend: "write the content to a new file beside it and rename that over it",
+			}
+		default:
+			return Content{Data: data, Path: f.given}, ev, nil
+		}
+		return Content{}, ev, err
+	}
+	return Content{}, ev, unsteady(f.given)
+}
+
+var errUnsteady = errors.New("it changes faster than it can be read")
+
+func unsteady(path string) error {
+	return &fault{verb: "read", path: path, cause: errUnsteady, mend: "it is tried again"}
+}
+
+// readRegular reads the file at path, which a walk found to be seen, up to
+// limit bytes. The info it returns is that of the open file; it is nil if none
+// was opened.
+func readRegular(path string, seen os.FileInfo, limit int64) ([]byte, os.FileInfo, error) {
+	// Before the open as well: opening a device or a tape can do things.
+	if err := regular(path, seen); err != nil {
+		return nil, nil, err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|openFlags, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := regular(path, info); err != nil {
+		return nil, info, err
+	}
+	// One byte more than allowed tells too large from just fitting; the size
+	// that fstat tells may be out of date when we read.
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, info, err
+	}
+	if int64(len(data)) > limit {
+		return nil, info, &fs.PathError{Op: "read", Path: path, Err: tooLarge(limit)}
+	}
+	return data, info, nil
+}
+
+func tooLarge(limit int64) error { return fmt.Errorf("%w: over %d bytes", ErrTooLarge, limit) }
+
+func regular(path string, info os.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	return &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w but %s", ErrNotRegular, kindOf(info.Mode()))}
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	default:
+		return "something else"
+	}
+}
+
+var byteOrderMark = []byte("\ufeff")
+
+// blank reports whether there is nothing but white space and a byte order mark.
+func blank(data []byte) bool {
+	return len(bytes.TrimSpace(bytes.TrimPrefix(data, byteOrderMark))) == 0
+}
