@@ -23,7 +23,6 @@ import (
 // token once, as most do today, refuse what comes after a rotation.
 func TestControl(t *testing.T) {
 	old, next := secret.NewToken(), secret.NewToken()
-	always := func() bool { return true }
 
 	for protocol, serve := range map[string]func(*testing.T, *app.Tally) int{
 		"http": func(t *testing.T, tally *app.Tally) int {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	runtimev1 "github.com/dapr/dapr/pkg/proto/runtime/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -40,6 +41,7 @@ var ways = []way{
 	{name: "http-embedded", protocol: "http", start: embeddedHTTP},
 	{name: "grpc-embedded", protocol: "grpc", start: embeddedGRPC},
 	{name: "http-proxy", protocol: "http", transit: 250 * time.Millisecond, start: proxyHTTP},
+	{name: "grpc-proxy", protocol: "grpc", transit: 250 * time.Millisecond, start: proxyGRPC},
 }
 
 // forEachWay runs the test for each way, some at a time.
@@ -86,16 +88,24 @@ func startAgent(t *testing.T, s setting) *library {
 	return v
 }
 
-// proxyHTTP puts the program before an app that checks nothing.
+// proxyHTTP puts the program before an app that checks nothing, not even
+// whether it is ready: --health-path does it.
 func proxyHTTP(t *testing.T, tally *app.Tally, s setting) (int, view) {
-	upstream := app.ServeHTTP(t, tally, nil, func() bool { return true })
-	return startProxy(t, s, "http://"+process.Loopback(upstream), "--allow-path", "GET /healthz", "--health-path", "/healthz")
+	port := app.ServeHTTP(t, tally, nil, always)
+	return startProxy(t, s, "http://"+process.Loopback(port), "/healthz")
 }
 
-func startProxy(t *testing.T, s setting, upstream string, more ...string) (int, view) {
+func proxyGRPC(t *testing.T, tally *app.Tally, s setting) (int, view) {
+	port := app.ServeGRPC(t, tally, nil, always)
+	return startProxy(t, s, "h2c://"+process.Loopback(port), runtimev1.AppCallbackHealthCheck_HealthCheck_FullMethodName)
+}
+
+func always() bool { return true }
+
+func startProxy(t *testing.T, s setting, upstream, healthPath string) (int, view) {
 	t.Helper()
 	port, admin := process.FreePort(t), process.FreePort(t)
-	args := append([]string{
+	args := []string{
 		"run",
 		"--token-file", s.dir,
 		"--listen", process.Loopback(port),
@@ -103,8 +113,9 @@ func startProxy(t *testing.T, s setting, upstream string, more ...string) (int, 
 		"--upstream", upstream,
 		"--overlap", s.overlap.String(),
 		"--wait-for-source=" + strconv.FormatBool(s.wait),
+		"--health-path", healthPath,
 		"--log-level", "debug",
-	}, more...)
+	}
 	v := &daemon{
 		t:       t,
 		process: process.Start(t, "tokenagent", built(t, tokenagentBinary), args, nil),
