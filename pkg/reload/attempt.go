@@ -26,26 +26,28 @@ func (v *Value[S]) read(ctx context.Context) (r reading) {
 
 // readTwice reads until two reads in a row agree, faults included: an absent
 // file may be in the middle of its replacement as well. Sources whose content
-// comes whole are read once.
-func (v *Value[S]) readTwice(ctx context.Context) reading {
-	r := v.read(ctx)
+// comes whole are read once. began is when the last read did.
+func (v *Value[S]) readTwice(ctx context.Context) (r reading, began time.Time) {
+	began = time.Now()
+	r = v.read(ctx)
 	_, files := v.src.(tracked)
 	if v.isStatic() || v.o.Debounce < 0 || r.err != nil && !files {
-		return r
+		return r, began
 	}
-	deadline := time.Now().Add(firstTimeout)
+	deadline := began.Add(firstTimeout)
 	for {
 		pause(ctx, firstPause)
+		began = time.Now()
 		next := v.read(ctx)
 		switch {
 		case r.err == nil && next.err == nil && r.sum == next.sum,
 			r.err != nil && next.err != nil && r.err.Error() == next.err.Error():
-			return next
+			return next, began
 		case time.Now().After(deadline):
 			if next.err == nil {
 				next.err = unsteady(next.content.Path)
 			}
-			return next
+			return next, began
 		}
 		r = next
 	}

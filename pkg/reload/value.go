@@ -167,8 +167,7 @@ func (v *Value[S]) Stats() Stats {
 func (v *Value[S]) Reload() (changed bool, err error) {
 	v.turn.Lock()
 	defer v.turn.Unlock()
-	began := time.Now()
-	r := v.readTwice(context.Background())
+	r, began := v.readTwice(context.Background())
 	v.settle.restart()
 	switch {
 	case r.err != nil:
