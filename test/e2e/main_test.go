@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
-	os.RemoveAll(scratch)
+	_ = os.RemoveAll(scratch)
 	os.Exit(code)
 }
 

@@ -33,7 +33,7 @@ func CallHTTP(ctx context.Context, addr, token string) (admitted bool, err error
 	if err != nil {
 		return false, err
 	}
-	resp.Body.Close()
+	_ = resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusOK:
 		return true, nil

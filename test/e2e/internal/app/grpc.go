@@ -20,20 +20,20 @@ import (
 // ServeGRPC runs an app for daprd's gRPC protocol behind the guard's
 // interceptors until the test ends, and returns its port. healthy decides the
 // answer of its health check.
-func ServeGRPC(t testing.TB, tally *Tally, guard []grpc.UnaryServerInterceptor, healthy func() bool) (port int) {
-	t.Helper()
-	port = process.FreePort(t)
-	listener, err := net.Listen("tcp", process.Loopback(port))
+func ServeGRPC(tb testing.TB, tally *Tally, guard []grpc.UnaryServerInterceptor, healthy func() bool) (port int) {
+	tb.Helper()
+	port = process.FreePort(tb)
+	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", process.Loopback(port))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	interceptors := append([]grpc.UnaryServerInterceptor{tally.watchGRPC}, guard...)
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(append(interceptors, tally.countGRPC)...))
-	callback := &callback{t: t, tally: tally, healthy: healthy}
+	callback := &callback{t: tb, tally: tally, healthy: healthy}
 	runtimev1.RegisterAppCallbackServer(server, callback)
 	runtimev1.RegisterAppCallbackHealthCheckServer(server, callback)
-	go server.Serve(listener)
-	t.Cleanup(server.Stop)
+	go func() { _ = server.Serve(listener) }() // ends with Stop
+	tb.Cleanup(server.Stop)
 	return port
 }
 

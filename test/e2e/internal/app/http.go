@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/sidecar"
@@ -16,24 +17,25 @@ import (
 // ServeHTTP runs an app for daprd's HTTP protocol behind guard (nil for none)
 // until the test ends, and returns its port. healthy decides the answer of
 // GET /healthz.
-func ServeHTTP(t testing.TB, tally *Tally, guard func(http.Handler) http.Handler, healthy func() bool) (port int) {
-	t.Helper()
-	routes := tally.routes(t, healthy)
+func ServeHTTP(tb testing.TB, tally *Tally, guard func(http.Handler) http.Handler, healthy func() bool) (port int) {
+	tb.Helper()
+	routes := tally.routes(tb, healthy)
 	if guard != nil {
 		routes = guard(routes)
 	}
-	port = process.FreePort(t)
-	listener, err := net.Listen("tcp", process.Loopback(port))
+	port = process.FreePort(tb)
+	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", process.Loopback(port))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	server := &http.Server{Handler: tally.watchHTTP(routes)}
-	go server.Serve(listener)
-	t.Cleanup(func() { server.Close() })
+	server := &http.Server{Handler: tally.watchHTTP(routes), ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(listener) }() // ends with Close
+	tb.Cleanup(func() { _ = server.Close() })
 	return port
 }
 
 func (t *Tally) routes(tb testing.TB, healthy func() bool) http.Handler {
+	tb.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if !healthy() {
@@ -41,11 +43,11 @@ func (t *Tally) routes(tb testing.TB, healthy func() bool) http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /dapr/config", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, "{}")
+		_, _ = io.WriteString(w, "{}")
 	})
 	mux.HandleFunc("GET /dapr/subscribe", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `[{"pubsubname":%q,"topic":%q,"route":"/messages"}]`, sidecar.PubSub, sidecar.Topic)
+		_, _ = fmt.Fprintf(w, `[{"pubsubname":%q,"topic":%q,"route":"/messages"}]`, sidecar.PubSub, sidecar.Topic)
 	})
 	mux.HandleFunc("OPTIONS /"+sidecar.Cron, func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("POST /"+sidecar.Cron, func(http.ResponseWriter, *http.Request) { t.Ticks.Add(1) })

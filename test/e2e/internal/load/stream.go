@@ -18,7 +18,7 @@ type Stream struct {
 	failed atomic.Int64
 	beat   time.Duration
 	do     func(id string) error
-	// Failures, if not nil, is told of each attempt that failed.
+	// onFailure, if not nil, is told of each attempt that failed.
 	onFailure func(error)
 	stop      chan struct{}
 	done      sync.WaitGroup
@@ -27,12 +27,13 @@ type Stream struct {
 
 // Start begins a stream of ids "name-worker-number" that ends with Stop or
 // with the test.
-func Start(t testing.TB, name string, workers int, beat time.Duration, do func(id string) error, onFailure func(error)) *Stream {
+func Start(tb testing.TB, name string, workers int, beat time.Duration, do func(id string) error, onFailure func(error)) *Stream {
+	tb.Helper()
 	s := &Stream{beat: beat, do: do, onFailure: onFailure, stop: make(chan struct{})}
 	for w := range workers {
 		s.done.Go(func() { s.work(fmt.Sprintf("%s-%d", name, w), limit/workers) })
 	}
-	t.Cleanup(s.Stop)
+	tb.Cleanup(s.Stop)
 	return s
 }
 

@@ -8,32 +8,30 @@ import (
 	"testing"
 )
 
-var (
-	portsMu sync.Mutex
-	ports   = map[int]bool{}
-)
+// taken are the ports given out. They are the machine's, whichever test has
+// them, so there is one map of them.
+//
+//nolint:gochecknoglobals // see above
+var taken sync.Map
 
 // FreePort returns a loopback port that nobody listens on and that it has not
 // returned before. It stays below Linux's ephemeral range (from 32768), so
 // that no outgoing connection takes the port before its server does.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	portsMu.Lock()
-	defer portsMu.Unlock()
+func FreePort(tb testing.TB) int {
+	tb.Helper()
 	for range 100 {
-		port := 20000 + rand.IntN(12000)
-		if ports[port] {
+		port := 20000 + rand.IntN(12000) //nolint:gosec // a port, not a secret
+		if _, again := taken.LoadOrStore(port, true); again {
 			continue
 		}
-		l, err := net.Listen("tcp", Loopback(port))
+		l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", Loopback(port))
 		if err != nil {
 			continue
 		}
 		_ = l.Close()
-		ports[port] = true
 		return port
 	}
-	t.Fatal("no free loopback port in 100 tries")
+	tb.Fatal("no free loopback port in 100 tries")
 	return 0
 }
 

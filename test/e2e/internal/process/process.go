@@ -27,29 +27,29 @@ type Process struct {
 
 // Start runs path with args and env (in addition to PATH and HOME) until Stop
 // or the end of the test.
-func Start(t testing.TB, name, path string, args, env []string) *Process {
-	t.Helper()
-	p := &Process{t: t, name: name, log: filepath.Join(t.TempDir(), name+".log"), exited: make(chan struct{})}
+func Start(tb testing.TB, name, path string, args, env []string) *Process {
+	tb.Helper()
+	p := &Process{t: tb, name: name, log: filepath.Join(tb.TempDir(), name+".log"), exited: make(chan struct{})}
 	out, err := os.Create(p.log)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer out.Close() // the child has its own copy
-	p.cmd = exec.Command(path, args...)
+	defer out.Close()                   // the child has its own copy
+	p.cmd = exec.Command(path, args...) //nolint:gosec,noctx // the binaries under test; Stop ends them
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("start %s: %v", name, err)
+		tb.Fatalf("start %s: %v", name, err)
 	}
 	go func() {
 		defer close(p.exited)
 		_ = p.cmd.Wait() // how it ended is in the output and in ExitCode
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		p.Stop()
-		if t.Failed() {
-			t.Logf("end of %s's output:\n%s", name, lastLines(p.Output(), 25))
+		if tb.Failed() {
+			tb.Logf("end of %s's output:\n%s", name, lastLines(p.Output(), 25))
 		}
 	})
 	return p

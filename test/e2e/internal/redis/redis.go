@@ -2,6 +2,7 @@
 package redis
 
 import (
+	"context"
 	"io"
 	"net"
 	"os/exec"
@@ -15,30 +16,30 @@ import (
 
 // Start runs redis-server on a loopback port with an append-only file in a
 // temporary directory, and returns its address once it answers.
-func Start(t testing.TB) (addr string) {
-	t.Helper()
+func Start(tb testing.TB) (addr string) {
+	tb.Helper()
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
-		t.Fatal("redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server")
+		tb.Fatal("redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server")
 	}
-	port := process.FreePort(t)
-	server := process.Start(t, "redis", binary, []string{
+	port := process.FreePort(tb)
+	server := process.Start(tb, "redis", binary, []string{
 		"--bind", "127.0.0.1",
 		"--port", strconv.Itoa(port),
-		"--dir", t.TempDir(),
+		"--dir", tb.TempDir(),
 		"--appendonly", "yes",
 		"--appendfsync", "always",
 		"--save", "",
 	}, nil)
 	addr = process.Loopback(port)
-	poll.Until(t, 10*time.Second, "redis answers PING", func() bool {
-		return server.Running() && answers(addr)
+	poll.Until(tb, 10*time.Second, "redis answers PING", func() bool {
+		return server.Running() && answers(tb.Context(), addr)
 	})
 	return addr
 }
 
-func answers(addr string) bool {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+func answers(ctx context.Context, addr string) bool {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return false
 	}

@@ -17,12 +17,12 @@ type Page map[string]*dto.MetricFamily
 type Labels map[string]string
 
 // Parse reads a page in the text format.
-func Parse(t testing.TB, text string) Page {
-	t.Helper()
+func Parse(tb testing.TB, text string) Page {
+	tb.Helper()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
-		t.Fatalf("metrics page: %v", err)
+		tb.Fatalf("metrics page: %v", err)
 	}
 	return families
 }

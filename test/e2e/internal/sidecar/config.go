@@ -65,20 +65,20 @@ spec:
 
 // writeResources puts the components and the configuration into temporary
 // files and returns their paths.
-func writeResources(t testing.TB, redis string) (resources, config string) {
-	t.Helper()
-	dir := t.TempDir()
+func writeResources(tb testing.TB, redis string) (resources, config string) {
+	tb.Helper()
+	dir := tb.TempDir()
 	resources, config = filepath.Join(dir, "resources"), filepath.Join(dir, "config.yaml")
-	if err := os.Mkdir(resources, 0o755); err != nil {
-		t.Fatal(err)
+	if err := os.Mkdir(resources, 0o700); err != nil {
+		tb.Fatal(err)
 	}
 	for path, content := range map[string]string{
 		filepath.Join(resources, "broker.yaml"): fmt.Sprintf(pubSubComponent, redis),
 		filepath.Join(resources, "tick.yaml"):   cronComponent,
 		config:                                  configuration,
 	} {
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			tb.Fatal(err)
 		}
 	}
 	return resources, config

@@ -39,11 +39,11 @@ type daprd struct {
 }
 
 // New prepares a Sidecar without starting a process.
-func New(t testing.TB, cfg Config) *Sidecar {
-	t.Helper()
-	s := &Sidecar{t: t, cfg: cfg, client: &http.Client{Timeout: 5 * time.Second}}
-	s.resources, s.config = writeResources(t, cfg.Redis)
-	t.Cleanup(s.client.CloseIdleConnections)
+func New(tb testing.TB, cfg Config) *Sidecar {
+	tb.Helper()
+	s := &Sidecar{t: tb, cfg: cfg, client: &http.Client{Timeout: 5 * time.Second}}
+	s.resources, s.config = writeResources(tb, cfg.Redis)
+	tb.Cleanup(s.client.CloseIdleConnections)
 	return s
 }
 
@@ -105,32 +105,34 @@ func (s *Sidecar) launch(token secret.Token) *daprd {
 		if !d.process.Running() {
 			s.t.Fatalf("daprd ended with exit code %d", d.process.ExitCode())
 		}
-		resp, err := s.client.Get(d.base + "/v1.0/healthz/outbound")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusNoContent
+		return s.do(http.MethodGet, d.base+"/v1.0/healthz/outbound", "") == nil
 	})
 	return d
 }
 
 // Publish gives daprd a message for the topic; nil means that it has taken it.
 func (s *Sidecar) Publish(id string) error {
-	return s.post("/v1.0/publish/"+PubSub+"/"+Topic, id)
+	return s.do(http.MethodPost, s.base()+"/v1.0/publish/"+PubSub+"/"+Topic, strconv.Quote(id))
 }
 
 // Invoke calls the app's method through daprd; nil means that the app did it.
 func (s *Sidecar) Invoke(id string) error {
-	return s.post("/v1.0/invoke/app/method/"+Method, id)
+	return s.do(http.MethodPost, s.base()+"/v1.0/invoke/app/method/"+Method, strconv.Quote(id))
 }
 
-func (s *Sidecar) post(path, id string) error {
-	resp, err := s.client.Post(s.current.Load().base+path, "application/json", strings.NewReader(strconv.Quote(id)))
+func (s *Sidecar) base() string { return s.current.Load().base }
+
+func (s *Sidecar) do(method, url, body string) error {
+	req, err := http.NewRequestWithContext(s.t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	resp.Body.Close()
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
 		return StatusError(resp.StatusCode)
 	}
