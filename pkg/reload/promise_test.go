@@ -1,0 +1,294 @@
+package reload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// P1: an atomic swap is accepted without waiting for a poll, nor for the
+// Debounce: both are out of reach here.
+func TestP1_AtomicSwapWithoutPoll(t *testing.T) {
+	o := Options{Poll: -1, Debounce: time.Hour}
+	t.Run("kubelet", func(t *testing.T) {
+		dir := t.TempDir()
+		swapKeys(t, dir, "token", "0")
+		file, keys := start(t, File(filepath.Join(dir, "token")), o), start(t, Dir(dir, "token"), o)
+		for i := 1; i <= 5; i++ {
+			swapKeys(t, dir, "token", fmt.Sprint(i))
+			file.becomes(t, fmt.Sprint(i))
+			keys.becomes(t, fmt.Sprint("token=", i))
+		}
+	})
+	t.Run("rename over", func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "token")
+		put(t, path, "0")
+		file, keys := start(t, File(path), o), start(t, Dir(dir, "token"), o)
+		for i := 1; i <= 5; i++ {
+			replace(t, path, fmt.Sprint(i))
+			file.becomes(t, fmt.Sprint(i))
+			keys.becomes(t, fmt.Sprint("token=", i))
+		}
+	})
+	t.Run("link retargeted", func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "token")
+		put(t, filepath.Join(dir, "a"), "0")
+		put(t, filepath.Join(dir, "b"), "1")
+		relink(t, "a", path)
+		l := start(t, File(path), o)
+		relink(t, "b", path)
+		l.becomes(t, "1")
+	})
+	t.Run("rename to where nothing was", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "token")
+		o := o
+		o.Wait = true
+		l := start(t, File(path), o)
+		replace(t, path, "1")
+		l.becomes(t, "1")
+	})
+}
+
+// P1: in-place writes are accepted once they have been quiet for the Debounce,
+// and never before that, however they are made.
+func TestP1_InPlaceAfterDebounce(t *testing.T) {
+	const debounce, between = 400 * time.Millisecond, 60 * time.Millisecond
+	for name, open := range map[string]func(path string) (*os.File, error){
+		"append":             func(p string) (*os.File, error) { return os.OpenFile(p, os.O_WRONLY|os.O_APPEND, 0) },
+		"truncate and write": func(p string) (*os.File, error) { return os.OpenFile(p, os.O_WRONLY|os.O_TRUNC, 0) },
+		"delete and create": func(p string) (*os.File, error) {
+			if err := os.Remove(p); err != nil {
+				return nil, err
+			}
+			return os.Create(p)
+		},
+		"hard link": func(p string) (*os.File, error) {
+			if err := os.Link(p, p+".bak"); err != nil {
+				return nil, err
+			}
+			return os.OpenFile(p+".bak", os.O_WRONLY|os.O_TRUNC, 0)
+		},
+		"parent made anew": func(p string) (*os.File, error) {
+			dir := filepath.Dir(p)
+			if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+				return nil, err
+			}
+			return os.Create(p)
+		},
+	} {
+		for watch, o := range map[string]Options{
+			"events":  {Poll: -1, Debounce: debounce},
+			"both":    {Poll: 10 * time.Millisecond, Debounce: debounce},
+			"polling": {Poll: 10 * time.Millisecond, Debounce: debounce, Watcher: PollOnly()},
+		} {
+			t.Run(name+" "+watch, func(t *testing.T) {
+				t.Parallel()
+				if name == "hard link" && watch == "events" {
+					// inotify(7) tells of a name, and this write has another.
+					o.Poll = 10 * time.Millisecond
+				}
+				path := filepath.Join(t.TempDir(), "d", "token")
+				check(t, os.Mkdir(filepath.Dir(path), 0o700))
+				put(t, path, "old-")
+				l := start(t, File(path), o)
+				f, err := open(path)
+				check(t, err)
+				writeSlowly(t, f, between, "new", "-", "whole", "!")
+				want := "new-whole!"
+				if name == "append" {
+					want = "old-" + want
+				}
+				written := time.Now()
+				l.becomes(t, want)
+				if took := time.Since(written); took < debounce-between {
+					t.Errorf("accepted %v after the last write", took)
+				}
+				if got := l.accepted(); !slices.Equal(got, []string{"old-", want}) {
+					t.Errorf("accepted %q on the way", got)
+				}
+			})
+		}
+	}
+}
+
+// bubble opens and runs a polling value under a clock of its own.
+func bubble(t *testing.T, src Source, o Options) *live {
+	o.Watcher = PollOnly()
+	return open(t, src, o).run(t)
+}
+
+// P1: without any events, at most a poll interval with its jitter, plus the
+// Debounce.
+func TestP1_NoEventsWithinPoll(t *testing.T) {
+	dir := t.TempDir()
+	for _, at := range []time.Duration{0, time.Millisecond, 5 * time.Second, 8999 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			path := filepath.Join(dir, "token")
+			put(t, path, "old")
+			l := bubble(t, File(path), Options{}) // the defaults
+			synctest.Wait()
+			time.Sleep(at)
+			put(t, path, "new")
+			began := time.Now()
+			l.becomes2(t, "new", 20*time.Second)
+			if took := time.Since(began); took > 11*time.Second+time.Second || took < time.Second {
+				t.Errorf("written after %v: took %v", at, took)
+			}
+		})
+	}
+}
+
+// becomes2 is becomes with a deadline of fake time.
+func (l *live) becomes2(t *testing.T, want string, within time.Duration) {
+	t.Helper()
+	for end := time.After(within); ; {
+		updated := l.Updated()
+		if deref(l.Load()) == want {
+			return
+		}
+		select {
+		case <-updated:
+		case <-end:
+			t.Fatalf("still %q after %v", deref(l.Load()), within)
+		}
+	}
+}
+
+// The boundary itself: content that differs once within the Debounce starts
+// over, content that reads the same one Debounce apart is accepted then.
+func TestDebounceBoundary(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "token")
+		put(t, path, "old")
+		l := bubble(t, File(path), Options{Poll: 100 * time.Millisecond, Debounce: time.Second})
+		synctest.Wait()
+		for i := range 8 { // each pause well inside the Debounce
+			put(t, path, strings.Repeat("x", i+1))
+			time.Sleep(850 * time.Millisecond)
+			if got := l.accepted(); len(got) != 1 {
+				t.Fatalf("accepted %q while it was being written", got)
+			}
+		}
+		// First read at most 110 ms after the last write, 850 ms ago.
+		time.Sleep(149 * time.Millisecond)
+		synctest.Wait()
+		if got := deref(l.Load()); got != "old" {
+			t.Fatalf("accepted %q inside the Debounce", got)
+		}
+		time.Sleep(112 * time.Millisecond)
+		synctest.Wait()
+		if got := deref(l.Load()); got != "xxxxxxxx" {
+			t.Fatalf("is %q a Debounce after the last write", got)
+		}
+	})
+}
+
+// A link that leads elsewhere is evidence for a poll as well.
+func TestRetargetNeedsNoDebounce(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		swapKeys(t, dir, "token", "0")
+		l := bubble(t, Dir(dir, "token"), Options{Poll: time.Second, Debounce: time.Hour})
+		synctest.Wait()
+		swapKeys(t, dir, "token", "1")
+		l.becomes2(t, "token=1", 2*time.Second)
+	})
+}
+
+// P4: whatever becomes of the source, what was good stays, the fault is
+// visible, logged once, and heals.
+func TestP4_BadSourceKeepsLastGood(t *testing.T) {
+	for name, spoil := range map[string]func(t *testing.T, path string){
+		"empty":        func(t *testing.T, path string) { put(t, path, "") },
+		"blank":        func(t *testing.T, path string) { put(t, path, "\ufeff \r\n\t") },
+		"refused":      func(t *testing.T, path string) { put(t, path, "bad") },
+		"vanished":     func(t *testing.T, path string) { check(t, os.Remove(path)) },
+		"no directory": func(t *testing.T, path string) { check(t, os.RemoveAll(filepath.Dir(path))) },
+		"a directory":  func(t *testing.T, path string) { check(t, os.Remove(path), os.Mkdir(path, 0o700)) },
+		"a loop":       func(t *testing.T, path string) { check(t, os.Remove(path), os.Symlink("token", path)) },
+		"too large":    func(t *testing.T, path string) { put(t, path, strings.Repeat("x", 101)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				path := filepath.Join(dir, "d", "token")
+				check(t, os.Mkdir(filepath.Dir(path), 0o700))
+				put(t, path, "good")
+				l := bubble(t, File(path), Options{MaxBytes: 100})
+				synctest.Wait()
+				spoil(t, path)
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				s := l.Stats()
+				if deref(l.Load()) != "good" || !l.Ready() {
+					t.Errorf("is %q, ready %v", deref(l.Load()), l.Ready())
+				}
+				if s.LastError == nil || s.Rejected+s.Failed < 4 {
+					t.Errorf("the fault is not visible, or not tried again: %+v", s)
+				}
+				if n, _ := l.log.count("keeping the last good"); n != 1 {
+					t.Errorf("logged %d times: %q", n, l.log.recs)
+				}
+				check(t, os.RemoveAll(filepath.Dir(path)), os.Mkdir(filepath.Dir(path), 0o700))
+				put(t, path, "better")
+				l.becomes2(t, "better", time.Minute)
+				if s := l.Stats(); s.LastError != nil {
+					t.Errorf("not healed: %v", s.LastError)
+				}
+				l.log.await(t, "source heals", 1)
+			})
+		})
+	}
+}
+
+// A rejected content is not remembered as seen: it is tried again when the Step
+// may think otherwise, and the same bytes as accepted before heal at once.
+func TestRejectedIsTriedAgain(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "token")
+		put(t, path, "one")
+		var lenient atomic.Bool
+		v, err := Open(File(path), func(_ *string, c Content, _ time.Time) (*string, error) {
+			if s := string(c.Data); s == "one" || lenient.Load() {
+				return &s, nil
+			}
+			return nil, errBad
+		}, Options{Watcher: PollOnly(), Logger: slog.New(newJournal())})
+		check(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- v.Run(ctx) }()
+		put(t, path, "two")
+		time.Sleep(time.Minute)
+		if n := v.Stats().Rejected; n < 4 {
+			t.Errorf("rejected %d times in a minute", n)
+		}
+		put(t, path, "one")
+		time.Sleep(12 * time.Second)
+		if s := v.Stats(); s.LastError != nil || s.Applied != 1 {
+			t.Errorf("the accepted content is back, stats %+v", s)
+		}
+		put(t, path, "two")
+		time.Sleep(time.Minute)
+		lenient.Store(true)
+		time.Sleep(11 * time.Second)
+		if got := *v.Load(); got != "two" {
+			t.Errorf("is %q", got)
+		}
+		cancel()
+		check(t, <-done)
+	})
+}

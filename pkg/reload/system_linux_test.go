@@ -1,0 +1,195 @@
+package reload
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const childEnv = "RELOAD_TEST_CHILD"
+
+// alone runs the test in a process of its own, with its own mount table, since
+// neither mounts nor the user of a process belong to a goroutine. It reports
+// whether this is that process. It skips the test where that takes root.
+func alone(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(childEnv) == t.Name() {
+		return true
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for mounts and for changing the user")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v") //nolint:gosec // ourselves
+	cmd.Env = append(os.Environ(), childEnv+"="+t.Name())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case strings.Contains(string(out), "--- SKIP"):
+		t.Skipf("the child skipped: %s", out)
+	case err != nil && len(out) == 0:
+		t.Skipf("no mount namespace to be had: %v", err)
+	case err != nil || !strings.Contains(string(out), "--- PASS"):
+		t.Fatalf("the child failed: %v\n%s", err, out)
+	}
+	return false
+}
+
+func mount(t *testing.T, source, target, kind string, flags uintptr, data string) {
+	t.Helper()
+	if err := syscall.Mount(source, target, kind, flags, data); err != nil {
+		t.Skipf("mount refused: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(target, syscall.MNT_DETACH) })
+}
+
+func TestOverlay(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, name := range []string{"lower", "upper", "work", "merged"} {
+		check(t, os.Mkdir(at(name), 0o700))
+	}
+	put(t, at("lower/token"), "0")
+	put(t, at("lower/other"), "0")
+	mount(t, "overlay", at("merged"), "overlay", 0,
+		fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", at("lower"), at("upper"), at("work")))
+	o := Options{Poll: 50 * time.Millisecond, Debounce: 60 * time.Millisecond}
+	token, other := start(t, File(at("merged/token")), o), start(t, File(at("merged/other")), o)
+	put(t, at("merged/token"), "1") // copied up
+	token.becomes(t, "1")
+	replace(t, at("merged/token"), "2")
+	token.becomes(t, "2")
+	put(t, at("lower/other"), "1") // below our feet, without any event
+	other.becomes(t, "1")
+	replace(t, at("merged/other"), "2")
+	other.becomes(t, "2")
+}
+
+func TestSingleFileMount(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	dir := t.TempDir()
+	outside, inside := filepath.Join(dir, "outside"), filepath.Join(dir, "with blank")
+	put(t, outside, "0")
+	put(t, inside, "")
+	mount(t, outside, inside, "", syscall.MS_BIND, "")
+	l := start(t, File(inside), Options{Poll: 50 * time.Millisecond, Debounce: 60 * time.Millisecond})
+	if got := l.Stats().FixedMount; got != inside {
+		t.Errorf("FixedMount is %q", got)
+	}
+	put(t, outside, "1")
+	l.becomes(t, "1")
+	if n, _ := l.log.count("a single file is mounted"); n != 1 {
+		t.Errorf("warned %d times", n)
+	}
+	keys := open(t, Dir(dir, "outside", "with blank"), Options{})
+	if got := keys.Stats().FixedMount; got != inside {
+		t.Errorf("FixedMount of the directory is %q", got)
+	}
+	if got := open(t, File(outside), Options{}).Stats().FixedMount; got != "" {
+		t.Errorf("FixedMount of a plain file is %q", got)
+	}
+}
+
+// An unmount ends a watch without an event that fsnotify would hand on.
+func TestMountReplaced(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	dir := filepath.Join(t.TempDir(), "mnt")
+	path := filepath.Join(dir, "token")
+	check(t, os.Mkdir(dir, 0o700))
+	put(t, path, "below")
+	mount(t, "tmpfs", dir, "tmpfs", 0, "")
+	put(t, path, "0")
+	l := start(t, File(path), Options{Poll: 50 * time.Millisecond, Debounce: 60 * time.Millisecond})
+	check(t, syscall.Unmount(dir, 0))
+	l.becomes(t, "below")
+	mount(t, "tmpfs", dir, "tmpfs", 0, "")
+	put(t, path, "1")
+	l.becomes(t, "1")
+	replace(t, path, "2")
+	l.becomes(t, "2")
+}
+
+func TestUnreadable(t *testing.T) {
+	if os.Getuid() == 0 {
+		if !alone(t) {
+			return
+		}
+		check(t, syscall.Setgid(65534), syscall.Setuid(65534))
+	}
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "0")
+	l := start(t, File(path), quick())
+	check(t, os.Chmod(path, 0))
+	l.log.await(t, "permission denied; let this process read it", 1)
+	if deref(l.Load()) != "0" {
+		t.Errorf("is %q", deref(l.Load()))
+	}
+	check(t, os.Chmod(path, 0o400))
+	l.log.await(t, "source heals", 1)
+	// An ancestor that may be passed but not watched is tolerated.
+	check(t, os.Chmod(filepath.Dir(filepath.Dir(path)), 0o111))
+	t.Cleanup(func() { check(t, os.Chmod(filepath.Dir(filepath.Dir(path)), 0o700)) })
+	again := start(t, File(path), quick())
+	replace(t, path, "1")
+	again.becomes(t, "1")
+	l.becomes(t, "1")
+	if s := again.Stats(); s.Mode != ModeEvents || s.WatchErrors[reasonAdd] != 1 {
+		t.Errorf("stats: %+v", s)
+	}
+	// The directory that holds the file must be watched, or else it is polled.
+	o := Options{Poll: 20 * time.Millisecond, Debounce: 30 * time.Millisecond}
+	check(t, os.Chmod(filepath.Dir(path), 0o300))
+	polled := open(t, File(path), o).run(t)
+	polled.log.await(t, "no file system events, polling", 0)
+	check(t, os.Rename(path, path+".old"), os.WriteFile(path, []byte("2"), 0o600))
+	polled.becomes(t, "2")
+	if s := polled.Stats(); s.Mode != ModePoll {
+		t.Errorf("stats: %+v", s)
+	}
+	check(t, os.Chmod(filepath.Dir(path), 0o700))
+	polled.log.await(t, "watching the source", 1)
+}
+
+func TestFIFO(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "0")
+	l := start(t, File(path), quick())
+	check(t, os.Remove(path), syscall.Mkfifo(path, 0o600))
+	l.log.await(t, "not a regular file but a named pipe", 1)
+	if _, err := l.Reload(); err == nil {
+		t.Error("no error from Reload")
+	}
+	replace(t, path, "1")
+	l.becomes(t, "1")
+}
+
+func TestMountinfo(t *testing.T) {
+	const table = `22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+31 22 0:27 /a\040b /run/a\040\134b\011c rw - tmpfs tmpfs rw
+short line
+32 22 0:27 /vol/token//deleted /etc/token ro - tmpfs tmpfs rw`
+	for path, want := range map[string]string{
+		"/run/a \\b\tc": "/run/a \\b\tc",
+		"/etc/token":    "/etc/token",
+		"/etc":          "",
+		"/vol/token":    "",
+	} {
+		if got := mountedAmong(strings.NewReader(table), []string{"x", path}); got != want {
+			t.Errorf("%q: got %q", path, got)
+		}
+	}
+}

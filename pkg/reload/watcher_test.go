@@ -1,0 +1,172 @@
+package reload
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Without an inotify instance values poll, say so, and come back to events.
+func TestInotifyExhausted(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	put(t, path, "0")
+	var plenty atomic.Bool
+	w := NewWatcher()
+	real := w.open
+	w.open = func() (*fsnotify.Watcher, error) {
+		if !plenty.Load() {
+			return nil, fmt.Errorf("inotify_init1: %w", syscall.EMFILE)
+		}
+		return real()
+	}
+	l := open(t, File(path), Options{Poll: 20 * time.Millisecond, Debounce: 30 * time.Millisecond, Watcher: w}).run(t)
+	put(t, path, "1")
+	l.becomes(t, "1")
+	if s := l.Stats(); s.Mode != ModePoll || s.WatchErrors[reasonLimit] != 1 {
+		t.Errorf("stats: %+v", s)
+	}
+	plenty.Store(true)
+	l.log.await(t, "watching the source", 1)
+	if s := l.Stats(); s.Mode != ModeEvents {
+		t.Errorf("stats: %+v", s)
+	}
+	replace(t, path, "2")
+	l.becomes(t, "2")
+}
+
+// The kernel's queue is made to overflow, so that the event of the last change
+// is lost: everything must be read again, without a poll.
+func TestOverflow(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	put(t, path, "0")
+	limit := 16384
+	if raw, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events"); err == nil {
+		_, _ = fmt.Sscan(string(raw), &limit)
+	}
+	if limit > 1<<17 {
+		t.Skipf("the queue holds %d events", limit)
+	}
+	w := NewWatcher()
+	o := quick()
+	o.Watcher = w
+	l := open(t, File(path), o).run(t)
+	l.log.await(t, "watching the source", 1)
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	put(t, a, "")
+	w.mu.Lock() // nobody takes events now
+	for range limit/2 + 5000 {
+		check(t, os.Rename(a, b))
+		a, b = b, a
+	}
+	replace(t, path, "1")
+	w.mu.Unlock()
+	l.becomes(t, "1")
+	l.log.await(t, "events were lost", 1)
+	if s := l.Stats(); s.WatchErrors[reasonOverflow] == 0 {
+		t.Errorf("stats: %+v", s)
+	}
+	replace(t, path, "2")
+	l.becomes(t, "2")
+}
+
+// An error of fsnotify alone means that events may be missing.
+func TestWatcherError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "0")
+	w := NewWatcher()
+	o := quick()
+	o.Watcher = w
+	l := open(t, File(path), o).run(t)
+	l.log.await(t, "watching the source", 1)
+	before := l.Stats().Unchanged
+	w.mu.Lock()
+	errs := w.fs.Errors
+	w.mu.Unlock()
+	errs <- syscall.EIO
+	l.log.await(t, "events were lost", 1)
+	if s := l.Stats(); s.WatchErrors[reasonOther] != 1 || s.Unchanged <= before {
+		t.Errorf("stats: %+v", s)
+	}
+}
+
+// Several values share an instance; it is closed with the last of them.
+func TestSharedWatcher(t *testing.T) {
+	dir := t.TempDir()
+	w := NewWatcher()
+	o := quick()
+	o.Watcher = w
+	var all []*live
+	for i := range 5 {
+		path := filepath.Join(dir, fmt.Sprint("f", i))
+		put(t, path, "0")
+		l := open(t, File(path), o)
+		all = append(all, l)
+	}
+	t.Run("running", func(t *testing.T) {
+		for _, l := range all {
+			l.run(t).log.await(t, "watching the source", 1)
+		}
+		for i, l := range all {
+			replace(t, filepath.Join(dir, fmt.Sprint("f", i)), "1")
+			l.becomes(t, "1")
+		}
+	})
+	w.mu.Lock()
+	if w.fs != nil || len(w.subs) != 0 {
+		t.Error("the instance is still open")
+	}
+	w.mu.Unlock()
+	again := open(t, File(filepath.Join(dir, "f0")), o).run(t)
+	again.log.await(t, "watching the source", 1)
+	check(t, w.Close(), w.Close())
+	again.log.await(t, "no file system events, polling", 1)
+	if m := again.Stats().Mode; m != ModePoll {
+		t.Errorf("mode after Close is %s", m)
+	}
+}
+
+// A busy ancestor costs no reads.
+func TestBusyAncestor(t *testing.T) {
+	top := t.TempDir()
+	path := filepath.Join(top, "d", "token")
+	check(t, os.Mkdir(filepath.Dir(path), 0o700))
+	put(t, path, "0")
+	l := start(t, File(path), quick())
+	l.log.await(t, "watching", 1)
+	replace(t, path, "1")
+	l.becomes(t, "1")
+	before := l.Stats()
+	for i := range 1000 {
+		put(t, filepath.Join(top, fmt.Sprint("x", i%10)), "x")
+	}
+	replace(t, path, "2")
+	l.becomes(t, "2")
+	after := l.Stats()
+	if n := after.Unchanged - before.Unchanged; n > 50 {
+		t.Errorf("%d reads for a thousand events elsewhere", n)
+	}
+}
+
+func TestPacer(t *testing.T) {
+	var p pacer
+	now := time.Now()
+	for i := range pacerFree {
+		if p.tired(now.Add(time.Duration(i) * time.Millisecond)) {
+			t.Fatalf("tired after %d hints", i)
+		}
+	}
+	if !p.tired(now.Add(100 * time.Millisecond)) {
+		t.Error("not tired of a busy directory")
+	}
+	if p.tired(now.Add(pacerWindow + time.Millisecond)) {
+		t.Error("still tired after a rest")
+	}
+}
