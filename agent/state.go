@@ -18,6 +18,9 @@ type state struct {
 	current   rotation.ID   // the last current token there was
 	loaded    bool
 	rotations uint64
+	// lastPrevious is the last use of superseded tokens that have left the
+	// ledger.
+	lastPrevious time.Time
 }
 
 // step makes the next state from what the source says. Revocations in bad
@@ -52,6 +55,7 @@ func (r *resolved) step(prev *state, c reload.Content, now time.Time) (*state, e
 // with returns the state that follows s with the ledger l.
 func (s *state) with(name string, l *rotation.Ledger[verify.Token]) *state {
 	next := *s
+	next.lastPrevious = s.previousLastUsed()
 	next.ledger = l
 	if next.loaded {
 		next.set = verify.NewTokenSet(l, name)

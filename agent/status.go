@@ -121,15 +121,16 @@ func limits(s *state, stats reload.Stats, live []*rotation.Entry[verify.Token]) 
 	return out
 }
 
-// previousLastUsed returns when a superseded token that is still in the ledger
-// was last accepted.
-func (s *state) previousLastUsed() (last time.Time) {
+// previousLastUsed returns when a superseded token was last accepted.
+func (s *state) previousLastUsed() time.Time {
+	last := s.lastPrevious
 	if s.ledger == nil {
 		return last
 	}
 	for i := range s.ledger.Entries {
-		if e := &s.ledger.Entries[i]; e.Slot == rotation.Previous && e.Use.Last().After(last) {
-			last = e.Use.Last()
+		e := &s.ledger.Entries[i]
+		if used := e.Use.Last(); e.Slot == rotation.Previous && used.After(last) {
+			last = used
 		}
 	}
 	return last

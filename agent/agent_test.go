@@ -1,0 +1,346 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// TestP1_DeclaredIsAccepted follows a mounted Secret and a plain file with
+// polling off: only events can tell.
+func TestP1_DeclaredIsAccepted(t *testing.T) {
+	t.Parallel()
+	t.Run("mounted secret", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		put := func(n int) {
+			if err := kubemount.Write(dir, map[string][]byte{"token": []byte(tokenN(n) + "\n")}, 0o400); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(0)
+		a := start(t, agent.Config{TokenFile: dir, Poll: -1})
+		for n := range 5 {
+			put(n + 1)
+			eventually(t, a, "the new token is accepted", func() bool { return accepts(a, tokenN(n+1)) })
+			if !accepts(a, tokenN(n)) {
+				t.Fatal("the superseded token is refused within its overlap")
+			}
+		}
+	})
+	t.Run("file", func(t *testing.T) {
+		t.Parallel()
+		path := file(t, tokenN(0))
+		a := start(t, agent.Config{TokenFile: path, Poll: -1})
+		replace(t, path, tokenN(1))
+		eventually(t, a, "the new token is accepted", func() bool { return accepts(a, tokenN(1)) })
+	})
+	t.Run("env file", func(t *testing.T) {
+		t.Parallel()
+		path := file(t, "OTHER=x\nexport APP_API_TOKEN='"+tokenN(0)+"'\n")
+		a := start(t, agent.Config{EnvFile: path, Poll: -1})
+		replace(t, path, "APP_API_TOKEN="+tokenN(1)+"\n")
+		eventually(t, a, "the new token is accepted", func() bool { return accepts(a, tokenN(1)) })
+	})
+}
+
+// TestP2_OverlapEndsAtItsDeadline runs a rotation on a fake clock, to the
+// nanosecond.
+func TestP2_OverlapEndsAtItsDeadline(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t, agent.Config{TokenFile: path, PollOnly: true, Overlap: 10 * time.Minute})
+		replace(t, path, tokenN(1))
+		if changed, err := a.Reload(); err != nil || !changed {
+			t.Fatalf("reload: %t, %v", changed, err)
+		}
+		deadline := a.Status().Sources[0].OverlapExpires
+		time.Sleep(time.Until(deadline) - 1)
+		p, err := a.Verify(t.Context(), tokenN(0))
+		if err != nil || p.Slot() != rotation.Previous {
+			t.Fatalf("1 ns before the deadline: %v, %v", p, err)
+		}
+		time.Sleep(1)
+		if _, err := a.Verify(t.Context(), tokenN(0)); !errors.Is(err, verify.ErrExpiredToken) {
+			t.Fatalf("at the deadline: %v", err)
+		}
+		if !accepts(a, tokenN(1)) {
+			t.Error("the current token is refused")
+		}
+		if s := a.Status().Sources[0]; len(s.Tokens) != 1 || !s.OverlapExpires.IsZero() {
+			t.Errorf("status still shows what is refused: %+v", s.Tokens)
+		}
+		_ = a.Close()
+	})
+}
+
+func TestOverlapDefaultsToFifteenMinutes(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	for overlap, want := range map[time.Duration]time.Duration{0: 15 * time.Minute, time.Hour: time.Hour, -1: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			replace(t, path, tokenN(0))
+			a := start(t, agent.Config{TokenFile: path, PollOnly: true, Overlap: overlap})
+			replace(t, path, tokenN(1))
+			if _, err := a.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			var got time.Duration
+			if until := a.Status().Sources[0].OverlapExpires; !until.IsZero() {
+				got = time.Until(until)
+			}
+			if got != want {
+				t.Errorf("Overlap %s: the superseded token has %s, want %s", overlap, got, want)
+			}
+			_ = a.Close()
+		})
+	}
+}
+
+// TestP3_RevocationHoldsWhenRevokeReturns, for every slot and for tokens that
+// nobody has seen, and through reloads of a source that goes on declaring it.
+func TestP3_RevocationHoldsWhenRevokeReturns(t *testing.T) {
+	t.Parallel()
+	path := file(t, fmt.Sprintf("%s\n%s next\n%s previous\n%s", tokenN(0), tokenN(1), tokenN(2), tokenN(3)))
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true})
+	for n := range 5 {
+		if n < 4 && !accepts(a, tokenN(n)) {
+			t.Fatalf("token %d is refused before its revocation", n)
+		}
+		a.Revoke(verify.Digest(tokenN(n)))
+		if _, err := a.Verify(t.Context(), tokenN(n)); !errors.Is(err, verify.ErrRevokedToken) {
+			t.Errorf("token %d after Revoke: %v", n, err)
+		}
+	}
+	if _, err := a.Token(); !errors.Is(err, verify.ErrUnavailable) {
+		t.Errorf("a revoked token is handed to senders: %v", err)
+	}
+	replace(t, path, tokenN(4)+"\n"+tokenN(0))
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 4} {
+		if _, err := a.Verify(t.Context(), tokenN(n)); !errors.Is(err, verify.ErrRevokedToken) {
+			t.Errorf("token %d declared again: %v; Revoke is for the life of the agent", n, err)
+		}
+	}
+}
+
+// TestP3_RevocationInBadContent: the line counts, the rest is rejected.
+func TestP3_RevocationInBadContent(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0)+"\n"+tokenN(1))
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true})
+	replace(t, path, fmt.Sprintf("not a token, this\nrevoked %x\n", verify.Digest(tokenN(1))))
+	generation := a.Status().Sources[0].Generation
+	for range 3 {
+		if _, err := a.Reload(); err == nil || !strings.Contains(err.Error(), path+":1: ") {
+			t.Fatalf("the fault does not name the line: %v", err)
+		}
+	}
+	if _, err := a.Verify(t.Context(), tokenN(1)); !errors.Is(err, verify.ErrRevokedToken) {
+		t.Errorf("revoked beside a malformed line: %v", err)
+	}
+	if !accepts(a, tokenN(0)) {
+		t.Error("bad content took away what it did not revoke")
+	}
+	if got := a.Status().Sources[0].Generation; got != generation+1 {
+		t.Errorf("generation %d after one change, want %d", got, generation+1)
+	}
+}
+
+func TestRetireEndsEveryOverlap(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true})
+	for n := 1; n < 3; n++ {
+		replace(t, path, tokenN(n))
+		if _, err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.Retire()
+	for n := range 2 {
+		if _, err := a.Verify(t.Context(), tokenN(n)); !errors.Is(err, verify.ErrExpiredToken) {
+			t.Errorf("token %d after Retire: %v", n, err)
+		}
+	}
+	if !accepts(a, tokenN(2)) {
+		t.Error("the current token was retired")
+	}
+}
+
+// TestP4_BadSourceChangesNothing puts every kind of bad content and of absence
+// before a watching agent, which must keep what it has, say why, and heal.
+func TestP4_BadSourceChangesNothing(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(t *testing.T, path string){
+		"empty":      func(t *testing.T, path string) { replace(t, path, "") },
+		"blank":      func(t *testing.T, path string) { replace(t, path, " \r\n\n") },
+		"short":      func(t *testing.T, path string) { replace(t, path, tokenN(0)[:9]) },
+		"comment":    func(t *testing.T, path string) { replace(t, path, "# nothing yet\n") },
+		"binary":     func(t *testing.T, path string) { replace(t, path, tokenN(1)+"\x00\xff") },
+		"two words":  func(t *testing.T, path string) { replace(t, path, tokenN(1)+" "+tokenN(2)) },
+		"bad until":  func(t *testing.T, path string) { replace(t, path, tokenN(1)+"\n"+tokenN(2)+" previous until=soon") },
+		"huge":       func(t *testing.T, path string) { replace(t, path, strings.Repeat(tokenN(1)+"\n", 1<<18)) },
+		"no current": func(t *testing.T, path string) { replace(t, path, tokenN(1)+" next") },
+		"gone": func(t *testing.T, path string) {
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"directory": func(t *testing.T, path string) {
+			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"dangling": func(t *testing.T, path string) {
+			if err := errors.Join(os.Remove(path), os.Symlink("nowhere", path)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log logbook
+			path := file(t, tokenN(0))
+			a := start(t, agent.Config{TokenFile: path, Poll: 20 * time.Millisecond, Debounce: 5 * time.Millisecond, Overlap: -1, Logger: log.logger()})
+			spoil(t, path)
+			source := func() agent.SourceStatus { return a.Status().Sources[0] }
+			eventually(t, a, "the fault shows", func() bool { return source().Fault != "" })
+			if !accepts(a, tokenN(0)) || accepts(a, tokenN(1)) || !a.Ready() {
+				t.Error("bad content changed what is accepted")
+			}
+			if f := source().Fault; !strings.Contains(f, path) {
+				t.Errorf("the fault does not name the file: %s", f)
+			}
+			// Give it the time of several polls: it is logged once all the same.
+			reads := source().LastReloadSuccess
+			time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the absence of something
+			if n := strings.Count(log.String(), "source is bad"); n != 1 {
+				t.Errorf("logged %d times, want once:\n%s", n, log.String())
+			}
+			if got := source().LastReloadSuccess; !got.Equal(reads) {
+				t.Error("a bad read counts as a success")
+			}
+			_ = os.Remove(path)
+			replace(t, path, tokenN(3))
+			eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(3)) && source().Fault == "" })
+			if accepts(a, tokenN(0)) {
+				t.Error("without an overlap the old token is still accepted")
+			}
+			if strings.Contains(log.String(), canary[:8]) {
+				t.Errorf("the log holds a token:\n%s", log.String())
+			}
+		})
+	}
+}
+
+// TestP5_NoSourceNoAccess: nothing that is missing ever means open.
+func TestP5_NoSourceNoAccess(t *testing.T) {
+	t.Parallel()
+	t.Run("start fails", func(t *testing.T) {
+		t.Parallel()
+		for name, text := range map[string]string{"empty": "", "short": "abc", "comment": "# x"} {
+			if a, err := agent.Start(t.Context(), agent.Config{TokenFile: file(t, text)}); err == nil || a != nil {
+				t.Errorf("%s: an agent, %v", name, err)
+			}
+		}
+		if _, err := agent.Start(t.Context(), agent.Config{TokenFile: filepath.Join(t.TempDir(), "none")}); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("absent: %v", err)
+		}
+	})
+	t.Run("wait for source", func(t *testing.T) {
+		t.Parallel()
+		dir := filepath.Join(t.TempDir(), "mount")
+		a := start(t, agent.Config{TokenFile: dir, WaitForSource: true, Poll: 20 * time.Millisecond})
+		for _, token := range []string{"", tokenN(0)} {
+			if _, err := a.Verify(t.Context(), token); !errors.Is(err, verify.ErrUnavailable) {
+				t.Errorf("not loaded: %v", err)
+			}
+		}
+		if a.Ready() || a.Status().Ready {
+			t.Error("ready without content")
+		}
+		a.Revoke(verify.Digest(tokenN(1)))
+		if _, err := a.Verify(t.Context(), tokenN(1)); !errors.Is(err, verify.ErrUnavailable) || a.Ready() {
+			t.Errorf("a revocation made it loaded: %v", err)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := kubemount.Write(dir, map[string][]byte{"token": []byte(tokenN(0)), "token-next": []byte(tokenN(1))}, 0o400); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, a, "it becomes ready", a.Ready)
+		if !accepts(a, tokenN(0)) {
+			t.Error("ready, and refuses the current token")
+		}
+		if _, err := a.Verify(t.Context(), tokenN(1)); !errors.Is(err, verify.ErrRevokedToken) {
+			t.Errorf("the revocation from before was lost: %v", err)
+		}
+	})
+	t.Run("closed", func(t *testing.T) {
+		t.Parallel()
+		a := start(t, agent.Config{TokenFile: file(t, tokenN(0))})
+		_ = a.Close()
+		_ = a.Close()
+		if _, err := a.Verify(t.Context(), tokenN(0)); !errors.Is(err, verify.ErrUnavailable) {
+			t.Errorf("closed: %v", err)
+		}
+		if _, err := a.Reload(); !errors.Is(err, agent.ErrClosed) {
+			t.Errorf("reload: %v", err)
+		}
+		a.Retire()
+		a.Revoke(verify.Digest("x"))
+		if a.Ready() || accepts(a, tokenN(0)) {
+			t.Error("closed, and open")
+		}
+		if _, err := a.Token(); !errors.Is(err, verify.ErrUnavailable) {
+			t.Errorf("token: %v", err)
+		}
+	})
+}
+
+func TestTokenIsTheCurrentOne(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true})
+	replace(t, path, tokenN(1)+" next\n"+tokenN(2))
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := a.Token(); err != nil || got != tokenN(2) {
+		t.Errorf("Token is not the current one: %v", err)
+	}
+}
+
+func TestStartHonoursItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	a, err := agent.Start(ctx, agent.Config{TokenFile: file(t, tokenN(0)), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close() //nolint:errcheck // returns nil
+	cancel()
+	if !accepts(a, tokenN(0)) {
+		t.Error("the context of the start ended the agent")
+	}
+	if _, err := agent.Start(ctx, agent.Config{TokenFile: file(t, tokenN(0))}); !errors.Is(err, context.Canceled) {
+		t.Errorf("started under a context that had ended: %v", err)
+	}
+}

@@ -1,0 +1,103 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/agent"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// tokenN returns the nth token of the tests, which holds the canary.
+func tokenN(n int) string { return fmt.Sprintf("%s%08d", canary, n) }
+
+// canary must appear in nothing that anybody but a sender may see.
+const canary = "CANARY-d41f6a-"
+
+// A logbook gathers what is logged.
+type logbook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *logbook) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// start starts an Agent that the test closes, and fails the test if it cannot.
+func start(t *testing.T, cfg agent.Config) *agent.Agent {
+	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	a, err := agent.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	return a
+}
+
+// file writes a token file and returns its path.
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "token")
+	replace(t, path, text)
+	return path
+}
+
+// replace puts text where path is, by a rename as careful writers do.
+func replace(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually waits until cond holds, looking again at every change of a.
+func eventually(t *testing.T, a *agent.Agent, what string, cond func() bool) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		changed := a.Updated()
+		if cond() {
+			return
+		}
+		select {
+		case <-changed:
+		case <-time.After(20 * time.Millisecond): // counters change without a change of state
+		case <-limit:
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}
+
+func accepts(a *agent.Agent, token string) bool {
+	_, err := a.Verify(context.Background(), token)
+	return err == nil
+}
