@@ -86,8 +86,12 @@ const maxRearm = 8
 // Reading before watching publishes a swap without delay, and reading again
 // wherever a watch is new leaves no gap between the two.
 func (v *Value[S]) pass(ctx context.Context, sub *subscription, byEvent bool) (wait time.Duration) {
-	v.turn.Lock()
-	defer v.turn.Unlock()
+	select {
+	case <-ctx.Done():
+		return 0
+	case v.turn <- struct{}{}:
+		defer func() { <-v.turn }()
+	}
 	for range maxRearm {
 		n := sub.take()
 		began := time.Now()

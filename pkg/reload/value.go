@@ -72,8 +72,10 @@ type Value[S any] struct {
 	running atomic.Bool
 
 	// turn is held while reading and settling, which may take as long as the
-	// file system likes. It is taken before mu.
-	turn   sync.Mutex
+	// file system likes. It is taken before mu. It is a channel of one, and no
+	// Mutex, so that Run ends with its context even while a Reload reads, and
+	// so that waiting for it counts as waiting in testing/synctest.
+	turn   chan struct{}
 	settle settler
 	salt   []byte
 
@@ -95,7 +97,7 @@ func Open[S any](src Source, step Step[S], o Options) (*Value[S], error) {
 		return nil, errors.New("reload: open: source and step must not be nil")
 	}
 	o = o.withDefaults(src)
-	v := &Value[S]{src: src, step: step, o: o, salt: make([]byte, 32)}
+	v := &Value[S]{src: src, step: step, o: o, salt: make([]byte, 32), turn: make(chan struct{}, 1)}
 	_, _ = rand.Read(v.salt) // never fails, see its documentation
 	v.settle.debounce = o.Debounce
 	v.book.Mode = ModePoll
@@ -165,8 +167,8 @@ func (v *Value[S]) Stats() Stats {
 // the error if there was one, in which case the state before is kept. This is
 // what SIGHUP is for: the user says that writing is over.
 func (v *Value[S]) Reload() (changed bool, err error) {
-	v.turn.Lock()
-	defer v.turn.Unlock()
+	v.turn <- struct{}{}
+	defer func() { <-v.turn }()
 	r, began := v.readTwice(context.Background())
 	v.settle.restart()
 	switch {

@@ -1,0 +1,277 @@
+package reload
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestOpenFails(t *testing.T) {
+	dir := t.TempDir()
+	empty, bad := filepath.Join(dir, "empty"), filepath.Join(dir, "bad")
+	put(t, empty, "\n")
+	put(t, bad, "bad")
+	for name, c := range map[string]struct {
+		src  Source
+		want error
+	}{
+		"absent":    {File(filepath.Join(dir, "absent")), fs.ErrNotExist},
+		"empty":     {File(empty), ErrEmpty},
+		"bad":       {File(bad), errBad},
+		"directory": {File(dir), ErrNotRegular},
+		"no keys":   {Dir(dir, "token"), errBad},
+		"file":      {Dir(bad, "token"), errNotDirectory},
+		"unset":     {Env("RELOAD_TEST_UNSET"), errNotSet},
+	} {
+		if v, err := Open(c.src, joined, Options{}); !errors.Is(err, c.want) || v != nil {
+			t.Errorf("%s: %v, %v", name, v, err)
+		}
+		v, err := Open(c.src, joined, Options{Wait: true})
+		if err != nil || v.Load() != nil || v.Ready() || !errors.Is(v.Stats().LastError, c.want) {
+			t.Errorf("%s, waiting: %v, %+v", name, err, v.Stats())
+		}
+	}
+	if _, err := Open[string](nil, joined, Options{}); err == nil {
+		t.Error("no source was accepted")
+	}
+	if _, err := Open[string](File(bad), nil, Options{}); err == nil {
+		t.Error("no step was accepted")
+	}
+	if _, err := Open(File(bad), func(*string, Content, time.Time) (*string, error) { return nil, nil }, Options{}); !errors.Is(err, errNoState) {
+		t.Errorf("neither state nor error: %v", err)
+	}
+}
+
+// At the start, what is being written is waited for as long as it changes.
+func TestOpenReadsTwice(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "token")
+		put(t, path, "")
+		go func() {
+			for i := range 10 {
+				_ = os.WriteFile(path, []byte(strings.Repeat("x", i)), 0o600)
+				time.Sleep(4 * time.Millisecond)
+			}
+		}()
+		began := time.Now()
+		v, err := Open(File(path), joined, Options{})
+		if err != nil || *v.Load() != "xxxxxxxxx" {
+			t.Fatalf("%v, %v", v, err)
+		}
+		if took := time.Since(began); took > 50*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		reads := 0
+		restless := sourceFunc(func() (Content, error) {
+			reads++
+			return Content{Data: []byte(strconv.Itoa(reads)), Path: "it"}, nil
+		})
+		began := time.Now()
+		if _, err := Open(restless, joined, Options{}); !errors.Is(err, errUnsteady) {
+			t.Errorf("error is %v", err)
+		}
+		if took := time.Since(began); took > 210*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		if v, err := Open(restless, joined, Options{Debounce: -1}); err != nil || v.Load() == nil {
+			t.Errorf("without Debounce: %v", err)
+		}
+	})
+}
+
+type sourceFunc func() (Content, error)
+
+func (f sourceFunc) Read(context.Context, int64) (Content, error) { return f() }
+
+// A source of another's making is polled, and settles as well.
+func TestOtherSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		text := "0"
+		src := sourceFunc(func() (Content, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return Content{Data: []byte(text)}, nil
+		})
+		l := open(t, src, Options{}).run(t)
+		mu.Lock()
+		text = "1"
+		mu.Unlock()
+		began := time.Now()
+		l.becomes2(t, "1", 12*time.Second)
+		if took := time.Since(began); took < time.Second {
+			t.Errorf("accepted after %v", took)
+		}
+		if m := l.Stats().Mode; m != ModePoll {
+			t.Errorf("mode is %s", m)
+		}
+	})
+}
+
+func TestStaticEnvironment(t *testing.T) {
+	t.Setenv("RELOAD_TEST", "0")
+	l := open(t, Env("RELOAD_TEST"), Options{})
+	if s := l.Stats(); s.Mode != ModeStatic || deref(l.Load()) != "0" {
+		t.Errorf("is %q, stats %+v", deref(l.Load()), s)
+	}
+	l.run(t)
+	t.Setenv("RELOAD_TEST", "1")
+	if changed, err := l.Reload(); !changed || err != nil || deref(l.Load()) != "1" {
+		t.Errorf("is %q: %v, %v", deref(l.Load()), changed, err)
+	}
+	t.Setenv("RELOAD_TEST", " ")
+	if changed, err := l.Reload(); changed || !errors.Is(err, ErrEmpty) || !strings.Contains(err.Error(), "RELOAD_TEST") {
+		t.Errorf("blank: %v, %v", changed, err)
+	}
+}
+
+// A Step may refuse content and publish a state all the same.
+func TestStepWithStateAndError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "bad")
+	v, err := Open(File(path), func(prev *string, c Content, _ time.Time) (*string, error) {
+		if s := string(c.Data); s != "bad" {
+			return &s, nil
+		}
+		left := "what is left"
+		if prev != nil && *prev == left {
+			return prev, errBad
+		}
+		return &left, errBad
+	}, Options{Wait: true})
+	check(t, err)
+	if deref(v.Load()) != "what is left" || v.Ready() || v.Stats().Rejected != 1 {
+		t.Errorf("is %q, ready %v, %+v", deref(v.Load()), v.Ready(), v.Stats())
+	}
+	updated := v.Updated()
+	if _, err := v.Reload(); !errors.Is(err, errBad) {
+		t.Error(err)
+	}
+	select {
+	case <-updated:
+		t.Error("prev itself is no change")
+	default:
+	}
+	put(t, path, "good")
+	if changed, err := v.Reload(); !changed || err != nil || !v.Ready() {
+		t.Errorf("%v, %v, ready %v", changed, err, v.Ready())
+	}
+}
+
+func TestApply(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "0")
+	l := open(t, File(path), Options{})
+	updated := l.Updated()
+	l.Apply(func(prev *string, _ time.Time) *string { return prev })
+	l.Apply(func(*string, time.Time) *string { return nil })
+	select {
+	case <-updated:
+		t.Error("nothing changed")
+	default:
+	}
+	l.Apply(func(prev *string, _ time.Time) *string { s := *prev + "!"; return &s })
+	if deref(l.Load()) != "0!" {
+		t.Errorf("is %q when Apply returns", deref(l.Load()))
+	}
+	<-updated
+	if changed, err := l.Reload(); changed || err != nil || deref(l.Load()) != "0!" {
+		t.Errorf("unchanged content undid it: %q, %v, %v", deref(l.Load()), changed, err)
+	}
+}
+
+// Apply waits for no I/O: not for a read that hangs.
+func TestApplyDuringARead(t *testing.T) {
+	hang, begun := make(chan struct{}), make(chan struct{})
+	first := true
+	src := sourceFunc(func() (Content, error) {
+		if !first {
+			begun <- struct{}{}
+			<-hang
+		}
+		first = false
+		return Content{Data: []byte("x")}, nil
+	})
+	v, err := Open(src, joined, Options{Debounce: -1})
+	check(t, err)
+	done := make(chan struct{})
+	go func() { defer close(done); _, _ = v.Reload() }()
+	<-begun
+	v.Apply(func(*string, time.Time) *string { s := "applied"; return &s })
+	if *v.Load() != "applied" || v.Stats().Applied != 1 {
+		t.Error("not applied")
+	}
+	close(hang)
+	<-done
+}
+
+func TestRunTwice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "0")
+	l := start(t, File(path), quick())
+	if err := l.Run(t.Context()); !errors.Is(err, errRunning) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// Reload, Apply, Load, Stats and Run at the same time, for the race detector.
+func TestConcurrent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "0")
+	l := start(t, File(path), Options{Poll: time.Millisecond, Debounce: time.Millisecond})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 20 {
+				_, _ = l.Reload()
+				l.Apply(func(prev *string, _ time.Time) *string { s := *prev; return &s })
+				_, _, _ = l.Load(), l.Stats(), l.Updated()
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range 200 {
+			replace(t, path, strconv.Itoa(i))
+		}
+	})
+	wg.Wait()
+	l.becomes(t, "199")
+}
+
+func TestHistogram(t *testing.T) {
+	var h Histogram
+	h.observe(50 * time.Microsecond)
+	h.observe(2 * time.Second)
+	if h.Count != 2 || h.Sum != 2.00005 || h.Buckets[.0001] != 1 || h.Buckets[1] != 1 || len(h.Buckets) != len(bounds) {
+		t.Errorf("%+v", h)
+	}
+}
+
+func TestNothingSecretIsLogged(t *testing.T) {
+	const canary = "CANARY-s3cr3t"
+	dir := t.TempDir()
+	path := filepath.Join(dir, "env")
+	put(t, path, "T="+canary+"\n")
+	l := open(t, EnvFile(path, "T"), Options{})
+	for _, text := range []string{canary, "T='" + canary, "T=" + canary + "bad", canary + "=x", "T=" + canary + "\x01", "export " + canary} {
+		put(t, path, text)
+		_, err := l.Reload()
+		if err == nil || strings.Contains(err.Error(), canary) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	if n, _ := l.log.count(canary); n != 0 {
+		t.Errorf("in the log: %q", l.log.recs)
+	}
+}
