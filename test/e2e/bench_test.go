@@ -123,6 +123,19 @@ func (b *bench) accepted(slot string) int {
 	return int(b.page().Sum("tokenagent_verifications_total", match))
 }
 
+// noneSince fails the test if anything got in since the tally's mark, or since
+// the page counted the good verifications given; and removes the mark.
+func (b *bench) noneSince(event string, accepted int) {
+	b.t.Helper()
+	if n := b.accepted("") - accepted; n > 0 {
+		b.t.Errorf("%d verifications were good after %s", n, event)
+	}
+	if n, latest := b.tally.SinceMark(); n > 0 {
+		b.t.Errorf("%d requests that began after %s were handled, the last %v after it", n, event, latest)
+	}
+	b.tally.Unmark()
+}
+
 // refused is the number of refusals: the most that the agent, the app and the
 // callers have counted.
 func (b *bench) refused() int {

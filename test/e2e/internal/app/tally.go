@@ -24,16 +24,21 @@ type Tally struct {
 
 	mark      atomic.Int64 // UnixNano, 0 when none
 	sinceMark atomic.Int64
+	latest    atomic.Int64 // of those since the mark, in nanoseconds after it
 }
 
 // Mark begins to count the handled requests that begin at t or later.
 func (t *Tally) Mark(at time.Time) {
 	t.sinceMark.Store(0)
+	t.latest.Store(0)
 	t.mark.Store(at.UnixNano())
 }
 
-// SinceMark is the number of handled requests that began at the mark or later.
-func (t *Tally) SinceMark() int64 { return t.sinceMark.Load() }
+// SinceMark is the number of handled requests that began at the mark or later,
+// and how long after it the last of them began.
+func (t *Tally) SinceMark() (n int64, latest time.Duration) {
+	return t.sinceMark.Load(), time.Duration(t.latest.Load())
+}
 
 // Unmark ends the count.
 func (t *Tally) Unmark() { t.mark.Store(0) }
@@ -51,5 +56,6 @@ func (t *Tally) handled(ctx context.Context) {
 	mark := t.mark.Load()
 	if mark != 0 && (!ok || begun.UnixNano() >= mark) {
 		t.sinceMark.Add(1)
+		t.latest.Store(begun.UnixNano() - mark)
 	}
 }
