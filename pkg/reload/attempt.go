@@ -96,7 +96,7 @@ func (v *Value[S]) advance(r reading, began time.Time) error {
 	}
 	v.settle.accept(r)
 	v.report(nil, false, healed)
-	v.o.Logger.Info("source applied")
+	v.o.Logger.Debug("source applied")
 	v.lookForFixedMount(r)
 	return nil
 }

@@ -1,0 +1,143 @@
+package reload
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// seen makes a reading of one file, as the source would.
+func seen(t *testing.T, path, text string, way ...link) reading {
+	t.Helper()
+	r := reading{content: Content{Data: []byte(text)}}
+	info, err := os.Lstat(path)
+	check(t, err)
+	r.ev = evidence{way: way, spots: map[string]spot{"": {path: path, info: info, way: way}}}
+	r.digest(nil)
+	return r
+}
+
+func TestJudge(t *testing.T) {
+	dir := t.TempDir()
+	old, fresh, other := filepath.Join(dir, "old"), filepath.Join(dir, "fresh"), filepath.Join(dir, "other")
+	for _, path := range []string{old, fresh, other} {
+		put(t, path, "")
+	}
+	const second = time.Second
+	linkA, linkB := link{"/l", "a"}, link{"/l", "b"}
+	info := func(path string) os.FileInfo { return seen(t, path, "").ev.spots[""].info }
+	begin := time.Now()
+	for name, c := range map[string]struct {
+		before  func(s *settler)
+		now     reading
+		byEvent bool
+		age     time.Duration // since it was first judged
+		want    verdict
+		wait    time.Duration
+	}{
+		"the same":                        {now: seen(t, fresh, "0", linkB), want: verdictUnchanged},
+		"in place, first seen":            {now: seen(t, old, "1", linkA), byEvent: true, want: verdictWait, wait: second},
+		"in place, just before":           {now: seen(t, old, "1", linkA), byEvent: true, age: second - 1, want: verdictWait, wait: 1},
+		"in place, settled":               {now: seen(t, old, "1", linkA), byEvent: true, age: second, want: verdictAccept},
+		"link elsewhere":                  {now: seen(t, fresh, "1", linkB), want: verdictAccept},
+		"link gone, a file there":         {now: seen(t, fresh, "1"), want: verdictWait, wait: second},
+		"a link where none was":           {now: seen(t, fresh, "1", linkA, link{"/m", "x"}), want: verdictAccept},
+		"new inode by event":              {now: seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace},
+		"new inode by event, after grace": {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: verdictAccept},
+		"new inode by poll":               {now: seen(t, fresh, "1", linkA), age: grace, want: verdictWait, wait: second - grace},
+		"new inode, written to": {
+			before: func(s *settler) { s.doubt("", info(fresh)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: verdictWait, wait: second - grace,
+		},
+		"new inode, another was written to": {
+			before: func(s *settler) { s.doubt("", info(other)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: verdictAccept,
+		},
+		"new inode, first seen bad": {
+			before: func(s *settler) { s.refuse(seen(t, fresh, "bad", linkA)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: verdictWait, wait: second - grace,
+		},
+		"link elsewhere, first seen bad": {
+			before: func(s *settler) { s.refuse(seen(t, fresh, "bad", linkB)) },
+			now:    seen(t, fresh, "1", linkB), want: verdictWait, wait: second,
+		},
+		"link elsewhere, bad somewhere else": {
+			before: func(s *settler) { s.refuse(seen(t, other, "bad", link{"/l", "c"})) },
+			now:    seen(t, fresh, "1", linkB), want: verdictAccept,
+		},
+		"bad is forgotten once good": {
+			before: func(s *settler) { s.refuse(seen(t, fresh, "bad", linkB)); s.accept(seen(t, old, "0", linkA)) },
+			now:    seen(t, fresh, "1", linkB), want: verdictAccept,
+		},
+		"no debounce": {
+			before: func(s *settler) { s.debounce = -1 },
+			now:    seen(t, old, "1", linkA), want: verdictAccept,
+		},
+		"debounce shorter than grace": {
+			before: func(s *settler) { s.debounce = 1 },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: 1,
+		},
+	} {
+		s := settler{debounce: second}
+		s.accept(seen(t, old, "0", linkA))
+		if c.before != nil {
+			c.before(&s)
+		}
+		got, wait := s.judge(c.now, c.byEvent, begin)
+		if c.age > 0 {
+			got, wait = s.judge(c.now, c.byEvent, begin.Add(c.age))
+		}
+		if got != c.want || wait != c.wait {
+			t.Errorf("%s: %v after %v, want %v after %v", name, got, wait, c.want, c.wait)
+		}
+	}
+}
+
+// Each key is weighed by itself: one that came in one step does not vouch for
+// another, nor for one that is gone.
+func TestJudgeKeys(t *testing.T) {
+	dir := t.TempDir()
+	spots := func(names ...string) map[string]spot {
+		m := make(map[string]spot)
+		for i, name := range names {
+			path := filepath.Join(dir, name)
+			put(t, path, "")
+			info, err := os.Lstat(path)
+			check(t, err)
+			m[string(rune('a'+i))] = spot{path: path, info: info}
+		}
+		return m
+	}
+	keys := func(kv ...string) Content {
+		c := Content{Keys: make(map[string][]byte)}
+		for i := 0; i < len(kv); i += 2 {
+			c.Keys[kv[i]] = []byte(kv[i+1])
+		}
+		return c
+	}
+	make := func(c Content, at map[string]spot) reading {
+		r := reading{content: c, ev: evidence{spots: at}}
+		r.digest(nil)
+		return r
+	}
+	s := settler{debounce: time.Second}
+	s.accept(make(keys("a", "0", "b", "0"), spots("a0", "b0")))
+	now := time.Now()
+	for name, c := range map[string]struct {
+		r    reading
+		want verdict
+	}{
+		"one by a new inode":              {make(keys("a", "1", "b", "0"), spots("a1", "b0")), verdictAccept},
+		"both by new inodes":              {make(keys("a", "1", "b", "1"), spots("a1", "b1")), verdictAccept},
+		"one by a new inode, one written": {make(keys("a", "1", "b", "1"), spots("a1", "b0")), verdictWait},
+		"one by a new inode, one gone":    {make(keys("a", "1"), spots("a1")), verdictWait},
+		"one more, by a new inode":        {make(keys("a", "0", "b", "0", "c", "0"), spots("a0", "b0", "c0")), verdictAccept},
+	} {
+		s.restart()
+		s.judge(c.r, true, now)
+		if got, _ := s.judge(c.r, true, now.Add(grace)); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
