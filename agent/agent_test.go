@@ -230,7 +230,7 @@ func TestP4_BadSourceChangesNothing(t *testing.T) {
 			// Give it the time of several polls: it is logged once all the same.
 			reads := source().LastReloadSuccess
 			time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the absence of something
-			if n := strings.Count(log.String(), "source is bad"); n != 1 {
+			if n := strings.Count(log.String(), source().Fault); n != 1 {
 				t.Errorf("logged %d times, want once:\n%s", n, log.String())
 			}
 			if got := source().LastReloadSuccess; !got.Equal(reads) {

@@ -54,9 +54,14 @@ func (a *Agent) tell(last, s *state) {
 	case s.rotations != last.rotations:
 		msg = "token rotated"
 	}
-	log.Info(msg, "generation", s.ledger.Number, "fingerprint", verify.Fingerprint(c.ID),
+	args := []any{
+		"generation", s.ledger.Number, "fingerprint", verify.Fingerprint(c.ID),
 		"next", n[rotation.Next-1], "previous", n[rotation.Previous-1], "listed", n[rotation.Listed-1],
-		"overlap_until", overlapUntil(s.live(now)))
+	}
+	if until := overlapUntil(s.live(now)); !until.IsZero() {
+		args = append(args, "overlap_until", until.UTC())
+	}
+	log.Info(msg, args...)
 }
 
 // overlapUntil returns the latest deadline among entries, and the zero Time

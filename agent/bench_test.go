@@ -1,0 +1,109 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+)
+
+// long returns a 200-byte token.
+func long(n int) string { return fmt.Sprintf("%s%08d", strings.Repeat("x", 192), n) }
+
+func benchAgent(b *testing.B, n int) *agent.Agent {
+	b.Helper()
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintln(&text, long(i))
+	}
+	path := filepath.Join(b.TempDir(), "token")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	a, err := agent.Start(b.Context(), agent.Config{TokenFile: path, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = a.Close() })
+	return a
+}
+
+// BenchmarkVerify is a whole verification, counted: compare the sizes with
+// each other, and one core with two (-cpu 1,2).
+func BenchmarkVerify(b *testing.B) {
+	for _, n := range []int{1, 100, 10_000} {
+		a := benchAgent(b, n)
+		tokens := make([]string, n)
+		for i := range tokens {
+			tokens[i] = long(i)
+		}
+		b.Run(fmt.Sprintf("accepted=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				ctx, i := context.Background(), 0
+				for pb.Next() {
+					if _, err := a.Verify(ctx, tokens[i]); err != nil {
+						b.Error(err)
+						return
+					}
+					if i++; i == n {
+						i = 0
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkSwapToAccepted measures from before the rename of ..data until the
+// new token is accepted, as a caller would see it.
+func BenchmarkSwapToAccepted(b *testing.B) {
+	dir := b.TempDir()
+	put := func(n int) {
+		if err := kubemount.Write(dir, map[string][]byte{"token": []byte(long(n))}, 0o400); err != nil {
+			b.Fatal(err)
+		}
+	}
+	put(0)
+	a, err := agent.Start(b.Context(), agent.Config{TokenFile: dir, Poll: -1, Overlap: -1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.Close() //nolint:errcheck // returns nil
+	const swaps = 200
+	var took []time.Duration
+	n := 0
+	for b.Loop() {
+		for range swaps {
+			n++
+			token := long(n)
+			accepted := make(chan time.Duration, 1)
+			changed := a.Updated()
+			began := time.Now()
+			go func() {
+				for {
+					<-changed
+					changed = a.Updated()
+					if _, err := a.Verify(context.Background(), token); err == nil {
+						accepted <- time.Since(began)
+						return
+					}
+				}
+			}()
+			put(n)
+			took = append(took, <-accepted)
+		}
+	}
+	slices.Sort(took)
+	b.ReportMetric(took[len(took)/2].Seconds()*1e3, "p50-ms")
+	b.ReportMetric(took[len(took)*99/100].Seconds()*1e3, "p99-ms")
+	b.ReportMetric(0, "ns/op")
+}

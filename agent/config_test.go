@@ -1,0 +1,104 @@
+package agent_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tokenagent/tokenagent/agent"
+)
+
+// TestConfigFaultsComeTogether: whoever deploys at night wants all of them.
+func TestConfigFaultsComeTogether(t *testing.T) {
+	_, err := agent.Start(t.Context(), agent.Config{
+		TokenFile: "a", EnvFile: "b", Name: "no such/name", MinTokenBytes: -1, Poll: -1, PollOnly: true,
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"TokenFile and EnvFile are both set", "Name must be", "MinTokenBytes is negative", "PollOnly with a negative Poll"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not in: %v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "\n") {
+		t.Errorf("more than one line: %v", err)
+	}
+}
+
+func TestZeroConfigLooksIntoTheEnvironment(t *testing.T) {
+	path := file(t, tokenN(1))
+	unset := func(t *testing.T) {
+		for _, name := range []string{"APP_API_TOKEN", "APP_API_TOKEN_FILE"} {
+			t.Setenv(name, "") // so that it is restored
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		env          map[string]string
+		accepts      int
+		kind, faulty string
+	}{
+		"file":       {map[string]string{"APP_API_TOKEN_FILE": path}, 1, "file", ""},
+		"token":      {map[string]string{"APP_API_TOKEN": tokenN(2)}, 2, "env", ""},
+		"both":       {map[string]string{"APP_API_TOKEN_FILE": path, "APP_API_TOKEN": tokenN(2)}, 0, "", "has both APP_API_TOKEN_FILE and APP_API_TOKEN; unset one"},
+		"neither":    {nil, 0, "", "no source; set TokenFile, EnvFile or TokenEnv, or the environment variable"},
+		"empty file": {map[string]string{"APP_API_TOKEN_FILE": ""}, 0, "", "APP_API_TOKEN_FILE is empty"},
+		"empty":      {map[string]string{"APP_API_TOKEN": ""}, 0, "", "APP_API_TOKEN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			unset(t)
+			for k, v := range c.env {
+				t.Setenv(k, v)
+			}
+			a, err := agent.Start(t.Context(), agent.Config{})
+			if c.faulty != "" {
+				if err == nil || !strings.Contains(err.Error(), c.faulty) {
+					t.Fatalf("%v, want %s", err, c.faulty)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer a.Close() //nolint:errcheck // returns nil
+			if !accepts(a, tokenN(c.accepts)) || a.Status().Sources[0].Kind != c.kind {
+				t.Errorf("kind %s", a.Status().Sources[0].Kind)
+			}
+		})
+	}
+}
+
+// TestEnvironmentIsStatic: it is read again on request, and status names what
+// it cannot do.
+func TestEnvironmentIsStatic(t *testing.T) {
+	t.Setenv("SOME_TOKEN", tokenN(0))
+	a := start(t, agent.Config{TokenEnv: "SOME_TOKEN"})
+	s := a.Status().Sources[0]
+	if s.WatchMode != "static" || len(s.Limits) != 1 || !strings.Contains(s.Limits[0], "environment cannot change") {
+		t.Errorf("mode %s, limits %v", s.WatchMode, s.Limits)
+	}
+	t.Setenv("SOME_TOKEN", tokenN(1))
+	if changed, err := a.Reload(); !changed || err != nil {
+		t.Fatal(changed, err)
+	}
+	if !accepts(a, tokenN(1)) || !accepts(a, tokenN(0)) {
+		t.Error("a reload of the environment does not rotate")
+	}
+}
+
+// TestP8_DeclaredPreviousSurvivesARestart: what the source declares needs no
+// memory. (What is only remembered does not survive.)
+func TestP8_DeclaredPreviousSurvivesARestart(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(1)+"\n"+tokenN(0)+" previous until=2999-01-01T00:00:00Z\n"+tokenN(2)+" previous until=2001-01-01T00:00:00Z")
+	for range 2 {
+		a := start(t, agent.Config{TokenFile: path, PollOnly: true})
+		if !accepts(a, tokenN(0)) || !accepts(a, tokenN(1)) || accepts(a, tokenN(2)) {
+			t.Error("a declared deadline does not hold from the start")
+		}
+		_ = a.Close()
+	}
+}
