@@ -176,7 +176,7 @@ func jitter(d time.Duration) time.Duration {
 
 // A pacer bounds what a busy directory costs. Hints are free for a while, so
 // that a swap, and a burst of them, is never held up; then they come at most
-// every pacerRest.
+// every pacerRest. At some 50 µs a read this is less than a tenth of a core.
 type pacer struct {
 	since time.Time
 	hints int
@@ -184,8 +184,8 @@ type pacer struct {
 
 const (
 	pacerWindow = 250 * time.Millisecond
-	pacerFree   = 64
-	pacerRest   = 2 * time.Millisecond // at some 50 µs a read, a busy directory costs 4 % of a core
+	pacerFree   = 256
+	pacerRest   = 2 * time.Millisecond
 )
 
 // tired reports whether the next hint has to wait.
