@@ -146,13 +146,16 @@ func (b *bench) refused() int {
 }
 
 // overlapExpires is when the old token's overlap ends; zero when none is shown.
+// It is on the monotonic clock, as the agent's own deadline is: a machine that
+// sets its wall clock meanwhile would otherwise move one and not the other.
 func (b *bench) overlapExpires() time.Time {
 	b.t.Helper()
 	seconds := b.page().Sum("tokenagent_overlap_expires_timestamp_seconds", scrape.Labels{"source": "token"})
 	if seconds == 0 {
 		return time.Time{}
 	}
-	return time.UnixMicro(int64(seconds * 1e6))
+	now := time.Now()
+	return now.Add(time.UnixMicro(int64(seconds * 1e6)).Sub(now))
 }
 
 // admits reports whether a call past daprd with the token gets in.

@@ -21,12 +21,13 @@ func TestRevocation(t *testing.T) {
 
 		old, next := b.renew()
 		took := b.publish("current", map[string]string{"token": string(next), "token-revoked": old.Digest() + "\n"})
-		b.tally.Mark(time.Now().Add(w.transit))
+		mark := time.Now().Add(w.transit)
+		b.tally.Mark(mark)
 		accepted := b.accepted("")
 		var revoked int
 		poll.Until(t, 15*time.Second, "the revoked token is refused time and again", func() bool {
 			revoked = int(b.page().Sum("tokenagent_verifications_total", scrape.Labels{"result": "revoked"}))
-			return revoked >= 100
+			return revoked >= 100 && time.Now().After(mark.Add(2*time.Second))
 		})
 		b.noneSince("the revocation", accepted)
 		if b.admits(old) || !b.admits(next) {

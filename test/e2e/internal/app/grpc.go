@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"net"
 	"strconv"
 	"testing"
 
@@ -20,13 +19,9 @@ import (
 // ServeGRPC runs an app for daprd's gRPC protocol behind the guard's
 // interceptors until the test ends, and returns its port. healthy decides the
 // answer of its health check.
-func ServeGRPC(tb testing.TB, tally *Tally, guard []grpc.UnaryServerInterceptor, healthy func() bool) (port int) {
+func ServeGRPC(tb testing.TB, tally *Tally, guard []grpc.UnaryServerInterceptor, healthy func() bool) int {
 	tb.Helper()
-	port = process.FreePort(tb)
-	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", process.Loopback(port))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	listener := process.Listen(tb)
 	interceptors := append([]grpc.UnaryServerInterceptor{tally.watchGRPC}, guard...)
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(append(interceptors, tally.countGRPC)...))
 	callback := &callback{t: tb, tally: tally, healthy: healthy}
@@ -34,7 +29,7 @@ func ServeGRPC(tb testing.TB, tally *Tally, guard []grpc.UnaryServerInterceptor,
 	runtimev1.RegisterAppCallbackHealthCheckServer(server, callback)
 	go func() { _ = server.Serve(listener) }() // ends with Stop
 	tb.Cleanup(server.Stop)
-	return port
+	return process.Port(listener)
 }
 
 // watchGRPC stands before the guard.

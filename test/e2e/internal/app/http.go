@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"testing"
@@ -17,21 +16,17 @@ import (
 // ServeHTTP runs an app for daprd's HTTP protocol behind guard (nil for none)
 // until the test ends, and returns its port. healthy decides the answer of
 // GET /healthz.
-func ServeHTTP(tb testing.TB, tally *Tally, guard func(http.Handler) http.Handler, healthy func() bool) (port int) {
+func ServeHTTP(tb testing.TB, tally *Tally, guard func(http.Handler) http.Handler, healthy func() bool) int {
 	tb.Helper()
 	routes := tally.routes(tb, healthy)
 	if guard != nil {
 		routes = guard(routes)
 	}
-	port = process.FreePort(tb)
-	listener, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", process.Loopback(port))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	listener := process.Listen(tb)
 	server := &http.Server{Handler: tally.watchHTTP(routes), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(listener) }() // ends with Close
 	tb.Cleanup(func() { _ = server.Close() })
-	return port
+	return process.Port(listener)
 }
 
 func (t *Tally) routes(tb testing.TB, healthy func() bool) http.Handler {

@@ -22,7 +22,7 @@ type Tally struct {
 	// TokenSeen counts the requests that reached a handler with a token header.
 	TokenSeen atomic.Int64
 
-	mark      atomic.Int64 // UnixNano, 0 when none
+	mark      atomic.Pointer[time.Time] // nil when none
 	sinceMark atomic.Int64
 	latest    atomic.Int64 // of those since the mark, in nanoseconds after it
 }
@@ -31,7 +31,7 @@ type Tally struct {
 func (t *Tally) Mark(at time.Time) {
 	t.sinceMark.Store(0)
 	t.latest.Store(0)
-	t.mark.Store(at.UnixNano())
+	t.mark.Store(&at)
 }
 
 // SinceMark is the number of handled requests that began at the mark or later,
@@ -41,7 +41,7 @@ func (t *Tally) SinceMark() (n int64, latest time.Duration) {
 }
 
 // Unmark ends the count.
-func (t *Tally) Unmark() { t.mark.Store(0) }
+func (t *Tally) Unmark() { t.mark.Store(nil) }
 
 type begunKey struct{}
 
@@ -54,8 +54,8 @@ func begin(ctx context.Context) context.Context {
 func (t *Tally) handled(ctx context.Context) {
 	begun, ok := ctx.Value(begunKey{}).(time.Time)
 	mark := t.mark.Load()
-	if mark != 0 && (!ok || begun.UnixNano() >= mark) {
+	if mark != nil && (!ok || !begun.Before(*mark)) {
 		t.sinceMark.Add(1)
-		t.latest.Store(begun.UnixNano() - mark)
+		t.latest.Store(int64(begun.Sub(*mark)))
 	}
 }

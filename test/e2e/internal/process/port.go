@@ -35,5 +35,18 @@ func FreePort(tb testing.TB) int {
 	return 0
 }
 
+// Listen opens a loopback port for a server in this process.
+func Listen(tb testing.TB) net.Listener {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", Loopback(0))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+// Port is where l listens.
+func Port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
 // Loopback is the address of a port on this machine, as host:port.
 func Loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
