@@ -100,6 +100,9 @@ func Run(ctx context.Context, a *agent.Agent, o Options) error {
 	}
 	draining.Store(true)
 	o.drain(context.WithoutCancel(ctx), servers)
+	if p, ok := main.Handler.(*proxy); ok {
+		p.closeIdle()
+	}
 	return err
 }
 
@@ -205,6 +208,9 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	l, err := c.Listen(ctx, "unix", path)
 	if !errors.Is(err, syscall.EADDRINUSE) {
 		return l, err
+	}
+	if info, statErr := os.Lstat(path); statErr == nil && info.Mode()&os.ModeSocket == 0 {
+		return nil, fmt.Errorf("%s is there and is no socket; choose another path", path)
 	}
 	// A socket file outlives a process that was killed. If nobody answers there,
 	// it is such a one.

@@ -22,6 +22,7 @@ type proxy struct {
 	agent      *agent.Agent
 	guard      *httpauth.Guard
 	healthPath string
+	transport  *transport
 	next       *httputil.ReverseProxy
 }
 
@@ -32,7 +33,7 @@ func newProxy(a *agent.Agent, g *httpauth.Guard, o *Options) (*proxy, error) {
 		target.Scheme = "http"
 	}
 	return &proxy{
-		agent: a, guard: g, healthPath: o.HealthPath,
+		agent: a, guard: g, healthPath: o.HealthPath, transport: transport,
 		next: &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { rewrite(r, target) },
 			Transport: transport,
@@ -65,6 +66,12 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Header[httpauth.SubjectHeader] = []string{httpauth.Subject(principal)}
 	}
 	p.next.ServeHTTP(w, r)
+}
+
+// closeIdle closes the connections to the app that no request uses.
+func (p *proxy) closeIdle() {
+	p.transport.http.CloseIdleConnections()
+	p.transport.h2c.CloseIdleConnections()
 }
 
 // dropSubject removes what a client pretends to be. Servers that hand headers

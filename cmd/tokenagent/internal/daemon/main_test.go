@@ -1,0 +1,170 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/agent"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	good = "CANARY-3c9d71-good"
+	next = "CANARY-3c9d71-next"
+	bad  = "CANARY-3c9d71-bad"
+)
+
+// logbook gathers what is logged.
+type logbook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func startAgent(t *testing.T, text string) (a *agent.Agent, path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "token")
+	if text != "" {
+		write(t, path, text)
+	}
+	a, err := agent.Start(t.Context(), agent.Config{
+		TokenFile: path, WaitForSource: text == "", Poll: 20 * time.Millisecond, Debounce: -1, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	return a, path
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// serve runs s on loopback until the test ends, and returns its URL.
+func serve(t *testing.T, s *http.Server) string {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = s.Serve(l) })
+	t.Cleanup(func() { _ = s.Close(); serving.Wait() })
+	return "http://" + l.Addr().String()
+}
+
+// app serves h as an app that speaks HTTP/1.1 and h2c.
+func app(t *testing.T, h http.Handler) *url.URL {
+	t.Helper()
+	s := newServer(slog.New(slog.DiscardHandler))
+	s.Handler = h
+	u, err := url.Parse(serve(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// front serves what `run` serves on --listen.
+func front(t *testing.T, a *agent.Agent, o Options) string {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := o.server(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p, ok := s.Handler.(*proxy); ok {
+			p.closeIdle()
+		}
+	})
+	return serve(t, s)
+}
+
+type reply struct {
+	code int
+	http.Header
+	body string
+}
+
+// ask sends one request with headers as "Name: value" lines.
+func ask(t *testing.T, method, target string, headers ...string) reply {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header[name] = append(r.Header[name], value) // as it stands, not canonical
+	}
+	res, err := client(t).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reply{res.StatusCode, res.Header, string(body)}
+}
+
+func client(t *testing.T) *http.Client {
+	t.Helper()
+	tr := &http.Transport{}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+func until(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("not within 20 s: %s", what)
+		}
+	}
+}

@@ -1,0 +1,197 @@
+package daemon
+
+import (
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+)
+
+// echo answers with the request as the app saw it.
+func echo() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"method": r.Method, "uri": r.RequestURI, "host": r.Host, "proto": r.Proto, "header": r.Header, "body": string(body),
+		})
+	})
+}
+
+type seen struct {
+	Method, URI, Host, Proto, Body string
+	Header                         http.Header
+}
+
+func (r reply) seen(t *testing.T) (s seen) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(r.body), &s); r.code != http.StatusOK || err != nil {
+		t.Fatalf("%d %q: %v", r.code, r.body, err)
+	}
+	return s
+}
+
+func TestProxyLetsThroughWhatIsProved(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{Upstream: app(t, echo())})
+	s := ask(t, "PUT", base+"/a%2Fb//c?x=1;y=%zz&q", "dapr-api-token: "+good, "Authorization: Bearer of-an-end-user",
+		"X-Tokenagent-Subject: admin", "X-Tokenagent_subject: admin", "x_tokenagent-subject: admin", "X-Other: stays").seen(t)
+	if s.URI != "/a%2Fb//c?x=1;y=%zz&q" || s.Method != "PUT" || s.Host != strings.TrimPrefix(base, "http://") {
+		t.Errorf("not as the client wrote it: %+v", s)
+	}
+	if got := s.Header.Get("Dapr-Api-Token"); got != "" {
+		t.Error("the app sees the token")
+	}
+	if s.Header.Get("Authorization") != "Bearer of-an-end-user" || s.Header.Get("X-Other") != "stays" {
+		t.Errorf("headers that are not the credential are lost: %v", s.Header)
+	}
+	for name, values := range s.Header {
+		if strings.EqualFold(strings.ReplaceAll(name, "_", "-"), "x-tokenagent-subject") && (name != "X-Tokenagent-Subject" || len(values) != 1 || values[0] != "token") {
+			t.Errorf("a forged identity reaches the app: %s: %v", name, values)
+		}
+	}
+	s = ask(t, "GET", base, "Authorization: Bearer "+good).seen(t)
+	if s.Header.Get("Authorization") != "" || s.Header.Get("X-Tokenagent-Subject") != "token" {
+		t.Errorf("the credential stays: %v", s.Header)
+	}
+	// A client may name headers to drop on the way; not ours.
+	s = ask(t, "GET", base, "dapr-api-token: "+good, "Connection: X-Tokenagent-Subject").seen(t)
+	if s.Header.Get("X-Tokenagent-Subject") != "token" {
+		t.Error("the identity can be taken off by naming it in Connection")
+	}
+}
+
+func TestProxyRefuses(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	reached := false
+	base := front(t, a, Options{
+		Upstream:   app(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true })),
+		AllowPaths: []string{"/open", "POST /hook"},
+	})
+	for _, target := range []string{"/", "/opened", "/open/", "/ope%6e", "//open", "/x/../open", "/open;x", "/./open", "/hook"} {
+		for _, header := range []string{"X: y", "dapr-api-token: " + bad, "X-Tokenagent-Subject: token"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.URL.Opaque = target // not cleaned by the client
+			name, value, _ := strings.Cut(header, ": ")
+			r.Header.Set(name, value)
+			res, err := client(t).Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = res.Body.Close()
+			if res.StatusCode != http.StatusUnauthorized {
+				t.Errorf("GET %s with %s: %d", target, name, res.StatusCode)
+			}
+		}
+	}
+	if reached {
+		t.Error("a refused request reached the app")
+	}
+}
+
+func TestProxyAllowPath(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{Upstream: app(t, echo()), AllowPaths: []string{"/open", "POST /hook"}})
+	for _, c := range []struct {
+		method, path string
+		code         int
+	}{{"GET", "/open", 200}, {"HEAD", "/open", 200}, {"POST", "/open", 401}, {"POST", "/hook", 200}, {"GET", "/hook", 401}, {"GET", "/open?x=1", 200}} {
+		if r := ask(t, c.method, base+c.path); r.code != c.code {
+			t.Errorf("%s %s: %d, want %d", c.method, c.path, r.code, c.code)
+		}
+	}
+	s := ask(t, "GET", base+"/open", "dapr-api-token: "+good, "X-Tokenagent-Subject: admin", "X_Tokenagent_Subject: admin").seen(t)
+	if len(s.Header["X-Tokenagent-Subject"])+len(s.Header["X_tokenagent_subject"])+len(s.Header["X_Tokenagent_Subject"])+len(s.Header["Dapr-Api-Token"]) > 0 {
+		t.Errorf("an exempt request carries an identity or a token: %v", s.Header)
+	}
+}
+
+// TestHealthBrake: daprd must find the app unhealthy until tokens are loaded,
+// and then the app's own answer.
+func TestHealthBrake(t *testing.T) {
+	t.Parallel()
+	a, path := startAgent(t, "")
+	base := front(t, a, Options{Upstream: app(t, echo()), HealthPath: "/healthz"})
+	if r := ask(t, "GET", base+"/healthz"); r.code != http.StatusServiceUnavailable {
+		t.Errorf("before: %d", r.code)
+	}
+	if r := ask(t, "GET", base+"/dapr/subscribe", "dapr-api-token: "+good); r.code != http.StatusServiceUnavailable {
+		t.Errorf("a call before: %d", r.code)
+	}
+	write(t, path, good)
+	until(t, "the app answers its health check", func() bool { return ask(t, "GET", base+"/healthz").code == http.StatusOK })
+	if r := ask(t, "GET", base+"/dapr/subscribe", "dapr-api-token: "+good); r.code != http.StatusOK {
+		t.Errorf("a call after: %d", r.code)
+	}
+	if r := ask(t, "GET", base+"/healthz2"); r.code != http.StatusUnauthorized {
+		t.Errorf("another path: %d", r.code)
+	}
+}
+
+func TestProxyWithoutTheApp(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	var log logbook
+	gone, _ := url.Parse("http://" + freeAddr(t))
+	base := front(t, a, Options{Upstream: gone, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	r := ask(t, "GET", base+"/x?token="+bad, "dapr-api-token: "+good)
+	if r.code != http.StatusBadGateway || strings.Contains(r.body, gone.Host) {
+		t.Errorf("%d %q", r.code, r.body)
+	}
+	if !strings.Contains(log.String(), "did not answer") || strings.Contains(log.String(), "CANARY") {
+		t.Errorf("log: %s", log.String())
+	}
+}
+
+func TestProxyForwardedHeaders(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{Upstream: app(t, echo())})
+	s := ask(t, "GET", base, "dapr-api-token: "+good).seen(t)
+	if s.Header.Get("X-Forwarded-For") != "127.0.0.1" || s.Header.Get("X-Forwarded-Proto") != "http" || s.Header.Get("X-Forwarded-Host") == "" {
+		t.Errorf("without a gateway in front: %v", s.Header)
+	}
+	s = ask(t, "GET", base, "dapr-api-token: "+good, "X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: shop.example").seen(t)
+	if s.Header.Get("X-Forwarded-For") != "203.0.113.7, 127.0.0.1" || s.Header.Get("X-Forwarded-Proto") != "https" || s.Header.Get("X-Forwarded-Host") != "shop.example" {
+		t.Errorf("behind a gateway: %v", s.Header)
+	}
+}
+
+func TestProxyStreams(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	release := make(chan struct{})
+	base := front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "10")
+		_, _ = io.WriteString(w, "first")
+		w.(http.Flusher).Flush()
+		<-release
+		_, _ = io.WriteString(w, "later")
+	}))})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Dapr-Api-Token", good)
+	res, err := client(t).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	part := make([]byte, 5)
+	if _, err := io.ReadFull(res.Body, part); err != nil || string(part) != "first" {
+		t.Fatalf("%q, %v", part, err)
+	}
+	close(release) // only now: the first part came through before the rest was written
+	if rest, err := io.ReadAll(res.Body); err != nil || string(rest) != "later" {
+		t.Errorf("%q, %v", rest, err)
+	}
+}
