@@ -45,7 +45,7 @@ or does not answer.`,
 			} else {
 				err = printStatus(cmd.OutOrStdout(), s, time.Now())
 			}
-			if err == nil && !good(s) {
+			if err == nil && !healthy(s) {
 				err = fail.Refused
 			}
 			return err
@@ -57,7 +57,7 @@ or does not answer.`,
 	return cmd
 }
 
-func good(s *agent.Status) bool {
+func healthy(s *agent.Status) bool {
 	for _, src := range s.Sources {
 		if !src.Ready || !src.LastReloadGood {
 			return false

@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	good = "CANARY-77ab10-good"
+	bad  = "CANARY-77ab10-bad!"
+)
+
+type outcome struct {
+	code        int
+	out, errOut string
+}
+
+// invoke runs the command line, and fails the test if it shows a token.
+func invoke(t *testing.T, stdin string, args ...string) outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var out, errOut bytes.Buffer
+	code := Main(ctx, "v0-test", args, strings.NewReader(stdin), &out, &errOut)
+	for _, text := range []string{out.String(), errOut.String()} {
+		if strings.Contains(text, "CANARY-77ab") {
+			t.Errorf("%v shows a token:\n%s", args, text)
+		}
+	}
+	return outcome{code, out.String(), errOut.String()}
+}
+
+func (o outcome) want(t *testing.T, code int, texts ...string) {
+	t.Helper()
+	if o.code != code {
+		t.Errorf("exit code %d, want %d\n%s%s", o.code, code, o.out, o.errOut)
+	}
+	for _, text := range texts {
+		if !strings.Contains(o.out+o.errOut, text) {
+			t.Errorf("%q is missing in:\n%s%s", text, o.out, o.errOut)
+		}
+	}
+}
+
+func file(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestUsage(t *testing.T) {
+	path := file(t, good)
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"no command":        {nil, "a command is missing"},
+		"unknown command":   {[]string{"rnu"}, "did you mean run?"},
+		"a token as one":    {[]string{good}, "no command of that name"},
+		"unknown flag":      {[]string{"run", "--token-flie", path}, "unknown flag"},
+		"stray argument":    {[]string{"verify", "--token-file", path, good}, "takes no arguments"},
+		"two sources":       {[]string{"run", "--token-file", path, "--env-file", path}, "--token-file and --env-file"},
+		"file and env":      {[]string{"run", "--token-file", path, "--token-env", "X"}, "--token-file and --token-env"},
+		"negative overlap":  {[]string{"run", "--token-file", path, "--overlap=-1s"}, "--overlap must not be negative"},
+		"no duration":       {[]string{"run", "--token-file", path, "--overlap", "soon"}, "overlap"},
+		"upstream path":     {[]string{"run", "--token-file", path, "--upstream", "http://h:1/x"}, "--upstream must be"},
+		"upstream scheme":   {[]string{"run", "--token-file", path, "--upstream", "ftp://h:1"}, "--upstream must begin"},
+		"upstream userinfo": {[]string{"run", "--token-file", path, "--upstream", "http://u:" + good + "@h:1"}, "--upstream must be"},
+		"allow-path alone":  {[]string{"run", "--token-file", path, "--allow-path", "/x"}, "go with --upstream"},
+		"allow-path form":   {[]string{"run", "--token-file", path, "--upstream", "http://h:1", "--allow-path", "/x/../y"}, "--allow-path"},
+		"header form":       {[]string{"run", "--token-file", path, "--header", "a b"}, "--header"},
+		"log level":         {[]string{"run", "--token-file", path, "--log-level", "loud"}, "--log-level must be"},
+		"log format":        {[]string{"run", "--token-file", path, "--log-format", "xml"}, "--log-format must be"},
+		"output":            {[]string{"check", "--token-file", path, "--output", "yaml"}, "--output must be"},
+		"min bytes":         {[]string{"check", "--token-file", path, "--min-token-bytes", "0"}, "--min-token-bytes"},
+		"empty input":       {[]string{"verify", "--token-file", path}, "standard input is empty"},
+		"agent url":         {[]string{"status", "--agent", "localhost"}, "--agent must be"},
+	} {
+		t.Run(name, func(t *testing.T) { invoke(t, "", c.args...).want(t, 2, c.want, "--help'") })
+	}
+}
+
+func TestEnvironmentSetsFlags(t *testing.T) {
+	t.Setenv("TOKENAGENT_TOKEN_FILE", file(t, good))
+	invoke(t, good, "verify").want(t, 0, "accepted")
+	t.Setenv("TOKENAGENT_OUTPUT", "json")
+	invoke(t, good, "verify").want(t, 0, `"accepted":true`)
+	invoke(t, good, "verify", "--output", "text").want(t, 0, "accepted: token") // the flag wins
+	t.Setenv("TOKENAGENT_MIN_TOKEN_BYTES", "many")
+	invoke(t, good, "verify").want(t, 2, "TOKENAGENT_MIN_TOKEN_BYTES, for --min-token-bytes")
+}
+
+func TestVersion(t *testing.T) {
+	invoke(t, "", "version").want(t, 0, "tokenagent v0-test (go")
+}
+
+func TestVerify(t *testing.T) {
+	path := file(t, good+"\n")
+	invoke(t, good, "verify", "--token-file", path).want(t, 0, "accepted: token", "is current in source token")
+	invoke(t, " \t"+good+"\r\n", "verify", "--token-file", path).want(t, 0, "accepted")
+	invoke(t, bad, "verify", "--token-file", path).want(t, 1, "refused: token", "is invalid")
+	o := invoke(t, bad, "verify", "--token-file", path, "--output", "json")
+	var v map[string]any
+	if err := json.Unmarshal([]byte(o.out), &v); err != nil || v["accepted"] != false || v["reason"] != "invalid" || o.code != 1 {
+		t.Errorf("%d %s %v", o.code, o.out, err)
+	}
+	invoke(t, good, "verify", "--token-file", path+"-none").want(t, 1, "tokenagent: ", path+"-none")
+}
+
+func TestCheck(t *testing.T) {
+	expired, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"exp": 1}).SignedString([]byte(strings.Repeat("k", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		code int
+		want []string
+	}{
+		"good":     {good, 0, []string{"is a file of 18 bytes, mode -rw-------", "current: ", "good: an agent would start"}},
+		"slots":    {good + "\n" + bad + " next\n" + bad + "2 previous", 0, []string{"next: ", "previous: ", "warning: the previous token", "has no deadline"}},
+		"expired":  {expired, 0, []string{"warning: the current token", "is a JWT that expired"}},
+		"short":    {good + "\nabc", 1, []string{"error: ", ":2: the token is 3 bytes, shorter than 16", "bad: "}},
+		"empty":    {"", 1, []string{"error: ", "empty"}},
+		"revoked":  {fmt.Sprintf("%s\nrevoked %s", good, "2b7ad1e58b9a0e0ac3b41d0f0f1b4f3cfad6b8d1ab9be9ee3c1f0c87dde3d2cc"), 0, []string{"1 revoked"}},
+		"two more": {good + " what", 1, []string{":1: after the token stands something"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			invoke(t, "", "check", "--token-file", file(t, c.text)).want(t, c.code, c.want...)
+			o := invoke(t, "", "check", "--token-file", file(t, c.text), "--output", "json")
+			var r report
+			if err := json.Unmarshal([]byte(o.out), &r); err != nil || r.OK != (c.code == 0) || len(r.Findings) == 0 {
+				t.Errorf("%s %v", o.out, err)
+			}
+		})
+	}
+}
+
+func TestCheckExplainsAMount(t *testing.T) {
+	dir := t.TempDir()
+	payload := map[string][]byte{"token": []byte(good), "token-previous": []byte(bad), "token-previous-until": []byte("2999-01-01T00:00:00Z")}
+	if err := kubemount.Write(dir, payload, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	invoke(t, "", "check", "--token-file", dir).want(t, 0, "is a mounted Secret", "key token: 18 bytes", "previous: ", "accepted for another", "can be read by everyone")
+	invoke(t, "", "check", "--token-file", filepath.Join(dir, "token")).want(t, 0, "it is a key of a mounted Secret")
+	if err := kubemount.Write(dir, nil, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	invoke(t, "", "check", "--token-file", dir).want(t, 1, "no key token")
+}
+
+func TestCheckNamesTheEnvironmentsLimit(t *testing.T) {
+	t.Setenv("SOME_TOKEN", good)
+	invoke(t, "", "check", "--token-env", "SOME_TOKEN").want(t, 0, "SOME_TOKEN is an environment variable", "environment cannot change")
+}
+
+func TestStatus(t *testing.T) {
+	now := time.Now()
+	s := agent.Status{Schema: 1, Ready: true, Sources: []agent.SourceStatus{{
+		Name: "token", Kind: "file", Location: "/x", Ready: true, Generation: 3, Rotations: 2, WatchMode: "events", LastReloadGood: true, LastChange: now,
+		Tokens: []agent.TokenStatus{
+			{Slot: "current", Fingerprint: "aaaaaaaa", Declared: true},
+			{Slot: "previous", Fingerprint: "bbbbbbbb", Deadline: now.Add(time.Hour), LastUsed: now},
+		},
+		PreviousUsers: []agent.PreviousUser{{Host: "10.1.2.3", Fingerprint: "bbbbbbbb", Last: now}},
+	}}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/status" {
+			http.NotFound(w, r)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(s)
+	}))
+	defer server.Close()
+	invoke(t, "", "status", "--agent", server.URL).want(t, 0, "source token: ready", "previous", "bbbbbbbb, accepted for another 1h0m0s", "used by", "10.1.2.3")
+	invoke(t, "", "status", "--agent", server.URL, "--output", "json").want(t, 0, `"schema": 1`)
+	s.Sources[0].LastReloadGood, s.Sources[0].Fault = false, "the fault"
+	invoke(t, "", "status", "--agent", server.URL).want(t, 1, "the fault")
+	s.Schema = 2
+	invoke(t, "", "status", "--agent", server.URL).want(t, 1, "schema 2")
+	invoke(t, "", "status", "--agent", server.URL+"/other").want(t, 1, "404")
+	server.Close()
+	invoke(t, "", "status", "--agent", server.URL).want(t, 1, "no answer from the agent")
+}
+
+func TestRunStopsCleanly(t *testing.T) {
+	path := file(t, good)
+	ctx, cancel := context.WithCancel(t.Context())
+	var out bytes.Buffer
+	log := &waiter{text: "for=admin-listen", found: make(chan struct{})}
+	ended := make(chan int, 1)
+	go func() {
+		ended <- Main(ctx, "", []string{"run", "--token-file", path, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, strings.NewReader(""), &out, log)
+	}()
+	select {
+	case <-log.found:
+	case <-time.After(20 * time.Second):
+		t.Error("it does not listen")
+	}
+	cancel()
+	if code := <-ended; code != 0 || out.Len() != 0 {
+		t.Errorf("exit code %d, output %q", code, out.String())
+	}
+}
+
+// A waiter tells when a text was written.
+type waiter struct {
+	text  string
+	found chan struct{}
+	done  bool
+}
+
+func (w *waiter) Write(p []byte) (int, error) { // slog writes one record at a time
+	if !w.done && bytes.Contains(p, []byte(w.text)) {
+		w.done = true
+		close(w.found)
+	}
+	return len(p), nil
+}
+
+// TestHelpNamesEveryFlag: long flags only, each with a word on what it is.
+func TestHelpNamesEveryFlag(t *testing.T) {
+	for _, c := range newRoot("").Commands() {
+		if c.Short == "" || c.Hidden {
+			t.Errorf("%s has no description", c.Name())
+		}
+		help := invoke(t, "", c.Name(), "--help")
+		help.want(t, 0)
+		for line := range strings.Lines(help.out) {
+			if l := strings.TrimSpace(line); strings.HasPrefix(l, "-") && !strings.HasPrefix(l, "--") && !strings.HasPrefix(l, "-h, --help") {
+				t.Errorf("%s has a short flag: %s", c.Name(), l)
+			}
+		}
+	}
+}
