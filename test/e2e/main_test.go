@@ -43,11 +43,11 @@ var tokenagentBinary = sync.OnceValues(func() (string, error) {
 })
 
 // built returns a binary's path or ends the test.
-func built(t testing.TB, binary func() (string, error)) string {
-	t.Helper()
+func built(tb testing.TB, binary func() (string, error)) string {
+	tb.Helper()
 	path, err := binary()
 	if err != nil {
-		t.Fatalf("build: %v", err)
+		tb.Fatalf("build: %v", err)
 	}
 	return path
 }
