@@ -120,9 +120,14 @@ func (v *Value[S]) write(c Content, began time.Time) (news, healed bool, err err
 	return news, healed, err
 }
 
-// report logs a fault once until it changes, and its end.
+// report logs a fault once until it changes, and its end. That of an Open that
+// fails is not logged: it is returned.
 func (v *Value[S]) report(err error, news, healed bool) {
 	switch {
+	case news && !v.ready.Load():
+		if v.o.Wait {
+			v.o.Logger.Warn("source is bad, waiting for good content", "error", err)
+		}
 	case news:
 		v.o.Logger.Warn("source is bad, keeping the last good content", "error", err)
 	case healed:

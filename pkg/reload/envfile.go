@@ -22,13 +22,13 @@ func lookupEnv(path string, text []byte, name string) ([]byte, error) {
 		}
 		key, val, err := cutAssignment(line)
 		if err != nil {
-			return nil, fmt.Errorf("reload: %s:%d: %w", path, number, err)
+			return nil, fmt.Errorf("%s:%d: %w", path, number, err)
 		}
 		if string(key) == name {
 			value, found = val, true
 		}
 	}
-	f := &fault{verb: "read", path: path, mend: "add a line " + name + "=value"}
+	f := &fault{path: path, mend: "add a line " + name + "=value"}
 	switch {
 	case !found:
 		f.cause = fmt.Errorf("no key %s", name)

@@ -81,7 +81,7 @@ func absolute(path string) string {
 
 // unreadable words a fault of the file system: which path, the cause, the mend.
 func unreadable(path string, err error) error {
-	f := &fault{verb: "read", path: path, cause: err}
+	f := &fault{path: path, cause: err}
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
 		f.cause = pe.Err
@@ -98,16 +98,18 @@ func unreadable(path string, err error) error {
 	return f
 }
 
-// A fault is an error of a source in the one form that all have.
+// A fault is an error of a source in the one form that all have: the place, the
+// cause, the mend. The place stands first, and no package before it, since it
+// is for operators.
 type fault struct {
-	verb, path string
-	at         string // where it went wrong, if that is another path
-	cause      error
-	mend       string
+	path  string
+	at    string // where it went wrong, if that is another path
+	cause error
+	mend  string
 }
 
 func (f *fault) Error() string {
-	s := "reload: " + f.verb + " " + f.path + ": "
+	s := f.path + ": "
 	if f.at != "" {
 		s += f.at + ": "
 	}

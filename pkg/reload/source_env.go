@@ -21,7 +21,7 @@ var errNotSet = errors.New("not set")
 
 func (e env) Read(_ context.Context, maxBytes int64) (Content, error) {
 	value, ok := os.LookupEnv(string(e))
-	fault := &fault{verb: "read environment variable", path: string(e), mend: "set it before the start"}
+	fault := &fault{path: "environment variable " + string(e), mend: "set it before the start"}
 	switch {
 	case !ok:
 		fault.cause = errNotSet

@@ -55,7 +55,7 @@ func (f *file) track(maxBytes int64) (Content, evidence, error) {
 			err = unreadable(f.given, err)
 		case blank(data):
 			err = &fault{
-				verb: "read", path: f.given, cause: ErrEmpty,
+				path: f.given, cause: ErrEmpty,
 				mend: "write the content to a new file beside it and rename that over it",
 			}
 		default:
@@ -69,7 +69,7 @@ func (f *file) track(maxBytes int64) (Content, evidence, error) {
 var errUnsteady = errors.New("it changes faster than it can be read")
 
 func unsteady(path string) error {
-	return &fault{verb: "read", path: path, cause: errUnsteady, mend: "it is tried again"}
+	return &fault{path: path, cause: errUnsteady, mend: "it is tried again"}
 }
 
 // readRegular reads the file at path, which a walk found to be seen, up to

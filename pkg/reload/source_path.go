@@ -65,5 +65,5 @@ func otherKind(path string, fixed int32) error {
 	if fixed == kindDir {
 		mend = "it was a directory when first read: put a directory there, or restart"
 	}
-	return &fault{verb: "read", path: path, cause: errOtherKind, mend: mend}
+	return &fault{path: path, cause: errOtherKind, mend: mend}
 }

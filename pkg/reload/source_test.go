@@ -137,7 +137,7 @@ func TestErrorsNameTheMend(t *testing.T) {
 	path := filepath.Join(dir, "token")
 	relink(t, "gone", path)
 	_, err := File(path).Read(t.Context(), 10)
-	want := "reload: read " + path + ": " + filepath.Join(dir, "gone") + ": no such file or directory; create it, or correct the path"
+	want := path + ": " + filepath.Join(dir, "gone") + ": no such file or directory; create it, or correct the path"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
