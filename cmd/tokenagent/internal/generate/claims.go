@@ -1,0 +1,102 @@
+package generate
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/spf13/pflag"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+)
+
+// claimFlags are the flags that say what a JWT claims.
+type claimFlags struct {
+	subject, issuer, kid string
+	audience, claim      []string
+	expiresIn, notBefore time.Duration
+}
+
+func (c *claimFlags) add(fs *pflag.FlagSet) {
+	fs.StringVar(&c.subject, "subject", "", "who the JWT is about (claim sub)")
+	fs.StringVar(&c.issuer, "issuer", "", "who issues the JWT (claim iss)")
+	fs.StringArrayVar(&c.audience, "audience", nil, "who the JWT is for (claim aud); repeatable")
+	fs.DurationVar(&c.expiresIn, "expires-in", time.Hour, "how long from now the JWT is good (claim exp)")
+	fs.DurationVar(&c.notBefore, "not-before-in", 0, "how long from now the JWT is not good yet (claim nbf); 0s leaves the claim out")
+	fs.StringArrayVar(&c.claim, "claim", nil, "one more claim as `NAME=VALUE`; VALUE is taken as JSON if it is that, else as text; repeatable")
+	fs.StringVar(&c.kid, "kid", "", "name of the signing key, in the JWT's header")
+}
+
+// claims returns the claims at now, and when they expire.
+func (c *claimFlags) claims(now time.Time) (jwt.MapClaims, time.Time, error) {
+	switch {
+	case c.expiresIn < time.Second:
+		return nil, time.Time{}, fail.Usage("--expires-in must be at least 1s")
+	case c.notBefore < 0:
+		return nil, time.Time{}, fail.Usage("--not-before-in must not be negative; 0s leaves the claim out")
+	case c.notBefore >= c.expiresIn:
+		return nil, time.Time{}, fail.Usage("--not-before-in must be shorter than --expires-in, or the token is never good")
+	}
+	now = now.UTC().Truncate(time.Second)
+	expires := now.Add(c.expiresIn).Truncate(time.Second)
+	m := jwt.MapClaims{"iat": now.Unix(), "exp": expires.Unix(), "jti": rand.Text()}
+	if c.subject != "" {
+		m["sub"] = c.subject
+	}
+	if c.issuer != "" {
+		m["iss"] = c.issuer
+	}
+	switch len(c.audience) {
+	case 0:
+	case 1: // RFC 7519 section 4.1.3: a single one may be plain text
+		m["aud"] = c.audience[0]
+	default:
+		m["aud"] = c.audience
+	}
+	if c.notBefore > 0 {
+		m["nbf"] = now.Add(c.notBefore).Unix()
+	}
+	for i, text := range c.claim {
+		name, value, err := claim(text)
+		if err != nil {
+			return nil, time.Time{}, fail.Usage("--claim number %d: %w", i+1, err)
+		}
+		if _, twice := m[name]; twice {
+			return nil, time.Time{}, fail.Usage("--claim number %d: %s is given twice", i+1, name)
+		}
+		m[name] = value
+	}
+	return m, expires, nil
+}
+
+// claim splits NAME=VALUE. A number keeps all its digits.
+func claim(text string) (name string, value any, err error) {
+	name, text, ok := strings.Cut(text, "=")
+	if !ok || name == "" {
+		return "", nil, errors.New("the form is NAME=VALUE, such as roles=[\"reader\"]")
+	}
+	switch name {
+	case "sub", "iss", "aud", "exp", "nbf":
+		flag := map[string]string{
+			"sub": "subject", "iss": "issuer", "aud": "audience", "exp": "expires-in", "nbf": "not-before-in",
+		}[name]
+		return "", nil, fmt.Errorf("%s has a flag of its own, --%s", name, flag)
+	case "iat", "jti":
+		return "", nil, fmt.Errorf("%s is set by generate itself", name)
+	}
+	d := json.NewDecoder(bytes.NewReader([]byte(text)))
+	d.UseNumber()
+	if err := d.Decode(&value); err != nil {
+		return name, text, nil
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return name, text, nil // more than one JSON value is text
+	}
+	return name, value, nil
+}

@@ -1,0 +1,161 @@
+package generate
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	algHS256 = "HS256"
+	algES256 = "ES256"
+	algEdDSA = "EdDSA"
+
+	// A key for HS256 has at least as many bits as the hash (RFC 7518 section 3.2).
+	minSecret = 32
+)
+
+var algorithms = []string{algHS256, algES256, algEdDSA} //nolint:gochecknoglobals // a constant list
+
+// sign returns the JWT with claims, signed with key: a []byte, an
+// *ecdsa.PrivateKey or an ed25519.PrivateKey.
+func sign(alg string, key any, kid string, claims jwt.MapClaims) (string, error) {
+	t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), claims)
+	if kid != "" {
+		t.Header["kid"] = kid
+	}
+	token, err := t.SignedString(key)
+	if err != nil {
+		return "", fmt.Errorf("signing the token: %w", err)
+	}
+	return token, nil
+}
+
+// newKey makes a signing key for alg and returns it with the content of its
+// file. A secret for HS256 is text without white space, so that it is the same
+// to readers that strip and to those that do not.
+func newKey(alg string) (key any, file []byte, err error) {
+	if alg == algHS256 {
+		b := make([]byte, minSecret)
+		_, _ = rand.Read(b) // never fails; see crypto/rand
+		text := []byte(base64.RawURLEncoding.EncodeToString(b))
+		return text, text, nil
+	}
+	if alg == algES256 {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	} else {
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a key: %w", err)
+	}
+	return key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// parseKey reads the content of a signing key's file. Its errors say what the
+// file holds instead, and nothing of its bytes.
+func parseKey(alg string, data []byte) (any, error) {
+	block := firstKey(data)
+	if alg == algHS256 {
+		switch {
+		case block != nil:
+			return nil, fmt.Errorf("holds a PEM %s, which is no secret for HS256; use ES256 or EdDSA with it", strings.ToLower(block.Type))
+		case len(data) < minSecret:
+			return nil, fmt.Errorf("has %d bytes; HS256 needs %d at least (RFC 7518 section 3.2)", len(data), minSecret)
+		}
+		return data, nil
+	}
+	if block == nil {
+		return nil, errors.New("is not PEM; a private key in PKCS#8 begins with -----BEGIN PRIVATE KEY-----")
+	}
+	key, err := privateKey(block)
+	if err != nil {
+		return nil, err
+	}
+	return key, suits(alg, key)
+}
+
+// firstKey returns the first PEM block of data that is more than parameters,
+// which openssl puts before an EC key.
+func firstKey(data []byte) *pem.Block {
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil || block.Type != "EC PARAMETERS" {
+			return block
+		}
+		data = rest
+	}
+}
+
+func privateKey(block *pem.Block) (key any, err error) {
+	switch {
+	case block.Type == "ENCRYPTED PRIVATE KEY", strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED"):
+		return nil, errors.New("is encrypted; decrypt it first, such as with openssl pkey")
+	case block.Type == "PRIVATE KEY":
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case block.Type == "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	case block.Type == "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case block.Type == "OPENSSH PRIVATE KEY":
+		return nil, errors.New("is in OpenSSH's form; convert it with ssh-keygen -p -m PKCS8")
+	case strings.HasSuffix(block.Type, "PUBLIC KEY"), block.Type == "CERTIFICATE":
+		return nil, fmt.Errorf("holds a %s; signing needs the private key", strings.ToLower(block.Type))
+	default:
+		return nil, errors.New("holds PEM of a type that is no private key")
+	}
+	if err != nil {
+		return nil, errors.New("holds a private key that cannot be read; is the file whole?")
+	}
+	return key, nil
+}
+
+// suits reports whether alg can sign with key.
+func suits(alg string, key any) error {
+	switch k := key.(type) {
+	case *ecdsa.PrivateKey:
+		if alg != algES256 {
+			return errors.New("holds an EC key; EdDSA needs an Ed25519 key, or say --jwt ES256")
+		}
+		if k.Curve != elliptic.P256() {
+			return fmt.Errorf("holds an EC key on %s; ES256 needs one on P-256", k.Curve.Params().Name)
+		}
+	case ed25519.PrivateKey:
+		if alg != algEdDSA {
+			return errors.New("holds an Ed25519 key; ES256 needs an EC key on P-256, or say --jwt EdDSA")
+		}
+	case *rsa.PrivateKey:
+		return fmt.Errorf("holds an RSA key of %d bits; generate signs with ES256 (P-256) and EdDSA (Ed25519) instead", k.N.BitLen())
+	default:
+		return errors.New("holds a key of a kind that no JWT is signed with here; ES256 needs P-256, EdDSA Ed25519")
+	}
+	return nil
+}
+
+// publicPEM returns the public part of key as PEM (SPKI, RFC 5280 section 4.1).
+func publicPEM(key any) ([]byte, error) {
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("a secret has no public key")
+	}
+	der, err := x509.MarshalPKIXPublicKey(signer.Public())
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+}
