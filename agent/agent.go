@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,7 +152,7 @@ func (a *Agent) Reload() (changed bool, err error) {
 func (a *Agent) Revoke(id rotation.ID) {
 	a.change(func(s *state) *state {
 		next := *s
-		next.manual = append(next.manual[:len(next.manual):len(next.manual)], id)
+		next.manual = append(slices.Clip(next.manual), id)
 		return next.with(a.cfg.Name, s.ledger.Revoke(id))
 	})
 	a.cfg.Logger.Warn("token revoked", "source", a.cfg.Name, "fingerprint", verify.Fingerprint(id))

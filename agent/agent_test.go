@@ -188,26 +188,32 @@ func TestRetireEndsEveryOverlap(t *testing.T) {
 func TestP4_BadSourceChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, path string){
-		"empty":      func(t *testing.T, path string) { replace(t, path, "") },
-		"blank":      func(t *testing.T, path string) { replace(t, path, " \r\n\n") },
-		"short":      func(t *testing.T, path string) { replace(t, path, tokenN(0)[:9]) },
-		"comment":    func(t *testing.T, path string) { replace(t, path, "# nothing yet\n") },
-		"binary":     func(t *testing.T, path string) { replace(t, path, tokenN(1)+"\x00\xff") },
-		"two words":  func(t *testing.T, path string) { replace(t, path, tokenN(1)+" "+tokenN(2)) },
-		"bad until":  func(t *testing.T, path string) { replace(t, path, tokenN(1)+"\n"+tokenN(2)+" previous until=soon") },
-		"huge":       func(t *testing.T, path string) { replace(t, path, strings.Repeat(tokenN(1)+"\n", 1<<18)) },
-		"no current": func(t *testing.T, path string) { replace(t, path, tokenN(1)+" next") },
+		"empty":     func(t *testing.T, path string) { t.Helper(); replace(t, path, "") },
+		"blank":     func(t *testing.T, path string) { t.Helper(); replace(t, path, " \r\n\n") },
+		"short":     func(t *testing.T, path string) { t.Helper(); replace(t, path, tokenN(0)[:9]) },
+		"comment":   func(t *testing.T, path string) { t.Helper(); replace(t, path, "# nothing yet\n") },
+		"binary":    func(t *testing.T, path string) { t.Helper(); replace(t, path, tokenN(1)+"\x00\xff") },
+		"two words": func(t *testing.T, path string) { t.Helper(); replace(t, path, tokenN(1)+" "+tokenN(2)) },
+		"bad until": func(t *testing.T, path string) {
+			t.Helper()
+			replace(t, path, tokenN(1)+"\n"+tokenN(2)+" previous until=soon")
+		},
+		"huge":       func(t *testing.T, path string) { t.Helper(); replace(t, path, strings.Repeat(tokenN(1)+"\n", 1<<18)) },
+		"no current": func(t *testing.T, path string) { t.Helper(); replace(t, path, tokenN(1)+" next") },
 		"gone": func(t *testing.T, path string) {
+			t.Helper()
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"directory": func(t *testing.T, path string) {
+			t.Helper()
 			if err := errors.Join(os.Remove(path), os.Mkdir(path, 0o700)); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"dangling": func(t *testing.T, path string) {
+			t.Helper()
 			if err := errors.Join(os.Remove(path), os.Symlink("nowhere", path)); err != nil {
 				t.Fatal(err)
 			}
@@ -229,7 +235,7 @@ func TestP4_BadSourceChangesNothing(t *testing.T) {
 			}
 			// Give it the time of several polls: it is logged once all the same.
 			reads := source().LastReloadSuccess
-			time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the absence of something
+			time.Sleep(100 * time.Millisecond)
 			if n := strings.Count(log.String(), source().Fault); n != 1 {
 				t.Errorf("logged %d times, want once:\n%s", n, log.String())
 			}
@@ -335,7 +341,7 @@ func TestStartHonoursItsContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Close() //nolint:errcheck // returns nil
+	defer a.Close()
 	cancel()
 	if !accepts(a, tokenN(0)) {
 		t.Error("the context of the start ended the agent")

@@ -19,7 +19,7 @@ import (
 // DaprTokenEnv is the variable in which Dapr hands an app its API token
 // (https://docs.dapr.io/operations/security/app-api-token/). With "_FILE"
 // behind it, it names the file that holds the token.
-const DaprTokenEnv = "APP_API_TOKEN"
+const DaprTokenEnv = "APP_API_TOKEN" //nolint:gosec // a name
 
 // DefaultOverlap is how long a superseded token stays accepted by default.
 const DefaultOverlap = 15 * time.Minute

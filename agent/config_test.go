@@ -29,6 +29,7 @@ func TestConfigFaultsComeTogether(t *testing.T) {
 func TestZeroConfigLooksIntoTheEnvironment(t *testing.T) {
 	path := file(t, tokenN(1))
 	unset := func(t *testing.T) {
+		t.Helper()
 		for _, name := range []string{"APP_API_TOKEN", "APP_API_TOKEN_FILE"} {
 			t.Setenv(name, "") // so that it is restored
 			if err := os.Unsetenv(name); err != nil {
@@ -63,7 +64,7 @@ func TestZeroConfigLooksIntoTheEnvironment(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer a.Close() //nolint:errcheck // returns nil
+			defer a.Close()
 			if !accepts(a, tokenN(c.accepts)) || a.Status().Sources[0].Kind != c.kind {
 				t.Errorf("kind %s", a.Status().Sources[0].Kind)
 			}

@@ -56,10 +56,10 @@ func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 	now, name := time.Now(), a.cfg.Name
 	s, stats := a.value.Load(), a.value.Stats()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...) //nolint:promlinter // linted where they are gathered, in the tests
 	}
 	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...) //nolint:promlinter // as above
 	}
 	counter(descReloads, stats.Applied, name, string(reload.Applied))
 	counter(descReloads, stats.Unchanged, name, string(reload.Unchanged))

@@ -47,13 +47,6 @@ func (a *Agent) tell(last, s *state) {
 		log.Warn("the current token is revoked; senders need another one", "generation", s.ledger.Number)
 		return
 	}
-	msg := "tokens changed"
-	switch {
-	case last == nil || !last.loaded:
-		msg = "tokens loaded"
-	case s.rotations != last.rotations:
-		msg = "token rotated"
-	}
 	args := []any{
 		"generation", s.ledger.Number, "fingerprint", verify.Fingerprint(c.ID),
 		"next", n[rotation.Next-1], "previous", n[rotation.Previous-1], "listed", n[rotation.Listed-1],
@@ -61,7 +54,14 @@ func (a *Agent) tell(last, s *state) {
 	if until := overlapUntil(s.live(now)); !until.IsZero() {
 		args = append(args, "overlap_until", until.UTC())
 	}
-	log.Info(msg, args...)
+	switch {
+	case last == nil || !last.loaded:
+		log.Info("tokens loaded", args...)
+	case s.rotations != last.rotations:
+		log.Info("token rotated", args...)
+	default:
+		log.Info("tokens changed", args...)
+	}
 }
 
 // overlapUntil returns the latest deadline among entries, and the zero Time

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -77,9 +78,7 @@ func (u *users) mark(id userID, now time.Time, matters func(fingerprint string) 
 		if len(*m) >= maxUsers {
 			return false
 		}
-		for k, v := range *m {
-			next[k] = v
-		}
+		maps.Copy(next, *m)
 	}
 	next[id] = &user{first: now}
 	next[id].use.Mark(now)

@@ -65,8 +65,8 @@ const (
 // nothing was found wrong with the token.
 func Class(err error) RefusalClass {
 	// The sentinels themselves first: errors.Is walks.
-	switch err { //nolint:errorlint // the walk follows
-	case ErrNoToken:
+	switch err {
+	case ErrNoToken: //nolint:errorlint // the walk follows
 		return Missing
 	case ErrInvalidToken:
 		return Invalid

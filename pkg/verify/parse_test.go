@@ -155,6 +155,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func check(t *testing.T, text []byte) func(Tokens, error) {
+	t.Helper()
 	return func(got Tokens, err error) {
 		t.Helper()
 		if err != nil {

@@ -64,14 +64,13 @@ const (
 // cannot serve. It does not close a.
 func Run(ctx context.Context, a *agent.Agent, o Options) error {
 	var draining atomic.Bool
-	main, err := o.server(a)
-	if err != nil {
-		return err
-	}
+	main := o.server(a)
 	servers := []served{{"listen", o.Listen, main}}
 	if o.AdminListen != "" {
 		servers = append(servers, served{"admin-listen", o.AdminListen, o.adminServer(a, &draining)})
 	}
+	stopHUP := onHangup(func() { reload(a, o.Logger) })
+	defer stopHUP()
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
 	defer serving.Wait()
@@ -90,9 +89,7 @@ func Run(ctx context.Context, a *agent.Agent, o Options) error {
 			}
 		})
 	}
-	stopHUP := onHangup(func() { reload(a, o.Logger) })
-	defer stopHUP()
-
+	var err error
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -156,18 +153,17 @@ func onHangup(f func()) (stop func()) {
 }
 
 // server returns the server of the main listener.
-func (o *Options) server(a *agent.Agent) (*http.Server, error) {
+func (o *Options) server(a *agent.Agent) *http.Server {
 	guard := httpauth.New(a, o.auth())
 	s := newServer(o.Logger)
 	if o.Upstream == nil {
 		s.Handler = forwardAuth(guard)
 		// Nothing here is long: no body is read and none is written.
 		s.ReadTimeout, s.WriteTimeout = headerTimeout, headerTimeout
-		return s, nil
+		return s
 	}
-	h, err := newProxy(a, guard, o)
-	s.Handler = h
-	return s, err
+	s.Handler = newProxy(a, guard, o)
+	return s
 }
 
 func newServer(log *slog.Logger) *http.Server {
@@ -178,6 +174,9 @@ func newServer(log *slog.Logger) *http.Server {
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		Protocols: &p, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// net/http would answer "OPTIONS *" with 200 by itself, which a gateway
+		// takes for a yes.
+		DisableGeneralOptionsHandler: true,
 	}
 }
 

@@ -44,6 +44,27 @@ func TestForwardAuth(t *testing.T) {
 	}
 }
 
+// TestP5_OptionsAsteriskIsNoYes: net/http has an answer of its own to it.
+func TestP5_OptionsAsteriskIsNoYes(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	for name, base := range map[string]string{"forward-auth": front(t, a, Options{}), "proxy": front(t, a, Options{Upstream: app(t, echo())})} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, base, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.URL.Opaque = "*"
+		res, err := client(t).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %d", name, res.StatusCode)
+		}
+	}
+}
+
 func TestForwardAuthWithAConfiguredHeader(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

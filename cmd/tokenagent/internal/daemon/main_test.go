@@ -106,10 +106,7 @@ func front(t *testing.T, a *agent.Agent, o Options) string {
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := o.server(a)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := o.server(a)
 	t.Cleanup(func() {
 		if p, ok := s.Handler.(*proxy); ok {
 			p.closeIdle()

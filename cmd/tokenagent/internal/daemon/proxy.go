@@ -26,7 +26,7 @@ type proxy struct {
 	next       *httputil.ReverseProxy
 }
 
-func newProxy(a *agent.Agent, g *httpauth.Guard, o *Options) (*proxy, error) {
+func newProxy(a *agent.Agent, g *httpauth.Guard, o *Options) *proxy {
 	transport := newTransport(o.Upstream.Scheme)
 	target := &url.URL{Scheme: o.Upstream.Scheme, Host: o.Upstream.Host}
 	if target.Scheme == "h2c" {
@@ -43,7 +43,7 @@ func newProxy(a *agent.Agent, g *httpauth.Guard, o *Options) (*proxy, error) {
 			ErrorLog:      slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 			ErrorHandler:  func(w http.ResponseWriter, r *http.Request, err error) { badGateway(w, r, err, o.Logger) },
 		},
-	}, nil
+	}
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
