@@ -170,3 +170,19 @@ func TestPacer(t *testing.T) {
 		t.Error("still tired after a rest")
 	}
 }
+
+// What happens after the read and before the watch is armed raises no event.
+func TestReadAgainOnceArmed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "0")
+	w := NewWatcher()
+	real := w.open
+	w.open = func() (*fsnotify.Watcher, error) {
+		put(t, path, "1")
+		return real()
+	}
+	o := quick()
+	o.Watcher = w
+	l := open(t, File(path), o).run(t)
+	l.becomes(t, "1")
+}
