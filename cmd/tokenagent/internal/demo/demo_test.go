@@ -1,0 +1,158 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var quick = Options{Step: 250 * time.Millisecond, Overlap: 200 * time.Millisecond}
+
+// row returns the two counts of a row of the table.
+func row(t *testing.T, out, name string) (http, grpc int) {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^` + name + ` +(\d+) +(\d+)$`).FindStringSubmatch(out)
+	if m == nil {
+		t.Fatalf("no row %q in:\n%s", name, out)
+	}
+	http, _ = strconv.Atoi(m[1])
+	grpc, _ = strconv.Atoi(m[2])
+	return http, grpc
+}
+
+func TestDemoJudgesEverybodyRightly(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	if err := Run(t.Context(), &out, quick); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	for _, name := range []string{"sent", "accepted as current", "accepted as next", "accepted as previous", "refused, rightly"} {
+		if h, g := row(t, out.String(), name); h == 0 || g == 0 {
+			t.Errorf("%s: %d and %d, nothing to see", name, h, g)
+		}
+	}
+	for _, name := range []string{"no answer", "wrongly refused", "wrongly let in"} {
+		if h, g := row(t, out.String(), name); h != 0 || g != 0 {
+			t.Errorf("%s: %d and %d", name, h, g)
+		}
+	}
+	for _, text := range []string{"tokenagent_rotations_total source=token: 6", "result=revoked", "result=expired", "good: "} {
+		if !strings.Contains(out.String(), text) {
+			t.Errorf("%q is missing:\n%s", text, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "demo-") || strings.Contains(out.String(), "\x1b") {
+		t.Errorf("a token, or a terminal's code, in plain output:\n%s", out.String())
+	}
+}
+
+// TestDemoNoticesABrokenVerifier: otherwise its zeros would mean nothing.
+func TestDemoNoticesABrokenVerifier(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		wrap func(verify.Verifier) verify.Verifier
+		row  string
+	}{
+		"open": {func(v verify.Verifier) verify.Verifier {
+			return verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
+				if p, err := v.Verify(ctx, token); err == nil {
+					return p, nil
+				}
+				return verify.NewPrincipal(verify.PrincipalConfig{Subject: "anybody"}), nil
+			})
+		}, "wrongly let in"},
+		"without overlap": {func(v verify.Verifier) verify.Verifier {
+			return verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
+				p, err := v.Verify(ctx, token)
+				if err == nil && p.Slot().String() == "previous" {
+					return nil, verify.ErrInvalidToken
+				}
+				return p, err
+			})
+		}, "wrongly refused"},
+		"revocation ignored": {func(v verify.Verifier) verify.Verifier {
+			return verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
+				p, err := v.Verify(ctx, token)
+				if errors.Is(err, verify.ErrRevokedToken) {
+					return verify.NewPrincipal(verify.PrincipalConfig{Subject: "leaked"}), nil
+				}
+				return p, err
+			})
+		}, "wrongly let in"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out bytes.Buffer
+			o := quick
+			o.wrap = c.wrap
+			if err := Run(t.Context(), &out, o); !errors.Is(err, fail.Refused) {
+				t.Errorf("the demo is content: %v", err)
+			}
+			if h, g := row(t, out.String(), c.row); h == 0 || g == 0 {
+				t.Errorf("%s: %d and %d\n%s", c.row, h, g, out.String())
+			}
+		})
+	}
+}
+
+func TestDemoStopsWhenInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	var out stopper
+	out.stop = cancel
+	if err := Run(ctx, &out, quick); err != nil {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+	row(t, out.String(), "sent")
+	if strings.Contains(out.String(), "leaked") {
+		t.Error("it went on to the end")
+	}
+}
+
+// A stopper cancels at the first rotation.
+type stopper struct {
+	bytes.Buffer
+	stop func()
+}
+
+func (s *stopper) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("rotated to")) {
+		s.stop()
+	}
+	return s.Buffer.Write(p)
+}
+
+func TestJudge(t *testing.T) {
+	t.Parallel()
+	t0 := time.Now()
+	at := func(ms int) time.Time { return t0.Add(time.Duration(ms) * time.Millisecond) }
+	f := &fate{introduced: at(10), accepted: at(20), loosened: at(100), refusedFrom: at(110)}
+	for name, c := range map[string]struct {
+		sent, answered int
+		must, mustNot  bool
+	}{
+		"before it was known":     {1, 9, false, true},
+		"while it was taken over": {5, 15, false, false},
+		"accepted":                {20, 99, true, false},
+		"over its deadline":       {99, 101, false, false},
+		"on the edge":             {105, 108, false, false},
+		"ended":                   {110, 120, false, true},
+		"right through":           {15, 200, false, false},
+	} {
+		if must, mustNot := f.at(at(c.sent), at(c.answered)); must != c.must || mustNot != c.mustNot {
+			t.Errorf("%s: %t %t, want %t %t", name, must, mustNot, c.must, c.mustNot)
+		}
+	}
+}
