@@ -73,6 +73,14 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 			}
 			return os.Create(p)
 		},
+		// Moved and not deleted, since ext4 gives the inode of a deleted file
+		// to the next one, and that looks like a write in place.
+		"move away and create, half at once": func(p string) (*os.File, error) {
+			if err := os.Rename(p, p+".old"); err != nil {
+				return nil, err
+			}
+			return begun(p)
+		},
 		"hard link": func(p string) (*os.File, error) {
 			if err := os.Link(p, p+".bak"); err != nil {
 				return nil, err
@@ -85,6 +93,17 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 				return nil, err
 			}
 			return os.Create(p)
+		},
+		// By a rename, so that the new directory is not watched when the file
+		// in it is first seen, nor was when the first half was written.
+		"parent replaced, half at once": func(p string) (*os.File, error) {
+			dir := filepath.Dir(p)
+			fresh := dir + ".fresh"
+			if err := os.Mkdir(fresh, 0o700); err != nil {
+				return nil, err
+			}
+			f, err := begun(filepath.Join(fresh, filepath.Base(p)))
+			return f, errors.Join(err, os.Rename(dir, dir+".old"), os.Rename(fresh, dir))
 		},
 	} {
 		for watch, o := range map[string]Options{
@@ -104,8 +123,12 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 				l := start(t, File(path), o)
 				f, err := open(path)
 				check(t, err)
-				writeSlowly(t, f, between, "new", "-", "whole", "!")
 				want := "new-whole!"
+				parts := []string{"new", "-", "whole", "!"}
+				if strings.HasSuffix(name, "half at once") {
+					parts = parts[1:]
+				}
+				writeSlowly(t, f, between, parts...)
 				if name == "append" {
 					want = "old-" + want
 				}
@@ -120,6 +143,36 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A file that stood half written in a directory before that was watched: there
+// is no event that tells of the write.
+func TestAppearsHalfWritten(t *testing.T) {
+	top := t.TempDir()
+	dir, fresh := filepath.Join(top, "d"), filepath.Join(top, "fresh")
+	check(t, os.Mkdir(dir, 0o700), os.Mkdir(fresh, 0o700))
+	path := filepath.Join(dir, "token")
+	put(t, path, "old")
+	l := start(t, File(path), Options{Poll: -1, Debounce: 300 * time.Millisecond})
+	check(t, os.Rename(dir, dir+".old"))
+	l.log.await(t, "no such file", 1)
+	f, err := begun(filepath.Join(fresh, "token"))
+	check(t, err, os.Rename(fresh, dir))
+	writeSlowly(t, f, 50*time.Millisecond, "-", "whole")
+	l.becomes(t, "new-whole")
+	if got := l.accepted(); len(got) != 2 {
+		t.Errorf("accepted %q on the way", got)
+	}
+}
+
+// begun is a new file with the beginning of its content in it.
+func begun(path string) (*os.File, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.WriteString("new")
+	return f, err
 }
 
 // bubble opens and runs a polling value under a clock of its own.
