@@ -159,7 +159,7 @@ func TestPacer(t *testing.T) {
 	var p pacer
 	now := time.Now()
 	for i := range pacerFree {
-		if p.tired(now.Add(time.Duration(i) * time.Millisecond)) {
+		if p.tired(now.Add(time.Duration(i) * time.Microsecond)) {
 			t.Fatalf("tired after %d hints", i)
 		}
 	}
