@@ -106,6 +106,9 @@ func TestEnvironmentSetsFlags(t *testing.T) {
 	t.Setenv("TOKENAGENT_OUTPUT", "json")
 	invoke(t, good, "verify").want(t, 0, `"accepted":true`)
 	invoke(t, good, "verify", "--output", "text").want(t, 0, "accepted: token") // the flag wins
+	t.Setenv("TOKENAGENT_AUDIENCE", "meant,for,run")
+	t.Setenv("TOKENAGENT_OUTPUT", "text")
+	invoke(t, "", "generate").want(t, 0)
 	t.Setenv("TOKENAGENT_MIN_TOKEN_BYTES", "many")
 	invoke(t, good, "verify").want(t, 2, "TOKENAGENT_MIN_TOKEN_BYTES, for --min-token-bytes")
 }

@@ -92,7 +92,8 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// fromEnvironment sets the flags that the command line left alone.
+// fromEnvironment sets the flags that the command line left alone. They do not
+// count as changed: a variable is often meant for another command.
 func fromEnvironment(flags *pflag.FlagSet) error {
 	var err error
 	flags.VisitAll(func(f *pflag.Flag) {
@@ -105,10 +106,9 @@ func fromEnvironment(flags *pflag.FlagSet) error {
 			if e := list.Replace(strings.Split(value, ",")); e != nil {
 				err = fail.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
 			}
-			f.Changed = true
 			return
 		}
-		if e := flags.Set(f.Name, value); e != nil {
+		if e := f.Value.Set(value); e != nil {
 			err = fail.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
 		}
 	})

@@ -47,8 +47,8 @@ bytes as base64url without padding, 43 characters that fit every header.
 
 With --jwt it is a signed JSON Web Token (RFC 7519) with the claims that flags
 give, and iat, exp and a random jti. The signing key comes from a file, never from
-the command line: a PEM private key for ES256 (P-256) and EdDSA (Ed25519), the raw
-bytes of the secret, at least 32, for HS256.`,
+the command line: a PEM private key for ES256 (P-256) and EdDSA (Ed25519), the
+bytes of the secret, at least 32 without surrounding white space, for HS256.`,
 		Example: `  (umask 077; tokenagent generate > token)
   tokenagent generate --jwt EdDSA --new-signing-key key.pem --public-key-out public.pem --subject orders
   tokenagent generate --jwt ES256 --signing-key key.pem --audience app --claim roles='["reader"]'`,
@@ -80,7 +80,7 @@ func (f *flags) run(stdout, stderr io.Writer) error {
 // token makes the token that the flags ask for. expires is zero for an opaque
 // one.
 func (f *flags) token(stderr io.Writer) (token string, expires time.Time, err error) {
-	if f.jwt != "" {
+	if f.jwt != "" || f.changed("jwt") {
 		return f.signed(stderr, time.Now())
 	}
 	if err := f.opaqueOnly(); err != nil {

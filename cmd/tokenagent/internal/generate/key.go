@@ -1,6 +1,7 @@
 package generate
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -72,6 +73,7 @@ func newKey(alg string) (key any, file []byte, err error) {
 func parseKey(alg string, data []byte) (any, error) {
 	block := firstKey(data)
 	if alg == algHS256 {
+		data = bytes.TrimSpace(data) // an editor's last newline is no secret
 		switch {
 		case block != nil:
 			return nil, fmt.Errorf("holds a PEM %s, which is no secret for HS256; use ES256 or EdDSA with it", strings.ToLower(block.Type))

@@ -69,7 +69,10 @@ func (k *keyFlags) create(alg string) (any, error) {
 	if k.public == "" {
 		return key, nil
 	}
-	return key, k.publish(key)
+	if err := k.publish(key); err != nil {
+		return nil, errors.Join(err, os.Remove(k.fresh)) // a second try would find it there
+	}
+	return key, nil
 }
 
 func (k *keyFlags) read(alg string, stderr io.Writer) (any, error) {
@@ -96,9 +99,6 @@ func (k *keyFlags) read(alg string, stderr io.Writer) (any, error) {
 	// A pipe, such as a shell's <(command), has no permissions that matter.
 	if perm := info.Mode().Perm(); info.Mode().IsRegular() && perm&0o077 != 0 && runtime.GOOS != "windows" {
 		fmt.Fprintf(stderr, "tokenagent: warning: %s can be read by others than its owner (mode %s); chmod 600\n", k.signing, perm)
-	}
-	if alg == algHS256 && len(bytes.TrimSpace(data)) != len(data) {
-		fmt.Fprintf(stderr, "tokenagent: warning: %s begins or ends with white space, which is taken as part of the secret; a verifier that strips it refuses the token\n", k.signing)
 	}
 	return key, nil
 }

@@ -24,8 +24,9 @@ func TestUsage(t *testing.T) {
 		"--jwt RS256":     "--jwt must be HS256, ES256 or EdDSA",
 		"--jwt none":      "--jwt must be",
 		"--jwt ES256":     "--jwt needs --signing-key FILE",
-		"--jwt ES256 --signing-key a --new-signing-key b":         "one key signs",
-		"--jwt ES256 --new-signing-key a --bytes 32":              "--bytes is for opaque tokens",
+		"--jwt ES256 --signing-key a --new-signing-key b": "one key signs",
+		"--jwt ES256 --new-signing-key a --bytes 32":      "--bytes is for opaque tokens",
+		"--jwt=": "--jwt must be HS256, ES256 or EdDSA",
 		"--jwt HS256 --new-signing-key a --public-key-out b":      "HS256 has a secret alone",
 		"--jwt ES256 --new-signing-key a --expires-in 0s":         "--expires-in must be at least 1s",
 		"--jwt ES256 --new-signing-key a --not-before-in -1s":     "--not-before-in must not be negative",
@@ -85,6 +86,7 @@ func TestWrongKeys(t *testing.T) {
 		"torn":             {"ES256", encode("PRIVATE KEY", pkcs8(t, p256)[:40]), "is the file whole?"},
 		"some other PEM":   {"ES256", encode("DH PARAMETERS", []byte("x")), "no private key"},
 		"short secret":     {"HS256", strings.Repeat("k", 31), "has 31 bytes; HS256 needs 32"},
+		"short and blank":  {"HS256", strings.Repeat("k", 31) + "\n", "has 31 bytes; HS256 needs 32"},
 		"too large":        {"HS256", strings.Repeat("k", 1<<17), "is no key"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +128,7 @@ func TestWarnings(t *testing.T) {
 	if _, errs := must(t, "--jwt", "HS256", "--signing-key", open); !strings.Contains(errs, "(mode -rw-r--r--); chmod 600") {
 		t.Errorf("of a key that all can read: %q", errs)
 	}
-	if _, errs := must(t, "--jwt", "HS256", "--signing-key", write(t, secret+"\n", 0o600)); !strings.Contains(errs, "white space") {
+	if _, errs := must(t, "--jwt", "HS256", "--signing-key", write(t, secret+"\n", 0o600)); errs != "" {
 		t.Errorf("of a trailing newline: %q", errs)
 	}
 }
@@ -176,4 +178,18 @@ func pkcs8(t *testing.T, key any) []byte {
 
 func encode(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+// TestAFailedPublicKeyLeavesNoPrivateOne: a second try must not find it there.
+func TestAFailedPublicKeyLeavesNoPrivateOne(t *testing.T) {
+	dir := t.TempDir()
+	private := filepath.Join(dir, "key")
+	for _, public := range []string{filepath.Join(dir, "none", "public"), private} {
+		if _, _, err := run("--jwt", "ES256", "--new-signing-key", private, "--public-key-out", public); err == nil {
+			t.Errorf("%s: no error", public)
+		}
+		if _, err := os.Lstat(private); err == nil {
+			t.Errorf("%s: the private key was left behind", public)
+		}
+	}
 }
