@@ -1,12 +1,10 @@
 package generate
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -90,13 +88,11 @@ func claim(text string) (name string, value any, err error) {
 	case "iat", "jti":
 		return "", nil, fmt.Errorf("%s is set by generate itself", name)
 	}
-	d := json.NewDecoder(bytes.NewReader([]byte(text)))
-	d.UseNumber()
-	if err := d.Decode(&value); err != nil {
+	if !json.Valid([]byte(text)) {
 		return name, text, nil
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return name, text, nil // more than one JSON value is text
-	}
-	return name, value, nil
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	err = d.Decode(&value)
+	return name, value, err
 }

@@ -80,7 +80,7 @@ func (k *keyFlags) read(alg string, stderr io.Writer) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--signing-key: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("--signing-key: %w", err)
@@ -98,9 +98,14 @@ func (k *keyFlags) read(alg string, stderr io.Writer) (any, error) {
 	}
 	// A pipe, such as a shell's <(command), has no permissions that matter.
 	if perm := info.Mode().Perm(); info.Mode().IsRegular() && perm&0o077 != 0 && runtime.GOOS != "windows" {
-		fmt.Fprintf(stderr, "tokenagent: warning: %s can be read by others than its owner (mode %s); chmod 600\n", k.signing, perm)
+		warn(stderr, "%s can be read by others than its owner (mode %s); chmod 600", k.signing, perm)
 	}
 	return key, nil
+}
+
+// warn tells a person. Where nobody reads it, nothing is lost.
+func warn(stderr io.Writer, format string, args ...any) {
+	_, _ = fmt.Fprintf(stderr, "tokenagent: warning: "+format+"\n", args...)
 }
 
 // publish writes the public key. A file that holds it already is left alone,
