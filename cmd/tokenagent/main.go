@@ -10,7 +10,7 @@ import (
 )
 
 // version is set by the linker; empty means that of the build's own record.
-var version string //nolint:gochecknoglobals // what -ldflags -X can set
+var version string
 
 func main() {
 	os.Exit(cli.Main(context.Background(), version, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -70,8 +71,8 @@ func measure(b *testing.B, src Source, prefix string, swap func(i int) time.Time
 		b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error, 1)
-	go func() { done <- v.Run(ctx) }()
+	done := make(chan struct{})
+	go func() { _ = v.Run(ctx); close(done) }()
 	defer func() { cancel(); <-done }()
 	for v.Stats().Mode != ModeEvents {
 		pause(ctx, time.Millisecond)
@@ -79,7 +80,7 @@ func measure(b *testing.B, src Source, prefix string, swap func(i int) time.Time
 	took := make([]time.Duration, 0, max(b.N, 200))
 	for i := range max(b.N, 200) {
 		pause(ctx, 2*time.Millisecond) // swaps in a row are another matter
-		want := prefix + fmt.Sprint(i)
+		want := prefix + strconv.Itoa(i)
 		began := swap(i)
 		for {
 			updated := v.Updated()

@@ -12,7 +12,7 @@ import (
 func lookupEnv(path string, text []byte, name string) ([]byte, error) {
 	var value []byte
 	found := false
-	text = bytes.TrimPrefix(text, byteOrderMark)
+	text = bytes.TrimPrefix(text, []byte(byteOrderMark))
 	number := 0
 	for line := range bytes.SplitSeq(text, []byte("\n")) {
 		number++

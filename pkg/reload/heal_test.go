@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,8 +28,8 @@ var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
 		swapKeys(t, dir, "token", "0")
 		l := start(File(filepath.Join(dir, "token")))
 		for i := 1; i <= 5; i++ {
-			swapKeys(t, dir, "token", fmt.Sprint(i))
-			l.becomes(t, fmt.Sprint(i))
+			swapKeys(t, dir, "token", strconv.Itoa(i))
+			l.becomes(t, strconv.Itoa(i))
 		}
 	},
 	"kubelet swap of a directory": func(t *testing.T, dir string, start func(Source) *live) {
@@ -61,8 +62,8 @@ var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
 		put(t, path, "0")
 		l := start(File(path))
 		for i := 1; i <= 3; i++ {
-			replace(t, path, fmt.Sprint(i))
-			l.becomes(t, fmt.Sprint(i))
+			replace(t, path, strconv.Itoa(i))
+			l.becomes(t, strconv.Itoa(i))
 		}
 	},
 	"in-place write": func(t *testing.T, dir string, start func(Source) *live) {
@@ -81,8 +82,8 @@ var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
 		for i := 1; i <= 3; i++ {
 			check(t, os.Remove(path))
 			l.log.await(t, "no such file", i)
-			put(t, path, fmt.Sprint(i))
-			l.becomes(t, fmt.Sprint(i))
+			put(t, path, strconv.Itoa(i))
+			l.becomes(t, strconv.Itoa(i))
 		}
 	},
 	"parent directory replaced": func(t *testing.T, dir string, start func(Source) *live) {
@@ -94,9 +95,9 @@ var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
 		for i := 1; i <= 3; i++ {
 			fresh := filepath.Join(dir, "fresh")
 			check(t, os.Mkdir(fresh, 0o700))
-			put(t, filepath.Join(fresh, "token"), fmt.Sprint(i))
+			put(t, filepath.Join(fresh, "token"), strconv.Itoa(i))
 			check(t, os.Rename(parent, fmt.Sprint(parent, i)), os.Rename(fresh, parent))
-			l.becomes(t, fmt.Sprint(i))
+			l.becomes(t, strconv.Itoa(i))
 		}
 		replace(t, path, "last") // the new directory is the one being watched
 		l.becomes(t, "last")
@@ -109,8 +110,8 @@ var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
 		l := start(File(path))
 		for i := 1; i <= 3; i++ {
 			check(t, os.RemoveAll(parent), os.Mkdir(parent, 0o700))
-			put(t, path, fmt.Sprint(i))
-			l.becomes(t, fmt.Sprint(i))
+			put(t, path, strconv.Itoa(i))
+			l.becomes(t, strconv.Itoa(i))
 		}
 	},
 	"grandparent replaced": func(t *testing.T, dir string, start func(Source) *live) {
@@ -130,13 +131,13 @@ var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
 	"symlink retargeted, old target kept": func(t *testing.T, dir string, start func(Source) *live) {
 		path := filepath.Join(dir, "token")
 		for i := range 4 {
-			put(t, filepath.Join(dir, fmt.Sprint("v", i)), fmt.Sprint(i))
+			put(t, filepath.Join(dir, fmt.Sprint("v", i)), strconv.Itoa(i))
 		}
 		relink(t, "v0", path)
 		l := start(File(path))
 		for i := 1; i < 4; i++ {
 			relink(t, fmt.Sprint("v", i), path)
-			l.becomes(t, fmt.Sprint(i))
+			l.becomes(t, strconv.Itoa(i))
 		}
 		relink(t, "v0", path)
 		l.becomes(t, "0")
@@ -173,7 +174,7 @@ var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
 		put(t, path, "x")
 		l := start(File(path))
 		for i := range 500 {
-			replace(t, path, fmt.Sprint(i))
+			replace(t, path, strconv.Itoa(i))
 		}
 		l.becomes(t, "499")
 	},

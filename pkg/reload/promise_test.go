@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,8 +25,8 @@ func TestP1_AtomicSwapWithoutPoll(t *testing.T) {
 		swapKeys(t, dir, "token", "0")
 		file, keys := start(t, File(filepath.Join(dir, "token")), o), start(t, Dir(dir, "token"), o)
 		for i := 1; i <= 5; i++ {
-			swapKeys(t, dir, "token", fmt.Sprint(i))
-			file.becomes(t, fmt.Sprint(i))
+			swapKeys(t, dir, "token", strconv.Itoa(i))
+			file.becomes(t, strconv.Itoa(i))
 			keys.becomes(t, fmt.Sprint("token=", i))
 		}
 	})
@@ -35,8 +36,8 @@ func TestP1_AtomicSwapWithoutPoll(t *testing.T) {
 		put(t, path, "0")
 		file, keys := start(t, File(path), o), start(t, Dir(dir, "token"), o)
 		for i := 1; i <= 5; i++ {
-			replace(t, path, fmt.Sprint(i))
-			file.becomes(t, fmt.Sprint(i))
+			replace(t, path, strconv.Itoa(i))
+			file.becomes(t, strconv.Itoa(i))
 			keys.becomes(t, fmt.Sprint("token=", i))
 		}
 	})
@@ -63,7 +64,7 @@ func TestP1_AtomicSwapWithoutPoll(t *testing.T) {
 // P1: in-place writes are accepted once they have been quiet for the Debounce,
 // and never before that, however they are made.
 func TestP1_InPlaceAfterDebounce(t *testing.T) {
-	const debounce, between = 400 * time.Millisecond, 60 * time.Millisecond
+	const debounce, between = 300 * time.Millisecond, 30 * time.Millisecond
 	for name, open := range map[string]func(path string) (*os.File, error){
 		"append":             func(p string) (*os.File, error) { return os.OpenFile(p, os.O_WRONLY|os.O_APPEND, 0) },
 		"truncate and write": func(p string) (*os.File, error) { return os.OpenFile(p, os.O_WRONLY|os.O_TRUNC, 0) },
@@ -177,6 +178,7 @@ func begun(path string) (*os.File, error) {
 
 // bubble opens and runs a polling value under a clock of its own.
 func bubble(t *testing.T, src Source, o Options) *live {
+	t.Helper()
 	o.Watcher = PollOnly()
 	return open(t, src, o).run(t)
 }

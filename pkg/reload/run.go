@@ -68,7 +68,7 @@ func (v *Value[S]) subscribe() (sub *subscription, done func()) {
 	} else if w == nil {
 		w = NewWatcher()
 		sub = w.subscribe()
-		return sub, func() { sub.release(); w.Close() }
+		return sub, func() { sub.release(); _ = w.Close() }
 	}
 	sub = w.subscribe()
 	return sub, sub.release

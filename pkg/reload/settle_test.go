@@ -116,23 +116,23 @@ func TestJudgeKeys(t *testing.T) {
 		}
 		return c
 	}
-	make := func(c Content, at map[string]spot) reading {
+	readingOf := func(c Content, at map[string]spot) reading {
 		r := reading{content: c, ev: evidence{spots: at}}
 		r.digest(nil)
 		return r
 	}
 	s := settler{debounce: time.Second}
-	s.accept(make(keys("a", "0", "b", "0"), spots("a0", "b0")))
+	s.accept(readingOf(keys("a", "0", "b", "0"), spots("a0", "b0")))
 	now := time.Now()
 	for name, c := range map[string]struct {
 		r    reading
 		want verdict
 	}{
-		"one by a new inode":              {make(keys("a", "1", "b", "0"), spots("a1", "b0")), verdictAccept},
-		"both by new inodes":              {make(keys("a", "1", "b", "1"), spots("a1", "b1")), verdictAccept},
-		"one by a new inode, one written": {make(keys("a", "1", "b", "1"), spots("a1", "b0")), verdictWait},
-		"one by a new inode, one gone":    {make(keys("a", "1"), spots("a1")), verdictWait},
-		"one more, by a new inode":        {make(keys("a", "0", "b", "0", "c", "0"), spots("a0", "b0", "c0")), verdictAccept},
+		"one by a new inode":              {readingOf(keys("a", "1", "b", "0"), spots("a1", "b0")), verdictAccept},
+		"both by new inodes":              {readingOf(keys("a", "1", "b", "1"), spots("a1", "b1")), verdictAccept},
+		"one by a new inode, one written": {readingOf(keys("a", "1", "b", "1"), spots("a1", "b0")), verdictWait},
+		"one by a new inode, one gone":    {readingOf(keys("a", "1"), spots("a1")), verdictWait},
+		"one more, by a new inode":        {readingOf(keys("a", "0", "b", "0", "c", "0"), spots("a0", "b0", "c0")), verdictAccept},
 	} {
 		s.restart()
 		s.judge(c.r, true, now)

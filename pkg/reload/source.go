@@ -82,8 +82,7 @@ func absolute(path string) string {
 // unreadable words a fault of the file system: which path, the cause, the mend.
 func unreadable(path string, err error) error {
 	f := &fault{path: path, cause: err}
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		f.cause = pe.Err
 		if pe.Path != "" && filepath.Clean(pe.Path) != filepath.Clean(absolute(path)) {
 			f.at = pe.Path

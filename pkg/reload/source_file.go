@@ -128,9 +128,9 @@ func kindOf(m fs.FileMode) string {
 	}
 }
 
-var byteOrderMark = []byte("\ufeff")
+const byteOrderMark = "\ufeff"
 
 // blank reports whether there is nothing but white space and a byte order mark.
 func blank(data []byte) bool {
-	return len(bytes.TrimSpace(bytes.TrimPrefix(data, byteOrderMark))) == 0
+	return len(bytes.TrimSpace(bytes.TrimPrefix(data, []byte(byteOrderMark)))) == 0
 }

@@ -8,6 +8,7 @@ import (
 // Mode says how a Value learns of changes.
 type Mode string
 
+// The modes.
 const (
 	ModeEvents Mode = "events" // file system events, and polling as well
 	ModePoll   Mode = "poll"   // polling alone; also before and after Run
@@ -18,6 +19,7 @@ const (
 // found new content which must still hold still is no attempt of its own.
 type Result string
 
+// The results.
 const (
 	Applied   Result = "applied"   // new content was accepted
 	Unchanged Result = "unchanged" // the content is what was accepted last

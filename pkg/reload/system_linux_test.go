@@ -27,7 +27,7 @@ func alone(t *testing.T) bool {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v") //nolint:gosec // ourselves
+	cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 	cmd.Env = append(os.Environ(), childEnv+"="+t.Name())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
@@ -114,7 +114,7 @@ func TestMountReplaced(t *testing.T) {
 	mount(t, "tmpfs", dir, "tmpfs", 0, "")
 	put(t, path, "0")
 	l := start(t, File(path), Options{Poll: 50 * time.Millisecond, Debounce: 60 * time.Millisecond})
-	check(t, syscall.Unmount(dir, 0))
+	check(t, syscall.Unmount(dir, syscall.MNT_DETACH)) // or a read in progress would refuse it
 	l.becomes(t, "below")
 	mount(t, "tmpfs", dir, "tmpfs", 0, "")
 	put(t, path, "1")

@@ -61,7 +61,7 @@ would not, or would accept nothing.`,
 			if err != nil {
 				return err
 			}
-			defer a.Close() //nolint:errcheck // returns nil
+			defer a.Close()
 			r := examine(a.Status().Sources[0], time.Now())
 			if err := r.print(cmd.OutOrStdout(), output); err != nil {
 				return err

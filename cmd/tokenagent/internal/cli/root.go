@@ -28,7 +28,7 @@ import (
 func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := newRoot(version)
+	root := newRoot(version) //nolint:contextcheck // its commands get theirs from ExecuteContextC
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

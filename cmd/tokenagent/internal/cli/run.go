@@ -83,7 +83,7 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	defer a.Close() //nolint:errcheck // returns nil
+	defer a.Close()
 	return daemon.Run(cmd.Context(), a, o)
 }
 

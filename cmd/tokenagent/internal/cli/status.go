@@ -88,7 +88,7 @@ func askStatus(ctx context.Context, base string) (*agent.Status, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no answer from the agent: %w; is it running, and is --agent its --admin-listen?", err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read only
+	defer res.Body.Close()
 	var s agent.Status
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answers %s; --agent must be the admin port of a tokenagent", u.Host, res.Status)

@@ -52,7 +52,7 @@ Exit code 0 means accepted, 1 refused.`,
 			if err != nil {
 				return err
 			}
-			defer a.Close() //nolint:errcheck // returns nil
+			defer a.Close()
 			v := verdict{Fingerprint: verify.Fingerprint(verify.Digest(token))}
 			p, err := a.Verify(cmd.Context(), token)
 			if err != nil {

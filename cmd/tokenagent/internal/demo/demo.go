@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -72,7 +73,7 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer a.Close() //nolint:errcheck // returns nil
+	defer a.Close()
 	op.agent = a
 	w.accept(0, time.Now())
 
@@ -147,13 +148,13 @@ func printMetrics(out io.Writer, g prometheus.Gatherer) error {
 			if value == 0 {
 				continue
 			}
-			labels := ""
+			var labels strings.Builder
 			for _, l := range m.GetLabel() {
 				if l.GetValue() != "" {
-					labels += fmt.Sprintf(" %s=%s", l.GetName(), l.GetValue())
+					fmt.Fprintf(&labels, " %s=%s", l.GetName(), l.GetValue())
 				}
 			}
-			fmt.Fprintf(out, "  %s%s: %.0f\n", f.GetName(), labels, value)
+			fmt.Fprintf(out, "  %s%s: %.0f\n", f.GetName(), labels.String(), value)
 		}
 	}
 	fmt.Fprintln(out)

@@ -9,7 +9,7 @@ import (
 
 // Refused ends a command with exit code 1 and no further word: the command has
 // said what it found.
-var Refused = errors.New("refused") //nolint:gochecknoglobals,revive // an outcome, not a fault
+var Refused = errors.New("refused") //nolint:gochecknoglobals,revive,staticcheck // an outcome, not a fault
 
 type usage struct{ error }
 
