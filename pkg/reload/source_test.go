@@ -41,7 +41,7 @@ func TestDirNeverMixes(t *testing.T) {
 	l.Value, err = Open(Dir(dir, keys...), joined, quick())
 	check(t, err)
 	l.run(t)
-	const versions = 2000
+	const versions = 800
 	done := make(chan error, 1)
 	go func() {
 		for i := 1; i <= versions; i++ {
