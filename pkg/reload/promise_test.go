@@ -1,16 +1,13 @@
 package reload
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -259,91 +256,5 @@ func TestRetargetNeedsNoDebounce(t *testing.T) {
 		synctest.Wait()
 		swapKeys(t, dir, "token", "1")
 		l.becomes2(t, "token=1", 2*time.Second)
-	})
-}
-
-// P4: whatever becomes of the source, what was good stays, the fault is
-// visible, logged once, and heals.
-func TestP4_BadSourceKeepsLastGood(t *testing.T) {
-	for name, spoil := range map[string]func(t *testing.T, path string){
-		"empty":        func(t *testing.T, path string) { put(t, path, "") },
-		"blank":        func(t *testing.T, path string) { put(t, path, "\ufeff \r\n\t") },
-		"refused":      func(t *testing.T, path string) { put(t, path, "bad") },
-		"vanished":     func(t *testing.T, path string) { check(t, os.Remove(path)) },
-		"no directory": func(t *testing.T, path string) { check(t, os.RemoveAll(filepath.Dir(path))) },
-		"a directory":  func(t *testing.T, path string) { check(t, os.Remove(path), os.Mkdir(path, 0o700)) },
-		"a loop":       func(t *testing.T, path string) { check(t, os.Remove(path), os.Symlink("token", path)) },
-		"too large":    func(t *testing.T, path string) { put(t, path, strings.Repeat("x", 101)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			synctest.Test(t, func(t *testing.T) {
-				path := filepath.Join(dir, "d", "token")
-				check(t, os.Mkdir(filepath.Dir(path), 0o700))
-				put(t, path, "good")
-				l := bubble(t, File(path), Options{MaxBytes: 100})
-				synctest.Wait()
-				spoil(t, path)
-				time.Sleep(time.Minute)
-				synctest.Wait()
-				s := l.Stats()
-				if deref(l.Load()) != "good" || !l.Ready() {
-					t.Errorf("is %q, ready %v", deref(l.Load()), l.Ready())
-				}
-				if s.LastError == nil || s.Rejected+s.Failed < 4 {
-					t.Errorf("the fault is not visible, or not tried again: %+v", s)
-				}
-				if n, _ := l.log.count("keeping the last good"); n != 1 {
-					t.Errorf("logged %d times: %q", n, l.log.recs)
-				}
-				check(t, os.RemoveAll(filepath.Dir(path)), os.Mkdir(filepath.Dir(path), 0o700))
-				put(t, path, "better")
-				l.becomes2(t, "better", time.Minute)
-				if s := l.Stats(); s.LastError != nil {
-					t.Errorf("not healed: %v", s.LastError)
-				}
-				l.log.await(t, "source heals", 1)
-			})
-		})
-	}
-}
-
-// A rejected content is not remembered as seen: it is tried again when the Step
-// may think otherwise, and the same bytes as accepted before heal at once.
-func TestRejectedIsTriedAgain(t *testing.T) {
-	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		path := filepath.Join(dir, "token")
-		put(t, path, "one")
-		var lenient atomic.Bool
-		v, err := Open(File(path), func(_ *string, c Content, _ time.Time) (*string, error) {
-			if s := string(c.Data); s == "one" || lenient.Load() {
-				return &s, nil
-			}
-			return nil, errBad
-		}, Options{Watcher: PollOnly(), Logger: slog.New(newJournal())})
-		check(t, err)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- v.Run(ctx) }()
-		put(t, path, "two")
-		time.Sleep(time.Minute)
-		if n := v.Stats().Rejected; n < 4 {
-			t.Errorf("rejected %d times in a minute", n)
-		}
-		put(t, path, "one")
-		time.Sleep(12 * time.Second)
-		if s := v.Stats(); s.LastError != nil || s.Applied != 1 {
-			t.Errorf("the accepted content is back, stats %+v", s)
-		}
-		put(t, path, "two")
-		time.Sleep(time.Minute)
-		lenient.Store(true)
-		time.Sleep(11 * time.Second)
-		if got := *v.Load(); got != "two" {
-			t.Errorf("is %q", got)
-		}
-		cancel()
-		check(t, <-done)
 	})
 }
