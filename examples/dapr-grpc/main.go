@@ -23,8 +23,7 @@ type subscriber struct {
 	dapr.UnimplementedAppCallbackServer
 }
 
-// ListTopicSubscriptions is a call that daprd makes without a token, so it is
-// exempt by default.
+// ListTopicSubscriptions is exempt by default: daprd calls it without a token.
 func (subscriber) ListTopicSubscriptions(context.Context, *emptypb.Empty) (*dapr.ListTopicSubscriptionsResponse, error) {
 	return &dapr.ListTopicSubscriptionsResponse{
 		Subscriptions: []*dapr.TopicSubscription{{PubsubName: "pubsub", Topic: "orders"}},
@@ -50,8 +49,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	context.AfterFunc(ctx, server.GracefulStop)
-	if err := server.Serve(listener); err != nil {
-		log.Print(err)
-	}
+	go func() {
+		if err := server.Serve(listener); err != nil {
+			log.Fatal(err)
+		}
+	}()
+	<-ctx.Done()
+	server.GracefulStop() // waits for what is under way
 }

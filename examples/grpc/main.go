@@ -49,8 +49,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	context.AfterFunc(ctx, server.GracefulStop)
-	if err := server.Serve(listener); err != nil {
-		log.Print(err)
-	}
+	go func() {
+		if err := server.Serve(listener); err != nil {
+			log.Fatal(err)
+		}
+	}()
+	<-ctx.Done()
+	server.GracefulStop() // waits for what is under way
 }

@@ -45,8 +45,11 @@ func main() {
 	server := &http.Server{
 		Addr: cmp.Or(os.Getenv("ADDR"), "127.0.0.1:8080"), Handler: protect(mux), ReadHeaderTimeout: 10 * time.Second,
 	}
-	context.AfterFunc(ctx, func() { _ = server.Shutdown(context.Background()) })
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		log.Print(err)
-	}
+	go func() {
+		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+			log.Fatal(err)
+		}
+	}()
+	<-ctx.Done()
+	_ = server.Shutdown(context.Background()) // waits for what is under way
 }

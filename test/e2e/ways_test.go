@@ -58,12 +58,14 @@ func forEachWay(t *testing.T, test func(t *testing.T, w way)) {
 }
 
 func embeddedHTTP(t *testing.T, tally *app.Tally, s setting) (int, view) {
+	t.Helper()
 	v := startAgent(t, s)
 	guard := httpauth.Middleware(v.agent, httpauth.Options{Exempt: []string{"GET /healthz"}})
 	return app.ServeHTTP(t, tally, guard, v.agent.Ready), v
 }
 
 func embeddedGRPC(t *testing.T, tally *app.Tally, s setting) (int, view) {
+	t.Helper()
 	v := startAgent(t, s)
 	guard := []grpc.UnaryServerInterceptor{grpcauth.UnaryServerInterceptor(v.agent, grpcauth.Options{})}
 	return app.ServeGRPC(t, tally, guard, v.agent.Ready), v
@@ -94,11 +96,13 @@ func startAgent(t *testing.T, s setting) *library {
 // proxyHTTP puts the program before an app that checks nothing, not even
 // whether it is ready: --health-path does it.
 func proxyHTTP(t *testing.T, tally *app.Tally, s setting) (int, view) {
+	t.Helper()
 	port := app.ServeHTTP(t, tally, nil, always)
 	return startProxy(t, s, "http://"+process.Loopback(port), "/healthz")
 }
 
 func proxyGRPC(t *testing.T, tally *app.Tally, s setting) (int, view) {
+	t.Helper()
 	port := app.ServeGRPC(t, tally, nil, always)
 	return startProxy(t, s, "h2c://"+process.Loopback(port), runtimev1.AppCallbackHealthCheck_HealthCheck_FullMethodName)
 }

@@ -73,14 +73,15 @@ func (o *operator) stageAndPromote(ctx context.Context) error {
 // promote makes token n the current one.
 func (o *operator) promote(ctx context.Context, n int) error {
 	o.secret[verify.KeyCurrent] = []byte(o.world.text(n))
-	begun := time.Now()
+	// Before the fact: on a machine that stalls, the deadline may overtake us.
+	o.world.loosen(o.current, time.Now().Add(o.world.overlap))
 	took, err := o.swap(ctx, func(s agent.SourceStatus) bool { return has(s, "current", o.world.fingerprint(n)) })
 	if err != nil {
 		return err
 	}
 	seen := time.Now()
 	o.previous, o.current = o.current, n
-	o.world.supersede(o.previous, begun, seen)
+	o.world.refuse(o.previous, seen.Add(o.world.overlap))
 	o.world.accept(n, seen)
 	o.tell("rotated to %s, accepted after %s; %s is good for another %s",
 		o.world.fingerprint(n), took, o.world.fingerprint(o.previous), o.world.overlap)

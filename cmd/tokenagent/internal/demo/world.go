@@ -60,12 +60,6 @@ func (w *world) accept(n int, at time.Time) {
 	w.tokens[n].promoted = at
 }
 
-// supersede notes that token n was replaced at some moment from begun to seen.
-func (w *world) supersede(n int, begun, seen time.Time) {
-	w.loosen(n, begun.Add(w.overlap))
-	w.refuse(n, seen.Add(w.overlap))
-}
-
 // loosen notes that token n need not be accepted from at on.
 func (w *world) loosen(n int, at time.Time) {
 	w.mu.Lock()
