@@ -152,7 +152,9 @@ func (a *Agent) Reload() (changed bool, err error) {
 func (a *Agent) Revoke(id rotation.ID) {
 	a.change(func(s *state) *state {
 		next := *s
-		next.manual = append(slices.Clip(next.manual), id)
+		if !slices.Contains(next.manual, id) {
+			next.manual = append(slices.Clip(next.manual), id)
+		}
 		return next.with(a.cfg.Name, s.ledger.Revoke(id))
 	})
 	a.cfg.Logger.Warn("token revoked", "source", a.cfg.Name, "fingerprint", verify.Fingerprint(id))
