@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"os"
@@ -61,6 +62,18 @@ func BenchmarkVerify(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkControl shares nothing at all. What two cores give it over one is
+// what this machine has to give; BenchmarkVerify should come near.
+func BenchmarkControl(b *testing.B) {
+	b.RunParallel(func(pb *testing.PB) {
+		var block [64]byte
+		for pb.Next() {
+			sum := sha256.Sum256(block[:])
+			block[0] = sum[0]
+		}
+	})
 }
 
 // BenchmarkSwapToAccepted measures from the rename of ..data until the new token
