@@ -78,7 +78,7 @@ func (a *Agent) open(ctx context.Context) (*reload.Value[state], error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		v, err := reload.Open(a.cfg.source, a.cfg.step, reload.Options{
+		v, err := reload.Open(a.cfg.source, a.step, reload.Options{
 			Poll: a.cfg.Poll, Debounce: a.cfg.Debounce, Watcher: a.watcher,
 			Wait: a.cfg.WaitForSource, Logger: a.cfg.Logger, Name: a.cfg.Name,
 		})
@@ -90,6 +90,15 @@ func (a *Agent) open(ctx context.Context) (*reload.Value[state], error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("reading %s: %w", a.cfg.location, context.Cause(ctx))
 	}
+}
+
+// step is the source's step until the Agent is closed: a read that began before
+// must not publish afterwards. Steps and Close's own change exclude each other.
+func (a *Agent) step(prev *state, c reload.Content, now time.Time) (*state, error) {
+	if a.closed.Load() {
+		return nil, ErrClosed
+	}
+	return a.cfg.step(prev, c, now)
 }
 
 // Verify accepts token if the source declares it, or if it was superseded and

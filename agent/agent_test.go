@@ -2,15 +2,19 @@ package agent_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
@@ -349,4 +353,60 @@ func TestStartHonoursItsContext(t *testing.T) {
 	if _, err := agent.Start(ctx, agent.Config{TokenFile: file(t, tokenN(0))}); !errors.Is(err, context.Canceled) {
 		t.Errorf("started under a context that had ended: %v", err)
 	}
+}
+
+// TestP1_RestoredContentIsNews: bad content revoked a token; the good content of
+// before, to the byte, declares it again without the revocation.
+func TestP1_RestoredContentIsNews(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	a := start(t, agent.Config{TokenFile: path, Poll: 20 * time.Millisecond, Debounce: 5 * time.Millisecond})
+	replace(t, path, fmt.Sprintf("what\nrevoked %x\n", verify.Digest(tokenN(0))))
+	eventually(t, a, "the revocation is in force", func() bool { return !accepts(a, tokenN(0)) })
+	replace(t, path, tokenN(0))
+	eventually(t, a, "the token is accepted again", func() bool { return accepts(a, tokenN(0)) })
+}
+
+// TestP5_NothingIsAcceptedAfterClose, not even what a Reload was reading
+// meanwhile.
+func TestP5_NothingIsAcceptedAfterClose(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		path := file(t, tokenN(0))
+		a := start(t, agent.Config{TokenFile: path, PollOnly: true, Poll: time.Hour})
+		replace(t, path, tokenN(1))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_, _ = a.Reload()
+		}()
+		runtime.Gosched()
+		_ = a.Close()
+		<-done
+		if accepts(a, tokenN(1)) || accepts(a, tokenN(0)) {
+			t.Fatal("accepted after Close")
+		}
+	}
+}
+
+// TestP2_FarTimesStayTimes: the zero Time must not turn into no deadline, and
+// status must be able to say what it has.
+func TestP2_FarTimesStayTimes(t *testing.T) {
+	t.Parallel()
+	ms, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"exp": 1764000000000}).SignedString([]byte(strings.Repeat("k", 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := file(t, ms+"\n"+tokenN(1)+" previous until=0001-01-01T00:00:00Z\n"+tokenN(2)+" previous until=9999-12-31T23:59:59-08:00")
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true})
+	if _, err := a.Verify(t.Context(), tokenN(1)); !errors.Is(err, verify.ErrExpiredToken) {
+		t.Errorf("a deadline two thousand years ago: %v", err)
+	}
+	if !accepts(a, tokenN(2)) {
+		t.Error("a deadline in eight thousand years has come")
+	}
+	if _, err := json.Marshal(a.Status()); err != nil {
+		t.Error(err)
+	}
+	scrape(t, a)
 }

@@ -70,8 +70,8 @@ func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range []reload.Mode{reload.ModeEvents, reload.ModePoll, reload.ModeStatic} {
 		gauge(descWatchMode, bit(stats.Mode == m), name, string(m))
 	}
-	for reason, n := range stats.WatchErrors {
-		counter(descWatchErrors, n, name, reason)
+	for _, reason := range reload.WatchErrorReasons() {
+		counter(descWatchErrors, stats.WatchErrors[reason], name, reason)
 	}
 	ch <- prometheus.MustNewConstHistogram(descDuration, stats.Durations.Count, stats.Durations.Sum, stats.Durations.Buckets, name)
 	a.collectVerifications(counter)
@@ -100,6 +100,7 @@ func (a *Agent) collectVerifications(counter func(*prometheus.Desc, uint64, ...s
 
 func collectTokens(s *state, now time.Time, name string, gauge func(*prometheus.Desc, float64, ...string)) {
 	live := s.live(now)
+	infos := make(map[[2]string]struct{}, maxInfo)
 	var accepted [len(rotation.Slots)]int
 	var expires [len(rotation.Slots)]time.Time
 	for i, e := range live {
@@ -108,8 +109,12 @@ func collectTokens(s *state, now time.Time, name string, gauge func(*prometheus.
 		if exp := e.Value.Expires(); !exp.IsZero() && (expires[k].IsZero() || exp.Before(expires[k])) {
 			expires[k] = exp
 		}
-		if i < maxInfo {
-			gauge(descTokenInfo, 1, name, e.Slot.String(), verify.Fingerprint(e.ID))
+		// Two tokens may share a fingerprint, once in four billion. A series that
+		// comes twice would cost the whole scrape.
+		info := [2]string{e.Slot.String(), verify.Fingerprint(e.ID)}
+		if _, twice := infos[info]; i < maxInfo && !twice {
+			infos[info] = struct{}{}
+			gauge(descTokenInfo, 1, name, info[0], info[1])
 		}
 	}
 	for i, slot := range rotation.Slots {

@@ -19,6 +19,8 @@ const maxUsers = 100
 type users struct {
 	mu   sync.Mutex
 	byID atomic.Pointer[map[userID]*user]
+
+	pruned atomic.Int64 // when it was last tried, Unix time in nanoseconds
 }
 
 // A userID is a host that uses one token: when that token has gone and the
@@ -38,34 +40,37 @@ func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
 		return
 	}
 	id := userID{hostOf(remote), p.KeyID()}
-	if a.users.mark(id, time.Now(), a.stillAccepted) {
+	if a.users.mark(id, time.Now(), a.superseded) {
 		a.cfg.Logger.Info("superseded token still in use", "source", a.cfg.Name,
 			"remote", id.host, "fingerprint", id.fingerprint)
 	}
 }
 
-// stillAccepted reports whether a token is superseded and accepted, so that its
-// users matter.
-func (a *Agent) stillAccepted(fingerprint string) bool {
-	for _, e := range a.value.Load().live(time.Now()) {
-		if e.Slot == rotation.Previous && verify.Fingerprint(e.ID) == fingerprint {
-			return true
+// superseded returns the fingerprints of the tokens that are superseded and
+// accepted, so that their users matter.
+func (a *Agent) superseded(now time.Time) map[string]bool {
+	m := make(map[string]bool)
+	for _, e := range a.value.Load().live(now) {
+		if e.Slot == rotation.Previous {
+			m[verify.Fingerprint(e.ID)] = true
 		}
 	}
-	return false
+	return m
 }
 
-// mark notes a use by id, and reports whether it is the first. matters tells
-// which tokens' users to keep when there are too many.
-func (u *users) mark(id userID, now time.Time, matters func(fingerprint string) bool) (first bool) {
-	if m := u.byID.Load(); m != nil {
+// mark notes a use by id, and reports whether it is the first. matter names the
+// tokens whose users to keep when there are too many.
+func (u *users) mark(id userID, now time.Time, matter func(now time.Time) map[string]bool) (first bool) {
+	m := u.byID.Load()
+	if m != nil {
 		if known := (*m)[id]; known != nil {
 			known.use.Mark(now)
 			return false
 		}
-		if len(*m) >= maxUsers && !u.prune(matters) {
-			return false
-		}
+	}
+	full := m != nil && len(*m) >= maxUsers
+	if full && !u.mayPrune(now) {
+		return false
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -73,36 +78,27 @@ func (u *users) mark(id userID, now time.Time, matters func(fingerprint string) 
 	if m := u.byID.Load(); m != nil {
 		if known := (*m)[id]; known != nil {
 			known.use.Mark(now)
-			return false
-		}
-		if len(*m) >= maxUsers {
 			return false
 		}
 		maps.Copy(next, *m)
 	}
-	next[id] = &user{first: now}
-	next[id].use.Mark(now)
+	if len(next) >= maxUsers {
+		keep := matter(now)
+		maps.DeleteFunc(next, func(id userID, _ *user) bool { return !keep[id.fingerprint] })
+	}
+	if first = len(next) < maxUsers; first {
+		next[id] = &user{first: now}
+		next[id].use.Mark(now)
+	}
 	u.byID.Store(&next)
-	return true
+	return first
 }
 
-// prune forgets the users of tokens that matter no more, and reports whether
-// that made room.
-func (u *users) prune(matters func(fingerprint string) bool) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	next := map[userID]*user{}
-	m := u.byID.Load()
-	for k, v := range *m {
-		if matters(k.fingerprint) {
-			next[k] = v
-		}
-	}
-	if len(next) == len(*m) {
-		return false
-	}
-	u.byID.Store(&next)
-	return len(next) < maxUsers
+// mayPrune lets one caller a second look for users to forget, so that a crowd
+// of new ones costs the requests that bring them nothing.
+func (u *users) mayPrune(now time.Time) bool {
+	last := u.pruned.Load()
+	return now.UnixNano()-last >= int64(time.Second) && u.pruned.CompareAndSwap(last, now.UnixNano())
 }
 
 // hostOf returns the host of an address as a transport gives it. What has no

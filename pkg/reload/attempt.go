@@ -106,7 +106,13 @@ func (v *Value[S]) advance(r reading, began time.Time) error {
 func (v *Value[S]) write(c Content, began time.Time) (news, healed bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	next, err := v.step(v.state.Load(), c, time.Now())
+	prev := v.state.Load()
+	next, err := v.step(prev, c, time.Now())
+	if err != nil && next != nil && next != prev {
+		// Bad content changed the state. The good content of before, should it
+		// come back, says something new then.
+		v.settle.forget()
+	}
 	if err == nil && next == nil {
 		err = errNoState
 	}

@@ -178,6 +178,10 @@ func (s *settler) accept(r reading) {
 	s.pending.some = false
 }
 
+// forget makes the accepted content news should it be read again. Where it stood
+// is still known.
+func (s *settler) forget() { s.accepted.sum = digest{} }
+
 // refuse remembers where bad content stood: what appears there later is not
 // believed at once.
 func (s *settler) refuse(r reading) {

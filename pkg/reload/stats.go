@@ -35,6 +35,11 @@ const (
 	reasonOther    = "other"
 )
 
+// WatchErrorReasons returns the keys that Stats.WatchErrors may have.
+func WatchErrorReasons() []string {
+	return []string{reasonAdd, reasonLimit, reasonOverflow, reasonOther}
+}
+
 // Stats is a snapshot of a Value's bookkeeping. While Run runs and polls, the
 // sum of the four counters grows at least once per poll interval or Debounce,
 // whichever is longer: it is a heartbeat.

@@ -104,7 +104,7 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 	for i := range prev.Entries {
 		before[prev.Entries[i].ID] = &prev.Entries[i]
 	}
-	ending := prev.ended
+	ending := newEnding(prev)
 
 	declared := strongest(decls)
 	for _, d := range declared {
@@ -114,8 +114,8 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 		e := Entry[V]{Decl: d, Declared: true}
 		if d.Slot == Previous {
 			e.Deadline = d.Until
-			if prev.retired(d.ID) || !e.Live(now) {
-				ending = addEnd(ending, d.ID)
+			if ending.retired(d.ID) || !e.Live(now) {
+				ending.add(d.ID)
 				continue
 			}
 		}
@@ -140,18 +140,18 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 			b.Slot, b.Declared, b.Until = Previous, false, time.Time{}
 			b.Deadline = now.Add(max(w.Overlap, 0))
 		case b.Declared && b.Slot == Previous:
-			ending = addEnd(ending, b.ID)
+			ending.add(b.ID)
 			continue
 		case b.Declared:
 			continue
 		}
 		if !b.Live(now) {
-			ending = addEnd(ending, b.ID)
+			ending.add(b.ID)
 			continue
 		}
 		n.Entries = append(n.Entries, b)
 	}
-	n.settle(ending)
+	n.settle(ending.list)
 	return n
 }
 
@@ -186,22 +186,46 @@ func (l *Ledger[V]) Retire() *Ledger[V] {
 		l = &Ledger[V]{}
 	}
 	n := &Ledger[V]{Number: l.Number + 1, revoked: l.revoked}
-	ending := l.ended
+	ending := newEnding(l)
+	ending.list = slices.Clone(ending.list)
 	for _, e := range l.Entries {
 		if e.Slot != Previous {
 			n.Entries = append(n.Entries, e)
 			continue
 		}
-		ending = append(slices.Clip(slices.DeleteFunc(slices.Clone(ending), func(o end) bool { return o.id == e.ID })),
-			end{id: e.ID, retired: e.Declared})
+		ending.add(e.ID)
+		ending.list[ending.at[e.ID]].retired = e.Declared
 	}
-	n.settle(ending)
+	n.settle(ending.list)
 	return n
 }
 
+// ending gathers the ends of a new ledger, beginning with those of the one
+// before, whose array it never writes to.
+type ending struct {
+	list []end
+	at   map[ID]int
+}
+
+func newEnding[V any](l *Ledger[V]) *ending {
+	e := &ending{list: slices.Clip(l.ended), at: make(map[ID]int, len(l.ended))}
+	for i, o := range l.ended {
+		e.at[o.id] = i
+	}
+	return e
+}
+
+func (e *ending) add(id ID) {
+	if _, ok := e.at[id]; !ok {
+		e.at[id] = len(e.list)
+		e.list = append(e.list, end{id: id})
+	}
+}
+
 // retired reports whether the credential id was retired while declared.
-func (l *Ledger[V]) retired(id ID) bool {
-	return slices.ContainsFunc(l.ended, func(e end) bool { return e.id == id && e.retired })
+func (e *ending) retired(id ID) bool {
+	i, ok := e.at[id]
+	return ok && e.list[i].retired
 }
 
 // settle sorts the entries and takes over of ending what is not accepted, or
@@ -275,13 +299,4 @@ func stronger[V any](a, b Decl[V]) bool {
 		return a.Slot < b.Slot
 	}
 	return a.Slot == Previous && !a.Until.IsZero() && (b.Until.IsZero() || a.Until.Before(b.Until))
-}
-
-// addEnd returns ends with id at its end, unless it is there already. It never
-// writes to the array of ends, which older ledgers share.
-func addEnd(ends []end, id ID) []end {
-	if slices.ContainsFunc(ends, func(e end) bool { return e.id == id }) {
-		return ends
-	}
-	return append(slices.Clip(ends), end{id: id})
 }

@@ -158,7 +158,21 @@ func (p *parser) time(value string) (time.Time, bool) {
 		p.fault("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
 		return time.Time{}, false
 	}
-	return t, true
+	return sane(t), true
+}
+
+// sane keeps t within the years that RFC 3339 and JSON can say, and away from
+// the zero Time, which would mean that there is no deadline at all.
+func sane(t time.Time) time.Time {
+	first, last := time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	switch {
+	case t.Before(first):
+		return first
+	case t.After(last):
+		return last
+	default:
+		return t
+	}
 }
 
 // add declares a token, if its bytes can be one.

@@ -108,5 +108,5 @@ func jwtExpiry(text string) time.Time {
 	if _, _, err := jwt.NewParser().ParseUnverified(text, &c); err != nil || c.Expires == nil {
 		return time.Time{}
 	}
-	return c.Expires.Time
+	return sane(c.Expires.Time)
 }

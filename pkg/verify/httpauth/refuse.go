@@ -3,6 +3,7 @@ package httpauth
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
@@ -28,12 +29,15 @@ type field struct {
 	values []string
 }
 
+var closeConnection = []string{"close"} //nolint:gochecknoglobals // shared so that no refusal pays for it
+
 func fieldOf(key, value string) field { return field{http.CanonicalHeaderKey(key), []string{value}} }
 
 // Refuse answers r with the refusal for err: 401 or 503, or the same as a gRPC
 // status where r is a gRPC request and the Guard does not serve forward auth.
 // Wrong, expired and revoked tokens get one and the same answer. Any error that
-// is none of package verify's, and nil, is 503. It reads no body.
+// is none of package verify's, and nil, is 503. It reads no body, and closes an
+// HTTP/1 connection whose request has one.
 func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	class := wire.ClassOf(err)
 	a := &g.http[class]
@@ -43,6 +47,13 @@ func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	h := w.Header()
 	for i := range a.header {
 		h[a.header[i].key] = a.header[i].values
+	}
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		// Otherwise net/http waits for the body, before it sends the answer and
+		// again before it closes, and who has proved nothing could hold the
+		// connection for as long as it likes. HTTP/2 resets the one stream.
+		h["Connection"] = closeConnection
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // where there is one to set
 	}
 	w.WriteHeader(a.status)
 	if len(a.body) > 0 {

@@ -78,6 +78,9 @@ func TestUsage(t *testing.T) {
 		"unknown command":   {[]string{"rnu"}, "did you mean run?"},
 		"a token as one":    {[]string{good}, "no command of that name"},
 		"unknown flag":      {[]string{"run", "--token-flie", path}, "unknown flag"},
+		"a token as flags":  {[]string{"verify", "-" + good}, "long flags alone"},
+		"a token as value":  {[]string{"run", "--overlap", good}, "--overlap is not of the form duration"},
+		"empty listen":      {[]string{"run", "--token-file", path, "--listen="}, "--listen is empty"},
 		"stray argument":    {[]string{"verify", "--token-file", path, good}, "takes no arguments"},
 		"two sources":       {[]string{"run", "--token-file", path, "--env-file", path}, "--token-file and --env-file"},
 		"file and env":      {[]string{"run", "--token-file", path, "--token-env", "X"}, "--token-file and --token-env"},
@@ -211,13 +214,14 @@ func TestRunStopsCleanly(t *testing.T) {
 	path := file(t, good)
 	ctx, cancel := context.WithCancel(t.Context())
 	var out bytes.Buffer
-	log := &waiter{text: "for=admin-listen", found: make(chan struct{})}
+	listens := make(chan struct{})
+	log := &waiter{text: "for=admin-listen", found: listens}
 	ended := make(chan int, 1)
 	go func() {
 		ended <- Main(ctx, "", []string{"run", "--token-file", path, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, strings.NewReader(""), &out, log)
 	}()
 	select {
-	case <-log.found:
+	case <-listens:
 	case <-time.After(20 * time.Second):
 		t.Error("it does not listen")
 	}
@@ -227,17 +231,16 @@ func TestRunStopsCleanly(t *testing.T) {
 	}
 }
 
-// A waiter tells when a text was written.
+// A waiter tells when a text was written, and another after it.
 type waiter struct {
-	text  string
-	found chan struct{}
-	done  bool
+	text, next  string
+	found, then chan struct{}
 }
 
 func (w *waiter) Write(p []byte) (int, error) { // slog writes one record at a time
-	if !w.done && bytes.Contains(p, []byte(w.text)) {
-		w.done = true
+	if w.text != "" && bytes.Contains(p, []byte(w.text)) {
 		close(w.found)
+		w.text, w.found, w.next, w.then = w.next, w.then, "", nil
 	}
 	return len(p), nil
 }

@@ -73,7 +73,7 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fail.Usage("%w", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagFault(err) })
 	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newVersion(version), generate.Command(), demo.Command())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
@@ -81,6 +81,21 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 		}
 	}
 	return root
+}
+
+// flagFault says what is wrong with the flags, and quotes no value: one that
+// went astray might be a token.
+func flagFault(err error) error {
+	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		return fail.Usage("--%s is not of the form %s", e.GetFlag().Name, e.GetFlag().Value.Type())
+	}
+	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok && e.GetFlag() != nil {
+		return fail.Usage("--%s needs a value", e.GetFlag().Name)
+	}
+	if e, ok := errors.AsType[*pflag.NotExistError](err); ok && e.GetSpecifiedShortnames() == "" {
+		return fail.Usage("unknown flag: --%s", e.GetSpecifiedName())
+	}
+	return fail.Usage("there are long flags alone, as --name or --name=value")
 }
 
 // noArguments refuses stray arguments without quoting them: one of them might

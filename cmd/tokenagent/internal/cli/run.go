@@ -4,7 +4,10 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,6 +66,10 @@ SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 }
 
 func (r *runFlags) run(cmd *cobra.Command) error {
+	// First of all: by default the signal would end the process, however early.
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	log, err := newLogger(cmd.ErrOrStderr(), r.logLevel, r.logFormat)
 	if err != nil {
 		return err
@@ -78,9 +85,13 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	if err := r.rotation(&cfg); err != nil {
 		return err
 	}
+	o.Hangup = hangup
 	cfg.Name, cfg.WaitForSource = r.name, r.wait
 	a, err := agent.Start(cmd.Context(), cfg)
 	if err != nil {
+		if cmd.Context().Err() != nil {
+			return nil // told to end before it began
+		}
 		return err
 	}
 	defer a.Close()
@@ -115,6 +126,9 @@ func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 	}
 	if o.Upstream == nil && (len(r.allowPath) > 0 || r.healthPath != "") {
 		return o, fail.Usage("--allow-path and --health-path go with --upstream; a gateway that asks forward-auth has its own exemptions")
+	}
+	if r.listen == "" {
+		return o, fail.Usage("--listen is empty; give it host:port or unix:///path")
 	}
 	if r.drain < 0 {
 		return o, fail.Usage("--drain-timeout must not be negative")

@@ -36,11 +36,14 @@ func adminHandler(a *agent.Agent, draining *atomic.Bool) http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
+		text, err := json.MarshalIndent(a.Status(), "", "  ")
+		if err != nil {
+			probe(w, false, "the status cannot be rendered: "+err.Error())
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		_ = e.Encode(a.Status())
+		_, _ = w.Write(append(text, '\n'))
 	})
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { page(w, a.Status()) })
 	return mux

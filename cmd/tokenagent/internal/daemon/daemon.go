@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +31,10 @@ type Options struct {
 	Headers      []string      // where the token stands; none means the default
 	DrainTimeout time.Duration // how long requests may take to end
 	Logger       *slog.Logger
+
+	// Hangup delivers SIGHUP, upon which the source is read again. The caller
+	// catches the signal, from before the agent starts. nil never delivers.
+	Hangup <-chan os.Signal
 }
 
 // Validate reports what is wrong with o, by flag.
@@ -69,8 +72,7 @@ func Run(ctx context.Context, a *agent.Agent, o Options) error {
 	if o.AdminListen != "" {
 		servers = append(servers, served{"admin-listen", o.AdminListen, o.adminServer(a, &draining)})
 	}
-	stopHUP := onHangup(func() { reload(a, o.Logger) })
-	defer stopHUP()
+	defer onHangup(o.Hangup, a, o.Logger)()
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
 	defer serving.Wait()
@@ -79,6 +81,9 @@ func Run(ctx context.Context, a *agent.Agent, o Options) error {
 		if err != nil {
 			for _, up := range servers[:i] {
 				_ = up.Close()
+			}
+			if ctx.Err() != nil {
+				return nil // told to end before it began
 			}
 			return fmt.Errorf("--%s: %w", s.flag, err)
 		}
@@ -129,24 +134,21 @@ func reload(a *agent.Agent, log *slog.Logger) {
 	log.Info("hangup: source read", "changed", changed)
 }
 
-// onHangup calls f for each SIGHUP, one at a time, until stop.
-func onHangup(f func()) (stop func()) {
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
+// onHangup reads the source again for each signal on hup, until stop.
+func onHangup(hup <-chan os.Signal, a *agent.Agent, log *slog.Logger) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
 		for {
 			select {
 			case <-hup:
-				f()
+				reload(a, log)
 			case <-done:
 				return
 			}
 		}
 	})
 	return func() {
-		signal.Stop(hup)
 		close(done)
 		running.Wait()
 	}

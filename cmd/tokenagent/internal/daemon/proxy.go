@@ -60,6 +60,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.guard.Strip(r, exempt)
+	dropUpgrade(r.Header, exempt)
 	dropSubject(r.Header)
 	dropSubject(r.Trailer)
 	if !exempt {
@@ -72,6 +73,18 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *proxy) closeIdle() {
 	p.transport.http.CloseIdleConnections()
 	p.transport.h2c.CloseIdleConnections()
+}
+
+// dropUpgrade takes off the wish for another protocol (RFC 9110 section 7.8),
+// WebSocket after an accepted token apart. Once an app has agreed to one, the
+// connection is a tunnel: whatever is asked in it is asked without a token. So
+// h2c never passes, and nothing does on a path that needs none.
+func dropUpgrade(h http.Header, exempt bool) {
+	if v := h["Upgrade"]; !exempt && len(v) == 1 && strings.EqualFold(v[0], "websocket") {
+		return
+	}
+	delete(h, "Upgrade")
+	delete(h, "Http2-Settings")
 }
 
 // dropSubject removes what a client pretends to be. Servers that hand headers

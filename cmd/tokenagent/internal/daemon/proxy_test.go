@@ -1,13 +1,17 @@
 package daemon
 
 import (
+	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 )
 
 // echo answers with the request as the app saw it.
@@ -193,5 +197,63 @@ func TestProxyStreams(t *testing.T) {
 	close(release) // only now: the first part came through before the rest was written
 	if rest, err := io.ReadAll(res.Body); err != nil || string(rest) != "later" {
 		t.Errorf("%q, %v", rest, err)
+	}
+}
+
+// TestP5_NoTunnelWithoutAToken: an app that agrees to another protocol makes the
+// connection a tunnel, in which nobody asks for tokens.
+func TestP5_NoTunnelWithoutAToken(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{AllowPaths: []string{"/open"}, Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.Header.Get("Upgrade"); p != "" {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", p)
+			w.WriteHeader(http.StatusSwitchingProtocols)
+		}
+	}))})
+	for _, c := range []struct {
+		name, path, protocol, token string
+		code                        int
+	}{
+		{"h2c, exempt", "/open", "h2c", "", http.StatusOK},
+		{"websocket, exempt", "/open", "websocket", "", http.StatusOK},
+		{"h2c, with a token", "/", "h2c", good, http.StatusOK},
+		{"websocket, with a token", "/", "websocket", good, http.StatusSwitchingProtocols},
+		{"websocket, without", "/", "websocket", "", http.StatusUnauthorized},
+	} {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\ndapr-api-token: %s\r\n\r\n", c.path, c.protocol, c.token)
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		_ = res.Body.Close()
+		_ = conn.Close()
+		if res.StatusCode != c.code {
+			t.Errorf("%s: %d, want %d", c.name, res.StatusCode, c.code)
+		}
+	}
+}
+
+// TestRefusalDoesNotWaitForTheBody: who has proved nothing holds no connection.
+func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	for name, base := range map[string]string{"proxy": front(t, a, Options{Upstream: app(t, echo())}), "forward-auth": front(t, a, Options{})} {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n")
+		answer, err := io.ReadAll(conn) // until the server closes
+		_ = conn.Close()
+		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 401 ") {
+			t.Errorf("%s: %q, %v", name, answer, err)
+		}
 	}
 }

@@ -1,5 +1,3 @@
-//go:build unix
-
 package daemon
 
 import (
@@ -26,14 +24,13 @@ func TestAddressInUseNamesItsFlag(t *testing.T) {
 	}
 }
 
-// TestHangupReads is not parallel: the signal reaches every Run there is.
 func TestHangupReads(t *testing.T) {
+	t.Parallel()
 	a, path := startAgent(t, good)
-	d := runDaemon(t, a, Options{})
+	hangup := make(chan os.Signal)
+	d := runDaemon(t, a, Options{Hangup: hangup})
 	write(t, path, "short")
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	hangup <- syscall.SIGHUP
 	until(t, "the fault is logged", func() bool { return strings.Contains(d.log.String(), "source not taken over") })
 	if strings.Contains(d.log.String(), "CANARY") {
 		t.Error("the log shows a token")
