@@ -39,7 +39,8 @@ ForwardAuth, Caddy forward_auth and Envoy ext_authz over HTTP: any method and pa
 is answered 200 or 401, and 503 until the source is loaded.
 
 With --upstream it is a reverse proxy for HTTP/1.1 and h2c (gRPC): what carries an
-accepted token goes on without it.
+accepted token goes on without it. Of upgrades WebSocket passes, with a token;
+no other does, since nobody would ask for tokens in it.
 
 SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 		Example: `  tokenagent run --token-file /var/run/secrets/app-api-token --listen 127.0.0.1:9465
