@@ -160,10 +160,11 @@ func (a *Agent) Reload() (changed bool, err error) {
 // See [verify.Digest].
 func (a *Agent) Revoke(id rotation.ID) {
 	a.change(func(s *state) *state {
-		next := *s
-		if !slices.Contains(next.manual, id) {
-			next.manual = append(slices.Clip(next.manual), id)
+		if slices.Contains(s.manual, id) && s.ledger.Revoked(id) {
+			return s
 		}
+		next := *s
+		next.manual = append(slices.Clip(next.manual), id)
 		return next.with(a.cfg.Name, s.ledger.Revoke(id))
 	})
 	a.cfg.Logger.Warn("token revoked", "source", a.cfg.Name, "fingerprint", verify.Fingerprint(id))
@@ -173,7 +174,12 @@ func (a *Agent) Revoke(id rotation.ID) {
 // verification that begins after Retire returned. One that the source declares
 // previous stays refused until the source declares it in another slot.
 func (a *Agent) Retire() {
-	a.change(func(s *state) *state { return s.with(a.cfg.Name, s.ledger.Retire()) })
+	a.change(func(s *state) *state {
+		if !s.ledger.Overlaps() {
+			return s
+		}
+		return s.with(a.cfg.Name, s.ledger.Retire())
+	})
 	a.cfg.Logger.Info("superseded tokens retired", "source", a.cfg.Name)
 }
 
@@ -194,16 +200,18 @@ func (a *Agent) change(f func(*state) *state) {
 // returns nil.
 func (a *Agent) Close() error {
 	a.closing.Do(func() {
-		a.closed.Store(true)
-		a.stop()
-		a.running.Wait()
-		a.closeWatcher()
+		// First the answer, then the waiting: a read that hangs must not keep
+		// tokens accepted.
 		a.value.Apply(func(prev *state, _ time.Time) *state {
+			a.closed.Store(true)
 			if prev == nil {
 				return &state{}
 			}
 			return &state{manual: prev.manual, rotations: prev.rotations}
 		})
+		a.stop()
+		a.running.Wait()
+		a.closeWatcher()
 	})
 	return nil
 }

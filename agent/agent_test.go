@@ -410,3 +410,43 @@ func TestP2_FarTimesStayTimes(t *testing.T) {
 	}
 	scrape(t, a)
 }
+
+// TestP3_RevocationBesideAnUnreadableKey: what stops the rest from being read
+// does not stop the one key that only takes away.
+func TestP3_RevocationBesideAnUnreadableKey(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put := func(key, text string) {
+		t.Helper()
+		replace(t, filepath.Join(dir, key), text)
+	}
+	put("token", tokenN(0))
+	put("token-next", tokenN(1))
+	a := start(t, agent.Config{TokenFile: dir, Poll: 20 * time.Millisecond, Debounce: 5 * time.Millisecond})
+	if err := errors.Join(os.Remove(filepath.Join(dir, "token")), os.Symlink("nowhere", filepath.Join(dir, "token"))); err != nil {
+		t.Fatal(err)
+	}
+	put("token-revoked", fmt.Sprintf("%x", verify.Digest(tokenN(1))))
+	eventually(t, a, "the revocation is in force", func() bool { return !accepts(a, tokenN(1)) })
+	if s := a.Status().Sources[0]; !accepts(a, tokenN(0)) || !strings.Contains(s.Fault, "leads nowhere") {
+		t.Errorf("what could not be read took away more than it revokes, or is not told: %q", s.Fault)
+	}
+	if err := os.Remove(filepath.Join(dir, "token")); err != nil {
+		t.Fatal(err)
+	}
+	put("token", tokenN(2))
+	eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(2)) && a.Status().Sources[0].Fault == "" })
+}
+
+// TestGenerationCountsChangesAlone: nothing to retire, or a revocation said
+// twice, is none.
+func TestGenerationCountsChangesAlone(t *testing.T) {
+	t.Parallel()
+	a := start(t, agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true})
+	a.Retire()
+	a.Revoke(verify.Digest(tokenN(1)))
+	a.Revoke(verify.Digest(tokenN(1)))
+	if got := a.Status().Sources[0].Generation; got != 2 {
+		t.Errorf("generation %d, want 2", got)
+	}
+}

@@ -21,6 +21,9 @@ import (
 // behind it, it names the file that holds the token.
 const DaprTokenEnv = "APP_API_TOKEN" //nolint:gosec // a name
 
+// minPoll keeps polling from becoming a loop that never rests.
+const minPoll = 10 * time.Millisecond
+
 // DefaultOverlap is how long a superseded token stays accepted by default.
 const DefaultOverlap = 15 * time.Minute
 
@@ -100,6 +103,9 @@ func (c Config) resolve() (*resolved, error) {
 	}
 	if c.MinTokenBytes < 0 {
 		fault("MinTokenBytes is negative; 0 means %d", verify.DefaultMinTokenBytes)
+	}
+	if c.Poll > 0 && c.Poll < minPoll {
+		fault("Poll is shorter than %s; file system events tell sooner", minPoll)
 	}
 	if c.Poll < 0 && c.PollOnly {
 		fault("PollOnly with a negative Poll would never notice a change; give Poll or leave PollOnly out")

@@ -103,3 +103,10 @@ func TestP8_DeclaredPreviousSurvivesARestart(t *testing.T) {
 		_ = a.Close()
 	}
 }
+
+func TestConfigRefusesALoopThatNeverRests(t *testing.T) {
+	t.Parallel()
+	if _, err := agent.Start(t.Context(), agent.Config{TokenFile: file(t, tokenN(0)), Poll: 1}); err == nil || !strings.Contains(err.Error(), "Poll is shorter") {
+		t.Errorf("Poll of 1 ns: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -23,6 +24,10 @@ type state struct {
 	lastPrevious time.Time
 }
 
+// errPartial rejects content of which a key could not be read; that fault has
+// been told already.
+var errPartial = errors.New("agent: not all keys could be read")
+
 // step makes the next state from what the source says. Revocations in bad
 // content hold all the same, since they only ever take away.
 func (r *resolved) step(prev *state, c reload.Content, now time.Time) (*state, error) {
@@ -39,6 +44,9 @@ func (r *resolved) step(prev *state, c reload.Content, now time.Time) (*state, e
 		tokens, err = verify.ParseKeys(c.Keys, parse)
 	} else {
 		tokens, err = verify.Parse(c.Data, parse)
+	}
+	if c.Partial && err == nil {
+		err = errPartial
 	}
 	if err != nil {
 		fresh := slices.DeleteFunc(tokens.Revoked, prev.ledger.Revoked)

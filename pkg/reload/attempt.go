@@ -69,6 +69,9 @@ func pause(ctx context.Context, d time.Duration) {
 func (v *Value[S]) fail(r reading, began time.Time) error {
 	v.settle.refuse(r)
 	v.mu.Lock()
+	if r.content.Partial {
+		v.publish(v.salvage(r.content))
+	}
 	news, _ := v.book.note(Failed, began, time.Now(), r.err)
 	v.mu.Unlock()
 	v.report(r.err, news, false)
@@ -124,6 +127,18 @@ func (v *Value[S]) write(c Content, began time.Time) (news, healed bool, err err
 	news, healed = v.book.note(res, began, time.Now(), err)
 	v.publish(next)
 	return news, healed, err
+}
+
+// salvage returns the state that comes of content of which keys could not be
+// read, and nil where nothing does. mu must be held.
+func (v *Value[S]) salvage(c Content) *S {
+	prev := v.state.Load()
+	next, err := v.step(prev, c, time.Now())
+	if err == nil || next == nil || next == prev {
+		return nil
+	}
+	v.settle.forget()
+	return next
 }
 
 // report logs a fault once until it changes, and its end. That of an Open that

@@ -35,7 +35,8 @@
 //   - an event announced it, the file is another inode than the one accepted
 //     last, and nobody wrote to it under its final name: a rename over the file.
 //
-// Otherwise it must read the same twice, one Debounce apart. Evidence that is
-// doubtful (found by a poll, events lost, the inode first seen empty or
-// refused) always takes the second way.
+// Otherwise it must read the same twice, one Debounce apart. So must another
+// inode if there is any doubt of it: found by a poll, events lost, first seen
+// empty or refused. A link is taken at its word: whoever points one at a file
+// that is still being written publishes half of it.
 package reload

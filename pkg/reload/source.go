@@ -3,6 +3,8 @@ package reload
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,7 +25,25 @@ type Content struct {
 	Data []byte            // of File, Env and EnvFile; nil for Dir
 	Keys map[string][]byte // of Dir: the keys asked for that exist; nil otherwise
 	Path string            // what was read, for error texts
+
+	// Partial says that keys are missing because they could not be read. A Step
+	// must reject such content; what it returns beside its error is published.
+	Partial bool
 }
+
+// String returns a text that shows nothing of what was read.
+func (c Content) String() string {
+	if c.Keys != nil {
+		return fmt.Sprintf("content(%d keys)", len(c.Keys))
+	}
+	return fmt.Sprintf("content(%d bytes)", len(c.Data))
+}
+
+// Format writes String for every verb and flag.
+func (c Content) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// MarshalText returns String, for encoding/json and log/slog too.
+func (c Content) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // A Source is something that can be read again and again. [File], [Dir],
 // [Path], [Env] and [EnvFile] make the ones that are also watched; any other

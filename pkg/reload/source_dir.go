@@ -126,15 +126,17 @@ func (d *dir) pass(maxBytes int64) (p dirPass) {
 			if errors.Is(err, ErrTooLarge) {
 				err = tooLarge(maxBytes)
 			}
-			p.err = unreadable(d.given, err)
-			return p
+			if p.err == nil {
+				p.err = unreadable(d.given, err)
+			}
+			continue // what else there is may matter all the same
 		}
 		if ok {
 			found[key] = data
 			left -= int64(len(data))
 		}
 	}
-	p.content = Content{Keys: found, Path: d.given}
+	p.content = Content{Keys: found, Path: d.given, Partial: p.err != nil}
 	return p
 }
 

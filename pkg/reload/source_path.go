@@ -50,9 +50,9 @@ func (e *either) track(maxBytes int64) (Content, evidence, error) {
 	}
 	c, ev, err := src.track(maxBytes)
 	switch {
-	case err == nil:
+	case err == nil && (use == kindFile || len(c.Keys) > 0): // an empty directory is no content yet
 		e.kind.CompareAndSwap(kindUnknown, use)
-	case fixed != kindUnknown && statErr == nil && there != fixed:
+	case err != nil && fixed != kindUnknown && statErr == nil && there != fixed:
 		err = otherKind(e.file.given, fixed)
 	}
 	return c, ev, err

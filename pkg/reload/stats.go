@@ -87,11 +87,14 @@ func (h *Histogram) observe(d time.Duration) {
 // A book is the Stats as a Value keeps them, and what it has logged.
 type book struct {
 	Stats
-	said string // the fault that was logged last; "" when the source is good
+	said map[string]bool // faults logged since the last good read
 }
 
 // note books an attempt. It reports whether a fault is new, and whether the
 // source has healed, which is what gets logged.
+// maxSaid bounds how many distinct faults are told apart.
+const maxSaid = 16
+
 func (b *book) note(res Result, began, now time.Time, err error) (news, healed bool) {
 	switch res {
 	case Applied:
@@ -108,13 +111,17 @@ func (b *book) note(res Result, began, now time.Time, err error) (news, healed b
 	b.LastError = err
 	if err == nil {
 		b.LastSuccess = now
-		healed = b.said != ""
-		b.said = ""
+		healed = len(b.said) > 0
+		b.said = nil
 		return false, healed
 	}
 	text := err.Error()
-	news = text != b.said
-	b.said = text
+	if news = !b.said[text]; news {
+		if b.said == nil || len(b.said) >= maxSaid {
+			b.said = make(map[string]bool)
+		}
+		b.said[text] = true
+	}
 	return news, false
 }
 

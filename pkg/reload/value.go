@@ -38,12 +38,16 @@ type Options struct {
 
 const (
 	defaultPoll     = 10 * time.Second
+	minPoll         = time.Millisecond // less would be a loop that never rests
 	defaultDebounce = time.Second
 	defaultMaxBytes = 4 << 20
 )
 
 func (o Options) withDefaults(src Source) Options {
 	o.Poll = cmp.Or(o.Poll, defaultPoll)
+	if o.Poll > 0 {
+		o.Poll = max(o.Poll, minPoll)
+	}
 	o.Debounce = cmp.Or(o.Debounce, defaultDebounce)
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = defaultMaxBytes

@@ -155,6 +155,11 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 	return n
 }
 
+// Overlaps reports whether there is a superseded credential to retire.
+func (l *Ledger[V]) Overlaps() bool {
+	return l != nil && slices.ContainsFunc(l.Entries, func(e Entry[V]) bool { return e.Slot == Previous })
+}
+
 // Revoke returns the ledger that follows l when the credentials ids are
 // refused from now on. Deadlines do not move. Advance replaces the revoked
 // ones with those that it is given.

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -80,6 +81,16 @@ func TestTokenExpires(t *testing.T) {
 	} {
 		if got := NewToken(c.token).Expires(); !got.Equal(c.want) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+func TestDigestOfAnyLength(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{0, 1, 511, 512, 513, 1024, 1025, 4096, 100_000} {
+		text := strings.Repeat("ab", n)[:n]
+		if Digest(text) != sha256.Sum256([]byte(text)) {
+			t.Errorf("%d bytes: not their SHA-256", n)
 		}
 	}
 }

@@ -160,6 +160,7 @@ func TestP2_DeadlineIsCheckedAtVerification(t *testing.T) {
 
 // TestP6_VerifyAllocatesNothing holds for every answer.
 func TestP6_VerifyAllocatesNothing(t *testing.T) {
+	huge := strings.Repeat("x", 60_000)
 	s, good, bad := setOf(1000), tokenOf(7), tokenOf(1000)
 	revoked := NewTokenSet(ledgerOf(t, fmt.Sprintf("%s\n%s previous\nrevoked %x", tokenA, tokenC, Digest(tokenB))), "t")
 	for name, f := range map[string]func() error{
@@ -167,6 +168,7 @@ func TestP6_VerifyAllocatesNothing(t *testing.T) {
 		"refused":  func() error { _, err := s.Verify(context.Background(), bad); return err },
 		"previous": func() error { _, err := revoked.Verify(context.Background(), tokenC); return err },
 		"revoked":  func() error { _, err := revoked.Verify(context.Background(), tokenB); return err },
+		"long":     func() error { _, err := revoked.Verify(context.Background(), huge); return err },
 		"missing":  func() error { _, err := s.Verify(context.Background(), ""); return err },
 	} {
 		if n := testing.AllocsPerRun(100, func() { _ = f() }); n != 0 {

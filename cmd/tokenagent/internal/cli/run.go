@@ -106,6 +106,9 @@ func (r *runFlags) rotation(cfg *agent.Config) (err error) {
 	if cfg.Poll, err = span("poll-interval", r.poll); err != nil {
 		return err
 	}
+	if r.poll > 0 && r.poll < 10*time.Millisecond {
+		return fail.Usage("--poll-interval must be at least 10ms, or 0s for never")
+	}
 	cfg.Debounce, err = span("debounce", r.debounce)
 	return err
 }
