@@ -27,19 +27,51 @@ func Fields(names []string) ([]Field, error) {
 	seen := make(map[string]bool, len(names))
 	var errs []error
 	for i, name := range names {
-		lower := strings.ToLower(name)
-		switch {
-		case !IsToken(name):
-			errs = append(errs, fmt.Errorf("Headers[%d] is not a field name (RFC 9110 section 5.1)", i))
-		case framing(lower):
-			errs = append(errs, fmt.Errorf("Headers[%d] belongs to the transport and cannot carry a token", i))
-		case seen[lower]:
-			errs = append(errs, fmt.Errorf("Headers[%d] is listed twice", i))
+		f, fault := newField(name)
+		if fault == "" && seen[f.Name] {
+			fault = "is listed twice"
 		}
-		seen[lower] = true
-		fields = append(fields, Field{Name: lower, Bearer: lower == Authorization})
+		if fault != "" {
+			errs = append(errs, fmt.Errorf("Headers[%d] %s", i, fault))
+		}
+		seen[f.Name] = true
+		fields = append(fields, f)
 	}
 	return fields, errors.Join(errs...)
+}
+
+// OutgoingField returns the field that a token is sent in; "" means
+// [DaprHeader]. The error does not quote name, for the reason that [Fields]
+// has.
+func OutgoingField(name string) (Field, error) {
+	if name == "" {
+		name = DaprHeader
+	}
+	f, fault := newField(name)
+	if fault != "" {
+		return Field{}, errors.New("Header " + fault)
+	}
+	return f, nil
+}
+
+// newField returns the field called name, and what is wrong with the name.
+func newField(name string) (f Field, fault string) {
+	lower := strings.ToLower(name)
+	switch {
+	case !IsToken(name):
+		fault = "is not a field name (RFC 9110 section 5.1)"
+	case framing(lower):
+		fault = "belongs to the transport and cannot carry a token"
+	}
+	return Field{Name: lower, Bearer: lower == Authorization}, fault
+}
+
+// Value returns what f holds when it carries token.
+func (f *Field) Value(token string) string {
+	if f.Bearer {
+		return "Bearer " + token
+	}
+	return token
 }
 
 // framing reports whether servers keep the field for themselves: it never

@@ -45,6 +45,28 @@ func TestFieldsRefusesWhatIsNoFieldName(t *testing.T) {
 	}
 }
 
+func TestOutgoingField(t *testing.T) {
+	for name, want := range map[string]wire.Field{
+		"":              {Name: "dapr-api-token"},
+		"X-API-Key":     {Name: "x-api-key"},
+		"AUTHORIZATION": {Name: "authorization", Bearer: true},
+	} {
+		f, err := wire.OutgoingField(name)
+		if err != nil || f != want {
+			t.Errorf("OutgoingField(%q) = %v, %v; want %v", name, f, err, want)
+		}
+		// What one side writes is what the other reads.
+		if got, ok := f.Token([]string{f.Value("t")}); !ok || got != "t" {
+			t.Errorf("OutgoingField(%q) carries %q as %q", name, "t", got)
+		}
+	}
+	for _, name := range []string{" ", "dapr-api-token: the-canary-token", "Host", "x\r\ny"} {
+		if _, err := wire.OutgoingField(name); err == nil || !strings.HasPrefix(err.Error(), "Header ") || strings.Contains(err.Error(), "canary") {
+			t.Errorf("OutgoingField(%q): %v", name, err)
+		}
+	}
+}
+
 func TestFieldToken(t *testing.T) {
 	bare, bearer := wire.Field{Name: "x"}, wire.Field{Name: "authorization", Bearer: true}
 	for name, c := range map[string]struct {
