@@ -3,11 +3,9 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/url"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -16,6 +14,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 )
 
 func newStatus() *cobra.Command {
@@ -34,10 +33,14 @@ or does not answer.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			s, err := askStatus(ctx, url)
+			answer, err := statusclient.Ask(ctx, url)
+			if errors.Is(err, statusclient.ErrURL) {
+				return fail.Usage("--agent %w", err)
+			}
 			if err != nil {
 				return err
 			}
+			s := answer.Status
 			if output == outputJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
@@ -64,42 +67,6 @@ func healthy(s *agent.Status) bool {
 		}
 	}
 	return s.Ready
-}
-
-// askStatus fetches /status from the admin port at base.
-func askStatus(ctx context.Context, base string) (*agent.Status, error) {
-	transport := &http.Transport{DisableKeepAlives: true}
-	if path, ok := strings.CutPrefix(base, "unix://"); ok {
-		base = "http://agent"
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		}
-	}
-	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fail.Usage("--agent must be a URL such as http://127.0.0.1:9464, or unix:///path")
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.JoinPath("status").String(), nil)
-	if err != nil {
-		return nil, fail.Usage("--agent: %w", err)
-	}
-	res, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("no answer from the agent: %w; is it running, and is --agent its --admin-listen?", err)
-	}
-	defer res.Body.Close()
-	var s agent.Status
-	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s; --agent must be the admin port of a tokenagent", u.Host, res.Status)
-	}
-	if err := json.NewDecoder(io.LimitReader(res.Body, 16<<20)).Decode(&s); err != nil {
-		return nil, fmt.Errorf("%s does not answer with a status; --agent must be the admin port of a tokenagent", u.Host)
-	}
-	if s.Schema != agent.StatusSchema {
-		return nil, fmt.Errorf("the agent's status has schema %d, this program knows %d; use the version of the agent", s.Schema, agent.StatusSchema)
-	}
-	return &s, nil
 }
 
 func printStatus(w io.Writer, s *agent.Status, now time.Time) error {
