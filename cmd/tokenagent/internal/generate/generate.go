@@ -86,9 +86,17 @@ func (f *flags) token(stderr io.Writer) (token string, expires time.Time, err er
 	if err := f.opaqueOnly(); err != nil {
 		return "", time.Time{}, err
 	}
-	b := make([]byte, f.bytes)
+	return opaque(f.bytes), time.Time{}, nil
+}
+
+// Opaque returns a new token of the form that generate prints without flags:
+// 32 random bytes as base64url, 43 characters.
+func Opaque() string { return opaque(defaultBytes) }
+
+func opaque(n int) string {
+	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails; see crypto/rand
-	return base64.RawURLEncoding.EncodeToString(b), time.Time{}, nil
+	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // opaqueOnly refuses what has no meaning for an opaque token.
