@@ -123,7 +123,7 @@ func collectTokens(s *state, now time.Time, name string, gauge func(*prometheus.
 			gauge(descTokenExpires, unix(expires[i]), name, slot.String())
 		}
 	}
-	gauge(descOverlap, unix(overlapUntil(live)), name)
+	gauge(descOverlap, unix(overlapUntil(live, now)), name)
 	gauge(descPreviousUsed, unix(s.previousLastUsed()), name)
 }
 

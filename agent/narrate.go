@@ -51,7 +51,7 @@ func (a *Agent) tell(last, s *state) {
 		"generation", s.ledger.Number, "fingerprint", verify.Fingerprint(c.ID),
 		"next", n[rotation.Next-1], "previous", n[rotation.Previous-1], "listed", n[rotation.Listed-1],
 	}
-	if until := overlapUntil(s.live(now)); !until.IsZero() {
+	if until := overlapUntil(s.live(now), now); !until.IsZero() {
 		args = append(args, "overlap_until", until.UTC())
 	}
 	switch {
@@ -66,11 +66,11 @@ func (a *Agent) tell(last, s *state) {
 
 // overlapUntil returns the latest deadline among entries, and the zero Time
 // where none has one.
-func overlapUntil(entries []*rotation.Entry[verify.Token]) time.Time {
+func overlapUntil(entries []*rotation.Entry[verify.Token], now time.Time) time.Time {
 	var until time.Time
 	for _, e := range entries {
-		if e.Deadline.After(until) {
-			until = e.Deadline
+		if d := e.Deadline(now); d.After(until) {
+			until = d
 		}
 	}
 	return until

@@ -76,7 +76,7 @@ func (a *Agent) Status() Status {
 		Name: a.cfg.Name, Kind: a.cfg.kind, Location: a.cfg.location, Ready: a.Ready(),
 		Rotations: s.rotations, WatchMode: string(stats.Mode),
 		LastReloadGood: stats.LastError == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
-		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live)),
+		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),
 		PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: a.users.list(),
 	}
 	if s.ledger != nil {
@@ -93,7 +93,7 @@ func (a *Agent) Status() Status {
 	for _, e := range live {
 		t := TokenStatus{
 			Slot: e.Slot.String(), Fingerprint: verify.Fingerprint(e.ID), Declared: e.Declared,
-			Deadline: utc(e.Deadline), Expires: utc(e.Value.Expires()),
+			Deadline: utc(e.Deadline(now)), Expires: utc(e.Value.Expires()),
 		}
 		if e.Slot == rotation.Previous {
 			t.LastUsed = utc(e.Use.Last())

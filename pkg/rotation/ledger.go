@@ -1,7 +1,6 @@
 package rotation
 
 import (
-	"cmp"
 	"slices"
 	"time"
 )
@@ -21,17 +20,6 @@ type Ledger[V any] struct {
 	revoked map[ID]struct{}
 	ended   []end // oldest first
 }
-
-// An end remembers a credential that was superseded and is accepted no more,
-// so that its use can be told from a guess.
-type end struct {
-	id ID
-	// retired holds it back while the source still declares it previous.
-	retired bool
-}
-
-// maxEnded bounds what is remembered for telling alone.
-const maxEnded = 256
 
 // Current returns the entry in slot current. There is none where the source
 // revoked it.
@@ -80,10 +68,10 @@ func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 //   - declared current, next or listed: accepted, without deadline, whatever it
 //     was before;
 //   - declared previous: accepted until exactly its Until, or while declared
-//     where it has none; that beats a deadline remembered for it, both ways;
-//   - absent, and current before: remembered as previous until now plus
-//     w.Overlap;
-//   - absent, and remembered: keeps its deadline;
+//     where it has none; that beats a deadline remembered for it, both ways.
+//     An Until that has passed once has passed, even if the clock is set back;
+//   - absent, and current before: remembered as previous for the window w;
+//   - absent, and remembered: keeps its window;
 //   - absent, and anything else before: dropped.
 //
 // A credential that is declared several times counts once, in the strongest
@@ -104,32 +92,33 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 	for i := range prev.Entries {
 		before[prev.Entries[i].ID] = &prev.Entries[i]
 	}
-	ending := newEnding(prev)
 
+	ending := newEnding(prev.ended)
 	declared := strongest(decls)
+	named := make(map[ID]struct{}, len(declared))
 	for _, d := range declared {
+		named[d.ID] = struct{}{}
 		if n.Revoked(d.ID) {
 			continue
 		}
 		e := Entry[V]{Decl: d, Declared: true}
+		b := before[d.ID]
 		if d.Slot == Previous {
-			e.Deadline = d.Until
-			if ending.retired(d.ID) || !e.Live(now) {
-				ending.add(d.ID)
+			if ending.bars(d.ID, d.Until) {
+				continue
+			}
+			e.lease = declaredAgain(b, d.Until, now)
+			if !e.Live(now) {
+				ending.declared(d.ID, d.Until)
 				continue
 			}
 		}
-		if b := before[d.ID]; b != nil {
+		if b != nil {
 			e.Use = b.Use
 		} else {
 			e.Use = new(Use)
 		}
 		n.Entries = append(n.Entries, e)
-	}
-
-	named := make(map[ID]struct{}, len(declared))
-	for _, d := range declared {
-		named[d.ID] = struct{}{}
 	}
 	for _, b := range prev.Entries {
 		if _, ok := named[b.ID]; ok || n.Revoked(b.ID) {
@@ -138,7 +127,7 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 		switch {
 		case b.Slot == Current:
 			b.Slot, b.Declared, b.Until = Previous, false, time.Time{}
-			b.Deadline = now.Add(max(w.Overlap, 0))
+			b.lease = w.lease(now)
 		case b.Declared && b.Slot == Previous:
 			ending.add(b.ID)
 			continue
@@ -153,6 +142,20 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 	}
 	n.settle(ending.list)
 	return n
+}
+
+// declaredAgain returns the lease of a credential that is declared previous
+// until then. Where b, what it was before, was declared the same, it is the same
+// lease: reading it again measures nothing anew.
+func declaredAgain[V any](b *Entry[V], until, now time.Time) *lease {
+	switch {
+	case until.IsZero():
+		return nil
+	case b != nil && b.Declared && b.Slot == Previous && b.lease != nil && b.lease.until.Equal(until):
+		return b.lease
+	default:
+		return declaredLease(until, now)
+	}
 }
 
 // Overlaps reports whether there is a superseded credential to retire.
@@ -191,84 +194,16 @@ func (l *Ledger[V]) Retire() *Ledger[V] {
 		l = &Ledger[V]{}
 	}
 	n := &Ledger[V]{Number: l.Number + 1, revoked: l.revoked}
-	ending := newEnding(l)
-	ending.list = slices.Clone(ending.list)
+	ending := newEnding(l.ended)
 	for _, e := range l.Entries {
 		if e.Slot != Previous {
 			n.Entries = append(n.Entries, e)
 			continue
 		}
-		ending.add(e.ID)
-		ending.list[ending.at[e.ID]].retired = e.Declared
+		ending.add(e.ID).retired = e.Declared
 	}
 	n.settle(ending.list)
 	return n
-}
-
-// ending gathers the ends of a new ledger, beginning with those of the one
-// before, whose array it never writes to.
-type ending struct {
-	list []end
-	at   map[ID]int
-}
-
-func newEnding[V any](l *Ledger[V]) *ending {
-	e := &ending{list: slices.Clip(l.ended), at: make(map[ID]int, len(l.ended))}
-	for i, o := range l.ended {
-		e.at[o.id] = i
-	}
-	return e
-}
-
-func (e *ending) add(id ID) {
-	if _, ok := e.at[id]; !ok {
-		e.at[id] = len(e.list)
-		e.list = append(e.list, end{id: id})
-	}
-}
-
-// retired reports whether the credential id was retired while declared.
-func (e *ending) retired(id ID) bool {
-	i, ok := e.at[id]
-	return ok && e.list[i].retired
-}
-
-// settle sorts the entries and takes over of ending what is not accepted, or
-// revoked anyway. A retired one outlives its revocation.
-func (l *Ledger[V]) settle(ending []end) {
-	slices.SortStableFunc(l.Entries, func(a, b Entry[V]) int {
-		if a.Slot != b.Slot || a.Slot != Previous {
-			return cmp.Compare(a.Slot, b.Slot)
-		}
-		switch za, zb := a.Deadline.IsZero(), b.Deadline.IsZero(); {
-		case za && zb:
-			return 0
-		case za:
-			return -1
-		case zb:
-			return 1
-		}
-		return b.Deadline.Compare(a.Deadline)
-	})
-	if len(ending) == 0 {
-		return
-	}
-	accepted := make(map[ID]struct{}, len(l.Entries))
-	for i := range l.Entries {
-		accepted[l.Entries[i].ID] = struct{}{}
-	}
-	kept := make([]end, 0, len(ending))
-	for _, e := range ending {
-		if _, ok := accepted[e.id]; !ok && (e.retired || !l.Revoked(e.id)) {
-			kept = append(kept, e)
-		}
-	}
-	// Forget the oldest first, and never one that Retire holds back.
-	over := len(kept) - maxEnded
-	l.ended = slices.DeleteFunc(kept, func(e end) bool {
-		over--
-		return over >= 0 && !e.retired
-	})
 }
 
 // strongest returns decls with each credential once, in its strongest slot,

@@ -35,7 +35,7 @@ func TestUnchangedContentDoesNotExtend(t *testing.T) {
 	for i := range 10 {
 		l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(time.Duration(i)*5*time.Second), w)
 	}
-	if got := l.Entries[1].Deadline; !got.Equal(start.Add(time.Minute)) {
+	if got := l.Entries[1].Deadline(start); !got.Equal(start.Add(time.Minute)) {
 		t.Errorf("deadline %s, want it where the switch put it, %s", got, start.Add(time.Minute))
 	}
 }
@@ -50,7 +50,7 @@ func TestTwoRotationsInOneWindowKeepBothDeadlines(t *testing.T) {
 		t.Fatalf("%d entries, want 3", len(l.Entries))
 	}
 	for i, want := range []time.Duration{0, 80 * time.Second, 70 * time.Second} {
-		if got := l.Entries[i].Deadline; want != 0 && !got.Equal(start.Add(want)) {
+		if got := l.Entries[i].Deadline(start); want != 0 && !got.Equal(start.Add(want)) {
 			t.Errorf("entry %d: deadline %s, want %s", i, got, start.Add(want))
 		}
 	}
@@ -64,7 +64,7 @@ func TestRotatingBackRestores(t *testing.T) {
 	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
 	l = Advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
 	c, ok := l.Current()
-	if !ok || c.ID != id(1) || !c.Deadline.IsZero() {
+	if !ok || c.ID != id(1) || !c.Deadline(start).IsZero() {
 		t.Fatalf("current is %v, want credential 1 without a deadline", c)
 	}
 	if c.Use != use {

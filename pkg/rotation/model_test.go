@@ -13,19 +13,66 @@ type model struct {
 	creds   map[ID]cred
 	revoked map[ID]bool
 	retired map[ID]bool // by Retire, while it was declared previous
+	window  Window
 }
 
 type cred struct {
 	slot     Slot
 	declared bool
-	deadline time.Time
+	deadline time.Time // where it slides, the latest that it can be
+	from     time.Time // of one that is remembered: when its place was taken
+	slides   bool
+	renewed  time.Time // zero while it waits for the first use of a successor
 }
 
-func newModel() *model {
-	return &model{creds: map[ID]cred{}, revoked: map[ID]bool{}, retired: map[ID]bool{}}
+// end returns when the credential ends as things stand; zero means never.
+func (c cred) end(overlap time.Duration) time.Time {
+	if end := c.renewed.Add(overlap); c.slides && !c.renewed.IsZero() && end.Before(c.deadline) {
+		return end
+	}
+	return c.deadline
 }
 
-func (m *model) advance(pool []ID, decls []Decl[string], revoked []ID, now time.Time, overlap time.Duration) {
+func newModel(w Window) *model {
+	return &model{window: w, creds: map[ID]cred{}, revoked: map[ID]bool{}, retired: map[ID]bool{}}
+}
+
+// use has id presented at now, and returns the slot in which it is accepted.
+func (m *model) use(id ID, now time.Time) Slot {
+	slot := m.slot(id, now)
+	if slot == 0 {
+		return 0
+	}
+	used := m.creds[id]
+	for other, c := range m.creds {
+		succeeds := used.slot == Current || used.slot == Previous && !used.declared && c.from.Before(used.from)
+		switch {
+		case !c.slides:
+			continue
+		case c.renewed.IsZero() && other != id && succeeds:
+			c.renewed = now
+		case other == id && !c.renewed.IsZero() && !now.Before(c.renewed.Add(min(time.Second, m.window.Overlap/4))):
+			c.renewed = now
+		}
+		m.creds[other] = c
+	}
+	return slot
+}
+
+// restart leaves what a process writes down.
+func (m *model) restart(now time.Time) {
+	m.revoked = map[ID]bool{}
+	for id, c := range m.creds {
+		if c.slot == Current || c.slot == Previous && !c.declared {
+			c.from = now
+			m.creds[id] = c
+		} else {
+			delete(m.creds, id)
+		}
+	}
+}
+
+func (m *model) advance(pool []ID, decls []Decl[string], revoked []ID, now time.Time) {
 	m.revoked = map[ID]bool{}
 	for _, id := range revoked {
 		m.revoked[id] = true
@@ -47,10 +94,10 @@ func (m *model) advance(pool []ID, decls []Decl[string], revoked []ID, now time.
 				next[id] = cred{slot: Previous, declared: true, deadline: until}
 			}
 		case had && was.slot == Current:
-			if overlap > 0 {
-				next[id] = cred{slot: Previous, deadline: now.Add(overlap)}
+			if w := m.window; w.Overlap > 0 {
+				next[id] = cred{slot: Previous, from: now, deadline: now.Add(max(w.Overlap, w.MaxOverlap)), slides: w.MaxOverlap > 0}
 			}
-		case had && !was.declared && was.deadline.After(now):
+		case had && !was.declared && was.end(m.window.Overlap).After(now):
 			next[id] = was
 		}
 	}
@@ -111,10 +158,20 @@ func (m *model) revoke(id ID) {
 // slot returns where the model accepts id at now; 0 means nowhere.
 func (m *model) slot(id ID, now time.Time) Slot {
 	c, ok := m.creds[id]
-	if !ok || !c.deadline.IsZero() && !c.deadline.After(now) {
+	if end := c.end(m.window.Overlap); !ok || !end.IsZero() && !end.After(now) {
 		return 0
 	}
 	return c.slot
+}
+
+// present has id presented to the ledger at now, as a verifier does.
+func present(l *Ledger[string], id ID, now time.Time) Slot {
+	for i := range l.Entries {
+		if e := &l.Entries[i]; e.ID == id && e.Accept(now) {
+			return e.Slot
+		}
+	}
+	return 0
 }
 
 func slotOf(l *Ledger[string], id ID, now time.Time) Slot {
@@ -127,8 +184,9 @@ func slotOf(l *Ledger[string], id ID, now time.Time) Slot {
 }
 
 // TestP2_LedgerAgreesWithModel drives the ledger through random histories of
-// everything that can befall a credential and asks after each step, and around
-// each deadline to the nanosecond, who is accepted in which slot.
+// everything that can befall a credential, uses and restarts among them, and asks
+// after each step, and around each deadline to the nanosecond, who is accepted in
+// which slot.
 func TestP2_LedgerAgreesWithModel(t *testing.T) {
 	t.Parallel()
 	seeds, steps := 400, 120
@@ -149,13 +207,24 @@ func history(seed uint64, steps int) error {
 		pool[i][0] = byte(i + 1)
 	}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	window := Window{Overlap: time.Duration(r.IntN(4)) * 10 * time.Second}
-	m := newModel()
+	window := Window{Overlap: time.Duration(r.IntN(4)) * 10 * time.Second, MaxOverlap: time.Duration(r.IntN(3)) * 25 * time.Second}
+	m := newModel(window)
 	var l *Ledger[string]
 	for step := range steps {
 		now = later(r, l, now)
 		var did string
-		switch k := r.IntN(20); {
+		switch k := r.IntN(40); {
+		case k >= 20 && l != nil:
+			id := pool[r.IntN(len(pool))]
+			did = "use"
+			if got, want := present(l, id, now), m.use(id, now); got != want {
+				return fmt.Errorf("step %d: credential %d presented: slot %q, the model says %q", step, id[0], got, want)
+			}
+		case k == 2 && l != nil:
+			did = "restart"
+			records, retired := l.Records(now)
+			l = Restore(records, retired, now, window)
+			m.restart(now)
 		case k == 0 && l != nil:
 			did = "retire"
 			l = l.Retire()
@@ -169,7 +238,7 @@ func history(seed uint64, steps int) error {
 			decls, revoked := content(r, pool, now)
 			did = fmt.Sprintf("advance %v revoked %v", decls, len(revoked))
 			l = Advance(l, decls, revoked, now, window)
-			m.advance(pool, decls, revoked, now, window.Overlap)
+			m.advance(pool, decls, revoked, now)
 		}
 		if err := agree(l, m, pool, now); err != nil {
 			return fmt.Errorf("step %d, %s: %w", step, did, err)
@@ -182,7 +251,7 @@ func history(seed uint64, steps int) error {
 func later(r *rand.Rand, l *Ledger[string], now time.Time) time.Time {
 	if l != nil && r.IntN(3) == 0 {
 		for i := range l.Entries {
-			if d := l.Entries[i].Deadline; d.After(now) {
+			if d := l.Entries[i].Deadline(now); d.After(now) {
 				return d.Add(time.Duration(r.IntN(3) - 1))
 			}
 		}
@@ -208,7 +277,7 @@ func content(r *rand.Rand, pool []ID, now time.Time) (decls []Decl[string], revo
 func agree(l *Ledger[string], m *model, pool []ID, now time.Time) error {
 	moments := []time.Time{now}
 	for i := range l.Entries {
-		if d := l.Entries[i].Deadline; d.After(now) {
+		if d := l.Entries[i].Deadline(now); d.After(now) {
 			moments = append(moments, d.Add(-1), d, d.Add(1))
 		}
 	}

@@ -11,10 +11,7 @@
 // restores what it displaced.
 package rotation
 
-import (
-	"sync/atomic"
-	"time"
-)
+import "time"
 
 // An ID names a credential without giving it away: the SHA-256 of a token, or
 // the RFC 7638 thumbprint of a key.
@@ -31,61 +28,81 @@ type Decl[V any] struct {
 // An Entry is one credential of a [Ledger].
 type Entry[V any] struct {
 	Decl[V]
-
 	// Declared tells a credential that the source names now from one that is
 	// only remembered through its overlap.
 	Declared bool
-	// Deadline is the first moment at which the credential is no longer
-	// accepted. Zero means that it has none.
-	Deadline time.Time
 	// Use is where uses of the credential are recorded. The ledgers that
 	// follow share it, so that a reload forgets no use. Never nil.
 	Use *Use
+
+	lease *lease   // nil means no deadline
+	opens *opening // the windows that a use of this credential opens; nil for none
 }
 
 // Live reports whether the credential is accepted at now: before its deadline,
-// never at it.
-func (e *Entry[V]) Live(now time.Time) bool {
-	return e.Deadline.IsZero() || now.Before(e.Deadline)
-}
+// never at it. It changes nothing.
+func (e *Entry[V]) Live(now time.Time) bool { return e.lease.live(now) }
 
-// Use records when a credential was last used. The zero value was never used.
-// It is safe for concurrent use.
-type Use struct {
-	last atomic.Int64 // Unix time in nanoseconds; 0 means never
-}
-
-// grain is how exact a recorded use is. A store for each use would make every
-// core that verifies fight for one cache line.
-const grain = time.Second
-
-// Mark records a use at now, to within a second and never backwards.
-func (u *Use) Mark(now time.Time) {
-	n := now.UnixNano()
-	for {
-		last := u.last.Load()
-		if last != 0 && n < last+int64(grain) {
-			return
-		}
-		if u.last.CompareAndSwap(last, n) {
-			return
-		}
+// Accept reports whether the credential is accepted at now, and if so records
+// the use: in Use, in its own window where that slides, and in the windows that
+// wait for this credential to be used. A credential that it has once refused is
+// refused for good, whatever becomes of the clock, until its source declares it
+// anew. It allocates nothing and takes no lock.
+//
+// Where neither [Entry.Dated] nor [Entry.Opens] is true there is nothing to
+// record and nothing to ask, so a verifier may leave the call and the clock out.
+func (e *Entry[V]) Accept(now time.Time) bool {
+	if !e.lease.accept(now) {
+		return false
 	}
+	if e.Slot == Previous {
+		e.Use.Mark(now)
+	}
+	e.opens.use(now)
+	return true
 }
 
-// Last returns when the credential was last used, and the zero Time if it
-// never was.
-func (u *Use) Last() time.Time {
-	n := u.last.Load()
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, n)
-}
+// Dated reports whether the credential may come to a deadline, or has uses to
+// record.
+func (e *Entry[V]) Dated() bool { return e.lease != nil || e.Slot == Previous }
+
+// Opens reports whether a use of the credential would open a window that waits
+// for one.
+func (e *Entry[V]) Opens() bool { return e.opens.pending() }
+
+// Deadline returns the first moment at which the credential is no longer
+// accepted, as things stand at now, and the zero Time where there is none. That
+// of a window that slides moves with each use, up to Cap. It is told by the
+// wall clock as it goes now, though windows are measured without it.
+func (e *Entry[V]) Deadline(now time.Time) time.Time { return e.lease.deadline(now) }
+
+// Cap returns the moment past which no use renews a window that slides, and the
+// zero Time for any other.
+func (e *Entry[V]) Cap(now time.Time) time.Time { return e.lease.cap(now) }
+
+// Waiting reports whether the window of a superseded credential still waits for
+// the first use of the one that took its place.
+func (e *Entry[V]) Waiting() bool { return e.lease.waiting() }
 
 // A Window says how long a superseded credential stays accepted.
 type Window struct {
 	// Overlap counts from the moment at which another credential became
 	// current. Zero or negative means that there is none.
 	Overlap time.Duration
+	// MaxOverlap, where positive, makes the window slide. Then it opens at the
+	// first accepted use of a credential that took the place; each accepted use
+	// of the superseded one renews it by Overlap, to within a second; and it
+	// ends MaxOverlap after the switch whatever the uses were. Less than
+	// Overlap counts as Overlap. Zero or negative means that it does not slide.
+	MaxOverlap time.Duration
+}
+
+func (w Window) slides() bool { return w.Overlap > 0 && w.MaxOverlap > 0 }
+
+// longest returns the longest that a window can last from its beginning.
+func (w Window) longest() time.Duration {
+	if w.slides() {
+		return max(w.Overlap, w.MaxOverlap)
+	}
+	return max(w.Overlap, 0)
 }

@@ -1,0 +1,185 @@
+package rotation
+
+import (
+	"math"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// A lease is the time that a superseded credential has left. Its terms are
+// fixed when it is made; what moves is one atomic number. The ledgers that
+// follow share it. The nil lease has no end.
+//
+// Its times carry the monotonic clock where the caller's do (package time,
+// "Monotonic Clocks"), so that a step of the wall clock neither lengthens nor
+// shortens what is measured from a moment. A deadline that was declared is a
+// wall-clock time, so it ends by whichever clock gets there first: else a clock
+// that was set back would give a token the time again that it has had.
+type lease struct {
+	from    time.Time     // when it was granted
+	length  time.Duration // from then on, at the most
+	until   time.Time     // as declared, without monotonic clock; zero where it was not
+	overlap time.Duration // positive where the window slides
+
+	// state is when the window was last renewed, in nanoseconds from the grant;
+	// or one of the two below. An end is entered here by whoever sees it first,
+	// so that none who looked at the clock before can renew it afterwards.
+	state atomic.Int64
+}
+
+const (
+	waiting = math.MinInt64
+	over    = math.MaxInt64
+)
+
+// lease returns that of a credential whose place another took at now.
+func (w Window) lease(now time.Time) *lease {
+	l := &lease{from: now, length: w.longest()}
+	if w.slides() {
+		l.overlap = w.Overlap
+		l.state.Store(waiting)
+	}
+	return l
+}
+
+// declaredLease returns that of a credential which is declared previous until
+// then, read at now.
+func declaredLease(until, now time.Time) *lease {
+	until = until.Round(0)
+	return &lease{from: now, length: until.Sub(now), until: until} // Sub saturates at 292 years
+}
+
+// end returns when the lease ends, given its state, by the clock of from.
+func (l *lease) end(state int64) time.Time {
+	if l.overlap > 0 && state != waiting {
+		if renewed := time.Duration(state) + l.overlap; renewed < l.length {
+			return l.from.Add(renewed)
+		}
+	}
+	return l.from.Add(l.length)
+}
+
+func (l *lease) liveIn(state int64, now time.Time) bool {
+	return state != over && now.Before(l.end(state)) && (l.until.IsZero() || now.Before(l.until))
+}
+
+func (l *lease) live(now time.Time) bool { return l == nil || l.liveIn(l.state.Load(), now) }
+
+// accept reports whether the lease has not ended at now, and renews it.
+func (l *lease) accept(now time.Time) bool {
+	if l == nil {
+		return true
+	}
+	for {
+		state := l.state.Load()
+		if !l.liveIn(state, now) {
+			if state == over || l.state.CompareAndSwap(state, over) {
+				return false
+			}
+			continue
+		}
+		n := int64(now.Sub(l.from))
+		if l.overlap <= 0 || state == waiting || n < state+int64(l.grain()) {
+			return true
+		}
+		if l.state.CompareAndSwap(state, n) {
+			return true
+		}
+	}
+}
+
+// grain is how far apart two renewals are at least. Where the overlap is hardly
+// longer than that of a Use, it is less: a sender in constant use must not fall
+// out between two of them.
+func (l *lease) grain() time.Duration { return min(grain, l.overlap/4) }
+
+// open begins a window that waited for the use that is made at now.
+func (l *lease) open(now time.Time) {
+	l.state.CompareAndSwap(waiting, int64(now.Sub(l.from)))
+}
+
+func (l *lease) waiting() bool {
+	return l != nil && l.overlap > 0 && l.state.Load() == waiting
+}
+
+func (l *lease) deadline(now time.Time) time.Time {
+	switch {
+	case l == nil:
+		return time.Time{}
+	case l.until.IsZero():
+		return onWall(l.end(l.state.Load()), now)
+	}
+	if end := onWall(l.from.Add(l.length), now); l.length < math.MaxInt64 && end.Before(l.until.Add(-stepped)) {
+		return end
+	}
+	return l.until
+}
+
+func (l *lease) cap(now time.Time) time.Time {
+	if l == nil || l.overlap <= 0 {
+		return time.Time{}
+	}
+	return onWall(l.from.Add(l.length), now)
+}
+
+// stepped is by how much the wall clock must be off for us to say that it was
+// set. Less is the noise of reading two clocks.
+const stepped = time.Second
+
+// onWall returns t, which may carry a wall clock that was set since, by the wall
+// clock of now.
+func onWall(t, now time.Time) time.Time {
+	as := now.Add(t.Sub(now)).Round(0)
+	t = t.Round(0)
+	if d := as.Sub(t); -stepped < d && d < stepped {
+		return t
+	}
+	return as
+}
+
+// An opening is the windows that wait for the use of one credential.
+type opening struct {
+	done   atomic.Bool // so that a use costs the same however many there were
+	leases []*lease
+}
+
+func (o *opening) pending() bool { return o != nil && !o.done.Load() }
+
+func (o *opening) use(now time.Time) {
+	if !o.pending() {
+		return
+	}
+	for _, l := range o.leases {
+		l.open(now)
+	}
+	o.done.Store(true)
+}
+
+// openings tells each entry which windows wait for its use: the current one
+// that of every credential before it, and one that was current in between those
+// of the credentials before that.
+func (l *Ledger[V]) openings() {
+	var all []*lease
+	for i := range l.Entries {
+		if e := &l.Entries[i]; e.lease.waiting() {
+			all = append(all, e.lease)
+		}
+	}
+	slices.SortFunc(all, func(a, b *lease) int { return a.from.Compare(b.from) })
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		e.opens = nil
+		before := len(all)
+		switch {
+		case e.Slot == Current:
+		case e.Slot == Previous && !e.Declared:
+			before, _ = slices.BinarySearchFunc(all, e.lease.from, func(a *lease, from time.Time) int { return a.from.Compare(from) })
+		default:
+			continue
+		}
+		if before > 0 {
+			e.opens = &opening{leases: all[:before:before]}
+		}
+	}
+}

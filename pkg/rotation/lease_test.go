@@ -1,0 +1,306 @@
+package rotation
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+)
+
+// sliding is the window of most tests here.
+var sliding = Window{Overlap: time.Minute, MaxOverlap: 10 * time.Minute}
+
+// switched returns a ledger in which credential 2 took the place of 1 at start,
+// and how to present either of them some time after.
+func switched(w Window) (l *Ledger[string], present1, present2 func(after time.Duration) bool) {
+	l = Advance(nil, []Decl[string]{decl(1, Current)}, nil, start.Add(-time.Hour), w)
+	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
+	at := func(b byte) func(time.Duration) bool {
+		return func(after time.Duration) bool { return present(l, id(b), start.Add(after)) != 0 }
+	}
+	return l, at(1), at(2)
+}
+
+// TestP2_SlidingWindowWaitsForTheNewToken: uses of the old one alone do not open
+// it, so that a sender which changes when it restarts is not cut off before.
+func TestP2_SlidingWindowWaitsForTheNewToken(t *testing.T) {
+	t.Parallel()
+	l, old, renewed := switched(sliding)
+	if !l.Entries[1].Waiting() || !old(9*time.Minute) {
+		t.Fatal("the old credential is refused though nobody has used the new one")
+	}
+	if !renewed(9 * time.Minute) {
+		t.Fatal("the new credential is refused")
+	}
+	if got, want := l.Entries[1].Deadline(start), start.Add(10*time.Minute); !got.Equal(want) {
+		t.Errorf("deadline %s, want the cap, %s, which comes first", got, want)
+	}
+	if !old(10*time.Minute-1) || old(10*time.Minute) {
+		t.Error("the cap is not where the old credential ends")
+	}
+}
+
+func TestP2_SlidingWindowOpensAtFirstUseAndSlides(t *testing.T) {
+	t.Parallel()
+	l, old, renewed := switched(sliding)
+	if !l.Entries[0].Opens() {
+		t.Fatal("a use of the current credential would open nothing")
+	}
+	renewed(2 * time.Minute)
+	if l.Entries[0].Opens() || l.Entries[1].Waiting() {
+		t.Error("still waiting after the first use")
+	}
+	renewed(2*time.Minute + 30*time.Second) // the new one renews nothing
+	if got, want := l.Entries[1].Deadline(start), start.Add(3*time.Minute); !got.Equal(want) {
+		t.Fatalf("deadline %s, want %s", got, want)
+	}
+	if !old(3*time.Minute - 1) {
+		t.Fatal("refused 1 ns before its deadline")
+	}
+	if got, want := l.Entries[1].Deadline(start), start.Add(4*time.Minute-1); !got.Equal(want) {
+		t.Fatalf("deadline after a use %s, want %s", got, want)
+	}
+	if old(4*time.Minute - 1) {
+		t.Error("accepted at its deadline")
+	}
+	if old(3 * time.Minute) {
+		t.Error("what was refused came back")
+	}
+}
+
+// TestP2_NoUseMovesADeadlineBack presents uses out of order, as two cores do.
+func TestP2_NoUseMovesADeadlineBack(t *testing.T) {
+	t.Parallel()
+	l, old, renewed := switched(sliding)
+	renewed(0)
+	old(50 * time.Second)
+	want := l.Entries[1].Deadline(start)
+	old(20 * time.Second)
+	old(50*time.Second + 999*time.Millisecond) // within the grain
+	if got := l.Entries[1].Deadline(start); !got.Equal(want) {
+		t.Errorf("deadline went from %s to %s", want, got)
+	}
+}
+
+func TestSlidingGrainFitsAShortOverlap(t *testing.T) {
+	t.Parallel()
+	_, old, renewed := switched(Window{Overlap: 400 * time.Millisecond, MaxOverlap: time.Hour})
+	renewed(0)
+	for after := time.Duration(0); after < 10*time.Second; after += 90 * time.Millisecond {
+		if !old(after) {
+			t.Fatalf("a sender in constant use was cut off after %s", after)
+		}
+	}
+}
+
+// TestSuccessorsOpenWindows: with two rotations in a row, a use of the middle
+// credential proves that senders have left the first, and not that they have
+// left the middle one.
+func TestSuccessorsOpenWindows(t *testing.T) {
+	t.Parallel()
+	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, sliding)
+	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(time.Second), sliding)
+	l = Advance(l, []Decl[string]{decl(3, Current)}, nil, start.Add(2*time.Second), sliding)
+	entry := func(b byte) *Entry[string] {
+		for i := range l.Entries {
+			if l.Entries[i].ID == id(b) {
+				return &l.Entries[i]
+			}
+		}
+		t.Fatalf("credential %d is gone", b)
+		return nil
+	}
+	present(l, id(1), start.Add(3*time.Second))
+	if !entry(1).Waiting() || !entry(2).Waiting() {
+		t.Fatal("a use of the oldest opened a window")
+	}
+	present(l, id(2), start.Add(3*time.Second))
+	if entry(1).Waiting() || !entry(2).Waiting() {
+		t.Fatal("a use of the middle one must open the window of the first alone")
+	}
+	present(l, id(3), start.Add(4*time.Second))
+	if entry(2).Waiting() {
+		t.Fatal("a use of the current one opened nothing")
+	}
+}
+
+// TestUnchangedContentKeepsTheWindow: the lease goes from ledger to ledger.
+func TestUnchangedContentKeepsTheWindow(t *testing.T) {
+	t.Parallel()
+	l, _, renewed := switched(sliding)
+	renewed(time.Second)
+	next := Advance(l, []Decl[string]{decl(2, Current), decl(9, Listed)}, nil, start.Add(2*time.Second), sliding)
+	if present(next, id(1), start.Add(time.Second+time.Minute)) != 0 {
+		t.Error("another reload lengthened the window")
+	}
+	if next.Entries[0].Opens() {
+		t.Error("a window that is open is opened again")
+	}
+}
+
+// steppedBy returns t as a process sees it whose wall clock was set by d since it
+// started. No public interface makes such a Time, so this one writes the wall
+// seconds of package time's documented two clocks where they stand.
+func steppedBy(t time.Time, d time.Duration) time.Time {
+	type clocks struct {
+		wall uint64 // 1 bit monotonic, 33 bits seconds, 30 bits nanoseconds
+		ext  int64
+		loc  *time.Location
+	}
+	c := (*clocks)(unsafe.Pointer(&t))
+	c.wall += uint64(d/time.Second) << 30
+	return t
+}
+
+func TestSteppedByDoesWhatItSays(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, d := range []time.Duration{time.Hour, -time.Hour} {
+		later := steppedBy(now.Add(time.Second), d)
+		if got := later.Sub(now); got != time.Second {
+			t.Fatalf("monotonic difference %s, want 1s", got)
+		}
+		if got := later.Round(0).Sub(now.Round(0)); got != time.Second+d {
+			t.Fatalf("wall difference %s, want %s", got, time.Second+d)
+		}
+	}
+}
+
+// TestP2_ClockStepsNeitherLengthenNorRevive: whatever is done to the wall clock,
+// a window never lasts longer than it was granted, and what has ended has ended.
+func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	until := begin.Add(time.Minute).Round(0)
+	declared := []Decl[string]{decl(2, Current), {ID: id(1), Slot: Previous, Until: until}}
+
+	t.Run("remembered", func(t *testing.T) {
+		t.Parallel()
+		w := Window{Overlap: time.Minute}
+		l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, begin, w)
+		l = Advance(l, []Decl[string]{decl(2, Current)}, nil, begin, w)
+		for _, step := range []time.Duration{-time.Hour, 0, time.Hour} {
+			if slotOf(l, id(1), steppedBy(begin.Add(59*time.Second), step)) != Previous {
+				t.Errorf("clock set by %s: cut off before the window ended", step)
+			}
+			if slotOf(l, id(1), steppedBy(begin.Add(time.Minute), step)) != 0 {
+				t.Errorf("clock set by %s: accepted after the window ended", step)
+			}
+			want := begin.Add(time.Minute + step)
+			if got := l.Entries[1].Deadline(steppedBy(begin.Add(time.Second), step)); got.Sub(want.Round(0)).Abs() > 0 {
+				t.Errorf("clock set by %s: the deadline is told as %s, want %s by the clock as it goes", step, got, want)
+			}
+		}
+	})
+	t.Run("declared, clock set back", func(t *testing.T) {
+		t.Parallel()
+		l := Advance(nil, declared, nil, begin, Window{})
+		if slotOf(l, id(1), steppedBy(begin.Add(59*time.Second), -time.Hour)) != Previous {
+			t.Error("cut off before its time")
+		}
+		if slotOf(l, id(1), steppedBy(begin.Add(time.Minute), -time.Hour)) != 0 {
+			t.Error("a clock that was set back lengthened the window by an hour")
+		}
+		if got, want := l.Entries[1].Deadline(steppedBy(begin, -time.Hour)), until.Add(-time.Hour); got.Sub(want).Abs() > 0 {
+			t.Errorf("deadline told as %s, want %s by the clock as it goes", got, want)
+		}
+	})
+	t.Run("declared, clock set forward and back", func(t *testing.T) {
+		t.Parallel()
+		l := Advance(nil, declared, nil, begin, Window{})
+		if present(l, id(1), steppedBy(begin.Add(time.Second), time.Hour)) != 0 {
+			t.Error("accepted past its declared deadline")
+		}
+		if present(l, id(1), begin.Add(2*time.Second)) != 0 {
+			t.Error("a clock that was set back revived what had been refused")
+		}
+		l = Advance(l, append(declared, decl(7, Listed)), nil, begin.Add(3*time.Second), Window{})
+		if present(l, id(1), begin.Add(3*time.Second)) != 0 {
+			t.Error("reading the same declaration again revived it")
+		}
+		later := []Decl[string]{decl(2, Current), {ID: id(1), Slot: Previous, Until: until.Add(time.Second)}}
+		l = Advance(l, later, nil, begin.Add(4*time.Second), Window{})
+		if present(l, id(1), begin.Add(4*time.Second)) != Previous {
+			t.Error("a later deadline, declared anew, is not taken")
+		}
+	})
+	t.Run("declared, ended unseen, clock set back", func(t *testing.T) {
+		t.Parallel()
+		l := Advance(nil, declared, nil, begin, Window{})
+		l = Advance(l, append(declared, decl(7, Listed)), nil, begin.Add(2*time.Minute), Window{})
+		for range 3 * maxEnded { // nothing that others end may push it out
+			l = Advance(l, append(declared, decl(8, Current)), nil, begin.Add(2*time.Minute), Window{})
+			l = Advance(l, append(declared, decl(7, Current)), nil, begin.Add(2*time.Minute), Window{})
+		}
+		if slotOf(l, id(1), steppedBy(begin.Add(3*time.Minute), -time.Hour)) != 0 {
+			t.Error("accepted again")
+		}
+		l = Advance(l, declared, nil, steppedBy(begin.Add(3*time.Minute), -time.Hour), Window{})
+		if slotOf(l, id(1), steppedBy(begin.Add(3*time.Minute), -time.Hour)) != 0 {
+			t.Error("a reload under a clock that was set back revived it")
+		}
+	})
+	t.Run("sliding", func(t *testing.T) {
+		t.Parallel()
+		l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, begin, sliding)
+		l = Advance(l, []Decl[string]{decl(2, Current)}, nil, begin, sliding)
+		present(l, id(2), steppedBy(begin.Add(time.Second), time.Hour))
+		if present(l, id(1), steppedBy(begin.Add(30*time.Second), -time.Hour)) != Previous {
+			t.Error("cut off")
+		}
+		if slotOf(l, id(1), steppedBy(begin.Add(91*time.Second), -2*time.Hour)) != 0 {
+			t.Error("lengthened")
+		}
+	})
+}
+
+// TestP2_OnceRefusedNeverAcceptedAgain has many goroutines present the old
+// credential around its deadline, each with a clock that it read a while before:
+// once one of them was refused, no verification that begins later is accepted.
+func TestP2_OnceRefusedNeverAcceptedAgain(t *testing.T) {
+	t.Parallel()
+	rounds := 300
+	if testing.Short() {
+		rounds = 50
+	}
+	for round := range rounds {
+		l, _, renewed := switched(Window{Overlap: 10 * time.Millisecond, MaxOverlap: time.Hour})
+		renewed(0)
+		var clock atomic.Int64 // what everybody's clock shows
+		var refused atomic.Bool
+		var wrong atomic.Int64
+		var all sync.WaitGroup
+		for g := range 4 {
+			all.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(round), uint64(g)))
+				for range 200 {
+					after := refused.Load()
+					now := start.Add(time.Duration(clock.Add(r.Int64N(int64(4 * time.Millisecond)))))
+					if present(l, id(1), now) == 0 {
+						refused.Store(true)
+					} else if after {
+						wrong.Add(1)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if n := wrong.Load(); n > 0 {
+			t.Fatalf("round %d: accepted %d times after it was refused", round, n)
+		}
+	}
+}
+
+func TestAcceptAllocatesNothing(t *testing.T) {
+	l, _, _ := switched(sliding)
+	now := start
+	if n := testing.AllocsPerRun(100, func() {
+		now = now.Add(time.Second)
+		l.Entries[0].Accept(now)
+		l.Entries[1].Accept(now)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
