@@ -1,0 +1,237 @@
+package httpauth_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+)
+
+// limit is when a test that hangs gives up.
+const limit = 20 * time.Second
+
+func tokenN(n int) string { return fmt.Sprintf("canary-%016d", n) }
+
+// put replaces the file at path, as careful writers do.
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start starts an Agent that the test closes.
+func start(t *testing.T, cfg agent.Config) *agent.Agent {
+	t.Helper()
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	a, err := agent.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	return a
+}
+
+// counting returns v, and how many it has refused.
+func counting(v verify.Verifier) (verify.Verifier, *atomic.Int64) {
+	var refused atomic.Int64
+	return verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
+		p, err := v.Verify(ctx, token)
+		if err != nil {
+			refused.Add(1)
+		}
+		return p, err
+	}), &refused
+}
+
+// Senders send one request after the other, as fast as they can. A refusal that
+// one of them sees fails the test.
+type senders struct {
+	t      *testing.T
+	cancel context.CancelFunc
+	stop   atomic.Bool
+	wg     sync.WaitGroup
+	done   []atomic.Int64 // requests that each has finished
+}
+
+func send(t *testing.T, n int, client *http.Client, url string) *senders {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	s := &senders{t: t, cancel: cancel, done: make([]atomic.Int64, n)}
+	for i := range n {
+		s.wg.Go(func() {
+			for !s.stop.Load() {
+				r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("body"))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := client.Do(r)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode != http.StatusOK || string(body) != "body" || err != nil {
+					t.Errorf("sender %d: %s %q, %v", i, resp.Status, body, err)
+				}
+				s.done[i].Add(1)
+			}
+		})
+	}
+	return s
+}
+
+// settle waits until every sender has finished a request that it began after
+// settle was called.
+func (s *senders) settle() {
+	s.t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	late := time.After(limit)
+	for i := range s.done {
+		for want := s.done[i].Load() + 2; s.done[i].Load() < want; {
+			select {
+			case <-tick.C:
+			case <-late:
+				s.t.Fatalf("sender %d has stopped", i)
+			}
+		}
+	}
+}
+
+func (s *senders) end() {
+	s.stop.Store(true)
+	s.wg.Wait()
+	s.cancel()
+}
+
+// echo answers with the body that it is sent.
+var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+
+// TestSendersSeeNoRefusal rotates a file with no overlap at all while senders
+// are under way. At each rotation at least one request arrives with a token
+// that has just gone, which its sender must not notice.
+func TestSendersSeeNoRefusal(t *testing.T) {
+	for major, client := range clients(t) {
+		t.Run(fmt.Sprint("HTTP ", major), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "token")
+			put(t, path, tokenN(0))
+			a := start(t, agent.Config{TokenFile: path, Overlap: -1})
+			v, refused := counting(a)
+			inner := httpauth.Middleware(v, httpauth.Options{})(echo)
+			held := make(chan chan struct{})
+			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				release := make(chan struct{})
+				select {
+				case held <- release: // the test is waiting for one
+					<-release
+				default:
+				}
+				inner.ServeHTTP(w, r)
+			}))
+			s.Config.Protocols = protocols(true, true)
+			s.Start()
+			t.Cleanup(s.Close)
+
+			sent := &http.Client{Transport: httpauth.Transport(a, client.Transport, httpauth.TransportOptions{Hosts: []string{s.Listener.Addr().String()}})}
+			under := send(t, 8, sent, s.URL)
+			defer under.end()
+			for n := 1; n <= 10; n++ {
+				before := refused.Load()
+				var release chan struct{}
+				select {
+				case release = <-held:
+				case <-time.After(limit):
+					t.Fatal("nobody sends any more")
+				}
+				changed := a.Updated()
+				put(t, path, tokenN(n))
+				select {
+				case <-changed:
+				case <-time.After(limit):
+					t.Error("the rotation was not noticed")
+				}
+				close(release)
+				under.settle()
+				if refused.Load() == before {
+					t.Errorf("rotation %d: nobody was refused, so nothing was tried", n)
+				}
+			}
+		})
+	}
+}
+
+// TestSendersWithAnAgentOfTheirOwn follows the protocol over one file that two
+// agents read, each late in its turn. Nobody is refused, not even unseen.
+func TestSendersWithAnAgentOfTheirOwn(t *testing.T) {
+	client := clients(t)[1]
+	for _, receiverFirst := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "token")
+		put(t, path, tokenN(0))
+		cfg := agent.Config{TokenFile: path, PollOnly: true, Poll: time.Hour} // reads when it is told to
+		receiver, sender := start(t, cfg), start(t, cfg)
+		v, refused := counting(receiver)
+		s := httptest.NewServer(httpauth.Middleware(v, httpauth.Options{})(echo))
+		t.Cleanup(s.Close)
+		sent := &http.Client{Transport: httpauth.Transport(sender, client.Transport, httpauth.TransportOptions{Hosts: []string{s.Listener.Addr().String()}})}
+		order := []*agent.Agent{receiver, sender}
+		if !receiverFirst {
+			order = []*agent.Agent{sender, receiver}
+		}
+		under := send(t, 4, sent, s.URL)
+		for n := 1; n <= 5; n++ {
+			for _, text := range []string{
+				tokenN(n-1) + "\n" + tokenN(n) + " next",
+				tokenN(n) + "\n" + tokenN(n-1) + " previous",
+				tokenN(n),
+			} {
+				put(t, path, text)
+				for _, a := range order {
+					if _, err := a.Reload(); err != nil {
+						t.Error(err)
+					}
+					under.settle()
+				}
+			}
+			if got, err := sender.Token(); got != tokenN(n) || err != nil {
+				t.Errorf("the sender has not changed over: %v", err)
+			}
+		}
+		under.end()
+		if refused.Load() != 0 {
+			t.Errorf("receiver first %t: %d refused", receiverFirst, refused.Load())
+		}
+	}
+}
+
+// TestTransportOfAClosedAgent: what is not known is not sent.
+func TestTransportOfAClosedAgent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, tokenN(0))
+	a := start(t, agent.Config{TokenFile: path})
+	w := &wire{}
+	rt := httpauth.Transport(a, w, to)
+	_ = a.Close()
+	r, body := post(t, "https://api.example/", "b", true)
+	if _, err := rt.RoundTrip(r); err == nil || len(w.sent) != 0 || body.closed == 0 {
+		t.Errorf("%v, %d sent", err, len(w.sent))
+	}
+}

@@ -1,0 +1,107 @@
+package httpauth_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+)
+
+// A mirror answers every request with the same response.
+type mirror struct{ resp *http.Response }
+
+func (m mirror) RoundTrip(r *http.Request) (*http.Response, error) {
+	m.resp.Request = r
+	return m.resp, nil
+}
+
+func outgoing(tb testing.TB, url string) *http.Request {
+	tb.Helper()
+	r, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, url, http.NoBody)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r.Header = http.Header{"User-Agent": {"x"}, "Accept": {"*/*"}, "Traceparent": {"00-0-0-00"}, "Content-Type": {"application/json"}}
+	return r
+}
+
+// BenchmarkTransport is what the transport adds, without a request around it.
+// Clone is what none can undercut: the request copied, its header deeply, and
+// one field set.
+func BenchmarkTransport(b *testing.B) {
+	base := mirror{&http.Response{StatusCode: http.StatusOK, Body: http.NoBody}}
+	b.Run("Clone", func(b *testing.B) {
+		r := outgoing(b, "https://api.example/")
+		b.ReportAllocs()
+		for b.Loop() {
+			sent := *r
+			sent.Header = r.Header.Clone()
+			sent.Header["Dapr-Api-Token"] = []string{good}
+			_, _ = base.RoundTrip(&sent)
+		}
+	})
+	for _, c := range []struct {
+		name, url string
+		o         httpauth.TransportOptions
+	}{
+		{"Token", "https://api.example/", to},
+		{"Bearer", "https://api.example/", httpauth.TransportOptions{Hosts: to.Hosts, Header: "Authorization"}},
+		{"FourthHost", "https://api.example/", httpauth.TransportOptions{Hosts: []string{"a.example", "b.example", "c.example", "api.example"}}},
+		{"IPv6", "http://[::1]:3500/", httpauth.TransportOptions{Hosts: []string{"[::1]:3500"}}},
+		{"OtherHost", "https://other.example/", to},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			rt, r := httpauth.Transport(static(good), base, c.o), outgoing(b, c.url)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := rt.RoundTrip(r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRequest is a whole request over loopback, with the transport and
+// without.
+func BenchmarkRequest(b *testing.B) {
+	s := httptest.NewServer(nothing{})
+	defer s.Close()
+	bare := &http.Transport{}
+	defer bare.CloseIdleConnections()
+	for _, c := range []struct {
+		name string
+		rt   http.RoundTripper
+	}{
+		{"Bare", bare},
+		{"Transport", httpauth.Transport(static(good), bare, httpauth.TransportOptions{Hosts: []string{s.Listener.Addr().String()}})},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			r := outgoing(b, s.URL)
+			b.ReportAllocs()
+			for b.Loop() {
+				resp, err := c.rt.RoundTrip(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+			}
+		})
+	}
+}
+
+// TestTransportAllocations fixes what the benchmark shows: the copies of the
+// request, of its header map and of that map's values, and the token's own
+// value.
+func TestTransportAllocations(t *testing.T) {
+	base := mirror{&http.Response{StatusCode: http.StatusOK, Body: http.NoBody}}
+	for url, want := range map[string]float64{"https://api.example/": 5, "https://other.example/": 0} {
+		rt, r := httpauth.Transport(static(good), base, to), outgoing(t, url)
+		if got := testing.AllocsPerRun(100, func() { _, _ = rt.RoundTrip(r) }); got > want {
+			t.Errorf("%s: %v allocations, want at most %v", url, got, want)
+		}
+	}
+}
