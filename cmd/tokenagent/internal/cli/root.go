@@ -74,7 +74,7 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagFault(err) })
-	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newVersion(version), generate.Command(), demo.Command())
+	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newExec(), newVersion(version), generate.Command(), demo.Command())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments

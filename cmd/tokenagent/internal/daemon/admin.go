@@ -1,8 +1,13 @@
 package daemon
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -14,16 +19,40 @@ import (
 
 // adminServer returns the server of the admin port: for scrapers, probes and
 // people, none of whom can change anything.
-func (o *Options) adminServer(a *agent.Agent, draining *atomic.Bool) *http.Server {
+func (o *Options) adminServer(a *agent.Agent, draining *atomic.Bool, more ...prometheus.Collector) *http.Server {
 	s := newServer(o.Logger)
 	s.ReadTimeout, s.WriteTimeout = headerTimeout, headerTimeout*3
-	s.Handler = adminHandler(a, draining)
+	s.Handler = adminHandler(a, draining, more...)
 	return s
 }
 
-func adminHandler(a *agent.Agent, draining *atomic.Bool) http.Handler {
+// ServeAdmin answers on addr as the admin port of run does, with the metrics of
+// more beside those of a, until stop.
+func ServeAdmin(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger, more ...prometheus.Collector) (stop func(), err error) {
+	var draining atomic.Bool
+	o := Options{Logger: log}
+	s := o.adminServer(a, &draining, more...)
+	l, err := listen(ctx, addr)
+	if err != nil {
+		return nil, fmt.Errorf("--admin-listen: %w", err)
+	}
+	log.Info("listening", "for", "admin-listen", "addr", l.Addr().String())
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the admin port answers no more", "error", err)
+		}
+	})
+	return func() {
+		_ = s.Close()
+		serving.Wait()
+	}, nil
+}
+
+func adminHandler(a *agent.Agent, draining *atomic.Bool, more ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(a, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(append(more, a)...)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { probe(w, true, "") })

@@ -72,7 +72,7 @@ func Run(ctx context.Context, a *agent.Agent, o Options) error {
 	if o.AdminListen != "" {
 		servers = append(servers, served{"admin-listen", o.AdminListen, o.adminServer(a, &draining)})
 	}
-	defer onHangup(o.Hangup, a, o.Logger)()
+	defer OnHangup(o.Hangup, a, o.Logger)()
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
 	defer serving.Wait()
@@ -134,8 +134,8 @@ func reload(a *agent.Agent, log *slog.Logger) {
 	log.Info("hangup: source read", "changed", changed)
 }
 
-// onHangup reads the source again for each signal on hup, until stop.
-func onHangup(hup <-chan os.Signal, a *agent.Agent, log *slog.Logger) (stop func()) {
+// OnHangup reads the source again for each signal on hup, until stop.
+func OnHangup(hup <-chan os.Signal, a *agent.Agent, log *slog.Logger) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {

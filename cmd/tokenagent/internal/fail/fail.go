@@ -1,5 +1,5 @@
 // Package fail says how a command of tokenagent ends: 0 good, 1 refused or
-// failed, 2 usage.
+// failed, 2 usage; exec alone ends with the code of the program it ran.
 package fail
 
 import (
@@ -19,12 +19,35 @@ func (u usage) Unwrap() error { return u.error }
 // names the flag and the mend.
 func Usage(format string, args ...any) error { return usage{fmt.Errorf(format, args...)} }
 
+type exit struct {
+	error
+	code int
+}
+
+func (e exit) Unwrap() error { return e.error }
+
+// Exit returns what ends the command with the exit code of another program, and
+// with the text of err; nil says nothing, as [Refused] does. Code 0 without err
+// is nil.
+func Exit(code int, err error) error {
+	if err == nil {
+		if code == 0 {
+			return nil
+		}
+		err = Refused
+	}
+	return exit{err, code}
+}
+
 // Code returns the exit code for what a command returned.
 func Code(err error) int {
 	var u usage
+	var e exit
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &e):
+		return e.code
 	case errors.As(err, &u):
 		return 2
 	default:

@@ -1,0 +1,376 @@
+package supervise
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const delay = 15 * time.Second
+
+func TestChangeRestartsAfterTheDelay(t *testing.T) {
+	supervised(t, Options{Delay: delay}, func(w *world) {
+		w.after(time.Minute)
+		w.set(tokenB)
+		if due := w.s.stats.Load().due; !due.Equal(time.Now().Add(delay)) {
+			t.Errorf("the metrics say that it is due in %v", time.Until(due))
+		}
+		w.after(delay - 1)
+		w.want("0s start A")
+		w.after(1)
+		w.want("0s start A", "1m15s signal terminated", "1m15s start B")
+		if s := w.s.stats.Load(); s.changes != 1 || !s.due.IsZero() || s.fingerprint != fingerprint(tokenB) || !s.running || !s.started.Equal(time.Now()) {
+			t.Errorf("%+v", *s)
+		}
+		w.after(time.Hour)
+		w.want("0s start A", "1m15s signal terminated", "1m15s start B")
+	})
+}
+
+func TestOnlyTheCurrentTokenCounts(t *testing.T) {
+	for name, play := range map[string]func(w *world){
+		"the same again":        func(w *world) { w.set(tokenA) },
+		"another one is staged": func(w *world) { w.set(tokenA, tokenB) },
+		"there and back": func(w *world) {
+			w.set(tokenB)
+			w.after(delay / 2)
+			w.set(tokenA)
+		},
+		"revoked, with no other": func(w *world) { w.set("") },
+		"changed, then revoked": func(w *world) {
+			w.set(tokenB)
+			w.after(delay / 2)
+			w.set("")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			supervised(t, Options{Delay: delay}, func(w *world) {
+				play(w)
+				w.after(time.Hour)
+				w.want("0s start A")
+				if due := w.s.stats.Load().due; !due.IsZero() {
+					t.Error("the metrics say that a restart is due")
+				}
+				w.set(tokenC) // it goes on from there
+				w.after(delay)
+				if n := w.s.stats.Load().changes; n != 1 {
+					t.Errorf("%d restarts for a real change", n)
+				}
+			})
+		})
+	}
+}
+
+func TestAnotherChangeBeginsTheDelayAnew(t *testing.T) {
+	supervised(t, Options{Delay: delay}, func(w *world) {
+		w.set(tokenB)
+		w.after(10 * time.Second)
+		w.set(tokenC)
+		w.after(delay - 1)
+		w.want("0s start A")
+		w.after(1)
+		w.want("0s start A", "25s signal terminated", "25s start C")
+	})
+}
+
+func TestStagedTokenIsKnownAlready(t *testing.T) {
+	t.Run("for longer than the delay", func(t *testing.T) {
+		supervised(t, Options{Delay: delay}, func(w *world) {
+			w.set(tokenA, tokenB)
+			w.after(delay)
+			w.set(tokenB)
+			w.want("0s start A", "15s signal terminated", "15s start B")
+		})
+	})
+	t.Run("for a part of it", func(t *testing.T) {
+		supervised(t, Options{Delay: delay}, func(w *world) {
+			w.set(tokenA, tokenB)
+			w.after(10 * time.Second)
+			w.set(tokenB)
+			w.after(5*time.Second - 1)
+			w.want("0s start A")
+			w.after(1)
+			w.want("0s start A", "15s signal terminated", "15s start B")
+		})
+	})
+	t.Run("and withdrawn meanwhile", func(t *testing.T) {
+		supervised(t, Options{Delay: delay}, func(w *world) {
+			w.set(tokenA, tokenB)
+			w.after(time.Hour)
+			w.set(tokenA)
+			w.after(time.Hour)
+			w.set(tokenB)
+			w.after(delay - 1)
+			w.want("0s start A")
+		})
+	})
+}
+
+// TestOldMustHaveEnded also has launch complain of two programs at a time.
+func TestOldMustHaveEnded(t *testing.T) {
+	supervised(t, Options{}, func(w *world) {
+		w.heeds = false
+		w.set(tokenB)
+		w.after(30*time.Second - 1)
+		w.want("0s start A", "0s signal terminated")
+		w.after(1)
+		w.want("0s start A", "0s signal terminated", "30s kill", "30s start B")
+		if n := w.s.stats.Load().kills; n != 1 {
+			t.Errorf("the metrics count %d kills", n)
+		}
+		w.set(tokenC)
+		w.after(time.Second)
+		w.ends(0)
+		w.want("0s start A", "0s signal terminated", "30s kill", "30s start B", "30s signal terminated", "31s start C")
+	})
+}
+
+// TestChangeWhileStopping starts the new program with what receivers know, and
+// once more with the newest once they know that.
+func TestChangeWhileStopping(t *testing.T) {
+	supervised(t, Options{Delay: delay}, func(w *world) {
+		w.heeds = false
+		w.set(tokenB)
+		w.after(delay)
+		w.set(tokenC)
+		w.after(5 * time.Second)
+		w.heeds = true
+		w.ends(0)
+		w.after(time.Hour)
+		w.want("0s start A", "15s signal terminated", "20s start B", "30s signal terminated", "30s start C")
+	})
+	supervised(t, Options{Delay: delay}, func(w *world) {
+		w.heeds = false
+		w.set(tokenB)
+		w.after(delay)
+		w.set(tokenC)
+		w.after(20 * time.Second)
+		w.ends(0)
+		w.want("0s start A", "15s signal terminated", "35s start C")
+	})
+}
+
+func TestSignalInsteadOfRestart(t *testing.T) {
+	supervised(t, Options{Delay: delay, ChangeSignal: syscall.SIGHUP}, func(w *world) {
+		w.set(tokenB)
+		w.after(time.Hour)
+		w.want("0s start A", "15s signal hangup")
+		if s := w.s.stats.Load(); s.signals != 1 || s.changes != 0 {
+			t.Errorf("%+v", *s)
+		}
+		w.ends(3)
+		w.wantEnd(3)
+	})
+}
+
+func TestEndByItselfEnds(t *testing.T) {
+	for _, code := range []int{0, 1, 143} {
+		supervised(t, Options{}, func(w *world) {
+			w.ends(code)
+			w.want("0s start A")
+			w.wantEnd(code)
+		})
+	}
+	t.Run("in the delay", func(t *testing.T) {
+		supervised(t, Options{Delay: delay}, func(w *world) {
+			w.set(tokenB)
+			w.ends(4)
+			w.wantEnd(4)
+		})
+	})
+	t.Run("well after a restart", func(t *testing.T) {
+		supervised(t, Options{}, func(w *world) {
+			w.set(tokenB)
+			w.after(soon)
+			w.ends(4)
+			w.wantEnd(4)
+		})
+	})
+	t.Run("soon after a restart, with its work done", func(t *testing.T) {
+		supervised(t, Options{}, func(w *world) {
+			w.set(tokenB)
+			w.ends(0)
+			w.wantEnd(0)
+		})
+	})
+	t.Run("soon after a restart, by a signal forwarded", func(t *testing.T) {
+		supervised(t, Options{}, func(w *world) {
+			w.set(tokenB)
+			w.send(syscall.SIGUSR1)
+			w.ends(138)
+			w.wantEnd(138)
+		})
+	})
+}
+
+func TestFailureSoonAfterARestart(t *testing.T) {
+	supervised(t, Options{}, func(w *world) {
+		w.after(time.Minute)
+		w.set(tokenB)
+		for range 3 {
+			w.ends(1)
+			w.wantRunning()
+			w.after(10 * time.Second) // more than each pause
+		}
+		w.want("0s start A", "1m0s signal terminated", "1m0s start B", "1m1s start B", "1m12s start B", "1m24s start B")
+		w.after(soon)
+		w.ends(1) // it had settled
+		w.wantEnd(1)
+	})
+}
+
+func TestTriesAreBounded(t *testing.T) {
+	supervised(t, Options{}, func(w *world) {
+		w.set(tokenB)
+		for range maxTries {
+			w.ends(5)
+			w.wantRunning()
+			if w.s.stats.Load().due.IsZero() {
+				t.Error("the metrics do not say when it is tried again")
+			}
+			for w.s.stats.Load().due.After(time.Now()) {
+				w.after(time.Second)
+			}
+		}
+		if took := time.Since(w.begun); took != 183*time.Second {
+			t.Errorf("the tries took %v", took)
+		}
+		w.ends(5)
+		w.wantEnd(5)
+	})
+}
+
+func TestRestFetchesTheNewestToken(t *testing.T) {
+	supervised(t, Options{}, func(w *world) {
+		w.set(tokenB)
+		w.ends(1)
+		w.set(tokenC)
+		w.after(time.Second)
+		w.want("0s start A", "0s signal terminated", "0s start B", "1s start C")
+	})
+}
+
+func TestCannotStart(t *testing.T) {
+	supervised(t, Options{Wait: true}, func(w *world) {
+		w.fails = []error{errNotFound}
+		w.set(tokenA)
+		w.wantEnd(127)
+	})
+	supervised(t, Options{}, func(w *world) { // as while its file is replaced
+		w.fails = []error{errNotFound, errNotFound}
+		w.set(tokenB)
+		w.after(time.Minute)
+		w.want("0s start A", "0s signal terminated", "0s fails", "1s fails", "3s start B")
+	})
+	supervised(t, Options{}, func(w *world) {
+		for range maxTries + 1 {
+			w.fails = append(w.fails, errNotFound)
+		}
+		w.set(tokenB)
+		w.after(time.Hour)
+		w.wantEnd(127)
+	})
+}
+
+func TestWaitForSource(t *testing.T) {
+	supervised(t, Options{Wait: true, Delay: delay}, func(w *world) {
+		w.after(time.Hour)
+		w.wantRunning()
+		w.want()
+		w.set(tokenA)
+		w.want("1h0m0s start A") // the first one waits for nobody
+	})
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		supervised(t, Options{Wait: true}, func(w *world) {
+			w.send(syscall.SIGUSR1) // nobody to forward it to
+			w.wantRunning()
+			w.send(sig)
+			w.wantEnd(128 + int(sig))
+			w.want()
+		})
+	}
+}
+
+func TestSignalsGoOn(t *testing.T) {
+	supervised(t, Options{}, func(w *world) {
+		w.heeds = false
+		story := []string{"0s start A"}
+		for _, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGTERM, syscall.SIGINT} {
+			w.send(sig)
+			story = append(story, fmt.Sprintf("0s forward %s", sig))
+		}
+		w.after(time.Hour) // told by others, it is killed by others
+		w.want(story...)
+		w.ends(7)
+		w.wantEnd(7)
+	})
+}
+
+func TestNoRestartOnceToldToEnd(t *testing.T) {
+	t.Run("in the delay", func(t *testing.T) {
+		supervised(t, Options{Delay: delay}, func(w *world) {
+			w.heeds = false
+			w.set(tokenB)
+			w.send(syscall.SIGTERM)
+			w.after(time.Hour)
+			w.set(tokenC)
+			w.after(time.Hour)
+			w.want("0s start A", "0s forward terminated")
+			w.ends(0)
+			w.wantEnd(0)
+		})
+	})
+	t.Run("while it stops", func(t *testing.T) {
+		supervised(t, Options{}, func(w *world) {
+			w.heeds = false
+			w.set(tokenB)
+			w.send(syscall.SIGTERM) // which the program has from us already
+			w.want("0s start A", "0s signal terminated")
+			w.send(syscall.SIGTERM) // and this one it has not
+			w.want("0s start A", "0s signal terminated", "0s forward terminated")
+			w.after(30 * time.Second)
+			w.want("0s start A", "0s signal terminated", "0s forward terminated", "30s kill")
+			w.wantEnd(137)
+		})
+	})
+	t.Run("while it stops, by another signal", func(t *testing.T) {
+		supervised(t, Options{}, func(w *world) {
+			w.heeds = false
+			w.set(tokenB)
+			w.send(syscall.SIGINT)
+			w.want("0s start A", "0s signal terminated", "0s forward interrupt")
+			w.ends(2)
+			w.wantEnd(2)
+		})
+	})
+	t.Run("while it rests", func(t *testing.T) {
+		supervised(t, Options{}, func(w *world) {
+			w.set(tokenB)
+			w.ends(1)
+			w.send(syscall.SIGINT)
+			w.wantEnd(130)
+		})
+	})
+	t.Run("when it was to be tried again", func(t *testing.T) {
+		supervised(t, Options{}, func(w *world) {
+			w.set(tokenB)
+			w.send(syscall.SIGTERM)
+			w.wantEnd(0)
+			w.want("0s start A", "0s signal terminated", "0s start B", "0s forward terminated")
+		})
+	})
+}
+
+// TestSignalBeforeTheStart is the moment at which the old has ended and a
+// signal waits already.
+func TestSignalBeforeTheStart(t *testing.T) {
+	supervised(t, Options{}, func(w *world) {
+		w.heeds = false
+		w.set(tokenB)
+		// Whichever of the two Run sees first, nothing is started.
+		w.signals <- syscall.SIGTERM
+		w.ends(0)
+		w.want("0s start A", "0s signal terminated")
+	})
+}
