@@ -24,11 +24,16 @@ type Agent struct {
 	watcher *reload.Watcher // nil for a source that is not watched
 	counts  *counts
 	users   users
+	keeper  *keeper        // nil without a state file
+	memory  *verify.Memory // the keeper's
+	initial *state         // what the keeper read; nil for nothing
 	closed  atomic.Bool
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	closing sync.Once
+
+	closeErr error // written by closing alone
 }
 
 var (
@@ -48,6 +53,10 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: r, counts: newCounts()}
+	if r.StateFile != "" {
+		a.keeper, a.initial = newKeeper(r, time.Now())
+		a.memory = a.keeper.memory
+	}
 	switch {
 	case !r.watched:
 	case r.PollOnly:
@@ -59,10 +68,14 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		a.closeWatcher()
 		return nil, fmt.Errorf("agent: %w", err)
 	}
+	_ = a.save() // is in the log and the status
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	a.running.Go(func() { _ = a.value.Run(run) })
 	a.running.Go(func() { a.narrate(run) })
+	if a.keeper != nil {
+		a.running.Go(func() { a.remember(run) })
+	}
 	return a, nil
 }
 
@@ -98,7 +111,19 @@ func (a *Agent) step(prev *state, c reload.Content, now time.Time) (*state, erro
 	if a.closed.Load() {
 		return nil, ErrClosed
 	}
-	return a.cfg.step(prev, c, now)
+	return a.cfg.step(a.base(prev), c, now, a.memory)
+}
+
+// base returns what to go on from: s, or what there was before the start.
+func (a *Agent) base(s *state) *state {
+	switch {
+	case s != nil:
+		return s
+	case a.initial != nil:
+		return a.initial
+	default:
+		return &state{}
+	}
 }
 
 // Verify accepts token if the source declares it, or if it was superseded and
@@ -154,66 +179,77 @@ func (a *Agent) Reload() (changed bool, err error) {
 	return a.value.Reload()
 }
 
-// Revoke refuses the token with the SHA-256 id from now on, in whatever slot
-// it is: every verification that begins after Revoke returned, for as long as
-// the Agent lives. Of a token that nobody knows it is remembered all the same.
-// See [verify.Digest].
-func (a *Agent) Revoke(id rotation.ID) {
-	a.change(func(s *state) *state {
+// Revoke refuses the token with the SHA-256 id from now on, in whatever slot it
+// is: every verification that begins after Revoke returned. Of a token that
+// nobody knows it is remembered all the same. See [verify.Digest].
+//
+// It holds for as long as the Agent lives; with a state file for as long as that
+// does, and an error says that it could not be written there.
+func (a *Agent) Revoke(id rotation.ID) error {
+	err := a.change(func(s *state) *state {
+		s = s.resolve(a.memory, slices.Values([]rotation.ID{id}))
 		if slices.Contains(s.manual, id) && s.ledger.Revoked(id) {
 			return s
 		}
 		next := *s
 		next.manual = append(slices.Clip(next.manual), id)
-		return next.with(a.cfg.Name, s.ledger.Revoke(id))
+		return next.with(a.cfg.Name, s.ledger.Revoke(id), a.memory)
 	})
 	a.cfg.Logger.Warn("token revoked", "source", a.cfg.Name, "fingerprint", verify.Fingerprint(id))
+	return err
 }
 
 // Retire ends every overlap now: superseded tokens are refused by every
 // verification that begins after Retire returned. One that the source declares
-// previous stays refused until the source declares it in another slot.
-func (a *Agent) Retire() {
-	a.change(func(s *state) *state {
+// previous stays refused until the source declares it in another slot. The error
+// is as that of Revoke.
+func (a *Agent) Retire() error {
+	err := a.change(func(s *state) *state {
 		if !s.ledger.Overlaps() {
 			return s
 		}
-		return s.with(a.cfg.Name, s.ledger.Retire())
+		return s.with(a.cfg.Name, s.ledger.Retire(), a.memory)
 	})
 	a.cfg.Logger.Info("superseded tokens retired", "source", a.cfg.Name)
+	return err
 }
 
-func (a *Agent) change(f func(*state) *state) {
+// change publishes what f makes of the state, and then writes it down.
+func (a *Agent) change(f func(*state) *state) error {
+	closed := false
 	a.value.Apply(func(prev *state, _ time.Time) *state {
-		if prev == nil {
-			prev = &state{}
-		}
-		if a.closed.Load() {
+		if closed = a.closed.Load(); closed {
 			return prev
 		}
-		return f(prev)
+		return f(a.base(prev))
 	})
+	if closed {
+		return ErrClosed
+	}
+	return a.save()
 }
 
 // Close stops watching and waits until that has ended. Afterwards nothing is
-// accepted: Verify answers [verify.ErrUnavailable]. It is idempotent, and
-// returns nil.
+// accepted: Verify answers [verify.ErrUnavailable]. It is idempotent. The error
+// says that the state file could not be written for the last time.
 func (a *Agent) Close() error {
 	a.closing.Do(func() {
 		// First the answer, then the waiting: a read that hangs must not keep
 		// tokens accepted.
+		var last *state
 		a.value.Apply(func(prev *state, _ time.Time) *state {
 			a.closed.Store(true)
-			if prev == nil {
-				return &state{}
-			}
-			return &state{manual: prev.manual, rotations: prev.rotations}
+			last = a.base(prev)
+			return &state{manual: last.manual, rotations: last.rotations}
 		})
+		if a.keeper != nil {
+			a.closeErr = a.keeper.save(func() *state { return last })
+		}
 		a.stop()
 		a.running.Wait()
 		a.closeWatcher()
 	})
-	return nil
+	return a.closeErr
 }
 
 func (a *Agent) closeWatcher() {

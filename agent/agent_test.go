@@ -450,3 +450,38 @@ func TestGenerationCountsChangesAlone(t *testing.T) {
 		t.Errorf("generation %d, want 2", got)
 	}
 }
+
+// TestP2_SlidingOverlap follows a rotation with senders that change late: the
+// status tells what the window does, and it ends when the last of them is silent.
+func TestP2_SlidingOverlap(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t, agent.Config{TokenFile: path, PollOnly: true, Overlap: 5 * time.Minute, MaxOverlap: 2 * time.Hour})
+		replace(t, path, tokenN(1))
+		if _, err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		token := func() agent.TokenStatus { return a.Status().Sources[0].Tokens[1] }
+		time.Sleep(time.Hour) // longer than the overlap: daprd was not restarted yet
+		if !accepts(a, tokenN(0)) || !token().Waiting || !token().Deadline.Equal(token().Cap) {
+			t.Fatalf("%+v", token())
+		}
+		if !accepts(a, tokenN(1)) || token().Waiting {
+			t.Fatalf("after the first use of the new token: %+v", token())
+		}
+		time.Sleep(4 * time.Minute)
+		used := time.Now()
+		if !accepts(a, tokenN(0)) || !token().Deadline.Equal(used.Add(5*time.Minute)) {
+			t.Fatalf("after a use of the old token: %+v", token())
+		}
+		time.Sleep(5*time.Minute - 1)
+		if got := a.Status().Sources[0]; !got.PreviousLastUsed.Equal(used) || len(got.Tokens) != 2 {
+			t.Fatalf("%+v", got)
+		}
+		time.Sleep(1)
+		if accepts(a, tokenN(0)) {
+			t.Error("accepted an overlap after its last use")
+		}
+	})
+}

@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -47,6 +49,21 @@ type Config struct {
 	// Overlap is how long a superseded token stays accepted. 0 means
 	// DefaultOverlap, negative none at all.
 	Overlap time.Duration
+	// MaxOverlap, where positive, makes the overlap wait and slide: it opens at
+	// the first accepted use of the new token, each accepted use of the old one
+	// renews it by Overlap (to within a second), and it ends MaxOverlap after
+	// the switch at the latest. It must be at least Overlap. That is for senders
+	// that change only when they restart, as daprd does. 0 means a fixed Overlap.
+	MaxOverlap time.Duration
+	// StateFile is the path of a file in which the Agent remembers superseded
+	// tokens (by salted HMAC), their deadlines and what was revoked by hand, so
+	// that a restart in the middle of a rotation changes nothing. It is equal in
+	// trust to the token: only a regular file of our own user with mode 0600 is
+	// used, in a directory that others cannot write; that one directory is made
+	// if it is not there. A file that is bad does not keep the Agent from
+	// starting, without the old tokens; it is logged and shown in Status. Each
+	// source needs a file of its own. "" means none: a restart forgets.
+	StateFile string
 	// MinTokenBytes is the shortest token accepted, in bytes. 0 means
 	// [verify.DefaultMinTokenBytes].
 	MinTokenBytes int
@@ -75,6 +92,7 @@ type resolved struct {
 	source   reload.Source
 	kind     string // file, env file or env
 	location string
+	identity string // location, whatever the working directory
 	watched  bool
 	window   rotation.Window
 	parse    verify.ParseOptions
@@ -101,6 +119,15 @@ func (c Config) resolve() (*resolved, error) {
 	case c.Overlap > 0:
 		r.window.Overlap = c.Overlap
 	}
+	switch {
+	case c.MaxOverlap < 0:
+		fault("MaxOverlap is negative; 0 means a fixed Overlap")
+	case c.MaxOverlap > 0 && r.window.Overlap == 0:
+		fault("MaxOverlap goes with an Overlap, and there is none; leave one of them out")
+	case c.MaxOverlap > 0 && c.MaxOverlap < r.window.Overlap:
+		fault("MaxOverlap (%s) is shorter than Overlap (%s); make it at least as long", c.MaxOverlap, r.window.Overlap)
+	}
+	r.window.MaxOverlap = c.MaxOverlap
 	if c.MinTokenBytes < 0 {
 		fault("MinTokenBytes is negative; 0 means %d", verify.DefaultMinTokenBytes)
 	}
@@ -120,6 +147,13 @@ func (c Config) resolve() (*resolved, error) {
 		faults.ErrorFormat = oneLine
 		return nil, fmt.Errorf("agent: %w", faults)
 	}
+	r.identity = r.location
+	if abs, err := filepath.Abs(r.location); err == nil && r.watched {
+		r.identity = abs
+	}
+	if r.kind == "env file" {
+		r.identity += " " + cmp.Or(c.TokenEnv, DaprTokenEnv)
+	}
 	r.parse = verify.ParseOptions{MinTokenBytes: c.MinTokenBytes, Name: r.location}
 	return r, nil
 }
@@ -133,10 +167,7 @@ func (r *resolved) find() error {
 	case c.TokenFile != "":
 		r.file(c.TokenFile)
 	case c.EnvFile != "":
-		name := c.TokenEnv
-		if name == "" {
-			name = DaprTokenEnv
-		}
+		name := cmp.Or(c.TokenEnv, DaprTokenEnv)
 		r.source, r.kind, r.location, r.watched = reload.EnvFile(c.EnvFile, name), "env file", c.EnvFile, true
 	case c.TokenEnv != "":
 		r.env(c.TokenEnv)

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
 )
@@ -23,6 +24,24 @@ func TestConfigFaultsComeTogether(t *testing.T) {
 	}
 	if strings.Contains(err.Error(), "\n") {
 		t.Errorf("more than one line: %v", err)
+	}
+}
+
+func TestMaxOverlapFitsOverlap(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		cfg  agent.Config
+		want string
+	}{
+		"negative":         {agent.Config{MaxOverlap: -1}, "MaxOverlap is negative"},
+		"shorter":          {agent.Config{Overlap: 2 * time.Hour, MaxOverlap: time.Hour}, "is shorter than Overlap"},
+		"than the default": {agent.Config{MaxOverlap: time.Minute}, "is shorter than Overlap (15m0s)"},
+		"no overlap":       {agent.Config{Overlap: -1, MaxOverlap: time.Hour}, "goes with an Overlap"},
+	} {
+		c.cfg.TokenFile = "x"
+		if _, err := agent.Start(t.Context(), c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
 	}
 }
 

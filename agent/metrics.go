@@ -37,6 +37,7 @@ var (
 	descWatchErrors   = desc("watch_errors_total", "Faults of watching; polling goes on.", "source", "reason")
 	descDuration      = desc("reload_duration_seconds", "How long reads of the source took, from the first byte to the swap.", "source")
 	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of SHA-256); 16 at most.", "source", "slot", "fingerprint")
+	descStateFile     = desc("state_file_successful", "Whether the last read or write of the state file was good (1) or not (0); only with a state file.", "source")
 	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")
 )
 
@@ -44,7 +45,7 @@ var (
 func (a *Agent) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReloads, descRotations, descGeneration, descSuccessful, descSuccessTime, descAccepted, descOverlap, descTokenExpires,
-		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descBuildInfo,
+		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descStateFile, descBuildInfo,
 	} {
 		ch <- d
 	}
@@ -75,6 +76,9 @@ func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstHistogram(descDuration, stats.Durations.Count, stats.Durations.Sum, stats.Durations.Buckets, name)
 	a.collectVerifications(counter)
+	if a.keeper != nil {
+		gauge(descStateFile, bit(a.keeper.faultText() == ""), name)
+	}
 	gauge(descBuildInfo, 1, version(), runtime.Version())
 	if s == nil {
 		s = &state{}
@@ -111,7 +115,7 @@ func collectTokens(s *state, now time.Time, name string, gauge func(*prometheus.
 		}
 		// Two tokens may share a fingerprint, once in four billion. A series that
 		// comes twice would cost the whole scrape.
-		info := [2]string{e.Slot.String(), verify.Fingerprint(e.ID)}
+		info := [2]string{e.Slot.String(), e.Value.Fingerprint()}
 		if _, twice := infos[info]; i < maxInfo && !twice {
 			infos[info] = struct{}{}
 			gauge(descTokenInfo, 1, name, info[0], info[1])

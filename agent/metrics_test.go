@@ -243,7 +243,7 @@ func TestP7_NothingShowsAToken(t *testing.T) {
 		said.WriteString(scrape(t, a))
 		fmt.Fprintf(&said, "%v %+v %#v %s %+v\n", a, a, a, a, a.Status())
 	}
-	a.Revoke(verify.Digest(tokenN(8)))
+	fmt.Fprintln(&said, a.Revoke(verify.Digest(tokenN(8))))
 	said.WriteString(log.String())
 	for _, form := range []string{canary[:8], fmt.Sprintf("%x", canary[:8]), fmt.Sprint([]byte(canary[:8]))} {
 		if i := strings.Index(said.String(), form); i >= 0 {

@@ -39,7 +39,7 @@ func (a *Agent) tell(last, s *state) {
 		n[e.Slot-1]++
 		if exp := e.Value.Expires(); !exp.IsZero() && exp.Before(now.Add(soon)) {
 			log.Warn("a token is a JWT whose exp has come or comes within a day; receivers that check it refuse it then",
-				"slot", e.Slot.String(), "fingerprint", verify.Fingerprint(e.ID), "expires", exp.UTC())
+				"slot", e.Slot.String(), "fingerprint", e.Value.Fingerprint(), "expires", exp.UTC())
 		}
 	}
 	c, ok := s.ledger.Current()
@@ -48,7 +48,7 @@ func (a *Agent) tell(last, s *state) {
 		return
 	}
 	args := []any{
-		"generation", s.ledger.Number, "fingerprint", verify.Fingerprint(c.ID),
+		"generation", s.ledger.Number, "fingerprint", c.Value.Fingerprint(),
 		"next", n[rotation.Next-1], "previous", n[rotation.Previous-1], "listed", n[rotation.Listed-1],
 	}
 	if until := overlapUntil(s.live(now), now); !until.IsZero() {

@@ -14,9 +14,12 @@ import (
 type state struct {
 	ledger *rotation.Ledger[verify.Token]
 	// set is nil until good content came, and again once the Agent is closed.
-	set       *verify.TokenSet
-	manual    []rotation.ID // revoked through Agent.Revoke, for good
-	current   rotation.ID   // the last current token there was
+	set     *verify.TokenSet
+	manual  []rotation.ID // revoked through Agent.Revoke, for good
+	current rotation.ID   // the last current token there was
+	// names are the IDs above and in the ledger that are not those of tokens but
+	// the names under which they were written down; see keeper.
+	names     map[rotation.ID]struct{}
 	loaded    bool
 	rotations uint64
 	// lastPrevious is the last use of superseded tokens that have left the
@@ -30,10 +33,7 @@ var errPartial = errors.New("agent: not all keys could be read")
 
 // step makes the next state from what the source says. Revocations in bad
 // content hold all the same, since they only ever take away.
-func (r *resolved) step(prev *state, c reload.Content, now time.Time) (*state, error) {
-	if prev == nil {
-		prev = &state{}
-	}
+func (r *resolved) step(prev *state, c reload.Content, now time.Time, m *verify.Memory) (*state, error) {
 	parse := r.parse
 	if c.Path != "" {
 		parse.Name = c.Path
@@ -48,25 +48,26 @@ func (r *resolved) step(prev *state, c reload.Content, now time.Time) (*state, e
 	if c.Partial && err == nil {
 		err = errPartial
 	}
+	met := prev.resolve(m, tokens.IDs())
 	if err != nil {
-		fresh := slices.DeleteFunc(tokens.Revoked, prev.ledger.Revoked)
+		fresh := slices.DeleteFunc(tokens.Revoked, met.ledger.Revoked)
 		if len(fresh) == 0 {
 			return nil, err
 		}
-		return prev.with(r.Name, prev.ledger.Revoke(fresh...)), err
+		return met.with(r.Name, met.ledger.Revoke(fresh...), m), err
 	}
-	next := *prev
+	next := *met
 	next.loaded = true
-	return next.with(r.Name, rotation.Advance(prev.ledger, tokens.Decls, slices.Concat(tokens.Revoked, prev.manual), now, r.window)), nil
+	return next.with(r.Name, rotation.Advance(met.ledger, tokens.Decls, slices.Concat(tokens.Revoked, met.manual), now, r.window), m), nil
 }
 
 // with returns the state that follows s with the ledger l.
-func (s *state) with(name string, l *rotation.Ledger[verify.Token]) *state {
+func (s *state) with(name string, l *rotation.Ledger[verify.Token], m *verify.Memory) *state {
 	next := *s
 	next.lastPrevious = s.previousLastUsed()
 	next.ledger = l
 	if next.loaded {
-		next.set = verify.NewTokenSet(l, name)
+		next.set = m.NewTokenSet(l, name)
 	}
 	if c, ok := l.Current(); ok {
 		if s.current != c.ID && s.current != (rotation.ID{}) {

@@ -39,6 +39,10 @@ type SourceStatus struct {
 	// Limits names what keeps the source from ever changing under a running
 	// process.
 	Limits []string `json:"limits,omitempty"`
+	// StateFile is where superseded tokens are remembered; "" where a restart
+	// forgets them. StateFault says what is wrong with it, with its mend.
+	StateFile  string `json:"state_file,omitempty"`
+	StateFault string `json:"state_fault,omitempty"`
 
 	Tokens           []TokenStatus  `json:"tokens"`
 	Revoked          int            `json:"revoked"` // digests that are refused
@@ -52,7 +56,9 @@ type TokenStatus struct {
 	Slot        string    `json:"slot"`
 	Fingerprint string    `json:"fingerprint"`
 	Declared    bool      `json:"declared"`           // false for one that is remembered through its overlap
-	Deadline    time.Time `json:"deadline,omitzero"`  // from when it is refused
+	Deadline    time.Time `json:"deadline,omitzero"`  // from when it is refused, as things stand
+	Cap         time.Time `json:"cap,omitzero"`       // the latest that uses can put the deadline off to, where they do
+	Waiting     bool      `json:"waiting,omitempty"`  // the overlap begins with the first use of the new token
 	LastUsed    time.Time `json:"last_used,omitzero"` // of slot previous, to within a second
 	Expires     time.Time `json:"expires,omitzero"`   // the exp of a token that is a JWT
 }
@@ -78,6 +84,7 @@ func (a *Agent) Status() Status {
 		LastReloadGood: stats.LastError == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
 		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),
 		PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: a.users.list(),
+		StateFile: a.cfg.StateFile, StateFault: a.keeper.faultText(),
 	}
 	if s.ledger != nil {
 		src.Generation = s.ledger.Number
@@ -92,8 +99,8 @@ func (a *Agent) Status() Status {
 	}
 	for _, e := range live {
 		t := TokenStatus{
-			Slot: e.Slot.String(), Fingerprint: verify.Fingerprint(e.ID), Declared: e.Declared,
-			Deadline: utc(e.Deadline(now)), Expires: utc(e.Value.Expires()),
+			Slot: e.Slot.String(), Fingerprint: e.Value.Fingerprint(), Declared: e.Declared,
+			Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(e.Value.Expires()),
 		}
 		if e.Slot == rotation.Previous {
 			t.LastUsed = utc(e.Use.Last())

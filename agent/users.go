@@ -52,7 +52,7 @@ func (a *Agent) superseded(now time.Time) map[string]bool {
 	m := make(map[string]bool)
 	for _, e := range a.value.Load().live(now) {
 		if e.Slot == rotation.Previous {
-			m[verify.Fingerprint(e.ID)] = true
+			m[e.Value.Fingerprint()] = true
 		}
 	}
 	return m

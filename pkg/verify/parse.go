@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"iter"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
@@ -14,6 +15,22 @@ const DefaultMinTokenBytes = 16
 type Tokens struct {
 	Decls   []rotation.Decl[Token]
 	Revoked []rotation.ID
+}
+
+// IDs returns those of all tokens that are declared or revoked.
+func (t *Tokens) IDs() iter.Seq[rotation.ID] {
+	return func(yield func(rotation.ID) bool) {
+		for i := range t.Decls {
+			if !yield(t.Decls[i].ID) {
+				return
+			}
+		}
+		for _, id := range t.Revoked {
+			if !yield(id) {
+				return
+			}
+		}
+	}
 }
 
 // ParseOptions tune the parsing of token sources. The zero value is good.

@@ -22,6 +22,8 @@ type Principal struct {
 	keyID   string
 	slot    rotation.Slot
 	claims  map[string]any
+	// behind a pointer to a pointer, where no verb of fmt gets to it
+	credential **rotation.ID
 }
 
 // PrincipalConfig holds the facts of a new Principal, for Verifiers outside
@@ -33,13 +35,16 @@ type PrincipalConfig struct {
 	KeyID   string         // fingerprint of the token, or kid of the key
 	Slot    rotation.Slot  // the slot of that token or key
 	Claims  map[string]any // a JWT's claims; not copied: the caller gives it up
+
+	Credential rotation.ID // what to revoke it by; zero where that is not known
 }
 
 // NewPrincipal returns the Principal that c describes.
 func NewPrincipal(c PrincipalConfig) *Principal {
+	id := &c.Credential
 	return &Principal{
 		subject: c.Subject, method: c.Method, source: c.Source,
-		keyID: c.KeyID, slot: c.Slot, claims: c.Claims,
+		keyID: c.KeyID, slot: c.Slot, claims: c.Claims, credential: &id,
 	}
 }
 
@@ -84,6 +89,16 @@ func (p *Principal) Slot() rotation.Slot {
 		return 0
 	}
 	return p.slot
+}
+
+// Credential returns by what the token or key that vouches is known to its
+// source and revoked: the SHA-256 of an opaque token. It is zero where that is
+// not known.
+func (p *Principal) Credential() rotation.ID {
+	if p == nil || p.credential == nil {
+		return rotation.ID{}
+	}
+	return **p.credential
 }
 
 // Claim returns the JWT claim called name, and whether there is one. Values

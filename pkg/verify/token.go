@@ -29,6 +29,9 @@ type secret struct {
 	text    string
 	id      rotation.ID
 	expires time.Time
+	// fingerprint is that of a token whose bytes are not known; "" where they
+	// are, and it follows from id.
+	fingerprint string
 }
 
 // NewToken returns the Token whose bytes are text. If it has the form of a JSON
@@ -70,7 +73,8 @@ var long = sync.Pool{New: func() any { return &longDigest{hash: sha256.New()} }}
 // apart, too little to find one.
 func Fingerprint(id rotation.ID) string { return hex.EncodeToString(id[:4]) }
 
-// Reveal returns the token's bytes, for the one who sends them.
+// Reveal returns the token's bytes, for the one who sends them. They are "" for
+// a token that is only remembered, see [Memory].
 func (t Token) Reveal() string {
 	if t.s == nil {
 		return ""
@@ -78,7 +82,20 @@ func (t Token) Reveal() string {
 	return (*t.s).text
 }
 
-// ID returns the token's SHA-256.
+// Fingerprint returns the first 8 hex digits of the token's SHA-256, and "" for
+// the zero Token.
+func (t Token) Fingerprint() string {
+	switch {
+	case t.s == nil:
+		return ""
+	case (*t.s).fingerprint != "":
+		return (*t.s).fingerprint
+	default:
+		return Fingerprint((*t.s).id)
+	}
+}
+
+// ID returns the token's SHA-256, or the name under which a [Memory] knows it.
 func (t Token) ID() rotation.ID {
 	if t.s == nil {
 		return rotation.ID{}
@@ -101,7 +118,7 @@ func (t Token) String() string {
 	if t.s == nil {
 		return "token()"
 	}
-	return "token(" + Fingerprint((*t.s).id) + ")"
+	return "token(" + t.Fingerprint() + ")"
 }
 
 // Format writes the fingerprint for every verb and flag.

@@ -26,7 +26,11 @@ type TokenSet struct {
 	// one to a pointer: so a set shows no token even where it cannot be asked
 	// how to render itself, as in another struct's unexported field.
 	index **index
-	ended map[rotation.ID]error
+	// What is looked for by hash alone, where the index does not have it: tokens
+	// whose bytes are not known, and those that are known and refused.
+	named  map[rotation.ID]*tokenEntry
+	ended  map[rotation.ID]error
+	memory *Memory // gave some of these names; nil for none
 }
 
 // An index is a hash table with open addressing.
@@ -63,14 +67,22 @@ func NewTokenSet(l *rotation.Ledger[Token], source string) *TokenSet {
 	s := &TokenSet{index: &x}
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		x.put(e.Value.Reveal(), &tokenEntry{
+		t := &tokenEntry{
 			entry: e,
 			dated: e.Dated(),
 			principal: NewPrincipal(PrincipalConfig{
 				Subject: source, Method: MethodToken, Source: source,
-				KeyID: Fingerprint(e.ID), Slot: e.Slot,
+				KeyID: e.Value.Fingerprint(), Slot: e.Slot, Credential: e.ID,
 			}),
-		})
+		}
+		if text := e.Value.Reveal(); text != "" {
+			x.put(text, t)
+			continue
+		}
+		if s.named == nil {
+			s.named = make(map[rotation.ID]*tokenEntry)
+		}
+		s.named[e.ID] = t
 	}
 	l.EachRefused(func(id rotation.ID, revoked bool) {
 		if s.ended == nil {
@@ -111,8 +123,16 @@ func (s *TokenSet) Verify(_ context.Context, token string) (*Principal, error) {
 	}
 	e := (*s.index).find(token)
 	if e == nil {
-		return nil, s.refusal(token)
+		var err error
+		if e, err = s.unknown(token); err != nil {
+			return nil, err
+		}
 	}
+	return e.accept()
+}
+
+// accept decides about a token that is the entry's.
+func (e *tokenEntry) accept() (*Principal, error) {
 	// The current token's path reads no clock, but for the first use after a
 	// switch, if a window waits for that.
 	if (e.dated || e.entry.Opens()) && !e.entry.Accept(time.Now()) {
@@ -135,15 +155,28 @@ func (x *index) find(token string) *tokenEntry {
 	}
 }
 
-// refusal tells a token that was superseded or revoked from one that never
-// was. Only refusals pay for it.
-func (s *TokenSet) refusal(token string) error {
-	if len(s.ended) > 0 {
-		if err := s.ended[Digest(token)]; err != nil {
-			return err
+// unknown looks for a token that is not in the index: one that is accepted but
+// was written down by name, or one that was superseded or revoked, as opposed to
+// one that never was. Only a token of none of these pays for it all. Hashes are
+// compared by a map, in a time that tells of the hash and not of the token.
+func (s *TokenSet) unknown(token string) (*tokenEntry, error) {
+	if len(s.named)+len(s.ended) == 0 {
+		return nil, ErrInvalidToken
+	}
+	id := Digest(token)
+	if err := s.ended[id]; err != nil {
+		return nil, err
+	}
+	if s.memory != nil {
+		name := s.memory.Name(id)
+		if err := s.ended[name]; err != nil {
+			return nil, err
+		}
+		if e := s.named[name]; e != nil {
+			return e, nil
 		}
 	}
-	return ErrInvalidToken
+	return nil, ErrInvalidToken
 }
 
 // String returns a text that holds no token.
@@ -151,7 +184,7 @@ func (s *TokenSet) String() string {
 	if s == nil {
 		return "tokens(not loaded)"
 	}
-	n := 0
+	n := len(s.named)
 	if s.index != nil {
 		for _, b := range (*s.index).table {
 			if b.entry != nil {

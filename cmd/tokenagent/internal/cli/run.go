@@ -20,11 +20,12 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	source
-	name, listen, admin, upstream, healthPath string
-	allowPath, header                         []string
-	overlap, poll, debounce, drain            time.Duration
-	wait                                      bool
-	logLevel, logFormat                       string
+	name, listen, admin, upstream, healthPath  string
+	allowPath, header                          []string
+	overlap, maxOverlap, poll, debounce, drain time.Duration
+	stateFile                                  string
+	wait                                       bool
+	logLevel, logFormat                        string
 }
 
 func newRun() *cobra.Command {
@@ -57,6 +58,8 @@ SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check: needs no token, and answers 503 until the source is loaded, so that daprd waits (with --upstream)")
 	f.StringArrayVar(&r.header, "header", nil, "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)")
 	f.DurationVar(&r.overlap, "overlap", agent.DefaultOverlap, "how long a superseded token stays accepted; 0s means not at all")
+	f.DurationVar(&r.maxOverlap, "max-overlap", 0, "makes the overlap begin with the first use of the new token and slide with the use of the old, for this long at the most; 0s means that it does not")
+	f.StringVar(&r.stateFile, "state-file", "", "`PATH` of a file in which superseded tokens and revocations outlive a restart; mode 0600, in a directory that others cannot write")
 	f.DurationVar(&r.poll, "poll-interval", 10*time.Second, "how often the source is read whatever the file system reports; 0s means never")
 	f.DurationVar(&r.debounce, "debounce", time.Second, "how long a file written in place must be quiet; 0s believes it at once")
 	f.BoolVar(&r.wait, "wait-for-source", false, "start without good content and answer 503 until it comes")
@@ -103,6 +106,16 @@ func (r *runFlags) rotation(cfg *agent.Config) (err error) {
 	if cfg.Overlap, err = span("overlap", r.overlap); err != nil {
 		return err
 	}
+	if r.maxOverlap < 0 {
+		return fail.Usage("--max-overlap must not be negative; 0s means a fixed overlap")
+	}
+	if r.maxOverlap > 0 && r.maxOverlap < r.overlap {
+		return fail.Usage("--max-overlap must be at least --overlap, %s", r.overlap)
+	}
+	if r.maxOverlap > 0 && r.overlap == 0 {
+		return fail.Usage("--max-overlap goes with an --overlap, and that is 0s")
+	}
+	cfg.MaxOverlap, cfg.StateFile = r.maxOverlap, r.stateFile
 	if cfg.Poll, err = span("poll-interval", r.poll); err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ or does not answer.`,
 
 func healthy(s *agent.Status) bool {
 	for _, src := range s.Sources {
-		if !src.Ready || !src.LastReloadGood {
+		if !src.Ready || !src.LastReloadGood || src.StateFault != "" {
 			return false
 		}
 	}
@@ -82,6 +82,9 @@ func printStatus(w io.Writer, s *agent.Status, now time.Time) error {
 		fmt.Fprintf(t, "  last good read\t%s\n", ago(src.LastReloadSuccess, now))
 		if src.Fault != "" {
 			fmt.Fprintf(t, "  fault\t%s\n", src.Fault)
+		}
+		if src.StateFault != "" {
+			fmt.Fprintf(t, "  state file\t%s\n", src.StateFault)
 		}
 		for _, l := range src.Limits {
 			fmt.Fprintf(t, "  note\t%s\n", l)
@@ -104,9 +107,14 @@ func printStatus(w io.Writer, s *agent.Status, now time.Time) error {
 
 func about(t agent.TokenStatus, now time.Time) string {
 	var s strings.Builder
-	if !t.Deadline.IsZero() {
+	switch {
+	case t.Waiting:
+		fmt.Fprintf(&s, ", accepted until the new token has been used, at most another %s", t.Deadline.Sub(now).Round(time.Second))
+	case !t.Cap.IsZero():
+		fmt.Fprintf(&s, ", accepted for another %s, or up to %s with use", t.Deadline.Sub(now).Round(time.Second), t.Cap.Sub(now).Round(time.Second))
+	case !t.Deadline.IsZero():
 		fmt.Fprintf(&s, ", accepted for another %s", t.Deadline.Sub(now).Round(time.Second))
-	} else if t.Slot == "previous" {
+	case t.Slot == "previous":
 		s.WriteString(", accepted while the source declares it")
 	}
 	if t.Slot == "previous" {

@@ -1,0 +1,151 @@
+package statefile
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// private returns a directory that only we can write, and a path in it.
+func private(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "state")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "tokens.state")
+}
+
+func stored(t *testing.T) string {
+	t.Helper()
+	path := private(t)
+	if err := Store(path, []byte("first\nsecond")); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestStoreAndLoad(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "made", "tokens.state")
+	for _, text := range []string{"one", "two\nlines", ""} {
+		if err := Store(path, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Load(path); err != nil || string(bytes.TrimRight(got, "\n")) != text {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if dir, _ := os.Stat(filepath.Dir(path)); dir.Mode().Perm() != 0o700 {
+		t.Errorf("the directory was made with mode %v", dir.Mode())
+	}
+	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
+		t.Errorf("%d files left, want one", len(left))
+	}
+}
+
+func TestAbsent(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{private(t), filepath.Join(t.TempDir(), "no", "state")} {
+		if _, err := Load(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v, want that it does not exist", err)
+		}
+	}
+	deep := filepath.Join(t.TempDir(), "no", "such", "state")
+	if err := Store(deep, nil); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), deep) {
+		t.Errorf("%v, want that its directory is missing", err)
+	}
+}
+
+func TestDamagedIsToldAndReplaced(t *testing.T) {
+	t.Parallel()
+	whole, err := os.ReadFile(stored(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(whole)
+	flipped[2] ^= 1
+	for name, text := range map[string][]byte{
+		"cut": whole[:len(whole)-5], "empty": {}, "one line": []byte("first\n"), "flipped": flipped,
+		"longer": append(bytes.Clone(whole), 'x'), "no last newline": bytes.TrimRight(whole, "\n"), "huge": bytes.Repeat([]byte{'x'}, maxBytes+1),
+	} {
+		path := stored(t)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(path); !errors.Is(err, ErrDamaged) || !strings.HasPrefix(err.Error(), path+": ") {
+			t.Errorf("%s: %v, want damaged", name, err)
+		}
+		if err := Store(path, []byte("new")); err != nil {
+			t.Errorf("%s: not replaced: %v", name, err)
+		}
+	}
+}
+
+// TestForeignIsNeitherReadNorReplaced puts in place what another user may have
+// put there.
+func TestForeignIsNeitherReadNorReplaced(t *testing.T) {
+	t.Parallel()
+	must := func(t *testing.T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, spoil := range map[string]func(t *testing.T, path string){
+		"readable by a group": func(t *testing.T, path string) { t.Helper(); must(t, os.Chmod(path, 0o640)) },
+		"read-only":           func(t *testing.T, path string) { t.Helper(); must(t, os.Chmod(path, 0o400)) },
+		"another user": func(t *testing.T, path string) {
+			t.Helper()
+			if os.Geteuid() != 0 {
+				t.Skip("giving files away is for root")
+			}
+			must(t, os.Chown(path, 65534, -1))
+		},
+		"a link": func(t *testing.T, path string) {
+			t.Helper()
+			must(t, os.Rename(path, path+".real"))
+			must(t, os.Symlink(filepath.Base(path)+".real", path))
+		},
+		"a directory": func(t *testing.T, path string) { t.Helper(); must(t, os.Remove(path)); must(t, os.Mkdir(path, 0o600)) },
+		"others write the directory": func(t *testing.T, path string) {
+			t.Helper()
+			must(t, os.Chmod(filepath.Dir(path), 0o722)) //nolint:gosec // that is the point
+		},
+		"a sticky directory": func(t *testing.T, path string) {
+			t.Helper()
+			must(t, os.Chmod(filepath.Dir(path), 0o777|fs.ModeSticky)) //nolint:gosec // that is the point
+		},
+		"another user's directory": func(t *testing.T, path string) {
+			t.Helper()
+			if os.Geteuid() != 0 {
+				t.Skip("giving directories away is for root")
+			}
+			must(t, os.Chown(filepath.Dir(path), 65534, -1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := stored(t)
+			spoil(t, path)
+			before, _ := os.Lstat(path)
+			if _, err := Load(path); !errors.Is(err, ErrForeign) || !strings.HasPrefix(err.Error(), path+": ") {
+				t.Errorf("loaded: %v", err)
+			}
+			if err := Store(path, []byte("new")); !errors.Is(err, ErrForeign) {
+				t.Errorf("replaced: %v", err)
+			}
+			if after, _ := os.Lstat(path); after.Mode() != before.Mode() || !os.SameFile(before, after) {
+				t.Error("it is another file now")
+			}
+		})
+	}
+}

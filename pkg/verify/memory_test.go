@@ -1,0 +1,163 @@
+package verify
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+// remembered returns the set of a process that was told by name, and not by its
+// bytes, of the superseded token old, of a revoked and of a retired one.
+func remembered(t *testing.T, m *Memory, old, revoked, retired string) *TokenSet {
+	t.Helper()
+	now := time.Now()
+	w := rotation.Window{Overlap: time.Minute}
+	l := rotation.Restore([]rotation.Record[Token]{{
+		ID: m.Name(Digest(old)), Value: m.Token(m.Name(Digest(old)), Fingerprint(Digest(old))),
+		Slot: rotation.Previous, Deadline: now.Add(time.Minute),
+	}}, []rotation.ID{m.Name(Digest(retired))}, now, w)
+	got, err := Parse([]byte("the-current-one-is-long-enough"), ParseOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.NewTokenSet(rotation.Advance(l, got.Decls, []rotation.ID{m.Name(Digest(revoked))}, now, w), "token")
+}
+
+// TestP8_TokensAreKnownAgainByName: what was written down is found when it is
+// presented, and nothing else is.
+func TestP8_TokensAreKnownAgainByName(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory([32]byte{1})
+		old := strings.Repeat("o", 700) // longer than the buffer of Digest
+		s := remembered(t, m, old, "a-revoked-token-of-old", "a-retired-token-of-old")
+		p, err := s.Verify(t.Context(), old)
+		if err != nil || p.Slot() != rotation.Previous || p.KeyID() != Fingerprint(Digest(old)) || p.Method() != MethodToken {
+			t.Fatalf("%v, %v", p, err)
+		}
+		name := m.Name(Digest(old))
+		for token, want := range map[string]error{
+			"a-revoked-token-of-old": ErrRevokedToken, "a-retired-token-of-old": ErrExpiredToken,
+			old + "o": ErrInvalidToken, string(name[:]): ErrInvalidToken, "": ErrNoToken, "the-current-one-is-long-enough": nil,
+		} {
+			if _, err := s.Verify(t.Context(), token); !errors.Is(err, want) {
+				t.Errorf("%d bytes: %v, want %v", len(token), err, want)
+			}
+		}
+		time.Sleep(time.Minute - 1)
+		if _, err := s.Verify(t.Context(), old); err != nil {
+			t.Errorf("1 ns before its deadline: %v", err)
+		}
+		time.Sleep(1)
+		if _, err := s.Verify(t.Context(), old); !errors.Is(err, ErrExpiredToken) {
+			t.Errorf("at its deadline: %v", err)
+		}
+	})
+}
+
+func TestMemoryNamesByHMAC(t *testing.T) {
+	t.Parallel()
+	key := [32]byte{1, 2, 3}
+	m := NewMemory(key)
+	id := Digest("some token")
+	h := hmac.New(sha256.New, key[:])
+	h.Write(id[:])
+	if got := m.Name(id); got != rotation.ID(h.Sum(nil)) {
+		t.Error("the name is not HMAC-SHA256 of the SHA-256")
+	}
+	if m.Name(id) == NewMemory([32]byte{}).Name(id) {
+		t.Error("another key gives the same name")
+	}
+}
+
+// TestP6_UnknownTokensAllocateNothing: whoever sends what nobody knows must not
+// make us work.
+func TestP6_UnknownTokensAllocateNothing(t *testing.T) {
+	m := NewMemory([32]byte{1})
+	s := remembered(t, m, "the-old-token-that-was", "a-revoked-token-of-old", "a-retired-token-of-old")
+	for _, token := range []string{"the-old-token-that-was", "a-revoked-token-of-old", "what-nobody-knows-at-all", strings.Repeat("x", 3000)} {
+		// The race detector makes a sync.Pool forget at random, so what counts is
+		// the best of many.
+		least := 1.0
+		for range 100 {
+			least = min(least, testing.AllocsPerRun(1, func() { _, _ = s.Verify(context.Background(), token) }))
+		}
+		if least > 0 {
+			t.Errorf("%d bytes: %v allocations", len(token), least)
+		}
+	}
+}
+
+func TestP7_MemoryShowsNothing(t *testing.T) {
+	t.Parallel()
+	key := [32]byte([]byte("CANARY-51-CANARY-51-CANARY-51-CA"))
+	m := NewMemory(key)
+	s := remembered(t, m, "CANARY-51-old-token", "CANARY-51-revoked", "CANARY-51-retired")
+	p, err := s.Verify(context.Background(), "CANARY-51-old-token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := p.Credential()
+	for _, v := range []any{m, s, p, m.Token(m.Name(Digest("x")), "0123abcd"), struct{ m any }{m}, struct{ s *TokenSet }{s}, struct{ p *Principal }{p}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
+			text := fmt.Sprintf(verb, v)
+			for _, form := range []string{"CANARY", fmt.Sprintf("%x", "CANARY"), "67 65 78 65 82 89", fmt.Sprintf("%x", digest[:8])} {
+				if strings.Contains(text, form) {
+					t.Errorf("%T as %s: %s", v, verb, text)
+				}
+			}
+		}
+	}
+}
+
+// TestP2_SlidingWindowOverVerification: the verifier records uses of the current
+// token while a window waits, and those of the old while it slides.
+func TestP2_SlidingWindowOverVerification(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := rotation.Window{Overlap: time.Minute, MaxOverlap: time.Hour}
+		const old, current = "the-old-token-that-was", "the-new-token-that-is"
+		l := advance(t, advance(t, nil, old, w), current, w)
+		s := NewTokenSet(l, "token")
+		ok := func(token string) bool { _, err := s.Verify(t.Context(), token); return err == nil }
+		time.Sleep(30 * time.Minute)
+		if !ok(old) || !ok(current) {
+			t.Fatal("refused while the window waits for the first use of the new token")
+		}
+		for range 10 {
+			time.Sleep(59 * time.Second)
+			if !ok(old) {
+				t.Fatal("refused though it was used within the overlap")
+			}
+		}
+		time.Sleep(time.Minute)
+		if ok(old) {
+			t.Error("accepted an overlap after its last use")
+		}
+	})
+}
+
+// TestSlidingCostsTheCurrentTokenNothing: once the window is open, the current
+// token's path is what it is without one. (Reading a clock would show as a use.)
+func TestSlidingCostsTheCurrentTokenNothing(t *testing.T) {
+	w := rotation.Window{Overlap: time.Minute, MaxOverlap: time.Hour}
+	l := advance(t, advance(t, nil, "the-old-token-that-was", w), "the-new-token-that-is", w)
+	s := NewTokenSet(l, "token")
+	if !l.Entries[0].Opens() {
+		t.Fatal("nothing waits")
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = s.Verify(context.Background(), "the-new-token-that-is") }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if e := (*s.index).find("the-new-token-that-is"); e.dated || e.entry.Opens() {
+		t.Error("every use of the current token goes on asking for the clock")
+	}
+}
