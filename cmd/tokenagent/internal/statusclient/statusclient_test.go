@@ -54,7 +54,7 @@ func TestAskTellsTheAgentsTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	local := &httptest.Server{Listener: l, Config: &http.Server{Handler: handler}} //nolint:gosec // a test's
+	local := &httptest.Server{Listener: l, Config: &http.Server{Handler: handler}}
 	local.Start()
 	defer local.Close()
 	for _, base := range []string{tcp.URL, "unix://" + socket} {

@@ -1,0 +1,319 @@
+package rotate
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// Command returns the command rotate with its steps.
+func Command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Rotate a token at its source, in steps that can be repeated",
+		Long: `rotate changes the token source at PATH: a file of lines, or a directory of keys.
+Without PATH it is a filter for a Kubernetes Secret as JSON. It shows fingerprints,
+never a token; the Secret that the filter passes on is the one exception.
+
+A rotation, in order:
+  stage    publish a new token to receivers as the next one; senders keep theirs
+           ... wait until every receiver has it: up to 90 s for mounted Secrets
+  promote  make it the current one, which senders send; the old one stays
+           accepted until its deadline
+           ... wait until no sender uses the old one
+  retire   clear the old one away
+If a token has leaked: stage, promote and revoke it at once, or revoke --slot current
+where one is staged.
+
+Each step that finds its work done changes nothing and ends with exit code 0. Steps
+out of order are refused, with exit code 1. Files and directories are replaced in
+one step, and so that nobody's change is overwritten; on failure nothing is written.`,
+		Example: `  tokenagent rotate stage /etc/app/token
+  kubectl get secret app-api-token -o json | tokenagent rotate stage | kubectl replace -f -
+  tokenagent rotate promote --agent http://10.0.0.1:9464 --agent http://10.0.0.2:9464 --wait 2m /etc/app/token`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				_ = cmd.Help()
+				return fail.Usage("a step is missing: stage, promote, retire, revoke, now or status")
+			}
+			hint := ""
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = "; did you mean " + near[0] + "?"
+			}
+			return fail.Usage("rotate has no step of that name%s", hint)
+		},
+		SuggestionsMinimumDistance: 2,
+	}
+	cmd.AddCommand(stageCommand(), promoteCommand(), retireCommand(), revokeCommand(), nowCommand(), statusCommand())
+	return cmd
+}
+
+// ungated is a step that waits for no agent and makes no token.
+type ungated struct{}
+
+func (ungated) pass(context.Context, content.Content, content.Content) error { return nil }
+func (ungated) made() verify.Token                                           { return verify.Token{} }
+
+type stageStep struct {
+	ungated
+	stageFlags
+}
+
+func (s *stageStep) prepare(ctx context.Context, in input) error { return s.read(ctx, in) }
+func (s *stageStep) made() verify.Token                          { return s.stageFlags.made() }
+func (s *stageStep) plan(c content.Content, _ bool, _ time.Time) (change, error) {
+	return s.staging().do(c)
+}
+
+func stageCommand() *cobra.Command {
+	var s stageStep
+	r := &run{name: "stage", step: &s}
+	cmd := r.command("stage", "Publish a new token to receivers, before anybody sends it",
+		`stage puts a new token into slot next (token-next): 32 random bytes as generate
+makes them, or the token that --from names. Receivers accept it from then on; senders
+go on with the current one.
+
+Where a token is staged already, nothing changes: the same one is kept, so that stage
+can be repeated until it worked. --replace stages another one in its place.
+
+To go back to an earlier token, stage it with --from and promote it.`)
+	s.stageFlags.add(cmd.Flags())
+	return cmd
+}
+
+type promoteStep struct {
+	ungated
+	promoteFlags
+	gateFlags
+	expectFlag
+}
+
+func (s *promoteStep) prepare(_ context.Context, in input) error {
+	if err := s.promoteFlags.read(in); err != nil {
+		return err
+	}
+	if err := s.expectFlag.read(); err != nil {
+		return err
+	}
+	return s.gateFlags.read()
+}
+
+func (s *promoteStep) plan(c content.Content, onePrevious bool, now time.Time) (change, error) {
+	p := s.promotion(onePrevious, now)
+	p.expect = s.expect
+	return p.do(c, now)
+}
+
+func (s *promoteStep) pass(ctx context.Context, _, to content.Content) error {
+	return s.Pass(ctx, gate.Loaded(print8(to.Current)))
+}
+
+func promoteCommand() *cobra.Command {
+	var s promoteStep
+	r := &run{name: "promote", step: &s}
+	cmd := r.command("promote", "Make the staged token current, and the current one previous",
+		`promote makes the staged token the current one, which senders send, and the old one
+previous, accepted until its deadline. Do it once every receiver has the staged token:
+--agent asks receivers, and refuses unless all of them accept it.
+
+Nothing staged and an overlap under way means that it was promoted already, and nothing
+changes. --expect says it exactly: the fingerprint that stage reported is promoted, or
+is current already, or the step is refused.
+
+A file can hold several previous tokens, and keeps those of earlier rotations to their
+own deadlines. A directory and a Secret have room for one: while an earlier one is still
+accepted, promote is refused without --drop-previous.
+
+With --overlap 0s the old token is declared with a deadline that has passed, so that
+agents refuse it at once instead of remembering it for an overlap of their own.`)
+	s.promoteFlags.add(cmd.Flags())
+	s.gateFlags.add(cmd.Flags())
+	s.expectFlag.add(cmd.Flags(), "promote the token with this `FINGERPRINT` or none")
+	return cmd
+}
+
+type retireStep struct {
+	ungated
+	gateFlags
+	idle time.Duration
+}
+
+func (s *retireStep) prepare(context.Context, input) error {
+	if s.idle <= 0 {
+		return fail.Usage("--idle must be positive")
+	}
+	return s.gateFlags.read()
+}
+
+func (s *retireStep) plan(c content.Content, _ bool, _ time.Time) (change, error) { return retire(c) }
+
+func (s *retireStep) pass(ctx context.Context, from, _ content.Content) error {
+	var old []string
+	for _, p := range from.Previous {
+		old = append(old, print8(p.Token))
+	}
+	return s.Pass(ctx, gate.Unused(print8(from.Current), old, s.idle))
+}
+
+func retireCommand() *cobra.Command {
+	var s retireStep
+	r := &run{name: "retire", step: &s}
+	cmd := r.command("retire", "End the overlap: accept no superseded token any more",
+		`retire takes the previous token out, in a file all of them, whether their deadlines
+have come or not. Receivers refuse it then. --agent asks receivers, and refuses unless
+all of them have the current token and have seen no use of the old one for --idle. An
+agent that started or changed less than --idle ago cannot know, and must watch longer.`)
+	s.gateFlags.add(cmd.Flags())
+	cmd.Flags().DurationVar(&s.idle, "idle", 15*time.Minute, "with --agent: how long the old token must not have been used")
+	return cmd
+}
+
+type nowStep struct {
+	ungated
+	stageFlags
+	promoteFlags
+	again bool
+}
+
+func (s *nowStep) prepare(ctx context.Context, in input) error {
+	if err := s.promoteFlags.read(in); err != nil {
+		return err
+	}
+	return s.stageFlags.read(ctx, in)
+}
+
+func (s *nowStep) made() verify.Token { return s.stageFlags.made() }
+
+func (s *nowStep) plan(c content.Content, onePrevious bool, now time.Time) (change, error) {
+	return atOnce(c, s.staging(), s.promotion(onePrevious, now), s.again, now)
+}
+
+func nowCommand() *cobra.Command {
+	var s nowStep
+	r := &run{name: "now", step: &s}
+	cmd := r.command("now", "Stage and promote in one, for one machine",
+		`now makes a new token current and the old one previous with its deadline, in one
+step. It is for one machine, where receivers see the change as soon as senders do;
+anywhere else stage, wait and promote.
+
+A token that is staged is the one that it promotes. Each now is a rotation of its own,
+so that while the overlap of the last one is under way it is refused without --again
+(in a directory or a Secret also --drop-previous, since there is room for one).`)
+	s.stageFlags.add(cmd.Flags())
+	s.promoteFlags.add(cmd.Flags())
+	cmd.Flags().BoolVar(&s.again, "again", false, "rotate although the last rotation's overlap is under way")
+	return cmd
+}
+
+type revokeStep struct {
+	ungated
+	fromFlags
+	expectFlag
+	slot, digest, forget string
+	force                bool
+
+	parsed  revocation
+	forgets rotation.ID
+}
+
+func (s *revokeStep) prepare(ctx context.Context, in input) error {
+	given := 0
+	for _, on := range []bool{in.changed("slot"), s.digest != "", s.from != "", s.forget != ""} {
+		if on {
+			given++
+		}
+	}
+	if given > 1 {
+		return fail.Usage("of --slot, --digest, --from and --forget one is meant")
+	}
+	if err := s.expectFlag.read(); err != nil {
+		return err
+	}
+	var ok bool
+	switch {
+	case s.forget != "":
+		if s.forgets, ok = parseDigest(s.forget); !ok {
+			return fail.Usage("--forget must be a SHA-256: 64 hex digits")
+		}
+		return nil
+	case s.digest != "":
+		id, ok := parseDigest(s.digest)
+		if !ok {
+			return fail.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum")
+		}
+		s.parsed.digest = &id
+	case s.from != "":
+		if err := s.fromFlags.read(ctx, in); err != nil {
+			return err
+		}
+		id := s.token.ID()
+		s.parsed.digest = &id
+	}
+	if s.expect != "" && s.parsed.digest != nil {
+		return fail.Usage("--expect goes with --slot; --digest and --from name one token already")
+	}
+	s.parsed.expect, s.parsed.force = s.expect, s.force
+	switch s.slot {
+	case "current":
+		s.parsed.slot = rotation.Current
+	case "next":
+		s.parsed.slot = rotation.Next
+	case "previous":
+		s.parsed.slot = rotation.Previous
+	default:
+		return fail.Usage("--slot must be previous, next or current")
+	}
+	return nil
+}
+
+func (s *revokeStep) plan(c content.Content, _ bool, _ time.Time) (change, error) {
+	if s.forget != "" {
+		return forget(c, s.forgets)
+	}
+	return s.parsed.do(c)
+}
+
+func revokeCommand() *cobra.Command {
+	var s revokeStep
+	r := &run{name: "revoke", step: &s}
+	cmd := r.command("revoke", "Refuse a token from now on, whatever window it is in",
+		`revoke puts the SHA-256 of a token into the list of revocations and takes the token
+out of its slot: the previous one by default, that of --slot, or the one that --from or
+--digest names. Agents refuse it as soon as they have read that.
+
+To revoke the current token, stage another first: it takes its place in the same step.
+Without one, revoke is refused unless --force is given, and then every sender of the
+current token is refused until stage and promote are done.
+
+After --slot current the slot holds another token: repeat such a command with --expect
+and the fingerprint that was meant. --digest and --from can be repeated as they are.
+
+The list holds 1000 at most. --forget takes out what nobody accepts any more, however
+old the agents' memory: once the longest overlap is over.`)
+	s.fromFlags.add(cmd.Flags(), "revoke the token")
+	s.expectFlag.add(cmd.Flags(), "revoke the token with this `FINGERPRINT` or none")
+	f := cmd.Flags()
+	f.StringVar(&s.slot, "slot", "previous", "revoke the token in `SLOT`: previous, next or current")
+	f.StringVar(&s.digest, "digest", "", "revoke the token with this SHA-256, in `HEX`")
+	f.StringVar(&s.forget, "forget", "", "take this SHA-256, in `HEX`, out of the list instead")
+	f.BoolVar(&s.force, "force", false, "revoke the current token even if none is staged to take its place")
+	return cmd
+}
+
+func statusCommand() *cobra.Command {
+	return (&run{name: "status"}).command("status", "Show the slots, their deadlines and the next step",
+		`status shows what the source declares, by fingerprint, how long the old token is still
+accepted, and what to do next. A Secret is read from standard input, and the report
+goes to standard output.
+
+Exit code 0 means good, 1 that the content is bad or its current token revoked. What
+running agents accept is shown by tokenagent status.`)
+}

@@ -1,0 +1,206 @@
+// Package gate holds a rotation back until running agents are ready for it.
+package gate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
+)
+
+const (
+	askTimeout = 5 * time.Second // for one answer
+	pollEvery  = time.Second     // between two rounds
+	together   = 16              // agents asked at once
+	maxHosts   = 5               // named in one line
+)
+
+// A Gate asks agents until all of them are ready. The zero Gate has no agents
+// and is open.
+type Gate struct {
+	Agents []string      // the URLs of their admin ports
+	Source string        // the name of the source that is meant; "" means any
+	Wait   time.Duration // how long to go on asking; 0 asks once
+	// Ask is how an agent is asked; nil means statusclient.Ask.
+	Ask func(ctx context.Context, url string) (statusclient.Answer, error)
+}
+
+// A Check says in words why an agent is not ready, and "" if it is. sources are
+// those that the gate is about, one at least; at is the agent's time.
+type Check func(sources []agent.SourceStatus, at time.Time) string
+
+// Pass returns nil once every agent has passed check in one round. The error
+// names all that have not.
+func (g Gate) Pass(ctx context.Context, check Check) error {
+	if len(g.Agents) == 0 {
+		return nil
+	}
+	end := time.Now().Add(g.Wait)
+	for {
+		lag := g.round(ctx, check)
+		if len(lag) == 0 {
+			return nil
+		}
+		left := time.Until(end)
+		if left <= 0 || ctx.Err() != nil {
+			return g.refusal(lag)
+		}
+		t := time.NewTimer(min(pollEvery, left))
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return g.refusal(lag)
+		case <-t.C:
+		}
+	}
+}
+
+func (g Gate) refusal(lag []string) error {
+	mend := "try again later, or let --wait DURATION do that"
+	if g.Wait > 0 {
+		mend = fmt.Sprintf("--wait %s was not enough; see to the agents, or wait longer", g.Wait)
+	}
+	return fmt.Errorf("%d of %d agents not ready for this: %s; nothing was changed; %s", len(lag), len(g.Agents), strings.Join(lag, "; "), mend)
+}
+
+// round asks all agents once and returns what those say that are not ready, in
+// the agents' order.
+func (g Gate) round(ctx context.Context, check Check) []string {
+	says := make([]string, len(g.Agents))
+	places := make(chan struct{}, together)
+	var asked sync.WaitGroup
+	for i, url := range g.Agents {
+		places <- struct{}{}
+		asked.Go(func() {
+			defer func() { <-places }()
+			if why := g.one(ctx, url, check); why != "" {
+				says[i] = url + ": " + why
+			}
+		})
+	}
+	asked.Wait()
+	return slices.DeleteFunc(says, func(s string) bool { return s == "" })
+}
+
+func (g Gate) one(ctx context.Context, url string, check Check) string {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	ask := g.Ask
+	if ask == nil {
+		ask = statusclient.Ask
+	}
+	a, err := ask(ctx, url)
+	if err != nil {
+		return err.Error()
+	}
+	sources := a.Status.Sources
+	if g.Source != "" {
+		sources = slices.DeleteFunc(slices.Clone(sources), func(s agent.SourceStatus) bool { return s.Name != g.Source })
+	}
+	if len(sources) == 0 {
+		return "it has no such source; --source must be the name that its configuration gives"
+	}
+	return check(sources, a.At)
+}
+
+// Loaded is passed by an agent of which a source accepts the token fingerprint
+// as next or current, without a deadline.
+func Loaded(fingerprint string) Check {
+	return func(sources []agent.SourceStatus, _ time.Time) string {
+		var faults []string
+		for _, s := range sources {
+			if slices.ContainsFunc(s.Tokens, func(t agent.TokenStatus) bool {
+				return t.Fingerprint == fingerprint && (t.Slot == "next" || t.Slot == "current")
+			}) {
+				return ""
+			}
+			if s.Fault != "" {
+				faults = append(faults, s.Fault)
+			}
+		}
+		return "it has not loaded " + fingerprint + because(faults)
+	}
+}
+
+// Unused is passed by an agent that has the token current as its current one,
+// and for idle has seen no use of those in previous, all of them fingerprints.
+// An agent that has not watched for so long, as after its restart, cannot know.
+func Unused(current string, previous []string, idle time.Duration) Check {
+	return func(sources []agent.SourceStatus, at time.Time) string {
+		has := false
+		var faults []string
+		for _, s := range sources {
+			for _, t := range s.Tokens {
+				old := slices.Contains(previous, t.Fingerprint)
+				switch {
+				case t.Slot == "current" && t.Fingerprint == current:
+					has = true
+				case old && t.Slot != "previous":
+					return fmt.Sprintf("it still has %s as %s%s", t.Fingerprint, t.Slot, because(faultOf(s)))
+				case old:
+					if why := used(s, t, at, idle); why != "" {
+						return why
+					}
+				}
+			}
+			faults = append(faults, faultOf(s)...)
+		}
+		if !has {
+			return "its current token is not " + current + " yet" + because(faults)
+		}
+		return ""
+	}
+}
+
+// used says why the token t, which is previous, may still be in use. Whatever
+// changed in the agent since makes it watch anew: a restart forgets uses.
+func used(s agent.SourceStatus, t agent.TokenStatus, at time.Time, idle time.Duration) string {
+	last, hosts := t.LastUsed, []string(nil)
+	for _, u := range s.PreviousUsers {
+		if u.Fingerprint != t.Fingerprint {
+			continue
+		}
+		if u.Last.After(last) {
+			last = u.Last
+		}
+		if at.Sub(u.Last) < idle {
+			hosts = append(hosts, u.Host)
+		}
+	}
+	ago := func(t time.Time) time.Duration { return max(at.Sub(t).Round(time.Second), 0) }
+	switch {
+	case !last.IsZero() && at.Sub(last) < idle:
+		from := ""
+		if len(hosts) > 0 {
+			from = " by " + strings.Join(hosts[:min(len(hosts), maxHosts)], ", ")
+		}
+		if len(hosts) > maxHosts {
+			from += fmt.Sprintf(" and %d more", len(hosts)-maxHosts)
+		}
+		return fmt.Sprintf("%s was used%s %s ago, less than --idle %s", t.Fingerprint, from, ago(last), idle)
+	case s.LastChange.IsZero():
+		return "it does not say since when it watches " + t.Fingerprint
+	case at.Sub(s.LastChange) < idle:
+		return fmt.Sprintf("it saw no use of %s, but has watched for %s alone, less than --idle %s", t.Fingerprint, ago(s.LastChange), idle)
+	}
+	return ""
+}
+
+func faultOf(s agent.SourceStatus) []string {
+	if s.Fault == "" {
+		return nil
+	}
+	return []string{s.Fault}
+}
+
+func because(faults []string) string {
+	if len(faults) == 0 {
+		return ""
+	}
+	return " (its source is bad: " + strings.Join(faults, "; ") + ")"
+}

@@ -1,0 +1,196 @@
+package rotate
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A change is what a step makes of a content, which it leaves as it was.
+type change struct {
+	to       content.Content
+	changed  bool
+	summary  string
+	warnings []string
+}
+
+// unchanged is the change of a step that finds its work done.
+func unchanged(c content.Content, format string, args ...any) (change, error) {
+	return change{to: c, summary: fmt.Sprintf(format, args...)}, nil
+}
+
+func refuse(format string, args ...any) (change, error) {
+	return change{}, fmt.Errorf(format, args...)
+}
+
+func print8(t verify.Token) string { return verify.Fingerprint(t.ID()) }
+
+// A staging is what stage is asked for.
+type staging struct {
+	token   verify.Token // to stage, where none is staged
+	given   bool         // by --from, and not made for this
+	replace bool
+}
+
+// do puts a token into slot next.
+func (s staging) do(c content.Content) (change, error) {
+	staged := slices.DeleteFunc(slices.Clone(c.Next), func(t verify.Token) bool { return c.IsRevoked(t.ID()) })
+	id := s.token.ID()
+	switch {
+	case s.given && c.IsRevoked(id):
+		return refuse("the token of --from is revoked; give another one")
+	case s.given && id == c.Current.ID():
+		return unchanged(c, "%s is the current token already", print8(s.token))
+	case s.given && len(c.Next) == 1 && id == c.Next[0].ID():
+		return unchanged(c, "%s is staged already", print8(s.token))
+	case s.replace || len(staged) == 0:
+	case len(staged) > 1:
+		return refuse("%d tokens are staged, %s; leave one of them, or stage a single one with --replace", len(staged), prints(staged))
+	case s.given:
+		return refuse("another token, %s, is staged; promote it first, or put yours in its place with --replace", print8(staged[0]))
+	case staged[0].ID() == c.Current.ID():
+		return refuse("the staged token, %s, is the current one; stage another with --replace", print8(staged[0]))
+	default:
+		return unchanged(c, "%s is staged already", print8(staged[0]))
+	}
+	to := c.Clone()
+	to.Next = []verify.Token{s.token}
+	return change{to: to, changed: true, summary: "staged " + print8(s.token) + " as the next token"}, nil
+}
+
+// A promotion is what promote is asked for.
+type promotion struct {
+	until        time.Time // the deadline of the token that is superseded
+	expect       string    // fingerprint of the token to promote; "" means whichever is staged
+	dropPrevious bool
+	onePrevious  bool // whether the document has room for one previous token alone
+}
+
+// do makes the staged token current and the current one previous.
+func (p promotion) do(c content.Content, now time.Time) (change, error) {
+	if p.expect != "" && p.expect == print8(c.Current) {
+		return unchanged(c, "%s is the current token already", p.expect)
+	}
+	if len(c.Next) == 0 {
+		return p.noneStaged(c, now)
+	}
+	n := c.Next[0]
+	switch {
+	case len(c.Next) > 1:
+		return refuse("%d tokens are staged, %s; leave one of them, or stage a single one with --replace", len(c.Next), prints(c.Next))
+	case p.expect != "" && p.expect != print8(n):
+		return refuse("the staged token is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", print8(n), p.expect)
+	case c.IsRevoked(n.ID()):
+		return refuse("the staged token, %s, is revoked; stage another, which takes its place", print8(n))
+	case n.ID() == c.Current.ID():
+		return refuse("the staged token, %s, is the current one; stage another with --replace", print8(n))
+	}
+	to := c.Clone()
+	to.Current, to.Next = n, nil
+	older := slices.DeleteFunc(to.Previous, func(s content.Superseded) bool {
+		id := s.Token.ID()
+		return !s.Live(now) || id == n.ID() || id == c.Current.ID() || c.IsRevoked(id)
+	})
+	if p.dropPrevious {
+		older = nil
+	}
+	to.Previous = older
+	ch := change{changed: true, summary: fmt.Sprintf("promoted %s", print8(n))}
+	if c.IsRevoked(c.Current.ID()) {
+		ch.summary += fmt.Sprintf("; %s is revoked and stays refused", print8(c.Current))
+	} else {
+		if p.onePrevious && len(older) > 0 {
+			return refuse("%s is still accepted as the previous token%s, and there is room for one; retire it first, or refuse it from now on with --drop-previous",
+				print8(older[0].Token), deadline(older[0]))
+		}
+		to.Previous = append([]content.Superseded{{Token: c.Current, Until: p.until}}, older...)
+		ch.summary += "; " + print8(c.Current) + " is accepted until " + content.Deadline(p.until)
+		if !now.Before(p.until) {
+			ch.summary = fmt.Sprintf("promoted %s; %s is accepted no more", print8(n), print8(c.Current))
+		}
+	}
+	to.Listed = without(to.Listed, c.Current.ID(), n.ID())
+	ch.to = to
+	return ch, nil
+}
+
+// noneStaged tells a promotion that was done from one that has nothing to promote.
+func (p promotion) noneStaged(c content.Content, now time.Time) (change, error) {
+	for _, s := range c.Previous {
+		if p.expect == "" && !s.Until.IsZero() && s.Live(now) {
+			return unchanged(c, "promoted already: %s is current, and %s is accepted%s", print8(c.Current), print8(s.Token), deadline(s))
+		}
+	}
+	if p.expect != "" {
+		return refuse("%s, as --expect says, is neither staged nor current; look who was here (tokenagent rotate status), and stage first", p.expect)
+	}
+	return refuse("no token is staged; stage one first, and promote it once every receiver has it")
+}
+
+// retire ends the overlap: no superseded token is accepted any more.
+func retire(c content.Content) (change, error) {
+	if len(c.Previous) == 0 {
+		return unchanged(c, "there is no previous token; nothing to retire")
+	}
+	to := c.Clone()
+	to.Previous = nil
+	var old []verify.Token
+	for _, s := range c.Previous {
+		old = append(old, s.Token)
+		to.Listed = without(to.Listed, s.Token.ID())
+	}
+	return change{to: to, changed: true, summary: "retired " + prints(old)}, nil
+}
+
+// atOnce is stage and promote in one. Unlike them it is something new each time,
+// so that within an overlap it takes a word more.
+func atOnce(c content.Content, s staging, p promotion, again bool, now time.Time) (change, error) {
+	for _, old := range c.Previous {
+		if !again && old.Live(now) && !c.IsRevoked(old.Token.ID()) {
+			return refuse("the last rotation is still under way: %s is accepted%s; retire it first, or rotate all the same with --again%s",
+				print8(old.Token), deadline(old), alsoDrop(p.onePrevious))
+		}
+	}
+	staged, err := s.do(c)
+	if err != nil {
+		return change{}, err
+	}
+	if len(staged.to.Next) == 0 {
+		return staged, nil // given, and current already
+	}
+	return p.do(staged.to, now)
+}
+
+func alsoDrop(onePrevious bool) string {
+	if onePrevious {
+		return " --drop-previous, which refuses it"
+	}
+	return ""
+}
+
+func deadline(s content.Superseded) string {
+	if s.Until.IsZero() {
+		return " without a deadline"
+	}
+	return " until " + content.Deadline(s.Until)
+}
+
+func without(tokens []verify.Token, ids ...rotation.ID) []verify.Token {
+	return slices.DeleteFunc(tokens, func(t verify.Token) bool { return slices.Contains(ids, t.ID()) })
+}
+
+func prints(tokens []verify.Token) string {
+	out := make([]string, len(tokens))
+	for i, t := range tokens {
+		out[i] = print8(t)
+	}
+	return strings.Join(out, ", ")
+}
+
+var errManyRevoked = errors.New("1000 tokens are revoked already; take old ones out that nobody accepts any more, with --forget DIGEST")

@@ -1,0 +1,177 @@
+package rotate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/secret"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A target is where a rotation takes place, as it was when it was read.
+type target interface {
+	// Name is what reports call it.
+	Name() string
+	// Content is what it declares.
+	Content() content.Content
+	// OnePrevious tells that it has room for one previous token alone.
+	OnePrevious() bool
+	// Prepare makes all that is to be written so that the target declares to,
+	// and writes nothing. The warnings are about what else that does.
+	Prepare(to content.Content) (write func(context.Context) error, warnings []string, err error)
+}
+
+// open reads the target at path, or that on stdin where path is "". change
+// tells that it is not only looked at.
+func open(ctx context.Context, path string, change bool, o verify.ParseOptions, stdin io.Reader, stdout io.Writer) (target, error) {
+	if path == "" {
+		return openSecret(change, o, stdin, stdout)
+	}
+	isDir, err := place.IsDir(path)
+	if err == nil && change {
+		err = place.Changeable(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	o.Name = path
+	if !isDir {
+		f, err := place.ReadFile(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		c, err := content.ParseLines(f.Text, o)
+		return &file{f, c, o}, err
+	}
+	d, err := place.ReadDir(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := content.ParseKeys(d.Keys, o)
+	return &dir{d, c, o}, err
+}
+
+type file struct {
+	at *place.File
+	c  content.Content
+	o  verify.ParseOptions
+}
+
+func (f *file) Name() string             { return f.at.Path }
+func (f *file) Content() content.Content { return f.c }
+func (f *file) OnePrevious() bool        { return false }
+
+func (f *file) Prepare(to content.Content) (func(context.Context) error, []string, error) {
+	text, err := content.EditLines(f.at.Text, to, f.o)
+	if err != nil {
+		return nil, nil, err
+	}
+	var warnings []string
+	if content.Alone(f.at.Text) && !content.Alone(text) {
+		warnings = append(warnings, "the file held one token alone and now holds lines; programs that read it whole as the token no longer can: give those a directory")
+	}
+	return func(ctx context.Context) error { return f.at.Replace(ctx, text) }, warnings, nil
+}
+
+type dir struct {
+	at *place.Dir
+	c  content.Content
+	o  verify.ParseOptions
+}
+
+func (d *dir) Name() string             { return d.at.Path }
+func (d *dir) Content() content.Content { return d.c }
+func (d *dir) OnePrevious() bool        { return true }
+
+func (d *dir) Prepare(to content.Content) (func(context.Context) error, []string, error) {
+	edit, err := content.EditKeys(d.at.Keys, to, d.o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(ctx context.Context) error { return d.at.Replace(ctx, edit) }, nil, nil
+}
+
+// A filter is a Secret on its way from standard input to standard output.
+type filter struct {
+	at     *secret.Secret
+	c      content.Content
+	o      verify.ParseOptions
+	stdout io.Writer
+}
+
+var errTerminal = fail.Usage("PATH is missing, and standard input is a terminal; give the file or directory, or pipe a Secret: " +
+	"kubectl get secret NAME -o json | tokenagent rotate STEP | kubectl replace -f -")
+
+func openSecret(change bool, o verify.ParseOptions, stdin io.Reader, stdout io.Writer) (target, error) {
+	if f, ok := stdin.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+			return nil, errTerminal
+		}
+	}
+	text, err := io.ReadAll(io.LimitReader(stdin, secret.MaxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the Secret from standard input: %w", err)
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, errors.New("standard input is empty; pipe the answer of kubectl get secret NAME -o json, or give a PATH")
+	}
+	s, err := secret.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if change && s.Immutable {
+		return nil, fmt.Errorf("secret %s is immutable, and the API server refuses any change; create a new Secret under another name and mount that one", s.Name)
+	}
+	o.Name = "secret " + s.Name
+	c, err := content.ParseKeys(s.Keys(), o)
+	return &filter{s, c, o, stdout}, err
+}
+
+func (f *filter) Name() string             { return f.o.Name }
+func (f *filter) Content() content.Content { return f.c }
+func (f *filter) OnePrevious() bool        { return true }
+
+func (f *filter) Prepare(to content.Content) (func(context.Context) error, []string, error) {
+	text := f.at.Text()
+	keys := f.at.Keys()
+	if !to.Equal(f.c) {
+		edit, err := content.EditKeys(keys, to, f.o)
+		if err != nil {
+			return nil, nil, err
+		}
+		text, keys = f.at.With(edit), edit.Apply(keys)
+		if err := f.confirm(text, to); err != nil {
+			return nil, nil, err
+		}
+	}
+	write := func(context.Context) error {
+		if _, err := f.stdout.Write(text); err != nil {
+			return fmt.Errorf("writing the Secret to standard output: %w", err)
+		}
+		return nil
+	}
+	return write, f.at.Warnings(keys), nil
+}
+
+// confirm reads what is to be written as the API server would.
+func (f *filter) confirm(text []byte, want content.Content) error {
+	s, err := secret.Parse(text)
+	if err != nil {
+		return err
+	}
+	c, err := content.ParseKeys(s.Keys(), f.o)
+	if err != nil {
+		return err
+	}
+	if !c.Equal(want) {
+		return content.ErrUnfaithful
+	}
+	return nil
+}
