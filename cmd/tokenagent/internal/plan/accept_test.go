@@ -1,0 +1,277 @@
+package plan
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+var (
+	change       = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) // time 0 of the model
+	oldID, newID = rotation.ID{1}, rotation.ID{2}
+)
+
+// A ledgerReceiver is one receiver of the model with a real ledger. Its methods
+// are to be called in the order of time.
+type ledgerReceiver struct {
+	ledger *rotation.Ledger[int]
+	ahead  float64
+	window rotation.Window
+}
+
+func (l *ledgerReceiver) clock(at float64) time.Time { return change.Add(seconds(at + l.ahead)) }
+
+func seconds(s float64) time.Duration { return time.Duration(math.Round(s * 1e9)) }
+
+func (l *ledgerReceiver) read(at float64, decls ...rotation.Decl[int]) {
+	l.ledger = rotation.Advance(l.ledger, decls, nil, l.clock(at), l.window)
+}
+
+// use presents a token at a moment of the model.
+func (l *ledgerReceiver) use(id rotation.ID, at float64) bool {
+	for i := range l.ledger.Entries {
+		if e := &l.ledger.Entries[i]; e.ID == id {
+			return e.Accept(l.clock(at))
+		}
+	}
+	return false
+}
+
+func decl(id rotation.ID, s rotation.Slot, until time.Time) rotation.Decl[int] {
+	return rotation.Decl[int]{ID: id, Slot: s, Until: until}
+}
+
+// What the model says of a receiver is what pkg/rotation decides from the same
+// content, clocks and uses.
+func TestReceiverIsTheLedger(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	none := time.Time{}
+	for n := range 20_000 {
+		overlap := math.Floor(r.Float64() * 100)
+		v := receiver{staged: r.Float64()*200 - 120, promoted: r.Float64() * 90, ahead: r.Float64()*6 - 3}
+		remembered := n%2 == 0
+		l := ledgerReceiver{ahead: v.ahead, window: rotation.Window{Overlap: 15 * time.Minute}}
+		if remembered {
+			v.staged = math.Inf(1)
+			l.window.Overlap = seconds(overlap)
+		}
+		// Queries at random, and on either side of what the model says.
+		until := overlap - r.Float64()
+		end := v.declaredEnd(until)
+		if remembered {
+			end = v.rememberedEnd(overlap)
+		}
+		const eps = 1e-6
+		at := []float64{end - eps, end + eps, v.knows() - eps, v.knows() + eps}
+		for range 6 {
+			at = append(at, r.Float64()*320-120)
+		}
+		slices.Sort(at)
+		l.read(-1000, decl(oldID, rotation.Current, none))
+		staged, promoted := false, false
+		for _, q := range at {
+			if !staged && v.staged < v.promoted && v.staged <= q {
+				staged = true
+				l.read(v.staged, decl(oldID, rotation.Current, none), decl(newID, rotation.Next, none))
+			}
+			if !promoted && v.promoted <= q {
+				promoted = true
+				decls := []rotation.Decl[int]{decl(newID, rotation.Current, none)}
+				if !remembered {
+					// By the operator's clock, which is change + q in the model.
+					decls = append(decls, decl(oldID, rotation.Previous, change.Add(seconds(until))))
+				}
+				l.read(v.promoted, decls...)
+			}
+			if got, want := l.use(oldID, q), q < end; got != want {
+				t.Fatalf("%+v, overlap %g: the ledger accepts the old token at %g: %t, the model until %g", v, overlap, q, got, end)
+			}
+			if got, want := l.use(newID, q), q >= v.knows(); got != want {
+				t.Fatalf("%+v: the ledger accepts the new token at %g: %t, the model from %g", v, q, got, v.knows())
+			}
+		}
+	}
+}
+
+// With a window that slides, the model gives a renewal away by its grain: it
+// never accepts for longer than the ledger, and without the grain never for
+// less. Where uses are further apart than that, the two agree exactly.
+func TestSlidingReceiverIsTheLedger(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 6))
+	slid, exact := 0, 0
+	for range 20_000 {
+		overlap, limit := 2+r.Float64()*20, r.Float64()*120
+		v := receiver{staged: math.Inf(1), promoted: r.Float64() * 30}
+		v.firstNew = v.promoted + r.Float64()*60
+		var uses []float64
+		gap := 0.1 + r.Float64()*8
+		for u := 0.0; u < 200; u += gap * r.ExpFloat64() {
+			uses = append(uses, u)
+		}
+		last := func(from, to float64) (float64, bool) {
+			for _, u := range slices.Backward(uses) {
+				if u < to {
+					return u, u > from
+				}
+			}
+			return 0, false
+		}
+		short := v.slidingEnd(overlap, limit, renewalGrain(overlap), last)
+		long := v.slidingEnd(overlap, limit, 0, last)
+
+		l := ledgerReceiver{window: rotation.Window{Overlap: seconds(overlap), MaxOverlap: seconds(limit)}}
+		l.read(-1000, decl(oldID, rotation.Current, time.Time{}))
+		promoted, opened := false, false
+		refused := math.Inf(1)
+		for _, u := range uses {
+			if !promoted && v.promoted <= u {
+				promoted = true
+				l.read(v.promoted, decl(newID, rotation.Current, time.Time{}))
+			}
+			if promoted && !opened && v.firstNew <= u {
+				opened = true
+				if !l.use(newID, v.firstNew) {
+					t.Fatal("the ledger refuses the new token")
+				}
+			}
+			if got := l.use(oldID, u); got != (u < refused) && u < refused {
+				refused = u
+			}
+			if u < short && u >= refused {
+				t.Fatalf("%+v, overlap %g to %g: the ledger refuses at %g, the model accepts until %g\nuses %v", v, overlap, limit, u, short, uses)
+			}
+			if u >= long && u < refused {
+				t.Fatalf("%+v, overlap %g to %g: the ledger accepts at %g, the model until %g\nuses %v", v, overlap, limit, u, long, uses)
+			}
+		}
+		if long > v.firstNew+overlap {
+			slid++
+		}
+		if long == short {
+			exact++
+		}
+	}
+	if slid < 2000 || exact < 2000 {
+		t.Errorf("only %d windows slid, only %d ended the same with and without grain", slid, exact)
+	}
+}
+
+// The expected numbers of refused requests are those that single requests come
+// to.
+func TestRefusalsAreThoseOfSingleRequests(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		m model
+		s setting
+	}{
+		"declared":   {model{protocol: staged}, setting{wait: 30, overlap: 100}},
+		"remembered": {model{protocol: replace}, setting{overlap: 60}},
+		"sliding":    {model{protocol: replace, sliding: true}, setting{overlap: 20, maxOverlap: 150}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := c.m
+			m.receivers, m.senders, m.newcomers, m.sender, m.rate, m.skew, m.inFlight = 5, 7, 1, restart, 0.3, 4, 5
+			m.reach = propagation{sync: 40}
+			m.restart = dists(t, "uniform:0s..3m")
+			var want, got refusal
+			const n = 20_000
+			for i := range uint64(n) {
+				w := newWorker(&m, newHistogram(1), newHistogram(1))
+				got.add(w.run(9, i, c.s.wait, []setting{c.s}).refused[0], 1./n)
+				want.add(singly(w, i, c.s), 1./n)
+			}
+			for what, v := range map[string][2]float64{
+				"old":        {got.oldRefused, want.oldRefused},
+				"new":        {got.newRefused, want.newRefused},
+				"chance":     {got.chance, want.chance},
+				"old chance": {got.oldChance, want.oldChance},
+			} {
+				slack := 0.03
+				if m.sliding && v[0] > v[1] {
+					slack = 0.2 // a renewal gives its grain away
+				}
+				if math.Abs(v[0]-v[1]) > slack*v[1]+0.005 || v[1] == 0 {
+					t.Errorf("%s: %g, with single requests %g", what, v[0], v[1])
+				}
+			}
+		})
+	}
+}
+
+// singly draws each request of a rotation whose times w has drawn, and asks the
+// closed form of the receiver, or where the window slides a real ledger.
+func singly(w *worker, number uint64, s setting) refusal {
+	r := rand.New(rand.NewPCG(11, number))
+	m := w.m
+	type request struct {
+		at  float64
+		to  int
+		old bool
+	}
+	var all []request
+	send := func(from, to float64, old bool) {
+		for at := from + r.ExpFloat64()/m.rate; at < to; at += r.ExpFloat64() / m.rate {
+			all = append(all, request{at, r.IntN(m.receivers), old})
+		}
+	}
+	for _, last := range w.last {
+		send(0, last, true)
+	}
+	for _, first := range w.first {
+		send(first, 400, false)
+	}
+	slices.SortFunc(all, func(a, b request) int { return int(math.Copysign(1, a.at-b.at)) })
+
+	ledgers := make([]*ledgerReceiver, m.receivers)
+	ends := make([]float64, m.receivers)
+	// The grain that run drew: it comes after the two operators' clocks.
+	again := rand.New(rand.NewPCG(9, number))
+	_, _ = again.Float64(), again.Float64()
+	grain := deadlineGrain * again.Float64()
+	for i := range ledgers {
+		v := &w.receivers[i]
+		ends[i] = v.declaredEnd(s.overlap - grain)
+		if m.protocol == replace {
+			ends[i] = v.rememberedEnd(s.overlap)
+		}
+		ledgers[i] = &ledgerReceiver{window: rotation.Window{Overlap: seconds(s.overlap), MaxOverlap: seconds(s.maxOverlap)}}
+		ledgers[i].read(-1000, decl(oldID, rotation.Current, time.Time{}))
+	}
+	var f refusal
+	for _, q := range all {
+		v, l := &w.receivers[q.to], ledgers[q.to]
+		var ok bool
+		switch {
+		case m.sliding:
+			if _, is := l.ledger.Current(); is && l.ledger.Entries[0].ID == oldID && v.promoted <= q.at {
+				l.read(v.promoted, decl(newID, rotation.Current, time.Time{}))
+			}
+			id := newID
+			if q.old {
+				id = oldID
+			}
+			ok = l.use(id, q.at)
+		case q.old:
+			ok = q.at < ends[q.to]
+		default:
+			ok = q.at >= v.knows()
+		}
+		switch {
+		case ok:
+		case q.old:
+			f.oldRefused++
+			f.oldChance, f.chance = 1, 1
+		default:
+			f.newRefused++
+			f.newChance, f.chance = 1, 1
+		}
+	}
+	return f
+}

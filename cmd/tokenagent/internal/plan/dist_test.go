@@ -1,0 +1,172 @@
+package plan
+
+import (
+	"errors"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const canary = "CANARY-51f0c2-token"
+
+// files serves the files of a test by name.
+type files map[string]string
+
+func (f files) read(name string) ([]byte, error) {
+	text, ok := f[name]
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return []byte(text), nil
+}
+
+func dists(t testing.TB, text string) dist {
+	t.Helper()
+	d, err := parseDist("x", text, files{"f": "# seconds\n\n 3s\n1s\n2s\n2s\n"}.read)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestDistGrammar(t *testing.T) {
+	for text, want := range map[string]string{
+		"fixed:0s":                "fixed:0s",
+		"fixed:90s":               "fixed:1m30s",
+		"fixed:720h":              "fixed:720h",
+		"uniform:5m..30m":         "uniform:5m..30m",
+		"uniform:1h0m0s..3600s":   "uniform:1h..1h",
+		"exponential:10m":         "exponential:10m",
+		"normal:10m,2m30s":        "normal:10m,2m30s",
+		"samples:f":               "samples (4)",
+		"uniform:0s..1h10m0.250s": "uniform:0s..1h10m0.25s",
+	} {
+		d := dists(t, text)
+		if got := d.String(); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestDistFaults(t *testing.T) {
+	for text, want := range map[string]struct {
+		code int
+		says string
+	}{
+		"":                              {2, "--x has the form fixed:D, uniform"},
+		canary:                          {2, "--x has the form fixed:D, uniform"},
+		canary + ":1s":                  {2, "--x has the form fixed:D, uniform"},
+		"10m":                           {2, "--x has the form fixed:D, uniform"},
+		"Fixed:10m":                     {2, "--x has the form fixed:D, uniform"},
+		"fixed:" + canary:               {2, "--x has the form fixed:D; durations"},
+		"fixed:":                        {2, "from 0s to 720h"},
+		"fixed:10":                      {2, "from 0s to 720h"},
+		"fixed:-1s":                     {2, "from 0s to 720h"},
+		"fixed:721h":                    {2, "from 0s to 720h"},
+		"uniform:10m":                   {2, "--x has the form uniform:D..D"},
+		"uniform:1m.." + canary:         {2, "--x has the form uniform:D..D"},
+		"uniform:2m..1m":                {2, "ends before it begins; put the shorter duration first"},
+		"exponential:0s":                {2, "a mean above 0s"},
+		"exponential:1s,2s":             {2, "a mean above 0s"},
+		"normal:1m":                     {2, "normal:MEAN,SD"},
+		"normal:1m,0s":                  {2, "a deviation above 0s"},
+		"samples:":                      {2, "--x has the form samples:FILE"},
+		"samples:none":                  {1, "--x: open none: file does not exist"},
+		"samples:bad":                   {1, "--x: bad: line 3 is no duration from 0s to 720h; write one a line"},
+		"samples:empty":                 {1, "--x: empty: there is no sample in it; write a duration a line"},
+		"samples:long":                  {1, "--x: long: a line is too long"},
+		"samples:" + "many":             {1, "--x: many: there are more than 1048576 samples"},
+		"uniform:1m..2m..3m":            {2, "--x has the form uniform:D..D"},
+		"normal:" + canary + "," + "1s": {2, "normal:MEAN,SD"},
+	} {
+		_, err := parseDist("x", text, files{
+			"bad": "1s\n#\n" + canary + "\n", "empty": "# nothing\n", "long": "1s\n" + strings.Repeat(canary, 10_000),
+			"many": strings.Repeat("1s\n", maxSamples+1),
+		}.read)
+		if fail.Code(err) != want.code || err == nil || !strings.Contains(err.Error(), want.says) {
+			t.Errorf("%q: %v, code %d; want %q, %d", text, err, fail.Code(err), want.says, want.code)
+		}
+		if err != nil && strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("the error quotes the value: %v", err)
+		}
+	}
+	_, err := parseDist("x", "samples:none", files{}.read)
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v does not wrap its cause", err)
+	}
+}
+
+// What is drawn lies within the limits, and exceeds above(q) as rarely as that
+// promises.
+func TestDistLimits(t *testing.T) {
+	for _, text := range []string{"fixed:3s", "uniform:5s..30s", "exponential:10s", "normal:10s,2s", "normal:1s,5s", "samples:f"} {
+		d := dists(t, text)
+		r := rand.New(rand.NewPCG(1, 2))
+		const n = 200_000
+		over := map[float64]int{0: 0, 1e-3: 0, 1e-2: 0, 0.1: 0, 0.5: 0}
+		exact := map[float64]int{}
+		for range n {
+			x := d.draw(r)
+			if x < d.least() || math.IsNaN(x) {
+				t.Fatalf("%s: drew %g, less than %g", text, x, d.least())
+			}
+			for q := range over {
+				switch a := d.above(q); {
+				case x > a:
+					over[q]++
+				case x == a:
+					exact[q]++
+				}
+			}
+		}
+		for q, c := range over {
+			slack := 4 * math.Sqrt(q*n)
+			if float64(c) > q*n+slack {
+				t.Errorf("%s: %d of %d exceed above(%g)", text, c, n, q)
+			}
+			if float64(c+exact[q]) < q*n-slack {
+				t.Errorf("%s: %d of %d reach above(%g), it is not tight", text, c, n, q)
+			}
+		}
+		if d.bounded() == math.IsInf(d.above(0), 1) {
+			t.Errorf("%s: bounded is %t, the longest %g", text, d.bounded(), d.above(0))
+		}
+	}
+}
+
+func FuzzDist(f *testing.F) {
+	for _, seed := range []string{"fixed:1s", "uniform:1s..2h", "exponential:1ns", "normal:1m,1s", "samples:f", "uniform:..", ":", "normal:1s,"} {
+		f.Add(seed, "1s\n2m\n# x\n")
+	}
+	f.Fuzz(func(t *testing.T, text, content string) {
+		read := func(string) ([]byte, error) { return []byte(content), nil }
+		d, err := parseDist("x", text, read)
+		if err != nil {
+			if fail.Code(err) != 2 && !strings.HasPrefix(text, "samples:") {
+				t.Fatalf("%q: %v is no usage error", text, err)
+			}
+			return
+		}
+		r := rand.New(rand.NewPCG(1, 2))
+		x := d.draw(r)
+		longest := maxDuration.Seconds() * 100 // of what has no limit
+		if x < d.least() || x > d.above(0) || d.least() < 0 || !(x < longest) || d.above(0.5) < d.least() || d.above(1e-12) < d.above(1e-2) {
+			t.Fatalf("%q: drew %g from %g to %g", text, x, d.least(), d.above(0))
+		}
+		if d.kind == sampled {
+			return
+		}
+		again, err := parseDist("x", d.String(), read)
+		if err != nil || again.String() != d.String() || again.a != d.a || again.b != d.b {
+			t.Fatalf("%q is written as %q, which reads as %v, %v", text, d.String(), again, err)
+		}
+	})
+}

@@ -1,0 +1,97 @@
+package plan
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func drawn(n int, draw func(r *rand.Rand) float64) []float64 {
+	r := rand.New(rand.NewPCG(7, 7))
+	all := make([]float64, n)
+	for i := range all {
+		all[i] = draw(r)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func at(ascending []float64, q float64) float64 {
+	return ascending[min(int(q*float64(len(ascending))), len(ascending)-1)]
+}
+
+// The model agrees with what was measured on a real node (Kubernetes 1.34) from
+// the API's reply to the content readable in the pod: median, p95 and longest to
+// within a quarter, and nothing measured is outside of the model's limits. The
+// node was alone in its cluster, so that its annotation
+// node.alpha.kubernetes.io/ttl made the cache's TTL 0.
+func TestKubeletAsMeasured(t *testing.T) {
+	for name, c := range map[string]struct{ sync, least, half, p95, most float64 }{
+		"watch, 60 s": {60, 0.4, 47, 77, 83.5},
+		"watch, 10 s": {10, 1.2, 5.5, 11.2, 12.3},
+		"cache, 60 s": {60, 11, 44, 65, 71},
+	} {
+		p := propagation{sync: c.sync}
+		all := drawn(100_000, p.draw)
+		for what, v := range map[string][2]float64{"median": {at(all, 0.5), c.half}, "p95": {at(all, 0.95), c.p95}} {
+			if ratio := v[0] / v[1]; ratio < 0.75 || ratio > 1.25 {
+				t.Errorf("%s: %s %.1f s, measured %.1f s", name, what, v[0], v[1])
+			}
+		}
+		if c.least < p.least() || c.most > p.most(0) || c.most < 0.75*p.most(0) {
+			t.Errorf("%s: from %.1f to %.1f s, measured from %.1f to %.1f s", name, p.least(), p.most(0), c.least, c.most)
+		}
+	}
+}
+
+// Nothing is later than the closed form, and something comes near it.
+func TestPropagationWithinItsLimits(t *testing.T) {
+	for name, p := range map[string]propagation{
+		"nothing":  {},
+		"watch":    {sync: 60},
+		"cache":    {sync: 60, ttl: 60},
+		"poll":     {poll: 10, debounce: 1},
+		"all":      {sync: 10, ttl: 5, poll: 10, debounce: 1},
+		"delivery": {delivery: dists(t, "uniform:10s..5m"), poll: 10, debounce: 1},
+	} {
+		all := drawn(1_000_000, p.draw)
+		first, last := all[0], all[len(all)-1]
+		if first < p.least() || last > p.most(0) {
+			t.Errorf("%s: drew %g to %g, limits %g to %g", name, first, last, p.least(), p.most(0))
+		}
+		if span := p.most(0) - p.least(); span > 0 && (last < p.most(0)-0.12*span || first > p.least()+0.12*span) {
+			t.Errorf("%s: drew %g to %g, far from the limits %g to %g", name, first, last, p.least(), p.most(0))
+		}
+	}
+}
+
+// Whatever the wait, staging and promotion each take as long as if it were
+// alone; and where one resync precedes both, they arrive together.
+func TestTwoWritesShareTheResyncs(t *testing.T) {
+	p := propagation{sync: 60, ttl: 20}
+	alone := drawn(200_000, p.draw)
+	for _, wait := range []float64{0, 5, 50, 91, 105, 200, 700, 800, 5000} {
+		together := 0
+		stages := make([]float64, 0, len(alone))
+		promotes := drawn(len(alone), func(r *rand.Rand) float64 {
+			stage, promote := p.drawTwo(r, wait)
+			stages = append(stages, stage+wait)
+			if math.Abs(stage-promote) <= kubeletWork {
+				together++
+			}
+			return promote
+		})
+		slices.Sort(stages)
+		for _, q := range []float64{0.05, 0.25, 0.5, 0.75, 0.95, 0.99} {
+			for what, got := range map[string]float64{"stage": at(stages, q), "promotion": at(promotes, q)} {
+				if want := at(alone, q); math.Abs(got-want) > 0.02*p.most(0) {
+					t.Errorf("wait %g: quantile %g of %s is %.1f, alone %.1f", wait, q, what, got, want)
+				}
+			}
+		}
+		if share := float64(together) / float64(len(alone)); (share > 0.6) != (wait <= 5) || (share < 0.01) != (wait > 90) {
+			t.Errorf("wait %g: %.3f arrive together", wait, share)
+		}
+	}
+}
