@@ -34,8 +34,9 @@ type execFlags struct {
 	admin, logLevel, logFormat        string
 }
 
-func newExec() *cobra.Command {
-	var e execFlags
+func newExec() *cobra.Command { return new(execFlags).command() }
+
+func (e *execFlags) command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec [flags] -- CMD [ARG...]",
 		Short: "Run a program that knows its token from the environment, and restart it with the new one",

@@ -1,0 +1,57 @@
+//go:build unix
+
+package supervise
+
+import (
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	s := &Supervisor{token: tokenA, phase: resting, restTill: time.Unix(7, 0), started: time.Unix(5, 0), counts: counts{1, 2, 3, 4}}
+	s.stats.Store(&stats{})
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(s)
+	for range 2 { // before there is a token, and with one
+		problems, err := testutil.GatherAndLint(registry)
+		if err != nil || len(problems) > 0 {
+			t.Errorf("%v %v", problems, err)
+		}
+		s.publish()
+	}
+	got := map[string]float64{}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	for name, want := range map[string]float64{
+		"tokenagent_exec_restarts_total change":             1,
+		"tokenagent_exec_restarts_total retry":              2,
+		"tokenagent_exec_signals_total":                     3,
+		"tokenagent_exec_kills_total":                       4,
+		"tokenagent_exec_running":                           0,
+		"tokenagent_exec_child_start_timestamp_seconds":     5,
+		"tokenagent_exec_pending_restart_timestamp_seconds": 7,
+		"tokenagent_exec_token_info " + fingerprint(tokenA): 1,
+	} {
+		if v, ok := got[name]; !ok || v != want {
+			t.Errorf("%s is %v, want %v", name, v, want)
+		}
+	}
+	if len(got) != 8 {
+		t.Errorf("%d series", len(got))
+	}
+}
