@@ -39,6 +39,7 @@ type Agent struct {
 var (
 	_ verify.Verifier            = (*Agent)(nil)
 	_ verify.PreviousUseRecorder = (*Agent)(nil)
+	_ verify.RevocationWaiter    = (*Agent)(nil)
 )
 
 // Start reads the source that cfg names and returns an Agent that is ready, or

@@ -48,6 +48,16 @@ func (a anyOf) RecordPreviousUse(p *Principal, remote string) {
 	}
 }
 
+// AwaitRevocation asks each in turn: those that did not vouch for p say so.
+func (a anyOf) AwaitRevocation(ctx context.Context, p *Principal) bool {
+	for _, v := range a {
+		if w, ok := v.(RevocationWaiter); ok && w.AwaitRevocation(ctx, p) {
+			return true
+		}
+	}
+	return false
+}
+
 // A RefusalClass is the class of a refusal, ordered by how much it says.
 type RefusalClass uint8
 

@@ -54,3 +54,13 @@ type PreviousUseRecorder interface {
 	// ("host:port", or anything for other networks). It does not block.
 	RecordPreviousUse(p *Principal, remote string)
 }
+
+// A RevocationWaiter is a [Verifier] that can tell when the credential of a
+// Principal is revoked after it was accepted, for what lives longer than a
+// request.
+type RevocationWaiter interface {
+	// AwaitRevocation returns true as soon as p's credential is revoked, at once
+	// where it is so already, and false when ctx ends. Of a Principal that is
+	// not its own it knows nothing: it returns false at once.
+	AwaitRevocation(ctx context.Context, p *Principal) bool
+}

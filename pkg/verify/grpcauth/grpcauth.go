@@ -11,7 +11,8 @@
 // The handler still sees the token in its metadata, since incoming metadata
 // cannot be changed without copying all of it: do not forward it blindly.
 // A stream is checked once, when it opens; it is not cut when its token's
-// overlap ends. A method that the server does not have never gets here: grpc
+// overlap ends, and with [Options.EndRevokedStreams] it is when its token is
+// revoked. A method that the server does not have never gets here: grpc
 // answers Unimplemented before any interceptor runs, unless the server has an
 // unknown-service handler.
 package grpcauth
@@ -26,7 +27,8 @@ import (
 
 // UnaryServerInterceptor returns an interceptor that calls the handler for
 // what v accepts and what o exempts. It is safe for concurrent use. It panics,
-// when it is built, if v is nil or [Options.Validate] reports an error.
+// when it is built, if v is nil or not fit for o, or [Options.Validate] reports an
+// error.
 func UnaryServerInterceptor(v verify.Verifier, o Options) grpc.UnaryServerInterceptor {
 	g := newGuard(v, o)
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -51,8 +53,15 @@ func StreamServerInterceptor(v verify.Verifier, o Options) grpc.StreamServerInte
 		if err != nil {
 			return err
 		}
+		ctx := ss.Context()
 		if p != nil && !o.WithoutPrincipal {
-			ss = &stream{ServerStream: ss, ctx: verify.NewContext(ss.Context(), p)}
+			ctx = verify.NewContext(ctx, p)
+		}
+		switch {
+		case p != nil && g.revocations != nil:
+			return g.untilRevoked(ctx, p, ss, func(ss grpc.ServerStream) error { return handler(srv, ss) })
+		case ctx != ss.Context():
+			ss = &stream{ServerStream: ss, ctx: ctx}
 		}
 		return handler(srv, ss)
 	}

@@ -19,6 +19,7 @@ type guard struct {
 	rules
 	verifier        verify.Verifier
 	recorder        verify.PreviousUseRecorder // nil where the verifier does not want to know
+	revocations     verify.RevocationWaiter    // nil where streams are left to live
 	unauthenticated error
 	unavailable     error
 }
@@ -38,6 +39,12 @@ func newGuard(v verify.Verifier, o Options) *guard {
 		unavailable:     status.Error(codes.Unavailable, wire.TextUnavailable),
 	}
 	g.recorder, _ = v.(verify.PreviousUseRecorder)
+	if o.EndRevokedStreams {
+		var ok bool
+		if g.revocations, ok = v.(verify.RevocationWaiter); !ok {
+			panic("grpcauth: EndRevokedStreams needs a Verifier that is a verify.RevocationWaiter")
+		}
+	}
 	return g
 }
 

@@ -139,6 +139,11 @@ func dial(tb testing.TB, v verify.Verifier, o grpcauth.Options) *grpc.ClientConn
 
 func connect(tb testing.TB, opts ...grpc.ServerOption) *grpc.ClientConn {
 	tb.Helper()
+	return connectTo(tb, service{}, opts...)
+}
+
+func connectTo(tb testing.TB, srv testpb.TestServiceServer, opts ...grpc.ServerOption) *grpc.ClientConn {
+	tb.Helper()
 	var lc net.ListenConfig
 	l, err := lc.Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -146,7 +151,7 @@ func connect(tb testing.TB, opts ...grpc.ServerOption) *grpc.ClientConn {
 	}
 	s := grpc.NewServer(opts...)
 	healthpb.RegisterHealthServer(s, health.NewServer())
-	testpb.RegisterTestServiceServer(s, service{})
+	testpb.RegisterTestServiceServer(s, srv)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	conn, err := grpc.NewClient("passthrough:///"+l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))

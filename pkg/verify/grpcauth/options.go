@@ -29,6 +29,13 @@ type Options struct {
 	// AppCallbackHealthCheck/HealthCheck). False exempts them.
 	NoDefaultExempt bool
 
+	// EndRevokedStreams ends a live stream with the status Unauthenticated when
+	// the token that it was opened with is revoked, whatever its handler is
+	// doing: the handler's context ends, and what it still sends or waits for
+	// fails. Each stream costs a goroutine then. The verifier must be a
+	// [verify.RevocationWaiter], as an agent is. False lets a stream live.
+	EndRevokedStreams bool
+
 	// WithoutPrincipal leaves the Principal out of the handler's context,
 	// which saves the allocations that it costs to put it there.
 	WithoutPrincipal bool
