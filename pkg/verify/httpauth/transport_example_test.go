@@ -58,10 +58,13 @@ func ExampleTransportOptions_Validate() {
 
 // Plain HTTP off this machine has to be asked for.
 func ExampleTransportOptions_plaintext() {
-	rt := httpauth.Transport(exampleSource{}, nil, httpauth.TransportOptions{Hosts: []string{"orders.internal"}})
-	r, _ := http.NewRequest(http.MethodGet, "http://orders.internal/", http.NoBody)
-	_, err := rt.RoundTrip(r)
-	fmt.Println(err)
+	client := &http.Client{Transport: httpauth.Transport(exampleSource{}, nil, httpauth.TransportOptions{Hosts: []string{"orders.internal"}})}
+	resp, err := client.Get("http://orders.internal/")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = resp.Body.Close()
 	// Output:
-	// httpauth: "orders.internal" would be sent the token in plain text; use https, or set AllowPlaintext if the connection is private by other means
+	// Get "http://orders.internal/": httpauth: "orders.internal" would be sent the token in plain text; use https, or set AllowPlaintext if the connection is private by other means
 }

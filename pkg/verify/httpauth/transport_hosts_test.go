@@ -62,7 +62,7 @@ func TestTransportHosts(t *testing.T) {
 			if want == "" {
 				r.Host = "localhost:3500"
 			}
-			_, err := rt.RoundTrip(r)
+			err := roundTrip(rt, r)
 			if want == plaintext && !allow {
 				if err == nil || !strings.Contains(err.Error(), "AllowPlaintext") || len(w.sent) != 0 || body.closed == 0 {
 					t.Errorf("%s: %v, %d sent", url, err, len(w.sent))
@@ -86,8 +86,12 @@ func TestTransportLeavesOtherHostsAlone(t *testing.T) {
 	r, _ := post(t, "https://other.example/", "b", true)
 	r.Header.Set("Dapr-Api-Token", "the caller's")
 	resp, err := httpauth.Transport(src, w, to).RoundTrip(r)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized || len(w.sent) != 1 || w.sent[0] != r || r.Header.Get("Dapr-Api-Token") != "the caller's" || asked != 0 {
-		t.Errorf("%v, sent %q, source asked %d times", err, w.tokens("Dapr-Api-Token"), asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized || len(w.sent) != 1 || w.sent[0] != r || r.Header.Get("Dapr-Api-Token") != "the caller's" || asked != 0 {
+		t.Errorf("%s, sent %q, source asked %d times", resp.Status, w.tokens("Dapr-Api-Token"), asked)
 	}
 }
 
@@ -190,14 +194,15 @@ func TestP7_TransportShowsNoToken(t *testing.T) {
 		r, _ := post(t, url, "b", false)
 		resp, err := client.Do(r)
 		_, _ = fmt.Fprintf(&said, "%+v %v %+v", resp, err, r)
-		if resp != nil {
+		if err == nil {
+			resp.Body.Close()
 			_, _ = fmt.Fprintf(&said, "%+v", resp.Request)
 		}
 	}
 	// A token that no header can carry is refused by net/http, which names the
 	// header alone.
 	r, _ := post(t, "https://api.example/", "b", false)
-	_, err := httpauth.Transport(static(good+"\n"), &http.Transport{}, to).RoundTrip(r)
+	err := roundTrip(httpauth.Transport(static(good+"\n"), &http.Transport{}, to), r)
 	if err == nil {
 		t.Error("a line break is sent")
 	}

@@ -108,6 +108,27 @@ func post(t *testing.T, url, body string, again bool) (*http.Request, *tracked) 
 	return r, b
 }
 
+// exchange sends r through rt and reads the answer, which must be r's. The
+// status is 0 where there is none.
+func exchange(rt http.RoundTripper, r *http.Request) (status int, text string, err error) {
+	resp, err := rt.RoundTrip(r)
+	if resp == nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, readErr := io.ReadAll(resp.Body)
+	if resp.Request != r {
+		readErr = errors.New("the response's Request is not the caller's")
+	}
+	return resp.StatusCode, string(b), errors.Join(err, readErr)
+}
+
+// roundTrip is exchange where the answer is of no interest.
+func roundTrip(rt http.RoundTripper, r *http.Request) error {
+	_, _, err := exchange(rt, r)
+	return err
+}
+
 func TestTransportAsksForEachRequest(t *testing.T) {
 	for header, want := range map[string]struct {
 		key    string
@@ -121,7 +142,7 @@ func TestTransportAsksForEachRequest(t *testing.T) {
 		rt := httpauth.Transport(tokens("one", "two", "three"), w, httpauth.TransportOptions{Hosts: to.Hosts, Header: header})
 		for range 3 {
 			r, _ := post(t, "https://api.example/", "", false)
-			if _, err := rt.RoundTrip(r); err != nil {
+			if err := roundTrip(rt, r); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -156,16 +177,12 @@ func TestTransportLeavesTheRequestAlone(t *testing.T) {
 	r, _ := post(t, "https://api.example/", "b", true)
 	r.Header = http.Header{"Dapr-Api-Token": {"the caller's"}, "dapr-api-token": {"another"}, "DAPR-API-TOKEN": {"third"}, "X": {"1", "2"}, "Authorization": {"Basic dTpw"}}
 	before, header := *r, r.Header.Clone()
-	resp, err := rt.RoundTrip(r)
-	if err != nil {
+	if err := roundTrip(rt, r); err != nil {
 		t.Fatal(err)
 	}
 	before.GetBody, r.GetBody = nil, nil // funcs are never deeply equal
 	if !reflect.DeepEqual(*r, before) || !reflect.DeepEqual(r.Header, header) {
 		t.Errorf("the request was changed: %v", r)
-	}
-	if resp.Request != r {
-		t.Error("the response's Request is not the caller's")
 	}
 	want := http.Header{"Dapr-Api-Token": {good}, "X": {"1", "2"}, "Authorization": {"Basic dTpw"}}
 	if got := w.sent[0].Header; !reflect.DeepEqual(got, want) {
@@ -178,11 +195,11 @@ func TestTransportLeavesTheRequestAlone(t *testing.T) {
 	}
 	// Header and URL may be missing.
 	r.Header = nil
-	if _, err := rt.RoundTrip(r); err != nil || w.sent[1].Header.Get("Dapr-Api-Token") != good || r.Header != nil {
+	if err := roundTrip(rt, r); err != nil || w.sent[1].Header.Get("Dapr-Api-Token") != good || r.Header != nil {
 		t.Errorf("without a header: %v", err)
 	}
 	r.URL = nil
-	if _, err := rt.RoundTrip(r); err != nil || w.sent[2] != r {
+	if err := roundTrip(rt, r); err != nil || w.sent[2] != r {
 		t.Errorf("without a URL it is base's to say: %v", err)
 	}
 }
@@ -200,7 +217,11 @@ func TestTransportWithoutAToken(t *testing.T) {
 		w := &wire{}
 		r, body := post(t, "https://api.example/", "b", true)
 		resp, err := (&http.Client{Transport: httpauth.Transport(c.src, w, to)}).Do(r)
-		if resp != nil || !errors.Is(err, c.want) || !strings.Contains(err.Error(), "httpauth: ") || strings.Contains(err.Error(), "canary") {
+		if err == nil {
+			resp.Body.Close()
+			t.Fatalf("%s: sent", name)
+		}
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "httpauth: ") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if len(w.sent) != 0 || body.closed == 0 {
@@ -208,7 +229,7 @@ func TestTransportWithoutAToken(t *testing.T) {
 		}
 		// Others need no token.
 		r, _ = post(t, "https://other.example/", "b", true)
-		if _, err := httpauth.Transport(c.src, w, to).RoundTrip(r); err != nil || len(w.sent) != 1 {
+		if err := roundTrip(httpauth.Transport(c.src, w, to), r); err != nil || len(w.sent) != 1 {
 			t.Errorf("%s, another host: %v", name, err)
 		}
 	}
@@ -230,13 +251,9 @@ func TestTransportDefaultBase(t *testing.T) {
 	defer s.Close()
 	defer http.DefaultClient.CloseIdleConnections()
 	r, _ := post(t, s.URL, "", false)
-	resp, err := httpauth.Transport(tokens(good), nil, httpauth.TransportOptions{Hosts: []string{s.Listener.Addr().String()}}).RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusNotFound {
-		t.Error(resp.Status)
+	status, _, err := exchange(httpauth.Transport(tokens(good), nil, httpauth.TransportOptions{Hosts: []string{s.Listener.Addr().String()}}), r)
+	if err != nil || status != http.StatusNotFound {
+		t.Error(status, err)
 	}
 }
 
@@ -278,7 +295,7 @@ func TestTransportOptionsAreCopied(t *testing.T) {
 	rt := httpauth.Transport(tokens(good), w, o)
 	o.Hosts[0] = "evil.example"
 	r, _ := post(t, "https://evil.example/", "", false)
-	if _, err := rt.RoundTrip(r); err != nil || w.tokens("Dapr-Api-Token")[0] != "" {
+	if err := roundTrip(rt, r); err != nil || w.tokens("Dapr-Api-Token")[0] != "" {
 		t.Errorf("a later change of Hosts is seen: %v", err)
 	}
 }

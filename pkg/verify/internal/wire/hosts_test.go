@@ -133,8 +133,16 @@ func FuzzHosts(f *testing.F) {
 		if strings.TrimSuffix(port(want), ":") != strings.TrimSuffix(port(got), ":") {
 			t.Fatalf("%q finds %q: another port", authority, host)
 		}
-		if !strings.HasPrefix(host, "[") && strings.ToLower(got.Hostname()) != strings.ToLower(want.Hostname()) {
+		if strings.HasPrefix(host, "[") {
+			return
+		}
+		if !strings.EqualFold(got.Hostname(), want.Hostname()) {
 			t.Fatalf("%q finds %q: another host", authority, host)
+		}
+		for i := range len(authority) {
+			if authority[i] >= 0x80 {
+				t.Fatalf("%q finds %q: not in ASCII", authority, host)
+			}
 		}
 	})
 }
