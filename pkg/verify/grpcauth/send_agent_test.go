@@ -1,0 +1,117 @@
+package grpcauth_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
+)
+
+// limit is when a test that hangs gives up.
+const limit = 20 * time.Second
+
+func tokenN(n int) string { return fmt.Sprintf("canary-%016d", n) }
+
+// TestCallersSeeNoRefusal rotates a file with no overlap at all while callers
+// are under way. At each rotation at least one call arrives with a token that
+// has just gone, which its caller must not notice.
+func TestCallersSeeNoRefusal(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put := func(n int) {
+		if err := os.WriteFile(path+".new", []byte(tokenN(n)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(0)
+	a, err := agent.Start(t.Context(), agent.Config{TokenFile: path, Overlap: -1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+
+	var refused atomic.Int64
+	v := verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
+		p, err := a.Verify(ctx, token)
+		if err != nil {
+			refused.Add(1)
+		}
+		return p, err
+	})
+	held := make(chan chan struct{})
+	hold := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
+		release := make(chan struct{})
+		select {
+		case held <- release: // the test is waiting for one
+			<-release
+		default:
+		}
+		return h(ctx, req)
+	}
+	l := loopback(t)
+	host(t, l, grpc.ChainUnaryInterceptor(hold, grpcauth.UnaryServerInterceptor(v, grpcauth.Options{})))
+	c := client(t, "passthrough:///"+l.Addr().String(), retrying, sends(a, l.Addr().String()))
+
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	var stop atomic.Bool
+	var callers sync.WaitGroup
+	done := make([]atomic.Int64, 8)
+	for i := range done {
+		callers.Go(func() {
+			for !stop.Load() && ctx.Err() == nil {
+				if _, err := c.UnaryCall(ctx, &testpb.SimpleRequest{}); err != nil {
+					t.Errorf("caller %d: %v", i, err)
+				}
+				done[i].Add(1)
+			}
+		})
+	}
+	// settle waits until every caller has finished a call that it began since.
+	settle := func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for i := range done {
+			for want := done[i].Load() + 2; done[i].Load() < want && ctx.Err() == nil; {
+				<-tick.C
+			}
+		}
+	}
+	for n := 1; n <= 10 && ctx.Err() == nil; n++ {
+		before := refused.Load()
+		var release chan struct{}
+		select {
+		case release = <-held:
+		case <-ctx.Done():
+			t.Fatal("nobody calls any more")
+		}
+		changed := a.Updated()
+		put(n)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Error("the rotation was not noticed")
+		}
+		close(release)
+		settle()
+		if refused.Load() == before {
+			t.Errorf("rotation %d: nobody was refused, so nothing was tried", n)
+		}
+	}
+	stop.Store(true)
+	callers.Wait()
+}
