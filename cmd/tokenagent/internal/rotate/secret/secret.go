@@ -87,7 +87,10 @@ func Parse(text []byte) (*Secret, error) {
 			s.owner = o.Kind
 		}
 	}
-	return s, s.read()
+	if err := s.read(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 var errNotSecret = errors.New("standard input is no Kubernetes Secret (apiVersion v1, kind Secret); pipe the answer of kubectl get secret NAME -o json")

@@ -1,0 +1,250 @@
+package content_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	a = "aaaaaaaaaaaaaaaa"
+	b = "bbbbbbbbbbbbbbbb"
+	c = "cccccccccccccccc"
+)
+
+var (
+	noon = time.Date(2031, 2, 3, 12, 0, 0, 0, time.UTC)
+	hexA = digest(a)
+)
+
+func digest(token string) string {
+	id := verify.Digest(token)
+	return hex.EncodeToString(id[:])
+}
+
+func tokens(texts ...string) (out []verify.Token) {
+	for _, text := range texts {
+		out = append(out, verify.NewToken(text))
+	}
+	return out
+}
+
+func superseded(token string, until time.Time) content.Superseded {
+	return content.Superseded{Token: verify.NewToken(token), Until: until}
+}
+
+func lines(t *testing.T, text string) content.Content {
+	t.Helper()
+	got, err := content.ParseLines([]byte(text), verify.ParseOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// Only the lines of what changes change: comments, blank lines, order, line
+// ends and the byte order mark stay.
+func TestEditLines(t *testing.T) {
+	stage := func(c *content.Content) { c.Next = tokens(b) }
+	promote := func(c *content.Content) {
+		c.Current, c.Next = verify.NewToken(b), nil
+		c.Previous = append(c.Previous, superseded(a, noon))
+	}
+	for name, x := range map[string]struct {
+		text string
+		edit func(*content.Content)
+		want string
+	}{
+		"stage into a bare token":   {a, stage, a + "\n" + b + " next\n"},
+		"stage":                     {a + "\n# end\n", stage, a + "\n" + b + " next\n# end\n"},
+		"stage with CRLF and a BOM": {"\ufeff" + a + "\r\n# x\r\n", stage, "\ufeff" + a + "\r\n" + b + " next\r\n# x\r\n"},
+		"stage another":             {a + "\n" + c + " next\n\n", stage, a + "\n" + b + " next\n\n"},
+		"promote": {
+			"# now\n  " + a + " \n# then\n" + b + "\tnext\n\n" + c + "\nrevoked " + digest("x") + "\n", promote,
+			"# now\n  " + b + " \n" + a + " previous until=2031-02-03T12:00:00Z\n# then\n\n" + c + "\nrevoked " + digest("x") + "\n",
+		},
+		"promote beside an older one": {
+			a + "\n" + c + " previous until=2031-01-01T00:00:00.5+01:00\n" + b + " next", promote,
+			b + "\n" + a + " previous until=2031-02-03T12:00:00Z\n" + c + " previous until=2031-01-01T00:00:00.5+01:00\n",
+		},
+		"retire": {
+			"#\n" + b + " previous\n" + a + "\n" + c + " previous until=2031-01-01T00:00:00Z\n#end",
+			func(c *content.Content) { c.Previous = nil }, "#\n" + a + "\n#end",
+		},
+		"another deadline": {
+			a + "\n" + b + " previous\n", func(c *content.Content) { c.Previous[0].Until = noon },
+			a + "\n" + b + " previous until=2031-02-03T12:00:00Z\n",
+		},
+		"revoke": {
+			b + "\n# why\n" + a + "\n#end", func(c *content.Content) {
+				c.Listed, c.Revoked = nil, []rotation.ID{verify.Digest(a)}
+			}, b + "\n# why\n#end\nrevoked " + hexA + "\n",
+		},
+		"forget": {
+			b + "\nrevoked\t" + hexA + "\n#", func(c *content.Content) { c.Revoked = nil }, b + "\n#",
+		},
+		"nothing": {"\n" + a + " \n\n" + b + " next", func(*content.Content) {}, "\n" + a + " \n\n" + b + " next"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := lines(t, x.text).Clone()
+			x.edit(&want)
+			got, err := content.EditLines([]byte(x.text), want, verify.ParseOptions{})
+			if err != nil || string(got) != x.want {
+				t.Errorf("%v\ngot:\n%s\nwant:\n%s", err, got, x.want)
+			}
+		})
+	}
+}
+
+func TestAlone(t *testing.T) {
+	for text, want := range map[string]bool{a: true, "\ufeff\n" + a + "\r\n": true, a + "\n" + b: false, "# x\n" + a: false} {
+		if content.Alone([]byte(text)) != want {
+			t.Errorf("%q: not %v", text, want)
+		}
+	}
+}
+
+// A token that would be read as something else is never written.
+func TestEditRefusesWhatDoesNotReadBack(t *testing.T) {
+	for _, bad := range []string{"#aaaaaaaaaaaaaaaaa", "revoked", "short", "aaaaaaaa aaaaaaaa", "aaaaaaaaaaaaaaaa\nbbbbbbbbbbbbbbbb", ""} {
+		want := lines(t, a)
+		want.Next = tokens(bad)
+		if got, err := content.EditLines([]byte(a), want, verify.ParseOptions{}); err == nil {
+			t.Errorf("%q in a line: %q", bad, got)
+		}
+		if bad == "" {
+			continue // means no key
+		}
+		if got, err := content.EditKeys(map[string][]byte{"token": []byte(a)}, want, verify.ParseOptions{}); err == nil {
+			t.Errorf("%q in a key: %q", bad, got)
+		}
+	}
+}
+
+func TestEditKeys(t *testing.T) {
+	full := map[string][]byte{
+		"token": []byte(a + "\n"), "token-next": []byte(b), "token-previous": []byte(c), "token-previous-until": []byte("2031-02-03T13:00:00+01:00\n"),
+		"token-revoked": []byte("# leaked\nrevoked " + digest("x")), "foreign": []byte("f"),
+	}
+	for name, x := range map[string]struct {
+		keys map[string][]byte
+		edit func(*content.Content)
+		want content.KeyEdit
+	}{
+		"nothing": {full, func(*content.Content) {}, content.KeyEdit{}},
+		"stage":   {map[string][]byte{"token": []byte(a)}, func(c *content.Content) { c.Next = tokens(b) }, content.KeyEdit{"token-next": []byte(b)}},
+		"promote": {full, func(c *content.Content) {
+			c.Current, c.Next, c.Previous = verify.NewToken(b), nil, []content.Superseded{superseded(a, noon.Add(time.Hour))}
+		}, content.KeyEdit{"token": []byte(b), "token-next": nil, "token-previous": []byte(a), "token-previous-until": []byte("2031-02-03T13:00:00Z")}},
+		"same deadline, other token": {full, func(c *content.Content) { c.Previous = []content.Superseded{superseded(b, noon)} },
+			content.KeyEdit{"token-previous": []byte(b), "token-previous-until": []byte("2031-02-03T12:00:00Z")}},
+		"retire":   {full, func(c *content.Content) { c.Previous = nil }, content.KeyEdit{"token-previous": nil, "token-previous-until": nil}},
+		"undated":  {full, func(c *content.Content) { c.Previous[0].Until = time.Time{} }, content.KeyEdit{"token-previous-until": nil}},
+		"revoke":   {full, func(c *content.Content) { c.Revoked = append(c.Revoked, verify.Digest(a)) }, content.KeyEdit{"token-revoked": []byte("# leaked\nrevoked " + digest("x") + "\n" + hexA + "\n")}},
+		"forget":   {full, func(c *content.Content) { c.Revoked = nil }, content.KeyEdit{"token-revoked": []byte("# leaked\n")}},
+		"forget 2": {map[string][]byte{"token": []byte(a), "token-revoked": []byte(hexA)}, func(c *content.Content) { c.Revoked = nil }, content.KeyEdit{"token-revoked": nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			have, err := content.ParseKeys(x.keys, verify.ParseOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := have.Clone()
+			x.edit(&want)
+			got, err := content.EditKeys(x.keys, want, verify.ParseOptions{})
+			same := func(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
+			if err != nil || !maps.EqualFunc(got, x.want, same) {
+				t.Errorf("%v\ngot  %q\nwant %q", err, got, x.want)
+			}
+		})
+	}
+	two := content.Content{Current: verify.NewToken(a), Next: tokens(b, c)}
+	if _, err := content.EditKeys(full, two, verify.ParseOptions{}); err == nil {
+		t.Error("two next tokens in one key")
+	}
+}
+
+func TestEqual(t *testing.T) {
+	x := lines(t, a+"\n"+b+" next\n"+c+" previous until=2031-01-01T00:00:00Z\nrevoked "+hexA)
+	if y := x.Clone(); !x.Equal(y) {
+		t.Error("a copy is not equal")
+	}
+	for name, change := range map[string]func(*content.Content){
+		"current":  func(c *content.Content) { c.Current = verify.NewToken(b) },
+		"next":     func(c *content.Content) { c.Next = nil },
+		"previous": func(c *content.Content) { c.Previous = nil },
+		"deadline": func(c *content.Content) { c.Previous[0].Until = noon },
+		"listed":   func(c *content.Content) { c.Listed = tokens(b) },
+		"revoked":  func(c *content.Content) { c.Revoked = nil },
+	} {
+		y := x.Clone()
+		change(&y)
+		if x.Equal(y) || y.Equal(x) {
+			t.Errorf("another %s is equal", name)
+		}
+	}
+}
+
+// FuzzEditLines: whatever parses can be staged, promoted, retired and revoked,
+// the result says so to package verify, and no line of something else changes.
+func FuzzEditLines(f *testing.F) {
+	for _, text := range []string{
+		a, "\ufeff" + a + "\r\n", "# c\n" + a + "\n" + b + " next\n" + c + " previous until=2031-01-01T00:00:00Z\nrevoked " + hexA + "\n",
+		a + "\n" + a + "\n" + a + " previous\n" + a + " next", a + "\v\n\f\n\r" + b, "\n\n" + a + "\n\ufeff#\n", b + " next\n" + a,
+	} {
+		f.Add([]byte(text), uint8(0))
+		f.Add([]byte(text), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, text []byte, how uint8) {
+		have, err := content.ParseLines(text, verify.ParseOptions{})
+		if err != nil {
+			return
+		}
+		const fresh = "the-fresh-one-0123456789"
+		want := have.Clone()
+		switch how % 4 {
+		case 0:
+			want.Next = tokens(fresh)
+		case 1:
+			want.Previous, want.Next = append(want.Previous, content.Superseded{Token: want.Current, Until: noon}), nil
+			want.Current = verify.NewToken(fresh)
+		case 2:
+			want.Previous = nil
+		default:
+			want.Revoked = append(want.Revoked, verify.Digest(fresh))
+		}
+		got, err := content.EditLines(text, want, verify.ParseOptions{})
+		if err != nil {
+			t.Fatalf("%v\n%q", err, text)
+		}
+		parsed, err := verify.Parse(got, verify.ParseOptions{})
+		if err != nil || !content.Of(parsed).Equal(want) {
+			t.Fatalf("%v\n%q\n%q", err, text, got)
+		}
+		if before, after := others(text), others(got); !slices.Equal(before, after) {
+			t.Fatalf("other lines were\n%q\nare\n%q", before, after)
+		}
+	})
+}
+
+// others returns the lines that declare nothing, without their ends.
+func others(text []byte) (out []string) {
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
+		if trimmed := strings.Trim(line, " \t\r\v\f\n"); trimmed == "" || trimmed[0] == '#' {
+			out = append(out, strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"))
+		}
+	}
+	return out
+}

@@ -1,0 +1,383 @@
+package place_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/pkg/reload"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func put(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func have(t *testing.T, path, want string) {
+	t.Helper()
+	if got, err := os.ReadFile(path); err != nil || string(got) != want {
+		t.Errorf("%s holds %q, %v; want %q", path, got, err, want)
+	}
+}
+
+func readFile(t *testing.T, path string) *place.File {
+	t.Helper()
+	f, err := place.ReadFile(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func readDir(t *testing.T, path string) *place.Dir {
+	t.Helper()
+	d, err := place.ReadDir(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// names lists a directory without what ..data leads to.
+func names(t *testing.T, dir string) (out []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamps := 0
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), "..") {
+			stamps++
+			continue
+		}
+		out = append(out, e.Name())
+	}
+	if stamps > 1 {
+		t.Errorf("%d directories of updates are left", stamps)
+	}
+	return out
+}
+
+func TestFileIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "real"), filepath.Join(t.TempDir(), "link")
+	put(t, path, "one", 0o640)
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(filepath.Dir(link))
+	for _, p := range []string{path, link, "link"} {
+		before, _ := os.Stat(path)
+		if err := readFile(t, p).Replace(t.Context(), []byte("two via "+p)); err != nil {
+			t.Fatal(err)
+		}
+		have(t, path, "two via "+p)
+		after, _ := os.Stat(path)
+		if os.SameFile(before, after) || after.Mode() != before.Mode() {
+			t.Errorf("%s: written in place, or its mode is %v", p, after.Mode())
+		}
+	}
+	if to, err := os.Readlink(link); err != nil || to != path {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	if got := names(t, dir); !slices.Equal(got, []string{"real"}) {
+		t.Errorf("left: %q", got)
+	}
+}
+
+// Two operators: the second one's change is refused, not lost.
+func TestChangesMeanwhileAreNoticed(t *testing.T) {
+	for name, meanwhile := range map[string]func(path string) error{
+		"written in place": func(p string) error { return os.WriteFile(p, []byte("theirs"), 0o600) },
+		"replaced by equal": func(p string) error {
+			return errors.Join(os.WriteFile(p+"2", []byte("one"), 0o600), os.Rename(p+"2", p))
+		},
+		"removed":      os.Remove,
+		"another mode": func(p string) error { return os.Chmod(p, 0o400) },
+		"now a link":   func(p string) error { return errors.Join(os.Rename(p, p+"2"), os.Symlink(p+"2", p)) },
+	} {
+		t.Run("file "+name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "token")
+			put(t, path, "one", 0o600)
+			f := readFile(t, path)
+			if err := meanwhile(path); err != nil {
+				t.Fatal(err)
+			}
+			before := names(t, filepath.Dir(path))
+			if err := f.Replace(t.Context(), []byte("ours")); !errors.Is(err, place.ErrChanged) {
+				t.Fatal(err)
+			}
+			if after := names(t, filepath.Dir(path)); !slices.Equal(before, after) {
+				t.Errorf("was %q, is %q", before, after)
+			}
+			if text, _ := os.ReadFile(path); string(text) == "ours" {
+				t.Error("overwritten")
+			}
+		})
+	}
+	for name, meanwhile := range map[string]func(dir string) error{
+		"another key":   func(d string) error { return os.WriteFile(filepath.Join(d, "token-next"), []byte("theirs"), 0o600) },
+		"other content": func(d string) error { return os.WriteFile(filepath.Join(d, "token"), []byte("theirs"), 0o600) },
+		"laid out": func(d string) error {
+			return kubemount.Write(d, map[string][]byte{"token-next": []byte("theirs")}, 0o600)
+		},
+	} {
+		t.Run("directory "+name, func(t *testing.T) {
+			dir := t.TempDir()
+			put(t, filepath.Join(dir, "token"), "one", 0o600)
+			d := readDir(t, dir)
+			if err := meanwhile(dir); err != nil {
+				t.Fatal(err)
+			}
+			before := names(t, dir)
+			if err := d.Replace(t.Context(), content.KeyEdit{"token": []byte("ours")}); !errors.Is(err, place.ErrChanged) {
+				t.Fatal(err)
+			}
+			if after := names(t, dir); !slices.Equal(before, after) {
+				t.Errorf("was %q, is %q", before, after)
+			}
+		})
+	}
+}
+
+// Of many that read the same and write at once, one succeeds.
+func TestOneOperatorWins(t *testing.T) {
+	path, dir := filepath.Join(t.TempDir(), "token"), t.TempDir()
+	put(t, path, "one", 0o600)
+	put(t, filepath.Join(dir, "token"), "one", 0o600)
+	for name, replace := range map[string]func() func(text string) error{
+		"file": func() func(string) error {
+			f := readFile(t, path)
+			return func(text string) error { return f.Replace(context.Background(), []byte(text)) }
+		},
+		"directory": func() func(string) error {
+			d := readDir(t, dir)
+			return func(text string) error {
+				return d.Replace(context.Background(), content.KeyEdit{"token": []byte(text)})
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var ready []func(string) error
+			for range 8 {
+				ready = append(ready, replace())
+			}
+			errs := make([]error, len(ready))
+			var all sync.WaitGroup
+			for i, r := range ready {
+				all.Go(func() { errs[i] = r(strings.Repeat("x", i+1)) })
+			}
+			all.Wait()
+			won := 0
+			for _, err := range errs {
+				switch {
+				case err == nil:
+					won++
+				case !errors.Is(err, place.ErrChanged) && !strings.Contains(err.Error(), "another rotation is at work"):
+					t.Error(err)
+				}
+			}
+			if won != 1 {
+				t.Errorf("%d won", won)
+			}
+		})
+	}
+}
+
+// A plain directory gets ..data, keeps what is not ours, and the modes of keys.
+func TestDirectoryIsReplacedAsTheKubeletDoes(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "token"), "one", 0o440)
+	put(t, filepath.Join(dir, "token-next"), "two", 0o400)
+	put(t, filepath.Join(dir, "foreign"), "mine", 0o604)
+	put(t, filepath.Join(dir, "jwks.json"), "{}", 0o444)
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	edit := content.KeyEdit{"token": []byte("two"), "token-next": nil, "token-previous": []byte("one")}
+	if err := readDir(t, dir).Replace(t.Context(), edit); err != nil {
+		t.Fatal(err)
+	}
+	check := func(keys map[string]string, modes map[string]os.FileMode) {
+		t.Helper()
+		want := []string{"..data", "foreign", "sub"}
+		for key, text := range keys {
+			want = append(want, key)
+			if to, err := os.Readlink(filepath.Join(dir, key)); err != nil || to != "..data/"+key {
+				t.Errorf("%s leads to %q, %v", key, to, err)
+			}
+			have(t, filepath.Join(dir, "..data", key), text)
+			if info, err := os.Stat(filepath.Join(dir, key)); err != nil || info.Mode() != modes[key] {
+				t.Errorf("%s: %v, %v", key, info.Mode(), err)
+			}
+		}
+		slices.Sort(want)
+		if got := names(t, dir); !slices.Equal(got, want) {
+			t.Errorf("holds %q, want %q", got, want)
+		}
+		have(t, filepath.Join(dir, "foreign"), "mine")
+	}
+	modes := map[string]os.FileMode{"token": 0o440, "token-previous": 0o440, "jwks.json": 0o444, "token-revoked": 0o440}
+	check(map[string]string{"token": "two", "token-previous": "one", "jwks.json": "{}"}, modes)
+
+	// What stands in ..data and is not ours comes along, and so does a link.
+	stamp, _ := filepath.EvalSymlinks(filepath.Join(dir, "..data"))
+	put(t, filepath.Join(stamp, "more"), "more", 0o604)
+	edit = content.KeyEdit{"token-previous": nil, "token-revoked": []byte("x")}
+	if err := readDir(t, dir).Replace(t.Context(), edit); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]string{"token": "two", "token-revoked": "x", "jwks.json": "{}"}, modes)
+	have(t, filepath.Join(dir, "..data", "more"), "more")
+	if info, err := os.Stat(filepath.Join(dir, "..data")); err != nil || info.Mode().Perm() != statMode(t, dir) {
+		t.Errorf("the keys' directory is %v, %v", info.Mode(), err)
+	}
+}
+
+func statMode(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}
+
+// Whoever reads meanwhile finds the keys of one version, whether he follows
+// ..data or opens the key alone.
+func TestReadersSeeOneVersion(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "token"), "v0", 0o600)
+	put(t, filepath.Join(dir, "token-next"), "v0", 0o600)
+	src := reload.Dir(dir, "token", "token-next")
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for {
+			c, err := src.Read(context.Background(), 1<<20)
+			if err == nil && !bytes.Equal(c.Keys["token"], c.Keys["token-next"]) {
+				t.Errorf("mixed: %q", c.Keys)
+				return
+			}
+			if text, err := os.ReadFile(filepath.Join(dir, "token")); err == nil && len(text) < 2 || errors.Is(err, os.ErrPermission) {
+				t.Errorf("%q %v", text, err)
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	})
+	for i := range 50 {
+		text := []byte("v" + strings.Repeat("x", i+1))
+		if err := readDir(t, dir).Replace(t.Context(), content.KeyEdit{"token": text, "token-next": text}); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	readers.Wait()
+}
+
+// A layOut that was cut short is finished by the next one; a file that says
+// something else is not thrown away.
+func TestDirectoryHeals(t *testing.T) {
+	dir := t.TempDir()
+	if err := kubemount.Write(dir, map[string][]byte{"token": []byte("one")}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(dir, "token")
+	if err := os.Remove(key); err != nil {
+		t.Fatal(err)
+	}
+	put(t, key, "other", 0o600)
+	err := readDir(t, dir).Replace(t.Context(), content.KeyEdit{"token": []byte("two")})
+	if err == nil || !strings.Contains(err.Error(), "remove the file") {
+		t.Fatal(err)
+	}
+	have(t, key, "other")
+	put(t, key, "one", 0o600)
+	leftover := filepath.Join(dir, "..2031_01_01_00_00_00.1")
+	if err := os.Mkdir(leftover, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("nowhere", filepath.Join(dir, "..data_tmp")); err != nil {
+		t.Fatal(err)
+	}
+	if err := readDir(t, dir).Replace(t.Context(), content.KeyEdit{"token": []byte("two")}); err != nil {
+		t.Fatal(err)
+	}
+	have(t, key, "two")
+	if got := names(t, dir); !slices.Equal(got, []string{"..data", "token"}) {
+		t.Errorf("left: %q", got)
+	}
+}
+
+func TestChangeable(t *testing.T) {
+	root := t.TempDir()
+	mkdir := func(elems ...string) string {
+		dir := filepath.Join(append([]string{root}, elems...)...)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	kubelet, ours, plain, single := mkdir("volumes", "kubernetes.io~secret", "s"), mkdir("ours"), mkdir("plain"), mkdir("single")
+	for _, dir := range []string{kubelet, ours} {
+		if err := kubemount.Write(dir, map[string][]byte{"token": []byte("x")}, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{filepath.Join(plain, "token"), filepath.Join(plain, "token-next"), filepath.Join(single, "token"), filepath.Join(single, "other")} {
+		put(t, path, "x", 0o600)
+	}
+	link := func(to, name string) string {
+		path := filepath.Join(root, name)
+		if err := os.Symlink(to, path); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for path, says := range map[string]string{
+		kubelet:                         "rotate the Secret",
+		filepath.Join(kubelet, "token"): "rotate the Secret",
+		link(kubelet, "to-mount"):       "rotate the Secret",
+		link(filepath.Join(kubelet, "token"), "to-key"):  "rotate the Secret",
+		filepath.Join(kubelet, "..data"):                 "rotate the Secret",
+		ours:                                             "",
+		link(ours, "to-ours"):                            "",
+		filepath.Join(ours, "token"):                     "give the directory: " + ours,
+		filepath.Join(ours, "..data"):                    "give the directory: " + ours,
+		link(filepath.Join(ours, "token"), "to-our-key"): "give the directory",
+		plain:                              "",
+		filepath.Join(plain, "token"):      "has token-next as well; give the directory",
+		filepath.Join(plain, "token-next"): "has the name of a key",
+		filepath.Join(single, "token"):     "",
+		filepath.Join(single, "other"):     "",
+		filepath.Join(root, "none"):        "does not exist; make it first",
+	} {
+		err := place.Changeable(path)
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%s: %v; want %q", path, err, says)
+		}
+	}
+}
