@@ -42,9 +42,13 @@ func newBench(t *testing.T, w way, s setting) *bench {
 	}
 	s.dir = b.mount.Dir
 	b.port, b.view = w.start(t, &b.tally, s)
-	b.side = sidecar.New(t, sidecar.Config{
+	cfg := sidecar.Config{
 		Binary: built(t, daprdBinary), AppPort: b.port, Protocol: w.protocol, Health: s.wait, Redis: redis.Start(t),
-	})
+	}
+	if s.under != nil {
+		cfg.Under = s.under(s.dir)
+	}
+	b.side = sidecar.New(t, cfg)
 	return b
 }
 

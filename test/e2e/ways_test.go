@@ -38,6 +38,8 @@ type setting struct {
 	dir     string // the Secret's mount
 	overlap time.Duration
 	wait    bool // start before the Secret is there
+	// under returns what runs daprd with the tokens of the mount; nil for none.
+	under func(dir string) []string
 }
 
 var ways = []way{

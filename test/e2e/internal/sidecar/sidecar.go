@@ -3,6 +3,7 @@ package sidecar
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -21,6 +22,10 @@ type Config struct {
 	Protocol string // "http" or "grpc"
 	Health   bool   // probe the app's health and hold back until it is good
 	Redis    string // address of the broker
+
+	// Under is the program that runs daprd and gives it its token, with its
+	// arguments up to daprd's path; none means that the Sidecar does both.
+	Under []string
 }
 
 // A Sidecar is the place of one app's daprd. The process in it is replaced,
@@ -52,6 +57,9 @@ func (s *Sidecar) Start(token secret.Token) {
 	s.t.Helper()
 	s.current.Store(s.launch(token))
 }
+
+// Process is the daprd that runs now, or the program that runs it.
+func (s *Sidecar) Process() *process.Process { return s.current.Load().process }
 
 // Recreate stops the old daprd before it starts one with the new token.
 func (s *Sidecar) Recreate(token secret.Token) {
@@ -96,8 +104,13 @@ func (s *Sidecar) launch(token secret.Token) *daprd {
 			"--app-health-threshold", "1",
 		)
 	}
+	binary := s.cfg.Binary
+	if under := s.cfg.Under; len(under) > 0 {
+		args = slices.Concat(under[1:], []string{binary}, args)
+		binary, token = under[0], "stale-token-from-the-pod"
+	}
 	d := &daprd{base: "http://" + process.Loopback(api)}
-	d.process = process.Start(s.t, "daprd", s.cfg.Binary, args, []string{
+	d.process = process.Start(s.t, "daprd", binary, args, []string{
 		"APP_API_TOKEN=" + string(token),
 		"DAPR_HOST_IP=127.0.0.1",
 	})

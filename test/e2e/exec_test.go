@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
+)
+
+// TestExec leaves the restarts of daprd to `tokenagent exec`, which watches the
+// same Secret as the app does, and nobody tells it anything else.
+func TestExec(t *testing.T) {
+	const rotations = 8
+	for _, w := range ways {
+		if w.name != "http-embedded" && w.name != "grpc-proxy" {
+			continue // how the app verifies makes no difference to who restarts daprd
+		}
+		t.Run(w.name, func(t *testing.T) {
+			t.Parallel()
+			admin := process.FreePort(t)
+			b := newBench(t, w, setting{overlap: time.Minute, under: func(dir string) []string {
+				return []string{
+					built(t, tokenagentBinary), "exec", "--token-file", dir, "--env", "APP_API_TOKEN", "--restart-delay", "1s",
+					"--admin-listen", process.Loopback(admin), "--log-level", "debug", "--",
+				}
+			}})
+			b.load(10 * time.Millisecond)
+			exec := &daemon{t: t, process: b.side.Process(), admin: "http://" + process.Loopback(admin), client: &http.Client{Timeout: 5 * time.Second}}
+			t.Cleanup(exec.client.CloseIdleConnections)
+			page := func() scrape.Page { return scrape.Parse(t, exec.Metrics()) }
+			restarts := func() int { return int(page().Sum("tokenagent_exec_restarts_total", nil)) }
+
+			var took []time.Duration
+			for n := range rotations {
+				switches[n%len(switches)](b)
+				took = append(took, poll.Until(t, 20*time.Second, "daprd runs with the new token", func() bool {
+					p := page()
+					return p.Has("tokenagent_exec_token_info", scrape.Labels{"fingerprint": b.token().Fingerprint()}) &&
+						p.Sum("tokenagent_exec_running", nil) == 1 && p.Sum("tokenagent_exec_restarts_total", nil) == float64(n+1)
+				}))
+				current := b.accepted("current")
+				b.flow()
+				if b.accepted("current") <= current {
+					t.Errorf("rotation %d: traffic goes on, but not with the new token", n+1)
+				}
+			}
+			// What changes no current token is seen by exec as well, and restarts nothing.
+			current := b.token()
+			b.renew()
+			b.publish("next", map[string]string{"token": string(current), "token-next": string(b.token())})
+			poll.Until(t, 15*time.Second, "exec sees the staged token", func() bool {
+				return page().Has("tokenagent_token_info", scrape.Labels{"slot": "next", "fingerprint": b.token().Fingerprint()})
+			})
+			b.flow()
+			b.drain()
+			refused := b.refused()
+			if refused != 0 {
+				t.Errorf("%d refused in %d rotations", refused, rotations)
+			}
+			if n := restarts(); n != rotations {
+				t.Errorf("daprd was restarted %d times in %d rotations", n, rotations)
+			}
+			if n := page().Sum("tokenagent_exec_kills_total", nil); n != 0 {
+				t.Errorf("daprd was killed %v times", n)
+			}
+			b.scan()
+			b.view = exec
+			b.scan()
+			b.side.Process().Stop()
+			if code := exec.process.ExitCode(); code != 0 {
+				t.Errorf("exec ends with %d, and not with daprd's 0", code)
+			}
+			slices.Sort(took)
+			t.Logf("%d rotations, %d refused, %d restarts; daprd ran with the new token %v after the app took it (median), %v (most)",
+				rotations, refused, rotations, took[len(took)/2], took[len(took)-1])
+		})
+	}
+}
