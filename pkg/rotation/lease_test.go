@@ -230,9 +230,9 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 		t.Parallel()
 		l := Advance(nil, declared, nil, begin, Window{})
 		l = Advance(l, append(declared, decl(7, Listed)), nil, begin.Add(2*time.Minute), Window{})
-		for range 3 * maxEnded { // nothing that others end may push it out
-			l = Advance(l, append(declared, decl(8, Current)), nil, begin.Add(2*time.Minute), Window{})
-			l = Advance(l, append(declared, decl(7, Current)), nil, begin.Add(2*time.Minute), Window{})
+		for i := range 3 * maxEnded { // nothing that others end may push it out
+			other := Decl[string]{ID: ID{byte(i), byte(i >> 8), 1}, Slot: Current}
+			l = Advance(l, []Decl[string]{other, declared[1]}, nil, begin.Add(2*time.Minute), Window{})
 		}
 		if slotOf(l, id(1), steppedBy(begin.Add(3*time.Minute), -time.Hour)) != 0 {
 			t.Error("accepted again")
