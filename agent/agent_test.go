@@ -124,7 +124,9 @@ func TestP3_RevocationHoldsWhenRevokeReturns(t *testing.T) {
 		if n < 4 && !accepts(a, tokenN(n)) {
 			t.Fatalf("token %d is refused before its revocation", n)
 		}
-		a.Revoke(verify.Digest(tokenN(n)))
+		if err := a.Revoke(verify.Digest(tokenN(n))); err != nil {
+			t.Error(err)
+		}
 		if _, err := a.Verify(t.Context(), tokenN(n)); !errors.Is(err, verify.ErrRevokedToken) {
 			t.Errorf("token %d after Revoke: %v", n, err)
 		}
@@ -176,7 +178,9 @@ func TestRetireEndsEveryOverlap(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a.Retire()
+	if err := a.Retire(); err != nil {
+		t.Error(err)
+	}
 	for n := range 2 {
 		if _, err := a.Verify(t.Context(), tokenN(n)); !errors.Is(err, verify.ErrExpiredToken) {
 			t.Errorf("token %d after Retire: %v", n, err)
@@ -285,7 +289,9 @@ func TestP5_NoSourceNoAccess(t *testing.T) {
 		if a.Ready() || a.Status().Ready {
 			t.Error("ready without content")
 		}
-		a.Revoke(verify.Digest(tokenN(1)))
+		if err := a.Revoke(verify.Digest(tokenN(1))); err != nil {
+			t.Error(err)
+		}
 		if _, err := a.Verify(t.Context(), tokenN(1)); !errors.Is(err, verify.ErrUnavailable) || a.Ready() {
 			t.Errorf("a revocation made it loaded: %v", err)
 		}
@@ -314,8 +320,8 @@ func TestP5_NoSourceNoAccess(t *testing.T) {
 		if _, err := a.Reload(); !errors.Is(err, agent.ErrClosed) {
 			t.Errorf("reload: %v", err)
 		}
-		a.Retire()
-		a.Revoke(verify.Digest("x"))
+		_ = a.Retire() // ErrClosed
+		_ = a.Revoke(verify.Digest("x"))
 		if a.Ready() || accepts(a, tokenN(0)) {
 			t.Error("closed, and open")
 		}
@@ -443,9 +449,15 @@ func TestP3_RevocationBesideAnUnreadableKey(t *testing.T) {
 func TestGenerationCountsChangesAlone(t *testing.T) {
 	t.Parallel()
 	a := start(t, agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true})
-	a.Retire()
-	a.Revoke(verify.Digest(tokenN(1)))
-	a.Revoke(verify.Digest(tokenN(1)))
+	if err := a.Retire(); err != nil {
+		t.Error(err)
+	}
+	if err := a.Revoke(verify.Digest(tokenN(1))); err != nil {
+		t.Error(err)
+	}
+	if err := a.Revoke(verify.Digest(tokenN(1))); err != nil {
+		t.Error(err)
+	}
 	if got := a.Status().Sources[0].Generation; got != 2 {
 		t.Errorf("generation %d, want 2", got)
 	}

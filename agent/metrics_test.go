@@ -96,7 +96,9 @@ func TestMetricsFollowARotation(t *testing.T) {
 			t.Errorf("%s is %q", series, got)
 		}
 	}
-	a.Retire()
+	if err := a.Retire(); err != nil {
+		t.Error(err)
+	}
 	_, _ = a.Verify(t.Context(), tokenN(0))
 	if got := metric(t, a, `verifications_total{method="token",result="expired",slot="",source=""}`); got != "1" {
 		t.Errorf("expired is %s, want 1", got)
@@ -209,7 +211,9 @@ func TestWhoStillUsesTheOldToken(t *testing.T) {
 	// The next rotation's users are news, and push out those of a token that
 	// is gone.
 	rotate(2)
-	a.Retire()
+	if err := a.Retire(); err != nil {
+		t.Error(err)
+	}
 	rotate(3)
 	eventually(t, a, "the users of a token that is gone make room", func() bool {
 		use(2, "10.0.0.1:4711")

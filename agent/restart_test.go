@@ -142,7 +142,7 @@ func TestP8_SlidingWindowGoesOn(t *testing.T) {
 		if !tok.Waiting || tok.Cap.IsZero() || !tok.Deadline.Equal(tok.Cap) {
 			t.Fatalf("after a restart: %+v", tok)
 		}
-		cap := tok.Cap
+		latest := tok.Cap
 		if !accepts(a, tokenN(1)) {
 			t.Fatal("the new token is refused")
 		}
@@ -160,7 +160,7 @@ func TestP8_SlidingWindowGoesOn(t *testing.T) {
 		_ = a.Close()
 		a = start(t, cfg)
 		tok = a.Status().Sources[0].Tokens[1]
-		if want := used.Add(time.Minute); tok.Waiting || !tok.Deadline.Equal(want) || !tok.Cap.Equal(cap) || !tok.LastUsed.Equal(used) {
+		if want := used.Add(time.Minute); tok.Waiting || !tok.Deadline.Equal(want) || !tok.Cap.Equal(latest) || !tok.LastUsed.Equal(used) {
 			t.Fatalf("after another restart: %+v, want the deadline %s", tok, want)
 		}
 		time.Sleep(time.Until(tok.Deadline))
@@ -304,7 +304,7 @@ func TestP8_BadStateFile(t *testing.T) {
 		}, "damaged", true},
 		"readable": {func(t *testing.T, cfg *agent.Config) {
 			t.Helper()
-			if err := os.Chmod(cfg.StateFile, 0o644); err != nil { //nolint:gosec // that is the point
+			if err := os.Chmod(cfg.StateFile, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}, "chmod 600", false},

@@ -31,8 +31,8 @@ func Managed(path string) bool {
 	if dir == "" {
 		return false
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	if path, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = path
 	}
 	return strings.Contains(filepath.ToSlash(dir), "/kubernetes.io~") || mountPoint(dir) || readOnly(dir)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -109,7 +110,7 @@ func TestP7_MemoryShowsNothing(t *testing.T) {
 	for _, v := range []any{m, s, p, m.Token(m.Name(Digest("x")), "0123abcd"), struct{ m any }{m}, struct{ s *TokenSet }{s}, struct{ p *Principal }{p}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
 			text := fmt.Sprintf(verb, v)
-			for _, form := range []string{"CANARY", fmt.Sprintf("%x", "CANARY"), "67 65 78 65 82 89", fmt.Sprintf("%x", digest[:8])} {
+			for _, form := range []string{"CANARY", fmt.Sprintf("%x", "CANARY"), "67 65 78 65 82 89", hex.EncodeToString(digest[:8])} {
 				if strings.Contains(text, form) {
 					t.Errorf("%T as %s: %s", v, verb, text)
 				}

@@ -115,7 +115,7 @@ func check(root *os.Root, name, path string) error {
 }
 
 func judge(info fs.FileInfo, path string) error {
-	why := ""
+	var why string
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
 		why = "it is a symbolic link; name the file itself"

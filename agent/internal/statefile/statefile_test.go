@@ -118,11 +118,11 @@ func TestForeignIsNeitherReadNorReplaced(t *testing.T) {
 		"a directory": func(t *testing.T, path string) { t.Helper(); must(t, os.Remove(path)); must(t, os.Mkdir(path, 0o600)) },
 		"others write the directory": func(t *testing.T, path string) {
 			t.Helper()
-			must(t, os.Chmod(filepath.Dir(path), 0o722)) //nolint:gosec // that is the point
+			must(t, os.Chmod(filepath.Dir(path), 0o722))
 		},
 		"a sticky directory": func(t *testing.T, path string) {
 			t.Helper()
-			must(t, os.Chmod(filepath.Dir(path), 0o777|fs.ModeSticky)) //nolint:gosec // that is the point
+			must(t, os.Chmod(filepath.Dir(path), 0o777|fs.ModeSticky))
 		},
 		"another user's directory": func(t *testing.T, path string) {
 			t.Helper()
