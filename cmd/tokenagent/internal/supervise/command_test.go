@@ -4,6 +4,7 @@ package supervise_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ import (
 
 // command is the program that exec runs in these tests. It prints what happens
 // to it, and fingerprints in the place of tokens.
-func command(mode string, args []string) int {
+func command(mode string, args []string, out io.Writer) int {
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGWINCH, syscall.SIGALRM, syscall.SIGCONT)
@@ -35,13 +36,13 @@ func command(mode string, args []string) int {
 		slices.Sort(environ)
 		for _, e := range environ {
 			name, value, _ := strings.Cut(e, "=")
-			fmt.Println("environ", name, fingerprint(value))
+			fmt.Fprintln(out, "environ", name, fingerprint(value))
 		}
 		return 0
 	case "port":
 		l, err := net.Listen("tcp", args[0])
 		if err != nil {
-			fmt.Println("the port is taken")
+			fmt.Fprintln(out, "the port is taken")
 			return 9
 		}
 		defer l.Close()
@@ -51,7 +52,7 @@ func command(mode string, args []string) int {
 		if err := child.Start(); err != nil {
 			return 9
 		}
-		fmt.Println("child", child.Process.Pid)
+		fmt.Fprintln(out, "child", child.Process.Pid)
 	case "orphans": // of which exec becomes the parent
 		middle := exec.Command(os.Args[0], "cmd", "middle")
 		middle.Stdout = os.Stdout
@@ -65,13 +66,13 @@ func command(mode string, args []string) int {
 			if err := orphan.Start(); err != nil {
 				return 9
 			}
-			fmt.Println("orphan", orphan.Process.Pid)
+			fmt.Fprintln(out, "orphan", orphan.Process.Pid)
 		}
 		return 0
 	}
-	fmt.Println("started with", fingerprint(os.Getenv("THE_TOKEN")))
+	fmt.Fprintln(out, "started with", fingerprint(os.Getenv("THE_TOKEN")))
 	for sig := range signals {
-		fmt.Println("got", sig)
+		fmt.Fprintln(out, "got", sig)
 		switch {
 		case mode == "deaf":
 		case mode == "slow" && sig == syscall.SIGTERM: // ends by the next one

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 		beforeMain()
 		os.Exit(cli.Main(context.Background(), "v0-test", os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	case "cmd":
-		os.Exit(command(os.Args[2], os.Args[3:]))
+		os.Exit(command(os.Args[2], os.Args[3:], os.Stdout))
 	}
 	os.Exit(100)
 }
@@ -57,7 +57,7 @@ type running struct {
 	token string // path
 	out   *lines // what the program prints
 	log   *lines // what exec logs
-	err   chan error
+	done  chan struct{}
 }
 
 // setting is what the tests vary. Zero values: no flags, the usual environment.
@@ -66,6 +66,7 @@ type setting struct {
 	environ []string
 	command []string // of the test binary as the program
 	empty   bool     // no token yet
+	stdin   *os.File // a terminal, which then is exec's own
 }
 
 // common is what each process has in its environment: the race detector would
@@ -80,7 +81,7 @@ func run(t *testing.T, s setting) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{t: t, token: filepath.Join(t.TempDir(), "token"), out: newLines(), log: newLines(), err: make(chan error, 1)}
+	r := &running{t: t, token: filepath.Join(t.TempDir(), "token"), out: newLines(), log: newLines(), done: make(chan struct{})}
 	if !s.empty {
 		r.rotate(tokenA)
 	}
@@ -88,6 +89,9 @@ func run(t *testing.T, s setting) *running {
 	args = append(append(args, "--", self, "cmd"), s.command...)
 	r.cmd = exec.Command(self, args...)
 	r.cmd.Env = append(append(os.Environ(), common()...), s.environ...)
+	if s.stdin != nil {
+		r.cmd.Stdin, r.cmd.SysProcAttr = s.stdin, &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	}
 	stdout, err := r.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -104,13 +108,13 @@ func run(t *testing.T, s setting) *running {
 	reading.Go(func() { r.log.read(bufio.NewScanner(stderr)) })
 	go func() {
 		reading.Wait() // until both have ended, or closed these
-		r.err <- r.cmd.Wait()
-		close(r.err)
+		_ = r.cmd.Wait() // how it ended is in its ProcessState
+		close(r.done)
 	}()
 	t.Cleanup(func() {
 		_ = r.cmd.Process.Kill()
 		select {
-		case <-r.err:
+		case <-r.done:
 		case <-time.After(timeout):
 			t.Error("something goes on after exec was killed")
 		}
@@ -150,7 +154,7 @@ func (r *running) logs(text string) string   { r.t.Helper(); return r.log.wait(r
 func (r *running) ends(code int) {
 	r.t.Helper()
 	select {
-	case <-r.err:
+	case <-r.done:
 	case <-time.After(timeout):
 		r.t.Fatal("exec does not end")
 	}

@@ -1,10 +1,14 @@
 package supervise_test
 
 import (
+	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func number(t *testing.T, text string) int {
@@ -67,4 +71,54 @@ func TestDiesWithExec(t *testing.T) {
 	r.prints("started with " + fingerprint(tokenA))
 	r.send(syscall.SIGKILL)
 	r.ends(-1)
+}
+
+// TestTerminal has somebody press Ctrl-C, which the terminal sends to exec and
+// to the program.
+func TestTerminal(t *testing.T) {
+	t.Parallel()
+	keyboard, terminal := openTerminal(t)
+	r := run(t, setting{flags: []string{"--env=THE_TOKEN", "--restart-delay=0s"}, stdin: terminal, command: []string{"deaf"}})
+	r.prints("started with " + fingerprint(tokenA))
+	r.send(syscall.SIGSTOP) // so that two interrupts cannot come as one
+	if _, err := keyboard.WriteString("\x03"); err != nil {
+		t.Fatal(err)
+	}
+	r.prints("got interrupt")
+	r.send(syscall.SIGCONT)
+	r.prints("got continued") // behind what exec forwards before
+	if n := r.out.count("got interrupt"); n != 1 {
+		t.Errorf("the program was interrupted %d times", n)
+	}
+	r.rotate(tokenB) // it was told to end, and is not started any more
+	r.logs("token rotated")
+	r.send(syscall.SIGKILL)
+	r.ends(-1)
+	if n := r.out.count("started with"); n != 1 {
+		t.Errorf("started %d times", n)
+	}
+}
+
+// openTerminal returns both ends of a new pseudoterminal (pty(7)).
+func openTerminal(t *testing.T) (keyboard, terminal *os.File) {
+	t.Helper()
+	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no terminals here: %v", err)
+	}
+	t.Cleanup(func() { keyboard.Close() })
+	fd := int(keyboard.Fd())
+	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no terminals here: %v", err)
+	}
+	t.Cleanup(func() { terminal.Close() })
+	return keyboard, terminal
 }
