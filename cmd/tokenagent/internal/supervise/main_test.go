@@ -107,7 +107,7 @@ func run(t *testing.T, s setting) *running {
 	reading.Go(func() { r.out.read(bufio.NewScanner(stdout)) })
 	reading.Go(func() { r.log.read(bufio.NewScanner(stderr)) })
 	go func() {
-		reading.Wait() // until both have ended, or closed these
+		reading.Wait()   // until both have ended, or closed these
 		_ = r.cmd.Wait() // how it ended is in its ProcessState
 		close(r.done)
 	}()
