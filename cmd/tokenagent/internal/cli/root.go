@@ -21,6 +21,8 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/demo"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plan"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 )
 
 // Main runs the command that args name and returns the exit code. version is
@@ -74,7 +76,7 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagFault(err) })
-	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newExec(), newVersion(version), generate.Command(), demo.Command())
+	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newExec(), newVersion(version), generate.Command(), rotate.Command(), demo.Command(), plan.Command())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments

@@ -148,8 +148,10 @@ func TestEditKeys(t *testing.T) {
 		"promote": {full, func(c *content.Content) {
 			c.Current, c.Next, c.Previous = verify.NewToken(b), nil, []content.Superseded{superseded(a, noon.Add(time.Hour))}
 		}, content.KeyEdit{"token": []byte(b), "token-next": nil, "token-previous": []byte(a), "token-previous-until": []byte("2031-02-03T13:00:00Z")}},
-		"same deadline, other token": {full, func(c *content.Content) { c.Previous = []content.Superseded{superseded(b, noon)} },
-			content.KeyEdit{"token-previous": []byte(b), "token-previous-until": []byte("2031-02-03T12:00:00Z")}},
+		"same deadline, other token": {
+			full, func(c *content.Content) { c.Previous = []content.Superseded{superseded(b, noon)} },
+			content.KeyEdit{"token-previous": []byte(b), "token-previous-until": []byte("2031-02-03T12:00:00Z")},
+		},
 		"retire":   {full, func(c *content.Content) { c.Previous = nil }, content.KeyEdit{"token-previous": nil, "token-previous-until": nil}},
 		"undated":  {full, func(c *content.Content) { c.Previous[0].Until = time.Time{} }, content.KeyEdit{"token-previous-until": nil}},
 		"revoke":   {full, func(c *content.Content) { c.Revoked = append(c.Revoked, verify.Digest(a)) }, content.KeyEdit{"token-revoked": []byte("# leaked\nrevoked " + digest("x") + "\n" + hexA + "\n")}},

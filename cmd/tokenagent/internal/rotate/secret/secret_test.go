@@ -42,7 +42,8 @@ func TestWithChangesNothingElse(t *testing.T) {
 		out  string
 	}{
 		"add": {
-			"\"data\": {\n  \"token\": \"QQ==\",\n  \"foreign\": \"!not base64!\"\n },\n", content.KeyEdit{"token-next": []byte("B")},
+			"\"data\": {\n  \"token\": \"QQ==\",\n  \"foreign\": \"!not base64!\"\n },\n",
+			content.KeyEdit{"token-next": []byte("B")},
 			"\"data\": {\n  \"token\": \"QQ==\",\n  \"foreign\": \"!not base64!\",\n  \"token-next\": \"Qg==\"\n },\n",
 		},
 		"add to one": {`"data": { "token": "QQ==" },`, content.KeyEdit{"token-next": []byte("B")}, `"data": { "token": "QQ==", "token-next": "Qg==" },`},
@@ -54,11 +55,13 @@ func TestWithChangesNothingElse(t *testing.T) {
 		"remove last":  {`"data": {"z": "eg==" , "token-next": "QQ=="},`, content.KeyEdit{"token-next": nil}, `"data": {"z": "eg==" },`},
 		"remove all":   {`"data": {"token-next": "QQ=="},`, content.KeyEdit{"token-next": nil}, `"data": {},`},
 		"from stringData to data": {
-			`"stringData": {"token-next":"B", "z": "z"}, "data": {"token": "QQ=="},`, content.KeyEdit{"token": []byte("B"), "token-next": nil},
+			`"stringData": {"token-next":"B", "z": "z"}, "data": {"token": "QQ=="},`,
+			content.KeyEdit{"token": []byte("B"), "token-next": nil},
 			`"stringData": { "z": "z"}, "data": {"token": "Qg=="},`,
 		},
 		"wins over data": {
-			`"data": {"token": "QQ=="}, "stringData": {"token":"C"},`, content.KeyEdit{"token": []byte("B")},
+			`"data": {"token": "QQ=="}, "stringData": {"token":"C"},`,
+			content.KeyEdit{"token": []byte("B")},
 			`"data": {"token": "Qg=="}, "stringData": {},`,
 		},
 		"data is null": {`"data": null,`, content.KeyEdit{"token": []byte("B")}, `"data": {"token": "Qg=="},`},

@@ -1,0 +1,193 @@
+package gate_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	fresh, old = "1111aaaa", "2222bbbb"
+	idle       = 15 * time.Minute
+)
+
+var now = time.Date(2031, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func source(tokens ...agent.TokenStatus) agent.SourceStatus {
+	return agent.SourceStatus{Name: "token", Ready: true, LastReloadGood: true, LastChange: now.Add(-time.Hour), Tokens: tokens}
+}
+
+func TestLoaded(t *testing.T) {
+	other := source(agent.TokenStatus{Slot: "current", Fingerprint: "9999ffff"})
+	broken := source()
+	broken.Fault = "/x: the fault"
+	for name, c := range map[string]struct {
+		sources []agent.SourceStatus
+		says    string
+	}{
+		"staged":             {[]agent.SourceStatus{source(agent.TokenStatus{Slot: "next", Fingerprint: fresh})}, ""},
+		"current":            {[]agent.SourceStatus{other, source(agent.TokenStatus{Slot: "current", Fingerprint: fresh})}, ""},
+		"nothing":            {[]agent.SourceStatus{source()}, "has not loaded " + fresh},
+		"another":            {[]agent.SourceStatus{other}, "has not loaded " + fresh},
+		"ends with overlaps": {[]agent.SourceStatus{source(agent.TokenStatus{Slot: "previous", Fingerprint: fresh})}, "has not loaded"},
+		"broken":             {[]agent.SourceStatus{broken}, "its source is bad: /x: the fault"},
+	} {
+		if got := gate.Loaded(fresh)(c.sources, now); (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
+			t.Errorf("%s: %q, want %q", name, got, c.says)
+		}
+	}
+}
+
+func TestUnused(t *testing.T) {
+	current := agent.TokenStatus{Slot: "current", Fingerprint: fresh}
+	previous := func(used time.Duration) agent.TokenStatus {
+		p := agent.TokenStatus{Slot: "previous", Fingerprint: old}
+		if used != 0 {
+			p.LastUsed = now.Add(-used)
+		}
+		return p
+	}
+	changed := func(ago time.Duration, tokens ...agent.TokenStatus) agent.SourceStatus {
+		s := source(tokens...)
+		s.LastChange = now.Add(-ago)
+		return s
+	}
+	users := func(fingerprint string, ago time.Duration, hosts ...string) agent.SourceStatus {
+		s := source(current, previous(0))
+		for _, h := range hosts {
+			s.PreviousUsers = append(s.PreviousUsers, agent.PreviousUser{Host: h, Fingerprint: fingerprint, Last: now.Add(-ago)})
+		}
+		return s
+	}
+	unknown := source(current, previous(0))
+	unknown.LastChange = time.Time{}
+	for name, c := range map[string]struct {
+		s    agent.SourceStatus
+		says string
+	}{
+		"never used":                     {source(current, previous(0)), ""},
+		"used long ago":                  {source(current, previous(idle)), ""},
+		"gone by its deadline":           {source(current), ""},
+		"used just now":                  {source(current, previous(idle-time.Second)), "2222bbbb was used 14m59s ago, less than --idle 15m0s"},
+		"used in the future":             {source(current, previous(-time.Second)), "was used 0s ago"},
+		"watching for too short":         {changed(time.Minute, current, previous(0)), "has watched for 1m0s alone"},
+		"used long ago, restarted since": {changed(time.Minute, current, previous(time.Hour)), "has watched for 1m0s alone"},
+		"watching since when":            {unknown, "does not say since when"},
+		"named hosts":                    {users(old, time.Minute, "10.0.0.1", "10.0.0.2"), "was used by 10.0.0.1, 10.0.0.2 1m0s ago"},
+		"many hosts":                     {users(old, time.Minute, "a", "b", "c", "d", "e", "f", "g"), "by a, b, c, d, e and 2 more 1m0s"},
+		"hosts of long ago":              {users(old, time.Hour, "10.0.0.1"), ""},
+		"hosts of another token":         {users("3333cccc", time.Minute, "10.0.0.1"), ""},
+		"old still current":              {source(agent.TokenStatus{Slot: "current", Fingerprint: old}), "still has 2222bbbb as current"},
+		"old still listed":               {source(current, agent.TokenStatus{Slot: "listed", Fingerprint: old}), "still has 2222bbbb as listed"},
+		"new one still staged":           {source(agent.TokenStatus{Slot: "next", Fingerprint: fresh}), "current token is not 1111aaaa yet"},
+		"nothing":                        {source(), "current token is not 1111aaaa yet"},
+	} {
+		got := gate.Unused(fresh, []string{old}, idle)([]agent.SourceStatus{c.s}, now)
+		if (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
+			t.Errorf("%s: %q, want %q", name, got, c.says)
+		}
+	}
+}
+
+// answers is an Ask that knows what each agent says.
+func answers(by map[string]*agent.Status) func(context.Context, string) (statusclient.Answer, error) {
+	return func(_ context.Context, url string) (statusclient.Answer, error) {
+		if by[url] == nil {
+			return statusclient.Answer{}, errors.New("no answer")
+		}
+		return statusclient.Answer{Status: by[url], At: now}, nil
+	}
+}
+
+// The refusal names all that lag, in order, and none that does not.
+func TestRefusalNamesAllThatLag(t *testing.T) {
+	ready := &agent.Status{Sources: []agent.SourceStatus{source(agent.TokenStatus{Slot: "next", Fingerprint: fresh})}}
+	behind := &agent.Status{Sources: []agent.SourceStatus{source()}}
+	g := gate.Gate{Agents: []string{"http://a", "http://b", "http://c", "http://d"}}
+	g.Ask = answers(map[string]*agent.Status{"http://a": behind, "http://b": ready, "http://d": behind})
+	err := g.Pass(t.Context(), gate.Loaded(fresh))
+	want := "3 of 4 agents not ready for this: http://a: it has not loaded 1111aaaa; http://c: no answer; http://d: it has not loaded 1111aaaa; nothing was changed; try again later, or let --wait DURATION do that"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v", err)
+	}
+	g.Agents = []string{"http://b"}
+	if err := g.Pass(t.Context(), gate.Loaded(fresh)); err != nil {
+		t.Error(err)
+	}
+	g.Source = "other"
+	if err := g.Pass(t.Context(), gate.Loaded(fresh)); err == nil || !strings.Contains(err.Error(), "no such source; --source must be") {
+		t.Error(err)
+	}
+	if err := (gate.Gate{}).Pass(t.Context(), gate.Loaded(fresh)); err != nil {
+		t.Error("a gate without agents is shut:", err)
+	}
+}
+
+func TestSourceIsTheOneMeant(t *testing.T) {
+	next := source(agent.TokenStatus{Slot: "next", Fingerprint: fresh})
+	next.Name = "keys"
+	g := gate.Gate{Agents: []string{"http://a"}, Source: "token", Ask: answers(map[string]*agent.Status{"http://a": {Sources: []agent.SourceStatus{next, source()}}})}
+	if err := g.Pass(t.Context(), gate.Loaded(fresh)); err == nil {
+		t.Error("another source's token opened the gate")
+	}
+	g.Source = "keys"
+	if err := g.Pass(t.Context(), gate.Loaded(fresh)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		var rounds atomic.Int32
+		status := &agent.Status{Sources: []agent.SourceStatus{source(agent.TokenStatus{Slot: "next", Fingerprint: fresh})}}
+		g := gate.Gate{Agents: []string{"http://a"}, Wait: time.Minute, Ask: func(context.Context, string) (statusclient.Answer, error) {
+			rounds.Add(1)
+			if time.Since(begun) < 30*time.Second {
+				return statusclient.Answer{}, errors.New("not yet")
+			}
+			return statusclient.Answer{Status: status, At: now}, nil
+		}}
+		if err := g.Pass(t.Context(), gate.Loaded(fresh)); err != nil || time.Since(begun) != 30*time.Second || rounds.Load() != 31 {
+			t.Errorf("%v after %s and %d rounds", err, time.Since(begun), rounds.Load())
+		}
+		g.Wait, begun = 10*time.Second, time.Now()
+		if err := g.Pass(t.Context(), gate.Loaded(fresh)); err == nil || time.Since(begun) != 10*time.Second || !strings.Contains(err.Error(), "--wait 10s was not enough") {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+		g.Wait, begun = time.Hour, time.Now().Add(time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
+		defer cancel()
+		from := time.Now()
+		if err := g.Pass(ctx, gate.Loaded(fresh)); err == nil || time.Since(from) != 3500*time.Millisecond {
+			t.Errorf("%v after %s", err, time.Since(from))
+		}
+	})
+}
+
+// One that does not answer costs its own time alone, and no more than 5 s.
+func TestSilentAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		g := gate.Gate{Agents: []string{"http://a", "http://b", "http://c"}, Ask: func(ctx context.Context, _ string) (statusclient.Answer, error) {
+			<-ctx.Done()
+			return statusclient.Answer{}, ctx.Err()
+		}}
+		err := g.Pass(t.Context(), gate.Loaded(fresh))
+		if err == nil || !strings.HasPrefix(err.Error(), "3 of 3") || time.Since(begun) != 5*time.Second {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+	})
+}

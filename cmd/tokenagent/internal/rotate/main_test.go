@@ -1,0 +1,235 @@
+package rotate_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Tokens, none of which may be seen outside of a Secret.
+const (
+	one   = "CANARY-1c3a9e-one-"
+	two   = "CANARY-1c3a9e-two-"
+	three = "CANARY-1c3a9e-three"
+)
+
+func id(token string) string {
+	d := verify.Digest(token)
+	return hex.EncodeToString(d[:])
+}
+
+func print8(token string) string { return id(token)[:8] }
+
+type outcome struct {
+	code        int
+	out, errOut string
+}
+
+// run runs the command. stdout may show tokens where secret says so.
+func run(t *testing.T, stdin string, secret bool, args ...string) outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var out, errs bytes.Buffer
+	cmd := rotate.Command()
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(args)
+	cmd.SetIn(strings.NewReader(stdin))
+	cmd.SetOut(&out)
+	cmd.SetErr(&errs)
+	err := cmd.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(&errs, err)
+	}
+	shown := errs.String()
+	if !secret {
+		shown += out.String()
+	}
+	for _, text := range []string{"CANARY-1c3a", base64.StdEncoding.EncodeToString([]byte("CANARY-1c3a9e-"))[:12]} {
+		if strings.Contains(shown, text) {
+			t.Errorf("%v shows a token:\n%s", args, shown)
+		}
+	}
+	return outcome{fail.Code(err), out.String(), errs.String()}
+}
+
+func (o outcome) want(t *testing.T, code int, texts ...string) outcome {
+	t.Helper()
+	if o.code != code {
+		t.Errorf("exit code %d, want %d\n%s%s", o.code, code, o.out, o.errOut)
+	}
+	for _, text := range texts {
+		if !strings.Contains(o.out+o.errOut, text) {
+			t.Errorf("%q is missing in:\n%s%s", text, o.out, o.errOut)
+		}
+	}
+	return o
+}
+
+// A bench is a target to rotate in, of one kind.
+type bench interface {
+	// do performs a step with its flags.
+	do(t *testing.T, step string, flags ...string) outcome
+	// bytes is all that is there, to be compared.
+	bytes(t *testing.T) string
+	content(t *testing.T) content.Content
+}
+
+// benches makes one target of each kind, with the current token one.
+func benches(t *testing.T) map[string]bench {
+	t.Helper()
+	file, plain, laid := filepath.Join(t.TempDir(), "token"), t.TempDir(), t.TempDir()
+	put(t, file, "# ours\n"+one+"\n")
+	put(t, filepath.Join(plain, "token"), one)
+	if err := kubemount.Write(laid, map[string][]byte{"token": []byte(one + "\n"), "foreign": []byte("f")}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return map[string]bench{"file": path(file), "plain directory": path(plain), "laid out directory": path(laid), "secret": newSecret()}
+}
+
+func forEachWay(t *testing.T, f func(t *testing.T, b bench)) {
+	t.Helper()
+	for name, b := range benches(t) {
+		t.Run(name, func(t *testing.T) { f(t, b) })
+	}
+}
+
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tokenFile holds one token, for --from.
+func tokenFile(t *testing.T, token string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "from")
+	put(t, name, token+"\n")
+	return name
+}
+
+type path string
+
+func (p path) do(t *testing.T, step string, flags ...string) outcome {
+	t.Helper()
+	return run(t, "", false, append(append([]string{step}, flags...), string(p))...)
+}
+
+func (p path) bytes(t *testing.T) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.Walk(string(p), func(name string, info os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		text := ""
+		switch {
+		case info.Mode().IsRegular():
+			data, _ := os.ReadFile(name)
+			text = string(data)
+		case info.Mode()&os.ModeSymlink != 0:
+			text, _ = os.Readlink(name)
+		}
+		fmt.Fprintf(&b, "%s %s %s %q\n", name, info.Mode(), info.ModTime(), text)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func (p path) content(t *testing.T) content.Content {
+	t.Helper()
+	info, err := os.Stat(string(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c content.Content
+	if info.IsDir() {
+		keys := map[string][]byte{}
+		for _, key := range verify.Keys() {
+			if data, err := os.ReadFile(filepath.Join(string(p), key)); err == nil {
+				keys[key] = data
+			}
+		}
+		c, err = content.ParseKeys(keys, verify.ParseOptions{})
+	} else {
+		data, _ := os.ReadFile(string(p))
+		c, err = content.ParseLines(data, verify.ParseOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A secret goes through the filter; what comes out takes its place, as with
+// kubectl replace.
+type secret struct{ text string }
+
+func newSecret() *secret {
+	return &secret{`{
+    "apiVersion": "v1",
+    "data": {
+        "foreign": "` + base64.StdEncoding.EncodeToString([]byte(three)) + `"
+    },
+    "stringData": {"token": "` + one + `"},
+    "kind": "Secret",
+    "metadata": {"name": "app-api-token", "namespace": "shop", "resourceVersion": "41"}
+}
+`}
+}
+
+func (s *secret) do(t *testing.T, step string, flags ...string) outcome {
+	t.Helper()
+	o := run(t, s.text, step != "status", append([]string{step}, flags...)...)
+	switch {
+	case step == "status":
+	case o.code != 0 && o.out != "":
+		t.Errorf("%s fails and writes %q", step, o.out)
+	case o.code == 0 && o.out != "":
+		s.text = o.out
+	}
+	return o
+}
+
+func (s *secret) bytes(*testing.T) string { return s.text }
+
+func (s *secret) content(t *testing.T) content.Content {
+	t.Helper()
+	var v struct {
+		Data       map[string][]byte `json:"data"`
+		StringData map[string]string `json:"stringData"`
+	}
+	if err := json.Unmarshal([]byte(s.text), &v); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range v.StringData {
+		v.Data[key] = []byte(value)
+	}
+	c, err := content.ParseKeys(v.Data, verify.ParseOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
