@@ -92,7 +92,13 @@ func (p *fakeProgram) signal(sig os.Signal)   { p.take("signal", sig) }
 func (p *fakeProgram) forward(sig os.Signal)  { p.take("forward", sig) }
 func (p *fakeProgram) kill()                  { p.w.tell("kill"); p.end(137) }
 func (p *fakeProgram) ended() <-chan struct{} { return p.done }
-func (p *fakeProgram) code() int              { return p.exit }
+
+func (p *fakeProgram) code() int {
+	if p.w.atEnd != nil {
+		p.w.atEnd()
+	}
+	return p.exit
+}
 
 // A world is a Supervisor among fakes, inside synctest.
 type world struct {
@@ -106,6 +112,7 @@ type world struct {
 	heeds    bool // programs end on SIGTERM
 	stopCode int
 	fails    []error // of the next starts, one each; nil starts
+	atEnd    func()  // called when Run has seen that a program ended
 
 	mu     sync.Mutex
 	story  []string // what happened, each with its time

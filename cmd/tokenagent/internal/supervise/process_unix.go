@@ -137,6 +137,9 @@ func (p *process) kill() {
 func (p *process) ended() <-chan struct{} { return p.done }
 
 func (p *process) code() int {
+	if p.cmd.ProcessState == nil {
+		return 1 // somebody else has reaped it
+	}
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case !ok:

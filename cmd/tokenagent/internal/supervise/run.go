@@ -26,16 +26,16 @@ func (s *Supervisor) Run(signals <-chan os.Signal) error {
 		updated := s.src.Updated() // before looking, so that no change is missed
 		now := time.Now()
 		s.look(now)
-		if err := s.act(now, signals); err != nil {
+		err := s.act(now, signals)
+		s.publish()
+		if err != nil {
 			return code(err)
 		}
-		s.publish()
 		if wake := s.wake(); wake.IsZero() {
 			alarm.Stop()
 		} else {
 			alarm.Reset(time.Until(wake))
 		}
-		var err error
 		select {
 		case <-updated:
 		case <-alarm.C:

@@ -255,15 +255,15 @@ func TestNoRestartOnceToldToEnd(t *testing.T) {
 	})
 }
 
-// TestSignalBeforeTheStart is the moment at which the old has ended and a
-// signal waits already.
+// TestSignalBeforeTheStart is the moment at which the old has ended, the new has
+// not begun, and a signal is there already.
 func TestSignalBeforeTheStart(t *testing.T) {
 	supervised(t, Options{}, func(w *world) {
 		w.heeds = false
 		w.set(tokenB)
-		// Whichever of the two Run sees first, nothing is started.
-		w.signals <- syscall.SIGTERM
+		w.atEnd = func() { w.atEnd = nil; w.signals <- syscall.SIGTERM }
 		w.ends(0)
+		w.wantEnd(143)
 		w.want("0s start A", "0s signal terminated")
 	})
 }
