@@ -51,7 +51,7 @@ func TestReceiverIsTheLedger(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
 	none := time.Time{}
-	for n := range 20_000 {
+	for n := range 6_000 {
 		overlap := math.Floor(r.Float64() * 100)
 		v := receiver{staged: r.Float64()*200 - 120, promoted: r.Float64() * 90, ahead: r.Float64()*6 - 3}
 		remembered := n%2 == 0
@@ -105,7 +105,7 @@ func TestSlidingReceiverIsTheLedger(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(5, 6))
 	slid, exact := 0, 0
-	for range 20_000 {
+	for range 5_000 {
 		overlap, limit := 2+r.Float64()*20, r.Float64()*120
 		v := receiver{staged: math.Inf(1), promoted: r.Float64() * 30}
 		v.firstNew = v.promoted + r.Float64()*60
@@ -157,7 +157,7 @@ func TestSlidingReceiverIsTheLedger(t *testing.T) {
 			exact++
 		}
 	}
-	if slid < 2000 || exact < 2000 {
+	if slid < 500 || exact < 500 {
 		t.Errorf("only %d windows slid, only %d ended the same with and without grain", slid, exact)
 	}
 }
@@ -181,7 +181,7 @@ func TestRefusalsAreThoseOfSingleRequests(t *testing.T) {
 			m.reach = propagation{sync: 40}
 			m.restart = dists(t, "uniform:0s..3m")
 			var want, got refusal
-			const n = 20_000
+			const n = 4_000
 			for i := range uint64(n) {
 				w := newWorker(&m, newHistogram(1), newHistogram(1))
 				got.add(w.run(9, i, c.s.wait, []setting{c.s}).refused[0], 1./n)
@@ -193,11 +193,11 @@ func TestRefusalsAreThoseOfSingleRequests(t *testing.T) {
 				"chance":     {got.chance, want.chance},
 				"old chance": {got.oldChance, want.oldChance},
 			} {
-				slack := 0.03
+				slack := 0.06
 				if m.sliding && v[0] > v[1] {
 					slack = 0.2 // a renewal gives its grain away
 				}
-				if math.Abs(v[0]-v[1]) > slack*v[1]+0.005 || v[1] == 0 {
+				if math.Abs(v[0]-v[1]) > slack*v[1]+0.01 || v[1] == 0 {
 					t.Errorf("%s: %g, with single requests %g", what, v[0], v[1])
 				}
 			}

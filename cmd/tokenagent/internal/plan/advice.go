@@ -18,15 +18,22 @@ func next(m *model, p *proposal) []string {
 	case m.sender == execed:
 		change = "senders change over by themselves, under tokenagent exec --restart-delay " + short(m.delay)
 	}
+	// PATH and NAME are the operator's to fill in.
+	rotate := func(step string) string {
+		if m.reach.sync > 0 {
+			return "kubectl get secret NAME -o json | tokenagent rotate " + step + " | kubectl replace -f -"
+		}
+		return "tokenagent rotate " + step + " PATH"
+	}
 	switch m.protocol {
 	case staged:
-		steps := []string{"tokenagent rotate stage"}
+		steps := []string{rotate("stage")}
 		if p.chosen.wait > 0 {
 			steps = append(steps, "wait "+short(p.chosen.wait))
 		}
-		return append(steps, "tokenagent rotate promote "+overlap, change, retire, "tokenagent rotate retire")
+		return append(steps, rotate("promote "+overlap), change, retire, rotate("retire"))
 	case now:
-		return []string{"tokenagent rotate now " + overlap, change, retire, "tokenagent rotate retire"}
+		return []string{rotate("now " + overlap), change, retire, rotate("retire")}
 	default:
 		if m.sliding {
 			overlap += " --max-overlap " + short(p.chosen.maxOverlap)
@@ -46,8 +53,15 @@ func notes(f *flags, m *model, p *proposal, a *answer) []string {
 	if p.safe.unstaged {
 		add("without staging no overlap is safe: requests with the new token are refused until each receiver knows it, up to %s; use --protocol staged", orNever(p.advised.reach))
 	}
-	if !m.reach.delivery.bounded() {
-		add("no stage wait and no overlap is safe: --delivery %s has no upper limit; check that it has arrived everywhere, or use uniform with a limit that you enforce", m.reach.delivery.String())
+	if !m.reach.delivery.bounded() && (m.protocol == staged || m.readsSource()) {
+		what := "stage wait"
+		switch {
+		case m.protocol != staged:
+			what = "overlap"
+		case m.readsSource():
+			what = "stage wait and no overlap"
+		}
+		add("no %s is safe: --delivery %s has no upper limit; check that it has arrived everywhere, or use uniform with a limit that you enforce", what, m.reach.delivery.String())
 	}
 	if !m.restart.bounded() {
 		add("no overlap is safe: --sender-restart %s has no upper limit; restart what is left at a fixed time, and use uniform with that time", m.restart.String())

@@ -14,6 +14,9 @@ type answer struct {
 	Protocol protocol `json:"protocol"`
 	// Safe says that the times under chosen exclude every refusal.
 	Safe bool `json:"safe"`
+	// WithinRisk says that they are safe, or where nothing is, that a rotation
+	// refuses anything with a chance of assumed.risk at most.
+	WithinRisk bool `json:"within_risk"`
 	// Bounded says that there are such times at all, staging apart.
 	Bounded bool    `json:"bounded"`
 	Assumed assumed `json:"assumed"`
@@ -55,7 +58,7 @@ type assumed struct {
 type times struct {
 	StageWait  *float64 `json:"stage_wait_seconds"`
 	Overlap    *float64 `json:"overlap_seconds"`
-	MaxOverlap *float64 `json:"max_overlap_seconds,omitempty"` // of a sliding window
+	MaxOverlap *float64 `json:"max_overlap_seconds"` // null too where the window does not slide
 }
 
 type limitTimes struct {
@@ -103,10 +106,11 @@ type shape struct {
 
 func newAnswer(f *flags, m *model, p *proposal, res *result) *answer {
 	a := &answer{
-		Schema:   1,
-		Protocol: m.protocol,
-		Safe:     p.isSafe(p.chosen),
-		Bounded:  m.bounded(),
+		Schema:     1,
+		Protocol:   m.protocol,
+		Safe:       p.isSafe(p.chosen),
+		WithinRisk: p.keepsRisk(),
+		Bounded:    m.bounded(),
 		Assumed: assumed{
 			m.receivers, m.senders, m.newcomers, m.reach.delivery.String(), m.reach.sync, m.reach.ttl, m.reach.poll, m.reach.debounce,
 			m.sender, m.restart.String(), m.delay, m.inFlight, m.skew, m.rate, m.sliding, f.risk,

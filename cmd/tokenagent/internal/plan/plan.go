@@ -44,6 +44,9 @@ one step, so that receivers can be sent a token that they do not know yet. repla
 writes the new token over the old one, which each agent remembers for its own
 --overlap, with --sliding up to its --max-overlap.
 
+The times are what to expect; 'rotate promote --agent' and 'rotate retire --agent' ask
+the receivers themselves.
+
 The same flags and --seed give the same answer. Exit code 0 means that there is an
 answer, safe or not: 'safe' of --output json says which.`,
 		Example: `  tokenagent plan --receivers 200 --senders 200 --sender-restart uniform:0s..30m

@@ -33,7 +33,7 @@ func TestKubeletAsMeasured(t *testing.T) {
 		"cache, 60 s": {60, 11, 44, 65, 71},
 	} {
 		p := propagation{sync: c.sync}
-		all := drawn(100_000, p.draw)
+		all := drawn(50_000, p.draw)
 		for what, v := range map[string][2]float64{"median": {at(all, 0.5), c.half}, "p95": {at(all, 0.95), c.p95}} {
 			if ratio := v[0] / v[1]; ratio < 0.75 || ratio > 1.25 {
 				t.Errorf("%s: %s %.1f s, measured %.1f s", name, what, v[0], v[1])
@@ -55,7 +55,7 @@ func TestPropagationWithinItsLimits(t *testing.T) {
 		"all":      {sync: 10, ttl: 5, poll: 10, debounce: 1},
 		"delivery": {delivery: dists(t, "uniform:10s..5m"), poll: 10, debounce: 1},
 	} {
-		all := drawn(1_000_000, p.draw)
+		all := drawn(50_000, p.draw)
 		first, last := all[0], all[len(all)-1]
 		if first < p.least() || last > p.most(0) {
 			t.Errorf("%s: drew %g to %g, limits %g to %g", name, first, last, p.least(), p.most(0))
@@ -70,7 +70,7 @@ func TestPropagationWithinItsLimits(t *testing.T) {
 // alone; and where one resync precedes both, they arrive together.
 func TestTwoWritesShareTheResyncs(t *testing.T) {
 	p := propagation{sync: 60, ttl: 20}
-	alone := drawn(200_000, p.draw)
+	alone := drawn(40_000, p.draw)
 	for _, wait := range []float64{0, 5, 50, 91, 105, 200, 700, 800, 5000} {
 		together := 0
 		stages := make([]float64, 0, len(alone))

@@ -10,7 +10,8 @@ import (
 // A proposal is the times that are recommended, and those to judge.
 type proposal struct {
 	safe    limits // without any risk; +Inf where there is no limit
-	advised limits // rounded up; for the risk where nothing is safe
+	enough  limits // the same, or for the risk where nothing is safe
+	advised limits // that, rounded up
 	chosen  setting
 	sliding bool
 	given   bool // chosen differs from advised, since flags say so
@@ -30,19 +31,20 @@ func (f *flags) propose(m *model) (*proposal, error) {
 	if !m.bounded() {
 		risk = f.risk
 	}
-	p.advised = m.limits(risk)
-	p.advised.wait = roundUp(p.advised.wait)
+	p.enough = m.limits(risk)
+	p.advised = p.enough
+	p.advised.wait = roundUp(p.enough.wait)
 	if m.protocol == staged {
 		p.chosen.wait = take("stage-wait", f.stageWait, p.advised.wait)
 	}
 	p.safe = m.overlaps(p.safe, 0, p.chosen.wait)
-	p.advised = m.overlaps(p.advised, risk, p.chosen.wait)
-	p.advised.overlap = roundUp(p.advised.overlap)
+	p.enough = m.overlaps(p.enough, risk, p.chosen.wait)
+	p.advised.overlap = roundUp(p.enough.overlap)
 	p.chosen.overlap = take("overlap", f.overlap, p.advised.overlap)
 	if !m.sliding {
 		return p, nil
 	}
-	p.advised.maxOverlap = roundUp(p.advised.maxOverlap)
+	p.advised.maxOverlap = roundUp(p.enough.maxOverlap)
 	p.chosen.maxOverlap = take("max-overlap", f.maxOverlap, max(p.advised.maxOverlap, p.chosen.overlap))
 	if p.chosen.maxOverlap < p.chosen.overlap {
 		return nil, fail.Usage("--max-overlap is shorter than the overlap, %s; say at least as much", short(p.chosen.overlap))
@@ -68,6 +70,12 @@ func (p *proposal) settings() []setting {
 
 // isSafe reports whether the closed form excludes every refusal with s, whose
 // wait is the chosen one.
-func (p *proposal) isSafe(s setting) bool {
-	return !p.safe.unstaged && s.wait >= p.safe.wait && s.overlap >= p.safe.overlap && s.maxOverlap >= p.safe.maxOverlap
+func (p *proposal) isSafe(s setting) bool { return p.safe.allow(s) }
+
+// keepsRisk reports whether the chosen times are safe, or long enough for the
+// risk where nothing is.
+func (p *proposal) keepsRisk() bool { return p.enough.allow(p.chosen) }
+
+func (l limits) allow(s setting) bool {
+	return !l.unstaged && s.wait >= l.wait && s.overlap >= l.overlap && s.maxOverlap >= l.maxOverlap
 }

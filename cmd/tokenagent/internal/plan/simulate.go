@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -66,7 +67,7 @@ func simulate(ctx context.Context, m *model, settings []setting, n int, seed uin
 	}
 	wg.Wait()
 	if finished < n {
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("plan: ended after %d of %d rotations: %w", finished, n, ctx.Err())
 	}
 	res.sum(trials, len(settings))
 	return res, nil

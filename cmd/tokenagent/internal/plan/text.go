@@ -35,12 +35,14 @@ func (a *answer) textVerdict(b *strings.Builder) {
 	if c.MaxOverlap != nil {
 		parts = append(parts, "capped at "+orNone(c.MaxOverlap))
 	}
-	verdict := "safe"
-	if !a.Safe {
-		verdict = "NOT SAFE: a rotation refuses something with a chance of " + percent(c.Any)
-		if c.Any == 0 {
-			verdict = fmt.Sprintf("NOT SAFE, though none of %d simulated rotations refuses anything", a.Simulation.Rotations)
-		}
+	verdict := "NOT SAFE: a rotation refuses something with a chance of " + percent(c.Any)
+	switch {
+	case a.Safe:
+		verdict = "safe"
+	case a.WithinRisk:
+		verdict = fmt.Sprintf("NOT SAFE, but a rotation refuses anything with a chance of %g at most", a.Assumed.Risk)
+	case c.Any == 0:
+		verdict = fmt.Sprintf("NOT SAFE, though none of %d simulated rotations refuses anything", a.Simulation.Rotations)
 	}
 	fmt.Fprintf(b, "%s: %s\n", strings.Join(parts, ", "), verdict)
 	for _, note := range a.Notes {
