@@ -1,0 +1,252 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+// A JWTConfig says which signed tokens are accepted.
+type JWTConfig struct {
+	// Issuer is the "iss" that a token must have, to the letter (RFC 7519 section
+	// 4.1.1). Required: without it a token that the same keys signed for anybody
+	// would do.
+	Issuer string
+	// Audiences are those of which a token's "aud" must name one (RFC 7519
+	// section 4.1.3). At least one is required, for the same reason.
+	Audiences []string
+	// Algorithms are those that are accepted. None means every one that a key is
+	// pinned to.
+	Algorithms []string
+	// Types are the accepted values of the header "typ" (RFC 7515 section 4.1.9),
+	// such as "at+jwt" (RFC 9068 section 2.1), in any case and with or without
+	// "application/". None means that it is not looked at.
+	Types []string
+	// RequiredClaims are claims that a token must have, and for each the values
+	// of which one will do; none means any. A claim that is a list is searched, and
+	// so are the words of "scope" (RFC 8693 section 4.2).
+	RequiredClaims map[string][]string
+	// Leeway is how much the clocks of issuer and verifier may differ. 0 means
+	// not at all.
+	Leeway time.Duration
+	// MaxBytes is the longest token that is parsed, in bytes. 0 means 16 KiB.
+	MaxBytes int
+	// CacheSize is how many verified tokens are known again without checking
+	// their signature. 0 means 4096, negative none.
+	CacheSize int
+	// OnUnknownKey is called when a token names a key that there is not, so that
+	// a remote source can look whether there is now. It must not block. nil for
+	// nobody.
+	OnUnknownKey func()
+}
+
+const (
+	defaultMaxJWTBytes = 16 << 10
+	defaultJWTCache    = 4096
+	// maxCachedBytes is the longest token that is cached: the cache is bounded by
+	// its entries, so each of them must be bounded too.
+	maxCachedBytes = 4 << 10
+)
+
+// checksPerCore bounds how many signatures are checked at once. A bad one costs
+// as much as a good one, so whoever sends bad ones must not have all of the
+// processor.
+const checksPerCore = 4
+
+// A JWTVerifier is the [Verifier] of signed tokens: JSON Web Tokens (RFC 7519) in
+// the compact form of RFC 7515. It is safe for concurrent use. The zero
+// JWTVerifier is not usable.
+type JWTVerifier struct {
+	keys   func() *KeySet
+	cfg    JWTConfig
+	types  []string
+	cache  *jwtCache
+	checks chan struct{}
+	busy   atomic.Uint64
+}
+
+var _ Verifier = (*JWTVerifier)(nil)
+
+// NewJWTVerifier returns a Verifier that accepts what c asks for and one of keys
+// signed. keys is called once for each verification and may return another set
+// each time; nil means that none is loaded, and is refused with ErrUnavailable.
+func NewJWTVerifier(keys func() *KeySet, c JWTConfig) (*JWTVerifier, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if keys == nil {
+		return nil, errors.New("verify: JWT: keys must not be nil")
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = defaultMaxJWTBytes
+	}
+	if c.CacheSize == 0 {
+		c.CacheSize = defaultJWTCache
+	}
+	v := &JWTVerifier{
+		keys: keys, cfg: c, cache: newJWTCache(c.CacheSize),
+		checks: make(chan struct{}, checksPerCore*runtime.GOMAXPROCS(0)),
+	}
+	for _, t := range c.Types {
+		v.types = append(v.types, bareType(t))
+	}
+	return v, nil
+}
+
+// Validate reports everything that is wrong with c. golang-jwt takes an empty
+// issuer or audience for one that need not be checked; here it is a fault.
+func (c *JWTConfig) Validate() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("verify: JWT: "+format, args...)) }
+	if c.Issuer == "" {
+		fault("no issuer; give the iss that tokens must have")
+	}
+	if len(c.Audiences) == 0 || slices.Contains(c.Audiences, "") {
+		fault("no audience, or an empty one; give the aud that tokens must have")
+	}
+	for i, a := range c.Algorithms {
+		if !slices.Contains(Algorithms(), a) {
+			fault("Algorithms[%d] is none of %s", i, strings.Join(Algorithms(), ", "))
+		}
+	}
+	if slices.Contains(c.Types, "") {
+		fault("an empty type; leave it out")
+	}
+	if _, empty := c.RequiredClaims[""]; empty {
+		fault("a required claim without a name")
+	}
+	if c.Leeway < 0 || c.Leeway > maxLeeway {
+		fault("Leeway must be 0 to %s", maxLeeway)
+	}
+	if c.MaxBytes < 0 {
+		fault("MaxBytes is negative; 0 means %d", defaultMaxJWTBytes)
+	}
+	return errors.Join(faults...)
+}
+
+// maxLeeway keeps a leeway from making exp mean nothing.
+const maxLeeway = 10 * time.Minute
+
+// Verify accepts token if one of the keys signed it and it claims what is asked
+// for. What it has verified before it knows again for as long as the token, its
+// key and the revocations allow. It waits for nothing; where too many signatures
+// are being checked already, it answers ErrUnavailable.
+func (v *JWTVerifier) Verify(_ context.Context, token string) (*Principal, error) {
+	set := v.keys()
+	switch {
+	case set == nil:
+		return nil, errNoKeys
+	case token == "":
+		return nil, ErrNoToken
+	case len(token) > v.cfg.MaxBytes:
+		return nil, errTooLong
+	}
+	hash := v.cache.hash(token)
+	e := v.cache.find(hash, token)
+	if e == nil || e.set != set {
+		var err error
+		if e, err = v.learn(set, token, hash, e); err != nil {
+			return nil, err
+		}
+	}
+	now := time.Now()
+	if !now.Before(e.expires) {
+		return nil, errExpired
+	}
+	if now.Before(e.notBefore) {
+		return nil, errNotBefore
+	}
+	if (e.key.dated || e.key.entry.Opens()) && !e.key.entry.Accept(now) {
+		return nil, errKeyExpired
+	}
+	return e.principal, nil
+}
+
+// learn verifies a token and takes it into the cache. known is what was found
+// out about it under another set, and may be nil: a signature that was good is
+// good for as long as its key is there.
+func (v *JWTVerifier) learn(set *KeySet, token string, hash uint64, known *cached) (*cached, error) {
+	if known != nil {
+		key := set.byID[known.key.key.ID()]
+		if key == nil {
+			known = nil // maybe another key has signed it, too
+		} else {
+			next := *known
+			next.set, next.key = set, key
+			next.principal = principalOf(set, key, known.principal.subject, known.principal.claims, known.signingSum)
+			known = &next
+		}
+	}
+	if known == nil {
+		j, err := parseJWS(token)
+		if err != nil {
+			return nil, err
+		}
+		key, err := v.signer(set, j)
+		if err != nil {
+			return nil, err
+		}
+		if known, err = v.judge(set, key, j); err != nil {
+			return nil, err
+		}
+		known.hash, known.token = hash, token
+	}
+	if set.revokes && slices.ContainsFunc([]rotation.ID{known.signingSum, known.jti, known.kid}, set.ledger.Revoked) {
+		return nil, errRevoked
+	}
+	if len(token) <= maxCachedBytes {
+		v.cache.put(known, time.Now())
+	}
+	return known, nil
+}
+
+// signer returns the key that signed j.
+func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
+	if len(v.cfg.Algorithms) > 0 && !slices.Contains(v.cfg.Algorithms, j.alg) || !slices.Contains(Algorithms(), j.alg) {
+		return nil, errAlgorithm
+	}
+	if len(v.types) > 0 && !slices.Contains(v.types, bareType(j.typ)) {
+		return nil, errType
+	}
+	keys, err := set.candidates(j.alg, j.kid, j.named)
+	if err != nil {
+		if errors.Is(err, errUnknownKey) && v.cfg.OnUnknownKey != nil {
+			v.cfg.OnUnknownKey()
+		}
+		return nil, err
+	}
+	select {
+	case v.checks <- struct{}{}:
+		defer func() { <-v.checks }()
+	default:
+		v.busy.Add(1)
+		return nil, errBusy
+	}
+	for _, k := range keys {
+		if k.key.verify(j.signingInput, j.signature) {
+			return k, nil
+		}
+	}
+	return nil, errSignature
+}
+
+// Busy returns how many verifications were refused because too many signatures
+// were being checked.
+func (v *JWTVerifier) Busy() uint64 { return v.busy.Load() }
+
+// String returns a text that holds no token.
+func (v *JWTVerifier) String() string { return "jwt verifier" }
+
+// Format writes String for every verb and flag.
+func (v *JWTVerifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.String()) }
+
+// bareType returns a media type as it is compared (RFC 7515 section 4.1.9).
+func bareType(t string) string { return strings.TrimPrefix(strings.ToLower(t), "application/") }

@@ -1,0 +1,120 @@
+package verify
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+// judge holds the claims of j, which key signed, to what is asked for.
+func (v *JWTVerifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error) {
+	claims := jwt.MapClaims(j.claims)
+	subject, err := claims.GetSubject()
+	if err != nil {
+		return nil, errSubject
+	}
+	e := &cached{set: set, key: key, signingSum: Digest(j.signingInput)}
+	if j.named {
+		e.kid = RevokedKeyID(j.kid)
+	}
+	if jti, has := j.claims["jti"]; has {
+		text, ok := jti.(string)
+		if !ok {
+			return nil, errSubject
+		}
+		e.jti = RevokedTokenID(text)
+	}
+	expires, ok := instant(j.claims, "exp")
+	if !ok || expires.IsZero() {
+		return nil, errNoExpiry
+	}
+	e.expires = expires.Add(v.cfg.Leeway)
+	if e.notBefore, ok = instant(j.claims, "nbf"); !ok {
+		return nil, errNotBefore
+	}
+	if !e.notBefore.IsZero() {
+		e.notBefore = e.notBefore.Add(-v.cfg.Leeway)
+	}
+	issued, ok := instant(j.claims, "iat")
+	if !ok || issued.After(time.Now().Add(v.cfg.Leeway)) {
+		return nil, errIssuedAt
+	}
+	if issuer, err := claims.GetIssuer(); err != nil || issuer != v.cfg.Issuer {
+		return nil, errIssuer
+	}
+	audience, err := claims.GetAudience()
+	if err != nil || !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(v.cfg.Audiences, a) }) {
+		return nil, errAudience
+	}
+	for name, values := range v.cfg.RequiredClaims {
+		if !has(j.claims, name, values) {
+			return nil, errClaims
+		}
+	}
+	e.principal = principalOf(set, key, subject, j.claims, e.signingSum)
+	return e, nil
+}
+
+func principalOf(set *KeySet, key *keyEntry, subject string, claims map[string]any, sum rotation.ID) *Principal {
+	kid := key.key.KeyID()
+	if kid == "" {
+		kid = key.key.Fingerprint()
+	}
+	return NewPrincipal(PrincipalConfig{
+		Subject: subject, Method: MethodJWT, Source: set.source, KeyID: kid,
+		Slot: key.entry.Slot, Claims: claims, Credential: sum,
+	})
+}
+
+// latest is the last second that RFC 3339 can say. What lies past it is no time
+// that anybody meant, and would overflow elsewhere.
+const latest = 253402300799
+
+// instant returns a NumericDate (RFC 7519 section 2), the zero Time where the
+// claim is not there, and whether it is none or good.
+func instant(claims map[string]any, name string) (time.Time, bool) {
+	value, has := claims[name]
+	if !has {
+		return time.Time{}, true
+	}
+	f, ok := value.(float64)
+	if !ok || f < 0 || f > latest {
+		return time.Time{}, false
+	}
+	whole := int64(f)
+	return time.Unix(whole, int64((f-float64(whole))*1e9)), true
+}
+
+// has reports whether the claim is there and, where values are given, has one of
+// them.
+func has(claims map[string]any, name string, values []string) bool {
+	claim, there := claims[name]
+	if !there || len(values) == 0 {
+		return there
+	}
+	if text, ok := claim.(string); ok && name == "scope" {
+		return slices.ContainsFunc(strings.Fields(text), func(word string) bool { return slices.Contains(values, word) })
+	}
+	if list, ok := claim.([]any); ok {
+		return slices.ContainsFunc(list, func(one any) bool { return isOne(one, values) })
+	}
+	return isOne(claim, values)
+}
+
+func isOne(claim any, values []string) bool {
+	switch c := claim.(type) {
+	case string:
+		return slices.Contains(values, c)
+	case bool:
+		return slices.Contains(values, strconv.FormatBool(c))
+	case float64:
+		return slices.Contains(values, strconv.FormatFloat(c, 'f', -1, 64))
+	default:
+		return false
+	}
+}
