@@ -61,8 +61,6 @@ type perRPC struct {
 
 // GetRequestMetadata implements [credentials.PerRPCCredentials].
 func (c *perRPC) GetRequestMetadata(ctx context.Context, uri ...string) (map[string]string, error) {
-	call, _ := ctx.Value(attemptKey{}).(*attempt)
-	call.forget()
 	if err := c.permit(ctx, uri); err != nil {
 		return nil, err
 	}
@@ -73,6 +71,7 @@ func (c *perRPC) GetRequestMetadata(ctx context.Context, uri ...string) (map[str
 	case token == "":
 		return nil, fail(codes.Unavailable, "the source gave an empty token", verify.ErrUnavailable)
 	}
+	call, _ := ctx.Value(attemptKey{}).(*attempt)
 	call.remember(token, c.token)
 	return map[string]string{c.field.Name: c.field.Value(token)}, nil
 }

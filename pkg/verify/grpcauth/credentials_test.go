@@ -158,6 +158,9 @@ func TestP7_CredentialsShowNoToken(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%q", "%x"} {
 		_, _ = fmt.Fprintf(&said, verb+verb+verb, creds, hidden, &hidden)
 	}
+	if got := fmt.Sprintf("%#v", creds); got != "grpcauth.PerRPCCredentials" {
+		t.Errorf("printed as %s", got)
+	}
 	b, err := json.Marshal(creds)
 	_, _ = fmt.Fprint(&said, string(b), err)
 	// The context of a call that is under way, as an interceptor after ours or a

@@ -22,10 +22,7 @@ import (
 // gone; whoever opens it may open another.
 func UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		if outer, ok := ctx.Value(attemptKey{}).(*attempt); ok && outer.conn == cc {
-			return invoke(ctx, method, req, reply, cc, opts...) // one of us is enough
-		}
-		call := &attempt{conn: cc}
+		call := &attempt{}
 		ctx = context.WithValue(ctx, attemptKey{}, call)
 		err := invoke(ctx, method, req, reply, cc, opts...)
 		if status.Code(err) != codes.Unauthenticated || ctx.Err() != nil || !call.superseded() {
@@ -38,16 +35,13 @@ func UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 type attemptKey struct{}
 
 // An attempt knows which token its call was sent with last. The nil attempt is
-// that of a call that nobody would send again.
+// that of a call that nobody would send again. Where there are two in a
+// context, the inner one learns of it and the outer one does nothing.
 type attempt struct {
-	conn *grpc.ClientConn
-
 	mu      sync.Mutex
 	sent    string // "" for none
 	current func() (string, error)
 }
-
-func (a *attempt) forget() { a.remember("", nil) }
 
 func (a *attempt) remember(token string, current func() (string, error)) {
 	if a == nil {

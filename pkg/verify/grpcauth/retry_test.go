@@ -105,6 +105,25 @@ func TestClientRespectsTheContext(t *testing.T) {
 	}
 }
 
+// TestClientLooksAtTheLastToken: grpc itself may have tried several times, as a
+// service config tells it to; what counts is what was refused.
+func TestClientLooksAtTheLastToken(t *testing.T) {
+	creds := grpcauth.PerRPCCredentials(tokens("one", "two"), grpcauth.CredentialsOptions{Hosts: []string{"localhost"}, AllowPlaintext: true})
+	calls := 0
+	invoke := func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+		calls++
+		for range 2 {
+			if _, err := creds.GetRequestMetadata(ctx, "https://localhost/a.B"); err != nil {
+				t.Error(err)
+			}
+		}
+		return status.Error(codes.Unauthenticated, "")
+	}
+	if err := grpcauth.UnaryClientInterceptor()(t.Context(), "/a.B/C", nil, nil, nil, invoke); status.Code(err) != codes.Unauthenticated || calls != 1 {
+		t.Errorf("%v after %d calls", err, calls)
+	}
+}
+
 // TestClientCallsWithinCalls: a call that is made with the context of another,
 // over another connection, is tried again by itself and leaves the other alone.
 func TestClientCallsWithinCalls(t *testing.T) {

@@ -186,10 +186,11 @@ func TestP7_TransportShowsNoToken(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%q", "%x"} {
 		_, _ = fmt.Fprintf(&said, verb+verb+verb+verb, rt, client, hidden, &hidden)
 	}
-	for _, v := range []any{rt, client.Transport} {
-		b, err := json.Marshal(v)
-		_, _ = fmt.Fprintf(&said, "%s %v", b, err)
+	if got := fmt.Sprintf("%#v", rt); got != "httpauth.Transport" {
+		t.Errorf("printed as %s", got)
 	}
+	b, err := json.Marshal(rt)
+	_, _ = fmt.Fprintf(&said, "%s %v", b, err)
 	for _, url := range []string{"https://api.example/", "http://api.example/", "https://x/"} {
 		r, _ := post(t, url, "b", false)
 		resp, err := client.Do(r)
@@ -202,7 +203,7 @@ func TestP7_TransportShowsNoToken(t *testing.T) {
 	// A token that no header can carry is refused by net/http, which names the
 	// header alone.
 	r, _ := post(t, "https://api.example/", "b", false)
-	err := roundTrip(httpauth.Transport(static(good+"\n"), &http.Transport{}, to), r)
+	err = roundTrip(httpauth.Transport(static(good+"\n"), &http.Transport{}, to), r)
 	if err == nil {
 		t.Error("a line break is sent")
 	}

@@ -93,7 +93,8 @@ func TestTransportTriesEveryMethodOnceMore(t *testing.T) {
 }
 
 func TestTransportReadsLittleOfARefusal(t *testing.T) {
-	endless := &tracked{Reader: zeros{}}
+	var read zeros
+	endless := &tracked{Reader: &read}
 	base := roundTripper(func(r *http.Request) (*http.Response, error) {
 		if r.Header.Get("Dapr-Api-Token") == "one" {
 			return &http.Response{StatusCode: http.StatusUnauthorized, Body: endless}, nil
@@ -102,14 +103,18 @@ func TestTransportReadsLittleOfARefusal(t *testing.T) {
 	})
 	r, _ := post(t, "https://api.example/", "b", true)
 	status, _, err := exchange(httpauth.Transport(tokens("one", "two"), base, to), r)
-	if err != nil || status != http.StatusOK || endless.closed != 1 {
-		t.Errorf("%v, closed %d times", err, endless.closed)
+	if err != nil || status != http.StatusOK || endless.closed != 1 || read > 64<<10 {
+		t.Errorf("%v, %d bytes read, closed %d times", err, read, endless.closed)
 	}
 }
 
-type zeros struct{}
+// Zeros never end, and count themselves.
+type zeros int
 
-func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+func (z *zeros) Read(b []byte) (int, error) {
+	*z += zeros(len(b))
+	return len(b), nil
+}
 
 type roundTripper func(*http.Request) (*http.Response, error)
 
