@@ -7,11 +7,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,9 +36,23 @@ type program struct {
 	addr, tokenFile string
 }
 
-// run builds the example in dir and runs it until the test ends, when it must
-// end by itself on SIGTERM.
+// run is launch for an example that serves, and waits until it does.
 func run(t *testing.T, dir string) program {
+	t.Helper()
+	p := launch(t, dir, "ADDR="+freeAddr(t))
+	until(t, "it listens", func() bool {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", p.addr)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	return p
+}
+
+// launch builds the example in dir and runs it until the test ends, when it
+// must end by itself on SIGTERM. variable is one that it reads.
+func launch(t *testing.T, dir, variable string) program {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		t.Skip("no SIGTERM")
@@ -47,12 +63,12 @@ func run(t *testing.T, dir string) program {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	p := program{addr: freeAddr(t), tokenFile: filepath.Join(t.TempDir(), "token")}
+	p := program{addr: strings.TrimPrefix(variable, "ADDR="), tokenFile: filepath.Join(t.TempDir(), "token")}
 	p.put(t, first)
 	ctx, cancel := context.WithCancel(context.Background())
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, bin)
-	cmd.Env = []string{"ADDR=" + p.addr, "APP_API_TOKEN_FILE=" + p.tokenFile}
+	cmd.Env = []string{variable, "APP_API_TOKEN_FILE=" + p.tokenFile}
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -68,13 +84,6 @@ func run(t *testing.T, dir string) program {
 		if strings.Contains(out.String(), first) || strings.Contains(out.String(), second) {
 			t.Error("the output shows a token")
 		}
-	})
-	until(t, "it listens", func() bool {
-		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", p.addr)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
 	})
 	return p
 }
@@ -174,6 +183,17 @@ func TestDaprHTTP(t *testing.T) {
 	}
 	p.put(t, second)
 	until(t, "the new token is accepted", func() bool { code, _ := ask(t, http.MethodPost, url+"/orders", second); return code == http.StatusOK })
+}
+
+func TestSender(t *testing.T) {
+	t.Parallel()
+	var last atomic.Value
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { last.Store(r.Header.Get("Dapr-Api-Token")) }))
+	t.Cleanup(s.Close)
+	p := launch(t, "sender", "URL="+s.URL)
+	until(t, "it sends the token", func() bool { return last.Load() == first })
+	p.put(t, second)
+	until(t, "it sends the new token", func() bool { return last.Load() == second })
 }
 
 func dial(t *testing.T, addr string) *grpc.ClientConn {
