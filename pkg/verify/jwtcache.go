@@ -30,13 +30,13 @@ type cacheSet [cacheWays]atomic.Pointer[cached]
 
 // A cached token is immutable.
 type cached struct {
-	hash       uint64
-	token      string
-	set        *KeySet // under which the claims were found good
-	key        *keyEntry
-	principal  *Principal
-	notBefore  time.Time // with the leeway taken off; zero for none
-	expires    time.Time // with the leeway put on
+	hash      uint64
+	token     string
+	set       *KeySet // under which the claims were found good
+	key       *keyEntry
+	principal *Principal
+	notBefore time.Time // with the leeway taken off; zero for none
+	expires   time.Time // with the leeway put on
 	// What can revoke it, beside its key: its digest, and its jti and kid where
 	// it has them, else zero.
 	signingSum, jti, kid rotation.ID
