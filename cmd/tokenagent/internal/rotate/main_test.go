@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -205,6 +206,8 @@ func (s *secret) do(t *testing.T, step string, flags ...string) outcome {
 	o := run(t, s.text, step != "status", append([]string{step}, flags...)...)
 	switch {
 	case step == "status":
+	case o.code == 0 && (o.out == "") != slices.Contains(flags, "--dry-run"):
+		t.Errorf("%s %v writes %d bytes for kubectl replace", step, flags, len(o.out))
 	case o.code != 0 && o.out != "":
 		t.Errorf("%s fails and writes %q", step, o.out)
 	case o.code == 0 && o.out != "":

@@ -265,8 +265,16 @@ func TestListedCopiesEndToo(t *testing.T) {
 		file := path(t.TempDir() + "/token")
 		put(t, string(file), one+"\n"+two+" next\n"+one+"\n"+three+"\n")
 		file.do(t, "promote").want(t, 0)
+		if c := file.content(t); len(c.Listed) != 1 {
+			t.Errorf("promoted, and listed are %v", c.Listed)
+		}
 		file.do(t, step).want(t, 0)
 		want(t, file, state)
+		if c := file.content(t); len(c.Listed) != 1 || c.Listed[0].Reveal() != three {
+			t.Errorf("%s: listed are %v", step, c.Listed)
+		}
+		put(t, string(file), two+"\n"+one+" previous\n"+one+"\n"+three+"\n")
+		file.do(t, step).want(t, 0)
 		if c := file.content(t); len(c.Listed) != 1 || c.Listed[0].Reveal() != three {
 			t.Errorf("%s: listed are %v", step, c.Listed)
 		}

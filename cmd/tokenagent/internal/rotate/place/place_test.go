@@ -253,6 +253,23 @@ func TestDirectoryIsReplacedAsTheKubeletDoes(t *testing.T) {
 	}
 }
 
+// A key that changes keeps the mode that it has; only a new one takes that of
+// the key token.
+func TestKeysKeepTheirModes(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "token"), "one", 0o440)
+	put(t, filepath.Join(dir, "token-next"), "two", 0o400)
+	for _, text := range []string{"three", "four"} { // a plain directory, and one laid out
+		if err := readDir(t, dir).Replace(t.Context(), content.KeyEdit{"token-next": []byte(text)}); err != nil {
+			t.Fatal(err)
+		}
+		have(t, filepath.Join(dir, "token-next"), text)
+		if got := statMode(t, filepath.Join(dir, "token-next")); got != 0o400 {
+			t.Errorf("%s: mode %v", text, got)
+		}
+	}
+}
+
 func statMode(t *testing.T, path string) os.FileMode {
 	t.Helper()
 	info, err := os.Stat(path)
