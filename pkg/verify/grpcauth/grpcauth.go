@@ -15,6 +15,10 @@
 // revoked. A method that the server does not have never gets here: grpc
 // answers Unimplemented before any interceptor runs, unless the server has an
 // unknown-service handler.
+//
+// On the other end, [PerRPCCredentials] sends the current token with each call,
+// and [UnaryClientInterceptor] tries once more where that was superseded while
+// the call was under way.
 package grpcauth
 
 import (

@@ -4,7 +4,8 @@
 // [Middleware] puts it in front of an [http.Handler]: it takes the token from
 // the request, asks the verifier, answers a refusal itself, and passes an
 // accepted request on without its token and with its [verify.Principal] in the
-// context. [Guard] is the same in single steps, for proxies and gateways.
+// context. [Guard] is the same in single steps, for proxies and gateways. On the
+// other end, [Transport] sends the current token with each request.
 //
 // What the caller is told is fixed, and chosen so that no sender can mistake
 // it for success (daprd takes any 2xx, and for topics and jobs even 404, as
