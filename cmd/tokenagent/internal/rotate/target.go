@@ -106,13 +106,13 @@ type filter struct {
 	stdout io.Writer
 }
 
-var errTerminal = fail.Usage("PATH is missing, and standard input is a terminal; give the file or directory, or pipe a Secret: " +
+var errNoInput = fail.Usage("PATH is missing, and no Secret comes on standard input; give the file or directory, or pipe a Secret: " +
 	"kubectl get secret NAME -o json | tokenagent rotate STEP | kubectl replace -f -")
 
 func openSecret(change bool, o verify.ParseOptions, stdin io.Reader, stdout io.Writer) (target, error) {
 	if f, ok := stdin.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return nil, errTerminal
+			return nil, errNoInput
 		}
 	}
 	text, err := io.ReadAll(io.LimitReader(stdin, secret.MaxBytes+1))

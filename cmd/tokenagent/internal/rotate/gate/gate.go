@@ -47,25 +47,25 @@ func (g Gate) Pass(ctx context.Context, check Check) error {
 			return nil
 		}
 		left := time.Until(end)
-		if left <= 0 || ctx.Err() != nil {
-			return g.refusal(lag)
+		if left <= 0 {
+			return g.refusal(lag, "")
 		}
 		t := time.NewTimer(min(pollEvery, left))
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return g.refusal(lag)
+			return g.refusal(lag, "interrupted while waiting: ")
 		case <-t.C:
 		}
 	}
 }
 
-func (g Gate) refusal(lag []string) error {
+func (g Gate) refusal(lag []string, how string) error {
 	mend := "try again later, or let --wait DURATION do that"
-	if g.Wait > 0 {
+	if g.Wait > 0 && how == "" {
 		mend = fmt.Sprintf("--wait %s was not enough; see to the agents, or wait longer", g.Wait)
 	}
-	return fmt.Errorf("%d of %d agents not ready for this: %s; nothing was changed; %s", len(lag), len(g.Agents), strings.Join(lag, "; "), mend)
+	return fmt.Errorf("%s%d of %d agents not ready for this: %s; nothing was changed; %s", how, len(lag), len(g.Agents), strings.Join(lag, "; "), mend)
 }
 
 // round asks all agents once and returns what those say that are not ready, in

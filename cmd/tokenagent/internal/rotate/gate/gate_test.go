@@ -171,7 +171,7 @@ func TestWait(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
 		defer cancel()
 		from := time.Now()
-		if err := g.Pass(ctx, gate.Loaded(fresh)); err == nil || time.Since(from) != 3500*time.Millisecond {
+		if err := g.Pass(ctx, gate.Loaded(fresh)); err == nil || time.Since(from) != 3500*time.Millisecond || !strings.HasPrefix(err.Error(), "interrupted while waiting: ") {
 			t.Errorf("%v after %s", err, time.Since(from))
 		}
 	})
