@@ -45,6 +45,7 @@ const (
 	canary  = "CANARY-4d1"
 	tokenA  = canary + "e01-first"
 	tokenB  = canary + "e02-second"
+	tokenC  = canary + "e03-third"
 	timeout = 20 * time.Second // a test that hangs; nothing is judged by it
 )
 

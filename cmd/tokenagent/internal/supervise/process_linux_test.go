@@ -73,13 +73,16 @@ func TestDiesWithExec(t *testing.T) {
 	r.ends(-1)
 }
 
-// TestTerminal has somebody press Ctrl-C, which the terminal sends to exec and
-// to the program.
+// TestTerminal has the program killed, which has no group of its own there, and
+// somebody press Ctrl-C, which the terminal sends to exec and to the program.
 func TestTerminal(t *testing.T) {
 	t.Parallel()
 	keyboard, terminal := openTerminal(t)
-	r := run(t, setting{flags: []string{"--env=THE_TOKEN", "--restart-delay=0s"}, stdin: terminal, command: []string{"deaf"}})
+	flags := []string{"--env=THE_TOKEN", "--restart-delay=0s", "--stop-timeout=10ms"}
+	r := run(t, setting{flags: flags, stdin: terminal, command: []string{"deaf"}})
 	r.prints("started with " + fingerprint(tokenA))
+	r.rotate(tokenB)
+	r.prints("started with " + fingerprint(tokenB))
 	r.send(syscall.SIGSTOP) // so that two interrupts cannot come as one
 	if _, err := keyboard.WriteString("\x03"); err != nil {
 		t.Fatal(err)
@@ -90,11 +93,11 @@ func TestTerminal(t *testing.T) {
 	if n := r.out.count("got interrupt"); n != 1 {
 		t.Errorf("the program was interrupted %d times", n)
 	}
-	r.rotate(tokenB) // it was told to end, and is not started any more
-	r.logs("token rotated")
+	r.rotate(tokenC) // it was told to end, and is not started any more
+	r.logs("generation=3")
 	r.send(syscall.SIGKILL)
 	r.ends(-1)
-	if n := r.out.count("started with"); n != 1 {
+	if n := r.out.count("started with"); n != 2 {
 		t.Errorf("started %d times", n)
 	}
 }
