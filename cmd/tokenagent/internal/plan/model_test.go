@@ -217,3 +217,44 @@ func TestRoundUp(t *testing.T) {
 		}
 	}
 }
+
+// In each rotation, what it says to have needed is what refuses nothing: no
+// more, no less.
+func TestNeedIsWhatDecides(t *testing.T) {
+	t.Parallel()
+	for name, m := range models(t) {
+		if m.sliding {
+			continue // needs the more the fewer renewals there happen to be
+		}
+		m.receivers, m.senders = 30, 30
+		l := m.limits(0)
+		w := newWorker(&m, newHistogram(1), newHistogram(1))
+		refused, old := 0, 0
+		for number := range uint64(400) {
+			s := l.setting()
+			s.wait *= 0.2 + 0.8*float64(number)/400
+			s.overlap *= 0.5 + 0.5*float64(number)/400
+			got := w.run(1, number, s.wait, []setting{s})
+			f := got.refused[0]
+			if (f.oldRefused > 0) != (got.overlap > s.overlap) {
+				t.Fatalf("%s: overlap %g of the needed %g: %+v", name, s.overlap, got.overlap, f)
+			}
+			if f.oldRefused > 0 {
+				old++
+			}
+			if m.protocol != staged || l.wait == 0 {
+				continue
+			}
+			// Without newcomers, the promotion may come before the senders.
+			if f.newRefused > 0 && got.wait <= s.wait || m.newcomers > 0 && f.newRefused == 0 && got.wait > s.wait {
+				t.Fatalf("%s: stage wait %g of the needed %g: %+v", name, s.wait, got.wait, f)
+			}
+			if f.newRefused > 0 {
+				refused++
+			}
+		}
+		if old < 20 || old == 400 || m.protocol == staged && l.wait > 0 && (refused < 20 || refused == 400) {
+			t.Errorf("%s: of 400 rotations %d refuse the old token, %d the new one: there is not enough of either", name, old, refused)
+		}
+	}
+}

@@ -95,3 +95,19 @@ func TestTwoWritesShareTheResyncs(t *testing.T) {
 		}
 	}
 }
+
+// A moment that knows nothing of the pod meets long periods more often than
+// short ones: the mean time to the next resync is E[X²]/2E[X], with X from 60 to
+// 90 s and up to 1 s more.
+func TestResidualIsThatOfARenewalProcess(t *testing.T) {
+	p := propagation{sync: 60}
+	const n = 300_000
+	sum := 0.0
+	for _, x := range drawn(n, p.residual) {
+		sum += x / n
+	}
+	mean, variance := 75.5, (30*30+1*1)/12.
+	if want := (mean*mean + variance) / 2 / mean; math.Abs(sum-want) > 0.2 {
+		t.Errorf("mean %.3f s, want %.3f s", sum, want)
+	}
+}
