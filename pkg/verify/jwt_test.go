@@ -1,0 +1,385 @@
+package verify
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+func TestJWTAcceptsEachAlgorithm(t *testing.T) {
+	t.Parallel()
+	for alg, k := range signingKeys() {
+		t.Run(alg, func(t *testing.T) {
+			t.Parallel()
+			v := verifier(t, keySet(t, nil, k.key(t, "k1")), nil)
+			for _, header := range []map[string]any{{"kid": "k1"}, {}} {
+				p, err := v.Verify(t.Context(), k.sign(t, claimsNow(map[string]any{"aud": []string{"x", audience}}), header))
+				if err != nil {
+					t.Fatalf("%v: %v", header, err)
+				}
+				if p.Subject() != "alice" || p.Method() != MethodJWT || p.Source() != "keys" || p.KeyID() != "k1" || p.Slot() != rotation.Listed {
+					t.Errorf("%+v", p)
+				}
+				if iss, ok := p.Claim("iss"); !ok || iss != issuer {
+					t.Errorf("claim iss: %v", iss)
+				}
+			}
+		})
+	}
+}
+
+// TestJWTRefuses presents what is wrong in one respect each.
+func TestJWTRefuses(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["ES256"]
+	other := signingKeys()["ES384"]
+	set := keySet(t, nil, k.key(t, "k1"), other.key(t, "k2"))
+	now := time.Now().Unix()
+	claims := func(change map[string]any) string { return k.sign(t, claimsNow(change), map[string]any{"kid": "k1"}) }
+	header := func(change map[string]any) string { return k.sign(t, claimsNow(nil), change) }
+	good := claims(nil)
+	dot := strings.LastIndexByte(good, '.')
+	for name, c := range map[string]struct {
+		token string
+		want  error
+		why   string
+	}{
+		"nothing":                     {"", ErrNoToken, ""},
+		"no JWT":                      {"an-opaque-token-of-old", ErrInvalidToken, "compact form"},
+		"two parts":                   {good[:dot], ErrInvalidToken, "compact form"},
+		"four parts":                  {good + ".AA", ErrInvalidToken, "compact form"},
+		"no signature":                {good[:dot+1], ErrInvalidToken, "compact form"},
+		"a byte of another alphabet":  {good[:10] + "+" + good[11:], ErrInvalidToken, "compact form"},
+		"padding":                     {good + "==", ErrInvalidToken, "compact form"},
+		"a line break":                {good[:dot+5] + "\n" + good[dot+5:], ErrInvalidToken, "compact form"},
+		"white space":                 {" " + good, ErrInvalidToken, "compact form"},
+		"a changed claim":             {k.sign(t, claimsNow(map[string]any{"sub": "bob"}), map[string]any{"kid": "k1"})[:dot-3] + good[dot-3:], ErrInvalidToken, ""},
+		"too long":                    {claims(map[string]any{"x": strings.Repeat("x", 20<<10)}), ErrInvalidToken, "longer than"},
+		"alg none":                    {base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + good[strings.IndexByte(good, '.'):], ErrInvalidToken, "algorithm"},
+		"alg NONE, no signature":      {base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"NONE"}`)) + good[strings.IndexByte(good, '.'):dot] + ".", ErrInvalidToken, "compact form"},
+		"alg of nobody":               {k.signRaw(t, `{"alg":"ES999"}`, text(t, claimsNow(nil))), ErrInvalidToken, "algorithm"},
+		"no alg":                      {k.signRaw(t, `{"kid":"k1"}`, text(t, claimsNow(nil))), ErrInvalidToken, "compact form"},
+		"alg a number":                {k.signRaw(t, `{"alg":1}`, text(t, claimsNow(nil))), ErrInvalidToken, "compact form"},
+		"unknown kid":                 {header(map[string]any{"kid": "k9"}), ErrInvalidToken, "no key has the name"},
+		"kid of another algorithm":    {header(map[string]any{"kid": "k2"}), ErrInvalidToken, "another algorithm"},
+		"kid a number":                {header(map[string]any{"kid": 1}), ErrInvalidToken, "compact form"},
+		"kid too long":                {header(map[string]any{"kid": strings.Repeat("k", 2000)}), ErrInvalidToken, "compact form"},
+		"kid a path":                  {header(map[string]any{"kid": "../../dev/null"}), ErrInvalidToken, "no key has the name"},
+		"another key":                 {other.sign(t, claimsNow(nil), map[string]any{"kid": "k1"}), ErrInvalidToken, "another algorithm"},
+		"crit":                        {header(map[string]any{"kid": "k1", "crit": []string{"exp"}}), ErrInvalidToken, "crit"},
+		"crit empty":                  {header(map[string]any{"kid": "k1", "crit": []string{}}), ErrInvalidToken, "crit"},
+		"a member twice":              {k.signRaw(t, `{"alg":"ES256","alg":"ES256","kid":"k1"}`, text(t, claimsNow(nil))), ErrInvalidToken, "twice"},
+		"a claim twice":               {k.signRaw(t, `{"alg":"ES256","kid":"k1"}`, strings.Replace(text(t, claimsNow(nil)), "{", `{"sub":"root",`, 1)), ErrInvalidToken, "twice"},
+		"a claim twice, deep":         {k.signRaw(t, `{"alg":"ES256","kid":"k1"}`, strings.Replace(text(t, claimsNow(nil)), "{", `{"x":[{"a":1,"\u0061":2}],`, 1)), ErrInvalidToken, "twice"},
+		"claims no object":            {k.signRaw(t, `{"alg":"ES256","kid":"k1"}`, `[1]`), ErrInvalidToken, "compact form"},
+		"claims null":                 {k.signRaw(t, `{"alg":"ES256","kid":"k1"}`, `null`), ErrInvalidToken, "compact form"},
+		"claims and more":             {k.signRaw(t, `{"alg":"ES256","kid":"k1"}`, text(t, claimsNow(nil))+"{}"), ErrInvalidToken, "compact form"},
+		"claims too deep":             {k.signRaw(t, `{"alg":"ES256","kid":"k1"}`, `{"x":`+strings.Repeat("[", 40)+strings.Repeat("]", 40)+`}`), ErrInvalidToken, "compact form"},
+		"no exp":                      {claims(map[string]any{"exp": nil}), ErrInvalidToken, "exp"},
+		"exp null":                    {k.signRaw(t, `{"alg":"ES256","kid":"k1"}`, strings.Replace(text(t, claimsNow(map[string]any{"exp": nil})), "{", `{"exp":null,`, 1)), ErrInvalidToken, "exp"},
+		"exp text":                    {claims(map[string]any{"exp": "9999999999"}), ErrInvalidToken, "exp"},
+		"exp beyond all time":         {claims(map[string]any{"exp": 1e300}), ErrInvalidToken, "exp"},
+		"exp negative":                {claims(map[string]any{"exp": -1}), ErrInvalidToken, "exp"},
+		"exp in other letters":        {claims(map[string]any{"exp": nil, "EXP": now + 100}), ErrInvalidToken, "exp"},
+		"expired":                     {claims(map[string]any{"exp": now - 1}), ErrExpiredToken, "exp has come"},
+		"not yet":                     {claims(map[string]any{"nbf": now + 100}), ErrInvalidToken, "nbf"},
+		"nbf text":                    {claims(map[string]any{"nbf": "x"}), ErrInvalidToken, "nbf"},
+		"from the future":             {claims(map[string]any{"iat": now + 100}), ErrInvalidToken, "iat"},
+		"no issuer":                   {claims(map[string]any{"iss": nil}), ErrInvalidToken, "iss"},
+		"another issuer":              {claims(map[string]any{"iss": issuer + "/"}), ErrInvalidToken, "iss"},
+		"issuer a list":               {claims(map[string]any{"iss": []string{issuer}}), ErrInvalidToken, "iss"},
+		"no audience":                 {claims(map[string]any{"aud": nil}), ErrInvalidToken, "aud"},
+		"another audience":            {claims(map[string]any{"aud": []string{"x", "Orders"}}), ErrInvalidToken, "aud"},
+		"audience empty":              {claims(map[string]any{"aud": []string{}}), ErrInvalidToken, "aud"},
+		"audience a number":           {claims(map[string]any{"aud": 7}), ErrInvalidToken, "aud"},
+		"sub a number":                {claims(map[string]any{"sub": 7}), ErrInvalidToken, "sub"},
+		"jti a number":                {claims(map[string]any{"jti": 7}), ErrInvalidToken, "jti"},
+		"keys of its own":             {other.sign(t, claimsNow(nil), map[string]any{"jwk": map[string]any{"kty": "EC"}, "jku": "https://evil.example", "x5u": "https://evil.example"}), nil, ""},
+		"keys of its own, wrong ones": {signingKeys()["EdDSA"].sign(t, claimsNow(nil), map[string]any{"jwk": map[string]any{"kty": "OKP"}}), ErrInvalidToken, "none is for its algorithm"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := verdictOf(verifier(t, set, nil), c.token)
+			if !errors.Is(err, c.want) || c.why != "" && !strings.Contains(err.Error(), c.why) {
+				t.Errorf("%v, want %v with %q", err, c.want, c.why)
+			}
+		})
+	}
+	if err := verdictOf(verifier(t, nil, nil), good); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("nothing loaded: %v", err)
+	}
+	if err := verdictOf(verifier(t, set, nil), good); err != nil {
+		t.Errorf("the good one: %v", err)
+	}
+}
+
+// TestJWTConfusesNoAlgorithms signs by HMAC with every public form of a key that
+// verifies by another algorithm.
+func TestJWTConfusesNoAlgorithms(t *testing.T) {
+	t.Parallel()
+	rs := signingKeys()["RS256"]
+	set := keySet(t, nil, rs.key(t, "k1"))
+	pem := pemOf(t, rs.public)
+	for name, secret := range map[string][]byte{"pem": pem, "pem, trimmed": []byte(strings.TrimSpace(string(pem))), "empty": {}} {
+		forged, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claimsNow(nil)).SignedString(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kid := range []any{nil, "k1"} {
+			token := signingKey{"HS256", secret, nil}.sign(t, claimsNow(nil), map[string]any{"kid": kid})
+			if err := verdictOf(verifier(t, set, nil), token); !errors.Is(err, ErrInvalidToken) {
+				t.Errorf("%s, kid %v: %v", name, kid, err)
+			}
+		}
+		if err := verdictOf(verifier(t, set, nil), forged); !errors.Is(err, ErrInvalidToken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// RS and PS share their keys, and are two algorithms all the same.
+	if err := verdictOf(verifier(t, set, nil), signingKeys()["PS256"].sign(t, claimsNow(nil), map[string]any{"kid": "k1"})); !errors.Is(err, ErrInvalidToken) {
+		t.Errorf("PS256 with a key that is pinned to RS256: %v", err)
+	}
+}
+
+// TestJWTSignaturesOutOfRange builds ECDSA signatures that are none.
+func TestJWTSignaturesOutOfRange(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["ES256"]
+	v := verifier(t, keySet(t, nil, k.key(t, "")), nil)
+	good := k.sign(t, claimsNow(nil), nil)
+	input := good[:strings.LastIndexByte(good, '.')]
+	n := elliptic.P256().Params().N.Bytes()
+	zero := make([]byte, 32)
+	for name, sig := range map[string][]byte{
+		"zeros": append(zero, zero...), "r zero": append(append([]byte{}, zero...), n...), "n, n": append(append([]byte{}, n...), n...),
+		"short": make([]byte, 63), "long": make([]byte, 65), "der": {0x30, 6, 2, 1, 1, 2, 1, 1},
+	} {
+		if err := verdictOf(v, input+"."+base64.RawURLEncoding.EncodeToString(sig)); !errors.Is(err, ErrInvalidToken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// twin returns the other signature that ECDSA holds as good: (r, n-s).
+func twin(t *testing.T, token string) string {
+	t.Helper()
+	dot := strings.LastIndexByte(token, '.')
+	sig, err := base64.RawURLEncoding.DecodeString(token[dot+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := new(big.Int).Sub(elliptic.P256().Params().N, new(big.Int).SetBytes(sig[32:]))
+	s.FillBytes(sig[32:])
+	return token[:dot+1] + base64.RawURLEncoding.EncodeToString(sig)
+}
+
+// TestP3_RevokedJWTHasNoTwin revokes a token in each way, and presents it, and
+// the twin of its signature.
+func TestP3_RevokedJWTHasNoTwin(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["ES256"]
+	key := k.key(t, "k1")
+	token := k.sign(t, claimsNow(nil), map[string]any{"kid": "k1"})
+	for name, id := range map[string]rotation.ID{
+		"digest": SigningInputDigest(token), "jti": RevokedTokenID("t-1"), "kid": RevokedKeyID("k1"), "key": key.ID(),
+	} {
+		set := keySet(t, nil, key)
+		v, err := NewJWTVerifier(func() *KeySet { return set }, JWTConfig{Issuer: issuer, Audiences: []string{audience}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range []string{token, twin(t, token)} {
+			if err := verdictOf(v, one); err != nil {
+				t.Fatalf("%s: not revoked yet: %v", name, err)
+			}
+		}
+		set = keySet(t, []rotation.ID{id}, key)
+		for _, one := range []string{token, twin(t, token)} {
+			if err := verdictOf(v, one); err == nil || name != "key" && !errors.Is(err, ErrRevokedToken) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// TestP2_JWTExpiresExactly asks around each boundary, from the cache and past it.
+func TestP2_JWTExpiresExactly(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{-1, 0} {
+		for _, leeway := range []time.Duration{0, 30 * time.Second} {
+			t.Run(fmt.Sprintf("cache %d, leeway %s", size, leeway), func(t *testing.T) {
+				t.Parallel()
+				k := signingKeys()["EdDSA"]
+				synctest.Test(t, func(t *testing.T) {
+					v := verifier(t, keySet(t, nil, k.key(t, "")), func(c *JWTConfig) { c.CacheSize, c.Leeway = size, leeway })
+					begin := time.Now().Add(time.Hour)
+					token := k.sign(t, claimsNow(map[string]any{"nbf": begin.Unix(), "exp": begin.Add(time.Minute).Unix()}), nil)
+					for _, c := range []struct {
+						at   time.Time
+						want error
+					}{
+						{begin.Add(-leeway - 1), ErrInvalidToken}, {begin.Add(-leeway), nil}, {begin, nil},
+						{begin.Add(time.Minute + leeway - 1), nil}, {begin.Add(time.Minute + leeway), ErrExpiredToken}, {begin.Add(time.Hour), ErrExpiredToken},
+					} {
+						time.Sleep(time.Until(c.at))
+						for range 2 {
+							if err := verdictOf(v, token); !errors.Is(err, c.want) {
+								t.Errorf("%s after nbf: %v, want %v", c.at.Sub(begin), err, c.want)
+							}
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestP2_SupersededKeyEndsAtItsDeadline: keys rotate by the rules of tokens, also
+// for tokens that are cached.
+func TestP2_SupersededKeyEndsAtItsDeadline(t *testing.T) {
+	t.Parallel()
+	k, next := signingKeys()["HS256"], signingKeys()["EdDSA"]
+	synctest.Test(t, func(t *testing.T) {
+		w := rotation.Window{Overlap: time.Minute}
+		current := func(k Key) []rotation.Decl[Key] {
+			return []rotation.Decl[Key]{{ID: k.ID(), Slot: rotation.Current, Value: k}}
+		}
+		l := rotation.Advance(nil, current(k.key(t, "")), nil, time.Now(), w)
+		set := NewKeySet(l, "keys")
+		v, err := NewJWTVerifier(func() *KeySet { return set }, JWTConfig{Issuer: issuer, Audiences: []string{audience}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := k.sign(t, claimsNow(nil), nil)
+		if err := verdictOf(v, token); err != nil {
+			t.Fatal(err)
+		}
+		set = NewKeySet(rotation.Advance(l, current(next.key(t, "")), nil, time.Now(), w), "keys")
+		time.Sleep(time.Minute - 1)
+		if p, err := v.Verify(t.Context(), token); err != nil || p.Slot() != rotation.Previous {
+			t.Errorf("1 ns before the deadline: %v, %v", p.Slot(), err)
+		}
+		time.Sleep(1)
+		if err := verdictOf(v, token); !errors.Is(err, ErrExpiredToken) {
+			t.Errorf("at the deadline: %v", err)
+		}
+		if err := verdictOf(v, next.sign(t, claimsNow(nil), nil)); err != nil {
+			t.Errorf("the new key: %v", err)
+		}
+	})
+}
+
+func TestJWTRequirements(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["HS256"]
+	set := keySet(t, nil, k.key(t, ""))
+	for name, c := range map[string]struct {
+		require map[string][]string
+		claims  map[string]any
+		good    bool
+	}{
+		"there":            {map[string][]string{"tenant": nil}, map[string]any{"tenant": "a"}, true},
+		"not there":        {map[string][]string{"tenant": nil}, nil, false},
+		"text":             {map[string][]string{"tenant": {"a", "b"}}, map[string]any{"tenant": "b"}, true},
+		"another text":     {map[string][]string{"tenant": {"a"}}, map[string]any{"tenant": "ab"}, false},
+		"in a list":        {map[string][]string{"roles": {"writer"}}, map[string]any{"roles": []string{"reader", "writer"}}, true},
+		"not in the list":  {map[string][]string{"roles": {"writer"}}, map[string]any{"roles": []any{"reader", 1, nil}}, false},
+		"a word of scope":  {map[string][]string{"scope": {"b"}}, map[string]any{"scope": "a b c"}, true},
+		"no word of scope": {map[string][]string{"scope": {"bb"}}, map[string]any{"scope": "a b c"}, false},
+		"a number":         {map[string][]string{"n": {"12"}}, map[string]any{"n": 12}, true},
+		"a bool":           {map[string][]string{"email_verified": {"true"}}, map[string]any{"email_verified": true}, true},
+		"an object":        {map[string][]string{"x": {"map[]"}}, map[string]any{"x": map[string]any{}}, false},
+		"one of two":       {map[string][]string{"a": {"1"}, "b": {"2"}}, map[string]any{"a": "1"}, false},
+	} {
+		v := verifier(t, set, func(j *JWTConfig) { j.RequiredClaims = c.require })
+		if err := verdictOf(v, k.sign(t, claimsNow(c.claims), nil)); (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	typed := func(types ...string) *JWTVerifier { return verifier(t, set, func(j *JWTConfig) { j.Types = types }) }
+	for typ, good := range map[any]bool{"at+jwt": true, "application/AT+JWT": true, "JWT": false, nil: false} {
+		if err := verdictOf(typed("at+jwt"), k.sign(t, claimsNow(nil), map[string]any{"typ": typ})); (err == nil) != good {
+			t.Errorf("typ %v: %v", typ, err)
+		}
+	}
+	only := verifier(t, set, func(j *JWTConfig) { j.Algorithms = []string{"ES256"} })
+	if err := verdictOf(only, k.sign(t, claimsNow(nil), nil)); !errors.Is(err, ErrInvalidToken) {
+		t.Errorf("an algorithm that is not accepted: %v", err)
+	}
+}
+
+// TestJWTConfigRefusesEmptiness: what golang-jwt takes for "do not check" is a
+// fault here.
+func TestJWTConfigRefusesEmptiness(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]JWTConfig{
+		"no issuer":         {Audiences: []string{"a"}},
+		"no audience":       {Issuer: "i"},
+		"an empty one":      {Issuer: "i", Audiences: []string{"a", ""}},
+		"Algorithms[1]":     {Issuer: "i", Audiences: []string{"a"}, Algorithms: []string{"RS256", "none"}},
+		"an empty type":     {Issuer: "i", Audiences: []string{"a"}, Types: []string{""}},
+		"without a name":    {Issuer: "i", Audiences: []string{"a"}, RequiredClaims: map[string][]string{"": nil}},
+		"Leeway must be":    {Issuer: "i", Audiences: []string{"a"}, Leeway: time.Hour},
+		"MaxBytes is":       {Issuer: "i", Audiences: []string{"a"}, MaxBytes: -1},
+		"no issuer; give t": {},
+	} {
+		if _, err := NewJWTVerifier(func() *KeySet { return nil }, c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", want, err)
+		}
+	}
+	if _, err := NewJWTVerifier(nil, JWTConfig{Issuer: "i", Audiences: []string{"a"}}); err == nil {
+		t.Error("no keys, and no error")
+	}
+}
+
+func TestUnknownKeyIsTold(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["ES256"]
+	told := 0
+	v := verifier(t, keySet(t, nil, k.key(t, "k1")), func(c *JWTConfig) { c.OnUnknownKey = func() { told++ } })
+	_ = verdictOf(v, k.sign(t, claimsNow(nil), map[string]any{"kid": "k1"}))
+	_ = verdictOf(v, signingKeys()["HS256"].sign(t, claimsNow(nil), map[string]any{"kid": "k1"}))
+	if told != 0 {
+		t.Errorf("told %d times of a key that is there", told)
+	}
+	_ = verdictOf(v, k.sign(t, claimsNow(nil), map[string]any{"kid": "k2"}))
+	if told != 1 {
+		t.Errorf("told %d times of a key that is not there", told)
+	}
+}
+
+func TestNamelessKeysAreBounded(t *testing.T) {
+	t.Parallel()
+	var keys []Key
+	var last signingKey
+	for i := range maxNameless + 1 {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = signingKey{"ES256", k, &k.PublicKey}
+		keys = append(keys, last.key(t, fmt.Sprintf("k%d", i)))
+	}
+	few, many := verifier(t, keySet(t, nil, keys[1:]...), nil), verifier(t, keySet(t, nil, keys...), nil)
+	if err := verdictOf(few, last.sign(t, claimsNow(nil), nil)); err != nil {
+		t.Errorf("no kid, %d keys: %v", maxNameless, err)
+	}
+	if err := verdictOf(many, last.sign(t, claimsNow(nil), nil)); !errors.Is(err, ErrInvalidToken) {
+		t.Errorf("no kid, more keys: %v", err)
+	}
+	if err := verdictOf(many, last.sign(t, claimsNow(nil), map[string]any{"kid": fmt.Sprintf("k%d", maxNameless)})); err != nil {
+		t.Errorf("with its kid: %v", err)
+	}
+}
