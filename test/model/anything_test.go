@@ -1,0 +1,83 @@
+package model
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+// whatever returns a maker of histories in which the operator publishes any three
+// things out of the menu, at leisure or in a hurry, with no sender to think of.
+// How they reach a receiver and when that restarts is anything, too.
+func whatever(menu func(at time.Duration) []version, ways []restart) func(*tape) *world {
+	return func(t *tape) *world {
+		w := &world{
+			window: rotation.Window{Overlap: 3 * tick}, restartsShow: true,
+			versions: []version{{step: "begin", current: a}},
+			reached:  time.Hour, // nothing is promised about deadlines that were taken back
+		}
+		at, pause := 2*tick, tick+2*tick*time.Duration(t.pick(2))
+		for range 3 {
+			choices := menu(at)
+			v := choices[t.pick(len(choices))]
+			v.at = at
+			w.versions = append(w.versions, v)
+			at += pause
+		}
+		last := w.versions[3].at
+		w.settled, w.end = last+2*tick, last+12*tick
+		r := receiver{sees: []sight{{0, 0}}}
+		for v := 1; v <= 3; v++ {
+			r.sees = append(r.sees, sight{w.versions[v].at + 2*tick*time.Duration(t.pick(2)), v})
+		}
+		slices.SortStableFunc(r.sees, func(a, b sight) int { return int(a.at - b.at) })
+		if n := t.pick(1 + 2*len(ways)); n > 0 {
+			x := ways[(n-1)/2]
+			x.at = w.versions[1+n%2].at + 3*tick/2
+			r.restarts = []restart{x}
+		}
+		w.receivers = []receiver{r}
+		w.weight = t.weight()
+		return w
+	}
+}
+
+const a, b, c = first, first + 1, first + 2
+
+// TestP2_WhateverIsPublished: whoever publishes what in which order, deadlines in
+// the past and rotations back among it, nothing is accepted past a deadline, what
+// is granted is accepted, receivers come to agree, and a restart with a state file
+// changes nothing.
+func TestP2_WhateverIsPublished(t *testing.T) {
+	t.Parallel()
+	menu := func(at time.Duration) []version {
+		return []version{
+			{step: "go back", current: a},
+			{step: "stage", current: a, next: b},
+			{step: "promote", current: b, previous: []superseded{{a, at + 2*tick}}},
+			{step: "promote late", current: b, previous: []superseded{{a, at - tick}}},
+			{step: "promote for good", current: b, next: c, previous: []superseded{{token: a}}},
+			{step: "go on", current: c, previous: []superseded{{a, at + 3*tick}, {b, at + tick}}},
+		}
+	}
+	explore(t, whatever(menu, kept[:1])).holds(t, 2*6*6*6*2*2*2*3)
+}
+
+// TestP3_RevokedWhateverIsPublished: a token that is revoked is refused by whoever
+// has seen that, in whatever slot it is or was, until that is taken back.
+func TestP3_RevokedWhateverIsPublished(t *testing.T) {
+	t.Parallel()
+	menu := func(at time.Duration) []version {
+		return []version{
+			{step: "take it back", current: a, next: b},
+			{step: "replace", current: b},
+			{step: "revoke the current", current: a, next: b, revoked: []token{a}},
+			{step: "revoke the next", current: a, next: b, revoked: []token{b}},
+			{step: "revoke the previous", current: b, previous: []superseded{{a, at + 4*tick}}, revoked: []token{a}},
+			{step: "revoke what is gone", current: c, revoked: []token{a, b}},
+		}
+	}
+	explore(t, whatever(menu, kept[:1])).holds(t, 2*6*6*6*2*2*2*3)
+}

@@ -1,0 +1,122 @@
+package model
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A version is what the operator publishes at one moment. Times are since the
+// beginning of the history.
+type version struct {
+	at       time.Duration
+	step     string // what the operator calls it
+	current  token
+	next     token
+	previous []superseded
+	revoked  []token // of all versions so far
+}
+
+// A superseded token with the deadline that is written for it; 0 is none.
+type superseded struct {
+	token token
+	until time.Duration
+}
+
+// slot returns where v declares k, or 0, and until when. A revocation wins.
+func (v *version) slot(k token) (slot rotation.Slot, until time.Duration) {
+	if slices.Contains(v.revoked, k) {
+		return 0, 0
+	}
+	switch {
+	case k == v.current:
+		return rotation.Current, 0
+	case k == v.next:
+		return rotation.Next, 0
+	}
+	for _, p := range v.previous {
+		if p.token == k {
+			return rotation.Previous, p.until
+		}
+	}
+	return 0, 0
+}
+
+func (v *version) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: current %s", v.step, v.current)
+	if v.next != none {
+		fmt.Fprintf(&b, ", next %s", v.next)
+	}
+	for _, p := range v.previous {
+		fmt.Fprintf(&b, ", previous %s", p.token)
+		if p.until != 0 {
+			fmt.Fprintf(&b, " until %s", p.until)
+		}
+	}
+	for _, k := range v.revoked {
+		fmt.Fprintf(&b, ", revoked %s", k)
+	}
+	return b.String()
+}
+
+// written returns v as the keys of a Secret, where it fits, and as a file. A clock
+// that is ahead by skew reads a deadline as one that comes so much sooner: only
+// the difference counts, and so one clock serves receivers that disagree.
+func (v *version) written(base time.Time, skew time.Duration) (keys map[string][]byte, file []byte) {
+	at := func(until time.Duration) string { return base.Add(until - skew).UTC().Format(time.RFC3339) }
+	var lines, digests bytes.Buffer
+	keys = map[string][]byte{verify.KeyCurrent: []byte(v.current.text())}
+	fmt.Fprintf(&lines, "%s\n", v.current.text())
+	if v.next != none {
+		keys[verify.KeyNext] = []byte(v.next.text())
+		fmt.Fprintf(&lines, "%s next\n", v.next.text())
+	}
+	for _, p := range v.previous {
+		keys[verify.KeyPrevious] = []byte(p.token.text())
+		fmt.Fprintf(&lines, "%s previous", p.token.text())
+		if p.until != 0 {
+			keys[verify.KeyPreviousUntil] = []byte(at(p.until))
+			fmt.Fprintf(&lines, " until=%s", at(p.until))
+		}
+		lines.WriteByte('\n')
+	}
+	for _, k := range v.revoked {
+		id := k.id()
+		fmt.Fprintf(&digests, "%s\n", hex.EncodeToString(id[:]))
+		fmt.Fprintf(&lines, "revoked %s\n", hex.EncodeToString(id[:]))
+	}
+	if digests.Len() > 0 {
+		keys[verify.KeyRevoked] = digests.Bytes()
+	}
+	if len(v.previous) > 1 {
+		keys = nil
+	}
+	return keys, lines.Bytes()
+}
+
+// parse has the real parsers read v, in either form.
+func (v *version) parse(base time.Time, skew time.Duration) (verify.Tokens, error) {
+	keys, file := v.written(base, skew)
+	asFile, err := verify.Parse(file, verify.ParseOptions{})
+	if err != nil || keys == nil {
+		return asFile, err
+	}
+	asKeys, err := verify.ParseKeys(keys, verify.ParseOptions{})
+	if err != nil {
+		return asKeys, err
+	}
+	same := func(a, b rotation.Decl[verify.Token]) bool {
+		return a.ID == b.ID && a.Slot == b.Slot && a.Until.Equal(b.Until)
+	}
+	if !slices.EqualFunc(asFile.Decls, asKeys.Decls, same) || !slices.Equal(asFile.Revoked, asKeys.Revoked) {
+		return asKeys, fmt.Errorf("version %q says one thing as a file and another as a Secret", v.step)
+	}
+	return asKeys, nil
+}

@@ -1,0 +1,266 @@
+package model
+
+import (
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+// worst is what the small models reckon with: each delay takes every number of
+// ticks up to it.
+func worst() bounds {
+	return bounds{propagation: 2 * tick, change: 2 * tick, flight: tick, skew: tick, drift: tick}
+}
+
+// staged is the protocol of a fleet, with the shortest waits that keep its rules.
+func staged(b bounds) protocol {
+	return protocol{
+		staged: true, declared: true, window: rotation.Window{Overlap: 4 * tick},
+		stageWait: b.propagation + second,
+		overlap:   b.change + b.flight + b.skew + b.drift + second,
+		ending:    retire, endWait: max(b.propagation, b.change+b.flight) + second,
+		rest: tick,
+	}
+}
+
+// atOnce is that of one machine: rotate now, and senders that put off what they
+// learn.
+func atOnce(b bounds) protocol {
+	wait := b.propagation + second
+	return protocol{
+		declared: true, window: rotation.Window{Overlap: 4 * tick}, senderWait: wait,
+		overlap: wait + b.change + b.flight + b.skew + b.drift + second,
+	}
+}
+
+// plain is that of a file which holds one token and nothing else. Whoever writes
+// it can stage by a second line.
+func plain(b bounds, staged bool) protocol {
+	p := protocol{staged: staged}
+	if staged {
+		p.stageWait = b.propagation + second
+	} else {
+		p.senderWait = b.propagation + second
+	}
+	p.window.Overlap = p.senderWait + b.change + b.flight + second
+	p.rest = p.senderWait + b.change + b.flight
+	return p
+}
+
+// keepsRules fails the test where p does not keep its rules.
+func keepsRules(t *testing.T, p protocol, b bounds, rotations int) {
+	t.Helper()
+	if rules := p.broken(b, rotations); rules != nil {
+		t.Fatalf("the protocol is not by the rules: %q", rules)
+	}
+}
+
+// between returns the moments half a tick past each of so many ticks.
+func between(from, to int) []time.Duration {
+	var out []time.Duration
+	for n := from; n < to; n++ {
+		out = append(out, time.Duration(n)*tick+tick/2)
+	}
+	return out
+}
+
+// Ways to restart: how the state is kept, and what is read at the start.
+var (
+	kept      = []restart{{keeps: true}, {keeps: true, down: tick}, {keeps: true, newest: true}}
+	forgotten = []restart{{}, {down: tick}, {newest: true}}
+)
+
+// TestP2_StagedRotation explores two receivers and two senders through a rotation
+// by the rules, with the operator's clock right, behind and ahead: no sender is
+// refused, nothing is accepted past its deadline, and receivers come to agree.
+func TestP2_StagedRotation(t *testing.T) {
+	t.Parallel()
+	s := setting{bounds: worst(), rotations: 1, receivers: 2, senders: 2}
+	s.drift = 0
+	want := 3 * 378 * 6 // clocks, pairs of 3^3 receivers, pairs of 3 senders
+	if testing.Short() {
+		s.receivers, want = 1, 3*27*6
+	}
+	p := staged(s.bounds)
+	keepsRules(t, p, s.bounds, s.rotations)
+	s.explore(t, p).holds(t, want)
+}
+
+// TestP2_StagedRotationTwice has the second rotation follow as soon as the rules
+// let it, on receivers and senders that may skip the first.
+func TestP2_StagedRotationTwice(t *testing.T) {
+	t.Parallel()
+	s := setting{bounds: worst(), rotations: 2, receivers: 1, senders: 1}
+	s.skew, s.drift = 0, 0
+	p := staged(s.bounds)
+	want := 729 * 9
+	if testing.Short() {
+		s.propagation, want = tick, 64*9
+	}
+	keepsRules(t, p, s.bounds, s.rotations)
+	s.explore(t, p).holds(t, want)
+}
+
+// TestP2_ClocksApart has the operator's and the receiver's clock apart by as much
+// as they may be.
+func TestP2_ClocksApart(t *testing.T) {
+	t.Parallel()
+	s := setting{bounds: worst(), rotations: 1, receivers: 1, senders: 1}
+	for name, p := range map[string]protocol{"staged": staged(s.bounds), "at once": atOnce(s.bounds)} {
+		keepsRules(t, p, s.bounds, s.rotations)
+		want := map[string]int{"staged": 3 * 27 * 3 * 3, "at once": 3 * 3 * 3 * 3}[name]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s.explore(t, p).holds(t, want)
+		})
+	}
+}
+
+// TestP2_PlainRotation is the source that holds one token alone, replaced in
+// place while the senders wait, twice within one window.
+func TestP2_PlainRotation(t *testing.T) {
+	t.Parallel()
+	s := setting{bounds: worst(), rotations: 2, receivers: 2, senders: 2}
+	s.drift = 0
+	want := 45 * 45 // pairs of 3^2 receivers and senders
+	if testing.Short() {
+		s.receivers, s.senders, want = 1, 1, 81
+	}
+	p := plain(s.bounds, false)
+	p.rest = p.window.Overlap / 2
+	keepsRules(t, p, s.bounds, s.rotations)
+	s.explore(t, p).holds(t, want)
+}
+
+// TestP3_RevokeAfterChange ends the rotation by a revocation once the senders
+// have changed over.
+func TestP3_RevokeAfterChange(t *testing.T) {
+	t.Parallel()
+	s := setting{bounds: worst(), rotations: 1, receivers: 2, senders: 1}
+	s.drift = 0
+	p := staged(s.bounds)
+	p.ending = revoke
+	want := 3 * 378 * 3
+	if testing.Short() {
+		s.receivers, want = 1, 3*27*3
+	}
+	keepsRules(t, p, s.bounds, s.rotations)
+	s.explore(t, p).holds(t, want)
+}
+
+// TestP3_Leak revokes at once, with no thought of senders: whoever has seen it
+// refuses, whatever window the token was in, through a restart too.
+func TestP3_Leak(t *testing.T) {
+	t.Parallel()
+	s := setting{
+		bounds: worst(), rotations: 1, receivers: 1,
+		restarts: append(kept, forgotten...), restartAt: between(3, 10),
+	}
+	s.drift = 0
+	for name, p := range map[string]protocol{"declared": staged(s.bounds), "plain": plain(s.bounds, true)} {
+		p.ending, p.endWait = revoke, 0
+		clocks := map[bool]int{true: 3, false: 1}[p.declared]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s.explore(t, p).holds(t, clocks*27*(1+6*7))
+		})
+	}
+}
+
+// TestP8_RestartWithDeclared restarts a receiver in every way at every stage of a
+// rotation that its source declares: with a state file or without, it answers as
+// one that ran on.
+func TestP8_RestartWithDeclared(t *testing.T) {
+	t.Parallel()
+	s := setting{
+		bounds: worst(), rotations: 1, receivers: 1, senders: 1,
+		restarts: append(kept, forgotten...), restartAt: between(3, 12),
+	}
+	s.skew, s.drift = 0, 0
+	p := staged(s.bounds)
+	keepsRules(t, p, s.bounds, s.rotations)
+	explore(t, func(tape *tape) *world {
+		w := p.world(s.conditions(tape, p), s.bounds)
+		w.restartsShow = true
+		return w
+	}).holds(t, 27*(1+6*9)*3)
+}
+
+// TestP8_RestartWithState restarts a receiver whose source holds one token alone,
+// in the middle of two rotations in one window: with a state file it answers as
+// one that ran on.
+func TestP8_RestartWithState(t *testing.T) {
+	t.Parallel()
+	for name, unstaged := range map[string]bool{"in place": true, "staged": false} {
+		s := setting{
+			bounds: worst(), rotations: 2, receivers: 1, senders: 1,
+			restarts: kept, restartAt: between(4, 12),
+		}
+		s.propagation, s.drift, s.down = tick, 0, tick
+		p := plain(s.bounds, !unstaged)
+		p.rest = 2*tick + second
+		keepsRules(t, p, s.bounds, s.rotations)
+		behaviours := map[bool]int{true: 4, false: 16}[unstaged]
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			explore(t, func(tape *tape) *world {
+				w := p.world(s.conditions(tape, p), s.bounds)
+				w.restartsShow = true
+				return w
+			}).holds(t, behaviours*(1+3*8)*9)
+		})
+	}
+}
+
+// TestP2_RulesAreExact varies each wait of each protocol around what its rules
+// ask for: some history refuses a sender exactly where a rule is broken. So the
+// waits are as short as they can be, and the model can tell.
+func TestP2_RulesAreExact(t *testing.T) {
+	t.Parallel()
+	s := setting{bounds: bounds{propagation: tick, change: tick, flight: tick, skew: tick, drift: tick}, rotations: 1, receivers: 1, senders: 1}
+	shorter := []time.Duration{tick, second, 0} // by how much a wait is shorter than the least that does
+	var ps []protocol
+	for _, lead := range shorter {
+		for _, overlap := range shorter {
+			for _, p := range []protocol{staged(s.bounds), atOnce(s.bounds), plain(s.bounds, false), plain(s.bounds, true)} {
+				p.window.Overlap -= overlap
+				p.overlap -= overlap
+				if p.staged {
+					p.stageWait -= lead
+				} else {
+					p.senderWait -= lead
+				}
+				if p.ending == leave {
+					ps = append(ps, p)
+					continue
+				}
+				for _, wait := range shorter {
+					p.endWait = s.change + s.flight + second - wait
+					p.ending = retire
+					ps = append(ps, p)
+					p.ending = revoke
+					ps = append(ps, p)
+				}
+			}
+		}
+	}
+	safe := 0
+	for _, p := range ps {
+		f := s.explore(t, p)
+		rules := p.broken(s.bounds, s.rotations)
+		switch {
+		case f.least == nil && rules != nil:
+			t.Errorf("%+v breaks %q, and nothing goes wrong", p, rules)
+		case f.least != nil && rules == nil:
+			t.Errorf("%+v keeps the rules, and:\n%s", p, f.least.world.timeline(f.least.violation))
+		case f.least == nil:
+			safe++
+		case f.least.violation.kind != refusedSender:
+			t.Errorf("%+v breaks %q, and something else goes wrong:\n%s", p, rules, f.least.world.timeline(f.least.violation))
+		}
+	}
+	if len(ps) != 81 || safe < 5 {
+		t.Errorf("%d protocols, %d of them safe", len(ps), safe)
+	}
+}

@@ -1,0 +1,125 @@
+package model
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+// An oracle says what a receiver has to answer, from what it has seen so far and
+// the table of the contract alone. It knows nothing of ledgers.
+type oracle struct {
+	window     rotation.Window
+	skew       time.Duration // by which the receiver's clock is ahead
+	seen       *version
+	known      map[token]bool
+	remembered map[token]*remembered
+}
+
+// A remembered token was current and is declared no more.
+type remembered struct {
+	from, end time.Duration // superseded, and over at the latest
+	opened    bool          // where it slides: a successor was used
+	renewed   time.Duration
+}
+
+func newOracle(w rotation.Window, skew time.Duration) *oracle {
+	return &oracle{window: w, skew: skew, known: map[token]bool{}, remembered: map[token]*remembered{}}
+}
+
+func (o *oracle) slides() bool { return o.window.MaxOverlap > 0 && o.window.Overlap > 0 }
+
+// see takes in the version v at the moment at.
+func (o *oracle) see(v *version, at time.Duration) {
+	length := max(o.window.Overlap, 0)
+	if o.slides() {
+		length = max(length, o.window.MaxOverlap)
+	}
+	if o.seen != nil && length > 0 {
+		if was, _ := o.seen.slot(o.seen.current); was != 0 {
+			o.remembered[o.seen.current] = &remembered{from: at, end: at + length}
+		}
+	}
+	for k := range o.remembered {
+		if slot, _ := v.slot(k); slot != 0 || slices.Contains(v.revoked, k) {
+			delete(o.remembered, k)
+		}
+	}
+	o.seen = v
+	for _, k := range append([]token{v.current, v.next}, v.revoked...) {
+		o.known[k] = true
+	}
+	for _, p := range v.previous {
+		o.known[p.token] = true
+	}
+}
+
+// forget is a restart that keeps nothing.
+func (o *oracle) forget() {
+	o.seen = nil
+	clear(o.remembered)
+}
+
+// use has k presented and accepted at the moment at.
+func (o *oracle) use(k token, at time.Duration) {
+	if !o.slides() {
+		return
+	}
+	own := o.remembered[k]
+	slot, _ := o.seen.slot(k)
+	for other, r := range o.remembered {
+		switch {
+		case other == k && r.opened:
+			r.renewed = at
+		case r.opened || other == k:
+		case slot == rotation.Current, own != nil && r.from < own.from:
+			r.opened, r.renewed = true, at
+		}
+	}
+}
+
+// A verdict says what an answer has to be. Within a grain of the end of a window
+// that slides, either will do.
+type verdict uint8
+
+const (
+	refuse verdict = iota
+	accept
+	either
+)
+
+// judge returns the verdict about k at the moment at, and what a wrong
+// acceptance would break.
+func (o *oracle) judge(k token, at time.Duration) (verdict, kind) {
+	if slices.Contains(o.seen.revoked, k) {
+		return refuse, acceptedRevoked
+	}
+	if !o.known[k] {
+		return refuse, acceptedStranger
+	}
+	switch slot, until := o.seen.slot(k); {
+	case slot == rotation.Previous && until != 0:
+		if at+o.skew < until {
+			return accept, 0
+		}
+		return refuse, acceptedLate
+	case slot != 0:
+		return accept, 0
+	}
+	r := o.remembered[k]
+	switch {
+	case r == nil || at >= r.end:
+		return refuse, acceptedLate
+	case !o.slides() || !r.opened:
+		return accept, 0
+	}
+	end := min(r.renewed+o.window.Overlap, r.end)
+	switch grain := min(time.Second, o.window.Overlap/4); {
+	case at >= end:
+		return refuse, acceptedLate
+	case at >= end-grain:
+		return either, 0
+	}
+	return accept, 0
+}

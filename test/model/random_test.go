@@ -1,0 +1,157 @@
+package model
+
+import (
+	"flag"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+)
+
+var seeds = flag.Uint64("seeds", 1, "how many large worlds to try of each protocol")
+
+// A size is that of a world at random.
+type size struct{ receivers, senders, rotations int }
+
+// fleet are the bounds of a cluster: a Secret that is mounted takes up to 90 s,
+// senders restart within minutes.
+func fleet() bounds {
+	return bounds{
+		propagation: 90 * second, change: 10 * time.Minute, flight: 30 * second,
+		skew: 5 * second, drift: 3 * second, down: time.Minute,
+	}
+}
+
+// conditions makes some within b, for a protocol under which a restart may be any
+// of ways.
+func (s size) conditions(r *rand.Rand, p protocol, b bounds, ways []restart) conditions {
+	c := conditions{rotations: s.rotations}
+	upTo := func(most time.Duration) time.Duration {
+		switch r.IntN(8) {
+		case 0:
+			return 0
+		case 1:
+			return most
+		default:
+			return time.Duration(r.Int64N(int64(most) + 1))
+		}
+	}
+	for range s.rotations {
+		c.clock = append(c.clock, upTo(2*b.skew)-b.skew)
+	}
+	versions := p.versions(s.rotations, c.clock)
+	length := versions[len(versions)-1].at + b.propagation
+	for range s.receivers {
+		var delays []time.Duration
+		for range versions[1:] {
+			delays = append(delays, upTo(b.propagation))
+		}
+		var restarts []restart
+		for at := time.Duration(0); len(ways) > 0; {
+			x := ways[r.IntN(len(ways))]
+			at += upTo(length/4) + second
+			x.at, x.down = at, upTo(b.down)
+			if at += x.down; at > length {
+				break
+			}
+			restarts = append(restarts, x)
+		}
+		c.delays = append(c.delays, delays)
+		// In whole seconds, since a deadline is shifted by it.
+		c.drift = append(c.drift, (upTo(2*b.drift) - b.drift).Truncate(second))
+		c.restarts = append(c.restarts, restarts)
+	}
+	for range s.senders {
+		var changes []time.Duration
+		for range s.rotations {
+			changes = append(changes, upTo(b.change))
+		}
+		c.changes = append(c.changes, changes)
+	}
+	return c
+}
+
+// random runs worlds of p at random, and tells the plainest that it can make of
+// one which goes wrong.
+func random(t *testing.T, p protocol, b bounds, s size, ways []restart) {
+	t.Helper()
+	keepsRules(t, p, b, s.rotations)
+	if testing.Short() {
+		s.receivers /= 4
+	}
+	synctest.Test(t, func(t *testing.T) {
+		for seed := range *seeds {
+			c := s.conditions(rand.New(rand.NewPCG(seed, 1)), p, b, ways)
+			v, checks, err := p.world(c, b).run()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if least := s.receivers * s.rotations * s.senders; checks < least {
+				t.Errorf("seed %d: %d answers looked at, want %d at least", seed, checks, least)
+			}
+			if v != nil {
+				w, v := p.shrink(c, b)
+				t.Fatalf("seed %d goes wrong; as plain as it gets:\n%s", seed, w.timeline(v))
+			}
+		}
+	})
+}
+
+// fleetProtocols returns those that are tried on a fleet, with all ways to restart
+// under which they promise something.
+func fleetProtocols() map[string]struct {
+	protocol protocol
+	ways     []restart
+} {
+	b := fleet()
+	declared, revoking, hurried, window := staged(b), staged(b), staged(b), plain(b, true)
+	window.rest = b.down
+	revoking.ending = revoke
+	hurried.ending, hurried.endWait = leave, 0
+	hurried.rest = b.change + b.flight + second
+	for _, p := range []*protocol{&declared, &revoking, &hurried} {
+		p.window.Overlap = 15 * time.Minute
+	}
+	type pair = struct {
+		protocol protocol
+		ways     []restart
+	}
+	return map[string]pair{
+		"retired": {declared, append(kept, forgotten...)},
+		"revoked": {revoking, append(kept, forgotten...)},
+		"left":    {hurried, append(kept, forgotten...)},
+		"plain":   {window, kept},
+	}
+}
+
+// TestP2_Fleet has hundreds of receivers and dozens of senders go through rotation
+// after rotation by the rules, with restarts and clocks that are off.
+func TestP2_Fleet(t *testing.T) {
+	t.Parallel()
+	for name, x := range fleetProtocols() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			random(t, x.protocol, fleet(), size{receivers: 200, senders: 24, rotations: 10}, x.ways)
+		})
+	}
+}
+
+// TestModelShrinks: of a large world that goes wrong nothing is left but what it
+// takes.
+func TestModelShrinks(t *testing.T) {
+	t.Parallel()
+	b := fleet()
+	p := staged(b)
+	p.overlap = b.change / 2
+	p.window = rotation.Window{}
+	synctest.Test(t, func(t *testing.T) {
+		s := size{receivers: 20, senders: 10, rotations: 5}
+		w, v := p.shrink(s.conditions(rand.New(rand.NewPCG(7, 1)), p, b, slices.Concat(kept, forgotten)), b)
+		if v == nil || v.kind != refusedSender || len(w.receivers) != 1 || len(w.senders) != 1 || len(w.versions) != 4 || len(w.receivers[0].restarts) != 0 {
+			t.Fatalf("left: %+v, %v", w, v)
+		}
+	})
+}

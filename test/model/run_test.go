@@ -1,0 +1,340 @@
+package model
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A run drives the real code through a world, on the clock of a synctest bubble,
+// which it moves on.
+type run struct {
+	*world
+	base     time.Time
+	lives    []life
+	parsed   map[reading]verify.Tokens
+	tokens   []token
+	expiry   map[token]expiry
+	arriving []token // what senders have under way
+	checks   int
+	err      error // the model's own
+}
+
+type reading struct {
+	version int
+	skew    time.Duration
+}
+
+// A life is that of one receiver.
+type life struct {
+	process
+	disk   disk
+	real   *service // answers in place of the process, where it is not nil
+	twin   *process // the same without restarts; nil where there are none
+	up     bool
+	steps  []step
+	oracle *oracle
+}
+
+// answer has k presented to whoever answers.
+func (l *life) answer(k token) answer {
+	if l.real != nil {
+		return l.real.present(k)
+	}
+	return l.present(k)
+}
+
+// run returns the first violation in w, and nil if there is none, and how many
+// answers were looked at.
+func (w *world) run() (*violation, int, error) { return w.runOn(nil) }
+
+// runOn is run with receivers that services stand in for, where it is not nil.
+func (w *world) runOn(services []*service) (*violation, int, error) {
+	r := &run{world: w, base: time.Now().Truncate(second).Add(second), parsed: map[reading]verify.Tokens{}, expiry: w.expiries()}
+	steps := make([][]step, len(w.receivers))
+	for i := range w.receivers {
+		x := &w.receivers[i]
+		steps[i] = w.steps(x)
+		for j := range w.sends {
+			if s := &w.sends[j]; s.receiver == i {
+				steps[i] = append(steps[i], step{at: s.at, do: gets, send: s})
+			}
+		}
+		slices.SortStableFunc(steps[i], func(a, b step) int { return cmp.Compare(a.at, b.at) })
+		l := life{process: process{window: w.window}, steps: steps[i], oracle: newOracle(w.window, x.skew), up: true}
+		if len(x.restarts) > 0 {
+			l.memory = memory
+			l.twin = &process{window: w.window}
+		}
+		if services != nil {
+			l.real = services[i]
+		}
+		r.lives = append(r.lives, l)
+	}
+	for i := range w.versions {
+		for _, k := range []token{w.versions[i].current, w.versions[i].next} {
+			if k != none && !slices.Contains(r.tokens, k) {
+				r.tokens = append(r.tokens, k)
+			}
+		}
+	}
+	r.tokens = append(r.tokens, stranger)
+	v := r.follow(w.moments(steps))
+	return v, r.checks, r.err
+}
+
+func (r *run) now() time.Duration { return time.Since(r.base) }
+
+func (r *run) follow(moments []moment) *violation {
+	for len(moments) > 0 {
+		t := moments[0].at
+		n := 1
+		for n < len(moments) && moments[n].at == t {
+			n++
+		}
+		group := moments[:n]
+		moments = moments[n:]
+		if slices.ContainsFunc(group, func(m moment) bool { return m.deadline }) && r.now() < t-1 {
+			time.Sleep(t - 1 - r.now())
+			if v := r.each(group, r.look); v != nil {
+				return v
+			}
+		}
+		time.Sleep(t - r.now())
+		if t > 0 {
+			if v := r.each(group, r.look); v != nil {
+				return v
+			}
+		}
+		if v := r.each(group, r.proceed); v != nil || r.err != nil {
+			return v
+		}
+		if t == r.settled || t == r.end {
+			if v := r.converged(t == r.end); v != nil {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+// each calls f for the receivers that group is about, or for all where that is
+// about senders. mine says that it is about the receiver itself.
+func (r *run) each(group []moment, f func(i int, mine bool) *violation) *violation {
+	r.arriving = r.arriving[:0]
+	everybody := group[0].receiver == all // it comes first
+	if everybody && r.sends == nil {
+		for s := range r.senders {
+			for _, h := range r.senders[s].holds {
+				if !slices.Contains(r.arriving, h.token) && r.senders[s].arrives(h.token, r.now(), r.flight) {
+					r.arriving = append(r.arriving, h.token)
+				}
+			}
+		}
+	}
+	for i := range r.lives {
+		for len(group) > 0 && group[0].receiver < i {
+			group = group[1:]
+		}
+		if mine := len(group) > 0 && group[0].receiver == i; mine || everybody {
+			if v := f(i, mine); v != nil {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+// look checks what can have become wrong without anything happening to receiver i.
+func (r *run) look(i int, mine bool) *violation {
+	if mine || r.now() == r.end {
+		return r.check(i, r.tokens)
+	}
+	return r.check(i, r.arriving)
+}
+
+// proceed does the steps of receiver i that are due, and checks after each.
+func (r *run) proceed(i int, _ bool) *violation {
+	l := &r.lives[i]
+	for len(l.steps) > 0 && l.steps[0].at <= r.now() {
+		s := l.steps[0]
+		l.steps = l.steps[1:]
+		switch s.do {
+		case sees:
+			tokens, err := r.read(s.version, r.receivers[i].skew)
+			if err != nil {
+				r.err = err
+				return nil
+			}
+			l.see(tokens, time.Now())
+			if l.real != nil {
+				if r.err = l.real.see(&r.versions[s.version], r.base, r.receivers[i].skew); r.err != nil {
+					return nil
+				}
+			}
+			if l.twin != nil {
+				l.twin.see(tokens, time.Now())
+			}
+			l.oracle.see(&r.versions[s.version], r.now())
+		case stops:
+			l.disk, l.up = l.write(time.Now()), false
+			if l.real != nil {
+				if r.err = l.real.stop(); r.err != nil {
+					return nil
+				}
+			}
+			continue
+		case starts:
+			if l.up = true; s.keeps {
+				l.process = start(r.window, l.disk, time.Now())
+			} else {
+				l.process = process{window: r.window, memory: memory}
+				l.oracle.forget()
+				if l.real != nil {
+					r.err = l.real.forget()
+				}
+			}
+			continue // what it sees follows
+		case gets:
+			if v := r.get(i, s.send); v != nil {
+				return v
+			}
+		}
+		if v := r.check(i, r.tokens); v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+func (r *run) read(version int, skew time.Duration) (verify.Tokens, error) {
+	key := reading{version, skew}
+	tokens, ok := r.parsed[key]
+	if !ok {
+		var err error
+		if tokens, err = r.versions[version].parse(r.base, skew); err != nil {
+			return tokens, err
+		}
+		r.parsed[key] = tokens
+	}
+	return tokens, nil
+}
+
+// get has a message arrive at receiver i.
+func (r *run) get(i int, s *send) *violation {
+	l := &r.lives[i]
+	if !l.up {
+		return nil // nobody answers, so nobody refuses
+	}
+	r.checks++
+	got := l.present(s.token)
+	if l.twin != nil {
+		l.twin.present(s.token)
+	}
+	want, kind := l.oracle.judge(s.token, r.now())
+	bad := violation{at: r.now(), receiver: i, sender: s.sender, token: s.token, got: got}
+	switch {
+	case !got.ok():
+		bad.kind = refusedSender
+		return &bad
+	case want == refuse:
+		bad.kind = kind
+		return &bad
+	}
+	l.oracle.use(s.token, r.now())
+	return nil
+}
+
+// check looks at the answers that receiver i would give to tokens here and now.
+func (r *run) check(i int, tokens []token) *violation {
+	l := &r.lives[i]
+	if !l.up || l.oracle.seen == nil {
+		return nil
+	}
+	now := r.now()
+	for _, k := range tokens {
+		if k != stranger && (k < l.oracle.seen.current-3 || k > l.oracle.seen.current+1) && l.oracle.remembered[k] == nil {
+			continue // long gone, or not yet there
+		}
+		var got answer
+		if r.sends == nil {
+			got = l.answer(k)
+		} else {
+			got = l.ask(k, time.Now())
+		}
+		r.checks++
+		bad := violation{at: now, receiver: i, sender: -1, token: k, got: got}
+		for s := range r.senders {
+			if r.sends == nil && !got.ok() && r.senders[s].arrives(k, now, r.flight) {
+				bad.kind, bad.sender = refusedSender, s
+				return &bad
+			}
+		}
+		switch want, kind := l.oracle.judge(k, now); {
+		case want == refuse && got.ok():
+			bad.kind = kind
+			return &bad
+		case want == refuse && kind == acceptedRevoked && got.class != verify.Revoked,
+			want == refuse && kind == acceptedStranger && got.class != verify.Invalid,
+			want == accept && !got.ok():
+			bad.kind = refusedDeclared
+			return &bad
+		}
+		if r.restartsShow && l.twin != nil {
+			if other := l.twin.ask(k, time.Now()); got.slot != other.slot {
+				bad.kind = changedByRestart
+				return &bad
+			}
+		}
+		if x, ok := r.expiry[k]; ok && got.ok() && now > x.from && now+l.oracle.skew >= x.until {
+			bad.kind = outlived
+			return &bad
+		}
+	}
+	return nil
+}
+
+// An expiry is the deadline that the operator gave a token, once everybody has
+// seen it.
+type expiry struct{ until, from time.Duration }
+
+// expiries returns those of the tokens that come to nothing else afterwards.
+func (w *world) expiries() map[token]expiry {
+	out := make(map[token]expiry)
+	for i := range w.versions {
+		v := &w.versions[i]
+		delete(out, v.current)
+		delete(out, v.next)
+		for _, p := range v.previous {
+			if _, ok := out[p.token]; p.until == 0 {
+				delete(out, p.token)
+			} else if !ok || out[p.token].until != p.until {
+				out[p.token] = expiry{p.until, v.at + w.reached}
+			}
+		}
+	}
+	return out
+}
+
+// converged compares all receivers with the first: what they accept because it is
+// declared, without a deadline that their clocks see differently, or everything.
+func (r *run) converged(everything bool) *violation {
+	for i := range r.lives {
+		l := &r.lives[i]
+		for _, k := range r.tokens {
+			slot, until := r.versions[len(r.versions)-1].slot(k)
+			switch {
+			case everything && until != 0:
+				slot = 0 // it has passed by now
+			case !everything && (slot == 0 || until != 0):
+				continue
+			}
+			if got := l.ask(k, time.Now()); l.up && got.slot != slot {
+				return &violation{kind: diverged, at: r.now(), receiver: i, sender: -1, token: k, got: got}
+			}
+		}
+	}
+	return nil
+}
