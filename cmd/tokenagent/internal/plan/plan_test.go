@@ -163,5 +163,8 @@ func TestRotationsFor(t *testing.T) {
 		if got := rotationsFor(&model{receivers: n, senders: n}); got != want {
 			t.Errorf("%d receivers: %d rotations, want %d", n, got, want)
 		}
+		if got := rotationsFor(&model{receivers: n, senders: n, sliding: true}); got < 20 || got > want {
+			t.Errorf("%d receivers, sliding: %d rotations", n, got)
+		}
 	}
 }

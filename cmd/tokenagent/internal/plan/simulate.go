@@ -22,7 +22,10 @@ type result struct {
 // rotationsFor returns how many rotations to simulate when nobody says: as many
 // as take some seconds, and no more than what tells something.
 func rotationsFor(m *model) int {
-	const budget = 20_000_000 // receivers and senders drawn
+	budget := 20_000_000 // receivers and senders drawn
+	if m.sliding {
+		budget /= 4 // each window is followed use by use
+	}
 	return max(20, min(1000, budget/(m.receivers+m.senders)))
 }
 
