@@ -19,6 +19,7 @@ import (
 // command is the program that exec runs in these tests. It prints what happens
 // to it, and fingerprints in the place of tokens.
 func command(mode string, args []string, out io.Writer) int {
+	time.AfterFunc(2*time.Minute, func() { os.Exit(101) }) // what a failed test has left behind
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGWINCH, syscall.SIGALRM, syscall.SIGCONT)
