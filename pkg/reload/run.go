@@ -34,6 +34,10 @@ func (v *Value[S]) Run(ctx context.Context) error {
 		defer poll.Stop()
 		tick = poll.C
 	}
+	var changed <-chan struct{} // as tick
+	if w, ok := v.src.(waking); ok {
+		changed = w.Changed()
+	}
 	settled := time.NewTimer(time.Hour)
 	defer settled.Stop()
 	var pace pacer
@@ -51,6 +55,8 @@ func (v *Value[S]) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-sub.hints:
+			byEvent = true
+		case <-changed:
 			byEvent = true
 		case <-tick:
 			poll.Reset(jitter(v.o.Poll))

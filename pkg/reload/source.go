@@ -47,7 +47,8 @@ func (c Content) MarshalText() ([]byte, error) { return []byte(c.String()), nil 
 
 // A Source is something that can be read again and again. [File], [Dir],
 // [Path], [Env] and [EnvFile] make the ones that are also watched; any other
-// implementation is polled.
+// implementation is polled, and also read when it says so where it has a method
+// Changed() <-chan struct{}, a channel with a buffer of one that is never closed.
 type Source interface {
 	// Read returns the content as it is now, or an error that names the
 	// source, the fault and the mend and quotes no content. Content over
@@ -62,6 +63,13 @@ type tracked interface {
 	Source
 	track(maxBytes int64) (Content, evidence, error)
 }
+
+// A waking source says when it is worth reading before the next poll. What the
+// channel delivers means "read again" and nothing more, as an event of the file
+// system does: one that comes for nothing costs a read, one that is missed is
+// made up for by the poll. The channel is always the same one and never closed,
+// and whoever sends on it must not block: it takes a buffer of one.
+type waking interface{ Changed() <-chan struct{} }
 
 // A static source cannot change from outside the process.
 type static interface{ static() }

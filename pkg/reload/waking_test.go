@@ -1,0 +1,92 @@
+package reload
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A remote source is what is polled, and may tell that it has changed.
+type remote struct {
+	mu      sync.Mutex
+	text    string
+	reads   int
+	changed chan struct{}
+}
+
+func (r *remote) Read(context.Context, int64) (Content, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads++
+	return Content{Data: []byte(r.text)}, nil
+}
+
+func (r *remote) Changed() <-chan struct{} { return r.changed }
+
+func (r *remote) set(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.text = text
+}
+
+func (r *remote) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reads
+}
+
+// TestSourceThatWakes: what it says is read at once, without a poll, and weighed
+// like anything else.
+func TestSourceThatWakes(t *testing.T) {
+	for name, c := range map[string]struct {
+		o    Options
+		wait time.Duration
+	}{
+		"at once":           {Options{Poll: -1, Debounce: -1}, 0},
+		"between two polls": {Options{Poll: time.Hour, Debounce: -1}, 0},
+		"held still":        {Options{Poll: -1, Debounce: time.Second}, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := &remote{text: "one", changed: make(chan struct{}, 1)}
+				l := open(t, r, c.o).run(t)
+				synctest.Wait()
+				r.set("two")
+				time.Sleep(time.Minute)
+				if got := *l.Load(); got != "one" {
+					t.Fatalf("%q without having been told", got)
+				}
+				r.changed <- struct{}{}
+				if c.wait > 0 {
+					time.Sleep(c.wait - 1)
+					synctest.Wait()
+					if got := *l.Load(); got != "one" {
+						t.Fatalf("%q before it has held still", got)
+					}
+					time.Sleep(1)
+				}
+				synctest.Wait()
+				if got := *l.Load(); got != "two" {
+					t.Fatalf("%q after having been told", got)
+				}
+			})
+		})
+	}
+}
+
+// TestSourceThatWakesAllTheTime: even one that breaks the rules and closes its
+// channel costs a read every pacerRest, and keeps nobody from ending.
+func TestSourceThatWakesAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &remote{text: "one", changed: make(chan struct{})}
+		close(r.changed)
+		open(t, r, Options{Poll: -1, Debounce: -1}).run(t)
+		time.Sleep(10 * time.Second)
+		most := 10*int(time.Second/pacerRest) + 10*int(time.Second/pacerWindow)*(pacerFree+1)
+		if n := r.count(); n > most {
+			t.Errorf("%d reads in ten seconds, want at most %d", n, most)
+		}
+	})
+}
