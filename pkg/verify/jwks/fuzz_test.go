@@ -1,0 +1,79 @@
+package jwks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// FuzzParse holds any input, with a canary in it, to: no panic, no fault that
+// quotes what was read, and what is accepted verifies what it should.
+func FuzzParse(f *testing.F) {
+	ec, rs, ed := signers()["ES256"], signers()["RS256"], signers()["EdDSA"]
+	for _, seed := range []string{
+		string(set(ec.jwk("kid", "a"), rs.jwk(), ed.jwk("use", "sig"))), string(text(ec.jwk())), rfc7517HS, rfc7517RSA,
+		string(ec.pem(f)) + string(rs.pem(f)), string(rs.pkcs8(f)), "a-secret-of-32-bytes-is-enough-1", "kid a\njti b\n# c", strings.Repeat("0", 64), `{"keys":[{"kty":"zz","kid":"zz","alg":"zz","n":"zz"}]}`, "kid\nzzzz", "2026-01-02T03:04:05Z",
+	} {
+		f.Add([]byte(seed), []byte(seed), true)
+		f.Add([]byte(seed), []byte("CANARY"), false)
+	}
+	token := ec.sign(f, "a")
+	f.Fuzz(func(t *testing.T, a, b []byte, remote bool) {
+		a = bytes.ReplaceAll(a, []byte("zz"), []byte("CANARY"))
+		o := ParseOptions{Name: "f", Remote: remote}
+		hold(t, token, ec)(Parse(a, o))
+		hold(t, token, ec)(ParseKeys(map[string][]byte{KeyJWKS: a, KeyRevoked: b}, o))
+		hold(t, token, ec)(ParseKeys(map[string][]byte{KeyCurrent: a, KeyNext: b, KeyPrevious: a, KeyPreviousUntil: b, KeyRevoked: a}, o))
+	})
+}
+
+func hold(t *testing.T, token string, signer signer) func(Keys, error) {
+	t.Helper()
+	return func(k Keys, err error) {
+		t.Helper()
+		for _, e := range append(k.Skipped, err) {
+			if e != nil && strings.Contains(e.Error(), "CANARY") {
+				t.Fatalf("quotes: %v", e)
+			}
+		}
+		if err != nil {
+			if k.Decls != nil {
+				t.Fatalf("%s beside %v", show(k), err)
+			}
+			return
+		}
+		if len(k.Decls) == 0 || len(k.Decls) > maxKeys {
+			t.Fatalf("%d keys", len(k.Decls))
+		}
+		theirs := false
+		for _, d := range k.Decls {
+			if d.ID != d.Value.ID() || d.ID == (rotation.ID{}) || d.Value.Algorithm() == "" {
+				t.Fatalf("%s declared under another name", d.Value)
+			}
+			if !d.Until.IsZero() && d.Slot != rotation.Previous {
+				t.Fatalf("a deadline on %s", d.Slot)
+			}
+			theirs = theirs || d.Value.Algorithm() == "ES256" && (d.Value.KeyID() == "a" || d.Value.KeyID() == "") && d.ID == idOf(t, signer)
+		}
+		// The one token at hand is accepted where its key is, and by no other.
+		_, err = verifier(t, k).Verify(context.Background(), token)
+		switch {
+		case err == nil && !theirs:
+			t.Fatalf("%s accepts a token that none of them signed", show(k))
+		case err != nil && theirs && len(k.Revoked) == 0 && errors.Is(err, verify.ErrInvalidToken) && len(k.Decls) <= 8 && k.Decls[0].Until.IsZero():
+			t.Fatalf("%s refuses what one of them signed: %v", show(k), err)
+		}
+	}
+}
+
+func idOf(t *testing.T, s signer) rotation.ID {
+	t.Helper()
+	k, err := verify.NewKey(verify.KeyConfig{Algorithm: s.alg, Material: s.public})
+	check(t, err)
+	return k.ID()
+}
