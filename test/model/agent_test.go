@@ -84,7 +84,7 @@ func TestP8_Agents(t *testing.T) {
 		histories = 10
 	}
 	b := fleet()
-	for name, x := range fleetProtocols() {
+	for name, x := range trials() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			folder := t.TempDir()

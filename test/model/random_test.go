@@ -100,12 +100,15 @@ func random(t *testing.T, p protocol, b bounds, s size, ways []restart) {
 	})
 }
 
-// fleetProtocols returns those that are tried on a fleet, with all ways to restart
-// under which they promise something.
-func fleetProtocols() map[string]struct {
+// A trial is a protocol that is tried on a fleet, with all ways to restart under
+// which it promises something.
+type trial struct {
 	protocol protocol
 	ways     []restart
-} {
+	size     size
+}
+
+func trials() map[string]trial {
 	b := fleet()
 	declared, revoking, hurried, window := staged(b), staged(b), staged(b), plain(b, true)
 	window.rest = b.down
@@ -115,15 +118,11 @@ func fleetProtocols() map[string]struct {
 	for _, p := range []*protocol{&declared, &revoking, &hurried} {
 		p.window.Overlap = 15 * time.Minute
 	}
-	type pair = struct {
-		protocol protocol
-		ways     []restart
-	}
-	return map[string]pair{
-		"retired": {declared, append(kept, forgotten...)},
-		"revoked": {revoking, append(kept, forgotten...)},
-		"left":    {hurried, append(kept, forgotten...)},
-		"plain":   {window, kept},
+	return map[string]trial{
+		"retired": {declared, slices.Concat(kept, forgotten), size{receivers: 300, senders: 8, rotations: 6}},
+		"revoked": {revoking, slices.Concat(kept, forgotten), size{receivers: 50, senders: 40, rotations: 10}},
+		"left":    {hurried, slices.Concat(kept, forgotten), size{receivers: 100, senders: 24, rotations: 8}},
+		"plain":   {window, kept, size{receivers: 100, senders: 12, rotations: 20}},
 	}
 }
 
@@ -131,10 +130,10 @@ func fleetProtocols() map[string]struct {
 // after rotation by the rules, with restarts and clocks that are off.
 func TestP2_Fleet(t *testing.T) {
 	t.Parallel()
-	for name, x := range fleetProtocols() {
+	for name, x := range trials() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			random(t, x.protocol, fleet(), size{receivers: 200, senders: 24, rotations: 10}, x.ways)
+			random(t, x.protocol, fleet(), x.size, x.ways)
 		})
 	}
 }
