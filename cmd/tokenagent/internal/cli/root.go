@@ -1,7 +1,8 @@
 // Package cli is the command line of tokenagent: one voice (lower-case, prefixed
 // with the program's name, the mend in the same line), long flags that the
 // environment can set too, and three exit codes: 0 good, 1 refused or failed,
-// 2 usage. No token is ever an argument.
+// 2 usage; exec alone ends with the code of its program. No token is ever an
+// argument.
 package cli
 
 import (
