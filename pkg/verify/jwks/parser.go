@@ -60,7 +60,7 @@ func (p *parser) place() string {
 	case p.key != "":
 		place = place + "/" + p.key
 	}
-	if p.line > 0 {
+	if p.line > 0 && !p.o.Remote { // behind a URL it would be a port
 		place = fmt.Sprintf("%s:%d", place, p.line)
 	}
 	return place

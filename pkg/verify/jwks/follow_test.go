@@ -1,0 +1,171 @@
+package jwks
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// TestRemoteReplaces: what the new document does not hold is gone at once, with
+// no overlap, and nothing is merged.
+func TestRemoteReplaces(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c := newEC(t), newEC(t), newEC(t)
+		s, p := remote(t, RemoteOptions{}, says(200, string(set(a.jwk("kid", "a"), b.jwk("kid", "b")))))
+		f := followed(t, s)
+		check(t, f.accepts(a.sign(t, "a")), f.accepts(b.sign(t, "b")))
+		p.says(says(200, string(set(b.jwk("kid", "b"), c.jwk("kid", "c")))))
+		s.Refresh()
+		synctest.Wait()
+		check(t, f.accepts(b.sign(t, "b")), f.accepts(c.sign(t, "c")))
+		if err := f.accepts(a.sign(t, "a")); !errors.Is(err, verify.ErrInvalidToken) {
+			t.Errorf("a key that is gone: %v", err)
+		}
+		if n := len(f.Load().Entries); n != 2 {
+			t.Errorf("%d keys", n)
+		}
+	})
+}
+
+// TestP4_BrokenServerChangesNothing: nor does it hold up a verification.
+func TestP4_BrokenServerChangesNothing(t *testing.T) {
+	t.Parallel()
+	good := newEC(t)
+	bad := string(set(newEC(t).jwk("kid", "bad")))
+	for name, answer := range map[string]reply{
+		"500":         says(500, bad),
+		"204":         says(204, bad),
+		"206":         says(206, bad),
+		"garbage":     says(200, canary),
+		"half":        says(200, bad[:len(bad)-1]),
+		"empty":       says(200, ""),
+		"no keys":     says(200, `{"keys":[]}`),
+		"secret":      says(200, string(set(signers()["HS256"].jwk("kid", "bad")))),
+		"huge":        says(200, bad+strings.Repeat(" ", 5<<20)),
+		"hangs":       hangs,
+		"loop":        says(302, "", "Location", address),
+		"plain":       says(302, "", "Location", "http://idp.example/"),
+		"no location": says(302, bad),
+		"refuses":     func(*http.Request) replied { return replied{err: errors.New(canary)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, p := remote(t, RemoteOptions{}, says(200, string(set(good.jwk("kid", "good")))))
+				f := followed(t, s)
+				before := f.Load()
+				p.says(answer)
+				token := good.sign(t, "good")
+				for end := time.Now().Add(30 * time.Minute); time.Now().Before(end); time.Sleep(7 * time.Second) {
+					now := time.Now()
+					if err := f.accepts(token); err != nil || !time.Now().Equal(now) {
+						t.Fatalf("%v after waiting %s", err, time.Since(now))
+					}
+				}
+				if f.Load() != before || f.Stats().LastError == nil {
+					t.Errorf("changed, or the fault is not to be seen: %v", f.Stats().LastError)
+				}
+				p.says(says(200, bad))
+				time.Sleep(2 * time.Minute)
+				if f.Load() == before || f.Stats().LastError != nil {
+					t.Errorf("did not heal: %v", f.Stats().LastError)
+				}
+			})
+		})
+	}
+}
+
+// TestRemoteUnknownKey: a key that was just published is accepted as soon as
+// somebody uses it, and whatever is sent causes one request a CoolDown.
+func TestRemoteUnknownKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := newEC(t), newEC(t)
+		s, p := remote(t, RemoteOptions{}, says(200, string(set(a.jwk("kid", "a"))), "Cache-Control", "max-age=3600"))
+		f := followed(t, s)
+		p.says(says(200, string(set(a.jwk("kid", "a"), b.jwk("kid", "b"))), "Cache-Control", "max-age=3600"))
+		now := time.Now()
+		if err := f.accepts(b.sign(t, "b")); err == nil || !time.Now().Equal(now) {
+			t.Fatalf("%v; it must not wait for a request", err)
+		}
+		synctest.Wait()
+		check(t, f.accepts(b.sign(t, "b")))
+		if p.count() != 2 {
+			t.Fatalf("%d requests", p.count())
+		}
+
+		// An attacker sends names at random for an hour; the keys change meanwhile.
+		began := time.Now()
+		for i := 0; time.Since(began) < 50*time.Minute; i++ {
+			if err := f.accepts(a.sign(t, fmt.Sprint("x", i))); !errors.Is(err, verify.ErrInvalidToken) {
+				t.Fatal(err)
+			}
+			time.Sleep(900 * time.Millisecond)
+		}
+		if n := p.count() - 2; n < 40 || n > 51 {
+			t.Errorf("%d requests in 50 minutes, want one a minute", n)
+		}
+		for i := 2; i+1 < len(p.times); i++ {
+			if gap := p.times[i+1].Sub(p.times[i]); gap < time.Minute {
+				t.Errorf("two requests %s apart", gap)
+			}
+		}
+	})
+}
+
+// TestRemoteUnknownKeyWhileCooling: what is asked too early is asked later, also
+// if nobody asks again.
+func TestRemoteUnknownKeyWhileCooling(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		keys := string(set(newEC(t).jwk("kid", "a")))
+		s, p := remote(t, RemoteOptions{}, says(200, keys, "Cache-Control", "max-age=3600"))
+		read(t, s)
+		s.UnknownKey()
+		read(t, s)
+		s.UnknownKey()
+		time.Sleep(time.Minute - 1)
+		if read(t, s); p.count() != 2 {
+			t.Fatalf("%d requests", p.count())
+		}
+		time.Sleep(1)
+		if read(t, s); p.count() != 3 {
+			t.Fatalf("%d requests", p.count())
+		}
+		time.Sleep(10 * time.Minute)
+		if read(t, s); p.count() != 3 {
+			t.Fatalf("%d requests without having been asked", p.count())
+		}
+	})
+}
+
+// TestRemoteKnownToBeMissing: a name that nobody has causes one request in five
+// times CoolDown, and does not keep another name from causing one.
+func TestRemoteKnownToBeMissing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		keys := string(set(newEC(t).jwk("kid", "a")))
+		s, p := remote(t, RemoteOptions{}, says(200, keys, "Cache-Control", "max-age=3600"))
+		read(t, s)
+		for range 40 * 60 {
+			s.UnknownKeyID("gone")
+			read(t, s)
+			time.Sleep(time.Second)
+		}
+		if n := p.count() - 1; n != 8 {
+			t.Errorf("%d requests in 40 minutes, want 8", n)
+		}
+		before := p.count()
+		s.UnknownKeyID("new")
+		time.Sleep(time.Minute)
+		if read(t, s); p.count() != before+1 {
+			t.Errorf("%d requests for another name", p.count()-before)
+		}
+	})
+}

@@ -1,0 +1,211 @@
+package jwks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
+)
+
+// RemoteOptions tune a RemoteSource. The zero value is good.
+type RemoteOptions struct {
+	// Client makes the requests; it brings its own CA or proxy. Its cookies are
+	// not used, and redirects are followed by the rules of [Remote]. nil means one
+	// that takes proxies from the environment.
+	Client *http.Client
+	// Timeout bounds a request with its answer. 0 means 10 s.
+	Timeout time.Duration
+	// MinRefresh and MaxRefresh bound how long an answer is taken for fresh,
+	// whatever it says itself. 0 means 1 min and 1 h.
+	MinRefresh, MaxRefresh time.Duration
+	// CoolDown is how long after a request that a token with an unknown key
+	// caused there is no other such request. 0 means 1 min.
+	CoolDown time.Duration
+	// MaxStale is how long keys are usable without the server having confirmed
+	// them. At least twice MinRefresh. 0 means for ever.
+	MaxStale time.Duration
+	// Algorithm is as in ParseOptions.
+	Algorithm string
+}
+
+const (
+	usualTimeout  = 10 * time.Second
+	leastRefresh  = time.Minute
+	mostRefresh   = time.Hour
+	usualCoolDown = time.Minute
+)
+
+// A RemoteSource is the JWKS at a URL, as a [reload.Source]. [Remote] makes one.
+// All methods may be called concurrently.
+//
+// It is to be read often, as by a [reload.Value] that polls every few seconds:
+// Read answers from memory, and makes a request only when one is due. So the
+// poll interval bounds how late a request is, and the source decides when there
+// is one: when the last answer is no longer fresh (its Cache-Control, within
+// MinRefresh and MaxRefresh, spread by a tenth), when a token named an unknown
+// key, when Refresh was called, and after a failure again and again, 1 s later
+// at first and then ever more seldom, up to MinRefresh, or when the server said
+// (Retry-After). An answer comes whole, so the Value needs no Debounce: give it a
+// negative one.
+//
+// Read returns only what [Parse] takes for a good set, and remembers only that.
+// While the last request failed it returns that fault, so that whoever reads
+// keeps what was good before and says so.
+type RemoteSource struct {
+	url    string // never shown: its query may hold a secret
+	name   string
+	client http.Client
+	o      RemoteOptions
+
+	turn    chan struct{} // of one; held while reading, also during the request
+	changed chan struct{}
+	begin   time.Time // the clocks below count from here
+
+	asked  atomic.Bool  // a token named an unknown key since the last request
+	forced atomic.Bool  // Refresh was called since
+	cool   atomic.Int64 // when asked counts again
+	stale  atomic.Int64 // when the keys are no longer usable, if ever
+	known  missing
+
+	// turn must be held.
+	body           []byte // the last good answer; nil for none
+	etag, modified string // of that
+	err            error  // of the last request
+	failures       int    // in a row
+	confirmed      time.Time
+	next           time.Time // when a request is due at the latest
+}
+
+// Remote returns the source that the URL is. It makes no request.
+//
+// The URL must be https; http will do where the host is loopback. It must not
+// hold a user name or password, and its query is never shown. Redirects are
+// followed to https alone, and at most three. No environment but that of the
+// proxies is looked at.
+func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "":
+		return nil, errors.New("jwks: remote: the URL is none with a host; write it as https://HOST/PATH")
+	case u.User != nil:
+		return nil, errors.New("jwks: remote: the URL holds a user name or password; leave them out, key sets are public")
+	case u.Scheme != "https" && u.Scheme != "http", u.Scheme == "http" && !loopback(u.Hostname()):
+		return nil, errors.New("jwks: remote: the URL is not https, so anybody on the way could put keys in; http is for loopback alone")
+	}
+	o.Timeout = cmp.Or(o.Timeout, usualTimeout)
+	o.MinRefresh = cmp.Or(o.MinRefresh, leastRefresh)
+	o.MaxRefresh = cmp.Or(o.MaxRefresh, max(o.MinRefresh, mostRefresh))
+	o.CoolDown = cmp.Or(o.CoolDown, usualCoolDown)
+	switch {
+	case min(o.Timeout, o.MinRefresh, o.MaxRefresh, o.CoolDown) < 0:
+		return nil, errors.New("jwks: remote: a negative duration; 0 means the default")
+	case o.MaxRefresh < o.MinRefresh:
+		return nil, fmt.Errorf("jwks: remote: MaxRefresh %s is less than MinRefresh %s", o.MaxRefresh, o.MinRefresh)
+	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*o.MinRefresh:
+		return nil, fmt.Errorf("jwks: remote: MaxStale %s is less than twice MinRefresh %s, so keys would go stale between two requests", o.MaxStale, o.MinRefresh)
+	}
+	u.Fragment, u.RawFragment = "", ""
+	s := &RemoteSource{
+		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), client: client(o), o: o,
+		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), begin: time.Now(), known: newMissing(),
+	}
+	s.next = s.begin
+	return s, nil
+}
+
+// loopback reports whether what is sent to host stays on this machine.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// String returns the URL without its query.
+func (s *RemoteSource) String() string { return s.name }
+
+// ParseOptions returns those by which what Read returns is to be parsed.
+func (s *RemoteSource) ParseOptions() ParseOptions {
+	return ParseOptions{Name: s.name, Algorithm: s.o.Algorithm, Remote: true}
+}
+
+// Read returns the last good key set, after a request where one is due, or the
+// fault of the last request. It waits for a request that another Read makes.
+// Only Read makes requests, and nothing else waits for one.
+func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, error) {
+	select {
+	case <-ctx.Done():
+		return reload.Content{}, fmt.Errorf("%s: %w", s.name, ctx.Err())
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	}
+	if now := time.Now(); s.due(now) {
+		s.request(ctx, now, min(limit, maxBytes))
+		if err := ctx.Err(); err != nil {
+			// Whoever asked is gone. What came of it may be due to that.
+			return reload.Content{}, fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	switch {
+	case s.err != nil:
+		return reload.Content{}, s.err
+	case int64(len(s.body)) > limit:
+		return reload.Content{}, s.tooLarge(limit)
+	}
+	return reload.Content{Data: s.body, Path: s.name}, nil
+}
+
+// UnknownKey says that a token named a key that there is not. A request follows
+// with the next Read, which is at once where a [reload.Value] runs, but not
+// before CoolDown has passed since the last request of this kind: whatever
+// tokens are sent, there is one request a CoolDown at most. It never blocks.
+func (s *RemoteSource) UnknownKey() {
+	if s.asked.Load() || !s.asked.CompareAndSwap(false, true) {
+		return
+	}
+	if s.since() >= s.cool.Load() {
+		s.wake()
+	}
+}
+
+// UnknownKeyID is UnknownKey of a key's name. A name that was asked for within
+// the last five times CoolDown is known to be missing, and causes no request; of
+// about 256 names that much is remembered. It never blocks.
+func (s *RemoteSource) UnknownKeyID(kid string) {
+	if !s.known.has(kid, s.since(), 5*s.o.CoolDown) {
+		s.UnknownKey()
+	}
+}
+
+// Refresh makes a request due, even while the last answer is fresh or the server
+// asked to be left alone: a person says so. It never blocks.
+func (s *RemoteSource) Refresh() {
+	s.forced.Store(true)
+	s.wake()
+}
+
+// Usable reports whether the server has confirmed the keys less than MaxStale
+// ago. Before it has given any they are not. It takes no lock and reads the
+// clock only where there is a MaxStale.
+func (s *RemoteSource) Usable() bool {
+	stale := s.stale.Load()
+	return stale > 0 && (s.o.MaxStale == 0 || int64(time.Since(s.begin)) < stale)
+}
+
+// Changed delivers when a Read is worth while before the next poll.
+func (s *RemoteSource) Changed() <-chan struct{} { return s.changed }
+
+func (s *RemoteSource) wake() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// since is the time by the monotonic clock.
+func (s *RemoteSource) since() int64 { return int64(time.Since(s.begin)) }

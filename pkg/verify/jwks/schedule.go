@@ -1,0 +1,150 @@
+package jwks
+
+import (
+	"context"
+	"hash/maphash"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// due reports whether to make a request now. turn must be held.
+func (s *RemoteSource) due(now time.Time) bool {
+	if s.o.MaxStale > 0 && s.stale.Load() > 0 && !wall(now).Before(wall(s.confirmed).Add(s.o.MaxStale)) {
+		// A machine that slept has a monotonic clock that did, too.
+		s.stale.Store(0)
+	}
+	switch {
+	case s.forced.Swap(false):
+		return true
+	case !now.Before(s.next) || s.err == nil && !wall(now).Before(wall(s.next)):
+		return true
+	default:
+		return s.err == nil && s.asked.Load() && s.since() >= s.cool.Load()
+	}
+}
+
+// wall drops the monotonic reading, so that times are compared by the wall clock.
+func wall(t time.Time) time.Time { return t.Round(0) }
+
+// request makes one and takes what comes of it. turn must be held.
+func (s *RemoteSource) request(ctx context.Context, now time.Time, limit int64) {
+	if s.asked.Swap(false) {
+		// Before the request, so that what is asked during it waits for the next.
+		s.cool.Store(s.since() + int64(s.o.CoolDown))
+	}
+	a, err := s.fetch(ctx, limit)
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		s.err = err
+		s.failures++
+		s.next = time.Now().Add(s.pause(a))
+		return
+	}
+	if !a.same {
+		s.body = a.body
+		s.etag, s.modified = validator(a.header, "ETag"), validator(a.header, "Last-Modified")
+	}
+	s.err, s.failures, s.confirmed = nil, 0, now
+	s.stale.Store(int64(now.Add(max(s.o.MaxStale, 1)).Sub(s.begin)))
+	s.next = now.Add(spread(s.freshness(a.header)))
+}
+
+// pause returns how long to wait after a failure.
+func (s *RemoteSource) pause(a answer) time.Duration {
+	wait := s.o.MinRefresh
+	if doublings := s.failures - 1; doublings < 32 {
+		wait = min(wait, time.Second<<doublings)
+	}
+	wait = spread(wait)
+	if a.after > 0 {
+		// Not before it said, and a tenth later at most.
+		asked := min(a.after, s.o.MaxRefresh)
+		wait = max(wait, asked+time.Duration(rand.Int64N(int64(asked)/10+1))) //nolint:gosec // no secret
+	}
+	return wait
+}
+
+// silent is how long an answer is fresh that does not say.
+const silent = 5 * time.Minute
+
+// freshness returns how long an answer is taken for fresh (RFC 9111 section 4.2).
+func (s *RemoteSource) freshness(h http.Header) time.Duration {
+	fresh := silent
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
+		switch name {
+		case "no-cache", "no-store":
+			return s.within(0)
+		case "max-age":
+			age := seconds(h.Get("Age"))
+			fresh = max(0, seconds(strings.Trim(value, `"`))-age)
+		}
+	}
+	return s.within(fresh)
+}
+
+// within keeps a refresh interval within its bounds, and so short that a request
+// can fail before the keys are stale.
+func (s *RemoteSource) within(d time.Duration) time.Duration {
+	d = min(max(d, s.o.MinRefresh), s.o.MaxRefresh)
+	if s.o.MaxStale > 0 {
+		d = min(d, s.o.MaxStale/2)
+	}
+	return d
+}
+
+// seconds returns the delta-seconds of RFC 9111 section 1.2.2, and 0 for what is
+// none. One that is too large counts as very large.
+func seconds(text string) time.Duration {
+	const most = 1 << 31
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil && n == 0 {
+		return 0
+	}
+	return time.Duration(min(n, most)) * time.Second
+}
+
+// retryAfter returns what the header of that name asks for (RFC 9110 section
+// 10.2.3), and 0 for nothing.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := h.Get("Retry-After")
+	if at, err := http.ParseTime(text); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return seconds(text)
+}
+
+// spread moves d by a tenth either way, so that a fleet does not ask in step.
+func spread(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // no secret
+}
+
+// missing remembers names that are known to be missing, in a table of fixed size
+// in which a new name replaces an old one: whoever sends names at random takes
+// no memory, and makes others forgotten at worst.
+type missing struct {
+	seed  maphash.Seed
+	slots *[256]atomic.Uint64 // half of the name's hash, and the second it was asked for
+}
+
+func newMissing() missing { return missing{maphash.MakeSeed(), new([256]atomic.Uint64)} }
+
+// has reports whether kid was asked for less than so long ago, and remembers it
+// where it was not. now is in nanoseconds from any fixed moment.
+func (m missing) has(kid string, now int64, long time.Duration) bool {
+	hash := maphash.String(m.seed, kid)
+	slot := &m.slots[hash%256]
+	second := uint64(now/int64(time.Second)) + 1 // so that no slot in use is zero
+	was := slot.Load()
+	if was>>32 == hash>>32 && was != 0 && second-was&(1<<32-1) < uint64(long/time.Second) {
+		return true
+	}
+	slot.Store(hash>>32<<32 | second&(1<<32-1))
+	return false
+}
