@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,20 +12,23 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
-// An Agent keeps the accepted tokens in step with their source and verifies
-// requests with them. Make one with [Start]; the zero Agent is not usable. It
-// is safe for concurrent use and must not be copied.
+// An Agent keeps the accepted tokens and verification keys in step with their
+// sources and verifies requests with them. Make one with [Start]; the zero Agent
+// is not usable. It is safe for concurrent use and must not be copied.
 type Agent struct {
-	cfg     *resolved
-	value   *reload.Value[state]
-	watcher *reload.Watcher // nil for a source that is not watched
-	counts  *counts
-	users   users
-	keeper  *keeper        // nil without a state file
-	memory  *verify.Memory // the keeper's
-	initial *state         // what the keeper read; nil for nothing
+	cfg    *resolved
+	tokens *tokenMember        // nil without a token source
+	keys   *keyMember          // nil without a key source
+	jwt    *verify.JWTVerifier // by keys
+	remote *jwks.RemoteSource  // of keys; nil for none
+	parts  []part              // those of the two that there are
+
+	watcher *reload.Watcher // nil where no source is watched
+	keeper  *keeper         // nil without a state file
+	changed broadcast       // of any of several parts
 	closed  atomic.Bool
 
 	stop    context.CancelFunc
@@ -42,10 +44,10 @@ var (
 	_ verify.RevocationWaiter    = (*Agent)(nil)
 )
 
-// Start reads the source that cfg names and returns an Agent that is ready, or
-// an error that names every fault of cfg, or the fault of the source. With
-// cfg.WaitForSource the source's fault is no error: the Agent is returned, and
-// is ready once the source is.
+// Start reads the sources that cfg names and returns an Agent that is ready, or
+// an error that names every fault of cfg, or the fault of a source. With
+// cfg.WaitForSource a source's fault is no error: the Agent is returned, and is
+// ready once the sources are.
 //
 // ctx bounds the start alone. The Agent runs until Close.
 func Start(ctx context.Context, cfg Config) (*Agent, error) {
@@ -53,97 +55,143 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: r, counts: newCounts()}
+	a := &Agent{cfg: r}
+	if err := a.assemble(); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
 	if r.StateFile != "" {
-		a.keeper, a.initial = newKeeper(r, time.Now())
-		a.memory = a.keeper.memory
+		a.keeper = newKeeper(r, a.parts, time.Now())
+		for _, p := range a.parts {
+			p.remember(a.keeper.memory)
+		}
 	}
-	switch {
-	case !r.watched:
-	case r.PollOnly:
-		a.watcher = reload.PollOnly()
-	default:
-		a.watcher = reload.NewWatcher()
-	}
-	if a.value, err = a.open(ctx); err != nil {
+	if err = a.open(ctx); err != nil {
 		a.closeWatcher()
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	_ = a.save() // is in the log and the status
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
-	a.running.Go(func() { _ = a.value.Run(run) })
-	a.running.Go(func() { a.narrate(run) })
+	for _, p := range a.parts {
+		a.running.Go(func() { p.run(run) })
+		a.running.Go(func() { p.narrate(run, a.changed.send) })
+	}
 	if a.keeper != nil {
 		a.running.Go(func() { a.remember(run) })
 	}
 	return a, nil
 }
 
-// open reads the source for the first time. A read that hangs, as on a dead
+// assemble makes the parts that cfg asks for.
+func (a *Agent) assemble() (err error) {
+	r := a.cfg
+	if r.tokens != nil {
+		a.tokens = newTokens(r.tokens, r.MinTokenBytes, &a.closed, r.Logger)
+		a.parts = append(a.parts, a.tokens)
+	}
+	if r.keys != nil {
+		a.remote, _ = r.keys.source.(*jwks.RemoteSource)
+		a.keys = newKeys(r.keys, r.KeyAlgorithm, a.remote != nil, &a.closed, r.Logger)
+		c := r.JWT
+		if a.remote != nil {
+			c.OnUnknownKey = a.remote.UnknownKeyID
+		}
+		if a.jwt, err = verify.NewJWTVerifier(a.usableKeys, c); err != nil {
+			return err
+		}
+		a.keys.longest = a.jwt.LongestLifetime
+		a.parts = append(a.parts, a.keys)
+	}
+	for _, p := range a.parts {
+		if p.source().watched && a.watcher == nil {
+			a.watcher = reload.NewWatcher()
+			if r.PollOnly {
+				a.watcher = reload.PollOnly()
+			}
+		}
+	}
+	return nil
+}
+
+// usableKeys returns the keys that may vouch now: none where those of a server
+// have not been confirmed for too long.
+func (a *Agent) usableKeys() *verify.KeySet {
+	if a.remote != nil && !a.remote.Usable() {
+		return nil
+	}
+	return a.keys.set()
+}
+
+// open reads the sources for the first time. A read that hangs, as on a dead
 // network file system, is left behind when ctx ends.
-func (a *Agent) open(ctx context.Context) (*reload.Value[state], error) {
-	type result struct {
-		value *reload.Value[state]
-		err   error
-	}
+func (a *Agent) open(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	done := make(chan result, 1)
-	go func() {
-		v, err := reload.Open(a.cfg.source, a.step, reload.Options{
-			Poll: a.cfg.Poll, Debounce: a.cfg.Debounce, Watcher: a.watcher,
-			Wait: a.cfg.WaitForSource, Logger: a.cfg.Logger, Name: a.cfg.Name,
-		})
-		done <- result{v, err}
-	}()
-	select {
-	case r := <-done:
-		return r.value, r.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("reading %s: %w", a.cfg.location, context.Cause(ctx))
+	for _, p := range a.parts {
+		done := make(chan error, 1)
+		go func() { done <- p.open(a.cfg, a.watcher) }()
+		select {
+		case err := <-done:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("reading %s: %w", p.source().location, context.Cause(ctx))
+		}
 	}
+	return nil
 }
 
-// step is the source's step until the Agent is closed: a read that began before
-// must not publish afterwards. Steps and Close's own change exclude each other.
-func (a *Agent) step(prev *state, c reload.Content, now time.Time) (*state, error) {
-	if a.closed.Load() {
-		return nil, ErrClosed
-	}
-	return a.cfg.step(a.base(prev), c, now, a.memory)
-}
-
-// base returns what to go on from: s, or what there was before the start.
-func (a *Agent) base(s *state) *state {
-	switch {
-	case s != nil:
-		return s
-	case a.initial != nil:
-		return a.initial
-	default:
-		return &state{}
-	}
-}
-
-// Verify accepts token if the source declares it, or if it was superseded and
-// its deadline has not come. It allocates nothing, waits for nothing and
-// ignores ctx. Before the first good content and after Close it answers
+// Verify accepts token if a source declares it, or if it was superseded and its
+// deadline has not come; and a signed token if an accepted key signed it and it
+// claims what is asked for. It waits for nothing and ignores ctx; for a shared
+// token, and for a signed one that it has verified before, it allocates nothing.
+// Before the first good content and after Close it answers
 // [verify.ErrUnavailable]. Each call is counted once in
 // tokenagent_verifications_total.
 func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, error) {
-	var set *verify.TokenSet
-	if s := a.value.Load(); s != nil {
-		set = s.set
+	if a.tokens == nil {
+		p, err := a.jwt.Verify(ctx, token)
+		a.keys.counts.count(p, err)
+		return p, err
 	}
-	p, err := set.Verify(ctx, token)
-	if err != nil {
-		a.counts.refused(verify.Class(err))
-		return nil, err
+	p, err := a.tokens.set().Verify(ctx, token)
+	if err == nil || a.keys == nil {
+		a.tokens.counts.count(p, err)
+		return p, err
 	}
-	a.counts.accepted(p.Slot())
-	return p, nil
+	return a.verifySigned(ctx, token, err)
+}
+
+// verifySigned asks the keys about what is no shared token, for which err is the
+// refusal. Of two refusals that counts which says more.
+func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
+	p, other := a.jwt.Verify(ctx, token)
+	if other == nil {
+		a.keys.counts.count(p, nil)
+		return p, nil
+	}
+	if verify.Class(other) > verify.Class(err) {
+		err = other
+	}
+	if looksSigned(token) {
+		a.keys.counts.count(nil, err)
+	} else {
+		a.tokens.counts.count(nil, err)
+	}
+	return nil, err
+}
+
+// looksSigned reports whether token has the form of a signed one.
+func looksSigned(token string) bool {
+	dots := 0
+	for i := range len(token) {
+		if token[i] == '.' {
+			dots++
+		}
+	}
+	return dots == 2
 }
 
 // ErrClosed says that the Agent was closed.
@@ -151,9 +199,12 @@ var ErrClosed = errors.New("agent: closed")
 
 // Token returns the current token, for those who send it. The error wraps
 // [verify.ErrUnavailable] where there is none: nothing loaded yet, the current
-// token revoked, or the Agent closed.
+// token revoked, no token source, or the Agent closed.
 func (a *Agent) Token() (string, error) {
-	if s := a.value.Load(); s != nil && s.set != nil {
+	if a.tokens == nil {
+		return "", fmt.Errorf("agent: it has keys and no token: %w", verify.ErrUnavailable)
+	}
+	if s := a.tokens.value.Load(); s != nil && s.set != nil {
 		if c, ok := s.ledger.Current(); ok {
 			return c.Value.Reveal(), nil
 		}
@@ -162,69 +213,76 @@ func (a *Agent) Token() (string, error) {
 	return "", fmt.Errorf("agent: %w", verify.ErrUnavailable)
 }
 
-// Ready reports whether good content has come and the Agent is not closed. It
-// stays true while the source is broken: what was accepted still is.
-func (a *Agent) Ready() bool { return !a.closed.Load() && a.value.Ready() }
+// Ready reports whether good content has come of every source and the Agent is
+// not closed. It stays true while a source is broken: what was accepted still is.
+func (a *Agent) Ready() bool {
+	for _, p := range a.parts {
+		if !p.isReady() {
+			return false
+		}
+	}
+	return !a.closed.Load()
+}
 
 // Updated returns a channel that is closed at the next change of what is
 // accepted. To miss none, take the channel first and look afterwards.
-func (a *Agent) Updated() <-chan struct{} { return a.value.Updated() }
+func (a *Agent) Updated() <-chan struct{} {
+	if len(a.parts) == 1 {
+		return a.parts[0].updated()
+	}
+	return a.changed.next()
+}
 
-// Reload reads the source now, without waiting for an event or the next poll,
-// and reports whether what is accepted changed. A source's fault is returned
-// and changes nothing.
+// Reload reads the sources now, without waiting for an event or the next poll,
+// and reports whether what is accepted changed. A source's fault is returned and
+// changes nothing.
 func (a *Agent) Reload() (changed bool, err error) {
 	if a.closed.Load() {
 		return false, ErrClosed
 	}
-	return a.value.Reload()
+	var faults []error
+	for _, p := range a.parts {
+		news, err := p.reload()
+		changed = changed || news
+		faults = append(faults, err)
+	}
+	return changed, errors.Join(faults...)
 }
 
 // Revoke refuses the token with the SHA-256 id from now on, in whatever slot it
 // is: every verification that begins after Revoke returned. Of a token that
-// nobody knows it is remembered all the same. See [verify.Digest].
+// nobody knows it is remembered all the same. See [verify.Digest]; and for what
+// is signed [verify.SigningInputDigest], [verify.RevokedTokenID] and
+// [verify.RevokedKeyID], or the thumbprint of a key.
 //
 // It holds for as long as the Agent lives; with a state file for as long as that
 // does, and an error says that it could not be written there.
 func (a *Agent) Revoke(id rotation.ID) error {
-	err := a.change(func(s *state) *state {
-		s = s.resolve(a.memory, slices.Values([]rotation.ID{id}))
-		if slices.Contains(s.manual, id) && s.ledger.Revoked(id) {
-			return s
-		}
-		next := *s
-		next.manual = append(slices.Clip(next.manual), id)
-		return next.with(a.cfg.Name, s.ledger.Revoke(id), a.memory)
-	})
-	a.cfg.Logger.Warn("token revoked", "source", a.cfg.Name, "fingerprint", verify.Fingerprint(id))
+	err := a.change(func(p part) { p.revoke(id) })
+	if !errors.Is(err, ErrClosed) {
+		a.cfg.Logger.Warn("revoked", "fingerprint", verify.Fingerprint(id))
+	}
 	return err
 }
 
-// Retire ends every overlap now: superseded tokens are refused by every
+// Retire ends every overlap now: superseded tokens and keys are refused by every
 // verification that begins after Retire returned. One that the source declares
 // previous stays refused until the source declares it in another slot. The error
 // is as that of Revoke.
 func (a *Agent) Retire() error {
-	err := a.change(func(s *state) *state {
-		if !s.ledger.Overlaps() {
-			return s
-		}
-		return s.with(a.cfg.Name, s.ledger.Retire(), a.memory)
-	})
-	a.cfg.Logger.Info("superseded tokens retired", "source", a.cfg.Name)
+	err := a.change(part.retire)
+	if !errors.Is(err, ErrClosed) {
+		a.cfg.Logger.Info("what was superseded is retired")
+	}
 	return err
 }
 
-// change publishes what f makes of the state, and then writes it down.
-func (a *Agent) change(f func(*state) *state) error {
-	closed := false
-	a.value.Apply(func(prev *state, _ time.Time) *state {
-		if closed = a.closed.Load(); closed {
-			return prev
-		}
-		return f(a.base(prev))
-	})
-	if closed {
+// change has every part publish a change, and then writes it down.
+func (a *Agent) change(f func(part)) error {
+	for _, p := range a.parts {
+		f(p)
+	}
+	if a.closed.Load() {
 		return ErrClosed
 	}
 	return a.save()
@@ -237,15 +295,12 @@ func (a *Agent) Close() error {
 	a.closing.Do(func() {
 		// First the answer, then the waiting: a read that hangs must not keep
 		// tokens accepted.
-		var last *state
-		a.value.Apply(func(prev *state, _ time.Time) *state {
-			a.closed.Store(true)
-			last = a.base(prev)
-			return &state{manual: last.manual, rotations: last.rotations}
-		})
-		if a.keeper != nil {
-			a.closeErr = a.keeper.save(func() *state { return last })
+		a.closed.Store(true)
+		for _, p := range a.parts {
+			p.shut()
 		}
+		a.changed.send()
+		a.closeErr = a.save()
 		a.stop()
 		a.running.Wait()
 		a.closeWatcher()
@@ -260,7 +315,33 @@ func (a *Agent) closeWatcher() {
 }
 
 // String returns a text that holds no token.
-func (a *Agent) String() string { return "agent(" + a.cfg.Name + ")" }
+func (a *Agent) String() string { return "agent(" + a.parts[0].source().name + ")" }
 
 // Format writes String for every verb and flag.
 func (a *Agent) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
+
+// A broadcast tells whoever waits that something has changed. The zero value is
+// ready to use.
+type broadcast struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+// next returns a channel that the next send closes.
+func (b *broadcast) next() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch == nil {
+		b.ch = make(chan struct{})
+	}
+	return b.ch
+}
+
+func (b *broadcast) send() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ch != nil {
+		close(b.ch)
+		b.ch = nil
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // DaprTokenEnv is the variable in which Dapr hands an app its API token
@@ -43,9 +44,27 @@ type Config struct {
 	// by TokenEnv holds the token; "" there means APP_API_TOKEN.
 	EnvFile string
 
-	// Name is what metrics, logs and Principals call the source. "" means
-	// "token". Letters, digits, '.', '_' and '-'.
+	// KeyFile is the path of a file of verification keys (JWKS, PEM or an HMAC
+	// secret), or of a directory of them, as package jwks describes. Signed
+	// tokens, JSON Web Tokens, are accepted by them, if they are as JWT says.
+	// With it or JWKSURL alone no token source is looked for.
+	KeyFile string
+	// JWKSURL is where an issuer publishes its keys as a JWKS, in place of
+	// KeyFile: https, or http on loopback. JWKS tunes how it is asked.
+	JWKSURL string
+	JWKS    jwks.RemoteOptions
+	// JWT says which signed tokens are accepted. Its Issuer and Audiences are
+	// required with KeyFile or JWKSURL.
+	JWT verify.JWTConfig
+	// KeyAlgorithm is that of keys that name none. "" means the one that
+	// [verify.DefaultAlgorithm] gives.
+	KeyAlgorithm string
+
+	// Name is what metrics, logs and Principals call the token source. ""
+	// means "token". Letters, digits, '.', '_' and '-'.
 	Name string
+	// KeyName is the same for the key source. "" means "keys".
+	KeyName string
 	// Overlap is how long a superseded token stays accepted. 0 means
 	// DefaultOverlap, negative none at all.
 	Overlap time.Duration
@@ -86,16 +105,25 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// resolved is a Config with its defaults and its source.
+// resolved is a Config with its defaults and its sources.
 type resolved struct {
 	Config
-	source   reload.Source
-	kind     string // file, env file or env
-	location string
-	identity string // location, whatever the working directory
-	watched  bool
-	window   rotation.Window
-	parse    verify.ParseOptions
+	tokens *source // nil for none
+	keys   *source // nil for none
+	window rotation.Window
+}
+
+// A source is where credentials of one kind stand.
+type source struct {
+	name         string
+	kind         string // file, env file or env; key file or jwks url
+	location     string
+	identity     string // location, whatever the working directory
+	source       reload.Source
+	watched      bool
+	remote       bool // a server
+	needsCurrent bool // without a current one something is wrong
+	window       rotation.Window
 }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
@@ -107,11 +135,14 @@ func (c Config) resolve() (*resolved, error) {
 		faults = multierror.Append(faults, fmt.Errorf(format, args...))
 	}
 	r := &resolved{Config: c}
-	if r.Name == "" {
-		r.Name = "token"
+	r.Name, r.KeyName = cmp.Or(c.Name, "token"), cmp.Or(c.KeyName, "keys")
+	for field, name := range map[string]string{"Name": r.Name, "KeyName": r.KeyName} {
+		if !nameForm.MatchString(name) {
+			fault("%s must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit", field)
+		}
 	}
-	if !nameForm.MatchString(r.Name) {
-		fault("Name must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit")
+	if r.Name == r.KeyName {
+		fault("Name and KeyName are the same; metrics could not tell the two apart")
 	}
 	switch {
 	case c.Overlap == 0:
@@ -140,35 +171,59 @@ func (c Config) resolve() (*resolved, error) {
 	if r.Logger == nil {
 		r.Logger = slog.Default()
 	}
-	if err := r.find(); err != nil {
-		faults = multierror.Append(faults, err)
+	for _, find := range []func() error{r.findKeys, r.findTokens} {
+		if err := find(); err != nil {
+			faults = multierror.Append(faults, err)
+		}
 	}
 	if faults != nil {
 		faults.ErrorFormat = oneLine
 		return nil, fmt.Errorf("agent: %w", faults)
 	}
-	r.identity = r.location
-	if abs, err := filepath.Abs(r.location); err == nil && r.watched {
-		r.identity = abs
-	}
-	if r.kind == "env file" {
-		r.identity += " " + cmp.Or(c.TokenEnv, DaprTokenEnv)
-	}
-	r.parse = verify.ParseOptions{MinTokenBytes: c.MinTokenBytes, Name: r.location}
 	return r, nil
 }
 
-// find settles which source is meant.
-func (r *resolved) find() error {
+// findKeys settles where the keys are.
+func (r *resolved) findKeys() error {
 	c := r.Config
 	switch {
+	case c.KeyFile != "" && c.JWKSURL != "":
+		return errors.New("KeyFile and JWKSURL are both set; one source is meant: leave one empty")
+	case c.KeyFile != "":
+		r.keys = &source{source: reload.Path(c.KeyFile, jwks.KeyNames()...), kind: "key file", location: c.KeyFile, identity: absolute(c.KeyFile), watched: true}
+	case c.JWKSURL != "":
+		remote, err := jwks.Remote(c.JWKSURL, c.JWKS)
+		if err != nil {
+			return err
+		}
+		r.keys = &source{source: remote, kind: "jwks url", location: remote.String(), identity: remote.String(), remote: true}
+	default:
+		return nil
+	}
+	r.keys.name, r.keys.window = r.KeyName, r.window
+	return r.JWT.Validate()
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+// findTokens settles where the tokens are.
+func (r *resolved) findTokens() error {
+	c := r.Config
+	switch {
+	case r.keys != nil && c.TokenFile == "" && c.EnvFile == "" && c.TokenEnv == "":
+		return nil
 	case c.TokenFile != "" && (c.TokenEnv != "" || c.EnvFile != ""):
 		return errors.New("TokenFile and " + named(c.TokenEnv != "", "TokenEnv", "EnvFile") + " are both set; one source is meant: leave one empty")
 	case c.TokenFile != "":
 		r.file(c.TokenFile)
 	case c.EnvFile != "":
 		name := cmp.Or(c.TokenEnv, DaprTokenEnv)
-		r.source, r.kind, r.location, r.watched = reload.EnvFile(c.EnvFile, name), "env file", c.EnvFile, true
+		r.token(&source{source: reload.EnvFile(c.EnvFile, name), kind: "env file", location: c.EnvFile, identity: absolute(c.EnvFile) + " " + name, watched: true})
 	case c.TokenEnv != "":
 		r.env(c.TokenEnv)
 	default:
@@ -196,11 +251,16 @@ func (r *resolved) findInEnvironment() error {
 }
 
 func (r *resolved) file(path string) {
-	r.source, r.kind, r.location, r.watched = reload.Path(path, verify.Keys()...), "file", path, true
+	r.token(&source{source: reload.Path(path, verify.Keys()...), kind: "file", location: path, identity: absolute(path), watched: true})
 }
 
 func (r *resolved) env(name string) {
-	r.source, r.kind, r.location = reload.Env(name), "env", name
+	r.token(&source{source: reload.Env(name), kind: "env", location: name, identity: name})
+}
+
+func (r *resolved) token(s *source) {
+	s.name, s.window, s.needsCurrent = r.Name, r.window, true
+	r.tokens = s
 }
 
 func named(first bool, a, b string) string {

@@ -45,8 +45,14 @@ func (c *counts) add(kind int) {
 	c.cells[at*0x9E3779B97F4A7C15>>c.shift].n[kind].Add(1)
 }
 
-func (c *counts) accepted(s rotation.Slot)          { c.add(int(s) - 1) }
-func (c *counts) refused(class verify.RefusalClass) { c.add(refused + int(class)) }
+// count counts the outcome of one verification.
+func (c *counts) count(p *verify.Principal, err error) {
+	if err != nil {
+		c.add(refused + int(verify.Class(err)))
+	} else {
+		c.add(int(p.Slot()) - 1)
+	}
+}
 
 // sums returns the total of each kind.
 func (c *counts) sums() (sums [kinds]uint64) {

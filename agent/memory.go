@@ -1,20 +1,34 @@
 package agent
 
 import (
-	"context"
 	"iter"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
+// ids returns those of all that is declared or revoked.
+func (d *declaration[V]) ids() iter.Seq[rotation.ID] {
+	return func(yield func(rotation.ID) bool) {
+		for i := range d.decls {
+			if !yield(d.decls[i].ID) {
+				return
+			}
+		}
+		for _, id := range d.revoked {
+			if !yield(id) {
+				return
+			}
+		}
+	}
+}
+
 // resolve returns s with those of ids that it knows by name under their own
-// IDs. Tokens that were written down are met again when the source declares or
-// revokes them.
-func (s *state) resolve(m *verify.Memory, ids iter.Seq[rotation.ID]) *state {
+// IDs. Credentials that were written down are met again when the source declares
+// or revokes them.
+func (s *state[V, S]) resolve(m *verify.Memory, ids iter.Seq[rotation.ID]) *state[V, S] {
 	if len(s.names) == 0 {
 		return s
 	}
@@ -43,42 +57,4 @@ func (s *state) resolve(m *verify.Memory, ids iter.Seq[rotation.ID]) *state {
 	}
 	maps.DeleteFunc(next.names, func(name rotation.ID, _ struct{}) bool { _, ok := met[name]; return ok })
 	return &next
-}
-
-// remember writes down every change, and at every poll the uses since, until ctx
-// ends.
-func (a *Agent) remember(ctx context.Context) {
-	every := a.cfg.Poll
-	if every <= 0 {
-		every = defaultFlush
-	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		changed := a.value.Updated()
-		_ = a.save() // is in the log and the status
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed:
-		case <-tick.C:
-		}
-	}
-}
-
-// defaultFlush is how often uses are written down where nothing is polled.
-const defaultFlush = 10 * time.Second
-
-// save writes down what there is now. It does nothing without a state file.
-func (a *Agent) save() error {
-	if a.keeper == nil {
-		return nil
-	}
-	return a.keeper.save(func() *state {
-		s := a.base(a.value.Load())
-		if a.closed.Load() { // then s may be empty; Close saves what there was
-			return nil
-		}
-		return s
-	})
 }

@@ -37,7 +37,8 @@ var (
 	descWatchErrors   = desc("watch_errors_total", "Faults of watching; polling goes on.", "source", "reason")
 	descDuration      = desc("reload_duration_seconds", "How long reads of the source took, from the first byte to the swap.", "source")
 	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of SHA-256); 16 at most.", "source", "slot", "fingerprint")
-	descStateFile     = desc("state_file_successful", "Whether the last read or write of the state file was good (1) or not (0); only with a state file.", "source")
+	descStateFile     = desc("state_file_successful", "Whether the last read or write of the state file was good (1) or not (0); only with a state file.")
+	descBusy          = desc("signature_checks_refused_total", "Verifications refused as unavailable because too many signatures were being checked.", "source")
 	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")
 )
 
@@ -45,90 +46,108 @@ var (
 func (a *Agent) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReloads, descRotations, descGeneration, descSuccessful, descSuccessTime, descAccepted, descOverlap, descTokenExpires,
-		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descStateFile, descBuildInfo,
+		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descStateFile, descBusy, descBuildInfo,
 	} {
 		ch <- d
 	}
 }
 
+// An emitter sends metrics to a scrape.
+type emitter chan<- prometheus.Metric
+
+func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	e <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...) //nolint:promlinter // linted where they are gathered, in the tests
+}
+
+func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	e <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...) //nolint:promlinter // as above
+}
+
 // Collect implements [prometheus.Collector]. It reads what the last change
 // published, and touches no file.
 func (a *Agent) Collect(ch chan<- prometheus.Metric) {
-	now, name := time.Now(), a.cfg.Name
-	s, stats := a.value.Load(), a.value.Stats()
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...) //nolint:promlinter // linted where they are gathered, in the tests
+	e, now := emitter(ch), time.Now()
+	for _, p := range a.parts {
+		p.collect(e, now)
 	}
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...) //nolint:promlinter // as above
+	if a.tokens != nil {
+		e.verifications(a.tokens.counts, verify.MethodToken, a.tokens.src.name)
 	}
-	counter(descReloads, stats.Applied, name, string(reload.Applied))
-	counter(descReloads, stats.Unchanged, name, string(reload.Unchanged))
-	counter(descReloads, stats.Rejected, name, string(reload.Rejected))
-	counter(descReloads, stats.Failed, name, string(reload.Failed))
-	gauge(descSuccessful, bit(stats.LastError == nil), name)
-	gauge(descSuccessTime, unix(stats.LastSuccess), name)
-	for _, m := range []reload.Mode{reload.ModeEvents, reload.ModePoll, reload.ModeStatic} {
-		gauge(descWatchMode, bit(stats.Mode == m), name, string(m))
+	if a.keys != nil {
+		e.verifications(a.keys.counts, verify.MethodJWT, a.keys.src.name)
+		e.counter(descBusy, a.jwt.Busy(), a.keys.src.name)
+	}
+	if a.keeper != nil {
+		e.gauge(descStateFile, bit(a.keeper.faultText() == ""))
+	}
+	e.gauge(descBuildInfo, 1, version(), runtime.Version())
+}
+
+func (e emitter) verifications(c *counts, method, source string) {
+	sums := c.sums()
+	for i, slot := range rotation.Slots {
+		e.counter(descVerifications, sums[i], source, method, "ok", slot.String())
+	}
+	for c := verify.Missing; c <= verify.Revoked; c++ {
+		e.counter(descVerifications, sums[refused+int(c)], "", method, c.String(), "")
+	}
+}
+
+func (m *member[V, S]) collect(e emitter, now time.Time) {
+	name := m.src.name
+	s, stats := m.value.Load(), m.value.Stats()
+	e.counter(descReloads, stats.Applied, name, string(reload.Applied))
+	e.counter(descReloads, stats.Unchanged, name, string(reload.Unchanged))
+	e.counter(descReloads, stats.Rejected, name, string(reload.Rejected))
+	e.counter(descReloads, stats.Failed, name, string(reload.Failed))
+	e.gauge(descSuccessful, bit(stats.LastError == nil), name)
+	e.gauge(descSuccessTime, unix(stats.LastSuccess), name)
+	for _, mode := range []reload.Mode{reload.ModeEvents, reload.ModePoll, reload.ModeStatic} {
+		e.gauge(descWatchMode, bit(stats.Mode == mode), name, string(mode))
 	}
 	for _, reason := range reload.WatchErrorReasons() {
-		counter(descWatchErrors, stats.WatchErrors[reason], name, reason)
+		e.counter(descWatchErrors, stats.WatchErrors[reason], name, reason)
 	}
-	ch <- prometheus.MustNewConstHistogram(descDuration, stats.Durations.Count, stats.Durations.Sum, stats.Durations.Buckets, name)
-	a.collectVerifications(counter)
-	if a.keeper != nil {
-		gauge(descStateFile, bit(a.keeper.faultText() == ""), name)
-	}
-	gauge(descBuildInfo, 1, version(), runtime.Version())
+	e <- prometheus.MustNewConstHistogram(descDuration, stats.Durations.Count, stats.Durations.Sum, stats.Durations.Buckets, name)
 	if s == nil {
-		s = &state{}
+		s = &state[V, S]{}
 	}
-	counter(descRotations, s.rotations, name)
+	e.counter(descRotations, s.rotations, name)
 	var generation uint64
 	if s.ledger != nil {
 		generation = s.ledger.Number
 	}
-	gauge(descGeneration, float64(generation), name)
-	collectTokens(s, now, name, gauge)
+	e.gauge(descGeneration, float64(generation), name)
+	m.collectEntries(e, s, now)
 }
 
-func (a *Agent) collectVerifications(counter func(*prometheus.Desc, uint64, ...string)) {
-	sums := a.counts.sums()
-	for i, slot := range rotation.Slots {
-		counter(descVerifications, sums[i], a.cfg.Name, verify.MethodToken, "ok", slot.String())
-	}
-	for c := verify.Missing; c <= verify.Revoked; c++ {
-		counter(descVerifications, sums[refused+int(c)], "", verify.MethodToken, c.String(), "")
-	}
-}
-
-func collectTokens(s *state, now time.Time, name string, gauge func(*prometheus.Desc, float64, ...string)) {
-	live := s.live(now)
+func (m *member[V, S]) collectEntries(e emitter, s *state[V, S], now time.Time) {
+	name, live := m.src.name, s.live(now)
 	infos := make(map[[2]string]struct{}, maxInfo)
 	var accepted [len(rotation.Slots)]int
 	var expires [len(rotation.Slots)]time.Time
-	for i, e := range live {
-		k := e.Slot - 1
+	for i, entry := range live {
+		k := entry.Slot - 1
 		accepted[k]++
-		if exp := e.Value.Expires(); !exp.IsZero() && (expires[k].IsZero() || exp.Before(expires[k])) {
+		if exp := m.expiry(entry.Value); !exp.IsZero() && (expires[k].IsZero() || exp.Before(expires[k])) {
 			expires[k] = exp
 		}
 		// Two tokens may share a fingerprint, once in four billion. A series that
 		// comes twice would cost the whole scrape.
-		info := [2]string{e.Slot.String(), e.Value.Fingerprint()}
+		info := [2]string{entry.Slot.String(), entry.Value.Fingerprint()}
 		if _, twice := infos[info]; i < maxInfo && !twice {
 			infos[info] = struct{}{}
-			gauge(descTokenInfo, 1, name, info[0], info[1])
+			e.gauge(descTokenInfo, 1, name, info[0], info[1])
 		}
 	}
 	for i, slot := range rotation.Slots {
-		gauge(descAccepted, float64(accepted[i]), name, slot.String())
+		e.gauge(descAccepted, float64(accepted[i]), name, slot.String())
 		if !expires[i].IsZero() {
-			gauge(descTokenExpires, unix(expires[i]), name, slot.String())
+			e.gauge(descTokenExpires, unix(expires[i]), name, slot.String())
 		}
 	}
-	gauge(descOverlap, unix(overlapUntil(live, now)), name)
-	gauge(descPreviousUsed, unix(s.previousLastUsed()), name)
+	e.gauge(descOverlap, unix(overlapUntil(live, now)), name)
+	e.gauge(descPreviousUsed, unix(s.previousLastUsed()), name)
 }
 
 // version returns the version of this module in the running program.

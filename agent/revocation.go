@@ -7,40 +7,37 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// AwaitRevocation returns true as soon as the token that p proved itself by is
-// revoked, and false when ctx ends, or at once where p is not of this Agent's
-// source. An overlap that ends, and Close, revoke nothing.
+// AwaitRevocation returns true as soon as what p proved itself by is revoked, and
+// false when ctx ends, or at once where p is not of one of this Agent's sources.
+// An overlap that ends, and Close, revoke nothing.
 func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
-	if p.Source() != a.cfg.Name || p.Method() != verify.MethodToken {
+	switch {
+	case a.vouched(p):
+		return a.tokens.await(ctx, func() bool { return a.tokens.revoked(p.Credential()) })
+	case a.signed(p):
+		return a.keys.await(ctx, func() bool { return a.keys.set().Revoked(p) })
+	default:
 		return false
-	}
-	for {
-		changed := a.value.Updated()
-		if a.revoked(p.Credential()) {
-			return true
-		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-changed:
-		}
 	}
 }
 
-// revoked reports whether the token id is. One that was accepted under the name
-// that was written down may have been revoked under its own since.
-func (a *Agent) revoked(id rotation.ID) (yes bool) {
-	s := a.base(a.value.Load())
-	if s.ledger.Revoked(id) {
-		return true
+// RecordPreviousUse notes from where a superseded token came: logged once per
+// token and remote host, at most 100 of them, and listed in Status. httpauth
+// and grpcauth call it.
+func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
+	switch {
+	case p.Slot() != rotation.Previous:
+	case a.vouched(p):
+		a.tokens.recordPreviousUse(p, remote)
+	case a.signed(p):
+		a.keys.recordPreviousUse(p, remote)
 	}
-	if a.initial == nil {
-		return false
-	}
-	if _, named := a.initial.names[id]; named {
-		s.ledger.EachRefused(func(own rotation.ID, revoked bool) {
-			yes = yes || revoked && a.memory.Name(own) == id
-		})
-	}
-	return yes
+}
+
+func (a *Agent) vouched(p *verify.Principal) bool {
+	return a.tokens != nil && p.Method() == verify.MethodToken && p.Source() == a.tokens.src.name
+}
+
+func (a *Agent) signed(p *verify.Principal) bool {
+	return a.keys != nil && p.Method() == verify.MethodJWT && p.Source() == a.keys.src.name
 }

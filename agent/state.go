@@ -7,67 +7,71 @@ import (
 
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A state is all that requests and scrapes read: immutable, and replaced whole.
-type state struct {
-	ledger *rotation.Ledger[verify.Token]
+// A state is all that requests and scrapes read of one source: immutable, and
+// replaced whole. V is the kind of credential, S what verifies by it.
+type state[V credential, S any] struct {
+	ledger *rotation.Ledger[V]
 	// set is nil until good content came, and again once the Agent is closed.
-	set     *verify.TokenSet
+	set     *S
 	manual  []rotation.ID // revoked through Agent.Revoke, for good
-	current rotation.ID   // the last current token there was
-	// names are the IDs above and in the ledger that are not those of tokens but
-	// the names under which they were written down; see keeper.
+	current rotation.ID   // the last current credential there was
+	// names are the IDs above and in the ledger that are not those of credentials
+	// but the names under which they were written down; see keeper.
 	names     map[rotation.ID]struct{}
 	loaded    bool
 	rotations uint64
-	// lastPrevious is the last use of superseded tokens that have left the
+	// lastPrevious is the last use of superseded credentials that have left the
 	// ledger.
 	lastPrevious time.Time
+}
+
+// A credential is what a source declares: a shared token or a verification key.
+type credential interface {
+	// Fingerprint names it without giving it away.
+	Fingerprint() string
+	// Label is what the Principals call it that it vouches for.
+	Label() string
+}
+
+// A declaration is what content says.
+type declaration[V credential] struct {
+	decls   []rotation.Decl[V]
+	revoked []rotation.ID
 }
 
 // errPartial rejects content of which a key could not be read; that fault has
 // been told already.
 var errPartial = errors.New("agent: not all keys could be read")
 
-// step makes the next state from what the source says. Revocations in bad
+// advance makes the next state from what the source says. Revocations in bad
 // content hold all the same, since they only ever take away.
-func (r *resolved) step(prev *state, c reload.Content, now time.Time, m *verify.Memory) (*state, error) {
-	parse := r.parse
-	if c.Path != "" {
-		parse.Name = c.Path
-	}
-	var tokens verify.Tokens
-	var err error
-	if c.Keys != nil {
-		tokens, err = verify.ParseKeys(c.Keys, parse)
-	} else {
-		tokens, err = verify.Parse(c.Data, parse)
-	}
+func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
+	d, err := m.parse(c)
 	if c.Partial && err == nil {
 		err = errPartial
 	}
-	met := prev.resolve(m, tokens.IDs())
+	met := prev.resolve(m.memory, d.ids())
 	if err != nil {
-		fresh := slices.DeleteFunc(tokens.Revoked, met.ledger.Revoked)
+		fresh := slices.DeleteFunc(d.revoked, met.ledger.Revoked)
 		if len(fresh) == 0 {
 			return nil, err
 		}
-		return met.with(r.Name, met.ledger.Revoke(fresh...), m), err
+		return m.with(met, met.ledger.Revoke(fresh...)), err
 	}
 	next := *met
 	next.loaded = true
-	return next.with(r.Name, rotation.Advance(met.ledger, tokens.Decls, slices.Concat(tokens.Revoked, met.manual), now, r.window), m), nil
+	return m.with(&next, rotation.Advance(met.ledger, d.decls, slices.Concat(d.revoked, met.manual), now, m.src.window)), nil
 }
 
 // with returns the state that follows s with the ledger l.
-func (s *state) with(name string, l *rotation.Ledger[verify.Token], m *verify.Memory) *state {
+func (m *member[V, S]) with(s *state[V, S], l *rotation.Ledger[V]) *state[V, S] {
 	next := *s
 	next.lastPrevious = s.previousLastUsed()
 	next.ledger = l
 	if next.loaded {
-		next.set = m.NewTokenSet(l, name)
+		next.set = m.build(l)
 	}
 	if c, ok := l.Current(); ok {
 		if s.current != c.ID && s.current != (rotation.ID{}) {
@@ -79,15 +83,42 @@ func (s *state) with(name string, l *rotation.Ledger[verify.Token], m *verify.Me
 }
 
 // live returns the entries that are accepted at now. s may be nil.
-func (s *state) live(now time.Time) []*rotation.Entry[verify.Token] {
+func (s *state[V, S]) live(now time.Time) []*rotation.Entry[V] {
 	if s == nil || s.set == nil {
 		return nil
 	}
-	var live []*rotation.Entry[verify.Token]
+	var live []*rotation.Entry[V]
 	for i := range s.ledger.Entries {
 		if e := &s.ledger.Entries[i]; e.Live(now) {
 			live = append(live, e)
 		}
 	}
 	return live
+}
+
+// previousLastUsed returns when a superseded credential was last accepted.
+func (s *state[V, S]) previousLastUsed() time.Time {
+	last := s.lastPrevious
+	if s.ledger == nil {
+		return last
+	}
+	for i := range s.ledger.Entries {
+		e := &s.ledger.Entries[i]
+		if used := e.Use.Last(); e.Slot == rotation.Previous && used.After(last) {
+			last = used
+		}
+	}
+	return last
+}
+
+// overlapUntil returns the latest deadline among entries, and the zero Time
+// where none has one.
+func overlapUntil[V any](entries []*rotation.Entry[V], now time.Time) time.Time {
+	var until time.Time
+	for _, e := range entries {
+		if d := e.Deadline(now); d.After(until) {
+			until = d
+		}
+	}
+	return until
 }

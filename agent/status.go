@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -25,7 +26,7 @@ type Status struct {
 // A SourceStatus is the part of a [Status] that is about one source.
 type SourceStatus struct {
 	Name       string `json:"name"`
-	Kind       string `json:"kind"`     // "file" (or directory), "env file" or "env"
+	Kind       string `json:"kind"`     // "file" (or directory), "env file" or "env"; of keys "key file" (or directory) or "jwks url"
 	Location   string `json:"location"` // its path, or the variable's name
 	Ready      bool   `json:"ready"`
 	Generation uint64 `json:"generation"` // changes of what is accepted
@@ -44,14 +45,14 @@ type SourceStatus struct {
 	StateFile  string `json:"state_file,omitempty"`
 	StateFault string `json:"state_fault,omitempty"`
 
-	Tokens           []TokenStatus  `json:"tokens"`
+	Tokens           []TokenStatus  `json:"tokens"`  // or keys
 	Revoked          int            `json:"revoked"` // digests that are refused
 	OverlapExpires   time.Time      `json:"overlap_expires,omitzero"`
 	PreviousLastUsed time.Time      `json:"previous_last_used,omitzero"`
 	PreviousUsers    []PreviousUser `json:"previous_users,omitempty"` // latest first, 100 at most
 }
 
-// A TokenStatus is one token that is accepted now.
+// A TokenStatus is one token, or verification key, that is accepted now.
 type TokenStatus struct {
 	Slot        string    `json:"slot"`
 	Fingerprint string    `json:"fingerprint"`
@@ -61,6 +62,10 @@ type TokenStatus struct {
 	Waiting     bool      `json:"waiting,omitempty"`  // the overlap begins with the first use of the new token
 	LastUsed    time.Time `json:"last_used,omitzero"` // of slot previous, to within a second
 	Expires     time.Time `json:"expires,omitzero"`   // the exp of a token that is a JWT
+
+	// Of a verification key.
+	KeyID     string `json:"kid,omitempty"`
+	Algorithm string `json:"alg,omitempty"`
 }
 
 // A PreviousUser is a host that still used a superseded token.
@@ -73,18 +78,31 @@ type PreviousUser struct {
 
 // Status returns what the Agent accepts now and how it came to that.
 func (a *Agent) Status() Status {
-	s, stats, now := a.value.Load(), a.value.Stats(), time.Now()
+	now := time.Now()
+	s := Status{Schema: StatusSchema, Ready: a.Ready(), Version: version()}
+	for _, p := range a.parts {
+		src := p.status(now)
+		src.Ready = src.Ready && !a.closed.Load()
+		if a.keeper != nil {
+			src.StateFile, src.StateFault = a.cfg.StateFile, a.keeper.faultText()
+		}
+		s.Sources = append(s.Sources, src)
+	}
+	return s
+}
+
+func (m *member[V, S]) status(now time.Time) SourceStatus {
+	s, stats := m.value.Load(), m.value.Stats()
 	if s == nil {
-		s = &state{}
+		s = &state[V, S]{}
 	}
 	live := s.live(now)
 	src := SourceStatus{
-		Name: a.cfg.Name, Kind: a.cfg.kind, Location: a.cfg.location, Ready: a.Ready(),
+		Name: m.src.name, Kind: m.src.kind, Location: m.src.location, Ready: m.value.Ready(),
 		Rotations: s.rotations, WatchMode: string(stats.Mode),
 		LastReloadGood: stats.LastError == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
 		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),
-		PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: a.users.list(),
-		StateFile: a.cfg.StateFile, StateFault: a.keeper.faultText(),
+		PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: m.users.list(),
 	}
 	if s.ledger != nil {
 		src.Generation = s.ledger.Number
@@ -100,47 +118,47 @@ func (a *Agent) Status() Status {
 	for _, e := range live {
 		t := TokenStatus{
 			Slot: e.Slot.String(), Fingerprint: e.Value.Fingerprint(), Declared: e.Declared,
-			Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(e.Value.Expires()),
+			Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(m.expiry(e.Value)),
 		}
 		if e.Slot == rotation.Previous {
 			t.LastUsed = utc(e.Use.Last())
 		}
+		if k, ok := any(e.Value).(verify.Key); ok {
+			t.KeyID, t.Algorithm = k.KeyID(), k.Algorithm()
+		}
 		src.Tokens = append(src.Tokens, t)
 	}
-	src.Limits = limits(s, stats, live)
-	return Status{Schema: StatusSchema, Ready: src.Ready, Version: version(), Sources: []SourceStatus{src}}
+	src.Limits = m.limits(s, stats, live)
+	return src
 }
 
 // limits says in words what cannot heal or needs a person.
-func limits(s *state, stats reload.Stats, live []*rotation.Entry[verify.Token]) (out []string) {
+func (m *member[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotation.Entry[V]) (out []string) {
 	if stats.Mode == reload.ModeStatic {
 		out = append(out, "a process's own environment cannot change from outside; it is read at start and at reload")
 	}
 	if stats.FixedMount != "" {
 		out = append(out, stats.FixedMount+" is mounted as a single file (subPath) and never updates; mount its directory")
 	}
-	if _, ok := s.ledger.Current(); s.loaded && s.set != nil && !ok {
+	if _, ok := s.ledger.Current(); s.loaded && s.set != nil && !ok && m.src.needsCurrent {
 		out = append(out, "the current token is revoked; put a new one into the source")
 	}
 	if s.set != nil && len(live) == 0 {
-		out = append(out, "no token is accepted")
+		out = append(out, "nothing is accepted")
+	}
+	if m.longest != nil && s.overlaps() {
+		if lasts := m.longest(); lasts > m.src.window.Overlap {
+			out = append(out, fmt.Sprintf("tokens were accepted that are good for %s, and a superseded key only is for %s; lengthen the overlap", lasts, m.src.window.Overlap))
+		}
 	}
 	return out
 }
 
-// previousLastUsed returns when a superseded token was last accepted.
-func (s *state) previousLastUsed() time.Time {
-	last := s.lastPrevious
-	if s.ledger == nil {
-		return last
-	}
-	for i := range s.ledger.Entries {
-		e := &s.ledger.Entries[i]
-		if used := e.Use.Last(); e.Slot == rotation.Previous && used.After(last) {
-			last = used
-		}
-	}
-	return last
+// overlaps reports whether a superseded credential of the source gets an overlap:
+// one that was current does.
+func (s *state[V, S]) overlaps() bool {
+	_, ok := s.ledger.Current()
+	return ok
 }
 
 // list returns the known users, the latest first.

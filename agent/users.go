@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // maxUsers bounds how many hosts are remembered.
@@ -30,32 +29,6 @@ type userID struct{ host, fingerprint string }
 type user struct {
 	first time.Time
 	use   rotation.Use
-}
-
-// RecordPreviousUse notes from where a superseded token came: logged once per
-// token and remote host, at most 100 of them, and listed in Status. httpauth
-// and grpcauth call it.
-func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
-	if p.Source() != a.cfg.Name || p.Slot() != rotation.Previous {
-		return
-	}
-	id := userID{hostOf(remote), p.KeyID()}
-	if a.users.mark(id, time.Now(), a.superseded) {
-		a.cfg.Logger.Info("superseded token still in use", "source", a.cfg.Name,
-			"remote", id.host, "fingerprint", id.fingerprint)
-	}
-}
-
-// superseded returns the fingerprints of the tokens that are superseded and
-// accepted, so that their users matter.
-func (a *Agent) superseded(now time.Time) map[string]bool {
-	m := make(map[string]bool)
-	for _, e := range a.value.Load().live(now) {
-		if e.Slot == rotation.Previous {
-			m[e.Value.Fingerprint()] = true
-		}
-	}
-	return m
 }
 
 // mark notes a use by id, and reports whether it is the first. matter names the

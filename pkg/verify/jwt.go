@@ -42,10 +42,10 @@ type JWTConfig struct {
 	// CacheSize is how many verified tokens are known again without checking
 	// their signature. 0 means 4096, negative none.
 	CacheSize int
-	// OnUnknownKey is called when a token names a key that there is not, so that
-	// a remote source can look whether there is now. It must not block. nil for
-	// nobody.
-	OnUnknownKey func()
+	// OnUnknownKey is called with the kid of a token that names a key which there
+	// is not, so that a remote source can look whether there is now. Whoever sends
+	// tokens chooses the kid. It must not block. nil for nobody.
+	OnUnknownKey func(kid string)
 }
 
 const (
@@ -70,7 +70,9 @@ type JWTVerifier struct {
 	types  []string
 	cache  *jwtCache
 	checks chan struct{}
-	busy   atomic.Uint64
+
+	busy    atomic.Uint64
+	longest atomic.Int64 // nanoseconds
 }
 
 var _ Verifier = (*JWTVerifier)(nil)
@@ -199,7 +201,7 @@ func (v *JWTVerifier) learn(set *KeySet, token string, hash uint64, known *cache
 		}
 		known.hash, known.token = hash, token
 	}
-	if set.revokes && slices.ContainsFunc([]rotation.ID{known.signingSum, known.jti, known.kid}, set.ledger.Revoked) {
+	if set.revokes && slices.ContainsFunc([]rotation.ID{known.signingSum, known.jti, known.kid}, set.revoked) {
 		return nil, errRevoked
 	}
 	if len(token) <= maxCachedBytes {
@@ -219,7 +221,7 @@ func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
 	keys, err := set.candidates(j.alg, j.kid, j.named)
 	if err != nil {
 		if errors.Is(err, errUnknownKey) && v.cfg.OnUnknownKey != nil {
-			v.cfg.OnUnknownKey()
+			v.cfg.OnUnknownKey(j.kid)
 		}
 		return nil, err
 	}
@@ -241,6 +243,11 @@ func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
 // Busy returns how many verifications were refused because too many signatures
 // were being checked.
 func (v *JWTVerifier) Busy() uint64 { return v.busy.Load() }
+
+// LongestLifetime returns the longest time between "iat" and "exp" of the tokens
+// that were accepted: a key must stay accepted for as long after it has signed
+// its last. 0 means that none had both.
+func (v *JWTVerifier) LongestLifetime() time.Duration { return time.Duration(v.longest.Load()) }
 
 // String returns a text that holds no token.
 func (v *JWTVerifier) String() string { return "jwt verifier" }

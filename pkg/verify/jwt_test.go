@@ -348,7 +348,7 @@ func TestUnknownKeyIsTold(t *testing.T) {
 	t.Parallel()
 	k := signingKeys()["ES256"]
 	told := 0
-	v := verifier(t, keySet(t, nil, k.key(t, "k1")), func(c *JWTConfig) { c.OnUnknownKey = func() { told++ } })
+	v := verifier(t, keySet(t, nil, k.key(t, "k1")), func(c *JWTConfig) { c.OnUnknownKey = func(string) { told++ } })
 	_ = verdictOf(v, k.sign(t, claimsNow(nil), map[string]any{"kid": "k1"}))
 	_ = verdictOf(v, signingKeys()["HS256"].sign(t, claimsNow(nil), map[string]any{"kid": "k1"}))
 	if told != 0 {

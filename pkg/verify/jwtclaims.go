@@ -56,19 +56,21 @@ func (v *JWTVerifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error)
 			return nil, errClaims
 		}
 	}
+	if lasts := int64(expires.Sub(issued)); !issued.IsZero() && lasts > v.longest.Load() {
+		v.longest.Store(lasts) // of two at once either will do
+	}
 	e.principal = principalOf(set, key, subject, j.claims, e.signingSum)
 	return e, nil
 }
 
 func principalOf(set *KeySet, key *keyEntry, subject string, claims map[string]any, sum rotation.ID) *Principal {
-	kid := key.key.KeyID()
-	if kid == "" {
-		kid = key.key.Fingerprint()
-	}
-	return NewPrincipal(PrincipalConfig{
-		Subject: subject, Method: MethodJWT, Source: set.source, KeyID: kid,
+	p := NewPrincipal(PrincipalConfig{
+		Subject: subject, Method: MethodJWT, Source: set.source, KeyID: key.key.Label(),
 		Slot: key.entry.Slot, Claims: claims, Credential: sum,
 	})
+	id := key.key.ID()
+	p.key = &id
+	return p
 }
 
 // latest is the last second that RFC 3339 can say. What lies past it is no time

@@ -233,6 +233,28 @@ func (k Key) Fingerprint() string {
 	return Fingerprint((*k.k).id)
 }
 
+// Label returns KeyID, or Fingerprint where there is none: what a Principal says
+// of the key that vouches for it.
+func (k Key) Label() string {
+	if kid := k.KeyID(); kid != "" {
+		return kid
+	}
+	return k.Fingerprint()
+}
+
+// PublicKey returns the key where it may be shown: an *rsa.PublicKey,
+// *ecdsa.PublicKey or ed25519.PublicKey, which must not be modified. It is nil
+// for a secret.
+func (k Key) PublicKey() crypto.PublicKey {
+	if k.k == nil {
+		return nil
+	}
+	if _, secret := (*k.k).public.([]byte); secret {
+		return nil
+	}
+	return (*k.k).public
+}
+
 // verify reports whether signature is the key's of what stands before it.
 func (k Key) verify(signingInput string, signature []byte) bool {
 	return k.k != nil && (*k.k).method.Verify(signingInput, signature, (*k.k).public) == nil

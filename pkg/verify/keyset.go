@@ -16,8 +16,8 @@ type KeySet struct {
 	byName  map[string][]*keyEntry // by kid
 	unnamed map[string][]*keyEntry // by algorithm, those that have no kid
 	byAlg   map[string][]*keyEntry
-	gone    map[string]error // kids of keys that were superseded or revoked
-	revokes bool             // something is revoked
+	revokes bool    // something is revoked
+	memory  *Memory // gave some of the revoked IDs as names; nil for none
 }
 
 type keyEntry struct {
@@ -33,19 +33,26 @@ type keyEntry struct {
 // name by [RevokedKeyID], a token by [RevokedTokenID] of its "jti", or by
 // [SigningInputDigest].
 func NewKeySet(l *rotation.Ledger[Key], source string) *KeySet {
+	var none *Memory
+	return none.NewKeySet(l, source)
+}
+
+// NewKeySet is [NewKeySet] for a ledger some of whose revocations are names that
+// m gave.
+func (m *Memory) NewKeySet(l *rotation.Ledger[Key], source string) *KeySet {
 	if l == nil {
 		return nil
 	}
 	s := &KeySet{
-		source: source, ledger: l,
+		source: source, ledger: l, memory: m,
 		byID: make(map[rotation.ID]*keyEntry), byName: make(map[string][]*keyEntry),
-		unnamed: make(map[string][]*keyEntry), byAlg: make(map[string][]*keyEntry), gone: make(map[string]error),
+		unnamed: make(map[string][]*keyEntry), byAlg: make(map[string][]*keyEntry),
 	}
+	l.EachRefused(func(_ rotation.ID, revoked bool) { s.revokes = s.revokes || revoked })
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		kid, alg := e.Value.KeyID(), e.Value.Algorithm()
-		if l.Revoked(RevokedKeyID(kid)) {
-			s.gone[kid] = ErrRevokedToken
+		if kid != "" && s.revoked(RevokedKeyID(kid)) {
 			continue
 		}
 		k := &keyEntry{key: e.Value, entry: e, dated: e.Dated()}
@@ -57,8 +64,13 @@ func NewKeySet(l *rotation.Ledger[Key], source string) *KeySet {
 			s.byName[kid] = append(s.byName[kid], k)
 		}
 	}
-	l.EachRefused(func(_ rotation.ID, revoked bool) { s.revokes = s.revokes || revoked })
 	return s
+}
+
+// revoked reports whether id is, be it by its name.
+func (s *KeySet) revoked(id rotation.ID) bool {
+	return s.revokes && id != rotation.ID{} &&
+		(s.ledger.Revoked(id) || s.memory != nil && s.ledger.Revoked(s.memory.Name(id)))
 }
 
 // Len returns how many keys there are.
@@ -100,13 +112,26 @@ func (s *KeySet) candidates(alg, kid string, named bool) ([]*keyEntry, error) {
 		return nil, errNameNeeded
 	case len(found) > 0:
 		return found, nil
-	case s.ledger.Revoked(RevokedKeyID(kid)):
+	case s.revoked(RevokedKeyID(kid)):
 		return nil, errRevokedKey
 	case len(s.byName[kid]) > 0:
 		return nil, errOtherAlgorithm
 	default:
 		return nil, errUnknownKey
 	}
+}
+
+// Revoked reports whether what p proved itself by is revoked: its token, by
+// digest or jti, or the key that signed it. Of what is no JWT it knows nothing.
+func (s *KeySet) Revoked(p *Principal) bool {
+	if s == nil || p == nil || p.key == nil {
+		return false
+	}
+	if s.revoked(p.Credential()) || s.revoked(*p.key) || s.revoked(RevokedKeyID(p.keyID)) {
+		return true
+	}
+	jti, ok := p.claims["jti"].(string)
+	return ok && s.revoked(RevokedTokenID(jti))
 }
 
 // RevokedKeyID returns what to revoke so that every key named kid is refused, and

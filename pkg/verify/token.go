@@ -95,6 +95,10 @@ func (t Token) Fingerprint() string {
 	}
 }
 
+// Label returns Fingerprint: what a Principal says of the token that vouches for
+// it.
+func (t Token) Label() string { return t.Fingerprint() }
+
 // ID returns the token's SHA-256, or the name under which a [Memory] knows it.
 func (t Token) ID() rotation.ID {
 	if t.s == nil {

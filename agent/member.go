@@ -1,0 +1,213 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A member is one source of an Agent and what became of it. V is the kind of
+// credential that it declares, S what verifies by those.
+type member[V credential, S any] struct {
+	src     *source
+	parse   func(reload.Content) (declaration[V], error)
+	build   func(*rotation.Ledger[V]) *S
+	codec   codec[V]
+	log     *slog.Logger
+	value   *reload.Value[state[V, S]]
+	memory  *verify.Memory              // nil without a state file
+	initial *state[V, S]                // what was written down; nil for nothing
+	closed  *atomic.Bool                // the Agent's
+	last    atomic.Pointer[state[V, S]] // what there was when it closed
+	users   users
+	counts  *counts
+	// expires is when a credential expires by itself; nil for never. longest is
+	// the longest lifetime of what it has signed; nil where it signs nothing.
+	expires func(V) time.Time
+	longest func() time.Duration
+}
+
+// A part is a member whatever its kind: what an Agent does with all of its
+// sources alike.
+type part interface {
+	open(r *resolved, w *reload.Watcher) error
+	run(ctx context.Context)
+	narrate(ctx context.Context, changed func())
+	remember(m *verify.Memory)
+	shut()
+
+	source() *source
+	isReady() bool
+	updated() <-chan struct{}
+	reload() (changed bool, err error)
+	revoke(id rotation.ID)
+	retire()
+
+	restore(k *keeper, w writtenSource, now time.Time) error
+	write(k *keeper, now time.Time) (writtenSource, bool)
+	status(now time.Time) SourceStatus
+	collect(e emitter, now time.Time)
+}
+
+func (m *member[V, S]) source() *source          { return m.src }
+func (m *member[V, S]) isReady() bool            { return m.value.Ready() }
+func (m *member[V, S]) updated() <-chan struct{} { return m.value.Updated() }
+
+// remotePoll is how often a remote source is asked whether a request is due.
+const remotePoll = 2 * time.Second
+
+// open reads the source for the first time.
+func (m *member[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
+	poll, debounce := r.Poll, r.Debounce
+	if m.src.remote {
+		// A server is asked when the source says so, which needs looking often; and
+		// its answer comes whole.
+		poll, debounce = remotePoll, -1
+	}
+	m.value, err = reload.Open(m.src.source, m.step, reload.Options{
+		Poll: poll, Debounce: debounce, Watcher: w,
+		Wait: r.WaitForSource, Logger: r.Logger, Name: m.src.name,
+	})
+	return err
+}
+
+// remember hands over by what names are known that were written down.
+func (m *member[V, S]) remember(memory *verify.Memory) { m.memory = memory }
+
+func (m *member[V, S]) run(ctx context.Context) { _ = m.value.Run(ctx) }
+
+func (m *member[V, S]) reload() (changed bool, err error) { return m.value.Reload() }
+
+// step is the source's step until the Agent is closed: a read that began before
+// must not publish afterwards. Steps and the Agent's own changes exclude each
+// other.
+func (m *member[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
+	if m.closed.Load() {
+		return nil, ErrClosed
+	}
+	return m.advance(m.base(prev), c, now)
+}
+
+// base returns what to go on from: s, or what there was before the start.
+func (m *member[V, S]) base(s *state[V, S]) *state[V, S] {
+	switch {
+	case s != nil:
+		return s
+	case m.initial != nil:
+		return m.initial
+	default:
+		return &state[V, S]{}
+	}
+}
+
+// set returns what verifies now, and nil where nothing does.
+func (m *member[V, S]) set() *S {
+	if s := m.value.Load(); s != nil {
+		return s.set
+	}
+	return nil
+}
+
+func (m *member[V, S]) revoke(id rotation.ID) {
+	m.change(func(s *state[V, S]) *state[V, S] {
+		s = s.resolve(m.memory, slices.Values([]rotation.ID{id}))
+		if slices.Contains(s.manual, id) && s.ledger.Revoked(id) {
+			return s
+		}
+		next := *s
+		next.manual = append(slices.Clip(s.manual), id)
+		return m.with(&next, s.ledger.Revoke(id))
+	})
+}
+
+func (m *member[V, S]) retire() {
+	m.change(func(s *state[V, S]) *state[V, S] {
+		if !s.ledger.Overlaps() {
+			return s
+		}
+		return m.with(s, s.ledger.Retire())
+	})
+}
+
+func (m *member[V, S]) change(f func(*state[V, S]) *state[V, S]) {
+	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
+		if m.closed.Load() {
+			return prev
+		}
+		return f(m.base(prev))
+	})
+}
+
+// shut takes everything out. It is called once the Agent is closed.
+func (m *member[V, S]) shut() {
+	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
+		last := m.base(prev)
+		m.last.Store(last)
+		return &state[V, S]{manual: last.manual, rotations: last.rotations}
+	})
+}
+
+// revoked reports whether the credential id is. One that was accepted under the
+// name that was written down may have been revoked under its own since.
+func (m *member[V, S]) revoked(id rotation.ID) (yes bool) {
+	s := m.base(m.value.Load())
+	if s.ledger.Revoked(id) {
+		return true
+	}
+	if m.initial == nil {
+		return false
+	}
+	if _, named := m.initial.names[id]; named {
+		s.ledger.EachRefused(func(own rotation.ID, revoked bool) {
+			yes = yes || revoked && m.memory.Name(own) == id
+		})
+	}
+	return yes
+}
+
+// await returns true as soon as gone says so, which is asked at every change, and
+// false when ctx ends.
+func (m *member[V, S]) await(ctx context.Context, gone func() bool) bool {
+	for {
+		changed := m.value.Updated()
+		if gone() {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-changed:
+		}
+	}
+}
+
+// recordPreviousUse notes from where a superseded credential came.
+func (m *member[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
+	id := userID{hostOf(remote), p.KeyID()}
+	if !m.users.mark(id, time.Now(), m.superseded) {
+		return
+	}
+	log := m.log.With("source", m.src.name, "remote", id.host, "fingerprint", id.fingerprint)
+	if p.Method() == verify.MethodToken {
+		log.Info("superseded token still in use")
+	} else {
+		log.Info("superseded key still in use")
+	}
+}
+
+// superseded returns what is superseded and accepted, so that its users matter.
+func (m *member[V, S]) superseded(now time.Time) map[string]bool {
+	found := make(map[string]bool)
+	for _, e := range m.value.Load().live(now) {
+		if e.Slot == rotation.Previous {
+			found[e.Value.Label()] = true
+		}
+	}
+	return found
+}
