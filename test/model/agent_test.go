@@ -79,7 +79,7 @@ func (s *service) present(k token) answer {
 // down, changes none of what the model shows without them.
 func TestP8_Agents(t *testing.T) {
 	t.Parallel()
-	histories := 50
+	histories := 40
 	if testing.Short() {
 		histories = 10
 	}

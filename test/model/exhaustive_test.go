@@ -138,16 +138,11 @@ func TestP2_PlainRotation(t *testing.T) {
 // have changed over.
 func TestP3_RevokeAfterChange(t *testing.T) {
 	t.Parallel()
-	s := setting{bounds: worst(), rotations: 1, receivers: 2, senders: 1}
-	s.drift = 0
+	s := setting{bounds: worst(), rotations: 1, receivers: 1, senders: 2}
 	p := staged(s.bounds)
 	p.ending = revoke
-	want := 3 * 378 * 3
-	if testing.Short() {
-		s.receivers, want = 1, 3*27*3
-	}
 	keepsRules(t, p, s.bounds, s.rotations)
-	s.explore(t, p).holds(t, want)
+	s.explore(t, p).holds(t, 3*27*3*6)
 }
 
 // TestP3_Leak revokes at once, with no thought of senders: whoever has seen it
