@@ -16,7 +16,7 @@ import (
 
 // claimFlags are the flags that say what a JWT claims.
 type claimFlags struct {
-	subject, issuer, kid string
+	subject, issuer      string
 	audience, claim      []string
 	expiresIn, notBefore time.Duration
 }
@@ -28,7 +28,6 @@ func (c *claimFlags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.expiresIn, "expires-in", time.Hour, "how long from now the JWT is good (claim exp)")
 	fs.DurationVar(&c.notBefore, "not-before-in", 0, "how long from now the JWT is not good yet (claim nbf); 0s leaves the claim out")
 	fs.StringArrayVar(&c.claim, "claim", nil, "one more claim as `NAME=VALUE`; VALUE is taken as JSON if it is that, else as text; repeatable")
-	fs.StringVar(&c.kid, "kid", "", "name of the signing key, in the JWT's header")
 }
 
 // claims returns the claims at now, and when they expire.

@@ -47,20 +47,27 @@ bytes as base64url without padding, 43 characters that fit every header.
 
 With --jwt it is a signed JSON Web Token (RFC 7519) with the claims that flags
 give, and iat, exp and a random jti. The signing key comes from a file, never from
-the command line: a PEM private key for ES256 (P-256) and EdDSA (Ed25519), the
-bytes of the secret, at least 32 without surrounding white space, for HS256.`,
+the command line: a PEM private key for ES256 (P-256), EdDSA (Ed25519), RS256 and
+PS256 (RSA, 2048 bits at least); the bytes of the secret, at least 32 without
+surrounding white space, for HS256.
+
+--new-signing-key makes the key; --public-jwks-out and --public-key-out write what
+verifiers get of it, as 'tokenagent run --key-file'. Token and JWKS name the key
+alike. A verifier takes an RSA key in PEM for RS256: for PS256 give it the JWKS. For
+HS256 it gets the file of the secret itself.`,
 		Example: `  (umask 077; tokenagent generate > token)
-  tokenagent generate --jwt EdDSA --new-signing-key key.pem --public-key-out public.pem --subject orders
-  tokenagent generate --jwt ES256 --signing-key key.pem --audience app --claim roles='["reader"]'`,
+  tokenagent generate --jwt ES256 --new-signing-key key.pem --public-jwks-out jwks.json --subject orders > token
+  tokenagent generate --jwt ES256 --signing-key key.pem --issuer us --audience app --claim roles='["reader"]'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.changed = cmd.Flags().Changed
+			f.keys.changed = f.changed
 			return f.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	fs := cmd.Flags()
 	fs.IntVar(&f.bytes, "bytes", defaultBytes, "random bytes in an opaque token, 16 at least")
 	fs.StringVar(&f.output, "output", "text", "`FORM` of the answer: text or json")
-	fs.StringVar(&f.jwt, "jwt", "", "print a JWT signed with `ALG`: HS256, ES256 or EdDSA")
+	fs.StringVar(&f.jwt, "jwt", "", "print a JWT signed with `ALG`: "+algorithmsText)
 	f.keys.add(fs)
 	f.claims.add(fs)
 	return cmd
@@ -113,9 +120,9 @@ func (f *flags) opaqueOnly() error {
 	own.VisitAll(list)
 	switch {
 	case len(names) == 1:
-		return fail.Usage("%s goes with --jwt; say --jwt HS256, ES256 or EdDSA, or leave it out", names[0])
+		return fail.Usage("%s goes with --jwt; say --jwt %s, or leave it out", names[0], algorithmsText)
 	case len(names) > 1:
-		return fail.Usage("%s go with --jwt; say --jwt HS256, ES256 or EdDSA, or leave them out", strings.Join(names, ", "))
+		return fail.Usage("%s go with --jwt; say --jwt %s, or leave them out", strings.Join(names, ", "), algorithmsText)
 	case f.bytes < minBytes:
 		return fail.Usage("--bytes must be at least %d; a shorter token can be guessed", minBytes)
 	case f.bytes > maxBytes:
@@ -141,7 +148,7 @@ func (f *flags) signed(stderr io.Writer, now time.Time) (string, time.Time, erro
 	if err != nil {
 		return "", time.Time{}, err
 	}
-	token, err := sign(alg, key, f.claims.kid, claims)
+	token, err := sign(key, claims)
 	return token, expires, err
 }
 
@@ -165,5 +172,5 @@ func algorithm(name string) (string, error) {
 	if i := slices.IndexFunc(algorithms, func(a string) bool { return strings.EqualFold(a, name) }); i >= 0 {
 		return algorithms[i], nil
 	}
-	return "", fail.Usage("--jwt must be HS256, ES256 or EdDSA")
+	return "", fail.Usage("--jwt must be " + algorithmsText)
 }

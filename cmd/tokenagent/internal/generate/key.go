@@ -2,7 +2,6 @@ package generate
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -22,21 +21,26 @@ const (
 	algHS256 = "HS256"
 	algES256 = "ES256"
 	algEdDSA = "EdDSA"
+	algRS256 = "RS256"
+	algPS256 = "PS256"
 
 	// A key for HS256 has at least as many bits as the hash (RFC 7518 section 3.2).
 	minSecret = 32
+	// RFC 7518 sections 3.3 and 3.5.
+	minRSABits = 2048
+
+	algorithmsText = "HS256, ES256, EdDSA, RS256 or PS256"
 )
 
-var algorithms = []string{algHS256, algES256, algEdDSA} //nolint:gochecknoglobals // a constant list
+var algorithms = []string{algHS256, algES256, algEdDSA, algRS256, algPS256} //nolint:gochecknoglobals // a constant list
 
-// sign returns the JWT with claims, signed with key: a []byte, an
-// *ecdsa.PrivateKey or an ed25519.PrivateKey.
-func sign(alg string, key any, kid string, claims jwt.MapClaims) (string, error) {
-	t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), claims)
-	if kid != "" {
-		t.Header["kid"] = kid
+// sign returns the JWT with claims.
+func sign(s signingKey, claims jwt.MapClaims) (string, error) {
+	t := jwt.NewWithClaims(jwt.GetSigningMethod(s.alg), claims)
+	if s.kid != "" {
+		t.Header["kid"] = s.kid
 	}
-	token, err := t.SignedString(key)
+	token, err := t.SignedString(s.key)
 	if err != nil {
 		return "", fmt.Errorf("signing the token: %w", err)
 	}
@@ -53,10 +57,13 @@ func newKey(alg string) (key any, file []byte, err error) {
 		text := []byte(base64.RawURLEncoding.EncodeToString(b))
 		return text, text, nil
 	}
-	if alg == algES256 {
+	switch alg {
+	case algES256:
 		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	} else {
+	case algEdDSA:
 		_, key, err = ed25519.GenerateKey(rand.Reader)
+	default:
+		key, err = rsa.GenerateKey(rand.Reader, minRSABits)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a key: %w", err)
@@ -76,7 +83,7 @@ func parseKey(alg string, data []byte) (any, error) {
 		data = bytes.TrimSpace(data) // an editor's last newline is no secret
 		switch {
 		case block != nil:
-			return nil, fmt.Errorf("holds a PEM %s, which is no secret for HS256; use ES256 or EdDSA with it", strings.ToLower(block.Type))
+			return nil, fmt.Errorf("holds a PEM %s, which is no secret for HS256; say --jwt ES256, EdDSA, RS256 or PS256 with it", strings.ToLower(block.Type))
 		case len(data) < minSecret:
 			return nil, fmt.Errorf("has %d bytes; HS256 needs %d at least (RFC 7518 section 3.2)", len(data), minSecret)
 		}
@@ -129,35 +136,34 @@ func privateKey(block *pem.Block) (key any, err error) {
 
 // suits reports whether alg can sign with key.
 func suits(alg string, key any) error {
+	needs := "an EC key on P-256"
+	switch alg {
+	case algEdDSA:
+		needs = "an Ed25519 key"
+	case algRS256, algPS256:
+		needs = "an RSA key"
+	}
 	switch k := key.(type) {
 	case *ecdsa.PrivateKey:
 		if alg != algES256 {
-			return errors.New("holds an EC key; EdDSA needs an Ed25519 key, or say --jwt ES256")
+			return fmt.Errorf("holds an EC key; %s needs %s, or say --jwt ES256", alg, needs)
 		}
 		if k.Curve != elliptic.P256() {
 			return fmt.Errorf("holds an EC key on %s; ES256 needs one on P-256", k.Curve.Params().Name)
 		}
 	case ed25519.PrivateKey:
 		if alg != algEdDSA {
-			return errors.New("holds an Ed25519 key; ES256 needs an EC key on P-256, or say --jwt EdDSA")
+			return fmt.Errorf("holds an Ed25519 key; %s needs %s, or say --jwt EdDSA", alg, needs)
 		}
 	case *rsa.PrivateKey:
-		return fmt.Errorf("holds an RSA key of %d bits; generate signs with ES256 (P-256) and EdDSA (Ed25519) instead", k.N.BitLen())
+		if alg != algRS256 && alg != algPS256 {
+			return fmt.Errorf("holds an RSA key; %s needs %s, or say --jwt RS256 or PS256", alg, needs)
+		}
+		if bits := k.N.BitLen(); bits < minRSABits {
+			return fmt.Errorf("holds an RSA key of %d bits; %s needs %d at least (RFC 7518 section 3.3)", bits, alg, minRSABits)
+		}
 	default:
-		return errors.New("holds a key of a kind that no JWT is signed with here; ES256 needs P-256, EdDSA Ed25519")
+		return fmt.Errorf("holds a key of a kind that no JWT is signed with here; %s needs %s", alg, needs)
 	}
 	return nil
-}
-
-// publicPEM returns the public part of key as PEM (SPKI, RFC 5280 section 4.1).
-func publicPEM(key any) ([]byte, error) {
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, errors.New("a secret has no public key")
-	}
-	der, err := x509.MarshalPKIXPublicKey(signer.Public())
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
 }

@@ -17,62 +17,124 @@ import (
 // maxKeyFile bounds what is read as a key.
 const maxKeyFile = 64 << 10
 
+// maxKeyID bounds a kid, in bytes: package jwks refuses a longer one.
+const maxKeyID = 1024
+
 // keyFlags are the flags that say where keys are. They name files: a key in
 // argv would stand in every process list.
-type keyFlags struct{ signing, fresh, public string }
+type keyFlags struct {
+	signing, fresh, public, jwks string
+
+	kid     string
+	changed func(name string) bool
+}
 
 func (k *keyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&k.signing, "signing-key", "", "`FILE` of the key that signs the JWT")
 	fs.StringVar(&k.fresh, "new-signing-key", "", "make a key, put it into a new `FILE` (mode 0600) and sign with it")
 	fs.StringVar(&k.public, "public-key-out", "", "write the public key to `FILE` as PEM, for those who verify")
+	fs.StringVar(&k.jwks, "public-jwks-out", "", "write the public key to `FILE` as a JWKS, with its kid and algorithm, for those who verify")
+	fs.StringVar(&k.kid, "kid", "", "name of the signing key, in the JWT's header and in the JWKS (default the key's RFC 7638 thumbprint, and none for HS256)")
+}
+
+// A signingKey is what a JWT is signed with.
+type signingKey struct {
+	alg, kid string // kid "" for none
+	key      any
+}
+
+// named returns key with its name.
+func (k *keyFlags) named(alg string, key any) (s signingKey, err error) {
+	s = signingKey{alg, k.kid, key}
+	if k.kid == "" && !k.changed("kid") {
+		s.kid, err = thumbprint(alg, key)
+	}
+	return s, err
+}
+
+// outputs returns the files for the public key that the flags name.
+func (k *keyFlags) outputs() []output {
+	var out []output
+	if k.public != "" {
+		out = append(out, output{"public-key-out", k.public, func(s signingKey) ([]byte, error) { return publicPEM(s.key) }})
+	}
+	if k.jwks != "" {
+		out = append(out, output{"public-jwks-out", k.jwks, func(s signingKey) ([]byte, error) { return publicJWKS(s.alg, s.kid, s.key) }})
+	}
+	return out
+}
+
+// An output is a file that holds the public key.
+type output struct {
+	flag, path string
+	form       func(signingKey) ([]byte, error)
 }
 
 // open returns the key to sign with, having made and written what the flags
 // ask for.
-func (k *keyFlags) open(alg string, stderr io.Writer) (any, error) {
+func (k *keyFlags) open(alg string, stderr io.Writer) (signingKey, error) {
+	outputs := k.outputs()
 	switch {
 	case k.signing != "" && k.fresh != "":
-		return nil, fail.Usage("--signing-key and --new-signing-key are both set; one key signs")
+		return signingKey{}, fail.Usage("--signing-key and --new-signing-key are both set; one key signs")
 	case k.signing == "" && k.fresh == "":
-		return nil, fail.Usage("--jwt needs --signing-key FILE, or --new-signing-key FILE to make one")
-	case k.public != "" && alg == algHS256:
-		return nil, fail.Usage("--public-key-out goes with ES256 and EdDSA; HS256 has a secret alone, which verifiers need too")
+		return signingKey{}, fail.Usage("--jwt needs --signing-key FILE, or --new-signing-key FILE to make one")
+	case len(outputs) > 0 && alg == algHS256:
+		return signingKey{}, fail.Usage("--%s goes with ES256, EdDSA, RS256 and PS256; HS256 has a secret alone, which verifiers need too", outputs[0].flag)
+	case len(k.kid) > maxKeyID:
+		return signingKey{}, fail.Usage("--kid is longer than %d bytes; verifiers take none that is", maxKeyID)
+	case len(outputs) == 2 && k.public == k.jwks:
+		return signingKey{}, fail.Usage("--public-key-out and --public-jwks-out name one file; give each its own")
 	}
 	if k.fresh != "" {
-		return k.create(alg)
+		return k.create(alg, outputs)
 	}
 	key, err := k.read(alg, stderr)
-	if err != nil || k.public == "" {
-		return key, err
+	if err != nil {
+		return signingKey{}, err
 	}
-	return key, k.publish(key)
+	s, err := k.named(alg, key)
+	for _, o := range outputs {
+		if err == nil {
+			_, err = o.publish(s)
+		}
+	}
+	return s, err
 }
 
-// create makes a key. Both files are looked at first, so that a refusal leaves
+// create makes a key. All files are looked at first, so that a refusal leaves
 // nothing behind.
-func (k *keyFlags) create(alg string) (any, error) {
-	for _, name := range []struct{ flag, path string }{{"new-signing-key", k.fresh}, {"public-key-out", k.public}} {
-		if name.path == "" {
-			continue
-		}
+func (k *keyFlags) create(alg string, outputs []output) (signingKey, error) {
+	for _, name := range append([]output{{flag: "new-signing-key", path: k.fresh}}, outputs...) {
 		if _, err := os.Lstat(name.path); err == nil {
-			return nil, fmt.Errorf("--%s: %s exists and is not overwritten; name another file, or sign with it by --signing-key", name.flag, name.path)
+			return signingKey{}, fmt.Errorf("--%s: %s exists and is not overwritten; name another file, or sign with it by --signing-key", name.flag, name.path)
 		}
 	}
 	key, file, err := newKey(alg)
 	if err != nil {
-		return nil, err
+		return signingKey{}, err
+	}
+	s, err := k.named(alg, key)
+	if err != nil {
+		return signingKey{}, err
 	}
 	if err := createFile(k.fresh, file, 0o600); err != nil {
-		return nil, fmt.Errorf("--new-signing-key: %w", err)
+		return signingKey{}, fmt.Errorf("--new-signing-key: %w", err)
 	}
-	if k.public == "" {
-		return key, nil
+	made := []string{k.fresh}
+	for _, o := range outputs {
+		wrote, err := o.publish(s)
+		if wrote {
+			made = append(made, o.path)
+		}
+		if err != nil {
+			for _, path := range made { // a second try would find them there
+				err = errors.Join(err, os.Remove(path))
+			}
+			return signingKey{}, err
+		}
 	}
-	if err := k.publish(key); err != nil {
-		return nil, errors.Join(err, os.Remove(k.fresh)) // a second try would find it there
-	}
-	return key, nil
+	return s, nil
 }
 
 func (k *keyFlags) read(alg string, stderr io.Writer) (any, error) {
@@ -108,24 +170,26 @@ func warn(stderr io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(stderr, "tokenagent: warning: "+format+"\n", args...)
 }
 
-// publish writes the public key. A file that holds it already is left alone,
-// one that holds anything else is not overwritten: it might be the private key.
-func (k *keyFlags) publish(key any) error {
-	text, err := publicPEM(key)
+// publish writes the public key, and reports whether it made the file. A file
+// that holds it already is left alone, one that holds anything else is not
+// overwritten: it might be the private key.
+func (o output) publish(s signingKey) (wrote bool, err error) {
+	text, err := o.form(s)
 	if err != nil {
-		return fmt.Errorf("--public-key-out: %w", err)
+		return false, fmt.Errorf("--%s: %w", o.flag, err)
 	}
-	err = createFile(k.public, text, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		if have, e := os.ReadFile(k.public); e == nil && bytes.Equal(have, text) {
-			return nil
+	err = createFile(o.path, text, 0o644)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrExist):
+		if have, e := os.ReadFile(o.path); e == nil && bytes.Equal(have, text) {
+			return false, nil
 		}
-		return fmt.Errorf("--public-key-out: %s exists and holds something else; remove it or name another file", k.public)
+		return false, fmt.Errorf("--%s: %s exists and holds something else; remove it or name another file", o.flag, o.path)
+	default:
+		return false, fmt.Errorf("--%s: %w", o.flag, err)
 	}
-	if err != nil {
-		return fmt.Errorf("--public-key-out: %w", err)
-	}
-	return nil
 }
 
 // createFile writes a file that must not exist.

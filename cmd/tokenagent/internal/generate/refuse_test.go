@@ -21,21 +21,24 @@ func TestUsage(t *testing.T) {
 		"--bytes 15":      "--bytes must be at least 16",
 		"--bytes 1000000": "--bytes must be at most",
 		"--output yaml":   "--output must be text or json",
-		"--jwt RS256":     "--jwt must be HS256, ES256 or EdDSA",
+		"--jwt RS512":     "--jwt must be HS256, ES256, EdDSA, RS256 or PS256",
 		"--jwt none":      "--jwt must be",
 		"--jwt ES256":     "--jwt needs --signing-key FILE",
 		"--jwt ES256 --signing-key a --new-signing-key b": "one key signs",
 		"--jwt ES256 --new-signing-key a --bytes 32":      "--bytes is for opaque tokens",
-		"--jwt=": "--jwt must be HS256, ES256 or EdDSA",
-		"--jwt HS256 --new-signing-key a --public-key-out b":      "HS256 has a secret alone",
-		"--jwt ES256 --new-signing-key a --expires-in 0s":         "--expires-in must be at least 1s",
-		"--jwt ES256 --new-signing-key a --not-before-in -1s":     "--not-before-in must not be negative",
-		"--jwt ES256 --new-signing-key a --not-before-in 1h":      "shorter than --expires-in",
-		"--jwt ES256 --new-signing-key a --claim x":               "the form is NAME=VALUE",
-		"--jwt ES256 --new-signing-key a --claim =x":              "the form is NAME=VALUE",
-		"--jwt ES256 --new-signing-key a --claim exp=1":           "exp has a flag of its own, --expires-in",
-		"--jwt ES256 --new-signing-key a --claim jti=1":           "jti is set by generate itself",
-		"--jwt ES256 --new-signing-key a --claim b=1 --claim b=2": "--claim number 2: b is given twice",
+		"--jwt=": "--jwt must be HS256, ES256, EdDSA, RS256 or PS256",
+		"--jwt HS256 --new-signing-key a --public-jwks-out b":                    "--public-jwks-out goes with ES256",
+		"--jwt ES256 --new-signing-key a --public-jwks-out b --public-key-out b": "name one file",
+		"--jwt ES256 --new-signing-key a --kid " + strings.Repeat("k", 1025):     "--kid is longer than 1024 bytes",
+		"--jwt HS256 --new-signing-key a --public-key-out b":                     "HS256 has a secret alone",
+		"--jwt ES256 --new-signing-key a --expires-in 0s":                        "--expires-in must be at least 1s",
+		"--jwt ES256 --new-signing-key a --not-before-in -1s":                    "--not-before-in must not be negative",
+		"--jwt ES256 --new-signing-key a --not-before-in 1h":                     "shorter than --expires-in",
+		"--jwt ES256 --new-signing-key a --claim x":                              "the form is NAME=VALUE",
+		"--jwt ES256 --new-signing-key a --claim =x":                             "the form is NAME=VALUE",
+		"--jwt ES256 --new-signing-key a --claim exp=1":                          "exp has a flag of its own, --expires-in",
+		"--jwt ES256 --new-signing-key a --claim jti=1":                          "jti is set by generate itself",
+		"--jwt ES256 --new-signing-key a --claim b=1 --claim b=2":                "--claim number 2: b is given twice",
 		"--subject x":                      "--subject goes with --jwt",
 		"--claim a=b --new-signing-key f ": "--claim, --new-signing-key go with --jwt",
 	} {
@@ -74,8 +77,11 @@ func TestWrongKeys(t *testing.T) {
 		"empty":            {"EdDSA", "", "is not PEM"},
 		"encrypted":        {"ES256", encode("ENCRYPTED PRIVATE KEY", []byte("x")), "is encrypted; decrypt it first"},
 		"encrypted, old":   {"ES256", "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\neA==\n-----END EC PRIVATE KEY-----\n", "is encrypted"},
-		"rsa":              {"ES256", encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak)), "RSA key of 1024 bits"},
-		"rsa in pkcs8":     {"EdDSA", encode("PRIVATE KEY", pkcs8(t, weak)), "RSA key of 1024 bits"},
+		"rsa":              {"ES256", encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak)), "holds an RSA key; ES256 needs an EC key on P-256, or say --jwt RS256 or PS256"},
+		"rsa in pkcs8":     {"EdDSA", encode("PRIVATE KEY", pkcs8(t, weak)), "holds an RSA key; EdDSA needs"},
+		"weak rsa":         {"RS256", encode("PRIVATE KEY", pkcs8(t, weak)), "RSA key of 1024 bits; RS256 needs 2048"},
+		"weak rsa, PSS":    {"PS256", encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak)), "RSA key of 1024 bits; PS256 needs 2048"},
+		"ec for rsa":       {"PS256", encode("PRIVATE KEY", pkcs8(t, p256)), "holds an EC key; PS256 needs an RSA key, or say --jwt ES256"},
 		"p-384":            {"ES256", encode("PRIVATE KEY", pkcs8(t, p384)), "on P-384; ES256 needs one on P-256"},
 		"ec for eddsa":     {"EdDSA", encode("PRIVATE KEY", pkcs8(t, p256)), "holds an EC key; EdDSA needs an Ed25519 key"},
 		"ed25519 for es":   {"ES256", string(edPEM), "holds an Ed25519 key"},
@@ -139,6 +145,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 	for _, args := range [][]string{
 		{"--new-signing-key", private},
 		{"--new-signing-key", fresh, "--public-key-out", public},
+		{"--new-signing-key", fresh, "--public-jwks-out", public},
 	} {
 		if out, _, err := run(append([]string{"--jwt", "EdDSA"}, args...)...); fail.Code(err) != 1 || out != "" || !strings.Contains(err.Error(), "is not overwritten") {
 			t.Errorf("%v: %v", args, err)
@@ -149,8 +156,10 @@ func TestNothingIsOverwritten(t *testing.T) {
 	}
 	must(t, "--jwt", "EdDSA", "--new-signing-key", fresh)
 	for _, path := range []string{fresh, public} {
-		if _, _, err := run("--jwt", "EdDSA", "--signing-key", fresh, "--public-key-out", path); fail.Code(err) != 1 || !strings.Contains(err.Error(), "holds something else") {
-			t.Errorf("%s: %v", path, err)
+		for _, flag := range []string{"--public-key-out", "--public-jwks-out"} {
+			if _, _, err := run("--jwt", "EdDSA", "--signing-key", fresh, flag, path); fail.Code(err) != 1 || !strings.Contains(err.Error(), "holds something else") {
+				t.Errorf("%s: %v", path, err)
+			}
 		}
 	}
 	if data, _ := os.ReadFile(public); string(data) != "mine too" {
@@ -180,16 +189,18 @@ func encode(kind string, der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
 }
 
-// TestAFailedPublicKeyLeavesNoPrivateOne: a second try must not find it there.
-func TestAFailedPublicKeyLeavesNoPrivateOne(t *testing.T) {
+// TestAFailedPublicKeyLeavesNothing: a second try must not find it there.
+func TestAFailedPublicKeyLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	private := filepath.Join(dir, "key")
+	private, good := filepath.Join(dir, "key"), filepath.Join(dir, "good")
 	for _, public := range []string{filepath.Join(dir, "none", "public"), private} {
-		if _, _, err := run("--jwt", "ES256", "--new-signing-key", private, "--public-key-out", public); err == nil {
-			t.Errorf("%s: no error", public)
-		}
-		if _, err := os.Lstat(private); err == nil {
-			t.Errorf("%s: the private key was left behind", public)
+		for _, args := range [][]string{{"--public-key-out", public}, {"--public-key-out", good, "--public-jwks-out", public}} {
+			if _, _, err := run(append([]string{"--jwt", "ES256", "--new-signing-key", private}, args...)...); err == nil {
+				t.Errorf("%s: no error", args)
+			}
+			if left, _ := os.ReadDir(dir); len(left) != 0 {
+				t.Errorf("%s: left behind: %v", args, left)
+			}
 		}
 	}
 }
