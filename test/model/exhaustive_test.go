@@ -78,10 +78,10 @@ var (
 func TestP2_StagedRotation(t *testing.T) {
 	t.Parallel()
 	s := setting{bounds: worst(), rotations: 1, receivers: 2, senders: 2}
-	s.drift = 0
-	want := 3 * 378 * 6 // clocks, pairs of 3^3 receivers, pairs of 3 senders
+	s.drift, s.change = 0, tick
+	want := 3 * 378 * 3 // clocks, pairs of 3^3 receivers, pairs of 2 senders
 	if testing.Short() {
-		s.receivers, want = 1, 3*27*6
+		s.receivers, want = 1, 3*27*3
 	}
 	p := staged(s.bounds)
 	keepsRules(t, p, s.bounds, s.rotations)
@@ -171,7 +171,7 @@ func TestP8_RestartWithDeclared(t *testing.T) {
 	t.Parallel()
 	s := setting{
 		bounds: worst(), rotations: 1, receivers: 1, senders: 1,
-		restarts: slices.Concat(kept, forgotten), restartAt: between(3, 12),
+		restarts: slices.Concat(kept, forgotten), restartAt: between(4, 11),
 	}
 	s.skew, s.drift = 0, 0
 	if testing.Short() {
@@ -194,7 +194,7 @@ func TestP8_RestartWithState(t *testing.T) {
 	for name, unstaged := range map[string]bool{"in place": true, "staged": false} {
 		s := setting{
 			bounds: worst(), rotations: 2, receivers: 1, senders: 1,
-			restarts: kept, restartAt: between(4, 12),
+			restarts: kept, restartAt: between(4, 10),
 		}
 		s.propagation, s.drift, s.down = tick, 0, tick
 		if testing.Short() {

@@ -119,10 +119,10 @@ func trials() map[string]trial {
 		p.window.Overlap = 15 * time.Minute
 	}
 	return map[string]trial{
-		"retired": {declared, slices.Concat(kept, forgotten), size{receivers: 300, senders: 8, rotations: 6}},
+		"retired": {declared, slices.Concat(kept, forgotten), size{receivers: 200, senders: 8, rotations: 6}},
 		"revoked": {revoking, slices.Concat(kept, forgotten), size{receivers: 50, senders: 40, rotations: 10}},
 		"left":    {hurried, slices.Concat(kept, forgotten), size{receivers: 100, senders: 24, rotations: 8}},
-		"plain":   {window, kept, size{receivers: 100, senders: 12, rotations: 20}},
+		"plain":   {window, kept, size{receivers: 60, senders: 12, rotations: 20}},
 	}
 }
 
