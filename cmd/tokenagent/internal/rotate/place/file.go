@@ -39,7 +39,7 @@ func ReadFile(ctx context.Context, path string) (*File, error) {
 }
 
 // Replace makes text the content of the file, in one step: a new file beside it
-// is renamed over it. It keeps mode and owner. Of a symlink, what it leads to
+// is renamed over it. It keeps mode, owner and access control list. Of a symlink, what it leads to
 // is replaced. On failure nothing is changed; the error is ErrChanged where
 // somebody else was faster.
 func (f *File) Replace(ctx context.Context, text []byte) error {
@@ -49,8 +49,11 @@ func (f *File) Replace(ctx context.Context, text []byte) error {
 		return err
 	}
 	defer unlock()
+	if err := f.unchanged(ctx); err != nil {
+		return err
+	}
 	temp := filepath.Join(dir, "."+filepath.Base(f.real)+".tokenagent-"+rand.Text())
-	if err := create(temp, text, f.info); err != nil {
+	if err := create(temp, text, f.real, f.info); err != nil {
 		return fmt.Errorf("writing a new file beside it: %w", explain(err))
 	}
 	if err := f.unchanged(ctx); err != nil {

@@ -37,6 +37,9 @@ func (d *Dir) fill(from string, names []string, edit content.KeyEdit) (stamp str
 		return "", err
 	}
 	// MkdirTemp makes it 0700; who could read the keys before must still.
+	if err := grantPath(path, d.real); err != nil {
+		return "", err
+	}
 	if err := os.Chmod(path, root.Mode().Perm()); err != nil {
 		return "", err
 	}
@@ -57,11 +60,11 @@ func (d *Dir) fill(from string, names []string, edit content.KeyEdit) (stamp str
 		if data == nil {
 			continue
 		}
-		as := like
+		old, as := filepath.Join(from, like.Name()), like
 		if was, err := os.Stat(filepath.Join(from, key)); err == nil {
-			as = was
+			old, as = filepath.Join(from, key), was
 		}
-		if err := create(filepath.Join(path, key), data, as); err != nil {
+		if err := create(filepath.Join(path, key), data, old, as); err != nil {
 			return "", err
 		}
 	}
@@ -89,5 +92,15 @@ func keep(from, to string, e fs.DirEntry) error {
 	if err != nil {
 		return err
 	}
-	return create(to, data, info)
+	return create(to, data, from, info)
+}
+
+// grantPath is grant for a directory that we have just made.
+func grantPath(path, old string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return grant(f, old)
 }

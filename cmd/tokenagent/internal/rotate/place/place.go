@@ -33,7 +33,10 @@ var ErrChanged = errors.New("somebody else changed it meanwhile; nothing was wri
 // errBusy says that another rotation holds the lock.
 var errBusy = errors.New("another rotation is at work there; nothing was written: try again when it is done")
 
-var errOwner = errors.New("cannot keep the owner")
+var (
+	errOwner  = errors.New("cannot keep the owner")
+	errAccess = errors.New("cannot keep who may read it")
+)
 
 // IsDir reports whether path leads to a directory. The error says what keeps
 // path from being read as a token source.
@@ -115,9 +118,10 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// create writes a new file at path, durably, with the mode and the owner of
-// like. A failure leaves nothing behind.
-func create(path string, data []byte, like fs.FileInfo) (err error) {
+// create writes a new file at path, durably, with the mode, the owner and the
+// access control list of the file at old, which like describes. A failure leaves
+// nothing behind.
+func create(path string, data []byte, old string, like fs.FileInfo) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -133,6 +137,9 @@ func create(path string, data []byte, like fs.FileInfo) (err error) {
 	if err := own(f, like); err != nil {
 		return err
 	}
+	if err := grant(f, old); err != nil {
+		return err
+	}
 	// After the owner: a change of that takes bits away (chown(2)).
 	if err := f.Chmod(like.Mode().Perm()); err != nil {
 		return err
@@ -146,7 +153,7 @@ func create(path string, data []byte, like fs.FileInfo) (err error) {
 // explain adds the mend to what the system says.
 func explain(err error) error {
 	switch {
-	case err == nil, errors.Is(err, errOwner):
+	case err == nil, errors.Is(err, errOwner), errors.Is(err, errAccess):
 		return err
 	case errors.Is(err, syscall.EBUSY):
 		return fmt.Errorf("%w; if it is mounted by itself, mount its directory instead, or rotate the file on the host", err)
