@@ -165,6 +165,13 @@ func TestWarnings(t *testing.T) {
 	run(t, "", false, "stage", file).want(t, 0, "tokenagent: warning: "+file+": the file held one token alone")
 	put(t, file, one+"\n"+two+" previous\n")
 	run(t, "", false, "status", file).want(t, 0, "warning: ", print8(two)+" has no deadline")
+	if err := os.Link(file, file+"2"); err != nil {
+		t.Skip(err)
+	}
+	run(t, "", false, "retire", file).want(t, 0, "warning: ", "the file has 2 names (hard links)", "ln -s")
+	if o := run(t, "", false, "stage", file); strings.Contains(o.errOut, "hard links") {
+		t.Errorf("it has one name alone now: %s", o.errOut)
+	}
 }
 
 func TestFilter(t *testing.T) {

@@ -77,6 +77,9 @@ func (f *file) Prepare(to content.Content) (func(context.Context) error, []strin
 	if content.Alone(f.at.Text) && !content.Alone(text) {
 		warnings = append(warnings, "the file held one token alone and now holds lines; programs that read it whole as the token no longer can: give those a directory")
 	}
+	if n := f.at.Names(); n > 1 {
+		warnings = append(warnings, fmt.Sprintf("the file has %d names (hard links), and a change is made under this one alone: the others keep the old content; make links to this name of them (ln -s)", n))
+	}
 	return func(ctx context.Context) error { return f.at.Replace(ctx, text) }, warnings, nil
 }
 

@@ -80,18 +80,9 @@ func (d *Dir) Replace(ctx context.Context, edit content.KeyEdit) error {
 	if err := d.unchanged(ctx); err != nil {
 		return err
 	}
-	if d.stamp == "" {
-		err = d.layOut()
-	} else {
-		err = d.heal(ctx)
-	}
+	stamp, err := d.prepare(ctx, edit)
 	if err != nil {
-		return fmt.Errorf("laying it out: %w", explain(err))
-	}
-	old := d.stamp
-	stamp, err := d.fill(filepath.Join(d.real, old), nil, edit)
-	if err != nil {
-		return fmt.Errorf("writing the new keys: %w", explain(err))
+		return err
 	}
 	if err := d.unchanged(ctx); err != nil {
 		return errors.Join(err, os.RemoveAll(filepath.Join(d.real, stamp)))
@@ -104,6 +95,34 @@ func (d *Dir) Replace(ctx context.Context, edit content.KeyEdit) error {
 	}
 	return nil
 }
+
+// prepare makes the directory of the keys with edit made, and whatever ..data
+// needs to be there. The new keys come first, so that a plain directory stays
+// plain where there is no room for them.
+func (d *Dir) prepare(ctx context.Context, edit content.KeyEdit) (stamp string, err error) {
+	if d.stamp != "" {
+		if err := d.heal(ctx); err != nil {
+			return "", layingOut(err)
+		}
+		if stamp, err = d.fill(filepath.Join(d.real, d.stamp), nil, edit); err != nil {
+			return "", fmt.Errorf("writing the new keys: %w", explain(err))
+		}
+		return stamp, nil
+	}
+	present, err := d.plainKeys()
+	if err != nil {
+		return "", layingOut(err)
+	}
+	if stamp, err = d.fill(d.real, present, edit); err != nil {
+		return "", fmt.Errorf("writing the new keys: %w", explain(err))
+	}
+	if err := d.layOut(present); err != nil {
+		return "", errors.Join(layingOut(err), os.RemoveAll(filepath.Join(d.real, stamp)))
+	}
+	return stamp, nil
+}
+
+func layingOut(err error) error { return fmt.Errorf("laying it out: %w", explain(err)) }
 
 // unchanged reports ErrChanged unless the directory is as it was read.
 func (d *Dir) unchanged(ctx context.Context) error {
@@ -121,21 +140,26 @@ func ourKeys() []string {
 	return append(verify.Keys(), "jwks.json", "key", "key-next", "key-previous", "key-previous-until", "revoked")
 }
 
-// layOut gives a plain directory its ..data, with content unchanged.
-func (d *Dir) layOut() error {
-	var present []string
+// plainKeys returns those of our keys that a plain directory has.
+func (d *Dir) plainKeys() (present []string, err error) {
 	for _, key := range ourKeys() {
 		info, err := os.Lstat(filepath.Join(d.real, key))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			return err
+			return nil, err
 		case !info.Mode().IsRegular():
-			return fmt.Errorf("key %s is no regular file; replace what it leads to, or put a file there", key)
+			return nil, fmt.Errorf("key %s is no regular file; replace what it leads to, or put a file there", key)
 		}
 		present = append(present, key)
 	}
+	return present, nil
+}
+
+// layOut gives a plain directory, which has the keys present, its ..data, with
+// content unchanged.
+func (d *Dir) layOut(present []string) error {
 	stamp, err := d.fill(d.real, present, nil)
 	if err != nil {
 		return err

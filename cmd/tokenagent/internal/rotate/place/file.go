@@ -40,8 +40,9 @@ func ReadFile(ctx context.Context, path string) (*File, error) {
 
 // Replace makes text the content of the file, in one step: a new file beside it
 // is renamed over it. It keeps mode, owner and access control list. Of a symlink, what it leads to
-// is replaced. On failure nothing is changed; the error is ErrChanged where
-// somebody else was faster.
+// is replaced, and of a file with several names (hard links) this one alone. On
+// failure nothing is changed; the error is ErrChanged where somebody else was
+// faster.
 func (f *File) Replace(ctx context.Context, text []byte) error {
 	dir := filepath.Dir(f.real)
 	unlock, err := lock(dir)
@@ -52,7 +53,8 @@ func (f *File) Replace(ctx context.Context, text []byte) error {
 	if err := f.unchanged(ctx); err != nil {
 		return err
 	}
-	temp := filepath.Join(dir, "."+filepath.Base(f.real)+".tokenagent-"+rand.Text())
+	f.sweep(dir)
+	temp := filepath.Join(dir, "."+filepath.Base(f.real)+tempMark+rand.Text())
 	if err := create(temp, text, f.real, f.info); err != nil {
 		return fmt.Errorf("writing a new file beside it: %w", explain(err))
 	}
@@ -67,6 +69,9 @@ func (f *File) Replace(ctx context.Context, text []byte) error {
 	}
 	return nil
 }
+
+// Names returns how many names the file has (hard links).
+func (f *File) Names() int { return names(f.info) }
 
 // unchanged reports ErrChanged unless the file is the one that was read.
 func (f *File) unchanged(ctx context.Context) error {

@@ -102,6 +102,48 @@ func TestFileIsReplaced(t *testing.T) {
 	}
 }
 
+// A rotation that was killed leaves its new file, with tokens in it, until the
+// next one. What only looks like it stays.
+func TestLeftoversGo(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	put(t, path, "one", 0o600)
+	random := strings.Repeat("A2", 13)
+	for _, name := range []string{".token.tokenagent-" + random, ".token.tokenagent-" + strings.Repeat("B", 26)} {
+		put(t, filepath.Join(dir, name), "two", 0o600)
+	}
+	others := []string{".token.tokenagent-" + random + ".bak", ".token.tokenagent-", ".other.tokenagent-" + random, "token.tokenagent-" + random}
+	for _, name := range others {
+		put(t, filepath.Join(dir, name), "theirs", 0o600)
+	}
+	link := ".token.tokenagent-" + strings.Repeat("C", 26)
+	if err := os.Symlink(path, filepath.Join(dir, link)); err != nil {
+		t.Fatal(err)
+	}
+	if err := readFile(t, path).Replace(t.Context(), []byte("two")); err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Concat(others, []string{"token", link})
+	slices.Sort(want)
+	if got := names(t, dir); !slices.Equal(got, want) {
+		t.Errorf("left: %q, want %q", got, want)
+	}
+}
+
+// A plain directory stays plain where the new keys cannot be written.
+func TestPlainStaysPlainOnFailure(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "token"), "one", 0o600)
+	edit := content.KeyEdit{"token": []byte("two"), "no/such": []byte("x")}
+	if err := readDir(t, dir).Replace(t.Context(), edit); err == nil || !strings.Contains(err.Error(), "writing the new keys") {
+		t.Error(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || !entries[0].Type().IsRegular() {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
 // Two operators: the second one's change is refused, not lost.
 func TestChangesMeanwhileAreNoticed(t *testing.T) {
 	for name, meanwhile := range map[string]func(path string) error{

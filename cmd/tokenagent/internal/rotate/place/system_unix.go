@@ -45,6 +45,22 @@ func owner(have, like fs.FileInfo) (uid, gid int, same bool) {
 	return int(l.Uid), int(l.Gid), h.Uid == l.Uid && h.Gid == l.Gid
 }
 
+// madeFor reports whether a file of ours that was to take the place of like may
+// be the one that info describes: it is ours, or has the owner of like already.
+func madeFor(info, like fs.FileInfo) bool {
+	i, ok := info.Sys().(*syscall.Stat_t)
+	l, also := like.Sys().(*syscall.Stat_t)
+	return ok && also && (int(i.Uid) == os.Geteuid() || i.Uid == l.Uid)
+}
+
+func names(info fs.FileInfo) int {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 1
+	}
+	return int(s.Nlink)
+}
+
 func kept(err error, uid, gid int) error {
 	if err != nil {
 		return fmt.Errorf("%w, user %d and group %d; run this as that user or as root: %w", errOwner, uid, gid, err)
