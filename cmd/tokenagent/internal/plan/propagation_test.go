@@ -23,9 +23,10 @@ func at(ascending []float64, q float64) float64 {
 
 // The model agrees with what was measured on a real node (Kubernetes 1.34) from
 // the API's reply to the content readable in the pod: median, p95 and longest to
-// within a quarter, and nothing measured is outside of the model's limits. The
-// node was alone in its cluster, so that its annotation
-// node.alpha.kubernetes.io/ttl made the cache's TTL 0.
+// within a quarter, and nothing measured is outside of the model's limits. That
+// the cache's TTL was 0 there is inferred, not read off: the node was alone in its
+// cluster, for which Kubernetes sets the annotation node.alpha.kubernetes.io/ttl
+// to 0, and what was measured with the strategy cache fits that.
 func TestKubeletAsMeasured(t *testing.T) {
 	for name, c := range map[string]struct{ sync, least, half, p95, most float64 }{
 		"watch, 60 s": {60, 0.4, 47, 77, 83.5},
