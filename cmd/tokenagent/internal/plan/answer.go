@@ -12,7 +12,8 @@ import (
 type answer struct {
 	Schema   int      `json:"schema"`
 	Protocol protocol `json:"protocol"`
-	// Safe says that the times under chosen exclude every refusal.
+	// Safe says that the times under chosen exclude every refusal, and that the
+	// simulation saw none.
 	Safe bool `json:"safe"`
 	// WithinRisk says that they are safe, or where nothing is, that a rotation
 	// refuses anything with a chance of assumed.risk at most.
@@ -74,7 +75,7 @@ type riskTimes struct {
 
 type chance struct {
 	times
-	Safe       bool    `json:"safe"`   // every refusal is excluded
+	Safe       bool    `json:"safe"`   // every refusal is excluded, and none was seen
 	Any        float64 `json:"chance"` // of any refusal in a rotation
 	New        float64 `json:"chance_new_token"`
 	Old        float64 `json:"chance_old_token"`
@@ -108,8 +109,8 @@ func newAnswer(f *flags, m *model, p *proposal, res *result) *answer {
 	a := &answer{
 		Schema:     1,
 		Protocol:   m.protocol,
-		Safe:       p.isSafe(p.chosen),
-		WithinRisk: p.keepsRisk(),
+		Safe:       p.isSafe(p.chosen, res.refused[0]),
+		WithinRisk: p.keepsRisk(m.bounded(), res.refused[0]),
 		Bounded:    m.bounded(),
 		Assumed: assumed{
 			m.receivers, m.senders, m.newcomers, m.reach.delivery.String(), m.reach.sync, m.reach.ttl, m.reach.poll, m.reach.debounce,
@@ -162,7 +163,7 @@ func finite(seconds float64) *float64 {
 func milli(seconds float64) float64 { return math.Round(seconds*1000) / 1000 }
 
 func newChance(m *model, p *proposal, s setting, r refusal) chance {
-	c := chance{times: s.times(m), Safe: p.isSafe(s), Any: r.chance, New: r.newChance, Old: r.oldChance, NewRefused: r.newRefused, OldRefused: r.oldRefused}
+	c := chance{times: s.times(m), Safe: p.isSafe(s, r), Any: r.chance, New: r.newChance, Old: r.oldChance, NewRefused: r.newRefused, OldRefused: r.oldRefused}
 	if r.requests > 0 {
 		c.Share = min(1, (r.newRefused+r.oldRefused)/r.requests)
 	}

@@ -34,6 +34,10 @@ const (
 // for, in seconds: RFC 3339 as it is commonly written has no fractions.
 const deadlineGrain = 1
 
+// slidingLeast is the shortest overlap of a window that slides, in seconds: uses
+// are told apart no finer (see renewalGrain).
+const slidingLeast = 1
+
 // A model is everything that the time of a rotation depends on. Times are in
 // seconds. It is immutable and safe for concurrent use.
 //
@@ -90,6 +94,10 @@ const deadlineGrain = 1
 // later than the cap M after Dₚ. Counting on no renewal:
 //
 //	O = Emax - max(d, c)    M = Emax - d.
+//
+// Neither is less than slidingLeast, even where nothing of the old token comes
+// after the first use of the new one: an overlap of 0 is no window at all, and
+// what opens with that first use would have ended before it.
 //
 // Both are remembered by a process: an agent that restarts in the window without
 // a state file forgets them (promise 8), and one that is new never knew the old
@@ -194,8 +202,8 @@ func (m *model) overlaps(l limits, p, wait float64) limits {
 		if m.newcomers == 0 {
 			opens += m.delay
 		}
-		l.overlap = max(0, l.lastUse-max(least, opens))
-		l.maxOverlap = max(0, l.lastUse-least)
+		l.overlap = max(slidingLeast, l.lastUse-max(least, opens))
+		l.maxOverlap = max(l.overlap, l.lastUse-least)
 	default:
 		l.overlap = max(0, l.lastUse-least)
 	}

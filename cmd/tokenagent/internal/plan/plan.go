@@ -4,8 +4,8 @@
 // rotations to show what shorter ones would refuse.
 //
 // A flag becomes part of a model; its limits are a closed form (see model), the
-// simulation draws from the same model, and a test holds the two together. What
-// is safe is decided by the closed form alone.
+// simulation draws from the same model, and a test holds the two together. Safe is
+// what the closed form says is safe and the simulation does not contradict.
 package plan
 
 import (

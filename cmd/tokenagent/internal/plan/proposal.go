@@ -44,6 +44,9 @@ func (f *flags) propose(m *model) (*proposal, error) {
 	if !m.sliding {
 		return p, nil
 	}
+	if p.chosen.overlap == 0 { // which agents refuse beside a cap
+		return nil, fail.Usage("--sliding goes with an overlap above 0s; 0s is no window, and nothing could slide")
+	}
 	p.advised.maxOverlap = roundUp(p.enough.maxOverlap)
 	p.chosen.maxOverlap = take("max-overlap", f.maxOverlap, max(p.advised.maxOverlap, p.chosen.overlap))
 	if p.chosen.maxOverlap < p.chosen.overlap {
@@ -69,12 +72,17 @@ func (p *proposal) settings() []setting {
 }
 
 // isSafe reports whether the closed form excludes every refusal with s, whose
-// wait is the chosen one.
-func (p *proposal) isSafe(s setting) bool { return p.safe.allow(s) }
+// wait is the chosen one, and the simulation saw none: seen. Should the two ever
+// differ, the closed form is wrong.
+func (p *proposal) isSafe(s setting, seen refusal) bool {
+	return p.safe.allow(s) && seen.chance == 0
+}
 
-// keepsRisk reports whether the chosen times are safe, or long enough for the
-// risk where nothing is.
-func (p *proposal) keepsRisk() bool { return p.enough.allow(p.chosen) }
+// keepsRisk reports whether the chosen times are safe, or where nothing is, long
+// enough for the risk.
+func (p *proposal) keepsRisk(bounded bool, seen refusal) bool {
+	return p.enough.allow(p.chosen) && (!bounded || seen.chance == 0)
+}
 
 func (l limits) allow(s setting) bool {
 	return !l.unstaged && s.wait >= l.wait && s.overlap >= l.overlap && s.maxOverlap >= l.maxOverlap

@@ -13,6 +13,10 @@ type setting struct {
 	maxOverlap float64 // with a sliding window
 }
 
+// instant is what two sums of the same durations may differ by, in seconds: they
+// are not added up in the same order.
+const instant = 1e-6
+
 // A refusal is what is refused in one simulated rotation, or the mean of many.
 // The requests are a Poisson process, so that given the times at which receivers
 // and senders change they need not be drawn: their expected number has a closed
@@ -196,11 +200,11 @@ func (w *worker) refusals(r *rand.Rand, s setting, t trial, grain float64) refus
 		default:
 			end = v.rememberedEnd(s.overlap)
 		}
-		if end < t.lastUse {
+		if end < t.lastUse-instant {
 			k := above(w.last, end)
 			f.oldRefused += w.sums[k] - end*float64(len(w.last)-k)
 		}
-		if knows := v.knows(); knows > w.first[0] {
+		if knows := v.knows(); knows > w.first[0]+instant {
 			k := above(w.first, knows)
 			f.newRefused += knows*float64(k) - w.firstSums[k]
 			settled = max(settled, knows)

@@ -1,0 +1,160 @@
+package plan
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+)
+
+// randomArgs are flags that fit together, with extremes among their values: a
+// duration of 0 as often as not, and senders that all change in one moment.
+func randomArgs(r *rand.Rand) string {
+	var args []string
+	flag := func(name string, values ...string) string {
+		value := values[r.IntN(len(values))]
+		args = append(args, "--"+name+" "+value)
+		return value
+	}
+	protocol := flag("protocol", "staged", "now", "replace", "replace")
+	if protocol == "replace" && r.IntN(3) > 0 {
+		args = append(args, "--sliding")
+	}
+	flag("receivers", "1", "3", "20")
+	flag("senders", "1", "3", "20")
+	flag("newcomers", "0", "0", "2")
+	flag("delivery", "fixed:0s", "fixed:100ms", "uniform:0s..2m")
+	if flag("kubelet-sync", "0s", "0s", "1m") != "0s" && flag("detection", "watch", "cache") == "cache" {
+		flag("cache-ttl", "0s", "1m")
+	}
+	if flag("watch", "poll", "events", "events") == "poll" {
+		flag("poll-interval", "100ms", "10s")
+	}
+	flag("debounce", "0s", "300ms", "1s")
+	restarts := []string{"fixed:0s", "fixed:700ms", "fixed:5m", "uniform:0s..10s", "uniform:5m..5m", "uniform:1m..10m"}
+	switch flag("sender", "restart", "exec", "transport") {
+	case "exec":
+		flag("restart-delay", "0s", "1.1s", "15s", "2m")
+		flag("sender-restart", restarts...)
+	case "restart":
+		flag("sender-restart", restarts...)
+	}
+	flag("in-flight", "0s", "0s", "5s")
+	flag("clock-skew", "0s", "1s", "2.3s")
+	flag("request-rate", "0.1", "3", "1000")
+	flag("rotations", "20")
+	flag("seed", fmt.Sprint(r.IntN(1000)))
+	return strings.Join(args, " ")
+}
+
+// Whatever there is to rotate, what the closed form calls safe refuses nothing
+// in the simulation, to the last request, and says so.
+func TestSafeMeansThatNothingIsRefused(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(12, 13))
+	safe, sliding := 0, 0
+	for range 600 {
+		args := randomArgs(r)
+		f := new(flags)
+		parse(t, f, args)
+		m, err := f.model(readFile)
+		if err != nil {
+			t.Fatalf("plan %s: %v", args, err)
+		}
+		p, err := f.propose(m)
+		if err != nil {
+			t.Fatalf("plan %s: %v", args, err)
+		}
+		// The exact limits too: rounded up, they would hide a little.
+		exact := setting{p.chosen.wait, p.safe.overlap, p.safe.maxOverlap}
+		settings := append(p.settings(), exact)
+		res := rotate(t, m, f.rotations, f.seed, settings...)
+		for i, s := range settings {
+			if !p.safe.allow(s) {
+				continue
+			}
+			safe++
+			if m.sliding {
+				sliding++
+			}
+			if got := res.refused[i]; got != (refusal{requests: got.requests}) {
+				t.Errorf("plan %s: %+v is safe, and refuses %+v", args, s, got)
+			}
+		}
+		if m.sliding && (p.chosen.overlap < slidingLeast || p.chosen.maxOverlap < p.chosen.overlap) {
+			t.Errorf("plan %s: %+v is no window that slides", args, p.chosen)
+		}
+		if !p.safe.unstaged && !p.safe.allow(p.chosen) {
+			t.Errorf("plan %s: %+v is advised, and is not safe by %+v", args, p.chosen, p.safe)
+		}
+	}
+	if safe < 300 || sliding < 100 {
+		t.Errorf("only %d settings were safe, %d of windows that slide", safe, sliding)
+	}
+}
+
+func parse(t *testing.T, f *flags, args string) {
+	t.Helper()
+	fs := pflag.NewFlagSet("plan", pflag.ContinueOnError)
+	f.add(fs)
+	f.changed = fs.Changed
+	if err := fs.Parse(strings.Fields(args)); err != nil {
+		t.Fatalf("plan %s: %v", args, err)
+	}
+}
+
+// Senders that all change in one moment, after everybody knows: the old token is
+// never used once the new one is, and still a window of 0s is none.
+func TestSlidingNeedsAWindow(t *testing.T) {
+	const args = "--protocol replace --sliding --newcomers 0 --kubelet-sync 0s --watch events --sender-restart fixed:5m --in-flight 0s"
+	a := inJSON(t, args)
+	if !a.Safe || !a.WithinRisk || *a.Limits.Overlap != 1 || *a.Advised.Overlap != 5 || a.Chosen.Any != 0 {
+		t.Errorf("%+v", a)
+	}
+	for _, c := range a.Chances {
+		if c.Safe != (*c.Overlap >= 1) || c.Safe != (c.Any == 0) {
+			t.Errorf("%+v", c)
+		}
+	}
+	if out := must(t, args); !strings.Contains(out, "overlap 5s, capped at 5m: safe\n") || !strings.Contains(out, "--overlap 5s --max-overlap 5m\n") {
+		t.Error(out)
+	}
+	out, _, err := run(t.Context(), strings.Fields(args+" --overlap 0s")...)
+	if fail.Code(err) != 2 || !strings.Contains(err.Error(), "--sliding goes with an overlap above 0s") || out != "" {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// What was seen to refuse something is never printed as safe, whatever the closed
+// form says.
+func TestSimulationHasTheLastWord(t *testing.T) {
+	f := new(flags)
+	parse(t, f, "--rotations 20")
+	m, err := f.model(readFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := f.propose(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := rotate(t, m, f.rotations, f.seed, p.settings()...)
+	if a := newAnswer(f, m, p, res); !a.Safe || !a.WithinRisk || !a.Chosen.Safe || a.Chosen.any() != "none" {
+		t.Fatalf("%+v", a)
+	}
+	for i := range res.refused {
+		res.refused[i].chance = 0.25
+	}
+	a := newAnswer(f, m, p, res)
+	if a.Safe || a.WithinRisk || a.Chosen.Safe || a.Chosen.any() != "25%" {
+		t.Errorf("%+v", a)
+	}
+	var b strings.Builder
+	if a.textVerdict(&b); !strings.Contains(b.String(), "NOT SAFE: a rotation refuses something with a chance of 25%") {
+		t.Error(b.String())
+	}
+}
