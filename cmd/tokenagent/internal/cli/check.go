@@ -15,6 +15,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -177,7 +178,7 @@ func (r *report) print(w io.Writer, form string) error {
 		if f.Level != "info" {
 			text = f.Level + ": " + text
 		}
-		if _, err := fmt.Fprintln(w, text); err != nil {
+		if _, err := fmt.Fprintln(w, plain.Lines(text)); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/goleak"
@@ -203,6 +204,17 @@ func TestStatus(t *testing.T) {
 	invoke(t, "", "status", "--agent", server.URL, "--output", "json").want(t, 0, `"schema": 1`)
 	s.Sources[0].LastReloadGood, s.Sources[0].Fault = false, "the fault"
 	invoke(t, "", "status", "--agent", server.URL).want(t, 1, "the fault")
+	const evil = "\x1b]0;x\x07\r\n\u009b2J"
+	was := s.Sources[0]
+	s.Sources[0].Name, s.Sources[0].Kind, s.Sources[0].Location, s.Sources[0].WatchMode = evil, evil, evil, evil
+	s.Sources[0].Fault, s.Sources[0].StateFault, s.Sources[0].Limits = evil, evil, []string{evil}
+	s.Sources[0].Tokens = []agent.TokenStatus{{Slot: evil, Fingerprint: evil}}
+	s.Sources[0].PreviousUsers = []agent.PreviousUser{{Host: evil, Fingerprint: evil}}
+	o := invoke(t, "", "status", "--agent", server.URL)
+	if o.want(t, 1); strings.ContainsFunc(strings.ReplaceAll(o.out, "\n", ""), unicode.IsControl) || strings.Count(o.out, `\u001b]0;x\u0007\u000d\u000a\u009b2J`) != 11 {
+		t.Errorf("what an agent says is obeyed by the terminal: %q", o.out)
+	}
+	s.Sources[0] = was
 	s.Schema = 2
 	invoke(t, "", "status", "--agent", server.URL).want(t, 1, "schema 2")
 	invoke(t, "", "status", "--agent", server.URL+"/other").want(t, 1, "404")
@@ -258,5 +270,21 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 				t.Errorf("%s has a short flag: %s", c.Name(), l)
 			}
 		}
+	}
+}
+
+// A path, or whatever else is repeated, reaches the terminal as text.
+func TestTextIsAllThatComesOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a\x1b[2J")
+	if err := os.WriteFile(path, []byte(good), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := invoke(t, "", "check", "--token-file", path)
+	if o.want(t, 0, `a\u001b[2J`); strings.Contains(o.out, "\x1b") {
+		t.Errorf("%q", o.out)
+	}
+	o = invoke(t, "", "rotate", "status", path+"\x1b")
+	if o.want(t, 1, `\u001b`); strings.Contains(o.out+o.errOut, "\x1b") {
+		t.Errorf("%q%q", o.out, o.errOut)
 	}
 }

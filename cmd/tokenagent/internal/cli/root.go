@@ -22,6 +22,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/demo"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plan"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 )
@@ -39,7 +40,7 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	cmd, err := root.ExecuteContextC(ctx)
 	code := fail.Code(err)
 	if err != nil && !errors.Is(err, fail.Refused) {
-		fmt.Fprintf(stderr, "tokenagent: %v\n", err)
+		fmt.Fprintf(stderr, "tokenagent: %s\n", plain.Lines(err.Error()))
 		if code == 2 {
 			fmt.Fprintf(stderr, "tokenagent: see '%s --help'\n", cmd.CommandPath())
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 )
 
@@ -69,34 +70,35 @@ func healthy(s *agent.Status) bool {
 	return s.Ready
 }
 
+// printStatus writes s for people. What the agent says is text and no more.
 func printStatus(w io.Writer, s *agent.Status, now time.Time) error {
 	for _, src := range s.Sources {
 		state := "ready"
 		if !src.Ready {
 			state = "not ready: no good content yet"
 		}
-		fmt.Fprintf(w, "source %s: %s\n", src.Name, state)
+		plain.Fprintf(w, "source %s: %s\n", src.Name, state)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintf(t, "  from\t%s %s, watched by %s\n", src.Kind, src.Location, src.WatchMode)
-		fmt.Fprintf(t, "  generation\t%d, rotated %d times, last change %s\n", src.Generation, src.Rotations, ago(src.LastChange, now))
-		fmt.Fprintf(t, "  last good read\t%s\n", ago(src.LastReloadSuccess, now))
+		plain.Fprintf(t, "  from\t%s %s, watched by %s\n", src.Kind, src.Location, src.WatchMode)
+		plain.Fprintf(t, "  generation\t%d, rotated %d times, last change %s\n", src.Generation, src.Rotations, ago(src.LastChange, now))
+		plain.Fprintf(t, "  last good read\t%s\n", ago(src.LastReloadSuccess, now))
 		if src.Fault != "" {
-			fmt.Fprintf(t, "  fault\t%s\n", src.Fault)
+			plain.Fprintf(t, "  fault\t%s\n", src.Fault)
 		}
 		if src.StateFault != "" {
-			fmt.Fprintf(t, "  state file\t%s\n", src.StateFault)
+			plain.Fprintf(t, "  state file\t%s\n", src.StateFault)
 		}
 		for _, l := range src.Limits {
-			fmt.Fprintf(t, "  note\t%s\n", l)
+			plain.Fprintf(t, "  note\t%s\n", l)
 		}
 		for _, tok := range src.Tokens {
-			fmt.Fprintf(t, "  %s\t%s%s\n", tok.Slot, tok.Fingerprint, about(tok, now))
+			plain.Fprintf(t, "  %s\t%s%s\n", tok.Slot, tok.Fingerprint, about(tok, now))
 		}
 		if src.Revoked > 0 {
-			fmt.Fprintf(t, "  revoked\t%d\n", src.Revoked)
+			plain.Fprintf(t, "  revoked\t%d\n", src.Revoked)
 		}
 		for _, u := range src.PreviousUsers {
-			fmt.Fprintf(t, "  used by\t%s with %s, last %s\n", u.Host, u.Fingerprint, ago(u.Last, now))
+			plain.Fprintf(t, "  used by\t%s with %s, last %s\n", u.Host, u.Fingerprint, ago(u.Last, now))
 		}
 		if err := t.Flush(); err != nil {
 			return err

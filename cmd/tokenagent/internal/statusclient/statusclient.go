@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 )
 
 // maxStatus bounds what is read as a status, in bytes.
@@ -56,7 +57,7 @@ func split(base string) (u *url.URL, socket string, err error) {
 
 // Ask fetches /status from the admin port at base, until ctx ends. The error
 // is ErrURL where base has the wrong form; any other says in words why there
-// is no status. It is safe for concurrent use.
+// is no status. A redirect is none. It is safe for concurrent use.
 func Ask(ctx context.Context, base string) (Answer, error) {
 	u, socket, err := split(base)
 	if err != nil {
@@ -73,13 +74,21 @@ func Ask(ctx context.Context, base string) (Answer, error) {
 	if err != nil {
 		return Answer{}, ErrURL
 	}
-	res, err := (&http.Client{Transport: transport}).Do(req)
+	client := &http.Client{
+		Transport: transport,
+		// Whoever stands there would answer for the agent that was named.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	res, err := client.Do(req)
 	if err != nil {
 		return Answer{}, fmt.Errorf("no answer from the agent: %w; is it running, and is --agent its --admin-listen?", err)
 	}
 	defer res.Body.Close()
+	if res.StatusCode >= 300 && res.StatusCode < 400 {
+		return Answer{}, fmt.Errorf("%s answers %s, a redirect, which is not followed: another agent's answer would count for this one; --agent must be the admin port itself", u.Host, plain.Text(res.Status))
+	}
 	if res.StatusCode != http.StatusOK {
-		return Answer{}, fmt.Errorf("%s answers %s; --agent must be the admin port of a tokenagent", u.Host, res.Status)
+		return Answer{}, fmt.Errorf("%s answers %s; --agent must be the admin port of a tokenagent", u.Host, plain.Text(res.Status))
 	}
 	a := Answer{Status: new(agent.Status), At: time.Now()}
 	if at, err := http.ParseTime(res.Header.Get("Date")); err == nil {

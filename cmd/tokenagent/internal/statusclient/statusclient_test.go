@@ -65,6 +65,22 @@ func TestAskTellsTheAgentsTime(t *testing.T) {
 	}
 }
 
+// Who is sent on to another agent has no answer of the one that was named.
+func TestRedirectsAreNoAnswer(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		t.Error("another agent was asked")
+		_, _ = w.Write([]byte(`{"schema":1,"ready":true}`))
+	}))
+	defer other.Close()
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		named := httptest.NewServer(http.RedirectHandler(other.URL+"/status", code))
+		if _, err := statusclient.Ask(t.Context(), named.URL); err == nil || !strings.Contains(err.Error(), "a redirect, which is not followed") {
+			t.Errorf("%d: %v", code, err)
+		}
+		named.Close()
+	}
+}
+
 func TestAskSaysWhy(t *testing.T) {
 	answer, code := "", http.StatusOK
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

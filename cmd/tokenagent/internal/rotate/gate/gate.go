@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 )
 
@@ -96,7 +97,7 @@ func (g Gate) one(ctx context.Context, url string, check Check) string {
 	}
 	a, err := ask(ctx, url)
 	if err != nil {
-		return err.Error()
+		return plain.Text(err.Error())
 	}
 	sources := a.Status.Sources
 	if g.Source != "" {
@@ -105,7 +106,7 @@ func (g Gate) one(ctx context.Context, url string, check Check) string {
 	if len(sources) == 0 {
 		return "it has no such source; --source must be the name that its configuration gives"
 	}
-	return check(sources, a.At)
+	return plain.Text(check(sources, a.At)) // the agent's words
 }
 
 // Loaded is passed by an agent of which a source accepts the token fingerprint

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"go.uber.org/goleak"
 
@@ -132,6 +133,26 @@ func TestRefusalNamesAllThatLag(t *testing.T) {
 	}
 	if err := (gate.Gate{}).Pass(t.Context(), gate.Loaded(fresh)); err != nil {
 		t.Error("a gate without agents is shut:", err)
+	}
+}
+
+// What an agent says reaches the terminal as text.
+func TestAgentsWordsAreText(t *testing.T) {
+	const evil = "\x1b]0;x\x07\r\n\u009b2J"
+	behind := source(agent.TokenStatus{Slot: "previous", Fingerprint: old, LastUsed: now}, agent.TokenStatus{Slot: "current", Fingerprint: fresh})
+	behind.Fault = evil
+	behind.PreviousUsers = []agent.PreviousUser{{Host: evil, Fingerprint: old, Last: now}}
+	g := gate.Gate{Agents: []string{"http://a", "http://b"}, Ask: func(_ context.Context, url string) (statusclient.Answer, error) {
+		if url == "http://b" {
+			return statusclient.Answer{}, errors.New(evil)
+		}
+		return statusclient.Answer{Status: &agent.Status{Sources: []agent.SourceStatus{behind}}, At: now}, nil
+	}}
+	for _, check := range []gate.Check{gate.Loaded("3333cccc"), gate.Unused(fresh, []string{old}, idle)} {
+		err := g.Pass(t.Context(), check)
+		if err == nil || strings.ContainsFunc(err.Error(), unicode.IsControl) || strings.Count(err.Error(), `\u001b]0;x\u0007\u000d\u000a\u009b2J`) != 2 {
+			t.Errorf("%q", err)
+		}
 	}
 }
 

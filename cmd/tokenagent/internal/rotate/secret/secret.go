@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -22,7 +23,7 @@ const MaxBytes = 4 << 20
 
 // A Secret is a Kubernetes Secret as JSON. It is immutable.
 type Secret struct {
-	// Name is the Secret's namespace and name, for texts.
+	// Name is the Secret's namespace and name, for texts: made plain.
 	Name string
 	// Immutable tells that the API server refuses any change of it.
 	Immutable bool
@@ -79,7 +80,7 @@ func Parse(text []byte) (*Secret, error) {
 	if err := s.head(&h); err != nil {
 		return nil, err
 	}
-	s.Name, s.Immutable = strings.TrimPrefix(h.Metadata.Namespace+"/"+h.Metadata.Name, "/"), h.Immutable
+	s.Name, s.Immutable = plain.Text(strings.TrimPrefix(h.Metadata.Namespace+"/"+h.Metadata.Name, "/")), h.Immutable
 	s.version, s.deleting = h.Metadata.ResourceVersion, h.Metadata.DeletionTimestamp != nil
 	s.lastApplied = h.Metadata.Annotations[lastAppliedKey]
 	for _, o := range h.Metadata.OwnerReferences {

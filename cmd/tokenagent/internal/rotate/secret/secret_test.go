@@ -242,3 +242,11 @@ func foreign(t *testing.T, text []byte) map[string]string {
 	}
 	return out
 }
+
+// The name goes into texts for a terminal, and is text there.
+func TestNameIsText(t *testing.T) {
+	s, err := secret.Parse([]byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"namespace":"\u001b[2J","name":"a\nb\u202e"}}`))
+	if err != nil || s.Name != `\u001b[2J/a\u000ab\u202e` {
+		t.Errorf("%q, %v", s.Name, err)
+	}
+}

@@ -1,0 +1,53 @@
+// Package plain keeps what came from outside from being more than text on a
+// terminal.
+package plain
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Text returns s with everything escaped, as JSON does it (RFC 8259 section 7),
+// that a terminal would obey instead of showing: control characters (ECMA-48),
+// line breaks among them, those that turn the direction of writing, invisible
+// ones. It leaves alone what it has escaped before.
+func Text(s string) string { return escape(s, "") }
+
+// Lines is Text for texts of several lines: it keeps line breaks and tabs.
+func Lines(s string) string { return escape(s, "\n\t") }
+
+func escape(s, keep string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		high, low := utf16.EncodeRune(r)
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
+			b.WriteString(`\ufffd`) // a byte that is no UTF-8
+		case unicode.IsPrint(r), strings.ContainsRune(keep, r):
+			b.WriteRune(r)
+		case high != utf8.RuneError:
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// Fprintf is fmt.Fprintf with Text made of every argument that is a string, so
+// that none of them can be forgotten.
+func Fprintf(w io.Writer, format string, args ...any) {
+	for i, arg := range args {
+		if s, ok := arg.(string); ok {
+			args[i] = Text(s)
+		}
+	}
+	fmt.Fprintf(w, format, args...)
+}
