@@ -54,6 +54,7 @@ func TestPEM(t *testing.T) {
 	root, rootPEM := certificate(t, ec, "root", nil, nil)
 	_, leafPEM := certificate(t, rs, "leaf", root, ec.private)
 	_, otherPEM := certificate(t, newEC(t), "other", nil, nil)
+	_, renewedPEM := certificate(t, newEC(t), "root", nil, nil)
 	pkcs1 := block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(rs.public.(*rsa.PublicKey)))
 	sec1, err := x509.MarshalECPrivateKey(ec.private.(*ecdsa.PrivateKey))
 	check(t, err)
@@ -63,32 +64,33 @@ func TestPEM(t *testing.T) {
 		text []byte
 		want string
 	}{
-		"SPKI":                     {spki, "RS256/:current"},
-		"bom, blanks, CRLF":        {bytes.ReplaceAll(join("\xef\xbb\xbf\n \n", spki, "\n\n"), []byte("\n"), []byte("\r\n")), "RS256/:current"},
-		"no newline at its end":    {bytes.TrimSpace(spki), "RS256/:current"},
-		"PKCS #1":                  {pkcs1, "RS256/:current"},
-		"expired certificate":      {leafPEM, "RS256/:current"},
-		"several":                  {join(spki, "\n", ec.pem(t), ed.pem(t)), "RS256/:current ES256/:listed EdDSA/:listed"},
-		"the same twice":           {join(spki, pkcs1), "RS256/:current RS256/:listed"},
-		"two certificates":         {join(rootPEM, otherPEM), "ES256/:current ES256/:listed"},
-		"chain":                    {join(leafPEM, rootPEM), fmt.Sprintf("k.pem:%d: the issuer of a certificate above", 1+bytes.Count(leafPEM, []byte("\n")))},
-		"PKCS #8 private":          {rs.pkcs8(t), "k.pem:1: a private key, which signs; give the public key alone (openssl pkey -pubout)"},
-		"PKCS #1 private":          {block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rs.private.(*rsa.PrivateKey))), "k.pem:1: a private key"},
-		"SEC 1 private":            {block("EC PRIVATE KEY", sec1), "k.pem:1: a private key"},
-		"encrypted private":        {block("ENCRYPTED PRIVATE KEY", sec1), "k.pem:1: a private key"},
-		"OpenSSH private":          {block("OPENSSH PRIVATE KEY", sec1), "k.pem:1: a private key"},
-		"private behind public":    {join(spki, rs.pkcs8(t)), "k.pem:10: a private key"},
-		"parameters":               {join(block("EC PARAMETERS", sec1), ec.pem(t)), "k.pem:1: a PEM block of another kind"},
-		"request":                  {block("CERTIFICATE REQUEST", sec1), "k.pem:1: a PEM block of another kind"},
-		"private that says public": {block("PUBLIC KEY", sec1), "k.pem:1: a PEM block whose content is not what it says"},
-		"text behind":              {join(spki, canary), "k.pem:10: something that is no PEM block"},
-		"text between":             {join(spki, canary, "\n", spki), "k.pem:10: something that is no PEM block"},
-		"text on the END line":     {join(bytes.TrimSpace(spki), canary), "k.pem:1: a PEM block that is broken"},
-		"cut off":                  {spki[:200], "k.pem:1: a PEM block that is broken"},
-		"cut off before another":   {join(spki[:200], "\n", spki), "k.pem:1: a PEM block that is broken"},
-		"no base64":                {join("-----BEGIN PUBLIC KEY-----\n", canary, "\n-----END PUBLIC KEY-----\n"), "k.pem:1: a PEM block that is broken"},
-		"another END":              {join("-----BEGIN RSA PUBLIC KEY-----\n", body), "k.pem:1: a PEM block that is broken"},
-		"headers":                  {join("-----BEGIN PUBLIC KEY-----\nProc-Type: CANARY\n\n", body), "k.pem:1: a PEM block with headers"},
+		"SPKI":                       {spki, "RS256/:current"},
+		"bom, blanks, CRLF":          {bytes.ReplaceAll(join("\xef\xbb\xbf\n \n", spki, "\n\n"), []byte("\n"), []byte("\r\n")), "RS256/:current"},
+		"no newline at its end":      {bytes.TrimSpace(spki), "RS256/:current"},
+		"PKCS #1":                    {pkcs1, "RS256/:current"},
+		"expired certificate":        {leafPEM, "RS256/:current"},
+		"several":                    {join(spki, "\n", ec.pem(t), ed.pem(t)), "RS256/:current ES256/:listed EdDSA/:listed"},
+		"the same twice":             {join(spki, pkcs1), "RS256/:current RS256/:listed"},
+		"two certificates":           {join(rootPEM, otherPEM), "ES256/:current ES256/:listed"},
+		"a self-signed one, renewed": {join(renewedPEM, rootPEM), "ES256/:current ES256/:listed"},
+		"chain":                      {join(leafPEM, rootPEM), fmt.Sprintf("k.pem:%d: the issuer of a certificate above", 1+bytes.Count(leafPEM, []byte("\n")))},
+		"PKCS #8 private":            {rs.pkcs8(t), "k.pem:1: a private key, which signs; give the public key alone (openssl pkey -pubout)"},
+		"PKCS #1 private":            {block("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rs.private.(*rsa.PrivateKey))), "k.pem:1: a private key"},
+		"SEC 1 private":              {block("EC PRIVATE KEY", sec1), "k.pem:1: a private key"},
+		"encrypted private":          {block("ENCRYPTED PRIVATE KEY", sec1), "k.pem:1: a private key"},
+		"OpenSSH private":            {block("OPENSSH PRIVATE KEY", sec1), "k.pem:1: a private key"},
+		"private behind public":      {join(spki, rs.pkcs8(t)), "k.pem:10: a private key"},
+		"parameters":                 {join(block("EC PARAMETERS", sec1), ec.pem(t)), "k.pem:1: a PEM block of another kind"},
+		"request":                    {block("CERTIFICATE REQUEST", sec1), "k.pem:1: a PEM block of another kind"},
+		"private that says public":   {block("PUBLIC KEY", sec1), "k.pem:1: a PEM block whose content is not what it says"},
+		"text behind":                {join(spki, canary), "k.pem:10: something that is no PEM block"},
+		"text between":               {join(spki, canary, "\n", spki), "k.pem:10: something that is no PEM block"},
+		"text on the END line":       {join(bytes.TrimSpace(spki), canary), "k.pem:1: a PEM block that is broken"},
+		"cut off":                    {spki[:200], "k.pem:1: a PEM block that is broken"},
+		"cut off before another":     {join(spki[:200], "\n", spki), "k.pem:1: a PEM block that is broken"},
+		"no base64":                  {join("-----BEGIN PUBLIC KEY-----\n", canary, "\n-----END PUBLIC KEY-----\n"), "k.pem:1: a PEM block that is broken"},
+		"another END":                {join("-----BEGIN RSA PUBLIC KEY-----\n", body), "k.pem:1: a PEM block that is broken"},
+		"headers":                    {join("-----BEGIN PUBLIC KEY-----\nProc-Type: CANARY\n\n", body), "k.pem:1: a PEM block with headers"},
 	} {
 		k, err := Parse(c.text, ParseOptions{Name: "k.pem"})
 		got := show(k)

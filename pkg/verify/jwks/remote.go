@@ -111,7 +111,6 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*o.MinRefresh:
 		return nil, fmt.Errorf("jwks: remote: MaxStale %s is less than twice MinRefresh %s, so keys would go stale between two requests", o.MaxStale, o.MinRefresh)
 	}
-	u.Fragment, u.RawFragment = "", ""
 	s := &RemoteSource{
 		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), client: client(o), o: o,
 		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), begin: time.Now(), known: newMissing(),

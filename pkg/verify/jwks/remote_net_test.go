@@ -283,6 +283,16 @@ func TestRemoteLimit(t *testing.T) {
 	if _, err := get(t, srv, RemoteOptions{}, int64(len(keys))-1); !errors.Is(err, reload.ErrTooLarge) {
 		t.Error(err)
 	}
+	// What was read under a wider limit is in memory, and the limit holds all the same.
+	client := srv.Client()
+	t.Cleanup(client.CloseIdleConnections)
+	s, err := Remote(srv.URL, RemoteOptions{Client: client})
+	check(t, err)
+	_, err = s.Read(t.Context(), maxBytes)
+	check(t, err)
+	if _, err = s.Read(t.Context(), int64(len(keys))-1); !errors.Is(err, reload.ErrTooLarge) {
+		t.Error(err)
+	}
 }
 
 // TestRemoteNeedsModernTLS: the own client speaks no older TLS than 1.2.

@@ -100,6 +100,9 @@ func TestRemoteUsable(t *testing.T) {
 			t.Error("not usable after they were confirmed")
 		}
 		unbounded, _ := remote(t, RemoteOptions{}, says(200, keys))
+		if unbounded.Usable() {
+			t.Error("usable before there were any")
+		}
 		read(t, unbounded)
 		time.Sleep(1000 * time.Hour)
 		if !unbounded.Usable() {
@@ -137,6 +140,26 @@ func TestRemoteReadEndsWithItsContext(t *testing.T) {
 		}
 		if err := <-other; err == nil || !strings.Contains(err.Error(), "no whole answer within 10s") {
 			t.Error(err)
+		}
+	})
+}
+
+// TestRemoteAfterSuspend: while a machine sleeps its monotonic clock may stop,
+// and the wall clock says how long ago the keys were confirmed.
+func TestRemoteAfterSuspend(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, p := remote(t, RemoteOptions{MaxStale: 10 * time.Minute}, says(200, string(set(newEC(t).jwk("kid", "a")))))
+		read(t, s)
+		p.says(says(500, ""))
+		read(t, s)
+		if !s.Usable() || p.count() != 1 {
+			t.Fatalf("%d requests", p.count())
+		}
+		asleep := func(at time.Time) time.Time { return at.Round(0).Add(-10 * time.Minute) }
+		s.confirmed, s.next = asleep(s.confirmed), asleep(s.next)
+		if read(t, s); s.Usable() || p.count() != 2 {
+			t.Errorf("usable %v, %d requests", s.Usable(), p.count())
 		}
 	})
 }

@@ -111,6 +111,15 @@ func TestRemoteBacksOff(t *testing.T) {
 				if got := read(t, s); !strings.HasPrefix(got, "error: ") && name != "304 for nothing" {
 					t.Errorf("%s after it broke again", got)
 				}
+				if name == "304 for nothing" {
+					return
+				}
+				// It starts over with short pauses.
+				n := p.count()
+				time.Sleep(time.Duration(c.seconds[0]*1.1*float64(time.Second)) + time.Second)
+				if read(t, s); p.count() != n+1 {
+					t.Errorf("no request after a first pause")
+				}
 			})
 		})
 	}
