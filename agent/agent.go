@@ -61,9 +61,6 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	if r.StateFile != "" {
 		a.keeper = newKeeper(r, a.parts, time.Now())
-		for _, p := range a.parts {
-			p.remember(a.keeper.memory)
-		}
 	}
 	if err = a.open(ctx); err != nil {
 		a.closeWatcher()

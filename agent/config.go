@@ -171,7 +171,7 @@ func (c Config) resolve() (*resolved, error) {
 	if r.Logger == nil {
 		r.Logger = slog.Default()
 	}
-	for _, find := range []func() error{r.findKeys, r.findTokens} {
+	for _, find := range []func() error{r.findKeys, r.findTokens, r.checkStateFile} {
 		if err := find(); err != nil {
 			faults = multierror.Append(faults, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent/internal/statefile"
@@ -21,14 +22,15 @@ import (
 // hand. It writes no token, only salted HMACs and fingerprints; of verification
 // keys also those that are public.
 type keeper struct {
-	cfg    *resolved
-	key    [verify.MemoryKeyBytes]byte
-	memory *verify.Memory
+	cfg   *resolved
+	fault atomic.Pointer[string] // of the last read or write; nil for none
 
 	mu      sync.Mutex
-	fault   error // of the last read or write
+	key     [verify.MemoryKeyBytes]byte
+	memory  *verify.Memory
+	bound   bool // names under key stand in the parts: it cannot be another
 	said    string
-	written string // the payload that we wrote last; "" for none yet
+	written string // the payload that we read or wrote last; "" for none yet
 }
 
 // written is the form of the state file. Names are hex, times RFC 3339.
@@ -47,16 +49,20 @@ type writtenSource struct {
 	Entries  []writtenRecord `json:"entries"`
 	Revoked  []string        `json:"revoked,omitempty"`
 	Retired  []string        `json:"retired,omitempty"`
+	Ended    []string        `json:"ended,omitempty"`
+	LastUsed time.Time       `json:"previous_last_used,omitzero"` // of what has left
 }
 
 type writtenRecord struct {
 	Name        string    `json:"hmac"`
 	Fingerprint string    `json:"fingerprint"`
 	Slot        string    `json:"slot"`
-	Deadline    time.Time `json:"deadline,omitzero"`
-	Slides      bool      `json:"slides,omitempty"`
-	Renewed     time.Time `json:"renewed,omitzero"`
+	Declared    bool      `json:"declared,omitempty"`
 	LastUsed    time.Time `json:"last_used,omitzero"`
+	Deadline    time.Time `json:"deadline,omitzero"`
+	Cap         time.Time `json:"cap,omitzero"`
+	Renewed     time.Time `json:"renewed,omitzero"`
+	Order       int64     `json:"order,omitempty"`
 	// Material is a verification key that is public.
 	Material string `json:"public_key,omitempty"`
 	Method   string `json:"alg,omitempty"`
@@ -71,56 +77,67 @@ const writtenSchema = 1
 func newKeeper(r *resolved, parts []part, now time.Time) *keeper {
 	k := &keeper{cfg: r}
 	_, _ = rand.Read(k.key[:]) // never fails, see its documentation
-	w, err := k.load(parts)
-	if err == nil && w != nil {
-		fresh := k.key
-		k.key, _ = unhex(w.Key)
-		for _, p := range parts {
-			for _, s := range w.Sources {
-				if err == nil && s.of(p.source()) {
-					err = p.restore(k, s, now)
-				}
-			}
-		}
-		if err != nil {
-			k.key = fresh
-			for _, p := range parts {
-				_ = p.restore(k, writtenSource{}, now)
-			}
-		}
+	payload, err := statefile.Load(r.StateFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		payload, err = nil, nil
 	}
-	k.memory = verify.NewMemory(k.key)
+	if payload != nil {
+		err = k.restore(payload, parts, now)
+	}
+	if k.memory == nil {
+		k.memory = verify.NewMemory(k.key)
+	}
+	for _, p := range parts {
+		p.remember(k.memory)
+	}
 	k.note(err)
 	return k
 }
 
-// load reads the file and sees that it belongs to our sources. A file that is not
-// there is no error, and gives nil.
-func (k *keeper) load(parts []part) (*written, error) {
-	payload, err := statefile.Load(k.cfg.StateFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil //nolint:nilnil // nothing was written yet, and that is no fault
-	case err != nil:
-		return nil, err
+// restore takes the file's key, and puts into the parts what it says of them.
+func (k *keeper) restore(payload []byte, parts []part, now time.Time) error {
+	w, key, err := k.decode(payload, parts)
+	if err != nil {
+		return err
 	}
+	memory := verify.NewMemory(key)
+	for _, p := range parts {
+		for _, s := range w.Sources {
+			if s.of(p.source()) && err == nil {
+				err = p.restore(memory, s, now)
+			}
+		}
+	}
+	if err != nil {
+		for _, p := range parts {
+			p.forget()
+		}
+		return k.damaged()
+	}
+	k.key, k.memory, k.bound, k.written = key, memory, true, string(payload)
+	return nil
+}
+
+// decode reads a payload and sees that it belongs to our sources.
+func (k *keeper) decode(payload []byte, parts []part) (*written, [verify.MemoryKeyBytes]byte, error) {
 	var w written
 	if json.Unmarshal(payload, &w) != nil {
-		return nil, k.damaged()
+		return nil, k.key, k.damaged()
 	}
 	if w.Schema != writtenSchema {
-		return nil, fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", k.cfg.StateFile, w.Schema)
+		return nil, k.key, fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", k.cfg.StateFile, w.Schema)
 	}
-	if _, ok := unhex(w.Key); !ok {
-		return nil, k.damaged()
+	key, ok := unhex(w.Key)
+	if !ok {
+		return nil, k.key, k.damaged()
 	}
 	for _, s := range w.Sources {
 		if !slices.ContainsFunc(parts, func(p part) bool { return s.of(p.source()) }) {
-			return nil, fmt.Errorf("%s: it belongs to source %q from %s %s, not to this agent; give each agent a file of its own, or remove it",
+			return nil, k.key, fmt.Errorf("%s: it belongs to source %q from %s %s, not to this agent; give each agent a file of its own, or remove it",
 				k.cfg.StateFile, s.Name, s.Kind, s.Location)
 		}
 	}
-	return &w, nil
+	return &w, key, nil
 }
 
 func (w *writtenSource) of(s *source) bool {
@@ -131,40 +148,88 @@ func (k *keeper) damaged() error {
 	return fmt.Errorf("%s: %w: it holds no state; it is replaced at the next change", k.cfg.StateFile, statefile.ErrDamaged)
 }
 
-// save writes down what the parts say, if the file does not say so already. Each
-// part is asked in turn, so that no state is overwritten by an older one; it
-// answers false where there is nothing to write any more.
+// save writes down what the parts say, if the file does not say so already. What
+// is revoked or retired in a file that is not as we left it is taken over first:
+// somebody may have put right what we could not read at the start, or another
+// process of the same source may have written. Each part is asked in turn, so that
+// no state is overwritten by an older one.
 func (k *keeper) save(parts []part) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	w := written{Schema: writtenSchema, Key: hex.EncodeToString(k.key[:])}
-	now := time.Now()
-	for _, p := range parts {
-		s, ok := p.write(k, now)
-		if !ok {
-			return ErrClosed
+	closed := false
+	err := statefile.Update(k.cfg.StateFile, func(old []byte, err error) ([]byte, error) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist), errors.Is(err, statefile.ErrDamaged):
+			old = nil
+		case err != nil:
+			return nil, err
 		}
-		w.Sources = append(w.Sources, s)
-	}
-	payload, err := json.Marshal(w)
-	if err == nil && string(payload) == k.written && k.fault == nil {
-		return nil
-	}
-	if err == nil && k.written == "" {
-		// A file that is another's is not replaced. It may have gone, or have been
-		// put right, since it was last looked at.
-		if _, err = k.load(parts); errors.Is(err, statefile.ErrDamaged) {
-			err = nil
+		if old != nil && string(old) != k.written {
+			if err := k.merge(old, parts); err != nil {
+				return nil, err
+			}
 		}
-	}
-	if err == nil {
-		err = statefile.Store(k.cfg.StateFile, payload)
-	}
-	if err == nil {
+		payload, ok, err := k.encode(parts)
+		if closed = !ok; err != nil || !ok {
+			return nil, err
+		}
 		k.written = string(payload)
+		if old != nil && string(old) == k.written {
+			return nil, nil
+		}
+		return payload, nil
+	})
+	if closed {
+		return ErrClosed
+	}
+	if err != nil {
+		k.written = ""
 	}
 	k.note(err)
 	return err
+}
+
+// merge takes over what a file revokes and retires that is not as we left it.
+func (k *keeper) merge(payload []byte, parts []part) error {
+	w, key, err := k.decode(payload, parts)
+	switch {
+	case errors.Is(err, statefile.ErrDamaged):
+		return nil // and it is replaced
+	case err != nil:
+		return err
+	case key != k.key && k.bound:
+		return fmt.Errorf("%s: it was replaced by one that another process began; restart to take over what it says, or remove it", k.cfg.StateFile)
+	}
+	if key != k.key {
+		k.key, k.memory = key, verify.NewMemory(key)
+		for _, p := range parts {
+			p.remember(k.memory)
+		}
+	}
+	k.bound = true
+	for _, p := range parts {
+		for _, s := range w.Sources {
+			if s.of(p.source()) {
+				p.adopt(k.memory, s)
+			}
+		}
+	}
+	return nil
+}
+
+// encode returns what the parts say, and false where there is nothing any more.
+func (k *keeper) encode(parts []part) (payload []byte, ok bool, err error) {
+	w := written{Schema: writtenSchema, Key: hex.EncodeToString(k.key[:])}
+	now := time.Now()
+	for _, p := range parts {
+		s, ok := p.write(k.memory, now)
+		if !ok {
+			return nil, false, nil
+		}
+		w.Sources = append(w.Sources, s)
+	}
+	payload, err = json.Marshal(w)
+	return payload, true, err
 }
 
 // unhex returns the 32 bytes that text says, and whether it says any.
@@ -179,8 +244,13 @@ func unhex(text string) (b [32]byte, ok bool) {
 // note remembers the fault of a read or write, and logs it once until it changes.
 // mu must be held, but in newKeeper.
 func (k *keeper) note(err error) {
-	healed := err == nil && k.fault != nil
-	k.fault = err
+	healed := err == nil && k.fault.Load() != nil
+	if err == nil {
+		k.fault.Store(nil)
+	} else {
+		text := err.Error()
+		k.fault.Store(&text)
+	}
 	switch {
 	case err != nil && err.Error() != k.said:
 		k.said = err.Error()
@@ -191,18 +261,13 @@ func (k *keeper) note(err error) {
 	}
 }
 
-// faultText says what is wrong with the state file, and "" if nothing is. The
-// nil keeper has none.
+// faultText says what is wrong with the state file, and "" if nothing is. It does
+// not wait for one that is being written.
 func (k *keeper) faultText() string {
-	if k == nil {
-		return ""
+	if text := k.fault.Load(); text != nil {
+		return *text
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.fault == nil {
-		return ""
-	}
-	return k.fault.Error()
+	return ""
 }
 
 // remember writes down every change, and at every poll the uses since, until ctx

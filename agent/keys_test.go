@@ -130,9 +130,14 @@ func TestBothAtOnce(t *testing.T) {
 		want   error
 		method string
 	}{
-		{tokenN(0), nil, verify.MethodToken}, {signed, nil, verify.MethodJWT}, {signed, nil, verify.MethodJWT},
-		{tokenN(1), verify.ErrExpiredToken, ""}, {forged, verify.ErrInvalidToken, ""}, {one.sign(t, "3", -time.Hour), verify.ErrExpiredToken, ""},
-		{"", verify.ErrNoToken, ""}, {"what-nobody-knows-at-all", verify.ErrInvalidToken, ""},
+		{tokenN(0), nil, verify.MethodToken},
+		{signed, nil, verify.MethodJWT},
+		{signed, nil, verify.MethodJWT},
+		{tokenN(1), verify.ErrExpiredToken, ""},
+		{forged, verify.ErrInvalidToken, ""},
+		{one.sign(t, "3", -time.Hour), verify.ErrExpiredToken, ""},
+		{"", verify.ErrNoToken, ""},
+		{"what-nobody-knows-at-all", verify.ErrInvalidToken, ""},
 	} {
 		p, err := a.Verify(t.Context(), c.token)
 		if !errors.Is(err, c.want) || p.Method() != c.method {

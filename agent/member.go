@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -21,10 +22,10 @@ type member[V credential, S any] struct {
 	codec   codec[V]
 	log     *slog.Logger
 	value   *reload.Value[state[V, S]]
-	memory  *verify.Memory              // nil without a state file
-	initial *state[V, S]                // what was written down; nil for nothing
-	closed  *atomic.Bool                // the Agent's
-	last    atomic.Pointer[state[V, S]] // what there was when it closed
+	memory  atomic.Pointer[verify.Memory] // nil without a state file
+	initial *state[V, S]                  // what was written down; nil for nothing
+	closed  *atomic.Bool                  // the Agent's
+	last    atomic.Pointer[state[V, S]]   // what there was when it closed
 	users   users
 	counts  *counts
 	// expires is when a credential expires by itself; nil for never. longest is
@@ -49,8 +50,10 @@ type part interface {
 	revoke(id rotation.ID)
 	retire()
 
-	restore(k *keeper, w writtenSource, now time.Time) error
-	write(k *keeper, now time.Time) (writtenSource, bool)
+	restore(memory *verify.Memory, w writtenSource, now time.Time) error
+	forget()
+	adopt(memory *verify.Memory, w writtenSource)
+	write(memory *verify.Memory, now time.Time) (writtenSource, bool)
 	status(now time.Time) SourceStatus
 	collect(e emitter, now time.Time)
 }
@@ -78,7 +81,7 @@ func (m *member[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 }
 
 // remember hands over by what names are known that were written down.
-func (m *member[V, S]) remember(memory *verify.Memory) { m.memory = memory }
+func (m *member[V, S]) remember(memory *verify.Memory) { m.memory.Store(memory) }
 
 func (m *member[V, S]) run(ctx context.Context) { _ = m.value.Run(ctx) }
 
@@ -116,7 +119,8 @@ func (m *member[V, S]) set() *S {
 
 func (m *member[V, S]) revoke(id rotation.ID) {
 	m.change(func(s *state[V, S]) *state[V, S] {
-		s = s.resolve(m.memory, slices.Values([]rotation.ID{id}))
+		s = s.resolve(m.memory.Load(), slices.Values([]rotation.ID{id}))
+		s, id := m.own(s, id)
 		if slices.Contains(s.manual, id) && s.ledger.Revoked(id) {
 			return s
 		}
@@ -124,6 +128,38 @@ func (m *member[V, S]) revoke(id rotation.ID) {
 		next.manual = append(slices.Clip(s.manual), id)
 		return m.with(&next, s.ledger.Revoke(id))
 	})
+}
+
+// own returns the ID under which s knows what id names. A Principal may still hold
+// the name under which its credential was written down, and by which nobody else
+// calls it any more.
+func (m *member[V, S]) own(s *state[V, S], id rotation.ID) (*state[V, S], rotation.ID) {
+	if !m.wasName(id) {
+		return s, id
+	}
+	if _, is := s.names[id]; is {
+		return s, id
+	}
+	if s.ledger != nil {
+		for i := range s.ledger.Entries {
+			if own := s.ledger.Entries[i].ID; m.memory.Load().Name(own) == id {
+				return s, own
+			}
+		}
+	}
+	next := *s
+	next.names = maps.Clone(s.names)
+	next.names[id] = struct{}{}
+	return &next, id
+}
+
+// wasName reports whether id is a name that was written down before the start.
+func (m *member[V, S]) wasName(id rotation.ID) bool {
+	if m.initial == nil {
+		return false
+	}
+	_, was := m.initial.names[id]
+	return was
 }
 
 func (m *member[V, S]) retire() {
@@ -160,12 +196,9 @@ func (m *member[V, S]) revoked(id rotation.ID) (yes bool) {
 	if s.ledger.Revoked(id) {
 		return true
 	}
-	if m.initial == nil {
-		return false
-	}
-	if _, named := m.initial.names[id]; named {
+	if m.wasName(id) {
 		s.ledger.EachRefused(func(own rotation.ID, revoked bool) {
-			yes = yes || revoked && m.memory.Name(own) == id
+			yes = yes || revoked && m.memory.Load().Name(own) == id
 		})
 	}
 	return yes

@@ -32,7 +32,9 @@ func newTokens(src *source, minBytes int, closed *atomic.Bool, log *slog.Logger)
 		}
 		return declaration[verify.Token]{t.Decls, t.Revoked}, err
 	}
-	m.build = func(l *rotation.Ledger[verify.Token]) *verify.TokenSet { return m.memory.NewTokenSet(l, src.name) }
+	m.build = func(l *rotation.Ledger[verify.Token]) *verify.TokenSet {
+		return m.memory.Load().NewTokenSet(l, src.name)
+	}
 	m.expires = verify.Token.Expires
 	m.codec = codec[verify.Token]{
 		write: func(verify.Token, *writtenRecord) {},
@@ -57,7 +59,7 @@ func newKeys(src *source, algorithm string, remote bool, closed *atomic.Bool, lo
 		}
 		return declaration[verify.Key]{k.Decls, k.Revoked}, err
 	}
-	m.build = func(l *rotation.Ledger[verify.Key]) *verify.KeySet { return m.memory.NewKeySet(l, src.name) }
+	m.build = func(l *rotation.Ledger[verify.Key]) *verify.KeySet { return m.memory.Load().NewKeySet(l, src.name) }
 	m.codec = codec[verify.Key]{write: writeKey, read: readKey}
 	return m
 }

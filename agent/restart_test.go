@@ -298,7 +298,11 @@ func TestP8_BadStateFile(t *testing.T) {
 	}{
 		"damaged": {func(t *testing.T, cfg *agent.Config) {
 			t.Helper()
-			if err := os.WriteFile(cfg.StateFile, []byte("{}\n"), 0o600); err != nil {
+			text, err := os.ReadFile(cfg.StateFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(cfg.StateFile, text[:len(text)/2], 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}, "damaged", true},

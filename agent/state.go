@@ -52,14 +52,16 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 	if c.Partial && err == nil {
 		err = errPartial
 	}
-	met := prev.resolve(m.memory, d.ids())
 	if err != nil {
+		// Only what is revoked is news: what else was read is not declared by it.
+		met := prev.resolve(m.memory.Load(), slices.Values(d.revoked))
 		fresh := slices.DeleteFunc(d.revoked, met.ledger.Revoked)
 		if len(fresh) == 0 {
 			return nil, err
 		}
 		return m.with(met, met.ledger.Revoke(fresh...)), err
 	}
+	met := prev.resolve(m.memory.Load(), d.ids())
 	next := *met
 	next.loaded = true
 	return m.with(&next, rotation.Advance(met.ledger, d.decls, slices.Concat(d.revoked, met.manual), now, m.src.window)), nil

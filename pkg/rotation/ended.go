@@ -15,7 +15,7 @@ type end struct {
 	// until is the declared deadline that has passed, which holds it back while
 	// the source declares that or an earlier one. Zero where it had none.
 	until time.Time
-	// named says that the source declares it still.
+	// named says that the source declares it still, so that it is not forgotten.
 	named bool
 }
 
@@ -53,14 +53,14 @@ func (e *ending) add(id ID) *end {
 	return &e.list[i]
 }
 
-// declared enters that the deadline has passed until which the credential id is
-// declared previous.
-func (e *ending) declared(id ID, until time.Time) {
+// passed enters that the deadline has passed until which the credential id is, or
+// was, declared previous.
+func (e *ending) passed(id ID, until time.Time) *end {
 	o := e.add(id)
-	o.named = true
 	if until.After(o.until) {
 		o.until = until
 	}
+	return o
 }
 
 // bars reports whether the credential id, declared previous until then, stays
@@ -104,7 +104,7 @@ func (l *Ledger[V]) settle(ending []end) {
 	surplus := len(kept) - maxEnded
 	l.ended = slices.DeleteFunc(kept, func(e end) bool {
 		surplus--
-		return surplus >= 0 && !e.retired && !e.named
+		return surplus >= 0 && !e.named
 	})
 }
 

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type lease struct {
 	length  time.Duration // from then on, at the most
 	until   time.Time     // as declared, without monotonic clock; zero where it was not
 	overlap time.Duration // positive where the window slides
+	order   int64         // of the grants: the later one is greater
 
 	// state is when the window was last renewed, in nanoseconds from the grant;
 	// or one of the two below. An end is entered here by whoever sees it first,
@@ -33,9 +35,10 @@ const (
 	over    = math.MaxInt64
 )
 
-// lease returns that of a credential whose place another took at now.
-func (w Window) lease(now time.Time) *lease {
-	l := &lease{from: now, length: w.longest()}
+// lease returns that of a credential whose place another took at now, in the
+// order-th ledger.
+func (w Window) lease(now time.Time, order uint64) *lease {
+	l := &lease{from: now, length: w.longest(), order: int64(order)}
 	if w.slides() {
 		l.overlap = w.Overlap
 		l.state.Store(waiting)
@@ -52,10 +55,9 @@ func declaredLease(until, now time.Time) *lease {
 
 // end returns when the lease ends, given its state, by the clock of from.
 func (l *lease) end(state int64) time.Time {
-	if l.overlap > 0 && state != waiting {
-		if renewed := time.Duration(state) + l.overlap; renewed < l.length {
-			return l.from.Add(renewed)
-		}
+	// Written so that nothing overflows where the two are as good as for ever.
+	if renewed := time.Duration(state); l.overlap > 0 && state != waiting && renewed < l.length-l.overlap {
+		return l.from.Add(renewed + l.overlap)
 	}
 	return l.from.Add(l.length)
 }
@@ -98,6 +100,9 @@ func (l *lease) grain() time.Duration { return min(grain, l.overlap/4) }
 func (l *lease) open(now time.Time) {
 	l.state.CompareAndSwap(waiting, int64(now.Sub(l.from)))
 }
+
+// ended reports whether somebody has seen the end.
+func (l *lease) ended() bool { return l != nil && l.state.Load() == over }
 
 func (l *lease) waiting() bool {
 	return l != nil && l.overlap > 0 && l.state.Load() == waiting
@@ -166,7 +171,7 @@ func (l *Ledger[V]) openings() {
 			all = append(all, e.lease)
 		}
 	}
-	slices.SortFunc(all, func(a, b *lease) int { return a.from.Compare(b.from) })
+	slices.SortFunc(all, func(a, b *lease) int { return cmp.Compare(a.order, b.order) })
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		e.opens = nil
@@ -174,7 +179,7 @@ func (l *Ledger[V]) openings() {
 		switch {
 		case e.Slot == Current:
 		case e.Slot == Previous && !e.Declared:
-			before, _ = slices.BinarySearchFunc(all, e.lease.from, func(a *lease, from time.Time) int { return a.from.Compare(from) })
+			before, _ = slices.BinarySearchFunc(all, e.lease.order, func(a *lease, order int64) int { return cmp.Compare(a.order, order) })
 		default:
 			continue
 		}

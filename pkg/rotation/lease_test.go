@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -242,6 +243,29 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 			t.Error("a reload under a clock that was set back revived it")
 		}
 	})
+	t.Run("declared, ended, gone and back", func(t *testing.T) {
+		t.Parallel()
+		for name, between := range map[string]func(l *Ledger[string], at time.Time) *Ledger[string]{
+			"absent": func(l *Ledger[string], at time.Time) *Ledger[string] {
+				return Advance(l, []Decl[string]{decl(2, Current)}, nil, at, Window{})
+			},
+			"revoked": func(l *Ledger[string], at time.Time) *Ledger[string] {
+				return Advance(l, declared, []ID{id(1)}, at, Window{})
+			},
+			"revoked by hand": func(l *Ledger[string], _ time.Time) *Ledger[string] { return l.Revoke(id(1)) },
+		} {
+			l := Advance(nil, declared, nil, begin, Window{})
+			if present(l, id(1), begin.Add(2*time.Minute)) != 0 {
+				t.Fatal("accepted after its deadline")
+			}
+			l = between(l, begin.Add(2*time.Minute))
+			back := steppedBy(begin.Add(3*time.Minute), -time.Hour)
+			l = Advance(l, declared, nil, back, Window{})
+			if present(l, id(1), back) != 0 {
+				t.Errorf("%s in between: revived by a clock that was set back", name)
+			}
+		}
+	})
 	t.Run("sliding", func(t *testing.T) {
 		t.Parallel()
 		l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, begin, sliding)
@@ -302,5 +326,14 @@ func TestAcceptAllocatesNothing(t *testing.T) {
 		l.Entries[1].Accept(now)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestSlidingForEver: windows as long as a Duration can say do not overflow.
+func TestSlidingForEver(t *testing.T) {
+	t.Parallel()
+	_, old, renewed := switched(Window{Overlap: math.MaxInt64, MaxOverlap: math.MaxInt64})
+	if renewed(time.Hour); !old(2 * time.Hour) {
+		t.Error("refused right after the first use of the new one")
 	}
 }

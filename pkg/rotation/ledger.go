@@ -18,7 +18,8 @@ type Ledger[V any] struct {
 	Entries []Entry[V]
 
 	revoked map[ID]struct{}
-	ended   []end // oldest first
+	ended   []end       // oldest first
+	uses    map[ID]*Use // of declared credentials, from Restore to the next Advance
 }
 
 // Current returns the entry in slot current. There is none where the source
@@ -98,9 +99,6 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 	named := make(map[ID]struct{}, len(declared))
 	for _, d := range declared {
 		named[d.ID] = struct{}{}
-		if n.Revoked(d.ID) {
-			continue
-		}
 		e := Entry[V]{Decl: d, Declared: true}
 		b := before[d.ID]
 		if d.Slot == Previous {
@@ -109,25 +107,39 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 			}
 			e.lease = declaredAgain(b, d.Until, now)
 			if !e.Live(now) {
-				ending.declared(d.ID, d.Until)
+				ending.passed(d.ID, d.Until).named = true
 				continue
 			}
 		}
-		if b != nil {
+		if n.Revoked(d.ID) {
+			continue
+		}
+		switch use := prev.uses[d.ID]; {
+		case b != nil:
 			e.Use = b.Use
-		} else {
+		case use != nil:
+			e.Use = use
+		default:
 			e.Use = new(Use)
 		}
 		n.Entries = append(n.Entries, e)
 	}
 	for _, b := range prev.Entries {
-		if _, ok := named[b.ID]; ok || n.Revoked(b.ID) {
+		if _, ok := named[b.ID]; ok {
+			continue
+		}
+		if b.Slot == Previous && b.Declared && !b.Live(now) {
+			// Were it declared again, and the clock set back, it would come back.
+			ending.passed(b.ID, b.Until)
+			continue
+		}
+		if n.Revoked(b.ID) {
 			continue
 		}
 		switch {
 		case b.Slot == Current:
 			b.Slot, b.Declared, b.Until = Previous, false, time.Time{}
-			b.lease = w.lease(now)
+			b.lease = w.lease(now, n.Number)
 		case b.Declared && b.Slot == Previous:
 			ending.add(b.ID)
 			continue
@@ -170,19 +182,26 @@ func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] {
 	if l == nil {
 		l = &Ledger[V]{}
 	}
-	n := &Ledger[V]{Number: l.Number + 1, revoked: make(map[ID]struct{}, len(l.revoked)+len(ids))}
+	n := &Ledger[V]{Number: l.Number + 1, revoked: make(map[ID]struct{}, len(l.revoked)+len(ids)), uses: l.uses}
 	for id := range l.revoked {
 		n.revoked[id] = struct{}{}
 	}
 	for _, id := range ids {
 		n.revoked[id] = struct{}{}
 	}
+	ending := newEnding(l.ended)
+	for i := range ending.list { // the source has not been read again
+		ending.list[i].named = l.ended[i].named
+	}
 	for _, e := range l.Entries {
-		if !n.Revoked(e.ID) {
+		switch {
+		case !n.Revoked(e.ID):
 			n.Entries = append(n.Entries, e)
+		case e.Declared && e.lease.ended():
+			ending.passed(e.ID, e.Until).named = true
 		}
 	}
-	n.settle(l.ended)
+	n.settle(ending.list)
 	return n
 }
 
@@ -193,14 +212,37 @@ func (l *Ledger[V]) Retire() *Ledger[V] {
 	if l == nil {
 		l = &Ledger[V]{}
 	}
-	n := &Ledger[V]{Number: l.Number + 1, revoked: l.revoked}
+	return l.hold(func(ID) bool { return true }, nil)
+}
+
+// Hold returns the ledger that follows l when the superseded credentials among
+// ids are refused from now on, as if they had been retired while their source
+// declared them.
+func (l *Ledger[V]) Hold(ids ...ID) *Ledger[V] {
+	if l == nil {
+		l = &Ledger[V]{}
+	}
+	return l.hold(func(id ID) bool { return slices.Contains(ids, id) }, ids)
+}
+
+// hold ends the superseded credentials that ends says, and holds back those of
+// them that are declared, and others.
+func (l *Ledger[V]) hold(ends func(ID) bool, others []ID) *Ledger[V] {
+	n := &Ledger[V]{Number: l.Number + 1, revoked: l.revoked, uses: l.uses}
 	ending := newEnding(l.ended)
+	for i := range ending.list { // the source has not been read again
+		ending.list[i].named = l.ended[i].named
+	}
 	for _, e := range l.Entries {
-		if e.Slot != Previous {
+		if e.Slot != Previous || !ends(e.ID) {
 			n.Entries = append(n.Entries, e)
 			continue
 		}
-		ending.add(e.ID).retired = e.Declared
+		o := ending.add(e.ID)
+		o.retired, o.named = e.Declared, e.Declared
+	}
+	for _, id := range others {
+		ending.add(id).retired = true
 	}
 	n.settle(ending.list)
 	return n

@@ -135,6 +135,13 @@ func TestEndedIsBounded(t *testing.T) {
 	if len(l.ended) > maxEnded {
 		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded)
 	}
+	for i := range 3 * maxEnded { // what is retired is bounded too, once it is gone
+		d := []Decl[string]{decl(0, Current), {ID: ID{byte(i), byte(i >> 8), 2}, Slot: Previous}}
+		l = Advance(l, d, nil, start, Window{}).Retire()
+	}
+	if len(l.ended) > maxEnded+1 {
+		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded+1)
+	}
 }
 
 func TestAdvanceLeavesItsArgumentsAlone(t *testing.T) {

@@ -14,13 +14,15 @@ type model struct {
 	revoked map[ID]bool
 	retired map[ID]bool // by Retire, while it was declared previous
 	window  Window
+
+	switches int
 }
 
 type cred struct {
 	slot     Slot
 	declared bool
 	deadline time.Time // where it slides, the latest that it can be
-	from     time.Time // of one that is remembered: when its place was taken
+	order    int       // of one that is remembered: of the taking of its place
 	slides   bool
 	renewed  time.Time // zero while it waits for the first use of a successor
 }
@@ -45,7 +47,7 @@ func (m *model) use(id ID, now time.Time) Slot {
 	}
 	used := m.creds[id]
 	for other, c := range m.creds {
-		succeeds := used.slot == Current || used.slot == Previous && !used.declared && c.from.Before(used.from)
+		succeeds := used.slot == Current || used.slot == Previous && !used.declared && c.order < used.order
 		switch {
 		case !c.slides:
 			continue
@@ -60,19 +62,17 @@ func (m *model) use(id ID, now time.Time) Slot {
 }
 
 // restart leaves what a process writes down.
-func (m *model) restart(now time.Time) {
+func (m *model) restart() {
 	m.revoked = map[ID]bool{}
 	for id, c := range m.creds {
-		if c.slot == Current || c.slot == Previous && !c.declared {
-			c.from = now
-			m.creds[id] = c
-		} else {
+		if c.slot != Current && (c.slot != Previous || c.declared) {
 			delete(m.creds, id)
 		}
 	}
 }
 
 func (m *model) advance(pool []ID, decls []Decl[string], revoked []ID, now time.Time) {
+	m.switches++
 	m.revoked = map[ID]bool{}
 	for _, id := range revoked {
 		m.revoked[id] = true
@@ -95,7 +95,7 @@ func (m *model) advance(pool []ID, decls []Decl[string], revoked []ID, now time.
 			}
 		case had && was.slot == Current:
 			if w := m.window; w.Overlap > 0 {
-				next[id] = cred{slot: Previous, from: now, deadline: now.Add(max(w.Overlap, w.MaxOverlap)), slides: w.MaxOverlap > 0}
+				next[id] = cred{slot: Previous, order: m.switches, deadline: now.Add(max(w.Overlap, w.MaxOverlap)), slides: w.MaxOverlap > 0}
 			}
 		case had && !was.declared && was.end(m.window.Overlap).After(now):
 			next[id] = was
@@ -222,9 +222,8 @@ func history(seed uint64, steps int) error {
 			}
 		case k == 2 && l != nil:
 			did = "restart"
-			records, retired := l.Records(now)
-			l = Restore(records, retired, now, window)
-			m.restart(now)
+			l = Restore(l.Memo(now), now, window)
+			m.restart()
 		case k == 0 && l != nil:
 			did = "retire"
 			l = l.Retire()

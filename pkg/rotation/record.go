@@ -1,96 +1,141 @@
 package rotation
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
 )
 
-// A Record is what has to be written down of a credential for it to outlive the
-// process: that it was current, or the window that it was left. Times are by the
-// wall clock.
+// A Memo is what has to be written down of a ledger for it to outlive the
+// process. Times are by the wall clock.
+type Memo[V any] struct {
+	Entries []Record[V]
+	// Retired are those that Retire took out while their source declared them, so
+	// that the declaration does not bring them back.
+	Retired []ID
+	// Ended are others that are accepted no more, the latest last, so that their
+	// use can be told from a guess.
+	Ended []ID
+}
+
+// A Record is one credential of a Memo: that it was current, the window that it
+// was left, or when it was used.
 type Record[V any] struct {
 	ID    ID
 	Value V
-	Slot  Slot // Current, or Previous for one that is remembered
+	Slot  Slot // Current or Previous
+	// Declared says that the source will declare it again, so that no window is
+	// needed of it, but only its last use.
+	Declared bool
 
 	// Of slot Previous.
-	Deadline time.Time // the latest that it can be: the Cap of a window that slides
-	Slides   bool
-	Renewed  time.Time // when a window that slides was last renewed; zero while it waits for the first use
 	LastUsed time.Time // zero for never
+	Deadline time.Time // as things stood
+	// Of a window that slides.
+	Cap     time.Time // the latest that the deadline can be; zero for one that does not slide
+	Renewed time.Time // zero while it waits for the first use
+	Order   int64     // of the windows: the one granted later is greater
 }
 
-// Records returns what to write down of l at now: the current credential and
-// those that are remembered and live; what the source declares otherwise it will
-// declare again. retired are those that Retire took out while their source
-// declared them, so that the declaration does not bring them back.
-func (l *Ledger[V]) Records(now time.Time) (records []Record[V], retired []ID) {
+// maxWritten is how many ends are written down for telling alone.
+const maxWritten = 32
+
+// Memo returns what to write down of l at now: the current credential, those that
+// are remembered and live, and the last uses of those that are declared previous.
+// What the source declares otherwise it will declare again.
+func (l *Ledger[V]) Memo(now time.Time) Memo[V] {
+	var m Memo[V]
 	if l == nil {
-		return nil, nil
+		return m
 	}
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		r := Record[V]{ID: e.ID, Value: e.Value, Slot: e.Slot}
+		r := Record[V]{ID: e.ID, Value: e.Value, Slot: e.Slot, Declared: e.Declared}
 		switch {
 		case e.Slot == Current:
-		case e.Slot == Previous && !e.Declared && e.Live(now):
+		case e.Slot == Previous && e.Declared:
+			if r.LastUsed = e.Use.Last(); r.LastUsed.IsZero() {
+				continue
+			}
+		case e.Slot == Previous && e.Live(now):
 			r.LastUsed = e.Use.Last()
-			r.Deadline, r.Slides, r.Renewed = e.lease.written(now)
+			r.Deadline, r.Cap, r.Order = e.Deadline(now), e.Cap(now), e.lease.order
+			r.Renewed = e.lease.renewed(now)
 		default:
 			continue
 		}
-		records = append(records, r)
+		m.Entries = append(m.Entries, r)
 	}
 	for _, e := range l.ended {
 		if e.retired {
-			retired = append(retired, e.id)
+			m.Retired = append(m.Retired, e.id)
+		} else {
+			m.Ended = append(m.Ended, e.id)
 		}
 	}
-	return records, retired
+	m.Ended = m.Ended[max(0, len(m.Ended)-maxWritten):]
+	return m
 }
 
-// Restore returns the ledger that had these records, as it is at now under w,
-// with Number 0. Advance goes on from there: a recorded current credential that
-// the source no longer declares was superseded, at the latest, now.
+// Restore returns the ledger that had this Memo, as it is at now under w, with
+// Number 0. Advance goes on from there: a recorded current credential that the
+// source no longer declares was superseded, at the latest, now.
 //
-// A record can be old, its clock wrong, or w another one since. So no window is
-// longer from now on than w would grant now: without an overlap in w, nothing
-// superseded is restored. Of several records of one ID the first counts.
-func Restore[V any](records []Record[V], retired []ID, now time.Time, w Window) *Ledger[V] {
-	l := &Ledger[V]{}
-	seen := make(map[ID]struct{}, len(records))
-	for _, r := range records {
+// A Memo can be old, its clock wrong, or w another one since. So no window is
+// longer from now on than w would grant now, and what had ended has ended:
+// without an overlap in w, nothing superseded is restored. Of several records of
+// one ID the first counts.
+func Restore[V any](m Memo[V], now time.Time, w Window) *Ledger[V] {
+	l := &Ledger[V]{uses: make(map[ID]*Use)}
+	seen := make(map[ID]struct{}, len(m.Entries))
+	for _, r := range m.Entries {
 		if _, twice := seen[r.ID]; twice {
 			continue
 		}
 		seen[r.ID] = struct{}{}
 		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Slot: r.Slot, Value: r.Value}, Use: new(Use)}
-		switch r.Slot {
-		case Current:
-			if _, two := l.Current(); two {
-				continue
-			}
-			l.Entries = slices.Insert(l.Entries, 0, e) // where Current looks
-			continue
-		case Previous:
-			e.lease = w.restored(r.Deadline, r.Slides, r.Renewed, now)
-		default:
-			continue
-		}
-		if !r.LastUsed.IsZero() {
+		switch {
+		case !r.LastUsed.IsZero() && now.Before(r.LastUsed):
+			e.Use.Mark(now) // whatever the clock said then
+		case !r.LastUsed.IsZero():
 			e.Use.Mark(r.LastUsed)
 		}
-		if e.Live(now) {
-			l.Entries = append(l.Entries, e)
+		switch _, two := l.Current(); {
+		case r.Slot == Current && !two:
+			l.Entries = slices.Insert(l.Entries, 0, e) // where Current looks
+		case r.Slot == Previous && r.Declared:
+			l.uses[r.ID] = e.Use
+		case r.Slot == Previous:
+			if e.lease = restored(r, now, w); e.Live(now) {
+				l.Entries = append(l.Entries, e)
+			}
 		}
 	}
+	l.reorder()
 	ending := newEnding(nil)
-	for _, id := range retired {
+	for _, id := range m.Retired {
 		ending.add(id).retired = true
+	}
+	for _, id := range m.Ended {
+		ending.add(id)
 	}
 	l.settle(ending.list)
 	return l
+}
+
+// reorder puts the restored windows before all that are granted from now on.
+func (l *Ledger[V]) reorder() {
+	var all []*lease
+	for i := range l.Entries {
+		if o := l.Entries[i].lease; o != nil {
+			all = append(all, o)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *lease) int { return cmp.Compare(a.order, b.order) })
+	for i, o := range all {
+		o.order = int64(i - len(all))
+	}
 }
 
 // Rename returns l with the IDs that are keys of names replaced by their values.
@@ -101,7 +146,10 @@ func (l *Ledger[V]) Rename(names map[ID]ID) *Ledger[V] {
 	if l == nil || len(names) == 0 {
 		return l
 	}
-	n := &Ledger[V]{Number: l.Number, Entries: slices.Clone(l.Entries), revoked: maps.Clone(l.revoked), ended: slices.Clone(l.ended)}
+	n := &Ledger[V]{
+		Number: l.Number, Entries: slices.Clone(l.Entries),
+		revoked: maps.Clone(l.revoked), ended: slices.Clone(l.ended), uses: maps.Clone(l.uses),
+	}
 	taken := make(map[ID]struct{}, len(l.Entries))
 	for i := range l.Entries {
 		taken[l.Entries[i].ID] = struct{}{}
@@ -118,6 +166,10 @@ func (l *Ledger[V]) Rename(names map[ID]ID) *Ledger[V] {
 			delete(n.revoked, from)
 			n.revoked[to] = struct{}{}
 		}
+		if use, ok := n.uses[from]; ok {
+			delete(n.uses, from)
+			n.uses[to] = use
+		}
 	}
 	for i := range n.ended {
 		if to, ok := names[n.ended[i].id]; ok {
@@ -127,34 +179,27 @@ func (l *Ledger[V]) Rename(names map[ID]ID) *Ledger[V] {
 	return n
 }
 
-// written returns the terms of a remembered lease by the wall clock of now.
-func (l *lease) written(now time.Time) (deadline time.Time, slides bool, renewed time.Time) {
-	deadline = onWall(l.from.Add(l.length), now)
-	state := l.state.Load()
-	if slides = l.overlap > 0; slides && state != waiting {
-		renewed = onWall(l.from.Add(time.Duration(state)), now)
+// renewed returns when a window that slides was last renewed, by the wall clock
+// of now, and the zero Time for one that waits or does not slide.
+func (l *lease) renewed(now time.Time) time.Time {
+	if state := l.state.Load(); l.overlap > 0 && state != waiting {
+		return onWall(l.from.Add(time.Duration(state)), now)
 	}
-	return deadline, slides, renewed
+	return time.Time{}
 }
 
-// restored returns the lease with the terms that were written, as far as w grants
-// them from now.
-func (w Window) restored(deadline time.Time, slides bool, renewed, now time.Time) *lease {
-	if slides && !w.slides() && !renewed.IsZero() {
-		// It slid; now it ends where its last renewal left it.
-		if end := renewed.Add(w.Overlap); end.Before(deadline) {
-			deadline = end
-		}
+// restored returns the lease of the record r, as far as w grants it from now.
+func restored[V any](r Record[V], now time.Time, w Window) *lease {
+	l := &lease{from: now, length: min(r.Deadline.Sub(now), w.longest()), order: r.Order}
+	if r.Cap.IsZero() || !w.slides() || l.length <= 0 {
+		return l // with a fixed deadline; or it had ended
 	}
-	l := &lease{from: now, length: min(deadline.Sub(now), w.longest())}
-	if !slides || !w.slides() {
-		return l
-	}
+	l.length = min(r.Cap.Sub(now), w.longest())
 	l.overlap = w.Overlap
 	l.state.Store(waiting)
-	if !renewed.IsZero() {
+	if !r.Renewed.IsZero() {
 		// None can have been later than now, whatever the clock said then.
-		l.state.Store(min(int64(renewed.Sub(now)), 0))
+		l.state.Store(min(int64(r.Renewed.Sub(now)), 0))
 	}
 	return l
 }

@@ -1,14 +1,14 @@
 package rotation
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
 
 // restarted returns l as the next process has it that starts at now under w.
 func restarted(l *Ledger[string], now time.Time, w Window) *Ledger[string] {
-	records, retired := l.Records(now)
-	return Restore(records, retired, now, w)
+	return Restore(l.Memo(now), now, w)
 }
 
 // TestP8_RestartKeepsDeadlines: the window that was granted goes on, to the
@@ -69,16 +69,19 @@ func TestP8_RestoredWindowsAreClamped(t *testing.T) {
 		w      Window
 		want   time.Duration // 0 means not accepted
 	}{
-		"fixed, far":                  {Record[string]{Deadline: far}, fixed, time.Minute},
-		"fixed, none now":             {Record[string]{Deadline: far}, Window{}, 0},
-		"fixed, past":                 {Record[string]{Deadline: start}, fixed, 0},
-		"fixed, slides now":           {Record[string]{Deadline: far}, sliding, 10 * time.Minute},
-		"slides, far":                 {Record[string]{Deadline: far, Slides: true}, sliding, 10 * time.Minute},
-		"slides, renewed long ago":    {Record[string]{Deadline: far, Slides: true, Renewed: start.Add(-time.Hour)}, sliding, 0},
-		"slides, renewed in future":   {Record[string]{Deadline: far, Slides: true, Renewed: far}, sliding, time.Minute},
-		"slides, fixed now":           {Record[string]{Deadline: far, Slides: true, Renewed: start.Add(-10 * time.Second)}, fixed, 50 * time.Second},
-		"slides, waiting, fixed now":  {Record[string]{Deadline: far, Slides: true}, fixed, time.Minute},
-		"slides, past its cap":        {Record[string]{Deadline: start, Slides: true}, sliding, 0},
+		"fixed, far":                 {Record[string]{Deadline: far}, fixed, time.Minute},
+		"fixed, none now":            {Record[string]{Deadline: far}, Window{}, 0},
+		"fixed, past":                {Record[string]{Deadline: start}, fixed, 0},
+		"fixed, slides now":          {Record[string]{Deadline: far}, sliding, 10 * time.Minute},
+		"slides, far":                {Record[string]{Deadline: far, Cap: far}, sliding, 10 * time.Minute},
+		"slides, renewed long ago":   {Record[string]{Deadline: far, Cap: far, Renewed: start.Add(-time.Hour)}, sliding, 0},
+		"slides, renewed in future":  {Record[string]{Deadline: far, Cap: far, Renewed: far}, sliding, time.Minute},
+		"slides, fixed now":          {Record[string]{Deadline: start.Add(50 * time.Second), Cap: far, Renewed: start.Add(-10 * time.Second)}, fixed, 50 * time.Second},
+		"slides, waiting, fixed now": {Record[string]{Deadline: far, Cap: far}, fixed, time.Minute},
+		"slides, past its cap":       {Record[string]{Deadline: start, Cap: start}, sliding, 0},
+		"slides, had ended, longer now": {
+			Record[string]{Deadline: start.Add(-time.Second), Cap: far, Renewed: start.Add(-30 * time.Second)}, sliding, 0,
+		},
 		"a zero deadline":             {Record[string]{}, fixed, 0},
 		"a listed one, never written": {Record[string]{Slot: Listed, Deadline: far}, fixed, 0},
 	} {
@@ -88,7 +91,7 @@ func TestP8_RestoredWindowsAreClamped(t *testing.T) {
 			if c.record.Slot == 0 {
 				c.record.Slot = Previous
 			}
-			l := Restore([]Record[string]{{ID: id(2), Slot: Current}, c.record}, nil, start, c.w)
+			l := Restore(Memo[string]{Entries: []Record[string]{{ID: id(2), Slot: Current}, c.record}}, start, c.w)
 			l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, c.w)
 			if c.want == 0 {
 				if slotOf(l, id(1), start) != 0 {
@@ -124,12 +127,12 @@ func TestRestoreKeepsUsesAndRetirements(t *testing.T) {
 func TestRestoreTakesTheFirstOfTwo(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Restore([]Record[string]{
+	l := Restore(Memo[string]{Entries: []Record[string]{
 		{ID: id(1), Slot: Previous, Deadline: start.Add(time.Second)},
 		{ID: id(1), Slot: Current},
 		{ID: id(2), Slot: Current},
 		{ID: id(3), Slot: Current},
-	}, nil, start, w)
+	}}, start, w)
 	if c, ok := l.Current(); !ok || c.ID != id(2) || len(l.Entries) != 2 {
 		t.Errorf("%d entries, current %v", len(l.Entries), c)
 	}
@@ -157,5 +160,85 @@ func TestRename(t *testing.T) {
 	var none *Ledger[string]
 	if none.Rename(map[ID]ID{id(1): id(2)}) != nil {
 		t.Error("the nil ledger became something")
+	}
+}
+
+// TestP8_RestoreKeepsTheOrderOfWindows: a use of the middle one of three opens the
+// window of the first, after a restart, too.
+func TestP8_RestoreKeepsTheOrderOfWindows(t *testing.T) {
+	t.Parallel()
+	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, sliding)
+	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, sliding)
+	l = Advance(l, []Decl[string]{decl(3, Current)}, nil, start, sliding)
+	for range 2 {
+		l = restarted(l, start, sliding)
+		l = Advance(l, []Decl[string]{decl(3, Current)}, nil, start, sliding)
+	}
+	l = Advance(l, []Decl[string]{decl(4, Current)}, nil, start, sliding)
+	waiting := func() (ids []byte) {
+		for i := range l.Entries {
+			if l.Entries[i].Waiting() {
+				ids = append(ids, l.Entries[i].ID[0])
+			}
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	if got := waiting(); !slices.Equal(got, []byte{1, 2, 3}) {
+		t.Fatalf("waiting: %v", got)
+	}
+	present(l, id(2), start)
+	if got := waiting(); !slices.Equal(got, []byte{2, 3}) {
+		t.Errorf("after a use of 2, waiting: %v, want 2 and 3", got)
+	}
+	present(l, id(3), start)
+	if got := waiting(); !slices.Equal(got, []byte{3}) {
+		t.Errorf("after a use of 3, waiting: %v, want 3", got)
+	}
+}
+
+// TestRestoreKeepsUsesOfDeclaredOnes: that the old credential is used is what a
+// retirement waits for, and a promoted Secret declares it.
+func TestRestoreKeepsUsesOfDeclaredOnes(t *testing.T) {
+	t.Parallel()
+	content := []Decl[string]{decl(2, Current), {ID: id(1), Slot: Previous, Until: start.Add(time.Hour)}}
+	l := Advance(nil, content, nil, start, Window{})
+	present(l, id(1), start.Add(time.Second))
+	used := l.Entries[1].Use.Last()
+	l = restarted(l, start.Add(2*time.Second), Window{})
+	if slotOf(l, id(1), start) != 0 {
+		t.Error("what is only declared is accepted before it is declared")
+	}
+	l = Advance(l, content, nil, start.Add(2*time.Second), Window{})
+	if got := l.Entries[1].Use.Last(); !got.Equal(used) {
+		t.Errorf("last used %s, want %s", got, used)
+	}
+	ahead := Memo[string]{Entries: []Record[string]{{ID: id(1), Slot: Previous, Declared: true, LastUsed: start.Add(time.Hour)}}}
+	l = Advance(Restore(ahead, start, Window{}), content, nil, start, Window{})
+	if got := l.Entries[1].Use.Last(); !got.Equal(start) {
+		t.Errorf("a use from the future: %s, want %s", got, start)
+	}
+}
+
+func TestRestoreTellsEndedFromUnknown(t *testing.T) {
+	t.Parallel()
+	w := Window{Overlap: time.Minute}
+	l, _, _ := switched(w)
+	later := start.Add(time.Hour)
+	l = Advance(l, []Decl[string]{decl(2, Current), decl(3, Listed)}, nil, later, w)
+	if l = restarted(l, later, w); !l.Ended(id(1)) || l.Ended(id(9)) {
+		t.Error("a restart forgets what was superseded")
+	}
+}
+
+func TestHold(t *testing.T) {
+	t.Parallel()
+	content := []Decl[string]{decl(2, Current), decl(1, Previous), decl(3, Previous)}
+	l := Advance(nil, content, nil, start, Window{}).Hold(id(1), id(2), id(9))
+	for range 2 {
+		if slotOf(l, id(1), start) != 0 || slotOf(l, id(2), start) != Current || slotOf(l, id(3), start) != Previous {
+			t.Fatal("not exactly the superseded one that was named is held back")
+		}
+		l = Advance(l, content, nil, start, Window{})
 	}
 }

@@ -13,7 +13,43 @@ import (
 // If some of vs want to know who uses superseded tokens, each is told of the
 // uses of its own: those of which it is the source, see [PreviousUseRecorder].
 func Any(vs ...Verifier) Verifier {
-	return anyOf(append([]Verifier(nil), vs...))
+	all := anyOf(append([]Verifier(nil), vs...))
+	var waiters []RevocationWaiter
+	for _, v := range vs {
+		if w, ok := v.(RevocationWaiter); ok {
+			waiters = append(waiters, w)
+		}
+	}
+	if len(waiters) > 0 {
+		return &waitingAny{all, waiters}
+	}
+	return all
+}
+
+// A waitingAny is an anyOf some of which are RevocationWaiters: one without them
+// must not look as if it were one.
+type waitingAny struct {
+	anyOf
+	waiters []RevocationWaiter
+}
+
+// AwaitRevocation asks all at once, since several may share the name of a source.
+func (a *waitingAny) AwaitRevocation(ctx context.Context, p *Principal) bool {
+	if len(a.waiters) == 1 {
+		return a.waiters[0].AwaitRevocation(ctx, p)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan bool, len(a.waiters))
+	for _, w := range a.waiters {
+		go func() { answers <- w.AwaitRevocation(ctx, p) }()
+	}
+	for range a.waiters {
+		if <-answers {
+			return true
+		}
+	}
+	return false
 }
 
 type anyOf []Verifier
@@ -46,16 +82,6 @@ func (a anyOf) RecordPreviousUse(p *Principal, remote string) {
 			r.RecordPreviousUse(p, remote)
 		}
 	}
-}
-
-// AwaitRevocation asks each in turn: those that did not vouch for p say so.
-func (a anyOf) AwaitRevocation(ctx context.Context, p *Principal) bool {
-	for _, v := range a {
-		if w, ok := v.(RevocationWaiter); ok && w.AwaitRevocation(ctx, p) {
-			return true
-		}
-	}
-	return false
 }
 
 // A RefusalClass is the class of a refusal, ordered by how much it says.

@@ -178,7 +178,7 @@ func (v *JWTVerifier) Verify(_ context.Context, token string) (*Principal, error
 func (v *JWTVerifier) learn(set *KeySet, token string, hash uint64, known *cached) (*cached, error) {
 	if known != nil {
 		key := set.byID[known.key.key.ID()]
-		if key == nil {
+		if was := known.key.key; key == nil || key.key.Algorithm() != was.Algorithm() || key.key.KeyID() != was.KeyID() {
 			known = nil // maybe another key has signed it, too
 		} else {
 			next := *known
@@ -237,7 +237,7 @@ func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
 			return k, nil
 		}
 	}
-	return nil, errSignature
+	return nil, ErrSignature
 }
 
 // Busy returns how many verifications were refused because too many signatures

@@ -33,8 +33,6 @@ type signingKey struct {
 }
 
 // signingKeys returns a key for each algorithm, made once.
-//
-//nolint:gochecknoglobals // RSA keys take long to make
 var signingKeys = sync.OnceValue(func() map[string]signingKey {
 	all := make(map[string]signingKey)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -63,11 +61,11 @@ var signingKeys = sync.OnceValue(func() map[string]signingKey {
 	return all
 })
 
-func (k signingKey) key(t testing.TB, kid string) Key {
-	t.Helper()
+func (k signingKey) key(tb testing.TB, kid string) Key {
+	tb.Helper()
 	key, err := NewKey(KeyConfig{KeyID: kid, Algorithm: k.alg, Material: k.public})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key
 }
@@ -86,41 +84,41 @@ func claimsNow(change map[string]any) jwt.MapClaims {
 }
 
 // sign makes a token; header changes its header as change does claims.
-func (k signingKey) sign(t testing.TB, claims jwt.MapClaims, header map[string]any) string {
-	t.Helper()
+func (k signingKey) sign(tb testing.TB, claims jwt.MapClaims, header map[string]any) string {
+	tb.Helper()
 	token := jwt.NewWithClaims(jwt.GetSigningMethod(k.alg), claims)
 	maps.Copy(token.Header, header)
 	maps.DeleteFunc(token.Header, func(_ string, v any) bool { return v == nil })
 	text, err := token.SignedString(k.private)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }
 
 // signRaw signs header and claims as they are written.
-func (k signingKey) signRaw(t testing.TB, header, claims string) string {
-	t.Helper()
+func (k signingKey) signRaw(tb testing.TB, header, claims string) string {
+	tb.Helper()
 	input := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(claims))
 	sig, err := jwt.GetSigningMethod(k.alg).Sign(input, k.private)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return input + "." + base64.RawURLEncoding.EncodeToString(sig)
 }
 
-func text(t testing.TB, v any) string {
-	t.Helper()
+func text(tb testing.TB, v any) string {
+	tb.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(b)
 }
 
 // keySet returns the set of keys that are declared listed, with what is revoked.
-func keySet(t testing.TB, revoked []rotation.ID, keys ...Key) *KeySet {
-	t.Helper()
+func keySet(tb testing.TB, revoked []rotation.ID, keys ...Key) *KeySet {
+	tb.Helper()
 	return NewKeySet(rotation.Advance(nil, listed(keys), revoked, time.Now(), rotation.Window{}), "keys")
 }
 
@@ -133,15 +131,15 @@ func listed(keys []Key) []rotation.Decl[Key] {
 }
 
 // verifier returns one for a fixed set; change may alter its configuration.
-func verifier(t testing.TB, set *KeySet, change func(*JWTConfig)) *JWTVerifier {
-	t.Helper()
+func verifier(tb testing.TB, set *KeySet, change func(*JWTConfig)) *JWTVerifier {
+	tb.Helper()
 	c := JWTConfig{Issuer: issuer, Audiences: []string{audience}}
 	if change != nil {
 		change(&c)
 	}
 	v, err := NewJWTVerifier(func() *KeySet { return set }, c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -163,7 +164,7 @@ func TestJWTSignaturesOutOfRange(t *testing.T) {
 	n := elliptic.P256().Params().N.Bytes()
 	zero := make([]byte, 32)
 	for name, sig := range map[string][]byte{
-		"zeros": append(zero, zero...), "r zero": append(append([]byte{}, zero...), n...), "n, n": append(append([]byte{}, n...), n...),
+		"zeros": slices.Concat(zero, zero), "r zero": slices.Concat(zero, n), "n, n": slices.Concat(n, n),
 		"short": make([]byte, 63), "long": make([]byte, 65), "der": {0x30, 6, 2, 1, 1, 2, 1, 1},
 	} {
 		if err := verdictOf(v, input+"."+base64.RawURLEncoding.EncodeToString(sig)); !errors.Is(err, ErrInvalidToken) {
@@ -230,8 +231,12 @@ func TestP2_JWTExpiresExactly(t *testing.T) {
 						at   time.Time
 						want error
 					}{
-						{begin.Add(-leeway - 1), ErrInvalidToken}, {begin.Add(-leeway), nil}, {begin, nil},
-						{begin.Add(time.Minute + leeway - 1), nil}, {begin.Add(time.Minute + leeway), ErrExpiredToken}, {begin.Add(time.Hour), ErrExpiredToken},
+						{begin.Add(-leeway - 1), ErrInvalidToken},
+						{begin.Add(-leeway), nil},
+						{begin, nil},
+						{begin.Add(time.Minute + leeway - 1), nil},
+						{begin.Add(time.Minute + leeway), ErrExpiredToken},
+						{begin.Add(time.Hour), ErrExpiredToken},
 					} {
 						time.Sleep(time.Until(c.at))
 						for range 2 {

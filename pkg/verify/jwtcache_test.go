@@ -3,8 +3,8 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,9 +36,9 @@ func (c *counting) Verify(input string, sig []byte, key any) error {
 }
 
 // counted returns a key whose verifications are counted.
-func counted(t testing.TB, kid string) (Key, *counting) {
-	t.Helper()
-	k := signingKeys()["HS256"].key(t, kid)
+func counted(tb testing.TB, kid string) (Key, *counting) {
+	tb.Helper()
+	k := signingKeys()["HS256"].key(tb, kid)
 	c := &counting{SigningMethod: jwt.SigningMethodHS256}
 	(*k.k).method = c
 	return k, c
@@ -114,7 +114,7 @@ func TestBadTokensPushNothingOut(t *testing.T) {
 	}
 	forger := signingKey{"HS256", []byte("another secret of thirty-two bytes"), nil}
 	for i := range 2000 {
-		bad := forger.sign(t, claimsNow(map[string]any{"jti": fmt.Sprint(i)}), nil)
+		bad := forger.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), nil)
 		if err := verdictOf(v, bad); !errors.Is(err, ErrInvalidToken) {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func TestCacheIsBounded(t *testing.T) {
 	k := signingKeys()["HS256"]
 	v := verifier(t, keySet(t, nil, k.key(t, "")), func(c *JWTConfig) { c.CacheSize = 64 })
 	for i := range 500 {
-		if err := verdictOf(v, k.sign(t, claimsNow(map[string]any{"jti": fmt.Sprint(i)}), nil)); err != nil {
+		if err := verdictOf(v, k.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -169,7 +169,7 @@ func TestP6_SignatureChecksAreBounded(t *testing.T) {
 	checks.begun, checks.held = make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup
 	for i := range most {
-		token := k.sign(t, claimsNow(map[string]any{"jti": fmt.Sprint(i)}), nil)
+		token := k.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), nil)
 		all.Go(func() {
 			if err := verdictOf(v, token); err != nil {
 				t.Error(err)
@@ -214,7 +214,7 @@ func TestCacheUnderReloads(t *testing.T) {
 	}
 	var tokens []string
 	for i := range 16 {
-		tokens = append(tokens, k.sign(t, claimsNow(map[string]any{"jti": fmt.Sprint(i)}), map[string]any{"kid": "k1"}))
+		tokens = append(tokens, k.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), map[string]any{"kid": "k1"}))
 	}
 	revoked := k.sign(t, claimsNow(map[string]any{"jti": "revoked"}), map[string]any{"kid": "k1"})
 	if err := verdictOf(v, revoked); err != nil {
@@ -329,7 +329,7 @@ func BenchmarkJWTHitsOfMany(b *testing.B) {
 	v := verifier(b, keySet(b, nil, k.key(b, "")), func(c *JWTConfig) { c.CacheSize = 40000 })
 	tokens := make([]string, 10000)
 	for i := range tokens {
-		tokens[i] = k.sign(b, claimsNow(map[string]any{"jti": fmt.Sprint(i), "exp": time.Now().Add(24 * time.Hour).Unix()}), nil)
+		tokens[i] = k.sign(b, claimsNow(map[string]any{"jti": strconv.Itoa(i), "exp": time.Now().Add(24 * time.Hour).Unix()}), nil)
 		if err := verdictOf(v, tokens[i]); err != nil {
 			b.Fatal(err)
 		}
@@ -338,5 +338,27 @@ func BenchmarkJWTHitsOfMany(b *testing.B) {
 	for b.Loop() {
 		i = (i + 7919) % len(tokens)
 		_, _ = v.Verify(context.Background(), tokens[i])
+	}
+}
+
+// TestP3_CachedTokenOfAnotherKeyDies: a key that is pinned to another algorithm,
+// or called by another name, is another key, whatever its thumbprint.
+func TestP3_CachedTokenOfAnotherKeyDies(t *testing.T) {
+	t.Parallel()
+	rs, ps := signingKeys()["RS256"], signingKeys()["PS256"]
+	for name, other := range map[string]Key{"algorithm": ps.key(t, "k1"), "name": rs.key(t, "k2")} {
+		set := keySet(t, nil, rs.key(t, "k1"))
+		v, err := NewJWTVerifier(func() *KeySet { return set }, JWTConfig{Issuer: issuer, Audiences: []string{audience}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := rs.sign(t, claimsNow(nil), map[string]any{"kid": "k1"})
+		if err := verdictOf(v, token); err != nil {
+			t.Fatal(err)
+		}
+		set = keySet(t, nil, other)
+		if err := verdictOf(v, token); !errors.Is(err, ErrInvalidToken) {
+			t.Errorf("another %s: %v", name, err)
+		}
 	}
 }

@@ -6,9 +6,13 @@ import "fmt"
 // text is a constant: nothing of the token goes in.
 func refusal(class error, why string) error { return fmt.Errorf("%w: %s", class, why) }
 
-// Why signed tokens are refused.
-//
-//nolint:gochecknoglobals // constants, made once so that a refusal allocates nothing
+// ErrSignature is the refusal of a signed token whose signature none of the
+// accepted keys has made. It wraps [ErrInvalidToken]. It is told apart because it
+// alone says that somebody forged or changed a token, or that the keys are those
+// of another issuer; the answer to the caller is the same.
+var ErrSignature = refusal(ErrInvalidToken, "no accepted key has made its signature")
+
+// Why else signed tokens are refused.
 var (
 	errForm             = refusal(ErrInvalidToken, "not a JSON Web Token in compact form, or not in its one strict spelling")
 	errTwice            = refusal(ErrInvalidToken, "a member stands twice in its header or claims")
@@ -20,7 +24,6 @@ var (
 	errOtherAlgorithm   = refusal(ErrInvalidToken, "the key that its kid names is for another algorithm")
 	errNoKeyOfAlgorithm = refusal(ErrInvalidToken, "it names no key, and none is for its algorithm")
 	errNameNeeded       = refusal(ErrInvalidToken, "it names no key, and more could have signed it than are tried")
-	errSignature        = refusal(ErrInvalidToken, "no accepted key has made its signature")
 	errNoExpiry         = refusal(ErrInvalidToken, "it has no exp, or none that is a time")
 	errNotBefore        = refusal(ErrInvalidToken, "its nbf has not come yet, or is no time")
 	errIssuedAt         = refusal(ErrInvalidToken, "its iat lies in the future, or is no time")

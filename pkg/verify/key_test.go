@@ -15,11 +15,11 @@ import (
 	"testing"
 )
 
-func pemOf(t testing.TB, public any) []byte {
-	t.Helper()
+func pemOf(tb testing.TB, public any) []byte {
+	tb.Helper()
 	der, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
@@ -54,7 +54,7 @@ func TestThumbprints(t *testing.T) {
 
 func TestNewKeyRefuses(t *testing.T) {
 	t.Parallel()
-	weak, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // that is the point
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func TestNewKeyRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := signingKeys()
-	off := &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}
+	off := &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)} //nolint:staticcheck // the other ways refuse it
 	for name, c := range map[string]struct {
 		cfg  KeyConfig
 		want string

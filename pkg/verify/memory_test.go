@@ -21,10 +21,13 @@ func remembered(t *testing.T, m *Memory, old, revoked, retired string) *TokenSet
 	t.Helper()
 	now := time.Now()
 	w := rotation.Window{Overlap: time.Minute}
-	l := rotation.Restore([]rotation.Record[Token]{{
-		ID: m.Name(Digest(old)), Value: m.Token(m.Name(Digest(old)), Fingerprint(Digest(old))),
-		Slot: rotation.Previous, Deadline: now.Add(time.Minute),
-	}}, []rotation.ID{m.Name(Digest(retired))}, now, w)
+	l := rotation.Restore(rotation.Memo[Token]{
+		Entries: []rotation.Record[Token]{{
+			ID: m.Name(Digest(old)), Value: m.Token(m.Name(Digest(old)), Fingerprint(Digest(old))),
+			Slot: rotation.Previous, Deadline: now.Add(time.Minute),
+		}},
+		Retired: []rotation.ID{m.Name(Digest(retired))},
+	}, now, w)
 	got, err := Parse([]byte("the-current-one-is-long-enough"), ParseOptions{})
 	if err != nil {
 		t.Fatal(err)

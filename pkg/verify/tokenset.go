@@ -167,6 +167,9 @@ func (s *TokenSet) unknown(token string) (*tokenEntry, error) {
 	if err := s.ended[id]; err != nil {
 		return nil, err
 	}
+	if e := s.named[id]; e != nil {
+		return e, nil
+	}
 	if s.memory != nil {
 		name := s.memory.Name(id)
 		if err := s.ended[name]; err != nil {

@@ -3,6 +3,7 @@ package model
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
@@ -43,24 +44,23 @@ func (p *process) meet(t verify.Tokens) {
 }
 
 // A disk is what a state file holds.
-type disk struct {
-	records []rotation.Record[verify.Token]
-	retired []rotation.ID
-}
+type disk struct{ memo rotation.Memo[verify.Token] }
 
 // write returns what the process would have written down at now.
 func (p *process) write(now time.Time) disk {
 	var d disk
-	d.records, d.retired = p.ledger.Records(now)
-	for i := range d.records {
-		if r := &d.records[i]; !p.names[r.ID] {
+	d.memo = p.ledger.Memo(now)
+	for i := range d.memo.Entries {
+		if r := &d.memo.Entries[i]; !p.names[r.ID] {
 			r.ID = memory.Name(r.ID)
 			r.Value = memory.Token(r.ID, r.Value.Fingerprint())
 		}
 	}
-	for i, id := range d.retired {
-		if !p.names[id] {
-			d.retired[i] = memory.Name(id)
+	for _, ids := range [][]rotation.ID{d.memo.Retired, d.memo.Ended} {
+		for i, id := range ids {
+			if !p.names[id] {
+				ids[i] = memory.Name(id)
+			}
 		}
 	}
 	return d
@@ -69,13 +69,13 @@ func (p *process) write(now time.Time) disk {
 // start returns the process that follows one which left d.
 func start(window rotation.Window, d disk, now time.Time) process {
 	p := process{window: window, memory: memory, names: make(map[rotation.ID]bool)}
-	for _, r := range d.records {
+	for _, r := range d.memo.Entries {
 		p.names[r.ID] = true
 	}
-	for _, id := range d.retired {
+	for _, id := range slices.Concat(d.memo.Retired, d.memo.Ended) {
 		p.names[id] = true
 	}
-	p.ledger = rotation.Restore(d.records, d.retired, now, window)
+	p.ledger = rotation.Restore(d.memo, now, window)
 	return p
 }
 

@@ -3,10 +3,12 @@
 package statefile
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 )
 
 // openFlags keep an open from following a link or waiting for a pipe (open(2)).
@@ -46,6 +48,32 @@ func ownerOf(info fs.FileInfo) (uid int, ok bool) {
 	}
 	return int(stat.Uid), true
 }
+
+// lock keeps others that call it out of the directory until unlock. Nobody holds
+// it for longer than a small file takes to be written, so it is tried for a while
+// and not waited for (flock(2)).
+func lock(root *os.Root) (unlock func(), err error) {
+	d, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	for range lockTries {
+		if err = syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+			return func() { _ = d.Close() }, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			break
+		}
+		<-time.After(lockPause)
+	}
+	_ = d.Close()
+	return nil, err
+}
+
+const (
+	lockTries = 100
+	lockPause = 20 * time.Millisecond
+)
 
 // syncDir makes a rename in the directory durable (fsync(2), "Notes").
 func syncDir(root *os.Root) error {

@@ -19,6 +19,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // What can be wrong with a file, for errors.Is. One that is not there is
@@ -28,35 +30,48 @@ var (
 	ErrDamaged = errors.New("damaged")
 )
 
-// maxBytes bounds what is read: thousands of credentials.
-const maxBytes = 1 << 20
+// maxBytes bounds what is read and written: a hundred thousand revocations.
+const maxBytes = 8 << 20
+
+// magic is how a file of ours begins.
+const magic = "tokenagent state, format 1\n"
 
 // mode is what the file has, exactly.
 const mode fs.FileMode = 0o600
 
-// Load returns the payload that Store wrote to path.
+// Load returns the payload that Update wrote to path.
 func Load(path string) ([]byte, error) {
 	root, name, err := open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
+	return load(root, name, path)
+}
+
+func load(root *os.Root, name, path string) ([]byte, error) {
 	data, err := read(root, name, path)
 	if err != nil {
 		return nil, err
 	}
 	// The last line is the sum of all before it.
 	body, sum, ok := cutSum(data)
-	if want := sumOf(body); !ok || sum != want {
+	payload, ours := bytes.CutPrefix(body, []byte(magic))
+	switch {
+	case len(data) > 0 && !bytes.HasPrefix(data, []byte(magic)):
+		return nil, fmt.Errorf("%s: %w: it was not written by tokenagent; choose another path", path, ErrForeign)
+	case !ok || !ours || sum != sumOf(body):
 		return nil, fmt.Errorf("%s: %w: its checksum does not match; it is replaced at the next change", path, ErrDamaged)
 	}
-	return body, nil
+	return bytes.TrimSuffix(payload, []byte("\n")), nil
 }
 
-// Store writes payload to path in one step: whoever reads it, after a crash too,
-// finds the old or the new one whole. It creates the file's directory if that is
-// not there, with mode 0700, but none above it.
-func Store(path string, payload []byte) error {
+// Update replaces the payload of path by what f makes of it, in one step: whoever
+// reads it, after a crash too, finds the old or the new one whole. f is given what
+// Load returns, with the file locked against other calls of Update; it returns nil
+// to leave it alone, and an error to say why. The file's directory is made if it
+// is not there, with mode 0700, but none above it.
+func Update(path string, f func(payload []byte, err error) ([]byte, error)) error {
 	dir := filepath.Dir(path)
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s: its directory cannot be made: %w", path, cause(err))
@@ -66,11 +81,28 @@ func Store(path string, payload []byte) error {
 		return err
 	}
 	defer root.Close()
+	unlock, err := lock(root)
+	if err != nil {
+		return fmt.Errorf("%s: its directory is locked by another process: %w", path, cause(err))
+	}
+	defer unlock()
+	payload, err := f(load(root, name, path))
+	if err != nil || payload == nil {
+		return err
+	}
+	return store(root, name, path, payload)
+}
+
+func store(root *os.Root, name, path string, payload []byte) error {
 	if err := check(root, name, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	body := append(bytes.TrimRight(payload, "\n"), '\n')
-	temp := name + "." + rand.Text() + ".tmp"
+	body := slices.Concat([]byte(magic), payload, []byte("\n"))
+	if len(body) > maxBytes-len(sumOf(nil))-1 {
+		return fmt.Errorf("%s: not written: more than %d bytes; take out revocations that are not needed any more", path, maxBytes)
+	}
+	tidy(root, name)
+	temp := name + tempInfix + rand.Text()
 	if err := write(root, temp, append(body, sumOf(body)+"\n"...)); err != nil {
 		_ = root.Remove(temp)
 		return fmt.Errorf("%s: not written: %w", path, cause(err))
@@ -83,6 +115,23 @@ func Store(path string, payload []byte) error {
 		return fmt.Errorf("%s: its directory cannot be flushed: %w", path, cause(err))
 	}
 	return nil
+}
+
+// tempInfix stands between the file's name and what makes a new one's unique.
+const tempInfix = ".tmp-"
+
+// tidy removes what a process left that was killed while it wrote. The lock is
+// held, so nobody writes there now.
+func tidy(root *os.Root, name string) {
+	left, err := fs.Glob(root.FS(), "*"+tempInfix+"*")
+	if err != nil {
+		return
+	}
+	for _, one := range left {
+		if strings.HasPrefix(one, name+tempInfix) {
+			_ = root.Remove(one)
+		}
+	}
 }
 
 // open opens the directory of path, through which everything else is done, so
@@ -148,14 +197,11 @@ func read(root *os.Root, name, path string) ([]byte, error) {
 	if err := judge(info, path); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
-	switch {
-	case err != nil:
+	data, err := io.ReadAll(io.LimitReader(f, maxBytes))
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, cause(err))
-	case len(data) > maxBytes:
-		return nil, fmt.Errorf("%s: %w: it is over %d bytes; it is replaced at the next change", path, ErrDamaged, maxBytes)
 	}
-	return data, nil
+	return data, nil // if it is cut off, its sum is wrong
 }
 
 func write(root *os.Root, name string, data []byte) (err error) {

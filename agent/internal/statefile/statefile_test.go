@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -23,20 +24,30 @@ func private(t *testing.T) string {
 func stored(t *testing.T) string {
 	t.Helper()
 	path := private(t)
-	if err := Store(path, []byte("first\nsecond")); err != nil {
+	if err := put(path, "first\nsecond"); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-func TestStoreAndLoad(t *testing.T) {
+// put replaces the payload, whatever there was.
+func put(path, text string) error {
+	return Update(path, func(_ []byte, err error) ([]byte, error) {
+		if errors.Is(err, ErrForeign) {
+			return nil, err
+		}
+		return []byte(text), nil
+	})
+}
+
+func TestUpdateAndLoad(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "made", "tokens.state")
 	for _, text := range []string{"one", "two\nlines", ""} {
-		if err := Store(path, []byte(text)); err != nil {
+		if err := put(path, text); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := Load(path); err != nil || string(bytes.TrimRight(got, "\n")) != text {
+		if got, err := Load(path); err != nil || string(got) != text {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
@@ -60,7 +71,7 @@ func TestAbsent(t *testing.T) {
 		}
 	}
 	deep := filepath.Join(t.TempDir(), "no", "such", "state")
-	if err := Store(deep, nil); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), deep) {
+	if err := put(deep, ""); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), deep) {
 		t.Errorf("%v, want that its directory is missing", err)
 	}
 }
@@ -72,10 +83,10 @@ func TestDamagedIsToldAndReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	flipped := bytes.Clone(whole)
-	flipped[2] ^= 1
+	flipped[len(magic)+2] ^= 1
 	for name, text := range map[string][]byte{
-		"cut": whole[:len(whole)-5], "empty": {}, "one line": []byte("first\n"), "flipped": flipped,
-		"longer": append(bytes.Clone(whole), 'x'), "no last newline": bytes.TrimRight(whole, "\n"), "huge": bytes.Repeat([]byte{'x'}, maxBytes+1),
+		"cut": whole[:len(whole)-5], "empty": {}, "one line": []byte(magic), "flipped": flipped,
+		"longer": append(bytes.Clone(whole), 'x'), "no last newline": bytes.TrimRight(whole, "\n"),
 	} {
 		path := stored(t)
 		if err := os.WriteFile(path, text, 0o600); err != nil {
@@ -84,7 +95,7 @@ func TestDamagedIsToldAndReplaced(t *testing.T) {
 		if _, err := Load(path); !errors.Is(err, ErrDamaged) || !strings.HasPrefix(err.Error(), path+": ") {
 			t.Errorf("%s: %v, want damaged", name, err)
 		}
-		if err := Store(path, []byte("new")); err != nil {
+		if err := put(path, "new"); err != nil {
 			t.Errorf("%s: not replaced: %v", name, err)
 		}
 	}
@@ -115,6 +126,10 @@ func TestForeignIsNeitherReadNorReplaced(t *testing.T) {
 			must(t, os.Rename(path, path+".real"))
 			must(t, os.Symlink(filepath.Base(path)+".real", path))
 		},
+		"a file of somebody else's": func(t *testing.T, path string) {
+			t.Helper()
+			must(t, os.WriteFile(path, []byte("-----BEGIN OPENSSH PRIVATE KEY-----\n"), 0o600))
+		},
 		"a directory": func(t *testing.T, path string) { t.Helper(); must(t, os.Remove(path)); must(t, os.Mkdir(path, 0o600)) },
 		"others write the directory": func(t *testing.T, path string) {
 			t.Helper()
@@ -140,12 +155,73 @@ func TestForeignIsNeitherReadNorReplaced(t *testing.T) {
 			if _, err := Load(path); !errors.Is(err, ErrForeign) || !strings.HasPrefix(err.Error(), path+": ") {
 				t.Errorf("loaded: %v", err)
 			}
-			if err := Store(path, []byte("new")); !errors.Is(err, ErrForeign) {
+			if err := put(path, "new"); !errors.Is(err, ErrForeign) {
 				t.Errorf("replaced: %v", err)
 			}
 			if after, _ := os.Lstat(path); after.Mode() != before.Mode() || !os.SameFile(before, after) {
 				t.Error("it is another file now")
 			}
 		})
+	}
+}
+
+// TestStoreIsBounded: what could not be read again is not written.
+func TestStoreIsBounded(t *testing.T) {
+	t.Parallel()
+	path := stored(t)
+	if err := put(path, strings.Repeat("x", maxBytes)); err == nil || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("%v, want an error", err)
+	}
+	if got, err := Load(path); err != nil || string(got) != "first\nsecond" {
+		t.Errorf("the old one is lost: %v", err)
+	}
+	if err := put(path, strings.Repeat("x", maxBytes-200)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUpdatesExcludeEachOther counts in the file from several goroutines.
+func TestUpdatesExcludeEachOther(t *testing.T) {
+	t.Parallel()
+	path := private(t)
+	var all sync.WaitGroup
+	const each = 20
+	for range 4 {
+		all.Go(func() {
+			for range each {
+				if err := Update(path, func(old []byte, err error) ([]byte, error) {
+					if err != nil && !errors.Is(err, fs.ErrNotExist) {
+						return nil, err
+					}
+					return append(old, 'x'), nil
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if got, err := Load(path); err != nil || len(got) != 4*each {
+		t.Errorf("%d updates are in it, want %d: %v", len(got), 4*each, err)
+	}
+}
+
+func TestLeftoversAreTidiedAway(t *testing.T) {
+	t.Parallel()
+	path := stored(t)
+	for _, name := range []string{path + tempInfix + "KILLED", path + "-other" + tempInfix + "X"} {
+		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := put(path, "new"); err != nil {
+		t.Fatal(err)
+	}
+	left, _ := filepath.Glob(path + "*" + tempInfix + "*")
+	if len(left) != 1 || !strings.Contains(left[0], "-other") {
+		t.Errorf("left: %v", left)
 	}
 }

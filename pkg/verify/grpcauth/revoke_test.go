@@ -257,12 +257,21 @@ func TestEndRevokedStreamsNeedsAWaiter(t *testing.T) {
 	grpcauth.StreamServerInterceptor(&fake{}, grpcauth.Options{EndRevokedStreams: true})
 }
 
+// TestAnyOfNonWaitersIsNone: it must not look as if it could tell.
+func TestAnyOfNonWaitersIsNone(t *testing.T) {
+	t.Parallel()
+	if _, ok := verify.Any(&fake{}).(verify.RevocationWaiter); ok {
+		t.Error("it is a RevocationWaiter")
+	}
+}
+
 // TestAnyAwaitsRevocation: of several verifiers the one that vouched is asked.
 func TestAnyAwaitsRevocation(t *testing.T) {
 	t.Parallel()
 	a := following(t, good)
-	v := verify.Any(&fake{}, a)
-	p, err := a.Verify(t.Context(), good)
+	// Both agents call their source by the default name.
+	v := verify.Any(following(t, old), a, &fake{})
+	p, err := v.Verify(t.Context(), good)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,8 +22,9 @@ type TokenSource interface {
 // What decides is the URL that is asked, never the Host field. A redirect is a
 // request of its own: to another host it carries no token, since the caller's
 // request, which [http.Client] copies headers from, never held it, and neither
-// does the response's Request; only the caller's own httptrace sees it. A token header that the caller sets is replaced
-// on the way to o.Hosts; elsewhere it is the caller's own affair.
+// does the response's Request; only the caller's own httptrace sees it. A token
+// header that the caller sets is replaced on the way to o.Hosts; elsewhere it is
+// the caller's own affair.
 //
 // Where src has no token, or the token would go over plain HTTP without leave
 // (see [TransportOptions]), the request is not sent. The error wraps src's.
@@ -67,7 +68,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if host == nil {
 		return t.base.RoundTrip(r)
 	}
-	if r.URL.Scheme != "https" && !host.Loopback && !t.allowPlaintext {
+	if r.URL.Scheme != "https" && !t.allowPlaintext && (!host.Loopback || t.proxied(r)) {
 		return nil, unsent(r, fmt.Errorf("httpauth: %q would be sent the token in plain text; use https, or set AllowPlaintext if the connection is private by other means", r.URL.Host))
 	}
 	token, err := t.current()
@@ -86,9 +87,7 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !ok {
 		return resp, nil
 	}
-	if resp.Body != nil { // net/http sees to it; others may not
-		discard(resp.Body)
-	}
+	discard(resp)
 	return t.send(r, body, newer)
 }
 
@@ -143,9 +142,27 @@ func again(r *http.Request) (io.ReadCloser, bool) {
 // can be used again. Ours has under a hundred.
 const maxDiscard = 4 << 10
 
-func discard(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, maxDiscard)
-	_ = body.Close()
+// discard gives up the answer. One that does not say that it is short may take
+// for ever to end.
+func discard(resp *http.Response) {
+	if resp.Body == nil { // net/http sees to it; others may not
+		return
+	}
+	if resp.ContentLength > 0 && resp.ContentLength <= maxDiscard {
+		_, _ = io.CopyN(io.Discard, resp.Body, resp.ContentLength)
+	}
+	_ = resp.Body.Close()
+}
+
+// proxied reports whether base would send r to a proxy, to which the token would
+// go in the clear, wherever the host is.
+func (t *transport) proxied(r *http.Request) bool {
+	base, ok := t.base.(*http.Transport)
+	if !ok || base.Proxy == nil {
+		return false
+	}
+	proxy, err := base.Proxy(r)
+	return err != nil || proxy != nil
 }
 
 // unsent closes the body of a request that is not sent, as [http.RoundTripper]

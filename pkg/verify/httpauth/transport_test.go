@@ -66,7 +66,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	answer := &tracked{Reader: strings.NewReader("the answer")}
 	w.given = append(w.given, answer)
-	return &http.Response{StatusCode: status, Body: answer, Header: http.Header{}, Request: r}, nil
+	return &http.Response{StatusCode: status, Body: answer, ContentLength: 10, Header: http.Header{}, Request: r}, nil
 }
 
 func (w *wire) CloseIdleConnections() { w.idle++ }

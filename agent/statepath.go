@@ -1,0 +1,70 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// checkStateFile refuses a StateFile that would be written over a source, or into
+// the directory that is one.
+func (r *resolved) checkStateFile() error {
+	if r.StateFile == "" {
+		return nil
+	}
+	info, err := os.Stat(r.StateFile)
+	if err == nil && info.IsDir() || strings.HasSuffix(r.StateFile, string(filepath.Separator)) {
+		return errors.New("StateFile is a directory; name a file in it")
+	}
+	r.StateFile = absolute(r.StateFile) // a later chdir must not move it
+	for _, s := range []*source{r.tokens, r.keys} {
+		if s == nil || !s.watched {
+			continue
+		}
+		path := absolute(s.location)
+		switch {
+		case same(r.StateFile, path):
+			return fmt.Errorf("StateFile is the source %s itself; give it a path of its own", s.location)
+		case same(filepath.Dir(r.StateFile), path), within(r.StateFile, path):
+			return fmt.Errorf("StateFile lies in the source directory %s; give it a path outside", s.location)
+		}
+	}
+	return nil
+}
+
+// same reports whether two paths lead to one file, be it that they do not exist.
+func same(a, b string) bool {
+	if unlinked(a) == unlinked(b) {
+		return true
+	}
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// within reports whether path lies below the directory dir.
+func within(path, dir string) bool {
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	rel, err := filepath.Rel(unlinked(dir), unlinked(path))
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// unlinked returns path without symbolic links, as far as it exists.
+func unlinked(path string) string {
+	path = filepath.Clean(path)
+	if found, err := filepath.EvalSymlinks(path); err == nil {
+		return found
+	}
+	if dir := filepath.Dir(path); dir != path {
+		return filepath.Join(unlinked(dir), filepath.Base(path))
+	}
+	return path
+}
