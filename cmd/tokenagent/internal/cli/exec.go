@@ -17,8 +17,8 @@ import (
 )
 
 // How long a changed token is left to spread before the program gets it: the
-// receivers' poll interval and some more; for a mounted Secret the kubelets' own
-// period, 60 s and up to half as much again.
+// receivers' poll interval and some more; for a Secret that a kubelet mounts the
+// kubelets' own period, 60 s and up to half as much again.
 const (
 	defaultDelay = 15 * time.Second
 	mountDelay   = 2 * time.Minute
@@ -77,7 +77,7 @@ The token stands in CMD's environment, which root and CMD's own user can read in
 	f := cmd.Flags()
 	f.StringVar(&e.env, "env", agent.DaprTokenEnv, "`NAME` of the variable in which CMD gets the token")
 	f.DurationVar(&e.delay, "restart-delay", -1, "how long after a change CMD gets the new token, so that others know it first; 0s means at once")
-	f.Lookup("restart-delay").DefValue = "15s, or 2m where the source is a mounted Secret"
+	f.Lookup("restart-delay").DefValue = "15s, or 2m in a volume that a kubelet mounts"
 	f.StringVar(&e.stopSignal, "stop-signal", "TERM", "`SIGNAL` that asks CMD to end before it is started anew")
 	f.DurationVar(&e.stopTimeout, "stop-timeout", 30*time.Second, "how long CMD may take to end then, before it is killed")
 	f.StringVar(&e.onChange, "on-change", "restart", "`WHAT` a change does: restart CMD, or signal it")
@@ -186,7 +186,7 @@ func (e *execFlags) options(args []string, cfg agent.Config, log *slog.Logger) (
 	}
 	if e.delay == -1 {
 		o.Delay = defaultDelay
-		if kubemount.LaidOut(cfg.TokenFile + cfg.EnvFile) { // one of them is empty
+		if kubemount.Managed(cfg.TokenFile + cfg.EnvFile) { // one of them is empty
 			o.Delay = mountDelay
 		}
 	}

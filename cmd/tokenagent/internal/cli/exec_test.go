@@ -84,9 +84,17 @@ func TestExecSource(t *testing.T) {
 }
 
 func TestExecDelay(t *testing.T) {
-	mount := t.TempDir()
-	if err := kubemount.Write(mount, map[string][]byte{"token": []byte(good)}, 0o400); err != nil {
+	// Rotated here, a directory has the form of a mount, and no kubelet that is
+	// slow with it.
+	local := t.TempDir()
+	mount := filepath.Join(local, "kubernetes.io~secret", "token") // as on the kubelet's host
+	if err := os.MkdirAll(mount, 0o700); err != nil {
 		t.Fatal(err)
+	}
+	for _, dir := range []string{local, mount} {
+		if err := kubemount.Write(dir, map[string][]byte{"token": []byte(good)}, 0o400); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, c := range []struct {
 		cfg  agent.Config
@@ -94,6 +102,9 @@ func TestExecDelay(t *testing.T) {
 		want time.Duration
 	}{
 		{agent.Config{TokenFile: file(t, good)}, "", 15 * time.Second},
+		{agent.Config{TokenFile: local}, "", 15 * time.Second},
+		{agent.Config{TokenFile: filepath.Join(local, "token")}, "", 15 * time.Second},
+		{agent.Config{EnvFile: filepath.Join(local, "token")}, "", 15 * time.Second},
 		{agent.Config{TokenFile: mount}, "", 2 * time.Minute},
 		{agent.Config{TokenFile: filepath.Join(mount, "token")}, "", 2 * time.Minute},
 		{agent.Config{EnvFile: filepath.Join(mount, "token")}, "", 2 * time.Minute},
