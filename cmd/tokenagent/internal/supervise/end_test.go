@@ -38,13 +38,39 @@ func TestEndByItselfEnds(t *testing.T) {
 			w.wantEnd(0)
 		})
 	})
-	t.Run("soon after a restart, by a signal forwarded", func(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGINT, syscall.SIGTERM} {
+		t.Run("soon after a restart, by "+sig.String()+" forwarded", func(t *testing.T) {
+			supervised(t, Options{}, func(w *world) {
+				w.set(tokenB)
+				w.heeds = false
+				w.send(sig)
+				w.ends(128 + int(sig))
+				w.wantEnd(128 + int(sig))
+			})
+		})
+	}
+}
+
+// TestHarmlessSignalExplainsNoEnd sends what terminals, job control and operators
+// send to programs that go on.
+func TestHarmlessSignalExplainsNoEnd(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM} {
 		supervised(t, Options{}, func(w *world) {
 			w.set(tokenB)
-			w.send(syscall.SIGUSR1)
-			w.ends(138)
-			w.wantEnd(138)
+			w.send(sig)
+			w.ends(1)
+			w.wantRunning()
+			w.after(time.Second)
+			w.want("0s start A", "0s signal terminated", "0s start B", "0s forward "+sig.String(), "1s start B")
 		})
+	}
+	supervised(t, Options{}, func(w *world) { // nor does it take back what was asked
+		w.set(tokenB)
+		w.heeds = false
+		w.send(syscall.SIGQUIT)
+		w.send(syscall.SIGWINCH)
+		w.ends(131)
+		w.wantEnd(131)
 	})
 }
 
@@ -85,13 +111,61 @@ func TestTriesAreBounded(t *testing.T) {
 	})
 }
 
-func TestRestFetchesTheNewestToken(t *testing.T) {
+// TestNewTokenMendsAtOnce changes the token while its program fails: that is
+// started when the new one is due, whatever the pause, with tries of its own.
+func TestNewTokenMendsAtOnce(t *testing.T) {
 	supervised(t, Options{}, func(w *world) {
 		w.set(tokenB)
 		w.ends(1)
 		w.set(tokenC)
+		w.want("0s start A", "0s signal terminated", "0s start B", "0s start C")
+	})
+	supervised(t, Options{Delay: 10 * time.Second}, func(w *world) {
+		w.set(tokenB)
+		w.after(10 * time.Second)
+		w.ends(1)
+		w.set(tokenC)
+		for range 4 { // after 1, 2 and 4 s, and then comes a pause of 8 s
+			w.after(w.until())
+			w.ends(1)
+		}
+		w.want("0s start A", "10s signal terminated", "10s start B", "11s start B", "13s start B", "17s start B", "20s start C")
+		if s := w.s.stats.Load(); s.changes != 2 || s.retries != 3 {
+			t.Errorf("%d restarts for a change, %d for another try", s.changes, s.retries)
+		}
+		w.wantRunning()
 		w.after(time.Second)
-		w.want("0s start A", "0s signal terminated", "0s start B", "1s start C")
+		w.want("0s start A", "10s signal terminated", "10s start B", "11s start B", "13s start B", "17s start B", "20s start C", "21s start C")
+	})
+	supervised(t, Options{}, func(w *world) { // with the last try used up
+		w.set(tokenB)
+		for range maxTries - 1 {
+			w.ends(5)
+			w.after(w.until())
+		}
+		w.ends(5)
+		w.set(tokenC)
+		for range maxTries {
+			w.ends(5)
+			w.wantRunning()
+			w.after(w.until())
+		}
+		w.ends(5)
+		w.wantEnd(5)
+	})
+}
+
+// TestTwoChangesOneRestart has the second one come due while the program stops.
+func TestTwoChangesOneRestart(t *testing.T) {
+	supervised(t, Options{}, func(w *world) {
+		w.heeds = false
+		w.set(tokenB)
+		w.set(tokenC)
+		w.ends(0)
+		w.want("0s start A", "0s signal terminated", "0s start C")
+		if s := w.s.stats.Load(); s.changes != 1 || s.retries != 0 {
+			t.Errorf("%d restarts for a change, %d for another try", s.changes, s.retries)
+		}
 	})
 }
 

@@ -193,6 +193,9 @@ func (w *world) after(d time.Duration) {
 	synctest.Wait()
 }
 
+// until returns how long it is until the program is due.
+func (w *world) until() time.Duration { return time.Until(w.s.stats.Load().due) }
+
 func (w *world) set(token string, staged ...string) {
 	w.src.set(token, staged...)
 	synctest.Wait()

@@ -37,7 +37,7 @@ var (
 // publish makes the state as it is now what scrapes see.
 func (s *Supervisor) publish() {
 	next := &stats{counts: s.counts, running: s.prog != nil, started: s.started, due: s.nextDue()}
-	if s.phase == resting {
+	if s.phase == resting && (s.next == nil || s.restTill.Before(s.next.due)) {
 		next.due = s.restTill
 	}
 	if s.token != "" {

@@ -137,12 +137,21 @@ func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
 			s.prog.kill()
 		}
 	case resting:
+		failed := s.tries > 0 // else it was stopped by us
+		switch {
+		case due && failed: // a new token may be the mend, and has its own tries
+			s.log.Info("the program is started with the new token", "fingerprint", fingerprint(s.next.token))
+			s.tries = 0
+			s.counts.changes++
+		case now.Before(s.restTill):
+			return nil
+		case failed:
+			s.counts.retries++
+		}
 		if due {
 			s.token, s.next = s.next.token, nil
 		}
-		if !now.Before(s.restTill) {
-			return s.start(signals)
-		}
+		return s.start(signals)
 	}
 	return nil
 }
@@ -222,7 +231,6 @@ func (s *Supervisor) rest(now time.Time, code int, err error) error {
 	}
 	pause := min(firstRest<<s.tries, longRest)
 	s.tries++
-	s.counts.retries++
 	s.phase, s.restTill = resting, now.Add(pause)
 	s.log.Warn("the program failed soon after its restart, and is tried again", "code", code, "in", pause, "try", s.tries, "of", maxTries)
 	return nil
@@ -231,6 +239,8 @@ func (s *Supervisor) rest(now time.Time, code int, err error) error {
 // signalled passes a signal on.
 func (s *Supervisor) signalled(sig os.Signal) error {
 	ends := sig == syscall.SIGTERM || sig == os.Interrupt || sig == s.o.StopSignal
+	// What else is forwarded (WINCH, CONT, USR1) explains no end.
+	asked := ends || sig == syscall.SIGQUIT
 	first := ends && s.ending == nil
 	if first {
 		s.ending, s.next = sig, nil
@@ -248,7 +258,7 @@ func (s *Supervisor) signalled(sig os.Signal) error {
 		s.log.Debug("the program is stopping already", "signal", sig.String())
 		return nil
 	}
-	s.told = true
+	s.told = s.told || asked
 	s.prog.forward(sig)
 	return nil
 }

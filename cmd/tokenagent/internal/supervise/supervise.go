@@ -127,7 +127,7 @@ type Supervisor struct {
 	killAt   time.Time // while stopping; zero once killed
 	restTill time.Time // while resting
 	anew     bool      // the program's start followed a change
-	told     bool      // a signal was forwarded to the program
+	told     bool      // a signal that asks for its end was forwarded to the program
 	tries    int       // since the last change
 	ending   os.Signal // nil until told to end; then nothing is started any more
 	counts   counts
