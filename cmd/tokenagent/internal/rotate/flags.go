@@ -14,6 +14,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -46,6 +47,9 @@ func (f *fromFlags) read(ctx context.Context, in input) error {
 		}
 		text = b
 	default:
+		if err := place.Regular(f.from); err != nil {
+			return fmt.Errorf("--from: %w", err)
+		}
 		c, err := reload.File(f.from).Read(ctx, maxToken)
 		if err != nil {
 			return fmt.Errorf("--from: %w", err)

@@ -3,6 +3,7 @@ package rotate_test
 import (
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +73,41 @@ func TestFrom(t *testing.T) {
 	run(t, "", false, "stage", "--from", filepath.Join(t.TempDir(), "none"), string(file)).want(t, 1, "--from: ")
 	run(t, "", false, "revoke", "--from", tokenFile(t, two), string(file)).want(t, 0)
 	want(t, file, "current=one revoked=two")
+}
+
+// A token in the place of the file that holds it is not repeated; the name of a
+// file that is not there is.
+func TestArgumentsThatMayBeTokensAreNotRepeated(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	put(t, "token", one)
+	for _, token := range []string{one, "CANARY-1c3a/bcdefghijkl==", "/CANARY-1c3abcdef/ghijkl", "CANARY-1c3a." + strings.Repeat("x", 20) + ".sig", "CANARY-1c3a" + strings.Repeat("x", 300)} {
+		for _, args := range [][]string{{"status", token}, {"stage", token}, {"stage", "--from", token, "token"}, {"revoke", "--from", token, "token"}} {
+			run(t, "", false, args...).want(t, 1, "the path given does not exist", "may be a token")
+		}
+	}
+	for _, name := range []string{"short", "./a-long-name-of-a-file", filepath.Join(dir, "another-name-of-a-file"), dir + "/none/another-name"} {
+		run(t, "", false, "status", name).want(t, 1, name+" does not exist; make it first")
+		run(t, "", false, "stage", "--from", name, "token").want(t, 1, "--from: "+name+" does not exist")
+	}
+}
+
+// What a shell makes of --from <(command) is a pipe.
+func TestFromIsARegularFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	put(t, file, one)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	pipe := fmt.Sprintf("/dev/fd/%d", r.Fd())
+	if _, err := os.Stat(pipe); err != nil {
+		t.Skip(err)
+	}
+	run(t, "", false, "stage", "--from", pipe, file).want(t, 1, "is no regular file", "or - to read standard input")
+	run(t, "", false, "stage", "--from", filepath.Dir(file), file).want(t, 1, "is a directory; give the file in it")
 }
 
 // Bad content is refused with its own error, which says where, and kept.

@@ -41,10 +41,7 @@ var (
 // IsDir reports whether path leads to a directory. The error says what keeps
 // path from being read as a token source.
 func IsDir(path string) (bool, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, fmt.Errorf("%s does not exist; make it first, as with (umask 077; tokenagent generate > %s)", path, path)
-	}
+	info, err := look(path)
 	if err != nil {
 		return false, err
 	}
