@@ -155,6 +155,9 @@ func (f *filter) Prepare(to content.Content) (func(context.Context) error, []str
 		}
 	}
 	write := func(context.Context) error {
+		if closed(f.stdout) {
+			return errors.New("standard output is closed; nothing was changed: the Secret goes there, to | kubectl replace -f -")
+		}
 		if _, err := f.stdout.Write(text); err != nil {
 			return fmt.Errorf("writing the Secret to standard output: %w", err)
 		}
