@@ -123,8 +123,8 @@ func promoteCommand() *cobra.Command {
 previous, accepted until its deadline. Do it once every receiver has the staged token:
 --agent asks receivers, and refuses unless all of them accept it.
 
-Nothing staged and an overlap under way means that it was promoted already, and nothing
-changes. --expect says it exactly: the fingerprint that stage reported is promoted, or
+Nothing staged and a previous token with a deadline, be it one that has passed, means
+that it was promoted already, and nothing changes. --expect says it exactly: the fingerprint that stage reported is promoted, or
 is current already, or the step is refused.
 
 A file can hold several previous tokens, and keeps those of earlier rotations to their

@@ -122,10 +122,23 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 
 // noneStaged tells a promotion that was done from one that has nothing to promote.
 func (p promotion) noneStaged(c content.Content, now time.Time) (change, error) {
+	// A promotion leaves a previous token with a deadline, which a short overlap
+	// has behind it soon, and none at once.
+	var last content.Superseded
 	for _, s := range c.Previous {
-		if p.expect == "" && !s.Until.IsZero() && s.Live(now) {
-			return unchanged(c, "promoted already: %s is current, and %s is accepted%s", print8(c.Current), print8(s.Token), deadline(s))
+		if s.Until.After(last.Until) {
+			last = s
 		}
+	}
+	switch {
+	case p.expect != "" || last.Until.IsZero():
+	case last.Live(now):
+		return unchanged(c, "promoted already: %s is current, and %s is accepted%s", print8(c.Current), print8(last.Token), deadline(last))
+	default:
+		ch, err := unchanged(c, "promoted already: %s is current, and %s was accepted%s", print8(c.Current), print8(last.Token), deadline(last))
+		// A rotation of long ago that nobody retired looks the same.
+		ch.warnings = []string{"nothing is staged, and the last rotation is over: if another one was meant, stage first"}
+		return ch, err
 	}
 	if p.expect != "" {
 		return refuse("%s, as --expect says, is neither staged nor current; look who was here (tokenagent rotate status), and stage first", p.expect)

@@ -82,7 +82,7 @@ func TestEveryStepCanBeRepeated(t *testing.T) {
 			line{"promote", "current=two previous=one"},
 			line{"retire", "current=two"},
 			line{"stage --from FROM3", "current=two next=three"},
-			line{"promote --expect " + print8(three), "current=three previous=two"},
+			line{"promote", "current=three previous=two"},
 			line{"revoke", "current=three revoked=two"},
 			line{"revoke --digest ID1", "current=three revoked=two revoked=one"},
 			line{"revoke --forget ID1", "current=three revoked=two"},
@@ -109,7 +109,7 @@ func TestEveryStepCanBeRepeated(t *testing.T) {
 			line{"stage --from FROM3 --replace", "current=one next=three"},
 			line{"revoke --slot next", "current=one revoked=three"},
 			line{"stage --from FROM2", "current=one next=two revoked=three"},
-			line{"promote --overlap 0s --expect PRINT2", "current=two previous=one revoked=three"},
+			line{"promote --overlap 0s", "current=two previous=one revoked=three"},
 		)
 		if p := b.content(t).Previous[0]; p.Live(time.Now()) {
 			t.Errorf("--overlap 0s leaves it accepted until %s", p.Until)
@@ -159,7 +159,9 @@ func TestOutOfOrder(t *testing.T) {
 		only   string // kind of target; "" means all
 	}{
 		"promote first":                    {"", "promote", "no token is staged; stage one first", ""},
-		"promote what is expired":          {"stage --from FROM2; promote --overlap 0s", "promote", "no token is staged; stage one first", ""},
+		"promote after retire":             {"stage --from FROM2; promote --overlap 0s; retire", "promote", "no token is staged; stage one first", ""},
+		"promote after revoke":             {"stage --from FROM2; promote --overlap 0s; revoke", "promote", "no token is staged; stage one first", ""},
+		"promote another, expired":         {"stage --from FROM2; promote --overlap 0s", "promote --expect PRINT3", "neither staged nor current; look who was here", ""},
 		"promote another":                  {"stage --from FROM2", "promote --expect 00000000", "not 00000000 as --expect says; look who staged it", ""},
 		"promote what nobody staged":       {"stage --from FROM2; promote", "promote --expect 00000000", "neither staged nor current; look who was here", ""},
 		"stage another":                    {"stage --from FROM2", "stage --from FROM3", "is staged; promote it first, or put yours in its place with --replace", ""},
@@ -182,7 +184,7 @@ func TestOutOfOrder(t *testing.T) {
 					t.Skip("a file has room")
 				}
 				files := strings.NewReplacer("FROM1", tokenFile(t, one), "FROM2", tokenFile(t, two), "FROM3", tokenFile(t, three),
-					"ID1", id(one), "ID2", id(two), "ID3", id(three))
+					"ID1", id(one), "ID2", id(two), "ID3", id(three), "PRINT3", print8(three))
 				for step := range strings.SplitSeq(c.before, ";") {
 					if args := strings.Fields(files.Replace(step)); len(args) > 0 {
 						b.do(t, args[0], args[1:]...).want(t, 0)
@@ -197,6 +199,21 @@ func TestOutOfOrder(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A deadline that has passed was made by a promotion, and a previous token
+// without one by somebody else. It may be one of long ago: that is said.
+func TestPromotedAlready(t *testing.T) {
+	file := path(t.TempDir() + "/token")
+	put(t, string(file), two+"\n"+one+" previous until=2001-01-01T00:00:00Z\n")
+	file.do(t, "promote").want(t, 0, "nothing changed: promoted already: "+print8(two)+" is current, and "+print8(one)+" was accepted until 2001-01-01T00:00:00Z",
+		"warning: ", "nothing is staged, and the last rotation is over: if another one was meant, stage first")
+	put(t, string(file), two+"\n"+one+" previous until=2001-01-01T00:00:00Z\n"+three+" previous until=2999-01-01T00:00:00Z\n")
+	if o := file.do(t, "promote").want(t, 0, print8(three)+" is accepted until 2999"); strings.Contains(o.errOut, "warning") {
+		t.Errorf("its overlap is under way: %s", o.errOut)
+	}
+	put(t, string(file), two+"\n"+one+" previous\n")
+	file.do(t, "promote").want(t, 1, "no token is staged; stage one first")
 }
 
 // A staged token that was revoked by hand is not promoted, and is no obstacle
