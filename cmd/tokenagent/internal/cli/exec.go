@@ -48,7 +48,9 @@ slots, or a change that is taken back within the delay restarts nothing.
 It waits --restart-delay after a change, so that those that CMD sends to know the
 new token first; another change begins the delay anew. A token that was seen
 staged (slot next or listed) was known from then on, and the delay counts from
-there. When the current token is revoked and there is no other, CMD goes on.
+there. When the source revokes the token that CMD has, the delay is over as soon as
+there is another; as long as there is none, CMD goes on. The delay is 2m in a volume
+that a kubelet mounts; a directory that 'rotate' has laid out is none.
 
 CMD gets TERM, INT, QUIT, USR1, USR2, WINCH, ALRM and CONT as exec gets them. After
 TERM, INT or the stop signal it is not started again, and exec waits for its end
@@ -56,12 +58,17 @@ without killing it; between two runs of CMD exec ends at once, with 128 and the
 signal's number. HUP reads the source again and is not forwarded. CMD runs in a
 process group of its own, and what is left of that when CMD has ended is killed.
 On a terminal it stays in the group of exec, to which the terminal sends INT and
-QUIT itself. As process 1 of a container exec reaps orphans.
+QUIT itself. As process 1 of a container exec reaps orphans, and kills none: what
+CMD has put into a session of its own (setsid) outlives a restart, with the old
+token. When exec itself is killed (KILL), Linux kills CMD with it, but not what CMD
+has started; elsewhere neither.
 
 exec ends when CMD does, and with its exit code: 128 and the number for a signal,
 127 where CMD is not found, 126 where it cannot be executed. There is one exception:
 CMD that fails within 10 s of a restart by exec is started again, after 1 s, 2 s
-and so on up to 1 min, 8 times at most, so that a rotation is no outage.
+and so on up to 1 min, 8 times at most, so that a rotation is no outage. Another
+token that is due meanwhile ends the pause, and has 8 times of its own. Where exec
+has forwarded TERM, INT, QUIT or the stop signal, CMD's end is what was asked for.
 
 With --on-change signal CMD is sent --signal instead and goes on. Its environment
 stays what it was: that is for programs that read the token elsewhere.

@@ -4,9 +4,11 @@ package supervise
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +32,7 @@ type fakeSource struct {
 	mu      sync.Mutex
 	token   string // "" for none
 	staged  []string
+	revoked []string
 	updated chan struct{}
 }
 
@@ -58,7 +61,25 @@ func (f *fakeSource) Status() agent.Status {
 	for _, t := range f.staged {
 		s.Tokens = append(s.Tokens, agent.TokenStatus{Slot: "next", Fingerprint: fingerprint(t)})
 	}
+	s.Revoked = len(f.revoked)
 	return agent.Status{Sources: []agent.SourceStatus{s}}
+}
+
+// Verify knows no token but the revoked ones.
+func (f *fakeSource) Verify(_ context.Context, token string) (*verify.Principal, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.Contains(f.revoked, token) {
+		return nil, verify.ErrRevokedToken
+	}
+	return nil, verify.ErrInvalidToken
+}
+
+// revoke has the next set revoke tokens, too.
+func (f *fakeSource) revoke(tokens ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.revoked = tokens
 }
 
 // set changes the source as one swap does.

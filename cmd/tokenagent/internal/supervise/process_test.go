@@ -3,6 +3,7 @@
 package supervise_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -67,6 +70,19 @@ func TestRestart(t *testing.T) {
 	if n := r.out.count("started with"); n != 2 {
 		t.Errorf("started %d times", n)
 	}
+}
+
+// TestRevokedIsReplacedAtOnce asks the real agent whether it revokes.
+func TestRevokedIsReplacedAtOnce(t *testing.T) {
+	t.Parallel()
+	r := run(t, setting{flags: []string{"--restart-delay", "1h"}, command: []string{"loop"}})
+	r.prints("started with ")
+	id := verify.Digest(tokenA)
+	r.rotate(fmt.Sprintf("%s\nrevoked %x", tokenB, id[:]))
+	r.prints("got terminated")
+	r.logs("the program has is revoked")
+	r.send(syscall.SIGTERM)
+	r.ends(5)
 }
 
 // TestNewWaitsForOld has each program hold one port up to its very end.

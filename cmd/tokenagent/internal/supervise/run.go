@@ -79,7 +79,8 @@ func (s *Supervisor) ended() <-chan struct{} {
 
 // look notes whether the program is to get another token, and when.
 func (s *Supervisor) look(now time.Time) {
-	since := s.known.update(s.src.Status(), now) // before the token: it may be promoted in between
+	status := s.src.Status() // before the token: it may be promoted in between
+	since := s.known.update(status, now)
 	token, err := s.src.Token()
 	dry := s.dry
 	s.dry = err != nil
@@ -108,6 +109,7 @@ func (s *Supervisor) look(now time.Time) {
 			s.log.Info("the token has changed", "fingerprint", fingerprint(token), "due_in", max(0, s.next.due.Sub(now)).Round(time.Millisecond))
 		}
 	}
+	s.hurry(status, now)
 }
 
 // act does what is due.

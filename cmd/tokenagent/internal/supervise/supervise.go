@@ -10,6 +10,7 @@
 package supervise
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // A Source says what the current token is. An [agent.Agent] is one.
@@ -26,6 +28,8 @@ type Source interface {
 	Token() (string, error)
 	Updated() <-chan struct{}
 	Status() agent.Status
+	// Verify is asked whether the source revokes the token that the program has.
+	Verify(ctx context.Context, token string) (*verify.Principal, error)
 }
 
 // Options say what to run and how to replace it.
@@ -35,7 +39,8 @@ type Options struct {
 	Environ []string // the program's environment, in which Env is replaced
 
 	// Delay is how long a token must have been published before the program
-	// gets it, so that those it sends to know it. 0 means at once.
+	// gets it, so that those it sends to know it. 0 means at once, and so it is
+	// where the source revokes the token that the program has.
 	Delay time.Duration
 	// StopSignal asks the program to end before it is started anew; after
 	// StopTimeout it is killed.
