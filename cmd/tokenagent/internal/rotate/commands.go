@@ -9,17 +9,18 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // Command returns the command rotate with its steps.
 func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rotate",
-		Short: "Rotate a token at its source, in steps that can be repeated",
-		Long: `rotate changes the token source at PATH: a file of lines, or a directory of keys.
-Without PATH it is a filter for a Kubernetes Secret as JSON. It shows fingerprints,
-never a token; the Secret that the filter passes on is the one exception.
+		Short: "Rotate a token or verification key at its source, in steps that can be repeated",
+		Long: `rotate changes the source at PATH: a file of lines, or a directory of keys. Without
+PATH it is a filter for a Kubernetes Secret as JSON. It shows fingerprints, never a
+token; the Secret that the filter passes on is the one exception. Sources of keys
+that verify signed tokens (key, jwks.json, a key set that is a file) rotate by the
+same steps.
 
 A rotation, in order:
   stage    publish a new token to receivers as the next one; senders keep theirs
@@ -28,7 +29,7 @@ A rotation, in order:
            accepted until its deadline
            ... wait until no sender uses the old one
   retire   clear the old one away
-If a token has leaked: stage, promote and revoke it at once, or revoke --slot current
+If one has leaked: stage, promote and revoke it at once, or revoke --slot current
 where one is staged.
 
 Each step that finds its work done changes nothing and ends with exit code 0. Steps
@@ -59,7 +60,7 @@ one step, and so that nobody's change is overwritten; on failure nothing is writ
 type ungated struct{}
 
 func (ungated) pass(context.Context, content.Content, content.Content) error { return nil }
-func (ungated) made() verify.Token                                           { return verify.Token{} }
+func (ungated) made() content.Credential                                     { return content.Credential{} }
 
 type stageStep struct {
 	ungated
@@ -67,7 +68,11 @@ type stageStep struct {
 }
 
 func (s *stageStep) prepare(ctx context.Context, in input) error { return s.read(ctx, in) }
-func (s *stageStep) made() verify.Token                          { return s.stageFlags.made() }
+func (s *stageStep) made() content.Credential                    { return s.stageFlags.made() }
+func (s *stageStep) meet(ctx context.Context, c content.Content, o content.Options) error {
+	return s.stageFlags.meet(ctx, c, o)
+}
+
 func (s *stageStep) plan(c content.Content, _ bool, _ time.Time) (change, error) {
 	return s.staging().do(c)
 }
@@ -75,13 +80,19 @@ func (s *stageStep) plan(c content.Content, _ bool, _ time.Time) (change, error)
 func stageCommand() *cobra.Command {
 	var s stageStep
 	r := &run{name: "stage", step: &s}
-	cmd := r.command("stage", "Publish a new token to receivers, before anybody sends it",
+	cmd := r.command("stage", "Publish a new token or key to receivers, before anybody sends by it",
 		`stage puts a new token into slot next (token-next): 32 random bytes as generate
 makes them, or the token that --from names. Receivers accept it from then on; senders
 go on with the current one.
 
-Where a token is staged already, nothing changes: the same one is kept, so that stage
-can be repeated until it worked. --replace stages another one in its place.
+In a source of verification keys it is the public key that --from names (PEM or JWK),
+which goes into key-next, or into the set with its RFC 7638 thumbprint as kid. Without
+--from it makes a key of the current one's algorithm: an HMAC secret of the hash's
+size, or a pair, whose private key goes into the file of --private-out.
+
+Where one is staged already, nothing changes: the same one is kept, so that stage can
+be repeated until it worked. --replace stages another one in its place. In a key set
+nothing is staged: each stage that makes an HMAC secret adds one more.
 
 To go back to an earlier token, stage it with --from and promote it.`)
 	s.stageFlags.add(cmd.Flags())
@@ -105,6 +116,10 @@ func (s *promoteStep) prepare(_ context.Context, in input) error {
 	return s.gateFlags.read()
 }
 
+func (s *promoteStep) meet(_ context.Context, c content.Content, _ content.Options) error {
+	return s.promoteFlags.meet(c)
+}
+
 func (s *promoteStep) plan(c content.Content, onePrevious bool, now time.Time) (change, error) {
 	p := s.promotion(onePrevious, now)
 	p.expect = s.expect
@@ -112,7 +127,14 @@ func (s *promoteStep) plan(c content.Content, onePrevious bool, now time.Time) (
 }
 
 func (s *promoteStep) pass(ctx context.Context, _, to content.Content) error {
-	return s.Pass(ctx, gate.Loaded(print8(to.Current)))
+	if !to.Set {
+		return s.Pass(ctx, gate.Loaded(print8(to.Current)))
+	}
+	var all []gate.Check
+	for _, k := range accepted(to) {
+		all = append(all, gate.Loaded(print8(k)))
+	}
+	return s.Pass(ctx, gate.All(all...))
 }
 
 func promoteCommand() *cobra.Command {
@@ -132,10 +154,15 @@ own deadlines. A directory and a Secret have room for one: while an earlier one 
 accepted, promote is refused without --drop-previous.
 
 With --overlap 0s the old token is declared with a deadline that has passed, so that
-agents refuse it at once instead of remembering it for an overlap of their own.`)
+agents refuse it at once instead of remembering it for an overlap of their own.
+
+For verification keys --overlap must be given: longer than signers take to change to
+the new key and the longest token is good for, together. Signers change after promote.
+In a key set nothing changes: --agent asks whether every receiver has all its keys, so
+that signers may.`)
 	s.promoteFlags.add(cmd.Flags())
 	s.gateFlags.add(cmd.Flags())
-	s.expectFlag.add(cmd.Flags(), "promote the token with this `FINGERPRINT` or none")
+	s.expectFlag.add(cmd.Flags(), "promote the one with this `FINGERPRINT` or none")
 	return cmd
 }
 
@@ -143,6 +170,20 @@ type retireStep struct {
 	ungated
 	gateFlags
 	idle time.Duration
+	key  string
+}
+
+// meet holds --key to key sets, where no key is previous.
+func (s *retireStep) meet(_ context.Context, c content.Content, _ content.Options) error {
+	switch {
+	case c.Set && s.key == "":
+		return fail.Usage("--key is missing: of a key set name the one that goes, by its kid or fingerprint, once everything that it signed has expired")
+	case c.Set && len(s.Agents) > 0:
+		return fail.Usage("--agent cannot tell who uses a key of a set, since agents record uses of a previous one alone; leave it out, and wait until what the key signed has expired")
+	case !c.Set && s.key != "":
+		return fail.Usage("--key goes with key sets; here the previous %s is what goes", c.Kind.Noun())
+	}
+	return nil
 }
 
 func (s *retireStep) prepare(context.Context, input) error {
@@ -152,7 +193,12 @@ func (s *retireStep) prepare(context.Context, input) error {
 	return s.gateFlags.read()
 }
 
-func (s *retireStep) plan(c content.Content, _ bool, _ time.Time) (change, error) { return retire(c) }
+func (s *retireStep) plan(c content.Content, _ bool, _ time.Time) (change, error) {
+	if c.Set {
+		return retireKey(c, s.key)
+	}
+	return retire(c)
+}
 
 func (s *retireStep) pass(ctx context.Context, from, _ content.Content) error {
 	var old []string
@@ -165,13 +211,18 @@ func (s *retireStep) pass(ctx context.Context, from, _ content.Content) error {
 func retireCommand() *cobra.Command {
 	var s retireStep
 	r := &run{name: "retire", step: &s}
-	cmd := r.command("retire", "End the overlap: accept no superseded token any more",
+	cmd := r.command("retire", "End the overlap: accept nothing superseded any more",
 		`retire takes the previous token out, in a file all of them, whether their deadlines
 have come or not. Receivers refuse it then. --agent asks receivers, and refuses unless
 all of them have the current token and have seen no use of the old one for --idle. An
-agent that started or changed less than --idle ago cannot know, and must watch longer.`)
+agent that started or changed less than --idle ago cannot know, and must watch longer.
+
+A verification key is in use for as long as tokens that it signed are sent; those that
+an agent knows from before count, too. From a key set --key takes a key out; agents
+record no use of such keys, so wait until everything that it signed has expired.`)
 	s.gateFlags.add(cmd.Flags())
-	cmd.Flags().DurationVar(&s.idle, "idle", 15*time.Minute, "with --agent: how long the old token must not have been used")
+	cmd.Flags().DurationVar(&s.idle, "idle", 15*time.Minute, "with --agent: how long the old one must not have been used")
+	cmd.Flags().StringVar(&s.key, "key", "", "of a key set: take out the key with this `KID`, fingerprint or thumbprint")
 	return cmd
 }
 
@@ -189,7 +240,17 @@ func (s *nowStep) prepare(ctx context.Context, in input) error {
 	return s.stageFlags.read(ctx, in)
 }
 
-func (s *nowStep) made() verify.Token { return s.stageFlags.made() }
+func (s *nowStep) meet(ctx context.Context, c content.Content, o content.Options) error {
+	if c.Set {
+		return nil // it is refused, and nothing is made for that
+	}
+	if err := s.promoteFlags.meet(c); err != nil {
+		return err
+	}
+	return s.stageFlags.meet(ctx, c, o)
+}
+
+func (s *nowStep) made() content.Credential { return s.stageFlags.made() }
 
 func (s *nowStep) plan(c content.Content, onePrevious bool, now time.Time) (change, error) {
 	return atOnce(c, s.staging(), s.promotion(onePrevious, now), s.again, now)
@@ -199,8 +260,8 @@ func nowCommand() *cobra.Command {
 	var s nowStep
 	r := &run{name: "now", step: &s}
 	cmd := r.command("now", "Stage and promote in one, for one machine",
-		`now makes a new token current and the old one previous with its deadline, in one
-step. It is for one machine, where receivers see the change as soon as senders do;
+		`now makes a new token or key current and the old one previous with its deadline, in
+one step. It is for one machine, where receivers see the change as soon as senders do;
 anywhere else stage, wait and promote.
 
 A token that is staged is the one that it promotes. Each now is a rotation of its own,
@@ -214,10 +275,10 @@ so that while the overlap of the last one is under way it is refused without --a
 
 func statusCommand() *cobra.Command {
 	return (&run{name: "status"}).command("status", "Show the slots, their deadlines and the next step",
-		`status shows what the source declares, by fingerprint, how long the old token is still
+		`status shows what the source declares, by fingerprint, how long the old one is still
 accepted, and what to do next. A Secret is read from standard input, and the report
 goes to standard output.
 
-Exit code 0 means good, 1 that the content is bad or its current token revoked. What
+Exit code 0 means good, 1 that the content is bad or what is current revoked. What
 running agents accept is shown by tokenagent status.`)
 }

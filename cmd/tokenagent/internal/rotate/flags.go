@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -14,29 +15,29 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/mint"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// fromFlags say which token is meant, by the file that holds it.
+// fromFlags say which token or key is meant, by the file that holds it.
 type fromFlags struct {
-	from  string
-	token verify.Token
+	from string
+	text verify.Token // what the file holds
 }
 
 func (f *fromFlags) add(fs *pflag.FlagSet, what string) {
 	fs.StringVar(&f.from, "from", "", what+" in `FILE`, alone; - means standard input, with PATH")
 }
 
-// maxToken bounds what is read as one token, in bytes.
+// maxToken bounds what is read as one token or key, in bytes.
 const maxToken = 1 << 20
 
-// read reads the token.
+// read reads the file.
 func (f *fromFlags) read(ctx context.Context, in input) error {
 	var text []byte
-	in.parse.Name = "--from " + f.from
 	switch {
 	case f.from == "-" && in.path == "":
 		return fail.Usage("--from - goes with PATH alone; without it, standard input is the Secret's")
@@ -57,48 +58,119 @@ func (f *fromFlags) read(ctx context.Context, in input) error {
 		text = c.Data
 	}
 	if len(text) > maxToken {
-		return fmt.Errorf("--from %s: longer than a token can be (%d bytes)", f.from, maxToken)
+		return fmt.Errorf("--from %s: longer than a token or a key can be (%d bytes)", f.from, maxToken)
 	}
-	c, err := content.ParseLines(text, in.parse)
-	if err != nil {
-		return err
-	}
-	if len(c.Next)+len(c.Previous)+len(c.Listed)+len(c.Revoked) > 0 {
-		return fmt.Errorf("--from %s: more than one token; it must be there alone", f.from)
-	}
-	f.token = c.Current
+	f.text = verify.NewToken(string(text))
 	return nil
 }
 
-// stageFlags say which token to stage.
+// credential returns the token or key that was read, of the kind of o.
+func (f *fromFlags) credential(o content.Options) (content.Credential, error) {
+	o.Name = "--from " + f.from
+	text := []byte(f.text.Reveal())
+	parse := content.ParseLines
+	if o.Kind == content.Keys {
+		parse = content.ParseKeyFile
+	}
+	c, err := parse(text, o)
+	if err != nil {
+		return content.Credential{}, err
+	}
+	if c.Set {
+		return content.Credential{}, fmt.Errorf("--from %s: a set of keys; one key must be there alone", f.from)
+	}
+	if len(c.Next)+len(c.Previous)+len(c.Listed)+len(c.Revoked) > 0 {
+		return content.Credential{}, fmt.Errorf("--from %s: more than one %s; it must be there alone", f.from, o.Kind.Noun())
+	}
+	return c.Current, nil
+}
+
+// stageFlags say which token or key to stage.
 type stageFlags struct {
 	fromFlags
-	replace bool
+	privateOut string
+	replace    bool
+
+	ready staging
 }
 
 func (f *stageFlags) add(fs *pflag.FlagSet) {
-	f.fromFlags.add(fs, "stage the token")
-	fs.BoolVar(&f.replace, "replace", false, "put it in the place of another token that is staged")
+	f.fromFlags.add(fs, "stage the token or verification key")
+	fs.StringVar(&f.privateOut, "private-out", "", "make a key pair, and put the private key into a new `FILE` (mode 0600) and nowhere else")
+	fs.BoolVar(&f.replace, "replace", false, "put it in the place of another that is staged")
 }
 
 func (f *stageFlags) read(ctx context.Context, in input) error {
-	if f.from == "" {
-		f.token = verify.NewToken(generate.Opaque())
+	switch {
+	case f.from == "" && f.privateOut == "":
 		return nil
+	case f.privateOut == "":
+		return f.fromFlags.read(ctx, in)
+	case f.from != "":
+		return fail.Usage("--from and --private-out are both set; stage a key that there is, or make one")
 	}
-	return f.fromFlags.read(ctx, in)
+	return (&privateFile{path: f.privateOut}).outside(in.path)
 }
 
-func (f *stageFlags) staging() staging { return staging{f.token, f.from != "", f.replace} }
-
-func (f *stageFlags) made() verify.Token {
-	if f.from != "" {
-		return verify.Token{}
+// meet reads or makes what is to be staged, once.
+func (f *stageFlags) meet(ctx context.Context, c content.Content, o content.Options) (err error) {
+	f.ready = staging{given: f.from != "", replace: f.replace}
+	switch {
+	case f.from != "":
+		f.ready.token, err = f.credential(o)
+		if err == nil && c.Set {
+			f.ready.token, err = mint.ForSet(f.ready.token)
+		}
+	case c.Kind == content.Keys:
+		err = f.pair(ctx, c)
+	case f.privateOut != "":
+		err = fail.Usage("--private-out goes with verification keys; a token has no private half")
+	default:
+		f.ready.token = content.Token(generate.Opaque())
 	}
-	return f.token
+	return err
 }
 
-// promoteFlags say what becomes of the token that is superseded.
+// pair makes a key like those that are there.
+func (f *stageFlags) pair(ctx context.Context, c content.Content) error {
+	model, err := mint.Model(c)
+	if err != nil {
+		return err
+	}
+	alg := model.Key().Algorithm()
+	switch shared := model.Key().PublicKey() == nil; {
+	case shared && f.privateOut != "":
+		return fail.Usage("--private-out goes with key pairs; a key for %s is one secret, which stands in the source", alg)
+	case !shared && f.privateOut == "":
+		return fail.Usage("a key for %s has a private half, which must go somewhere: name a new file with --private-out FILE, or stage the public key of a pair that there is, with --from FILE", alg)
+	}
+	file := &privateFile{path: f.privateOut}
+	if f.privateOut != "" && file.exists() {
+		f.ready.given = true
+		f.ready.token, err = file.used(ctx, c)
+		return err
+	}
+	made, err := mint.Like(model, c.Set)
+	if err != nil {
+		return err
+	}
+	f.ready.token = made.Public
+	if file.text = made.Private; f.privateOut != "" {
+		f.ready.private = file
+	}
+	return nil
+}
+
+func (f *stageFlags) staging() staging { return f.ready }
+
+func (f *stageFlags) made() content.Credential {
+	if f.ready.given {
+		return content.Credential{}
+	}
+	return f.ready.token
+}
+
+// promoteFlags say what becomes of the token or key that is superseded.
 type promoteFlags struct {
 	overlap      time.Duration
 	until        string
@@ -106,15 +178,19 @@ type promoteFlags struct {
 	dropPrevious bool
 }
 
+// unset is an overlap that nobody gave, be it in the environment.
+const unset = time.Duration(math.MinInt64)
+
 func (f *promoteFlags) add(fs *pflag.FlagSet) {
-	fs.DurationVar(&f.overlap, "overlap", agent.DefaultOverlap, "how long the old token stays accepted; 0s means not at all")
-	fs.StringVar(&f.until, "until", "", "accept the old token until `TIME` (RFC 3339) instead")
+	fs.DurationVar(&f.overlap, "overlap", unset, "how long the old one stays accepted; 0s means not at all; must be given for verification keys")
+	fs.Lookup("overlap").DefValue = agent.DefaultOverlap.String()
+	fs.StringVar(&f.until, "until", "", "accept the old one until `TIME` (RFC 3339) instead")
 	fs.BoolVar(&f.dropPrevious, "drop-previous", false, "refuse from now on what an earlier rotation left as previous")
 }
 
 func (f *promoteFlags) read(in input) error {
 	switch {
-	case f.overlap < 0:
+	case f.overlap < 0 && f.overlap != unset:
 		return fail.Usage("--overlap must not be negative; 0s means none")
 	case in.changed("overlap") && in.changed("until"):
 		return fail.Usage("--overlap and --until are both set; one deadline is meant")
@@ -127,6 +203,18 @@ func (f *promoteFlags) read(in input) error {
 	}
 	if !f.at.After(time.Now()) {
 		return fail.Usage("--until has passed; --overlap 0s refuses the old token at once")
+	}
+	return nil
+}
+
+// meet refuses to guess how long an old key is needed.
+func (f *promoteFlags) meet(c content.Content) error {
+	switch {
+	case f.overlap != unset || f.until != "" || c.Set:
+	case c.Kind == content.Keys:
+		return fail.Usage("--overlap is missing: what the old key signed is refused when it ends; make it longer than signers take to change, and the longest token is good for, together")
+	default:
+		f.overlap = agent.DefaultOverlap
 	}
 	return nil
 }
@@ -167,7 +255,7 @@ func (f *gateFlags) read() error {
 	return nil
 }
 
-// expectFlag names a token by its fingerprint.
+// expectFlag names a token or key by its fingerprint.
 type expectFlag struct{ expect string }
 
 func (f *expectFlag) add(fs *pflag.FlagSet, what string) {

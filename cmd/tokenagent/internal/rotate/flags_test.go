@@ -69,7 +69,7 @@ func TestFrom(t *testing.T) {
 			t.Errorf("%q: refused, and changed all the same", text)
 		}
 	}
-	run(t, strings.Repeat("x", 2<<20), false, "stage", "--replace", "--from", "-", string(file)).want(t, 1, "longer than a token can be")
+	run(t, strings.Repeat("x", 2<<20), false, "stage", "--replace", "--from", "-", string(file)).want(t, 1, "longer than a token or a key can be")
 	run(t, "", false, "stage", "--from", filepath.Join(t.TempDir(), "none"), string(file)).want(t, 1, "--from: ")
 	run(t, "", false, "revoke", "--from", tokenFile(t, two), string(file)).want(t, 0)
 	want(t, file, "current=one revoked=two")

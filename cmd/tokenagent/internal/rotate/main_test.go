@@ -173,10 +173,10 @@ func (p path) content(t *testing.T) content.Content {
 				keys[key] = data
 			}
 		}
-		c, err = content.ParseKeys(keys, verify.ParseOptions{})
+		c, err = content.ParseKeys(keys, content.Options{})
 	} else {
 		data, _ := os.ReadFile(string(p))
-		c, err = content.ParseLines(data, verify.ParseOptions{})
+		c, err = content.ParseLines(data, content.Options{})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -230,7 +230,7 @@ func (s *secret) content(t *testing.T) content.Content {
 	for key, value := range v.StringData {
 		v.Data[key] = []byte(value)
 	}
-	c, err := content.ParseKeys(v.Data, verify.ParseOptions{})
+	c, err := content.ParseKeys(v.Data, content.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

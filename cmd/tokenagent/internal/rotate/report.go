@@ -14,15 +14,16 @@ import (
 // reportSchema is the version of the form of a report.
 const reportSchema = 1
 
-// A report is what a step says of itself. It holds no token.
+// A report is what a step says of itself. It holds no token and no key.
 type report struct {
 	Schema   int      `json:"schema"`
 	Step     string   `json:"step"`
 	Target   string   `json:"target"`
+	Kind     string   `json:"kind"`    // tokens or keys
 	Changed  bool     `json:"changed"` // with dry_run: would be
 	DryRun   bool     `json:"dry_run"`
 	Summary  string   `json:"summary"`
-	Current  slot     `json:"current"`
+	Current  *slot    `json:"current"` // null for a key set, in which none is
 	Next     []slot   `json:"next"`
 	Previous []slot   `json:"previous"`
 	Listed   []slot   `json:"listed,omitempty"`
@@ -31,25 +32,32 @@ type report struct {
 	NextStep string   `json:"next_step"`
 }
 
-// A slot is a token in a report.
+// A slot is a token or key in a report.
 type slot struct {
 	Fingerprint string    `json:"fingerprint"` // "" for one that a dry run would make
+	KeyID       string    `json:"kid,omitempty"`
+	Algorithm   string    `json:"alg,omitempty"` // of a key
 	Revoked     bool      `json:"revoked,omitempty"`
 	Until       time.Time `json:"until,omitzero"`
 	LeftSeconds *int64    `json:"left_seconds,omitempty"` // until then; 0 when it has passed
+
+	noun string // what one that is not made yet is called
 }
 
-// tell describes c at now. made is a token that a dry run has made and that
-// nobody will see again.
-func tell(c content.Content, made verify.Token, now time.Time) *report {
-	r := &report{Schema: reportSchema, Next: []slot{}, Previous: []slot{}, Revoked: []string{}, Warnings: []string{}}
-	show := func(t verify.Token) slot {
+// tell describes c at now. made is what a dry run has made and nobody will see
+// again.
+func tell(c content.Content, made content.Credential, now time.Time) *report {
+	r := &report{Schema: reportSchema, Kind: c.Kind.String(), Next: []slot{}, Previous: []slot{}, Revoked: []string{}, Warnings: []string{}}
+	show := func(t content.Credential) slot {
 		if made.Reveal() != "" && t.ID() == made.ID() {
-			return slot{}
+			return slot{noun: c.Kind.Noun(), Algorithm: t.Key().Algorithm()}
 		}
-		return slot{Fingerprint: print8(t), Revoked: c.IsRevoked(t.ID())}
+		return slot{Fingerprint: print8(t), KeyID: t.Key().KeyID(), Algorithm: t.Key().Algorithm(), Revoked: c.Refuses(t)}
 	}
-	r.Current = show(c.Current)
+	if !c.Set {
+		current := show(c.Current)
+		r.Current = &current
+	}
 	for _, t := range c.Next {
 		r.Next = append(r.Next, show(t))
 	}
@@ -62,7 +70,7 @@ func tell(c content.Content, made verify.Token, now time.Time) *report {
 			left := max(int64(s.Until.Sub(now)/time.Second), 0)
 			one.Until, one.LeftSeconds = s.Until.UTC(), &left
 		} else {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("the previous token %s has no deadline and is accepted until it is retired", one.Fingerprint))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("the previous %s %s has no deadline and is accepted until it is retired", c.Kind.Noun(), one.Fingerprint))
 		}
 		r.Previous = append(r.Previous, one)
 	}
@@ -75,17 +83,24 @@ func tell(c content.Content, made verify.Token, now time.Time) *report {
 
 // nextStep says what to do after c.
 func nextStep(c content.Content, now time.Time) string {
+	noun := c.Kind.Noun()
 	live := false
 	for _, s := range c.Previous {
-		live = live || s.Live(now) && !c.IsRevoked(s.Token.ID())
+		live = live || s.Live(now) && !c.Refuses(s.Token)
 	}
 	switch {
-	case len(c.Next) > 0 && c.IsRevoked(c.Current.ID()):
-		return "promote, at once: the current token is revoked"
-	case c.IsRevoked(c.Current.ID()):
-		return "stage and promote, at once: the current token is revoked and nothing else takes its place"
+	case c.Fixed != "":
+		return "none: " + c.Fixed
+	case c.Set:
+		return nextInSet(c)
+	case len(c.Next) > 0 && c.Refuses(c.Current):
+		return "promote, at once: the current " + noun + " is revoked"
+	case c.Refuses(c.Current):
+		return "stage and promote, at once: the current " + noun + " is revoked and nothing else takes its place"
 	case len(c.Next) > 0:
-		return "promote, once every receiver has the new token (--agent asks them; a mounted Secret takes up to 90 s)"
+		return "promote, once every receiver has the new " + noun + " (--agent asks them; a mounted Secret takes up to 90 s)"
+	case live && c.Kind == content.Keys:
+		return "let signers change to the new key; then retire, once everything that the old key signed has expired, or let its deadline pass"
 	case live:
 		return "retire, once no sender uses the old token (--agent asks the receivers), or let its deadline pass"
 	case len(c.Previous) > 0:
@@ -109,7 +124,9 @@ func (r *report) print(w io.Writer, form string) error {
 	fmt.Fprintf(w, "%s: %s%s\n", r.Target, mark, r.Summary)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name string, s slot) { fmt.Fprintf(t, "  %s\t%s\n", name, s) }
-	line("current", r.Current)
+	if r.Current != nil {
+		line("current", *r.Current)
+	}
 	for _, s := range r.Next {
 		line("next", s)
 	}
@@ -132,7 +149,13 @@ func (r *report) print(w io.Writer, form string) error {
 func (s slot) String() string {
 	text := s.Fingerprint
 	if text == "" {
-		text = "a new token"
+		text = "a new " + s.noun
+	}
+	if s.Algorithm != "" {
+		text += ", " + s.Algorithm
+	}
+	if s.KeyID != "" {
+		text += fmt.Sprintf(", kid %q", s.KeyID)
 	}
 	if s.Revoked {
 		text += ", revoked"

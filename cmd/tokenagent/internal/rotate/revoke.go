@@ -1,7 +1,9 @@
 package rotate
 
 import (
+	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,17 +16,22 @@ import (
 // maxRevoked bounds the list of revocations: a Secret holds 1 MiB.
 const maxRevoked = 1000
 
-// A revocation is what revoke is asked for: a token by its slot, or by its
+// A revocation is what revoke is asked for: a token or key by its slot, or by its
 // digest where that is known.
 type revocation struct {
 	slot   rotation.Slot // where digest is not known
 	digest *rotation.ID
-	expect string // fingerprint of the token to revoke; "" means whichever is in slot
+	line   string // how digest is written; "" means as hex digits
+	said   string // what reports call it; "" means its fingerprint
+	expect string // fingerprint of what to revoke; "" means whichever is in slot
 	force  bool
 }
 
-// do refuses a token from now on, and takes it out of its slot.
+// do refuses a token or key from now on, and takes it out of its slot.
 func (r revocation) do(c content.Content) (change, error) {
+	if c.Bare && c.Kind == content.Keys {
+		return refuse("a key set that is a file has no place for revocations; retire --key takes a key out at once, and a directory has the key revoked beside jwks.json")
+	}
 	ids, done, err := r.targets(c)
 	if err != nil || done.summary != "" {
 		return done, err
@@ -32,44 +39,78 @@ func (r revocation) do(c content.Content) (change, error) {
 	fresh := slices.DeleteFunc(slices.Clone(ids), c.IsRevoked)
 	to := c.Clone()
 	to.Revoked = append(to.Revoked, fresh...)
+	if r.line != "" {
+		to.Wording = map[rotation.ID]string{ids[0]: r.line}
+	}
 	if len(fresh) > 0 && len(to.Revoked) > maxRevoked {
 		return change{}, errManyRevoked
 	}
-	to.Next = without(to.Next, ids...)
-	to.Listed = without(to.Listed, ids...)
-	to.Previous = slices.DeleteFunc(to.Previous, func(s content.Superseded) bool { return slices.Contains(ids, s.Token.ID()) })
-	ch := change{summary: "revoked " + printIDs(ids)}
-	if len(fresh) > 0 && slices.Contains(ids, c.Current.ID()) {
-		if err := r.current(c, &to, &ch); err != nil {
-			return change{}, err
+	to.Next = slices.DeleteFunc(to.Next, hits(ids))
+	to.Previous = slices.DeleteFunc(to.Previous, func(s content.Superseded) bool { return hits(ids)(s.Token) })
+	ch := change{summary: "revoked " + r.name(ids)}
+	if c.Set {
+		err = r.inSet(c, to, &ch)
+	} else {
+		to.Listed = slices.DeleteFunc(to.Listed, hits(ids))
+		if len(fresh) > 0 && hits(ids)(c.Current) {
+			err = r.current(c, &to, &ch)
 		}
 	}
+	if err != nil {
+		return change{}, err
+	}
 	if to.Equal(c) {
-		return unchanged(c, "%s is revoked already", printIDs(ids))
+		return unchanged(c, "%s is revoked already", r.name(ids))
 	}
 	ch.to, ch.changed = to, true
 	return ch, nil
 }
 
-// current settles what takes the place of the current token.
+// hits reports whether one of ids revokes v, be it by its name.
+func hits(ids []rotation.ID) func(v content.Credential) bool {
+	return content.Content{Revoked: ids}.Refuses
+}
+
+func (r revocation) name(ids []rotation.ID) string {
+	if r.said != "" {
+		return r.said
+	}
+	return printIDs(ids)
+}
+
+// inSet leaves the keys of a set where they are: to take one out is for retire.
+func (r revocation) inSet(c, to content.Content, ch *change) error {
+	if len(accepted(to)) > 0 || len(accepted(c)) == 0 {
+		return nil
+	}
+	if !r.force {
+		return errors.New("no key of the set would be accepted any more; stage another one first, and then revoke, or refuse every request from now on with --force")
+	}
+	ch.warnings = append(ch.warnings, "every key of the set is revoked: all requests are refused; run stage")
+	return nil
+}
+
+// current settles what takes the place of the current token or key.
 func (r revocation) current(c content.Content, to *content.Content, ch *change) error {
+	noun := c.Kind.Noun()
 	switch {
-	case len(to.Next) == 1 && !c.IsRevoked(to.Next[0].ID()):
+	case len(to.Next) == 1 && !c.Refuses(to.Next[0]):
 		to.Current, to.Next = to.Next[0], nil
 		ch.summary += "; " + print8(to.Current) + ", which was staged, is current"
 	case len(to.Next) > 1:
-		return fmt.Errorf("%d tokens are staged, %s, and one must take the place of the current one; leave one of them", len(to.Next), prints(to.Next))
+		return fmt.Errorf("%d %ss are staged, %s, and one must take the place of the current one; leave one of them", len(to.Next), noun, prints(to.Next))
 	case !r.force:
-		return fmt.Errorf("%s is the current token and none is staged to take its place; stage one first, and then revoke, or refuse every request from now on with --force", print8(c.Current))
+		return fmt.Errorf("%s is the current %s and none is staged to take its place; stage one first, and then revoke, or refuse every request from now on with --force", print8(c.Current), noun)
 	default:
-		ch.warnings = append(ch.warnings, "the current token is revoked and none takes its place: its senders are refused; run stage and promote")
+		ch.warnings = append(ch.warnings, "the current "+noun+" is revoked and none takes its place: its senders are refused; run stage and promote")
 	}
 	return nil
 }
 
-// targets finds the tokens that are meant. done has a summary where there is
-// nothing left to do.
+// targets finds what is meant. done has a summary where there is nothing left to
+// do.
 func (r revocation) targets(c content.Content) (ids []rotation.ID, done change, err error) {
+	noun := c.Kind.Noun()
 	if r.digest != nil {
 		return []rotation.ID{*r.digest}, change{}, nil
 	}
@@ -92,14 +133,14 @@ func (r revocation) targets(c content.Content) (ids []rotation.ID, done change, 
 		return ids, change{}, nil
 	}
 	if len(c.Revoked) == 0 {
-		return nil, change{}, fmt.Errorf("there is no %s token to revoke; name the token with --from FILE or --digest, or another --slot", r.slot)
+		return nil, change{}, fmt.Errorf("there is no %s %s to revoke; name the %s with --from FILE or --digest, or another --slot", r.slot, noun, noun)
 	}
-	done, _ = unchanged(c, "there is no %s token; revoked already: %s", r.slot, printIDs(c.Revoked))
-	done.warnings = []string{fmt.Sprintf("nothing was revoked now; a token that agents remember without its being declared %s is named with --from FILE or --digest", r.slot)}
+	done, _ = unchanged(c, "there is no %s %s; revoked already: %s", r.slot, noun, printIDs(c.Revoked))
+	done.warnings = []string{fmt.Sprintf("nothing was revoked now; a %s that agents remember without its being declared %s is named with --from FILE or --digest", noun, r.slot)}
 	return nil, done, nil
 }
 
-// expected keeps the one token of ids that --expect names.
+// expected keeps the one of ids that --expect names.
 func (r revocation) expected(c content.Content, ids []rotation.ID) ([]rotation.ID, change, error) {
 	named := func(id rotation.ID) bool { return verify.Fingerprint(id) == r.expect }
 	if i := slices.IndexFunc(ids, named); i >= 0 {
@@ -109,10 +150,10 @@ func (r revocation) expected(c content.Content, ids []rotation.ID) ([]rotation.I
 		done, _ := unchanged(c, "%s is revoked already", r.expect)
 		return nil, done, nil
 	}
-	return nil, change{}, fmt.Errorf("there is no %s token %s, as --expect says; look at tokenagent rotate status", r.slot, r.expect)
+	return nil, change{}, fmt.Errorf("there is no %s %s %s, as --expect says; look at tokenagent rotate status", r.slot, c.Kind.Noun(), r.expect)
 }
 
-// forget takes a digest out of the list, where that revives nothing.
+// forget takes a revocation out of the list, where that revives nothing.
 func forget(c content.Content, id rotation.ID) (change, error) {
 	if !c.IsRevoked(id) {
 		return unchanged(c, "%s is not revoked; nothing to forget", verify.Fingerprint(id))
@@ -121,8 +162,8 @@ func forget(c content.Content, id rotation.ID) (change, error) {
 	for _, s := range c.Previous {
 		declared = append(declared, s.Token)
 	}
-	if slices.ContainsFunc(declared, func(t verify.Token) bool { return t.ID() == id }) {
-		return refuse("%s is revoked and still declared, so that to forget it would let it in again; replace the token first", verify.Fingerprint(id))
+	if slices.ContainsFunc(declared, hits([]rotation.ID{id})) {
+		return refuse("%s is revoked and still declared, so that to forget it would let it in again; replace the %s first", verify.Fingerprint(id), c.Kind.Noun())
 	}
 	to := c.Clone()
 	to.Revoked = slices.DeleteFunc(to.Revoked, func(r rotation.ID) bool { return r == id })
@@ -137,11 +178,17 @@ func printIDs(ids []rotation.ID) string {
 	return strings.Join(out, ", ")
 }
 
-// parseDigest reads 64 hex digits.
+// parseDigest reads 64 hex digits, or 43 characters of base64url.
 func parseDigest(text string) (id rotation.ID, ok bool) {
-	if len(text) != hex.EncodedLen(len(id)) {
+	var b []byte
+	var err error
+	if len(text) == hex.EncodedLen(len(id)) {
+		b, err = hex.DecodeString(text)
+	} else {
+		b, err = base64.RawURLEncoding.Strict().DecodeString(text)
+	}
+	if err != nil || len(b) != len(id) {
 		return id, false
 	}
-	_, err := hex.Decode(id[:], []byte(text))
-	return id, err == nil
+	return rotation.ID(b), true
 }

@@ -2,61 +2,46 @@ package rotate
 
 import (
 	"context"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 type revokeStep struct {
 	ungated
 	fromFlags
 	expectFlag
-	slot, digest, forget string
-	force                bool
+	slot, digest, kid, jti, forget string
+	force                          bool
 
+	slotted bool // --slot is on the command line
 	parsed  revocation
 	forgets rotation.ID
 }
 
 func (s *revokeStep) prepare(ctx context.Context, in input) error {
+	s.slotted = in.changed("slot")
 	given := 0
-	for _, on := range []bool{in.changed("slot"), s.digest != "", s.from != "", s.forget != ""} {
+	for _, on := range []bool{s.slotted, s.digest != "", s.from != "", s.kid != "", s.jti != "", s.forget != ""} {
 		if on {
 			given++
 		}
 	}
 	if given > 1 {
-		return fail.Usage("of --slot, --digest, --from and --forget one is meant")
+		return fail.Usage("of --slot, --digest, --from, --kid, --jti and --forget one is meant")
 	}
 	if err := s.expectFlag.read(); err != nil {
 		return err
 	}
-	var ok bool
-	switch {
-	case s.forget != "":
-		if s.forgets, ok = parseDigest(s.forget); !ok {
-			return fail.Usage("--forget must be a SHA-256: 64 hex digits")
-		}
-		return nil
-	case s.digest != "":
-		id, ok := parseDigest(s.digest)
-		if !ok {
-			return fail.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum")
-		}
-		s.parsed.digest = &id
-	case s.from != "":
-		if err := s.fromFlags.read(ctx, in); err != nil {
-			return err
-		}
-		id := s.token.ID()
-		s.parsed.digest = &id
-	}
-	if s.expect != "" && s.parsed.digest != nil {
-		return fail.Usage("--expect goes with --slot; --digest and --from name one token already")
+	if s.expect != "" && s.digest+s.from+s.kid+s.jti+s.forget != "" {
+		return fail.Usage("--expect goes with --slot; the other flags name what is meant already")
 	}
 	s.parsed.expect, s.parsed.force = s.expect, s.force
 	switch s.slot {
@@ -68,6 +53,61 @@ func (s *revokeStep) prepare(ctx context.Context, in input) error {
 		s.parsed.slot = rotation.Previous
 	default:
 		return fail.Usage("--slot must be previous, next or current")
+	}
+	switch {
+	case s.digest != "":
+		id, ok := parseDigest(s.digest)
+		if !ok {
+			return fail.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum; or the thumbprint of the key")
+		}
+		s.parsed.digest = &id
+	case s.from != "":
+		return s.fromFlags.read(ctx, in)
+	case s.kid != "":
+		return s.named("kid", s.kid, "every key and token of that kid")
+	case s.jti != "":
+		return s.named("jti", s.jti, "the token with that jti")
+	case s.forget != "":
+		var ok bool
+		if s.forgets, ok = parseDigest(s.forget); !ok {
+			s.forgets, ok = content.Revocation(s.forget, content.Keys)
+		}
+		if !ok {
+			return fail.Usage("--forget must be a SHA-256: 64 hex digits; of keys also a thumbprint in base64url, kid NAME or jti ID")
+		}
+	}
+	return nil
+}
+
+// named revokes by a line in which a name stands.
+func (s *revokeStep) named(what, name, said string) error {
+	line := what + " " + name
+	want := verify.RevokedKeyID(name)
+	if what == "jti" {
+		want = verify.RevokedTokenID(name)
+	}
+	// The list has lines, and no white space around a name.
+	if id, ok := content.Revocation(line, content.Keys); !ok || id != want || strings.ContainsFunc(name, unicode.IsControl) {
+		return fail.Usage("--%s must be a name that stands in one line, without white space around it; revoke the token or the key by --digest", what)
+	}
+	s.parsed.digest, s.parsed.line, s.parsed.said = &want, line, said
+	return nil
+}
+
+// meet holds the flags to the kind of source.
+func (s *revokeStep) meet(_ context.Context, c content.Content, o content.Options) error {
+	switch {
+	case c.Kind == content.Tokens && s.kid+s.jti != "":
+		return fail.Usage("--kid and --jti go with verification keys; name the token with --from or --digest")
+	case c.Set && (s.slotted || s.digest+s.from+s.kid+s.jti+s.forget == ""):
+		return fail.Usage("a key set has no slots; say what to revoke with --from, --digest, --kid or --jti")
+	case s.from != "":
+		v, err := s.credential(o)
+		if err != nil {
+			return err
+		}
+		id := v.ID()
+		s.parsed.digest = &id
 	}
 	return nil
 }
@@ -82,7 +122,7 @@ func (s *revokeStep) plan(c content.Content, _ bool, _ time.Time) (change, error
 func revokeCommand() *cobra.Command {
 	var s revokeStep
 	r := &run{name: "revoke", step: &s}
-	cmd := r.command("revoke", "Refuse a token from now on, whatever window it is in",
+	cmd := r.command("revoke", "Refuse a token or key from now on, whatever window it is in",
 		`revoke puts the SHA-256 of a token into the list of revocations and takes the token
 out of its slot: the previous one by default, that of --slot, or the one that --from or
 --digest names. Agents refuse it as soon as they have read that.
@@ -94,14 +134,20 @@ current token is refused until stage and promote are done.
 After --slot current the slot holds another token: repeat such a command with --expect
 and the fingerprint that was meant. --digest and --from can be repeated as they are.
 
+A verification key is revoked by its RFC 7638 thumbprint, and everything that it
+signed with it; a signed token by --jti, or by --digest with the SHA-256 of what stands
+before its last dot. --kid revokes all keys and tokens of a name.
+
 The list holds 1000 at most. --forget takes out what nobody accepts any more, however
 old the agents' memory: once the longest overlap is over.`)
-	s.fromFlags.add(cmd.Flags(), "revoke the token")
-	s.expectFlag.add(cmd.Flags(), "revoke the token with this `FINGERPRINT` or none")
+	s.fromFlags.add(cmd.Flags(), "revoke the token or key")
+	s.expectFlag.add(cmd.Flags(), "revoke the one with this `FINGERPRINT` or none")
 	f := cmd.Flags()
-	f.StringVar(&s.slot, "slot", "previous", "revoke the token in `SLOT`: previous, next or current")
-	f.StringVar(&s.digest, "digest", "", "revoke the token with this SHA-256, in `HEX`")
-	f.StringVar(&s.forget, "forget", "", "take this SHA-256, in `HEX`, out of the list instead")
-	f.BoolVar(&s.force, "force", false, "revoke the current token even if none is staged to take its place")
+	f.StringVar(&s.slot, "slot", "previous", "revoke what is in `SLOT`: previous, next or current")
+	f.StringVar(&s.digest, "digest", "", "revoke the token with this SHA-256, in `HEX`, or the key with this thumbprint, in hex or base64url")
+	f.StringVar(&s.kid, "kid", "", "revoke every verification key, and every signed token, of this `NAME`")
+	f.StringVar(&s.jti, "jti", "", "revoke the signed token with this `ID`")
+	f.StringVar(&s.forget, "forget", "", "take this SHA-256, in `HEX`, or other revocation out of the list instead")
+	f.BoolVar(&s.force, "force", false, "revoke the current one even if none is staged to take its place")
 	return cmd
 }

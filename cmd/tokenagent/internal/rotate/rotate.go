@@ -1,13 +1,15 @@
-// Package rotate is the command that rotates a token at its source, in steps of
-// which each can be repeated: in a file, in a directory, or in a Kubernetes
-// Secret on its way from kubectl to kubectl. It shows fingerprints; the Secret
-// that it passes on is the one place where it puts out a token.
+// Package rotate is the command that rotates a token or a verification key at its
+// source, in steps of which each can be repeated: in a file, in a directory, or in
+// a Kubernetes Secret on its way from kubectl to kubectl. It shows fingerprints;
+// the Secret that it passes on is the one place where it puts out a token, and a
+// new file the one for a private key.
 package rotate
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,13 +29,16 @@ const (
 type step interface {
 	// prepare refuses flags that do not go together, and reads what they name.
 	prepare(ctx context.Context, in input) error
+	// meet refuses flags that do not go with c, which o says how to read, and
+	// makes what they ask for.
+	meet(ctx context.Context, c content.Content, o content.Options) error
 	// plan says what to change in c. It is asked again after a wait.
 	plan(c content.Content, onePrevious bool, now time.Time) (change, error)
 	// pass holds the change back until agents are ready for it.
 	pass(ctx context.Context, from, to content.Content) error
-	// made returns the token that was made for this and nobody has seen, else
-	// the zero Token.
-	made() verify.Token
+	// made returns the token or key that was made for this and nobody has seen,
+	// else the zero Credential.
+	made() content.Credential
 }
 
 // An input is what a step may look at before its target is read.
@@ -41,16 +46,15 @@ type input struct {
 	path    string                 // "" for a filter
 	changed func(flag string) bool // whether the command line sets it
 	stdin   io.Reader
-	parse   verify.ParseOptions
 }
 
 // A run is one step on one target.
 type run struct {
 	name           string
 	step           step // nil for status
-	output         string
+	output, kind   string
 	dryRun         bool
-	minTokenBytes  int
+	read           content.Options
 	stdin          io.Reader
 	stdout, stderr io.Writer
 }
@@ -58,7 +62,7 @@ type run struct {
 // do performs the step. Nothing is written before everything that can be
 // refused was.
 func (r *run) do(ctx context.Context, path string) error {
-	t, err := open(ctx, path, r.step != nil, verify.ParseOptions{MinTokenBytes: r.minTokenBytes}, r.stdin, r.stdout)
+	t, err := r.open(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -66,8 +70,15 @@ func (r *run) do(ctx context.Context, path string) error {
 		return r.status(t)
 	}
 	from := t.Content()
+	if from.Fixed != "" {
+		return fmt.Errorf("%s: %s", t.Name(), from.Fixed)
+	}
+	r.read.Kind = from.Kind
+	if err := r.step.meet(ctx, from, r.read); err != nil {
+		return err
+	}
 	ch, err := r.step.plan(from, t.OnePrevious(), time.Now())
-	if err == nil && ch.changed {
+	if err == nil && (ch.changed || ch.ask) {
 		if err = r.step.pass(ctx, from, ch.to); err == nil {
 			ch, err = r.step.plan(from, t.OnePrevious(), time.Now()) // deadlines count from now
 		}
@@ -80,14 +91,14 @@ func (r *run) do(ctx context.Context, path string) error {
 		return fmt.Errorf("%s: %w", t.Name(), err)
 	}
 	if !r.dryRun && (ch.changed || path == "") {
-		if err := write(ctx); err != nil {
+		if err := ch.commit(ctx, write); err != nil {
 			return fmt.Errorf("%s: %w", t.Name(), err)
 		}
 	}
-	var made verify.Token
+	var made content.Credential
 	if r.dryRun {
 		made = r.step.made()
-		ch.summary = strings.ReplaceAll(ch.summary, print8(made), "a new token")
+		ch.summary = strings.ReplaceAll(ch.summary, print8(made), "a new "+from.Kind.Noun())
 	}
 	rep := tell(ch.to, made, time.Now())
 	rep.Changed, rep.DryRun, rep.Summary = ch.changed, r.dryRun, ch.summary
@@ -102,13 +113,34 @@ func (r *run) do(ctx context.Context, path string) error {
 	return r.report(answer, t, rep)
 }
 
+// commit writes what changes. The private key comes first: a public one that is
+// staged without it would be of no use. Where the rest fails it stays, since it
+// may be staged all the same.
+func (ch *change) commit(ctx context.Context, write func(context.Context) error) error {
+	if ch.private == nil {
+		return write(ctx)
+	}
+	if err := ch.private.create(); err != nil {
+		return err
+	}
+	if err := write(ctx); err != nil {
+		return fmt.Errorf("%w; the private key that was made is in %s: remove that, unless tokenagent rotate status shows the key as next", err, ch.private.path)
+	}
+	ch.summary += "; the private key is in " + ch.private.path
+	return nil
+}
+
 // status says what there is. Of a Secret too it is for standard output.
 func (r *run) status(t target) error {
-	rep := tell(t.Content(), verify.Token{}, time.Now())
+	c := t.Content()
+	rep := tell(c, content.Credential{}, time.Now())
 	rep.Summary = "good"
-	bad := rep.Current.Revoked
-	if bad {
-		rep.Summary = "bad: the current token is revoked"
+	bad := false
+	switch {
+	case c.Set && len(accepted(c)) == 0:
+		bad, rep.Summary = true, "bad: every key is revoked"
+	case !c.Set && c.Refuses(c.Current):
+		bad, rep.Summary = true, "bad: the current "+c.Kind.Noun()+" is revoked"
 	}
 	if _, warnings, err := t.Prepare(t.Content()); err == nil {
 		rep.Warnings = append(rep.Warnings, warnings...)
@@ -139,7 +171,7 @@ func (r *run) command(use, short, long string) *cobra.Command {
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 1:
-				return fail.Usage("%s takes one PATH alone; a token comes from a file", cmd.Name())
+				return fail.Usage("%s takes one PATH alone; a token or key comes from a file", cmd.Name())
 			case len(args) == 1 && (args[0] == "" || args[0] == "-"):
 				return fail.Usage("PATH must be a file or a directory; leave it out to filter a Secret from standard input to standard output")
 			}
@@ -154,11 +186,16 @@ func (r *run) command(use, short, long string) *cobra.Command {
 			if r.output != formText && r.output != formJSON {
 				return fail.Usage("--output must be text or json")
 			}
-			if r.minTokenBytes < 1 {
+			switch {
+			case r.read.MinTokenBytes < 1:
 				return fail.Usage("--min-token-bytes must be at least 1")
+			case r.kind != "" && r.kind != content.Tokens.String() && r.kind != content.Keys.String():
+				return fail.Usage("--kind must be tokens or keys")
+			case r.read.Algorithm != "" && !slices.Contains(verify.Algorithms(), r.read.Algorithm):
+				return fail.Usage("--key-algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
 			}
 			if r.step != nil {
-				in := input{path, cmd.Flags().Changed, r.stdin, verify.ParseOptions{MinTokenBytes: r.minTokenBytes}}
+				in := input{path, cmd.Flags().Changed, r.stdin}
 				if err := r.step.prepare(cmd.Context(), in); err != nil {
 					return err
 				}
@@ -168,7 +205,9 @@ func (r *run) command(use, short, long string) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.output, "output", formText, "`FORM` of the report: text or json; without PATH it goes to standard error")
-	f.IntVar(&r.minTokenBytes, "min-token-bytes", verify.DefaultMinTokenBytes, "shortest token that is accepted, in bytes")
+	f.StringVar(&r.kind, "kind", "", "what to rotate where there are both: `tokens` or keys")
+	f.StringVar(&r.read.Algorithm, "key-algorithm", "", "`ALG` of verification keys that name none, as the agents have it (default: RS256, HS256, or that of the curve)")
+	f.IntVar(&r.read.MinTokenBytes, "min-token-bytes", verify.DefaultMinTokenBytes, "shortest token that is accepted, in bytes")
 	if r.step != nil {
 		f.BoolVar(&r.dryRun, "dry-run", false, "say what would be done, and write nothing; without PATH standard output stays empty")
 	}

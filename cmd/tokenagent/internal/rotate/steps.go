@@ -9,7 +9,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // A change is what a step makes of a content, which it leaves as it was.
@@ -18,6 +17,11 @@ type change struct {
 	changed  bool
 	summary  string
 	warnings []string
+	// ask tells that agents are asked although nothing changes: what follows is
+	// for people to do.
+	ask bool
+	// private is the private key that goes with what is staged; nil for none.
+	private *privateFile
 }
 
 // unchanged is the change of a step that finds its work done.
@@ -29,53 +33,62 @@ func refuse(format string, args ...any) (change, error) {
 	return change{}, fmt.Errorf(format, args...)
 }
 
-func print8(t verify.Token) string { return verify.Fingerprint(t.ID()) }
+func print8(t content.Credential) string { return t.Fingerprint() }
 
 // A staging is what stage is asked for.
 type staging struct {
-	token   verify.Token // to stage, where none is staged
-	given   bool         // by --from, and not made for this
+	token   content.Credential // to stage, where none is staged
+	private *privateFile       // what goes with it; nil for nothing
+	given   bool               // by --from, and not made for this
 	replace bool
 }
 
-// do puts a token into slot next.
+// do puts a token or a key into slot next.
 func (s staging) do(c content.Content) (change, error) {
-	staged := slices.DeleteFunc(slices.Clone(c.Next), func(t verify.Token) bool { return c.IsRevoked(t.ID()) })
+	if c.Set {
+		return s.add(c)
+	}
+	staged := slices.DeleteFunc(slices.Clone(c.Next), c.Refuses)
+	noun := c.Kind.Noun()
 	id := s.token.ID()
 	switch {
-	case s.given && c.IsRevoked(id):
-		return refuse("the token of --from is revoked; give another one")
+	case s.given && c.Refuses(s.token):
+		return refuse("the %s of --from is revoked; give another one", noun)
 	case s.given && id == c.Current.ID():
-		return unchanged(c, "%s is the current token already", print8(s.token))
+		return unchanged(c, "%s is the current %s already", print8(s.token), noun)
 	case s.given && len(c.Next) == 1 && id == c.Next[0].ID():
 		return unchanged(c, "%s is staged already", print8(s.token))
 	case s.replace || len(staged) == 0:
 	case len(staged) > 1:
-		return refuse("%d tokens are staged, %s; leave one of them, or stage a single one with --replace", len(staged), prints(staged))
+		return refuse("%d %ss are staged, %s; leave one of them, or stage a single one with --replace", len(staged), noun, prints(staged))
 	case s.given:
-		return refuse("another token, %s, is staged; promote it first, or put yours in its place with --replace", print8(staged[0]))
+		return refuse("another %s, %s, is staged; promote it first, or put yours in its place with --replace", noun, print8(staged[0]))
 	case staged[0].ID() == c.Current.ID():
-		return refuse("the staged token, %s, is the current one; stage another with --replace", print8(staged[0]))
+		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, print8(staged[0]))
 	default:
 		return unchanged(c, "%s is staged already", print8(staged[0]))
 	}
 	to := c.Clone()
-	to.Next = []verify.Token{s.token}
-	return change{to: to, changed: true, summary: "staged " + print8(s.token) + " as the next token"}, nil
+	to.Next = []content.Credential{s.token}
+	return change{to: to, changed: true, private: s.private, summary: "staged " + print8(s.token) + " as the next " + noun}, nil
 }
 
 // A promotion is what promote is asked for.
 type promotion struct {
 	until        time.Time // the deadline of the token that is superseded
-	expect       string    // fingerprint of the token to promote; "" means whichever is staged
+	expect       string    // fingerprint of what to promote; "" means whichever is staged
 	dropPrevious bool
 	onePrevious  bool // whether the document has room for one previous token alone
 }
 
 // do makes the staged token current and the current one previous.
 func (p promotion) do(c content.Content, now time.Time) (change, error) {
+	if c.Set {
+		return p.inSet(c)
+	}
+	noun := c.Kind.Noun()
 	if p.expect != "" && p.expect == print8(c.Current) {
-		return unchanged(c, "%s is the current token already", p.expect)
+		return unchanged(c, "%s is the current %s already", p.expect, noun)
 	}
 	if len(c.Next) == 0 {
 		return p.noneStaged(c, now)
@@ -83,31 +96,31 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 	n := c.Next[0]
 	switch {
 	case len(c.Next) > 1:
-		return refuse("%d tokens are staged, %s; leave one of them, or stage a single one with --replace", len(c.Next), prints(c.Next))
+		return refuse("%d %ss are staged, %s; leave one of them, or stage a single one with --replace", len(c.Next), noun, prints(c.Next))
 	case p.expect != "" && p.expect != print8(n):
-		return refuse("the staged token is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", print8(n), p.expect)
-	case c.IsRevoked(n.ID()):
-		return refuse("the staged token, %s, is revoked; stage another, which takes its place", print8(n))
+		return refuse("the staged %s is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", noun, print8(n), p.expect)
+	case c.Refuses(n):
+		return refuse("the staged %s, %s, is revoked; stage another, which takes its place", noun, print8(n))
 	case n.ID() == c.Current.ID():
-		return refuse("the staged token, %s, is the current one; stage another with --replace", print8(n))
+		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, print8(n))
 	}
 	to := c.Clone()
 	to.Current, to.Next = n, nil
 	older := slices.DeleteFunc(to.Previous, func(s content.Superseded) bool {
 		id := s.Token.ID()
-		return !s.Live(now) || id == n.ID() || id == c.Current.ID() || c.IsRevoked(id)
+		return !s.Live(now) || id == n.ID() || id == c.Current.ID() || c.Refuses(s.Token)
 	})
 	if p.dropPrevious {
 		older = nil
 	}
 	to.Previous = older
 	ch := change{changed: true, summary: fmt.Sprintf("promoted %s", print8(n))}
-	if c.IsRevoked(c.Current.ID()) {
+	if c.Refuses(c.Current) {
 		ch.summary += fmt.Sprintf("; %s is revoked and stays refused", print8(c.Current))
 	} else {
 		if p.onePrevious && len(older) > 0 {
-			return refuse("%s is still accepted as the previous token%s, and there is room for one; retire it first, or refuse it from now on with --drop-previous",
-				print8(older[0].Token), deadline(older[0]))
+			return refuse("%s is still accepted as the previous %s%s, and there is room for one; retire it first, or refuse it from now on with --drop-previous",
+				print8(older[0].Token), noun, deadline(older[0]))
 		}
 		to.Previous = append([]content.Superseded{{Token: c.Current, Until: p.until}}, older...)
 		ch.summary += "; " + print8(c.Current) + " is accepted until " + content.Deadline(p.until)
@@ -143,17 +156,17 @@ func (p promotion) noneStaged(c content.Content, now time.Time) (change, error) 
 	if p.expect != "" {
 		return refuse("%s, as --expect says, is neither staged nor current; look who was here (tokenagent rotate status), and stage first", p.expect)
 	}
-	return refuse("no token is staged; stage one first, and promote it once every receiver has it")
+	return refuse("no %s is staged; stage one first, and promote it once every receiver has it", c.Kind.Noun())
 }
 
 // retire ends the overlap: no superseded token is accepted any more.
 func retire(c content.Content) (change, error) {
 	if len(c.Previous) == 0 {
-		return unchanged(c, "there is no previous token; nothing to retire")
+		return unchanged(c, "there is no previous %s; nothing to retire", c.Kind.Noun())
 	}
 	to := c.Clone()
 	to.Previous = nil
-	var old []verify.Token
+	var old []content.Credential
 	for _, s := range c.Previous {
 		old = append(old, s.Token)
 		to.Listed = without(to.Listed, s.Token.ID())
@@ -164,8 +177,11 @@ func retire(c content.Content) (change, error) {
 // atOnce is stage and promote in one. Unlike them it is something new each time,
 // so that within an overlap it takes a word more.
 func atOnce(c content.Content, s staging, p promotion, again bool, now time.Time) (change, error) {
+	if c.Set {
+		return refuse("a key set has no current key; stage, wait for the receivers, let signers change, wait for what the old key signed to expire, and retire it")
+	}
 	for _, old := range c.Previous {
-		if !again && old.Live(now) && !c.IsRevoked(old.Token.ID()) {
+		if !again && old.Live(now) && !c.Refuses(old.Token) {
 			return refuse("the last rotation is still under way: %s is accepted%s; retire it first, or rotate all the same with --again%s",
 				print8(old.Token), deadline(old), alsoDrop(p.onePrevious))
 		}
@@ -177,7 +193,9 @@ func atOnce(c content.Content, s staging, p promotion, again bool, now time.Time
 	if len(staged.to.Next) == 0 {
 		return staged, nil // given, and current already
 	}
-	return p.do(staged.to, now)
+	ch, err := p.do(staged.to, now)
+	ch.private = staged.private
+	return ch, err
 }
 
 func alsoDrop(onePrevious bool) string {
@@ -194,11 +212,11 @@ func deadline(s content.Superseded) string {
 	return " until " + content.Deadline(s.Until)
 }
 
-func without(tokens []verify.Token, ids ...rotation.ID) []verify.Token {
-	return slices.DeleteFunc(tokens, func(t verify.Token) bool { return slices.Contains(ids, t.ID()) })
+func without(tokens []content.Credential, ids ...rotation.ID) []content.Credential {
+	return slices.DeleteFunc(tokens, func(t content.Credential) bool { return slices.Contains(ids, t.ID()) })
 }
 
-func prints(tokens []verify.Token) string {
+func prints(tokens []content.Credential) string {
 	out := make([]string, len(tokens))
 	for i, t := range tokens {
 		out[i] = print8(t)
@@ -206,4 +224,4 @@ func prints(tokens []verify.Token) string {
 	return strings.Join(out, ", ")
 }
 
-var errManyRevoked = errors.New("1000 tokens are revoked already; take old ones out that nobody accepts any more, with --forget DIGEST")
+var errManyRevoked = errors.New("1000 revocations are there already; take old ones out that nobody accepts any more, with --forget DIGEST")

@@ -13,6 +13,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/secret"
 	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // A target is where a rotation takes place, as it was when it was read.
@@ -28,11 +29,11 @@ type target interface {
 	Prepare(to content.Content) (write func(context.Context) error, warnings []string, err error)
 }
 
-// open reads the target at path, or that on stdin where path is "". change
-// tells that it is not only looked at.
-func open(ctx context.Context, path string, change bool, o verify.ParseOptions, stdin io.Reader, stdout io.Writer) (target, error) {
+// open reads the target at path, or that on standard input where path is "".
+func (r *run) open(ctx context.Context, path string) (target, error) {
+	change := r.step != nil
 	if path == "" {
-		return openSecret(change, o, stdin, stdout)
+		return r.openSecret(change)
 	}
 	isDir, err := place.IsDir(path)
 	if err == nil && change {
@@ -41,27 +42,62 @@ func open(ctx context.Context, path string, change bool, o verify.ParseOptions, 
 	if err != nil {
 		return nil, err
 	}
+	o := r.read
 	o.Name = path
 	if !isDir {
 		f, err := place.ReadFile(ctx, path)
 		if err != nil {
 			return nil, err
 		}
+		if r.kind == content.Keys.String() || r.kind == "" && content.LooksLikeKeys(f.Text) {
+			o.Kind = content.Keys
+			c, err := content.ParseKeyFile(f.Text, o)
+			return &file{f, c, o}, err
+		}
 		c, err := content.ParseLines(f.Text, o)
 		return &file{f, c, o}, err
 	}
-	d, err := place.ReadDir(ctx, path)
+	var names []string
+	switch r.kind {
+	case content.Tokens.String():
+		names = verify.Keys()
+	case content.Keys.String():
+		names = jwks.KeyNames()
+	}
+	d, err := place.ReadDir(ctx, path, names...)
 	if err != nil {
+		return nil, err
+	}
+	if o.Kind, err = r.kindOf(path, d.Keys); err != nil {
 		return nil, err
 	}
 	c, err := content.ParseKeys(d.Keys, o)
 	return &dir{d, c, o}, err
 }
 
+// kindOf tells by its keys what there is to rotate in name.
+func (r *run) kindOf(name string, keys map[string][]byte) (content.Kind, error) {
+	tokens, verifying := content.Tokens.Has(keys), content.Keys.Has(keys)
+	switch {
+	case r.kind == content.Tokens.String():
+		return content.Tokens, nil
+	case r.kind == content.Keys.String():
+		return content.Keys, nil
+	case tokens && verifying:
+		return 0, fail.Usage("%s has tokens and verification keys; say which with --kind tokens or --kind keys", name)
+	case verifying:
+		return content.Keys, nil
+	case tokens:
+		return content.Tokens, nil
+	}
+	return 0, fmt.Errorf("%s: no key %s, and none of %s or %s; a token stands in the first, verification keys in the others",
+		name, verify.KeyCurrent, jwks.KeyCurrent, jwks.KeyJWKS)
+}
+
 type file struct {
 	at *place.File
 	c  content.Content
-	o  verify.ParseOptions
+	o  content.Options
 }
 
 func (f *file) Name() string             { return f.at.Path }
@@ -69,6 +105,13 @@ func (f *file) Content() content.Content { return f.c }
 func (f *file) OnePrevious() bool        { return false }
 
 func (f *file) Prepare(to content.Content) (func(context.Context) error, []string, error) {
+	if to.Kind == content.Keys {
+		text, err := f.at.Text, error(nil)
+		if !to.Equal(f.c) {
+			text, err = content.EditSet(text, to, f.o)
+		}
+		return func(ctx context.Context) error { return f.at.Replace(ctx, text) }, nil, err
+	}
 	text, err := content.EditLines(f.at.Text, to, f.o)
 	if err != nil {
 		return nil, nil, err
@@ -86,7 +129,7 @@ func (f *file) Prepare(to content.Content) (func(context.Context) error, []strin
 type dir struct {
 	at *place.Dir
 	c  content.Content
-	o  verify.ParseOptions
+	o  content.Options
 }
 
 func (d *dir) Name() string             { return d.at.Path }
@@ -105,20 +148,20 @@ func (d *dir) Prepare(to content.Content) (func(context.Context) error, []string
 type filter struct {
 	at     *secret.Secret
 	c      content.Content
-	o      verify.ParseOptions
+	o      content.Options
 	stdout io.Writer
 }
 
 var errNoInput = fail.Usage("PATH is missing, and no Secret comes on standard input; give the file or directory, or pipe a Secret: " +
 	"kubectl get secret NAME -o json | tokenagent rotate STEP | kubectl replace -f -")
 
-func openSecret(change bool, o verify.ParseOptions, stdin io.Reader, stdout io.Writer) (target, error) {
-	if f, ok := stdin.(*os.File); ok {
+func (r *run) openSecret(change bool) (target, error) {
+	if f, ok := r.stdin.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 			return nil, errNoInput
 		}
 	}
-	text, err := io.ReadAll(io.LimitReader(stdin, secret.MaxBytes+1))
+	text, err := io.ReadAll(io.LimitReader(r.stdin, secret.MaxBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading the Secret from standard input: %w", err)
 	}
@@ -132,9 +175,13 @@ func openSecret(change bool, o verify.ParseOptions, stdin io.Reader, stdout io.W
 	if change && s.Immutable {
 		return nil, fmt.Errorf("secret %s is immutable, and the API server refuses any change; create a new Secret under another name and mount that one", s.Name)
 	}
+	o := r.read
 	o.Name = "secret " + s.Name
+	if o.Kind, err = r.kindOf(o.Name, s.Keys()); err != nil {
+		return nil, err
+	}
 	c, err := content.ParseKeys(s.Keys(), o)
-	return &filter{s, c, o, stdout}, err
+	return &filter{s, c, o, r.stdout}, err
 }
 
 func (f *filter) Name() string             { return f.o.Name }

@@ -1,30 +1,61 @@
-// Package content is what a token source declares, and how a change of that is
-// written back: into the lines of a file, or into the keys of a directory or a
-// Kubernetes Secret. Everything that is not changed keeps its bytes.
+// Package content is what a source of tokens or of verification keys declares,
+// and how a change of that is written back: into the lines of a file, into a key
+// set, or into the keys of a directory or a Kubernetes Secret. Everything that is
+// not changed keeps its bytes.
 package content
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
-// A Content is what a source declares, by slot. A token may stand in several
-// slots. It is a value: change a copy made by [Content.Clone].
-type Content struct {
-	Current  verify.Token
-	Next     []verify.Token // more than one in a file alone
-	Previous []Superseded   // more than one in a file alone
-	Listed   []verify.Token // in a file alone
-	Revoked  []rotation.ID
+// Options say how a source is read. The zero value is good, for tokens.
+type Options struct {
+	Kind          Kind
+	Name          string // what errors call the source
+	MinTokenBytes int    // shortest token; 0 means verify.DefaultMinTokenBytes
+	Algorithm     string // of keys that name none; "" means that of their kind
 }
 
-// A Superseded is a previous token. A zero Until means that it has no deadline.
+func (o Options) tokens() verify.ParseOptions {
+	return verify.ParseOptions{Name: o.Name, MinTokenBytes: o.MinTokenBytes}
+}
+
+func (o Options) keys() jwks.ParseOptions {
+	return jwks.ParseOptions{Name: o.Name, Algorithm: o.Algorithm}
+}
+
+// A Content is what a source declares, by slot. A credential may stand in
+// several slots. It is a value: change a copy made by [Content.Clone].
+type Content struct {
+	Kind     Kind
+	Current  Credential
+	Next     []Credential // more than one in a file alone
+	Previous []Superseded // more than one in a file alone
+	Listed   []Credential // in a file of tokens, or in a key set
+	Revoked  []rotation.ID
+	// Wording is how revocations are written that are not, as most are, hex digits.
+	Wording map[rotation.ID]string
+
+	// Set tells that this is a set of keys, of which none is current: all of them
+	// are listed.
+	Set bool
+	// Bare tells that there is no place for revocations.
+	Bare bool
+	// Fixed says why there is no room for a rotation, with the mend; "" if there is.
+	Fixed string
+}
+
+// A Superseded is a previous token or key. A zero Until means that it has no
+// deadline.
 type Superseded struct {
-	Token verify.Token
+	Token Credential
 	Until time.Time
 }
 
@@ -35,49 +66,59 @@ func (s Superseded) Live(now time.Time) bool { return s.Until.IsZero() || now.Be
 func Of(t verify.Tokens) Content {
 	c := Content{Revoked: slices.Clone(t.Revoked)}
 	for _, d := range t.Decls {
-		switch d.Slot {
-		case rotation.Current:
-			c.Current = d.Value
-		case rotation.Next:
-			c.Next = append(c.Next, d.Value)
-		case rotation.Previous:
-			c.Previous = append(c.Previous, Superseded{d.Value, d.Until})
-		default:
-			c.Listed = append(c.Listed, d.Value)
-		}
+		put(&c, Credential{text: d.Value}, d.Slot, d.Until)
 	}
 	return c
+}
+
+func put(c *Content, v Credential, slot rotation.Slot, until time.Time) {
+	switch slot {
+	case rotation.Current:
+		c.Current = v
+	case rotation.Next:
+		c.Next = append(c.Next, v)
+	case rotation.Previous:
+		c.Previous = append(c.Previous, Superseded{v, until})
+	default:
+		c.Listed = append(c.Listed, v)
+	}
 }
 
 // Clone returns a copy that shares no slice with c.
 func (c Content) Clone() Content {
 	c.Next, c.Previous = slices.Clone(c.Next), slices.Clone(c.Previous)
 	c.Listed, c.Revoked = slices.Clone(c.Listed), slices.Clone(c.Revoked)
+	c.Wording = maps.Clone(c.Wording)
 	return c
 }
 
-// IsRevoked reports whether the token id is revoked.
+// IsRevoked reports whether id is in the list of revocations.
 func (c Content) IsRevoked(id rotation.ID) bool { return slices.Contains(c.Revoked, id) }
+
+// Refuses reports whether v is revoked, be it by its name.
+func (c Content) Refuses(v Credential) bool {
+	return c.IsRevoked(v.ID()) || v.key.KeyID() != "" && c.IsRevoked(verify.RevokedKeyID(v.key.KeyID()))
+}
 
 // Equal reports whether both declare the same. Order matters to no reader, and
 // not here either.
 func (c Content) Equal(d Content) bool {
-	return c.Current.ID() == d.Current.ID() &&
-		sameSet(c.Next, d.Next, verify.Token.ID) && sameSet(c.Listed, d.Listed, verify.Token.ID) &&
+	return c.Kind == d.Kind && c.Current.mark() == d.Current.mark() &&
+		sameSet(c.Next, d.Next, Credential.mark) && sameSet(c.Listed, d.Listed, Credential.mark) &&
 		sameSet(c.Revoked, d.Revoked, func(id rotation.ID) rotation.ID { return id }) &&
 		sameSet(c.Previous, d.Previous, Superseded.key)
 }
 
 type superseded struct {
-	id    rotation.ID
+	mark
 	until int64
 }
 
 func (s Superseded) key() superseded {
 	if s.Until.IsZero() {
-		return superseded{id: s.Token.ID()}
+		return superseded{mark: s.Token.mark()}
 	}
-	return superseded{s.Token.ID(), s.Until.Unix()}
+	return superseded{s.Token.mark(), s.Until.Unix()}
 }
 
 func sameSet[T any, K comparable](a, b []T, key func(T) K) bool {
@@ -100,20 +141,20 @@ func sameSet[T any, K comparable](a, b []T, key func(T) K) bool {
 }
 
 // has reports whether the token id is among tokens.
-func has(tokens []verify.Token, id rotation.ID) bool {
-	return slices.ContainsFunc(tokens, func(t verify.Token) bool { return t.ID() == id })
+func has(tokens []Credential, id rotation.ID) bool {
+	return slices.ContainsFunc(tokens, func(t Credential) bool { return t.ID() == id })
 }
 
 // ErrUnfaithful says that a change, read back, says something else than what
 // was meant. It keeps a fault of ours from becoming an outage.
 var ErrUnfaithful = errors.New("the change would not read back as it was meant; nothing was written (this is a fault of tokenagent: please report it)")
 
-// confirm parses what is to be written.
-func confirm(want Content, t verify.Tokens, err error) error {
+// confirm holds what was read back to what was meant.
+func confirm(want, got Content, err error) error {
 	if err != nil {
 		return err
 	}
-	if !Of(t).Equal(want) {
+	if !got.Equal(want) {
 		return ErrUnfaithful
 	}
 	return nil

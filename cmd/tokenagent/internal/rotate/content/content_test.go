@@ -34,20 +34,20 @@ func digest(token string) string {
 	return hex.EncodeToString(id[:])
 }
 
-func tokens(texts ...string) (out []verify.Token) {
+func tokens(texts ...string) (out []content.Credential) {
 	for _, text := range texts {
-		out = append(out, verify.NewToken(text))
+		out = append(out, content.Token(text))
 	}
 	return out
 }
 
 func superseded(token string, until time.Time) content.Superseded {
-	return content.Superseded{Token: verify.NewToken(token), Until: until}
+	return content.Superseded{Token: content.Token(token), Until: until}
 }
 
 func lines(t *testing.T, text string) content.Content {
 	t.Helper()
-	got, err := content.ParseLines([]byte(text), verify.ParseOptions{})
+	got, err := content.ParseLines([]byte(text), content.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func lines(t *testing.T, text string) content.Content {
 func TestEditLines(t *testing.T) {
 	stage := func(c *content.Content) { c.Next = tokens(b) }
 	promote := func(c *content.Content) {
-		c.Current, c.Next = verify.NewToken(b), nil
+		c.Current, c.Next = content.Token(b), nil
 		c.Previous = append(c.Previous, superseded(a, noon))
 	}
 	for name, x := range map[string]struct {
@@ -100,7 +100,7 @@ func TestEditLines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			want := lines(t, x.text).Clone()
 			x.edit(&want)
-			got, err := content.EditLines([]byte(x.text), want, verify.ParseOptions{})
+			got, err := content.EditLines([]byte(x.text), want, content.Options{})
 			if err != nil || string(got) != x.want {
 				t.Errorf("%v\ngot:\n%s\nwant:\n%s", err, got, x.want)
 			}
@@ -121,13 +121,13 @@ func TestEditRefusesWhatDoesNotReadBack(t *testing.T) {
 	for _, bad := range []string{"#aaaaaaaaaaaaaaaaa", "revoked", "short", "aaaaaaaa aaaaaaaa", "aaaaaaaaaaaaaaaa\nbbbbbbbbbbbbbbbb", ""} {
 		want := lines(t, a)
 		want.Next = tokens(bad)
-		if got, err := content.EditLines([]byte(a), want, verify.ParseOptions{}); err == nil {
+		if got, err := content.EditLines([]byte(a), want, content.Options{}); err == nil {
 			t.Errorf("%q in a line: %q", bad, got)
 		}
 		if bad == "" {
 			continue // means no key
 		}
-		if got, err := content.EditKeys(map[string][]byte{"token": []byte(a)}, want, verify.ParseOptions{}); err == nil {
+		if got, err := content.EditKeys(map[string][]byte{"token": []byte(a)}, want, content.Options{}); err == nil {
 			t.Errorf("%q in a key: %q", bad, got)
 		}
 	}
@@ -146,7 +146,7 @@ func TestEditKeys(t *testing.T) {
 		"nothing": {full, func(*content.Content) {}, content.KeyEdit{}},
 		"stage":   {map[string][]byte{"token": []byte(a)}, func(c *content.Content) { c.Next = tokens(b) }, content.KeyEdit{"token-next": []byte(b)}},
 		"promote": {full, func(c *content.Content) {
-			c.Current, c.Next, c.Previous = verify.NewToken(b), nil, []content.Superseded{superseded(a, noon.Add(time.Hour))}
+			c.Current, c.Next, c.Previous = content.Token(b), nil, []content.Superseded{superseded(a, noon.Add(time.Hour))}
 		}, content.KeyEdit{"token": []byte(b), "token-next": nil, "token-previous": []byte(a), "token-previous-until": []byte("2031-02-03T13:00:00Z")}},
 		"same deadline, other token": {
 			full, func(c *content.Content) { c.Previous = []content.Superseded{superseded(b, noon)} },
@@ -159,21 +159,21 @@ func TestEditKeys(t *testing.T) {
 		"forget 2": {map[string][]byte{"token": []byte(a), "token-revoked": []byte(hexA)}, func(c *content.Content) { c.Revoked = nil }, content.KeyEdit{"token-revoked": nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			have, err := content.ParseKeys(x.keys, verify.ParseOptions{})
+			have, err := content.ParseKeys(x.keys, content.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := have.Clone()
 			x.edit(&want)
-			got, err := content.EditKeys(x.keys, want, verify.ParseOptions{})
+			got, err := content.EditKeys(x.keys, want, content.Options{})
 			same := func(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 			if err != nil || !maps.EqualFunc(got, x.want, same) {
 				t.Errorf("%v\ngot  %q\nwant %q", err, got, x.want)
 			}
 		})
 	}
-	two := content.Content{Current: verify.NewToken(a), Next: tokens(b, c)}
-	if _, err := content.EditKeys(full, two, verify.ParseOptions{}); err == nil {
+	two := content.Content{Current: content.Token(a), Next: tokens(b, c)}
+	if _, err := content.EditKeys(full, two, content.Options{}); err == nil {
 		t.Error("two next tokens in one key")
 	}
 }
@@ -184,7 +184,7 @@ func TestEqual(t *testing.T) {
 		t.Error("a copy is not equal")
 	}
 	for name, change := range map[string]func(*content.Content){
-		"current":  func(c *content.Content) { c.Current = verify.NewToken(b) },
+		"current":  func(c *content.Content) { c.Current = content.Token(b) },
 		"next":     func(c *content.Content) { c.Next = nil },
 		"previous": func(c *content.Content) { c.Previous = nil },
 		"deadline": func(c *content.Content) { c.Previous[0].Until = noon },
@@ -210,7 +210,7 @@ func FuzzEditLines(f *testing.F) {
 		f.Add([]byte(text), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, how uint8) {
-		have, err := content.ParseLines(text, verify.ParseOptions{})
+		have, err := content.ParseLines(text, content.Options{})
 		if err != nil {
 			return
 		}
@@ -221,13 +221,13 @@ func FuzzEditLines(f *testing.F) {
 			want.Next = tokens(fresh)
 		case 1:
 			want.Previous, want.Next = append(want.Previous, content.Superseded{Token: want.Current, Until: noon}), nil
-			want.Current = verify.NewToken(fresh)
+			want.Current = content.Token(fresh)
 		case 2:
 			want.Previous = nil
 		default:
 			want.Revoked = append(want.Revoked, verify.Digest(fresh))
 		}
-		got, err := content.EditLines(text, want, verify.ParseOptions{})
+		got, err := content.EditLines(text, want, content.Options{})
 		if err != nil {
 			t.Fatalf("%v\n%q", err, text)
 		}

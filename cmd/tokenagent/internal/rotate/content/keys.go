@@ -4,16 +4,49 @@ import (
 	"encoding/hex"
 	"errors"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
-// ParseKeys reads the keys of a directory or a Secret; see [verify.ParseKeys].
-func ParseKeys(keys map[string][]byte, o verify.ParseOptions) (Content, error) {
-	t, err := verify.ParseKeys(keys, o)
+// Names returns the keys of both kinds that agents read from a directory or a
+// Secret. Where a directory has a ..data, they look for all of them there.
+func Names() []string { return append(verify.Keys(), jwks.KeyNames()...) }
+
+// The names of the keys by what stands there.
+type names struct{ current, next, previous, until, revoked string }
+
+func (k Kind) names() names {
+	if k == Keys {
+		return names{jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious, jwks.KeyPreviousUntil, jwks.KeyRevoked}
+	}
+	return names{verify.KeyCurrent, verify.KeyNext, verify.KeyPrevious, verify.KeyPreviousUntil, verify.KeyRevoked}
+}
+
+// Has reports whether one of keys declares something of the kind.
+func (k Kind) Has(keys map[string][]byte) bool {
+	n := k.names()
+	declare := []string{n.current, n.next, n.previous}
+	if k == Keys {
+		declare = append(declare, jwks.KeyJWKS)
+	}
+	for _, key := range declare {
+		if _, there := keys[key]; there {
+			return true
+		}
+	}
+	return false
+}
+
+// ParseKeys reads the keys of a directory or a Secret; see [verify.ParseKeys] and
+// [jwks.ParseKeys].
+func ParseKeys(keys map[string][]byte, o Options) (Content, error) {
+	if o.Kind == Keys {
+		return parseKeyDir(keys, o)
+	}
+	t, err := verify.ParseKeys(keys, o.tokens())
 	if err != nil {
 		return Content{}, err
 	}
@@ -30,8 +63,8 @@ var errOne = errors.New("keys hold one next and one previous token, and none tha
 // EditKeys returns what is to change in keys, which parse, so that they
 // declare want. A key whose token stays keeps its bytes. The result has been
 // parsed and says exactly what want does.
-func EditKeys(keys map[string][]byte, want Content, o verify.ParseOptions) (KeyEdit, error) {
-	if len(want.Next) > 1 || len(want.Previous) > 1 || len(want.Listed) > 0 {
+func EditKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) {
+	if len(want.Next) > 1 || len(want.Previous) > 1 || len(want.Listed) > 0 && !want.Set {
 		return nil, errOne
 	}
 	have, err := ParseKeys(keys, o)
@@ -49,35 +82,41 @@ func EditKeys(keys map[string][]byte, want Content, o verify.ParseOptions) (KeyE
 			edit[key] = []byte(text)
 		}
 	}
-	put(verify.KeyCurrent, want.Current.Reveal(), want.Current.ID() == have.Current.ID())
-	next := one(want.Next).Reveal()
-	put(verify.KeyNext, next, next != "" && next == one(have.Next).Reveal())
+	n := o.Kind.names()
+	if want.Set {
+		text := editSet(keys[jwks.KeyJWKS], have, want)
+		put(jwks.KeyJWKS, string(text), string(text) == string(keys[jwks.KeyJWKS]))
+	} else {
+		put(n.current, want.Current.Reveal(), want.Current.ID() == have.Current.ID())
+		next := one(want.Next).Reveal()
+		put(n.next, next, next != "" && next == one(have.Next).Reveal())
 
-	var previous, until string
-	var was, is superseded
-	if len(have.Previous) > 0 {
-		was = have.Previous[0].key()
-	}
-	if len(want.Previous) > 0 {
-		p := want.Previous[0]
-		is, previous = p.key(), p.Token.Reveal()
-		if !p.Until.IsZero() {
-			until = Deadline(p.Until)
+		var previous, until string
+		var was, is superseded
+		if len(have.Previous) > 0 {
+			was = have.Previous[0].key()
 		}
+		if len(want.Previous) > 0 {
+			p := want.Previous[0]
+			is, previous = p.key(), p.Token.Reveal()
+			if !p.Until.IsZero() {
+				until = Deadline(p.Until)
+			}
+		}
+		put(n.previous, previous, previous != "" && was.id == is.id)
+		put(n.until, until, until != "" && was == is)
 	}
-	put(verify.KeyPrevious, previous, previous != "" && was.id == is.id)
-	put(verify.KeyPreviousUntil, until, until != "" && was == is)
-	if text, changed := revocations(keys[verify.KeyRevoked], have.Revoked, want.Revoked); changed {
-		put(verify.KeyRevoked, text, false)
+	if text, changed := revocations(keys[n.revoked], have, want); changed {
+		put(n.revoked, text, false)
 	}
 
-	t, err := verify.ParseKeys(edit.Apply(keys), o)
-	return edit, confirm(want, t, err)
+	got, err := ParseKeys(edit.Apply(keys), o)
+	return edit, confirm(want, got, err)
 }
 
-func one(tokens []verify.Token) verify.Token {
+func one(tokens []Credential) Credential {
 	if len(tokens) == 0 {
-		return verify.Token{}
+		return Credential{}
 	}
 	return tokens[0]
 }
@@ -96,31 +135,51 @@ func (e KeyEdit) Apply(keys map[string][]byte) map[string][]byte {
 	return out
 }
 
-// revocations returns the text of the key token-revoked with the digests of
-// want, keeping every line that may stay.
-func revocations(text []byte, have, want []rotation.ID) (out string, changed bool) {
+// revocations returns the text of the key token-revoked, or revoked, with the
+// revocations of want, keeping every line that may stay.
+func revocations(text []byte, have, want Content) (out string, changed bool) {
 	var b strings.Builder
 	for raw := range strings.Lines(string(text)) {
-		fields := strings.FieldsFunc(strings.TrimPrefix(raw, bom), isWhite)
-		if len(fields) > 0 && fields[0][0] != '#' {
-			var id rotation.ID
-			_, _ = hex.Decode(id[:], []byte(fields[len(fields)-1])) // it has been parsed
-			if !slices.Contains(want, id) {
+		line := strings.Trim(strings.TrimPrefix(raw, bom), white)
+		if line != "" && line[0] != '#' {
+			if id, ok := Revocation(line, want.Kind); ok && !want.IsRevoked(id) {
 				changed = true
 				continue
 			}
 		}
 		b.WriteString(raw)
 	}
-	for _, id := range want {
-		if slices.Contains(have, id) {
+	for _, id := range want.Revoked {
+		if have.IsRevoked(id) {
 			continue
 		}
 		if s := b.String(); s != "" && !strings.HasSuffix(s, "\n") {
 			b.WriteByte('\n')
 		}
-		b.WriteString(hex.EncodeToString(id[:]) + "\n")
+		line := want.Wording[id]
+		if line == "" {
+			line = hex.EncodeToString(id[:])
+		}
+		b.WriteString(line + "\n")
 		changed = true
 	}
 	return b.String(), changed
+}
+
+// Revocation returns what a line in a list of revocations revokes, and whether it
+// is one.
+func Revocation(line string, k Kind) (id rotation.ID, ok bool) {
+	keys := map[string][]byte{k.names().revoked: []byte(line)}
+	var ids []rotation.ID
+	if k == Keys {
+		got, _ := jwks.ParseKeys(keys, jwks.ParseOptions{})
+		ids = got.Revoked
+	} else {
+		got, _ := verify.ParseKeys(keys, verify.ParseOptions{})
+		ids = got.Revoked
+	}
+	if len(ids) != 1 {
+		return rotation.ID{}, false
+	}
+	return ids[0], true
 }

@@ -11,9 +11,9 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// ParseLines reads the text of a file; see [verify.Parse].
-func ParseLines(text []byte, o verify.ParseOptions) (Content, error) {
-	t, err := verify.Parse(text, o)
+// ParseLines reads the text of a file of tokens; see [verify.Parse].
+func ParseLines(text []byte, o Options) (Content, error) {
+	t, err := verify.Parse(text, o.tokens())
 	if err != nil {
 		return Content{}, err
 	}
@@ -30,7 +30,7 @@ func Alone(text []byte) bool {
 // EditLines returns text, which parses, changed so that it declares want.
 // Comments, blank lines and the lines of tokens that stay are kept, in their
 // order. The result has been parsed and says exactly what want does.
-func EditLines(text []byte, want Content, o verify.ParseOptions) ([]byte, error) {
+func EditLines(text []byte, want Content, o Options) ([]byte, error) {
 	e := editor{want: want, eol: "\n"}
 	rest, hasBOM := bytes.CutPrefix(text, []byte(bom))
 	if hasBOM {
@@ -41,8 +41,8 @@ func EditLines(text []byte, want Content, o verify.ParseOptions) ([]byte, error)
 	}
 	e.fill()
 	out := []byte(strings.Join(e.out, ""))
-	t, err := verify.Parse(out, o)
-	return out, confirm(want, t, err)
+	got, err := ParseLines(out, o)
+	return out, confirm(want, got, err)
 }
 
 const (
@@ -103,7 +103,7 @@ func (e *editor) keep(raw string, seen *[]rotation.ID, id rotation.ID, wanted bo
 }
 
 func (e *editor) previous(raw string, fields []string) {
-	s := Superseded{Token: verify.NewToken(fields[0])}
+	s := Superseded{Token: Token(fields[0])}
 	if len(fields) > 2 {
 		s.Until, _ = time.Parse(time.RFC3339, strings.TrimPrefix(fields[2], "until=")) // it has been parsed
 	}

@@ -109,14 +109,26 @@ func (g Gate) one(ctx context.Context, url string, check Check) string {
 	return plain.Text(check(sources, a.At)) // the agent's words
 }
 
-// Loaded is passed by an agent of which a source accepts the token fingerprint
-// as next or current, without a deadline.
+// All is passed by an agent that passes each of checks.
+func All(checks ...Check) Check {
+	return func(sources []agent.SourceStatus, at time.Time) string {
+		for _, check := range checks {
+			if why := check(sources, at); why != "" {
+				return why
+			}
+		}
+		return ""
+	}
+}
+
+// Loaded is passed by an agent of which a source accepts the token or key
+// fingerprint without a deadline: as next, current or listed.
 func Loaded(fingerprint string) Check {
 	return func(sources []agent.SourceStatus, _ time.Time) string {
 		var faults []string
 		for _, s := range sources {
 			if slices.ContainsFunc(s.Tokens, func(t agent.TokenStatus) bool {
-				return t.Fingerprint == fingerprint && (t.Slot == "next" || t.Slot == "current")
+				return t.Fingerprint == fingerprint && t.Slot != "previous"
 			}) {
 				return ""
 			}
@@ -163,8 +175,8 @@ func Unused(current string, previous []string, idle time.Duration) Check {
 func used(s agent.SourceStatus, t agent.TokenStatus, at time.Time, idle time.Duration) string {
 	last, hosts := t.LastUsed, []string(nil)
 	for _, u := range s.PreviousUsers {
-		if u.Fingerprint != t.Fingerprint {
-			continue
+		if u.Fingerprint != t.Fingerprint && (t.KeyID == "" || u.Fingerprint != t.KeyID) {
+			continue // users of a key that has a name are noted under that
 		}
 		if u.Last.After(last) {
 			last = u.Last

@@ -40,6 +40,7 @@ func TestLoaded(t *testing.T) {
 	}{
 		"staged":             {[]agent.SourceStatus{source(agent.TokenStatus{Slot: "next", Fingerprint: fresh})}, ""},
 		"current":            {[]agent.SourceStatus{other, source(agent.TokenStatus{Slot: "current", Fingerprint: fresh})}, ""},
+		"listed":             {[]agent.SourceStatus{source(agent.TokenStatus{Slot: "listed", Fingerprint: fresh})}, ""},
 		"nothing":            {[]agent.SourceStatus{source()}, "has not loaded " + fresh},
 		"another":            {[]agent.SourceStatus{other}, "has not loaded " + fresh},
 		"ends with overlaps": {[]agent.SourceStatus{source(agent.TokenStatus{Slot: "previous", Fingerprint: fresh})}, "has not loaded"},
@@ -48,6 +49,17 @@ func TestLoaded(t *testing.T) {
 		if got := gate.Loaded(fresh)(c.sources, now); (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
 			t.Errorf("%s: %q, want %q", name, got, c.says)
 		}
+	}
+}
+
+// Each of several checks has to pass.
+func TestAll(t *testing.T) {
+	s := []agent.SourceStatus{source(agent.TokenStatus{Slot: "listed", Fingerprint: fresh})}
+	if got := gate.All(gate.Loaded(fresh), gate.Loaded(old))(s, now); got != "it has not loaded "+old {
+		t.Errorf("%q", got)
+	}
+	if got := gate.All(gate.Loaded(fresh), gate.Loaded(fresh))(s, now); got != "" {
+		t.Errorf("%q", got)
 	}
 }
 
@@ -72,6 +84,10 @@ func TestUnused(t *testing.T) {
 		}
 		return s
 	}
+	named := func(s agent.SourceStatus) agent.SourceStatus {
+		s.Tokens[1].KeyID = "2031"
+		return s
+	}
 	unknown := source(current, previous(0))
 	unknown.LastChange = time.Time{}
 	for name, c := range map[string]struct {
@@ -89,6 +105,8 @@ func TestUnused(t *testing.T) {
 		"named hosts":                    {users(old, time.Minute, "10.0.0.1", "10.0.0.2"), "was used by 10.0.0.1, 10.0.0.2 1m0s ago"},
 		"many hosts":                     {users(old, time.Minute, "a", "b", "c", "d", "e", "f", "g"), "by a, b, c, d, e and 2 more 1m0s"},
 		"hosts of long ago":              {users(old, time.Hour, "10.0.0.1"), ""},
+		"hosts of a named key":           {named(users("2031", time.Minute, "10.0.0.1")), "2222bbbb was used by 10.0.0.1 1m0s ago"},
+		"hosts of another named key":     {named(users("2030", time.Minute, "10.0.0.1")), ""},
 		"hosts of another token":         {users("3333cccc", time.Minute, "10.0.0.1"), ""},
 		"old still current":              {source(agent.TokenStatus{Slot: "current", Fingerprint: old}), "still has 2222bbbb as current"},
 		"old still listed":               {source(current, agent.TokenStatus{Slot: "listed", Fingerprint: old}), "still has 2222bbbb as listed"},

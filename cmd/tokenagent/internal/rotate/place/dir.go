@@ -15,7 +15,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/reload"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // stampLayout begins the names of directories that ..data leads to, as the
@@ -25,17 +24,22 @@ const stampLayout = "..2006_01_02_15_04_05."
 // A Dir is a directory of keys as it was when it was read.
 type Dir struct {
 	Path string            // as given
-	Keys map[string][]byte // our keys; must not be modified
+	Keys map[string][]byte // of those that were asked for; must not be modified
 
+	names []string
 	real  string
 	stamp string // what ..data leads to; "" in a plain directory
 }
 
-// ReadDir reads the keys of the directory at path, all of one version. A key
-// that is no regular file is an error, and so are more than 4 MiB.
-func ReadDir(ctx context.Context, path string) (*Dir, error) {
-	d := &Dir{Path: path}
-	c, err := reload.Dir(path, verify.Keys()...).Read(ctx, maxBytes)
+// ReadDir reads the named keys of the directory at path, all of one version; no
+// names mean all of content.Names. A key that is no regular file is an error, and
+// so are more than 4 MiB.
+func ReadDir(ctx context.Context, path string, names ...string) (*Dir, error) {
+	if len(names) == 0 {
+		names = content.Names()
+	}
+	d := &Dir{Path: path, names: names}
+	c, err := reload.Dir(path, names...).Read(ctx, maxBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +68,7 @@ func readStamp(dir string) (string, error) {
 // Replace makes edit in one step, as the kubelet does: the keys of before and of
 // after stand in two directories, and the link ..data is moved from one to the
 // other. What is not ours in the directory stays. New keys have the mode and
-// owner of the key token, all others keep theirs.
+// owner of the current token or key, all others keep theirs.
 //
 // A plain directory gets there first, with its content unchanged: each key
 // becomes a link to the same bytes, so that no reader sees two versions mixed.
@@ -126,23 +130,16 @@ func layingOut(err error) error { return fmt.Errorf("laying it out: %w", explain
 
 // unchanged reports ErrChanged unless the directory is as it was read.
 func (d *Dir) unchanged(ctx context.Context) error {
-	e, err := ReadDir(ctx, d.Path)
+	e, err := ReadDir(ctx, d.Path, d.names...)
 	if err != nil || d.real != e.real || d.stamp != e.stamp || !maps.EqualFunc(d.Keys, e.Keys, bytes.Equal) {
 		return ErrChanged
 	}
 	return nil
 }
 
-// ourKeys are the keys that an agent reads from a directory: those of tokens
-// and those of JWT keys. Where there is a ..data, it looks for all of them
-// there.
-func ourKeys() []string {
-	return append(verify.Keys(), "jwks.json", "key", "key-next", "key-previous", "key-previous-until", "revoked")
-}
-
 // plainKeys returns those of our keys that a plain directory has.
 func (d *Dir) plainKeys() (present []string, err error) {
-	for _, key := range ourKeys() {
+	for _, key := range content.Names() {
 		info, err := os.Lstat(filepath.Join(d.real, key))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -178,7 +175,7 @@ func (d *Dir) layOut(present []string) error {
 
 // heal makes links of keys that a layOut left as files when it was cut short.
 func (d *Dir) heal(ctx context.Context) error {
-	for _, key := range ourKeys() {
+	for _, key := range content.Names() {
 		info, err := os.Lstat(filepath.Join(d.real, key))
 		if err != nil || info.Mode()&fs.ModeSymlink != 0 {
 			continue

@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // fill makes a new directory beside ..data with what is in from (the names
@@ -20,7 +20,7 @@ func (d *Dir) fill(from string, names []string, edit content.KeyEdit) (stamp str
 	if err != nil {
 		return "", err
 	}
-	like, err := os.Stat(filepath.Join(from, verify.KeyCurrent))
+	like, err := d.like(from)
 	if err != nil {
 		return "", err
 	}
@@ -69,6 +69,17 @@ func (d *Dir) fill(from string, names []string, edit content.KeyEdit) (stamp str
 		}
 	}
 	return filepath.Base(path), syncDir(path)
+}
+
+// like returns the file in from that new keys are to be like: what senders send,
+// or what receivers verify by.
+func (d *Dir) like(from string) (fs.FileInfo, error) {
+	for _, key := range currentNames() {
+		if _, ours := d.Keys[key]; ours {
+			return os.Stat(filepath.Join(from, key))
+		}
+	}
+	return nil, fmt.Errorf("%s has none of %s", d.Path, strings.Join(currentNames(), ", "))
 }
 
 // keep gives a file a second name, so that it stays what it is, owner and mode

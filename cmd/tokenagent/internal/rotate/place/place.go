@@ -10,11 +10,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // maxBytes bounds what is read of a file, or of all keys of a directory, in
@@ -39,7 +42,7 @@ var (
 )
 
 // IsDir reports whether path leads to a directory. The error says what keeps
-// path from being read as a token source.
+// path from being read as a source.
 func IsDir(path string) (bool, error) {
 	info, err := look(path)
 	if err != nil {
@@ -85,6 +88,10 @@ func volume(path string) string {
 	return ""
 }
 
+// currentNames are the names of keys under which something stands that needs no
+// other key beside it.
+func currentNames() []string { return []string{verify.KeyCurrent, jwks.KeyCurrent, jwks.KeyJWKS} }
+
 // keyOfDirectory refuses a path that is one key of several in a plain
 // directory: a line for another slot would spoil it.
 func keyOfDirectory(path string, isDir bool) error {
@@ -92,11 +99,17 @@ func keyOfDirectory(path string, isDir bool) error {
 		return nil
 	}
 	dir, base := filepath.Split(path)
-	for _, key := range verify.Keys() {
-		if key == base && base != verify.KeyCurrent {
-			return fmt.Errorf("%s has the name of a key; give the directory that it is in", path)
-		}
-		if key == base || base != verify.KeyCurrent {
+	beside := verify.Keys()
+	switch {
+	case !slices.Contains(content.Names(), base):
+		return nil
+	case !slices.Contains(currentNames(), base):
+		return fmt.Errorf("%s has the name of a key; give the directory that it is in", path)
+	case base != verify.KeyCurrent:
+		beside = jwks.KeyNames()
+	}
+	for _, key := range beside {
+		if slices.Contains(currentNames(), key) {
 			continue
 		}
 		if _, err := os.Lstat(filepath.Join(dir, key)); err == nil {

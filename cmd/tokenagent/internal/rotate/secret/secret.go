@@ -13,7 +13,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // MaxBytes bounds a Secret as JSON, in bytes. The API server takes 1 MiB of
@@ -133,7 +132,7 @@ func (s *Secret) read() error {
 		return err
 	}
 	s.keys = map[string][]byte{}
-	for _, key := range verify.Keys() {
+	for _, key := range content.Names() {
 		if m := s.data.find(key); m != nil {
 			// As encoding/json reads []byte: standard base64, null for nothing.
 			value := []byte{}
@@ -176,7 +175,7 @@ func (s *Secret) Text() []byte { return s.text }
 func (s *Secret) With(edit content.KeyEdit) []byte {
 	top, data, str := s.top, s.data, s.stringData
 	top.members, data.members, str.members = slices.Clone(top.members), slices.Clone(data.members), slices.Clone(str.members)
-	for _, key := range verify.Keys() {
+	for _, key := range content.Names() {
 		value, edited := edit[key]
 		if !edited {
 			continue

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 )
 
 // Warnings says what may undo a change that leaves our keys as keys. It names
@@ -43,7 +43,7 @@ func (s *Secret) undone(keys map[string][]byte) (out []string) {
 	if json.Unmarshal([]byte(s.lastApplied), &applied) != nil {
 		return nil // apply cannot read it either
 	}
-	for _, key := range verify.Keys() {
+	for _, key := range content.Names() {
 		raw, there := applied.Data[key]
 		value, text := []byte{}, ""
 		bad := there && json.Unmarshal(raw, &value) != nil

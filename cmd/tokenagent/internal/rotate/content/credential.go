@@ -1,0 +1,85 @@
+package content
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A Kind is what a source declares: tokens, or the keys that verify signed ones.
+// The zero Kind is Tokens.
+type Kind int
+
+// The kinds.
+const (
+	Tokens Kind = iota
+	Keys
+)
+
+// String returns what flags and reports call the kind.
+func (k Kind) String() string { return k.Noun() + "s" }
+
+// Noun returns what one of the kind is called.
+func (k Kind) Noun() string {
+	if k == Keys {
+		return "key"
+	}
+	return "token"
+}
+
+// A Credential is a token or a verification key. It shows itself by its
+// fingerprint, whatever the verb. The zero Credential is neither.
+type Credential struct {
+	text verify.Token // the token, or how the key is written, which may be a secret
+	key  verify.Key   // the zero Key for a token
+}
+
+// Token returns the Credential that is the token text.
+func Token(text string) Credential { return Credential{text: verify.NewToken(text)} }
+
+// Key returns the Credential that is the key k, which is written as text. A key
+// of a set has its text there, and "" here, unless it is to be added.
+func Key(k verify.Key, text []byte) Credential {
+	return Credential{text: verify.NewToken(string(text)), key: k}
+}
+
+func (c Credential) isKey() bool { return c.key.Algorithm() != "" }
+
+// ID is by what it is revoked: the SHA-256 of a token, the RFC 7638 thumbprint of
+// a key.
+func (c Credential) ID() rotation.ID {
+	if c.isKey() {
+		return c.key.ID()
+	}
+	return c.text.ID()
+}
+
+// Fingerprint returns the first 8 hex digits of ID.
+func (c Credential) Fingerprint() string { return verify.Fingerprint(c.ID()) }
+
+// Key returns the key, and the zero Key for a token.
+func (c Credential) Key() verify.Key { return c.key }
+
+// Reveal returns the token, or how the key is written.
+func (c Credential) Reveal() string { return c.text.Reveal() }
+
+// String returns the fingerprint, and of a key its algorithm.
+func (c Credential) String() string {
+	if c.isKey() {
+		return c.key.String()
+	}
+	return c.text.String()
+}
+
+// Format writes String for every verb and flag.
+func (c Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// A mark is what makes a Credential the same as another to those who read it.
+type mark struct {
+	id       rotation.ID
+	kid, alg string
+}
+
+func (c Credential) mark() mark { return mark{c.ID(), c.key.KeyID(), c.key.Algorithm()} }

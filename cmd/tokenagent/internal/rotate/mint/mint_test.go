@@ -1,0 +1,99 @@
+package mint_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/mint"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const hmacCanary = "CANARY-9d21-0123456789-0123456789"
+
+func key(t *testing.T, text string) content.Credential {
+	t.Helper()
+	c, err := content.ParseKeyFile([]byte(text), content.Options{Kind: content.Keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Current
+}
+
+// The example of RFC 8037 appendix A.2, whose thumbprint appendix A.3 gives.
+const (
+	public     = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
+	thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+	publicPEM  = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n"
+	private    = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n"
+)
+
+func TestForSetNamesByThumbprint(t *testing.T) {
+	for name, text := range map[string]string{"PEM": publicPEM, "JWK": public, "JWK with more": `{ "x5t":"é",` + public[1:], "named": `{"kid":"2031",` + public[1:]} {
+		got, err := mint.ForSet(key(t, "\n"+text))
+		want := thumbprint
+		if name == "named" {
+			want = "2031"
+		}
+		if err != nil || got.Key().KeyID() != want || mint.Thumbprint(got.Key()) != thumbprint {
+			t.Errorf("%s: %v, %v", name, got.Key().KeyID(), err)
+		}
+		if name == "JWK with more" && !strings.Contains(got.Reveal(), `"x5t":"é"`) {
+			t.Errorf("a member is lost: %s", got.Reveal())
+		}
+		var members map[string]any
+		if err := json.Unmarshal([]byte(got.Reveal()), &members); err != nil || members["kid"] != want {
+			t.Errorf("%s: %v, %v", name, members, err)
+		}
+	}
+	got, err := mint.ForSet(key(t, hmacCanary+"\n"))
+	if err != nil || got.ID() != key(t, hmacCanary).ID() || got.Key().Algorithm() != "HS256" {
+		t.Errorf("a secret: %v, %v", got, err)
+	}
+}
+
+func TestPublicHalf(t *testing.T) {
+	k, err := mint.PublicHalf([]byte(private), "EdDSA")
+	if err != nil || mint.Thumbprint(k) != thumbprint {
+		t.Errorf("%v, %v", k, err)
+	}
+	for _, text := range []string{"", hmacCanary, publicPEM, private + private, private[:60], strings.Replace(private, "MC4", "AC4", 1)} {
+		if k, err := mint.PublicHalf([]byte(text), "EdDSA"); err == nil || strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%v, %v", k, err)
+		}
+	}
+	if _, err := mint.PublicHalf([]byte(private), "ES256"); err == nil {
+		t.Error("a key of another algorithm")
+	}
+}
+
+// Nothing that was made shows itself.
+func TestPairShowsNothing(t *testing.T) {
+	for _, model := range []string{publicPEM, public, hmacCanary, `{"kty":"oct","k":"Q0FOQVJZLTlkMjEtMDEyMzQ1Njc4OS0wMTIzNDU2Nzg5"}`} {
+		p, err := mint.Like(key(t, model), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hidden := []string{"PRIVATE", "PUBLIC", "Q0FOQVJZ"}
+		if p.Private.Reveal() == "" {
+			hidden = append(hidden, p.Public.Reveal())
+		}
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			for _, shown := range []string{fmt.Sprintf(verb, p), fmt.Sprintf(verb, &p), fmt.Sprintf(verb, p.Public), fmt.Sprintf(verb, content.Content{Current: p.Public})} {
+				for _, text := range hidden {
+					if strings.Contains(shown, text) || strings.Contains(shown, fmt.Sprintf("%x", text)) {
+						t.Errorf("%s shows %s", verb, shown)
+					}
+				}
+			}
+		}
+		if text, err := json.Marshal(p); err != nil || strings.Contains(string(text), "PRIVATE") {
+			t.Errorf("%s, %v", text, err)
+		}
+	}
+}
