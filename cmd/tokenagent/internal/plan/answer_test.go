@@ -69,6 +69,10 @@ func TestJSON(t *testing.T) {
 		}
 	}
 
+	if a := inJSON(t, "--replicas 7"); a.Assumed.Receivers != 7 || a.Assumed.Senders != 7 || a.Assumed.Newcomers != 1 {
+		t.Errorf("%+v", a.Assumed)
+	}
+
 	a := inJSON(t, "--sender-restart exponential:1m --overlap 3m --receivers 7 --senders 9 --seed 5 --rotations 25")
 	if a.Schema != 1 || a.Safe || a.Bounded || a.Limits.Overlap != nil || a.Limits.StageWait == nil || *a.Chosen.Overlap != 180 || len(a.Risks) != 3 || a.WithinRisk ||
 		a.Assumed.Receivers != 7 || a.Assumed.Senders != 9 || a.Simulation.Seed != 5 || a.Simulation.Rotations != 25 || a.Chosen.Any <= 0 {

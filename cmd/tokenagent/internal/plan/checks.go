@@ -52,6 +52,23 @@ func (f *flags) checkCombinations() error {
 	return nil
 }
 
+// spreadReplicas makes each replica a receiver and a sender.
+func (f *flags) spreadReplicas() error {
+	if f.changed("replicas") && (f.changed("receivers") || f.changed("senders")) {
+		return fail.Usage("--replicas is both --receivers and --senders; say either it or them")
+	}
+	if f.replicas == 0 && !f.changed("replicas") {
+		return nil
+	}
+	if f.replicas < 1 || f.replicas > maxCrowd {
+		return fail.Usage("--replicas must be from 1 to %d", maxCrowd)
+	}
+	if !f.changed("receivers") && !f.changed("senders") { // else it comes from the environment
+		f.receivers, f.senders = f.replicas, f.replicas
+	}
+	return nil
+}
+
 func (f *flags) checkNumbers() error {
 	for _, c := range []struct {
 		name      string

@@ -12,6 +12,7 @@ const maxCrowd = 100_000
 // flags are the flags of plan.
 type flags struct {
 	protocol                       string
+	replicas                       int // 0 where it is not given
 	receivers, senders, newcomers  int
 	delivery                       string
 	kubeletSync, cacheTTL          time.Duration
@@ -33,6 +34,7 @@ type flags struct {
 func (f *flags) add(fs *pflag.FlagSet) {
 	fs.SortFlags = false
 	fs.StringVar(&f.protocol, "protocol", string(staged), "`NAME` of how it is rotated: staged, now or replace")
+	fs.IntVar(&f.replicas, "replicas", 0, "how many both check and send tokens, as each pod of Dapr does; in the place of --receivers and --senders")
 	fs.IntVar(&f.receivers, "receivers", 3, "how many check tokens, 100000 at most")
 	fs.IntVar(&f.senders, "senders", 3, "how many send tokens, 100000 at most")
 	fs.IntVar(&f.newcomers, "newcomers", 1, "how many more senders start by chance just after the change: a crash, a scale-up")
@@ -62,7 +64,7 @@ func (f *flags) add(fs *pflag.FlagSet) {
 // model makes the model that the flags describe, or says what is wrong with
 // them. read reads a file of samples.
 func (f *flags) model(read func(string) ([]byte, error)) (*model, error) {
-	for _, err := range []error{f.checkChoices(), f.checkCombinations(), f.checkNumbers(), f.checkDurations()} {
+	for _, err := range []error{f.checkChoices(), f.checkCombinations(), f.spreadReplicas(), f.checkNumbers(), f.checkDurations()} {
 		if err != nil {
 			return nil, err
 		}

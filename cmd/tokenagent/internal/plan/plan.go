@@ -49,7 +49,7 @@ the receivers themselves.
 
 The same flags and --seed give the same answer. Exit code 0 means that there is an
 answer, safe or not: 'safe' of --output json says which.`,
-		Example: `  tokenagent plan --receivers 200 --senders 200 --sender-restart uniform:0s..30m
+		Example: `  tokenagent plan --replicas 200 --sender-restart uniform:0s..30m
   tokenagent plan --sender exec --kubelet-sync 10s --watch events
   tokenagent plan --overlap 5m --sender-restart samples:restarts.txt --output json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
