@@ -88,7 +88,7 @@ func (a *Agent) assemble() (err error) {
 	}
 	if r.keys != nil {
 		a.remote, _ = r.keys.source.(*jwks.RemoteSource)
-		a.keys = newKeys(r.keys, r.KeyAlgorithm, a.remote != nil, &a.closed, r.Logger)
+		a.keys = newKeys(r.keys, r.KeyAlgorithm, a.remote, &a.closed, r.Logger)
 		c := r.JWT
 		if a.remote != nil {
 			c.OnUnknownKey = a.remote.UnknownKeyID
@@ -236,6 +236,9 @@ func (a *Agent) Updated() <-chan struct{} {
 func (a *Agent) Reload() (changed bool, err error) {
 	if a.closed.Load() {
 		return false, ErrClosed
+	}
+	if a.remote != nil {
+		a.remote.Refresh()
 	}
 	var faults []error
 	for _, p := range a.parts {

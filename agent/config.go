@@ -192,7 +192,9 @@ func (r *resolved) findKeys() error {
 	case c.KeyFile != "":
 		r.keys = &source{source: reload.Path(c.KeyFile, jwks.KeyNames()...), kind: "key file", location: c.KeyFile, identity: absolute(c.KeyFile), watched: true}
 	case c.JWKSURL != "":
-		remote, err := jwks.Remote(c.JWKSURL, c.JWKS)
+		o := c.JWKS
+		o.Algorithm = cmp.Or(o.Algorithm, c.KeyAlgorithm)
+		remote, err := jwks.Remote(c.JWKSURL, o)
 		if err != nil {
 			return err
 		}

@@ -46,10 +46,13 @@ func newTokens(src *source, minBytes int, closed *atomic.Bool, log *slog.Logger)
 }
 
 // newKeys returns the member of a source of verification keys.
-func newKeys(src *source, algorithm string, remote bool, closed *atomic.Bool, log *slog.Logger) *keyMember {
+func newKeys(src *source, algorithm string, remote *jwks.RemoteSource, closed *atomic.Bool, log *slog.Logger) *keyMember {
 	m := &keyMember{src: src, closed: closed, log: log, counts: newCounts()}
 	m.parse = func(c reload.Content) (declaration[verify.Key], error) {
-		o := jwks.ParseOptions{Name: nameOf(c, src), Algorithm: algorithm, Remote: remote}
+		o := jwks.ParseOptions{Name: nameOf(c, src), Algorithm: algorithm}
+		if remote != nil {
+			o = remote.ParseOptions()
+		}
 		var k jwks.Keys
 		var err error
 		if c.Keys != nil {

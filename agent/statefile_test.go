@@ -258,3 +258,65 @@ func TestStateFileKeepsUsesOfDeclaredTokens(t *testing.T) {
 		}
 	})
 }
+
+// TestP3_StateFileOfAnotherKeyIsLeftAlone: its names say nothing to us, so it is
+// neither taken over nor written over.
+func TestP3_StateFileOfAnotherKeyIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	cfg := agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true, StateFile: stateFile(t), Poll: time.Hour}
+	_ = start(t, cfg).Close()
+	a := start(t, cfg) // has read the file, and its names are under that key
+	other := cfg
+	other.StateFile = stateFile(t)
+	b := start(t, other) // begins a new one
+	for _, err := range []error{b.Revoke(verify.Digest(tokenN(7))), b.Close(), os.Rename(other.StateFile, cfg.StateFile)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, _ := os.ReadFile(cfg.StateFile)
+	if err := a.Revoke(verify.Digest(tokenN(8))); err == nil || !strings.Contains(err.Error(), "restart to take over") {
+		t.Errorf("%v, want that it is another's", err)
+	}
+	if after, _ := os.ReadFile(cfg.StateFile); string(after) != string(before) {
+		t.Error("it was written over")
+	}
+	if got := class(a, tokenN(8)); got != "revoked" {
+		t.Errorf("%s, want revoked in the process at least", got)
+	}
+}
+
+// TestP3_RevokeByTheNameOfWhatIsGone: the token may come back under its own name.
+func TestP3_RevokeByTheNameOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t)}
+	a := start(t, cfg)
+	rotated(t, a, path, 1)
+	_ = a.Close()
+	a = start(t, cfg)
+	p, err := a.Verify(t.Context(), tokenN(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(text string) {
+		replace(t, path, text)
+		if _, err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(tokenN(1) + "\n" + tokenN(0)) // listed
+	read(tokenN(1))                    // and gone
+	if err := a.Revoke(p.Credential()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		read(tokenN(0))
+		if got := class(a, tokenN(0)); got != "revoked" {
+			t.Errorf("declared again: %s, want revoked", got)
+		}
+		_ = a.Close()
+		a = start(t, cfg)
+		read(tokenN(1))
+	}
+}

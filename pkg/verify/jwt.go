@@ -42,9 +42,10 @@ type JWTConfig struct {
 	// CacheSize is how many verified tokens are known again without checking
 	// their signature. 0 means 4096, negative none.
 	CacheSize int
-	// OnUnknownKey is called with the kid of a token that names a key which there
-	// is not, so that a remote source can look whether there is now. Whoever sends
-	// tokens chooses the kid. It must not block. nil for nobody.
+	// OnUnknownKey is called with the kid of a token for which there is no key, or
+	// none without a name that has signed it, so that a remote source can look
+	// whether there is now. Whoever sends tokens chooses the kid, which may be "".
+	// It must not block. nil for nobody.
 	OnUnknownKey func(kid string)
 }
 
@@ -220,8 +221,8 @@ func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
 	}
 	keys, err := set.candidates(j.alg, j.kid, j.named)
 	if err != nil {
-		if errors.Is(err, errUnknownKey) && v.cfg.OnUnknownKey != nil {
-			v.cfg.OnUnknownKey(j.kid)
+		if !errors.Is(err, errRevokedKey) && !errors.Is(err, errNameNeeded) {
+			v.unknown(j.kid)
 		}
 		return nil, err
 	}
@@ -237,7 +238,16 @@ func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
 			return k, nil
 		}
 	}
+	if slices.ContainsFunc(keys, func(k *keyEntry) bool { return k.key.KeyID() == "" }) {
+		v.unknown(j.kid) // whoever publishes keys without names may have changed them
+	}
 	return nil, ErrSignature
+}
+
+func (v *JWTVerifier) unknown(kid string) {
+	if v.cfg.OnUnknownKey != nil {
+		v.cfg.OnUnknownKey(kid)
+	}
 }
 
 // Busy returns how many verifications were refused because too many signatures

@@ -355,13 +355,25 @@ func TestUnknownKeyIsTold(t *testing.T) {
 	told := 0
 	v := verifier(t, keySet(t, nil, k.key(t, "k1")), func(c *JWTConfig) { c.OnUnknownKey = func(string) { told++ } })
 	_ = verdictOf(v, k.sign(t, claimsNow(nil), map[string]any{"kid": "k1"}))
-	_ = verdictOf(v, signingKeys()["HS256"].sign(t, claimsNow(nil), map[string]any{"kid": "k1"}))
 	if told != 0 {
 		t.Errorf("told %d times of a key that is there", told)
 	}
-	_ = verdictOf(v, k.sign(t, claimsNow(nil), map[string]any{"kid": "k2"}))
-	if told != 1 {
-		t.Errorf("told %d times of a key that is not there", told)
+	for i, token := range []string{
+		k.sign(t, claimsNow(nil), map[string]any{"kid": "k2"}),
+		signingKeys()["HS256"].sign(t, claimsNow(nil), map[string]any{"kid": "k1"}), // the name is for another algorithm now
+		signingKeys()["HS256"].sign(t, claimsNow(nil), nil),
+	} {
+		if _ = verdictOf(v, token); told != i+1 {
+			t.Errorf("token %d: told %d times of keys that are not there", i, told)
+		}
+	}
+	nameless := verifier(t, keySet(t, nil, k.key(t, "")), func(c *JWTConfig) { c.OnUnknownKey = func(string) { told = -1 } })
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _ = verdictOf(nameless, signingKey{"ES256", other, nil}.sign(t, claimsNow(nil), nil)); told != -1 {
+		t.Error("not told of a signature by nobody, where keys have no names")
 	}
 }
 

@@ -362,3 +362,16 @@ func TestP3_CachedTokenOfAnotherKeyDies(t *testing.T) {
 		}
 	}
 }
+
+// TestCacheComparesWholeTokens: a hash that is the same proves nothing.
+func TestCacheComparesWholeTokens(t *testing.T) {
+	t.Parallel()
+	c := newJWTCache(4)
+	c.put(&cached{hash: c.hash("one"), token: "two", set: keySet(t, nil)}, time.Now())
+	if c.find(c.hash("one"), "one") != nil {
+		t.Error("another token of the same hash was found")
+	}
+	if c.find(c.hash("one"), "two") == nil {
+		t.Error("the token itself was not found")
+	}
+}
