@@ -3,6 +3,7 @@ package content
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,9 @@ import (
 // ParseLines reads the text of a file of tokens; see [verify.Parse].
 func ParseLines(text []byte, o Options) (Content, error) {
 	t, err := verify.Parse(text, o.tokens())
+	if foreign := Foreign(text); foreign != nil {
+		return Content{}, fmt.Errorf("%s: %w", o.Name, foreign)
+	}
 	if err != nil {
 		return Content{}, err
 	}
