@@ -1,12 +1,11 @@
 package verify
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"io"
 	"strings"
+
+	"github.com/tokenagent/tokenagent/pkg/verify/internal/strictjson"
 )
 
 // A jws is a signed token taken apart (RFC 7515 section 7.1). Nothing in it has
@@ -73,71 +72,24 @@ func alphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// object decodes one segment that holds a JSON object.
+// object decodes one segment that holds a JSON object. One that names a member
+// twice is refused: which of the two counts, parsers do not agree on (RFC 7519
+// section 4).
 func object(segment string) (map[string]any, error) {
 	text, err := strictBase64.DecodeString(segment)
 	if err != nil {
 		return nil, errForm
 	}
-	if err := unambiguous(text); err != nil {
-		return nil, err
-	}
 	var m map[string]any
 	if err := json.Unmarshal(text, &m); err != nil || m == nil {
 		return nil, errForm
 	}
-	return m, nil
-}
-
-// maxDepth bounds how deep objects and arrays may stand in each other.
-const maxDepth = 32
-
-// unambiguous refuses text in which an object names a member twice: which of
-// them counts, parsers do not agree on (RFC 8259 section 4; RFC 7519 section 4
-// allows to refuse them).
-func unambiguous(text []byte) error {
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if err := walk(d, 0); err != nil {
-		return err
+	switch fault, _ := strictjson.Check(text); fault {
+	case strictjson.Twice:
+		return nil, errTwice
+	case strictjson.Deep:
+		return nil, errForm
+	default:
+		return m, nil
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errForm
-	}
-	return nil
-}
-
-func walk(d *json.Decoder, depth int) error {
-	t, err := d.Token()
-	open, nested := t.(json.Delim)
-	switch {
-	case err != nil || depth > maxDepth:
-		return errForm
-	case !nested:
-		return nil
-	}
-	var names map[string]struct{}
-	if open == '{' {
-		names = make(map[string]struct{})
-	}
-	for d.More() {
-		if open == '{' {
-			t, err := d.Token()
-			name, ok := t.(string)
-			if err != nil || !ok {
-				return errForm
-			}
-			if _, twice := names[name]; twice {
-				return errTwice
-			}
-			names[name] = struct{}{}
-		}
-		if err := walk(d, depth+1); err != nil {
-			return err
-		}
-	}
-	if _, err := d.Token(); err != nil { // the closing bracket
-		return errForm
-	}
-	return nil
 }
