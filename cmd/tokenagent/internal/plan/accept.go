@@ -29,23 +29,50 @@ func (v *receiver) rememberedEnd(overlap float64) float64 { return v.promoted + 
 // at most four times in one.
 func renewalGrain(overlap float64) float64 { return min(1, overlap/4) }
 
+// manyRenewals is from how many on a window's renewals are not looked at one by
+// one.
+const manyRenewals = 200
+
 // slidingEnd is rememberedEnd for a window that slides. A renewal may count up to
-// grain earlier than the use that made it. lastBefore draws the last use of the
-// old token that reaches the receiver between from and to; it is asked once for
-// each stretch of time. An overlap of 0 is none, and slides nowhere.
-func (v *receiver) slidingEnd(overlap, maxOverlap, grain float64, lastBefore func(from, to float64) (at float64, ok bool)) float64 {
+// grain earlier than the use that made it. An overlap of 0 is none, and slides
+// nowhere.
+//
+// lastBefore draws the last use of the old token that reaches the receiver
+// between from and to; it is asked once for each stretch of time. lasts draws
+// until when uses from then on follow each other within a gap; see stream. It is
+// asked where there may be very many of them, and may be nil.
+func (v *receiver) slidingEnd(overlap, maxOverlap, grain float64,
+	lastBefore func(from, to float64) (at float64, ok bool),
+	lasts func(from, limit, gap float64) (until float64, broken bool),
+) float64 {
 	if overlap <= 0 {
 		return v.promoted
 	}
 	limit := v.promoted + max(overlap, maxOverlap)
+	gap := overlap - grain
 	// Uses before the window opened, at firstNew, cannot outlast that.
 	end := v.firstNew + overlap
 	for from := v.firstNew; end < limit; {
 		at, ok := lastBefore(from, end)
-		if !ok || at-grain+overlap <= end {
+		if !ok || at+gap <= end {
 			return end
 		}
-		from, end = end, at-grain+overlap
+		from, end = end, at+gap
+		if lasts == nil || limit-end < manyRenewals*gap {
+			continue
+		}
+		to, broken := lasts(from, limit, gap)
+		if broken {
+			return max(end, to)
+		}
+		lasts = nil // from there on they are not dense, and never again
+		if to <= end {
+			continue
+		}
+		if at, ok = lastBefore(from, to); !ok || at+gap <= to {
+			return to
+		}
+		from, end = to, at+gap
 	}
 	return limit
 }

@@ -122,8 +122,8 @@ func TestSlidingReceiverIsTheLedger(t *testing.T) {
 			}
 			return 0, false
 		}
-		short := v.slidingEnd(overlap, limit, renewalGrain(overlap), last)
-		long := v.slidingEnd(overlap, limit, 0, last)
+		short := v.slidingEnd(overlap, limit, renewalGrain(overlap), last, nil)
+		long := v.slidingEnd(overlap, limit, 0, last, nil)
 
 		l := ledgerReceiver{window: rotation.Window{Overlap: seconds(overlap), MaxOverlap: seconds(limit)}}
 		l.read(-1000, decl(oldID, rotation.Current, time.Time{}))

@@ -75,7 +75,7 @@ func (f *flags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	n := f.rotations
 	if n == 0 {
-		n = rotationsFor(m)
+		n = rotationsFor(m, p.settings())
 	}
 	show := newProgress(stderr, n)
 	res, err := simulate(ctx, m, p.settings(), n, f.seed, show.report)

@@ -159,12 +159,18 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestRotationsFor(t *testing.T) {
-	for n, want := range map[int]int{1: 1000, 1000: 1000, 20_000: 500, 100_000: 100} {
-		if got := rotationsFor(&model{receivers: n, senders: n}); got != want {
-			t.Errorf("%d receivers: %d rotations, want %d", n, got, want)
+	some, many := []setting{{overlap: 600, maxOverlap: 660}}, []setting{{overlap: 1, maxOverlap: 1e6}}
+	for n, want := range map[int][4]int{ // with newcomers, sliding, with many renewals
+		1: {1000, 1000, 1000, 1000}, 1000: {1000, 1000, 1000, 96}, 20_000: {500, 333, 109, 10}, 100_000: {100, 66, 21, 10},
+	} {
+		got := [4]int{
+			rotationsFor(&model{receivers: n, senders: n}, some),
+			rotationsFor(&model{receivers: n, senders: n, newcomers: n}, some),
+			rotationsFor(&model{receivers: n, senders: n, sliding: true}, some),
+			rotationsFor(&model{receivers: n, senders: n, sliding: true}, many),
 		}
-		if got := rotationsFor(&model{receivers: n, senders: n, sliding: true}); got < 20 || got > want {
-			t.Errorf("%d receivers, sliding: %d rotations", n, got)
+		if got != want {
+			t.Errorf("%d receivers: %d rotations, want %d", n, got, want)
 		}
 	}
 }

@@ -21,13 +21,24 @@ type result struct {
 
 // rotationsFor returns how many rotations to simulate when nobody says: as many
 // as take some seconds, and no more than what tells something.
-func rotationsFor(m *model) int {
-	budget := 20_000_000 // receivers and senders drawn
+func rotationsFor(m *model, settings []setting) int {
+	const budget = 20_000_000 // receivers and senders drawn
+	cost := float64(m.receivers + m.senders + m.newcomers)
 	if m.sliding {
-		budget /= 4 // each window is followed use by use
+		cost *= 4 // both streams
+		// Each window is followed renewal by renewal.
+		for _, s := range settings {
+			if s.overlap > 0 {
+				cost += float64(m.receivers) * min(manyRenewals, s.maxOverlap/(s.overlap-renewalGrain(s.overlap)))
+			}
+		}
 	}
-	return max(20, min(1000, budget/(m.receivers+m.senders)))
+	return max(leastRotations, min(1000, int(budget/cost)))
 }
+
+// leastRotations are simulated, however large they are: those of so many
+// receivers differ little from each other.
+const leastRotations = 10
 
 // simulate simulates n rotations on all processors, calling done after each, one
 // at a time. All settings share their wait. The answer depends on the model, the

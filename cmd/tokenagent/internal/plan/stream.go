@@ -1,6 +1,9 @@
 package plan
 
-import "math/rand/v2"
+import (
+	"math"
+	"math/rand/v2"
+)
 
 // A stream is the requests with one of the two tokens that reach one receiver:
 // a Poisson process whose rate changes when a sender changes over.
@@ -69,6 +72,49 @@ func (s *stream) lastBefore(r *rand.Rand, from, to float64) (float64, bool) {
 		return 0, false
 	}
 	return min(s.when(n), to), true
+}
+
+// Requests that come often enough need not be followed one by one: how many are
+// expected in a gap where it is too long to wait for one without any, and where
+// there is none in all of maxDuration.
+const (
+	denseInGap   = 5
+	certainInGap = 40
+)
+
+// lasts draws until when, from t on and to limit at most, the requests follow
+// each other within gap; broken says that then they do not. It ends without that
+// where they are no longer dense, and is for the old token, whose requests become
+// fewer.
+//
+// The time until a Poisson process of rate λ first has a gap of g is close to
+// exponential where λg is large, with a mean of (exp(λg)-1)/λ. A rate that falls
+// is taken for steady until it has fallen by a twentieth, halfway between.
+func (s *stream) lasts(r *rand.Rand, t, limit, gap float64) (until float64, broken bool) {
+	dense, certain := denseInGap/(s.share*gap), certainInGap/(s.share*gap)
+	for t < limit {
+		next := s.at.above(t)
+		n := float64(s.senders(next))
+		if n < dense || n == 0 {
+			return t, false
+		}
+		least := n - math.Floor(n/20)
+		if n > certain {
+			least = math.Ceil(certain)
+		}
+		to := s.at.values[len(s.at.values)-int(least)] // from when on there are fewer
+		if n <= certain {
+			rate := (n + least) / 2 * s.share
+			if s.at.values[next] == to {
+				rate = n * s.share
+			}
+			if at := t + r.ExpFloat64()*math.Expm1(rate*gap)/rate; at < min(to, limit) {
+				return at, true
+			}
+		}
+		t = to
+	}
+	return limit, false
 }
 
 // An ascending is a sorted slice with an index: where the values are that fall

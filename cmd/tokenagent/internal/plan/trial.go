@@ -187,6 +187,7 @@ func (w *worker) refusals(r *rand.Rand, s setting, t trial, grain float64) refus
 	m := w.m
 	share := m.rate / float64(m.receivers)
 	draw := func(from, to float64) (float64, bool) { return w.old.lastBefore(r, from, to) }
+	lasts := func(from, limit, gap float64) (float64, bool) { return w.old.lasts(r, from, limit, gap) }
 	var f refusal
 	settled := t.lastUse
 	for i := range w.receivers {
@@ -196,7 +197,7 @@ func (w *worker) refusals(r *rand.Rand, s setting, t trial, grain float64) refus
 		case m.protocol != replace:
 			end = v.declaredEnd(s.overlap - grain)
 		case m.sliding:
-			end = v.slidingEnd(s.overlap, s.maxOverlap, renewalGrain(s.overlap), draw)
+			end = v.slidingEnd(s.overlap, s.maxOverlap, renewalGrain(s.overlap), draw, lasts)
 		default:
 			end = v.rememberedEnd(s.overlap)
 		}

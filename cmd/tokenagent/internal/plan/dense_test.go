@@ -1,0 +1,89 @@
+package plan
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// Windows that are renewed thousands of times end when they would if each renewal
+// was looked at, by and large: with a rate that stays, and with one that falls.
+func TestDenseUsesEndAsSingleOnes(t *testing.T) {
+	t.Parallel()
+	even := make([]float64, 400)
+	for i := range even {
+		even[i] = 100_000 * float64(i+1) / 400
+	}
+	for name, c := range map[string]struct {
+		at    []float64 // when a sender stops
+		share float64
+	}{
+		"steady":        {slices.Repeat([]float64{100_000}, 40), 6.8 / 40},
+		"steady, dense": {slices.Repeat([]float64{100_000}, 40), 9. / 40},
+		"falling":       {even, 60. / 400},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStream(c.at, c.share, false)
+			r := rand.New(rand.NewPCG(21, 22))
+			last := func(from, to float64) (float64, bool) { return s.lastBefore(r, from, to) }
+			lasts := func(from, limit, gap float64) (float64, bool) { return s.lasts(r, from, limit, gap) }
+			const n, limit = 300, 120_000
+			v := receiver{}
+			var single, dense []float64
+			for range n {
+				single = append(single, v.slidingEnd(1, limit, 0, last, nil))
+				dense = append(dense, v.slidingEnd(1, limit, 0, last, lasts))
+			}
+			mean := func(of []float64) float64 {
+				sum := 0.0
+				for _, x := range of {
+					sum += x / n
+				}
+				return sum
+			}
+			slices.Sort(single)
+			slices.Sort(dense)
+			// A standard error is a seventeenth of the mean where the end is
+			// exponential, and less where the rate falls.
+			for what, v := range map[string][2]float64{"mean": {mean(dense), mean(single)}, "p90": {at(dense, 0.9), at(single, 0.9)}} {
+				if math.Abs(v[0]-v[1]) > 0.25*v[1] {
+					t.Errorf("%s %g, one by one %g", what, v[0], v[1])
+				}
+			}
+		})
+	}
+}
+
+// However long the cap and however short the overlap, a window is looked at some
+// hundred times: those of 100,000 receivers are to take seconds.
+func TestDenseUsesCostLittle(t *testing.T) {
+	t.Parallel()
+	month := maxDuration.Seconds()
+	even := make([]float64, 20_000)
+	for i := range even {
+		even[i] = month * float64(i+1) / 20_000
+	}
+	for _, at := range [][]float64{even, slices.Repeat([]float64{month}, 20_000)} {
+		for _, rate := range []float64{1e-3, 3, 6, 8, 12, 20, 39, 41, 1e5, 1e9} { // of all, in the overlap
+			s := newStream(at, rate/float64(len(at)), false)
+			r := rand.New(rand.NewPCG(23, 24))
+			asked := 0
+			v := receiver{}
+			end := v.slidingEnd(1, 2*month, 0, func(from, to float64) (float64, bool) {
+				asked++
+				return s.lastBefore(r, from, to)
+			}, func(from, limit, gap float64) (float64, bool) {
+				asked++
+				return s.lasts(r, from, limit, gap)
+			})
+			if asked > 10_000 {
+				t.Errorf("rate %g: asked %d times", rate, asked)
+			}
+			if end < 1 || end > month+1 || rate > 1e4 && end < 0.9*month {
+				t.Errorf("rate %g: the window ends at %g", rate, end)
+			}
+		}
+	}
+}
