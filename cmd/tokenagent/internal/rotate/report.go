@@ -29,6 +29,7 @@ type report struct {
 	Listed   []slot   `json:"listed,omitempty"`
 	Revoked  []string `json:"revoked"` // fingerprints
 	Warnings []string `json:"warnings"`
+	Fault    string   `json:"fault,omitempty"` // of a source in which all else is as it was; then next, previous and listed are not known
 	NextStep string   `json:"next_step"`
 }
 

@@ -138,6 +138,10 @@ A verification key is revoked by its RFC 7638 thumbprint, and everything that it
 signed with it; a signed token by --jti, or by --digest with the SHA-256 of what stands
 before its last dot. --kid revokes all keys and tokens of a name.
 
+Agents take revocations from a source that is broken elsewhere, and so does revoke put
+them in: what --digest or --from names, or with --force --slot current, where that can
+be read. All else stays as it is; a warning says what is wrong.
+
 The list holds 1000 at most. --forget takes out what nobody accepts any more, however
 old the agents' memory: once the longest overlap is over.`)
 	s.fromFlags.add(cmd.Flags(), "revoke the token or key")

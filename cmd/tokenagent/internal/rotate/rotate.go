@@ -64,6 +64,10 @@ type run struct {
 func (r *run) do(ctx context.Context, path string) error {
 	t, err := r.open(ctx, path)
 	if err != nil {
+		revoke, ok := r.step.(*revokeStep)
+		if broken, there := t.(salvage); ok && there {
+			return r.revokeAllTheSame(ctx, broken, revoke, err)
+		}
 		return err
 	}
 	if r.step == nil {
@@ -106,11 +110,15 @@ func (r *run) do(ctx context.Context, path string) error {
 		rep.Summary = "nothing changed: " + ch.summary
 	}
 	rep.Warnings = append(append(rep.Warnings, ch.warnings...), warnings...)
-	answer := r.stdout
-	if path == "" {
-		answer = r.stderr // standard output is the Secret's
+	return r.report(r.answer(t), t, rep)
+}
+
+// answer is where the report of a step goes.
+func (r *run) answer(t target) io.Writer {
+	if _, ok := t.(*filter); ok {
+		return r.stderr // standard output is the Secret's
 	}
-	return r.report(answer, t, rep)
+	return r.stdout
 }
 
 // commit writes what changes. The private key comes first: a public one that is

@@ -29,7 +29,8 @@ type target interface {
 	Prepare(to content.Content) (write func(context.Context) error, warnings []string, err error)
 }
 
-// open reads the target at path, or that on standard input where path is "".
+// open reads the target at path, or that on standard input where path is "". One
+// of which the content does not parse is returned beside the error.
 func (r *run) open(ctx context.Context, path string) (target, error) {
 	change := r.step != nil
 	if path == "" {
@@ -201,7 +202,12 @@ func (f *filter) Prepare(to content.Content) (func(context.Context) error, []str
 			return nil, nil, err
 		}
 	}
-	write := func(context.Context) error {
+	return f.put(text), f.at.Warnings(keys), nil
+}
+
+// put writes the Secret as text.
+func (f *filter) put(text []byte) func(context.Context) error {
+	return func(context.Context) error {
 		if closed(f.stdout) {
 			return errors.New("standard output is closed; nothing was changed: the Secret goes there, to | kubectl replace -f -")
 		}
@@ -210,7 +216,6 @@ func (f *filter) Prepare(to content.Content) (func(context.Context) error, []str
 		}
 		return nil
 	}
-	return write, f.at.Warnings(keys), nil
 }
 
 // confirm reads what is to be written as the API server would.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,6 +79,9 @@ func (d *Dir) like(from string) (fs.FileInfo, error) {
 		if _, ours := d.Keys[key]; ours {
 			return os.Stat(filepath.Join(from, key))
 		}
+	}
+	if keys := slices.Sorted(maps.Keys(d.Keys)); len(keys) > 0 { // of a source that is broken
+		return os.Stat(filepath.Join(from, keys[0]))
 	}
 	return nil, fmt.Errorf("%s has none of %s", d.Path, strings.Join(currentNames(), ", "))
 }
