@@ -34,7 +34,9 @@ where one is staged.
 
 Each step that finds its work done changes nothing and ends with exit code 0. Steps
 out of order are refused, with exit code 1. Files and directories are replaced in
-one step, and so that nobody's change is overwritten; on failure nothing is written.`,
+one step, and so that nobody's change is overwritten; owner, mode and access control
+list stay. On failure the source declares what it did before, and no Secret is put
+out; a plain directory may have got its ..data already, with the same content.`,
 		Example: `  tokenagent rotate stage /etc/app/token
   kubectl get secret app-api-token -o json | tokenagent rotate stage | kubectl replace -f -
   tokenagent rotate promote --agent http://10.0.0.1:9464 --agent http://10.0.0.2:9464 --wait 2m /etc/app/token`,
@@ -163,66 +165,6 @@ that signers may.`)
 	s.promoteFlags.add(cmd.Flags())
 	s.gateFlags.add(cmd.Flags())
 	s.expectFlag.add(cmd.Flags(), "promote the one with this `FINGERPRINT` or none")
-	return cmd
-}
-
-type retireStep struct {
-	ungated
-	gateFlags
-	idle time.Duration
-	key  string
-}
-
-// meet holds --key to key sets, where no key is previous.
-func (s *retireStep) meet(_ context.Context, c content.Content, _ content.Options) error {
-	switch {
-	case c.Set && s.key == "":
-		return fail.Usage("--key is missing: of a key set name the one that goes, by its kid or fingerprint, once everything that it signed has expired")
-	case c.Set && len(s.Agents) > 0:
-		return fail.Usage("--agent cannot tell who uses a key of a set, since agents record uses of a previous one alone; leave it out, and wait until what the key signed has expired")
-	case !c.Set && s.key != "":
-		return fail.Usage("--key goes with key sets; here the previous %s is what goes", c.Kind.Noun())
-	}
-	return nil
-}
-
-func (s *retireStep) prepare(context.Context, input) error {
-	if s.idle <= 0 {
-		return fail.Usage("--idle must be positive")
-	}
-	return s.gateFlags.read()
-}
-
-func (s *retireStep) plan(c content.Content, _ bool, _ time.Time) (change, error) {
-	if c.Set {
-		return retireKey(c, s.key)
-	}
-	return retire(c)
-}
-
-func (s *retireStep) pass(ctx context.Context, from, _ content.Content) error {
-	var old []string
-	for _, p := range from.Previous {
-		old = append(old, print8(p.Token))
-	}
-	return s.Pass(ctx, gate.Unused(print8(from.Current), old, s.idle))
-}
-
-func retireCommand() *cobra.Command {
-	var s retireStep
-	r := &run{name: "retire", step: &s}
-	cmd := r.command("retire", "End the overlap: accept nothing superseded any more",
-		`retire takes the previous token out, in a file all of them, whether their deadlines
-have come or not. Receivers refuse it then. --agent asks receivers, and refuses unless
-all of them have the current token and have seen no use of the old one for --idle. An
-agent that started or changed less than --idle ago cannot know, and must watch longer.
-
-A verification key is in use for as long as tokens that it signed are sent; those that
-an agent knows from before count, too. From a key set --key takes a key out; agents
-record no use of such keys, so wait until everything that it signed has expired.`)
-	s.gateFlags.add(cmd.Flags())
-	cmd.Flags().DurationVar(&s.idle, "idle", 15*time.Minute, "with --agent: how long the old one must not have been used")
-	cmd.Flags().StringVar(&s.key, "key", "", "of a key set: take out the key with this `KID`, fingerprint or thumbprint")
 	return cmd
 }
 

@@ -61,6 +61,9 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 	}
 	for _, t := range c.Next {
 		r.Next = append(r.Next, show(t))
+		if _, was := c.Superseded(t); was {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("the staged %s %s is one that was superseded, and is accepted until it is taken out (retire --slot next); to promote it is to go back to it", c.Kind.Noun(), print8(t)))
+		}
 	}
 	for _, t := range c.Listed {
 		r.Listed = append(r.Listed, show(t))
@@ -89,6 +92,10 @@ func nextStep(c content.Content, now time.Time) string {
 	for _, s := range c.Previous {
 		live = live || s.Live(now) && !c.Refuses(s.Token)
 	}
+	was := false
+	if len(c.Next) > 0 {
+		_, was = c.Superseded(c.Next[0])
+	}
 	switch {
 	case c.Fixed != "":
 		return "none: " + c.Fixed
@@ -98,6 +105,8 @@ func nextStep(c content.Content, now time.Time) string {
 		return "promote, at once: the current " + noun + " is revoked"
 	case c.Refuses(c.Current):
 		return "stage and promote, at once: the current " + noun + " is revoked and nothing else takes its place"
+	case len(c.Next) == 1 && was:
+		return "retire --slot next, once nobody sends the " + noun + " that is staged, which was superseded before; or promote, to go back to it"
 	case len(c.Next) > 0:
 		return "promote, once every receiver has the new " + noun + " (--agent asks them; a mounted Secret takes up to 90 s)"
 	case live && c.Kind == content.Keys:

@@ -115,6 +115,9 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 	}
 	to.Previous = older
 	ch := change{changed: true, summary: fmt.Sprintf("promoted %s", print8(n))}
+	if _, was := c.Superseded(n); was {
+		ch.warnings = append(ch.warnings, fmt.Sprintf("%s was superseded before, and this goes back to it", print8(n)))
+	}
 	if c.Refuses(c.Current) {
 		ch.summary += fmt.Sprintf("; %s is revoked and stays refused", print8(c.Current))
 	} else {
@@ -172,6 +175,26 @@ func retire(c content.Content) (change, error) {
 		to.Listed = without(to.Listed, s.Token.ID())
 	}
 	return change{to: to, changed: true, summary: "retired " + prints(old)}, nil
+}
+
+// unstage takes out what is staged: stage is undone.
+func unstage(c content.Content, now time.Time) (change, error) {
+	if len(c.Next) == 0 {
+		return unchanged(c, "no %s is staged; nothing to take out", c.Kind.Noun())
+	}
+	to := c.Clone()
+	to.Next = nil
+	ch := change{changed: true, summary: "took out " + prints(c.Next) + ", which was staged"}
+	for _, t := range c.Next {
+		if t.ID() != c.Current.ID() {
+			to.Listed = without(to.Listed, t.ID())
+		}
+		if old, was := c.Superseded(t); was && old.Live(now) {
+			ch.summary += "; " + print8(t) + " is accepted" + deadline(old)
+		}
+	}
+	ch.to = to
+	return ch, nil
 }
 
 // atOnce is stage and promote in one. Unlike them it is something new each time,

@@ -114,7 +114,11 @@ func TestEveryStepCanBeRepeated(t *testing.T) {
 		if p := b.content(t).Previous[0]; p.Live(time.Now()) {
 			t.Errorf("--overlap 0s leaves it accepted until %s", p.Until)
 		}
-		perform(t, b, line{"stage --from FROM1", "current=two next=one previous=one revoked=three"})
+		perform(
+			t, b,
+			line{"stage --from FROM1", "current=two next=one previous=one revoked=three"}, // let an old sender in again
+			line{"retire --slot next", "current=two previous=one revoked=three"},
+		)
 	})
 }
 

@@ -92,6 +92,15 @@ func (c Content) Clone() Content {
 	return c
 }
 
+// Superseded returns what is declared of v as a previous one, and whether it is.
+func (c Content) Superseded(v Credential) (s Superseded, was bool) {
+	i := slices.IndexFunc(c.Previous, func(s Superseded) bool { return s.Token.ID() == v.ID() })
+	if i < 0 {
+		return Superseded{}, false
+	}
+	return c.Previous[i], true
+}
+
 // IsRevoked reports whether id is in the list of revocations.
 func (c Content) IsRevoked(id rotation.ID) bool { return slices.Contains(c.Revoked, id) }
 
