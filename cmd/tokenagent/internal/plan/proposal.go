@@ -56,7 +56,7 @@ func (f *flags) propose(m *model) (*proposal, error) {
 }
 
 // settings returns what to simulate: the chosen times, then parts of the
-// advised overlap, ascending.
+// advised overlap, ascending, in whole seconds.
 func (p *proposal) settings() []setting {
 	parts := [...]float64{0, 0.25, 0.5, 0.75, 0.9, 1}
 	all := []setting{p.chosen}
@@ -66,7 +66,9 @@ func (p *proposal) settings() []setting {
 		if p.sliding {
 			s.maxOverlap = max(s.maxOverlap, s.overlap)
 		}
-		all = append(all, s)
+		if len(all) == 1 || s.overlap > all[len(all)-1].overlap { // parts of a short one are the same
+			all = append(all, s)
+		}
 	}
 	return all
 }

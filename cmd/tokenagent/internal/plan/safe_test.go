@@ -122,7 +122,10 @@ func TestSlidingNeedsAWindow(t *testing.T) {
 	if !a.Safe || !a.WithinRisk || *a.Limits.Overlap != 1 || *a.Advised.Overlap != 5 || a.Chosen.Any != 0 {
 		t.Errorf("%+v", a)
 	}
-	for _, c := range a.Chances {
+	for i, c := range a.Chances {
+		if i > 0 && *c.Overlap <= *a.Chances[i-1].Overlap {
+			t.Errorf("%+v comes twice", c)
+		}
 		if c.Safe != (*c.Overlap >= 1) || c.Safe != (c.Any == 0) {
 			t.Errorf("%+v", c)
 		}
@@ -163,5 +166,15 @@ func TestSimulationHasTheLastWord(t *testing.T) {
 	var b strings.Builder
 	if a.textVerdict(&b); !strings.Contains(b.String(), "NOT SAFE: a rotation refuses something with a chance of 25%") {
 		t.Error(b.String())
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for chance, want := range map[float64]string{
+		0: "0", 1e-7: "under 0.0001%", 0.00012: "0.012%", 0.5: "50%", 0.994: "99%", 0.9966: "99.7%", 0.9991: "over 99.9%", 1: "over 99.9%",
+	} {
+		if got := percent(chance); got != want {
+			t.Errorf("percent(%g) is %s, want %s", chance, got, want)
+		}
 	}
 }

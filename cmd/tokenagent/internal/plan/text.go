@@ -137,6 +137,8 @@ func percent(chance float64) string {
 		return "0"
 	case chance > 0.999:
 		return "over 99.9%"
+	case chance >= 0.995: // two digits of it would be 1e+02
+		return fmt.Sprintf("%.1f%%", 100*chance)
 	case chance < 1e-6:
 		return "under 0.0001%"
 	default:
