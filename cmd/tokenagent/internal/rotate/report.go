@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -131,9 +132,9 @@ func (r *report) print(w io.Writer, form string) error {
 	if r.DryRun {
 		mark = "dry run, nothing written: "
 	}
-	fmt.Fprintf(w, "%s: %s%s\n", r.Target, mark, r.Summary)
+	plain.Fprintf(w, "%s: %s%s\n", r.Target, mark, r.Summary)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name string, s slot) { fmt.Fprintf(t, "  %s\t%s\n", name, s) }
+	line := func(name string, s slot) { plain.Fprintf(t, "  %s\t%s\n", name, s.String()) }
 	if r.Current != nil {
 		line("current", *r.Current)
 	}
@@ -147,12 +148,12 @@ func (r *report) print(w io.Writer, form string) error {
 		line("listed", s)
 	}
 	for _, f := range r.Revoked {
-		fmt.Fprintf(t, "  revoked\t%s\n", f)
+		plain.Fprintf(t, "  revoked\t%s\n", f)
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "next: %s\n", r.NextStep)
+	_, err := fmt.Fprintf(w, "next: %s\n", plain.Text(r.NextStep))
 	return err
 }
 

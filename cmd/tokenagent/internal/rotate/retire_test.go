@@ -27,6 +27,16 @@ func TestAnOldTokenIsLetInForAWhile(t *testing.T) {
 	})
 }
 
+// Whatever a report repeats, such as a path, is text and no more.
+func TestReportsAreText(t *testing.T) {
+	file := path(filepath.Join(t.TempDir(), "a\x1b[2J\u009b"))
+	put(t, string(file), one+"\n"+two+" previous\n")
+	o := file.do(t, "status").want(t, 0, `a\u001b[2J\u009b: good`, `warning: `)
+	if strings.ContainsAny(o.out+o.errOut, "\x1b\u009b") {
+		t.Errorf("%q%q", o.out, o.errOut)
+	}
+}
+
 // All that is staged goes, and what is listed of it, too; the current one stays.
 func TestRetireNext(t *testing.T) {
 	file := path(filepath.Join(t.TempDir(), "token"))

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -166,7 +167,7 @@ func (r *run) report(w io.Writer, t target, rep *report) error {
 	rep.Step, rep.Target = r.name, t.Name()
 	if r.output == formText {
 		for _, text := range rep.Warnings {
-			fmt.Fprintf(r.stderr, "tokenagent: warning: %s: %s\n", t.Name(), text)
+			plain.Fprintf(r.stderr, "tokenagent: warning: %s: %s\n", t.Name(), text)
 		}
 	}
 	return rep.print(w, r.output)
