@@ -214,7 +214,7 @@ func (r *run) command(use, short, long string) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.output, "output", formText, "`FORM` of the report: text or json; without PATH it goes to standard error")
-	f.StringVar(&r.kind, "kind", "", "what to rotate where there are both: `tokens` or keys")
+	f.StringVar(&r.kind, "kind", "", "`KIND` to rotate where there are both: tokens or keys")
 	f.StringVar(&r.read.Algorithm, "key-algorithm", "", "`ALG` of verification keys that name none, as the agents have it (default: RS256, HS256, or that of the curve)")
 	f.IntVar(&r.read.MinTokenBytes, "min-token-bytes", verify.DefaultMinTokenBytes, "shortest token that is accepted, in bytes")
 	if r.step != nil {
