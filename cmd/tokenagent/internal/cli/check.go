@@ -27,9 +27,10 @@ type finding struct {
 
 // A report is all that check has to say.
 type report struct {
-	OK       bool               `json:"ok"`
-	Findings []finding          `json:"findings"`
-	Source   agent.SourceStatus `json:"source"`
+	OK       bool                `json:"ok"`
+	Findings []finding           `json:"findings"`
+	Source   *agent.SourceStatus `json:"source,omitempty"` // of tokens
+	Keys     *agent.SourceStatus `json:"keys,omitempty"`
 }
 
 func (r *report) add(level, format string, args ...any) {
@@ -38,17 +39,20 @@ func (r *report) add(level, format string, args ...any) {
 
 func newCheck() *cobra.Command {
 	var s source
+	var k keySource
 	var output string
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Explain a token source in plain words, before anything depends on it",
-		Long: `check reads a token source once, as an agent would, and explains it: its form,
-the tokens by slot and fingerprint, who may read it, whether it can ever update,
-and when tokens that are JWTs expire.
+		Short: "Explain a source of tokens or keys in plain words, before anything depends on it",
+		Long: `check reads a source once, as an agent would, and explains it: its form, the
+tokens by slot and fingerprint, who may read it, whether it can ever update, and
+when tokens that are JWTs expire; of a key source each key by slot, fingerprint
+(the first 8 hex digits of its RFC 7638 thumbprint), kid and algorithm.
 
 Exit code 0 means that an agent would start on it, warnings apart; 1 that it
 would not, or would accept nothing.`,
-		Example: `  tokenagent check --token-file /var/run/secrets/app-api-token`,
+		Example: `  tokenagent check --token-file /var/run/secrets/app-api-token
+  tokenagent check --key-file jwks.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
@@ -57,13 +61,19 @@ would not, or would accept nothing.`,
 			if err != nil {
 				return err
 			}
+			if err := k.config(cmd, &cfg, false); err != nil {
+				return err
+			}
 			cfg.PollOnly, cfg.WaitForSource = true, true
 			a, err := agent.Start(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
 			defer a.Close()
-			r := examine(a.Status().Sources[0], time.Now())
+			r := examine(a.Status().Sources, time.Now())
+			if k.given() && !k.complete() {
+				r.add("info", "signed tokens are accepted with an --issuer and an --audience alone: check does without, run needs both")
+			}
 			if err := r.print(cmd.OutOrStdout(), output); err != nil {
 				return err
 			}
@@ -74,24 +84,38 @@ would not, or would accept nothing.`,
 		},
 	}
 	s.add(cmd)
+	k.add(cmd)
 	addOutput(cmd, &output)
 	return cmd
 }
 
-// examine says what there is to say of a source that an agent has just read.
-func examine(src agent.SourceStatus, now time.Time) *report {
-	r := &report{Source: src}
+// examine says what there is to say of the sources that an agent has just read.
+func examine(sources []agent.SourceStatus, now time.Time) *report {
+	r := &report{}
+	for i := range sources {
+		if src := &sources[i]; isKeys(src) {
+			r.Keys = src
+			r.keys(src, now)
+		} else {
+			r.Source = src
+			r.tokens(src, now)
+		}
+	}
+	r.OK = true
+	for _, f := range r.Findings {
+		r.OK = r.OK && f.Level != "error"
+	}
+	return r
+}
+
+// tokens explains a source of tokens.
+func (r *report) tokens(src *agent.SourceStatus, now time.Time) {
 	if src.Kind == "env" {
 		r.add("info", "%s is an environment variable", src.Location)
 	} else {
-		r.describe(src.Location)
+		r.describe(src.Location, verify.Keys(), secretContent)
 	}
-	if src.Fault != "" {
-		r.add("error", "%s", src.Fault)
-	}
-	for _, l := range src.Limits {
-		r.add("warning", "%s", l)
-	}
+	r.state(src)
 	for _, t := range src.Tokens {
 		r.token(t, now)
 	}
@@ -101,11 +125,16 @@ func examine(src agent.SourceStatus, now time.Time) *report {
 	if src.Ready && len(src.Tokens) == 0 {
 		r.add("error", "nothing would be accepted; put a token in that is not revoked")
 	}
-	r.OK = true
-	for _, f := range r.Findings {
-		r.OK = r.OK && f.Level != "error"
+}
+
+// state says what the agent found wrong with a source.
+func (r *report) state(src *agent.SourceStatus) {
+	if src.Fault != "" {
+		r.add("error", "%s", src.Fault)
 	}
-	return r
+	for _, l := range src.Limits {
+		r.add("warning", "%s", l)
+	}
 }
 
 func (r *report) token(t agent.TokenStatus, now time.Time) {
@@ -124,8 +153,17 @@ func (r *report) token(t agent.TokenStatus, now time.Time) {
 	}
 }
 
-// describe says what stands at path and who may read it.
-func (r *report) describe(path string) {
+// content says whether what a source holds may be read by everyone.
+type content bool
+
+const (
+	secretContent content = true
+	publicContent content = false
+)
+
+// describe says what stands at path and who may read it; keys are those of a
+// directory that are read.
+func (r *report) describe(path string, keys []string, c content) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return // the agent's own fault says it better
@@ -135,7 +173,7 @@ func (r *report) describe(path string) {
 		if target, err := filepath.EvalSymlinks(path); err == nil && strings.Contains(target, string(filepath.Separator)+"..") {
 			r.add("info", "it is a key of a mounted Secret, which the kubelet updates")
 		}
-		r.readers(path, info)
+		r.readers(path, info, c)
 		return
 	}
 	if _, err := os.Lstat(filepath.Join(path, "..data")); err == nil {
@@ -143,18 +181,18 @@ func (r *report) describe(path string) {
 	} else {
 		r.add("info", "%s is a plain directory: its keys are read until two passes agree", path)
 	}
-	for _, key := range verify.Keys() {
+	for _, key := range keys {
 		if info, err := os.Stat(filepath.Join(path, key)); err == nil {
 			r.add("info", "key %s: %d bytes, mode %s", key, info.Size(), info.Mode().Perm())
-			r.readers(filepath.Join(path, key), info)
+			r.readers(filepath.Join(path, key), info, c)
 		}
 	}
 	if runtimePermissions && info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		r.add("warning", "%s can be written by everyone, who could put a token of their own there; chmod o-w", path)
+		r.add("warning", "%s can be written by everyone, who could put something of their own there; chmod o-w", path)
 	}
 }
 
-func (r *report) readers(path string, info fs.FileInfo) {
+func (r *report) readers(path string, info fs.FileInfo, c content) {
 	if !runtimePermissions {
 		return
 	}
@@ -162,7 +200,7 @@ func (r *report) readers(path string, info fs.FileInfo) {
 	if perm&0o022 != 0 {
 		r.add("warning", "%s can be written by others than its owner (mode %s); chmod go-w", path, perm)
 	}
-	if perm&0o004 != 0 {
+	if perm&0o004 != 0 && c == secretContent {
 		r.add("warning", "%s can be read by everyone (mode %s); chmod o-r, or defaultMode 0440 with fsGroup in Kubernetes", path, perm)
 	}
 }

@@ -55,7 +55,7 @@ func newRoot(version string) *cobra.Command {
 		Long: `tokenagent keeps the set of accepted tokens in step with its source (a file, a
 mounted Kubernetes Secret, an env file or an environment variable), accepts the
 old one and the new one through an overlap window, and shows whether the old one
-is still in use.
+is still in use. Signed tokens (JWT) it accepts by keys that rotate in the same way.
 
 Each flag can be set as an environment variable too: --token-file is
 TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
@@ -78,7 +78,7 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagFault(err) })
-	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newExec(), newVersion(version), generate.Command(), rotate.Command(), demo.Command(), plan.Command())
+	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newInspect(), newExec(), newVersion(version), generate.Command(), rotate.Command(), demo.Command(), plan.Command())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments

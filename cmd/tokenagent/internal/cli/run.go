@@ -20,6 +20,7 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	source
+	keys                                       keySource
 	name, listen, admin, upstream, healthPath  string
 	allowPath, header                          []string
 	overlap, maxOverlap, poll, debounce, drain time.Duration
@@ -33,7 +34,10 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Verify tokens for another program, as forward-auth or as a reverse proxy",
-		Long: `run watches the token source and answers on --listen.
+		Long: `run watches its sources and answers on --listen. It accepts shared tokens, of
+--token-file, --env-file or --token-env; JSON Web Tokens that a key of --key-file
+or --jwks-url signed, with the iss and an aud that --issuer and --audience give;
+or both.
 
 Without --upstream it is a forward-auth endpoint, for nginx auth_request, Traefik
 ForwardAuth, Caddy forward_auth and Envoy ext_authz over HTTP: any method and path
@@ -45,21 +49,23 @@ no other does, since nobody would ask for tokens in it.
 
 SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 		Example: `  tokenagent run --token-file /var/run/secrets/app-api-token --listen 127.0.0.1:9465
-  tokenagent run --token-file ./token --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000 --health-path /healthz`,
+  tokenagent run --token-file ./token --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000 --health-path /healthz
+  tokenagent run --jwks-url https://issuer.example/jwks.json --issuer https://issuer.example --audience orders --wait-for-source`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
 	r.add(cmd)
+	r.keys.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&r.name, "name", "token", "what metrics and logs call the source, and the subject of its callers")
+	f.StringVar(&r.name, "name", "token", "what metrics and logs call the token source, and the subject of its callers")
 	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
 	f.StringVar(&r.admin, "admin-listen", "127.0.0.1:9464", "`ADDR` of /metrics, /livez, /readyz and /status; empty for none")
 	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http://, https:// or h2c://, host and port alone")
 	f.StringArrayVar(&r.allowPath, "allow-path", nil, "path that needs no token, as `[METHOD ]/path`, exact; repeatable (with --upstream)")
 	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check: needs no token, and answers 503 until the source is loaded, so that daprd waits (with --upstream)")
 	f.StringArrayVar(&r.header, "header", nil, "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)")
-	f.DurationVar(&r.overlap, "overlap", agent.DefaultOverlap, "how long a superseded token stays accepted; 0s means not at all")
+	f.DurationVar(&r.overlap, "overlap", agent.DefaultOverlap, "how long a superseded token or key stays accepted; 0s means not at all")
 	f.DurationVar(&r.maxOverlap, "max-overlap", 0, "makes the overlap begin with the first use of the new token and slide with the use of the old, for this long at the most; 0s means that it does not")
-	f.StringVar(&r.stateFile, "state-file", "", "`PATH` of a file in which superseded tokens and revocations outlive a restart; mode 0600, in a directory that others cannot write")
+	f.StringVar(&r.stateFile, "state-file", "", "`PATH` of a file in which superseded tokens, superseded keys and revocations outlive a restart; mode 0600, in a directory that others cannot write")
 	f.DurationVar(&r.poll, "poll-interval", 10*time.Second, "how often the source is read whatever the file system reports; 0s means never")
 	f.DurationVar(&r.debounce, "debounce", time.Second, "how long a file written in place must be quiet; 0s believes it at once")
 	f.BoolVar(&r.wait, "wait-for-source", false, "start without good content and answer 503 until it comes")
@@ -81,6 +87,12 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	cfg, err := r.config(log)
 	if err != nil {
 		return err
+	}
+	if err := r.keys.config(cmd, &cfg, true); err != nil {
+		return err
+	}
+	if r.keys.given() && r.name == r.keys.keyName {
+		return fail.Usage("--name and --key-name are the same; metrics could not tell the two sources apart")
 	}
 	o, err := r.options(log)
 	if err != nil {

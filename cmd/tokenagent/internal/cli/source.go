@@ -2,12 +2,15 @@ package cli
 
 import (
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/inspect"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -59,6 +62,16 @@ const (
 	outputText = "text"
 	outputJSON = "json"
 )
+
+// readable returns text from outside in a form in which it can be shown: what
+// a terminal could take for more than text is escaped, and what is not plain to
+// read stands in quotes.
+func readable(text string) string {
+	if text == "" || plain.Text(text) != text || strings.ContainsAny(text, ` ,;"\`) {
+		return inspect.Quote(text)
+	}
+	return text
+}
 
 func addOutput(cmd *cobra.Command, p *string) {
 	cmd.Flags().StringVar(p, "output", outputText, "`FORM` of the answer: text or json")

@@ -109,9 +109,15 @@ func printStatus(w io.Writer, s *agent.Status, now time.Time) error {
 
 func about(t agent.TokenStatus, now time.Time) string {
 	var s strings.Builder
+	if t.KeyID != "" {
+		fmt.Fprintf(&s, ", kid %s", readable(t.KeyID))
+	}
+	if t.Algorithm != "" {
+		fmt.Fprintf(&s, ", %s", t.Algorithm)
+	}
 	switch {
 	case t.Waiting:
-		fmt.Fprintf(&s, ", accepted until the new token has been used, at most another %s", t.Deadline.Sub(now).Round(time.Second))
+		fmt.Fprintf(&s, ", accepted until the new one has been used, at most another %s", t.Deadline.Sub(now).Round(time.Second))
 	case !t.Cap.IsZero():
 		fmt.Fprintf(&s, ", accepted for another %s, or up to %s with use", t.Deadline.Sub(now).Round(time.Second), t.Cap.Sub(now).Round(time.Second))
 	case !t.Deadline.IsZero():

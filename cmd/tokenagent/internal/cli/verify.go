@@ -17,30 +17,41 @@ import (
 // A verdict is what verify says of a token.
 type verdict struct {
 	Accepted    bool   `json:"accepted"`
-	Slot        string `json:"slot,omitempty"`
-	Fingerprint string `json:"fingerprint"`
+	Method      string `json:"method,omitempty"` // token or jwt
+	Slot        string `json:"slot,omitempty"`   // of the token, or of the key that signed it
+	Fingerprint string `json:"fingerprint"`      // of the token
+	KeyID       string `json:"key_id,omitempty"` // the kid of the key that signed it, or its fingerprint where it has none
 	Source      string `json:"source,omitempty"`
 	Reason      string `json:"reason,omitempty"` // missing, invalid, expired, revoked or unavailable
+
+	signed bool // it is refused and looks as if it were signed
 }
 
 func newVerify() *cobra.Command {
 	var s source
+	var k keySource
 	var output string
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Say whether a source accepts the token on standard input",
 		Long: `verify reads a token from standard input, without the white space around it,
 and says whether the source accepts it. It knows what the source declares; what a
-running agent remembers through an overlap, only that agent knows.
+running agent remembers through an overlap, only that agent knows. With both a
+token source and keys, either may accept it.
 
-Exit code 0 means accepted, 1 refused.`,
-		Example: `  tokenagent verify --token-file /var/run/secrets/app-api-token < token`,
+Exit code 0 means accepted, 1 refused. Why a signed token is refused, 'tokenagent
+inspect' says.`,
+		Example: `  tokenagent verify --token-file /var/run/secrets/app-api-token < token
+  tokenagent verify --key-file jwks.json --issuer https://issuer.example --audience orders < token`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
 			}
 			cfg, err := s.config(slog.New(slog.DiscardHandler))
 			if err != nil {
+				return err
+			}
+			if err := k.config(cmd, &cfg, true); err != nil {
 				return err
 			}
 			token, err := readToken(cmd.InOrStdin())
@@ -57,13 +68,18 @@ Exit code 0 means accepted, 1 refused.`,
 			p, err := a.Verify(cmd.Context(), token)
 			if err != nil {
 				v.Reason = verify.Class(err).String()
+				v.signed = k.given() && strings.Count(token, ".") == 2
 			} else {
-				v.Accepted, v.Slot, v.Source = true, p.Slot().String(), p.Source()
+				v.Accepted, v.Method, v.Slot, v.Source = true, p.Method(), p.Slot().String(), p.Source()
+				if v.Method == verify.MethodJWT {
+					v.KeyID = p.KeyID()
+				}
 			}
 			return v.print(cmd.OutOrStdout(), output)
 		},
 	}
 	s.add(cmd)
+	k.add(cmd)
 	addOutput(cmd, &output)
 	return cmd
 }
@@ -73,8 +89,12 @@ func (v verdict) print(w io.Writer, form string) error {
 	switch {
 	case form == outputJSON:
 		err = json.NewEncoder(w).Encode(v)
+	case v.Accepted && v.Method == verify.MethodJWT:
+		_, err = fmt.Fprintf(w, "accepted: token %s is signed by key %s, which is %s in source %s\n", v.Fingerprint, readable(v.KeyID), v.Slot, v.Source)
 	case v.Accepted:
 		_, err = fmt.Fprintf(w, "accepted: token %s is %s in source %s\n", v.Fingerprint, v.Slot, v.Source)
+	case v.signed:
+		_, err = fmt.Fprintf(w, "refused: token %s is %s; tokenagent inspect says why\n", v.Fingerprint, v.Reason)
 	default:
 		_, err = fmt.Fprintf(w, "refused: token %s is %s\n", v.Fingerprint, v.Reason)
 	}

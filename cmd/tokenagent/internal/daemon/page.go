@@ -51,8 +51,8 @@ code{font-family:ui-monospace,monospace}.bad{color:#c22;font-weight:600}
 <tr><th>revoked</th><td>{{.Revoked}}</td></tr>
 </table>
 <table><tr><th>slot</th><th>fingerprint</th><th>declared</th><th>refused from</th><th>last used</th><th>JWT exp</th></tr>
-{{range .Tokens}}<tr><td>{{.Slot}}</td><td><code>{{.Fingerprint}}</code></td><td>{{.Declared}}</td><td>{{when .Deadline}}</td><td>{{when .LastUsed}}</td><td>{{when .Expires}}</td></tr>
-{{else}}<tr><td colspan="6" class="bad">no token is accepted</td></tr>{{end}}</table>
+{{range .Tokens}}<tr><td>{{.Slot}}</td><td><code>{{.Fingerprint}}</code>{{with .Algorithm}} {{.}}{{end}}{{with .KeyID}} <code>{{.}}</code>{{end}}</td><td>{{.Declared}}</td><td>{{when .Deadline}}</td><td>{{when .LastUsed}}</td><td>{{when .Expires}}</td></tr>
+{{else}}<tr><td colspan="6" class="bad">nothing is accepted</td></tr>{{end}}</table>
 {{with .PreviousUsers}}<h3>who still uses a superseded token</h3>
 <table><tr><th>host</th><th>fingerprint</th><th>first</th><th>last</th></tr>
 {{range .}}<tr><td>{{.Host}}</td><td><code>{{.Fingerprint}}</code></td><td>{{when .First}}</td><td>{{when .Last}}</td></tr>{{end}}</table>{{end}}

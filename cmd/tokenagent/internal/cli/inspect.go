@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/inspect"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// An inspection is all that inspect has to say of a token.
+type inspection struct {
+	JWT         bool                 `json:"jwt"`
+	Fault       string               `json:"fault,omitempty"` // why it is no JWT, or a bad one
+	Fingerprint string               `json:"fingerprint"`
+	Bytes       int                  `json:"bytes"`
+	Digest      string               `json:"digest,omitempty"` // to revoke it by
+	Header      inspect.Object       `json:"header,omitempty"`
+	Claims      inspect.Object       `json:"claims,omitempty"`
+	Times       map[string]time.Time `json:"times,omitempty"` // the claims that are moments
+	Warnings    []string             `json:"warnings,omitempty"`
+	Verdict     *judgement           `json:"verdict,omitempty"` // of the keys; without a key source there is none
+
+	token *inspect.Token
+}
+
+// A judgement is what the keys say of a token.
+type judgement struct {
+	Accepted  bool     `json:"accepted"`
+	Subject   string   `json:"subject,omitempty"`
+	KeyID     string   `json:"key_id,omitempty"` // the kid of the key that signed it, or its fingerprint where it has none
+	Slot      string   `json:"slot,omitempty"`   // of that key
+	Source    string   `json:"source,omitempty"`
+	Reason    string   `json:"reason,omitempty"` // invalid, expired, revoked or unavailable
+	Why       string   `json:"why,omitempty"`    // in words
+	Hints     []string `json:"hints,omitempty"`
+	Unchecked []string `json:"unchecked,omitempty"` // iss, aud: nothing was given to compare them with
+}
+
+func newInspect() *cobra.Command {
+	var k keySource
+	var output string
+	cmd := &cobra.Command{
+		Use:   "inspect",
+		Short: "Say what a signed token claims, and why it is refused",
+		Long: `inspect reads a JSON Web Token from standard input and prints its header and its
+claims, with their times in words, and what is unusual about it. It prints neither
+the token nor its signature; claims may be personal data.
+
+With --key-file or --jwks-url it also says whether those keys accept it, as an
+agent would, and if not, why and what mends it. Without --issuer and --audience
+the token's own are taken for good, and it says so.
+
+Exit code 0 means accepted, or without keys that it is well formed; 1 refused,
+malformed, or no JSON Web Token.`,
+		Example: `  tokenagent inspect < token
+  tokenagent inspect --key-file jwks.json --issuer https://issuer.example --audience orders < token`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			cfg := agent.Config{Logger: slog.New(slog.DiscardHandler), PollOnly: true}
+			if err := k.config(cmd, &cfg, false); err != nil {
+				return err
+			}
+			token, err := readToken(cmd.InOrStdin())
+			if err != nil {
+				return err
+			}
+			i := look(token, time.Now())
+			if k.given() && i.Fault == "" {
+				if err := i.judge(cmd, token, &k, cfg); err != nil {
+					return err
+				}
+			}
+			return i.print(cmd.OutOrStdout(), output)
+		},
+	}
+	k.add(cmd)
+	addOutput(cmd, &output)
+	return cmd
+}
+
+// look takes the token apart.
+func look(token string, now time.Time) *inspection {
+	i := &inspection{Fingerprint: verify.Fingerprint(verify.Digest(token)), Bytes: len(token)}
+	t, err := inspect.Decode(token)
+	if err != nil {
+		i.Fault = err.Error()
+	}
+	if t == nil {
+		return i
+	}
+	i.token, i.JWT, i.Digest, i.Header, i.Claims = t, true, t.Digest, t.Header, t.Claims
+	i.Times = make(map[string]time.Time)
+	for _, name := range inspect.Times() {
+		if at, ok := t.Claims.Time(name); ok {
+			i.Times[name] = at
+		}
+	}
+	if t.Claims != nil {
+		i.Warnings = t.Warnings(now)
+	}
+	return i
+}
+
+// judge asks the keys. What the flags leave open is taken from the token.
+func (i *inspection) judge(cmd *cobra.Command, token string, k *keySource, cfg agent.Config) error {
+	j := &judgement{}
+	i.Verdict = j
+	asked := cfg.JWT // without what stands for nothing
+	asked.Issuer, asked.Audiences = k.issuer, k.audience
+	if iss := i.Claims.Text("iss"); k.issuer == "" && iss != "" {
+		cfg.JWT.Issuer, asked.Issuer = iss, iss
+		j.Unchecked = append(j.Unchecked, "iss")
+	}
+	if aud := i.Claims.Texts("aud"); len(k.audience) == 0 && len(aud) > 0 && aud[0] != "" {
+		cfg.JWT.Audiences, asked.Audiences = aud[:1], aud[:1]
+		j.Unchecked = append(j.Unchecked, "aud")
+	}
+	a, err := agent.Start(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	p, err := a.Verify(cmd.Context(), token)
+	src := a.Status().Sources[0]
+	if err != nil {
+		j.Reason, j.Why = verify.Class(err).String(), why(err)
+		j.Hints = i.token.Hints(asked, src.Tokens, err, time.Now())
+		return nil
+	}
+	j.Accepted, j.Subject, j.KeyID, j.Slot, j.Source = true, p.Subject(), p.KeyID(), p.Slot().String(), p.Source()
+	return nil
+}
+
+// why returns what err says behind the class that it is of.
+func why(err error) string {
+	for _, class := range []error{verify.ErrInvalidToken, verify.ErrExpiredToken, verify.ErrRevokedToken, verify.ErrUnavailable} {
+		if errors.Is(err, class) {
+			return strings.TrimPrefix(err.Error(), class.Error()+": ")
+		}
+	}
+	return err.Error()
+}
+
+func (i *inspection) print(w io.Writer, form string) (err error) {
+	if form == outputJSON {
+		err = i.json(w)
+	} else {
+		err = i.text(w)
+	}
+	if err == nil && (i.Fault != "" || i.Verdict != nil && !i.Verdict.Accepted) {
+		err = fail.Refused
+	}
+	return err
+}
+
+// json escapes once more what a terminal would obey: encoding/json lets some of
+// it pass.
+func (i *inspection) json(w io.Writer) error {
+	text, err := json.Marshal(i)
+	if err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, []byte(plain.Text(string(text))), "", "  "); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(w, out.String())
+	return err
+}
+
+func (i *inspection) text(w io.Writer) error {
+	if i.token != nil {
+		if err := i.token.Text(w, time.Now()); err != nil {
+			return err
+		}
+	}
+	for _, text := range i.Warnings {
+		fmt.Fprintf(w, "warning: %s\n", text)
+	}
+	var err error
+	switch v := i.Verdict; {
+	case i.token == nil:
+		_, err = fmt.Fprintf(w, "no signed token: fingerprint %s: %s\n", i.Fingerprint, i.Fault)
+	case i.Fault != "":
+		_, err = fmt.Fprintf(w, "malformed: %s\n", i.Fault)
+	case v == nil:
+		_, err = fmt.Fprintln(w, "well formed; nothing was verified: that takes --key-file or --jwks-url")
+	case v.Accepted:
+		fmt.Fprintf(w, "accepted: signed by key %s, which is %s in source %s; its subject is %s\n", readable(v.KeyID), v.Slot, v.Source, readable(v.Subject))
+		err = v.rest(w)
+	default:
+		fmt.Fprintf(w, "refused (%s): %s\n", v.Reason, v.Why)
+		err = v.rest(w)
+	}
+	return err
+}
+
+// rest says what stands under a verdict.
+func (j *judgement) rest(w io.Writer) (err error) {
+	for _, text := range j.Hints {
+		fmt.Fprintf(w, "  %s\n", text)
+	}
+	for _, claim := range j.Unchecked {
+		flag := map[string]string{"iss": "issuer", "aud": "audience"}[claim]
+		_, err = fmt.Fprintf(w, "  %s was not checked: the token's own was taken, since there is no --%s\n", claim, flag)
+	}
+	return err
+}

@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+func inspectBy(keys string, more ...string) []string {
+	return append([]string{"inspect"}, by(keys, more...)...)
+}
+
+// TestInspect: without keys it says what the token says.
+func TestInspect(t *testing.T) {
+	s := newSigner(t, "ES256")
+	o := invoke(t, s.sign(t, "--subject", "alice", "--expires-in", "12m30s"), "inspect")
+	o.want(t, 0, `alg  "ES256"`, s.kid(t), `"alice"`, ", in 12m", "s ago)", "to revoke it: its jti, or its digest ", "well formed; nothing was verified")
+	if strings.Contains(o.out, "warning") {
+		t.Errorf("a warning about a usual token:\n%s", o.out)
+	}
+	invoke(t, s.sign(t, "--expires-in", "240h"), "inspect").want(t, 0, "warning: it is good for 10 days")
+	unsigned, err := jwt.New(jwt.SigningMethodNone).SignedString(jwt.UnsafeAllowNoneSignatureType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	invoke(t, unsigned, "inspect").want(t, 0, "warning: alg is none", "warning: no exp")
+	invoke(t, good, "inspect").want(t, 1, "no signed token: fingerprint ", "not a JSON Web Token")
+	invoke(t, "Bearer "+s.sign(t), "inspect").want(t, 1, "no signed token", "without the word Bearer")
+	invoke(t, s.sign(t)+"=", "inspect").want(t, 1, "malformed: its signature")
+	parts := strings.Split(s.sign(t), ".")
+	if o := invoke(t, parts[0]+"."+parts[1]+"=."+parts[2], "inspect"); o.code != 1 || !strings.Contains(o.out, "malformed: its claims are not base64url") || strings.Contains(o.out, "warning") {
+		t.Errorf("of what cannot be read: %d\n%s", o.code, o.out)
+	}
+	invoke(t, "", "inspect").want(t, 2, "standard input is empty")
+	o = invoke(t, good, "inspect", "--output", "json")
+	if o.code != 1 || !strings.Contains(o.out, `"jwt": false`) || strings.Contains(o.out, "claims") {
+		t.Errorf("%d %s", o.code, o.out)
+	}
+	old, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"exp": time.Now().Add(-3 * time.Minute).Unix()}).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	invoke(t, old, "inspect").want(t, 0, ", expired 3m", " ago)")
+}
+
+// TestInspectSaysWhy a token is refused, and what mends it.
+func TestInspectSaysWhy(t *testing.T) {
+	s, other := newSigner(t, "ES256"), newSigner(t, "ES256")
+	rs := newSigner(t, "RS256")
+	path, h := hmac(t)
+	now := time.Now().Unix()
+	made := func(claims jwt.MapClaims, header map[string]any) string {
+		t.Helper()
+		j := jwt.NewWithClaims(jwt.SigningMethodHS256, claims)
+		maps.Copy(j.Header, header)
+		text, err := j.SignedString([]byte(secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	full := func(more jwt.MapClaims) jwt.MapClaims {
+		c := jwt.MapClaims{"iss": issuer, "aud": audience, "sub": "a", "iat": now, "exp": now + 60}
+		maps.Copy(c, more)
+		return c
+	}
+	for name, c := range map[string]struct {
+		token string
+		args  []string
+		want  []string
+	}{
+		"unknown kid":     {other.sign(t), inspectBy(s.jwks), []string{"refused (invalid): no key has the name", "kid: the token has \"" + other.kid(t) + "\", and there are \"" + s.kid(t) + "\" (ES256)"}},
+		"no key for it":   {s.sign(t, "--kid="), inspectBy(rs.pem), []string{"refused (invalid): it names no key", `alg: the token has "ES256", and no key is for it; there are one without a kid (RS256)`}},
+		"other algorithm": {rs.sign(t, "--kid", s.kid(t)), inspectBy(s.jwks), []string{"is for another algorithm", `alg: the token has "RS256", and the key of its kid is for another`}},
+		"forged":          {other.sign(t, "--kid", s.kid(t)), inspectBy(s.jwks), []string{"no accepted key has made its signature", "its signer has another key, or it was changed"}},
+		"other secret":    {h.sign(t), inspectBy(file(t, secret+"2")), []string{"no accepted key has made its signature", "its signer has another secret"}},
+		"wrong issuer":    {s.sign(t), []string{"inspect", "--key-file", s.jwks, "--issuer", "https://other.example"}, []string{"its iss is not the accepted issuer", `iss: "https://other.example" is asked for, and the token has "` + issuer + `"`, "aud was not checked"}},
+		"wrong audience":  {s.sign(t), []string{"inspect", "--key-file", s.jwks, "--audience", "x", "--audience", "y"}, []string{`aud: "x" or "y" is asked for, and the token has "orders"`, "iss was not checked"}},
+		"two at once":     {s.sign(t, "--not-before-in", "5m30s"), []string{"inspect", "--key-file", s.jwks, "--audience", "x"}, []string{`aud: "x" is asked for`, "nbf: it is not good for another 5m"}},
+		"no issuer":       {made(jwt.MapClaims{"exp": now + 60}, nil), []string{"inspect", "--key-file", path}, []string{"iss: one is asked for, and the token has no iss", "aud: one is asked for"}},
+		"algorithms":      {s.sign(t), inspectBy(s.jwks, "--algorithm", "EdDSA"), []string{"its algorithm is none that is accepted", `alg: "EdDSA" is asked for, and the token has "ES256"`}},
+		"type":            {s.sign(t), inspectBy(s.jwks, "--jwt-type", "at+jwt"), []string{`typ: "at+jwt" is asked for, and the token has "JWT"`}},
+		"no claim":        {s.sign(t), inspectBy(s.jwks, "--require-claim", "email"), []string{"a required claim is missing", "email: one is asked for, and the token has no email"}},
+		"other claim":     {s.sign(t, "--claim", "tier=2"), inspectBy(s.jwks, "--require-claim", "tier=1", "--require-claim", "tier=3"), []string{`tier: "1" or "3" is asked for, and the token has 2`}},
+		"expired":         {made(full(jwt.MapClaims{"exp": now - 180}), nil), inspectBy(path), []string{"refused (expired): its exp has come", "exp: it expired 3m", "get a new token; if the clocks differ"}},
+		"within leeway":   {made(full(jwt.MapClaims{"exp": now - 180}), nil), []string{"inspect", "--key-file", path, "--audience", "x", "--leeway", "10m"}, []string{`aud: "x" is asked for`}},
+		"long expired":    {made(full(jwt.MapClaims{"exp": now - 7200}), nil), inspectBy(path), []string{"exp: it expired 2h", "get a new token\n"}},
+		"from the future": {made(full(jwt.MapClaims{"iat": now + 120, "exp": now + 240}), nil), inspectBy(path), []string{"its iat lies in the future", "iat: it was issued ", "if the clocks differ, mend them, or give --leeway"}},
+		"no exp":          {made(jwt.MapClaims{"iss": issuer, "aud": audience}, nil), inspectBy(path), []string{"it has no exp", "warning: no exp"}},
+		"crit":            {made(full(nil), map[string]any{"crit": []string{"b64"}}), inspectBy(path), []string{"its header has crit", "warning: the header has crit"}},
+		"none":            {strings.TrimRight(base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)), "=") + "." + strings.Split(s.sign(t), ".")[1] + ".", inspectBy(s.jwks), []string{"refused (invalid)", "warning: alg is none"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := invoke(t, c.token, c.args...)
+			o.want(t, 1, c.want...)
+			for _, claim := range []string{"iss", "aud", "exp", "nbf", "iat", "kid", "alg", "typ"} { // what is right is not complained of
+				says := func(text string) bool { return strings.HasPrefix(text, claim+": ") }
+				if strings.Contains(o.out, "\n  "+claim+": ") && !slices.ContainsFunc(c.want, says) {
+					t.Errorf("it complains of %s:\n%s", claim, o.out)
+				}
+			}
+			if parts := strings.Split(c.token, "."); strings.Contains(o.out, parts[0]) || strings.Contains(o.out, parts[1]) || parts[2] != "" && strings.Contains(o.out, parts[2]) {
+				t.Errorf("it shows a part of the token:\n%s", o.out)
+			}
+			var v inspection
+			o = invoke(t, c.token, append(c.args, "--output", "json")...)
+			if err := json.Unmarshal([]byte(o.out), &struct {
+				Verdict **judgement `json:"verdict"`
+			}{&v.Verdict}); err != nil || v.Verdict == nil || v.Verdict.Accepted || v.Verdict.Why == "" || o.code != 1 {
+				t.Errorf("%s %v", o.out, err)
+			}
+		})
+	}
+}
+
+func TestInspectAccepts(t *testing.T) {
+	s := newSigner(t, "EdDSA")
+	token := s.sign(t, "--subject", "a b")
+	invoke(t, token, inspectBy(s.jwks)...).want(t, 0, "accepted: signed by key "+s.kid(t)+", which is listed in source keys; its subject is \"a b\"\n")
+	o := invoke(t, token, "inspect", "--key-file", s.jwks)
+	o.want(t, 0, "accepted", "iss was not checked: the token's own was taken, since there is no --issuer", "aud was not checked")
+	o = invoke(t, token, inspectBy(s.jwks, "--output", "json")...)
+	o.want(t, 0, `"accepted": true`, `"subject": "a b"`, `"times": {`)
+	if strings.Contains(o.out, "unchecked") {
+		t.Errorf("%s", o.out)
+	}
+}
+
+// TestInspectSaysRevoked: by each of the lines that it proposes.
+func TestInspectSaysRevoked(t *testing.T) {
+	s := newSigner(t, "ES256")
+	token := s.sign(t)
+	public, err := os.ReadFile(s.pem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said struct {
+		Digest string
+		Claims struct{ Jti string }
+	}
+	if err := json.Unmarshal([]byte(invoke(t, token, "inspect", "--output", "json").out), &said); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, line := range []string{"", "jti " + said.Claims.Jti, said.Digest, "kid " + s.kid(t), "jti other"} {
+		for name, text := range map[string][]byte{"key": public, "revoked": []byte(line)} {
+			if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, want := 1, "refused (revoked): "
+		if line == "" || line == "jti other" {
+			code, want = 0, "accepted"
+		}
+		invoke(t, token, inspectBy(dir)...).want(t, code, want)
+	}
+}
+
+// TestInspectEscapes: claims come from outside, and a terminal obeys what it is
+// sent.
+func TestInspectEscapes(t *testing.T) {
+	hostile := "\x1b]0;owned\a\u009b31m\u202e\r\n"
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"iss": hostile, "aud": hostile, "sub": hostile, hostile: map[string]any{hostile: hostile}, "exp": time.Now().Add(time.Minute).Unix()}).SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, _ := hmac(t)
+	for _, args := range [][]string{{"inspect"}, {"inspect", "--key-file", path}, inspectBy(path), {"verify", "--key-file", path, "--issuer", "x", "--audience", "y"}} {
+		for _, form := range []string{"text", "json"} {
+			o := invoke(t, token, append(args, "--output", form)...)
+			if args[0] == "inspect" {
+				o.want(t, o.code, `\u009b31m\u202e`)
+			}
+			if i := strings.IndexAny(o.out+o.errOut, "\x1b\a\r\u009b\u202e"); i >= 0 {
+				t.Errorf("%v: raw at %d in %q", args, i, o.out)
+			}
+		}
+	}
+}

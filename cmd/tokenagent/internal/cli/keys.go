@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+)
+
+// keySource is the flags that say where verification keys are, and which signed
+// tokens are accepted by them.
+type keySource struct {
+	keyFile, jwksURL, keyName                  string
+	issuer, keyAlgorithm                       string
+	audience, algorithm, jwtType, requireClaim []string
+	leeway, maxStale                           time.Duration
+}
+
+const (
+	// maxLeeway is that of verify.JWTConfig.
+	maxLeeway = 10 * time.Minute
+	// minStale is twice the shortest time between two requests for a JWKS.
+	minStale = 2 * time.Minute
+)
+
+func (k *keySource) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	algorithms := strings.Join(verify.Algorithms(), ", ")
+	f.StringVar(&k.keyFile, "key-file", "", "`PATH` of the keys by which signed tokens (JWT) are accepted: a JWKS, PEM or an HMAC secret, or a directory such as a mounted Secret")
+	f.StringVar(&k.jwksURL, "jwks-url", "", "`URL` of the JWKS of an issuer, in place of --key-file: https, or http on loopback")
+	f.StringVar(&k.keyName, "key-name", "keys", "what metrics and logs call the key source")
+	f.StringVar(&k.issuer, "issuer", "", "the iss that signed tokens must have")
+	f.StringArrayVar(&k.audience, "audience", nil, "an aud that signed tokens may have, of which they must have one; repeatable")
+	f.StringVar(&k.keyAlgorithm, "key-algorithm", "", "`ALG` of keys that name none (default that of the curve, RS256 for RSA, HS256 for a secret): "+algorithms)
+	f.StringArrayVar(&k.algorithm, "algorithm", nil, "`ALG` that is accepted; repeatable (default all that there is a key for)")
+	f.StringArrayVar(&k.jwtType, "jwt-type", nil, "the header `TYP` that signed tokens may have, such as at+jwt; repeatable (default any, or none)")
+	f.StringArrayVar(&k.requireClaim, "require-claim", nil, "claim that signed tokens must have, as `NAME[=VALUE]`; repeatable, of several values of one name any will do")
+	f.DurationVar(&k.leeway, "leeway", 0, "how much the clocks of issuer and verifier may differ, 10m at most")
+	f.DurationVar(&k.maxStale, "max-stale", 0, "how long the keys of --jwks-url are good without its server having confirmed them; 0s means for ever")
+}
+
+// given reports whether there is a key source.
+func (k *keySource) given() bool { return k.keyFile != "" || k.jwksURL != "" }
+
+// complete reports whether the flags say all that an agent needs of them.
+func (k *keySource) complete() bool { return k.issuer != "" && len(k.audience) > 0 }
+
+// config puts the key source into cfg. Whoever verifies no token may do without
+// an issuer and an audience.
+func (k *keySource) config(cmd *cobra.Command, cfg *agent.Config, verifies bool) error {
+	if err := k.usage(cmd, verifies); err != nil || !k.given() {
+		return err
+	}
+	required := make(map[string][]string)
+	for i, text := range k.requireClaim {
+		name, value, valued := strings.Cut(text, "=")
+		if name == "" {
+			return fail.Usage("--require-claim number %d: the form is NAME or NAME=VALUE, such as roles=reader", i+1)
+		}
+		values := required[name]
+		if valued {
+			values = append(values, value)
+		}
+		required[name] = values
+	}
+	cfg.KeyFile, cfg.JWKSURL, cfg.KeyName, cfg.KeyAlgorithm = k.keyFile, k.jwksURL, k.keyName, k.keyAlgorithm
+	cfg.JWT = verify.JWTConfig{
+		Issuer: k.issuer, Audiences: k.audience, Algorithms: k.algorithm, Types: k.jwtType,
+		RequiredClaims: required, Leeway: k.leeway,
+	}
+	if cfg.JWT.Issuer == "" {
+		cfg.JWT.Issuer = unasked
+	}
+	if len(cfg.JWT.Audiences) == 0 {
+		cfg.JWT.Audiences = []string{unasked}
+	}
+	if k.jwksURL != "" {
+		cfg.JWKS = jwks.RemoteOptions{MaxStale: k.maxStale, Algorithm: k.keyAlgorithm}
+		if _, err := jwks.Remote(k.jwksURL, cfg.JWKS); err != nil {
+			return fail.Usage("--jwks-url: %s", strings.TrimPrefix(err.Error(), "jwks: remote: "))
+		}
+	}
+	return nil
+}
+
+// unasked stands for an issuer and an audience that nothing is compared with.
+const unasked = "unasked"
+
+// usage finds what is wrong with the flags as such.
+func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
+	changed := cmd.Flags().Changed
+	for _, name := range []string{"key-file", "jwks-url"} {
+		if v, _ := cmd.Flags().GetString(name); changed(name) && v == "" {
+			return fail.Usage("--%s is empty; give it a value, or leave it out", name)
+		}
+	}
+	if !k.given() {
+		// Variables do not count: they may be meant for another command.
+		for _, name := range []string{"issuer", "audience", "key-algorithm", "algorithm", "jwt-type", "require-claim", "leeway", "max-stale", "key-name"} {
+			if changed(name) {
+				return fail.Usage("--%s goes with --key-file or --jwks-url, and neither is given", name)
+			}
+		}
+		return nil
+	}
+	none := func(names []string, name string) bool { return !slices.Contains(names, name) }
+	switch {
+	case k.keyFile != "" && k.jwksURL != "":
+		return fail.Usage("--key-file and --jwks-url are both set; one source of keys is meant")
+	case verifies && k.issuer == "":
+		return fail.Usage("--issuer is missing: give the iss that signed tokens must have, since the same keys may sign for others")
+	case verifies && len(k.audience) == 0:
+		return fail.Usage("--audience is missing: give the aud that signed tokens must have, since the same keys may sign for others")
+	case slices.Contains(k.audience, ""):
+		return fail.Usage("--audience is empty; give the aud that signed tokens must have")
+	case k.keyAlgorithm != "" && none(verify.Algorithms(), k.keyAlgorithm):
+		return fail.Usage("--key-algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
+	case slices.ContainsFunc(k.algorithm, func(a string) bool { return none(verify.Algorithms(), a) }):
+		return fail.Usage("--algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
+	case slices.Contains(k.jwtType, ""):
+		return fail.Usage("--jwt-type is empty; leave it out to accept any")
+	case k.leeway < 0 || k.leeway > maxLeeway:
+		return fail.Usage("--leeway must be 0s to %s", maxLeeway)
+	case k.jwksURL == "" && changed("max-stale"):
+		return fail.Usage("--max-stale goes with --jwks-url; a file needs nobody to confirm it")
+	case k.jwksURL != "" && k.maxStale != 0 && k.maxStale < minStale:
+		return fail.Usage("--max-stale must be at least %s, or 0s for ever", minStale)
+	case k.keyName == "":
+		return fail.Usage("--key-name is empty; leave it out for keys")
+	}
+	return nil
+}

@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+)
+
+const (
+	issuer   = "https://issuer.example"
+	audience = "orders"
+	// secret is one for HS256: a word of printable ASCII.
+	secret = "CANARY-77ab10-secret-of-an-issuer-of-tokens"
+)
+
+// A signer is a signing key in a file, and what verifiers get of it.
+type signer struct{ private, jwks, pem, alg string }
+
+func newSigner(t *testing.T, alg string) signer {
+	t.Helper()
+	dir := t.TempDir()
+	s := signer{filepath.Join(dir, "key.pem"), filepath.Join(dir, "jwks.json"), filepath.Join(dir, "public.pem"), alg}
+	invoke(t, "", "generate", "--jwt", alg, "--new-signing-key", s.private, "--public-jwks-out", s.jwks, "--public-key-out", s.pem).want(t, 0)
+	return s
+}
+
+// sign returns a token, good for an hour if flags say nothing else.
+func (s signer) sign(t *testing.T, flags ...string) string {
+	t.Helper()
+	o := invoke(t, "", append([]string{"generate", "--jwt", s.alg, "--signing-key", s.private, "--issuer", issuer, "--audience", audience}, flags...)...)
+	o.want(t, 0)
+	return strings.TrimSpace(o.out)
+}
+
+func (s signer) kid(t *testing.T) string {
+	t.Helper()
+	var set struct{ Keys []struct{ Kid string } }
+	text, err := os.ReadFile(s.jwks)
+	if err == nil {
+		err = json.Unmarshal(text, &set)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set.Keys[0].Kid
+}
+
+// by returns the flags that accept what keys signed.
+func by(keys string, more ...string) []string {
+	return append([]string{"--key-file", keys, "--issuer", issuer, "--audience", audience}, more...)
+}
+
+// hmac returns the file of a secret, and who signs with it.
+func hmac(t *testing.T) (string, signer) {
+	t.Helper()
+	path := file(t, secret)
+	return path, signer{private: path, alg: "HS256"}
+}
+
+func TestKeyUsage(t *testing.T) {
+	path := file(t, good)
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"both":              {by(path, "--jwks-url", "https://h/"), "--key-file and --jwks-url are both set"},
+		"no issuer":         {[]string{"--key-file", path, "--audience", "a"}, "--issuer is missing"},
+		"no audience":       {[]string{"--jwks-url", "https://h/", "--issuer", "i"}, "--audience is missing"},
+		"empty issuer":      {[]string{"--key-file", path, "--issuer=", "--audience", "a"}, "--issuer is missing"},
+		"empty audience":    {[]string{"--key-file", path, "--issuer", "i", "--audience="}, "--audience is empty"},
+		"empty key file":    {[]string{"--key-file="}, "--key-file is empty"},
+		"empty URL":         {by(path, "--jwks-url="), "--jwks-url is empty"},
+		"issuer alone":      {[]string{"--token-file", path, "--issuer", "i"}, "--issuer goes with --key-file or --jwks-url"},
+		"audience alone":    {[]string{"--token-file", path, "--audience", "a"}, "--audience goes with"},
+		"leeway alone":      {[]string{"--token-file", path, "--leeway", "1s"}, "--leeway goes with"},
+		"claim alone":       {[]string{"--token-file", path, "--require-claim", "a"}, "--require-claim goes with"},
+		"key name alone":    {[]string{"--token-file", path, "--key-name", "a"}, "--key-name goes with"},
+		"key algorithm":     {by(path, "--key-algorithm", "none"), "--key-algorithm must be one of HS256"},
+		"algorithm":         {by(path, "--algorithm", "ES256", "--algorithm", "none"), "--algorithm must be one of HS256"},
+		"empty algorithm":   {by(path, "--algorithm="), "--algorithm must be one of HS256"},
+		"empty type":        {by(path, "--jwt-type="), "--jwt-type is empty"},
+		"empty claim":       {by(path, "--require-claim", "a", "--require-claim="), "--require-claim number 2: the form is NAME or NAME=VALUE"},
+		"claim of no name":  {by(path, "--require-claim", "="+good), "--require-claim number 1"},
+		"leeway too long":   {by(path, "--leeway", "11m"), "--leeway must be 0s to 10m"},
+		"leeway negative":   {by(path, "--leeway=-1s"), "--leeway must be 0s to 10m"},
+		"stale with a file": {by(path, "--max-stale", "1h"), "--max-stale goes with --jwks-url"},
+		"stale too short":   {[]string{"--jwks-url", "https://h/", "--issuer", "i", "--audience", "a", "--max-stale", "1m"}, "--max-stale must be at least 2m"},
+		"http":              {[]string{"--jwks-url", "http://h.example/" + good, "--issuer", "i", "--audience", "a"}, "--jwks-url: the URL is not https"},
+		"userinfo":          {[]string{"--jwks-url", "https://u:" + good + "@h.example/", "--issuer", "i", "--audience", "a"}, "--jwks-url: the URL holds a user name or password"},
+		"empty key name":    {by(path, "--key-name="), "--key-name is empty"},
+	} {
+		for _, command := range []string{"run", "verify", "check", "inspect"} {
+			if command == "inspect" && c.args[0] == "--token-file" {
+				c.args = c.args[2:] // it has none
+			}
+			if command != "run" && command != "verify" && strings.Contains(c.want, "is missing") {
+				continue // they verify nothing, or say that they did not
+			}
+			t.Run(name+"/"+command, func(t *testing.T) {
+				invoke(t, good, append([]string{command}, c.args...)...).want(t, 2, c.want, "--help'")
+			})
+		}
+	}
+	invoke(t, "", append([]string{"run", "--token-file", path, "--name", "keys"}, by(path)...)...).want(t, 2, "--name and --key-name are the same")
+}
+
+// What is given arrives where the agent looks for it.
+func TestKeyConfig(t *testing.T) {
+	for name, c := range map[string]struct {
+		args     []string
+		verifies bool
+		want     agent.Config
+	}{
+		"none": {nil, true, agent.Config{}},
+		"url": {
+			[]string{"--jwks-url", "https://h/", "--key-algorithm", "PS256", "--max-stale", "1h", "--issuer", "i", "--audience", "a", "--audience", "b", "--key-name", "n"},
+			true,
+			agent.Config{
+				JWKSURL: "https://h/", KeyName: "n", KeyAlgorithm: "PS256", JWKS: jwks.RemoteOptions{MaxStale: time.Hour, Algorithm: "PS256"},
+				JWT: verify.JWTConfig{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}},
+			},
+		},
+		"file": {
+			by("f", "--leeway", "1m", "--algorithm", "ES256", "--jwt-type", "at+jwt", "--require-claim", "a", "--require-claim", "b=1", "--require-claim", "b=2=3", "--require-claim", "a=", "--require-claim", "b"), true,
+			agent.Config{KeyFile: "f", KeyName: "keys", JWT: verify.JWTConfig{
+				Issuer: issuer, Audiences: []string{audience}, Leeway: time.Minute, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"},
+				RequiredClaims: map[string][]string{"a": {""}, "b": {"1", "2=3"}},
+			}},
+		},
+		"nothing to compare with": {
+			[]string{"--key-file", "f", "--issuer", "i"},
+			false,
+			agent.Config{KeyFile: "f", KeyName: "keys", JWT: verify.JWTConfig{Issuer: "i", Audiences: []string{unasked}, RequiredClaims: map[string][]string{}}},
+		},
+	} {
+		var k keySource
+		cmd := &cobra.Command{}
+		k.add(cmd)
+		if err := cmd.ParseFlags(c.args); err != nil {
+			t.Fatal(name, err)
+		}
+		var cfg agent.Config
+		if err := k.config(cmd, &cfg, c.verifies); err != nil || !reflect.DeepEqual(cfg, c.want) {
+			t.Errorf("%s: %v\n%+v\nwant\n%+v", name, err, cfg, c.want)
+		}
+	}
+}
+
+// Variables that are meant for run hinder no command that has no key source.
+func TestKeyVariables(t *testing.T) {
+	s := newSigner(t, "ES256")
+	token := s.sign(t)
+	for name, value := range map[string]string{
+		"ISSUER": issuer, "AUDIENCE": "others," + audience, "MAX_STALE": "1h", "LEEWAY": "1s", "REQUIRE_CLAIM": "jti", "KEY_NAME": "signers",
+	} {
+		t.Setenv("TOKENAGENT_"+name, value)
+	}
+	invoke(t, good, "verify", "--token-file", file(t, good)).want(t, 0, "accepted: token")
+	invoke(t, token, "verify", "--key-file", s.jwks).want(t, 0, "in source signers")
+	invoke(t, token, "verify", "--key-file", s.jwks, "--audience", "others").want(t, 1, "is invalid") // the flag wins
+	t.Setenv("TOKENAGENT_KEY_FILE", s.jwks)
+	invoke(t, token, "verify").want(t, 0, "accepted")
+	invoke(t, good, "generate").want(t, 0)
+}
+
+func TestVerifySigned(t *testing.T) {
+	for _, alg := range []string{"ES256", "EdDSA", "RS256", "PS256"} {
+		s := newSigner(t, alg)
+		invoke(t, s.sign(t), append([]string{"verify"}, by(s.jwks)...)...).want(t, 0, "is signed by key "+s.kid(t)+", which is listed in source keys")
+		invoke(t, s.sign(t), append([]string{"verify"}, by(s.pem, "--key-algorithm", alg)...)...).want(t, 0, "which is current in source keys")
+	}
+	s := newSigner(t, "ES256")
+	token := s.sign(t, "--claim", `roles=["reader","writer"]`, "--claim", "scope=a b", "--claim", "tier=2")
+	for name, c := range map[string]struct {
+		token string
+		flags []string
+		code  int
+		want  string
+	}{
+		"required":              {token, []string{"--require-claim", "roles=admin", "--require-claim", "roles=writer", "--require-claim", "scope=b", "--require-claim", "tier=2", "--require-claim", "jti"}, 0, "accepted"},
+		"required, and missing": {token, []string{"--require-claim", "email"}, 1, "is invalid"},
+		"required, and other":   {token, []string{"--require-claim", "roles=admin"}, 1, "is invalid"},
+		"with an equals sign":   {s.sign(t, "--claim", "q=a=b"), []string{"--require-claim", "q=a=b"}, 0, "accepted"},
+		"algorithm":             {token, []string{"--algorithm", "RS256", "--algorithm", "ES256"}, 0, "accepted"},
+		"other algorithm":       {token, []string{"--algorithm", "RS256"}, 1, "is invalid"},
+		"type":                  {token, []string{"--jwt-type", "at+jwt", "--jwt-type", "jwt"}, 0, "accepted"},
+		"other type":            {token, []string{"--jwt-type", "at+jwt"}, 1, "is invalid"},
+		"early":                 {s.sign(t, "--not-before-in", "1m"), nil, 1, "is invalid"},
+		"early, with leeway":    {s.sign(t, "--not-before-in", "1m"), []string{"--leeway", "10m"}, 0, "accepted"},
+		"other audience":        {s.sign(t, "--audience", "two"), []string{"--audience", "three"}, 0, "accepted"}, // orders is among both
+		"forged":                {newSigner(t, "ES256").sign(t, "--kid", s.kid(t)), nil, 1, "is invalid; tokenagent inspect says why"},
+		"opaque":                {good + "-longer", nil, 1, "is invalid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			invoke(t, c.token, append([]string{"verify"}, by(s.jwks, c.flags...)...)...).want(t, c.code, c.want)
+		})
+	}
+	path, h := hmac(t)
+	o := invoke(t, h.sign(t), append([]string{"verify", "--output", "json"}, by(path)...)...)
+	var v map[string]any
+	if err := json.Unmarshal([]byte(o.out), &v); err != nil || v["method"] != "jwt" || v["slot"] != "current" || len(v["key_id"].(string)) != 8 || v["accepted"] != true {
+		t.Errorf("%s %v", o.out, err)
+	}
+}
+
+// TestVerifyBoth: with both kinds of source each accepts its own.
+func TestVerifyBoth(t *testing.T) {
+	s := newSigner(t, "EdDSA")
+	args := append([]string{"verify", "--output", "json", "--token-file", file(t, good)}, by(s.jwks)...)
+	invoke(t, good, args...).want(t, 0, `"method":"token"`, `"source":"token"`)
+	invoke(t, s.sign(t), args...).want(t, 0, `"method":"jwt"`, `"source":"keys"`)
+	invoke(t, bad, args...).want(t, 1, `"reason":"invalid"`)
+	t.Setenv("APP_API_TOKEN", good) // not looked for where there are keys
+	invoke(t, good, append([]string{"verify"}, by(s.jwks)...)...).want(t, 1, "is invalid")
+}
+
+func TestStatusShowsKeys(t *testing.T) {
+	s := agent.Status{Schema: 1, Ready: true, Sources: []agent.SourceStatus{{
+		Name: "keys", Kind: "jwks url", Location: "https://issuer.example/jwks", Ready: true, LastReloadGood: true,
+		Tokens: []agent.TokenStatus{
+			{Slot: "listed", Fingerprint: "aaaaaaaa", KeyID: "2027-a", Algorithm: "ES256"},
+			{Slot: "previous", Fingerprint: "bbbbbbbb", KeyID: "\x1b[31m", Algorithm: "RS256", Deadline: time.Now().Add(time.Hour)},
+		},
+	}}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(s) }))
+	defer server.Close()
+	o := invoke(t, "", "status", "--agent", server.URL)
+	o.want(t, 0, "aaaaaaaa, kid 2027-a, ES256\n", `bbbbbbbb, kid "\u001b[31m", RS256, accepted for another 1h0m0s`)
+	if strings.Contains(o.out, "\x1b") {
+		t.Error("a kid reaches the terminal as it is")
+	}
+}

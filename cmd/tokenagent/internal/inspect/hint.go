@@ -1,0 +1,142 @@
+package inspect
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// Hints says what mends it that a verifier with the configuration c and these keys
+// refused the token with err: everything in which the two differ, not alone what
+// the verifier found first. In c no Issuer, or no Audiences, is any.
+func (t *Token) Hints(c verify.JWTConfig, keys []agent.TokenStatus, err error, now time.Time) (out []string) {
+	hint := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	t.hintKey(c, keys, hint)
+	if typ := t.Header.Text("typ"); len(c.Types) > 0 && !slices.ContainsFunc(c.Types, func(s string) bool { return bareType(s) == bareType(typ) }) {
+		hint("typ: %s is asked for, and %s", quoteAll(c.Types), has(t.Header, "typ"))
+	}
+	if iss := t.Claims.Text("iss"); iss == "" || iss != c.Issuer {
+		hint("iss: %s is asked for, and %s", quoteAll([]string{c.Issuer}), has(t.Claims, "iss"))
+	}
+	if !slices.ContainsFunc(t.Claims.Texts("aud"), func(a string) bool { return slices.Contains(c.Audiences, a) }) {
+		hint("aud: %s is asked for, and %s", quoteAll(c.Audiences), has(t.Claims, "aud"))
+	}
+	t.hintTimes(c.Leeway, now, hint)
+	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
+		_, there := t.Claims.Find(name)
+		if values := c.RequiredClaims[name]; !there || len(values) > 0 && len(out) == 0 && !errors.Is(err, verify.ErrSignature) {
+			hint("%s: %s is asked for, and %s", plain.Text(name), quoteAll(values), has(t.Claims, name))
+		}
+	}
+	if errors.Is(err, verify.ErrSignature) {
+		if strings.HasPrefix(t.Header.Text("alg"), "HS") {
+			hint("its signer has another secret, or it was changed on its way; white space around a secret counts for the signer and not here")
+		} else {
+			hint("its signer has another key, or it was changed on its way; get the keys again from its issuer")
+		}
+	}
+	return out
+}
+
+func (t *Token) hintKey(c verify.JWTConfig, keys []agent.TokenStatus, hint func(format string, args ...any)) {
+	alg := t.Header.Text("alg")
+	if len(c.Algorithms) > 0 && !slices.Contains(c.Algorithms, alg) {
+		hint("alg: %s is asked for, and %s", quoteAll(c.Algorithms), has(t.Header, "alg"))
+		return
+	}
+	if !slices.Contains(verify.Algorithms(), alg) {
+		return // a warning says so
+	}
+	_, named := t.Header.Find("kid")
+	kid := t.Header.Text("kid")
+	var sameName, fits int
+	for _, k := range keys {
+		if kid != "" && k.KeyID == kid {
+			sameName++
+		}
+		if k.Algorithm == alg && (!named || k.KeyID == kid || k.KeyID == "") {
+			fits++
+		}
+	}
+	const tried = 8 // as in package verify
+	switch {
+	case fits > tried:
+		hint("kid: %d keys could have signed it, and at most %d are tried; have its issuer name the key", fits, tried)
+	case fits > 0:
+	case sameName > 0:
+		hint("alg: %s, and the key of its kid is for another; there are %s", has(t.Header, "alg"), list(keys))
+	case named:
+		hint("kid: %s, and there are %s", has(t.Header, "kid"), list(keys))
+	default:
+		hint("alg: %s, and no key is for it; there are %s", has(t.Header, "alg"), list(keys))
+	}
+}
+
+func (t *Token) hintTimes(leeway time.Duration, now time.Time, hint func(format string, args ...any)) {
+	const clocks = "; if the clocks differ, mend them, or give --leeway"
+	if exp, ok := t.Claims.Time("exp"); ok && !now.Before(exp.Add(leeway)) {
+		also := ""
+		if now.Sub(exp) < 10*time.Minute {
+			also = clocks
+		}
+		hint("exp: it expired %s ago; get a new token%s", span(now.Sub(exp)), also)
+	}
+	if nbf, ok := t.Claims.Time("nbf"); ok && now.Before(nbf.Add(-leeway)) {
+		hint("nbf: it is not good for another %s%s", span(nbf.Sub(now)), clocks)
+	}
+	if iat, ok := t.Claims.Time("iat"); ok && iat.After(now.Add(leeway)) {
+		hint("iat: it was issued %s from now%s", span(iat.Sub(now)), clocks)
+	}
+}
+
+// has says what the token has as the member called name.
+func has(o Object, name string) string {
+	value, there := o.Find(name)
+	if !there {
+		return "the token has no " + plain.Text(name)
+	}
+	return "the token has " + compact(value)
+}
+
+// list names the keys.
+func list(keys []agent.TokenStatus) string {
+	const most = 20
+	var names []string
+	for i, k := range keys {
+		if i == most {
+			names = append(names, fmt.Sprintf("%d more", len(keys)-most))
+			break
+		}
+		name := "one without a kid"
+		if k.KeyID != "" {
+			name = Quote(k.KeyID)
+		}
+		names = append(names, name+" ("+k.Algorithm+")")
+	}
+	if len(names) == 0 {
+		return "no keys"
+	}
+	return strings.Join(names, ", ")
+}
+
+// quoteAll names what is asked for; "" is anything.
+func quoteAll(texts []string) string {
+	if len(texts) == 0 || texts[0] == "" {
+		return "one"
+	}
+	quoted := make([]string, len(texts))
+	for i, s := range texts {
+		quoted[i] = Quote(s)
+	}
+	return strings.Join(quoted, " or ")
+}
+
+// bareType returns a media type as it is compared (RFC 7515 section 4.1.9).
+func bareType(t string) string { return strings.TrimPrefix(strings.ToLower(t), "application/") }
