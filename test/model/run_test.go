@@ -8,7 +8,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A run drives the real code through a world, on the clock of a synctest bubble,
+// A run drives the real code through a world, on the clock of a testing/synctest bubble,
 // which it moves on.
 type run struct {
 	*world

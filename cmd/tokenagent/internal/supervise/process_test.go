@@ -75,12 +75,13 @@ func TestRestart(t *testing.T) {
 // TestRevokedIsReplacedAtOnce asks the real agent whether it revokes.
 func TestRevokedIsReplacedAtOnce(t *testing.T) {
 	t.Parallel()
-	r := run(t, setting{flags: []string{"--restart-delay", "1h"}, command: []string{"loop"}})
-	r.prints("started with ")
+	r := run(t, setting{flags: []string{"--env=THE_TOKEN", "--restart-delay", "1h"}, command: []string{"loop"}})
+	r.prints("started with " + fingerprint(tokenA))
 	id := verify.Digest(tokenA)
 	r.rotate(fmt.Sprintf("%s\nrevoked %x", tokenB, id[:]))
 	r.prints("got terminated")
 	r.logs("the program has is revoked")
+	r.prints("started with " + fingerprint(tokenB))
 	r.send(syscall.SIGTERM)
 	r.ends(5)
 }
