@@ -113,6 +113,12 @@ func (o Object) Text(name string) string {
 	return s
 }
 
+// isText reports whether a member is there and text.
+func (o Object) isText(name string) bool {
+	value, there := o.Find(name)
+	return there && value[0] == '"'
+}
+
 // Texts returns a member that is text or a list of it, as "aud" is (RFC 7519
 // section 4.1.3).
 func (o Object) Texts(name string) []string {

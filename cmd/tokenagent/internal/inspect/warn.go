@@ -59,7 +59,12 @@ func (t *Token) Warnings(now time.Time) (out []string) {
 			warn("no %s that is text: it is refused, since an agent requires one", name)
 		}
 	}
-	if t.Claims.Text("sub") == "" {
+	for _, name := range []string{"sub", "jti"} {
+		if _, there := t.Claims.Find(name); there && !t.Claims.isText(name) {
+			warn("%s is no text; such tokens are refused", name)
+		}
+	}
+	if _, there := t.Claims.Find("sub"); !there || t.Claims.Text("sub") == "" && t.Claims.isText("sub") {
 		warn("no sub: who uses it has no name")
 	}
 	switch {
@@ -83,8 +88,11 @@ func (t *Token) warnHeader(warn func(format string, args ...any)) {
 	if _, there := t.Header.Find("crit"); there {
 		warn("the header has crit, an extension that must be understood (RFC 7515 section 4.1.11); none is here, so such tokens are refused")
 	}
-	if kid, there := t.Header.Find("kid"); there && kid[0] != '"' || len(t.Header.Text("kid")) > maxKeyID {
+	if _, there := t.Header.Find("kid"); there && !t.Header.isText("kid") || len(t.Header.Text("kid")) > maxKeyID {
 		warn("kid is no text, or longer than %d bytes; such tokens are refused", maxKeyID)
+	}
+	if _, there := t.Header.Find("typ"); there && !t.Header.isText("typ") {
+		warn("typ is no text; such tokens are refused")
 	}
 	for _, name := range []string{"jku", "jwk", "x5u", "x5c"} {
 		if _, there := t.Header.Find(name); there {
