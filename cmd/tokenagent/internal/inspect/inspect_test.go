@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"go.uber.org/goleak"
 
@@ -36,7 +35,8 @@ func TestDecode(t *testing.T) {
 		"good":                   {token(header, claims), ""},
 		"empty objects":          {token(`{}`, `{}`), ""},
 		"unsecured":              {b64(`{"alg":"none"}`) + "." + b64(claims) + ".", ""},
-		"a large number":         {token(header, `{"n":1e999}`), ""},
+		"a large number":         {token(header, `{"n":1e300}`), ""},
+		"too large a number":     {token(header, `{"n":[1e999]}`), "a number is larger"},
 		"opaque":                 {"CANARY-0123456789", "not a JSON Web Token"},
 		"opaque with dots":       {"CANARY.0123.456789", "not a JSON Web Token"},
 		"text with dots":         {b64("CANARY") + "." + b64("x") + ".eA", "not a JSON Web Token"},
@@ -162,36 +162,4 @@ func TestQuote(t *testing.T) {
 			t.Errorf("%q: back %q, %v", in, back, err)
 		}
 	}
-}
-
-// FuzzDecode: whatever is in a token, nothing but plain text comes out.
-func FuzzDecode(f *testing.F) {
-	for _, s := range [][2]string{
-		{header, claims},
-		{header, `{"` + "\u009b31m" + `":"` + "\u202e" + `","a":[{"b":"\u001b"}]}`},
-		{`{"alg":"none"}`, `{"exp":1e400}`},
-		{`{"alg":"ES256","kid":1}`, `{"a":1,"a":2}`},
-		{header, "{\"a\":\"\xff\"}"},
-	} {
-		f.Add(s[0], s[1])
-	}
-	f.Fuzz(func(t *testing.T, header, claims string) {
-		got, _ := inspect.Decode(token(header, claims))
-		if got == nil {
-			return
-		}
-		var b bytes.Buffer
-		if err := got.Text(&b, now); err != nil {
-			t.Fatal(err)
-		}
-		b.WriteString(strings.Join(got.Warnings(now), "\n"))
-		for _, r := range b.String() {
-			if r != '\n' && !unicode.IsPrint(r) {
-				t.Fatalf("%U comes out", r)
-			}
-		}
-		if _, err := json.Marshal(got.Claims); err != nil {
-			t.Fatal(err)
-		}
-	})
 }

@@ -24,13 +24,14 @@ type Member struct {
 var (
 	errNoObject = errors.New("there is no JSON object")
 	errTwice    = errors.New("a member stands twice, so that one reader takes the first and another the last; such tokens are refused")
+	errNumber   = errors.New("a number is larger than any that is read; such tokens are refused")
 	errDeep     = errors.New("objects or arrays stand more than 32 deep in each other; such tokens are refused")
 )
 
 // maxDepth is that of package verify.
 const maxDepth = 32
 
-// parseObject parses text. With errTwice and errDeep the object is returned, too.
+// parseObject parses text. With errTwice, errDeep and errNumber the object is returned, too.
 func parseObject(text []byte) (Object, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -56,7 +57,7 @@ func parseObject(text []byte) (Object, error) {
 		return nil, errNoObject
 	}
 	d = json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber() // a number that no float64 holds is one
+	d.UseNumber() // else a number that is too large is an error like any other
 	return o, unambiguous(d, 0)
 }
 
@@ -67,10 +68,15 @@ func unambiguous(d *json.Decoder, depth int) error {
 	switch {
 	case err != nil:
 		return errNoObject
-	case depth > maxDepth:
-		return errDeep
 	case !nested:
+		if n, ok := t.(json.Number); ok {
+			if _, err := n.Float64(); err != nil {
+				return errNumber
+			}
+		}
 		return nil
+	case depth == maxDepth:
+		return errDeep
 	}
 	names := map[string]bool{}
 	for d.More() {
