@@ -41,8 +41,11 @@ imports: ## Check what each package links, through its dependencies too
 promises: ## Check that each of the eight promises has its tests
 	@GO='$(GO)' bash tools/promises.sh
 
-tidy: ## Check that go.mod and go.sum are tidy, changing nothing
+tidy: ## Check that every go.mod and go.sum is tidy, changing nothing
 	$(GO) mod tidy -diff
+	@for module in examples/*/go.mod test/*/go.mod bench/go.mod; do \
+		[ ! -f $$module ] || (cd $${module%/go.mod} && $(GO) mod tidy -diff) || exit 1; \
+	done
 
 cross: ## Build and vet for the other operating systems and for arm64
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
