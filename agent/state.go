@@ -25,6 +25,7 @@ type state[V credential, S any] struct {
 	// lastPrevious is the last use of superseded credentials that have left the
 	// ledger.
 	lastPrevious time.Time
+	stays        map[rotation.ID]stay // of what is in the ledger
 }
 
 // A credential is what a source declares: a shared token or a verification key.
@@ -71,7 +72,7 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 func (m *member[V, S]) with(s *state[V, S], l *rotation.Ledger[V]) *state[V, S] {
 	next := *s
 	next.lastPrevious = s.previousLastUsed()
-	next.ledger = l
+	next.ledger, next.stays = l, stays(s.stays, l, time.Now())
 	if next.loaded {
 		next.set = m.build(l)
 	}

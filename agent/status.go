@@ -57,6 +57,7 @@ type TokenStatus struct {
 	Slot        string    `json:"slot"`
 	Fingerprint string    `json:"fingerprint"`
 	Declared    bool      `json:"declared"`           // false for one that is remembered through its overlap
+	Since       time.Time `json:"since,omitzero"`     // from when it has been in its slot, as this process saw it
 	Deadline    time.Time `json:"deadline,omitzero"`  // from when it is refused, as things stand
 	Cap         time.Time `json:"cap,omitzero"`       // the latest that uses can put the deadline off to, where they do
 	Waiting     bool      `json:"waiting,omitempty"`  // the overlap begins with the first use of the new token
@@ -118,7 +119,7 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 	for _, e := range live {
 		t := TokenStatus{
 			Slot: e.Slot.String(), Fingerprint: e.Value.Fingerprint(), Declared: e.Declared,
-			Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(m.expiry(e.Value)),
+			Since: utc(s.stays[e.ID].since), Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(m.expiry(e.Value)),
 		}
 		if e.Slot == rotation.Previous {
 			t.LastUsed = utc(e.Use.Last())
