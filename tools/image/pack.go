@@ -1,0 +1,175 @@
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+)
+
+// A spec says what the image is, apart from its program.
+type spec struct {
+	name    string // with its tag
+	arch    string // GOARCH
+	version string // for the labels; "" for none
+	path    string // of the program in the image, absolute
+}
+
+// user is who the program runs as unless a pod says otherwise: a number, since
+// a kubelet cannot tell whether a name is root (runAsNonRoot).
+const user = "65532:65532"
+
+// Media types of the OCI image specification, version 1.1.
+const (
+	typeIndex    = "application/vnd.oci.image.index.v1+json"
+	typeManifest = "application/vnd.oci.image.manifest.v1+json"
+	typeConfig   = "application/vnd.oci.image.config.v1+json"
+	typeLayer    = "application/vnd.oci.image.layer.v1.tar"
+)
+
+type descriptor struct {
+	MediaType   string            `json:"mediaType"`
+	Digest      string            `json:"digest"`
+	Size        int               `json:"size"`
+	Platform    *platform         `json:"platform,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+type platform struct {
+	Architecture string `json:"architecture"`
+	OS           string `json:"os"`
+}
+
+// An entry is a file or, where its name ends in a slash, a folder of a tar.
+type entry struct {
+	name string
+	mode int64
+	data []byte
+}
+
+// pack returns the archive of an image that holds program, and the image's
+// digest. It reads no clock, and no environment: equal input gives equal bytes.
+func pack(s spec, program []byte) (archive []byte, digest string, err error) {
+	layer, err := layerOf(s, program)
+	if err != nil {
+		return nil, "", err
+	}
+	// The layer is not compressed: what a compressor makes of it differs from
+	// version to version, and a registry's client compresses on the way anyway.
+	layerIs := describe(typeLayer, layer)
+	config, err := configOf(s, layerIs.Digest)
+	if err != nil {
+		return nil, "", err
+	}
+	configIs := describe(typeConfig, config)
+	manifest, err := json.Marshal(map[string]any{
+		"schemaVersion": 2, "mediaType": typeManifest, "config": configIs, "layers": []descriptor{layerIs},
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	manifestIs := describe(typeManifest, manifest)
+	named := manifestIs
+	named.Platform = &platform{Architecture: s.arch, OS: "linux"}
+	named.Annotations = map[string]string{
+		"io.containerd.image.name":          s.name,
+		"org.opencontainers.image.ref.name": s.name[strings.LastIndex(s.name, ":")+1:],
+	}
+	index, err := json.Marshal(map[string]any{
+		"schemaVersion": 2, "mediaType": typeIndex, "manifests": []descriptor{named},
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	// What `docker load` of before version 25 reads.
+	docker, err := json.Marshal([]map[string]any{{
+		"Config": blob(configIs), "RepoTags": []string{s.name}, "Layers": []string{blob(layerIs)},
+	}})
+	if err != nil {
+		return nil, "", err
+	}
+	archive, err = tarOf([]entry{
+		{"blobs/", 0o755, nil},
+		{"blobs/sha256/", 0o755, nil},
+		{blob(configIs), 0o644, config},
+		{blob(layerIs), 0o644, layer},
+		{blob(manifestIs), 0o644, manifest},
+		{"index.json", 0o644, index},
+		{"manifest.json", 0o644, docker},
+		{"oci-layout", 0o644, []byte(`{"imageLayoutVersion":"1.0.0"}`)},
+	})
+	return archive, manifestIs.Digest, err
+}
+
+func layerOf(s spec, program []byte) ([]byte, error) {
+	if !path.IsAbs(s.path) || path.Clean(s.path) != s.path || s.path == "/" {
+		return nil, fmt.Errorf("-path %s: not a clean absolute path", s.path)
+	}
+	entries := []entry{
+		{"etc/", 0o755, nil},
+		{"etc/group", 0o644, []byte("root:x:0:\nnonroot:x:65532:\n")},
+		{"etc/passwd", 0o644, []byte("root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n")},
+	}
+	inside := strings.TrimPrefix(s.path, "/")
+	for i := range inside {
+		if inside[i] == '/' && inside[:i+1] != "etc/" {
+			entries = append(entries, entry{inside[:i+1], 0o755, nil})
+		}
+	}
+	return tarOf(append(entries, entry{inside, 0o755, program}))
+}
+
+func configOf(s spec, layer string) ([]byte, error) {
+	labels := map[string]string{
+		"org.opencontainers.image.title":    path.Base(s.path),
+		"org.opencontainers.image.licenses": "Apache-2.0",
+		"org.opencontainers.image.source":   "https://github.com/tokenagent/tokenagent",
+	}
+	if s.version != "" {
+		labels["org.opencontainers.image.version"] = s.version
+	}
+	epoch := time.Unix(0, 0).UTC().Format(time.RFC3339)
+	return json.Marshal(map[string]any{
+		"architecture": s.arch,
+		"os":           "linux",
+		"created":      epoch,
+		"config":       map[string]any{"Entrypoint": []string{s.path}, "User": user, "WorkingDir": "/", "Labels": labels},
+		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{layer}},
+		"history":      []map[string]string{{"created": epoch, "created_by": "tools/image"}},
+	})
+}
+
+// tarOf returns a tar of entries in their order, all of root and of 1970.
+func tarOf(entries []entry) ([]byte, error) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, e := range entries {
+		h := &tar.Header{
+			Name: e.name, Mode: e.mode, Size: int64(len(e.data)),
+			Typeflag: tar.TypeReg, ModTime: time.Unix(0, 0), Format: tar.FormatUSTAR,
+		}
+		if strings.HasSuffix(e.name, "/") {
+			h.Typeflag = tar.TypeDir
+		}
+		if err := w.WriteHeader(h); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(e.data); err != nil {
+			return nil, err
+		}
+	}
+	err := w.Close()
+	return b.Bytes(), err
+}
+
+func describe(mediaType string, data []byte) descriptor {
+	sum := sha256.Sum256(data)
+	return descriptor{MediaType: mediaType, Digest: "sha256:" + hex.EncodeToString(sum[:]), Size: len(data)}
+}
+
+func blob(d descriptor) string { return strings.Replace("blobs/"+d.Digest, ":", "/", 1) }
