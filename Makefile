@@ -5,6 +5,10 @@ FUZZTIME  ?= 20s
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenagent
 
+# What `make image` calls the image, and the architecture that it is for.
+IMAGE      ?= tokenagent/tokenagent:$(VERSION)
+IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
+
 # The linter's version stands in tools/go.mod alone. It is kept outside the
 # repository, under its version and Go's: a golangci-lint that an older Go
 # built refuses newer code.
@@ -12,7 +16,7 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e clean
+.PHONY: help build image vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,17 +24,22 @@ help: ## List the targets
 build: ## Build bin/tokenagent, static and reproducible
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tokenagent ./cmd/tokenagent
 
+image: ## Pack dist/tokenagent-image.tar, reproducible, without an engine or a registry
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(IMAGE_ARCH) $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o dist/linux-$(IMAGE_ARCH)/tokenagent ./cmd/tokenagent
+	@$(GO) run -C tools/image . -name '$(IMAGE)' -arch $(IMAGE_ARCH) -version '$(VERSION)' -binary '$(CURDIR)/dist/linux-$(IMAGE_ARCH)/tokenagent' -out '$(CURDIR)/dist/tokenagent-image.tar'
+
 vet: ## Compile everything, tests included, and vet it
 	$(GO) build ./...
 	$(GO) vet ./...
 
 test: ## Run every test under the race detector, in random order
 	$(GO) test -race -shuffle=on ./...
+	$(GO) test -C tools/image -race -shuffle=on ./...
 
 lint: imports $(LINT) ## Lint, hold the import directions, check the formatting
 	@bash tools/sleeps.sh
 	$(LINT) run ./...
-	@for module in $(wildcard bench/go.mod test/e2e/go.mod); do (cd $${module%/go.mod} && $(LINT) run ./...) || exit 1; done
+	@for module in $(wildcard bench/go.mod test/e2e/go.mod tools/image/go.mod); do (cd $${module%/go.mod} && $(LINT) run ./...) || exit 1; done
 
 fmt: $(LINT) ## Format as the linter wants it
 	$(LINT) fmt
