@@ -10,11 +10,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
 )
 
@@ -54,8 +56,29 @@ func (l *library) Log() string { return l.log.String() }
 type daemon struct {
 	t       testing.TB
 	process *process.Process
+	start   func() *process.Process
 	admin   string
 	client  *http.Client
+}
+
+// crash kills the program and starts it anew.
+func (d *daemon) crash() {
+	d.t.Helper()
+	d.process.Kill()
+	d.process = d.start()
+	d.answers()
+}
+
+// answers waits until the program serves its admin port.
+func (d *daemon) answers() {
+	d.t.Helper()
+	poll.Until(d.t, 10*time.Second, "tokenagent answers on its admin port", func() bool {
+		if !d.process.Running() {
+			d.t.Fatalf("tokenagent ended with exit code %d", d.process.ExitCode())
+		}
+		status, _ := d.get("/livez")
+		return status == http.StatusOK
+	})
 }
 
 func (d *daemon) Ready() bool {

@@ -15,7 +15,6 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/app"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
 )
 
@@ -37,7 +36,8 @@ type way struct {
 type setting struct {
 	dir     string // the Secret's mount
 	overlap time.Duration
-	wait    bool // start before the Secret is there
+	wait    bool     // start before the Secret is there
+	flags   []string // further ones, of the program
 	// under returns what runs daprd with the tokens of the mount; nil for none.
 	under func(dir string) []string
 }
@@ -125,19 +125,15 @@ func startProxy(t *testing.T, s setting, upstream, healthPath string) (int, view
 		"--health-path", healthPath,
 		"--log-level", "debug",
 	}
+	args = append(args, s.flags...)
 	v := &daemon{
-		t:       t,
-		process: process.Start(t, "tokenagent", built(t, tokenagentBinary), args, nil),
-		admin:   "http://" + process.Loopback(admin),
-		client:  &http.Client{Timeout: 5 * time.Second},
+		t:      t,
+		start:  func() *process.Process { return process.Start(t, "tokenagent", built(t, tokenagentBinary), args, nil) },
+		admin:  "http://" + process.Loopback(admin),
+		client: &http.Client{Timeout: 5 * time.Second},
 	}
+	v.process = v.start()
 	t.Cleanup(v.client.CloseIdleConnections)
-	poll.Until(t, 10*time.Second, "tokenagent answers on its admin port", func() bool {
-		if !v.process.Running() {
-			t.Fatalf("tokenagent ended with exit code %d", v.process.ExitCode())
-		}
-		status, _ := v.get("/livez")
-		return status == http.StatusOK
-	})
+	v.answers()
 	return port, v
 }

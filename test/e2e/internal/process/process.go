@@ -71,6 +71,12 @@ func (p *Process) Stop() {
 	})
 }
 
+// Kill ends the process as a crash does, and waits.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+}
+
 // Running reports whether the process has not ended yet.
 func (p *Process) Running() bool {
 	select {
