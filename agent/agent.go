@@ -140,57 +140,6 @@ func (a *Agent) open(ctx context.Context) error {
 	return nil
 }
 
-// Verify accepts token if a source declares it, or if it was superseded and its
-// deadline has not come; and a signed token if an accepted key signed it and it
-// claims what is asked for. It waits for nothing and ignores ctx; for a shared
-// token, and for a signed one that it has verified before, it allocates nothing.
-// Before the first good content and after Close it answers
-// [verify.ErrUnavailable]. Each call is counted once in
-// tokenagent_verifications_total.
-func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, error) {
-	if a.tokens == nil {
-		p, err := a.jwt.Verify(ctx, token)
-		a.keys.counts.count(p, err)
-		return p, err
-	}
-	p, err := a.tokens.set().Verify(ctx, token)
-	if err == nil || a.keys == nil {
-		a.tokens.counts.count(p, err)
-		return p, err
-	}
-	return a.verifySigned(ctx, token, err)
-}
-
-// verifySigned asks the keys about what is no shared token, for which err is the
-// refusal. Of two refusals that counts which says more.
-func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
-	p, other := a.jwt.Verify(ctx, token)
-	if other == nil {
-		a.keys.counts.count(p, nil)
-		return p, nil
-	}
-	if verify.Class(other) > verify.Class(err) {
-		err = other
-	}
-	if looksSigned(token) {
-		a.keys.counts.count(nil, err)
-	} else {
-		a.tokens.counts.count(nil, err)
-	}
-	return nil, err
-}
-
-// looksSigned reports whether token has the form of a signed one.
-func looksSigned(token string) bool {
-	dots := 0
-	for i := range len(token) {
-		if token[i] == '.' {
-			dots++
-		}
-	}
-	return dots == 2
-}
-
 // ErrClosed says that the Agent was closed.
 var ErrClosed = errors.New("agent: closed")
 
@@ -319,29 +268,3 @@ func (a *Agent) String() string { return "agent(" + a.parts[0].source().name + "
 
 // Format writes String for every verb and flag.
 func (a *Agent) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }
-
-// A broadcast tells whoever waits that something has changed. The zero value is
-// ready to use.
-type broadcast struct {
-	mu sync.Mutex
-	ch chan struct{}
-}
-
-// next returns a channel that the next send closes.
-func (b *broadcast) next() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ch == nil {
-		b.ch = make(chan struct{})
-	}
-	return b.ch
-}
-
-func (b *broadcast) send() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ch != nil {
-		close(b.ch)
-		b.ch = nil
-	}
-}
