@@ -70,8 +70,9 @@ examples: ## Build every Go program in examples/
 demo: ## Watch a rotation happen, in under 30 seconds
 	$(GO) run ./cmd/tokenagent demo
 
-docs: ## Check that the links between the pages lead somewhere
+docs: ## Check links between the pages, and that each alert has its entry
 	@bash tools/doclinks.sh
+	@bash tools/rules.sh check
 
 fuzz: ## Run every fuzz test for FUZZTIME (20s) each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' bash tools/fuzz.sh
