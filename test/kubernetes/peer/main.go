@@ -1,0 +1,155 @@
+// Command peer is the other side of the agent in the tests on Kubernetes: the
+// app behind a sidecar, the sender of requests, and the one that asks once with
+// a token that it is given. It comes in an image of its own, since the nodes of
+// a test cluster may reach no registry.
+//
+//	peer serve 127.0.0.1:3000                        an app, healthy at /healthz
+//	peer send DIR unix:///run/agent.sock             the token in DIR, again and again
+//	peer ask http://10.0.0.1:9465/ <token            once; prints the status
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	header = "Dapr-Api-Token"
+	pause  = 10 * time.Millisecond // between two requests of a sender
+	limit  = 5 * time.Second       // of one request
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil && ctx.Err() == nil {
+		fmt.Fprintf(os.Stderr, "peer: %v\n", err)
+		stop()
+		os.Exit(1) //nolint:gocritic // stop was called
+	}
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+	switch {
+	case len(args) == 2 && args[0] == "serve":
+		return serve(ctx, args[1])
+	case len(args) == 3 && args[0] == "send":
+		return send(ctx, args[1], args[2], stdout)
+	case len(args) == 2 && args[0] == "ask":
+		return ask(ctx, args[1], stdin, stdout)
+	default:
+		return errors.New("serve ADDR, send DIR TARGET or ask TARGET")
+	}
+}
+
+// serve is an app that fails where the token of the sender reaches it.
+func serve(ctx context.Context, addr string) error {
+	s := http.Server{
+		ReadHeaderTimeout: limit,
+		Addr:              addr,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get(header) != "" {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			_, _ = io.WriteString(w, "app\n")
+		}),
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
+	return s.ListenAndServe()
+}
+
+// send asks target with the key `token` of the folder dir, read anew for each
+// request as a good sender does, and prints the tally where it changed its kind
+// and at every hundredth request.
+func send(ctx context.Context, dir, target string, stdout io.Writer) error {
+	t := connect(target)
+	var good, refused, failed int
+	var last string
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		token, err := os.ReadFile(filepath.Join(dir, "token")) //nolint:gosec // the test names it
+		if err != nil {
+			return err
+		}
+		status, err := t.ask(ctx, token)
+		answer := strconv.Itoa(status)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			failed, answer = failed+1, err.Error()
+		case status == http.StatusOK:
+			good++
+		default:
+			refused++
+		}
+		if answer != last || (good+refused+failed)%100 == 0 {
+			last = answer
+			_, _ = fmt.Fprintf(stdout, "good=%d refused=%d failed=%d last=%s\n", good, refused, failed, answer)
+		}
+	}
+}
+
+func ask(ctx context.Context, target string, stdin io.Reader, stdout io.Writer) error {
+	token, err := io.ReadAll(io.LimitReader(stdin, 1<<16))
+	if err != nil {
+		return err
+	}
+	status, err := connect(target).ask(ctx, token)
+	if err == nil {
+		_, err = fmt.Fprintln(stdout, status)
+	}
+	return err
+}
+
+// A target is whom to ask: http://host:port/path or unix:///path.
+type target struct {
+	client http.Client
+	url    string
+}
+
+func connect(to string) *target {
+	t := &target{url: to, client: http.Client{Timeout: limit}}
+	if path, unix := strings.CutPrefix(to, "unix://"); unix {
+		t.url = "http://agent/"
+		t.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		}}
+	}
+	return t
+}
+
+func (t *target) ask(ctx context.Context, token []byte) (status int, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, http.NoBody) //nolint:gosec // the test names it
+	if err != nil {
+		return 0, err
+	}
+	r.Header.Set(header, string(bytes.TrimSpace(token)))
+	answer, err := t.client.Do(r) //nolint:gosec // the test names it
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	_, err = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode, err
+}
