@@ -21,7 +21,8 @@ import (
 type runFlags struct {
 	source
 	keys                                       keySource
-	name, listen, admin, upstream, healthPath  string
+	name, listen, grpcListen, admin            string
+	upstream, healthPath                       string
 	allowPath, header                          []string
 	overlap, maxOverlap, poll, debounce, drain time.Duration
 	stateFile                                  string
@@ -41,7 +42,8 @@ or both.
 
 Without --upstream it is a forward-auth endpoint, for nginx auth_request, Traefik
 ForwardAuth, Caddy forward_auth and Envoy ext_authz over HTTP: any method and path
-is answered 200 or 401, and 503 until the source is loaded.
+is answered 200 or 401, and 503 until the source is loaded. --grpc-listen answers
+Envoy ext_authz over gRPC by the same rules, and grpc.health.v1.Health.
 
 With --upstream it is a reverse proxy for HTTP/1.1 and h2c (gRPC): what carries an
 accepted token goes on without it. Of upgrades WebSocket passes, with a token;
@@ -50,6 +52,7 @@ no other does, since nobody would ask for tokens in it.
 SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 		Example: `  tokenagent run --token-file /var/run/secrets/app-api-token --listen 127.0.0.1:9465
   tokenagent run --token-file ./token --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000 --health-path /healthz
+  tokenagent run --token-file /var/run/secrets/app-api-token --grpc-listen unix:///run/tokenagent/authz.sock
   tokenagent run --jwks-url https://issuer.example/jwks.json --issuer https://issuer.example --audience orders --wait-for-source`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
@@ -58,6 +61,7 @@ SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 	f := cmd.Flags()
 	f.StringVar(&r.name, "name", "token", "what metrics and logs call the token source, and the subject of its callers")
 	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
+	f.StringVar(&r.grpcListen, "grpc-listen", "", "`ADDR` of Envoy ext_authz over gRPC and of grpc health: host:port or unix:///path; empty for none")
 	f.StringVar(&r.admin, "admin-listen", "127.0.0.1:9464", "`ADDR` of /metrics, /livez, /readyz and /status; empty for none")
 	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http://, https:// or h2c://, host and port alone")
 	f.StringArrayVar(&r.allowPath, "allow-path", nil, "path that needs no token, as `[METHOD ]/path`, exact; repeatable (with --upstream)")
@@ -140,7 +144,7 @@ func (r *runFlags) rotation(cfg *agent.Config) (err error) {
 
 func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 	o := daemon.Options{
-		Listen: r.listen, AdminListen: r.admin, AllowPaths: r.allowPath, HealthPath: r.healthPath,
+		Listen: r.listen, GRPCListen: r.grpcListen, AdminListen: r.admin, AllowPaths: r.allowPath, HealthPath: r.healthPath,
 		Headers: r.header, DrainTimeout: r.drain, Logger: log,
 	}
 	if r.upstream != "" {
@@ -158,6 +162,11 @@ func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 	}
 	if r.listen == "" {
 		return o, fail.Usage("--listen is empty; give it host:port or unix:///path")
+	}
+	for _, other := range []struct{ flag, addr string }{{"listen", r.listen}, {"admin-listen", r.admin}} {
+		if r.grpcListen != "" && r.grpcListen == other.addr && !strings.HasSuffix(other.addr, ":0") {
+			return o, fail.Usage("--grpc-listen and --%s are the same address; each needs its own", other.flag)
+		}
 	}
 	if r.drain < 0 {
 		return o, fail.Usage("--drain-timeout must not be negative")

@@ -1,5 +1,6 @@
 // Package daemon is what `tokenagent run` serves: forward-auth or a reverse
-// proxy on one listener, and metrics, health and status on another.
+// proxy on one listener, ext_authz over gRPC on another, and metrics, health and
+// status on a third.
 package daemon
 
 import (
@@ -18,12 +19,14 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
 // Options say what to serve.
 type Options struct {
 	Listen       string        // host:port or unix:///path
+	GRPCListen   string        // of ext_authz and grpc health, the same; "" for none
 	AdminListen  string        // the same; "" for none
 	Upstream     *url.URL      // nil for forward-auth; scheme http, https or h2c, and a host
 	AllowPaths   []string      // "[METHOD ]/path" that need no token; with Upstream
@@ -63,14 +66,19 @@ const (
 	maxStreams     = 1000
 )
 
+const adminFlag = "admin-listen"
+
 // Run serves until ctx ends, then drains and returns nil; or returns why it
 // cannot serve. It does not close a.
 func Run(ctx context.Context, a *agent.Agent, o Options) error {
 	var draining atomic.Bool
 	main := o.server(a)
 	servers := []served{{"listen", o.Listen, main}}
+	if o.GRPCListen != "" {
+		servers = append(servers, served{"grpc-listen", o.GRPCListen, extauthz.New(a, o.Headers, o.Logger)})
+	}
 	if o.AdminListen != "" {
-		servers = append(servers, served{"admin-listen", o.AdminListen, o.adminServer(a, &draining)})
+		servers = append(servers, served{adminFlag, o.AdminListen, o.adminServer(a, &draining)})
 	}
 	defer OnHangup(o.Hangup, a, o.Logger)()
 	failed := make(chan error, len(servers))
@@ -89,7 +97,7 @@ func Run(ctx context.Context, a *agent.Agent, o Options) error {
 		}
 		o.Logger.Info("listening", "for", s.flag, "addr", l.Addr().String())
 		serving.Go(func() {
-			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := s.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("--%s: %w", s.flag, err)
 			}
 		})
@@ -108,20 +116,38 @@ func Run(ctx context.Context, a *agent.Agent, o Options) error {
 	return err
 }
 
+// A served is what answers on one listener: an [http.Server], or ext_authz's.
 type served struct {
 	flag, addr string
-	*http.Server
+	server
 }
 
-// drain lets requests end: the admin port last, so that it can be asked.
+type server interface {
+	Serve(l net.Listener) error // nil or http.ErrServerClosed where it was told to end
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
+// drain lets requests end, on all listeners at the same time: but the admin port
+// last, so that it can be asked.
 func (o *Options) drain(ctx context.Context, servers []served) {
 	ctx, cancel := context.WithTimeout(ctx, o.DrainTimeout)
 	defer cancel()
-	for _, s := range servers {
+	stop := func(s served) {
 		if err := s.Shutdown(ctx); err != nil {
 			o.Logger.Warn("requests cut off at the end of the drain timeout", "for", s.flag)
 			_ = s.Close()
 		}
+	}
+	var stopping sync.WaitGroup
+	for _, s := range servers {
+		if s.flag != adminFlag {
+			stopping.Go(func() { stop(s) })
+		}
+	}
+	stopping.Wait()
+	if last := servers[len(servers)-1]; last.flag == adminFlag {
+		stop(last)
 	}
 }
 

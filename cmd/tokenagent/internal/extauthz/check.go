@@ -1,0 +1,114 @@
+package extauthz
+
+import (
+	"bytes"
+	"context"
+	"maps"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+)
+
+// Check decides about the request that r tells of. A refusal is an answer and
+// no error of the call: on an error Envoy does what failure_mode_allow says. For
+// the same reason error_response is never used, not even for 503.
+func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *authv3.CheckResponse, err error) {
+	req := request(ctx, r.GetAttributes())
+	defer func() {
+		// As net/http does; grpc-go would let it end the process. What panicked
+		// may hold a token, so that it is not told.
+		if recover() != nil {
+			s.log.Error("a check panicked and was refused", "stack", string(debug.Stack()))
+			answer, err = s.denied(req, verify.ErrUnavailable), nil
+		}
+	}()
+	p, _, fault := s.guard.Check(req)
+	if fault != nil {
+		return s.denied(req, fault), nil
+	}
+	return s.allowed(req, p), nil
+}
+
+// subjectKey is the identity header as HTTP/2 and Envoy spell it.
+var subjectKey = strings.ToLower(httpauth.SubjectHeader) //nolint:gochecknoglobals // a constant
+
+// allowed lets the request on with the identity of p and without the token.
+//
+// Envoy first sets headers and then removes (ext_authz filter), so the identity
+// header is overwritten and never removed. The spellings with '_', which CGI
+// programs take for the same, are removed whether they were seen or not: Envoy
+// may show us a part of the headers only.
+func (s *Server) allowed(r *http.Request, p *verify.Principal) *authv3.CheckResponse {
+	remove := []string{"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject"}
+	before := slices.Collect(maps.Keys(r.Header))
+	s.guard.Strip(r, false)
+	for _, name := range before {
+		if _, stays := r.Header[name]; !stays {
+			remove = append(remove, strings.ToLower(name)) // a configured name, whatever the client wrote
+		}
+	}
+	return &authv3.CheckResponse{
+		Status: &rpcstatus.Status{Code: int32(codes.OK)},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
+			Headers:         []*corev3.HeaderValueOption{overwrite(subjectKey, httpauth.Subject(p))},
+			HeadersToRemove: remove,
+		}},
+	}
+}
+
+// denied is the Guard's own refusal for err. Where the client's request is gRPC,
+// Envoy makes it a trailers-only answer with the gRPC status that belongs to the
+// HTTP one (401 UNAUTHENTICATED, 503 UNAVAILABLE) and the body as its message.
+// So the body ends without a line break, and the headers that describe it are
+// left to Envoy.
+func (s *Server) denied(r *http.Request, err error) *authv3.CheckResponse {
+	w := recorder{header: http.Header{}}
+	s.guard.Refuse(&w, r, err)
+	d := &authv3.DeniedHttpResponse{
+		Status: &typev3.HttpStatus{Code: typev3.StatusCode(w.status)},
+		Body:   strings.TrimRight(w.body.String(), "\n"),
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.header)) {
+		if name != "Content-Type" && name != "Content-Length" && name != "Connection" {
+			d.Headers = append(d.Headers, overwrite(strings.ToLower(name), w.header.Get(name)))
+		}
+	}
+	code := codes.Unauthenticated
+	if w.status != http.StatusUnauthorized {
+		code = codes.Unavailable
+	}
+	return &authv3.CheckResponse{
+		Status:       &rpcstatus.Status{Code: int32(code), Message: d.Body},
+		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: d},
+	}
+}
+
+// overwrite replaces every header of that name. The older field, append, stays
+// unset: here that means the same, and Envoy takes only one of the two.
+func overwrite(key, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: key, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+// A recorder keeps an answer instead of sending it.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *recorder) Header() http.Header         { return w.header }
+func (w *recorder) WriteHeader(status int)      { w.status = status }
+func (w *recorder) Write(p []byte) (int, error) { return w.body.Write(p) }

@@ -1,0 +1,111 @@
+// Package extauthz answers Envoy's external authorization over gRPC
+// (envoy.service.auth.v3.Authorization) by the rules of forward auth: both ask
+// one [httpauth.Guard], so that a request is decided alike whichever way a
+// gateway asks. Beside it stands grpc.health.v1.Health. There is no reflection.
+package extauthz
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+)
+
+// An Agent decides about tokens, and tells whether it can.
+type Agent interface {
+	verify.Verifier
+	Ready() bool              // good content has come
+	Updated() <-chan struct{} // closed at the next change
+}
+
+// Limits bound what a client can hold without having proved anything.
+const (
+	// A CheckRequest holds the request's headers, which Envoy limits to 60 KiB
+	// by default; a body (with_request_body) is of no use here, and only kept out.
+	maxMessageBytes = 1 << 20
+	maxHeaderBytes  = 64 << 10
+	maxStreams      = 1000
+	handshake       = 10 * time.Second
+	idle            = 2 * time.Minute
+	pingAfter       = time.Minute      // of silence, to find who has gone
+	pingTimeout     = 20 * time.Second // for the answer to it
+	leastPing       = 5 * time.Second  // between two pings of a client
+)
+
+// A Server answers gateways on one listener. It is safe for concurrent use.
+type Server struct {
+	authv3.UnimplementedAuthorizationServer
+	guard    *httpauth.Guard
+	grpc     *grpc.Server
+	log      *slog.Logger
+	draining chan struct{} // closed when Shutdown or Close begins
+	drain    sync.Once
+}
+
+// New returns a Server that asks a and reads the token from headers; none means
+// the default. It panics where [httpauth.New] does. log is told of panics alone.
+func New(a Agent, headers []string, log *slog.Logger) *Server {
+	s := &Server{
+		guard:    httpauth.New(a, httpauth.Options{Headers: headers, ForwardAuth: true}),
+		log:      log,
+		draining: make(chan struct{}),
+	}
+	s.grpc = grpc.NewServer(
+		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(handshake),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idle, Time: pingAfter, Timeout: pingTimeout}),
+		// Envoy's connection_keepalive pings idle connections, too.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
+	)
+	authv3.RegisterAuthorizationServer(s.grpc, s)
+	healthpb.RegisterHealthServer(s.grpc, &health{agent: a, draining: s.draining})
+	return s
+}
+
+// Serve answers on l, which it closes, until Shutdown or Close, and then
+// returns nil.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
+		return err
+	}
+	return nil // told to end before it began
+}
+
+// Shutdown tells those who watch the health that the end has come, takes no new
+// calls, and lets those under way end. It cuts them off when ctx ends, and then
+// returns ctx's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.drain.Do(func() { close(s.draining) })
+	done := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+		return ctx.Err()
+	}
+}
+
+// Close ends everything at once.
+func (s *Server) Close() error {
+	s.drain.Do(func() { close(s.draining) })
+	s.grpc.Stop()
+	return nil
+}
