@@ -77,7 +77,7 @@ func pack(s spec, program []byte) (archive []byte, digest string, err error) {
 	named := manifestIs
 	named.Platform = &platform{Architecture: s.arch, OS: "linux"}
 	named.Annotations = map[string]string{
-		"io.containerd.image.name":          s.name,
+		"io.containerd.image.name":          fullName(s.name),
 		"org.opencontainers.image.ref.name": s.name[strings.LastIndex(s.name, ":")+1:],
 	}
 	index, err := json.Marshal(map[string]any{
@@ -104,6 +104,19 @@ func pack(s spec, program []byte) (archive []byte, digest string, err error) {
 		{"oci-layout", 0o644, []byte(`{"imageLayoutVersion":"1.0.0"}`)},
 	})
 	return archive, manifestIs.Digest, err
+}
+
+// fullName is name with the registry that it means, as a kubelet asks for it.
+func fullName(name string) string {
+	host, _, more := strings.Cut(name, "/")
+	switch {
+	case !more:
+		return "docker.io/library/" + name
+	case host != "localhost" && !strings.ContainsAny(host, ".:"):
+		return "docker.io/" + name
+	default:
+		return name
+	}
 }
 
 func layerOf(s spec, program []byte) ([]byte, error) {

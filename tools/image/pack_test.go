@@ -142,6 +142,21 @@ func TestFoldersOfThePathAreThere(t *testing.T) {
 	}
 }
 
+func TestNamesAreWhatAKubeletAsksFor(t *testing.T) {
+	for name, want := range map[string]string{
+		"busybox:1":                "docker.io/library/busybox:1",
+		"tokenagent/tokenagent:1":  "docker.io/tokenagent/tokenagent:1",
+		"registry.example/a:1":     "registry.example/a:1",
+		"localhost/a/b:1":          "localhost/a/b:1",
+		"registry:5000/a:1":        "registry:5000/a:1",
+		"docker.io/library/alpine": "docker.io/library/alpine",
+	} {
+		if got := fullName(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
 func untar(t *testing.T, archive []byte) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
