@@ -1,6 +1,7 @@
 package httpauth_test
 
 import (
+	"context"
 	"net/http"
 	"reflect"
 	"strings"
@@ -188,5 +189,23 @@ func TestSubject(t *testing.T) {
 	}
 	if got := httpauth.Subject(nil); got != "" {
 		t.Errorf("Subject(nil) = %q", got)
+	}
+}
+
+func TestGuardTellsItsHeaders(t *testing.T) {
+	t.Parallel()
+	v := verify.VerifierFunc(func(context.Context, string) (*verify.Principal, error) { return nil, verify.ErrNoToken })
+	for want, names := range map[string][]string{
+		"Dapr-Api-Token Authorization": nil,
+		"X-B X-A":                      {"x-b", "X-A"},
+	} {
+		g := httpauth.New(v, httpauth.Options{Headers: names})
+		if got := strings.Join(g.Headers(), " "); got != want {
+			t.Errorf("%q: %q, not %q", names, got, want)
+		}
+		g.Headers()[0] = "changed"
+		if got := strings.Join(g.Headers(), " "); got != want {
+			t.Errorf("%q: the caller's change is seen: %q", names, got)
+		}
 	}
 }

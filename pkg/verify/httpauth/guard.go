@@ -78,6 +78,17 @@ func (g *Guard) Strip(r *http.Request, exempt bool) {
 	}
 }
 
+// Headers returns the header fields that g reads and [Guard.Strip] removes, in
+// order and in canonical form: for a gateway that hands over others as well. The
+// caller owns the slice.
+func (g *Guard) Headers() []string {
+	names := make([]string, len(g.fields))
+	for i := range g.fields {
+		names[i] = g.fields[i].Name
+	}
+	return names
+}
+
 // token returns what the first configured header that is present holds, and ""
 // where there is none. Header keys are canonical already.
 func (g *Guard) token(h http.Header) string {

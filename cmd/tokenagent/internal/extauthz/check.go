@@ -23,7 +23,7 @@ import (
 // no error of the call: on an error Envoy does what failure_mode_allow says. For
 // the same reason error_response is never used, not even for 503.
 func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *authv3.CheckResponse, err error) {
-	req := request(ctx, r.GetAttributes())
+	req := s.request(ctx, r.GetAttributes())
 	defer func() {
 		// As net/http does; grpc-go would let it end the process. What panicked
 		// may hold a token, so that it is not told.
@@ -49,12 +49,14 @@ var subjectKey = strings.ToLower(httpauth.SubjectHeader) //nolint:gochecknogloba
 // programs take for the same, are removed whether they were seen or not: Envoy
 // may show us a part of the headers only.
 func (s *Server) allowed(r *http.Request, p *verify.Principal) *authv3.CheckResponse {
-	remove := []string{"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject"}
-	before := slices.Collect(maps.Keys(r.Header))
+	remove := make([]string, 0, 3+len(s.fields))
+	remove = append(remove, "x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject")
+	came := maps.Clone(r.Header)
 	s.guard.Strip(r, false)
-	for _, name := range before {
-		if _, stays := r.Header[name]; !stays {
-			remove = append(remove, strings.ToLower(name)) // a configured name, whatever the client wrote
+	for i := range s.fields {
+		f := &s.fields[i]
+		if _, stays := r.Header[f.key]; !stays && came[f.key] != nil {
+			remove = append(remove, f.name)
 		}
 	}
 	return &authv3.CheckResponse{

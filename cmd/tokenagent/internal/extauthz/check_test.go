@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -54,15 +55,15 @@ func expectDenied(t *testing.T, name string, a *authv3.CheckResponse, challenge 
 		t.Errorf("%s: %v", name, a)
 		return
 	}
-	if got := field(d, "www-authenticate"); got != challenge {
+	if got := value(d, "www-authenticate"); got != challenge {
 		t.Errorf("%s: challenge %q, not %q", name, got, challenge)
 	}
-	if d.GetBody() != "missing or invalid token" || field(d, "content-type") != "" || field(d, "content-length") != "" {
+	if d.GetBody() != "missing or invalid token" || value(d, "content-type") != "" || value(d, "content-length") != "" {
 		t.Errorf("%s: %v", name, d)
 	}
 }
 
-func field(d *authv3.DeniedHttpResponse, name string) string {
+func value(d *authv3.DeniedHttpResponse, name string) string {
 	for _, h := range d.GetHeaders() {
 		if h.GetHeader().GetKey() == name {
 			return h.GetHeader().GetValue()
@@ -135,9 +136,9 @@ func TestCheckOfOddRequests(t *testing.T) {
 	} {
 		expectDenied(t, name, check(t, c, r.CheckRequest), r.challenge)
 	}
-	value := raw()
-	value.Attributes.Request.Http.HeaderMap.Headers = []*corev3.HeaderValue{{Key: "Dapr-Api-Token", Value: good}}
-	expectAllowed(t, "value instead of raw_value", check(t, c, value), "dapr-api-token")
+	plain := raw()
+	plain.Attributes.Request.Http.HeaderMap.Headers = []*corev3.HeaderValue{{Key: "Dapr-Api-Token", Value: good}}
+	expectAllowed(t, "value instead of raw_value", check(t, c, plain), "dapr-api-token")
 }
 
 func TestCheckWithConfiguredHeaders(t *testing.T) {
@@ -183,7 +184,7 @@ func TestP5_ExtAuthzNotLoadedIsNoYes(t *testing.T) {
 	for _, r := range []*authv3.CheckRequest{joined(), raw("dapr-api-token", good)} {
 		answer := check(t, c, r)
 		d := answer.GetDeniedResponse()
-		if answer.GetStatus().GetCode() != int32(codes.Unavailable) || d.GetStatus().GetCode() != typev3.StatusCode_ServiceUnavailable || field(d, "retry-after") == "" {
+		if answer.GetStatus().GetCode() != int32(codes.Unavailable) || d.GetStatus().GetCode() != typev3.StatusCode_ServiceUnavailable || value(d, "retry-after") == "" {
 			t.Errorf("%v", answer)
 		}
 	}
@@ -242,7 +243,7 @@ func TestCheckCountsAndRemembersFromWhere(t *testing.T) {
 	check(t, c, raw("authorization", "Bearer "+old))
 	registry, page := prometheus.NewRegistry(), httptest.NewRecorder()
 	registry.MustRegister(a)
-	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, line := range []string{
 		`{method="token",result="ok",slot="current",source="token"} 1`,
 		`{method="token",result="ok",slot="previous",source="token"} 1`,

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/url"
 	"sync"
 	"time"
 
@@ -46,6 +47,8 @@ const (
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
 	guard    *httpauth.Guard
+	fields   []field  // that guard reads
+	nowhere  *url.URL // shared: a Guard changes none
 	grpc     *grpc.Server
 	log      *slog.Logger
 	draining chan struct{} // closed when Shutdown or Close begins
@@ -57,9 +60,11 @@ type Server struct {
 func New(a Agent, headers []string, log *slog.Logger) *Server {
 	s := &Server{
 		guard:    httpauth.New(a, httpauth.Options{Headers: headers, ForwardAuth: true}),
+		nowhere:  &url.URL{},
 		log:      log,
 		draining: make(chan struct{}),
 	}
+	s.fields = fields(s.guard.Headers())
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),

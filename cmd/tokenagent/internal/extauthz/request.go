@@ -4,46 +4,58 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
+	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 )
 
-// request puts what Envoy tells of a request into the form that a Guard reads.
-// Method and path stay out: nothing is exempt here, so they decide nothing.
-func request(ctx context.Context, a *authv3.AttributeContext) *http.Request {
+// A field is a header that the Guard reads.
+type field struct {
+	key  string // as a key of http.Header
+	name string // as Envoy spells it
+}
+
+func fields(keys []string) []field {
+	f := make([]field, len(keys))
+	for i, key := range keys {
+		f[i] = field{key, strings.ToLower(key)}
+	}
+	return f
+}
+
+// request puts what Envoy tells of a request into the form that a Guard reads:
+// the fields that it looks at. Method and path stay out: nothing is exempt here,
+// so they decide nothing.
+func (s *Server) request(ctx context.Context, a *authv3.AttributeContext) *http.Request {
 	r := http.Request{
-		URL:        &url.URL{},
-		Header:     header(a.GetRequest().GetHttp()),
+		URL:        s.nowhere,
+		Header:     s.header(a.GetRequest().GetHttp()),
 		RemoteAddr: remote(a.GetSource().GetAddress()),
 	}
 	return r.WithContext(ctx)
 }
 
-// header gathers the request's headers from both forms that Envoy has. In
-// header_map (with encode_raw_headers) a header that came twice stands twice,
-// and the Guard refuses it. In headers, the default, Envoy has joined the values
-// with a comma: what comes of two tokens is no token, and refused as well. A
-// name that stands in both forms, or in two spellings, came twice.
-func header(r *authv3.AttributeContext_HttpRequest) http.Header {
-	raw := r.GetHeaderMap().GetHeaders()
-	h := make(http.Header, len(r.GetHeaders())+len(raw))
-	values := make([]string, 0, len(r.GetHeaders())+len(raw)) // one backing for most of them
+// header gathers the fields from both forms that Envoy has. In header_map (with
+// encode_raw_headers) a header that came twice stands twice, and the Guard
+// refuses it. In headers, the default, Envoy has joined the values with a comma:
+// what comes of two tokens is no token, and refused as well. A name that stands
+// in both forms, or in two spellings, came twice.
+func (s *Server) header(r *authv3.AttributeContext_HttpRequest) http.Header {
+	h := make(http.Header, len(s.fields))
 	add := func(name, value string) {
-		key := http.CanonicalHeaderKey(name)
-		if old, again := h[key]; again {
-			h[key] = append(old, value) // copies: cap is 1
-			return
+		for i := range s.fields {
+			// The lengths as well, because EqualFold knows letters beyond ASCII.
+			if f := &s.fields[i]; len(f.name) == len(name) && strings.EqualFold(f.name, name) {
+				h[f.key] = append(h[f.key], value)
+			}
 		}
-		values = append(values, value)
-		h[key] = values[len(values)-1 : len(values) : len(values)]
 	}
 	for name, value := range r.GetHeaders() {
 		add(name, value)
 	}
-	for _, f := range raw {
+	for _, f := range r.GetHeaderMap().GetHeaders() {
 		value := f.GetValue()
 		if b := f.GetRawValue(); len(b) > 0 {
 			if value != "" {
