@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon/page"
 )
 
 // adminServer returns the server of the admin port: for scrapers, probes and
@@ -74,7 +76,8 @@ func adminHandler(a *agent.Agent, draining *atomic.Bool, more ...prometheus.Coll
 		w.Header().Set("Cache-Control", "no-store")
 		_, _ = w.Write(append(text, '\n'))
 	})
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { page(w, a.Status()) })
+	host, _ := os.Hostname()
+	mux.Handle("GET /{$}", page.Handler(page.Options{Status: a.Status, Draining: draining.Load, Host: host}))
 	return mux
 }
 

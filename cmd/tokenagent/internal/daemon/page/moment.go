@@ -1,0 +1,65 @@
+package page
+
+import (
+	"fmt"
+	"time"
+)
+
+// A moment is a time as it is seen from the time of the page. The script counts
+// on from there: what Ago and Left say, span.js says too.
+type moment struct{ at, now time.Time }
+
+// Known reports whether there is such a time.
+func (m moment) Known() bool { return !m.at.IsZero() }
+
+// ISO returns the time for the script, which needs milliseconds and no more.
+func (m moment) ISO() string { return m.at.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
+// Clock returns the time of day, with the day where that is another one.
+func (m moment) Clock() string {
+	at, now := m.at.UTC(), m.now.UTC()
+	if at.YearDay() == now.YearDay() && at.Year() == now.Year() {
+		return at.Format("15:04:05 UTC")
+	}
+	return at.Format("2006-01-02 15:04 UTC")
+}
+
+// Ago says how long it is past. Less than a second is now, and so is a time to
+// come, which is another clock's.
+func (m moment) Ago() string {
+	d := m.now.Sub(m.at)
+	if d < time.Second {
+		return "now"
+	}
+	return span(d) + " ago"
+}
+
+// Age says how long it has lasted.
+func (m moment) Age() string { return span(max(m.now.Sub(m.at), 0)) }
+
+// Left says how long it is until then, a second that has begun as a whole one:
+// what still holds is never shown as over.
+func (m moment) Left() string {
+	d := m.at.Sub(m.now)
+	if d <= 0 {
+		return "over"
+	}
+	return span(d + time.Second - time.Nanosecond)
+}
+
+// Over reports whether it has come.
+func (m moment) Over() bool { return !m.at.After(m.now) }
+
+func span(d time.Duration) string {
+	s := int64(d / time.Second)
+	switch {
+	case s < 60:
+		return fmt.Sprintf("%d s", s)
+	case s < 60*60:
+		return fmt.Sprintf("%d min %d s", s/60, s%60)
+	case s < 24*60*60:
+		return fmt.Sprintf("%d h %d min", s/3600, s%3600/60)
+	default:
+		return fmt.Sprintf("%d d %d h", s/86400, s%86400/3600)
+	}
+}

@@ -1,0 +1,115 @@
+// Package page shows a person what /status tells a program: one page that is
+// complete as it comes, and that its script keeps in step with the agent.
+//
+// The page loads nothing: style, script and icon stand in it. Its
+// Content-Security-Policy names the two by their hashes, lets the script ask
+// this port alone, and forbids everything else (Content Security Policy Level 3,
+// https://www.w3.org/TR/CSP3/), inline handlers and HTML made from strings
+// included. Hosts, names and faults come from elsewhere and are only ever text.
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"encoding/hex"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+)
+
+var (
+	//go:embed page.html
+	htmlText string
+	//go:embed page.css
+	cssText string
+	//go:embed span.js
+	spanText string
+	//go:embed page.js
+	jsText string
+)
+
+// Options say what the page shows.
+type Options struct {
+	Status   func() agent.Status // asked for each page; must be safe for concurrent use
+	Draining func() bool         // whether the agent is about to end; nil means never
+	Host     string              // what the machine is called; "" leaves it out
+}
+
+// Handler returns the page of o for every method and path that it is asked by. It
+// changes nothing, and is safe for concurrent use.
+func Handler(o Options) http.Handler {
+	d := newDocument()
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		draining := o.Draining != nil && o.Draining()
+		var b bytes.Buffer
+		if err := d.render(&b, newView(o.Status(), o.Host, draining, time.Now())); err != nil {
+			http.Error(w, "the page cannot be rendered; see /status: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		h := w.Header()
+		h.Set("Content-Type", "text/html; charset=utf-8")
+		h.Set("Content-Length", strconv.Itoa(b.Len()))
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", d.policy)
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write(b.Bytes())
+	})
+}
+
+// A document is what is the same in every page.
+type document struct {
+	template *template.Template
+	policy   string
+	CSS      template.CSS
+	JS       template.JS
+	Build    string // differs where the page does, so that the script notices a new version
+}
+
+func newDocument() *document {
+	// As a browser reads them: HTML has no carriage returns, and a hash would
+	// not match with them.
+	css, js := unix(cssText), unix(spanText)+unix(jsText)
+	sum := sha256.Sum256([]byte(htmlText + css + js))
+	return &document{
+		template: template.Must(template.New("page").Parse(htmlText)),
+		CSS:      template.CSS(css), //nolint:gosec // ours, from page.css
+		JS:       template.JS(js),   //nolint:gosec // ours, from span.js and page.js
+		Build:    hex.EncodeToString(sum[:4]),
+		policy: strings.Join([]string{
+			"default-src 'none'",
+			"script-src '" + hash(js) + "'",
+			"style-src '" + hash(css) + "'",
+			"img-src data:",
+			"connect-src 'self'",
+			"base-uri 'none'",
+			"form-action 'none'",
+			"frame-ancestors 'none'",
+			"require-trusted-types-for 'script'",
+			"trusted-types 'none'",
+		}, "; "),
+	}
+}
+
+func (d *document) render(b *bytes.Buffer, v *view) error {
+	return d.template.Execute(b, struct {
+		*document
+		*view
+	}{d, v})
+}
+
+func unix(text string) string { return strings.ReplaceAll(text, "\r\n", "\n") }
+
+// hash returns text as a hash-source of the policy.
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}

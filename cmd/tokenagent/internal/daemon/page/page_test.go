@@ -1,0 +1,192 @@
+package page_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon/page"
+)
+
+const hour = time.Hour
+
+func TestPageShowsWhatIsAccepted(t *testing.T) {
+	s := good(
+		agent.TokenStatus{Slot: "current", Fingerprint: "aaaa0001", Declared: true, Since: ago(90 * time.Minute), Expires: later(25 * hour)},
+		agent.TokenStatus{Slot: "next", Fingerprint: "aaaa0002", Declared: true, Since: ago(40 * time.Second)},
+		agent.TokenStatus{Slot: "listed", Fingerprint: "aaaa0003", Declared: true, Since: ago(0)},
+	)
+	s.Generation, s.Rotations, s.Revoked, s.StateFile, s.PreviousLastUsed = 7, 3, 2, "/var/lib/agent/state", ago(5*hour)
+	show(t, page.Options{Host: "orders-7f"}, s).mustSay(t,
+		"tokenagent orders-7f As of 00:00:00 UTC",
+		"Ready, rotating", "token Staged", "Accepted: the current token, 1 staged, 1 listed.",
+		"current what senders send aaaa0001 1 h 30 min since 1999-12-31 22:30 UTC while declared 1 d 1 h 2000-01-02 01:00 UTC",
+		"next staged, not in use yet aaaa0002 40 s since 1999-12-31 23:59 UTC while declared none",
+		"listed accepted while listed aaaa0003 0 s since 00:00:00 UTC while declared none",
+		"From file /run/secrets/app", "Last good read 3 s ago", "Last change 1 h 30 min ago", "Old token last used 5 h 0 min ago",
+		"Rotated 3 times generation 7", "Revoked 2 digests", "Changes are noticed by file system events, and polling",
+		"State file /var/lib/agent/state", "version v1.2.3",
+	)
+}
+
+func TestPageShowsKeys(t *testing.T) {
+	s := good(agent.TokenStatus{Slot: "current", Fingerprint: "bbbb0001", KeyID: "2026-11", Algorithm: "RS256"},
+		agent.TokenStatus{Slot: "previous", Fingerprint: "bbbb0002", KeyID: "2026-10", Algorithm: "ES256", Deadline: later(hour)})
+	s.Name, s.Kind, s.Location = "keys", "jwks url", "https://issuer.example/jwks.json"
+	s.PreviousUsers = []agent.PreviousUser{{Host: "10.0.0.7", Fingerprint: "2026-10", First: ago(hour), Last: ago(time.Minute)}}
+	s.Tokens[1].LastUsed = ago(time.Minute)
+	show(t, page.Options{}, s).mustSay(t, "Accepted: the current key, 1 superseded.", "Old key bbbb0002",
+		"bbbb0001 RS256 kid 2026-11", "what issuers sign with", "bbbb0002 ES256 kid 2026-10", "Used 1 min 0 s ago by 10.0.0.7 .",
+		"Who still uses an old key Host Sends Last use First use 10.0.0.7 2026-10 1 min 0 s ago", "asked again when its answer is due")
+}
+
+// Each kind of overlap says until when, and what moves that.
+func TestPageShowsTheOverlap(t *testing.T) {
+	old := func(t agent.TokenStatus) agent.TokenStatus {
+		t.Slot, t.Fingerprint = "previous", "aaaa0002"
+		return t
+	}
+	for name, c := range map[string]struct {
+		token agent.TokenStatus
+		want  []string
+	}{
+		"fixed":    {old(agent.TokenStatus{Deadline: later(754 * time.Second)}), []string{"12 min 34 s left Fixed : refused from 00:12:34 UTC", "Unused since", "A restart of the agent ends it at once"}},
+		"declared": {old(agent.TokenStatus{Deadline: later(hour), Declared: true}), []string{"1 h 0 min left Fixed", "The source declares it, so it outlives a restart"}},
+		"undated":  {old(agent.TokenStatus{Declared: true}), []string{"no end while it is declared Undated : accepted while the source declares it"}},
+		"sliding": {
+			old(agent.TokenStatus{Deadline: later(10 * time.Minute), Cap: later(hour), LastUsed: ago(9 * time.Second)}),
+			[]string{"10 min 0 s left, unless it is used again Slides : each use renews it, up to 01:00:00 UTC ( 1 h 0 min )", "Used 9 s ago."},
+		},
+		"waiting": {
+			old(agent.TokenStatus{Deadline: later(hour), Cap: later(hour), Waiting: true}),
+			[]string{"1 h 0 min at the most Waits for the first use of the new token; accepted until 01:00:00 UTC at the most."},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := show(t, page.Options{}, good(agent.TokenStatus{Slot: "current", Fingerprint: "aaaa0001"}, c.token))
+			s.mustSay(t, "Ready, rotating", "token Rotating", "Old token aaaa0002", "No host so far.")
+			for _, want := range c.want {
+				if all := strings.ReplaceAll(text(s.Node), " .", "."); !strings.Contains(all, want) {
+					t.Errorf("the page does not say %q:\n%s", want, all)
+				}
+			}
+		})
+	}
+}
+
+// What is bad must be seen at once: in the headline, in the tab, at the source.
+func TestPageShowsTrouble(t *testing.T) {
+	change := func(f func(*agent.SourceStatus)) agent.SourceStatus {
+		s := good()
+		f(&s)
+		return s
+	}
+	late := agent.TokenStatus{Slot: "previous", Fingerprint: "aaaa0002", Deadline: later(4 * time.Minute), LastUsed: ago(time.Minute)}
+	capped := late
+	capped.Cap = later(4 * time.Minute)
+	for name, c := range map[string]struct {
+		source   agent.SourceStatus
+		headline string
+		want     []string
+	}{
+		"nothing wrong": {good(), "Ready", []string{"token Good", "nothing needs you"}},
+		"not loaded": {
+			agent.SourceStatus{Name: "token", Kind: "file", Location: "/x", Fault: "file /x: not there; make it"},
+			"Not ready",
+			[]string{"Not loaded: token.", "token Not loaded", "Fault file /x: not there; make it", "Accepted now Nothing.", "Last good read never"},
+		},
+		"stale": {change(func(s *agent.SourceStatus) { s.Ready = false }), "Not ready", []string{"What was read last counts no more"}},
+		"fault": {
+			change(func(s *agent.SourceStatus) { s.LastReloadGood, s.Fault = false, "file /x: is empty; write a token" }), "Ready, with a fault",
+			[]string{"See to token.", "token Fault", "What was accepted before stays accepted", "Fault file /x: is empty; write a token", "aaaa0001"},
+		},
+		"nothing accepted": {
+			change(func(s *agent.SourceStatus) { s.Tokens, s.Limits = nil, []string{"nothing is accepted"} }), "Ready, with a fault",
+			[]string{"token Nothing accepted", "Every token is refused", "Limit nothing is accepted"},
+		},
+		"state file": {
+			change(func(s *agent.SourceStatus) { s.StateFile, s.StateFault = "/s", "state file /s: mode 0644; chmod 600" }), "Ready, with a fault",
+			[]string{"State file state file /s: mode 0644; chmod 600", "may not outlive a restart"},
+		},
+		"limit":           {change(func(s *agent.SourceStatus) { s.Limits = []string{"/x never updates"} }), "Ready, with a warning", []string{"token Warning", "Limit /x never updates"}},
+		"used at its end": {good(late), "Ready, with a warning", []string{"Cut-off aaaa0002 is still in use and ends soon"}},
+		"used at its cap": {good(capped), "Ready, with a warning", []string{"Cut-off aaaa0002 is still in use and ends soon"}},
+		"expired":         {good(agent.TokenStatus{Slot: "current", Fingerprint: "aaaa0001", Expires: ago(hour)}), "Ready, with a warning", []string{"Expired aaaa0001 (current)", "passed 1999-12-31 23:00 UTC"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := show(t, page.Options{}, c.source)
+			if got := s.headline(t); got != c.headline {
+				t.Errorf("headline %q; want %q", got, c.headline)
+			}
+			if title := text(s.all("title")[0]); !strings.HasPrefix(title, c.headline) {
+				t.Errorf("title %q; want it to begin %q", title, c.headline)
+			}
+			s.mustSay(t, c.want...)
+		})
+	}
+	if a, b := show(t, page.Options{}, good()), show(t, page.Options{}, agent.SourceStatus{Name: "x"}); attr(a.all("link")[0], "href") == attr(b.all("link")[0], "href") {
+		t.Error("the tab's icon is the same when the agent is not ready")
+	}
+}
+
+func TestPageTellsOfTheWholeAgent(t *testing.T) {
+	draining := show(t, page.Options{Draining: func() bool { return true }}, good())
+	if got := draining.headline(t); got != "Draining" {
+		t.Errorf("headline %q", got)
+	}
+	closed := show(t, page.Options{Status: func() agent.Status { return agent.Status{} }})
+	if got := closed.headline(t); got != "Not ready" {
+		t.Errorf("headline %q", got)
+	}
+	closed.mustSay(t, "No source is configured.")
+}
+
+// Of many sources the one to see to is named at the top.
+func TestPageNamesTheSourceInTrouble(t *testing.T) {
+	var sources []agent.SourceStatus
+	for i := range 30 {
+		s := good()
+		s.Name = fmt.Sprintf("realm %d", i)
+		if i%9 == 4 {
+			s.Fault, s.LastReloadGood = "bad", false
+		}
+		sources = append(sources, s)
+	}
+	s := show(t, page.Options{}, sources...)
+	s.mustSay(t, "See to realm 4, realm 13, realm 22.")
+	ids := make(map[string]bool)
+	for _, n := range s.all("section") {
+		ids["#"+attr(n, "id")] = true
+	}
+	links := 0
+	for _, n := range s.all("a") {
+		if href := attr(n, "href"); strings.HasPrefix(href, "#") {
+			links++
+			if !ids[href] {
+				t.Errorf("%s leads nowhere", href)
+			}
+		}
+	}
+	if links != len(sources) {
+		t.Errorf("%d links to %d sources", links, len(sources))
+	}
+}
+
+func TestPageStaysReadableWithMuch(t *testing.T) {
+	var tokens []agent.TokenStatus
+	for i := range 3000 {
+		tokens = append(tokens, agent.TokenStatus{Slot: "listed", Fingerprint: fmt.Sprintf("%08x", i)})
+	}
+	tokens = append(tokens, agent.TokenStatus{Slot: "previous", Fingerprint: "aaaa0002"})
+	src := good(tokens...)
+	for i := range 100 {
+		src.PreviousUsers = append(src.PreviousUsers, agent.PreviousUser{Host: fmt.Sprintf("10.0.0.%d", i), Fingerprint: "aaaa0002", First: ago(hour), Last: ago(hour)})
+	}
+	s := show(t, page.Options{}, src)
+	s.mustSay(t, "And 2951 more: see /status .", "92 more", "10.0.0.99", "Old token aaaa0002")
+	if len(s.raw) > 150_000 {
+		t.Errorf("%d bytes", len(s.raw))
+	}
+}
