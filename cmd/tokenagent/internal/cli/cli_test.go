@@ -87,6 +87,8 @@ func TestUsage(t *testing.T) {
 		"file and env":      {[]string{"run", "--token-file", path, "--token-env", "X"}, "--token-file and --token-env"},
 		"negative overlap":  {[]string{"run", "--token-file", path, "--overlap=-1s"}, "--overlap must not be negative"},
 		"no duration":       {[]string{"run", "--token-file", path, "--overlap", "soon"}, "overlap"},
+		"grpc on listen":    {[]string{"run", "--token-file", path, "--grpc-listen", "127.0.0.1:9465"}, "--grpc-listen and --listen"},
+		"grpc on admin":     {[]string{"run", "--token-file", path, "--grpc-listen", "unix:///a", "--admin-listen", "unix:///a"}, "--grpc-listen and --admin-listen"},
 		"upstream path":     {[]string{"run", "--token-file", path, "--upstream", "http://h:1/x"}, "--upstream must be"},
 		"upstream scheme":   {[]string{"run", "--token-file", path, "--upstream", "ftp://h:1"}, "--upstream must begin"},
 		"upstream userinfo": {[]string{"run", "--token-file", path, "--upstream", "http://u:" + good + "@h:1"}, "--upstream must be"},
