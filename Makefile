@@ -16,10 +16,10 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build image vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e clean
+.PHONY: help build image vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e e2e-kubernetes clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 build: ## Build bin/tokenagent, static and reproducible
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tokenagent ./cmd/tokenagent
@@ -83,6 +83,9 @@ bench: ## Run every benchmark, one package at a time
 
 e2e: ## Run against a real daprd (builds it once: about 6 minutes)
 	cd test/e2e && ./run.sh
+
+e2e-kubernetes: ## Run deploy/ on the cluster of KUBECONFIG and rotate there (see test/kubernetes/run.sh)
+	bash test/kubernetes/run.sh
 
 clean: ## Remove what the build made
 	rm -rf bin dist

@@ -11,6 +11,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +20,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -72,8 +72,8 @@ func serve(ctx context.Context, addr string) error {
 }
 
 // send asks target with the key `token` of the folder dir, read anew for each
-// request as a good sender does, and prints the tally where it changed its kind
-// and at every hundredth request.
+// request as a good sender does. It prints the tally, and the fingerprint of the
+// token, where that or the answer changed and at every hundredth request.
 func send(ctx context.Context, dir, target string, stdout io.Writer) error {
 	t := connect(target)
 	var good, refused, failed int
@@ -91,12 +91,13 @@ func send(ctx context.Context, dir, target string, stdout io.Writer) error {
 			return err
 		}
 		status, err := t.ask(ctx, token)
-		answer := strconv.Itoa(status)
+		sum := sha256.Sum256(bytes.TrimSpace(token))
+		answer := fmt.Sprintf("%d token=%x", status, sum[:4])
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			failed, answer = failed+1, err.Error()
+			failed, answer = failed+1, "failed: "+err.Error()
 		case status == http.StatusOK:
 			good++
 		default:

@@ -1,0 +1,103 @@
+# The cases of run.sh. It is sourced after lib.sh.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+# Every folder of deploy/ as the API server judges it, with unknown fields an
+# error. The kinds of operators are left out where the cluster does not know them.
+case_dry_run() {
+	local folder warnings
+	kubectl create namespace "$ns" >/dev/null
+	for folder in deploy/daemonset/overlays/*/ deploy/sidecar/*/; do
+		folder=${folder#deploy/}
+		wrap "${folder%/}" </dev/null
+		if [[ $folder == daemonset/* ]]; then
+			printf 'components:\n' >>"$work/$ns/kustomization.yaml"
+			component monitoring.coreos.com podmonitors daemonset/components/pod-monitor
+			[[ $folder != */ext-authz/ ]] || component security.istio.io authorizationpolicies daemonset/overlays/ext-authz/istio
+			sed -i.bak '/^components:$/{$d;}' "$work/$ns/kustomization.yaml"
+		fi
+		warnings=$(kubectl kustomize "$work/$ns" | kubectl apply --dry-run=server --validate=strict -f - 2>&1 >/dev/null) || die "$folder: $warnings"
+		warnings=$(grep -v last-applied-configuration <<<"$warnings" || true)
+		[ -z "$warnings" ] || die "$folder: $warnings"
+		say "$folder passes"
+	done
+}
+component() { # GROUP KIND FOLDER
+	if kubectl get "$2.$1" --all-namespaces >/dev/null 2>&1; then
+		echo "  - ../../../deploy/$3" >>"$work/$ns/kustomization.yaml"
+	else
+		say "left out, since the cluster does not know $2.$1: $3"
+	fi
+}
+
+case_port() {
+	reach=http
+	node_agents port
+	restricted
+	sender "http://$(agents | head -n 1):9465/"
+	service http://tokenagent:9465/
+	rotations
+	rolls ds/tokenagent # with maxSurge 1
+}
+
+case_ext_authz() {
+	reach=http
+	node_agents ext-authz
+	restricted
+	sender "http://$(agents | head -n 1):9465/"
+	rotations
+	rolls ds/tokenagent
+}
+
+case_socket() {
+	reach=unix:///run/tokenagent/agent.sock
+	node_agents socket
+	sender "$reach" socket
+	rotations
+	# The sender has had the folder mounted all the time, and finds the new socket.
+	rolls ds/tokenagent
+}
+
+case_host_network() {
+	reach=http://127.0.0.1:9465/
+	node_agents host-network
+	sender "$reach" host
+	rotations
+	rolls ds/tokenagent
+}
+
+case_sidecar() {
+	reach=http label=app.kubernetes.io/name=orders port=8080
+	wrap sidecar/base <<-Y
+		images:
+		  - {name: registry.example/orders, newName: tokenagent/peer, newTag: $tag}
+		patches:
+		  - target: {kind: Deployment}
+		    patch: |-
+		      - {op: add, path: /spec/template/spec/containers/0/args, value: [serve, "127.0.0.1:3000"]}
+	Y
+	kubectl create namespace "$ns" >/dev/null
+	kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=restricted >/dev/null
+	secret
+	kubectl apply -k "$work/$ns" >/dev/null
+	kubectl -n "$ns" rollout status deploy/orders --timeout=180s >/dev/null || die "the app is not ready"
+	sender "http://$(agents | head -n 1):8080/orders/1"
+	service http://orders/orders/1
+	rotations
+	rolls deploy/orders
+}
+
+restricted() {
+	[ "$(kubectl get namespace "$ns" -o jsonpath='{.metadata.labels.pod-security\.kubernetes\.io/enforce}')" = restricted ] ||
+		die "the namespace is not restricted"
+}
+
+# service URL: ask through the Service, where the cluster has its network.
+service() {
+	local status
+	if status=$(ask "$1" "$(key token)"); then
+		[ "$status" = 200 ] || die "through the Service: $status"
+		say "the Service answers"
+	else
+		say "not tried: no way to $1 (a cluster without kube-proxy or DNS)"
+	fi
+}
