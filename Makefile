@@ -87,6 +87,9 @@ e2e: ## Run against a real daprd (builds it once: about 6 minutes)
 e2e-kubernetes: ## Run deploy/ on the cluster of KUBECONFIG and rotate there (see test/kubernetes/run.sh)
 	bash test/kubernetes/run.sh
 
+page: ## Test the admin port's page in headless Chromium
+	GO='$(GO)' test/page/run.sh
+
 clean: ## Remove what the build made
 	rm -rf bin dist
 

@@ -95,7 +95,7 @@ func TestPageShowsTrouble(t *testing.T) {
 		"not loaded": {
 			agent.SourceStatus{Name: "token", Kind: "file", Location: "/x", Fault: "file /x: not there; make it"},
 			"Not ready",
-			[]string{"Not loaded: token.", "token Not loaded", "Fault file /x: not there; make it", "Accepted now Nothing.", "Last good read never"},
+			[]string{"Every request is refused with 503 until good content comes: see to token.", "token Not loaded", "Fault file /x: not there; make it", "Accepted now Nothing.", "Last good read never"},
 		},
 		"stale": {change(func(s *agent.SourceStatus) { s.Ready = false }), "Not ready", []string{"What was read last counts no more"}},
 		"fault": {
@@ -136,6 +136,8 @@ func TestPageTellsOfTheWholeAgent(t *testing.T) {
 	if got := draining.headline(t); got != "Draining" {
 		t.Errorf("headline %q", got)
 	}
+	half := show(t, page.Options{}, good(), agent.SourceStatus{Name: "keys"})
+	half.mustSay(t, "Not ready Requests that keys would have to accept are refused with 503.")
 	closed := show(t, page.Options{Status: func() agent.Status { return agent.Status{} }})
 	if got := closed.headline(t); got != "Not ready" {
 		t.Errorf("headline %q", got)

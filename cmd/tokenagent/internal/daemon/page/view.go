@@ -126,8 +126,10 @@ func overall(s agent.Status, kind string, worst, bad []string, draining bool) (s
 	switch {
 	case draining:
 		return state{kindWarn, "Draining"}, "The agent is about to end: it finishes what has begun, and /readyz says no."
+	case !s.Ready && len(bad) == len(s.Sources) && len(bad) > 0:
+		return state{kindBad, "Not ready"}, "Every request is refused with 503 until good content comes: see to " + list(bad) + "."
 	case !s.Ready && len(bad) > 0:
-		return state{kindBad, "Not ready"}, "Not loaded: " + list(bad) + ". What only that could accept is refused with 503."
+		return state{kindBad, "Not ready"}, "Requests that " + list(bad) + " would have to accept are refused with 503. See to that."
 	case !s.Ready:
 		return state{kindBad, "Not ready"}, "The agent has ended: every request is refused."
 	case kind == kindBad:
