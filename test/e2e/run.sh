@@ -1,22 +1,28 @@
 #!/bin/sh
-# Run the end-to-end tests: get redis-server, build daprd once, test.
+# Run the end-to-end tests: get redis-server, nginx and caddy, build daprd
+# once, test.
 # Arguments go to `go test`, as in: ./run.sh -run TestRevocation
 set -eu
 cd "$(dirname "$0")"
 
 say() { echo "e2e: $*" >&2; }
 
-if ! command -v redis-server >/dev/null 2>&1; then
+missing=""
+for program in redis-server nginx caddy; do
+	command -v "$program" >/dev/null 2>&1 || missing="$missing $program" # the packages have the same names
+done
+if [ -n "$missing" ]; then
 	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-		say "redis-server is missing; install it (Debian and Ubuntu: apt-get install redis-server)"
+		say "missing:$missing; install them (Debian and Ubuntu: apt-get install$missing)"
 		exit 1
 	fi
-	say "installing redis-server"
-	# The tests start their own: in runlevel 1 the package starts no service.
+	say "installing$missing"
+	# The tests start their own: in runlevel 1 the packages start no service.
 	export RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive
-	apt-get install -y -q --no-install-recommends redis-server >&2 || {
+	# shellcheck disable=SC2086 # a list
+	apt-get install -y -q --no-install-recommends $missing >&2 || {
 		apt-get update -q >&2
-		apt-get install -y -q --no-install-recommends redis-server >&2
+		apt-get install -y -q --no-install-recommends $missing >&2
 	}
 fi
 

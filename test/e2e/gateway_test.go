@@ -1,0 +1,275 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
+)
+
+// A stand is one gateway between clients and an app that checks nothing itself:
+// whatever reaches the app, the gateway has let through.
+type stand struct {
+	t      *testing.T
+	mount  *secret.Mount
+	view   *daemon
+	dir    string // for sockets and configuration
+	app    string // host:port
+	tokens []secret.Token
+	client *http.Client
+
+	// ask sends one request with headers as "Name: value" lines to the gateway.
+	ask func(headers ...string) (status int, answer http.Header, err error)
+
+	arrived atomic.Int64
+	last    atomic.Pointer[http.Header] // of what arrived last
+}
+
+// newStand starts tokenagent and the app; without a token the Secret is empty.
+func newStand(t *testing.T, token secret.Token) *stand {
+	t.Helper()
+	s := &stand{t: t, dir: t.TempDir(), mount: secret.NewMount(t), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
+	t.Cleanup(s.client.CloseIdleConnections)
+	if token != "" {
+		s.tokens = append(s.tokens, token)
+		s.mount.Publish(map[string]string{"token": string(token)})
+	}
+	l := process.Listen(t)
+	s.app = l.Addr().String()
+	app := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := r.Header.Clone()
+		s.arrived.Add(1)
+		s.last.Store(&h)
+		_, _ = io.WriteString(w, "of the app")
+	})}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = app.Serve(l) })
+	t.Cleanup(func() { _ = app.Close(); serving.Wait() })
+
+	admin := process.FreePort(t)
+	args := []string{
+		"run", "--token-file", s.mount.Dir, "--wait-for-source", "--overlap", "10m", "--log-level", "debug",
+		"--listen", "unix://" + s.socket("forward"), "--grpc-listen", "unix://" + s.socket("authz"), "--admin-listen", process.Loopback(admin),
+	}
+	start := func() *process.Process { return process.Start(t, "tokenagent", built(t, tokenagentBinary), args, nil) }
+	s.view = &daemon{t: t, process: start(), start: start, admin: "http://" + process.Loopback(admin), client: &http.Client{Timeout: 5 * time.Second}}
+	t.Cleanup(s.view.client.CloseIdleConnections)
+	s.view.answers()
+	return s
+}
+
+func (s *stand) socket(name string) string { return filepath.Join(s.dir, name+".sock") }
+
+// config returns a file of deploy/gateways with its addresses replaced by those
+// of the test, each of which must be there.
+func (s *stand) config(name string, replace ...string) string {
+	s.t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "gateways", name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out := string(text)
+	for i := 0; i < len(replace); i += 2 {
+		if !strings.Contains(out, replace[i]) {
+			s.t.Fatalf("%s does not say %q", name, replace[i])
+		}
+		out = strings.ReplaceAll(out, replace[i], replace[i+1])
+	}
+	return out
+}
+
+func (s *stand) write(name, text string) (path string) {
+	s.t.Helper()
+	path = filepath.Join(s.dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// through lets ask send to a gateway at base.
+func (s *stand) through(base string) {
+	s.ask = func(headers ...string) (int, http.Header, error) {
+		r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, base+"/orders?x=1", strings.NewReader("a body"))
+		if err != nil {
+			return 0, nil, err
+		}
+		for _, line := range headers {
+			name, value, _ := strings.Cut(line, ": ")
+			r.Header[name] = append(r.Header[name], value)
+		}
+		res, err := s.client.Do(r)
+		if err != nil {
+			return 0, nil, err
+		}
+		defer res.Body.Close()
+		_, err = io.Copy(io.Discard, res.Body)
+		return res.StatusCode, res.Header, err
+	}
+}
+
+// must is ask where only its status counts.
+func (s *stand) must(headers ...string) int {
+	s.t.Helper()
+	status, _, err := s.ask(headers...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return status
+}
+
+func dapr(token secret.Token) string   { return "dapr-api-token: " + string(token) }
+func bearer(token secret.Token) string { return "Authorization: Bearer " + string(token) }
+
+// installed returns the path of a gateway's program, or ends the test: run.sh
+// installs it.
+func installed(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is missing; install it (Debian and Ubuntu: apt-get install %s)", name, name)
+	}
+	return path
+}
+
+// semantics holds the gateway to what each of them must do with headers.
+func (s *stand) semantics() {
+	token, bad := s.tokens[0], secret.NewToken()
+	for name, headers := range map[string][]string{
+		"none": nil, "wrong": {dapr(bad)}, "empty decides": {"dapr-api-token: ", bearer(token)},
+		"twice": {dapr(token), dapr(token)}, "basic": {"Authorization: Basic " + string(token)},
+		"a forged identity alone": {"X-Tokenagent-Subject: token"},
+	} {
+		before := s.arrived.Load()
+		status, h, err := s.ask(headers...)
+		if err != nil || status != http.StatusUnauthorized || !strings.HasPrefix(h.Get("WWW-Authenticate"), "Bearer ") {
+			s.t.Errorf("%s: %d, %v, %v", name, status, h, err)
+		}
+		if s.arrived.Load() != before {
+			s.t.Errorf("%s: it reached the app", name)
+		}
+	}
+	forged := []string{"X-Tokenagent-Subject: admin", "x_tokenagent_subject: admin", "X_Tokenagent-Subject: admin", "X-Tokenagent_Subject: admin"}
+	for name, c := range map[string]struct {
+		headers       []string
+		authorization string
+	}{
+		"dapr":               {[]string{dapr(token)}, ""},
+		"bearer":             {[]string{bearer(token)}, ""},
+		"an end user beside": {[]string{dapr(token), "Authorization: Bearer of-the-user"}, "Bearer of-the-user"},
+	} {
+		status, _, err := s.ask(append(c.headers, forged...)...)
+		if err != nil || status != http.StatusOK {
+			s.t.Errorf("%s: %d, %v", name, status, err)
+			continue
+		}
+		h := *s.last.Load()
+		if got := h["X-Tokenagent-Subject"]; len(got) != 1 || got[0] != "token" {
+			s.t.Errorf("%s: the app is told %q", name, got)
+		}
+		if got := h.Get("Authorization"); got != c.authorization {
+			s.t.Errorf("%s: Authorization goes on as %q, not %q", name, got, c.authorization)
+		}
+		if all := fmt.Sprint(h); token.Leaked(all) || strings.Contains(all, "admin") {
+			s.t.Errorf("%s: the app sees the token or a forged identity", name)
+		}
+	}
+}
+
+// rotations rotates under load and revokes now and then, and holds the gateway
+// to zero refused and zero accepted after revocation.
+func (s *stand) rotate() {
+	const rotations, workers, revokeEach = 24, 4, 6
+	var sending atomic.Pointer[secret.Token] // what senders have
+	sending.Store(&s.tokens[0])
+	var sent, refused atomic.Int64
+	ctx, stop := context.WithCancel(s.t.Context())
+	defer stop()
+	var load sync.WaitGroup
+	for n := range workers {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				header := dapr(*sending.Load())
+				if n%2 == 1 {
+					header = bearer(*sending.Load())
+				}
+				status, _, err := s.ask(header)
+				if ctx.Err() != nil {
+					return
+				}
+				sent.Add(1)
+				if err != nil || status != http.StatusOK {
+					refused.Add(1)
+					s.t.Errorf("refused: %d, %v", status, err)
+				}
+			}
+		})
+	}
+	goesOn := func(what string) { // some requests that began afterwards are through
+		from := sent.Load()
+		poll.Until(s.t, 20*time.Second, what, func() bool { return sent.Load() >= from+2*workers })
+	}
+	revoked, accepted := 0, 0
+	for n := range rotations {
+		old, next := s.tokens[len(s.tokens)-1], secret.NewToken()
+		s.tokens = append(s.tokens, next)
+		keys := map[string]string{"token": string(next)}
+		s.publish(keys, "tokenagent_token_info", scrape.Labels{"slot": "current", "fingerprint": next.Fingerprint()})
+		goesOn("senders go on with the old token")
+		sending.Store(&next)
+		goesOn("senders use the new token")
+		if n%revokeEach != revokeEach-1 {
+			continue
+		}
+		// The old one leaked: in the middle of its overlap it is revoked.
+		if s.must(dapr(old)) != http.StatusOK {
+			s.t.Error("the old token is refused before it is revoked")
+		}
+		keys["token-revoked"] = old.Digest()
+		before := scrape.Parse(s.t, s.view.Metrics()).Sum("tokenagent_generation", nil)
+		s.mount.Publish(keys)
+		poll.Until(s.t, 20*time.Second, "the revocation is published", func() bool {
+			return scrape.Parse(s.t, s.view.Metrics()).Sum("tokenagent_generation", nil) > before
+		})
+		for range 25 {
+			for _, header := range []string{dapr(old), bearer(old)} {
+				revoked++
+				if s.must(header) != http.StatusUnauthorized {
+					accepted++
+				}
+			}
+		}
+	}
+	stop()
+	load.Wait()
+	if refused.Load() != 0 || accepted != 0 || sent.Load() < rotations*workers {
+		s.t.Errorf("%d of %d refused in %d rotations; %d of %d accepted after their revocation", refused.Load(), sent.Load(), rotations, accepted, revoked)
+	}
+	s.t.Logf("%d rotations: %d requests, %d refused; of %d with a revoked token %d accepted", rotations, sent.Load(), refused.Load(), revoked, accepted)
+	everything := s.view.Log() + s.view.Metrics() + s.view.Pages()
+	for _, token := range s.tokens {
+		if token.Leaked(everything) {
+			s.t.Error("tokenagent shows a token")
+		}
+	}
+}
+
+// publish swaps the Secret and waits until tokenagent shows the sample.
+func (s *stand) publish(keys map[string]string, metric string, match scrape.Labels) {
+	s.t.Helper()
+	s.mount.Publish(keys)
+	poll.Until(s.t, 20*time.Second, "the new token is accepted", func() bool { return scrape.Parse(s.t, s.view.Metrics()).Has(metric, match) })
+}

@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
+)
+
+// nginx puts the nginx of the system before the app, with the file that
+// deploy/gateways has.
+func (s *stand) nginx() {
+	s.t.Helper()
+	gateway := process.Loopback(process.FreePort(s.t))
+	site := s.write("tokenagent.conf", s.config("nginx/tokenagent.conf",
+		"unix:/run/tokenagent/forward.sock", "unix:"+s.socket("forward"), "127.0.0.1:3000", s.app, "127.0.0.1:8080", gateway))
+	// The workers are of the same user as tokenagent here.
+	main := s.write("nginx.conf", strings.NewReplacer("DIR", s.dir, "SITE", site).Replace(`
+		daemon off; master_process on; worker_processes 2; pid DIR/nginx.pid; user root;
+		error_log stderr info;
+		events { worker_connections 256; }
+		http {
+			access_log off;
+			client_body_temp_path DIR/body; proxy_temp_path DIR/proxy; fastcgi_temp_path DIR/fastcgi; uwsgi_temp_path DIR/uwsgi; scgi_temp_path DIR/scgi;
+			include SITE;
+		}`))
+	p := process.Start(s.t, "nginx", installed(s.t, "nginx"), []string{"-c", main, "-e", "stderr"}, nil)
+	s.serves(p, "http://"+gateway)
+}
+
+func (s *stand) caddy() {
+	s.t.Helper()
+	gateway := process.Loopback(process.FreePort(s.t))
+	site := s.write("Caddyfile", "{\n\tadmin off\n}\n"+s.config("caddy/Caddyfile",
+		"unix//run/tokenagent/forward.sock", "unix/"+s.socket("forward"), "127.0.0.1:3000", s.app, "127.0.0.1:8080", gateway))
+	p := process.Start(s.t, "caddy", installed(s.t, "caddy"), []string{"run", "--adapter", "caddyfile", "--config", site},
+		[]string{"XDG_DATA_HOME=" + s.dir, "XDG_CONFIG_HOME=" + s.dir})
+	s.serves(p, "http://"+gateway)
+}
+
+// serves waits until the gateway answers.
+func (s *stand) serves(p *process.Process, base string) {
+	s.t.Helper()
+	s.through(base)
+	poll.Until(s.t, 20*time.Second, "the gateway answers", func() bool {
+		if !p.Running() {
+			s.t.Fatalf("the gateway ended with exit code %d", p.ExitCode())
+		}
+		_, _, err := s.ask()
+		return err == nil
+	})
+}
+
+// extAuthz asks over gRPC with Envoy's own types and does with the answer what
+// Envoy does, since there is no Envoy here: it lets the request on to the app
+// or not, with headers set and then removed.
+func (s *stand) extAuthz() {
+	s.t.Helper()
+	conn, err := grpc.NewClient("unix:"+s.socket("authz"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = conn.Close() })
+	if r, err := healthpb.NewHealthClient(conn).Check(s.t.Context(), &healthpb.HealthCheckRequest{Service: "envoy.service.auth.v3.Authorization"}); err != nil || r.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		s.t.Fatalf("health: %v, %v", r, err)
+	}
+	s.through("http://" + s.app)
+	app, authz := s.ask, authv3.NewAuthorizationClient(conn)
+	s.ask = func(headers ...string) (int, http.Header, error) {
+		var all []*corev3.HeaderValue
+		onward := http.Header{}
+		for _, line := range headers {
+			name, value, _ := strings.Cut(line, ": ")
+			name = strings.ToLower(name)
+			all = append(all, &corev3.HeaderValue{Key: name, RawValue: []byte(value)})
+			onward[name] = append(onward[name], value)
+		}
+		ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+		defer cancel()
+		r, err := authz.Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
+			Http: &authv3.AttributeContext_HttpRequest{HeaderMap: &corev3.HeaderMap{Headers: all}},
+		}}})
+		if err != nil {
+			return 0, nil, err
+		}
+		if d := r.GetDeniedResponse(); r.GetStatus().GetCode() != 0 {
+			h := http.Header{}
+			for _, set := range d.GetHeaders() {
+				h.Set(set.GetHeader().GetKey(), set.GetHeader().GetValue())
+			}
+			return int(d.GetStatus().GetCode()), h, nil
+		}
+		for _, set := range r.GetOkResponse().GetHeaders() {
+			onward[set.GetHeader().GetKey()] = []string{set.GetHeader().GetValue()}
+		}
+		for _, name := range r.GetOkResponse().GetHeadersToRemove() {
+			delete(onward, name)
+		}
+		var lines []string
+		for name, values := range onward {
+			for _, value := range values {
+				lines = append(lines, name+": "+value)
+			}
+		}
+		return app(lines...)
+	}
+}
+
+// gateways are those that can be had here.
+var gateways = map[string]func(s *stand){"nginx": (*stand).nginx, "caddy": (*stand).caddy, "ext_authz": (*stand).extAuthz}
+
+// TestGateway rotates 24 times under load behind each gateway: nothing is
+// refused, and nothing is accepted after its revocation.
+func TestGateway(t *testing.T) {
+	for name, start := range gateways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStand(t, secret.NewToken())
+			start(s)
+			s.semantics()
+			s.rotate()
+		})
+	}
+}
+
+// TestGatewayBeforeTheSecret: until the Secret is there a gateway says neither
+// yes nor no, and that it is worth while to try again.
+func TestGatewayBeforeTheSecret(t *testing.T) {
+	for name, start := range map[string]func(s *stand){"nginx": (*stand).nginx, "caddy": (*stand).caddy} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStand(t, "")
+			start(s)
+			token := secret.NewToken()
+			status, h, err := s.ask(dapr(token))
+			if err != nil || status != http.StatusServiceUnavailable || h.Get("Retry-After") == "" {
+				t.Errorf("%d, %v, %v", status, h, err)
+			}
+			s.mount.Publish(map[string]string{"token": string(token)})
+			poll.Until(t, 20*time.Second, "the token is accepted", func() bool { return s.must(dapr(token)) == http.StatusOK })
+		})
+	}
+}
