@@ -156,7 +156,7 @@ func TestRunServesAndDrainsGRPC(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, "")
 	socket := filepath.Join(t.TempDir(), "authz.sock")
-	d := runDaemon(t, a, Options{GRPCListen: "unix://" + socket})
+	d := runDaemon(t, a, Options{GRPCListen: "unix://" + socket, Headers: []string{"X-App-Token"}})
 	conn := dialGRPC(t, "unix:"+socket)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -173,7 +173,7 @@ func TestRunServesAndDrainsGRPC(t *testing.T) {
 	follows(healthpb.HealthCheckResponse_NOT_SERVING)
 	write(t, path, good)
 	follows(healthpb.HealthCheckResponse_SERVING)
-	answer, err := authv3.NewAuthorizationClient(conn).Check(ctx, asEnvoy([]string{"dapr-api-token: " + good}, false))
+	answer, err := authv3.NewAuthorizationClient(conn).Check(ctx, asEnvoy([]string{"X-App-Token: " + good}, false))
 	if err != nil || answer.GetOkResponse() == nil {
 		t.Errorf("%v, %v", answer, err)
 	}
