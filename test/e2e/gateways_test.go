@@ -152,3 +152,30 @@ func TestGatewayBeforeTheSecret(t *testing.T) {
 		})
 	}
 }
+
+// TestGatewayWithoutTokenagent: nobody who can be asked is no yes.
+func TestGatewayWithoutTokenagent(t *testing.T) {
+	for name, c := range map[string]struct {
+		start  func(s *stand)
+		status int
+	}{"nginx": {(*stand).nginx, http.StatusServiceUnavailable}, "caddy": {(*stand).caddy, http.StatusBadGateway}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStand(t, secret.NewToken())
+			c.start(s)
+			if s.must(dapr(s.tokens[0])) != http.StatusOK {
+				t.Fatal("the token is not accepted")
+			}
+			s.view.process.Stop()
+			before := s.arrived.Load()
+			for _, headers := range [][]string{nil, {dapr(s.tokens[0])}, {"X-Tokenagent-Subject: token"}} {
+				if status := s.must(headers...); status != c.status {
+					t.Errorf("%d, not %d", status, c.status)
+				}
+			}
+			if s.arrived.Load() != before {
+				t.Error("it reached the app")
+			}
+		})
+	}
+}
