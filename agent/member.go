@@ -18,7 +18,7 @@ import (
 type member[V credential, S any] struct {
 	src     *source
 	parse   func(reload.Content) (declaration[V], error)
-	build   func(*rotation.Ledger[V]) *S
+	build   func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
 	codec   codec[V]
 	log     *slog.Logger
 	value   *reload.Value[state[V, S]]
@@ -32,6 +32,10 @@ type member[V credential, S any] struct {
 	// the longest lifetime of what it has signed; nil where it signs nothing.
 	expires func(V) time.Time
 	longest func() time.Duration
+	// name is by what else a credential can be revoked; nil for nothing.
+	name func(V) (rotation.ID, bool)
+	// usable reports whether what was read may vouch now; nil where it always may.
+	usable func() bool
 }
 
 // A part is a member whatever its kind: what an Agent does with all of its
@@ -126,7 +130,7 @@ func (m *member[V, S]) revoke(id rotation.ID) {
 		}
 		next := *s
 		next.manual = append(slices.Clip(s.manual), id)
-		return m.with(&next, s.ledger.Revoke(id))
+		return m.with(&next, s.ledger.Revoke(m.named(s, nil, []rotation.ID{id})...), nil)
 	})
 }
 
@@ -167,7 +171,7 @@ func (m *member[V, S]) retire() {
 		if !s.ledger.Overlaps() {
 			return s
 		}
-		return m.with(s, s.ledger.Retire())
+		return m.with(s, s.ledger.Retire(), nil)
 	})
 }
 
@@ -232,6 +236,14 @@ func (m *member[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
 	} else {
 		log.Info("superseded key still in use")
 	}
+}
+
+// accepted returns the entries of s that may vouch at now.
+func (m *member[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
+	if m.usable != nil && !m.usable() {
+		return nil
+	}
+	return s.live(now)
 }
 
 // superseded returns what is superseded and accepted, so that its users matter.

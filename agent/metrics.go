@@ -122,7 +122,7 @@ func (m *member[V, S]) collect(e emitter, now time.Time) {
 }
 
 func (m *member[V, S]) collectEntries(e emitter, s *state[V, S], now time.Time) {
-	name, live := m.src.name, s.live(now)
+	name, live := m.src.name, m.accepted(s, now)
 	infos := make(map[[2]string]struct{}, maxInfo)
 	var accepted [len(rotation.Slots)]int
 	var expires [len(rotation.Slots)]time.Time

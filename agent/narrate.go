@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
@@ -33,6 +34,11 @@ func (m *member[V, S]) tell(last, s *state[V, S]) {
 	log := m.log.With("source", m.src.name)
 	if !s.loaded {
 		return
+	}
+	for _, note := range s.notes[:min(len(s.notes), maxNotes)] {
+		if last == nil || !slices.Contains(last.notes, note) {
+			log.Warn("about the source", "note", note)
+		}
 	}
 	now := time.Now()
 	live := s.live(now)

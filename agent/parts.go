@@ -30,9 +30,9 @@ func newTokens(src *source, minBytes int, closed *atomic.Bool, log *slog.Logger)
 		} else {
 			t, err = verify.Parse(c.Data, o)
 		}
-		return declaration[verify.Token]{t.Decls, t.Revoked}, err
+		return declaration[verify.Token]{decls: t.Decls, revoked: t.Revoked}, err
 	}
-	m.build = func(l *rotation.Ledger[verify.Token]) *verify.TokenSet {
+	m.build = func(l *rotation.Ledger[verify.Token], _ *verify.TokenSet, _ []rotation.Decl[verify.Token]) *verify.TokenSet {
 		return m.memory.Load().NewTokenSet(l, src.name)
 	}
 	m.expires = verify.Token.Expires
@@ -60,9 +60,19 @@ func newKeys(src *source, algorithm string, remote *jwks.RemoteSource, closed *a
 		} else {
 			k, err = jwks.Parse(c.Data, o)
 		}
-		return declaration[verify.Key]{k.Decls, k.Revoked}, err
+		d := declaration[verify.Key]{decls: k.Decls, revoked: k.Revoked}
+		for _, left := range k.Skipped {
+			d.notes = append(d.notes, "left out: "+left.Error())
+		}
+		return d, err
 	}
-	m.build = func(l *rotation.Ledger[verify.Key]) *verify.KeySet { return m.memory.Load().NewKeySet(l, src.name) }
+	m.build = func(l *rotation.Ledger[verify.Key], before *verify.KeySet, declared []rotation.Decl[verify.Key]) *verify.KeySet {
+		return m.memory.Load().NewKeySet(l, src.name, before, declared)
+	}
+	m.name = func(k verify.Key) (rotation.ID, bool) { return verify.RevokedKeyID(k.KeyID()), k.KeyID() != "" }
+	if remote != nil {
+		m.usable = remote.Usable
+	}
 	m.codec = codec[verify.Key]{write: writeKey, read: readKey}
 	return m
 }

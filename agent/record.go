@@ -43,7 +43,11 @@ func (m *member[V, S]) restore(memory *verify.Memory, w writtenSource, now time.
 			slot = rotation.Current
 		}
 		value, id, ok := m.codec.read(memory, named, r)
-		if !ok {
+		switch {
+		case ok:
+		case r.Declared:
+			id = named // its last use is all that is wanted
+		default:
 			continue // it cannot be accepted, and nobody is the worse for it
 		}
 		if id != named {
@@ -128,11 +132,11 @@ func (m *member[V, S]) merged(s *state[V, S], memory *verify.Memory, w writtenSo
 		return s
 	}
 	next.manual = slices.Concat(s.manual, revoked)
-	l := s.ledger.Revoke(revoked...)
+	l := s.ledger.Revoke(m.named(s, nil, revoked)...)
 	if len(retired) > 0 {
 		l = l.Hold(retired...)
 	}
-	return m.with(&next, l)
+	return m.with(&next, l, nil)
 }
 
 // write returns what to write down, and false once there is nothing any more.

@@ -21,6 +21,7 @@ type state[V credential, S any] struct {
 	// but the names under which they were written down; see keeper.
 	names     map[rotation.ID]struct{}
 	loaded    bool
+	notes     []string // as in declaration
 	rotations uint64
 	// lastPrevious is the last use of superseded credentials that have left the
 	// ledger.
@@ -40,6 +41,7 @@ type credential interface {
 type declaration[V credential] struct {
 	decls   []rotation.Decl[V]
 	revoked []rotation.ID
+	notes   []string // what else there is to say of content that is good
 }
 
 // errPartial rejects content of which a key could not be read; that fault has
@@ -60,21 +62,52 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 		if len(fresh) == 0 {
 			return nil, err
 		}
-		return m.with(met, met.ledger.Revoke(fresh...)), err
+		return m.with(met, met.ledger.Revoke(m.named(met, nil, fresh)...), nil), err
 	}
 	met := prev.resolve(m.memory.Load(), d.ids())
 	next := *met
 	next.loaded = true
-	return m.with(&next, rotation.Advance(met.ledger, d.decls, slices.Concat(d.revoked, met.manual), now, m.src.window)), nil
+	next.notes = d.notes
+	revoked := m.named(met, d.decls, slices.Concat(d.revoked, met.manual))
+	return m.with(&next, rotation.Advance(met.ledger, d.decls, revoked, now, m.src.window), d.decls), nil
 }
 
-// with returns the state that follows s with the ledger l.
-func (m *member[V, S]) with(s *state[V, S], l *rotation.Ledger[V]) *state[V, S] {
+// named returns revoked with the credentials that it revokes by another name than
+// their ID, of those that s has or that are declared: who is revoked by name must
+// leave the ledger, or it would come back with its name.
+func (m *member[V, S]) named(s *state[V, S], decls []rotation.Decl[V], revoked []rotation.ID) []rotation.ID {
+	if m.name == nil || len(revoked) == 0 {
+		return revoked
+	}
+	is := make(map[rotation.ID]bool, len(revoked))
+	for _, id := range revoked {
+		is[id] = true
+	}
+	memory := m.memory.Load()
+	add := func(d *rotation.Decl[V]) {
+		if name, ok := m.name(d.Value); ok && !is[d.ID] && (is[name] || memory != nil && is[memory.Name(name)]) {
+			is[d.ID] = true
+			revoked = append(slices.Clip(revoked), d.ID)
+		}
+	}
+	if s.ledger != nil {
+		for i := range s.ledger.Entries {
+			add(&s.ledger.Entries[i].Decl)
+		}
+	}
+	for i := range decls {
+		add(&decls[i])
+	}
+	return revoked
+}
+
+// with returns the state that follows s with the ledger l, made of decls, if of any.
+func (m *member[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rotation.Decl[V]) *state[V, S] {
 	next := *s
 	next.lastPrevious = s.previousLastUsed()
 	next.ledger, next.stays = l, stays(s.stays, l, time.Now())
 	if next.loaded {
-		next.set = m.build(l)
+		next.set = m.build(l, s.set, decls)
 	}
 	if c, ok := l.Current(); ok {
 		if s.current != c.ID && s.current != (rotation.ID{}) {

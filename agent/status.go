@@ -97,7 +97,7 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 	if s == nil {
 		s = &state[V, S]{}
 	}
-	live := s.live(now)
+	live := m.accepted(s, now)
 	src := SourceStatus{
 		Name: m.src.name, Kind: m.src.kind, Location: m.src.location, Ready: m.value.Ready(),
 		Rotations: s.rotations, WatchMode: string(stats.Mode),
@@ -144,9 +144,16 @@ func (m *member[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotati
 	if _, ok := s.ledger.Current(); s.loaded && s.set != nil && !ok && m.src.needsCurrent {
 		out = append(out, "the current token is revoked; put a new one into the source")
 	}
+	if m.usable != nil && s.set != nil && !m.usable() {
+		return append(out, "the server has not confirmed the keys for longer than --max-stale (MaxStale): signed tokens are refused as unavailable until it does")
+	}
 	if s.set != nil && len(live) == 0 {
 		out = append(out, "nothing is accepted")
 	}
+	if set, ok := any(s.set).(*verify.KeySet); ok && set.Untried() > 0 {
+		out = append(out, fmt.Sprintf("there are more keys of one algorithm than are tried on a token, by %d; give them names (kid), and tokens too", set.Untried()))
+	}
+	out = append(out, s.notes[:min(len(s.notes), maxNotes)]...)
 	if m.longest != nil && s.overlaps() {
 		if lasts := m.longest(); lasts > m.src.window.Overlap {
 			out = append(out, fmt.Sprintf("tokens were accepted that are good for %s, and a superseded key only is for %s; lengthen the overlap", lasts, m.src.window.Overlap))
@@ -154,6 +161,9 @@ func (m *member[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotati
 	}
 	return out
 }
+
+// maxNotes bounds what is said of content that is good.
+const maxNotes = 10
 
 // overlaps reports whether a superseded credential of the source gets an overlap:
 // one that was current does.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -88,6 +89,10 @@ func NewJWTVerifier(keys func() *KeySet, c JWTConfig) (*JWTVerifier, error) {
 	if keys == nil {
 		return nil, errors.New("verify: JWT: keys must not be nil")
 	}
+	c.Audiences, c.Algorithms, c.RequiredClaims = slices.Clone(c.Audiences), slices.Clone(c.Algorithms), maps.Clone(c.RequiredClaims)
+	for name, values := range c.RequiredClaims {
+		c.RequiredClaims[name] = slices.Clone(values)
+	}
 	if c.MaxBytes == 0 {
 		c.MaxBytes = defaultMaxJWTBytes
 	}
@@ -154,7 +159,7 @@ func (v *JWTVerifier) Verify(_ context.Context, token string) (*Principal, error
 	}
 	hash := v.cache.hash(token)
 	e := v.cache.find(hash, token)
-	if e == nil || e.set != set {
+	if e == nil || e.set != set.mark {
 		var err error
 		if e, err = v.learn(set, token, hash, e); err != nil {
 			return nil, err
@@ -183,8 +188,8 @@ func (v *JWTVerifier) learn(set *KeySet, token string, hash uint64, known *cache
 			known = nil // maybe another key has signed it, too
 		} else {
 			next := *known
-			next.set, next.key = set, key
-			next.principal = principalOf(set, key, known.principal.subject, known.principal.claims, known.signingSum)
+			next.set, next.key = set.mark, key
+			next.principal = next.principalOf(set, key, known.principal.subject, known.principal.claims)
 			known = &next
 		}
 	}
@@ -200,13 +205,14 @@ func (v *JWTVerifier) learn(set *KeySet, token string, hash uint64, known *cache
 		if known, err = v.judge(set, key, j); err != nil {
 			return nil, err
 		}
-		known.hash, known.token = hash, token
+		// A copy: the caller's may be a part of something large, or be used again.
+		known.hash, known.token = hash, strings.Clone(token)
 	}
 	if set.revokes && slices.ContainsFunc([]rotation.ID{known.signingSum, known.jti, known.kid}, set.revoked) {
 		return nil, errRevoked
 	}
 	if len(token) <= maxCachedBytes {
-		v.cache.put(known, time.Now())
+		v.cache.put(known, set, time.Now())
 	}
 	return known, nil
 }
@@ -219,9 +225,9 @@ func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
 	if len(v.types) > 0 && !slices.Contains(v.types, bareType(j.typ)) {
 		return nil, errType
 	}
-	keys, err := set.candidates(j.alg, j.kid, j.named)
+	keys, err := set.candidates(j.alg, j.kid, j.named, time.Now())
 	if err != nil {
-		if !errors.Is(err, errRevokedKey) && !errors.Is(err, errNameNeeded) {
+		if Class(err) == Invalid { // and not one that is known to be gone
 			v.unknown(j.kid)
 		}
 		return nil, err

@@ -377,26 +377,144 @@ func TestUnknownKeyIsTold(t *testing.T) {
 	}
 }
 
-func TestNamelessKeysAreBounded(t *testing.T) {
+// TestNamelessKeysAreTriedInOrder: of more keys than are tried the current one is
+// never left out, and what has ended takes nobody's place.
+func TestNamelessKeysAreTriedInOrder(t *testing.T) {
 	t.Parallel()
-	var keys []Key
-	var last signingKey
-	for i := range maxNameless + 1 {
-		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	synctest.Test(t, func(t *testing.T) {
+		w := rotation.Window{Overlap: time.Hour}
+		var l *rotation.Ledger[Key]
+		var set *KeySet
+		v, err := NewJWTVerifier(func() *KeySet { return set }, JWTConfig{Issuer: issuer, Audiences: []string{audience}, CacheSize: -1})
 		if err != nil {
 			t.Fatal(err)
 		}
-		last = signingKey{"ES256", k, &k.PublicKey}
-		keys = append(keys, last.key(t, fmt.Sprintf("k%d", i)))
+		var all []signingKey
+		for i := range maxTried + 4 {
+			private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			k := signingKey{"ES256", private, &private.PublicKey}
+			all = append(all, k)
+			key := k.key(t, "")
+			l = rotation.Advance(l, []rotation.Decl[Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}, nil, time.Now(), w)
+			set = NewKeySet(l, "keys")
+			time.Sleep(time.Second)
+			for age, k := range []signingKey{all[i], all[max(0, i-maxTried+1)]} {
+				if err := verdictOf(v, k.sign(t, claimsNow(nil), nil)); err != nil {
+					t.Fatalf("rotation %d: the current key and those before it, %d: %v", i, age, err)
+				}
+			}
+		}
+		if set.Untried() != 4 {
+			t.Errorf("%d keys have no place, want 4", set.Untried())
+		}
+		if err := verdictOf(v, all[0].sign(t, claimsNow(nil), nil)); !errors.Is(err, ErrInvalidToken) {
+			t.Errorf("the oldest: %v", err)
+		}
+		time.Sleep(time.Hour) // every overlap is over, and nothing was read since
+		if err := verdictOf(v, all[len(all)-1].sign(t, claimsNow(nil), nil)); err != nil {
+			t.Errorf("the current one: %v", err)
+		}
+		if err := verdictOf(v, all[3].sign(t, claimsNow(nil), nil)); !errors.Is(err, ErrInvalidToken) {
+			t.Errorf("one of long ago: %v", err)
+		}
+	})
+}
+
+// TestClassOfDeadKeys: a token of a key that is gone is told from one of nobody's,
+// and nobody is sent to look for its key.
+func TestClassOfDeadKeys(t *testing.T) {
+	t.Parallel()
+	k, other := signingKeys()["ES256"], signingKeys()["EdDSA"]
+	key := k.key(t, "k1")
+	token := k.sign(t, claimsNow(nil), map[string]any{"kid": "k1"})
+	decls := []rotation.Decl[Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}
+	next := other.key(t, "k2")
+	replaced := []rotation.Decl[Key]{{ID: next.ID(), Slot: rotation.Current, Value: next}}
+	var none *Memory
+	first := rotation.Advance(nil, decls, nil, time.Now(), rotation.Window{})
+	for name, c := range map[string]struct {
+		set  *KeySet
+		want error
+	}{
+		"revoked from the start": {none.NewKeySet(rotation.Advance(nil, decls, []rotation.ID{key.ID()}, time.Now(), rotation.Window{}), "keys", nil, decls), ErrRevokedToken},
+		"revoked later":          {none.NewKeySet(first.Revoke(key.ID()), "keys", NewKeySet(first, "keys"), nil), ErrRevokedToken},
+		"superseded": {none.NewKeySet(rotation.Advance(first, replaced, nil, time.Now(), rotation.Window{}), "keys",
+			NewKeySet(first, "keys"), replaced), ErrExpiredToken},
+	} {
+		asked := false
+		v := verifier(t, c.set, func(j *JWTConfig) { j.OnUnknownKey = func(string) { asked = true } })
+		for _, one := range []string{token, k.sign(t, claimsNow(nil), nil)} {
+			if err := verdictOf(v, one); !errors.Is(err, c.want) {
+				t.Errorf("%s: %v, want %v", name, err, c.want)
+			}
+		}
+		if asked {
+			t.Errorf("%s: somebody was asked for it", name)
+		}
 	}
-	few, many := verifier(t, keySet(t, nil, keys[1:]...), nil), verifier(t, keySet(t, nil, keys...), nil)
-	if err := verdictOf(few, last.sign(t, claimsNow(nil), nil)); err != nil {
-		t.Errorf("no kid, %d keys: %v", maxNameless, err)
+}
+
+func TestJWTWithoutSubject(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["HS256"]
+	v := verifier(t, keySet(t, nil, k.key(t, "")), nil)
+	for _, sub := range []any{nil, ""} {
+		p, err := v.Verify(t.Context(), k.sign(t, claimsNow(map[string]any{"sub": sub}), nil))
+		if err != nil || p.Subject() != "keys" {
+			t.Errorf("sub %v: subject %q, %v; want the source's name, which is never empty", sub, p.Subject(), err)
+		}
 	}
-	if err := verdictOf(many, last.sign(t, claimsNow(nil), nil)); !errors.Is(err, ErrInvalidToken) {
-		t.Errorf("no kid, more keys: %v", err)
+}
+
+// TestJWTConfigIsCopied: whoever goes on using his slices changes nothing.
+func TestJWTConfigIsCopied(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["HS256"]
+	set := keySet(t, nil, k.key(t, ""))
+	c := JWTConfig{Issuer: issuer, Audiences: []string{"other"}, Algorithms: []string{"HS512"}, RequiredClaims: map[string][]string{"a": {"1"}}}
+	v, err := NewJWTVerifier(func() *KeySet { return set }, c)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := verdictOf(many, last.sign(t, claimsNow(nil), map[string]any{"kid": fmt.Sprintf("k%d", maxNameless)})); err != nil {
-		t.Errorf("with its kid: %v", err)
+	c.Audiences[0], c.Algorithms[0], c.RequiredClaims["a"][0] = audience, "HS256", "2"
+	delete(c.RequiredClaims, "a")
+	if err := verdictOf(v, k.sign(t, claimsNow(nil), nil)); err == nil {
+		t.Error("accepted by what was changed afterwards")
+	}
+}
+
+// TestBadTokensCostLittle: what is refused by its header or its signature is not
+// decoded further.
+func TestBadTokensCostLittle(t *testing.T) {
+	k := signingKeys()["HS256"]
+	v := verifier(t, keySet(t, nil, k.key(t, "")), nil)
+	bomb := `{"x":[` + strings.Repeat(`{"":0},`, 1500) + `0]}`
+	good := k.sign(t, claimsNow(nil), nil)
+	cost := func(token string) float64 {
+		return testing.AllocsPerRun(20, func() { _ = verdictOf(v, token) })
+	}
+	forged := signingKey{"HS256", []byte("another secret of thirty-two bytes"), nil}
+	for name, token := range map[string]string{
+		"claims":    forged.signRaw(t, `{"alg":"HS256"}`, bomb),
+		"no alg":    forged.signRaw(t, `{"alg":"none"}`, bomb),
+		"header":    forged.signRaw(t, strings.Replace(bomb, "{", `{"alg":"none",`, 1), `{}`),
+		"wrong sig": good[:len(good)-4] + "AAAA",
+	} {
+		if n := cost(token); n > 60 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func TestJWTInvalidUTF8(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["HS256"]
+	v := verifier(t, keySet(t, nil, k.key(t, "")), nil)
+	token := k.signRaw(t, `{"alg":"HS256"}`, strings.Replace(text(t, claimsNow(nil)), "alice", "a\xff", 1))
+	if err := verdictOf(v, token); !errors.Is(err, ErrInvalidToken) {
+		t.Errorf("%v", err)
 	}
 }

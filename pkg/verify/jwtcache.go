@@ -32,7 +32,7 @@ type cacheSet [cacheWays]atomic.Pointer[cached]
 type cached struct {
 	hash      uint64
 	token     string
-	set       *KeySet // under which the claims were found good
+	set       *byte // the mark of the set under which it was found good
 	key       *keyEntry
 	principal *Principal
 	notBefore time.Time // with the leeway taken off; zero for none
@@ -73,8 +73,8 @@ func (c *jwtCache) find(hash uint64, token string) *cached {
 	return nil
 }
 
-// put takes e in. An entry of the same token goes.
-func (c *jwtCache) put(e *cached, now time.Time) {
+// put takes in e, which was found good under keys. An entry of the same token goes.
+func (c *jwtCache) put(e *cached, keys *KeySet, now time.Time) {
 	if c == nil {
 		return
 	}
@@ -86,7 +86,7 @@ func (c *jwtCache) put(e *cached, now time.Time) {
 		case old != nil && old.hash == e.hash && old.token == e.token:
 			set[i].Store(e)
 			return
-		case victim < 0 && (old == nil || !now.Before(old.expires) || e.set.byID[old.key.key.ID()] == nil):
+		case victim < 0 && (old == nil || !now.Before(old.expires) || keys.byID[old.key.key.ID()] == nil):
 			victim = i
 		}
 	}

@@ -367,7 +367,7 @@ func TestP3_CachedTokenOfAnotherKeyDies(t *testing.T) {
 func TestCacheComparesWholeTokens(t *testing.T) {
 	t.Parallel()
 	c := newJWTCache(4)
-	c.put(&cached{hash: c.hash("one"), token: "two", set: keySet(t, nil)}, time.Now())
+	c.put(&cached{hash: c.hash("one"), token: "two"}, keySet(t, nil), time.Now())
 	if c.find(c.hash("one"), "one") != nil {
 		t.Error("another token of the same hash was found")
 	}

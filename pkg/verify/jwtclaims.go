@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,34 +14,38 @@ import (
 
 // judge holds the claims of j, which key signed, to what is asked for.
 func (v *JWTVerifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error) {
-	claims := jwt.MapClaims(j.claims)
+	members, err := object(j.body)
+	if err != nil {
+		return nil, err
+	}
+	claims := jwt.MapClaims(members)
 	subject, err := claims.GetSubject()
 	if err != nil {
 		return nil, errSubject
 	}
-	e := &cached{set: set, key: key, signingSum: Digest(j.signingInput)}
+	e := &cached{set: set.mark, key: key, signingSum: Digest(j.signingInput)}
 	if j.named {
 		e.kid = RevokedKeyID(j.kid)
 	}
-	if jti, has := j.claims["jti"]; has {
+	if jti, has := members["jti"]; has {
 		text, ok := jti.(string)
 		if !ok {
 			return nil, errSubject
 		}
 		e.jti = RevokedTokenID(text)
 	}
-	expires, ok := instant(j.claims, "exp")
+	expires, ok := instant(members, "exp")
 	if !ok || expires.IsZero() {
 		return nil, errNoExpiry
 	}
 	e.expires = expires.Add(v.cfg.Leeway)
-	if e.notBefore, ok = instant(j.claims, "nbf"); !ok {
+	if e.notBefore, ok = instant(members, "nbf"); !ok {
 		return nil, errNotBefore
 	}
 	if !e.notBefore.IsZero() {
 		e.notBefore = e.notBefore.Add(-v.cfg.Leeway)
 	}
-	issued, ok := instant(j.claims, "iat")
+	issued, ok := instant(members, "iat")
 	if !ok || issued.After(time.Now().Add(v.cfg.Leeway)) {
 		return nil, errIssuedAt
 	}
@@ -52,24 +57,25 @@ func (v *JWTVerifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error)
 		return nil, errAudience
 	}
 	for name, values := range v.cfg.RequiredClaims {
-		if !has(j.claims, name, values) {
+		if !has(members, name, values) {
 			return nil, errClaims
 		}
 	}
 	if lasts := int64(expires.Sub(issued)); !issued.IsZero() && lasts > v.longest.Load() {
 		v.longest.Store(lasts) // of two at once either will do
 	}
-	e.principal = principalOf(set, key, subject, j.claims, e.signingSum)
+	e.principal = e.principalOf(set, key, subject, members)
 	return e, nil
 }
 
-func principalOf(set *KeySet, key *keyEntry, subject string, claims map[string]any, sum rotation.ID) *Principal {
+// principalOf returns who is vouched for. Whoever reads the subject must never
+// find it empty, so that of a token without one is the source's name.
+func (e *cached) principalOf(set *KeySet, key *keyEntry, subject string, claims map[string]any) *Principal {
 	p := NewPrincipal(PrincipalConfig{
-		Subject: subject, Method: MethodJWT, Source: set.source, KeyID: key.key.Label(),
-		Slot: key.entry.Slot, Claims: claims, Credential: sum,
+		Subject: cmp.Or(subject, set.source), Method: MethodJWT, Source: set.source, KeyID: key.key.Label(),
+		Slot: key.entry.Slot, Claims: claims, Credential: e.signingSum,
 	})
-	id := key.key.ID()
-	p.key = &id
+	p.revokedBy = []rotation.ID{e.signingSum, e.jti, e.kid, key.key.ID(), RevokedKeyID(key.key.KeyID())}
 	return p
 }
 

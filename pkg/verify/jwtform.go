@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/strictjson"
 )
@@ -15,10 +16,11 @@ type jws struct {
 	named         bool // it has a kid
 	signingInput  string
 	signature     []byte
-	claims        map[string]any
+	body          string // the claims, still as they were sent
 }
 
-// parseJWS takes a token apart, strictly: of all that means the same only one
+// parseJWS takes a token apart and reads its header, which is short; the claims
+// are for when the signature is known to be good. It is strict: of all that means the same only one
 // spelling is taken, since what is read differently elsewhere, or could be sent
 // again in another form, is no use to anybody honest.
 func parseJWS(token string) (*jws, error) {
@@ -30,10 +32,13 @@ func parseJWS(token string) (*jws, error) {
 	}
 	head, rest, ok := strings.Cut(token, ".")
 	body, sig, also := strings.Cut(rest, ".")
-	if !ok || !also || strings.Contains(sig, ".") {
+	if !ok || !also || body == "" || strings.Contains(sig, ".") {
 		return nil, errForm
 	}
-	j := &jws{signingInput: token[:len(head)+1+len(body)]}
+	if len(head) > maxHeader {
+		return nil, errHeader
+	}
+	j := &jws{signingInput: token[:len(head)+1+len(body)], body: body}
 	var err error
 	if j.signature, err = strictBase64.DecodeString(sig); err != nil || len(j.signature) == 0 {
 		return nil, errForm
@@ -59,9 +64,12 @@ func parseJWS(token string) (*jws, error) {
 			return nil, errForm
 		}
 	}
-	j.claims, err = object(body)
-	return j, err
+	return j, nil
 }
+
+// maxHeader bounds what is decoded before a signature is checked, in characters.
+// Certificates in a header (x5c) may not fit; they are not used.
+const maxHeader = 4 << 10
 
 // maxKeyID bounds a kid, in bytes.
 const maxKeyID = 1024
@@ -81,7 +89,7 @@ func object(segment string) (map[string]any, error) {
 		return nil, errForm
 	}
 	var m map[string]any
-	if err := json.Unmarshal(text, &m); err != nil || m == nil {
+	if !utf8.Valid(text) || json.Unmarshal(text, &m) != nil || m == nil {
 		return nil, errForm
 	}
 	switch fault, _ := strictjson.Check(text); fault {

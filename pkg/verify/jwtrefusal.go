@@ -15,6 +15,7 @@ var ErrSignature = refusal(ErrInvalidToken, "no accepted key has made its signat
 // Why else signed tokens are refused.
 var (
 	errForm             = refusal(ErrInvalidToken, "not a JSON Web Token in compact form, or not in its one strict spelling")
+	errHeader           = refusal(ErrInvalidToken, "its header is longer than what is read before a signature is checked")
 	errTwice            = refusal(ErrInvalidToken, "a member stands twice in its header or claims")
 	errTooLong          = refusal(ErrInvalidToken, "longer than what is parsed")
 	errCritical         = refusal(ErrInvalidToken, "its header has crit: an extension that must be understood, and none is")
@@ -23,7 +24,6 @@ var (
 	errUnknownKey       = refusal(ErrInvalidToken, "no key has the name that its kid gives")
 	errOtherAlgorithm   = refusal(ErrInvalidToken, "the key that its kid names is for another algorithm")
 	errNoKeyOfAlgorithm = refusal(ErrInvalidToken, "it names no key, and none is for its algorithm")
-	errNameNeeded       = refusal(ErrInvalidToken, "it names no key, and more could have signed it than are tried")
 	errNoExpiry         = refusal(ErrInvalidToken, "it has no exp, or none that is a time")
 	errNotBefore        = refusal(ErrInvalidToken, "its nbf has not come yet, or is no time")
 	errIssuedAt         = refusal(ErrInvalidToken, "its iat lies in the future, or is no time")
@@ -33,7 +33,7 @@ var (
 	errSubject          = refusal(ErrInvalidToken, "its sub or jti is no text")
 	errExpired          = refusal(ErrExpiredToken, "its exp has come")
 	errKeyExpired       = refusal(ErrExpiredToken, "the key that signed it was superseded, and its overlap has ended")
-	errRevokedKey       = refusal(ErrRevokedToken, "the key that it names is revoked")
+	errRevokedKey       = refusal(ErrRevokedToken, "the key that it names, or the one for its algorithm, is revoked")
 	errRevoked          = refusal(ErrRevokedToken, "it is revoked, by its jti or by its digest")
 	errNoKeys           = refusal(ErrUnavailable, "no keys loaded yet")
 	errBusy             = refusal(ErrUnavailable, "too many signatures are being checked")

@@ -126,8 +126,8 @@ func NewKey(c KeyConfig) (Key, error) {
 	case ed25519.PublicKey:
 		if _, ok := k.method.(*jwt.SigningMethodEd25519); !ok {
 			err = mismatch(alg, "EdDSA")
-		} else if len(m) != ed25519.PublicKeySize {
-			err = errors.New("an Ed25519 key that is not 32 bytes long")
+		} else {
+			err = edwardsPoint(m)
 		}
 		thumb = `{"crv":"Ed25519","kty":"OKP","x":"` + b64(m) + `"}`
 	default:

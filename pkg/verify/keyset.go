@@ -2,6 +2,8 @@ package verify
 
 import (
 	"crypto/sha256"
+	"slices"
+	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
@@ -11,51 +13,62 @@ import (
 // nil KeySet has not been loaded.
 type KeySet struct {
 	source  string
+	mark    *byte // of this set and no other; what holds it holds nothing else
 	ledger  *rotation.Ledger[Key]
 	byID    map[rotation.ID]*keyEntry
 	byName  map[string][]*keyEntry // by kid
 	unnamed map[string][]*keyEntry // by algorithm, those that have no kid
 	byAlg   map[string][]*keyEntry
-	revokes bool    // something is revoked
-	memory  *Memory // gave some of the revoked IDs as names; nil for none
+	gone    []goneKey // of this set's predecessors, the latest last
+	revokes bool      // something is revoked
+	memory  *Memory   // gave some of the revoked IDs as names; nil for none
 }
 
 type keyEntry struct {
 	key   Key
-	entry *rotation.Entry[Key]
-	dated bool // as in tokenEntry
+	entry *rotation.Entry[Key] // a copy: its ledger may go
+	dated bool                 // as in tokenEntry
 }
+
+// A goneKey is one that is accepted no more, so that its tokens can be told from
+// those of nobody.
+type goneKey struct {
+	id       rotation.ID
+	alg, kid string
+	why      error
+}
+
+// maxGone bounds how many of them are known.
+const maxGone = 256
 
 // NewKeySet returns the set of the keys that l accepts; source is the configured
 // name of where they come from. For the nil ledger it returns nil.
 //
-// What l revokes is a key by its RFC 7638 thumbprint, every key and token of a
-// name by [RevokedKeyID], a token by [RevokedTokenID] of its "jti", or by
-// [SigningInputDigest].
+// What l revokes is a key by its RFC 7638 thumbprint, every token that names a key
+// by [RevokedKeyID], a token by [RevokedTokenID] of its "jti", or by
+// [SigningInputDigest]. A key itself it revokes by thumbprint alone: whoever
+// revokes a name has to revoke the keys of that name, too.
 func NewKeySet(l *rotation.Ledger[Key], source string) *KeySet {
 	var none *Memory
-	return none.NewKeySet(l, source)
+	return none.NewKeySet(l, source, nil, nil)
 }
 
 // NewKeySet is [NewKeySet] for a ledger some of whose revocations are names that
-// m gave.
-func (m *Memory) NewKeySet(l *rotation.Ledger[Key], source string) *KeySet {
+// m gave. before is the set that it follows, and declared the keys that were just
+// read; either may be nil. They are only remembered for the words of refusals.
+func (m *Memory) NewKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared []rotation.Decl[Key]) *KeySet {
 	if l == nil {
 		return nil
 	}
 	s := &KeySet{
-		source: source, ledger: l, memory: m,
+		source: source, ledger: l, memory: m, mark: new(byte),
 		byID: make(map[rotation.ID]*keyEntry), byName: make(map[string][]*keyEntry),
 		unnamed: make(map[string][]*keyEntry), byAlg: make(map[string][]*keyEntry),
 	}
 	l.EachRefused(func(_ rotation.ID, revoked bool) { s.revokes = s.revokes || revoked })
-	for i := range l.Entries {
-		e := &l.Entries[i]
+	for _, e := range l.Entries { // current, next, previous, listed
 		kid, alg := e.Value.KeyID(), e.Value.Algorithm()
-		if kid != "" && s.revoked(RevokedKeyID(kid)) {
-			continue
-		}
-		k := &keyEntry{key: e.Value, entry: e, dated: e.Dated()}
+		k := &keyEntry{key: e.Value, entry: &e, dated: e.Dated()}
 		s.byID[e.ID] = k
 		s.byAlg[alg] = append(s.byAlg[alg], k)
 		if kid == "" {
@@ -64,7 +77,38 @@ func (m *Memory) NewKeySet(l *rotation.Ledger[Key], source string) *KeySet {
 			s.byName[kid] = append(s.byName[kid], k)
 		}
 	}
+	s.recall(before, declared)
 	return s
+}
+
+// recall gathers the keys that are gone and still known to the ledger.
+func (s *KeySet) recall(before *KeySet, declared []rotation.Decl[Key]) {
+	var all []goneKey
+	if before != nil {
+		all = append(all, before.gone...)
+		for id, k := range before.byID {
+			all = append(all, goneKey{id: id, alg: k.key.Algorithm(), kid: k.key.KeyID()})
+		}
+	}
+	for _, d := range declared {
+		all = append(all, goneKey{id: d.ID, alg: d.Value.Algorithm(), kid: d.Value.KeyID()})
+	}
+	seen := make(map[rotation.ID]bool)
+	for _, g := range all {
+		switch {
+		case seen[g.id] || s.byID[g.id] != nil:
+			continue
+		case s.revoked(g.id):
+			g.why = errRevokedKey
+		case s.ledger.Ended(g.id):
+			g.why = errKeyExpired
+		default:
+			continue
+		}
+		seen[g.id] = true
+		s.gone = append(s.gone, g)
+	}
+	s.gone = s.gone[max(0, len(s.gone)-maxGone):]
 }
 
 // revoked reports whether id is, be it by its name.
@@ -81,57 +125,76 @@ func (s *KeySet) Len() int {
 	return len(s.byID)
 }
 
-// maxNameless is how many keys of one algorithm are tried on a token that names
-// none. Each try costs a signature check, and whoever sends tokens would choose
-// how many we make.
-const maxNameless = 8
+// maxTried is how many keys are tried on one token. Each try costs a signature
+// check, and whoever sends tokens would choose how many we make.
+const maxTried = 8
 
-// candidates returns the keys that may have signed a token with this header.
-// A name selects the keys of that name, and those that have none; without a name
-// it is all keys of the algorithm. No other algorithm's key is ever among them.
-func (s *KeySet) candidates(alg, kid string, named bool) ([]*keyEntry, error) {
-	if !named {
-		switch all := s.byAlg[alg]; {
-		case len(all) == 0:
-			return nil, errNoKeyOfAlgorithm
-		case len(all) > maxNameless:
-			return nil, errNameNeeded
-		default:
-			return all, nil
-		}
-	}
+// candidates returns the keys that may have signed a token with this header, best
+// first. A name selects the keys of that name, and those that have none; without a
+// name it is all keys of the algorithm. No other algorithm's key is ever among
+// them, nor one whose overlap has ended.
+func (s *KeySet) candidates(alg, kid string, named bool, now time.Time) ([]*keyEntry, error) {
 	var found []*keyEntry
-	for _, k := range s.byName[kid] {
-		if k.key.Algorithm() == alg {
-			found = append(found, k)
+	take := func(keys []*keyEntry) {
+		for _, k := range keys {
+			if len(found) < maxTried && k.key.Algorithm() == alg && k.entry.Live(now) {
+				found = append(found, k)
+			}
 		}
 	}
-	found = append(found, s.unnamed[alg]...)
-	switch {
-	case len(found) > maxNameless:
-		return nil, errNameNeeded
-	case len(found) > 0:
-		return found, nil
-	case s.revoked(RevokedKeyID(kid)):
-		return nil, errRevokedKey
-	case len(s.byName[kid]) > 0:
-		return nil, errOtherAlgorithm
-	default:
-		return nil, errUnknownKey
+	if named {
+		take(s.byName[kid])
+		take(s.unnamed[alg])
+	} else {
+		take(s.byAlg[alg])
 	}
+	if len(found) > 0 {
+		return found, nil
+	}
+	return nil, s.without(alg, kid, named)
+}
+
+// without says why there is no key for a token.
+func (s *KeySet) without(alg, kid string, named bool) error {
+	if named && s.revoked(RevokedKeyID(kid)) {
+		return errRevokedKey
+	}
+	for _, k := range s.byAlg[alg] { // those whose overlap has ended since
+		if !named || k.key.KeyID() == kid || k.key.KeyID() == "" {
+			return errKeyExpired
+		}
+	}
+	for i := len(s.gone) - 1; i >= 0; i-- {
+		if g := &s.gone[i]; g.alg == alg && (!named || g.kid == kid || g.kid == "") {
+			return g.why
+		}
+	}
+	switch {
+	case !named:
+		return errNoKeyOfAlgorithm
+	case len(s.byName[kid]) > 0:
+		return errOtherAlgorithm
+	default:
+		return errUnknownKey
+	}
+}
+
+// Untried returns for how many keys there is no room among those that are tried
+// on a token which names none: the worst of all algorithms.
+func (s *KeySet) Untried() (n int) {
+	if s == nil {
+		return 0
+	}
+	for _, keys := range s.byAlg {
+		n = max(n, len(keys)-maxTried)
+	}
+	return n
 }
 
 // Revoked reports whether what p proved itself by is revoked: its token, by
 // digest or jti, or the key that signed it. Of what is no JWT it knows nothing.
 func (s *KeySet) Revoked(p *Principal) bool {
-	if s == nil || p == nil || p.key == nil {
-		return false
-	}
-	if s.revoked(p.Credential()) || s.revoked(*p.key) || s.revoked(RevokedKeyID(p.keyID)) {
-		return true
-	}
-	jti, ok := p.claims["jti"].(string)
-	return ok && s.revoked(RevokedTokenID(jti))
+	return s != nil && p != nil && slices.ContainsFunc(p.revokedBy, s.revoked)
 }
 
 // RevokedKeyID returns what to revoke so that every key named kid is refused, and

@@ -24,7 +24,7 @@ type Principal struct {
 	claims  map[string]any
 	// behind a pointer to a pointer, where no verb of fmt gets to it
 	credential **rotation.ID
-	key        *rotation.ID // of a JWT: the thumbprint of the key that signed it
+	revokedBy  []rotation.ID // of a JWT: each of these, where it is not zero
 }
 
 // PrincipalConfig holds the facts of a new Principal, for Verifiers outside

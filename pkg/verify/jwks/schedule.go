@@ -64,10 +64,24 @@ func (s *RemoteSource) pause(a answer) time.Duration {
 	wait = spread(wait)
 	if a.after > 0 {
 		// Not before it said, and a tenth later at most.
-		asked := min(a.after, s.o.MaxRefresh)
+		asked := min(a.after, s.patience(time.Now()))
 		wait = max(wait, asked+time.Duration(rand.Int64N(int64(asked)/10+1))) //nolint:gosec // no secret
 	}
 	return wait
+}
+
+// patience is how long a server may ask to be left alone. One that is well again
+// must be asked before the keys are stale, and not much after they were rotated.
+func (s *RemoteSource) patience(now time.Time) time.Duration {
+	most := 5 * s.o.MinRefresh
+	if s.o.MaxStale == 0 {
+		return most
+	}
+	left := s.confirmed.Add(s.o.MaxStale).Sub(now)
+	if left <= 0 {
+		return s.o.MinRefresh
+	}
+	return min(most, max(left/2, time.Second))
 }
 
 // silent is how long an answer is fresh that does not say.

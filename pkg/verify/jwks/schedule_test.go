@@ -70,7 +70,7 @@ func TestRemoteBacksOff(t *testing.T) {
 		"a short MinRefresh":    {RemoteOptions{MinRefresh: 3 * time.Second}, says(500, ""), "the server answers 500", []float64{1, 2, 3, 3}},
 		"Retry-After":           {RemoteOptions{}, says(503, "", "Retry-After", "300"), "the server answers 503; it is asked again later", []float64{300, 300}},
 		"Retry-After, 429":      {RemoteOptions{}, says(429, "", "Retry-After", "300"), "the server answers 429", []float64{300, 300}},
-		"Retry-After for ever":  {RemoteOptions{}, says(503, "", "Retry-After", "99999999"), "the server answers 503", []float64{3600, 3600}},
+		"Retry-After for ever":  {RemoteOptions{}, says(503, "", "Retry-After", "99999999"), "the server answers 503", []float64{300, 300}},
 		"Retry-After, shorter":  {RemoteOptions{}, says(503, "", "Retry-After", "1"), "the server answers 503", []float64{1, 2, 4}},
 		"Retry-After, nonsense": {RemoteOptions{}, says(503, "", "Retry-After", "soon"), "the server answers 503", []float64{1, 2, 4}},
 		"Retry-After of a 500":  {RemoteOptions{}, says(500, "", "Retry-After", "300"), "the server answers 500", []float64{1, 2, 4}},
@@ -128,10 +128,10 @@ func TestRemoteBacksOff(t *testing.T) {
 func TestRemoteRetryAfterAsDate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, p := remote(t, RemoteOptions{}, says(503, "", "Retry-After", time.Now().Add(10*time.Minute).UTC().Format(http.TimeFormat)))
+		s, p := remote(t, RemoteOptions{}, says(503, "", "Retry-After", time.Now().Add(4*time.Minute).UTC().Format(http.TimeFormat)))
 		read(t, s)
 		s.UnknownKey() // who sends tokens does not overrule the server
-		time.Sleep(10*time.Minute - 1)
+		time.Sleep(4*time.Minute - 1)
 		read(t, s)
 		if p.count() != 1 {
 			t.Errorf("%d requests before the time", p.count())
@@ -142,4 +142,32 @@ func TestRemoteRetryAfterAsDate(t *testing.T) {
 			t.Errorf("%d requests after it", p.count())
 		}
 	})
+}
+
+// TestRetryAfterFitsMaxStale: a server that asks to be left alone for an hour, and
+// is well again at once, does not cost the keys that it gave before.
+func TestRetryAfterFitsMaxStale(t *testing.T) {
+	t.Parallel()
+	for _, stale := range []time.Duration{2 * time.Minute, 10 * time.Minute, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			good := says(200, string(set(newEC(t).jwk("kid", "a"))), "Cache-Control", "max-age=60")
+			asked := 0
+			s, _ := remote(t, RemoteOptions{MaxStale: stale}, func(r *http.Request) replied {
+				if asked++; asked == 2 {
+					return says(503, "", "Retry-After", "3600")(r)
+				}
+				return good(r)
+			})
+			read(t, s)
+			for range 2 * time.Hour / time.Second {
+				time.Sleep(time.Second)
+				if read(t, s); !s.Usable() {
+					t.Fatalf("MaxStale %s: unusable after one refusal", stale)
+				}
+			}
+			if asked < 3 {
+				t.Errorf("asked %d times", asked)
+			}
+		})
+	}
 }

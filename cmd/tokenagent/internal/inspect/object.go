@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 )
@@ -25,13 +26,14 @@ var (
 	errNoObject = errors.New("there is no JSON object")
 	errTwice    = errors.New("a member stands twice, so that one reader takes the first and another the last; such tokens are refused")
 	errNumber   = errors.New("a number is larger than any that is read; such tokens are refused")
+	errUTF8     = errors.New("bytes that are not UTF-8, which readers take for different things; such tokens are refused")
 	errDeep     = errors.New("objects or arrays stand more than 32 deep in each other; such tokens are refused")
 )
 
 // maxDepth is that of package verify.
 const maxDepth = 32
 
-// parseObject parses text. With errTwice, errDeep and errNumber the object is returned, too.
+// parseObject parses text. With errTwice, errDeep, errNumber and errUTF8 the object is returned, too.
 func parseObject(text []byte) (Object, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
@@ -55,6 +57,9 @@ func parseObject(text []byte) (Object, error) {
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, errNoObject
+	}
+	if !utf8.Valid(text) {
+		return o, errUTF8
 	}
 	d = json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber() // else a number that is too large is an error like any other

@@ -37,13 +37,16 @@ func startReceiver(t *testing.T, source string) receiver {
 	return receiver{a, s.URL}
 }
 
+// errRefused is wanted of a token that must be refused, in whatever class.
+var errRefused = errors.New("refused")
+
 // until waits until the receiver says of token what is wanted: nil for accepted.
 func (r receiver) until(t *testing.T, token string, want error) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
 	for {
 		changed := r.Updated()
-		if _, err := r.Verify(t.Context(), token); errors.Is(err, want) {
+		if _, err := r.Verify(t.Context(), token); errors.Is(err, want) || want == errRefused && err != nil {
 			return
 		}
 		select {

@@ -1,0 +1,195 @@
+package agent_test
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+)
+
+// jwk returns the public key as a JWK of that kid.
+func (i issuer) jwk(kid string) string {
+	x := base64.RawURLEncoding.EncodeToString(i.private.Public().(ed25519.PublicKey))
+	return `{"kty":"OKP","crv":"Ed25519","use":"sig","kid":"` + kid + `","x":"` + x + `"}`
+}
+
+// TestP3_KeyRevokedByNameStaysAway: it leaves the ledger with its name, so nothing
+// brings it back when the name is free again.
+func TestP3_KeyRevokedByNameStaysAway(t *testing.T) {
+	t.Parallel()
+	leaked, fresh := newIssuer(t), newIssuer(t)
+	dir := t.TempDir()
+	cfg := signedBy(dir)
+	cfg.StateFile = stateFile(t)
+	var a *agent.Agent
+	read := func(keys map[string]string) {
+		payload := map[string][]byte{}
+		for k, v := range keys {
+			payload[k] = []byte(v)
+		}
+		if err := kubemount.Write(dir, payload, 0o400); err != nil {
+			t.Fatal(err)
+		}
+		if a == nil {
+			a = start(t, cfg)
+		} else if _, err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read(map[string]string{"key": leaked.jwk("main")})
+	token := leaked.sign(t, "1", time.Hour)
+	p, err := a.Verify(t.Context(), token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan bool, 1)
+	go func() { gone <- a.AwaitRevocation(t.Context(), p) }()
+	read(map[string]string{"key": leaked.jwk("main"), "revoked": "kid main\n"})
+	if !<-gone {
+		t.Error("a stream of its token goes on")
+	}
+	src := a.Status().Sources[0]
+	if len(src.Tokens) != 0 || !strings.Contains(strings.Join(src.Limits, ";"), "nothing is accepted") {
+		t.Errorf("the revoked key is shown as accepted: %+v", src)
+	}
+	read(map[string]string{"key": fresh.jwk("main"), "revoked": "kid main\n"})
+	read(map[string]string{"key": fresh.jwk("main")})
+	for range 2 {
+		if err := verdict(a, token); err == nil {
+			t.Error("a token of the leaked key is accepted again")
+		}
+		if err := verdict(a, fresh.sign(t, "2", time.Hour)); err != nil {
+			t.Errorf("a token of the fresh key: %v", err)
+		}
+		_ = a.Close()
+		a = start(t, cfg)
+	}
+}
+
+// TestP3_StreamsOfRevokedKeysEnd: by the key's thumbprint, and by the name that
+// the token itself gives.
+func TestP3_StreamsOfRevokedKeysEnd(t *testing.T) {
+	t.Parallel()
+	one := newIssuer(t)
+	for name, id := range map[string]func(p *verify.Principal) rotation.ID{
+		"kid of the token": func(*verify.Principal) rotation.ID { return verify.RevokedKeyID("leaked") },
+		"thumbprint": func(*verify.Principal) rotation.ID {
+			k, err := verify.NewKey(verify.KeyConfig{Material: one.private.Public()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return k.ID()
+		},
+	} {
+		a := start(t, signedBy(file(t, one.public)))
+		claims := jwt.MapClaims{"iss": "https://issuer.example", "aud": "orders", "exp": time.Now().Add(time.Hour).Unix()}
+		unsigned := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
+		unsigned.Header["kid"] = "leaked"
+		token, err := unsigned.SignedString(one.private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := a.Verify(t.Context(), token)
+		if err != nil || p.Subject() != "keys" {
+			t.Fatalf("%q, %v", p.Subject(), err)
+		}
+		gone := make(chan bool, 1)
+		go func() { gone <- a.AwaitRevocation(t.Context(), p) }()
+		if err := a.Revoke(id(p)); err != nil {
+			t.Fatal(err)
+		}
+		if !<-gone || !errors.Is(verdict(a, token), verify.ErrRevokedToken) {
+			t.Errorf("%s: the stream goes on, or the token is accepted: %v", name, verdict(a, token))
+		}
+	}
+}
+
+// TestP5_StaleServerKeysVouchForNothing, and the status says so.
+func TestP5_StaleServerKeysVouchForNothing(t *testing.T) {
+	t.Parallel()
+	one := newIssuer(t)
+	synctest.Test(t, func(t *testing.T) {
+		var down atomic.Bool
+		cfg := signedBy("")
+		cfg.JWKSURL = "https://issuer.example/keys"
+		cfg.JWKS = jwks.RemoteOptions{MaxStale: 5 * time.Minute, Client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			if down.Load() {
+				return nil, errors.New("down")
+			}
+			body := `{"keys":[` + one.jwk("a") + `,` + one.jwk("twice") + `]}`
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: r}, nil
+		})}}
+		a := start(t, cfg)
+		token := one.sign(t, "1", time.Hour)
+		limits := func() string { return strings.Join(a.Status().Sources[0].Limits, ";") }
+		if verdict(a, token) != nil || !strings.Contains(limits(), "left out: ") {
+			t.Fatalf("%v; a key that was left out is not named: %q", verdict(a, token), limits())
+		}
+		down.Store(true)
+		time.Sleep(6 * time.Minute)
+		if err := verdict(a, token); !errors.Is(err, verify.ErrUnavailable) {
+			t.Errorf("stale: %v", err)
+		}
+		if len(a.Status().Sources[0].Tokens) != 0 || !strings.Contains(limits(), "--max-stale") {
+			t.Errorf("the status shows the keys as accepted: %q", limits())
+		}
+		down.Store(false)
+		time.Sleep(2 * time.Minute)
+		if err := verdict(a, token); err != nil {
+			t.Errorf("the server is back: %v", err)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestStateFileWithSecretKeys: nothing of an HMAC secret is written down, and the
+// last use of a declared one is.
+func TestStateFileWithSecretKeys(t *testing.T) {
+	t.Parallel()
+	const old, current = "CANARY-old-secret-of-at-least-32-bytes", "CANARY-new-secret-of-at-least-32-bytes"
+	dir := t.TempDir()
+	payload := map[string][]byte{"key": []byte(current), "key-previous": []byte(old), "key-previous-until": []byte("2999-01-01T00:00:00Z")}
+	if err := kubemount.Write(dir, payload, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	cfg := signedBy(dir)
+	cfg.StateFile = stateFile(t)
+	a := start(t, cfg)
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"iss": "https://issuer.example", "aud": "orders", "exp": time.Now().Add(time.Hour).Unix(),
+	}).SignedString([]byte(old))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := verdict(a, token); err != nil {
+		t.Fatal(err)
+	}
+	used := a.Status().Sources[0].PreviousLastUsed
+	_ = a.Close()
+	text, err := os.ReadFile(cfg.StateFile)
+	if err != nil || strings.Contains(string(text), "CANARY") || strings.Contains(string(text), base64.RawURLEncoding.EncodeToString([]byte(old))[:20]) {
+		t.Errorf("%v\n%s", err, text)
+	}
+	a = start(t, cfg)
+	if got := a.Status().Sources[0].PreviousLastUsed; used.IsZero() || !got.Equal(used) {
+		t.Errorf("last used %s, want %s", got, used)
+	}
+}
