@@ -46,7 +46,7 @@ func (r receiver) until(t *testing.T, token string, want error) {
 	limit := time.After(20 * time.Second)
 	for {
 		changed := r.Updated()
-		if _, err := r.Verify(t.Context(), token); errors.Is(err, want) || want == errRefused && err != nil {
+		if _, err := r.Verify(t.Context(), token); errors.Is(err, want) || errors.Is(want, errRefused) && err != nil {
 			return
 		}
 		select {
