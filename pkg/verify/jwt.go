@@ -41,7 +41,7 @@ type JWTConfig struct {
 	// MaxBytes is the longest token that is parsed, in bytes. 0 means 16 KiB.
 	MaxBytes int
 	// CacheSize is how many verified tokens are known again without checking
-	// their signature. 0 means 4096, negative none.
+	// their signature. 0 means DefaultJWTCache, negative none.
 	CacheSize int
 	// OnUnknownKey is called with the kid of a token for which there is no key, or
 	// none without a name that has signed it, so that a remote source can look
@@ -50,9 +50,11 @@ type JWTConfig struct {
 	OnUnknownKey func(kid string)
 }
 
+// DefaultJWTCache is how many verified tokens are known again by default.
+const DefaultJWTCache = 4096
+
 const (
 	defaultMaxJWTBytes = 16 << 10
-	defaultJWTCache    = 4096
 	// maxCachedBytes is the longest token that is cached: the cache is bounded by
 	// its entries, so each of them must be bounded too.
 	maxCachedBytes = 4 << 10
@@ -97,7 +99,7 @@ func NewJWTVerifier(keys func() *KeySet, c JWTConfig) (*JWTVerifier, error) {
 		c.MaxBytes = defaultMaxJWTBytes
 	}
 	if c.CacheSize == 0 {
-		c.CacheSize = defaultJWTCache
+		c.CacheSize = DefaultJWTCache
 	}
 	v := &JWTVerifier{
 		keys: keys, cfg: c, cache: newJWTCache(c.CacheSize),

@@ -20,9 +20,12 @@ type keySource struct {
 	issuer, keyAlgorithm                       string
 	audience, algorithm, jwtType, requireClaim []string
 	leeway, maxStale                           time.Duration
+	cache                                      int
 }
 
 const (
+	// maxCache bounds what a slip of the pen costs: some 4 KiB a token, at the worst.
+	maxCache = 1_000_000
 	// maxLeeway is that of verify.JWTConfig.
 	maxLeeway = 10 * time.Minute
 	// minStale is twice the shortest time between two requests for a JWKS.
@@ -42,6 +45,7 @@ func (k *keySource) add(cmd *cobra.Command) {
 	f.StringArrayVar(&k.jwtType, "jwt-type", nil, "the header `TYP` that signed tokens may have, such as at+jwt; repeatable (default any, or none)")
 	f.StringArrayVar(&k.requireClaim, "require-claim", nil, "claim that signed tokens must have, as `NAME[=VALUE]`; repeatable, of several values of one name any will do")
 	f.DurationVar(&k.leeway, "leeway", 0, "how much the clocks of issuer and verifier may differ, 10m at most")
+	f.IntVar(&k.cache, "jwt-cache", verify.DefaultJWTCache, "how many verified signed tokens are known again without checking their signature; 0 for none")
 	f.DurationVar(&k.maxStale, "max-stale", 0, "how long the keys of --jwks-url are good without its server having confirmed them; 0s means for ever")
 }
 
@@ -74,6 +78,9 @@ func (k *keySource) config(cmd *cobra.Command, cfg *agent.Config, verifies bool)
 		Issuer: k.issuer, Audiences: k.audience, Algorithms: k.algorithm, Types: k.jwtType,
 		RequiredClaims: required, Leeway: k.leeway,
 	}
+	if cfg.JWT.CacheSize = k.cache; k.cache == 0 {
+		cfg.JWT.CacheSize = -1
+	}
 	if cfg.JWT.Issuer == "" {
 		cfg.JWT.Issuer = unasked
 	}
@@ -102,7 +109,7 @@ func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
 	}
 	if !k.given() {
 		// Variables do not count: they may be meant for another command.
-		for _, name := range []string{"issuer", "audience", "key-algorithm", "algorithm", "jwt-type", "require-claim", "leeway", "max-stale", "key-name"} {
+		for _, name := range []string{"issuer", "audience", "key-algorithm", "algorithm", "jwt-type", "require-claim", "leeway", "max-stale", "key-name", "jwt-cache"} {
 			if changed(name) {
 				return fail.Usage("--%s goes with --key-file or --jwks-url, and neither is given", name)
 			}
@@ -125,6 +132,8 @@ func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
 		return fail.Usage("--algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
 	case slices.Contains(k.jwtType, ""):
 		return fail.Usage("--jwt-type is empty; leave it out to accept any")
+	case k.cache < 0 || k.cache > maxCache:
+		return fail.Usage("--jwt-cache must be 0 to %d", maxCache)
 	case k.leeway < 0 || k.leeway > maxLeeway:
 		return fail.Usage("--leeway must be 0s to %s", maxLeeway)
 	case k.jwksURL == "" && changed("max-stale"):

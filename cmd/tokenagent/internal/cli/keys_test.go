@@ -93,6 +93,7 @@ func TestKeyUsage(t *testing.T) {
 		"empty type":        {by(path, "--jwt-type="), "--jwt-type is empty"},
 		"empty claim":       {by(path, "--require-claim", "a", "--require-claim="), "--require-claim number 2: the form is NAME or NAME=VALUE"},
 		"claim of no name":  {by(path, "--require-claim", "="+good), "--require-claim number 1"},
+		"cache negative":    {by(path, "--jwt-cache=-1"), "--jwt-cache must be 0 to"},
 		"leeway too long":   {by(path, "--leeway", "11m"), "--leeway must be 0s to 10m"},
 		"leeway negative":   {by(path, "--leeway=-1s"), "--leeway must be 0s to 10m"},
 		"stale with a file": {by(path, "--max-stale", "1h"), "--max-stale goes with --jwks-url"},
@@ -129,20 +130,22 @@ func TestKeyConfig(t *testing.T) {
 			true,
 			agent.Config{
 				JWKSURL: "https://h/", KeyName: "n", KeyAlgorithm: "PS256", JWKS: jwks.RemoteOptions{MaxStale: time.Hour, Algorithm: "PS256"},
-				JWT: verify.JWTConfig{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}},
+				JWT: verify.JWTConfig{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, CacheSize: verify.DefaultJWTCache},
 			},
 		},
 		"file": {
-			by("f", "--leeway", "1m", "--algorithm", "ES256", "--jwt-type", "at+jwt", "--require-claim", "a", "--require-claim", "b=1", "--require-claim", "b=2=3", "--require-claim", "a=", "--require-claim", "b"), true,
+			by("f", "--jwt-cache", "0", "--leeway", "1m", "--algorithm", "ES256", "--jwt-type", "at+jwt", "--require-claim", "a", "--require-claim", "b=1", "--require-claim", "b=2=3", "--require-claim", "a=", "--require-claim", "b"), true,
 			agent.Config{KeyFile: "f", KeyName: "keys", JWT: verify.JWTConfig{
 				Issuer: issuer, Audiences: []string{audience}, Leeway: time.Minute, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"},
-				RequiredClaims: map[string][]string{"a": {""}, "b": {"1", "2=3"}},
+				RequiredClaims: map[string][]string{"a": {""}, "b": {"1", "2=3"}}, CacheSize: -1,
 			}},
 		},
 		"nothing to compare with": {
-			[]string{"--key-file", "f", "--issuer", "i"},
+			[]string{"--key-file", "f", "--issuer", "i", "--jwt-cache", "7"},
 			false,
-			agent.Config{KeyFile: "f", KeyName: "keys", JWT: verify.JWTConfig{Issuer: "i", Audiences: []string{unasked}, RequiredClaims: map[string][]string{}}},
+			agent.Config{KeyFile: "f", KeyName: "keys", JWT: verify.JWTConfig{
+				Issuer: "i", Audiences: []string{unasked}, RequiredClaims: map[string][]string{}, CacheSize: 7,
+			}},
 		},
 	} {
 		var k keySource
