@@ -16,7 +16,7 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build image vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e e2e-kubernetes clean
+.PHONY: help build image vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e e2e-kubernetes page clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
