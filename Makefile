@@ -16,7 +16,7 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build image vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e e2e-kubernetes page clean
+.PHONY: help build image vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e ops e2e-kubernetes page clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,9 @@ fuzz: ## Run every fuzz test for FUZZTIME (20s) each
 bench: ## Run every benchmark, one package at a time
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...
 	@if [ -f bench/go.mod ]; then cd bench && $(GO) test -run '^$$' -bench . -benchmem -p 1 ./...; fi
+
+ops: ## Test the alert rules, and every query against a real Prometheus
+	@GO='$(GO)' test/ops/run.sh
 
 e2e: ## Run against a real daprd (builds it once: about 6 minutes)
 	cd test/e2e && ./run.sh
