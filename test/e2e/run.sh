@@ -29,5 +29,5 @@ fi
 ./daprd/build.sh >/dev/null
 
 # Two apps at a time: each has a daprd, a broker and traffic of its own.
-say "running the tests: about three minutes"
-exec go test -v -count=1 -parallel 2 -timeout 8m "$@" .
+say "running the tests: about five minutes"
+exec go test -v -count=1 -parallel 2 -timeout 15m "$@" .
