@@ -30,6 +30,9 @@ type Agent struct {
 	keeper  *keeper         // nil without a state file
 	changed broadcast       // of any of several parts
 	closed  atomic.Bool
+	// succeeded says that another Agent goes on from here, so that only that one
+	// writes the state file.
+	succeeded atomic.Bool
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -59,14 +62,28 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	if err := a.assemble(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	if r.StateFile != "" {
+	release, err := a.holdPredecessor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err = r.Group.enter(a, r.Predecessor); err != nil {
+		release()
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	a.inherit()
+	if r.StateFile != "" && a.keeper == nil {
 		a.keeper = newKeeper(r, a.parts, time.Now())
 	}
 	if err = a.open(ctx); err != nil {
 		a.closeWatcher()
+		r.Group.leave(a)
+		release()
 		return nil, fmt.Errorf("agent: %w", err)
 	}
+	a.takeOver()
 	_ = a.save() // is in the log and the status
+	r.Group.begin(a, r.Predecessor)
+	r.Predecessor = nil // it is not to be kept for as long as this one
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	for _, p := range a.parts {
@@ -100,11 +117,14 @@ func (a *Agent) assemble() (err error) {
 		a.parts = append(a.parts, a.keys)
 	}
 	for _, p := range a.parts {
-		if p.source().watched && a.watcher == nil {
+		switch {
+		case !p.source().watched || a.watcher != nil:
+		case r.PollOnly:
+			a.watcher = reload.PollOnly()
+		case r.Group != nil:
+			a.watcher = r.Group.shared()
+		default:
 			a.watcher = reload.NewWatcher()
-			if r.PollOnly {
-				a.watcher = reload.PollOnly()
-			}
 		}
 	}
 	return nil
@@ -183,7 +203,7 @@ func (a *Agent) Updated() <-chan struct{} {
 // and reports whether what is accepted changed. A source's fault is returned and
 // changes nothing.
 func (a *Agent) Reload() (changed bool, err error) {
-	if a.closed.Load() {
+	if a.closed.Load() || a.succeeded.Load() {
 		return false, ErrClosed
 	}
 	if a.remote != nil {
@@ -253,12 +273,13 @@ func (a *Agent) Close() error {
 		a.stop()
 		a.running.Wait()
 		a.closeWatcher()
+		a.cfg.Group.leave(a)
 	})
 	return a.closeErr
 }
 
 func (a *Agent) closeWatcher() {
-	if a.watcher != nil {
+	if a.watcher != nil && (a.cfg.Group == nil || a.cfg.PollOnly) {
 		_ = a.watcher.Close()
 	}
 }

@@ -100,6 +100,20 @@ type Config struct {
 	// none. A change then takes up to Poll plus Debounce.
 	PollOnly bool
 
+	// Group is what several Agents of one process share. nil means that this one
+	// is alone.
+	Group *Group
+	// Predecessor is an Agent for the same credentials under another
+	// configuration, which this one replaces: it goes on from what that one
+	// accepts, with the deadlines that there are, also where it reads another
+	// source. While Start runs, the Predecessor verifies and reads nothing; so it
+	// does afterwards, until it is closed, if Start succeeds, and otherwise it goes
+	// on as before. A source that the Predecessor had loaded must be good, whatever
+	// WaitForSource says. StateFile and Group must be those of the Predecessor.
+	// What Retire ends there while Start runs may not be ended here. nil means
+	// none.
+	Predecessor *Agent
+
 	// Logger takes what operators need to know. nil means slog.Default().
 	// No token is ever logged, only fingerprints.
 	Logger *slog.Logger

@@ -153,9 +153,12 @@ func (k *keeper) damaged() error {
 // somebody may have put right what we could not read at the start, or another
 // process of the same source may have written. Each part is asked in turn, so that
 // no state is overwritten by an older one.
-func (k *keeper) save(parts []part) error {
+func (k *keeper) save(parts []part, succeeded *atomic.Bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if succeeded.Load() {
+		return nil // it is the successor's
+	}
 	closed := false
 	err := statefile.Update(k.cfg.StateFile, func(old []byte, err error) ([]byte, error) {
 		switch {
@@ -299,5 +302,5 @@ func (a *Agent) save() error {
 	if a.keeper == nil {
 		return nil
 	}
-	return a.keeper.save(a.parts)
+	return a.keeper.save(a.parts, &a.succeeded)
 }

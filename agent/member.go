@@ -16,18 +16,20 @@ import (
 // A member is one source of an Agent and what became of it. V is the kind of
 // credential that it declares, S what verifies by those.
 type member[V credential, S any] struct {
-	src     *source
-	parse   func(reload.Content) (declaration[V], error)
-	build   func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
-	codec   codec[V]
-	log     *slog.Logger
-	value   *reload.Value[state[V, S]]
-	memory  atomic.Pointer[verify.Memory] // nil without a state file
-	initial *state[V, S]                  // what was written down; nil for nothing
-	closed  *atomic.Bool                  // the Agent's
-	last    atomic.Pointer[state[V, S]]   // what there was when it closed
-	users   users
-	counts  *counts
+	src      *source
+	parse    func(reload.Content) (declaration[V], error)
+	build    func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
+	codec    codec[V]
+	log      *slog.Logger
+	value    *reload.Value[state[V, S]]
+	memory   atomic.Pointer[verify.Memory] // nil without a state file
+	initial  *state[V, S]                  // what there was before the start; nil for nothing
+	was      map[rotation.ID]struct{}      // the names that initial was written down with, or one before it
+	closed   *atomic.Bool                  // the Agent's
+	last     atomic.Pointer[state[V, S]]   // what there was when it closed
+	users    *users
+	counts   *counts
+	mustLoad bool // there is good content from before, so that Start needs some as well
 	// expires is when a credential expires by itself; nil for never. longest is
 	// the longest lifetime of what it has signed; nil where it signs nothing.
 	expires func(V) time.Time
@@ -56,6 +58,9 @@ type part interface {
 
 	restore(memory *verify.Memory, w writtenSource, now time.Time) error
 	forget()
+	inherit(from part)
+	catchUp(from part)
+	hold(ctx context.Context) (release func(), err error)
 	adopt(memory *verify.Memory, w writtenSource)
 	write(memory *verify.Memory, now time.Time) (writtenSource, bool)
 	status(now time.Time) SourceStatus
@@ -79,7 +84,7 @@ func (m *member[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	}
 	m.value, err = reload.Open(m.src.source, m.step, reload.Options{
 		Poll: poll, Debounce: debounce, Watcher: w,
-		Wait: r.WaitForSource, Logger: r.Logger, Name: m.src.name,
+		Wait: r.WaitForSource && !m.mustLoad, Logger: r.Logger, Name: m.src.name,
 	})
 	return err
 }
@@ -159,10 +164,7 @@ func (m *member[V, S]) own(s *state[V, S], id rotation.ID) (*state[V, S], rotati
 
 // wasName reports whether id is a name that was written down before the start.
 func (m *member[V, S]) wasName(id rotation.ID) bool {
-	if m.initial == nil {
-		return false
-	}
-	_, was := m.initial.names[id]
+	_, was := m.was[id]
 	return was
 }
 

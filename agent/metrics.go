@@ -37,13 +37,15 @@ var (
 	descWatchErrors   = desc("watch_errors_total", "Faults of watching; polling goes on.", "source", "reason")
 	descDuration      = desc("reload_duration_seconds", "How long reads of the source took, from the first byte to the swap.", "source")
 	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of SHA-256); 16 at most.", "source", "slot", "fingerprint")
-	descStateFile     = desc("state_file_successful", "Whether the last read or write of the state file was good (1) or not (0); only with a state file.")
+	descStateFile     = desc("state_file_successful", "Whether the last read or write of every state file was good (1) or not (0); only with one.")
 	descBusy          = desc("signature_checks_refused_total", "Verifications refused as unavailable because too many signatures were being checked.", "source")
 	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")
 )
 
 // Describe implements [prometheus.Collector].
-func (a *Agent) Describe(ch chan<- *prometheus.Desc) {
+func (a *Agent) Describe(ch chan<- *prometheus.Desc) { describe(ch) }
+
+func describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReloads, descRotations, descGeneration, descSuccessful, descSuccessTime, descAccepted, descOverlap, descTokenExpires,
 		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descStateFile, descBusy, descBuildInfo,
@@ -66,30 +68,46 @@ func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
 // Collect implements [prometheus.Collector]. It reads what the last change
 // published, and touches no file.
 func (a *Agent) Collect(ch chan<- prometheus.Metric) {
+	sums := make(map[string]*[kinds]uint64)
+	addRefused(sums, a)
+	collect(ch, []*Agent{a}, sums)
+}
+
+// collect emits what there is of agents, which refused what refusals say, by
+// method.
+func collect(ch chan<- prometheus.Metric, agents []*Agent, refusals map[string]*[kinds]uint64) {
 	e, now := emitter(ch), time.Now()
-	for _, p := range a.parts {
-		p.collect(e, now)
+	kept, keeps := false, true
+	for _, a := range agents {
+		for _, p := range a.parts {
+			p.collect(e, now)
+		}
+		if a.tokens != nil {
+			e.accepted(a.tokens.counts, verify.MethodToken, a.tokens.src.name)
+		}
+		if a.keys != nil {
+			e.accepted(a.keys.counts, verify.MethodJWT, a.keys.src.name)
+			e.counter(descBusy, a.jwt.Busy(), a.keys.src.name)
+		}
+		if a.keeper != nil {
+			kept, keeps = true, keeps && a.keeper.faultText() == ""
+		}
 	}
-	if a.tokens != nil {
-		e.verifications(a.tokens.counts, verify.MethodToken, a.tokens.src.name)
+	for method, sums := range refusals {
+		for c := verify.Missing; c <= verify.Revoked; c++ {
+			e.counter(descVerifications, sums[refused+int(c)], "", method, c.String(), "")
+		}
 	}
-	if a.keys != nil {
-		e.verifications(a.keys.counts, verify.MethodJWT, a.keys.src.name)
-		e.counter(descBusy, a.jwt.Busy(), a.keys.src.name)
-	}
-	if a.keeper != nil {
-		e.gauge(descStateFile, bit(a.keeper.faultText() == ""))
+	if kept {
+		e.gauge(descStateFile, bit(keeps))
 	}
 	e.gauge(descBuildInfo, 1, version(), runtime.Version())
 }
 
-func (e emitter) verifications(c *counts, method, source string) {
+func (e emitter) accepted(c *counts, method, source string) {
 	sums := c.sums()
 	for i, slot := range rotation.Slots {
 		e.counter(descVerifications, sums[i], source, method, "ok", slot.String())
-	}
-	for c := verify.Missing; c <= verify.Revoked; c++ {
-		e.counter(descVerifications, sums[refused+int(c)], "", method, c.String(), "")
 	}
 }
 

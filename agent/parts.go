@@ -20,7 +20,7 @@ type (
 
 // newTokens returns the member of a source of shared tokens.
 func newTokens(src *source, minBytes int, closed *atomic.Bool, log *slog.Logger) *tokenMember {
-	m := &tokenMember{src: src, closed: closed, log: log, counts: newCounts()}
+	m := &tokenMember{src: src, closed: closed, log: log, counts: newCounts(), users: &users{}}
 	m.parse = func(c reload.Content) (declaration[verify.Token], error) {
 		o := verify.ParseOptions{MinTokenBytes: minBytes, Name: nameOf(c, src)}
 		var t verify.Tokens
@@ -47,7 +47,7 @@ func newTokens(src *source, minBytes int, closed *atomic.Bool, log *slog.Logger)
 
 // newKeys returns the member of a source of verification keys.
 func newKeys(src *source, algorithm string, remote *jwks.RemoteSource, closed *atomic.Bool, log *slog.Logger) *keyMember {
-	m := &keyMember{src: src, closed: closed, log: log, counts: newCounts()}
+	m := &keyMember{src: src, closed: closed, log: log, counts: newCounts(), users: &users{}}
 	m.parse = func(c reload.Content) (declaration[verify.Key], error) {
 		o := jwks.ParseOptions{Name: nameOf(c, src), Algorithm: algorithm}
 		if remote != nil {

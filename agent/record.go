@@ -66,14 +66,14 @@ func (m *member[V, S]) restore(memory *verify.Memory, w writtenSource, now time.
 	if c, ok := s.ledger.Current(); ok {
 		s.current = c.ID
 	}
-	m.initial = s
+	m.initial, m.was = s, maps.Clone(s.names)
 	return nil
 }
 
 var errNoState = errors.New("agent: a state file with names that are none")
 
 // forget takes back what restore took over, before anything is read.
-func (m *member[V, S]) forget() { m.initial = nil }
+func (m *member[V, S]) forget() { m.initial, m.was = nil, nil }
 
 // adopt takes over what w revokes and retires and we do not know of.
 func (m *member[V, S]) adopt(memory *verify.Memory, w writtenSource) {

@@ -1,0 +1,147 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A Group is what several Agents of one process share: they take one inotify
+// instance together, of which a user often has no more than 128, and the Group
+// exports the metrics of them all, since a registry takes no two collectors with
+// metrics of one name. Register it in place of its Agents. The sources of its
+// Agents must differ in name.
+//
+// The zero Group is ready to use, and needs no Close. It is safe for concurrent
+// use and must not be copied.
+type Group struct {
+	mu      sync.Mutex
+	watcher *reload.Watcher
+	members map[*Agent]bool // whether its metrics are exported yet
+	// What has left counted refusals, in which no source is named, and a counter
+	// must not run backwards.
+	gone map[string]*[kinds]uint64 // by method
+}
+
+var _ prometheus.Collector = (*Group)(nil)
+
+// enter reserves the names of a's sources, which its predecessor may have.
+func (g *Group) enter(a, predecessor *Agent) error {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for other := range g.members {
+		for _, p := range a.parts {
+			if other != predecessor && other.part(p.source().name) != nil {
+				return fmt.Errorf("another Agent of the Group has a source called %q too; give one of them another Name or KeyName", p.source().name)
+			}
+		}
+	}
+	if g.members == nil {
+		g.members, g.gone = make(map[*Agent]bool), make(map[string]*[kinds]uint64)
+	}
+	g.members[a] = false
+	return nil
+}
+
+// begin exports the metrics of a from now on, and those of its predecessor no more.
+func (g *Group) begin(a, predecessor *Agent) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members[a] = true
+	if predecessor != nil {
+		delete(g.members, predecessor)
+	}
+}
+
+// leave takes a out, if it is in. What it refused stays counted.
+func (g *Group) leave(a *Agent) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.members[a] {
+		addRefused(g.gone, a)
+	}
+	delete(g.members, a)
+}
+
+// shared returns the Watcher of g's Agents.
+func (g *Group) shared() *reload.Watcher {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.watcher == nil {
+		g.watcher = reload.NewWatcher()
+	}
+	return g.watcher
+}
+
+// Describe implements [prometheus.Collector].
+func (g *Group) Describe(ch chan<- *prometheus.Desc) { describe(ch) }
+
+// Collect implements [prometheus.Collector]. It reads what the last changes
+// published, and touches no file.
+func (g *Group) Collect(ch chan<- prometheus.Metric) {
+	g.mu.Lock()
+	var agents []*Agent
+	sums := make(map[string]*[kinds]uint64)
+	for method, gone := range g.gone {
+		sum := *gone
+		sums[method] = &sum
+	}
+	for a, exported := range g.members {
+		if exported {
+			agents = append(agents, a)
+			addRefused(sums, a)
+		}
+	}
+	g.mu.Unlock()
+	collect(ch, agents, sums)
+}
+
+// addRefused adds to sums, by method, what a refused.
+func addRefused(sums map[string]*[kinds]uint64, a *Agent) {
+	for method, c := range a.counted() {
+		if sums[method] == nil {
+			sums[method] = new([kinds]uint64)
+		}
+		for kind, n := range c.sums() {
+			sums[method][kind] += n
+		}
+	}
+}
+
+// counted returns the counts of a, by the method that they count.
+func (a *Agent) counted() map[string]*counts {
+	by := make(map[string]*counts, 2)
+	if a.tokens != nil {
+		by[verify.MethodToken] = a.tokens.counts
+	}
+	if a.keys != nil {
+		by[verify.MethodJWT] = a.keys.counts
+	}
+	return by
+}
+
+// part returns a's source called name, and nil if it has none.
+func (a *Agent) part(name string) part {
+	for _, p := range a.parts {
+		if p.source().name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+var errGroupPredecessor = errors.New("agent: Predecessor is of another Group; give both the same, or none")

@@ -1,0 +1,226 @@
+package agent_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// succeed starts the successor of a with cfg and closes a.
+func succeed(t *testing.T, a *agent.Agent, cfg agent.Config) *agent.Agent {
+	t.Helper()
+	cfg.Predecessor = a
+	next := start(t, cfg)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// TestP2_SuccessorKeepsDeadlines gives an Agent another configuration in the
+// middle of a rotation, another source among it, and again later: each superseded
+// token keeps the deadline that it had, to the nanosecond, with a state file and
+// without.
+func TestP2_SuccessorKeepsDeadlines(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{"", stateFile(t)} {
+		path, other := file(t, tokenN(0)), file(t, tokenN(2))
+		synctest.Test(t, func(t *testing.T) {
+			cfg := agent.Config{TokenFile: path, PollOnly: true, Overlap: 10 * time.Minute, StateFile: state}
+			a := start(t, cfg)
+			rotated(t, a, path, 1)
+			first := a.Status().Sources[0].OverlapExpires
+			time.Sleep(time.Minute)
+			cfg.Overlap = time.Hour
+			a = succeed(t, a, cfg)
+			if got := a.Status().Sources[0]; !got.OverlapExpires.Equal(first) || got.Rotations != 1 {
+				t.Fatalf("%q: the overlap ends at %s, not %s; %d rotations", state, got.OverlapExpires, first, got.Rotations)
+			}
+			cfg.TokenFile = other
+			if state != "" {
+				cfg.TokenFile = path
+				replace(t, path, tokenN(2)) // a state file belongs to its source
+			}
+			a = succeed(t, a, cfg)
+			for n := range 3 {
+				if got := class(a, tokenN(n)); got != "ok" {
+					t.Fatalf("%q: token %d: %s", state, n, got)
+				}
+			}
+			time.Sleep(time.Until(first) - 1)
+			if got := class(a, tokenN(0)); got != "ok" {
+				t.Errorf("%q: 1 ns before its deadline: %s", state, got)
+			}
+			time.Sleep(1)
+			if got := class(a, tokenN(0)); got != "expired" {
+				t.Errorf("%q: at its deadline: %s", state, got)
+			}
+			last := a.Status().Sources[0].OverlapExpires
+			if got := last.Sub(first).Truncate(time.Second); got != 51*time.Minute {
+				t.Errorf("%q: the second overlap ends %s after the first", state, got)
+			}
+			time.Sleep(time.Until(last))
+			if got := class(a, tokenN(1)); got != "expired" {
+				t.Errorf("%q: the second at its deadline: %s", state, got)
+			}
+			if err := a.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestP3_SuccessorKeepsRevocations: what was revoked by hand stays so, before
+// Start and while it runs, and under the source's later content.
+func TestP3_SuccessorKeepsRevocations(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0)+"\n"+tokenN(1))
+	cfg := agent.Config{TokenFile: path, Poll: -1}
+	a := start(t, cfg)
+	if err := a.Revoke(verify.Digest(tokenN(1))); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		cfg.MinTokenBytes++
+		cfg.Predecessor = a
+		next := start(t, cfg)
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		a = next
+		if class(a, tokenN(0)) != "ok" || class(a, tokenN(1)) != "revoked" {
+			t.Fatalf("%s, %s", class(a, tokenN(0)), class(a, tokenN(1)))
+		}
+	}
+	replace(t, path, tokenN(2)+"\n"+tokenN(1))
+	if _, err := a.Reload(); err != nil || class(a, tokenN(1)) != "revoked" {
+		t.Errorf("declared again: %v, %s", err, class(a, tokenN(1)))
+	}
+}
+
+// TestP3_RevocationWhileASuccessorStarts: it holds whichever of the two it met.
+func TestP3_RevocationWhileASuccessorStarts(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		cfg := agent.Config{TokenFile: file(t, tokenN(0)+"\n"+tokenN(1)), Poll: -1}
+		a := start(t, cfg)
+		revoked := make(chan error)
+		go func() { revoked <- a.Revoke(verify.Digest(tokenN(1))) }()
+		cfg.Predecessor = a
+		next := start(t, cfg)
+		if err := <-revoked; err != nil {
+			t.Fatal(err)
+		}
+		_ = a.Close()
+		// One that came after Start had returned is its caller's.
+		if class(next, tokenN(1)) != "revoked" {
+			_ = next.Revoke(verify.Digest(tokenN(1)))
+		}
+		if class(next, tokenN(0)) != "ok" || class(next, tokenN(1)) != "revoked" {
+			t.Fatalf("%s, %s", class(next, tokenN(0)), class(next, tokenN(1)))
+		}
+		_ = next.Close()
+	}
+}
+
+// TestP4_SuccessorThatCannotStart leaves its predecessor as it was: verifying,
+// and reading its source.
+func TestP4_SuccessorThatCannotStart(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	cfg := agent.Config{TokenFile: path, Poll: 20 * time.Millisecond}
+	a := start(t, cfg)
+	cfg.Predecessor, cfg.WaitForSource = a, true
+	for name, spoil := range map[string]func(c *agent.Config){
+		"another source that is not there": func(c *agent.Config) { c.TokenFile = path + ".none" },
+		"a bad configuration":              func(c *agent.Config) { c.Overlap, c.MaxOverlap = time.Hour, time.Minute },
+		"another state file":               func(c *agent.Config) { c.StateFile = path + ".state" },
+		"another group":                    func(c *agent.Config) { c.Group = new(agent.Group) },
+	} {
+		bad := cfg
+		spoil(&bad)
+		if next, err := agent.Start(t.Context(), bad); err == nil {
+			_ = next.Close()
+			t.Fatalf("%s: started", name)
+		}
+	}
+	if got := class(a, tokenN(0)); got != "ok" {
+		t.Fatalf("afterwards: %s", got)
+	}
+	replace(t, path, tokenN(1))
+	eventually(t, a, "the predecessor reads on", func() bool { return accepts(a, tokenN(1)) && accepts(a, tokenN(0)) })
+	if _, err := a.Reload(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSuccessorOfWhatHadNotLoaded waits for its source, as WaitForSource says.
+func TestSuccessorOfWhatHadNotLoaded(t *testing.T) {
+	t.Parallel()
+	cfg := agent.Config{TokenFile: file(t, ""), Poll: -1, WaitForSource: true}
+	a := succeed(t, start(t, cfg), cfg)
+	if a.Ready() || class(a, tokenN(0)) != "unavailable" {
+		t.Fatalf("ready: %t", a.Ready())
+	}
+	replace(t, cfg.TokenFile, tokenN(0))
+	eventually(t, a, "the source loads", func() bool { return accepts(a, tokenN(0)) })
+}
+
+// TestSuccessorIsTheOneThatWrites: what the predecessor still says in the state
+// file's name does not reach it.
+func TestSuccessorIsTheOneThatWrites(t *testing.T) {
+	t.Parallel()
+	path, state := file(t, tokenN(0)), stateFile(t)
+	cfg := agent.Config{TokenFile: path, Poll: -1, StateFile: state}
+	a := start(t, cfg)
+	next := cfg
+	next.Predecessor = a
+	b := start(t, next)
+	rotated(t, b, path, 1)
+	if err := b.Revoke(verify.Digest(tokenN(0))); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Retire(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(state); err != nil || string(got) != string(want) {
+		t.Errorf("the state file was written by the predecessor: %v", err)
+	}
+	_ = b.Close()
+	if c := start(t, cfg); class(c, tokenN(0)) != "revoked" || class(c, tokenN(1)) != "ok" {
+		t.Errorf("after a restart: %s, %s", class(c, tokenN(0)), class(c, tokenN(1)))
+	}
+}
+
+// TestOneSuccessor: a chain does not fork, and one that is closed has none.
+func TestOneSuccessor(t *testing.T) {
+	t.Parallel()
+	cfg := agent.Config{TokenFile: file(t, tokenN(0)), Poll: -1}
+	a := start(t, cfg)
+	cfg.Predecessor = a
+	b := start(t, cfg)
+	if _, err := agent.Start(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "successor already") {
+		t.Errorf("a second successor: %v", err)
+	}
+	if _, err := a.Reload(); err == nil {
+		t.Error("the predecessor reads")
+	}
+	_ = a.Close()
+	cfg.Predecessor = b
+	_ = b.Close()
+	if _, err := agent.Start(t.Context(), cfg); err == nil {
+		t.Error("a successor of one that is closed")
+	}
+}
