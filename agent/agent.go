@@ -30,9 +30,8 @@ type Agent struct {
 	keeper  *keeper         // nil without a state file
 	changed broadcast       // of any of several parts
 	closed  atomic.Bool
-	// succeeded says that another Agent goes on from here, so that only that one
-	// writes the state file.
-	succeeded atomic.Bool
+	from    *handover                // from its predecessor; nil for none
+	to      atomic.Pointer[handover] // to its successor; nil for none
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -80,10 +79,8 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		release()
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	a.takeOver()
+	a.takeOver(release)
 	_ = a.save() // is in the log and the status
-	r.Group.begin(a, r.Predecessor)
-	r.Predecessor = nil // it is not to be kept for as long as this one
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	for _, p := range a.parts {
@@ -122,7 +119,7 @@ func (a *Agent) assemble() (err error) {
 		case r.PollOnly:
 			a.watcher = reload.PollOnly()
 		case r.Group != nil:
-			a.watcher = r.Group.shared()
+			a.watcher = r.Group.Watcher()
 		default:
 			a.watcher = reload.NewWatcher()
 		}
@@ -203,7 +200,7 @@ func (a *Agent) Updated() <-chan struct{} {
 // and reports whether what is accepted changed. A source's fault is returned and
 // changes nothing.
 func (a *Agent) Reload() (changed bool, err error) {
-	if a.closed.Load() || a.succeeded.Load() {
+	if a.closed.Load() || a.to.Load() != nil {
 		return false, ErrClosed
 	}
 	if a.remote != nil {
@@ -262,6 +259,7 @@ func (a *Agent) change(f func(part)) error {
 // says that the state file could not be written for the last time.
 func (a *Agent) Close() error {
 	a.closing.Do(func() {
+		takenBack := a.settle()
 		// First the answer, then the waiting: a read that hangs must not keep
 		// tokens accepted.
 		a.closed.Store(true)
@@ -269,7 +267,9 @@ func (a *Agent) Close() error {
 			p.shut()
 		}
 		a.changed.send()
-		a.closeErr = a.save()
+		if !takenBack {
+			a.closeErr = a.save()
+		}
 		a.stop()
 		a.running.Wait()
 		a.closeWatcher()

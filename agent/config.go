@@ -106,12 +106,14 @@ type Config struct {
 	// Predecessor is an Agent for the same credentials under another
 	// configuration, which this one replaces: it goes on from what that one
 	// accepts, with the deadlines that there are, also where it reads another
-	// source. While Start runs, the Predecessor verifies and reads nothing; so it
-	// does afterwards, until it is closed, if Start succeeds, and otherwise it goes
-	// on as before. A source that the Predecessor had loaded must be good, whatever
-	// WaitForSource says. StateFile and Group must be those of the Predecessor.
-	// What Retire ends there while Start runs may not be ended here. nil means
-	// none.
+	// source. From when Start begins, the Predecessor still verifies, but reads
+	// nothing. If Start fails it goes on as before; afterwards it is to be closed,
+	// once no request asks it any more. To take the change back, close the new
+	// one first: then the Predecessor goes on.
+	//
+	// A source that the Predecessor had loaded must be good, whatever WaitForSource
+	// says. StateFile and Group must be those of the Predecessor. What Retire ends
+	// there while Start runs may not be ended here. nil means none.
 	Predecessor *Agent
 
 	// Logger takes what operators need to know. nil means slog.Default().

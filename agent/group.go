@@ -77,8 +77,9 @@ func (g *Group) leave(a *Agent) {
 	delete(g.members, a)
 }
 
-// shared returns the Watcher of g's Agents.
-func (g *Group) shared() *reload.Watcher {
+// Watcher returns what the Agents of g share to watch files with, for what else
+// the process watches. Nobody needs to close it.
+func (g *Group) Watcher() *reload.Watcher {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.watcher == nil {

@@ -153,11 +153,12 @@ func (k *keeper) damaged() error {
 // somebody may have put right what we could not read at the start, or another
 // process of the same source may have written. Each part is asked in turn, so that
 // no state is overwritten by an older one.
-func (k *keeper) save(parts []part, succeeded *atomic.Bool) error {
+func (k *keeper) save(a *Agent) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if succeeded.Load() {
-		return nil // it is the successor's
+	parts := a.parts
+	if a.to.Load() != nil {
+		return nil // the file is the successor's
 	}
 	closed := false
 	err := statefile.Update(k.cfg.StateFile, func(old []byte, err error) ([]byte, error) {
@@ -302,5 +303,5 @@ func (a *Agent) save() error {
 	if a.keeper == nil {
 		return nil
 	}
-	return a.keeper.save(a.parts, &a.succeeded)
+	return a.keeper.save(a)
 }

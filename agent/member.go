@@ -210,12 +210,15 @@ func (m *member[V, S]) revoked(id rotation.ID) (yes bool) {
 	return yes
 }
 
-// await returns true as soon as gone says so, which is asked at every change, and
-// false when ctx ends.
-func (m *member[V, S]) await(ctx context.Context, gone func() bool) bool {
+// await returns true as soon as revoked says so, which is asked at every change,
+// and false when ctx ends or gone says so.
+func (m *member[V, S]) await(ctx context.Context, gone, revoked func() bool) bool {
 	for {
 		changed := m.value.Updated()
 		if gone() {
+			return false
+		}
+		if revoked() {
 			return true
 		}
 		select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -16,7 +17,7 @@ func (a *Agent) holdPredecessor(ctx context.Context) (release func(), err error)
 		return func() {}, nil
 	}
 	switch {
-	case p.closed.Load() || p.succeeded.Load():
+	case p.closed.Load() || p.to.Load() != nil:
 		return nil, errors.New("agent: Predecessor is closed, or has a successor already; take the one that is in use")
 	case p.cfg.StateFile != a.cfg.StateFile:
 		return nil, errors.New("agent: StateFile is not that of Predecessor; what it holds is known under its names: close that Agent first")
@@ -50,15 +51,46 @@ func (a *Agent) inherit() {
 	a.eachInherited(part.inherit)
 }
 
+// A handover is from one Agent to its successor. It is settled by whichever of
+// the two is closed first.
+type handover struct {
+	once    sync.Once
+	a       *Agent // the successor
+	p       *Agent // its predecessor; nil once that has been closed
+	release func() // has p read again
+}
+
 // takeOver makes a the one that goes on. What was revoked by hand meanwhile is
 // revoked here, too.
-func (a *Agent) takeOver() {
+func (a *Agent) takeOver(release func()) {
 	p := a.cfg.Predecessor
 	if p == nil {
+		a.cfg.Group.begin(a, nil)
 		return
 	}
-	p.succeeded.Store(true)
+	a.from = &handover{a: a, p: p, release: release}
+	p.to.Store(a.from)
 	a.eachInherited(part.catchUp)
+	a.cfg.Group.begin(a, p)
+	a.cfg.Predecessor = nil // it is not to be kept for as long as this one
+}
+
+// settle ends the handovers of an Agent that closes: it does not go back to it any
+// more; and if it has taken over from one that is not closed, that one goes on, so
+// that the takeover is taken back.
+func (a *Agent) settle() (takenBack bool) {
+	if h := a.to.Load(); h != nil {
+		h.once.Do(func() { h.p = nil })
+	}
+	if h := a.from; h != nil {
+		h.once.Do(func() {
+			h.p.cfg.Group.begin(h.p, a)
+			h.p.to.Store(nil)
+			h.release()
+			takenBack = true
+		})
+	}
+	return takenBack
 }
 
 func (a *Agent) eachInherited(f func(to, from part)) {

@@ -1,11 +1,14 @@
 package agent_test
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -222,5 +225,67 @@ func TestOneSuccessor(t *testing.T) {
 	_ = b.Close()
 	if _, err := agent.Start(t.Context(), cfg); err == nil {
 		t.Error("a successor of one that is closed")
+	}
+}
+
+// TestP4_TakeoverTakenBack closes the successor first: the predecessor reads on,
+// writes its state file again and counts on, and can have another.
+func TestP4_TakeoverTakenBack(t *testing.T) {
+	t.Parallel()
+	path, state := file(t, tokenN(0)), stateFile(t)
+	g := new(agent.Group)
+	cfg := agent.Config{TokenFile: path, Poll: 20 * time.Millisecond, StateFile: state, Group: g}
+	a := start(t, cfg)
+	next := cfg
+	next.Predecessor, next.Overlap = a, time.Minute
+	for range 2 {
+		b := start(t, next)
+		_ = class(b, tokenN(9))
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := testutil.CollectAndCount(g, "tokenagent_generation"); got != 1 {
+		t.Errorf("metrics of %d agents", got)
+	}
+	replace(t, path, tokenN(1))
+	eventually(t, a, "the predecessor reads on", func() bool { return accepts(a, tokenN(1)) && accepts(a, tokenN(0)) })
+	if err := a.Revoke(verify.Digest(tokenN(0))); err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, next)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if class(b, tokenN(0)) != "revoked" || class(b, tokenN(1)) != "ok" {
+		t.Errorf("%s, %s", class(b, tokenN(0)), class(b, tokenN(1)))
+	}
+	_ = b.Close()
+	if c := start(t, cfg); class(c, tokenN(0)) != "revoked" {
+		t.Errorf("after a restart: %s", class(c, tokenN(0)))
+	}
+}
+
+// TestP3_WhoWaitsForARevocationFollows: who waits for what proved itself to the
+// predecessor hears of a revocation that the successor learned of.
+func TestP3_WhoWaitsForARevocationFollows(t *testing.T) {
+	t.Parallel()
+	cfg := agent.Config{TokenFile: file(t, tokenN(0)), Poll: -1}
+	a := start(t, cfg)
+	p, err := a.Verify(t.Context(), tokenN(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	heard := make(chan bool)
+	go func() { heard <- a.AwaitRevocation(ctx, p) }()
+	b := succeed(t, a, cfg)
+	b = succeed(t, b, cfg)
+	if err := b.Revoke(p.Credential()); err != nil {
+		t.Fatal(err)
+	}
+	if !<-heard {
+		t.Error("it was not heard")
 	}
 }
