@@ -20,14 +20,13 @@ import (
 // runFlags are the flags of run.
 type runFlags struct {
 	source
-	keys                                       keySource
-	name, listen, grpcListen, admin            string
-	upstream, healthPath                       string
-	allowPath, header                          []string
-	overlap, maxOverlap, poll, debounce, drain time.Duration
-	stateFile                                  string
-	wait                                       bool
-	logLevel, logFormat                        string
+	keys                            keySource
+	rotation                        rotationFlags
+	name, listen, grpcListen, admin string
+	upstream, healthPath            string
+	allowPath                       []string
+	drain                           time.Duration
+	logLevel, logFormat             string
 }
 
 func newRun() *cobra.Command {
@@ -58,6 +57,7 @@ SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 	}
 	r.add(cmd)
 	r.keys.add(cmd)
+	r.rotation.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&r.name, "name", "token", "what metrics and logs call the token source, and the subject of its callers")
 	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
@@ -66,13 +66,6 @@ SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http://, https:// or h2c://, host and port alone")
 	f.StringArrayVar(&r.allowPath, "allow-path", nil, "path that needs no token, as `[METHOD ]/path`, exact; repeatable (with --upstream)")
 	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check: needs no token, and answers 503 until the source is loaded, so that daprd waits (with --upstream)")
-	f.StringArrayVar(&r.header, "header", nil, "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)")
-	f.DurationVar(&r.overlap, "overlap", agent.DefaultOverlap, "how long a superseded token or key stays accepted; 0s means not at all")
-	f.DurationVar(&r.maxOverlap, "max-overlap", 0, "makes the overlap begin with the first use of the new token and slide with the use of the old, for this long at the most; 0s means that it does not")
-	f.StringVar(&r.stateFile, "state-file", "", "`PATH` of a file in which superseded tokens, superseded keys and revocations outlive a restart; mode 0600, in a directory that others cannot write")
-	f.DurationVar(&r.poll, "poll-interval", 10*time.Second, "how often the source is read whatever the file system reports; 0s means never")
-	f.DurationVar(&r.debounce, "debounce", time.Second, "how long a file written in place must be quiet; 0s believes it at once")
-	f.BoolVar(&r.wait, "wait-for-source", false, "start without good content and answer 503 until it comes")
 	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "how long requests may take to end after SIGTERM")
 	f.StringVar(&r.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
 	f.StringVar(&r.logFormat, "log-format", "text", "`FORM` of the log on standard error: text or json")
@@ -102,11 +95,11 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := r.rotation(&cfg); err != nil {
+	if err := r.rotation.config(&cfg); err != nil {
 		return err
 	}
 	o.Hangup = hangup
-	cfg.Name, cfg.WaitForSource = r.name, r.wait
+	cfg.Name = r.name
 	a, err := agent.Start(cmd.Context(), cfg)
 	if err != nil {
 		if cmd.Context().Err() != nil {
@@ -118,34 +111,10 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	return daemon.Run(cmd.Context(), a, o)
 }
 
-func (r *runFlags) rotation(cfg *agent.Config) (err error) {
-	if cfg.Overlap, err = span("overlap", r.overlap); err != nil {
-		return err
-	}
-	if r.maxOverlap < 0 {
-		return fail.Usage("--max-overlap must not be negative; 0s means a fixed overlap")
-	}
-	if r.maxOverlap > 0 && r.maxOverlap < r.overlap {
-		return fail.Usage("--max-overlap must be at least --overlap, %s", r.overlap)
-	}
-	if r.maxOverlap > 0 && r.overlap == 0 {
-		return fail.Usage("--max-overlap goes with an --overlap, and that is 0s")
-	}
-	cfg.MaxOverlap, cfg.StateFile = r.maxOverlap, r.stateFile
-	if cfg.Poll, err = span("poll-interval", r.poll); err != nil {
-		return err
-	}
-	if r.poll > 0 && r.poll < 10*time.Millisecond {
-		return fail.Usage("--poll-interval must be at least 10ms, or 0s for never")
-	}
-	cfg.Debounce, err = span("debounce", r.debounce)
-	return err
-}
-
 func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 	o := daemon.Options{
 		Listen: r.listen, GRPCListen: r.grpcListen, AdminListen: r.admin, AllowPaths: r.allowPath, HealthPath: r.healthPath,
-		Headers: r.header, DrainTimeout: r.drain, Logger: log,
+		Headers: r.rotation.header, DrainTimeout: r.drain, Logger: log,
 	}
 	if r.upstream != "" {
 		u, err := url.Parse(r.upstream)
