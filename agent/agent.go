@@ -85,7 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	a.stop = stop
 	for _, p := range a.parts {
 		a.running.Go(func() { p.run(run) })
-		a.running.Go(func() { p.narrate(run, a.changed.send) })
+		a.running.Go(func() { p.narrate(run, a.tell) })
 	}
 	if a.keeper != nil {
 		a.running.Go(func() { a.remember(run) })
@@ -194,6 +194,14 @@ func (a *Agent) Updated() <-chan struct{} {
 		return a.parts[0].updated()
 	}
 	return a.changed.next()
+}
+
+// tell wakes whoever waits for a change.
+func (a *Agent) tell() {
+	a.changed.send()
+	if a.cfg.Group != nil {
+		a.cfg.Group.changed.send()
+	}
 }
 
 // Reload reads the sources now, without waiting for an event or the next poll,

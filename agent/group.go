@@ -23,6 +23,7 @@ type Group struct {
 	mu      sync.Mutex
 	watcher *reload.Watcher
 	members map[*Agent]bool // whether its metrics are exported yet
+	changed broadcast
 	// What has left counted refusals, in which no source is named, and a counter
 	// must not run backwards.
 	gone map[string]*[kinds]uint64 // by method
@@ -87,6 +88,10 @@ func (g *Group) Watcher() *reload.Watcher {
 	}
 	return g.watcher
 }
+
+// Updated returns a channel that is closed at the next change of what any Agent of
+// g accepts. To miss none, take the channel first and look afterwards.
+func (g *Group) Updated() <-chan struct{} { return g.changed.next() }
 
 // Describe implements [prometheus.Collector].
 func (g *Group) Describe(ch chan<- *prometheus.Desc) { describe(ch) }

@@ -15,6 +15,7 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
 // runFlags are the flags of run.
@@ -108,7 +109,7 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer a.Close()
-	return daemon.Run(cmd.Context(), a, o)
+	return daemon.Run(cmd.Context(), realm.Single(a, o.Headers, realm.Options{Auth: o.Auth(), Logger: log}), o)
 }
 
 func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {

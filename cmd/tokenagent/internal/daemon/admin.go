@@ -17,14 +17,15 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon/page"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
 // adminServer returns the server of the admin port: for scrapers, probes and
 // people, none of whom can change anything.
-func (o *Options) adminServer(a *agent.Agent, draining *atomic.Bool, more ...prometheus.Collector) *http.Server {
+func (o *Options) adminServer(realms *realm.Set, draining *atomic.Bool, more ...prometheus.Collector) *http.Server {
 	s := newServer(o.Logger)
 	s.ReadTimeout, s.WriteTimeout = headerTimeout, headerTimeout*3
-	s.Handler = adminHandler(a, draining, more...)
+	s.Handler = adminHandler(realms, draining, more...)
 	return s
 }
 
@@ -33,7 +34,7 @@ func (o *Options) adminServer(a *agent.Agent, draining *atomic.Bool, more ...pro
 func ServeAdmin(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger, more ...prometheus.Collector) (stop func(), err error) {
 	var draining atomic.Bool
 	o := Options{Logger: log}
-	s := o.adminServer(a, &draining, more...)
+	s := o.adminServer(realm.Single(a, nil, realm.Options{Logger: log}), &draining, more...)
 	l, err := listen(ctx, addr)
 	if err != nil {
 		return nil, fmt.Errorf("--admin-listen: %w", err)
@@ -51,9 +52,9 @@ func ServeAdmin(ctx context.Context, addr string, a *agent.Agent, log *slog.Logg
 	}, nil
 }
 
-func adminHandler(a *agent.Agent, draining *atomic.Bool, more ...prometheus.Collector) http.Handler {
+func adminHandler(realms *realm.Set, draining *atomic.Bool, more ...prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(append(more, a)...)
+	registry.MustRegister(append(more, realms)...)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
@@ -63,11 +64,20 @@ func adminHandler(a *agent.Agent, draining *atomic.Bool, more ...prometheus.Coll
 		case draining.Load():
 			probe(w, false, "draining")
 		default:
-			probe(w, a.Ready(), "the token source is not loaded yet; see /status")
+			probe(w, realms.Ready(), "the token source is not loaded yet; see /status")
+		}
+	})
+	mux.HandleFunc("GET /readyz/{realm}", func(w http.ResponseWriter, r *http.Request) {
+		t := realms.Enter()
+		defer t.Leave()
+		if one := t.Named(r.PathValue("realm")); one == nil {
+			http.Error(w, "there is no such realm; see /status", http.StatusNotFound)
+		} else {
+			probe(w, one.Agent.Ready() && !draining.Load(), "the realm is not loaded yet, or the agent is draining; see /status")
 		}
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		text, err := json.MarshalIndent(a.Status(), "", "  ")
+		text, err := json.MarshalIndent(realms.Status(), "", "  ")
 		if err != nil {
 			probe(w, false, "the status cannot be rendered: "+err.Error())
 			return
@@ -77,7 +87,7 @@ func adminHandler(a *agent.Agent, draining *atomic.Bool, more ...prometheus.Coll
 		_, _ = w.Write(append(text, '\n'))
 	})
 	host, _ := os.Hostname()
-	mux.Handle("GET /{$}", page.Handler(page.Options{Status: a.Status, Draining: draining.Load, Host: host}))
+	mux.Handle("GET /{$}", page.Handler(page.Options{Status: func() agent.Status { return realms.Status().Status }, Draining: draining.Load, Host: host}))
 	return mux
 }
 

@@ -15,7 +15,7 @@ func TestAdminPageFollowsTheAgent(t *testing.T) {
 	a, path := startAgent(t, "")
 	var draining atomic.Bool
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
-	at := serve(t, o.adminServer(a, &draining))
+	at := serve(t, o.adminServer(single(a, o), &draining))
 	says := func(what ...string) {
 		t.Helper()
 		var got reply

@@ -18,8 +18,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
@@ -42,13 +43,14 @@ type Options struct {
 
 // Validate reports what is wrong with o, by flag.
 func (o *Options) Validate() error {
-	if err := o.auth().Validate(); err != nil {
+	if err := o.Auth().Validate(); err != nil {
 		return fmt.Errorf("--header, --allow-path or --health-path: %w", err)
 	}
 	return nil
 }
 
-func (o *Options) auth() httpauth.Options {
+// Auth returns how requests to the main listener are checked.
+func (o *Options) Auth() httpauth.Options {
 	a := httpauth.Options{Headers: o.Headers, Exempt: o.AllowPaths, ForwardAuth: o.Upstream == nil}
 	if o.HealthPath != "" {
 		// GET and HEAD; and POST for a health check over gRPC.
@@ -69,18 +71,19 @@ const (
 const adminFlag = "admin-listen"
 
 // Run serves until ctx ends, then drains and returns nil; or returns why it
-// cannot serve. It does not close a.
-func Run(ctx context.Context, a *agent.Agent, o Options) error {
+// cannot serve. It does not close realms, whose Guards are
+// to be as [Options.Auth] says.
+func Run(ctx context.Context, realms *realm.Set, o Options) error {
 	var draining atomic.Bool
-	main := o.server(a)
+	main := o.server(realms)
 	servers := []served{{"listen", o.Listen, main}}
 	if o.GRPCListen != "" {
-		servers = append(servers, served{"grpc-listen", o.GRPCListen, extauthz.New(a, o.Headers, o.Logger)})
+		servers = append(servers, served{"grpc-listen", o.GRPCListen, extauthz.New(realms, o.Logger)})
 	}
 	if o.AdminListen != "" {
-		servers = append(servers, served{adminFlag, o.AdminListen, o.adminServer(a, &draining)})
+		servers = append(servers, served{adminFlag, o.AdminListen, o.adminServer(realms, &draining)})
 	}
-	defer OnHangup(o.Hangup, a, o.Logger)()
+	defer OnHangup(o.Hangup, realms, o.Logger)()
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
 	defer serving.Wait()
@@ -151,7 +154,7 @@ func (o *Options) drain(ctx context.Context, servers []served) {
 	}
 }
 
-func reload(a *agent.Agent, log *slog.Logger) {
+func reload(a reloader, log *slog.Logger) {
 	changed, err := a.Reload()
 	if err != nil {
 		log.Warn("hangup: source not taken over; what was accepted stays so", "error", err)
@@ -160,8 +163,13 @@ func reload(a *agent.Agent, log *slog.Logger) {
 	log.Info("hangup: source read", "changed", changed)
 }
 
+// A reloader is an agent, or all of a process.
+type reloader interface {
+	Reload() (changed bool, err error)
+}
+
 // OnHangup reads the source again for each signal on hup, until stop.
-func OnHangup(hup <-chan os.Signal, a *agent.Agent, log *slog.Logger) (stop func()) {
+func OnHangup(hup <-chan os.Signal, a reloader, log *slog.Logger) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -181,16 +189,15 @@ func OnHangup(hup <-chan os.Signal, a *agent.Agent, log *slog.Logger) (stop func
 }
 
 // server returns the server of the main listener.
-func (o *Options) server(a *agent.Agent) *http.Server {
-	guard := httpauth.New(a, o.auth())
+func (o *Options) server(realms *realm.Set) *http.Server {
 	s := newServer(o.Logger)
 	if o.Upstream == nil {
-		s.Handler = forwardAuth(guard)
+		s.Handler = o.forwardAuth(realms)
 		// Nothing here is long: no body is read and none is written.
 		s.ReadTimeout, s.WriteTimeout = headerTimeout, headerTimeout
 		return s
 	}
-	s.Handler = newProxy(a, guard, o)
+	s.Handler = newProxy(realms, o)
 	return s
 }
 
@@ -209,8 +216,17 @@ func newServer(log *slog.Logger) *http.Server {
 }
 
 // forwardAuth answers for a gateway, whatever method and path it asks with.
-func forwardAuth(g *httpauth.Guard) http.Handler {
+func (o *Options) forwardAuth(realms *realm.Set) http.Handler {
+	stranger := o.stranger()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		t := realms.Enter()
+		defer t.Leave()
+		g := stranger
+		if mine := t.ByPath(r.URL.EscapedPath(), r.Host); mine != nil {
+			g = mine.Guard
+		} else {
+			realms.Missed()
+		}
 		p, _, err := g.Check(r)
 		if err != nil {
 			g.Refuse(w, r, err)
@@ -221,6 +237,17 @@ func forwardAuth(g *httpauth.Guard) http.Handler {
 		h["Content-Length"] = zeroLength
 		w.WriteHeader(http.StatusOK) // Envoy ext_authz takes exactly 200
 	})
+}
+
+// stranger decides about requests of no realm: what needs no token in any needs
+// none, and no token is accepted.
+func (o *Options) stranger() *httpauth.Guard { return httpauth.New(nobody{}, o.Auth()) }
+
+// nobody knows no token.
+type nobody struct{}
+
+func (nobody) Verify(context.Context, string) (*verify.Principal, error) {
+	return nil, verify.ErrInvalidToken
 }
 
 var zeroLength = []string{"0"} //nolint:gochecknoglobals // shared so that no request pays for it

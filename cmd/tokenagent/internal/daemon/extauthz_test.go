@@ -98,7 +98,7 @@ func TestOneSetOfRulesForHTTPAndGRPC(t *testing.T) {
 		defer mu.Unlock()
 		arrived = r.Header.Clone()
 	}))})
-	authz := extauthz.New(a, nil, slog.New(slog.DiscardHandler))
+	authz := extauthz.New(single(a, Options{Logger: slog.New(slog.DiscardHandler)}), slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { _ = authz.Close() })
 
 	seed := rand.Uint64()
@@ -198,7 +198,7 @@ func TestGRPCAddressInUseNamesItsFlag(t *testing.T) {
 	a, _ := startAgent(t, good)
 	d := runDaemon(t, a, Options{})
 	o := Options{Listen: freeAddr(t), GRPCListen: strings.TrimPrefix(d.main, "http://"), Logger: slog.New(slog.DiscardHandler)}
-	if err := Run(t.Context(), a, o); err == nil || !strings.HasPrefix(err.Error(), "--grpc-listen: ") {
+	if err := Run(t.Context(), single(a, o), o); err == nil || !strings.HasPrefix(err.Error(), "--grpc-listen: ") {
 		t.Errorf("%v", err)
 	}
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", o.Listen)

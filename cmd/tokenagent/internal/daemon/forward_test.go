@@ -96,7 +96,7 @@ func TestAdminPort(t *testing.T) {
 	var draining atomic.Bool
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
 	a, path := startAgent(t, "")
-	base := serve(t, o.adminServer(a, &draining))
+	base := serve(t, o.adminServer(single(a, o), &draining))
 	if r := ask(t, "GET", base+"/readyz"); r.code != http.StatusServiceUnavailable {
 		t.Errorf("readyz before the source: %d", r.code)
 	}

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -106,7 +107,7 @@ func front(t *testing.T, a *agent.Agent, o Options) string {
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s := o.server(a)
+	s := o.server(single(a, o))
 	t.Cleanup(func() {
 		if p, ok := s.Handler.(*proxy); ok {
 			p.closeIdle()
@@ -183,7 +184,7 @@ func runDaemon(t *testing.T, a *agent.Agent, o Options) *daemonUnderTest {
 	o.Logger = slog.New(slog.NewTextHandler(d.log, nil))
 	o.DrainTimeout = 10 * time.Second
 	ended := make(chan struct{})
-	go func() { d.ended <- Run(ctx, a, o); close(ended) }()
+	go func() { d.ended <- Run(ctx, single(a, o), o); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended })
 	listeners := 2
 	if o.GRPCListen != "" {
@@ -201,4 +202,9 @@ func freeAddr(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// single has every request be a's.
+func single(a *agent.Agent, o Options) *realm.Set {
+	return realm.Single(a, o.Headers, realm.Options{Auth: o.Auth(), Logger: o.Logger})
 }

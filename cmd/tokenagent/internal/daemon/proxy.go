@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
@@ -19,21 +19,21 @@ import (
 // A proxy lets requests through to the app that carry an accepted token, and
 // takes the token off them.
 type proxy struct {
-	agent      *agent.Agent
-	guard      *httpauth.Guard
+	realms     *realm.Set
+	stranger   *httpauth.Guard
 	healthPath string
 	transport  *transport
 	next       *httputil.ReverseProxy
 }
 
-func newProxy(a *agent.Agent, g *httpauth.Guard, o *Options) *proxy {
+func newProxy(realms *realm.Set, o *Options) *proxy {
 	transport := newTransport(o.Upstream.Scheme)
 	target := &url.URL{Scheme: o.Upstream.Scheme, Host: o.Upstream.Host}
 	if target.Scheme == "h2c" {
 		target.Scheme = "http"
 	}
 	return &proxy{
-		agent: a, guard: g, healthPath: o.HealthPath, transport: transport,
+		realms: realms, stranger: o.stranger(), healthPath: o.HealthPath, transport: transport,
 		next: &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { rewrite(r, target) },
 			Transport: transport,
@@ -47,26 +47,42 @@ func newProxy(a *agent.Agent, g *httpauth.Guard, o *Options) *proxy {
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p.admit(w, r) {
+		p.next.ServeHTTP(w, r)
+	}
+}
+
+// admit makes of r what the app is to see, or answers it.
+func (p *proxy) admit(w http.ResponseWriter, r *http.Request) bool {
+	t := p.realms.Enter()
+	defer t.Leave()
+	g, mine := p.stranger, t.ByHost(r.Host)
+	if mine != nil {
+		g = mine.Guard
+	}
 	// The brake: until tokens are loaded the app must look unhealthy, since
 	// daprd asks for subscriptions once, after the first healthy answer, and a
 	// refusal then loses them for good.
-	if p.healthPath != "" && r.URL.Path == p.healthPath && !p.agent.Ready() {
-		p.guard.Refuse(w, r, verify.ErrUnavailable)
-		return
+	if p.healthPath != "" && r.URL.Path == p.healthPath && !p.realms.Ready() {
+		g.Refuse(w, r, verify.ErrUnavailable)
+		return false
 	}
-	principal, exempt, err := p.guard.Check(r)
+	principal, exempt, err := g.Check(r)
 	if err != nil {
-		p.guard.Refuse(w, r, err)
-		return
+		if mine == nil {
+			p.realms.Missed()
+		}
+		g.Refuse(w, r, err)
+		return false
 	}
-	p.guard.Strip(r, exempt)
+	g.Strip(r, exempt)
 	dropUpgrade(r.Header, exempt)
 	dropSubject(r.Header)
 	dropSubject(r.Trailer)
 	if !exempt {
 		r.Header[httpauth.SubjectHeader] = []string{httpauth.Subject(principal)}
 	}
-	p.next.ServeHTTP(w, r)
+	return true
 }
 
 // closeIdle closes the connections to the app that no request uses.

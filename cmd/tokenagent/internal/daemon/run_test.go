@@ -18,7 +18,7 @@ func TestAddressInUseNamesItsFlag(t *testing.T) {
 		"--admin-listen: ": {Listen: freeAddr(t), AdminListen: taken},
 	} {
 		o.Logger = slog.New(slog.DiscardHandler)
-		if err := Run(t.Context(), a, o); err == nil || !strings.HasPrefix(err.Error(), flag) {
+		if err := Run(t.Context(), single(a, o), o); err == nil || !strings.HasPrefix(err.Error(), flag) {
 			t.Errorf("%s: %v", flag, err)
 		}
 	}

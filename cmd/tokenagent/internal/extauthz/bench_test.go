@@ -31,7 +31,7 @@ func benchRequest() *authv3.CheckRequest {
 // BenchmarkCheck is the decision without the call around it.
 func BenchmarkCheck(b *testing.B) {
 	a, _ := startAgent(b, good, (&logbook{}).logger())
-	s := New(a, nil, (&logbook{}).logger())
+	s := New(alone(a, nil), (&logbook{}).logger())
 	for _, token := range []string{good, bad} {
 		request := benchRequest()
 		request.Attributes.Request.Http.Headers["dapr-api-token"] = token
@@ -53,7 +53,7 @@ func BenchmarkCheck(b *testing.B) {
 // "throughput-of-bare" is the first's throughput as a part of the second's.
 func BenchmarkCall(b *testing.B) {
 	a, _ := startAgent(b, good, (&logbook{}).logger())
-	s := New(a, nil, (&logbook{}).logger())
+	s := New(alone(a, nil), (&logbook{}).logger())
 	answer, err := s.Check(b.Context(), benchRequest())
 	if err != nil {
 		b.Fatal(err)

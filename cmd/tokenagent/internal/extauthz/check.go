@@ -23,20 +23,26 @@ import (
 // no error of the call: on an error Envoy does what failure_mode_allow says. For
 // the same reason error_response is never used, not even for 503.
 func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *authv3.CheckResponse, err error) {
-	req := s.request(ctx, r.GetAttributes())
+	a := r.GetAttributes()
+	rule, leave := s.realms.Rule(a.GetContextExtensions()[Extension], a.GetRequest().GetHttp().GetHost())
+	defer leave()
+	if rule == nil {
+		rule = s.stranger
+	}
+	req := s.request(ctx, rule, a)
 	defer func() {
 		// As net/http does; grpc-go would let it end the process. What panicked
 		// may hold a token, so that it is not told.
 		if recover() != nil {
 			s.log.Error("a check panicked and was refused", "stack", string(debug.Stack()))
-			answer, err = s.denied(req, verify.ErrUnavailable), nil
+			answer, err = rule.denied(req, verify.ErrUnavailable), nil
 		}
 	}()
-	p, _, fault := s.guard.Check(req)
+	p, _, fault := rule.guard.Check(req)
 	if fault != nil {
-		return s.denied(req, fault), nil
+		return rule.denied(req, fault), nil
 	}
-	return s.allowed(req, p), nil
+	return rule.allowed(req, p), nil
 }
 
 // subjectKey is the identity header as HTTP/2 and Envoy spell it.
@@ -48,13 +54,13 @@ var subjectKey = strings.ToLower(httpauth.SubjectHeader) //nolint:gochecknogloba
 // header is overwritten and never removed. The spellings with '_', which CGI
 // programs take for the same, are removed whether they were seen or not: Envoy
 // may show us a part of the headers only.
-func (s *Server) allowed(r *http.Request, p *verify.Principal) *authv3.CheckResponse {
-	remove := make([]string, 0, 3+len(s.fields))
+func (u *Rule) allowed(r *http.Request, p *verify.Principal) *authv3.CheckResponse {
+	remove := make([]string, 0, 3+len(u.fields))
 	remove = append(remove, "x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject")
 	came := maps.Clone(r.Header)
-	s.guard.Strip(r, false)
-	for i := range s.fields {
-		f := &s.fields[i]
+	u.guard.Strip(r, false)
+	for i := range u.fields {
+		f := &u.fields[i]
 		if _, stays := r.Header[f.key]; !stays && came[f.key] != nil {
 			remove = append(remove, f.name)
 		}
@@ -73,9 +79,9 @@ func (s *Server) allowed(r *http.Request, p *verify.Principal) *authv3.CheckResp
 // HTTP one (401 UNAUTHENTICATED, 503 UNAVAILABLE) and the body as its message.
 // So the body ends without a line break, and the headers that describe it are
 // left to Envoy.
-func (s *Server) denied(r *http.Request, err error) *authv3.CheckResponse {
+func (u *Rule) denied(r *http.Request, err error) *authv3.CheckResponse {
 	w := recorder{header: http.Header{}}
-	s.guard.Refuse(&w, r, err)
+	u.guard.Refuse(&w, r, err)
 	d := &authv3.DeniedHttpResponse{
 		Status: &typev3.HttpStatus{Code: typev3.StatusCode(w.status)},
 		Body:   strings.TrimRight(w.body.String(), "\n"),

@@ -22,11 +22,34 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// An Agent decides about tokens, and tells whether it can.
-type Agent interface {
-	verify.Verifier
+// Realms know whose a request is, and tell whether they can decide at all.
+type Realms interface {
 	Ready() bool              // good content has come
 	Updated() <-chan struct{} // closed at the next change
+	// Rule returns that of the realm called name; or, where name is "", of the
+	// host, which comes from the request. It is nil where there is no such realm.
+	// leave says that it is used no longer.
+	Rule(name, host string) (rule *Rule, leave func())
+}
+
+// Extension is the context extension in which a route of Envoy names the realm of
+// its requests (ExtAuthzPerRoute, check_settings.context_extensions).
+const Extension = "realm"
+
+// A Rule decides about the requests of one realm. It is immutable.
+type Rule struct {
+	guard  *httpauth.Guard
+	fields []field // that guard reads
+}
+
+// NewRule returns the Rule that g decides by, which must be of forward auth.
+func NewRule(g *httpauth.Guard) *Rule { return &Rule{g, fields(g.Headers())} }
+
+// stranger decides about requests of no realm.
+type stranger struct{}
+
+func (stranger) Verify(context.Context, string) (*verify.Principal, error) {
+	return nil, verify.ErrInvalidToken
 }
 
 // Limits bound what a client can hold without having proved anything.
@@ -46,8 +69,8 @@ const (
 // A Server answers gateways on one listener. It is safe for concurrent use.
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
-	guard    *httpauth.Guard
-	fields   []field  // that guard reads
+	realms   Realms
+	stranger *Rule
 	nowhere  *url.URL // shared: a Guard changes none
 	grpc     *grpc.Server
 	log      *slog.Logger
@@ -55,16 +78,15 @@ type Server struct {
 	drain    sync.Once
 }
 
-// New returns a Server that asks a and reads the token from headers; none means
-// the default. It panics where [httpauth.New] does. log is told of panics alone.
-func New(a Agent, headers []string, log *slog.Logger) *Server {
+// New returns a Server that asks realms. log is told of panics alone.
+func New(realms Realms, log *slog.Logger) *Server {
 	s := &Server{
-		guard:    httpauth.New(a, httpauth.Options{Headers: headers, ForwardAuth: true}),
+		realms:   realms,
+		stranger: NewRule(httpauth.New(stranger{}, httpauth.Options{ForwardAuth: true})),
 		nowhere:  &url.URL{},
 		log:      log,
 		draining: make(chan struct{}),
 	}
-	s.fields = fields(s.guard.Headers())
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
@@ -75,7 +97,7 @@ func New(a Agent, headers []string, log *slog.Logger) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 	)
 	authv3.RegisterAuthorizationServer(s.grpc, s)
-	healthpb.RegisterHealthServer(s.grpc, &health{agent: a, draining: s.draining})
+	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: s.draining})
 	return s
 }
 

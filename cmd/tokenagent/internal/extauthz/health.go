@@ -17,8 +17,14 @@ import (
 // wait for them.
 type health struct {
 	healthpb.UnimplementedHealthServer
-	agent    Agent
+	agent    readiness
 	draining <-chan struct{}
+}
+
+// readiness is what health looks at.
+type readiness interface {
+	Ready() bool
+	Updated() <-chan struct{}
 }
 
 // services are those that have a health: the server as a whole, and the one it

@@ -22,7 +22,7 @@ const authorization = "envoy.service.auth.v3.Authorization"
 func TestHealthFollowsTheAgent(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, "", (&logbook{}).logger())
-	s := New(a, nil, (&logbook{}).logger())
+	s := New(alone(a, nil), (&logbook{}).logger())
 	h := healthpb.NewHealthClient(serve(t, s, func() { _ = s.Close() }, "unix"))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -87,7 +87,7 @@ func (g gate) Verify(ctx context.Context, token string) (p *verify.Principal, er
 func TestShutdownDrains(t *testing.T) {
 	t.Parallel()
 	g := gate{entered: make(chan struct{}), release: make(chan struct{})}
-	s := New(g, nil, (&logbook{}).logger())
+	s := New(alone(g, nil), (&logbook{}).logger())
 	conn := serve(t, s, func() { _ = s.Close() }, "tcp")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -121,7 +121,7 @@ func TestShutdownDrains(t *testing.T) {
 func TestShutdownCutsOffWhenItsTimeIsOver(t *testing.T) {
 	t.Parallel()
 	g := gate{entered: make(chan struct{}), release: make(chan struct{})}
-	s := New(g, nil, (&logbook{}).logger())
+	s := New(alone(g, nil), (&logbook{}).logger())
 	c := authv3.NewAuthorizationClient(serve(t, s, func() { _ = s.Close() }, "tcp"))
 	answered := make(chan error, 1)
 	go func() {
@@ -146,7 +146,7 @@ func TestShutdownCutsOffWhenItsTimeIsOver(t *testing.T) {
 func TestNothingElseIsServed(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good, (&logbook{}).logger())
-	s := New(a, nil, (&logbook{}).logger())
+	s := New(alone(a, nil), (&logbook{}).logger())
 	var names []string
 	for name := range s.grpc.GetServiceInfo() {
 		names = append(names, name)
@@ -168,7 +168,7 @@ func TestNothingElseIsServed(t *testing.T) {
 // TestEndedBeforeItBegan: Serve after Close is no fault.
 func TestEndedBeforeItBegan(t *testing.T) {
 	t.Parallel()
-	s := New(broken{}, nil, (&logbook{}).logger())
+	s := New(alone(broken{}, nil), (&logbook{}).logger())
 	_ = s.Close()
 	_ = serve(t, s, func() {}, "tcp")
 }

@@ -62,7 +62,10 @@ func FuzzCheck(f *testing.F) {
 		f.Add(b)
 	}
 	log := &logbook{}
-	s := New(named("alice"), nil, log.logger())
+	a := alone(named("alice"), nil)
+	s := New(a, log.logger())
+	u, leave := a.Rule("", "")
+	leave()
 	f.Cleanup(func() { _ = s.Close() })
 	fixed := []string{"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject", "dapr-api-token", "authorization"}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -81,8 +84,8 @@ func FuzzCheck(f *testing.F) {
 			t.Fatal(err)
 		}
 		if d := answer.GetDeniedResponse(); answer.GetStatus().GetCode() != int32(codes.OK) {
-			if want := s.denied(s.request(t.Context(), nil), verify.ErrInvalidToken); !proto.Equal(answer, want) {
-				if want = s.denied(s.request(t.Context(), nil), verify.ErrNoToken); !proto.Equal(answer, want) {
+			if want := u.denied(s.request(t.Context(), u, nil), verify.ErrInvalidToken); !proto.Equal(answer, want) {
+				if want = u.denied(s.request(t.Context(), u, nil), verify.ErrNoToken); !proto.Equal(answer, want) {
 					t.Fatalf("no fixed refusal: %v", d)
 				}
 			}
@@ -97,7 +100,7 @@ func FuzzCheck(f *testing.F) {
 				t.Fatalf("removes %q", name)
 			}
 		}
-		if h := s.header(r.GetAttributes().GetRequest().GetHttp()); len(h["Dapr-Api-Token"])+len(h["Authorization"]) == 0 || !strings.Contains(string(b), good) {
+		if h := u.header(r.GetAttributes().GetRequest().GetHttp()); len(h["Dapr-Api-Token"])+len(h["Authorization"]) == 0 || !strings.Contains(string(b), good) {
 			t.Fatal("a yes without the token")
 		}
 	})

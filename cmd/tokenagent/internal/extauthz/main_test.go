@@ -18,6 +18,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,6 +50,25 @@ func (l *logbook) String() string {
 
 func (l *logbook) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// An Agent decides about tokens, and tells whether it can.
+type Agent interface {
+	verify.Verifier
+	Ready() bool
+	Updated() <-chan struct{}
+}
+
+// lone is one realm, whose every request is.
+type lone struct {
+	Agent
+	rule *Rule
+}
+
+func (l lone) Rule(string, string) (rule *Rule, leave func()) { return l.rule, func() {} }
+
+func alone(a Agent, headers []string) Realms {
+	return lone{a, NewRule(httpauth.New(a, httpauth.Options{Headers: headers, ForwardAuth: true}))}
 }
 
 // startAgent starts an agent on a file with text; "" means that the file is
@@ -111,7 +132,7 @@ func serve(tb testing.TB, s interface {
 func front(tb testing.TB, a Agent, network string, headers ...string) (authv3.AuthorizationClient, *logbook) {
 	tb.Helper()
 	log := &logbook{}
-	s := New(a, headers, log.logger())
+	s := New(alone(a, headers), log.logger())
 	return authv3.NewAuthorizationClient(serve(tb, s, func() { _ = s.Close() }, network)), log
 }
 

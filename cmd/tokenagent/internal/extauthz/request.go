@@ -28,10 +28,10 @@ func fields(keys []string) []field {
 // request puts what Envoy tells of a request into the form that a Guard reads:
 // the fields that it looks at. Method and path stay out: nothing is exempt here,
 // so they decide nothing.
-func (s *Server) request(ctx context.Context, a *authv3.AttributeContext) *http.Request {
+func (s *Server) request(ctx context.Context, u *Rule, a *authv3.AttributeContext) *http.Request {
 	r := http.Request{
 		URL:        s.nowhere,
-		Header:     s.header(a.GetRequest().GetHttp()),
+		Header:     u.header(a.GetRequest().GetHttp()),
 		RemoteAddr: remote(a.GetSource().GetAddress()),
 	}
 	return r.WithContext(ctx)
@@ -42,12 +42,12 @@ func (s *Server) request(ctx context.Context, a *authv3.AttributeContext) *http.
 // refuses it. In headers, the default, Envoy has joined the values with a comma:
 // what comes of two tokens is no token, and refused as well. A name that stands
 // in both forms, or in two spellings, came twice.
-func (s *Server) header(r *authv3.AttributeContext_HttpRequest) http.Header {
-	h := make(http.Header, len(s.fields))
+func (u *Rule) header(r *authv3.AttributeContext_HttpRequest) http.Header {
+	h := make(http.Header, len(u.fields))
 	add := func(name, value string) {
-		for i := range s.fields {
+		for i := range u.fields {
 			// The lengths as well, because EqualFold knows letters beyond ASCII.
-			if f := &s.fields[i]; len(f.name) == len(name) && strings.EqualFold(f.name, name) {
+			if f := &u.fields[i]; len(f.name) == len(name) && strings.EqualFold(f.name, name) {
 				h[f.key] = append(h[f.key], value)
 			}
 		}

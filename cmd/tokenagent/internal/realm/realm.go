@@ -1,0 +1,158 @@
+// Package realm holds the agents of one process, each for one realm: a protection
+// space with sources of its own (RFC 9110 section 11.5). It finds the realm of a
+// request, and replaces the realms as a whole when their file changes.
+package realm
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+)
+
+// A Spec says what a realm is to be.
+type Spec struct {
+	Name    string
+	Hosts   []string // as [CheckHost] takes them
+	Headers []string // where the token stands; none means the default
+	// Settings is equal where Config is, so that an agent is kept whose realm did
+	// not change.
+	Settings string
+	Config   agent.Config
+}
+
+// A Plan says which realms there are to be.
+type Plan struct {
+	Specs   []Spec
+	Default string // the realm of requests that name none; "" for none
+	Paths   bool   // whether a path can name a realm
+}
+
+// A Realm is what decides about the requests that are its own. It is immutable.
+type Realm struct {
+	Name  string // "" for the one of an agent without realms
+	Hosts []string
+	Agent *agent.Agent
+	// Guard decides about requests to the main listener, Rule about those that
+	// Envoy asks about over gRPC.
+	Guard *httpauth.Guard
+	Rule  *extauthz.Rule
+
+	settings string
+}
+
+// newRealm returns the Realm of a, whose guards are as template says.
+func newRealm(a *agent.Agent, s Spec, template httpauth.Options) *Realm {
+	r := &Realm{Name: s.Name, Hosts: s.Hosts, Agent: a, settings: s.Settings}
+	template.Headers, template.Realm = s.Headers, s.Name
+	r.Guard = httpauth.New(a, template)
+	verdict := r.Guard
+	if !template.ForwardAuth {
+		template.ForwardAuth, template.Exempt = true, nil
+		verdict = httpauth.New(a, template)
+	}
+	r.Rule = extauthz.NewRule(verdict)
+	return r
+}
+
+// A Table is the realms as they are for a while. Who has one from [Set.Enter]
+// may use it until Leave: so long its agents are not closed.
+type Table struct {
+	mu      sync.RWMutex // held by those who use it, until they leave
+	retired bool         // nobody enters any more
+
+	realms   []*Realm // in the order of their file
+	byName   map[string]*Realm
+	byHost   map[string]*Realm
+	suffixes []suffix // the longest first
+	fallback *Realm
+	paths    bool
+}
+
+// A suffix is what follows the '*' of a host such as *.example.com.
+type suffix struct {
+	text  string
+	realm *Realm
+}
+
+// enter reports whether t may be used, until Leave. It waits for nobody.
+func (t *Table) enter() bool {
+	if !t.mu.TryRLock() {
+		return false // it is being retired
+	}
+	if t.retired {
+		t.mu.RUnlock()
+		return false
+	}
+	return true
+}
+
+// Leave ends the use of t.
+func (t *Table) Leave() { t.mu.RUnlock() }
+
+// retire waits until nobody uses t, and lets nobody in any more.
+func (t *Table) retire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.retired = true
+}
+
+// Realms returns all of them. Nobody may modify it.
+func (t *Table) Realms() []*Realm { return t.realms }
+
+// Named returns the realm called name, and nil if there is none. t may be nil.
+func (t *Table) Named(name string) *Realm {
+	if t == nil {
+		return nil
+	}
+	return t.byName[name]
+}
+
+// ByHost returns the realm of the host that a request was sent to (the Host header,
+// or :authority), with or without a port: the one that names it, else the one with
+// the longest *.suffix that covers it, else the default. It is nil for none.
+func (t *Table) ByHost(host string) *Realm {
+	if r := t.ofHost(host); r != nil {
+		return r
+	}
+	return t.fallback
+}
+
+// ofHost is ByHost without the default.
+func (t *Table) ofHost(host string) *Realm {
+	if len(t.byHost) == 0 && len(t.suffixes) == 0 {
+		return nil
+	}
+	host = bareHost(host)
+	if r := t.byHost[host]; r != nil {
+		return r
+	}
+	for i := range t.suffixes {
+		if s := &t.suffixes[i]; len(host) > len(s.text) && strings.HasSuffix(host, s.text) {
+			return s.realm
+		}
+	}
+	return nil
+}
+
+const prefix = "/verify/"
+
+// ByPath returns the realm of a request to a gateway's endpoint: the one that its
+// path names, as /verify/NAME with anything behind it, and otherwise that of its
+// host. path is as it was escaped. Where the host is another realm's than the
+// path, there is none: a gateway that hands on the path of its client would let
+// that one choose.
+func (t *Table) ByPath(path, host string) *Realm {
+	rest, ok := strings.CutPrefix(path, prefix)
+	if !ok || !t.paths {
+		return t.ByHost(host)
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	r := t.byName[name]
+	if other := t.ofHost(host); r != nil && other != nil && other != r {
+		return nil
+	}
+	return r
+}

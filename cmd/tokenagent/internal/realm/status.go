@@ -1,0 +1,123 @@
+package realm
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tokenagent/tokenagent/agent"
+)
+
+// A Status is what the admin port answers under /status: that of an agent, with
+// the sources of all realms; and where there is a file of realms, what they are.
+type Status struct {
+	agent.Status
+	Config *ConfigStatus `json:"config,omitempty"`
+	Realms []RealmStatus `json:"realms,omitempty"`
+}
+
+// A ConfigStatus is about the file of realms.
+type ConfigStatus struct {
+	File        string    `json:"file"`
+	WatchMode   string    `json:"watch_mode"`
+	Good        bool      `json:"last_reload_successful"`
+	LastSuccess time.Time `json:"last_reload_success,omitzero"` // when it was last read and is in force
+	LastChange  time.Time `json:"last_change,omitzero"`         // when it last came into force
+	Fault       string    `json:"fault,omitempty"`              // of the last read, with its mend
+}
+
+// A RealmStatus says what a realm is.
+type RealmStatus struct {
+	Name    string   `json:"name"`
+	Ready   bool     `json:"ready"`
+	Hosts   []string `json:"hosts,omitempty"`
+	Sources []string `json:"sources"` // by name, in Status.Sources
+}
+
+// Status returns what the realms accept now.
+func (s *Set) Status() Status {
+	t := s.Enter()
+	defer t.Leave()
+	out := Status{Config: s.config()}
+	for i, r := range t.realms {
+		a := r.Agent.Status()
+		if i == 0 {
+			out.Status = a
+		} else {
+			out.Ready = out.Ready || a.Ready
+			out.Sources = append(out.Sources, a.Sources...)
+		}
+		if out.Config == nil {
+			continue
+		}
+		one := RealmStatus{Name: r.Name, Ready: a.Ready, Hosts: r.Hosts}
+		for _, src := range a.Sources {
+			one.Sources = append(one.Sources, src.Name)
+		}
+		out.Realms = append(out.Realms, one)
+	}
+	return out
+}
+
+func (s *Set) config() *ConfigStatus {
+	if s.plan == nil {
+		return nil
+	}
+	stats := s.plan.Stats()
+	c := &ConfigStatus{
+		File: s.path, WatchMode: string(stats.Mode), LastSuccess: stats.LastSuccess.UTC().Round(0),
+		LastChange: time.Unix(0, s.since.Load()).UTC(), Good: true,
+	}
+	switch fault := s.fault.Load(); {
+	case stats.LastError != nil:
+		c.Good, c.Fault = false, stats.LastError.Error()
+	case fault != nil:
+		c.Good, c.Fault, c.LastSuccess = false, s.path+": "+*fault, c.LastChange
+	}
+	return c
+}
+
+//nolint:gochecknoglobals // constants, which the language cannot say
+var (
+	descConfigGood    = prometheus.NewDesc("tokenagent_config_last_reload_successful", "Whether the file of realms was good when it was last read, and is in force (1) or not (0).", nil, nil)
+	descConfigSuccess = prometheus.NewDesc("tokenagent_config_last_reload_success_timestamp_seconds", "When the file of realms was last read and in force, as Unix time.", nil, nil)
+	descRealms        = prometheus.NewDesc("tokenagent_realms", "Realms in force, by whether their sources are loaded.", []string{"ready"}, nil)
+	descMisses        = prometheus.NewDesc("tokenagent_unknown_realm_total", "Requests refused because they are of no realm.", nil, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (s *Set) Describe(ch chan<- *prometheus.Desc) {
+	s.group.Describe(ch)
+	for _, d := range []*prometheus.Desc{descConfigGood, descConfigSuccess, descRealms, descMisses} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (s *Set) Collect(ch chan<- prometheus.Metric) {
+	t := s.Enter()
+	defer t.Leave()
+	if s.plan == nil {
+		t.realms[0].Agent.Collect(ch)
+		return
+	}
+	s.group.Collect(ch)
+	emit := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...) //nolint:promlinter // linted where they are gathered, in the tests
+	}
+	c, good := s.config(), 0.0
+	if c.Good {
+		good = 1
+	}
+	emit(descConfigGood, prometheus.GaugeValue, good)
+	emit(descConfigSuccess, prometheus.GaugeValue, float64(c.LastSuccess.UnixMilli())/1000)
+	emit(descMisses, prometheus.CounterValue, float64(s.misses.Load()))
+	ready := 0
+	for _, r := range t.realms {
+		if r.Agent.Ready() {
+			ready++
+		}
+	}
+	emit(descRealms, prometheus.GaugeValue, float64(ready), "true")
+	emit(descRealms, prometheus.GaugeValue, float64(len(t.realms)-ready), "false")
+}
