@@ -23,13 +23,15 @@ import (
 // A stand is one gateway between clients and an app that checks nothing itself:
 // whatever reaches the app, the gateway has let through.
 type stand struct {
-	t      *testing.T
-	mount  *secret.Mount
-	view   *daemon
-	dir    string // for sockets and configuration
-	app    string // host:port
-	tokens []secret.Token
-	client *http.Client
+	t     *testing.T
+	mount *secret.Mount
+	view  *daemon
+	dir   string // for sockets and configuration
+	app   string // host:port
+	// forward is where a gateway that speaks no Unix sockets asks, as host:port.
+	forward string
+	tokens  []secret.Token
+	client  *http.Client
 
 	// ask sends one request with headers as "Name: value" lines to the gateway.
 	ask func(headers ...string) (status int, answer http.Header, err error)
@@ -39,7 +41,7 @@ type stand struct {
 }
 
 // newStand starts tokenagent and the app; without a token the Secret is empty.
-func newStand(t *testing.T, token secret.Token) *stand {
+func newStand(t *testing.T, token secret.Token, tcp bool) *stand {
 	t.Helper()
 	s := &stand{t: t, dir: t.TempDir(), mount: secret.NewMount(t), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 	t.Cleanup(s.client.CloseIdleConnections)
@@ -59,10 +61,15 @@ func newStand(t *testing.T, token secret.Token) *stand {
 	serving.Go(func() { _ = app.Serve(l) })
 	t.Cleanup(func() { _ = app.Close(); serving.Wait() })
 
+	listen := "unix://" + s.socket("forward")
+	if tcp {
+		s.forward = process.Loopback(process.FreePort(t))
+		listen = s.forward
+	}
 	admin := process.FreePort(t)
 	args := []string{
 		"run", "--token-file", s.mount.Dir, "--wait-for-source", "--overlap", "10m", "--log-level", "debug",
-		"--listen", "unix://" + s.socket("forward"), "--grpc-listen", "unix://" + s.socket("authz"), "--admin-listen", process.Loopback(admin),
+		"--listen", listen, "--grpc-listen", "unix://" + s.socket("authz"), "--admin-listen", process.Loopback(admin),
 	}
 	start := func() *process.Process { return process.Start(t, "tokenagent", built(t, tokenagentBinary), args, nil) }
 	s.view = &daemon{t: t, process: start(), start: start, admin: "http://" + process.Loopback(admin), client: &http.Client{Timeout: 5 * time.Second}}

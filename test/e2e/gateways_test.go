@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,6 +50,17 @@ func (s *stand) caddy() {
 	s.serves(p, "http://"+gateway)
 }
 
+func (s *stand) traefik() {
+	s.t.Helper()
+	gateway := process.Loopback(process.FreePort(s.t))
+	routes := s.write("dynamic.yaml", s.config("traefik/dynamic.yaml", "127.0.0.1:9465", s.forward, "127.0.0.1:3000", s.app))
+	p := process.Start(s.t, "traefik", built(s.t, traefikBinary), []string{
+		"--entryPoints.web.address=" + gateway, "--providers.file.filename=" + routes,
+		"--global.checkNewVersion=false", "--global.sendAnonymousUsage=false",
+	}, nil)
+	s.serves(p, "http://"+gateway)
+}
+
 // serves waits until the gateway answers.
 func (s *stand) serves(p *process.Process, base string) {
 	s.t.Helper()
@@ -57,8 +69,8 @@ func (s *stand) serves(p *process.Process, base string) {
 		if !p.Running() {
 			s.t.Fatalf("the gateway ended with exit code %d", p.ExitCode())
 		}
-		_, _, err := s.ask()
-		return err == nil
+		status, _, err := s.ask()
+		return err == nil && status != http.StatusNotFound // as Traefik has it until it has read its file
 	})
 }
 
@@ -117,65 +129,78 @@ func (s *stand) extAuthz() {
 	}
 }
 
-// gateways are those that can be had here.
-var gateways = map[string]func(s *stand){"nginx": (*stand).nginx, "caddy": (*stand).caddy, "ext_authz": (*stand).extAuthz}
+// A gateway is one that can be had here.
+type gateway struct {
+	start func(s *stand)
+	tcp   bool // asks no Unix socket
+	alone int  // its answer where tokenagent does not answer
+}
+
+var gateways = map[string]gateway{
+	"nginx":     {start: (*stand).nginx, alone: http.StatusServiceUnavailable},
+	"caddy":     {start: (*stand).caddy, alone: http.StatusBadGateway},
+	"traefik":   {start: (*stand).traefik, alone: http.StatusInternalServerError, tcp: true},
+	"ext_authz": {start: (*stand).extAuthz},
+}
+
+// whole are those of gateways that are programs.
+func whole() map[string]gateway {
+	programs := maps.Clone(gateways)
+	delete(programs, "ext_authz")
+	return programs
+}
+
+// behind runs test with each of gateways; each has a tokenagent of its own.
+func behind(t *testing.T, gateways map[string]gateway, token func() secret.Token, test func(s *stand, g gateway)) {
+	t.Helper()
+	for name, g := range gateways {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStand(t, token(), g.tcp)
+			g.start(s)
+			test(s, g)
+		})
+	}
+}
 
 // TestGateway rotates 24 times under load behind each gateway: nothing is
 // refused, and nothing is accepted after its revocation.
 func TestGateway(t *testing.T) {
-	for name, start := range gateways {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStand(t, secret.NewToken())
-			start(s)
-			s.semantics()
-			s.rotate()
-		})
-	}
+	behind(t, gateways, secret.NewToken, func(s *stand, _ gateway) {
+		s.semantics()
+		s.rotate()
+	})
 }
 
 // TestGatewayBeforeTheSecret: until the Secret is there a gateway says neither
 // yes nor no, and that it is worth while to try again.
 func TestGatewayBeforeTheSecret(t *testing.T) {
-	for name, start := range map[string]func(s *stand){"nginx": (*stand).nginx, "caddy": (*stand).caddy} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStand(t, "")
-			start(s)
-			token := secret.NewToken()
-			status, h, err := s.ask(dapr(token))
-			if err != nil || status != http.StatusServiceUnavailable || h.Get("Retry-After") == "" {
-				t.Errorf("%d, %v, %v", status, h, err)
-			}
-			s.mount.Publish(map[string]string{"token": string(token)})
-			poll.Until(t, 20*time.Second, "the token is accepted", func() bool { return s.must(dapr(token)) == http.StatusOK })
-		})
-	}
+	behind(t, whole(), func() secret.Token { return "" }, func(s *stand, _ gateway) {
+		token := secret.NewToken()
+		status, h, err := s.ask(dapr(token))
+		if err != nil || status != http.StatusServiceUnavailable || h.Get("Retry-After") == "" {
+			s.t.Errorf("%d, %v, %v", status, h, err)
+		}
+		s.mount.Publish(map[string]string{"token": string(token)})
+		poll.Until(s.t, 20*time.Second, "the token is accepted", func() bool { return s.must(dapr(token)) == http.StatusOK })
+	})
 }
 
 // TestGatewayWithoutTokenagent: nobody who can be asked is no yes.
 func TestGatewayWithoutTokenagent(t *testing.T) {
-	for name, c := range map[string]struct {
-		start  func(s *stand)
-		status int
-	}{"nginx": {(*stand).nginx, http.StatusServiceUnavailable}, "caddy": {(*stand).caddy, http.StatusBadGateway}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStand(t, secret.NewToken())
-			c.start(s)
-			if s.must(dapr(s.tokens[0])) != http.StatusOK {
-				t.Fatal("the token is not accepted")
+	behind(t, whole(), secret.NewToken, func(s *stand, g gateway) {
+		if s.must(dapr(s.tokens[0])) != http.StatusOK {
+			s.t.Fatal("the token is not accepted")
+		}
+		s.view.process.Stop()
+		before := s.arrived.Load()
+		for _, headers := range [][]string{nil, {dapr(s.tokens[0])}, {"X-Tokenagent-Subject: token"}} {
+			if status := s.must(headers...); status != g.alone {
+				s.t.Errorf("%d, not %d", status, g.alone)
 			}
-			s.view.process.Stop()
-			before := s.arrived.Load()
-			for _, headers := range [][]string{nil, {dapr(s.tokens[0])}, {"X-Tokenagent-Subject: token"}} {
-				if status := s.must(headers...); status != c.status {
-					t.Errorf("%d, not %d", status, c.status)
-				}
-			}
-			if s.arrived.Load() != before {
-				t.Error("it reached the app")
-			}
-		})
-	}
+		}
+		if s.arrived.Load() != before {
+			s.t.Error("it reached the app")
+		}
+	})
 }

@@ -33,6 +33,14 @@ var daprdBinary = sync.OnceValues(func() (string, error) {
 	return strings.TrimSpace(string(out)), err
 })
 
+// traefikBinary is the path of Traefik, in the same way.
+var traefikBinary = sync.OnceValues(func() (string, error) {
+	build := exec.Command("./traefik/build.sh")
+	build.Stderr = os.Stderr
+	out, err := build.Output()
+	return strings.TrimSpace(string(out)), err
+})
+
 // tokenagentBinary is the path of the real program, built at the first call.
 var tokenagentBinary = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(scratch, "tokenagent")

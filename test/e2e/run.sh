@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run the end-to-end tests: get redis-server, nginx and caddy, build daprd
-# once, test.
+# Run the end-to-end tests: get redis-server, nginx and caddy, build daprd and
+# Traefik once, test.
 # Arguments go to `go test`, as in: ./run.sh -run TestRevocation
 set -eu
 cd "$(dirname "$0")"
@@ -27,6 +27,7 @@ if [ -n "$missing" ]; then
 fi
 
 ./daprd/build.sh >/dev/null
+./traefik/build.sh >/dev/null
 
 # Two apps at a time: each has a daprd, a broker and traffic of its own.
 say "running the tests: about five minutes"
