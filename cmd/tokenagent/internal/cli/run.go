@@ -24,6 +24,7 @@ type runFlags struct {
 	keys                            keySource
 	rotation                        rotationFlags
 	name, listen, grpcListen, admin string
+	configFile                      string
 	upstream, healthPath            string
 	allowPath                       []string
 	drain                           time.Duration
@@ -64,6 +65,7 @@ SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
 	f.StringVar(&r.grpcListen, "grpc-listen", "", "`ADDR` of Envoy ext_authz over gRPC and of grpc health: host:port or unix:///path; empty for none")
 	f.StringVar(&r.admin, "admin-listen", "127.0.0.1:9464", "`ADDR` of /metrics, /livez, /readyz and /status; empty for none")
+	f.StringVar(&r.configFile, "config", "", "`FILE` of realms, in place of one source: each with sources, headers and overlap of its own, reached as /verify/NAME, by Host, or by ext_authz context extension")
 	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http://, https:// or h2c://, host and port alone")
 	f.StringArrayVar(&r.allowPath, "allow-path", nil, "path that needs no token, as `[METHOD ]/path`, exact; repeatable (with --upstream)")
 	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check: needs no token, and answers 503 until the source is loaded, so that daprd waits (with --upstream)")
@@ -82,34 +84,64 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := r.config(log)
-	if err != nil {
-		return err
-	}
-	if err := r.keys.config(cmd, &cfg, true); err != nil {
-		return err
-	}
-	if r.keys.given() && r.name == r.keys.keyName {
-		return fail.Usage("--name and --key-name are the same; metrics could not tell the two sources apart")
-	}
 	o, err := r.options(log)
 	if err != nil {
 		return err
 	}
-	if err := r.rotation.config(&cfg); err != nil {
-		return err
-	}
 	o.Hangup = hangup
-	cfg.Name = r.name
-	a, err := agent.Start(cmd.Context(), cfg)
+	realms, stop, err := r.realms(cmd, o)
 	if err != nil {
-		if cmd.Context().Err() != nil {
+		if cmd.Context().Err() != nil && fail.Code(err) != 2 {
 			return nil // told to end before it began
 		}
 		return err
 	}
-	defer a.Close()
-	return daemon.Run(cmd.Context(), realm.Single(a, o.Headers, realm.Options{Auth: o.Auth(), Logger: log}), o)
+	defer stop()
+	return daemon.Run(cmd.Context(), realms, o)
+}
+
+// realms starts the agent of the flags, or those of --config.
+func (r *runFlags) realms(cmd *cobra.Command, o daemon.Options) (realms *realm.Set, stop func(), err error) {
+	ro := realm.Options{Auth: o.Auth(), Logger: o.Logger}
+	if r.configFile != "" {
+		return r.openRealms(cmd, ro)
+	}
+	cfg, err := r.config(o.Logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.keys.config(cmd, &cfg, true); err != nil {
+		return nil, nil, err
+	}
+	if r.keys.given() && r.name == r.keys.keyName {
+		return nil, nil, fail.Usage("--name and --key-name are the same; metrics could not tell the two sources apart")
+	}
+	if err := r.rotation.config(&cfg); err != nil {
+		return nil, nil, err
+	}
+	cfg.Name = r.name
+	a, err := agent.Start(cmd.Context(), cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return realm.Single(a, o.Headers, ro), func() { _ = a.Close() }, nil
+}
+
+// openRealms starts those of --config.
+func (r *runFlags) openRealms(cmd *cobra.Command, o realm.Options) (realms *realm.Set, stop func(), err error) {
+	if err := realmsAlone(cmd); err != nil {
+		return nil, nil, err
+	}
+	var watch agent.Config // the file is watched as sources are
+	if err := r.rotation.config(&watch); err != nil {
+		return nil, nil, err
+	}
+	o.Poll, o.Debounce = watch.Poll, watch.Debounce
+	s, err := realm.Open(cmd.Context(), r.configFile, realmParser(r.configFile, o.Logger), o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, func() { _ = s.Close() }, nil
 }
 
 func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {

@@ -64,7 +64,7 @@ func Parse(name string, data []byte, known []Key) (*Document, error) {
 		p.document(d, root)
 	}
 	if p.faults != nil {
-		p.faults.ErrorFormat = lines
+		p.faults.ErrorFormat = Lines
 		return nil, p.faults
 	}
 	return d, nil
@@ -87,8 +87,8 @@ func Fault(name string, line int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: %w", name, line, fmt.Errorf(format, args...))
 }
 
-// lines joins faults one a line, since each begins with its place.
-func lines(errs []error) string {
+// Lines joins faults one a line, since each begins with its place.
+func Lines(errs []error) string {
 	const most = 10
 	var b strings.Builder
 	for i, err := range errs {
