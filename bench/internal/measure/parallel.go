@@ -1,0 +1,71 @@
+package measure
+
+import (
+	"context"
+	"runtime"
+	"sync"
+)
+
+// A Crew makes an Op for each goroutine that is to do it at the same time, with
+// what it may not share.
+type Crew struct {
+	Name string
+	Make func() (Op, error)
+}
+
+// A Scaling is the throughput of a Crew on one core and on two, in operations a
+// second, round by round.
+type Scaling struct{ One, Two []float64 }
+
+// Gain returns how many times as much two cores do.
+func (s Scaling) Gain() Estimate {
+	return paired(Series{NS: s.Two}, Series{NS: s.One}, func(a, b float64) float64 { return a / b })
+}
+
+// Scale measures the crews by turns, each with one worker on one core, then with
+// two on two. Here only the time on the wall tells.
+func Scale(ctx context.Context, e Effort, crews ...Crew) ([]Scaling, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	all, ops, ns := make([]Scaling, len(crews)), make([][2]Op, len(crews)), make([]int, len(crews))
+	runtime.GOMAXPROCS(1)
+	for i, c := range crews {
+		for k := range ops[i] {
+			var err error
+			if ops[i][k], err = c.Make(); err != nil {
+				return nil, err
+			}
+		}
+		ns[i] = calibrate(ops[i][0], e.Slice, Wall)
+	}
+	for range e.Rounds {
+		for i := range crews {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			all[i].One = append(all[i].One, together(ops[i][:1], ns[i]))
+			all[i].Two = append(all[i].Two, together(ops[i][:], ns[i]))
+		}
+	}
+	return all, nil
+}
+
+// together runs each op n times, on as many cores as there are ops, and returns
+// the operations a second.
+func together(ops []Op, n int) float64 {
+	runtime.GOMAXPROCS(len(ops))
+	var ready, done sync.WaitGroup
+	start := make(chan struct{})
+	for _, op := range ops {
+		ready.Add(1)
+		done.Go(func() {
+			ready.Done()
+			<-start
+			op.Run(n)
+		})
+	}
+	ready.Wait()
+	began := Wall()
+	close(start)
+	done.Wait()
+	return float64(len(ops)*n) / (Wall() - began).Seconds()
+}

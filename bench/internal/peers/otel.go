@@ -1,0 +1,57 @@
+package peers
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	otel "github.com/open-telemetry/opentelemetry-collector-contrib/extension/bearertokenauthextension"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/extension"
+	"go.opentelemetry.io/collector/extension/extensionauth"
+
+	"github.com/tokenagent/tokenagent/bench/internal/work"
+)
+
+// An OTel is the server's side of OpenTelemetry's bearertokenauth extension.
+type OTel struct {
+	extensionauth.Server
+	life component.Component
+}
+
+// StartOTel starts one that reads its tokens from the file at path. It looks for
+// the header name, and for a token without a scheme before it.
+func StartOTel(ctx context.Context, path, name string) (*OTel, error) {
+	f := otel.NewFactory()
+	cfg, ok := f.CreateDefaultConfig().(*otel.Config)
+	if !ok {
+		return nil, fmt.Errorf("bearertokenauth's configuration is of another type")
+	}
+	cfg.Header, cfg.Scheme, cfg.Filename = name, "", path
+	cfg.RetryOnFailure.Enabled, cfg.WaitForTokenFile = true, true // so that Start returns when the tokens are there
+	e, err := f.Create(ctx, extension.Settings{ID: component.NewID(f.Type()), TelemetrySettings: componenttest.NewNopTelemetrySettings()}, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := e.(extensionauth.Server)
+	if !ok {
+		return nil, fmt.Errorf("bearertokenauth is no server's authenticator")
+	}
+	if err := e.Start(ctx, componenttest.NewNopHost()); err != nil {
+		return nil, err
+	}
+	return &OTel{s, e}, nil
+}
+
+// OTelOf starts one that accepts n tokens, from a file in dir.
+func OTelOf(ctx context.Context, dir string, n int) (*OTel, error) {
+	path, err := work.WriteTokens(filepath.Clean(dir), n)
+	if err != nil {
+		return nil, err
+	}
+	return StartOTel(ctx, path, work.Header)
+}
+
+// Close ends it.
+func (o *OTel) Close() error { return o.life.Shutdown(context.Background()) }

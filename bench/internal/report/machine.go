@@ -1,0 +1,45 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Machine describes where and with what the figures were made, as a list in
+// Markdown: peers are the paths of the modules whose versions are told.
+func Machine(now time.Time, peers []string) string {
+	var b strings.Builder
+	var u unix.Utsname
+	_ = unix.Uname(&u)
+	fmt.Fprintf(&b, "- %s\n- %s, %d cores, %s %s, %s\n", now.UTC().Format("2006-01-02"), processor(), runtime.NumCPU(),
+		runtime.GOOS, string(bytes.TrimRight(u.Release[:], "\x00")), runtime.Version())
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b.String()
+	}
+	b.WriteString("- peers:")
+	for _, m := range info.Deps {
+		if slices.Contains(peers, m.Path) {
+			fmt.Fprintf(&b, " %s %s;", m.Path, m.Version)
+		}
+	}
+	return strings.TrimSuffix(b.String(), ";") + "\n"
+}
+
+func processor() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.Trim(name, "\t :\n")
+		}
+	}
+	return runtime.GOARCH
+}

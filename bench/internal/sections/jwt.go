@@ -1,0 +1,188 @@
+package sections
+
+import (
+	"context"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/bench/internal/measure"
+	"github.com/tokenagent/tokenagent/bench/internal/peers"
+	"github.com/tokenagent/tokenagent/bench/internal/report"
+	"github.com/tokenagent/tokenagent/bench/internal/work"
+)
+
+// signed compares the check of a signed token: the first time it is seen, and
+// again. No peer remembers what it checked.
+func signed(ctx context.Context, r *report.Run) ([]report.Row, error) {
+	var rows []report.Row
+	for _, algorithm := range []string{"HS256", "RS256", "ES256", "EdDSA"} {
+		for _, good := range []bool{true, false} {
+			some, err := signedBy(ctx, r, algorithm, good)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, some...)
+		}
+	}
+	return rows, nil
+}
+
+func signedBy(ctx context.Context, r *report.Run, algorithm string, good bool) ([]report.Row, error) {
+	s, err := work.NewSigner(algorithm)
+	if err != nil {
+		return nil, err
+	}
+	signer := s
+	if !good { // another key of the same kind
+		if signer, err = work.NewSigner(algorithm); err != nil {
+			return nil, err
+		}
+	}
+	token, err := signer.Sign(1)
+	if err != nil {
+		return nil, err
+	}
+	first, err := jwtAgent(ctx, r, s, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer first.Close()
+	again, err := jwtAgent(ctx, r, s, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer again.Close()
+	others, err := peers.JWT(s)
+	if err != nil {
+		return nil, err
+	}
+
+	var c comparison
+	floor := peers.Primitive(s)
+	c.add("floor", good, func() bool { return floor(token) == nil })
+	c.add("first", good, func() bool { _, err := first.Verify(ctx, token); return err == nil })
+	if good {
+		known := work.NewFloor(token)
+		header := map[string][]string{work.Header: {token}}
+		c.add("floor-again", good, func() bool { return known.Check(header) })
+		c.add("again", good, func() bool { _, err := again.Verify(ctx, token); return err == nil })
+	}
+	for _, p := range others {
+		c.add(p.Name, good, func() bool { return p.Check(token) == nil })
+	}
+	by, err := c.run(ctx, r, "JWT/"+algorithm+"/"+verdict(good))
+	if err != nil {
+		return nil, err
+	}
+
+	var rows []report.Row
+	what := algorithm + ", " + verdict(good)
+	for _, p := range others {
+		row := beside(what+", first check", by["first"], by[p.Name], p.Name)
+		row.Floor = by["floor"].Median()
+		rows = append(rows, row)
+	}
+	if good {
+		row := beside(what+", again", by["again"], by["golang-jwt"], "golang-jwt")
+		row.Floor = by["floor-again"].Median()
+		switch algorithm {
+		case "HS256":
+			row = row.AtMostOfPeer(1. / 50)
+		case "ES256":
+			row = row.AtMostOfPeer(1. / 300)
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+func jwtAgent(ctx context.Context, r *report.Run, s work.Signer, cache int) (*agent.Agent, error) {
+	dir, err := folder(r)
+	if err != nil {
+		return nil, err
+	}
+	jwks, err := s.JWKS()
+	if err != nil {
+		return nil, err
+	}
+	return work.JWTAgent(ctx, dir, jwks, cache)
+}
+
+// cold compares 10,000 different tokens: each for the first time, with what it
+// costs to remember them; and again, of which the cache finds those that it has
+// room for.
+func cold(ctx context.Context, r *report.Run) ([]report.Row, error) {
+	r2 := *r // each slice is a whole pass
+	r2.Rounds = min(r.Rounds, 5)
+	n := 10_000
+	if r.Quick {
+		n = 200
+	}
+	var rows []report.Row
+	for _, algorithm := range []string{"HS256", "ES256", "EdDSA"} {
+		s, err := work.NewSigner(algorithm)
+		if err != nil {
+			return nil, err
+		}
+		tokens, err := s.SignAll(n)
+		if err != nil {
+			return nil, err
+		}
+		some, err := coldBy(ctx, &r2, s, tokens)
+		r.Raw = r2.Raw
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
+	}
+	return rows, nil
+}
+
+func coldBy(ctx context.Context, r *report.Run, s work.Signer, tokens []string) ([]report.Row, error) {
+	others, err := peers.JWT(s)
+	if err != nil {
+		return nil, err
+	}
+	large, err := s.JWTVerifier(4 * len(tokens))
+	if err != nil {
+		return nil, err
+	}
+	pass := func(check func(string) error) func(int) {
+		return func(n int) {
+			for _, token := range tokens[:n] {
+				if err := check(token); err != nil {
+					panic(err)
+				}
+			}
+		}
+	}
+	var c comparison
+	each := func(name string, run func(int)) {
+		c.ops = append(c.ops, measure.Op{Name: name, N: len(tokens), Run: run})
+	}
+	floor := peers.Primitive(s)
+	each("floor", pass(floor))
+	each("first", func(n int) {
+		v, err := s.JWTVerifier(4 * len(tokens))
+		if err != nil {
+			panic(err)
+		}
+		pass(func(token string) error { _, err := v.Verify(ctx, token); return err })(n)
+	})
+	again := pass(func(token string) error { _, err := large.Verify(ctx, token); return err })
+	again(len(tokens))
+	each("again", again)
+	for _, p := range others {
+		each(p.Name, pass(p.Check))
+	}
+	by, err := c.run(ctx, r, "Cold/"+s.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	var rows []report.Row
+	for _, p := range others {
+		row := beside(s.Algorithm+", first check and remembered", by["first"], by[p.Name], p.Name)
+		row.Floor = by["floor"].Median()
+		rows = append(rows, row)
+	}
+	return append(rows, beside(s.Algorithm+", again, all remembered", by["again"], by["golang-jwt"], "golang-jwt")), nil
+}

@@ -1,0 +1,96 @@
+package sections
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"time"
+
+	"github.com/tokenagent/tokenagent/bench/internal/measure"
+	"github.com/tokenagent/tokenagent/bench/internal/report"
+	"github.com/tokenagent/tokenagent/bench/internal/work"
+	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+)
+
+// parallel measures whether two cores do twice as much as one. What they make of
+// work that shares nothing at all is what the machine has to give.
+func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
+	dir, err := folder(r)
+	if err != nil {
+		return nil, err
+	}
+	a, err := work.Agent(ctx, dir, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	s, err := work.NewSigner("HS256")
+	if err != nil {
+		return nil, err
+	}
+	signed, err := s.Sign(1)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := jwtAgent(ctx, r, s, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer keys.Close()
+	call, err := work.Incoming(ctx, work.Token(0))
+	if err != nil {
+		return nil, err
+	}
+	token := work.Token(0)
+	serve := func(o httpauth.Options) func() func() bool {
+		h := httpauth.Middleware(a, o)(http.HandlerFunc(work.Accept))
+		return func() func() bool {
+			request, response, values := work.Request(), work.NewResponse(), []string{token}
+			return func() bool {
+				request.Header[work.Header] = values
+				h.ServeHTTP(response, request)
+				return response.Status == http.StatusOK
+			}
+		}
+	}
+	intercept := grpcauth.UnaryServerInterceptor(a, grpcauth.Options{WithoutPrincipal: true})
+	crew := func(name string, each func() func() bool) measure.Crew {
+		return measure.Crew{Name: name, Make: func() (measure.Op, error) { return decision(name, true, each()) }}
+	}
+	crews := []measure.Crew{
+		crew("nothing shared (SHA-256)", func() func() bool {
+			var block [64]byte
+			return func() bool { sum := sha256.Sum256(block[:]); block[0] = sum[0]; return true }
+		}),
+		crew("Agent.Verify", func() func() bool {
+			return func() bool { _, err := a.Verify(ctx, token); return err == nil }
+		}),
+		crew("HTTP middleware, without Principal", serve(httpauth.Options{WithoutPrincipal: true})),
+		crew("HTTP middleware, Principal in the context", serve(httpauth.Options{})),
+		crew("gRPC interceptor", func() func() bool {
+			info := work.Info()
+			return func() bool { _, err := intercept(call, nil, info, work.Handle); return err == nil }
+		}),
+		crew("signed token, again", func() func() bool {
+			return func() bool { _, err := keys.Verify(ctx, signed); return err == nil }
+		}),
+	}
+	e := r.Effort
+	if !r.Quick { // what takes turns on the wall needs longer ones
+		e.Slice = 40 * time.Millisecond
+	}
+	all, err := measure.Scale(ctx, e, crews...)
+	if err != nil {
+		return nil, err
+	}
+	var rows []report.Row
+	for i, s := range all {
+		row := report.Row{What: crews[i].Name, Unit: report.Times, Ours: s.Gain()}
+		if i > 0 {
+			row = row.AtLeast(1.8, row.Ours.Value, "at least 1.8×")
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}

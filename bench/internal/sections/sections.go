@@ -1,0 +1,90 @@
+// Package sections is what is measured: each file one section of the report.
+package sections
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/tokenagent/tokenagent/bench/internal/measure"
+	"github.com/tokenagent/tokenagent/bench/internal/report"
+)
+
+// All returns every section in the order of the report.
+func All() []report.Section {
+	return []report.Section{
+		{Name: "opaque", Title: "An opaque token of 200 bytes: headers in, decision out", Run: opaque},
+		{Name: "http", Title: "HTTP middleware", Run: middleware},
+		{Name: "grpc", Title: "gRPC interceptor", Run: interceptor},
+		{Name: "jwt", Title: "Signed tokens", Run: signed},
+		{Name: "cold", Title: "10,000 signed tokens, each seen for the first time", Run: cold},
+		{Name: "parallel", Title: "Two cores against one: throughput", Run: parallel},
+		{Name: "busy", Title: "Verifying while the token file is replaced 1,000 times a second", Run: busy},
+		{Name: "reload", Title: "From the rename to the new content being served", Run: latency},
+		{Name: "idle", Title: "Watching a file that does not change", Run: idle},
+	}
+}
+
+// decision makes an Op of a check that must always say want. It asks twice at
+// once, so that nothing is timed that is not set up right.
+func decision(name string, want bool, check func() bool) (measure.Op, error) {
+	for range 2 {
+		if check() != want {
+			return measure.Op{}, fmt.Errorf("%s: says %v to what it should say %v to", name, !want, want)
+		}
+	}
+	return measure.Op{Name: name, Run: func(n int) {
+		for range n {
+			if check() != want {
+				panic(name + " has changed its mind")
+			}
+		}
+	}}, nil
+}
+
+// A comparison collects Ops and the first error of any.
+type comparison struct {
+	ops []measure.Op
+	err error
+}
+
+func (c *comparison) add(name string, want bool, check func() bool) {
+	op, err := decision(name, want, check)
+	if err != nil && c.err == nil {
+		c.err = err
+	}
+	c.ops = append(c.ops, op)
+}
+
+// run measures what was added and keeps the figures under that name.
+func (c *comparison) run(ctx context.Context, r *report.Run, group string) (map[string]measure.Series, error) {
+	if c.err != nil {
+		return nil, fmt.Errorf("%s: %w", group, c.err)
+	}
+	all, err := measure.ByTurns(ctx, r.Effort, c.ops...)
+	if err != nil {
+		return nil, err
+	}
+	r.Keep(group, all...)
+	by := make(map[string]measure.Series, len(all))
+	for _, s := range all {
+		by[s.Name] = s
+	}
+	return by, nil
+}
+
+// verdict names what a check is asked for.
+func verdict(good bool) string {
+	if good {
+		return "accepted"
+	}
+	return "refused"
+}
+
+// beside returns the row of ours beside a peer's.
+func beside(what string, ours, peer measure.Series, name string) report.Row {
+	return report.Row{What: what, Ours: ours.Median(), PeerName: name, Peer: peer.Median(), Ratio: ours.Ratio(peer)}
+}
+
+// folder makes a new folder for files of r.
+func folder(r *report.Run) (string, error) { return os.MkdirTemp(r.Dir, "") }

@@ -1,0 +1,101 @@
+package watch
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// A Change is one way in which files get new content.
+type Change struct {
+	Name string
+	// Set puts version 0 into the empty folder dir.
+	Set func(dir string, files []File) error
+	// Prepare readies version i beside what is there.
+	Prepare func(dir string, i int, files []File) (Steps, error)
+}
+
+// Steps are what is left to be done of a change.
+type Steps struct {
+	Before func() error // some time earlier
+	Show   func() error // makes the new content visible
+	After  func() error // at once then
+}
+
+// Kubelet is how a kubelet updates a mounted Secret: a new folder, and ..data
+// renamed to point to it (pkg/volume/util/atomic_writer.go in kubernetes).
+func Kubelet() Change {
+	version := func(i int) string { return fmt.Sprintf("..2026_01_01_00_00_00.%d", i) }
+	fill := func(dir string, i int, files []File) error {
+		if err := os.Mkdir(filepath.Join(dir, version(i)), 0o755); err != nil { //nolint:gosec // as a kubelet does
+			return err
+		}
+		if err := write(filepath.Join(dir, version(i)), files, ""); err != nil {
+			return err
+		}
+		return os.Symlink(version(i), filepath.Join(dir, "..data_tmp"))
+	}
+	show := func(dir string) error {
+		return os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data"))
+	}
+	return Change{
+		Name: "kubelet swap",
+		Set: func(dir string, files []File) error {
+			if err := fill(dir, 0, files); err != nil {
+				return err
+			}
+			if err := show(dir); err != nil {
+				return err
+			}
+			for _, f := range files {
+				if err := os.Symlink(filepath.Join("..data", f.Name), filepath.Join(dir, f.Name)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Prepare: func(dir string, i int, files []File) (Steps, error) {
+			old, err := os.Readlink(filepath.Join(dir, "..data"))
+			if err != nil {
+				return Steps{}, err
+			}
+			return Steps{
+				Before: done,
+				Show:   func() error { return show(dir) },
+				After:  func() error { return os.RemoveAll(filepath.Join(dir, old)) },
+			}, fill(dir, i, files)
+		},
+	}
+}
+
+func done() error { return nil }
+
+// Rename is a new file renamed over the old one.
+func Rename() Change { return replacing("renamed over", func(string) error { return nil }) }
+
+// Recreate is the old file removed before a new one is renamed to its place.
+func Recreate() Change { return replacing("deleted, then a new one put there", os.Remove) }
+
+func replacing(name string, before func(path string) error) Change {
+	return Change{
+		Name: name,
+		Set:  func(dir string, files []File) error { return write(dir, files, "") },
+		Prepare: func(dir string, _ int, files []File) (Steps, error) {
+			path := filepath.Join(dir, files[0].Name)
+			return Steps{
+				Before: func() error { return before(path) },
+				Show:   func() error { return os.Rename(path+".new", path) },
+				After:  done,
+			}, write(dir, files[:1], ".new")
+		},
+	}
+}
+
+func write(dir string, files []File, suffix string) error {
+	for _, f := range files {
+		if err := os.WriteFile(filepath.Join(dir, f.Name+suffix), f.Data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}

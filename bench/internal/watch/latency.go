@@ -1,0 +1,112 @@
+package watch
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+)
+
+// A Trial is one Kind that watches one folder, which changes in one way.
+type Trial struct {
+	Kind   Kind
+	change Change
+	parent string
+	dir    string
+	began  int // folders so far
+	i      int // the version that is there
+	watch  Watch
+}
+
+// NewTrial returns a Trial in a new folder within parent.
+func NewTrial(ctx context.Context, k Kind, c Change, parent string) (*Trial, error) {
+	t := &Trial{Kind: k, change: c, parent: parent}
+	return t, t.renew(ctx)
+}
+
+// renew begins anew, for one that has lost its file for good.
+func (t *Trial) renew(ctx context.Context) error {
+	t.began++
+	t.dir, t.i = filepath.Join(t.parent, strconv.Itoa(t.began)), 0
+	if err := os.MkdirAll(t.dir, 0o700); err != nil {
+		return err
+	}
+	files, err := t.Kind.Files(0)
+	if err != nil {
+		return err
+	}
+	if err := t.change.Set(t.dir, files); err != nil {
+		return err
+	}
+	if t.watch, err = t.Kind.Start(ctx, t.dir); err != nil {
+		return err
+	}
+	pause(ctx, 50*time.Millisecond) // till its watch stands
+	return nil
+}
+
+// Next changes the content once, and returns how long it took until the new was
+// served, and whether that was within limit. A busy loop looks, so that no timer
+// blurs what takes microseconds; between looks of one that polls it rests.
+func (t *Trial) Next(ctx context.Context, limit time.Duration) (took time.Duration, served bool, err error) {
+	steps, err := t.Start(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	serves := t.watch.Serves(t.i)
+	began := time.Now()
+	if err := steps.Show(); err != nil {
+		return 0, false, err
+	}
+	if err := steps.After(); err != nil {
+		return 0, false, err
+	}
+	for !serves() {
+		if time.Since(began) > limit {
+			_ = t.watch.Close()
+			return limit, false, t.renew(ctx)
+		}
+		if t.Kind.Polls {
+			pause(ctx, time.Millisecond)
+		}
+		if ctx.Err() != nil {
+			return 0, false, ctx.Err()
+		}
+	}
+	return time.Since(began), true, nil
+}
+
+// Start prepares the next version, and leaves it to the caller to show it.
+func (t *Trial) Start(ctx context.Context) (Steps, error) {
+	t.i++
+	files, err := t.Kind.Files(t.i)
+	if err != nil {
+		return Steps{}, err
+	}
+	steps, err := t.change.Prepare(t.dir, t.i, files)
+	if err != nil {
+		return Steps{}, err
+	}
+	pause(ctx, 5*time.Millisecond) // changes in a row are another matter
+	if err := steps.Before(); err != nil {
+		return Steps{}, err
+	}
+	pause(ctx, 20*time.Millisecond)
+	return steps, nil
+}
+
+// Serves returns what reports whether the version that Start prepared is served.
+func (t *Trial) Serves() func() bool { return t.watch.Serves(t.i) }
+
+// Close ends the watch.
+func (t *Trial) Close() error { return t.watch.Close() }
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,114 @@
+package work
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// What every signed token claims, and what it is signed under.
+const (
+	Issuer   = "https://issuer.example"
+	Audience = "orders"
+	KeyID    = "k1"
+)
+
+// A Signer signs tokens by one algorithm.
+type Signer struct {
+	Algorithm string
+	Private   any              // for golang-jwt; the secret for HS256
+	Public    crypto.PublicKey // the secret for HS256, as []byte
+}
+
+// NewSigner makes a key for HS256, RS256 (2048 bits), ES256 or EdDSA.
+func NewSigner(algorithm string) (Signer, error) {
+	s := Signer{Algorithm: algorithm}
+	var err error
+	switch algorithm {
+	case "HS256":
+		secret := make([]byte, 32)
+		_, err = rand.Read(secret)
+		s.Private, s.Public = secret, secret
+	case "RS256":
+		var k *rsa.PrivateKey
+		if k, err = rsa.GenerateKey(rand.Reader, 2048); err == nil {
+			s.Private, s.Public = k, &k.PublicKey
+		}
+	case "ES256":
+		var k *ecdsa.PrivateKey
+		if k, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err == nil {
+			s.Private, s.Public = k, &k.PublicKey
+		}
+	case "EdDSA":
+		s.Public, s.Private, err = ed25519.GenerateKey(rand.Reader)
+	default:
+		err = fmt.Errorf("no such algorithm: %s", algorithm)
+	}
+	return s, err
+}
+
+// Sign returns a token whose jti is id, good for a day.
+func (s Signer) Sign(id int) (string, error) {
+	now := time.Now()
+	t := jwt.NewWithClaims(jwt.GetSigningMethod(s.Algorithm), jwt.MapClaims{
+		"iss": Issuer, "aud": Audience, "sub": "system:serviceaccount:shop:orders", "jti": strconv.Itoa(id),
+		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(24 * time.Hour).Unix(),
+	})
+	t.Header["kid"] = KeyID
+	return t.SignedString(s.Private)
+}
+
+// SignAll returns n tokens.
+func (s Signer) SignAll(n int) ([]string, error) {
+	tokens := make([]string, n)
+	for i := range tokens {
+		var err error
+		if tokens[i], err = s.Sign(i); err != nil {
+			return nil, err
+		}
+	}
+	return tokens, nil
+}
+
+// config is what the agents and the verifiers here ask of a token.
+func config(cache int) verify.JWTConfig {
+	return verify.JWTConfig{Issuer: Issuer, Audiences: []string{Audience}, CacheSize: cache}
+}
+
+// JWTVerifier returns a verifier of what s signs, with nothing in its cache, whose
+// size is as in [verify.JWTConfig].
+func (s Signer) JWTVerifier(cache int) (*verify.JWTVerifier, error) {
+	k, err := verify.NewKey(verify.KeyConfig{KeyID: KeyID, Algorithm: s.Algorithm, Material: s.Public})
+	if err != nil {
+		return nil, err
+	}
+	ledger := rotation.Advance(nil, []rotation.Decl[verify.Key]{{ID: k.ID(), Slot: rotation.Current, Value: k}}, nil, time.Now(), rotation.Window{})
+	set := verify.NewKeySet(ledger, "keys")
+	return verify.NewJWTVerifier(func() *verify.KeySet { return set }, config(cache))
+}
+
+// JWTAgent starts an agent that accepts what s signs, with its key in a file in
+// dir; s is of HS256 or there is a JWKS to be written, by the caller.
+func JWTAgent(ctx context.Context, dir string, jwks []byte, cache int) (*agent.Agent, error) {
+	path := filepath.Join(dir, "jwks.json")
+	if err := os.WriteFile(path, jwks, 0o600); err != nil {
+		return nil, err
+	}
+	return agent.Start(ctx, agent.Config{KeyFile: path, JWT: config(cache), Logger: slog.New(slog.DiscardHandler)})
+}
