@@ -1,10 +1,8 @@
 package realm
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,21 +68,11 @@ func (s *Set) note(err error) {
 
 // newTable makes a Table of plan with its agents.
 func (s *Set) newTable(plan *Plan, agents []*agent.Agent) *Table {
-	t := &Table{byName: make(map[string]*Realm), byHost: make(map[string]*Realm), paths: plan.Paths}
+	t := &Table{byName: make(map[string]*Realm), byHost: make(map[string]*Realm)}
 	for i, spec := range plan.Specs {
-		r := newRealm(agents[i], spec, s.o.Auth)
-		t.realms = append(t.realms, r)
-		t.byName[spec.Name] = r
-		for _, host := range spec.Hosts {
-			if end, wild := strings.CutPrefix(host, "*"); wild {
-				t.suffixes = append(t.suffixes, suffix{end, r})
-			} else {
-				t.byHost[host] = r
-			}
-		}
+		t.add(newRealm(agents[i], spec, s.o.Auth))
 	}
-	slices.SortStableFunc(t.suffixes, func(a, b suffix) int { return cmp.Compare(len(b.text), len(a.text)) })
-	t.fallback = t.byName[plan.Default]
+	t.finish(plan)
 	return t
 }
 

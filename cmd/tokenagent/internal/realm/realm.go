@@ -4,6 +4,8 @@
 package realm
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -75,6 +77,25 @@ type Table struct {
 type suffix struct {
 	text  string
 	realm *Realm
+}
+
+// add puts r in, before anybody has t.
+func (t *Table) add(r *Realm) {
+	t.realms = append(t.realms, r)
+	t.byName[r.Name] = r
+	for _, host := range r.Hosts {
+		if end, wild := strings.CutPrefix(host, "*"); wild {
+			t.suffixes = append(t.suffixes, suffix{end, r})
+		} else {
+			t.byHost[host] = r
+		}
+	}
+}
+
+// finish does what is left to do once all are in.
+func (t *Table) finish(plan *Plan) {
+	slices.SortStableFunc(t.suffixes, func(a, b suffix) int { return cmp.Compare(len(b.text), len(a.text)) })
+	t.fallback, t.paths = t.byName[plan.Default], plan.Paths
 }
 
 // enter reports whether t may be used, until Leave. It waits for nobody.

@@ -1,0 +1,156 @@
+package realm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const canary = "CANARY-1f7ce4-"
+
+func tokenN(n int) string { return fmt.Sprintf("%s%08d", canary, n) }
+
+type logbook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// A site is a Set, and the folder in which its file and its tokens are.
+type site struct {
+	t   *testing.T
+	dir string
+	log *logbook
+	set *Set
+}
+
+// write puts text where name is, by a rename.
+func (s *site) write(name, text string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// parse reads a line for each realm: its name, its token file, its overlap and
+// its hosts; "wait" behind the overlap waits for the source. A line "bad" is bad.
+func (s *site) parse(c reload.Content) (*Plan, error) {
+	p := &Plan{Paths: true}
+	for line := range strings.Lines(string(c.Data)) {
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			return nil, errors.New("bad")
+		}
+		overlap, wait := strings.CutSuffix(f[2], "wait")
+		d, err := time.ParseDuration(overlap)
+		if err != nil {
+			return nil, errors.New("bad")
+		}
+		p.Specs = append(p.Specs, Spec{
+			Name: f[0], Hosts: f[3:], Settings: strings.Join(f[:3], " "),
+			Config: agent.Config{
+				Name: f[0], TokenFile: filepath.Join(s.dir, f[1]), Overlap: d, WaitForSource: wait, Poll: 50 * time.Millisecond,
+				Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+			},
+		})
+	}
+	return p, nil
+}
+
+func newSite(t *testing.T) *site { return &site{t: t, dir: t.TempDir(), log: &logbook{}} }
+
+func (s *site) open(ctx context.Context) (*Set, error) {
+	return Open(ctx, filepath.Join(s.dir, "realms"), s.parse, Options{
+		Auth: httpauth.Options{ForwardAuth: true}, Poll: 50 * time.Millisecond, Debounce: -1,
+		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+	})
+}
+
+// start opens the Set of text, with tokens 0, 1 and so on in files of their
+// numbers, and closes it when the test ends.
+func start(t *testing.T, text string, tokens int) *site {
+	t.Helper()
+	s := newSite(t)
+	for n := range tokens {
+		s.write(fmt.Sprint(n), tokenN(n))
+	}
+	s.write("realms", text)
+	set, err := s.open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.set = set
+	t.Cleanup(func() {
+		if err := set.Close(); err != nil {
+			t.Error(err)
+		}
+		if strings.Contains(s.log.String(), "CANARY") {
+			t.Errorf("a token in the log:\n%s", s.log.String())
+		}
+	})
+	return s
+}
+
+// accepts reports whether the realm called name accepts token n.
+func (s *site) accepts(name string, n int) bool {
+	t := s.set.Enter()
+	defer t.Leave()
+	r := t.Named(name)
+	if r == nil {
+		return false
+	}
+	_, err := r.Agent.Verify(context.Background(), tokenN(n))
+	return err == nil
+}
+
+func (s *site) agentOf(name string) *agent.Agent {
+	t := s.set.Enter()
+	defer t.Leave()
+	return t.Named(name).Agent
+}
+
+// becomes waits until cond holds.
+func (s *site) becomes(what string, cond func() bool) {
+	s.t.Helper()
+	limit := time.After(20 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-limit:
+			s.t.Fatalf("not within 20 s: %s; log:\n%s", what, s.log.String())
+		}
+	}
+}

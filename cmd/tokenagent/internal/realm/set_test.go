@@ -1,0 +1,374 @@
+package realm
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// TestOpenFails, with nothing left running, and says all of it.
+func TestOpenFails(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                           "bad",
+		"a 0 1m\nb none 1m\nc no 1m": "realm b: agent: ",
+	} {
+		s := newSite(t)
+		s.write("0", tokenN(0))
+		if text != "" {
+			s.write("realms", text)
+		}
+		set, err := s.open(t.Context())
+		if err == nil {
+			_ = set.Close()
+			t.Fatalf("%q opened", text)
+		}
+		if text == "" {
+			want = "realms"
+		}
+		if !strings.Contains(err.Error(), want) || text != "" && !strings.Contains(err.Error(), "realm c: agent: ") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s := newSite(t)
+	s.write("0", tokenN(0))
+	s.write("realms", "a 0 1m")
+	if _, err := s.open(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("told to end: %v", err)
+	}
+}
+
+// TestP4_BadFileChangesNothing: a file that is bad, goes, or names a realm that
+// cannot start leaves every realm as it is and reading its source, those that
+// could have changed, too; and heals by itself.
+func TestP4_BadFileChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\nb 1 10m\n", 2)
+	table := s.set.table.Load()
+	rotations := 10
+	for _, bad := range []string{"bad\n", "a 0 10m\nb 1 20m\nc none 10m\n", "a none 10m\nb 1 10m\n"} {
+		s.write("realms", bad)
+		s.becomes("the fault shows", func() bool { return !s.set.Status().Config.Good })
+		if got := s.set.Status().Config; got.Fault == "" || testutil.ToFloat64(oneMetric(s.set, "tokenagent_config_last_reload_successful")) != 0 {
+			t.Errorf("%q: %+v", bad, got)
+		}
+		if s.set.table.Load() != table {
+			t.Fatalf("%q is in force", bad)
+		}
+		for i, name := range []string{"a", "b"} {
+			rotations++
+			was, now := rotations, rotations+100
+			s.write(fmt.Sprint(i), tokenN(was))
+			s.becomes(name+" reads on", func() bool { return s.accepts(name, was) && s.accepts(name, i) })
+			s.write(fmt.Sprint(i), tokenN(now))
+			s.becomes(name+" reads on", func() bool { return s.accepts(name, was) && s.accepts(name, now) && s.accepts(name, i) })
+		}
+		// The realm that c waits for comes, or the file is put right.
+		if strings.Contains(bad, "c none") {
+			s.write("none", tokenN(9))
+			s.becomes("it heals", func() bool { return s.set.Status().Config.Good && s.accepts("c", 9) })
+			if err := os.Remove(filepath.Join(s.dir, "none")); err != nil {
+				t.Fatal(err)
+			}
+			if !s.accepts("b", 1) || !s.accepts("a", 0) {
+				t.Error("a superseded token was lost")
+			}
+		}
+		s.write("realms", "a 0 10m\nb 1 10m\n")
+		s.becomes("it heals", func() bool { return s.set.Status().Config.Good })
+		table = s.set.table.Load()
+	}
+	if err := os.Remove(filepath.Join(s.dir, "realms")); err != nil {
+		t.Fatal(err)
+	}
+	s.becomes("the fault shows", func() bool { return !s.set.Status().Config.Good })
+	if !s.accepts("a", 0) || !s.accepts("b", 1) || s.set.table.Load() != table {
+		t.Error("a realm is lost with the file")
+	}
+}
+
+// TestP2_ChangesLoseNoOverlap changes the file over and over while tokens rotate
+// and requests come: none is refused, and what was superseded stays accepted.
+func TestP2_ChangesLoseNoOverlap(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\nb 1 10m\n", 2)
+	var current atomic.Int64
+	var asked, refused atomic.Int64
+	stop := make(chan struct{})
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				n := int(current.Load())
+				asked.Add(1)
+				if !s.accepts("a", n) || !s.accepts("b", 1) {
+					refused.Add(1)
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	const rounds = 30
+	for i := 1; i <= rounds; i++ {
+		s.write("realms", fmt.Sprintf("a 0 %dm\nb 1 10m host%d\nc%d 1 1m\n", 10+i, i, i))
+		s.write("0", tokenN(100+i))
+		s.becomes("the change and the rotation", func() bool {
+			return s.accepts("a", 100+i) && s.set.table.Load().Named(fmt.Sprintf("c%d", i)) != nil
+		})
+		current.Store(int64(100 + i))
+	}
+	close(stop)
+	asking.Wait()
+	if refused.Load() > 0 || asked.Load() < rounds {
+		t.Errorf("%d of %d were refused", refused.Load(), asked.Load())
+	}
+	for i := 1; i <= rounds; i++ {
+		if !s.accepts("a", 100+i) {
+			t.Errorf("token %d is lost", i)
+		}
+	}
+	if got := s.set.Status().Sources[0].Rotations; got != rounds {
+		t.Errorf("%d rotations, want %d", got, rounds)
+	}
+}
+
+// TestUnchangedRealmsKeepTheirAgent, also where their hosts change; and a realm
+// that goes is refused, with its agent closed.
+func TestUnchangedRealmsKeepTheirAgent(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\nb 1 10m b.example\n", 2)
+	a, b := s.agentOf("a"), s.agentOf("b")
+	s.write("realms", "b 1 10m c.example\n")
+	s.becomes("a goes", func() bool { return s.set.table.Load().Named("a") == nil })
+	if s.agentOf("b") != b {
+		t.Error("another agent, though only the hosts changed")
+	}
+	table := s.set.Enter()
+	if name(table.ByHost("c.example")) != "b" || name(table.ByHost("b.example")) != "-" || name(table.ByPath("/verify/a", "")) != "-" {
+		t.Error("the hosts are the old ones")
+	}
+	table.Leave()
+	s.becomes("its agent is closed", func() bool {
+		_, err := a.Verify(t.Context(), tokenN(0))
+		return errors.Is(err, verify.ErrUnavailable)
+	})
+	if !strings.Contains(s.log.String(), "removed=[a]") {
+		t.Error("nothing is logged")
+	}
+}
+
+// TestWhoEnteredMayStay: an agent is not closed while a request may ask it.
+func TestWhoEnteredMayStay(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\nb 1 10m\n", 2)
+	table := s.set.Enter()
+	a := table.Named("a").Agent
+	s.write("realms", "b 1 10m\n")
+	s.becomes("a goes", func() bool { return s.set.table.Load() != table })
+	if _, err := a.Verify(t.Context(), tokenN(0)); err != nil {
+		t.Errorf("who had entered: %v", err)
+	}
+	if s.accepts("a", 0) {
+		t.Error("who enters now is let into what has gone")
+	}
+	table.Leave()
+	s.becomes("its agent is closed", func() bool {
+		_, err := a.Verify(t.Context(), tokenN(0))
+		return err != nil
+	})
+}
+
+// TestLateSourceHoldsUpItselfAlone, whose realm waits for it.
+func TestLateSourceHoldsUpItselfAlone(t *testing.T) {
+	t.Parallel()
+	s := start(t, "late 9 10mwait\na 0 10m\n", 1)
+	if !s.set.Ready() || s.accepts("late", 9) || !s.accepts("a", 0) {
+		t.Error("one realm's source is late, and another suffers")
+	}
+	if st := s.set.Status(); !st.Ready || st.Realms[0].Ready || !st.Realms[1].Ready || len(st.Sources) != 2 {
+		t.Errorf("%+v", st.Realms)
+	}
+	updated := s.set.Updated()
+	s.write("9", tokenN(9))
+	<-updated
+	s.becomes("it loads", func() bool { return s.accepts("late", 9) })
+	only := start(t, "late 9 10mwait\n", 0)
+	if only.set.Ready() {
+		t.Error("ready without any realm that is")
+	}
+}
+
+// TestReload reads the file and the sources at once.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\n", 2)
+	s.write("realms", "a 0 10m\nb 1 10m\n")
+	s.write("0", tokenN(5))
+	if _, err := s.set.Reload(); err != nil || !s.accepts("b", 1) || !s.accepts("a", 5) {
+		t.Errorf("%v", err)
+	}
+	s.write("realms", "a none 10m\n")
+	if _, err := s.set.Reload(); err == nil || !strings.Contains(err.Error(), "realm a: ") {
+		t.Errorf("a realm that cannot start: %v", err)
+	}
+	s.write("realms", "bad\n")
+	s.write("0", "short")
+	if _, err := s.set.Reload(); err == nil || !strings.Contains(err.Error(), "bad") || !strings.Contains(err.Error(), "realm a: ") {
+		t.Errorf("a bad file and a bad source: %v", err)
+	}
+	if !s.accepts("a", 5) {
+		t.Error("what was accepted is lost")
+	}
+}
+
+// TestHundredRealms take one inotify instance, and their metrics one registry. It
+// is not parallel, since others have instances, too.
+func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the process has
+	if runtime.GOOS != "linux" {
+		t.Skip("inotify is Linux's")
+	}
+	before := instances(t)
+	var b strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&b, "r%d %d 10m r%d.example\n", i, i, i)
+	}
+	s := start(t, b.String(), 100)
+	for i := range 100 {
+		name := fmt.Sprintf("r%d", i)
+		s.becomes("it watches", func() bool { return s.agentOf(name).Status().Sources[0].WatchMode == "events" })
+		if !s.accepts(name, i) || s.accepts(name, (i+1)%100) {
+			t.Errorf("%s does not accept its own token, or another's", name)
+		}
+	}
+	if got := instances(t) - before; got != 1 {
+		t.Errorf("%d inotify instances", got)
+	}
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(s.set)
+	if n, err := testutil.GatherAndCount(r, "tokenagent_generation"); err != nil || n != 100 {
+		t.Errorf("%d sources, %v", n, err)
+	}
+	if problems, err := testutil.GatherAndLint(r); err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+// TestMissesAreCounted, of requests that Envoy asks about; an extension says which
+// realm it is whatever the host.
+func TestMissesAreCounted(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m a.example\nb 1 10m b.example\n", 2)
+	for _, c := range []struct {
+		name, host, want string
+	}{{"a", "b.example", "a"}, {"", "b.example:80", "b"}, {"x", "b.example", "-"}, {"", "x", "-"}} {
+		rule, leave := s.set.Rule(c.name, c.host)
+		table := s.set.table.Load()
+		got := "-"
+		for _, r := range table.realms {
+			if r.Rule == rule {
+				got = r.Name
+			}
+		}
+		leave()
+		if got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+	if got := testutil.ToFloat64(oneMetric(s.set, "tokenagent_unknown_realm_total")); got != 2 {
+		t.Errorf("%v misses", got)
+	}
+}
+
+// TestSingle is one realm without a name, whose every request is.
+func TestSingle(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.write("0", tokenN(0))
+	a, err := agent.Start(t.Context(), agent.Config{TokenFile: filepath.Join(s.dir, "0"), Poll: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	set := Single(a, nil, Options{})
+	table := set.Enter()
+	for _, r := range []*Realm{table.ByHost("x"), table.ByPath("/verify/x", "y"), table.ByPath("", "")} {
+		if r == nil || r.Agent != a {
+			t.Error("a request of no realm")
+		}
+	}
+	table.Leave()
+	if rule, leave := set.Rule("x", ""); rule == nil {
+		t.Error("a check of no realm")
+	} else {
+		leave()
+	}
+	text, err := json.Marshal(set.Status())
+	want, _ := json.Marshal(a.Status())
+	if err != nil || string(text) != string(want) {
+		t.Errorf("status: %s, want %s", text, want)
+	}
+	if n := testutil.CollectAndCount(set, "tokenagent_realms", "tokenagent_config_last_reload_successful"); n != 0 {
+		t.Errorf("%d metrics of realms", n)
+	}
+	if _, err := set.Reload(); err != nil || !set.Ready() || set.Updated() == nil || set.Close() != nil {
+		t.Error(err)
+	}
+}
+
+// oneMetric returns what set says of name, as testutil.ToFloat64 reads it.
+func oneMetric(set *Set, name string) prometheus.Collector { return only{set, name} }
+
+type only struct {
+	*Set
+	name string
+}
+
+func (o only) Collect(ch chan<- prometheus.Metric) {
+	all := make(chan prometheus.Metric)
+	go func() {
+		o.Set.Collect(all)
+		close(all)
+	}()
+	for m := range all {
+		if strings.Contains(m.Desc().String(), `"`+o.name+`"`) {
+			ch <- m
+		}
+	}
+}
+
+// instances counts the inotify instances of this process.
+func instances(t *testing.T) (n int) {
+	t.Helper()
+	const dir = "/proc/self/fd"
+	fds, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range fds {
+		if to, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && to == "anon_inode:inotify" {
+			n++
+		}
+	}
+	return n
+}
