@@ -87,6 +87,9 @@ func (p *Process) Running() bool {
 	}
 }
 
+// Pid is the process's id; it stays the same after the end.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
 // ExitCode waits for the end; -1 means that a signal ended the process.
 func (p *Process) ExitCode() int {
 	<-p.exited

@@ -1,0 +1,211 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/internal/rawload"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
+	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
+)
+
+// long makes TestSoak as long as it is meant to be: `make soak`.
+var long = flag.Bool("soak", false, "soak at full length")
+
+// A soak is one tokenagent, for long, and what it has of what can leak.
+type soak struct {
+	t      *testing.T
+	mount  *secret.Mount
+	view   *daemon
+	steady secret.Token // in the slot next all the time, for the load
+	tokens []secret.Token
+
+	forward, authz, admin string // host:port, a socket's path, host:port
+}
+
+// held is what a process may not hold more and more of.
+type held struct{ goroutines, files, watches int }
+
+const mostMemory = 40_000_000 // bytes
+
+// TestSoak sends a million forward-auth requests, while an hour's worth of
+// rotations goes on, at one in ten seconds, and thousands of clients come and go
+// in every way there is. Afterwards tokenagent has exactly the goroutines, open
+// files and inotify watches that it had before, and little memory. Without -soak
+// it does a part of that.
+func TestSoak(t *testing.T) {
+	t.Parallel()
+	requests, rotations := 60_000, 30
+	if *long {
+		requests, rotations = 1_000_000, 360
+	}
+	s := startSoak(t)
+	began := time.Now()
+	s.load(5_000, 3) // everything once, so that what is made once is there
+	before := s.settled()
+	s.load(requests, rotations)
+	var after held
+	last := func() bool {
+		after = s.least(20)
+		return after == before
+	}
+	for deadline := time.Now().Add(20 * time.Second); !last() && time.Now().Before(deadline); {
+	}
+	if after != before {
+		t.Errorf("holds %+v after it, %+v before it", after, before)
+	}
+	page := scrape.Parse(t, s.view.Metrics())
+	memory, peak := page.Sum("process_resident_memory_bytes", nil), s.peak()
+	if memory >= mostMemory || peak >= mostMemory {
+		t.Errorf("%.1f MB of memory, %.1f MB at most", memory/1e6, peak/1e6)
+	}
+	ok := page.Sum("tokenagent_verifications_total", scrape.Labels{"result": "ok"})
+	if int(ok) < requests {
+		t.Errorf("only %.0f requests were accepted", ok)
+	}
+	t.Logf("%.0f accepted, %.0f others, %d rotations in %v: %+v before and after, %.1f MB of memory, %.1f MB at most",
+		ok, page.Sum("tokenagent_verifications_total", nil)-ok, rotations, time.Since(began).Round(time.Second), after, memory/1e6, peak/1e6)
+	everything := s.view.Log() + s.view.Metrics() + s.view.Pages()
+	for _, token := range append(s.tokens, s.steady) {
+		if token.Leaked(everything) {
+			t.Error("tokenagent shows a token")
+		}
+	}
+}
+
+func startSoak(t *testing.T) *soak {
+	t.Helper()
+	s := &soak{t: t, mount: secret.NewMount(t), steady: secret.NewToken(), authz: filepath.Join(t.TempDir(), "authz.sock")}
+	s.forward, s.admin = process.Loopback(process.FreePort(t)), process.Loopback(process.FreePort(t))
+	s.publish()
+	// A short overlap: the old tokens go while the soak goes on.
+	p := process.Start(t, "tokenagent", built(t, tokenagentBinary), []string{
+		"run", "--token-file", s.mount.Dir, "--overlap", "2s", "--listen", s.forward, "--grpc-listen", "unix://" + s.authz, "--admin-listen", s.admin,
+	}, nil)
+	// Its connections are closed at once, as what they are would be counted.
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	s.view = &daemon{t: t, process: p, admin: "http://" + s.admin, client: client}
+	s.view.answers()
+	return s
+}
+
+// publish puts a new token into the Secret, beside the steady one.
+func (s *soak) publish() (next secret.Token) {
+	next = secret.NewToken()
+	s.tokens = append(s.tokens, next)
+	s.mount.Publish(map[string]string{"token": string(next), "token-next": string(s.steady)})
+	return next
+}
+
+// load sends requests over kept connections; meanwhile it rotates, and with each
+// rotation come clients of every kind.
+func (s *soak) load(requests, rotations int) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	defer cancel()
+	var loading sync.WaitGroup
+	defer loading.Wait()
+	loading.Go(func() {
+		c, err := rawload.Open("tcp", s.forward, 16)
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		defer c.Close()
+		// With the headers that nginx sends along.
+		request := "GET / HTTP/1.1\r\nHost: app\r\nUser-Agent: soak\r\nAccept: */*\r\nX-Forwarded-For: 192.0.2.7\r\n" + dapr(s.steady) + "\r\n\r\n"
+		tally, err := c.Run(ctx, []byte(request), http.StatusOK, requests)
+		if err != nil || tally.Wrong != 0 {
+			s.t.Errorf("%d of %d refused, %v", tally.Wrong, tally.Answers, err)
+		}
+	})
+	for n := range rotations {
+		if s.t.Failed() {
+			return // and the load is told to end
+		}
+		if n%10 == 5 {
+			s.fault()
+		}
+		old := s.tokens[len(s.tokens)-1]
+		next := s.publish()
+		poll.Until(s.t, 20*time.Second, "the new token is shown", func() bool {
+			return scrape.Parse(s.t, s.view.Metrics()).Has("tokenagent_token_info", scrape.Labels{"slot": "current", "fingerprint": next.Fingerprint()})
+		})
+		s.clients(old, next)
+	}
+	loading.Wait()
+}
+
+// fault publishes what cannot be accepted, and waits until that shows.
+func (s *soak) fault() {
+	s.t.Helper()
+	s.mount.Publish(map[string]string{"token": "too-short"})
+	poll.Until(s.t, 20*time.Second, "the fault shows", func() bool { return strings.Contains(s.view.page("/status"), "shorter than 16") })
+}
+
+// settled is what tokenagent holds when nobody asks it but the test itself.
+func (s *soak) settled() (h held) {
+	s.t.Helper()
+	poll.Until(s.t, 20*time.Second, "what it holds stays the same", func() bool {
+		was := h
+		h = s.least(20)
+		return h == was
+	})
+	return h
+}
+
+// least looks n times. A look itself adds a goroutine now and then, and its
+// connection is not always gone at the next.
+func (s *soak) least(n int) (h held) {
+	s.t.Helper()
+	for i := range n {
+		page := scrape.Parse(s.t, s.view.Metrics())
+		now := held{int(page.Sum("go_goroutines", nil)), int(page.Sum("process_open_fds", nil)), s.watches()}
+		if i == 0 {
+			h = now
+		}
+		h = held{min(h.goroutines, now.goroutines), min(h.files, now.files), min(h.watches, now.watches)}
+	}
+	return h
+}
+
+// watches counts the inotify watches; see proc(5), /proc/pid/fdinfo.
+func (s *soak) watches() (n int) {
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fdinfo/*", s.view.process.Pid()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, name := range files {
+		if text, err := os.ReadFile(name); err == nil { // it may be closed meanwhile
+			n += strings.Count(string(text), "inotify wd:")
+		}
+	}
+	return n
+}
+
+// peak is the most memory that tokenagent ever had; see proc(5), VmHWM.
+func (s *soak) peak() float64 {
+	s.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.view.process.Pid()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var kb float64
+		if _, err := fmt.Sscanf(line, "VmHWM: %f kB", &kb); err == nil {
+			return kb * 1024
+		}
+	}
+	s.t.Fatal("no VmHWM")
+	return 0
+}
