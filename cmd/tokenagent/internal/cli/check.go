@@ -40,22 +40,27 @@ func (r *report) add(level, format string, args ...any) {
 func newCheck() *cobra.Command {
 	var s source
 	var k keySource
-	var output string
+	var output, configFile string
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Explain a source of tokens or keys in plain words, before anything depends on it",
 		Long: `check reads a source once, as an agent would, and explains it: its form, the
 tokens by slot and fingerprint, who may read it, whether it can ever update, and
 when tokens that are JWTs expire; of a key source each key by slot, fingerprint
-(the first 8 hex digits of its RFC 7638 thumbprint), kid and algorithm.
+(the first 8 hex digits of its RFC 7638 thumbprint), kid and algorithm. With
+--config it reads a file of realms, and the sources of each.
 
 Exit code 0 means that an agent would start on it, warnings apart; 1 that it
 would not, or would accept nothing.`,
 		Example: `  tokenagent check --token-file /var/run/secrets/app-api-token
-  tokenagent check --key-file jwks.json`,
+  tokenagent check --key-file jwks.json
+  tokenagent check --config realms.yaml`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
+			}
+			if configFile != "" {
+				return checkRealms(cmd, configFile, output)
 			}
 			cfg, err := s.config(slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -85,6 +90,7 @@ would not, or would accept nothing.`,
 	}
 	s.add(cmd)
 	k.add(cmd)
+	cmd.Flags().StringVar(&configFile, "config", "", "`FILE` of realms, in place of one source")
 	addOutput(cmd, &output)
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -97,7 +98,10 @@ func pollOf(fields int) time.Duration {
 	return 50 * time.Millisecond
 }
 
-func newSite(t *testing.T) *site { return &site{t: t, dir: t.TempDir(), log: &logbook{}} }
+func newSite(t *testing.T) *site {
+	t.Helper()
+	return &site{t: t, dir: t.TempDir(), log: &logbook{}}
+}
 
 func (s *site) open(ctx context.Context) (*Set, error) {
 	return Open(ctx, filepath.Join(s.dir, "realms"), s.parse, Options{
@@ -112,7 +116,7 @@ func start(t *testing.T, text string, tokens int) *site {
 	t.Helper()
 	s := newSite(t)
 	for n := range tokens {
-		s.write(fmt.Sprint(n), tokenN(n))
+		s.write(strconv.Itoa(n), tokenN(n))
 	}
 	s.write("realms", text)
 	set, err := s.open(t.Context())

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -74,9 +75,9 @@ func TestP4_BadFileChangesNothing(t *testing.T) {
 		for i, name := range []string{"a", "b"} {
 			rotations++
 			was, now := rotations, rotations+100
-			s.write(fmt.Sprint(i), tokenN(was))
+			s.write(strconv.Itoa(i), tokenN(was))
 			s.becomes(name+" reads on", func() bool { return s.accepts(name, was) && s.accepts(name, i) })
-			s.write(fmt.Sprint(i), tokenN(now))
+			s.write(strconv.Itoa(i), tokenN(now))
 			s.becomes(name+" reads on", func() bool { return s.accepts(name, was) && s.accepts(name, now) && s.accepts(name, i) })
 		}
 		// The realm that c waits for comes, or the file is put right.

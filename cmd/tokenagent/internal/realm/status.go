@@ -13,7 +13,7 @@ import (
 type Status struct {
 	agent.Status
 	Config *ConfigStatus `json:"config,omitempty"`
-	Realms []RealmStatus `json:"realms,omitempty"`
+	Realms []OneStatus   `json:"realms,omitempty"`
 }
 
 // A ConfigStatus is about the file of realms.
@@ -26,8 +26,8 @@ type ConfigStatus struct {
 	Fault       string    `json:"fault,omitempty"`              // of the last read, with its mend
 }
 
-// A RealmStatus says what a realm is.
-type RealmStatus struct {
+// A OneStatus says what a realm is.
+type OneStatus struct {
 	Name    string   `json:"name"`
 	Ready   bool     `json:"ready"`
 	Hosts   []string `json:"hosts,omitempty"`
@@ -50,7 +50,7 @@ func (s *Set) Status() Status {
 		if out.Config == nil {
 			continue
 		}
-		one := RealmStatus{Name: r.Name, Ready: a.Ready, Hosts: r.Hosts}
+		one := OneStatus{Name: r.Name, Ready: a.Ready, Hosts: r.Hosts}
 		for _, src := range a.Sources {
 			one.Sources = append(one.Sources, src.Name)
 		}

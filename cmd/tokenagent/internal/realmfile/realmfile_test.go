@@ -13,8 +13,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func keys() []Key {
 	return []Key{
-		{Name: "token-file", Own: true}, {Name: "overlap"}, {Name: "header", List: true},
-		{Name: "audience", List: true}, {Name: "hosts", List: true, Own: true}, {Name: "wait-for-source"},
+		{Name: "token-file", Own: true},
+		{Name: "overlap"},
+		{Name: "header", List: true},
+		{Name: "audience", List: true},
+		{Name: "hosts", List: true, Own: true},
+		{Name: "wait-for-source"},
 	}
 }
 

@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// realmsFile writes a file of realms beside the files that follow, as name and
+// text in turn, and returns its path.
+func realmsFile(t *testing.T, text string, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	files = append(files, "realms.yaml", text)
+	for i := 0; i < len(files); i += 2 {
+		overwrite(t, filepath.Join(dir, files[i]), files[i+1])
+	}
+	return filepath.Join(dir, "realms.yaml")
+}
+
+func overwrite(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// request asks forward auth at path, with headers as "Name: value".
+func (r *running) request(t *testing.T, path string, headers ...string) (code int, h http.Header) {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.front+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range headers {
+		name, value, _ := strings.Cut(text, ": ")
+		if name == "Host" {
+			q.Host = value
+		} else {
+			q.Header.Set(name, value)
+		}
+	}
+	a, err := r.client.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = a.Body.Close()
+	return a.StatusCode, a.Header
+}
+
+// TestRunWithRealms has three realms of three kinds, reached by path and by host;
+// the file changes, is bad, and heals.
+func TestRunWithRealms(t *testing.T) {
+	s := newSigner(t, "ES256")
+	jwks, err := os.ReadFile(s.jwks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = `
+defaults:
+  overlap: 10m
+  issuer: https://issuer.example
+  audience: orders
+realms:
+  orders:
+    token-file: orders
+    hosts: [orders.example, "*.shop.example"]
+  pay:
+    env-file: pay.env
+    token-env: PAY_TOKEN
+    header: X-Pay-Token
+  signed:
+    key-file: jwks.json
+  both:
+    token-file: pay
+    key-file: jwks.json
+`
+	path := realmsFile(t, text, "orders", good, "pay.env", "PAY_TOKEN="+good+"-pay\n", "pay", good+"-both", "jwks.json", string(jwks))
+	dir := filepath.Dir(path)
+	r := startRun(t, "--config", path, "--poll-interval", "50ms", "--debounce", "0s")
+	want := func(code int, subject, at string, headers ...string) {
+		t.Helper()
+		got, h := r.request(t, at, headers...)
+		if got != code || h.Get("X-Tokenagent-Subject") != subject {
+			t.Errorf("%s with %d headers: %d for %q, want %d for %q", at, len(headers), got, h.Get("X-Tokenagent-Subject"), code, subject)
+		}
+		if code == 401 && h.Get("WWW-Authenticate") == "" {
+			t.Errorf("%s: no challenge", at)
+		}
+	}
+	token, signed := "dapr-api-token: "+good, "Authorization: Bearer "+s.sign(t, "--subject", "alice")
+	want(200, "orders", "/verify/orders", token)
+	want(200, "orders", "/verify/orders/any/path?query", token)
+	want(200, "orders", "/any", token, "Host: orders.example:8080")
+	want(200, "orders", "/any", token, "Host: a.b.Shop.Example")
+	want(200, "orders", "/verify/orders", token, "Host: orders.example")
+	want(401, "", "/verify/pay", "X-Pay-Token: "+good+"-pay", "Host: orders.example")
+	want(200, "pay", "/verify/pay", "X-Pay-Token: "+good+"-pay")
+	want(401, "", "/verify/pay", "dapr-api-token: "+good+"-pay")
+	want(401, "", "/verify/orders", "dapr-api-token: "+good+"-pay")
+	want(200, "alice", "/verify/signed", signed)
+	want(200, "alice", "/verify/both", signed)
+	want(200, "both", "/verify/both", "dapr-api-token: "+good+"-both")
+	want(401, "", "/verify/orders", signed)
+	want(401, "", "/verify/nobody", token)
+	want(401, "", "/", token)
+	if _, h := r.request(t, "/verify/pay"); !strings.Contains(h.Get("WWW-Authenticate"), `realm="pay"`) {
+		t.Errorf("the challenge names no realm: %s", h.Get("WWW-Authenticate"))
+	}
+
+	r.becomes(t, "the file is good", "/metrics", "tokenagent_config_last_reload_successful 1\n")
+	overwrite(t, path, strings.Replace(text, "header:", "heder:", 1))
+	r.becomes(t, "the file is bad", "/metrics", "tokenagent_config_last_reload_successful 0\n")
+	r.becomes(t, "and why", "/status", path+":13: realms.pay: unknown key heder; did you mean header?")
+	want(200, "pay", "/verify/pay", "X-Pay-Token: "+good+"-pay")
+	overwrite(t, filepath.Join(dir, "orders"), good+"-new")
+	r.becomes(t, "a source rotates meanwhile", "/metrics", `tokenagent_rotations_total{source="orders"} 1`+"\n")
+	overwrite(t, path, strings.Replace(text, "overlap: 10m", "overlap: 20m", 1)+"  more:\n    token-file: orders\n    hosts: more.example\ndefault-realm: more\n")
+	r.becomes(t, "the file is good again", "/readyz/more", "ok")
+	want(200, "orders", "/verify/orders", token)
+	want(200, "orders", "/verify/orders", token+"-new")
+	want(200, "more", "/any", token+"-new")
+	want(200, "orders", "/any", token, "Host: orders.example")
+	if got := r.page(t, "/readyz/nobody"); !strings.Contains(got, "no such realm") {
+		t.Errorf("readyz of no realm: %q", got)
+	}
+	if got := r.page(t, "/metrics"); !strings.Contains(got, `tokenagent_unknown_realm_total 3`) || !strings.Contains(got, `tokenagent_realms{ready="true"} 5`) {
+		t.Error("the metrics of realms are others")
+	}
+	var st struct {
+		Realms []struct{ Name string }
+	}
+	if err := json.Unmarshal([]byte(r.page(t, "/status")), &st); err != nil || len(st.Realms) != 5 || st.Realms[4].Name != "more" {
+		t.Errorf("status: %+v, %v", st, err)
+	}
+}
+
+// becomes waits until what the admin port answers holds text.
+func (r *running) becomes(t *testing.T, what, path, text string) {
+	t.Helper()
+	limit := time.After(20 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(r.page(t, path), text) {
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("not within 20 s: %s; log:\n%s", what, r.log)
+		}
+	}
+}
+
+// TestRealmFaults: each names the line and the mend, as run and check tell it.
+func TestRealmFaults(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"a: {}": ":2: realms.a: it has no source; give it token-file",
+		"a:\n    token-file: x\n    overlap: soon":                               ":4: realms.a.overlap: it must be a duration such as 90s",
+		"a:\n    token-file: x\n    wait-for-source: yes please":                 ":4: realms.a.wait-for-source: it must be true or false",
+		"a:\n    token-file: x\n    min-token-bytes: few":                        ":4: realms.a.min-token-bytes: it must be a whole number",
+		"a:\n    token-file: ''":                                                 ":3: realms.a.token-file: it is empty",
+		"a:\n    token-file: x\n    overlap: -1m":                                ":2: realms.a: overlap must not be negative; 0s means none",
+		"a:\n    token-file: x\n    env-file: y":                                 ":2: realms.a: token-file and env-file are both set; one source is meant",
+		"a:\n    token-file: x\n    issuer: y":                                   ":2: realms.a: issuer goes with key-file or jwks-url",
+		"a:\n    key-file: x":                                                    ":2: realms.a: issuer is missing",
+		"a:\n    jwks-url: http://example.com/k\n    issuer: i\n    audience: b": ":2: realms.a: jwks-url: ",
+		"a:\n    token-file: x\n    header: 'not a header'":                      ":2: realms.a: header: ",
+		"a:\n    token-file: x\n    hosts: ['a:80']":                             ":4: realms.a.hosts: it has a port",
+		"a:\n    token-file: x\n    key-name: k":                                 ":4: realms.a: unknown key",
+		"a: {token-file: x, hosts: h}\n  b: {token-file: x, hosts: H}":           ":3: realms.b: realm a has this host already",
+		"a: {token-file: x, state-file: s}\n  b: {token-file: y, state-file: s}": ":3: realms.b: realm a has this state-file already",
+		"a: {token-file: x}\n  a.keys: {token-file: y}":                          ":3: realms.a.keys: realm a has this name for a source of metrics already",
+		"a: {token-file: x, max-overlap: 1m}":                                    ":2: realms.a: max-overlap must be at least overlap",
+	} {
+		path := realmsFile(t, "realms:\n  "+text+"\n")
+		for _, command := range []string{"check", "run"} {
+			invoke(t, "", command, "--config", path).want(t, 1, "tokenagent: "+path+want)
+		}
+	}
+	path := realmsFile(t, "realms:\n  a: {token-file: x}\n", "x", good)
+	invoke(t, "", "run", "--config", path, "--token-file", "x").want(t, 2, "--token-file does not go with --config: write it into the file as token-file")
+	invoke(t, "", "run", "--config", path, "--name", "x").want(t, 2, "--name does not go with --config")
+	invoke(t, "", "run", "--config", path+".none").want(t, 1, path+".none")
+	invoke(t, "", "check", "--config", path+".none").want(t, 1, path+".none")
+	path = realmsFile(t, "realms:\n  a: {token-file: x}\n  b: {token-file: y}\n", "x", good)
+	invoke(t, "", "run", "--config", path).want(t, 1, path+": realm b: agent: ")
+}
+
+// TestCheckRealms explains each, and says no where one is bad.
+func TestCheckRealms(t *testing.T) {
+	t.Parallel()
+	path := realmsFile(t, "realms:\n  a: {token-file: x, hosts: [A.example]}\n  b: {token-file: x}\n", "x", good)
+	o := invoke(t, "", "check", "--config", path)
+	o.want(t, 0, "realm a (a.example):\n", "realm b:\n", "  current: ", "good: an agent would start on it, with 2 realms")
+	overwrite(t, path, "realms:\n  a: {token-file: x}\n  b: {token-file: none}\n")
+	invoke(t, "", "check", "--config", path).want(t, 1, "  error: ", "bad: realms that would not start, or accept nothing: b")
+	o = invoke(t, "", "check", "--config", path, "--output", "json")
+	var got realmsReport
+	if err := json.Unmarshal([]byte(o.out), &got); err != nil || got.OK || len(got.Realms) != 2 || !got.Realms[0].OK || got.Realms[1].OK {
+		t.Errorf("%+v, %v", got, err)
+	}
+	o.want(t, 1)
+}
