@@ -154,7 +154,7 @@ func (o *Options) drain(ctx context.Context, servers []served) {
 	}
 }
 
-func reload(a reloader, log *slog.Logger) {
+func readAgain(a reloader, log *slog.Logger) {
 	changed, err := a.Reload()
 	if err != nil {
 		log.Warn("hangup: source not taken over; what was accepted stays so", "error", err)
@@ -176,7 +176,7 @@ func OnHangup(hup <-chan os.Signal, a reloader, log *slog.Logger) (stop func()) 
 		for {
 			select {
 			case <-hup:
-				reload(a, log)
+				readAgain(a, log)
 			case <-done:
 				return
 			}
