@@ -87,7 +87,7 @@ func adminHandler(realms *realm.Set, draining *atomic.Bool, more ...prometheus.C
 		_, _ = w.Write(append(text, '\n'))
 	})
 	host, _ := os.Hostname()
-	mux.Handle("GET /{$}", page.Handler(page.Options{Status: func() agent.Status { return realms.Status().Status }, Draining: draining.Load, Host: host}))
+	mux.Handle("GET /{$}", page.Handler(page.Options{Status: realms.Status, Draining: draining.Load, Host: host}))
 	return mux
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon/page"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +47,9 @@ func show(t *testing.T, o page.Options, sources ...agent.SourceStatus) (s shown)
 	t.Helper()
 	ready := !slices.ContainsFunc(sources, func(s agent.SourceStatus) bool { return !s.Ready })
 	if o.Status == nil {
-		o.Status = func() agent.Status { return agent.Status{Schema: 1, Ready: ready, Version: "v1.2.3", Sources: sources} }
+		o.Status = func() realm.Status {
+			return realm.Status{Status: agent.Status{Schema: 1, Ready: ready, Version: "v1.2.3", Sources: sources}}
+		}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := httptest.NewRecorder()

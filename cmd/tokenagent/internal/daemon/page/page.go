@@ -20,7 +20,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
 var (
@@ -36,7 +36,7 @@ var (
 
 // Options say what the page shows.
 type Options struct {
-	Status   func() agent.Status // asked for each page; must be safe for concurrent use
+	Status   func() realm.Status // asked for each page; must be safe for concurrent use
 	Draining func() bool         // whether the agent is about to end; nil means never
 	Host     string              // what the machine is called; "" leaves it out
 }

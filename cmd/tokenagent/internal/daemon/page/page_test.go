@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon/page"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
 const hour = time.Hour
@@ -138,7 +139,7 @@ func TestPageTellsOfTheWholeAgent(t *testing.T) {
 	}
 	half := show(t, page.Options{}, good(), agent.SourceStatus{Name: "keys"})
 	half.mustSay(t, "Not ready Requests that keys would have to accept are refused with 503.")
-	closed := show(t, page.Options{Status: func() agent.Status { return agent.Status{} }})
+	closed := show(t, page.Options{Status: func() realm.Status { return realm.Status{Status: agent.Status{}} }})
 	if got := closed.headline(t); got != "Not ready" {
 		t.Errorf("headline %q", got)
 	}
@@ -190,5 +191,41 @@ func TestPageStaysReadableWithMuch(t *testing.T) {
 	s.mustSay(t, "And 2951 more: see /status .", "92 more", "10.0.0.99", "Old token aaaa0002")
 	if len(s.raw) > 150_000 {
 		t.Errorf("%d bytes", len(s.raw))
+	}
+}
+
+// TestRealms: their file and its fault stand first, and each source names the
+// hosts that it decides for.
+func TestRealms(t *testing.T) {
+	t.Parallel()
+	orders, pay := good(), good()
+	orders.Name, pay.Name = "orders", "realms"
+	st := realm.Status{
+		Status: agent.Status{Ready: true, Sources: []agent.SourceStatus{orders, pay}},
+		Realms: []realm.OneStatus{{Name: "orders", Sources: []string{"orders"}, Hosts: []string{"a.example", "*.b.example"}}, {Name: "realms", Sources: []string{"realms"}}},
+		Config: &realm.ConfigStatus{File: "/etc/realms.yaml", WatchMode: "events", Good: true, LastSuccess: ago(hour), LastChange: ago(2 * hour)},
+	}
+	s := show(t, page.Options{Status: func() realm.Status { return st }})
+	s.mustSay(t, "Realms Good From file /etc/realms.yaml In force 2 realms Last good read 1 h 0 min ago", "Hosts a.example *.b.example Last good read")
+	if got := s.headline(t); got != "Ready" {
+		t.Errorf("headline %q", got)
+	}
+	if got := strings.Count(text(s.Node), "Hosts"); got != 1 {
+		t.Errorf("%d sources with hosts", got)
+	}
+	st.Config.Good, st.Config.Fault = false, "/etc/realms.yaml:3: realms.a: <b>unknown</b> key"
+	s = show(t, page.Options{Status: func() realm.Status { return st }})
+	s.mustSay(t, "Realms Fault Fault /etc/realms.yaml:3: realms.a: <b>unknown</b> key", "the realms that were in force before")
+	if got := s.headline(t); got != "Ready, with a fault" {
+		t.Errorf("headline %q", got)
+	}
+	keys := make(map[string]bool)
+	for n := range s.Descendants() {
+		if k := attr(n, "data-key"); k != "" && n.Data == "section" {
+			if keys[k] {
+				t.Errorf("two sections have the key %q", k)
+			}
+			keys[k] = true
+		}
 	}
 }

@@ -7,9 +7,10 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
-// A view is a [agent.Status] in the words and the order of the page.
+// A view is a [realm.Status] in the words and the order of the page.
 type view struct {
 	Now           moment
 	Host, Version string
@@ -17,6 +18,14 @@ type view struct {
 	Icon          template.URL
 	Says          string
 	Sources       []source
+	Realms        *realms // nil without a file of them
+}
+
+// realms is about the file of them.
+type realms struct {
+	File, Fault, Watched string
+	Count                int
+	LastRead, LastChange moment
 }
 
 // A state is how something is, in a word. The kind makes colour and sign, which
@@ -53,6 +62,7 @@ type source struct {
 	Rotations      string
 	Revoked        int
 	StateFile      string
+	Hosts          []string // whose requests are decided by it; none without realms
 }
 
 // ID is the source's anchor, of characters that mean nothing in HTML and URLs.
@@ -98,12 +108,19 @@ const (
 	maxUsers  = 8
 )
 
-func newView(s agent.Status, host string, draining bool, now time.Time) *view {
+func newView(s realm.Status, host string, draining bool, now time.Time) *view {
 	v := &view{Now: moment{now, now}, Host: host, Version: s.Version}
 	var worst, bad []string
 	kind := kindGood
+	hosts := make(map[string][]string)
+	for _, r := range s.Realms {
+		for _, name := range r.Sources {
+			hosts[name] = r.Hosts
+		}
+	}
 	for _, src := range s.Sources {
 		view := newSource(src, now)
+		view.Hosts = hosts[src.Name]
 		v.Sources = append(v.Sources, view)
 		switch k := view.State.Kind; {
 		case rank(k) > rank(kind):
@@ -115,7 +132,16 @@ func newView(s agent.Status, host string, draining bool, now time.Time) *view {
 			bad = append(bad, src.Name)
 		}
 	}
-	v.State, v.Says = overall(s, kind, worst, bad, draining)
+	v.State, v.Says = overall(s.Status, kind, worst, bad, draining)
+	if c := s.Config; c != nil {
+		v.Realms = &realms{
+			File: c.File, Fault: c.Fault, Watched: watched(agent.SourceStatus{WatchMode: c.WatchMode}), Count: len(s.Realms),
+			LastRead: moment{c.LastSuccess, now}, LastChange: moment{c.LastChange, now},
+		}
+		if !c.Good && s.Ready && !draining {
+			v.State, v.Says = state{kindBad, "Ready, with a fault"}, "Tokens are checked, by the realms that were in force before: their file is bad. See below."
+		}
+	}
 	v.Icon = icon(v.State.Kind)
 	return v
 }
