@@ -2,16 +2,13 @@ package sections
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
-	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/bench/internal/measure"
 	"github.com/tokenagent/tokenagent/bench/internal/report"
+	"github.com/tokenagent/tokenagent/bench/internal/watch"
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
@@ -26,12 +23,12 @@ func busy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, err := work.Agent(ctx, dir, 2)
+	trial, a, err := watch.TwoTokens(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer a.Close()
-	w := &replacer{path: filepath.Join(dir, "tokens-2"), agent: a}
+	w := &replacer{trial}
 	turn := 200 * time.Millisecond
 	if r.Quick {
 		turn = 10 * time.Millisecond
@@ -59,7 +56,7 @@ func busy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 		}
 		idle.NS = append(idle.NS, verify(turn))
 		before, began := a.Status().Sources[0].Generation, time.Now()
-		stop := w.start()
+		stop := w.start(ctx)
 		loaded.NS = append(loaded.NS, verify(turn))
 		if err := stop(); err != nil {
 			return nil, err
@@ -69,58 +66,47 @@ func busy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	}
 	r.Keep("Busy", idle, loaded)
 	rate := float64(reloads) / lasted.Seconds()
-	if !r.Quick && rate < 900 {
-		return nil, fmt.Errorf("only %.0f reloads a second took place", rate)
-	}
 	row := report.Row{
 		What: fmt.Sprintf("Agent.Verify, at %.0f reloads a second", rate),
 		Ours: loaded.Median(), PeerName: "itself while nothing changes", Peer: idle.Median(), Ratio: loaded.Ratio(idle),
 	}
-	return []report.Row{row.AtMost(1.1, row.Ratio.Value, "within 10%")}, nil
+	row = row.AtMost(1.1, row.Ratio.Value, "within 10%, at 900 reloads a second and more")
+	row.Met = row.Met && rate >= 900
+	return []report.Row{row}, nil
 }
 
-// A replacer renames a new file over the old one, 1,000 times a second, and has the
-// agent look at once, so that no two changes count as one.
-type replacer struct {
-	path  string
-	agent *agent.Agent
-	i     int
-}
+// A replacer swaps the token file 1,000 times a second, as a kubelet does.
+type replacer struct{ trial *watch.Trial }
 
 // start begins, and returns what ends it.
-func (w *replacer) start() (stop func() error) {
+func (w *replacer) start(ctx context.Context) (stop func() error) {
 	ended, end := make(chan error, 1), make(chan struct{})
 	go func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
+		next := time.Now()
 		for {
 			select {
 			case <-end:
 				ended <- nil
 				return
-			case <-tick.C:
-				if err := w.replace(); err != nil {
-					ended <- err
-					return
-				}
+			case <-time.After(time.Until(next)):
+			}
+			next = next.Add(time.Millisecond)
+			if err := w.swap(ctx); err != nil {
+				ended <- err
+				return
 			}
 		}
 	}()
 	return func() error { close(end); return <-ended }
 }
 
-// replace writes another second token. The first one stays.
-func (w *replacer) replace() error {
-	w.i++
-	text := work.Token(0) + "\n" + work.Token(1+w.i%7) + "\n"
-	if err := os.WriteFile(w.path+".new", []byte(text), 0o600); err != nil {
+func (w *replacer) swap(ctx context.Context) error {
+	steps, err := w.trial.Prepare()
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(w.path+".new", w.path); err != nil {
+	if err := steps.Show(); err != nil {
 		return err
 	}
-	if _, err := w.agent.Reload(); err != nil {
-		return errors.Join(errors.New("a good file was refused"), err)
-	}
-	return nil
+	return steps.After()
 }

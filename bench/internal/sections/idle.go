@@ -2,6 +2,9 @@ package sections
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -17,6 +20,15 @@ func idle(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	if r.Quick {
 		lasting = 100 * time.Millisecond
 	}
+	// Not below /tmp, where every new file wakes who watches the folders above.
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil, err
+	}
+	if home, err = os.MkdirTemp(home, ".tokenagent-bench-"); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(home)
 	var names []string
 	for _, k := range watch.Kinds() {
 		names = append(names, k.Name)
@@ -25,10 +37,7 @@ func idle(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	costs, errs := make([]watch.Cost, len(names)), make([]error, len(names))
 	var all sync.WaitGroup
 	for i, name := range names {
-		dir, err := folder(r)
-		if err != nil {
-			return nil, err
-		}
+		dir := filepath.Join(home, strconv.Itoa(i))
 		all.Go(func() { costs[i], errs[i] = watch.Child(ctx, r.Self, name, dir, lasting) })
 	}
 	all.Wait()

@@ -12,9 +12,6 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/watch"
 )
 
-// patience is after how long a watch counts as one that never sees the change.
-const patience = 2 * time.Second
-
 // latency compares how soon new content is served. Those that have events take
 // turns, change by change; those that poll have fewer turns, for each costs its
 // period.
@@ -44,9 +41,14 @@ func (t *tally) quantile(part float64) float64 {
 }
 
 func latencyOf(ctx context.Context, r *report.Run, c watch.Change) ([]report.Row, error) {
-	rounds, polled := 200, 15
+	// patience is after how long a watch counts as one that never sees the change.
+	rounds, polled, patience := 200, 15, 2*time.Second
 	if r.Quick {
-		rounds, polled = 3, 1
+		rounds, polled = 2, 1
+	}
+	misses := 3
+	if r.Quick {
+		misses = 1
 	}
 	var trials []*watch.Trial
 	defer func() {
@@ -74,7 +76,7 @@ func latencyOf(ctx context.Context, r *report.Run, c watch.Change) ([]report.Row
 			i := (n + k) % len(trials)
 			t, seen := trials[i], &tallies[i]
 			// A miss costs its patience, and three of them tell enough.
-			if t.Kind.Polls && n >= polled || seen.missed >= 3 {
+			if t.Kind.Polls && n >= polled || seen.missed >= misses {
 				continue
 			}
 			took, served, err := t.Next(ctx, patience)
@@ -88,10 +90,10 @@ func latencyOf(ctx context.Context, r *report.Run, c watch.Change) ([]report.Row
 			seen.took = append(seen.took, float64(took))
 		}
 	}
-	return latencyRows(c, trials, tallies), nil
+	return latencyRows(c, patience, trials, tallies), nil
 }
 
-func latencyRows(c watch.Change, trials []*watch.Trial, tallies []tally) []report.Row {
+func latencyRows(c watch.Change, patience time.Duration, trials []*watch.Trial, tallies []tally) []report.Row {
 	var rows []report.Row
 	ours := &tallies[0]
 	if len(ours.took) == 0 {

@@ -22,6 +22,8 @@ func All() []report.Section {
 		{Name: "busy", Title: "Verifying while the token file is replaced 1,000 times a second", Run: busy},
 		{Name: "reload", Title: "From the rename to the new content being served", Run: latency},
 		{Name: "idle", Title: "Watching a file that does not change", Run: idle},
+		{Name: "forward", Title: "Forward auth, 16 connections: answers in a second", Run: forward},
+		{Name: "extauthz", Title: "Envoy ext_authz over gRPC: answers in a second", Run: extAuthz},
 	}
 }
 

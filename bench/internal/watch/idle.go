@@ -28,7 +28,7 @@ func Idle(ctx context.Context, name, dir string, lasting time.Duration, out io.W
 	if err != nil {
 		return err
 	}
-	pause(ctx, 2*time.Second) // what the start costs is another matter
+	pause(ctx, min(5*time.Second, 10*lasting)) // what the start costs is another matter
 	began, before := time.Now(), usage()
 	pause(ctx, lasting)
 	after := usage()

@@ -27,7 +27,7 @@ func token(i int) ([]File, error) { return []File{{"token", []byte(work.Token(i)
 
 func tokenagent() Kind {
 	return Kind{Name: "tokenagent", Files: token, Start: func(ctx context.Context, dir string) (Watch, error) {
-		a, err := agent.Start(ctx, agent.Config{TokenFile: filepath.Join(dir, "token"), Logger: slog.New(slog.DiscardHandler)})
+		a, err := startAgent(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
@@ -39,6 +39,28 @@ func tokenagent() Kind {
 			a.Close,
 		}, nil
 	}}
+}
+
+// TwoTokens starts an agent in a Trial by kubelet's swaps in which the first token
+// stays, and another one comes and goes. The caller closes the agent.
+func TwoTokens(ctx context.Context, dir string) (*Trial, *agent.Agent, error) {
+	var a *agent.Agent
+	k := Kind{
+		Files: func(i int) ([]File, error) {
+			return []File{{"token", []byte(work.Token(0) + "\n" + work.Token(1+i%7) + "\n")}}, nil
+		},
+		Start: func(ctx context.Context, dir string) (Watch, error) {
+			var err error
+			a, err = startAgent(ctx, dir)
+			return watch{}, err
+		},
+	}
+	t, err := NewTrial(ctx, k, Kubelet(), dir)
+	return t, a, err
+}
+
+func startAgent(ctx context.Context, dir string) (*agent.Agent, error) {
+	return agent.Start(ctx, agent.Config{TokenFile: filepath.Join(dir, "token"), Logger: slog.New(slog.DiscardHandler)})
 }
 
 // controllerRuntime watches a certificate and its key, of which the key stays.

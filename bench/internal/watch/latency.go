@@ -79,12 +79,7 @@ func (t *Trial) Next(ctx context.Context, limit time.Duration) (took time.Durati
 
 // Start prepares the next version, and leaves it to the caller to show it.
 func (t *Trial) Start(ctx context.Context) (Steps, error) {
-	t.i++
-	files, err := t.Kind.Files(t.i)
-	if err != nil {
-		return Steps{}, err
-	}
-	steps, err := t.change.Prepare(t.dir, t.i, files)
+	steps, err := t.Prepare()
 	if err != nil {
 		return Steps{}, err
 	}
@@ -94,6 +89,16 @@ func (t *Trial) Start(ctx context.Context) (Steps, error) {
 	}
 	pause(ctx, 20*time.Millisecond)
 	return steps, nil
+}
+
+// Prepare is Start without the rests.
+func (t *Trial) Prepare() (Steps, error) {
+	t.i++
+	files, err := t.Kind.Files(t.i)
+	if err != nil {
+		return Steps{}, err
+	}
+	return t.change.Prepare(t.dir, t.i, files)
 }
 
 // Serves returns what reports whether the version that Start prepared is served.

@@ -1,0 +1,66 @@
+// Command bare answers as tokenagent does and decides nothing: what net/http and
+// grpc-go cost, for comparison.
+//
+//	bare http unix:///run/bare.sock
+//	bare grpc 127.0.0.1:9001 <answer       a CheckResponse in protobuf
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "bare:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) != 2 {
+		return errors.New("http ADDR or grpc ADDR")
+	}
+	network, addr := "tcp", args[1]
+	if path, unix := strings.CutPrefix(addr, "unix://"); unix {
+		network, addr = "unix", path
+	}
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), network, addr)
+	if err != nil {
+		return err
+	}
+	if args[0] == "http" {
+		yes := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
+		return http.Serve(l, http.HandlerFunc(yes)) //nolint:gosec // no timeouts: as bare as can be
+	}
+	answer := &authv3.CheckResponse{}
+	text, err := io.ReadAll(os.Stdin)
+	if err == nil {
+		err = proto.Unmarshal(text, answer)
+	}
+	if err != nil {
+		return err
+	}
+	s := grpc.NewServer()
+	authv3.RegisterAuthorizationServer(s, always{answer: answer})
+	return s.Serve(l)
+}
+
+type always struct {
+	authv3.UnimplementedAuthorizationServer
+	answer *authv3.CheckResponse
+}
+
+func (a always) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	return a.answer, nil
+}

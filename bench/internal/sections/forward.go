@@ -1,0 +1,194 @@
+package sections
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/tokenagent/tokenagent/bench/internal/measure"
+	"github.com/tokenagent/tokenagent/bench/internal/report"
+	"github.com/tokenagent/tokenagent/bench/internal/servers"
+	"github.com/tokenagent/tokenagent/bench/internal/work"
+	"github.com/tokenagent/tokenagent/internal/rawload"
+)
+
+// slices of what is asked from outside last longer than those of one process:
+// each has a tail of its own, in which its slowest request in a hundred is found.
+const outside = 400 * time.Millisecond
+
+// inFlight is how many connections, or calls, are busy at the same time.
+const inFlight = 16
+
+// forward compares tokenagent as the answer behind nginx's auth_request with a
+// net/http server that answers 200 to everything: in processes of their own, on
+// the same kind of socket, behind nginx's that are configured alike.
+func forward(ctx context.Context, r *report.Run) ([]report.Row, error) {
+	dir, err := folder(r)
+	if err != nil {
+		return nil, err
+	}
+	p, err := servers.Build(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	var rows []report.Row
+	for _, network := range []string{"unix", "tcp"} {
+		f, err := newForward(ctx, p, network, dir)
+		if err != nil {
+			return nil, err
+		}
+		more, err := f.rows(ctx, r, network, dir)
+		f.stop()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", network, err)
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}
+
+// A pair is ours and the bare one.
+type pair struct {
+	addr [2]servers.Addr
+	ends []func()
+}
+
+func (p *pair) stop() {
+	for _, end := range p.ends {
+		end()
+	}
+}
+
+func newForward(ctx context.Context, programs servers.Programs, network, dir string) (*pair, error) {
+	f := new(pair)
+	token, err := work.WriteTokens(dir, 1)
+	if err != nil {
+		return nil, err
+	}
+	for i := range f.addr {
+		if f.addr[i], err = servers.New(ctx, network, dir); err != nil {
+			return nil, err
+		}
+	}
+	for i, args := range [][]string{
+		{programs.Tokenagent, "run", "--token-file", token, "--listen", f.addr[0].Flag(), "--admin-listen", ""},
+		{programs.Bare, "http", f.addr[1].Flag()},
+	} {
+		end, err := servers.Start(ctx, f.addr[i], nil, args[0], args[1:]...)
+		if err != nil {
+			f.stop()
+			return nil, err
+		}
+		f.ends = append(f.ends, end)
+	}
+	return f, nil
+}
+
+func (f *pair) rows(ctx context.Context, r *report.Run, network, dir string) ([]report.Row, error) {
+	var rows []report.Row
+	if !servers.HaveNginx() {
+		rows = append(rows, report.Row{What: "through nginx", PeerName: "bare net/http", Missed: "nginx is not installed"})
+	} else {
+		for _, app := range []bool{false, true} {
+			what := "through nginx, which itself answers then, " + network
+			if app {
+				what = "through nginx to an app, " + network
+			}
+			more, err := f.behindNginx(ctx, r, app, dir, what)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, more...)
+		}
+	}
+	speed, _, err := compare(ctx, r, "Forward/"+network, f.addr)
+	if err != nil {
+		return nil, err
+	}
+	return append(rows, throughput("asked directly, "+network, speed, "bare net/http")), nil
+}
+
+func (f *pair) behindNginx(ctx context.Context, r *report.Run, app bool, dir, what string) ([]report.Row, error) {
+	var at [2]servers.Addr
+	for i := range at {
+		where, stop, err := servers.Before(ctx, f.addr[i], app, dir)
+		if err != nil {
+			return nil, err
+		}
+		defer stop()
+		at[i] = where
+	}
+	group := "Nginx/" + f.addr[0].Network
+	if app {
+		group = "NginxApp/" + f.addr[0].Network
+	}
+	speed, tail, err := compare(ctx, r, group, at)
+	if err != nil {
+		return nil, err
+	}
+	row := throughput(what, speed, "bare net/http")
+	kept := row.Ratio.Value
+	slowest := beside(what+", 99 of 100 are faster than", tail[0], tail[1], "bare net/http")
+	return []report.Row{row.AtLeast(0.95, kept, "at least 95% of the peer"), slowest.AtMostOfPeer(1.1)}, nil
+}
+
+// compare asks both by turns over the same number of connections, and returns
+// what an answer takes on the whole and what the slowest in a hundred take.
+func compare(ctx context.Context, r *report.Run, group string, at [2]servers.Addr) (speed, tail [2]measure.Series, err error) {
+	var clients [2]*rawload.Client
+	var request []byte
+	for i, name := range []string{"ours", "bare"} {
+		if clients[i], err = rawload.Open(at[i].Network, at[i].Address, inFlight); err != nil {
+			return speed, tail, err
+		}
+		defer clients[i].Close()
+		speed[i].Name, tail[i].Name = name, name+"-p99"
+	}
+	request = fmt.Appendf(nil, "GET /orders/17?expand=lines HTTP/1.1\r\nHost: orders.example\r\nUser-Agent: curl/8.0\r\nAccept: */*\r\n%s: %s\r\n\r\n", work.Header, work.Token(0))
+	n, err := fits(ctx, r, clients[1], request)
+	if err != nil {
+		return speed, tail, err
+	}
+	for round := range r.Rounds + 1 {
+		for k := range clients {
+			i := (round + k) % len(clients)
+			t, err := clients[i].Run(ctx, request, http.StatusOK, n)
+			if err == nil && t.Wrong > 0 {
+				err = fmt.Errorf("%s: %d of %d answers are not 200", speed[i].Name, t.Wrong, n)
+			}
+			if err != nil {
+				return speed, tail, err
+			}
+			if round == 0 {
+				continue // what is made once is made now
+			}
+			speed[i].N, tail[i].N = n, n
+			speed[i].NS = append(speed[i].NS, float64(t.Took)/float64(n))
+			tail[i].NS = append(tail[i].NS, float64(t.Quantile(0.99)))
+		}
+	}
+	r.Keep(group, speed[0], speed[1], tail[0], tail[1])
+	return speed, tail, nil
+}
+
+// fits returns how many requests fill a slice.
+func fits(ctx context.Context, r *report.Run, c *rawload.Client, request []byte) (int, error) {
+	if r.Quick {
+		return 100, nil
+	}
+	t, err := c.Run(ctx, request, http.StatusOK, 2000)
+	return int(t.PerSecond() * outside.Seconds()), err
+}
+
+// throughput turns what one takes into how many there are in a second.
+func throughput(what string, speed [2]measure.Series, peer string) report.Row {
+	perSecond := func(s measure.Series) measure.Estimate {
+		e := s.Median()
+		return measure.Estimate{Value: 1e9 / e.Value, Low: 1e9 / e.High, High: 1e9 / e.Low}
+	}
+	return report.Row{
+		What: what, Unit: report.PerSecond, Ours: perSecond(speed[0]), PeerName: peer, Peer: perSecond(speed[1]),
+		Ratio: speed[1].Ratio(speed[0]), // of the times, the other way round
+	}
+}
