@@ -2,6 +2,8 @@ package agent_test
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -288,4 +290,36 @@ func TestP3_WhoWaitsForARevocationFollows(t *testing.T) {
 	if !<-heard {
 		t.Error("it was not heard")
 	}
+}
+
+// TestP3_RevocationBeforeStartReturns: one that the predecessor takes after its
+// successor has gone on from it, while that waits for a server.
+func TestP3_RevocationBeforeStartReturns(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		select {
+		case asked <- struct{}{}:
+			<-answer
+		case <-answer:
+		}
+		_, _ = w.Write([]byte(`{"keys":[]}`))
+	}))
+	t.Cleanup(server.Close)
+	cfg := agent.Config{TokenFile: file(t, tokenN(0)+"\n"+tokenN(1)), Poll: -1}
+	a := start(t, cfg)
+	keys := signedBy("")
+	cfg.Predecessor, cfg.JWKSURL, cfg.JWT, cfg.WaitForSource = a, server.URL, keys.JWT, true
+	started := make(chan *agent.Agent)
+	go func() { started <- start(t, cfg) }()
+	<-asked
+	if err := a.Revoke(verify.Digest(tokenN(1))); err != nil {
+		t.Fatal(err)
+	}
+	close(answer)
+	b := <-started
+	if class(b, tokenN(0)) != "ok" || class(b, tokenN(1)) != "revoked" {
+		t.Errorf("%s, %s", class(b, tokenN(0)), class(b, tokenN(1)))
+	}
+	_ = a.Close()
 }
