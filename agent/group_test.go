@@ -52,6 +52,10 @@ func TestGroupSharesOneInotifyInstance(t *testing.T) { //nolint:paralleltest // 
 	if got := instances(t) - before; got != 1 {
 		t.Errorf("%d inotify instances", got)
 	}
+	// One that leaves takes nothing away from the others.
+	_ = agents[0].Close()
+	replace(t, paths[1], tokenN(2001))
+	eventually(t, agents[1], "the swap, after another has left", func() bool { return accepts(agents[1], tokenN(2001)) })
 	for _, a := range agents {
 		_ = a.Close()
 	}

@@ -54,7 +54,8 @@ class Prometheus(scenario.Process):
             with urllib.request.urlopen(url, timeout=scenario.PATIENCE) as answer:
                 return json.load(answer)["data"], None
         except urllib.error.HTTPError as e:
-            return None, json.load(e).get("error", str(e))
+            text = e.read()  # JSON, unless Prometheus is still starting
+            return None, json.loads(text).get("error", str(e)) if text.startswith(b"{") else str(e)
         except urllib.error.URLError as e:
             self.check()
             return None, str(e)

@@ -85,7 +85,7 @@ def expect(got, want, what):
 
 
 class Scenario:
-    """Five agents, and a sixth that is not there."""
+    """Six agents, and a seventh that is not there."""
 
     def __init__(self, folder):
         self.folder, self.binary, self.agents = folder, os.path.join(folder, "tokenagent"), []
@@ -132,6 +132,10 @@ class Scenario:
         late = self.write("late", f"{self.call('generate')}\n{self.old} previous until={until}")
         self.late = self.agent("late", "run", "--token-file", late)
         self.waits = self.agent("waits", "run", "--token-file", self.path("never"), "--wait-for-source")
+        realms = self.write("realms.yaml", f"realms:\n  orders:\n    token-file: {self.path('plain')}\n    hosts: orders.example")
+        self.realms = self.agent("realms", "run", "--config", realms)
+        self.realms.address("admin-listen")
+        self.write("realms.yaml", "realms:\n  orders:\n    token-fil: none")
         self.program = self.agent("exec", "exec", "--token-file", self.path("plain"), "--restart-delay", "0s", "--", "sleep", "600")
         expect(self.late.ask(dapr_api_token=self.old), 200, "an old token before the first scrape")
         targets = [a.address("admin-listen") for a in self.agents]
@@ -168,6 +172,7 @@ class Scenario:
         expect(self.main.ask(dapr_api_token=leaked), 401, "a revoked token")
         expect(self.late.ask(dapr_api_token=self.old), 200, "an old token near its end")
         expect(self.strict.ask(dapr_api_token=self.plain), 401, "a token without an overlap")
+        expect(self.realms.ask(dapr_api_token=second), 401, "a request of no realm")
         expect(self.waits.ask(dapr_api_token=second), 503, "an agent without a source")
 
     def stop(self):
