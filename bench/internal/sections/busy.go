@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/bench/internal/measure"
 	"github.com/tokenagent/tokenagent/bench/internal/report"
 	"github.com/tokenagent/tokenagent/bench/internal/watch"
@@ -23,12 +24,12 @@ func busy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	trial, a, err := watch.TwoTokens(ctx, dir)
+	flip, a, err := watch.TwoTokens(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer a.Close()
-	w := &replacer{trial}
+	w := &replacer{flip, a}
 	turn := 200 * time.Millisecond
 	if r.Quick {
 		turn = 10 * time.Millisecond
@@ -56,7 +57,7 @@ func busy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 		}
 		idle.NS = append(idle.NS, verify(turn))
 		before, began := a.Status().Sources[0].Generation, time.Now()
-		stop := w.start(ctx)
+		stop := w.start()
 		loaded.NS = append(loaded.NS, verify(turn))
 		if err := stop(); err != nil {
 			return nil, err
@@ -75,11 +76,15 @@ func busy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	return []report.Row{row}, nil
 }
 
-// A replacer swaps the token file 1,000 times a second, as a kubelet does.
-type replacer struct{ trial *watch.Trial }
+// A replacer swaps the token file 1,000 times a second, as a kubelet does, and has
+// the agent look at once.
+type replacer struct {
+	flip  *watch.Flip
+	agent *agent.Agent
+}
 
 // start begins, and returns what ends it.
-func (w *replacer) start(ctx context.Context) (stop func() error) {
+func (w *replacer) start() (stop func() error) {
 	ended, end := make(chan error, 1), make(chan struct{})
 	go func() {
 		next := time.Now()
@@ -91,7 +96,7 @@ func (w *replacer) start(ctx context.Context) (stop func() error) {
 			case <-time.After(time.Until(next)):
 			}
 			next = next.Add(time.Millisecond)
-			if err := w.swap(ctx); err != nil {
+			if err := w.swap(); err != nil {
 				ended <- err
 				return
 			}
@@ -100,13 +105,10 @@ func (w *replacer) start(ctx context.Context) (stop func() error) {
 	return func() error { close(end); return <-ended }
 }
 
-func (w *replacer) swap(ctx context.Context) error {
-	steps, err := w.trial.Prepare()
-	if err != nil {
+func (w *replacer) swap() error {
+	if err := w.flip.Next(); err != nil {
 		return err
 	}
-	if err := steps.Show(); err != nil {
-		return err
-	}
-	return steps.After()
+	_, err := w.agent.Reload()
+	return err
 }

@@ -41,22 +41,28 @@ func tokenagent() Kind {
 	}}
 }
 
-// TwoTokens starts an agent in a Trial by kubelet's swaps in which the first token
-// stays, and another one comes and goes. The caller closes the agent.
-func TwoTokens(ctx context.Context, dir string) (*Trial, *agent.Agent, error) {
-	var a *agent.Agent
-	k := Kind{
-		Files: func(i int) ([]File, error) {
-			return []File{{"token", []byte(work.Token(0) + "\n" + work.Token(1+i%7) + "\n")}}, nil
-		},
-		Start: func(ctx context.Context, dir string) (Watch, error) {
-			var err error
-			a, err = startAgent(ctx, dir)
-			return watch{}, err
-		},
+// TwoTokens starts an agent whose first token stays, and the other one is another
+// with each flip, if it is told to look: by itself it would look less often than
+// 1,000 times a second. The caller closes the agent.
+func TwoTokens(ctx context.Context, dir string) (*Flip, *agent.Agent, error) {
+	files := func(i int) ([]File, error) {
+		return []File{{"token", []byte(work.Token(0) + "\n" + work.Token(1+i) + "\n")}}, nil
 	}
-	t, err := NewTrial(ctx, k, Kubelet(), dir)
-	return t, a, err
+	some, err := files(0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := Kubelet().Set(dir, some); err != nil {
+		return nil, nil, err
+	}
+	f, err := NewFlip(dir, files)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := agent.Start(ctx, agent.Config{
+		TokenFile: filepath.Join(dir, "token"), Debounce: -1, Poll: time.Minute, PollOnly: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	return f, a, err
 }
 
 func startAgent(ctx context.Context, dir string) (*agent.Agent, error) {
