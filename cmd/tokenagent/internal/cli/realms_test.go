@@ -2,12 +2,16 @@ package cli
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 // realmsFile writes a file of realms beside the files that follow, as name and
@@ -207,4 +211,35 @@ func TestCheckRealms(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	o.want(t, 1)
+}
+
+// TestDocumentedRealms: the file in the documentation is one, and names every key.
+func TestDocumentedRealms(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../../../docs/realms.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, _ = strings.Cut(text, "```")
+	plan, err := realmParser("realms.yaml", slog.New(slog.DiscardHandler))(reload.Content{Data: []byte(text)})
+	if err != nil || len(plan.Specs) != 3 || plan.Default != "orders" || !plan.Paths {
+		t.Fatalf("%+v, %v", plan, err)
+	}
+	for i, want := range []agent.Config{
+		{Name: "orders", Overlap: 30 * time.Minute}, {Name: "payments", Overlap: 30 * time.Minute, MaxOverlap: 24 * time.Hour},
+		{Name: "accounts.none", Overlap: 30 * time.Minute},
+	} {
+		if got := plan.Specs[i].Config; got.Name != want.Name || got.Overlap != want.Overlap || got.MaxOverlap != want.MaxOverlap {
+			t.Errorf("%s, %s, %s; want %s, %s, %s", got.Name, got.Overlap, got.MaxOverlap, want.Name, want.Overlap, want.MaxOverlap)
+		}
+	}
+	if got := plan.Specs[2].Config; got.JWT.Issuer != "https://issuer.example" || got.JWT.Audiences[0] != "shop" || len(got.JWT.RequiredClaims["roles"]) != 2 {
+		t.Errorf("%+v", got.JWT)
+	}
+	for _, k := range realmKeys() {
+		if !strings.Contains(string(page), "`"+k.Name+"`") {
+			t.Errorf("docs/realms.md does not name %s", k.Name)
+		}
+	}
 }
