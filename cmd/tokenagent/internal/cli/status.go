@@ -15,6 +15,7 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 )
 
@@ -26,7 +27,8 @@ func newStatus() *cobra.Command {
 		Short: "Show what a running agent accepts and who still uses the old token",
 		Long: `status asks the admin port of a running agent.
 
-Exit code 0 means that the agent is ready and its source good, 1 that it is not
+Exit code 0 means that the agent is ready and its sources good, and its file of
+realms if it has one; 1 that it is not
 or does not answer.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
@@ -61,7 +63,10 @@ or does not answer.`,
 	return cmd
 }
 
-func healthy(s *agent.Status) bool {
+func healthy(s *realm.Status) bool {
+	if s.Config != nil && !s.Config.Good {
+		return false
+	}
 	for _, src := range s.Sources {
 		if !src.Ready || !src.LastReloadGood || src.StateFault != "" {
 			return false
@@ -71,7 +76,13 @@ func healthy(s *agent.Status) bool {
 }
 
 // printStatus writes s for people. What the agent says is text and no more.
-func printStatus(w io.Writer, s *agent.Status, now time.Time) error {
+func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
+	if c := s.Config; c != nil {
+		plain.Fprintf(w, "realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
+		if c.Fault != "" {
+			plain.Fprintf(w, "  fault %s\n", c.Fault)
+		}
+	}
 	for _, src := range s.Sources {
 		state := "ready"
 		if !src.Ready {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
 // maxStatus bounds what is read as a status, in bytes.
@@ -25,7 +26,7 @@ var ErrURL = errors.New("must be a URL such as http://127.0.0.1:9464, or unix://
 
 // An Answer is what an agent said.
 type Answer struct {
-	Status *agent.Status
+	Status *realm.Status
 	// At is when the agent said it, by its own clock, to within a second (RFC
 	// 9110 section 6.6.1), so that its times can be compared whatever ours is.
 	// An answer without a date has our time.
@@ -90,7 +91,7 @@ func Ask(ctx context.Context, base string) (Answer, error) {
 	if res.StatusCode != http.StatusOK {
 		return Answer{}, fmt.Errorf("%s answers %s; --agent must be the admin port of a tokenagent", u.Host, plain.Text(res.Status))
 	}
-	a := Answer{Status: new(agent.Status), At: time.Now()}
+	a := Answer{Status: new(realm.Status), At: time.Now()}
 	if at, err := http.ParseTime(res.Header.Get("Date")); err == nil {
 		a.At = at
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 )
@@ -126,7 +127,7 @@ func answers(by map[string]*agent.Status) func(context.Context, string) (statusc
 		if by[url] == nil {
 			return statusclient.Answer{}, errors.New("no answer")
 		}
-		return statusclient.Answer{Status: by[url], At: now}, nil
+		return statusclient.Answer{Status: &realm.Status{Status: *by[url]}, At: now}, nil
 	}
 }
 
@@ -164,7 +165,7 @@ func TestAgentsWordsAreText(t *testing.T) {
 		if url == "http://b" {
 			return statusclient.Answer{}, errors.New(evil)
 		}
-		return statusclient.Answer{Status: &agent.Status{Sources: []agent.SourceStatus{behind}}, At: now}, nil
+		return statusclient.Answer{Status: &realm.Status{Status: agent.Status{Sources: []agent.SourceStatus{behind}}}, At: now}, nil
 	}}
 	for _, check := range []gate.Check{gate.Loaded("3333cccc"), gate.Unused(fresh, []string{old}, idle)} {
 		err := g.Pass(t.Context(), check)
@@ -197,7 +198,7 @@ func TestWait(t *testing.T) {
 			if time.Since(begun) < 30*time.Second {
 				return statusclient.Answer{}, errors.New("not yet")
 			}
-			return statusclient.Answer{Status: status, At: now}, nil
+			return statusclient.Answer{Status: &realm.Status{Status: *status}, At: now}, nil
 		}}
 		if err := g.Pass(t.Context(), gate.Loaded(fresh)); err != nil || time.Since(begun) != 30*time.Second || rounds.Load() != 31 {
 			t.Errorf("%v after %s and %d rounds", err, time.Since(begun), rounds.Load())
