@@ -84,7 +84,9 @@ func (a *Agent) settle() (takenBack bool) {
 	}
 	if h := a.from; h != nil {
 		h.once.Do(func() {
-			h.p.cfg.Group.begin(h.p, a)
+			if !h.p.closed.Load() { // as it must not be, but may
+				h.p.cfg.Group.begin(h.p, a)
+			}
 			h.p.to.Store(nil)
 			h.release()
 			takenBack = true
