@@ -13,8 +13,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rawload"
 )
 
-// slices of what is asked from outside last longer than those of one process:
-// each has a tail of its own, in which its slowest request in a hundred is found.
+// outside is how long a turn lasts where others are asked: long enough to have
+// its own slowest in a hundred.
 const outside = 400 * time.Millisecond
 
 // inFlight is how many connections, or calls, are busy at the same time.
@@ -54,8 +54,8 @@ type pair struct {
 	ends []func()
 }
 
-func (p *pair) stop() {
-	for _, end := range p.ends {
+func (f *pair) stop() {
+	for _, end := range f.ends {
 		end()
 	}
 }

@@ -30,7 +30,7 @@ func Build(ctx context.Context, dir string) (Programs, error) {
 		if err != nil {
 			return p, err
 		}
-		c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.out, b.pkg)
+		c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", b.out, b.pkg) //nolint:gosec // our own
 		c.Dir, c.Env, c.Stderr = where, append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
 		if err := c.Run(); err != nil {
 			return p, fmt.Errorf("build %s: %w", b.pkg, err)
@@ -90,8 +90,9 @@ func Start(ctx context.Context, addr Addr, stdin io.Reader, path string, args ..
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- c.Wait() }()
+	ended := make(chan struct{})
+	var how error
+	go func() { how = c.Wait(); close(ended) }()
 	stop = func() {
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) // it may have ended
 		<-ended
@@ -101,8 +102,8 @@ func Start(ctx context.Context, addr Addr, stdin io.Reader, path string, args ..
 	late := time.After(20 * time.Second)
 	for {
 		select {
-		case err := <-ended:
-			return nil, fmt.Errorf("%s: %w: %s", filepath.Base(path), err, said.String())
+		case <-ended:
+			return nil, fmt.Errorf("%s: %w: %s", filepath.Base(path), how, said.String())
 		case <-ctx.Done():
 			stop()
 			return nil, ctx.Err()
