@@ -59,7 +59,8 @@ would not, or would accept nothing.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			if configFile != "" {
+			// A variable for another command does not say more than a flag for this.
+			if configFile != "" && (cmd.Flags().Changed("config") || realmsAlone(cmd) == nil) {
 				return checkRealms(cmd, configFile, output)
 			}
 			cfg, err := s.config(slog.New(slog.DiscardHandler))

@@ -214,6 +214,21 @@ func TestCheckRealms(t *testing.T) {
 	o.want(t, 1)
 }
 
+// TestConfigFromTheEnvironment is for run; a flag that names a source beats it in
+// check, and is one too many in run.
+func TestConfigFromTheEnvironment(t *testing.T) {
+	path := realmsFile(t, "realms:\n  a: {token-file: x}\n", "x", good)
+	t.Setenv("TOKENAGENT_CONFIG", path)
+	t.Setenv("TOKENAGENT_OVERLAP", "5m")
+	invoke(t, "", "check").want(t, 0, "realm a:")
+	o := invoke(t, "", "check", "--token-file", filepath.Join(filepath.Dir(path), "x"))
+	o.want(t, 0, "current: ")
+	if strings.Contains(o.out, "realm") {
+		t.Error("the variable beats the flag")
+	}
+	invoke(t, "", "run", "--token-file", "x").want(t, 2, "--token-file does not go with --config")
+}
+
 // TestDocumentedRealms: the file in the documentation is one, and names every key.
 func TestDocumentedRealms(t *testing.T) {
 	t.Parallel()
@@ -228,7 +243,8 @@ func TestDocumentedRealms(t *testing.T) {
 		t.Fatalf("%+v, %v", plan, err)
 	}
 	for i, want := range []agent.Config{
-		{Name: "orders", Overlap: 30 * time.Minute}, {Name: "payments", Overlap: 30 * time.Minute, MaxOverlap: 24 * time.Hour},
+		{Name: "orders", Overlap: 30 * time.Minute},
+		{Name: "payments", Overlap: 30 * time.Minute, MaxOverlap: 24 * time.Hour},
 		{Name: "accounts.none", Overlap: 30 * time.Minute},
 	} {
 		if got := plan.Specs[i].Config; got.Name != want.Name || got.Overlap != want.Overlap || got.MaxOverlap != want.MaxOverlap {
