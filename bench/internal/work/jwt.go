@@ -103,12 +103,12 @@ func (s Signer) JWTVerifier(cache int) (*verify.JWTVerifier, error) {
 	return verify.NewJWTVerifier(func() *verify.KeySet { return set }, config(cache))
 }
 
-// JWTAgent starts an agent that accepts what s signs, with its key in a file in
-// dir; s is of HS256 or there is a JWKS to be written, by the caller.
+// JWTAgent starts an agent that accepts what the keys of jwks have signed, which
+// it writes to a file in dir. It hardly looks whether that changes.
 func JWTAgent(ctx context.Context, dir string, jwks []byte, cache int) (*agent.Agent, error) {
 	path := filepath.Join(dir, "jwks.json")
 	if err := os.WriteFile(path, jwks, 0o600); err != nil {
 		return nil, err
 	}
-	return agent.Start(ctx, agent.Config{KeyFile: path, JWT: config(cache), Logger: slog.New(slog.DiscardHandler)})
+	return agent.Start(ctx, agent.Config{KeyFile: path, PollOnly: true, Poll: time.Hour, JWT: config(cache), Logger: slog.New(slog.DiscardHandler)})
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
 )
@@ -48,11 +49,12 @@ func WriteTokens(dir string, n int) (path string, err error) {
 	return path, os.WriteFile(path, []byte(strings.Join(Tokens(n), "\n")+"\n"), 0o600)
 }
 
-// Agent starts an agent that accepts n tokens, from a file in dir.
+// Agent starts an agent that accepts n tokens, from a file in dir. It hardly looks
+// whether that changes, since what watching costs is measured by itself.
 func Agent(ctx context.Context, dir string, n int) (*agent.Agent, error) {
 	path, err := WriteTokens(dir, n)
 	if err != nil {
 		return nil, err
 	}
-	return agent.Start(ctx, agent.Config{TokenFile: path, Logger: slog.New(slog.DiscardHandler)})
+	return agent.Start(ctx, agent.Config{TokenFile: path, PollOnly: true, Poll: time.Hour, Logger: slog.New(slog.DiscardHandler)})
 }

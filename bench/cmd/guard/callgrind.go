@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tokenagent/tokenagent/bench/internal/work"
+)
+
+// counts is how often each operation is counted. The least is taken: in the others
+// the runtime did something of its own as well.
+const counts = 5
+
+// instructions runs this program under callgrind and puts into now how many
+// instructions of user space an operation takes.
+func instructions(ctx context.Context, dir string, ops []work.Operation, now *Numbers) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	out := filepath.Join(dir, "callgrind")
+	c := exec.CommandContext(ctx, "valgrind", "--quiet", "--tool=callgrind", "--callgrind-out-file="+out, //nolint:gosec // ourselves
+		"--zero-before=main.begin", "--dump-before=main.end", self, "-child")
+	// One thread of Go at a time, and nothing that comes by the clock.
+	c.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
+	if text, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("valgrind: %w: %s; install it, or count -allocations alone", err, text)
+	}
+	for i, op := range ops {
+		var all []int
+		for k := range counts {
+			total, err := totals(fmt.Sprintf("%s.%d", out, counts*i+k+1))
+			if err != nil {
+				return fmt.Errorf("%s: %w", op.Name, err)
+			}
+			all = append(all, total/op.N)
+		}
+		now.Operations[i].Instructions = slices.Min(all)
+	}
+	return nil
+}
+
+// totals reads the total of a dump, as the callgrind format has it.
+func totals(path string) (int, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if text, ok := strings.CutPrefix(lines.Text(), "totals: "); ok {
+			return strconv.Atoi(text)
+		}
+	}
+	return 0, fmt.Errorf("%s: callgrind has counted nothing", path)
+}
+
+// counted does every operation between the two functions for which callgrind
+// waits: it sets its counter back before the one, and writes it down before the
+// other.
+func counted(ops []work.Operation) {
+	runtime.LockOSThread()
+	debug.SetGCPercent(-1) // a collection would be the operation's in whose turn it comes
+	for _, op := range ops {
+		for range 20 {
+			op.Do()
+		}
+		for range counts {
+			begin()
+			for range op.N {
+				op.Do()
+			}
+			end()
+		}
+	}
+}
+
+//go:noinline
+func begin() {}
+
+//go:noinline
+func end() {}

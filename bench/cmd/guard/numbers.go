@@ -1,0 +1,98 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// A Number is what one operation takes.
+type Number struct {
+	What         string  `json:"what"`
+	Allocations  float64 `json:"allocations"`
+	Instructions int     `json:"instructions,omitempty"`
+}
+
+// Numbers are what all operations take, with one version of Go.
+type Numbers struct {
+	Go         string   `json:"go"`
+	Operations []Number `json:"operations"`
+}
+
+// How much more instructions than were written down are no fault: the hashes are
+// seeded at random, so lookups differ from run to run. Another Go is another
+// compiler and another library.
+const (
+	tolerance        = 0.03
+	toleranceOtherGo = 0.30
+)
+
+var errMore = errors.New("it takes more than is written down; mend it, or give the reason in the commit that changes the numbers (make guard-write)")
+
+// compare reports where now is more than was.
+func compare(out io.Writer, was, now Numbers) error {
+	allowed := tolerance
+	if was.Go != now.Go {
+		allowed = toleranceOtherGo
+		fmt.Fprintf(out, "the numbers are of %s and this is %s: %.0f%% more instructions are no fault\n", was.Go, now.Go, 100*allowed)
+	}
+	before := make(map[string]Number, len(was.Operations))
+	for _, n := range was.Operations {
+		before[n.What] = n
+	}
+	bad := false
+	for _, n := range now.Operations {
+		b, ok := before[n.What]
+		delete(before, n.What)
+		verdict := "ok"
+		switch more := float64(n.Instructions)/float64(max(b.Instructions, 1)) - 1; {
+		case !ok:
+			verdict, bad = "NOT WRITTEN DOWN", true
+		case n.Allocations > b.Allocations:
+			verdict, bad = "MORE ALLOCATIONS", true
+		case n.Instructions > 0 && more > allowed:
+			verdict, bad = fmt.Sprintf("%.0f%% MORE INSTRUCTIONS", 100*more), true
+		case n.Allocations < b.Allocations || n.Instructions > 0 && more < -allowed:
+			verdict = "less than written down: make guard-write"
+		}
+		fmt.Fprintf(out, "%-28s %4.0f allocations (%.0f)  %8d instructions (%d)  %s\n",
+			n.What, n.Allocations, b.Allocations, n.Instructions, b.Instructions, verdict)
+	}
+	for what := range before {
+		fmt.Fprintf(out, "%-28s is written down and not measured\n", what)
+		bad = true
+	}
+	if bad {
+		return errMore
+	}
+	return nil
+}
+
+func load(path string) (Numbers, error) {
+	var n Numbers
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return n, err
+	}
+	if err := json.Unmarshal(text, &n); err != nil {
+		return n, fmt.Errorf("%s: %w", path, err)
+	}
+	return n, nil
+}
+
+// save writes one operation a line, so that a change of one is a change of a line.
+func (n Numbers) save(path string) error {
+	lines := make([]string, len(n.Operations))
+	for i, op := range n.Operations {
+		line, err := json.Marshal(op)
+		if err != nil {
+			return err
+		}
+		lines[i] = "    " + string(line)
+	}
+	text := fmt.Sprintf("{\n  \"go\": %q,\n  \"operations\": [\n%s\n  ]\n}\n", n.Go, strings.Join(lines, ",\n"))
+	return os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // a file of the repository
+}
