@@ -16,7 +16,7 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build image vet test lint fmt imports promises tidy cross examples demo docs fuzz bench e2e soak ops e2e-kubernetes page clean
+.PHONY: help build image vet test lint fmt imports promises tidy cross examples demo docs fuzz bench bench-quick bench-packages guard guard-write e2e soak ops e2e-kubernetes page clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,7 @@ vet: ## Compile everything, tests included, and vet it
 test: ## Run every test under the race detector, in random order
 	$(GO) test -race -shuffle=on ./...
 	$(GO) test -C tools/image -race -shuffle=on ./...
+	$(GO) test -C bench -race -shuffle=on ./...
 
 lint: imports $(LINT) ## Lint, hold the import directions, check the formatting
 	@bash tools/sleeps.sh
@@ -77,9 +78,22 @@ docs: ## Check links between the pages, and that each alert has its entry
 fuzz: ## Run every fuzz test for FUZZTIME (20s) each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' bash tools/fuzz.sh
 
-bench: ## Run every benchmark, one package at a time
+bench: ## Measure against every peer and the floor (8 minutes, on a quiet machine), into docs/benchmarks.md
+	$(GO) build -C bench -o ../bin/bench ./cmd/bench
+	bin/bench -page docs/benchmarks.md -raw bin/bench.txt
+
+bench-quick: ## Check that every benchmark and peer runs and decides right, without figures
+	$(GO) build -C bench -o ../bin/bench ./cmd/bench
+	bin/bench -quick
+
+bench-packages: ## Run the benchmarks of each package
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...
-	@if [ -f bench/go.mod ]; then cd bench && $(GO) test -run '^$$' -bench . -benchmem -p 1 ./...; fi
+
+guard: ## Check instructions and allocations of each operation against bench/guard.json
+	@GO='$(GO)' bench/guard.sh
+
+guard-write: ## Write down what each operation takes now
+	@GO='$(GO)' bench/guard.sh -write
 
 ops: ## Test the alert rules, and every query against a real Prometheus
 	@GO='$(GO)' test/ops/run.sh

@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }()
 	r := &report.Run{Effort: measure.Full(), Dir: tmp}
 	if *quick {
 		r.Effort = measure.Quick()

@@ -39,9 +39,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	ops, err := work.NewOperations(ctx, dir)
-	defer ops.Close()
+	defer func() { _ = ops.Close() }()
 	if err != nil {
 		return err
 	}

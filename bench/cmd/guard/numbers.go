@@ -48,12 +48,13 @@ func compare(out io.Writer, was, now Numbers) error {
 		b, ok := before[n.What]
 		delete(before, n.What)
 		verdict := "ok"
-		switch more := float64(n.Instructions)/float64(max(b.Instructions, 1)) - 1; {
+		more := float64(n.Instructions)/float64(max(b.Instructions, 1)) - 1
+		switch {
 		case !ok:
 			verdict, bad = "NOT WRITTEN DOWN", true
 		case n.Allocations > b.Allocations:
 			verdict, bad = "MORE ALLOCATIONS", true
-		case n.Instructions > 0 && more > allowed:
+		case float64(n.Instructions) > float64(b.Instructions)*(1+allowed):
 			verdict, bad = fmt.Sprintf("%.0f%% MORE INSTRUCTIONS", 100*more), true
 		case n.Allocations < b.Allocations || n.Instructions > 0 && more < -allowed:
 			verdict = "less than written down: make guard-write"

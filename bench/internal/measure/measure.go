@@ -83,16 +83,17 @@ func ByTurns(ctx context.Context, e Effort, ops ...Op) ([]Series, error) {
 		}
 		for k := range ops {
 			i := (r + k) % len(ops)
-			all[i].add(ops[i], Process)
+			all[i].NS = append(all[i].NS, turn(ops[i], all[i].N, Process))
 		}
 	}
 	return all, nil
 }
 
-func (s *Series) add(op Op, c Clock) {
+// turn returns the nanoseconds that op takes, done n times.
+func turn(op Op, n int, c Clock) float64 {
 	began := c()
-	op.Run(s.N)
-	s.NS = append(s.NS, float64(c()-began)/float64(s.N))
+	op.Run(n)
+	return float64(c()-began) / float64(n)
 }
 
 // calibrate returns how often op fits into slice. What it runs warms it up.
@@ -136,18 +137,18 @@ func (s Series) Median() Estimate { return Of(s.NS) }
 
 // Ratio returns the Estimate of s by other, round by round.
 func (s Series) Ratio(other Series) Estimate {
-	return paired(s, other, func(a, b float64) float64 { return a / b })
+	return paired(s.NS, other.NS, func(a, b float64) float64 { return a / b })
 }
 
 // Minus returns the Estimate of s less other, round by round.
 func (s Series) Minus(other Series) Estimate {
-	return paired(s, other, func(a, b float64) float64 { return a - b })
+	return paired(s.NS, other.NS, func(a, b float64) float64 { return a - b })
 }
 
-func paired(s, other Series, f func(a, b float64) float64) Estimate {
-	values := make([]float64, min(len(s.NS), len(other.NS)))
+func paired(as, bs []float64, f func(a, b float64) float64) Estimate {
+	values := make([]float64, min(len(as), len(bs)))
 	for i := range values {
-		values[i] = f(s.NS[i], other.NS[i])
+		values[i] = f(as[i], bs[i])
 	}
 	return Of(values)
 }

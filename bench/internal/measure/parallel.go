@@ -19,7 +19,7 @@ type Scaling struct{ One, Two []float64 }
 
 // Gain returns how many times as much two cores do.
 func (s Scaling) Gain() Estimate {
-	return paired(Series{NS: s.Two}, Series{NS: s.One}, func(a, b float64) float64 { return a / b })
+	return paired(s.Two, s.One, func(a, b float64) float64 { return a / b })
 }
 
 // Scale measures the crews by turns, each with one worker on one core, then with

@@ -17,7 +17,7 @@ func Dapr(token string) (http.Handler, error) {
 	if err := os.Setenv(common.AppAPITokenEnvVar, token); err != nil {
 		return nil, err
 	}
-	defer os.Unsetenv(common.AppAPITokenEnvVar)
+	defer func() { _ = os.Unsetenv(common.AppAPITokenEnvVar) }()
 	mux := chi.NewMux()
 	s := daprhttp.NewServiceWithMux("", mux) // reads the variable, once
 	err := s.AddServiceInvocationHandler("/orders", func(context.Context, *common.InvocationEvent) (*common.Content, error) {

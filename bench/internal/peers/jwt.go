@@ -33,14 +33,14 @@ type JWTPeer struct {
 }
 
 // JWT returns the peers that check what s signs, golang-jwt first.
-func JWT(s work.Signer) ([]JWTPeer, error) {
+func JWT(ctx context.Context, s work.Signer) ([]JWTPeer, error) {
 	set, err := s.JWKS()
 	if err != nil {
 		return nil, err
 	}
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{s.Algorithm}), jwt.WithIssuer(work.Issuer),
 		jwt.WithAudience(work.Audience), jwt.WithExpirationRequired(), jwt.WithIssuedAt())
-	fixed := func(*jwt.Token) (any, error) { return s.Public, nil }
+	var fixed jwt.Keyfunc = func(*jwt.Token) (any, error) { return s.Public, nil }
 	kf, err := keyfunc.NewJWKSetJSON(set)
 	if err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func JWT(s work.Signer) ([]JWTPeer, error) {
 	}
 	v := oidc.NewVerifier(work.Issuer, &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{s.Public}},
 		&oidc.Config{ClientID: work.Audience, SupportedSigningAlgs: []string{s.Algorithm}})
-	return append(peers, JWTPeer{"go-oidc", func(token string) error { _, err := v.Verify(context.Background(), token); return err }}), nil
+	return append(peers, JWTPeer{"go-oidc", func(token string) error { _, err := v.Verify(ctx, token); return err }}), nil
 }
 
 // Primitive returns the floor of a first check: the signature alone, checked by

@@ -17,7 +17,7 @@ import (
 // An OTel is the server's side of OpenTelemetry's bearertokenauth extension.
 type OTel struct {
 	extensionauth.Server
-	life component.Component
+	shutdown func() error
 }
 
 // StartOTel starts one that reads its tokens from the file at path. It looks for
@@ -41,7 +41,7 @@ func StartOTel(ctx context.Context, path, name string) (*OTel, error) {
 	if err := e.Start(ctx, componenttest.NewNopHost()); err != nil {
 		return nil, err
 	}
-	return &OTel{s, e}, nil
+	return &OTel{s, func() error { return e.Shutdown(context.WithoutCancel(ctx)) }}, nil
 }
 
 // OTelOf starts one that accepts n tokens, from a file in dir.
@@ -54,4 +54,4 @@ func OTelOf(ctx context.Context, dir string, n int) (*OTel, error) {
 }
 
 // Close ends it.
-func (o *OTel) Close() error { return o.life.Shutdown(context.Background()) }
+func (o *OTel) Close() error { return o.shutdown() }

@@ -28,7 +28,7 @@ func idle(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	if home, err = os.MkdirTemp(home, ".tokenagent-bench-"); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(home)
+	defer func() { _ = os.RemoveAll(home) }()
 	var names []string
 	for _, k := range watch.Kinds() {
 		names = append(names, k.Name)

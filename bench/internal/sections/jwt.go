@@ -51,7 +51,7 @@ func signedBy(ctx context.Context, r *report.Run, algorithm string, good bool) (
 		return nil, err
 	}
 	defer again.Close()
-	others, err := peers.JWT(s)
+	others, err := peers.JWT(ctx, s)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func cold(ctx context.Context, r *report.Run) ([]report.Row, error) {
 }
 
 func coldBy(ctx context.Context, r *report.Run, s work.Signer, tokens []string) ([]report.Row, error) {
-	others, err := peers.JWT(s)
+	others, err := peers.JWT(ctx, s)
 	if err != nil {
 		return nil, err
 	}

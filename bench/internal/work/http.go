@@ -20,8 +20,12 @@ func Request() *http.Request {
 	}
 	r.RequestURI, r.RemoteAddr, r.Host = "/orders", "127.0.0.1:40000", "127.0.0.1:3000"
 	for _, h := range [][2]string{
-		{"User-Agent", "fasthttp"}, {"Accept", "*/*"}, {"Content-Type", "application/json"}, {"Content-Length", "512"},
-		{"Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, {"Accept-Encoding", "gzip"},
+		{"User-Agent", "fasthttp"},
+		{"Accept", "*/*"},
+		{"Content-Type", "application/json"},
+		{"Content-Length", "512"},
+		{"Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+		{"Accept-Encoding", "gzip"},
 	} {
 		r.Header.Set(h[0], h[1])
 	}
