@@ -80,11 +80,11 @@ fuzz: ## Run every fuzz test for FUZZTIME (20s) each
 
 bench: ## Measure against every peer and the floor (8 minutes, on a quiet machine), into docs/benchmarks.md
 	$(GO) build -C bench -o ../bin/bench ./cmd/bench
-	bin/bench -page docs/benchmarks.md -raw bin/bench.txt
+	cd bench && ../bin/bench -page ../docs/benchmarks.md -raw ../bin/bench.txt
 
 bench-quick: ## Check that every benchmark and peer runs and decides right, without figures
 	$(GO) build -C bench -o ../bin/bench ./cmd/bench
-	bin/bench -quick
+	cd bench && ../bin/bench -quick
 
 bench-packages: ## Run the benchmarks of each package
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...
