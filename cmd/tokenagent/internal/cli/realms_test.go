@@ -214,6 +214,33 @@ func TestCheckRealms(t *testing.T) {
 	o.want(t, 1)
 }
 
+// TestSettingsAreThoseOfTheAgent: what only says whose requests are whose, and the
+// order of the keys, make no other agent.
+func TestSettingsAreThoseOfTheAgent(t *testing.T) {
+	t.Parallel()
+	settings := func(text string) string {
+		t.Helper()
+		plan, err := realmParser("f", slog.New(slog.DiscardHandler))(reload.Content{Data: []byte("realms:\n  a: {" + text + "}\n")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plan.Specs[0].Settings
+	}
+	was := settings("token-file: x, overlap: 5m")
+	for text, same := range map[string]bool{
+		"overlap: 5m, token-file: x":                                    true,
+		"token-file: x, overlap: 5m, header: [A, B], hosts: [h, '*.i']": true,
+		"token-file: x, overlap: 6m":                                    false,
+		"token-file: y, overlap: 5m":                                    false,
+		"token-file: x":                                                 false,
+		"token-file: x, overlap: 5m, wait-for-source: true":             false,
+	} {
+		if (settings(text) == was) != same {
+			t.Errorf("%s: equal %t", text, !same)
+		}
+	}
+}
+
 // TestConfigFromTheEnvironment is for run; a flag that names a source beats it in
 // check, and is one too many in run.
 func TestConfigFromTheEnvironment(t *testing.T) {

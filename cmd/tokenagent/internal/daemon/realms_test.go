@@ -108,6 +108,28 @@ func TestP5_ProxyByHost(t *testing.T) {
 	}
 }
 
+// TestReadyzOfRealms: the whole is ready as soon as any is, and each tells for
+// itself.
+func TestReadyzOfRealms(t *testing.T) {
+	t.Parallel()
+	o := Options{Logger: slog.New(slog.DiscardHandler)}
+	var draining atomic.Bool
+	at := serve(t, o.adminServer(openRealms(t, o), &draining))
+	want := func(path string, code int) {
+		t.Helper()
+		if got := ask(t, "GET", at+path); got.code != code {
+			t.Errorf("%s: %d %q, want %d", path, got.code, got.body, code)
+		}
+	}
+	want("/readyz", 200)
+	want("/readyz/a", 200)
+	want("/readyz/late", 503)
+	want("/readyz/nobody", 404)
+	draining.Store(true)
+	want("/readyz", 503)
+	want("/readyz/a", 503)
+}
+
 // TestP5_ExtAuthzByExtension: the route's context extension names the realm, else
 // the host does; the answer takes off the headers of that realm.
 func TestP5_ExtAuthzByExtension(t *testing.T) {

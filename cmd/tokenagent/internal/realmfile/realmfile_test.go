@@ -106,6 +106,9 @@ func TestFaults(t *testing.T) {
 		"realms:\n  -a: {}":                                    "f:2: realms: a name must be",
 		"realms:\n  " + canary + "/x: {}":                      "f:2: realms: a name must be",
 		"realms:\n  a: &x {}\n  b: *x":                         "f:2: realms.a: anchors and aliases are not read",
+		"realms:\n  a:\n    overlap: &x 1m":                    "f:3: realms.a.overlap: anchors and aliases are not read",
+		"realms:\n  a: &x {}\n  b:\n    overlap: *x":           "f:4: realms.b.overlap: anchors and aliases are not read",
+		"default-realm: b\nrealms:\n  a: {}":                   "f:1: default-realm: there is no realm of that name\x00",
 		"realms:\n  a:\n    <<: {overlap: 1m}":                 "f:3: realms.a: unknown key; there are",
 		"realms:\n  ? [a]\n  : {}":                             "f:2: realms: a key must be a plain word",
 		"realms:\n  a: {}\n---\nrealms: {}":                    "f:3: a second document begins",
@@ -122,7 +125,7 @@ func TestFaults(t *testing.T) {
 			t.Errorf("%q: accepted as %s", data, text(d))
 			continue
 		}
-		if !strings.Contains(err.Error(), want) {
+		if !strings.Contains(err.Error()+"\x00", want) {
 			t.Errorf("%q:\n  %v\nwant\n  %s", data, err, want)
 		}
 		if strings.Contains(err.Error(), "CANARY") {
