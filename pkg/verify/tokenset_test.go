@@ -89,6 +89,26 @@ func TestTokenSetBySlot(t *testing.T) {
 	}
 }
 
+// TestSetOfAnySizeAcceptsItsTokensAlone: a few are compared one by one, more are
+// looked up by hash, and both must know every byte and the length.
+func TestSetOfAnySizeAcceptsItsTokensAlone(t *testing.T) {
+	t.Parallel()
+	for n := range 6 {
+		s := setOf(n + 1)
+		for i := range n + 1 {
+			token := tokenOf(i)
+			if p, err := s.Verify(t.Context(), token); err != nil || p.KeyID() != NewToken(token).Fingerprint() {
+				t.Errorf("token %d of %d: %v, %v", i, n+1, p, err)
+			}
+			for _, other := range []string{token[1:], token[:len(token)-1], token + "x", "y" + token[1:], token[:len(token)-1] + "y", token + token} {
+				if p, err := s.Verify(t.Context(), other); !errors.Is(err, ErrInvalidToken) {
+					t.Errorf("like token %d of %d, with %d bytes: %v, %v", i, n+1, len(other), p, err)
+				}
+			}
+		}
+	}
+}
+
 // TestP5_NothingLoadedNothingAccepted: whatever is missing, it never means open.
 func TestP5_NothingLoadedNothingAccepted(t *testing.T) {
 	t.Parallel()
