@@ -63,7 +63,7 @@ const (
 
 // AtMostOfPeer sets the target that ours is at most part of the peer's figure.
 func (r Row) AtMostOfPeer(part float64) Row {
-	r.Target, r.Met = fmt.Sprintf("at most %s of the peer", fraction(part)), r.Ratio.Known() && r.Ratio.Value <= part
+	r.Target, r.Met = "at most "+share(part), r.Ratio.Known() && r.Ratio.Value <= part
 	if r.Missed != "" {
 		r.Met = true
 	}
@@ -89,10 +89,14 @@ func (r Row) AtLeast(limit, value float64, words string) Row {
 	return r
 }
 
-// fraction writes 0.02 as 1/50.
-func fraction(part float64) string {
-	if part >= 1 {
-		return fmt.Sprintf("%g times", part)
+// share writes 0.02 as "1/50 of the peer".
+func share(part float64) string {
+	switch {
+	case part == 1:
+		return "the peer"
+	case part > 0.5:
+		return fmt.Sprintf("%g times the peer", part)
+	default:
+		return fmt.Sprintf("1/%d of the peer", int(math.Round(1/part)))
 	}
-	return fmt.Sprintf("1/%d", int(math.Round(1/part)))
 }

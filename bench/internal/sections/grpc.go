@@ -26,7 +26,7 @@ func interceptor(ctx context.Context, r *report.Run) ([]report.Row, error) {
 			if err != nil {
 				return nil, err
 			}
-			what := fmt.Sprintf("%d accepted, %s", n, verdict(good))
+			what := fmt.Sprintf("of %d tokens, %s", n, verdict(good))
 			for _, c := range []struct{ ours, what string }{{"ours", ""}, {"ours-principal", ", Principal in the context"}} {
 				more := by[c.ours].Minus(by["none"])
 				row := beside(what+c.what, by[c.ours], by["authz"], "grpc-go authz")

@@ -24,6 +24,8 @@ func middleware(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	return rows, nil
 }
 
+type valueKey struct{}
+
 func middlewareOf(ctx context.Context, r *report.Run, good bool) ([]report.Row, error) {
 	dir, err := folder(r)
 	if err != nil {
@@ -78,6 +80,14 @@ func middlewareOf(ctx context.Context, r *report.Run, good bool) ([]report.Row, 
 		delete(r.Header, work.Header)
 		end.ServeHTTP(w, r)
 	})
+	valued := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !floor.Check(r.Header) {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		delete(r.Header, work.Header)
+		end.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), valueKey{}, floor)))
+	})
 	// As the collector's confighttp does around the extension.
 	collector := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := o.Authenticate(r.Context(), r.Header)
@@ -91,6 +101,7 @@ func middlewareOf(ctx context.Context, r *report.Run, good bool) ([]report.Row, 
 	var c comparison
 	c.add("floor", good, serve(checked))
 	c.add("floor-removing", good, serve(stripped))
+	c.add("floor-value", good, serve(valued))
 	c.add("ours", good, serve(httpauth.Middleware(a, httpauth.Options{WithoutPrincipal: true})(end)))
 	c.add("ours-principal", good, serve(httpauth.Middleware(a, httpauth.Options{})(end)))
 	c.add("otel", good, serve(collector))
@@ -115,6 +126,8 @@ func middlewareOf(ctx context.Context, r *report.Run, good bool) ([]report.Row, 
 		rows = append(rows,
 			report.Row{What: "accepted, without Principal, against a floor that also removes the token", Ours: by["ours"].Median(), Floor: by["floor-removing"].Median()}.
 				AtMostFloor(2, by["ours"].Ratio(by["floor-removing"])),
+			report.Row{What: "accepted, Principal in the context, against a floor that also puts something there", Ours: by["ours-principal"].Median(), Floor: by["floor-value"].Median()}.
+				AtMostFloor(2, by["ours-principal"].Ratio(by["floor-value"])),
 			report.Row{What: "accepted, without Principal", Ours: by["ours"].Median(), PeerName: "Dapr go-sdk's service, with its token less without", Peer: by["dapr"].Minus(by["dapr-open"]), Floor: base})
 		return rows, nil
 	}

@@ -22,7 +22,7 @@ func opaque(ctx context.Context, r *report.Run) ([]report.Row, error) {
 				return nil, err
 			}
 			ours, floor := by["ours"], by["floor"].Median()
-			what := fmt.Sprintf("%d accepted, %s", n, verdict(good))
+			what := fmt.Sprintf("of %d tokens, %s", n, verdict(good))
 			row := beside(what, ours, by["otel"], "OTel")
 			row.Floor = floor
 			switch {

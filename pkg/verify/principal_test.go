@@ -1,0 +1,47 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+)
+
+// TestContextCarriesThePrincipalAndAllElse: what a context is for must go on below
+// the one that carries the Principal, and above it.
+func TestContextCarriesThePrincipalAndAllElse(t *testing.T) {
+	t.Parallel()
+	type key struct{}
+	cause := errors.New("enough")
+	outer, cancel := context.WithCancelCause(context.WithValue(t.Context(), key{}, "value"))
+	p, other := NewPrincipal(PrincipalConfig{Subject: "canary-subject"}), NewPrincipal(PrincipalConfig{})
+	ctx := NewContext(outer, p)
+	below, stop := context.WithCancel(ctx)
+	defer stop()
+
+	for name, c := range map[string]context.Context{"itself": ctx, "one below": below} {
+		if got, ok := FromContext(c); got != p || !ok {
+			t.Errorf("%s: %v, %v", name, got, ok)
+		}
+		if got := c.Value(key{}); got != "value" {
+			t.Errorf("%s: the value of another key is %v", name, got)
+		}
+	}
+	if got, ok := FromContext(NewContext(ctx, other)); got != other || !ok {
+		t.Errorf("the inner one: %v, %v", got, ok)
+	}
+	if got, ok := FromContext(NewContext(ctx, nil)); got != nil || ok {
+		t.Errorf("nobody: %v, %v", got, ok)
+	}
+	if got, ok := FromContext(outer); got != nil || ok {
+		t.Errorf("the outer one: %v, %v", got, ok)
+	}
+	if got, want := fmt.Sprintf("%v %+v", ctx, ctx), fmt.Sprintf("%[1]v.WithPrincipal %[1]v.WithPrincipal", outer); got != want {
+		t.Errorf("rendered as %q, want %q", got, want)
+	}
+	cancel(cause)
+	<-below.Done()
+	if err := context.Cause(below); !errors.Is(err, cause) {
+		t.Errorf("ended for %v", err)
+	}
+}
