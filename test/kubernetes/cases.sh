@@ -30,7 +30,7 @@ component() { # GROUP KIND FOLDER
 }
 
 case_port() {
-	reach=http
+	reach=http path=/ container=tokenagent
 	node_agents port
 	restricted
 	sender "http://$(agents | head -n 1):9465/"
@@ -39,16 +39,19 @@ case_port() {
 	rolls ds/tokenagent # with maxSurge 1
 }
 
+# Asked over gRPC, as Envoy asks.
 case_ext_authz() {
-	reach=http
+	reach=grpc container=tokenagent
 	node_agents ext-authz
+	port=9466
 	restricted
-	sender "http://$(agents | head -n 1):9465/"
+	sender "grpc://$(agents | head -n 1):9466"
 	rotations
 	rolls ds/tokenagent
 }
 
 case_socket() {
+	container=tokenagent
 	reach=unix:///run/tokenagent/agent.sock
 	node_agents socket
 	sender "$reach" socket
@@ -58,6 +61,7 @@ case_socket() {
 }
 
 case_host_network() {
+	container=tokenagent
 	reach=http://127.0.0.1:9465/
 	node_agents host-network
 	sender "$reach" host
@@ -66,7 +70,7 @@ case_host_network() {
 }
 
 case_sidecar() {
-	reach=http label=app.kubernetes.io/name=orders port=8080
+	reach=http path=/ container=tokenagent label=app.kubernetes.io/name=orders port=8080
 	wrap sidecar/base <<-Y
 		images:
 		  - {name: registry.example/orders, newName: tokenagent/peer, newTag: $tag}
@@ -84,6 +88,45 @@ case_sidecar() {
 	service http://orders/orders/1
 	rotations
 	rolls deploy/orders
+}
+
+# The agent in the app's own process, examples/http, with the Secret as the kubelet
+# mounts it.
+case_embedded() {
+	reach=http path=/hello container=app label=app=embedded port=8080
+	kubectl create namespace "$ns" >/dev/null
+	kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=restricted >/dev/null
+	secret
+	kubectl -n "$ns" apply -f - >/dev/null <<-Y
+		apiVersion: apps/v1
+		kind: Deployment
+		metadata: {name: embedded}
+		spec:
+		  replicas: 2
+		  selector: {matchLabels: {app: embedded}}
+		  template:
+		    metadata: {labels: {app: embedded}}
+		    spec:
+		      automountServiceAccountToken: false
+		      terminationGracePeriodSeconds: 5
+		      securityContext: {runAsNonRoot: true, runAsUser: 65532, runAsGroup: 65532, fsGroup: 65532, seccompProfile: {type: RuntimeDefault}}
+		      containers:
+		        - name: app
+		          image: tokenagent/embedded:$tag
+		          env:
+		            - {name: APP_API_TOKEN_FILE, value: /var/run/secrets/app-token}
+		            - {name: ADDR, value: ":8080"}
+		          readinessProbe: {httpGet: {path: /metrics, port: 8080}, periodSeconds: 1}
+		          securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
+		          volumeMounts:
+		            - {name: token, mountPath: /var/run/secrets/app-token, readOnly: true}
+		      volumes:
+		        - {name: token, secret: {secretName: app-token, defaultMode: 0400}}
+	Y
+	kubectl -n "$ns" rollout status deploy/embedded --timeout=180s >/dev/null || die "the app does not run"
+	sender "http://$(agents | head -n 1):8080/hello"
+	rotations
+	rolls deploy/embedded
 }
 
 restricted() {

@@ -4,7 +4,9 @@
 work=dist/kubernetes
 agent=dist/tokenagent # for this machine; the nodes have the image
 tag=dev
-reach=http # how the sender of a case gets to the agent
+reach=http # how the sender of a case gets to the agent: http, grpc, or one address for all
+path=/     # of http
+container=tokenagent # that holds the agent
 
 say() { printf '[%s] kubernetes: %s\n' "$(date +%H:%M:%S)" "$*" >&2; }
 die() {
@@ -37,6 +39,9 @@ build() {
 	make -s image IMAGE="tokenagent/tokenagent:$tag" IMAGE_ARCH="$arch" >/dev/null
 	mv dist/tokenagent-image.tar "$work/tokenagent.tar"
 	pack tokenagent/peer:$tag "$PWD/$work/peer" /peer peer.tar
+	# An app that has the agent in its own process.
+	CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -ldflags '-s -w' -o "$work/embedded" ./examples/http
+	pack tokenagent/embedded:$tag "$PWD/$work/embedded" /app embedded.tar
 	[ -z "${BUSYBOX:-}" ] || pack busybox:1.37 "$BUSYBOX" /bin/busybox busybox.tar
 	if [ -z "${LOAD_IMAGE:-}" ]; then
 		say "LOAD_IMAGE is not set; the nodes must have the images of $work already"
@@ -64,7 +69,8 @@ wrap() {
 agents() { kubectl -n "$ns" get pods -l "$label" -o jsonpath='{range .items[*]}{.status.podIP}{"\n"}{end}'; }
 targets() {
 	case $reach in
-	http) agents | sed "s|.*|http://&:$port/|" ;;
+	http) agents | sed "s|.*|http://&:$port$path|" ;;
+	grpc) agents | sed "s|.*|grpc://&:$port|" ;;
 	*) echo "$reach" ;;
 	esac
 }
@@ -170,7 +176,8 @@ rotations() {
 	done
 	sleep 1.2 # a sender's hundred requests
 	tally
-	! kubectl -n "$ns" logs -l "$label" -c tokenagent --tail=-1 | grep -qF -f <(printf '%s\n' "$old" "$new") || die "a token stands in the agent's log"
+	kubectl -n "$ns" logs -l "$label" -c "$container" --tail=-1 >"$work/agent.log" || die "there is no log of the agent"
+	! grep -qF -e "$old" -e "$new" "$work/agent.log" || die "a token stands in the agent's log"
 }
 
 # rolls KIND: a restart of the agents ends well, and what they accept is the same.

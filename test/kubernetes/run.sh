@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs what is in deploy/ on a real cluster and rotates its Secret there, while
-# senders send: nothing may be refused, and nothing accepted that was retired or
-# revoked. The cluster is that of KUBECONFIG. It gets some namespaces called
+# Runs what is in deploy/, and an app with the agent in its own process, on a real
+# cluster and rotates the Secret there, while senders send: nothing may be refused,
+# and nothing accepted that was retired or revoked. The cluster is that of KUBECONFIG. It gets some namespaces called
 # tokenagent-e2e-..., which are gone at the end (KEEP=1 keeps them).
 #
 #   LOAD_IMAGE   a command that brings an image to the nodes: it gets the archive
@@ -12,13 +12,14 @@
 #   ROUNDS       rotations of each overlay, 3 unless set
 #   NUDGE        0 leaves the kubelet its own pace: up to 90 s for each step
 #
-# Arguments name the cases: dry-run port socket host-network ext-authz sidecar.
+# Arguments name the cases: dry-run port socket host-network ext-authz sidecar
+# embedded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . test/kubernetes/lib.sh
 . test/kubernetes/cases.sh
 
-[ $# -gt 0 ] || set -- dry-run port socket host-network ext-authz sidecar
+[ $# -gt 0 ] || set -- dry-run port socket host-network ext-authz sidecar embedded
 build
 for name in "$@"; do
 	say "$name"

@@ -6,6 +6,7 @@
 //	peer serve 127.0.0.1:3000                        an app, healthy at /healthz
 //	peer send DIR unix:///run/agent.sock             the token in DIR, again and again
 //	peer ask http://10.0.0.1:9465/ <token            once; prints the status
+//	peer ask grpc://10.0.0.1:9466 <token             the same, as Envoy's ext_authz
 package main
 
 import (
@@ -75,7 +76,10 @@ func serve(ctx context.Context, addr string) error {
 // request as a good sender does. It prints the tally, and the fingerprint of the
 // token, where that or the answer changed and at every hundredth request.
 func send(ctx context.Context, dir, target string, stdout io.Writer) error {
-	t := connect(target)
+	t, err := connect(target)
+	if err != nil {
+		return err
+	}
 	var good, refused, failed int
 	var last string
 	tick := time.NewTicker(pause)
@@ -115,21 +119,27 @@ func ask(ctx context.Context, target string, stdin io.Reader, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	status, err := connect(target).ask(ctx, token)
+	t, err := connect(target)
+	if err != nil {
+		return err
+	}
+	status, err := t.ask(ctx, token)
 	if err == nil {
 		_, err = fmt.Fprintln(stdout, status)
 	}
 	return err
 }
 
-// A target is whom to ask: http://host:port/path or unix:///path.
-type target struct {
-	client http.Client
-	url    string
+// A target is whom to ask: http://host:port/path, unix:///path or grpc://host:port.
+type target interface {
+	ask(ctx context.Context, token []byte) (status int, err error)
 }
 
-func connect(to string) *target {
-	t := &target{url: to, client: http.Client{Timeout: limit}}
+func connect(to string) (target, error) {
+	if addr, ok := strings.CutPrefix(to, "grpc://"); ok {
+		return dialAuthz(addr)
+	}
+	t := &web{url: to, client: http.Client{Timeout: limit}}
 	if path, unix := strings.CutPrefix(to, "unix://"); unix {
 		t.url = "http://agent/"
 		t.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -137,16 +147,22 @@ func connect(to string) *target {
 			return d.DialContext(ctx, "unix", path)
 		}}
 	}
-	return t
+	return t, nil
 }
 
-func (t *target) ask(ctx context.Context, token []byte) (status int, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, http.NoBody) //nolint:gosec // the test names it
+// A web is a target of HTTP.
+type web struct {
+	client http.Client
+	url    string
+}
+
+func (t *web) ask(ctx context.Context, token []byte) (status int, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, http.NoBody)
 	if err != nil {
 		return 0, err
 	}
 	r.Header.Set(header, string(bytes.TrimSpace(token)))
-	answer, err := t.client.Do(r) //nolint:gosec // the test names it
+	answer, err := t.client.Do(r)
 	if err != nil {
 		return 0, err
 	}
