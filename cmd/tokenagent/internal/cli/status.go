@@ -21,6 +21,7 @@ import (
 
 func newStatus() *cobra.Command {
 	var url, output string
+	var secure statusclient.TLS
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "status",
@@ -34,9 +35,13 @@ or does not answer.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
+			client, err := secure.Client()
+			if err != nil {
+				return err
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			answer, err := statusclient.Ask(ctx, url)
+			answer, err := client.Ask(ctx, url)
 			if errors.Is(err, statusclient.ErrURL) {
 				return fail.Usage("--agent %w", err)
 			}
@@ -58,6 +63,7 @@ or does not answer.`,
 		},
 	}
 	cmd.Flags().StringVar(&url, "agent", "http://127.0.0.1:9464", "`URL` of the agent's admin port, or unix:///path")
+	secure.Add(cmd.Flags())
 	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the answer")
 	addOutput(cmd, &output)
 	return cmd

@@ -235,11 +235,15 @@ func (f *promoteFlags) promotion(onePrevious bool, now time.Time) promotion {
 }
 
 // gateFlags say which agents must be ready.
-type gateFlags struct{ gate.Gate }
+type gateFlags struct {
+	gate.Gate
+	secure statusclient.TLS
+}
 
 func (f *gateFlags) add(fs *pflag.FlagSet) {
-	fs.StringSliceVar(&f.Agents, "agent", nil, "`URL` of the admin port of an agent that must be ready for this, http://host:port or unix:///path; repeatable: name each agent by its own address, since a Service's reaches one of them alone")
+	fs.StringSliceVar(&f.Agents, "agent", nil, "`URL` of the admin port of an agent that must be ready for this, http://host:port, https://host:port or unix:///path; repeatable: name each agent by its own address, since a Service's reaches one of them alone")
 	fs.StringVar(&f.Source, "source", "", "`NAME` of the source in the agents that is meant (default: any)")
+	f.secure.Add(fs)
 	fs.DurationVar(&f.Wait, "wait", 0, "how long to wait for the agents; 0s asks them once")
 }
 
@@ -252,6 +256,11 @@ func (f *gateFlags) read() error {
 			return fail.Usage("--agent %w", err)
 		}
 	}
+	client, err := f.secure.Client()
+	if err != nil {
+		return err
+	}
+	f.Ask = client.Ask
 	return nil
 }
 

@@ -3,6 +3,8 @@ package statusclient
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,15 +58,26 @@ func split(base string) (u *url.URL, socket string, err error) {
 	return u, "", nil
 }
 
+// A Client asks admin ports. The zero Client is ready to use, and safe for
+// concurrent use.
+type Client struct {
+	// TLS is how it speaks to an https one; nil means the default: the system's
+	// authorities, and no certificate of its own.
+	TLS *tls.Config
+}
+
+// Ask asks by the zero Client.
+func Ask(ctx context.Context, base string) (Answer, error) { return new(Client).Ask(ctx, base) }
+
 // Ask fetches /status from the admin port at base, until ctx ends. The error
 // is ErrURL where base has the wrong form; any other says in words why there
-// is no status. A redirect is none. It is safe for concurrent use.
-func Ask(ctx context.Context, base string) (Answer, error) {
+// is no status. A redirect is none.
+func (c *Client) Ask(ctx context.Context, base string) (Answer, error) {
 	u, socket, err := split(base)
 	if err != nil {
 		return Answer{}, err
 	}
-	transport := &http.Transport{DisableKeepAlives: true}
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: c.TLS}
 	if socket != "" {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
@@ -81,6 +94,9 @@ func Ask(ctx context.Context, base string) (Answer, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	res, err := client.Do(req)
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		return Answer{}, fmt.Errorf("%s shows a certificate of an authority that is not trusted; name that in --agent-ca-file", u.Host)
+	}
 	if err != nil {
 		return Answer{}, fmt.Errorf("no answer from the agent: %w; is it running, and is --agent its --admin-listen?", err)
 	}

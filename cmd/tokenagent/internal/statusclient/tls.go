@@ -1,0 +1,59 @@
+package statusclient
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+)
+
+// TLS is the flags about an admin port that speaks TLS.
+type TLS struct{ caFile, certFile, keyFile string }
+
+// Add adds them to fs.
+func (t *TLS) Add(fs *pflag.FlagSet) {
+	fs.StringVar(&t.caFile, "agent-ca-file", "", "`PATH` of the certificates, as PEM, by whose authorities an https --agent is trusted (default those of the system)")
+	fs.StringVar(&t.certFile, "agent-cert-file", "", "`PATH` of the certificate that an https --agent is shown, where it asks for one (--admin-tls-client-ca-file); with --agent-key-file")
+	fs.StringVar(&t.keyFile, "agent-key-file", "", "`PATH` of the key of --agent-cert-file")
+}
+
+// Client reads the files and returns a Client that asks by them. The error names
+// the flag, and quotes nothing of a file.
+func (t *TLS) Client() (*Client, error) {
+	if (t.certFile == "") != (t.keyFile == "") {
+		return nil, fail.Usage("--agent-cert-file and --agent-key-file go together, and one of them is missing")
+	}
+	if t.caFile == "" && t.certFile == "" {
+		return &Client{}, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.caFile != "" {
+		data, err := os.ReadFile(t.caFile)
+		if err != nil {
+			return nil, fmt.Errorf("--agent-ca-file: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("--agent-ca-file: %s: there is no certificate in it; give it the authority's as PEM", t.caFile)
+		}
+	}
+	if t.certFile != "" {
+		pair, err := tls.LoadX509KeyPair(t.certFile, t.keyFile)
+		var path *os.PathError
+		switch {
+		case errors.As(err, &path):
+			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %w", path)
+		case err != nil:
+			// The library's words name what it looked for, and no content.
+			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %s and %s are no pair: %s", t.certFile, t.keyFile, strings.TrimPrefix(err.Error(), "tls: "))
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return &Client{TLS: c}, nil
+}
