@@ -1,0 +1,67 @@
+package listener
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
+)
+
+// All are the certificates of a process, of each listener that has TLS.
+type All []*Certificates
+
+// Open reads the files of each listener, by name, and leaves out those without. It
+// returns what it has opened beside the error, to be closed.
+func (a *All) Open(name, prefix string, f Files, o reload.Options) (*Certificates, error) {
+	if !f.Given() {
+		return nil, nil //nolint:nilnil // no TLS is no fault
+	}
+	c, err := OpenCertificates(name, f, o)
+	if err != nil {
+		return nil, fmt.Errorf("--%stls-*-file: %w", prefix, err)
+	}
+	*a = append(*a, c)
+	return c, nil
+}
+
+// Close stops following the files of all.
+func (a All) Close() {
+	for _, c := range a {
+		c.Close()
+	}
+}
+
+// Reload reads all files now; what is bad changes nothing.
+func (a All) Reload() (changed bool, err error) {
+	var faults []error
+	for _, c := range a {
+		news, err := c.Reload()
+		changed = changed || news
+		faults = append(faults, err)
+	}
+	return changed, errors.Join(faults...)
+}
+
+// Status returns how each is.
+func (a All) Status() []Status {
+	var out []Status
+	for _, c := range a {
+		out = append(out, c.Status())
+	}
+	return out
+}
+
+// Describe implements [prometheus.Collector].
+func (a All) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descExpires
+	ch <- descGood
+}
+
+// Collect implements [prometheus.Collector].
+func (a All) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range a {
+		c.collect(ch)
+	}
+}
