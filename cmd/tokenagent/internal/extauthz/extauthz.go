@@ -78,8 +78,9 @@ type Server struct {
 	drain    sync.Once
 }
 
-// New returns a Server that asks realms. log is told of panics alone.
-func New(realms Realms, log *slog.Logger) *Server {
+// New returns a Server that asks realms. log is told of panics alone. more are
+// settings of its listener, such as credentials.
+func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 	s := &Server{
 		realms:   realms,
 		stranger: NewRule(httpauth.New(stranger{}, httpauth.Options{ForwardAuth: true})),
@@ -87,7 +88,7 @@ func New(realms Realms, log *slog.Logger) *Server {
 		log:      log,
 		draining: make(chan struct{}),
 	}
-	s.grpc = grpc.NewServer(
+	s.grpc = grpc.NewServer(append(more,
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -95,7 +96,7 @@ func New(realms Realms, log *slog.Logger) *Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idle, Time: pingAfter, Timeout: pingTimeout}),
 		// Envoy's connection_keepalive pings idle connections, too.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
-	)
+	)...)
 	authv3.RegisterAuthorizationServer(s.grpc, s)
 	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: s.draining})
 	return s

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 )
 
 // A Status is what the admin port answers under /status: that of an agent, with
@@ -14,6 +15,8 @@ type Status struct {
 	agent.Status
 	Config *ConfigStatus `json:"config,omitempty"`
 	Realms []OneStatus   `json:"realms,omitempty"`
+
+	Certificates []listener.Status `json:"certificates,omitempty"` // of the listeners with TLS; the daemon's
 }
 
 // A ConfigStatus is about the file of realms.
