@@ -56,7 +56,7 @@ func (f Files) pairSource() (reload.Source, reload.Step[pair]) {
 	step := func(_ *pair, c reload.Content, _ time.Time) (*pair, error) {
 		for _, one := range []struct{ key, path string }{{cert, f.Cert}, {key, f.Key}} {
 			if _, ok := c.Keys[one.key]; !ok {
-				return nil, fmt.Errorf("%s is not there; it and its like are one pair", one.path)
+				return nil, fmt.Errorf("%s is not there; a listener takes a certificate and its key, put it there", one.path)
 			}
 		}
 		return f.parse(c.Keys[cert], c.Keys[key])
@@ -151,6 +151,16 @@ func checkKey(path string, text []byte) error {
 
 // parsePool makes the roots of client certificates of what was read.
 func (f Files) parsePool(_ *x509.CertPool, c reload.Content, _ time.Time) (*x509.CertPool, error) {
+	// A key here is a mix-up, and one that many should not read.
+	for rest := c.Data; ; {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			break
+		}
+		if b.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("%s holds something else than certificates; put the roots of clients there, and nothing more", f.ClientCA)
+		}
+	}
 	all, err := certificates(f.ClientCA, c.Data)
 	if err != nil {
 		return nil, err
