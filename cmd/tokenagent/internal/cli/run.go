@@ -3,7 +3,6 @@ package cli
 import (
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -27,6 +26,7 @@ type runFlags struct {
 	configFile                      string
 	upstream, healthPath            string
 	allowPath                       []string
+	endRevoked                      bool
 	drain                           time.Duration
 	logLevel, logFormat             string
 }
@@ -66,7 +66,8 @@ SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 	f.StringVar(&r.grpcListen, "grpc-listen", "", "`ADDR` of Envoy ext_authz over gRPC and of grpc health: host:port or unix:///path; empty for none")
 	f.StringVar(&r.admin, "admin-listen", "127.0.0.1:9464", "`ADDR` of /metrics, /livez, /readyz and /status; empty for none")
 	f.StringVar(&r.configFile, "config", "", "`FILE` of realms, in place of one source: each with sources, headers and overlap of its own, reached as /verify/NAME, by Host, or by ext_authz context extension")
-	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http://, https:// or h2c://, host and port alone")
+	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http://, https:// or h2c://, host and port alone; or unix:///path, or h2c+unix:///path")
+	f.BoolVar(&r.endRevoked, "end-revoked-streams", false, "end requests, streams and WebSockets that are under way when the token they came with is revoked (with --upstream)")
 	f.StringArrayVar(&r.allowPath, "allow-path", nil, "path that needs no token, as `[METHOD ]/path`, exact; repeatable (with --upstream)")
 	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check: needs no token, and answers 503 until the source is loaded, so that daprd waits (with --upstream)")
 	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "how long requests may take to end after SIGTERM")
@@ -147,20 +148,20 @@ func (r *runFlags) openRealms(cmd *cobra.Command, o realm.Options) (realms *real
 func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 	o := daemon.Options{
 		Listen: r.listen, GRPCListen: r.grpcListen, AdminListen: r.admin, AllowPaths: r.allowPath, HealthPath: r.healthPath,
-		Headers: r.rotation.header, DrainTimeout: r.drain, Logger: log,
+		Headers: r.rotation.header, DrainTimeout: r.drain, Logger: log, EndRevoked: r.endRevoked,
 	}
 	if r.upstream != "" {
-		u, err := url.Parse(r.upstream)
-		if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-			return o, fail.Usage("--upstream must be a URL with host and port alone, such as http://127.0.0.1:3000")
-		}
-		if u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c" {
-			return o, fail.Usage("--upstream must begin with http://, https:// or h2c://")
+		u, err := parseUpstream(r.upstream)
+		if err != nil {
+			return o, err
 		}
 		o.Upstream = u
 	}
 	if o.Upstream == nil && (len(r.allowPath) > 0 || r.healthPath != "") {
 		return o, fail.Usage("--allow-path and --health-path go with --upstream; a gateway that asks forward-auth has its own exemptions")
+	}
+	if o.Upstream == nil && r.endRevoked {
+		return o, fail.Usage("--end-revoked-streams goes with --upstream; forward-auth holds no stream")
 	}
 	if r.listen == "" {
 		return o, fail.Usage("--listen is empty; give it host:port or unix:///path")

@@ -30,11 +30,12 @@ type Options struct {
 	Listen       string        // host:port or unix:///path
 	GRPCListen   string        // of ext_authz and grpc health, the same; "" for none
 	AdminListen  string        // the same; "" for none
-	Upstream     *url.URL      // nil for forward-auth; scheme http, https or h2c, and a host
+	Upstream     *url.URL      // nil for forward-auth; scheme http, https or h2c, and a host; or unix or h2c+unix, and a path
 	AllowPaths   []string      // "[METHOD ]/path" that need no token; with Upstream
 	HealthPath   string        // answers 503 until the agent is loaded; with Upstream
 	Headers      []string      // where the token stands; none means the default
 	DrainTimeout time.Duration // how long requests may take to end
+	EndRevoked   bool          // what is under way ends when its token is revoked; with Upstream
 	Logger       *slog.Logger
 
 	// Hangup delivers SIGHUP, upon which the source is read again. The caller
@@ -78,7 +79,7 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 	defer runtime.KeepAlive(room())
 	var draining atomic.Bool
 	main := o.server(realms)
-	servers := []served{{"listen", o.Listen, main}}
+	servers := []served{{"listen", o.Listen, whole(main)}}
 	if o.GRPCListen != "" {
 		servers = append(servers, served{"grpc-listen", o.GRPCListen, extauthz.New(realms, o.Logger)})
 	}

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -24,19 +22,21 @@ type proxy struct {
 	healthPath string
 	transport  *transport
 	next       *httputil.ReverseProxy
+	tunnels    *tunnels
+	endRevoked bool
 }
 
 func newProxy(realms *realm.Set, o *Options) *proxy {
-	transport := newTransport(o.Upstream.Scheme)
-	target := &url.URL{Scheme: o.Upstream.Scheme, Host: o.Upstream.Host}
-	if target.Scheme == "h2c" {
-		target.Scheme = "http"
-	}
+	transport := newTransport(o.Upstream)
+	target := targetOf(o.Upstream)
 	return &proxy{
 		realms: realms, stranger: o.stranger(), healthPath: o.HealthPath, transport: transport,
+		tunnels: newTunnels(), endRevoked: o.EndRevoked,
 		next: &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { rewrite(r, target) },
 			Transport: transport,
+			// An app may not make a tunnel of what did not ask for one.
+			ModifyResponse: unasked,
 			// Streams both ways are the rule behind daprd, so nothing waits in
 			// a buffer.
 			FlushInterval: -1,
@@ -47,42 +47,57 @@ func newProxy(realms *realm.Set, o *Options) *proxy {
 }
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if p.admit(w, r) {
-		p.next.ServeHTTP(w, r)
+	who, a, ok := p.admit(w, r)
+	if !ok {
+		return
 	}
+	// The app may answer while it is still being asked, as over HTTP/2. net/http
+	// would read the rest of the body first.
+	_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 needs none
+	if p.endRevoked && who != nil {
+		var stop func()
+		r, stop = untilRevoked(w, r, a, who)
+		defer stop()
+	}
+	if r.Header["Upgrade"] != nil {
+		p.tunnels.serve(w, r, p.next)
+		return
+	}
+	p.next.ServeHTTP(w, r)
 }
 
-// admit makes of r what the app is to see, or answers it.
-func (p *proxy) admit(w http.ResponseWriter, r *http.Request) bool {
+// admit makes of r what the app is to see, or answers it. who is nil where it
+// needs no token, else known to a.
+func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Principal, a verify.RevocationWaiter, ok bool) {
 	t := p.realms.Enter()
 	defer t.Leave()
 	g, mine := p.stranger, t.ByHost(r.Host)
 	if mine != nil {
-		g = mine.Guard
+		g, a = mine.Guard, mine.Agent
 	}
 	// The brake: until tokens are loaded the app must look unhealthy, since
 	// daprd asks for subscriptions once, after the first healthy answer, and a
 	// refusal then loses them for good.
 	if p.healthPath != "" && r.URL.Path == p.healthPath && !p.realms.Ready() {
 		g.Refuse(w, r, verify.ErrUnavailable)
-		return false
+		return nil, nil, false
 	}
-	principal, exempt, err := g.Check(r)
+	who, exempt, err := g.Check(r)
 	if err != nil {
 		if mine == nil {
 			p.realms.Missed()
 		}
 		g.Refuse(w, r, err)
-		return false
+		return nil, nil, false
 	}
 	g.Strip(r, exempt)
 	dropUpgrade(r.Header, exempt)
 	dropSubject(r.Header)
-	dropSubject(r.Trailer)
+	dropTrailers(r.Trailer, g)
 	if !exempt {
-		r.Header[httpauth.SubjectHeader] = []string{httpauth.Subject(principal)}
+		r.Header[httpauth.SubjectHeader] = []string{httpauth.Subject(who)}
 	}
-	return true
+	return who, a, true
 }
 
 // closeIdle closes the connections to the app that no request uses.
@@ -121,6 +136,7 @@ func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 	r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
 	r.Out.Host = r.In.Host
+	passTrailers(r)
 	// The subject again, because a client can have it taken off on the way here
 	// by naming it in Connection (RFC 9110 section 7.6.1).
 	for _, name := range []string{httpauth.SubjectHeader, "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
@@ -128,9 +144,13 @@ func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 			r.Out.Header[name] = values
 		}
 	}
-	host, proto := r.Out.Header["X-Forwarded-Host"], r.Out.Header["X-Forwarded-Proto"]
+	peers, host, proto := r.Out.Header["X-Forwarded-For"], r.Out.Header["X-Forwarded-Host"], r.Out.Header["X-Forwarded-Proto"]
 	r.SetXForwarded()
-	// What a gateway in front knew of the client's own request stays.
+	// What a gateway in front knew of the client's own request stays. One at a
+	// Unix socket has no address to add.
+	if peers != nil && r.Out.Header["X-Forwarded-For"] == nil {
+		r.Out.Header["X-Forwarded-For"] = peers
+	}
 	if host != nil {
 		r.Out.Header["X-Forwarded-Host"] = host
 	}
@@ -139,46 +159,16 @@ func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 	}
 }
 
-// A transport sends each request on in the protocol that its app speaks.
-type transport struct {
-	http *http.Transport // HTTP/1.1, and HTTP/2 over TLS
-	h2c  *http.Transport // HTTP/2 in plain text, which is what gRPC needs
-	all  bool            // everything goes by h2c
-}
+// errUnasked is an app's answer with a protocol that nobody asked for.
+var errUnasked = errors.New("it switched to a protocol that was not asked for")
 
-func newTransport(scheme string) *transport {
-	base := func() *http.Transport {
-		return &http.Transport{
-			DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSHandshakeTimeout: 5 * time.Second,
-			IdleConnTimeout:     90 * time.Second,
-			// All requests go to one host.
-			MaxIdleConns: 256, MaxIdleConnsPerHost: 256,
-			// An app's answer passes as it is, compressed or not.
-			DisableCompression: true,
-			HTTP2:              &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-		}
+// unasked refuses 101 where the request had no wish for it left: ReverseProxy
+// does so only if the answer names a protocol.
+func unasked(res *http.Response) error {
+	if res.StatusCode == http.StatusSwitchingProtocols && res.Request.Header["Upgrade"] == nil {
+		return errUnasked
 	}
-	t := &transport{http: base(), h2c: base(), all: scheme == "h2c"}
-	var one, two http.Protocols
-	one.SetHTTP1(true)
-	if scheme == "https" {
-		one.SetHTTP2(true)
-		t.h2c = t.http
-	}
-	two.SetUnencryptedHTTP2(true)
-	t.http.Protocols = &one
-	if t.h2c != t.http {
-		t.h2c.Protocols = &two
-	}
-	return t
-}
-
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.all || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") && r.ProtoMajor == 2 {
-		return t.h2c.RoundTrip(r)
-	}
-	return t.http.RoundTrip(r)
+	return nil
 }
 
 // badGateway answers for an app that does not: with what daprd and gRPC

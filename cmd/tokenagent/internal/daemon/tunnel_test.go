@@ -1,0 +1,282 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A wire is a raw connection that gives up after 20 s.
+type wire struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func dialRaw(t *testing.T, base string) *wire {
+	t.Helper()
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	return &wire{c, bufio.NewReader(c)}
+}
+
+func (w *wire) say(t *testing.T, text string) {
+	t.Helper()
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (w *wire) hear(t *testing.T, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(w.in, got); err != nil || string(got) != want {
+		t.Fatalf("heard %q (%v), want %q", got[:n], err, want)
+	}
+}
+
+func (w *wire) answer(t *testing.T) *http.Response {
+	t.Helper()
+	res, err := http.ReadResponse(w.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// ended fails where the other side has not closed.
+func (w *wire) ended(t *testing.T) {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, w.in); err != nil && strings.Contains(err.Error(), "timeout") {
+		t.Error("the connection was not ended")
+	}
+}
+
+// frame is a masked frame of RFC 6455 section 5.7: a text of "Hello".
+const frame = "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
+
+// shake asks for a WebSocket as RFC 6455 section 1.3 does.
+func shake(t *testing.T, base string, headers ...string) *wire {
+	t.Helper()
+	w := dialRaw(t, base)
+	w.say(t, "GET /chat HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"+
+		"Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Version: 13\r\n"+strings.Join(append(headers, "\r\n"), "\r\n"))
+	return w
+}
+
+// A chatter is an app that agrees to a WebSocket and hands over the connection.
+func chatter(t *testing.T) (*url.URL, <-chan *wire, <-chan http.Header) {
+	t.Helper()
+	conns, headers := make(chan *wire, 8), make(chan http.Header, 8)
+	u := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+		headers <- r.Header
+		conns <- &wire{c, rw.Reader}
+	}))
+	return u, conns, headers
+}
+
+func open(t *testing.T, base string, conns <-chan *wire) (client, server *wire) {
+	t.Helper()
+	client = shake(t, base, "dapr-api-token: "+good)
+	if res := client.answer(t); res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Sec-Websocket-Accept") == "" {
+		t.Fatalf("%d %v", res.StatusCode, res.Header)
+	}
+	server = <-conns
+	t.Cleanup(func() { _ = server.Close() })
+	return client, server
+}
+
+func TestWebSocket(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	u, conns, headers := chatter(t)
+	base := front(t, a, Options{Upstream: u})
+	client, server := open(t, base, conns)
+	h := <-headers
+	if h.Get("Dapr-Api-Token") != "" || h.Get("X-Tokenagent-Subject") != "token" || h.Get("Sec-Websocket-Protocol") != "chat" || h.Get("Sec-Websocket-Version") != "13" {
+		t.Errorf("the app saw %v", h)
+	}
+	client.say(t, frame)
+	server.hear(t, frame)
+	server.say(t, "\x81\x05Hello")
+	client.hear(t, "\x81\x05Hello")
+	// Half closed: the other way lives on.
+	if err := client.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	server.ended(t)
+	server.say(t, "\x88\x00")
+	_ = server.Close()
+	client.hear(t, "\x88\x00")
+	client.ended(t)
+}
+
+func TestWebSocketEndsWithEitherSide(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	u, conns, _ := chatter(t)
+	base := front(t, a, Options{Upstream: u, Logger: slog.New(slog.DiscardHandler)})
+	client, server := open(t, base, conns)
+	_ = client.Conn.(*net.TCPConn).SetLinger(0) // gone without a word
+	_ = client.Close()
+	server.ended(t)
+}
+
+func TestWebSocketEndsWithTheApp(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	u, conns, _ := chatter(t)
+	client, server := open(t, front(t, a, Options{Upstream: u}), conns)
+	_ = server.Conn.(*net.TCPConn).SetLinger(0)
+	_ = server.Close()
+	client.ended(t)
+}
+
+// TestDrainEndsTunnels: http.Server does not know of them. One that is not
+// read from blocks a write, and is ended all the same.
+func TestDrainEndsTunnels(t *testing.T) {
+	t.Parallel()
+	for _, full := range []bool{false, true} {
+		a, _ := startAgent(t, good)
+		u, conns, _ := chatter(t)
+		ctx, stop := context.WithCancel(t.Context())
+		o := Options{Listen: freeAddr(t), Upstream: u, DrainTimeout: 50 * time.Millisecond}
+		log := &logbook{}
+		o.Logger = slog.New(slog.NewTextHandler(log, nil))
+		ended := make(chan error, 1)
+		go func() { ended <- Run(ctx, single(a, o), o) }()
+		until(t, "it listens", func() bool { return strings.Contains(log.String(), "listening") })
+		client, server := open(t, "http://"+o.Listen, conns)
+		if full { // all buffers on the way to the client
+			_ = server.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+			for block := make([]byte, 1<<20); ; {
+				if _, err := server.Write(block); err != nil {
+					break
+				}
+			}
+		}
+		stop()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("a tunnel holds the end up")
+		}
+		client.ended(t)
+		if !strings.Contains(log.String(), "cut off at the end of the drain timeout") {
+			t.Errorf("the log does not say so: %s", log)
+		}
+	}
+}
+
+// TestDrainWaitsForTunnels: it has the whole timeout to end by itself.
+func TestDrainWaitsForTunnels(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	u, conns, _ := chatter(t)
+	d := runDaemon(t, a, Options{Upstream: u})
+	client, server := open(t, d.main, conns)
+	d.stop()
+	until(t, "it drains", func() bool { return strings.Contains(d.log.String(), "draining") })
+	until(t, "nobody is let in", func() bool {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(d.main, "http://"))
+		if err == nil {
+			_ = c.Close()
+		}
+		return err != nil
+	})
+	client.say(t, frame)
+	server.hear(t, frame)
+	_ = client.Close()
+	server.ended(t)
+	_ = server.Close()
+	if err := <-d.ended; err != nil {
+		t.Error(err)
+	}
+	if strings.Contains(d.log.String(), "cut off") {
+		t.Errorf("cut off: %s", d.log)
+	}
+}
+
+// TestP3_RevocationEndsWhatIsUnderWay, where that is asked for.
+func TestP3_RevocationEndsWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	digest := sha256.Sum256([]byte(good))
+	revoke := "revoked " + hex.EncodeToString(digest[:]) + "\n" + next
+	a, path := startAgent(t, good)
+	u, conns, _ := chatter(t)
+	client, server := open(t, front(t, a, Options{Upstream: u, EndRevoked: true}), conns)
+	stays, staysApp := open(t, front(t, a, Options{Upstream: u}), conns)
+
+	gone := make(chan struct{})
+	stream := dialRaw(t, front(t, a, Options{EndRevoked: true, Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "first")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}))}))
+	stream.say(t, "GET / HTTP/1.1\r\nHost: x\r\ndapr-api-token: "+good+"\r\n\r\n")
+	res := stream.answer(t)
+	defer res.Body.Close()
+	if _, err := io.ReadFull(res.Body, make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+	// A rotation ends none of them.
+	write(t, path, next)
+	until(t, "the new token is accepted", func() bool { token, _ := a.Token(); return token == next })
+	client.say(t, frame)
+	server.hear(t, frame)
+
+	write(t, path, revoke)
+	client.ended(t)
+	server.ended(t)
+	if _, err := io.ReadAll(res.Body); err == nil {
+		t.Error("a stream that was cut looks complete")
+	}
+	<-gone
+	stays.say(t, frame)
+	staysApp.hear(t, frame)
+}
+
+// TestP5_NoTunnelThatNobodyAskedFor: an app that says 101 by itself, without a
+// protocol, would have one.
+func TestP5_NoTunnelThatNobodyAskedFor(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{AllowPaths: []string{"/open"}, Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+	}))})
+	w := dialRaw(t, base)
+	w.say(t, "GET /open HTTP/1.1\r\nHost: x\r\n\r\n")
+	if res := w.answer(t); res.StatusCode != http.StatusBadGateway {
+		t.Errorf("%d", res.StatusCode)
+	}
+}
