@@ -32,6 +32,7 @@ type execFlags struct {
 	poll, debounce                    time.Duration
 	wait                              bool
 	admin, logLevel, logFormat        string
+	listeners                         listenFlags
 }
 
 func newExec() *cobra.Command { return new(execFlags).command() }
@@ -81,6 +82,7 @@ The token stands in CMD's environment, which root and CMD's own user can read in
 		RunE: e.run,
 	}
 	e.add(cmd)
+	e.listeners.addAdmin(cmd)
 	f := cmd.Flags()
 	f.StringVar(&e.env, "env", agent.DaprTokenEnv, "`NAME` of the variable in which CMD gets the token")
 	f.DurationVar(&e.delay, "restart-delay", -1, "how long after a change CMD gets the new token, so that others know it first; 0s means at once")
@@ -123,6 +125,10 @@ func (e *execFlags) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	port := daemon.Options{AdminListen: e.admin, Poll: cfg.Poll, Debounce: cfg.Debounce, Logger: log}
+	if err := e.listeners.config(cmd, &port); err != nil {
+		return err
+	}
 	a, err := agent.Start(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -135,15 +141,17 @@ func (e *execFlags) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	var again daemon.Reloader = a
 	if e.admin != "" {
 		// Its own end is the program's, not that of ctx, which a signal ends.
-		stop, err := daemon.ServeAdmin(context.WithoutCancel(ctx), e.admin, a, log, s)
+		certs, stop, err := daemon.ServeAdmin(context.WithoutCancel(ctx), a, port, s)
 		if err != nil {
 			return err
 		}
 		defer stop()
+		again = daemon.Both{a, certs}
 	}
-	unhang := daemon.OnHangup(hangup, a, log)
+	unhang := daemon.OnHangup(hangup, again, log)
 	defer func() { go unhang() }() // a read that hangs must not keep exec from ending with CMD's code
 	return s.Run(signals)
 }

@@ -22,6 +22,7 @@ type runFlags struct {
 	source
 	keys                            keySource
 	rotation                        rotationFlags
+	listeners                       listenFlags
 	name, listen, grpcListen, admin string
 	configFile                      string
 	upstream, healthPath            string
@@ -60,6 +61,7 @@ SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 	r.add(cmd)
 	r.keys.add(cmd)
 	r.rotation.add(cmd)
+	r.listeners.add(cmd)
 	f := cmd.Flags()
 	f.StringVar(&r.name, "name", "token", "what metrics and logs call the token source, and the subject of its callers")
 	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
@@ -89,6 +91,14 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := r.listeners.config(cmd, &o); err != nil {
+		return err
+	}
+	var watch agent.Config // certificates are watched as sources are
+	if err := r.rotation.config(&watch); err != nil {
+		return err
+	}
+	o.Poll, o.Debounce = watch.Poll, watch.Debounce
 	o.Hangup = hangup
 	realms, stop, err := r.realms(cmd, o)
 	if err != nil {

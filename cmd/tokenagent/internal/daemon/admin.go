@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"sync"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon/page"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
@@ -25,19 +25,26 @@ import (
 func (o *Options) adminServer(realms *realm.Set, draining *atomic.Bool, more ...prometheus.Collector) *http.Server {
 	s := newServer(o.Logger)
 	s.ReadTimeout, s.WriteTimeout = headerTimeout, headerTimeout*3
-	s.Handler = adminHandler(realms, draining, more...)
+	s.Handler = adminHandler(realms, draining, o.certs, more...)
 	return s
 }
 
-// ServeAdmin answers on addr as the admin port of run does, with the metrics of
-// more beside those of a, until stop.
-func ServeAdmin(ctx context.Context, addr string, a *agent.Agent, log *slog.Logger, more ...prometheus.Collector) (stop func(), err error) {
+// ServeAdmin answers on o.AdminListen as the admin port of run does, with the
+// metrics of more beside those of a, until stop. certs are those of that port.
+func ServeAdmin(ctx context.Context, a *agent.Agent, o Options, more ...prometheus.Collector) (certs Reloader, stop func(), err error) {
 	var draining atomic.Bool
-	o := Options{Logger: log}
-	s := o.adminServer(realm.Single(a, nil, realm.Options{Logger: log}), &draining, more...)
-	l, err := listen(ctx, addr)
+	log := o.Logger
+	_, admin, err := o.openCerts()
 	if err != nil {
-		return nil, fmt.Errorf("--admin-listen: %w", err)
+		o.certs.Close()
+		return nil, nil, err
+	}
+	port := o.adminServer(realm.Single(a, nil, realm.Options{Logger: log}), &draining, more...)
+	s := overTLS(port, port, admin)
+	l, err := listener.Open(ctx, o.AdminListen, o.Socket)
+	if err != nil {
+		o.certs.Close()
+		return nil, nil, fmt.Errorf("--admin-listen: %w", err)
 	}
 	log.Info("listening", "for", "admin-listen", "addr", l.Addr().String())
 	var serving sync.WaitGroup
@@ -46,15 +53,21 @@ func ServeAdmin(ctx context.Context, addr string, a *agent.Agent, log *slog.Logg
 			log.Error("the admin port answers no more", "error", err)
 		}
 	})
-	return func() {
+	return o.certs, func() {
 		_ = s.Close()
 		serving.Wait()
+		o.certs.Close()
 	}, nil
 }
 
-func adminHandler(realms *realm.Set, draining *atomic.Bool, more ...prometheus.Collector) http.Handler {
+func adminHandler(realms *realm.Set, draining *atomic.Bool, certs listener.All, more ...prometheus.Collector) http.Handler {
+	status := func() realm.Status {
+		s := realms.Status()
+		s.Certificates = certs.Status()
+		return s
+	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(append(more, realms)...)
+	registry.MustRegister(append(more, realms, certs)...)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
@@ -77,7 +90,7 @@ func adminHandler(realms *realm.Set, draining *atomic.Bool, more ...prometheus.C
 		}
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
-		text, err := json.MarshalIndent(realms.Status(), "", "  ")
+		text, err := json.MarshalIndent(status(), "", "  ")
 		if err != nil {
 			probe(w, false, "the status cannot be rendered: "+err.Error())
 			return
@@ -87,7 +100,7 @@ func adminHandler(realms *realm.Set, draining *atomic.Bool, more ...prometheus.C
 		_, _ = w.Write(append(text, '\n'))
 	})
 	host, _ := os.Hostname()
-	mux.Handle("GET /{$}", page.Handler(page.Options{Status: realms.Status, Draining: draining.Load, Host: host}))
+	mux.Handle("GET /{$}", page.Handler(page.Options{Status: status, Draining: draining.Load, Host: host}))
 	return mux
 }
 

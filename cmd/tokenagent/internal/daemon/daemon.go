@@ -13,13 +13,12 @@ import (
 	"net/url"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
@@ -37,6 +36,13 @@ type Options struct {
 	DrainTimeout time.Duration // how long requests may take to end
 	EndRevoked   bool          // what is under way ends when its token is revoked; with Upstream
 	Logger       *slog.Logger
+
+	Socket         listener.Socket // of those addresses that are Unix sockets
+	TLS            listener.Files  // of Listen and GRPCListen
+	AdminTLS       listener.Files  // of AdminListen
+	Poll, Debounce time.Duration   // of these files, as those of [reload.Options]
+
+	certs listener.All // open while Run or ServeAdmin runs
 
 	// Hangup delivers SIGHUP, upon which the source is read again. The caller
 	// catches the signal, from before the agent starts. nil never delivers.
@@ -78,20 +84,26 @@ const adminFlag = "admin-listen"
 func Run(ctx context.Context, realms *realm.Set, o Options) error {
 	defer runtime.KeepAlive(room())
 	var draining atomic.Bool
+	mine, admin, err := o.openCerts()
+	defer func() { o.certs.Close() }()
+	if err != nil {
+		return err
+	}
 	main := o.server(realms)
-	servers := []served{{"listen", o.Listen, whole(main)}}
+	servers := []served{{"listen", o.Listen, overTLS(whole(main), main, mine)}}
 	if o.GRPCListen != "" {
-		servers = append(servers, served{"grpc-listen", o.GRPCListen, extauthz.New(realms, o.Logger)})
+		servers = append(servers, served{"grpc-listen", o.GRPCListen, extauthz.New(realms, o.Logger, grpcTLS(mine)...)})
 	}
 	if o.AdminListen != "" {
-		servers = append(servers, served{adminFlag, o.AdminListen, o.adminServer(realms, &draining)})
+		port := o.adminServer(realms, &draining)
+		servers = append(servers, served{adminFlag, o.AdminListen, overTLS(port, port, admin)})
 	}
-	defer OnHangup(o.Hangup, realms, o.Logger)()
+	defer OnHangup(o.Hangup, Both{realms, o.certs}, o.Logger)()
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
 	defer serving.Wait()
 	for i, s := range servers {
-		l, err := listen(ctx, s.addr)
+		l, err := listener.Open(ctx, s.addr, o.Socket)
 		if err != nil {
 			for _, up := range servers[:i] {
 				_ = up.Close()
@@ -108,7 +120,6 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 			}
 		})
 	}
-	var err error
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
@@ -157,7 +168,7 @@ func (o *Options) drain(ctx context.Context, servers []served) {
 	}
 }
 
-func readAgain(a reloader, log *slog.Logger) {
+func readAgain(a Reloader, log *slog.Logger) {
 	changed, err := a.Reload()
 	if err != nil {
 		log.Warn("hangup: source not taken over; what was accepted stays so", "error", err)
@@ -166,13 +177,13 @@ func readAgain(a reloader, log *slog.Logger) {
 	log.Info("hangup: source read", "changed", changed)
 }
 
-// A reloader is an agent, or all of a process.
-type reloader interface {
+// A Reloader is an agent, or all of a process.
+type Reloader interface {
 	Reload() (changed bool, err error)
 }
 
 // OnHangup reads the source again for each signal on hup, until stop.
-func OnHangup(hup <-chan os.Signal, a reloader, log *slog.Logger) (stop func()) {
+func OnHangup(hup <-chan os.Signal, a Reloader, log *slog.Logger) (stop func()) {
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -251,35 +262,3 @@ type nobody struct{}
 func (nobody) Verify(context.Context, string) (*verify.Principal, error) {
 	return nil, verify.ErrInvalidToken
 }
-
-// listen opens host:port or unix:///path.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	var c net.ListenConfig
-	path, unix := cutUnix(addr)
-	if !unix {
-		return c.Listen(ctx, "tcp", addr)
-	}
-	l, err := c.Listen(ctx, "unix", path)
-	if !errors.Is(err, syscall.EADDRINUSE) {
-		return l, err
-	}
-	if info, statErr := os.Lstat(path); statErr == nil && info.Mode()&os.ModeSocket == 0 {
-		return nil, fmt.Errorf("%s is there and is no socket; choose another path", path)
-	}
-	// A socket file outlives a process that was killed. If nobody answers there,
-	// it is such a one.
-	var d net.Dialer
-	if conn, dialErr := d.DialContext(ctx, "unix", path); dialErr == nil {
-		_ = conn.Close()
-		return nil, fmt.Errorf("%s is in use by another process; stop it or choose another path", path)
-	} else if !errors.Is(dialErr, syscall.ECONNREFUSED) {
-		return nil, err
-	}
-	if err := os.Remove(path); err != nil {
-		return nil, err
-	}
-	return c.Listen(ctx, "unix", path)
-}
-
-// cutUnix returns the path of unix:///path, and whether addr has that form.
-func cutUnix(addr string) (path string, ok bool) { return strings.CutPrefix(addr, "unix://") }

@@ -4,10 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -130,37 +127,6 @@ func TestAdminPort(t *testing.T) {
 	draining.Store(true)
 	if r := ask(t, "GET", base+"/readyz"); r.code != http.StatusServiceUnavailable {
 		t.Errorf("readyz while draining: %d", r.code)
-	}
-}
-
-func TestUnixSocket(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "s")
-	addr := "unix://" + path
-	first, err := listen(t.Context(), addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := listen(t.Context(), addr); err == nil || !strings.Contains(err.Error(), "in use by another process") {
-		t.Errorf("a live socket was taken: %v", err)
-	}
-	// What a killed process leaves behind.
-	first.(*net.UnixListener).SetUnlinkOnClose(false)
-	_ = first.Close()
-	if _, err := os.Stat(path); err != nil {
-		t.Fatal(err)
-	}
-	second, err := listen(t.Context(), addr)
-	if err != nil {
-		t.Fatalf("a stale socket stands in the way: %v", err)
-	}
-	_ = second.Close()
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if l, err := listen(t.Context(), addr); err == nil {
-		_ = l.Close()
-		t.Error("a file that is no socket was replaced")
 	}
 }
 

@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
+)
+
+// listenFlags say who may connect to the listeners, and how.
+type listenFlags struct {
+	mode, owner string
+	main, admin listener.Files
+}
+
+// addAdmin adds the flags that a command with an admin port alone has.
+func (l *listenFlags) addAdmin(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&l.mode, "socket-mode", "", "`MODE` of Unix sockets, in octal such as 0660; without it the umask decides")
+	f.StringVar(&l.owner, "socket-owner", "", "`USER[:GROUP]` that Unix sockets are given to, by name or number; without it that of the process")
+	addFiles(cmd, "admin-", &l.admin, "--admin-listen")
+}
+
+func (l *listenFlags) add(cmd *cobra.Command) {
+	l.addAdmin(cmd)
+	addFiles(cmd, "", &l.main, "--listen and --grpc-listen")
+}
+
+func addFiles(cmd *cobra.Command, prefix string, files *listener.Files, of string) {
+	f := cmd.Flags()
+	f.StringVar(&files.Cert, prefix+"tls-cert-file", "", "`FILE` of the certificate of "+of+", in PEM, which turns TLS on; read again when it changes")
+	f.StringVar(&files.Key, prefix+"tls-key-file", "", "`FILE` of its private key, in PEM")
+	f.StringVar(&files.ClientCA, prefix+"tls-client-ca-file", "", "`FILE` of root certificates, in PEM: clients of "+of+" must have a certificate of one of them")
+}
+
+// config puts the flags into o, which has its addresses.
+func (l *listenFlags) config(cmd *cobra.Command, o *daemon.Options) (err error) {
+	for _, one := range []struct {
+		prefix string
+		files  listener.Files
+	}{{"", l.main}, {"admin-", l.admin}} {
+		if err := one.files.Validate(one.prefix); err != nil {
+			return fail.Usage("%w", err)
+		}
+	}
+	if o.AdminListen == "" && l.admin.Given() {
+		return fail.Usage("--admin-tls-cert-file goes with --admin-listen")
+	}
+	sockets := 0
+	for _, addr := range []string{o.Listen, o.GRPCListen, o.AdminListen} {
+		if _, ok := listener.Path(addr); ok {
+			sockets++
+		}
+	}
+	// From the environment they may be meant for another command.
+	for _, name := range []string{"socket-mode", "socket-owner"} {
+		if sockets == 0 && cmd.Flags().Changed(name) {
+			return fail.Usage("--%s goes with an address of the form unix:///path", name)
+		}
+	}
+	if l.mode != "" {
+		if o.Socket.Mode, err = listener.ParseMode(l.mode); err != nil {
+			return fail.Usage("--socket-mode %w", err)
+		}
+	}
+	if l.owner != "" {
+		if o.Socket.Owner, err = listener.ParseOwner(l.owner); err != nil {
+			return fail.Usage("--socket-owner %w", err)
+		}
+	}
+	o.TLS, o.AdminTLS = l.main, l.admin
+	return nil
+}

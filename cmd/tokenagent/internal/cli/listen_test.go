@@ -1,0 +1,37 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestListenFlagsThatDoNotFit(t *testing.T) {
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := []string{"run", "--token-file", token, "--admin-listen", ""}
+	exec := []string{"exec", "--token-file", token, "--admin-listen", "127.0.0.1:0"}
+	for _, c := range []struct {
+		base, more []string
+		says       string
+	}{
+		{run, []string{"--tls-cert-file", "c"}, "--tls-cert-file goes with --tls-key-file"},
+		{run, []string{"--tls-key-file", "k"}, "--tls-key-file goes with --tls-cert-file"},
+		{run, []string{"--tls-client-ca-file", "a"}, "--tls-client-ca-file goes with"},
+		{run, []string{"--admin-tls-cert-file", "c", "--admin-tls-key-file", "k"}, "goes with --admin-listen"},
+		{run, []string{"--socket-mode", "0660"}, "--socket-mode goes with an address of the form unix:///path"},
+		{run, []string{"--socket-owner", "0"}, "--socket-owner goes with an address"},
+		{run, []string{"--listen", "unix:///s", "--socket-mode", bad}, "--socket-mode must be permissions in octal"},
+		{run, []string{"--listen", "unix:///s", "--socket-owner", bad}, "--socket-owner names a user"},
+		{exec, []string{"--admin-tls-cert-file", "c", "--", "true"}, "--admin-tls-cert-file goes with --admin-tls-key-file"},
+		{exec, []string{"--socket-mode", "0660", "--", "true"}, "--socket-mode goes with an address"},
+		{exec, []string{"--tls-cert-file", "c", "--", "true"}, "unknown flag: --tls-cert-file"},
+	} {
+		invoke(t, "", append(append([]string(nil), c.base...), c.more...)...).want(t, 2, c.says)
+	}
+	// A file that is not there is no usage error, and keeps it from starting.
+	missing := filepath.Join(t.TempDir(), "tls.crt")
+	invoke(t, "", append(append([]string(nil), run...), "--tls-cert-file", missing, "--tls-key-file", missing)...).want(t, 1, missing)
+}
