@@ -119,15 +119,30 @@ func dropUpgrade(h http.Header, exempt bool) {
 }
 
 // dropSubject removes what a client pretends to be. Servers that hand headers
-// to a program as CGI variables (RFC 3875 section 4.1.18, and WSGI after it)
-// cannot tell '_' from '-', so neither form may pass.
+// to a program as variables (CGI, RFC 3875 section 4.1.18, and WSGI after it)
+// cannot tell '_' from '-', and some make '_' of whatever is no letter and no
+// digit, as lighttpd does, so no such form may pass.
 func dropSubject(h http.Header) {
 	for name := range h {
-		if len(name) == len(httpauth.SubjectHeader) &&
-			strings.EqualFold(strings.ReplaceAll(name, "_", "-"), httpauth.SubjectHeader) {
+		if len(name) == len(httpauth.SubjectHeader) && looksLikeSubject(name) {
 			delete(h, name)
 		}
 	}
+}
+
+// looksLikeSubject compares letters regardless of case, and takes any other
+// character for the '-'. name is as long as the header.
+func looksLikeSubject(name string) bool {
+	for i, c := range []byte(httpauth.SubjectHeader) {
+		got := name[i]
+		switch lower := got | 0x20; {
+		case c == '-' && (lower >= 'a' && lower <= 'z' || got >= '0' && got <= '9'):
+			return false
+		case c != '-' && lower != c|0x20:
+			return false
+		}
+	}
+	return true
 }
 
 // rewrite points the request at the app and leaves everything else as the
