@@ -35,8 +35,6 @@ func newProxy(realms *realm.Set, o *Options) *proxy {
 		next: &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { rewrite(r, target) },
 			Transport: transport,
-			// An app may not make a tunnel of what did not ask for one.
-			ModifyResponse: unasked,
 			// Streams both ways are the rule behind daprd, so nothing waits in
 			// a buffer.
 			FlushInterval: -1,
@@ -172,18 +170,6 @@ func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 	if proto != nil {
 		r.Out.Header["X-Forwarded-Proto"] = proto
 	}
-}
-
-// errUnasked is an app's answer with a protocol that nobody asked for.
-var errUnasked = errors.New("it switched to a protocol that was not asked for")
-
-// unasked refuses 101 where the request had no wish for it left: ReverseProxy
-// does so only if the answer names a protocol.
-func unasked(res *http.Response) error {
-	if res.StatusCode == http.StatusSwitchingProtocols && res.Request.Header["Upgrade"] == nil {
-		return errUnasked
-	}
-	return nil
 }
 
 // badGateway answers for an app that does not: with what daprd and gRPC

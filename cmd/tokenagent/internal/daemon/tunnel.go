@@ -43,7 +43,7 @@ func (t *tunnels) serve(w http.ResponseWriter, r *http.Request, next http.Handle
 	defer t.running.Done()
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	defer context.AfterFunc(t.ending, cancel)()
+	defer context.AfterFunc(t.ending, cancel)() //nolint:contextcheck // the end of all tunnels is no request's
 	next.ServeHTTP(&tunnelWriter{ResponseWriter: w, ctx: ctx}, r.WithContext(ctx))
 }
 
