@@ -20,10 +20,10 @@ func (o *Options) openCerts() (main, admin *listener.Certificates, err error) {
 	if o.TLS.Given() || o.AdminTLS.Given() {
 		ro.Watcher = reload.NewWatcher()
 	}
-	if main, err = o.certs.Open("listen", "", o.TLS, ro); err != nil {
+	if main, err = listener.OpenInto(&o.certs, "listen", "", o.TLS, ro); err != nil {
 		return nil, nil, err
 	}
-	if admin, err = o.certs.Open(adminFlag, "admin-", o.AdminTLS, ro); err != nil {
+	if admin, err = listener.OpenInto(&o.certs, adminFlag, "admin-", o.AdminTLS, ro); err != nil {
 		return nil, nil, err
 	}
 	return main, admin, nil

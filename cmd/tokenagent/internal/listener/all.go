@@ -12,9 +12,9 @@ import (
 // All are the certificates of a process, of each listener that has TLS.
 type All []*Certificates
 
-// Open reads the files of each listener, by name, and leaves out those without. It
-// returns what it has opened beside the error, to be closed.
-func (a *All) Open(name, prefix string, f Files, o reload.Options) (*Certificates, error) {
+// OpenInto opens the certificates of the listener called name, and adds them to a.
+// They are nil where f is not given. prefix is that of the flags, for the error.
+func OpenInto(a *All, name, prefix string, f Files, o reload.Options) (*Certificates, error) {
 	if !f.Given() {
 		return nil, nil //nolint:nilnil // no TLS is no fault
 	}

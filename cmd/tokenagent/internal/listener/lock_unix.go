@@ -55,5 +55,5 @@ func lock(ctx context.Context, dir string) (unlock func(), err error) {
 }
 
 func flock(f *os.File, how int) error {
-	return syscall.Flock(int(f.Fd()), how) //nolint:gosec // a descriptor is small
+	return syscall.Flock(int(f.Fd()), how)
 }

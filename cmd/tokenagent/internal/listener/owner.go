@@ -24,7 +24,7 @@ func (o Owner) String() string {
 	return s
 }
 
-var errNoOwners = errors.New("is of no use on this system, whose socket files have neither") //nolint:gochecknoglobals // a constant, which the language cannot say
+var errNoOwners = errors.New("is of no use on this system, whose socket files have neither")
 
 // ParseMode returns the mode of a socket, written in octal as chmod(1) has it. It
 // must let somebody write, since that is what connecting takes (unix(7)).

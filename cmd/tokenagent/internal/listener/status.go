@@ -48,6 +48,6 @@ func (c *Certificates) collect(ch chan<- prometheus.Metric) {
 	if s.Good {
 		good = 1
 	}
-	ch <- prometheus.MustNewConstMetric(descExpires, prometheus.GaugeValue, float64(s.NotAfter.Unix()), c.name) //nolint:promlinter // linted where they are gathered, in the tests
-	ch <- prometheus.MustNewConstMetric(descGood, prometheus.GaugeValue, good, c.name)                          //nolint:promlinter // the same
+	ch <- prometheus.MustNewConstMetric(descExpires, prometheus.GaugeValue, float64(s.NotAfter.Unix()), c.name)
+	ch <- prometheus.MustNewConstMetric(descGood, prometheus.GaugeValue, good, c.name)
 }
