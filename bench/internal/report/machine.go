@@ -19,8 +19,10 @@ func Machine(now time.Time, peers []string) string {
 	var b strings.Builder
 	var u unix.Utsname
 	_ = unix.Uname(&u)
+	// Without what a distributor adds to the number.
+	kernel, _, _ := strings.Cut(string(bytes.TrimRight(u.Release[:], "\x00")), "-")
 	fmt.Fprintf(&b, "- %s\n- %s, %d cores, %s %s, %s\n", now.UTC().Format("2006-01-02"), processor(), runtime.NumCPU(),
-		runtime.GOOS, string(bytes.TrimRight(u.Release[:], "\x00")), runtime.Version())
+		runtime.GOOS, kernel, runtime.Version())
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b.String()
