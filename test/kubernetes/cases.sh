@@ -50,6 +50,43 @@ case_ext_authz() {
 	rolls ds/tokenagent
 }
 
+# Two realms, of which one has the Secret that rotates. The other's comes later, and
+# a third realm with the ConfigMap, which no pod is restarted for.
+case_realms() {
+	local other started
+	reach=http path=/verify/orders container=tokenagent label=app.kubernetes.io/component=node port=9465
+	wrap daemonset/overlays/realms <<-Y
+		patches:
+		  - target: {kind: DaemonSet}
+		    patch: |-
+		      - {op: replace, path: /spec/template/spec/volumes/1/secret/secretName, value: app-token}
+	Y
+	kubectl apply -k "$work/$ns" >/dev/null
+	within 120 "the pods run without a Secret" runs
+	secret
+	kubectl -n "$ns" rollout status ds/tokenagent --timeout=180s >/dev/null || die "the DaemonSet is not ready"
+	restricted
+	sender "http://$(agents | head -n 1):9465/verify/orders"
+	rotations
+	path=/verify/payments
+	answers 503 "$(key token)" || die "a realm without its Secret does not answer 503"
+	other=$("$agent" generate)
+	printf %s "$other" | kubectl -n "$ns" create secret generic payments-token --from-file=token=/dev/stdin >/dev/null
+	within 120 "the late Secret's token is accepted" answers 200 "$other"
+	answers 401 "$(key token)" || die "a token opens another realm"
+	path=/verify/orders
+	answers 401 "$other" || die "a token opens another realm"
+	path=/verify/guests
+	answers 401 "$(key token)" || die "a realm that there is not does not answer 401"
+	started=$(kubectl -n "$ns" get pods -l "$label" -o jsonpath='{.items[*].status.startTime}')
+	kubectl -n "$ns" get configmap tokenagent-realms -o json |
+		sed 's|\(token-file: /var/run/secrets/orders\)|\1\\n  guests:\\n    token-file: /var/run/secrets/payments|' | kubectl replace -f - >/dev/null
+	within 120 "the new realm answers" answers 200 "$other"
+	[ "$started" = "$(kubectl -n "$ns" get pods -l "$label" -o jsonpath='{.items[*].status.startTime}')" ] || die "a pod was restarted"
+	path=/verify/orders
+	rolls ds/tokenagent
+}
+
 case_socket() {
 	container=tokenagent
 	reach=unix:///run/tokenagent/agent.sock
