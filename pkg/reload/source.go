@@ -45,7 +45,7 @@ func (c Content) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String
 // MarshalText returns String, for encoding/json and log/slog too.
 func (c Content) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// A Source is something that can be read again and again. [File], [Dir],
+// A Source is something that can be read again and again. [File], [Files], [Dir],
 // [Path], [Env] and [EnvFile] make the ones that are also watched; any other
 // implementation is polled, and also read when it says so where it has a method
 // Changed() <-chan struct{}, a channel with a buffer of one that is never closed.

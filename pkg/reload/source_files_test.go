@@ -1,0 +1,97 @@
+package reload
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// twoFiles are in folders of their own, of a kubelet and of somebody else.
+func twoFiles(t *testing.T) (mount, a, b string) {
+	t.Helper()
+	mount, other := t.TempDir(), t.TempDir()
+	swapKeys(t, mount, "a", "0")
+	a, b = filepath.Join(mount, "a"), filepath.Join(other, "b")
+	put(t, b, "0")
+	return mount, a, b
+}
+
+func both(a, inA, b, inB string) string {
+	parts := []string{a + "=" + inA, b + "=" + inB}
+	slices.Sort(parts)
+	return strings.Join(parts, " ")
+}
+
+// P1 for each of several files: no poll and no Debounce is within reach.
+func TestFilesAtOnce(t *testing.T) {
+	mount, a, b := twoFiles(t)
+	l := start(t, Files(a, b), Options{Poll: -1, Debounce: time.Hour})
+	swapKeys(t, mount, "a", "1")
+	l.becomes(t, both(a, "1", b, "0"))
+	replace(t, b, "1")
+	l.becomes(t, both(a, "1", b, "1"))
+	swapKeys(t, mount, "a", "2")
+	l.becomes(t, both(a, "2", b, "1"))
+}
+
+// What is written into one of them is not believed before it is quiet, also where
+// the other was replaced as it should be.
+func TestFilesNeverTorn(t *testing.T) {
+	const debounce = 300 * time.Millisecond
+	mount, a, b := twoFiles(t)
+	l := start(t, Files(a, b), Options{Poll: -1, Debounce: debounce})
+	f, err := os.OpenFile(b, os.O_WRONLY|os.O_TRUNC, 0)
+	check(t, err)
+	_, err = f.WriteString("new")
+	check(t, err)
+	swapKeys(t, mount, "a", "1")
+	writeSlowly(t, f, debounce/10, "-", "whole")
+	l.becomes(t, both(a, "1", b, "new-whole"))
+	for _, got := range l.accepted() {
+		if strings.Contains(got, "new") && !strings.Contains(got, "new-whole") {
+			t.Errorf("accepted %q on the way", got)
+		}
+	}
+}
+
+// One that goes is a fault, and its return is noticed, by events alone.
+func TestFilesOneIsMissing(t *testing.T) {
+	_, a, b := twoFiles(t)
+	for _, src := range []Source{Files(a, b), Files(b, a)} {
+		l := start(t, src, quick())
+		was := *l.Load()
+		check(t, os.Rename(b, b+".old"))
+		l.log.await(t, "no such file", 1)
+		if got := *l.Load(); got != was {
+			t.Errorf("it became %q", got)
+		}
+		if err := l.Stats().LastError; !strings.HasPrefix(err.Error(), b+": ") {
+			t.Errorf("%v; want it to name %s", err, b)
+		}
+		put(t, b, "back "+was[len(was)-1:])
+		l.becomes(t, both(a, "0", b, "back "+was[len(was)-1:]))
+		put(t, b, "0")
+		l.becomes(t, was)
+	}
+}
+
+func TestFilesRead(t *testing.T) {
+	_, a, b := twoFiles(t)
+	c, err := Files(a, b).Read(t.Context(), 1)
+	check(t, err)
+	if len(c.Keys) != 2 || string(c.Keys[a]) != "0" || string(c.Keys[b]) != "0" || c.Data != nil {
+		t.Errorf("%q", c.Keys)
+	}
+	put(t, b, "more")
+	if c, err := Files(a, b).Read(t.Context(), 1); !errors.Is(err, ErrTooLarge) || len(c.Keys) > 0 {
+		t.Errorf("%d keys, %v", len(c.Keys), err)
+	}
+	if _, err := Files(a, b+"-none").Read(t.Context(), 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
