@@ -34,12 +34,13 @@ func (o *Options) adminServer(realms *realm.Set, draining *atomic.Bool, more ...
 func ServeAdmin(ctx context.Context, a *agent.Agent, o Options, more ...prometheus.Collector) (certs Reloader, stop func(), err error) {
 	var draining atomic.Bool
 	log := o.Logger
-	_, admin, err := o.openCerts()
+	all := realm.Single(a, nil, realm.Options{Logger: log})
+	_, admin, err := o.openCerts(ctx, all.Watcher())
 	if err != nil {
 		o.certs.Close()
 		return nil, nil, err
 	}
-	port := o.adminServer(realm.Single(a, nil, realm.Options{Logger: log}), &draining, more...)
+	port := o.adminServer(all, &draining, more...)
 	s := overTLS(port, port, admin)
 	l, err := listener.Open(ctx, o.AdminListen, o.Socket)
 	if err != nil {

@@ -84,9 +84,12 @@ const adminFlag = "admin-listen"
 func Run(ctx context.Context, realms *realm.Set, o Options) error {
 	defer runtime.KeepAlive(room())
 	var draining atomic.Bool
-	mine, admin, err := o.openCerts()
+	mine, admin, err := o.openCerts(ctx, realms.Watcher())
 	defer func() { o.certs.Close() }()
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to end before it began
+		}
 		return err
 	}
 	main := o.server(realms)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -14,16 +15,14 @@ import (
 )
 
 // openCerts reads the certificates of the listeners, into o.certs, which is to be
-// closed whatever it returns. They are nil where there is no TLS.
-func (o *Options) openCerts() (main, admin *listener.Certificates, err error) {
-	ro := reload.Options{Poll: o.Poll, Debounce: o.Debounce, Logger: o.Logger}
-	if o.TLS.Given() || o.AdminTLS.Given() {
-		ro.Watcher = reload.NewWatcher()
-	}
-	if main, err = listener.OpenInto(&o.certs, "listen", "", o.TLS, ro); err != nil {
+// closed whatever it returns. They are nil where there is no TLS. w watches them
+// from then on; ctx bounds the first read alone.
+func (o *Options) openCerts(ctx context.Context, w *reload.Watcher) (main, admin *listener.Certificates, err error) {
+	ro := reload.Options{Poll: o.Poll, Debounce: o.Debounce, Watcher: w, Logger: o.Logger}
+	if main, err = listener.OpenInto(ctx, &o.certs, "listen", "", o.TLS, ro); err != nil {
 		return nil, nil, err
 	}
-	if admin, err = listener.OpenInto(&o.certs, adminFlag, "admin-", o.AdminTLS, ro); err != nil {
+	if admin, err = listener.OpenInto(ctx, &o.certs, adminFlag, "admin-", o.AdminTLS, ro); err != nil {
 		return nil, nil, err
 	}
 	return main, admin, nil

@@ -101,7 +101,7 @@ func TestTLSOnAllListeners(t *testing.T) {
 	if code, _, _, _, err := knock(t, d.main, &tls.Config{RootCAs: mainPool}, "dapr-api-token: "+bad); err != nil || code != http.StatusUnauthorized {
 		t.Errorf("a bad token: %d %v", code, err)
 	}
-	if r, err := http.Get(d.main); err == nil { //nolint:noctx // plain HTTP at a port with TLS
+	if r, err := http.Get(d.main); err == nil { // plain HTTP at a port with TLS
 		_ = r.Body.Close()
 		if r.StatusCode != http.StatusBadRequest {
 			t.Errorf("without TLS: %d", r.StatusCode)

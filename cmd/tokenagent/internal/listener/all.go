@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -13,12 +14,13 @@ import (
 type All []*Certificates
 
 // OpenInto opens the certificates of the listener called name, and adds them to a.
-// They are nil where f is not given. prefix is that of the flags, for the error.
-func OpenInto(a *All, name, prefix string, f Files, o reload.Options) (*Certificates, error) {
+// They are nil where f is not given. prefix is that of the flags, for the error. ctx
+// bounds the first read alone.
+func OpenInto(ctx context.Context, a *All, name, prefix string, f Files, o reload.Options) (*Certificates, error) {
 	if !f.Given() {
 		return nil, nil //nolint:nilnil // no TLS is no fault
 	}
-	c, err := OpenCertificates(name, f, o)
+	c, err := OpenCertificates(ctx, name, f, o)
 	if err != nil {
 		return nil, fmt.Errorf("--%stls-*-file: %w", prefix, err)
 	}

@@ -28,26 +28,47 @@ type Certificates struct {
 // OpenCertificates reads f, and keeps in step with it until Close. name is what
 // metrics and status call the listener. A certificate that has expired is taken,
 // with a warning: clients say better what they think of it than nobody at the
-// port. The error names the file and the mend, and nothing of what was read.
-func OpenCertificates(name string, f Files, o reload.Options) (*Certificates, error) {
+// port. The error names the file and the mend, and nothing of what was read. ctx
+// bounds the first read alone; one that hangs is left behind when ctx ends.
+func OpenCertificates(ctx context.Context, name string, f Files, o reload.Options) (*Certificates, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Certificates{name: name, log: o.Logger}
-	src, step := f.pairSource()
-	o.Name = name + " certificate"
-	var err error
-	if c.pair, err = reload.Open(src, step, o); err != nil {
+	if err := within(ctx, func() error { return c.read(f, o) }); err != nil {
 		return nil, err
 	}
-	if f.ClientCA != "" {
-		o.Name = name + " client CA"
-		if c.clients, err = reload.Open(reload.File(f.ClientCA), f.parsePool, o); err != nil {
-			return nil, err
-		}
+	c.follow(context.WithoutCancel(ctx))
+	return c, nil
+}
+
+// within returns what read does, or why ctx ended before that.
+func within(ctx context.Context, read func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- read() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("reading was given up: %w", context.Cause(ctx))
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	c.stop = stop
+}
+
+// read reads all files for the first time.
+func (c *Certificates) read(f Files, o reload.Options) (err error) {
+	src, step := f.pairSource()
+	o.Name = c.name + " certificate"
+	if c.pair, err = reload.Open(src, step, o); err != nil || f.ClientCA == "" {
+		return err
+	}
+	o.Name = c.name + " client CA"
+	c.clients, err = reload.Open(reload.File(f.ClientCA), f.parsePool, o)
+	return err
+}
+
+// follow keeps in step with the files until Close, or until ctx ends.
+func (c *Certificates) follow(ctx context.Context) {
+	ctx, c.stop = context.WithCancel(ctx)
 	updated := c.pair.Updated()
 	c.tell()
 	c.running.Go(func() { _ = c.pair.Run(ctx) })
@@ -65,7 +86,6 @@ func OpenCertificates(name string, f Files, o reload.Options) (*Certificates, er
 			c.tell()
 		}
 	})
-	return c, nil
 }
 
 // tell logs until when the certificate is good.

@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -46,7 +45,7 @@ type pair struct {
 
 // pairSource returns the source of a certificate and its key, and what makes a pair
 // of it. In one directory they are read as one version of it; elsewhere one after
-// the other, by polling, and what does not fit is refused until it does.
+// the other, and what does not fit is refused until it does.
 func (f Files) pairSource() (reload.Source, reload.Step[pair]) {
 	dir, cert := filepath.Split(f.Cert)
 	other, key := filepath.Split(f.Key)
@@ -63,32 +62,12 @@ func (f Files) pairSource() (reload.Source, reload.Step[pair]) {
 	}
 	switch {
 	case filepath.Clean(dir) != filepath.Clean(other):
-		return apart{reload.File(f.Cert), reload.File(f.Key), f}, step
+		return reload.Files(f.Cert, f.Key), step
 	case cert == key:
 		return reload.Dir(filepath.Clean(dir), cert), step
 	default:
 		return reload.Dir(filepath.Clean(dir), cert, key), step
 	}
-}
-
-// apart is a certificate and a key in two places.
-type apart struct {
-	cert, key reload.Source
-	f         Files
-}
-
-func (a apart) String() string { return a.f.Cert }
-
-func (a apart) Read(ctx context.Context, maxBytes int64) (reload.Content, error) {
-	cert, err := a.cert.Read(ctx, maxBytes)
-	if err != nil {
-		return reload.Content{}, err
-	}
-	key, err := a.key.Read(ctx, maxBytes)
-	if err != nil {
-		return reload.Content{}, err
-	}
-	return reload.Content{Keys: map[string][]byte{a.f.Cert: cert.Data, a.f.Key: key.Data}, Path: a.f.Cert}, nil
 }
 
 // parse makes a pair of what was read. Its errors are its own: those of crypto/tls

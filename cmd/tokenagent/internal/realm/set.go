@@ -127,6 +127,10 @@ func (s *Set) follow(ctx context.Context) {
 // polled or as often as [reload.Options] has it.
 const defaultPoll = 10 * time.Second
 
+// Watcher returns what files of the process are watched with, for what is no
+// realm's. Nobody needs to close it.
+func (s *Set) Watcher() *reload.Watcher { return s.group.Watcher() }
+
 // Close stops watching the file and closes the agents of its realms, those of
 // Single apart.
 func (s *Set) Close() error {

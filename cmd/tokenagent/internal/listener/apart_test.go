@@ -1,0 +1,125 @@
+package listener
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/pkg/reload"
+)
+
+// byEvents never polls, and waits for quiet as token sources do, for less long.
+func byEvents(log *logbook) reload.Options {
+	o := quick(log)
+	o.Poll, o.Debounce = -1, 200*time.Millisecond
+	return o
+}
+
+func watched(t *testing.T, c *Certificates) {
+	t.Helper()
+	until(t, "it is watched", func() bool { return c.pair.Stats().Mode == reload.ModeEvents })
+}
+
+func isNamed(c *Certificates, name string) bool {
+	leaf := c.pair.Load().cert.Leaf
+	return leaf != nil && leaf.Subject.CommonName == name
+}
+
+// A certificate and a key in folders of their own are followed by events alone.
+// Between the two swaps they do not fit, which changes nothing.
+func TestTwoFoldersByEvents(t *testing.T) {
+	root, certs, keys := newAuthority(t), t.TempDir(), t.TempDir()
+	swap := func(name string) (cert, key func()) {
+		c, k := root.issue(t, name, soon())
+		mount := func(dir, file string, text []byte) func() {
+			return func() {
+				t.Helper()
+				if err := kubemount.Write(dir, map[string][]byte{file: text}, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		return mount(certs, "tls.crt", c), mount(keys, "tls.key", k)
+	}
+	cert, key := swap("first")
+	cert()
+	key()
+	log := &logbook{}
+	c := openWith(t, Files{Cert: filepath.Join(certs, "tls.crt"), Key: filepath.Join(keys, "tls.key")}, byEvents(log))
+	watched(t, c)
+	was := "first"
+	for _, name := range []string{"second", "third", "fourth"} {
+		first, second := swap(name)
+		if name == "third" {
+			first, second = second, first
+		}
+		first()
+		until(t, "the fault shows", func() bool { return !c.Status().Good })
+		if !isNamed(c, was) {
+			t.Fatalf("no longer %s, while the files do not fit", was)
+		}
+		second()
+		until(t, name+" is in force", func() bool { return isNamed(c, name) && c.Status().Good })
+		was = name
+	}
+}
+
+// A certificate that is written in place is not believed before it is quiet, though
+// its first part is good by itself and fits the key.
+func TestTwoFoldersNeverTorn(t *testing.T) {
+	root := newAuthority(t)
+	f := Files{Cert: filepath.Join(t.TempDir(), "tls.crt"), Key: filepath.Join(t.TempDir(), "tls.key")}
+	cert, key := root.issue(t, "first", soon())
+	put(t, f.Cert, cert)
+	put(t, f.Key, key)
+	log := &logbook{}
+	o := byEvents(log)
+	o.Debounce = 2 * time.Second // longer than this test is held up between two writes
+	c := openWith(t, f, o)
+	watched(t, c)
+	cert, key = root.issue(t, "second", soon())
+	long := append(append([]byte(nil), cert...), root.pem()...)
+	out, err := os.OpenFile(f.Cert, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, f.Key, key)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for len(long) > 0 {
+		n := min(len(long), len(cert)/3)
+		if _, err := out.Write(long[:n]); err != nil {
+			t.Fatal(err)
+		}
+		long = long[n:]
+		if c.pair.Load().cert.Leaf.Subject.CommonName != "first" {
+			t.Fatal("half of a file was believed")
+		}
+		<-tick.C
+	}
+	_ = out.Close()
+	until(t, "the new chain is in force", func() bool { return isNamed(c, "second") })
+	if n := len(c.pair.Load().cert.Certificate); n != 2 {
+		t.Errorf("%d certificates in force, want both", n)
+	}
+	if n := c.pair.Stats().Applied; n != 2 {
+		t.Errorf("%d changes, want the one of the start and one more", n)
+	}
+}
+
+// What hangs at the start is given up when the start is.
+func TestStartEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	stuck := make(chan struct{})
+	err := within(ctx, func() error { <-stuck; return nil })
+	close(stuck)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "given up") {
+		t.Error(err)
+	}
+}
