@@ -61,12 +61,10 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	if err := a.assemble(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	release, err := a.holdPredecessor(ctx)
-	if err != nil {
+	if err = a.checkPredecessor(); err != nil {
 		return nil, err
 	}
 	if err = r.Group.enter(a, r.Predecessor); err != nil {
-		release()
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a.inherit()
@@ -76,10 +74,13 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	if err = a.open(ctx); err != nil {
 		a.closeWatcher()
 		r.Group.leave(a)
-		release()
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	a.takeOver(release)
+	if err = a.takeOver(ctx); err != nil {
+		a.closeWatcher()
+		r.Group.leave(a)
+		return nil, err
+	}
 	_ = a.save() // is in the log and the status
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
@@ -208,7 +209,7 @@ func (a *Agent) tell() {
 // and reports whether what is accepted changed. A source's fault is returned and
 // changes nothing.
 func (a *Agent) Reload() (changed bool, err error) {
-	if a.closed.Load() || a.to.Load() != nil {
+	if a.closed.Load() {
 		return false, ErrClosed
 	}
 	if a.remote != nil {
@@ -228,6 +229,8 @@ func (a *Agent) Reload() (changed bool, err error) {
 // nobody knows it is remembered all the same. See [verify.Digest]; and for what
 // is signed [verify.SigningInputDigest], [verify.RevokedTokenID] and
 // [verify.RevokedKeyID], or the thumbprint of a key.
+//
+// An Agent that another has taken over from hands it on to that one.
 //
 // It holds for as long as the Agent lives; with a state file for as long as that
 // does, and an error says that it could not be written there.
@@ -255,6 +258,11 @@ func (a *Agent) Retire() error {
 func (a *Agent) change(f func(part)) error {
 	for _, p := range a.parts {
 		f(p)
+	}
+	// Looked at afterwards: who takes over meanwhile either sees the change, or is
+	// seen.
+	if h := a.to.Load(); h != nil {
+		return h.a.change(f)
 	}
 	if a.closed.Load() {
 		return ErrClosed

@@ -106,14 +106,13 @@ type Config struct {
 	// Predecessor is an Agent for the same credentials under another
 	// configuration, which this one replaces: it goes on from what that one
 	// accepts, with the deadlines that there are, also where it reads another
-	// source. From when Start begins, the Predecessor still verifies, but reads
-	// nothing. If Start fails it goes on as before; afterwards it is to be closed,
-	// once no request asks it any more. To take the change back, close the new
-	// one first: then the Predecessor goes on.
+	// source. The Predecessor goes on verifying and reading until it is closed,
+	// which is to be once no request asks it any more; what is revoked or retired
+	// through it reaches this one. To take the change back, close this one first. If
+	// Start fails nothing has changed.
 	//
-	// A source that the Predecessor had loaded must be good, whatever WaitForSource
-	// says. StateFile and Group must be those of the Predecessor. What Retire ends
-	// there while Start runs may not be ended here. nil means none.
+	// With WaitForSource a source that cannot be read now keeps what the Predecessor
+	// accepted. StateFile and Group must be those of the Predecessor. nil means none.
 	Predecessor *Agent
 
 	// Logger takes what operators need to know. nil means slog.Default().

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 
@@ -53,15 +52,49 @@ func (g *Group) enter(a, predecessor *Agent) error {
 }
 
 // begin exports the metrics of a from now on, and those of its predecessor no more.
-func (g *Group) begin(a, predecessor *Agent) {
+// It returns what only the predecessor counted, which is kept.
+func (g *Group) begin(a, predecessor *Agent) (moved map[string]*[kinds]uint64) {
+	if g == nil {
+		return nil
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members[a] = true
+	if predecessor == nil {
+		return nil
+	}
+	delete(g.members, predecessor)
+	moved, own := make(map[string]*[kinds]uint64), a.counted()
+	for method, c := range predecessor.counted() {
+		if own[method] != c {
+			sums := c.sums()
+			moved[method] = &sums
+		}
+	}
+	g.count(moved, func(sum *uint64, n uint64) { *sum += n })
+	return moved
+}
+
+// back undoes begin.
+func (g *Group) back(h *handover) {
 	if g == nil {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.members[a] = true
-	if predecessor != nil {
-		delete(g.members, predecessor)
+	delete(g.members, h.a)
+	g.members[h.p] = true
+	g.count(h.moved, func(sum *uint64, n uint64) { *sum -= n })
+}
+
+func (g *Group) count(by map[string]*[kinds]uint64, f func(sum *uint64, n uint64)) {
+	for method, sums := range by {
+		if g.gone[method] == nil {
+			g.gone[method] = new([kinds]uint64)
+		}
+		for kind, n := range sums {
+			f(&g.gone[method][kind], n)
+		}
 	}
 }
 
@@ -149,5 +182,3 @@ func (a *Agent) part(name string) part {
 	}
 	return nil
 }
-
-var errGroupPredecessor = errors.New("agent: Predecessor is of another Group; give both the same, or none")

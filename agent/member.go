@@ -16,20 +16,23 @@ import (
 // A member is one source of an Agent and what became of it. V is the kind of
 // credential that it declares, S what verifies by those.
 type member[V credential, S any] struct {
-	src      *source
-	parse    func(reload.Content) (declaration[V], error)
-	build    func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
-	codec    codec[V]
-	log      *slog.Logger
-	value    *reload.Value[state[V, S]]
-	memory   atomic.Pointer[verify.Memory] // nil without a state file
-	initial  *state[V, S]                  // what there was before the start; nil for nothing
-	was      map[rotation.ID]struct{}      // the names that initial was written down with, or one before it
-	closed   *atomic.Bool                  // the Agent's
-	last     atomic.Pointer[state[V, S]]   // what there was when it closed
-	users    *users
-	counts   *counts
-	mustLoad bool // there is good content from before, so that Start needs some as well
+	src     *source
+	parse   func(reload.Content) (declaration[V], error)
+	build   func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
+	codec   codec[V]
+	log     *slog.Logger
+	value   *reload.Value[state[V, S]]
+	memory  atomic.Pointer[verify.Memory] // nil without a state file
+	initial *state[V, S]                  // what there was before the start; nil for nothing
+	was     map[rotation.ID]struct{}      // the names that initial was written down with, or one before it
+	closed  *atomic.Bool                  // the Agent's
+	last    atomic.Pointer[state[V, S]]   // what there was when it closed
+	users   *users
+	counts  *counts
+	// Until it has caught up, a successor goes on from what there is of from, with
+	// what it has declared itself. Both are used by steps alone.
+	from     *member[V, S]   // nil for none, or not any more
+	declared *declaration[V] // of the last good content
 	// expires is when a credential expires by itself; nil for never. longest is
 	// the longest lifetime of what it has signed; nil where it signs nothing.
 	expires func(V) time.Time
@@ -60,7 +63,6 @@ type part interface {
 	forget()
 	inherit(from part)
 	catchUp(from part)
-	hold(ctx context.Context) (release func(), err error)
 	adopt(memory *verify.Memory, w writtenSource)
 	write(memory *verify.Memory, now time.Time) (writtenSource, bool)
 	status(now time.Time) SourceStatus
@@ -68,7 +70,7 @@ type part interface {
 }
 
 func (m *member[V, S]) source() *source          { return m.src }
-func (m *member[V, S]) isReady() bool            { return m.value.Ready() }
+func (m *member[V, S]) isReady() bool            { return m.value.Ready() || m.latest().loaded }
 func (m *member[V, S]) updated() <-chan struct{} { return m.value.Updated() }
 
 // remotePoll is how often a remote source is asked whether a request is due.
@@ -84,7 +86,7 @@ func (m *member[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	}
 	m.value, err = reload.Open(m.src.source, m.step, reload.Options{
 		Poll: poll, Debounce: debounce, Watcher: w,
-		Wait: r.WaitForSource && !m.mustLoad, Logger: r.Logger, Name: m.src.name,
+		Wait: r.WaitForSource, Logger: r.Logger, Name: m.src.name,
 	})
 	return err
 }
@@ -102,6 +104,9 @@ func (m *member[V, S]) reload() (changed bool, err error) { return m.value.Reloa
 func (m *member[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
 	if m.closed.Load() {
 		return nil, ErrClosed
+	}
+	if m.from != nil {
+		prev = m.from.latest()
 	}
 	return m.advance(m.base(prev), c, now)
 }

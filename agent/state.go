@@ -64,12 +64,20 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 		}
 		return m.with(met, met.ledger.Revoke(m.named(met, nil, fresh)...), nil), err
 	}
+	if m.from != nil {
+		m.declared = &d
+	}
+	return m.proceed(prev, d, now), nil
+}
+
+// proceed makes the next state from good content.
+func (m *member[V, S]) proceed(prev *state[V, S], d declaration[V], now time.Time) *state[V, S] {
 	met := prev.resolve(m.memory.Load(), d.ids())
 	next := *met
 	next.loaded = true
 	next.notes = d.notes
 	revoked := m.named(met, d.decls, slices.Concat(d.revoked, met.manual))
-	return m.with(&next, rotation.Advance(met.ledger, d.decls, revoked, now, m.src.window), d.decls), nil
+	return m.with(&next, rotation.Advance(met.ledger, d.decls, revoked, now, m.src.window), d.decls)
 }
 
 // named returns revoked with the credentials that it revokes by another name than

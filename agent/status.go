@@ -99,7 +99,7 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 	}
 	live := m.accepted(s, now)
 	src := SourceStatus{
-		Name: m.src.name, Kind: m.src.kind, Location: m.src.location, Ready: m.value.Ready(),
+		Name: m.src.name, Kind: m.src.kind, Location: m.src.location, Ready: m.isReady(),
 		Rotations: s.rotations, WatchMode: string(stats.Mode),
 		LastReloadGood: stats.LastError == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
 		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),

@@ -8,40 +8,26 @@ import (
 	"time"
 )
 
-// holdPredecessor keeps the sources of a's predecessor from being read while a
-// takes over, so that it misses none of their changes: what the one had read last,
-// the other goes on from. release lets it go on reading.
-func (a *Agent) holdPredecessor(ctx context.Context) (release func(), err error) {
+// checkPredecessor reports why a cannot take over from its predecessor.
+func (a *Agent) checkPredecessor() error {
 	p := a.cfg.Predecessor
-	if p == nil {
-		return func() {}, nil
-	}
 	switch {
+	case p == nil:
+		return nil
 	case p.closed.Load() || p.to.Load() != nil:
-		return nil, errors.New("agent: Predecessor is closed, or has a successor already; take the one that is in use")
+		return errSucceeded
 	case p.cfg.StateFile != a.cfg.StateFile:
-		return nil, errors.New("agent: StateFile is not that of Predecessor; what it holds is known under its names: close that Agent first")
+		return errors.New("agent: StateFile is not that of Predecessor; what it holds is known under its names: close that Agent first")
 	case p.cfg.Group != a.cfg.Group:
-		return nil, errGroupPredecessor
+		return errors.New("agent: Predecessor is of another Group; give both the same, or none")
 	}
-	var held []func()
-	release = func() {
-		for _, f := range held {
-			f()
-		}
-	}
-	for _, of := range p.parts {
-		f, err := of.hold(ctx)
-		if err != nil {
-			release()
-			return nil, fmt.Errorf("agent: waiting for a read of %s to end: %w", of.source().location, err)
-		}
-		held = append(held, f)
-	}
-	return release, nil
+	return nil
 }
 
-// inherit has the parts go on from where those of the predecessor are.
+var errSucceeded = errors.New("agent: Predecessor is closed, or has a successor already; take the one that is in use")
+
+// inherit has the parts go on from where those of the predecessor are, at each
+// read until a has caught up.
 func (a *Agent) inherit() {
 	p := a.cfg.Predecessor
 	if p == nil {
@@ -54,25 +40,48 @@ func (a *Agent) inherit() {
 // A handover is from one Agent to its successor. It is settled by whichever of
 // the two is closed first.
 type handover struct {
-	once    sync.Once
-	a       *Agent // the successor
-	p       *Agent // its predecessor; nil once that has been closed
-	release func() // has p read again
+	once sync.Once
+	a    *Agent // the successor
+	p    *Agent // its predecessor; nil once that has been closed
+	// moved is what the Group counts as gone because a does not count it, by method.
+	moved map[string]*[kinds]uint64
 }
 
-// takeOver makes a the one that goes on. What was revoked by hand meanwhile is
-// revoked here, too.
-func (a *Agent) takeOver(release func()) {
+// takeOver makes a the one that goes on. Both read their sources until one of them
+// is closed, so that neither waits for the other; what is revoked or retired by
+// hand goes to both from here on.
+func (a *Agent) takeOver(ctx context.Context) error {
 	p := a.cfg.Predecessor
 	if p == nil {
 		a.cfg.Group.begin(a, nil)
-		return
+		return nil
 	}
-	a.from = &handover{a: a, p: p, release: release}
-	p.to.Store(a.from)
-	a.eachInherited(part.catchUp)
-	a.cfg.Group.begin(a, p)
+	h := &handover{a: a, p: p}
+	if !p.to.CompareAndSwap(nil, h) {
+		return errSucceeded
+	}
+	done := make(chan struct{})
+	go func() {
+		a.eachInherited(part.catchUp)
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+		if p.closed.Load() {
+			err = errSucceeded
+		}
+	case <-ctx.Done():
+		err = fmt.Errorf("agent: reading once more what the Predecessor read: %w", context.Cause(ctx))
+	}
+	if err != nil {
+		p.to.Store(nil)
+		return err
+	}
+	a.from = h
+	h.moved = a.cfg.Group.begin(a, p)
 	a.cfg.Predecessor = nil // it is not to be kept for as long as this one
+	return nil
 }
 
 // settle ends the handovers of an Agent that closes: it does not go back to it any
@@ -84,12 +93,13 @@ func (a *Agent) settle() (takenBack bool) {
 	}
 	if h := a.from; h != nil {
 		h.once.Do(func() {
-			if !h.p.closed.Load() { // as it must not be, but may
-				h.p.cfg.Group.begin(h.p, a)
-			}
-			h.p.to.Store(nil)
-			h.release()
 			takenBack = true
+			if h.p.closed.Load() {
+				return // as it must not be, but may
+			}
+			h.p.cfg.Group.back(h)
+			h.p.to.Store(nil)
+			_ = h.p.save() // is in the log and the status
 		})
 	}
 	return takenBack
@@ -105,38 +115,55 @@ func (a *Agent) eachInherited(f func(to, from part)) {
 	}
 }
 
-// hold keeps the source from being read until release is called.
-func (m *member[V, S]) hold(ctx context.Context) (release func(), err error) {
-	return m.value.Hold(ctx)
-}
-
-// inherit begins with what there is of from, which is of the same kind.
+// inherit has m go on from what there is of from, which is of the same kind.
 func (m *member[V, S]) inherit(from part) {
 	p, ok := from.(*member[V, S])
 	if !ok {
 		return
 	}
+	m.from = p
 	m.memory.Store(p.memory.Load())
-	m.initial, m.was = p.base(p.value.Load()), p.was
+	m.initial, m.was = p.latest(), p.was
 	m.users, m.counts = p.users, p.counts
-	m.mustLoad = m.initial.loaded
 }
 
-// catchUp revokes what from had revoked by hand since it was inherited.
+// latest returns what there is.
+func (m *member[V, S]) latest() *state[V, S] { return m.base(m.value.Load()) }
+
+// maxCatchUp bounds how often a successor looks whether its predecessor has gone on
+// meanwhile. It has at the first look, if its source changes no more often than
+// it can be read.
+const maxCatchUp = 100
+
+// catchUp goes on from what there is of from once more: that may have read, revoked
+// and retired since. So that what it has read is not undone, the source is read
+// again first.
 func (m *member[V, S]) catchUp(from part) {
 	p, ok := from.(*member[V, S])
 	if !ok {
 		return
 	}
-	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		s := m.base(prev)
-		known := len(m.initial.manual)
-		theirs := p.base(p.value.Load())
-		if len(theirs.manual) == known {
-			return prev
+	for range maxCatchUp {
+		at := p.value.Load()
+		if m.value.Ready() {
+			_, _ = m.value.Reload() // is in the book and in the log
 		}
-		next := *s
-		next.manual = theirs.manual
-		return m.with(&next, s.ledger.Revoke(m.named(s, nil, theirs.manual[known:])...), nil)
+		m.value.Apply(func(prev *state[V, S], now time.Time) *state[V, S] {
+			switch {
+			case m.declared != nil:
+				return m.proceed(p.base(at), *m.declared, now)
+			case at != nil: // nothing good could be read; what was good stays
+				return at
+			default:
+				return prev
+			}
+		})
+		if p.value.Load() == at {
+			break
+		}
+	}
+	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
+		m.from, m.declared = nil, nil
+		return prev
 	})
 }

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -140,7 +141,7 @@ func TestP4_SuccessorThatCannotStart(t *testing.T) {
 	path := file(t, tokenN(0))
 	cfg := agent.Config{TokenFile: path, Poll: 20 * time.Millisecond}
 	a := start(t, cfg)
-	cfg.Predecessor, cfg.WaitForSource = a, true
+	cfg.Predecessor = a
 	for name, spoil := range map[string]func(c *agent.Config){
 		"another source that is not there": func(c *agent.Config) { c.TokenFile = path + ".none" },
 		"a bad configuration":              func(c *agent.Config) { c.Overlap, c.MaxOverlap = time.Hour, time.Minute },
@@ -162,6 +163,24 @@ func TestP4_SuccessorThatCannotStart(t *testing.T) {
 	if _, err := a.Reload(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestP4_SuccessorOfABadSource: with WaitForSource what the predecessor accepted
+// stays so, until the source is good again.
+func TestP4_SuccessorOfABadSource(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	cfg := agent.Config{TokenFile: path, Poll: 20 * time.Millisecond, WaitForSource: true}
+	a := start(t, cfg)
+	rotated(t, a, path, 1)
+	replace(t, path, "short")
+	cfg.Overlap = time.Hour
+	a = succeed(t, a, cfg)
+	if src := a.Status().Sources[0]; !a.Ready() || !src.Ready || src.Fault == "" || !accepts(a, tokenN(0)) || !accepts(a, tokenN(1)) {
+		t.Errorf("ready %t, %+v", a.Ready(), src)
+	}
+	replace(t, path, tokenN(2))
+	eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(2)) && accepts(a, tokenN(1)) && accepts(a, tokenN(0)) })
 }
 
 // TestSuccessorOfWhatHadNotLoaded waits for its source, as WaitForSource says.
@@ -218,9 +237,6 @@ func TestOneSuccessor(t *testing.T) {
 	b := start(t, cfg)
 	if _, err := agent.Start(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "successor already") {
 		t.Errorf("a second successor: %v", err)
-	}
-	if _, err := a.Reload(); err == nil {
-		t.Error("the predecessor reads")
 	}
 	_ = a.Close()
 	cfg.Predecessor = b
@@ -292,34 +308,117 @@ func TestP3_WhoWaitsForARevocationFollows(t *testing.T) {
 	}
 }
 
-// TestP3_RevocationBeforeStartReturns: one that the predecessor takes after its
-// successor has gone on from it, while that waits for a server.
-func TestP3_RevocationBeforeStartReturns(t *testing.T) {
-	t.Parallel()
-	asked, answer := make(chan struct{}), make(chan struct{})
+// A slow server has keys, but answers only once told to.
+type slow struct {
+	url           string
+	asked, answer chan struct{}
+}
+
+func slowServer(t *testing.T) slow {
+	t.Helper()
+	s := slow{asked: make(chan struct{}, 1), answer: make(chan struct{})}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		select {
-		case asked <- struct{}{}:
-			<-answer
-		case <-answer:
+		case s.asked <- struct{}{}:
+		default:
 		}
+		<-s.answer
 		_, _ = w.Write([]byte(`{"keys":[]}`))
 	}))
 	t.Cleanup(server.Close)
-	cfg := agent.Config{TokenFile: file(t, tokenN(0)+"\n"+tokenN(1)), Poll: -1}
+	s.url = server.URL
+	return s
+}
+
+// startSlowly starts a successor of a, which waits for the server when
+// startSlowly returns.
+func (s slow) startSlowly(t *testing.T, a *agent.Agent, cfg agent.Config) (started <-chan *agent.Agent) {
+	t.Helper()
+	cfg.Predecessor, cfg.JWKSURL, cfg.JWT, cfg.WaitForSource = a, s.url, signedBy("").JWT, true
+	got := make(chan *agent.Agent, 1)
+	go func() { got <- start(t, cfg) }()
+	<-s.asked
+	return got
+}
+
+// TestP3_ChangesByHandWhileASuccessorStarts: what the predecessor revokes and
+// retires while its successor waits for a server holds in both, and so does what it
+// is told to afterwards.
+func TestP3_ChangesByHandWhileASuccessorStarts(t *testing.T) {
+	t.Parallel()
+	for _, state := range []string{"", stateFile(t)} {
+		path := file(t, tokenN(0)+"\n"+tokenN(5)+"\n"+tokenN(6))
+		cfg := agent.Config{TokenFile: path, Poll: -1, StateFile: state}
+		a := start(t, cfg)
+		replace(t, path, tokenN(1)+"\n"+tokenN(5)+"\n"+tokenN(6))
+		if _, err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		s := slowServer(t)
+		started := s.startSlowly(t, a, cfg)
+		if err := a.Revoke(verify.Digest(tokenN(5))); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Retire(); err != nil {
+			t.Fatal(err)
+		}
+		close(s.answer)
+		b := <-started
+		if err := a.Revoke(verify.Digest(tokenN(6))); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []*agent.Agent{a, b} {
+			for n, want := range map[int]string{0: "expired", 1: "ok", 5: "revoked", 6: "revoked"} {
+				if got := class(x, tokenN(n)); got != want {
+					t.Errorf("%q: token %d: %s, want %s", state, n, got, want)
+				}
+			}
+		}
+		_ = a.Close()
+		if err := a.Revoke(verify.Digest(tokenN(1))); err != nil || class(b, tokenN(1)) != "revoked" {
+			t.Errorf("%q: through one that is closed: %v", state, err)
+		}
+		_ = b.Close()
+		if state == "" {
+			continue
+		}
+		cfg.JWKSURL, cfg.JWT, cfg.WaitForSource = s.url, signedBy("").JWT, true
+		c := start(t, cfg)
+		for n, want := range map[int]string{0: "expired", 1: "revoked", 5: "revoked", 6: "revoked"} {
+			if got := class(c, tokenN(n)); got != want {
+				t.Errorf("after a restart: token %d: %s, want %s", n, got, want)
+			}
+		}
+	}
+}
+
+// TestP1_PredecessorReadsWhileASuccessorStarts: a rotation and a revocation in the
+// source are not late for it, Reload does not wait, and the successor has them.
+func TestP1_PredecessorReadsWhileASuccessorStarts(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	cfg := agent.Config{TokenFile: path, Poll: 20 * time.Millisecond}
 	a := start(t, cfg)
-	keys := signedBy("")
-	cfg.Predecessor, cfg.JWKSURL, cfg.JWT, cfg.WaitForSource = a, server.URL, keys.JWT, true
-	started := make(chan *agent.Agent)
-	go func() { started <- start(t, cfg) }()
-	<-asked
-	if err := a.Revoke(verify.Digest(tokenN(1))); err != nil {
-		t.Fatal(err)
+	s := slowServer(t)
+	started := s.startSlowly(t, a, cfg)
+	replace(t, path, tokenN(1))
+	eventually(t, a, "the rotation", func() bool { return accepts(a, tokenN(1)) })
+	replace(t, path, tokenN(2)+"\nrevoked "+hex.EncodeToString(digest(tokenN(0))))
+	eventually(t, a, "the revocation", func() bool { return accepts(a, tokenN(2)) && class(a, tokenN(0)) == "revoked" })
+	if _, err := a.Reload(); err != nil {
+		t.Error(err)
 	}
-	close(answer)
+	close(s.answer)
 	b := <-started
-	if class(b, tokenN(0)) != "ok" || class(b, tokenN(1)) != "revoked" {
-		t.Errorf("%s, %s", class(b, tokenN(0)), class(b, tokenN(1)))
-	}
 	_ = a.Close()
+	for n, want := range map[int]string{0: "revoked", 1: "ok", 2: "ok"} {
+		if got := class(b, tokenN(n)); got != want {
+			t.Errorf("token %d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+func digest(token string) []byte {
+	id := verify.Digest(token)
+	return id[:]
 }

@@ -158,20 +158,6 @@ func (v *Value[S]) publish(next *S) {
 	close(*v.changed.Swap(&fresh))
 }
 
-// Hold keeps v from reading its source from when it returns until release is
-// called: what is published until then is by Apply alone. It waits for a read
-// that is under way, and returns ctx's error where ctx ends before that does.
-// Reload waits as long as v is held, and Run goes on afterwards. release may be
-// called more than once.
-func (v *Value[S]) Hold(ctx context.Context) (release func(), err error) {
-	select {
-	case v.turn <- struct{}{}:
-		return sync.OnceFunc(func() { <-v.turn }), nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // Stats returns the bookkeeping as it is now.
 func (v *Value[S]) Stats() Stats {
 	v.mu.Lock()

@@ -216,39 +216,6 @@ func TestApplyDuringARead(t *testing.T) {
 	<-done
 }
 
-// TestHold: nothing is read while held, and everything afterwards.
-func TestHold(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "token")
-	put(t, path, "0")
-	l := start(t, File(path), Options{Poll: 10 * time.Millisecond, Debounce: -1})
-	release, err := l.Hold(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := l.Hold(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("held twice: %v", err)
-	}
-	before := l.Stats()
-	replace(t, path, "1")
-	done := make(chan error)
-	go func() {
-		_, err := l.Reload()
-		done <- err
-	}()
-	if got := *l.Load(); got != "0" || l.Stats().Applied != before.Applied {
-		t.Errorf("read while held: %q", got)
-	}
-	release()
-	release()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	l.becomes(t, "1")
-}
-
 func TestRunTwice(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "0")

@@ -109,8 +109,6 @@ func clashes(path string, d *realmfile.Document, plan *realm.Plan) (faults []err
 		if f := spec.Config.StateFile; f != "" {
 			take(i, "state-file", f, "give each a file of its own")
 		}
-		take(i, "name for a source of metrics", spec.Config.Name, "call one of them otherwise")
-		take(i, "name for a source of metrics", spec.Config.KeyName, "call one of them otherwise")
 	}
 	return faults
 }
@@ -197,8 +195,11 @@ func (c *realmCompiler) set(s realmfile.Setting) {
 		case v == "":
 			c.fault(s.Line, ".%s: it is empty; give it a value, or leave the key out", s.Key)
 			return
-		case slices.Contains([]string{"token-file", "env-file", "key-file", "state-file"}, s.Key) && !filepath.IsAbs(v):
-			v = filepath.Join(filepath.Dir(c.file), v)
+		case slices.Contains([]string{"token-file", "env-file", "key-file", "state-file"}, s.Key):
+			if !filepath.IsAbs(v) {
+				v = filepath.Join(filepath.Dir(c.file), v)
+			}
+			v = filepath.Clean(v)
 		}
 		if err := f.Set(s.Key, v); err != nil {
 			c.fault(s.Line, ".%s: it must be %s", s.Key, form(f.Lookup(s.Key).Value.Type()))

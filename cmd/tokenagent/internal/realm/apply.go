@@ -21,8 +21,8 @@ func (s *Set) apply(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	plan, last := s.plan.Load(), s.table.Load()
-	if plan == s.planned && s.fault.Load() == nil {
-		return nil
+	if plan == s.planned && (s.fault.Load() == nil || s.plan.Stats().LastError != nil) {
+		return nil // it is in force, or no more what the file says
 	}
 	agents, err := s.agents(ctx, last, plan)
 	s.planned = plan

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
@@ -50,6 +51,8 @@ type site struct {
 	dir string
 	log *logbook
 	set *Set
+	// slow is where the realm called slow has keys, too.
+	slow string
 }
 
 // write puts text where name is, by a rename.
@@ -85,6 +88,12 @@ func (s *site) parse(c reload.Content) (*Plan, error) {
 				Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 			},
 		})
+	}
+	for i := range p.Specs {
+		if c := &p.Specs[i].Config; p.Specs[i].Name == "slow" {
+			c.JWKSURL, c.KeyName, c.WaitForSource = s.slow, "slow.keys", true
+			c.JWT = verify.JWTConfig{Issuer: "https://issuer.example", Audiences: []string{"x"}}
+		}
 	}
 	return p, nil
 }

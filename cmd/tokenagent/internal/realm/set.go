@@ -112,7 +112,9 @@ func (s *Set) follow(ctx context.Context) {
 	for {
 		updated := s.plan.Updated()
 		started, cancel := context.WithTimeout(ctx, startLimit)
-		_ = s.apply(started) // is in the log and the status
+		if s.apply(started) != nil { // which is in the log and the status
+			again.Reset(every)
+		}
 		cancel()
 		select {
 		case <-ctx.Done():
@@ -199,13 +201,15 @@ func (s *Set) Reload() (changed bool, err error) {
 		}
 		changed = s.table.Load() != before
 	}
+	// A source may hang: whoever changes the realms must not wait for that.
 	t := s.Enter()
-	defer t.Leave()
-	for _, r := range t.realms {
+	realms := t.realms
+	t.Leave()
+	for _, r := range realms {
 		news, err := r.Agent.Reload()
 		changed = changed || news
 		switch {
-		case errors.Is(err, agent.ErrClosed): // another has taken over, and reads
+		case errors.Is(err, agent.ErrClosed): // it is of no realm any more, or another has taken over
 		case err != nil && r.Name != "":
 			faults = append(faults, fmt.Errorf("realm %s: %w", r.Name, err))
 		default:

@@ -2,9 +2,12 @@ package realm
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -155,6 +158,57 @@ func TestP2_ChangesLoseNoOverlap(t *testing.T) {
 	if got := s.set.Status().Sources[0].Rotations; got != rounds {
 		t.Errorf("%d rotations, want %d", got, rounds)
 	}
+}
+
+// TestP3_ARealmThatHangsHoldsUpNoOther: while a realm of the changed file waits for a
+// server, those that it changes, too, read and revoke as ever; SIGHUP does not wait
+// for it longer than the start may take; and it all ends.
+func TestP3_ARealmThatHangsHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan struct{}, 100), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		<-answer
+		_, _ = w.Write([]byte(`{"keys":[]}`))
+	}))
+	t.Cleanup(server.Close)
+	answers := sync.OnceFunc(func() { close(answer) })
+	t.Cleanup(answers)
+	s := start(t, "a 0 1ns\nb 1 10m\n", 2)
+	s.slow = server.URL
+	s.write("realms", "a 0 1ms\nb 1 20m\nslow 1 10m\n")
+	<-asked
+	s.write("0", tokenN(10))
+	s.becomes("a rotates", func() bool { return s.accepts("a", 10) && !s.accepts("a", 0) })
+	sum := verify.Digest(tokenN(10))
+	s.write("0", tokenN(11)+"\nrevoked "+hex.EncodeToString(sum[:]))
+	s.becomes("a revokes", func() bool { return s.accepts("a", 11) && !s.accepts("a", 10) })
+	s.write("1", tokenN(12))
+	s.becomes("b rotates", func() bool { return s.accepts("b", 12) && s.accepts("b", 1) })
+	answers()
+	s.becomes("the file comes into force", func() bool { return s.set.table.Load().Named("slow") != nil })
+	if !s.accepts("a", 11) || s.accepts("a", 10) || !s.accepts("b", 12) || !s.accepts("b", 1) {
+		t.Error("something was lost on the way")
+	}
+}
+
+// TestRetriedPlanIsWhatTheFileSays: a file that could not come into force, and is
+// bad since, does not come into force any more.
+func TestRetriedPlanIsWhatTheFileSays(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\n", 1)
+	s.write("realms", "a 0 10m\nb none 10m\n")
+	s.becomes("it waits for b", func() bool { return s.set.fault.Load() != nil })
+	s.write("realms", "bad\n")
+	s.becomes("it is bad", func() bool { return s.set.plan.Stats().LastError != nil })
+	s.write("none", tokenN(9))
+	before := s.set.plan.Stats().Rejected
+	s.becomes("it was tried again", func() bool { return s.set.plan.Stats().Rejected > before+3 })
+	if s.set.table.Load().Named("b") != nil {
+		t.Error("what the file no longer says is in force")
+	}
+	s.write("realms", "a 0 10m\nb none 10m\n")
+	s.becomes("it comes into force", func() bool { return s.accepts("b", 9) })
 }
 
 // TestUnchangedRealmsKeepTheirAgent, also where their hosts change; and a realm

@@ -52,11 +52,19 @@ func (p *parser) document(d *Document, root *yaml.Node) {
 // metrics.
 var NameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,57}$`)
 
+// keysSuffix is behind the name of a realm in that of its source of keys, where it
+// has tokens, too.
+const keysSuffix = ".keys"
+
 func (p *parser) realms(d *Document, e *entry, common []Setting) {
 	p.lines = make(map[string]int)
 	for _, r := range p.entries(e.value, keyRealms) {
 		if !NameForm.MatchString(r.key) {
 			p.fault(r.line, "%s: a name must be letters, digits, '.', '_' or '-', at most 58, and begin with a letter or digit", keyRealms)
+			continue
+		}
+		if strings.HasSuffix(r.key, keysSuffix) {
+			p.fault(r.line, "%s: a name must not end in %s, as the source of keys of another realm is called; choose another", keyRealms, keysSuffix)
 			continue
 		}
 		p.lines[r.key] = r.line
