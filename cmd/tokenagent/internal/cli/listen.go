@@ -44,8 +44,12 @@ func (l *listenFlags) config(cmd *cobra.Command, o *daemon.Options) (err error) 
 			return fail.Usage("%w", err)
 		}
 	}
-	if o.AdminListen == "" && l.admin.Given() {
-		return fail.Usage("--admin-tls-cert-file goes with --admin-listen")
+	const noTLS = "; a Unix socket speaks none, and --socket-mode and --socket-owner say who may connect to it"
+	if l.main.Given() && !overTCP(o.Listen) && !overTCP(o.GRPCListen) {
+		return fail.Usage("--tls-cert-file goes with a --listen or --grpc-listen of the form host:port" + noTLS)
+	}
+	if l.admin.Given() && !overTCP(o.AdminListen) {
+		return fail.Usage("--admin-tls-cert-file goes with an --admin-listen of the form host:port" + noTLS)
 	}
 	sockets := 0
 	for _, addr := range []string{o.Listen, o.GRPCListen, o.AdminListen} {
@@ -71,4 +75,10 @@ func (l *listenFlags) config(cmd *cobra.Command, o *daemon.Options) (err error) 
 	}
 	o.TLS, o.AdminTLS = l.main, l.admin
 	return nil
+}
+
+// overTCP reports whether addr is given, and no Unix socket.
+func overTCP(addr string) bool {
+	_, local := listener.Path(addr)
+	return addr != "" && !local
 }

@@ -41,7 +41,7 @@ func ServeAdmin(ctx context.Context, a *agent.Agent, o Options, more ...promethe
 		return nil, nil, err
 	}
 	port := o.adminServer(all, &draining, more...)
-	s := overTLS(port, port, admin)
+	s := overTLS(port, port, overTCP(o.AdminListen, admin))
 	l, err := listener.Open(ctx, o.AdminListen, o.Socket)
 	if err != nil {
 		o.certs.Close()

@@ -38,8 +38,8 @@ type Options struct {
 	Logger       *slog.Logger
 
 	Socket         listener.Socket // of those addresses that are Unix sockets
-	TLS            listener.Files  // of Listen and GRPCListen
-	AdminTLS       listener.Files  // of AdminListen
+	TLS            listener.Files  // of Listen and GRPCListen, where they are TCP
+	AdminTLS       listener.Files  // of AdminListen, the same
 	Poll, Debounce time.Duration   // of these files, as those of [reload.Options]
 
 	certs listener.All // open while Run or ServeAdmin runs
@@ -93,13 +93,13 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 		return err
 	}
 	main := o.server(realms)
-	servers := []served{{"listen", o.Listen, overTLS(whole(main), main, mine)}}
+	servers := []served{{"listen", o.Listen, overTLS(whole(main), main, overTCP(o.Listen, mine))}}
 	if o.GRPCListen != "" {
-		servers = append(servers, served{"grpc-listen", o.GRPCListen, extauthz.New(realms, o.Logger, grpcTLS(mine)...)})
+		servers = append(servers, served{"grpc-listen", o.GRPCListen, extauthz.New(realms, o.Logger, grpcTLS(overTCP(o.GRPCListen, mine))...)})
 	}
 	if o.AdminListen != "" {
 		port := o.adminServer(realms, &draining)
-		servers = append(servers, served{adminFlag, o.AdminListen, overTLS(port, port, admin)})
+		servers = append(servers, served{adminFlag, o.AdminListen, overTLS(port, port, overTCP(o.AdminListen, admin))})
 	}
 	defer OnHangup(o.Hangup, Both{realms, o.certs}, o.Logger)()
 	failed := make(chan error, len(servers))

@@ -28,6 +28,16 @@ func (o *Options) openCerts(ctx context.Context, w *reload.Watcher) (main, admin
 	return main, admin, nil
 }
 
+// overTCP returns c where addr is of TCP, and nil where it is a Unix socket: who
+// may connect there its permissions say, nobody listens in between, and what asks
+// a socket for the status speaks no TLS.
+func overTCP(addr string, c *listener.Certificates) *listener.Certificates {
+	if _, local := listener.Path(addr); local {
+		return nil
+	}
+	return c
+}
+
 // overTLS returns outer, which serves through s, over TLS where c is not nil: with
 // HTTP/2 and HTTP/1.1. net/http shakes hands in a connection's own goroutine, and
 // bounds that by ReadHeaderTimeout.

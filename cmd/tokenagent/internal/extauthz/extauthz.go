@@ -79,7 +79,7 @@ type Server struct {
 }
 
 // New returns a Server that asks realms. log is told of panics alone. more are
-// settings of its listener, such as credentials.
+// settings of its listener, such as credentials, and win over those it has.
 func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 	s := &Server{
 		realms:   realms,
@@ -88,7 +88,7 @@ func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 		log:      log,
 		draining: make(chan struct{}),
 	}
-	s.grpc = grpc.NewServer(append(more,
+	s.grpc = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -96,7 +96,7 @@ func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idle, Time: pingAfter, Timeout: pingTimeout}),
 		// Envoy's connection_keepalive pings idle connections, too.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
-	)...)
+	}, more...)...)
 	authv3.RegisterAuthorizationServer(s.grpc, s)
 	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: s.draining})
 	return s
