@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -182,7 +183,7 @@ func runDaemon(t *testing.T, a *agent.Agent, o Options) *daemonUnderTest {
 	o.Listen, o.AdminListen = freeAddr(t), freeAddr(t)
 	d.main, d.admin = "http://"+o.Listen, "http://"+o.AdminListen
 	o.Logger = slog.New(slog.NewTextHandler(d.log, nil))
-	o.DrainTimeout = 10 * time.Second
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 10*time.Second)
 	ended := make(chan struct{})
 	go func() { d.ended <- Run(ctx, single(a, o), o); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended })

@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"bufio"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -15,55 +13,6 @@ import (
 	"testing"
 	"time"
 )
-
-// A wire is a raw connection that gives up after 20 s.
-type wire struct {
-	net.Conn
-	in *bufio.Reader
-}
-
-func dialRaw(t *testing.T, base string) *wire {
-	t.Helper()
-	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(base, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
-	return &wire{c, bufio.NewReader(c)}
-}
-
-func (w *wire) say(t *testing.T, text string) {
-	t.Helper()
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (w *wire) hear(t *testing.T, want string) {
-	t.Helper()
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(w.in, got); err != nil || string(got) != want {
-		t.Fatalf("heard %q (%v), want %q", got[:n], err, want)
-	}
-}
-
-func (w *wire) answer(t *testing.T) *http.Response {
-	t.Helper()
-	res, err := http.ReadResponse(w.in, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res
-}
-
-// ended fails where the other side has not closed.
-func (w *wire) ended(t *testing.T) {
-	t.Helper()
-	if _, err := io.Copy(io.Discard, w.in); err != nil && strings.Contains(err.Error(), "timeout") {
-		t.Error("the connection was not ended")
-	}
-}
 
 // frame is a masked frame of RFC 6455 section 5.7: a text of "Hello".
 const frame = "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
@@ -152,43 +101,53 @@ func TestWebSocketEndsWithTheApp(t *testing.T) {
 	client.ended(t)
 }
 
-// TestDrainEndsTunnels: http.Server does not know of them. One that is not
-// read from blocks a write, and is ended all the same.
+// TestDrainEndsTunnels: http.Server does not know of them.
 func TestDrainEndsTunnels(t *testing.T) {
 	t.Parallel()
-	for _, full := range []bool{false, true} {
-		a, _ := startAgent(t, good)
-		u, conns, _ := chatter(t)
-		ctx, stop := context.WithCancel(t.Context())
-		o := Options{Listen: freeAddr(t), Upstream: u, DrainTimeout: 50 * time.Millisecond}
-		log := &logbook{}
-		o.Logger = slog.New(slog.NewTextHandler(log, nil))
-		ended := make(chan error, 1)
-		go func() { ended <- Run(ctx, single(a, o), o) }()
-		until(t, "it listens", func() bool { return strings.Contains(log.String(), "listening") })
-		client, server := open(t, "http://"+o.Listen, conns)
-		if full { // all buffers on the way to the client
-			_ = server.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-			for block := make([]byte, 1<<20); ; {
-				if _, err := server.Write(block); err != nil {
-					break
-				}
-			}
+	a, _ := startAgent(t, good)
+	u, conns, _ := chatter(t)
+	d := runDaemon(t, a, Options{Upstream: u, DrainTimeout: time.Nanosecond})
+	client, server := open(t, d.main, conns)
+	d.stop()
+	select {
+	case err := <-d.ended:
+		if err != nil {
+			t.Error(err)
 		}
-		stop()
-		select {
-		case err := <-ended:
-			if err != nil {
-				t.Error(err)
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatal("a tunnel holds the end up")
-		}
-		client.ended(t)
-		if !strings.Contains(log.String(), "cut off at the end of the drain timeout") {
-			t.Errorf("the log does not say so: %s", log)
-		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("a tunnel holds the end up")
 	}
+	client.ended(t)
+	server.ended(t)
+	if !strings.Contains(d.log.String(), "cut off at the end of the drain timeout") {
+		t.Errorf("the log does not say so: %s", d.log)
+	}
+}
+
+// TestDrainEndsATunnelThatNobodyReads: it waits in a write, which knows no
+// context. A pipe holds nothing, so that it does from the first byte on.
+func TestDrainEndsATunnelThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	u, conns, _ := chatter(t)
+	o := Options{Upstream: u, DrainTimeout: time.Nanosecond, Logger: slog.New(slog.DiscardHandler)}
+	s := o.server(single(a, o))
+	t.Cleanup(s.Handler.(*proxy).closeIdle)
+	l := servePipes(t, s)
+	client := l.dial(t)
+	client.say(t, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+auth+"\r\n")
+	client.answer(t)
+	server := <-conns
+	t.Cleanup(func() { _ = server.Close() })
+	l.said("stuck", func() { server.say(t, "stuck") })
+	drained := make(chan struct{})
+	go func() { o.drain(t.Context(), []served{{"listen", "", whole(s)}}); close(drained) }()
+	select {
+	case <-drained:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it holds the end up")
+	}
+	server.ended(t)
 }
 
 // TestDrainWaitsForTunnels: it has the whole timeout to end by itself.

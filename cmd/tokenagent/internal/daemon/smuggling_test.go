@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// TestP5_NothingIsSmuggled: bytes that one side takes for a body and the other
+// for a request (RFC 9112 section 11.2) reach no app without a token.
+func TestP5_NothingIsSmuggled(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	var mu sync.Mutex
+	var reached []string
+	base := front(t, a, Options{AllowPaths: []string{"POST /open"}, Upstream: app(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		mu.Lock()
+		reached = append(reached, r.Method+" "+r.RequestURI)
+		mu.Unlock()
+	}))})
+	const hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+	length := fmt.Sprintf("Content-Length: %d\r\n", len("0\r\n\r\n"+hidden))
+	for _, path := range []string{"/", "/open"} {
+		for name, rest := range map[string]string{
+			"CL and TE":          length + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+			"TE and CL":          "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n" + hidden,
+			"two CLs":            "Content-Length: 0\r\n" + length + "\r\n" + hidden,
+			"CL with plus":       "Content-Length: +0\r\n\r\n" + hidden,
+			"CL list":            "Content-Length: 0, 5\r\n\r\n" + hidden,
+			"TE twice":           "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + hidden,
+			"TE not final":       "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n" + hidden,
+			"TE tab":             "Transfer-Encoding: \tchunked\r\n\r\n0\r\n\r\n" + hidden,
+			"TE space name":      "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + hidden,
+			"TE underscore":      "Transfer_Encoding: chunked\r\n" + length + "\r\n0\r\n\r\n" + hidden,
+			"TE by Connection":   "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+			"CL by Connection":   "Connection: Content-Length\r\n" + length + "\r\n0\r\n\r\n" + hidden,
+			"folded":             "X: y\r\n Transfer-Encoding: chunked\r\n\r\n" + hidden,
+			"bare LF":            "Content-Length: 0\n\n" + hidden,
+			"chunk extension":    "Transfer-Encoding: chunked\r\n\r\n0;a=\n\r\n" + hidden,
+			"token for the next": "Content-Length: 0\r\nConnection: keep-alive, dapr-api-token\r\n\r\n" + hidden,
+		} {
+			w := dialRaw(t, base)
+			w.say(t, "POST "+path+" HTTP/1.1\r\nHost: x\r\n"+rest)
+			_ = w.Conn.(*net.TCPConn).CloseWrite()
+			w.ended(t)
+			mu.Lock()
+			for _, what := range reached {
+				if what != "POST /open" {
+					t.Errorf("%s at %s: %s reached the app", name, path, what)
+				}
+			}
+			reached = nil
+			mu.Unlock()
+		}
+	}
+}
+
+// TestKeepAliveAfterRefusals: a refusal without a body costs no connection, and
+// leaves nothing behind for the request after it.
+func TestKeepAliveAfterRefusals(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	w := dialRaw(t, front(t, a, Options{Upstream: app(t, echo())}))
+	// All at once: pipelined (RFC 9112 section 9.3.2).
+	w.say(t, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n"+auth+"\r\nGET /3 HTTP/1.1\r\nHost: x\r\n\r\n")
+	for i, want := range []int{401, 200, 401} {
+		res := w.answer(t)
+		_, _ = io.Copy(io.Discard, res.Body)
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("request %d: %d, want %d", i+1, res.StatusCode, want)
+		}
+	}
+}
+
+func TestExpectContinue(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{Upstream: app(t, echo())})
+	w := dialRaw(t, base)
+	w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+	refused := w.answer(t)
+	defer refused.Body.Close()
+	if refused.StatusCode != http.StatusUnauthorized { // and no 100 before it
+		t.Errorf("without a token: %d", refused.StatusCode)
+	}
+	w.ended(t)
+	w = dialRaw(t, base)
+	w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n"+auth+"\r\n")
+	w.hear(t, "HTTP/1.1 100 Continue\r\n\r\n")
+	w.say(t, "body")
+	res := w.answer(t)
+	defer res.Body.Close()
+	if got, _ := io.ReadAll(res.Body); !strings.Contains(string(got), `"body":"body"`) {
+		t.Errorf("%d %s", res.StatusCode, got)
+	}
+}
+
+// TestLimits: who has proved nothing is slow for a while only; an answer may
+// take its time.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	o := Options{Upstream: app(t, echo()), Logger: slog.New(slog.DiscardHandler)}
+	s := o.server(single(a, o))
+	t.Cleanup(s.Handler.(*proxy).closeIdle)
+	if s.ReadHeaderTimeout != headerTimeout || s.WriteTimeout != 0 || s.ReadTimeout != 0 {
+		t.Errorf("header %s, write %s, read %s", s.ReadHeaderTimeout, s.WriteTimeout, s.ReadTimeout)
+	}
+	s.ReadHeaderTimeout = 20 * time.Millisecond
+	w := dialRaw(t, serve(t, s))
+	w.say(t, "GET / HTTP/1.1\r\nHost: x\r\n"+auth) // and no end
+	w.ended(t)
+}

@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestServerSentEvents(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	more, gone := make(chan struct{}), make(chan struct{})
+	w := dialRaw(t, front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprintf(w, "id: %s\n\n", r.Header.Get("Last-Event-Id"))
+		_ = http.NewResponseController(w).Flush()
+		<-more
+		_, _ = io.WriteString(w, "id: 8\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}))}))
+	w.say(t, "GET /events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 7\r\n"+auth+"\r\n")
+	res := w.answer(t)
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	if !lines.Scan() || lines.Text() != "id: 7" {
+		t.Fatalf("%q, %v", lines.Text(), lines.Err())
+	}
+	close(more) // only now: nothing waited in a buffer
+
+	for range 2 { // the empty line first
+		lines.Scan()
+	}
+	if lines.Text() != "id: 8" {
+		t.Fatalf("%q, %v", lines.Text(), lines.Err())
+	}
+	_ = w.Close()
+	select {
+	case <-gone:
+	case <-time.After(20 * time.Second):
+		t.Error("the app is not told that the client has gone")
+	}
+}
+
+// TestNothingIsBuffered: hand over hand, the client sends a block only when it has
+// the one before back, so that none may wait for the next: be it smaller than any
+// buffer, or larger than all on the way.
+func TestNothingIsBuffered(t *testing.T) {
+	t.Parallel()
+	sizes := []int{1, 100, 5000, 1 << 16, 16 << 20, 2, 1}
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := http.NewResponseController(w)
+		_ = c.EnableFullDuplex()
+		b := make([]byte, 1<<16)
+		for {
+			n, err := r.Body.Read(b)
+			_, _ = w.Write(b[:n])
+			_ = c.Flush()
+			if err != nil {
+				return
+			}
+		}
+	}))})
+	for _, protocol := range []string{"HTTP/1.1", "h2c"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			body, feed := io.Pipe()
+			begun := make(chan error, 1)
+			send := func(n int) { _, err := feed.Write(make([]byte, n)); begun <- err }
+			go send(sizes[0])
+			res := askOver(t, protocol, base, body)
+			for i, n := range sizes {
+				if i > 0 {
+					go send(n)
+				}
+				if _, err := io.CopyN(io.Discard, res.Body, int64(n)); err != nil {
+					t.Fatalf("block %d: %v", i, err)
+				}
+				if err := <-begun; err != nil {
+					t.Fatalf("block %d: %v", i, err)
+				}
+			}
+			_ = feed.Close()
+			if n, err := io.Copy(io.Discard, res.Body); n != 0 || err != nil {
+				t.Errorf("%d bytes more, %v", n, err)
+			}
+		})
+	}
+}
+
+// askOver sends body by POST, with the token, and gives up after 60 s.
+func askOver(t *testing.T, protocol, base string, body io.Reader, headers ...string) *http.Response {
+	t.Helper()
+	var p http.Protocols
+	p.SetHTTP1(protocol == "HTTP/1.1")
+	p.SetUnencryptedHTTP2(protocol == "h2c")
+	tr := &http.Transport{Protocols: &p}
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Dapr-Api-Token", good)
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header[name] = append(r.Header[name], value) // as it stands, not canonical
+	}
+	res, err := tr.RoundTrip(r)
+	t.Cleanup(func() {
+		cancel()
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		tr.CloseIdleConnections()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+func TestClientGoesAwayInItsBody(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	begun, failed := make(chan struct{}), make(chan error, 1)
+	w := dialRaw(t, front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadFull(r.Body, make([]byte, 4))
+		close(begun)
+		_, err := io.Copy(io.Discard, r.Body)
+		failed <- err
+	}))}))
+	w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"+auth+"\r\npart")
+	<-begun
+	_ = w.Close()
+	select {
+	case err := <-failed:
+		if err == nil {
+			t.Error("the app took a part for the whole")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the app waits")
+	}
+}
+
+// TestAppDiesInItsAnswer: a part must not look like the whole.
+func TestAppDiesInItsAnswer(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	for name, head := range map[string]string{"length": "Content-Length: 100\r\n\r\npart", "chunks": "Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"} {
+		w := dialRaw(t, front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer c.Close()
+			fmt.Fprint(c, "HTTP/1.1 200 OK\r\n"+head)
+		}))}))
+		w.say(t, "GET / HTTP/1.1\r\nHost: x\r\n"+auth+"\r\n")
+		res := w.answer(t)
+		defer res.Body.Close()
+		if got, err := io.ReadAll(res.Body); err == nil || string(got) != "part" {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package daemon
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// TestP5_ForgedSubjects: no spelling, place or protocol lets a client name
+// itself.
+func TestP5_ForgedSubjects(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	var forged, asked atomic.Int32
+	base := front(t, a, Options{AllowPaths: []string{"/open"}, Upstream: app(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		for _, h := range []http.Header{r.Header, r.Trailer} {
+			for name, values := range h {
+				if strings.Contains(strings.ToLower(strings.ReplaceAll(name, "_", "-")), "subject") && strings.Join(values, "") != "token" {
+					forged.Add(1)
+					t.Errorf("%s: %q", name, values)
+				}
+			}
+		}
+	}))})
+	n := int32(0)
+	for _, name := range []string{"X-Tokenagent-Subject", "x-tokenagent-subject", "X_TOKENAGENT_SUBJECT", "X-Tokenagent_Subject"} {
+		for _, also := range []string{"", "Connection: x-tokenagent-subject\r\n", "Connection: close, X_Tokenagent_Subject\r\n"} {
+			for _, head := range []string{"GET /open HTTP/1.1\r\n", "GET /x HTTP/1.1\r\n" + auth, "GET http://y/x HTTP/1.1\r\n" + auth} {
+				w := dialRaw(t, base)
+				w.say(t, head+"Host: x\r\n"+also+name+": admin\r\n"+name+": root\r\n\r\n")
+				res := w.answer(t)
+				_ = res.Body.Close()
+				if res.StatusCode != http.StatusOK {
+					t.Errorf("%s: %d", name, res.StatusCode)
+				}
+				n++
+			}
+		}
+	}
+	if asked.Load() != n || forged.Load() != 0 {
+		t.Errorf("%d of %d asked, %d forged", asked.Load(), n, forged.Load())
+	}
+}
+
+// TestTrailersPass, both ways; a forged identity does not, announced or not.
+func TestTrailersPass(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	got := make(chan http.Header, 1)
+	w := dialRaw(t, front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		_, _ = io.Copy(io.Discard, r.Body)
+		got <- r.Trailer
+		_, _ = io.WriteString(w, "x")
+		w.Header().Set("X-Sum", "of the answer")
+	}))}))
+	w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Tokenagent-Subject\r\n"+auth+
+		"\r\n1\r\nx\r\n0\r\nX-Sum: of the request\r\nX-Tokenagent-Subject: admin\r\nX-Tokenagent_subject: admin\r\n\r\n")
+	res := w.answer(t)
+	defer res.Body.Close()
+	if _, err := io.ReadAll(res.Body); err != nil || res.Trailer.Get("X-Sum") != "of the answer" {
+		t.Errorf("the answer's: %v, %v", res.Trailer, err)
+	}
+	if h := <-got; len(h) != 1 || h.Get("X-Sum") != "of the request" {
+		t.Errorf("the request's: %v", h)
+	}
+}
