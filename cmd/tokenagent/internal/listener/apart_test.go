@@ -112,6 +112,50 @@ func TestTwoFoldersNeverTorn(t *testing.T) {
 	}
 }
 
+// Whoever reads all the time while a kubelet swaps a folder never gets the
+// certificate of one version and the key of another.
+func TestOneFolderNeverMixes(t *testing.T) {
+	root, dir := newAuthority(t), t.TempDir()
+	var versions []map[string][]byte
+	for _, name := range []string{"even", "odd"} {
+		cert, key := root.issue(t, name, soon())
+		versions = append(versions, map[string][]byte{"tls.crt": cert, "tls.key": key})
+	}
+	write := func(i int) error { return kubemount.Write(dir, versions[i%2], 0o600) }
+	if err := write(0); err != nil {
+		t.Fatal(err)
+	}
+	src, step := Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}.pairSource()
+	done := make(chan error, 1)
+	go func() {
+		for i := range 800 {
+			if err := write(i); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+		c, err := src.Read(t.Context(), 1<<20)
+		if err != nil {
+			continue // it changes faster than it can be read
+		}
+		if _, err := step(nil, c, time.Time{}); err != nil {
+			<-done
+			t.Fatal(err)
+		}
+	}
+}
+
 // What hangs at the start is given up when the start is.
 func TestStartEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
