@@ -29,9 +29,9 @@ type member[V credential, S any] struct {
 	last    atomic.Pointer[state[V, S]]   // what there was when it closed
 	users   *users
 	counts  *counts
-	// Until it has caught up, a successor goes on from what there is of from, with
-	// what it has declared itself. Both are used by steps alone.
-	from     *member[V, S]   // nil for none, or not any more
+	// Until a successor has caught up it keeps what it read, to proceed with it from
+	// what there is of its predecessor by then. Both are used by steps alone.
+	catching bool
 	declared *declaration[V] // of the last good content
 	// expires is when a credential expires by itself; nil for never. longest is
 	// the longest lifetime of what it has signed; nil where it signs nothing.
@@ -104,9 +104,6 @@ func (m *member[V, S]) reload() (changed bool, err error) { return m.value.Reloa
 func (m *member[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
 	if m.closed.Load() {
 		return nil, ErrClosed
-	}
-	if m.from != nil {
-		prev = m.from.latest()
 	}
 	return m.advance(m.base(prev), c, now)
 }

@@ -64,7 +64,7 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 		}
 		return m.with(met, met.ledger.Revoke(m.named(met, nil, fresh)...), nil), err
 	}
-	if m.from != nil {
+	if m.catching {
 		m.declared = &d
 	}
 	return m.proceed(prev, d, now), nil

@@ -26,8 +26,7 @@ func (a *Agent) checkPredecessor() error {
 
 var errSucceeded = errors.New("agent: Predecessor is closed, or has a successor already; take the one that is in use")
 
-// inherit has the parts go on from where those of the predecessor are, at each
-// read until a has caught up.
+// inherit has the parts go on from where those of the predecessor are.
 func (a *Agent) inherit() {
 	p := a.cfg.Predecessor
 	if p == nil {
@@ -121,7 +120,7 @@ func (m *member[V, S]) inherit(from part) {
 	if !ok {
 		return
 	}
-	m.from = p
+	m.catching = true
 	m.memory.Store(p.memory.Load())
 	m.initial, m.was = p.latest(), p.was
 	m.users, m.counts = p.users, p.counts
@@ -163,7 +162,7 @@ func (m *member[V, S]) catchUp(from part) {
 		}
 	}
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		m.from, m.declared = nil, nil
+		m.catching, m.declared = false, nil
 		return prev
 	})
 }

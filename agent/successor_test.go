@@ -418,6 +418,41 @@ func TestP1_PredecessorReadsWhileASuccessorStarts(t *testing.T) {
 	}
 }
 
+// TestOneOfTwoSuccessors: two that start at once are one too many.
+func TestOneOfTwoSuccessors(t *testing.T) {
+	t.Parallel()
+	cfg := agent.Config{TokenFile: file(t, tokenN(0)), Poll: -1}
+	a := start(t, cfg)
+	s := slowServer(t)
+	cfg.Predecessor, cfg.JWKSURL, cfg.JWT, cfg.WaitForSource = a, s.url, signedBy("").JWT, true
+	type result struct {
+		a   *agent.Agent
+		err error
+	}
+	results := make(chan result, 2)
+	for range 2 {
+		go func() {
+			b, err := agent.Start(t.Context(), cfg)
+			results <- result{b, err}
+		}()
+		<-s.asked
+	}
+	close(s.answer)
+	started := 0
+	for range 2 {
+		switch r := <-results; {
+		case r.err == nil:
+			started++
+			defer r.a.Close()
+		case !strings.Contains(r.err.Error(), "successor already"):
+			t.Error(r.err)
+		}
+	}
+	if started != 1 {
+		t.Errorf("%d successors", started)
+	}
+}
+
 func digest(token string) []byte {
 	id := verify.Digest(token)
 	return id[:]

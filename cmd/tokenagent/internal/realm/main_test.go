@@ -124,6 +124,12 @@ func (s *site) open(ctx context.Context) (*Set, error) {
 func start(t *testing.T, text string, tokens int) *site {
 	t.Helper()
 	s := newSite(t)
+	s.start(t, text, tokens)
+	return s
+}
+
+func (s *site) start(t *testing.T, text string, tokens int) {
+	t.Helper()
 	for n := range tokens {
 		s.write(strconv.Itoa(n), tokenN(n))
 	}
@@ -141,7 +147,6 @@ func start(t *testing.T, text string, tokens int) *site {
 			t.Errorf("a token in the log:\n%s", s.log.String())
 		}
 	})
-	return s
 }
 
 // accepts reports whether the realm called name accepts token n.

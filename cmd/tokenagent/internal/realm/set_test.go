@@ -192,6 +192,37 @@ func TestP3_ARealmThatHangsHoldsUpNoOther(t *testing.T) {
 	}
 }
 
+// TestReloadThatHangsHoldsUpNoChange: while a source hangs that SIGHUP has read, the
+// realms change.
+func TestReloadThatHangsHoldsUpNoChange(t *testing.T) {
+	t.Parallel()
+	var hang atomic.Bool
+	asked, answer := make(chan struct{}, 100), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if hang.Load() {
+			asked <- struct{}{}
+			<-answer
+		}
+		_, _ = w.Write([]byte(`{"keys":[]}`))
+	}))
+	t.Cleanup(server.Close)
+	answers := sync.OnceFunc(func() { close(answer) })
+	t.Cleanup(answers)
+	s := newSite(t)
+	s.slow = server.URL
+	s.start(t, "a 0 10m\nslow 1 10m\n", 2)
+	hang.Store(true)
+	done := make(chan struct{})
+	go func() { _, _ = s.set.Reload(); close(done) }()
+	<-asked
+	s.write("realms", "b 0 10m\nslow 1 10m\n")
+	s.becomes("the realms change, and what has gone is closed", func() bool { return s.accepts("b", 0) })
+	s.write("realms", "c 0 10m\nslow 1 10m\n")
+	s.becomes("they change again", func() bool { return s.accepts("c", 0) })
+	answers()
+	<-done
+}
+
 // TestRetriedPlanIsWhatTheFileSays: a file that could not come into force, and is
 // bad since, does not come into force any more.
 func TestRetriedPlanIsWhatTheFileSays(t *testing.T) {
