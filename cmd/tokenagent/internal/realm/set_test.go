@@ -203,7 +203,8 @@ func TestReloadThatHangsHoldsUpNoChange(t *testing.T) {
 			asked <- struct{}{}
 			<-answer
 		}
-		_, _ = w.Write([]byte(`{"keys":[]}`))
+		// The key of RFC 8037 appendix A.2. With one there is no second request soon.
+		_, _ = w.Write([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 	}))
 	t.Cleanup(server.Close)
 	answers := sync.OnceFunc(func() { close(answer) })
