@@ -220,6 +220,11 @@ func TestReloadThatHangsHoldsUpNoChange(t *testing.T) {
 	s.becomes("the realms change, and what has gone is closed", func() bool { return s.accepts("b", 0) })
 	s.write("realms", "c 0 10m\nslow 1 10m\n")
 	s.becomes("they change again", func() bool { return s.accepts("c", 0) })
+	select {
+	case <-done:
+		t.Error("the changes waited for the reload")
+	default:
+	}
 	answers()
 	<-done
 }
