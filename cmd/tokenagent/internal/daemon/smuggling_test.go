@@ -73,7 +73,6 @@ func TestKeepAliveAfterRefusals(t *testing.T) {
 	for i, want := range []int{401, 200, 401} {
 		res := w.answer(t)
 		_, _ = io.Copy(io.Discard, res.Body)
-		_ = res.Body.Close()
 		if res.StatusCode != want {
 			t.Errorf("request %d: %d, want %d", i+1, res.StatusCode, want)
 		}
@@ -87,7 +86,6 @@ func TestExpectContinue(t *testing.T) {
 	w := dialRaw(t, base)
 	w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
 	refused := w.answer(t)
-	defer refused.Body.Close()
 	if refused.StatusCode != http.StatusUnauthorized { // and no 100 before it
 		t.Errorf("without a token: %d", refused.StatusCode)
 	}
@@ -97,7 +95,6 @@ func TestExpectContinue(t *testing.T) {
 	w.hear(t, "HTTP/1.1 100 Continue\r\n\r\n")
 	w.say(t, "body")
 	res := w.answer(t)
-	defer res.Body.Close()
 	if got, _ := io.ReadAll(res.Body); !strings.Contains(string(got), `"body":"body"`) {
 		t.Errorf("%d %s", res.StatusCode, got)
 	}

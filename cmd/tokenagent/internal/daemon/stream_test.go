@@ -27,7 +27,6 @@ func TestServerSentEvents(t *testing.T) {
 	}))}))
 	w.say(t, "GET /events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 7\r\n"+auth+"\r\n")
 	res := w.answer(t)
-	defer res.Body.Close()
 	lines := bufio.NewScanner(res.Body)
 	if !lines.Scan() || lines.Text() != "id: 7" {
 		t.Fatalf("%q, %v", lines.Text(), lines.Err())
@@ -96,7 +95,7 @@ func TestNothingIsBuffered(t *testing.T) {
 }
 
 // askOver sends body by POST, with the token, and gives up after 60 s.
-func askOver(t *testing.T, protocol, base string, body io.Reader, headers ...string) *http.Response {
+func askOver(t *testing.T, protocol, base string, body io.Reader, headers ...string) answered {
 	t.Helper()
 	var p http.Protocols
 	p.SetHTTP1(protocol == "HTTP/1.1")
@@ -123,7 +122,7 @@ func askOver(t *testing.T, protocol, base string, body io.Reader, headers ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res
+	return answered{res}
 }
 
 func TestClientGoesAwayInItsBody(t *testing.T) {
@@ -165,7 +164,6 @@ func TestAppDiesInItsAnswer(t *testing.T) {
 		}))}))
 		w.say(t, "GET / HTTP/1.1\r\nHost: x\r\n"+auth+"\r\n")
 		res := w.answer(t)
-		defer res.Body.Close()
 		if got, err := io.ReadAll(res.Body); err == nil || string(got) != "part" {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}

@@ -32,7 +32,6 @@ func TestP5_ForgedSubjects(t *testing.T) {
 				w := dialRaw(t, base)
 				w.say(t, head+"Host: x\r\n"+also+name+": admin\r\n"+name+": root\r\n\r\n")
 				res := w.answer(t)
-				_ = res.Body.Close()
 				if res.StatusCode != http.StatusOK {
 					t.Errorf("%s: %d", name, res.StatusCode)
 				}
@@ -60,7 +59,6 @@ func TestTrailersPass(t *testing.T) {
 	w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Tokenagent-Subject\r\n"+auth+
 		"\r\n1\r\nx\r\n0\r\nX-Sum: of the request\r\nX-Tokenagent-Subject: admin\r\nX-Tokenagent_subject: admin\r\n\r\n")
 	res := w.answer(t)
-	defer res.Body.Close()
 	if _, err := io.ReadAll(res.Body); err != nil || res.Trailer.Get("X-Sum") != "of the answer" {
 		t.Errorf("the answer's: %v, %v", res.Trailer, err)
 	}

@@ -198,7 +198,6 @@ func TestP3_RevocationEndsWhatIsUnderWay(t *testing.T) {
 	}))}))
 	stream.say(t, "GET / HTTP/1.1\r\nHost: x\r\ndapr-api-token: "+good+"\r\n\r\n")
 	res := stream.answer(t)
-	defer res.Body.Close()
 	if _, err := io.ReadFull(res.Body, make([]byte, 5)); err != nil {
 		t.Fatal(err)
 	}

@@ -44,14 +44,17 @@ func (w *wire) hear(t *testing.T, want string) {
 	}
 }
 
-func (w *wire) answer(t *testing.T) *http.Response {
+// An answered request's body is closed with the test.
+type answered struct{ *http.Response }
+
+func (w *wire) answer(t *testing.T) answered {
 	t.Helper()
 	res, err := http.ReadResponse(w.in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = res.Body.Close() })
-	return res
+	return answered{res}
 }
 
 // ended fails where the other side has not closed.
