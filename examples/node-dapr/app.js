@@ -5,21 +5,30 @@
 const http = require('node:http');
 
 const port = Number(process.env.PORT || 3000);
+const pubsubname = process.env.PUBSUB || 'pubsub';
+const topic = process.env.TOPIC || 'orders';
+const maxBody = 4 << 20; // bytes; what daprd takes by default
 
 const server = http.createServer((req, res) => {
   const body = [];
-  req.on('data', (chunk) => body.push(chunk));
+  let size = 0;
+  req.on('data', (chunk) => {
+    size += chunk.length;
+    if (size <= maxBody) body.push(chunk); // the rest is read all the same, and dropped
+  });
   req.on('error', () => {}); // the sender has gone
   req.on('end', () => {
-    const event = Buffer.concat(body);
+    if (size > maxBody) {
+      res.statusCode = 413;
+      return res.end();
+    }
     switch (`${req.method} ${new URL(req.url, 'http://app').pathname}`) {
       case 'GET /healthz':
         return res.end();
       case 'GET /dapr/subscribe':
-        return json(res, [{ pubsubname: 'pubsub', topic: 'orders', route: '/orders' }]);
+        return json(res, [{ pubsubname, topic, route: '/orders' }]);
       case 'POST /orders':
-        console.log(`an order of ${event.length} bytes from ${req.headers['x-tokenagent-subject']}`);
-        return json(res, { status: 'SUCCESS' });
+        return json(res, { status: take(Buffer.concat(body), req.headers['x-tokenagent-subject']) });
       default:
         res.statusCode = 404;
         return res.end();
@@ -27,13 +36,24 @@ const server = http.createServer((req, res) => {
   });
 });
 
+// take says what daprd is to do with an event: what is no JSON is none the next
+// time either.
+function take(body, from) {
+  try {
+    console.log(`order ${JSON.stringify(JSON.parse(body).data)} from ${from}`);
+    return 'SUCCESS';
+  } catch {
+    return 'DROP';
+  }
+}
+
 function json(res, value) {
   res.setHeader('Content-Type', 'application/json');
   res.end(JSON.stringify(value));
 }
 
-// Longer than the 90 s for which the proxy keeps an idle connection: the end that
-// closes first decides whether a request is lost on the way.
+// Longer than the 1.5 s for which the proxy keeps an idle connection: a request
+// that meets the end of its connection is lost on the way.
 server.keepAliveTimeout = 120_000;
 server.listen(port, '127.0.0.1');
 

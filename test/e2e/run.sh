@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run the end-to-end tests: get redis-server, nginx and caddy, build daprd and
-# Traefik once, test.
+# Run the end-to-end tests: get redis-server, nginx, caddy, Node and Python, build
+# daprd and Traefik once, test.
 # Arguments go to `go test`, as in: ./run.sh -run TestRevocation
 set -eu
 cd "$(dirname "$0")"
@@ -8,9 +8,10 @@ cd "$(dirname "$0")"
 say() { echo "e2e: $*" >&2; }
 
 missing=""
-for program in redis-server nginx caddy; do
+for program in redis-server nginx caddy python3; do
 	command -v "$program" >/dev/null 2>&1 || missing="$missing $program" # the packages have the same names
 done
+command -v node >/dev/null 2>&1 || missing="$missing nodejs"
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then
 		say "missing:$missing; install them (Debian and Ubuntu: apt-get install$missing)"
