@@ -48,7 +48,7 @@ func CheckHost(host string) (string, error) {
 			return "", errors.New("it has a character that no host has; a name that is not ASCII is written in punycode (xn--), an IPv6 address in brackets")
 		}
 	}
-	if inside == "" || strings.HasPrefix(bare, ".") || strings.Contains(bare, "..") {
+	if inside == "" || strings.HasPrefix(bare, ".") || strings.HasSuffix(bare, ".") || strings.Contains(bare, "..") {
 		return "", errors.New("it has an empty part; give a name such as orders.example.com")
 	}
 	if wild {

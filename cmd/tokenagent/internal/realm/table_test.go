@@ -94,7 +94,7 @@ func TestCheckHost(t *testing.T) {
 		"Orders.Example": "orders.example", "orders.example.": "orders.example", "*.Example": "*.example", "localhost": "localhost",
 		"10.0.0.1": "10.0.0.1", "[2001:DB8::1]": "[2001:db8::1]", "xn--bcher-kva.example": "xn--bcher-kva.example", "a_b": "a_b",
 		"": "", "*.": "", "*": "", "a.*.example": "", "https://a": "", "a/b": "", "a:80": "", "b\u00fccher.example": "", "a b": "",
-		"a..b": "", ".a": "", "2001:db8::1": "", "*.[::1]": "", "a@b": "", "[]": "", "a%": "",
+		"a..b": "", ".a": "", "a..": "", "2001:db8::1": "", "*.[::1]": "", "a@b": "", "[]": "", "a%": "",
 	} {
 		got, err := CheckHost(host)
 		if got != want || (err == nil) != (want != "") {
