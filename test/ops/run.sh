@@ -20,10 +20,11 @@ for tool in prometheus promtool; do
 		apt-get install -y -q --no-install-recommends prometheus >&2
 	}
 done
-if ! command -v python3 >/dev/null 2>&1; then
-	say "python3 is missing; install it (Debian and Ubuntu: apt-get install python3)"
+for tool in python3 openssl; do
+	command -v "$tool" >/dev/null 2>&1 && continue
+	say "$tool is missing; install it (Debian and Ubuntu: apt-get install $tool)"
 	exit 1
-fi
+done
 
 rules=../../deploy/prometheus
 promtool check rules "$rules/tokenagent.rules.yaml"

@@ -85,7 +85,7 @@ def expect(got, want, what):
 
 
 class Scenario:
-    """Six agents, and a seventh that is not there."""
+    """Seven agents, and an eighth that is not there."""
 
     def __init__(self, folder):
         self.folder, self.binary, self.agents = folder, os.path.join(folder, "tokenagent"), []
@@ -131,6 +131,10 @@ class Scenario:
         self.old = self.call("generate")
         late = self.write("late", f"{self.call('generate')}\n{self.old} previous until={until}")
         self.late = self.agent("late", "run", "--token-file", late)
+        # Beside its plain admin port: a certificate that is good for long.
+        tls = ["--tls-cert-file", self.path("tls.crt"), "--tls-key-file", self.path("tls.key")]
+        self.certificate()
+        self.secure = self.agent("secure", "run", "--token-file", self.path("plain"), *tls)
         self.waits = self.agent("waits", "run", "--token-file", self.path("never"), "--wait-for-source")
         realms = self.write("realms.yaml", f"realms:\n  orders:\n    token-file: {self.path('plain')}\n    hosts: orders.example")
         self.realms = self.agent("realms", "run", "--config", realms)
@@ -140,6 +144,15 @@ class Scenario:
         expect(self.late.ask(dapr_api_token=self.old), 200, "an old token before the first scrape")
         targets = [a.address("admin-listen") for a in self.agents]
         return targets + [f"127.0.0.1:{free_port()}"]  # one that does not answer
+
+    def certificate(self):
+        done = subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+             "-subj", "/CN=localhost", "-keyout", self.path("tls.key"), "-out", self.path("tls.crt")],
+            capture_output=True, text=True, timeout=PATIENCE,
+        )
+        if done.returncode:
+            raise SystemExit(f"ops: openssl makes no certificate: {done.stderr}")
 
     def jwt(self, name, *args):
         return self.write(name, self.call("generate", "--jwt", "ES256", "--issuer", "ops", "--audience", "ops", "--subject", name, "--expires-in", "5m", *args))

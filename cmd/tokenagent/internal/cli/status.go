@@ -29,7 +29,7 @@ func newStatus() *cobra.Command {
 		Long: `status asks the admin port of a running agent.
 
 Exit code 0 means that the agent is ready and its sources good, and its file of
-realms if it has one; 1 that it is not
+realms and the certificates of its listeners if it has those; 1 that it is not
 or does not answer.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
@@ -48,15 +48,15 @@ or does not answer.`,
 			if err != nil {
 				return err
 			}
-			s := answer.Status
+			s, now := answer.Status, time.Now()
 			if output == outputJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())
 				e.SetIndent("", "  ")
 				err = e.Encode(s)
 			} else {
-				err = printStatus(cmd.OutOrStdout(), s, time.Now())
+				err = printStatus(cmd.OutOrStdout(), s, now)
 			}
-			if err == nil && !healthy(s) {
+			if err == nil && !healthy(s, now) {
 				err = fail.Refused
 			}
 			return err
@@ -69,12 +69,18 @@ or does not answer.`,
 	return cmd
 }
 
-func healthy(s *realm.Status) bool {
+// healthy reports whether all is well at now.
+func healthy(s *realm.Status, now time.Time) bool {
 	if s.Config != nil && !s.Config.Good {
 		return false
 	}
 	for _, src := range s.Sources {
 		if !src.Ready || !src.LastReloadGood || src.StateFault != "" {
+			return false
+		}
+	}
+	for _, c := range s.Certificates {
+		if !c.Good || !now.Before(c.NotAfter) {
 			return false
 		}
 	}
@@ -85,6 +91,16 @@ func healthy(s *realm.Status) bool {
 func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
 	if c := s.Config; c != nil {
 		plain.Fprintf(w, "realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
+		if c.Fault != "" {
+			plain.Fprintf(w, "  fault %s\n", c.Fault)
+		}
+	}
+	for _, c := range s.Certificates {
+		clients := ""
+		if c.ClientCerts {
+			clients = ", clients show one too"
+		}
+		plain.Fprintf(w, "certificate of %s: %s, last change %s%s\n", c.Listener, expiry(c.NotAfter, now), ago(c.LastChange, now), clients)
 		if c.Fault != "" {
 			plain.Fprintf(w, "  fault %s\n", c.Fault)
 		}
@@ -149,6 +165,19 @@ func about(t agent.TokenStatus, now time.Time) string {
 		fmt.Fprintf(&s, ", a JWT with exp %s", t.Expires.Format(time.RFC3339))
 	}
 	return s.String()
+}
+
+// expiry says how long a certificate is good.
+func expiry(until, now time.Time) string {
+	at := until.UTC().Format(time.RFC3339)
+	if !now.Before(until) {
+		return "EXPIRED at " + at + ", clients refuse it"
+	}
+	left := until.Sub(now).Round(time.Second)
+	if days := int(left / (24 * time.Hour)); days >= 2 {
+		return fmt.Sprintf("good until %s, another %d days", at, days)
+	}
+	return fmt.Sprintf("good until %s, another %s", at, left)
 }
 
 func ago(t, now time.Time) string {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -97,7 +98,7 @@ func TestRotationLosesNoHandshake(t *testing.T) {
 		})
 	}
 	for i := 1; i <= 20; i++ {
-		want := fmt.Sprint(i)
+		want := strconv.Itoa(i)
 		swap(want)
 		for what, ask := range map[string]func() (string, error){"HTTP": byHTTP, "grpc": byGRPC} {
 			until(t, what+" sees certificate "+want, func() bool {

@@ -150,8 +150,7 @@ func TestOneFolderNeverMixes(t *testing.T) {
 			continue // it changes faster than it can be read
 		}
 		if _, err := step(nil, c, time.Time{}); err != nil {
-			<-done
-			t.Fatal(err)
+			t.Fatal(errors.Join(err, <-done))
 		}
 	}
 }

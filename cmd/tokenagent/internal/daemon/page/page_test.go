@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon/page"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
@@ -227,5 +228,41 @@ func TestRealms(t *testing.T) {
 			}
 			keys[k] = true
 		}
+	}
+}
+
+// Certificates have a section of their own; what is wrong with one is in the
+// headline, unless a source is worse.
+func TestPageShowsCertificates(t *testing.T) {
+	st := realm.Status{Status: agent.Status{Ready: true, Sources: []agent.SourceStatus{good()}}}
+	showIt := func() shown { return show(t, page.Options{Status: func() realm.Status { return st }}) }
+	if strings.Contains(text(showIt().Node), "Certificates") {
+		t.Error("certificates without TLS")
+	}
+	st.Certificates = []listener.Status{
+		{Listener: "listen", NotAfter: later(10 * 24 * hour), Good: true, LastChange: ago(hour)},
+		{Listener: "admin-listen", NotAfter: later(90 * 24 * hour), Good: true, ClientCerts: true, LastChange: ago(2 * hour)},
+	}
+	s := showIt()
+	s.mustSay(t, "Certificates Good", "listen Good 10 d 0 h 2000-01-11 00:00 UTC show none 1 h 0 min ago", "admin-listen Good 90 d 0 h 2000-03-31 00:00 UTC show a certificate 2 h 0 min ago")
+	if got := s.headline(t); got != "Ready" {
+		t.Errorf("headline %q", got)
+	}
+	for name, c := range map[string]struct {
+		change         func(*listener.Status)
+		headline, says string
+	}{
+		"ends soon": {func(c *listener.Status) { c.NotAfter = later(2 * 24 * hour) }, "Ready, with a warning", "listen Ends soon 2 d 0 h"},
+		"expired":   {func(c *listener.Status) { c.NotAfter = ago(0) }, "Ready, with a fault", "listen Expired passed 00:00:00 UTC"},
+		"fault":     {func(c *listener.Status) { c.Good, c.Fault = false, "/tls.key is not the <b>key</b>" }, "Ready, with a fault", "Fault /tls.key is not the <b>key</b>"},
+	} {
+		was := st.Certificates[0]
+		c.change(&st.Certificates[0])
+		s := showIt()
+		if got := s.headline(t); got != c.headline {
+			t.Errorf("%s: headline %q; want %q", name, got, c.headline)
+		}
+		s.mustSay(t, c.says)
+		st.Certificates[0] = was
 	}
 }

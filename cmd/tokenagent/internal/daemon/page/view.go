@@ -18,7 +18,8 @@ type view struct {
 	Icon          template.URL
 	Says          string
 	Sources       []source
-	Realms        *realms // nil without a file of them
+	Realms        *realms       // nil without a file of them
+	Certificates  *certificates // nil without TLS
 }
 
 // realms is about the file of them.
@@ -141,6 +142,10 @@ func newView(s realm.Status, host string, draining bool, now time.Time) *view {
 		if !c.Good && s.Ready && !draining {
 			v.State, v.Says = state{kindBad, "Ready, with a fault"}, "Tokens are checked, by the realms that were in force before: their file is bad. See below."
 		}
+	}
+	v.Certificates = newCertificates(s.Certificates, now)
+	if s.Ready && !draining {
+		v.State, v.Says = v.Certificates.overall(v.State, v.Says)
 	}
 	v.Icon = icon(v.State.Kind)
 	return v
