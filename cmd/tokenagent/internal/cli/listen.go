@@ -19,12 +19,12 @@ func (l *listenFlags) addAdmin(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&l.mode, "socket-mode", "", "`MODE` of Unix sockets, in octal such as 0660; without it the umask decides")
 	f.StringVar(&l.owner, "socket-owner", "", "`USER[:GROUP]` that Unix sockets are given to, by name or number; without it that of the process")
-	addFiles(cmd, "admin-", &l.admin, "--admin-listen")
+	addFiles(cmd, "admin-", &l.admin, "--admin-listen where it is host:port")
 }
 
 func (l *listenFlags) add(cmd *cobra.Command) {
 	l.addAdmin(cmd)
-	addFiles(cmd, "", &l.main, "--listen and --grpc-listen")
+	addFiles(cmd, "", &l.main, "--listen and --grpc-listen where they are host:port")
 }
 
 func addFiles(cmd *cobra.Command, prefix string, files *listener.Files, of string) {
