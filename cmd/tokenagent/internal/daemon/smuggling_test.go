@@ -116,3 +116,31 @@ func TestLimits(t *testing.T) {
 	w.say(t, "GET / HTTP/1.1\r\nHost: x\r\n"+auth) // and no end
 	w.ended(t)
 }
+
+// TestP5_NoRequestInARefusedBody: what is in it is not taken for a request, not even
+// where it holds a token; the request after it is answered, or the connection ends.
+func TestP5_NoRequestInARefusedBody(t *testing.T) {
+	t.Parallel()
+	const hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n" + auth + "\r\n"
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/next" {
+			t.Errorf("%s reached the app", r.URL.Path)
+		}
+	}))})
+	length := fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(hidden), hidden)
+	for name, rest := range map[string]string{
+		"length": length,
+		"chunks": fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(hidden), hidden),
+		"expect": "Expect: 100-continue\r\n" + length,
+	} {
+		w := dialRaw(t, base)
+		w.say(t, "POST / HTTP/1.1\r\nHost: x\r\n"+rest+"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+auth+"\r\n")
+		res := w.answer(t)
+		_, _ = io.Copy(io.Discard, res.Body)
+		if res.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %d", name, res.StatusCode)
+		}
+		w.ended(t)
+	}
+}

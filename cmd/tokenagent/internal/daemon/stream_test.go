@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -74,7 +75,7 @@ func TestNothingIsBuffered(t *testing.T) {
 			begun := make(chan error, 1)
 			send := func(n int) { _, err := feed.Write(make([]byte, n)); begun <- err }
 			go send(sizes[0])
-			res := askOver(t, protocol, base, body)
+			res := askOver(t, protocol, base, body, nil)
 			for i, n := range sizes {
 				if i > 0 {
 					go send(n)
@@ -94,8 +95,9 @@ func TestNothingIsBuffered(t *testing.T) {
 	}
 }
 
-// askOver sends body by POST, with the token, and gives up after 60 s.
-func askOver(t *testing.T, protocol, base string, body io.Reader, headers ...string) answered {
+// askOver sends body by POST, with the token and, at its end, the trailers; and
+// gives up after 60 s.
+func askOver(t *testing.T, protocol, base string, body io.Reader, trailer http.Header, headers ...string) answered {
 	t.Helper()
 	var p http.Protocols
 	p.SetHTTP1(protocol == "HTTP/1.1")
@@ -106,6 +108,7 @@ func askOver(t *testing.T, protocol, base string, body io.Reader, headers ...str
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Trailer = trailer
 	r.Header.Set("Dapr-Api-Token", good)
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
@@ -167,5 +170,37 @@ func TestAppDiesInItsAnswer(t *testing.T) {
 		if got, err := io.ReadAll(res.Body); err == nil || string(got) != "part" {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
+	}
+}
+
+// TestOverH2C: a part does not look like the whole there either, and the stream of
+// a client that goes away ends, although its connection lives on.
+func TestOverH2C(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	u := app(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "part")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	base := front(t, a, Options{Upstream: &url.URL{Scheme: "h2c", Host: u.Host}})
+	for _, protocol := range []string{"HTTP/1.1", "h2c"} {
+		res := askOver(t, protocol, base, http.NoBody, nil)
+		if got, err := io.ReadAll(res.Body); err == nil || string(got) != "part" {
+			t.Errorf("%s: %q, %v", protocol, got, err)
+		}
+	}
+
+	gone := make(chan struct{})
+	base = front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		close(gone)
+	}))})
+	_ = askOver(t, "h2c", base, http.NoBody, nil).Body.Close()
+	select {
+	case <-gone:
+	case <-time.After(20 * time.Second):
+		t.Error("the app is not told that the client has gone")
 	}
 }

@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -65,4 +67,60 @@ func TestTrailersPass(t *testing.T) {
 	if h := <-got; len(h) != 1 || h.Get("X-Sum") != "of the request" {
 		t.Errorf("the request's: %v", h)
 	}
+}
+
+// TestP5_NothingForgedInTrailers: over HTTP/1.1 and h2c, announced or not, neither
+// an identity nor what may be a token reaches the app after the body's end.
+func TestP5_NothingForgedInTrailers(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	got := make(chan http.Header, 1)
+	u := app(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		all := r.Header.Clone()
+		maps.Copy(all, r.Trailer)
+		got <- all
+	}))
+	for _, upstream := range []*url.URL{u, {Scheme: "h2c", Host: u.Host}} {
+		base := front(t, a, Options{Upstream: upstream, Headers: []string{"dapr-api-token", "authorization", "x-other-token"}})
+		for _, protocol := range []string{"HTTP/1.1", "h2c"} {
+			for _, announced := range []string{"", "X-Sum", "X-Sum, X-Tokenagent-Subject, X_tokenagent-Subject, Dapr-Api-Token, X-Other-Token"} {
+				late := http.Header{}
+				if announced != "" {
+					for name := range strings.SplitSeq(announced, ", ") {
+						late[name] = nil
+					}
+				}
+				body := &trailing{Reader: strings.NewReader("x"), end: func() {
+					for _, name := range []string{"X-Sum", "X-Tokenagent-Subject", "X_tokenagent-Subject", "Dapr-Api-Token", "X-Other-Token"} {
+						late[name] = []string{next}
+					}
+				}}
+				res := askOver(t, protocol, base, body, late, "X-Tokenagent-Subject: admin", "x_tokenagent_subject: admin")
+				if res.StatusCode != http.StatusOK {
+					t.Fatalf("%s: %d", protocol, res.StatusCode)
+				}
+				for name, values := range <-got {
+					value := strings.Join(values, "")
+					if strings.Contains(value, "admin") || value == next && name != "X-Sum" || strings.Contains(value, good) {
+						t.Errorf("%s to %s, with %q announced: the app saw %s", protocol, upstream.Scheme, announced, name)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A trailing body calls end when it has been read.
+type trailing struct {
+	io.Reader
+	end func()
+}
+
+func (b *trailing) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err != nil {
+		b.end()
+	}
+	return n, err
 }
