@@ -3,6 +3,7 @@ package daemon
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -202,5 +203,43 @@ func TestOverH2C(t *testing.T) {
 	case <-gone:
 	case <-time.After(20 * time.Second):
 		t.Error("the app is not told that the client has gone")
+	}
+}
+
+// TestAppAnswersBeforeTheBodyEnds: the client has the whole answer, although it
+// neither goes on with its body nor goes away.
+func TestAppAnswersBeforeTheBodyEnds(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	for name, head := range map[string]string{
+		"length": "Content-Length: 1000\r\n" + auth + "\r\npart",
+		"chunks": "Transfer-Encoding: chunked\r\n" + auth + "\r\n4\r\npart\r\n",
+	} {
+		w := dialRaw(t, front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_ = http.NewResponseController(w).EnableFullDuplex()
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.WriteString(w, "enough")
+		}))}))
+		w.say(t, "POST / HTTP/1.1\r\nHost: x\r\n"+head)
+		res := w.answer(t)
+		if got, err := io.ReadAll(res.Body); err != nil || string(got) != "enough" || res.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %d %q, %v", name, res.StatusCode, got, err)
+		}
+	}
+}
+
+// TestForwardedProtoOverTLS: an app makes its links by it.
+func TestForwardedProtoOverTLS(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	files, pool := selfSigned(t, t.TempDir(), "main")
+	d := runDaemon(t, a, Options{Upstream: app(t, echo()), TLS: files, Poll: -1})
+	code, body, _, _, err := knock(t, d.main, &tls.Config{RootCAs: pool}, "dapr-api-token: "+good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := (reply{code: code, body: body}).seen(t); s.Header.Get("X-Forwarded-Proto") != "https" || s.Header.Get("Dapr-Api-Token") != "" {
+		t.Errorf("%v", s.Header)
 	}
 }

@@ -1,10 +1,7 @@
 package daemon
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -177,45 +174,6 @@ func TestDrainWaitsForTunnels(t *testing.T) {
 	if strings.Contains(d.log.String(), "cut off") {
 		t.Errorf("cut off: %s", d.log)
 	}
-}
-
-// TestP3_RevocationEndsWhatIsUnderWay, where that is asked for.
-func TestP3_RevocationEndsWhatIsUnderWay(t *testing.T) {
-	t.Parallel()
-	digest := sha256.Sum256([]byte(good))
-	revoke := "revoked " + hex.EncodeToString(digest[:]) + "\n" + next
-	a, path := startAgent(t, good)
-	u, conns, _ := chatter(t)
-	client, server := open(t, front(t, a, Options{Upstream: u, EndRevoked: true}), conns)
-	stays, staysApp := open(t, front(t, a, Options{Upstream: u}), conns)
-
-	gone := make(chan struct{})
-	stream := dialRaw(t, front(t, a, Options{EndRevoked: true, Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, "first")
-		_ = http.NewResponseController(w).Flush()
-		<-r.Context().Done()
-		close(gone)
-	}))}))
-	stream.say(t, "GET / HTTP/1.1\r\nHost: x\r\ndapr-api-token: "+good+"\r\n\r\n")
-	res := stream.answer(t)
-	if _, err := io.ReadFull(res.Body, make([]byte, 5)); err != nil {
-		t.Fatal(err)
-	}
-	// A rotation ends none of them.
-	write(t, path, next)
-	until(t, "the new token is accepted", func() bool { token, _ := a.Token(); return token == next })
-	client.say(t, frame)
-	server.hear(t, frame)
-
-	write(t, path, revoke)
-	client.ended(t)
-	server.ended(t)
-	if _, err := io.ReadAll(res.Body); err == nil {
-		t.Error("a stream that was cut looks complete")
-	}
-	<-gone
-	stays.say(t, frame)
-	staysApp.hear(t, frame)
 }
 
 // TestP5_NoTunnelThatNobodyAskedFor: an app that says 101 by itself, without a
