@@ -163,8 +163,13 @@ func TestDrainWaitsForTunnels(t *testing.T) {
 		}
 		return err != nil
 	})
-	client.say(t, frame)
-	server.hear(t, frame)
+	for range 20 {
+		client.say(t, frame)
+		server.hear(t, frame)
+		if r := ask(t, "GET", d.admin+"/livez"); r.code != http.StatusOK { // it is the last to end
+			t.Fatalf("the admin port: %d", r.code)
+		}
+	}
 	_ = client.Close()
 	server.ended(t)
 	_ = server.Close()
