@@ -19,6 +19,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 )
@@ -51,6 +52,12 @@ func fds(t *testing.T) int {
 	return len(all)
 }
 
+// untilWatched waits for the goroutines and the descriptor of a's watcher.
+func untilWatched(t *testing.T, a *agent.Agent) {
+	t.Helper()
+	until(t, "the agent watches", func() bool { return a.Status().Sources[0].WatchMode == "events" })
+}
+
 // What fails to shake hands, or goes in the middle of it, leaves nothing behind. It
 // is not parallel: it counts what the whole process has.
 func TestFailedHandshakesLeaveNothing(t *testing.T) {
@@ -60,6 +67,8 @@ func TestFailedHandshakesLeaveNothing(t *testing.T) {
 	asking.ClientCA = f.Cert
 	grpcAddr := freeAddr(t)
 	d := runDaemon(t, a, Options{GRPCListen: grpcAddr, TLS: f, AdminTLS: asking})
+	untilWatched(t, a)
+	until(t, "certificates are watched", func() bool { return strings.Count(d.log.String(), "watching the source") >= 3 })
 	hello := clientHello(t)
 	for name, addr := range map[string]string{
 		"listen": strings.TrimPrefix(d.main, "http://"), "grpc-listen": grpcAddr, "admin-listen": strings.TrimPrefix(d.admin, "http://"),

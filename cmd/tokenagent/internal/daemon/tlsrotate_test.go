@@ -188,6 +188,7 @@ func TestTLSFaultAtStartLeavesNothing(t *testing.T) {
 	none.Key += "-none"
 	badCA := f
 	badCA.ClientCA = f.Key
+	untilWatched(t, a)
 	already := goleak.IgnoreCurrent()
 	for name, admin := range map[string]listener.Files{"no key": none, "a key for a root": badCA} {
 		for _, o := range []Options{
