@@ -6,13 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
-	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 // TestP3_RevocationEndsWhatIsUnderWay, where that is asked for.
@@ -85,42 +80,4 @@ func TestP3_RevocationEndsAWriteThatNobodyReads(t *testing.T) {
 	case <-time.After(15 * time.Second): // the client gives up after 20 s
 		t.Error("the request goes on")
 	}
-}
-
-// TestP3_RevocationEndsTunnelsOfAReplacedAgent: the realm has changed since, so
-// that another agent hears of the revocation.
-func TestP3_RevocationEndsTunnelsOfAReplacedAgent(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	token, file := filepath.Join(dir, "token"), filepath.Join(dir, "realms")
-	write(t, token, good)
-	write(t, file, "1h")
-	u, conns, _ := chatter(t)
-	o := Options{Upstream: u, EndRevoked: true, Logger: slog.New(slog.DiscardHandler)}
-	set, err := realm.Open(t.Context(), file, func(c reload.Content) (*realm.Plan, error) {
-		overlap, err := time.ParseDuration(string(c.Data))
-		return &realm.Plan{Specs: []realm.Spec{{Name: "a", Hosts: []string{"x"}, Config: agent.Config{
-			Name: "a", TokenFile: token, Overlap: overlap, Poll: -1, Debounce: -1, Logger: o.Logger,
-		}}}}, err
-	}, realm.Options{Auth: o.Auth(), Poll: -1, Debounce: -1, Logger: o.Logger})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = set.Close() })
-	s := o.server(set)
-	t.Cleanup(s.Handler.(*proxy).closeIdle)
-	client, server := open(t, serve(t, s), conns)
-	write(t, file, "2h")
-	if changed, err := set.Reload(); err != nil || !changed {
-		t.Fatalf("the realm did not change: %v", err)
-	}
-	client.say(t, frame) // goes on
-	server.hear(t, frame)
-	digest := sha256.Sum256([]byte(good))
-	write(t, token, "revoked "+hex.EncodeToString(digest[:])+"\n"+next)
-	if _, err := set.Reload(); err != nil {
-		t.Fatal(err)
-	}
-	client.ended(t)
-	server.ended(t)
 }
