@@ -6,8 +6,13 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 // TestP3_RevocationEndsWhatIsUnderWay, where that is asked for.
@@ -80,4 +85,47 @@ func TestP3_RevocationEndsAWriteThatNobodyReads(t *testing.T) {
 	case <-time.After(15 * time.Second): // the client gives up after 20 s
 		t.Error("the request goes on")
 	}
+}
+
+// TestP3_RevocationEndsTunnelsOfAReplacedAgent: the realm has changed since, so
+// that another agent hears of the revocation.
+func TestP3_RevocationEndsTunnelsOfAReplacedAgent(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	token, file := filepath.Join(dir, "token"), filepath.Join(dir, "realms")
+	write(t, token, good)
+	write(t, file, "1h")
+	u, conns, _ := chatter(t)
+	o := Options{Upstream: u, EndRevoked: true, Logger: slog.New(slog.DiscardHandler)}
+	set, err := realm.Open(t.Context(), file, func(c reload.Content) (*realm.Plan, error) {
+		overlap, err := time.ParseDuration(string(c.Data))
+		return &realm.Plan{Specs: []realm.Spec{{Name: "a", Settings: string(c.Data), Hosts: []string{"x"}, Config: agent.Config{
+			Name: "a", TokenFile: token, Overlap: overlap, Poll: -1, Debounce: -1, Logger: o.Logger,
+		}}}}, err
+	}, realm.Options{Auth: o.Auth(), Poll: -1, Debounce: -1, Logger: o.Logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = set.Close() })
+	s := o.server(set)
+	t.Cleanup(s.Handler.(*proxy).closeIdle)
+	client, server := open(t, serve(t, s), conns)
+	of := func() *agent.Agent {
+		table := set.Enter()
+		defer table.Leave()
+		return table.ByHost("x").Agent
+	}
+	old := of()
+	write(t, file, "2h")
+	until(t, "the realm has another agent", func() bool { _, err := set.Reload(); return err == nil && of() != old })
+	_ = old.Close() // as the realm does; from here on it hears of nothing
+	client.say(t, frame) // goes on
+	server.hear(t, frame)
+	digest := sha256.Sum256([]byte(good))
+	write(t, token, "revoked "+hex.EncodeToString(digest[:])+"\n"+next)
+	if _, err := set.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	client.ended(t)
+	server.ended(t)
 }
