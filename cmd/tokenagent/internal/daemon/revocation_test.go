@@ -118,7 +118,7 @@ func TestP3_RevocationEndsTunnelsOfAReplacedAgent(t *testing.T) {
 	old := of()
 	write(t, file, "2h")
 	until(t, "the realm has another agent", func() bool { _, err := set.Reload(); return err == nil && of() != old })
-	_ = old.Close() // as the realm does; from here on it hears of nothing
+	_ = old.Close()      // as the realm does; from here on it hears of nothing
 	client.say(t, frame) // goes on
 	server.hear(t, frame)
 	digest := sha256.Sum256([]byte(good))
