@@ -47,8 +47,8 @@ class App(BaseHTTPRequestHandler):
     def take(self, event):
         """Says what daprd is to do with an event: what is no JSON is none the next time either."""
         try:
-            order = json.dumps(json.loads(event)["data"])
-        except (ValueError, TypeError, KeyError):
+            order = json.dumps(json.loads(event).get("data"))
+        except (ValueError, AttributeError):
             return "DROP"
         print(f"order {order} from {self.headers.get('X-Tokenagent-Subject')}", flush=True)
         return "SUCCESS"
