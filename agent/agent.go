@@ -256,18 +256,29 @@ func (a *Agent) Retire() error {
 
 // change has every part publish a change, and then writes it down.
 func (a *Agent) change(f func(part)) error {
-	for _, p := range a.parts {
-		f(p)
+	a.each(f)
+	if a.from != nil {
+		if p := a.from.p.Load(); p != nil { // it may have to go on
+			p.each(f)
+		}
 	}
 	// Looked at afterwards: who takes over meanwhile either sees the change, or is
 	// seen.
 	if h := a.to.Load(); h != nil {
-		return h.a.change(f)
+		if err := h.a.change(f); !errors.Is(err, ErrClosed) || a.closed.Load() {
+			return err
+		}
 	}
 	if a.closed.Load() {
 		return ErrClosed
 	}
 	return a.save()
+}
+
+func (a *Agent) each(f func(part)) {
+	for _, p := range a.parts {
+		f(p)
+	}
 }
 
 // Close stops watching and waits until that has ended. Afterwards nothing is

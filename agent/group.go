@@ -76,15 +76,23 @@ func (g *Group) begin(a, predecessor *Agent) (moved map[string]*[kinds]uint64) {
 }
 
 // back undoes begin.
-func (g *Group) back(h *handover) {
+func (g *Group) back(h *handover, p *Agent) {
 	if g == nil {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.members, h.a)
-	g.members[h.p] = true
+	g.members[p] = true
 	g.count(h.moved, func(sum *uint64, n uint64) { *sum -= n })
+	own, left := p.counted(), make(map[string]*[kinds]uint64)
+	for method, c := range h.a.counted() {
+		if own[method] != c { // only the successor counted it
+			sums := c.sums()
+			left[method] = &sums
+		}
+	}
+	g.count(left, func(sum *uint64, n uint64) { *sum += n })
 }
 
 func (g *Group) count(by map[string]*[kinds]uint64, f func(sum *uint64, n uint64)) {

@@ -63,6 +63,7 @@ type part interface {
 	forget()
 	inherit(from part)
 	catchUp(from part)
+	caughtUp()
 	adopt(memory *verify.Memory, w writtenSource)
 	write(memory *verify.Memory, now time.Time) (writtenSource, bool)
 	status(now time.Time) SourceStatus

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,15 +34,15 @@ func (a *Agent) inherit() {
 		return
 	}
 	a.keeper = p.keeper
-	a.eachInherited(part.inherit)
+	a.eachInherited(p, part.inherit)
 }
 
 // A handover is from one Agent to its successor. It is settled by whichever of
 // the two is closed first.
 type handover struct {
 	once sync.Once
-	a    *Agent // the successor
-	p    *Agent // its predecessor; nil once that has been closed
+	a    *Agent                // the successor
+	p    atomic.Pointer[Agent] // its predecessor; nil once it is settled
 	// moved is what the Group counts as gone because a does not count it, by method.
 	moved map[string]*[kinds]uint64
 }
@@ -55,26 +56,18 @@ func (a *Agent) takeOver(ctx context.Context) error {
 		a.cfg.Group.begin(a, nil)
 		return nil
 	}
-	h := &handover{a: a, p: p}
+	h := &handover{a: a}
+	h.p.Store(p)
 	if !p.to.CompareAndSwap(nil, h) {
 		return errSucceeded
 	}
-	done := make(chan struct{})
-	go func() {
-		a.eachInherited(part.catchUp)
-		close(done)
-	}()
-	var err error
-	select {
-	case <-done:
-		if p.closed.Load() {
-			err = errSucceeded
-		}
-	case <-ctx.Done():
-		err = fmt.Errorf("agent: reading once more what the Predecessor read: %w", context.Cause(ctx))
+	err := a.follow(ctx, p)
+	if err == nil && p.closed.Load() {
+		err = errSucceeded
 	}
 	if err != nil {
 		p.to.Store(nil)
+		_ = p.save() // is in the log and the status
 		return err
 	}
 	a.from = h
@@ -83,29 +76,63 @@ func (a *Agent) takeOver(ctx context.Context) error {
 	return nil
 }
 
+// follow goes on from what there is of p by now.
+func (a *Agent) follow(ctx context.Context, p *Agent) error {
+	done := make(chan struct{})
+	go func() {
+		a.eachInherited(p, part.catchUp)
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("agent: reading once more what the Predecessor read: %w", context.Cause(ctx))
+	}
+}
+
+// CatchUp takes over once more what the Predecessor accepts and refuses by now, and
+// reads the sources. Start has done so already; where the two went on side by side
+// since, it is to be called before requests are given to a. It does nothing once
+// the Predecessor is closed, or without one. The error is ctx's.
+func (a *Agent) CatchUp(ctx context.Context) error {
+	if a.from == nil {
+		return nil
+	}
+	p := a.from.p.Load()
+	if p == nil || p.closed.Load() {
+		return nil
+	}
+	return a.follow(ctx, p)
+}
+
 // settle ends the handovers of an Agent that closes: it does not go back to it any
 // more; and if it has taken over from one that is not closed, that one goes on, so
 // that the takeover is taken back.
 func (a *Agent) settle() (takenBack bool) {
-	if h := a.to.Load(); h != nil {
-		h.once.Do(func() { h.p = nil })
+	to := a.to.Load()
+	if to != nil {
+		to.once.Do(func() {
+			to.p.Store(nil)
+			to.a.each(part.caughtUp)
+		})
 	}
 	if h := a.from; h != nil {
 		h.once.Do(func() {
-			takenBack = true
-			if h.p.closed.Load() {
-				return // as it must not be, but may
+			p := h.p.Swap(nil)
+			takenBack = to == nil
+			if p.closed.Load() || to != nil {
+				return // it must not be closed, but may; and a chain does not fork
 			}
-			h.p.cfg.Group.back(h)
-			h.p.to.Store(nil)
-			_ = h.p.save() // is in the log and the status
+			p.cfg.Group.back(h, p)
+			p.to.Store(nil)
+			_ = p.save() // is in the log and the status
 		})
 	}
 	return takenBack
 }
 
-func (a *Agent) eachInherited(f func(to, from part)) {
-	p := a.cfg.Predecessor
+func (a *Agent) eachInherited(p *Agent, f func(to, from part)) {
 	if a.tokens != nil && p.tokens != nil {
 		f(a.tokens, p.tokens)
 	}
@@ -161,6 +188,10 @@ func (m *member[V, S]) catchUp(from part) {
 			break
 		}
 	}
+}
+
+// caughtUp ends it.
+func (m *member[V, S]) caughtUp() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		m.catching, m.declared = false, nil
 		return prev

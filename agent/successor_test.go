@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -415,6 +416,87 @@ func TestP1_PredecessorReadsWhileASuccessorStarts(t *testing.T) {
 		if got := class(b, tokenN(n)); got != want {
 			t.Errorf("token %d: %s, want %s", n, got, want)
 		}
+	}
+}
+
+// TestP3_ChangesByHandOutliveATakeoverTakenBack: what the successor revoked and
+// retired holds in the predecessor that goes on, and in its state file.
+func TestP3_ChangesByHandOutliveATakeoverTakenBack(t *testing.T) {
+	t.Parallel()
+	path, state := file(t, tokenN(0)+"\n"+tokenN(5)), stateFile(t)
+	cfg := agent.Config{TokenFile: path, Poll: -1, StateFile: state}
+	a := start(t, cfg)
+	replace(t, path, tokenN(1)+"\n"+tokenN(5))
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	next := cfg
+	next.Predecessor = a
+	b := start(t, next)
+	if err := errors.Join(b.Revoke(verify.Digest(tokenN(5))), b.Retire(), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	want := map[int]string{0: "expired", 1: "ok", 5: "revoked"}
+	for n, want := range want {
+		if got := class(a, tokenN(n)); got != want {
+			t.Errorf("token %d: %s, want %s", n, got, want)
+		}
+	}
+	if err := a.Revoke(verify.Digest(tokenN(7))); err != nil { // by one that lives again
+		t.Error(err)
+	}
+	_ = a.Close()
+	c := start(t, cfg)
+	for n, want := range want {
+		if got := class(c, tokenN(n)); got != want {
+			t.Errorf("after a restart: token %d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestP3_CatchUp: what the predecessor read after Start is in its successor before
+// requests are, whatever that reads itself.
+func TestP3_CatchUp(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0)+"\n"+tokenN(5))
+	cfg := agent.Config{TokenFile: path, Poll: -1}
+	a := start(t, cfg)
+	cfg.TokenFile, cfg.Predecessor = file(t, tokenN(9)), a
+	b := start(t, cfg)
+	replace(t, path, tokenN(1)+"\nrevoked "+hex.EncodeToString(digest(tokenN(5))))
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = a.Close()
+	if err := b.CatchUp(t.Context()); err != nil { // and that is all
+		t.Fatal(err)
+	}
+	for n, want := range map[int]string{0: "ok", 1: "ok", 5: "invalid", 9: "ok"} { // b's own source revokes nothing
+		if got := class(b, tokenN(n)); got != want {
+			t.Errorf("token %d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestClosingTheMiddleOfAChain: the first does not come back beside the last.
+func TestClosingTheMiddleOfAChain(t *testing.T) {
+	t.Parallel()
+	g := new(agent.Group)
+	cfg := agent.Config{TokenFile: file(t, tokenN(0)), Poll: -1, Group: g}
+	a := start(t, cfg)
+	cfg.Predecessor = a
+	b := start(t, cfg)
+	cfg.Predecessor = b
+	c := start(t, cfg)
+	_ = b.Close()
+	if got := testutil.CollectAndCount(g, "tokenagent_generation"); got != 1 {
+		t.Errorf("metrics of %d agents", got)
+	}
+	if err := a.Revoke(verify.Digest(tokenN(0))); err != nil || class(c, tokenN(0)) != "revoked" {
+		t.Errorf("%v, %s", err, class(c, tokenN(0)))
 	}
 }
 

@@ -3,6 +3,7 @@ package realm
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,7 +30,7 @@ func (s *Set) apply(ctx context.Context) error {
 	if s.note(err); err != nil {
 		return err
 	}
-	now := s.newTable(plan, agents)
+	now := s.newTable(plan, agents) // whose agents have caught up
 	s.table.Store(now)
 	s.since.Store(time.Now().UnixNano())
 	if last == nil {
@@ -107,6 +108,18 @@ func (s *Set) agents(ctx context.Context, last *Table, plan *Plan) ([]*agent.Age
 			}
 			fresh[i] = agents[i]
 		})
+	}
+	starting.Wait()
+	// Some have waited for others since they took over.
+	started := !slices.ContainsFunc(faults, func(err error) bool { return err != nil })
+	for i, a := range fresh {
+		if a != nil && started {
+			starting.Go(func() {
+				if err := a.CatchUp(ctx); err != nil {
+					faults[i] = fmt.Errorf("realm %s: %w", plan.Specs[i].Name, err)
+				}
+			})
+		}
 	}
 	starting.Wait()
 	var fault *multierror.Error
