@@ -22,7 +22,7 @@ const server = http.createServer((req, res) => {
       res.statusCode = 413;
       return res.end();
     }
-    switch (`${req.method} ${new URL(req.url, 'http://app').pathname}`) {
+    switch (`${req.method} ${req.url.split('?')[0]}`) {
       case 'GET /healthz':
         return res.end();
       case 'GET /dapr/subscribe':

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"io"
+	stdlog "log" //nolint:depguard // to take it away from libraries
 	"log/slog"
 	"os"
 	"os/signal"
@@ -87,6 +88,8 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(foreign{log})
 	o, err := r.options(log)
 	if err != nil {
 		return err
@@ -188,6 +191,16 @@ func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 		return o, fail.Usage("%w", err)
 	}
 	return o, nil
+}
+
+// foreign takes what libraries write to the standard logger, such as net/http's
+// word about an answer that nobody asked for, which quotes it.
+type foreign struct{ log *slog.Logger }
+
+func (f foreign) Write(line []byte) (int, error) {
+	text, _, _ := strings.Cut(string(line), " starting with ")
+	f.log.Debug("from a library", "text", strings.TrimSpace(text))
+	return len(line), nil
 }
 
 func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {

@@ -26,6 +26,27 @@ type proxy struct {
 	endRevoked bool
 }
 
+// visible reports whether s holds no blank and no control character.
+func visible(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7F {
+			return false
+		}
+	}
+	return true
+}
+
+var errUnasked = errors.New("it switched protocols, and nobody had asked for that")
+
+// unasked refuses 101 without a wish for another protocol; the answer, which is the
+// connection then, is closed.
+func unasked(res *http.Response) error {
+	if res.StatusCode == http.StatusSwitchingProtocols && res.Request.Header.Get("Upgrade") == "" {
+		return errUnasked
+	}
+	return nil
+}
+
 func newProxy(realms *realm.Set, o *Options) *proxy {
 	transport := newTransport(o.Upstream)
 	target := targetOf(o.Upstream)
@@ -37,9 +58,10 @@ func newProxy(realms *realm.Set, o *Options) *proxy {
 			Transport: transport,
 			// Streams both ways are the rule behind daprd, so nothing waits in
 			// a buffer.
-			FlushInterval: -1,
-			ErrorLog:      slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
-			ErrorHandler:  func(w http.ResponseWriter, r *http.Request, err error) { badGateway(w, r, err, o.Logger) },
+			FlushInterval:  -1,
+			ModifyResponse: unasked,
+			ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+			ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { badGateway(w, r, err, o.Logger) },
 		},
 	}
 }
@@ -47,6 +69,11 @@ func newProxy(realms *realm.Set, o *Options) *proxy {
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who, a, ok := p.admit(w, r)
 	if !ok {
+		return
+	}
+	if !visible(r.URL.RawQuery) || !visible(r.Method) {
+		// Over HTTP/2 it may hold what would be a line of HTTP/1.1 of its own.
+		http.Error(w, "the method or the query holds characters that no request line can", http.StatusBadRequest)
 		return
 	}
 	// The app may answer while it is still being asked, as over HTTP/2. net/http
@@ -185,6 +212,10 @@ func badGateway(w http.ResponseWriter, r *http.Request, err error, log *slog.Log
 		h.Set("Grpc-Message", "the app behind the proxy did not answer")
 		w.WriteHeader(http.StatusOK)
 		return
+	}
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		// Where its body could not be read to the end, what follows is no request.
+		w.Header().Set("Connection", "close")
 	}
 	http.Error(w, "the app behind the proxy did not answer", http.StatusBadGateway)
 }

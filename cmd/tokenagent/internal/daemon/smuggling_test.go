@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -142,5 +143,37 @@ func TestP5_NoRequestInARefusedBody(t *testing.T) {
 			t.Errorf("%s: %d", name, res.StatusCode)
 		}
 		w.ended(t)
+	}
+}
+
+// TestAfterABodyThatCannotBeRead comes no other request on the connection.
+func TestAfterABodyThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{AllowPaths: []string{"POST /open"}, Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}))})
+	w := dialRaw(t, base)
+	w.say(t, "POST /open HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZ\r\nPOST /open HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+	if res := w.answer(t); res.StatusCode != http.StatusBadGateway || !res.Close {
+		t.Errorf("%d, close %t", res.StatusCode, res.Close)
+	}
+	w.ended(t)
+}
+
+// TestNoRequestLineInAQuery: over HTTP/2 a query may hold what ends one.
+func TestNoRequestLineInAQuery(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	o := Options{Logger: slog.New(slog.DiscardHandler), AllowPaths: []string{"/open"}, Upstream: app(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it arrived") }))}
+	h := o.server(single(a, o)).Handler
+	for _, query := range []string{"a b HTTP/1.0", "a\tb", "a\r\nX: y", "a\x7f"} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/open", nil)
+		r.URL.RawQuery = query
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != http.StatusBadRequest {
+			t.Errorf("%q: %d", query, w.Code)
+		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -50,8 +49,8 @@ func (t *TLS) Client() (*Client, error) {
 		case errors.As(err, &path):
 			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %w", path)
 		case err != nil:
-			// The library's words name what it looked for, and no content.
-			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %s and %s are no pair: %s", t.certFile, t.keyFile, strings.TrimPrefix(err.Error(), "tls: "))
+			// The library's words quote the types of PEM blocks.
+			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %s and %s are no pair, or no PEM; give a certificate and the key that belongs to it", t.certFile, t.keyFile)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
