@@ -7,6 +7,6 @@ package daemon
 // so the system never gives it pages; what it costs is 4 MB more of garbage. Unlike
 // a higher GOGC, it adds to what a large source needs and does not multiply it.
 //
-// Through nginx that is worth a tenth of the throughput, and a third of the
-// slowest requests (the section forward of bench).
+// On a busy machine that was worth about a tenth of the throughput through nginx
+// (the section forward of bench).
 func room() []byte { return make([]byte, 4<<20) }
