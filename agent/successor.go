@@ -58,6 +58,7 @@ func (a *Agent) takeOver(ctx context.Context) error {
 	}
 	h := &handover{a: a}
 	h.p.Store(p)
+	a.from = h // before anybody can come here through p
 	if !p.to.CompareAndSwap(nil, h) {
 		return errSucceeded
 	}
@@ -70,7 +71,6 @@ func (a *Agent) takeOver(ctx context.Context) error {
 		_ = p.save() // is in the log and the status
 		return err
 	}
-	a.from = h
 	h.moved = a.cfg.Group.begin(a, p)
 	a.cfg.Predecessor = nil // it is not to be kept for as long as this one
 	return nil
