@@ -290,9 +290,7 @@ func (a *Agent) Close() error {
 		// First the answer, then the waiting: a read that hangs must not keep
 		// tokens accepted.
 		a.closed.Store(true)
-		for _, p := range a.parts {
-			p.shut()
-		}
+		a.each(part.shut)
 		a.changed.send()
 		if !takenBack {
 			a.closeErr = a.save()

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +26,7 @@ type Group struct {
 	changed broadcast
 	// What has left counted refusals, in which no source is named, and a counter
 	// must not run backwards.
-	gone map[string]*[kinds]uint64 // by method
+	gone tally
 }
 
 var _ prometheus.Collector = (*Group)(nil)
@@ -45,7 +46,7 @@ func (g *Group) enter(a, predecessor *Agent) error {
 		}
 	}
 	if g.members == nil {
-		g.members, g.gone = make(map[*Agent]bool), make(map[string]*[kinds]uint64)
+		g.members, g.gone = make(map[*Agent]bool), make(tally)
 	}
 	g.members[a] = false
 	return nil
@@ -53,7 +54,7 @@ func (g *Group) enter(a, predecessor *Agent) error {
 
 // begin exports the metrics of a from now on, and those of its predecessor no more.
 // It returns what only the predecessor counted, which is kept.
-func (g *Group) begin(a, predecessor *Agent) (moved map[string]*[kinds]uint64) {
+func (g *Group) begin(a, predecessor *Agent) (moved tally) {
 	if g == nil {
 		return nil
 	}
@@ -64,14 +65,8 @@ func (g *Group) begin(a, predecessor *Agent) (moved map[string]*[kinds]uint64) {
 		return nil
 	}
 	delete(g.members, predecessor)
-	moved, own := make(map[string]*[kinds]uint64), a.counted()
-	for method, c := range predecessor.counted() {
-		if own[method] != c {
-			sums := c.sums()
-			moved[method] = &sums
-		}
-	}
-	g.count(moved, func(sum *uint64, n uint64) { *sum += n })
+	moved = predecessor.tally(a)
+	g.gone.add(moved)
 	return moved
 }
 
@@ -84,26 +79,8 @@ func (g *Group) back(h *handover, p *Agent) {
 	defer g.mu.Unlock()
 	delete(g.members, h.a)
 	g.members[p] = true
-	g.count(h.moved, func(sum *uint64, n uint64) { *sum -= n })
-	own, left := p.counted(), make(map[string]*[kinds]uint64)
-	for method, c := range h.a.counted() {
-		if own[method] != c { // only the successor counted it
-			sums := c.sums()
-			left[method] = &sums
-		}
-	}
-	g.count(left, func(sum *uint64, n uint64) { *sum += n })
-}
-
-func (g *Group) count(by map[string]*[kinds]uint64, f func(sum *uint64, n uint64)) {
-	for method, sums := range by {
-		if g.gone[method] == nil {
-			g.gone[method] = new([kinds]uint64)
-		}
-		for kind, n := range sums {
-			f(&g.gone[method][kind], n)
-		}
-	}
+	g.gone.subtract(h.moved)
+	g.gone.add(h.a.tally(p))
 }
 
 // leave takes a out, if it is in. What it refused stays counted.
@@ -114,7 +91,7 @@ func (g *Group) leave(a *Agent) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.members[a] {
-		addRefused(g.gone, a)
+		g.gone.add(a.tally(nil))
 	}
 	delete(g.members, a)
 }
@@ -142,31 +119,50 @@ func (g *Group) Describe(ch chan<- *prometheus.Desc) { describe(ch) }
 func (g *Group) Collect(ch chan<- prometheus.Metric) {
 	g.mu.Lock()
 	var agents []*Agent
-	sums := make(map[string]*[kinds]uint64)
-	for method, gone := range g.gone {
-		sum := *gone
-		sums[method] = &sum
-	}
+	sums := maps.Clone(g.gone)
 	for a, exported := range g.members {
 		if exported {
 			agents = append(agents, a)
-			addRefused(sums, a)
+			sums.add(a.tally(nil))
 		}
 	}
 	g.mu.Unlock()
 	collect(ch, agents, sums)
 }
 
-// addRefused adds to sums, by method, what a refused.
-func addRefused(sums map[string]*[kinds]uint64, a *Agent) {
-	for method, c := range a.counted() {
-		if sums[method] == nil {
-			sums[method] = new([kinds]uint64)
+// A tally is how many verifications there were of each kind, by method.
+type tally map[string][kinds]uint64
+
+func (t tally) add(more tally) {
+	for method, n := range more {
+		sum := t[method]
+		for kind := range n {
+			sum[kind] += n[kind]
 		}
-		for kind, n := range c.sums() {
-			sums[method][kind] += n
+		t[method] = sum
+	}
+}
+
+func (t tally) subtract(less tally) {
+	for method, n := range less {
+		sum := t[method]
+		for kind := range n {
+			sum[kind] -= n[kind]
+		}
+		t[method] = sum
+	}
+}
+
+// tally returns what a has counted, but for what it counts together with other,
+// which may be nil.
+func (a *Agent) tally(other *Agent) tally {
+	t := make(tally)
+	for method, c := range a.counted() {
+		if other == nil || other.counted()[method] != c {
+			t[method] = c.sums()
 		}
 	}
+	return t
 }
 
 // counted returns the counts of a, by the method that they count.

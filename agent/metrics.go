@@ -68,14 +68,12 @@ func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
 // Collect implements [prometheus.Collector]. It reads what the last change
 // published, and touches no file.
 func (a *Agent) Collect(ch chan<- prometheus.Metric) {
-	sums := make(map[string]*[kinds]uint64)
-	addRefused(sums, a)
-	collect(ch, []*Agent{a}, sums)
+	collect(ch, []*Agent{a}, a.tally(nil))
 }
 
 // collect emits what there is of agents, which refused what refusals say, by
 // method.
-func collect(ch chan<- prometheus.Metric, agents []*Agent, refusals map[string]*[kinds]uint64) {
+func collect(ch chan<- prometheus.Metric, agents []*Agent, refusals tally) {
 	e, now := emitter(ch), time.Now()
 	kept, keeps := false, true
 	for _, a := range agents {

@@ -43,8 +43,8 @@ type handover struct {
 	once sync.Once
 	a    *Agent                // the successor
 	p    atomic.Pointer[Agent] // its predecessor; nil once it is settled
-	// moved is what the Group counts as gone because a does not count it, by method.
-	moved map[string]*[kinds]uint64
+	// moved is what the Group counts as gone because a does not count it.
+	moved tally
 }
 
 // takeOver makes a the one that goes on. Both read their sources until one of them

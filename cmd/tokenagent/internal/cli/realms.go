@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -157,7 +156,13 @@ func asKeys(err error) string { return flagName.ReplaceAllString(err.Error(), "$
 
 var flagName = regexp.MustCompile(`--([a-z])`)
 
-// has reports whether the realm says one of keys itself.
+// The keys that name a source, which no realm has in common with others.
+var (
+	tokenSources = []string{"token-file", "token-env", "env-file"} //nolint:gochecknoglobals // a constant
+	keySources   = []string{"key-file", "jwks-url"}                //nolint:gochecknoglobals // a constant
+)
+
+// has reports whether the realm has one of keys.
 func (c *realmCompiler) has(keys ...string) bool {
 	return slices.ContainsFunc(c.realm.Settings, func(s realmfile.Setting) bool { return slices.Contains(keys, s.Key) })
 }
@@ -167,11 +172,11 @@ func (c *realmCompiler) has(keys ...string) bool {
 func (c *realmCompiler) useless(key string) bool {
 	switch key {
 	case "issuer", "audience", "key-algorithm", "algorithm", "jwt-type", "require-claim", "leeway", "jwt-cache":
-		return !c.has("key-file", "jwks-url")
+		return !c.has(keySources...)
 	case "max-stale":
 		return !c.has("jwks-url")
 	case "min-token-bytes":
-		return !c.has("token-file", "token-env", "env-file")
+		return !c.has(tokenSources...)
 	default:
 		return false
 	}
@@ -237,7 +242,7 @@ func (c *realmCompiler) settings() string {
 
 // config makes the agent's configuration.
 func (c *realmCompiler) config() (agent.Config, error) {
-	if !c.has("token-file", "token-env", "env-file", "key-file", "jwks-url") {
+	if !c.has(tokenSources...) && !c.has(keySources...) {
 		return agent.Config{}, errors.New("it has no source; give it token-file, env-file, token-env, key-file or jwks-url")
 	}
 	cfg, err := c.flags.source.config(c.log)
@@ -252,15 +257,10 @@ func (c *realmCompiler) config() (agent.Config, error) {
 	}
 	// A source is called as its realm is, and so are the callers that prove
 	// themselves by a shared token. Of two the one of keys is called otherwise.
-	switch tokens := c.has("token-file", "token-env", "env-file"); {
-	case !c.flags.keys.given():
-		cfg.Name, cfg.KeyName = c.realm.Name, c.realm.Name+".keys"
-	case tokens:
-		cfg.Name, cfg.KeyName = c.realm.Name, c.realm.Name+".keys"
-	default:
+	cfg.Name, cfg.KeyName = c.realm.Name, c.realm.Name+".keys"
+	if !c.has(tokenSources...) {
 		cfg.Name, cfg.KeyName = c.realm.Name+".none", c.realm.Name
 	}
-	cfg.JWKS.Algorithm = cmp.Or(cfg.JWKS.Algorithm, cfg.KeyAlgorithm)
 	return cfg, nil
 }
 
