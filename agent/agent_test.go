@@ -18,6 +18,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -229,9 +230,9 @@ func TestP4_BadSourceChangesNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log logbook
+			var log witness.Log
 			path := file(t, tokenN(0))
-			a := start(t, agent.Config{TokenFile: path, Poll: 20 * time.Millisecond, Debounce: 5 * time.Millisecond, Overlap: -1, Logger: log.logger()})
+			a := start(t, agent.Config{TokenFile: path, Poll: 20 * time.Millisecond, Debounce: 5 * time.Millisecond, Overlap: -1, Logger: log.Logger()})
 			spoil(t, path)
 			source := func() agent.SourceStatus { return a.Status().Sources[0] }
 			eventually(t, a, "the fault shows", func() bool { return source().Fault != "" })

@@ -2,9 +2,6 @@ package agent_test
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -13,31 +10,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/witness"
 )
-
-// instances counts the inotify instances of this process.
-func instances(t *testing.T) (n int) {
-	t.Helper()
-	const dir = "/proc/self/fd"
-	fds, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, fd := range fds {
-		if to, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && to == "anon_inode:inotify" {
-			n++
-		}
-	}
-	return n
-}
 
 // TestGroupSharesOneInotifyInstance: of a hundred Agents each sees its own swap
 // by an event. It is not parallel, since others have instances, too.
 func TestGroupSharesOneInotifyInstance(t *testing.T) { //nolint:paralleltest // counts what the process has
-	if runtime.GOOS != "linux" {
-		t.Skip("inotify is Linux's")
-	}
-	before := instances(t)
+	before := witness.Inotify(t)
 	var g agent.Group
 	agents, paths := make([]*agent.Agent, 100), make([]string, 100)
 	for i := range agents {
@@ -49,7 +28,7 @@ func TestGroupSharesOneInotifyInstance(t *testing.T) { //nolint:paralleltest // 
 		replace(t, paths[i], tokenN(1000+i))
 		eventually(t, a, "the swap", func() bool { return accepts(a, tokenN(1000+i)) })
 	}
-	if got := instances(t) - before; got != 1 {
+	if got := witness.Inotify(t) - before; got != 1 {
 		t.Errorf("%d inotify instances", got)
 	}
 	// One that leaves takes nothing away from the others.
@@ -59,7 +38,7 @@ func TestGroupSharesOneInotifyInstance(t *testing.T) { //nolint:paralleltest // 
 	for _, a := range agents {
 		_ = a.Close()
 	}
-	if got := instances(t) - before; got != 0 {
+	if got := witness.Inotify(t) - before; got != 0 {
 		t.Errorf("%d inotify instances left", got)
 	}
 }

@@ -1,13 +1,11 @@
 package agent_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,28 +21,6 @@ func tokenN(n int) string { return fmt.Sprintf("%s%08d", canary, n) }
 
 // canary must appear in nothing that anybody but a sender may see.
 const canary = "CANARY-d41f6a-"
-
-// A logbook gathers what is logged.
-type logbook struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logbook) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
 
 // start starts an Agent that the test closes, and fails the test if it cannot.
 func start(t *testing.T, cfg agent.Config) *agent.Agent {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -151,8 +152,8 @@ func TestExpiryOfTokensThatAreJWTs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log logbook
-	a := start(t, agent.Config{TokenFile: file(t, token), Logger: log.logger()})
+	var log witness.Log
+	a := start(t, agent.Config{TokenFile: file(t, token), Logger: log.Logger()})
 	if got := metric(t, a, `token_expires_timestamp_seconds{slot="current",source="token"}`); got == "" || got == "0" {
 		t.Errorf("expiry is %q", got)
 	}
@@ -164,9 +165,9 @@ func TestExpiryOfTokensThatAreJWTs(t *testing.T) {
 
 func TestWhoStillUsesTheOldToken(t *testing.T) {
 	t.Parallel()
-	var log logbook
+	var log witness.Log
 	path := file(t, tokenN(0))
-	a := start(t, agent.Config{TokenFile: path, PollOnly: true, Logger: log.logger()})
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true, Logger: log.Logger()})
 	rotate := func(n int) {
 		replace(t, path, tokenN(n))
 		if _, err := a.Reload(); err != nil {
@@ -226,9 +227,9 @@ func TestWhoStillUsesTheOldToken(t *testing.T) {
 // and looks for the canary in all that it says.
 func TestP7_NothingShowsAToken(t *testing.T) {
 	t.Parallel()
-	var log logbook
+	var log witness.Log
 	path := file(t, tokenN(0))
-	a := start(t, agent.Config{TokenFile: path, PollOnly: true, Logger: log.logger()})
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true, Logger: log.Logger()})
 	var said strings.Builder
 	for n, text := range []string{
 		tokenN(1), tokenN(2) + " next", tokenN(3) + " what", tokenN(4) + "\x01", tokenN(5) + " previous until=" + tokenN(6),

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -317,8 +318,8 @@ func TestP8_BadStateFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := file(t, tokenN(0))
-			var log logbook
-			cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t), Logger: log.logger()}
+			var log witness.Log
+			cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t), Logger: log.Logger()}
 			a := start(t, cfg)
 			rotated(t, a, path, 1)
 			_ = a.Close()

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"io"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/internal/witness"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,24 +29,6 @@ const (
 	next = "CANARY-3c9d71-next"
 	bad  = "CANARY-3c9d71-bad"
 )
-
-// logbook gathers what is logged.
-type logbook struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func startAgent(t *testing.T, text string) (a *agent.Agent, path string) {
 	t.Helper()
@@ -172,14 +154,14 @@ type daemonUnderTest struct {
 	main, admin string
 	stop        context.CancelFunc
 	ended       chan error
-	log         *logbook
+	log         *witness.Log
 }
 
 // runDaemon runs Run on free ports.
 func runDaemon(t *testing.T, a *agent.Agent, o Options) *daemonUnderTest {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	d := &daemonUnderTest{stop: stop, ended: make(chan error, 1), log: &logbook{}}
+	d := &daemonUnderTest{stop: stop, ended: make(chan error, 1), log: &witness.Log{}}
 	o.Listen, o.AdminListen = freeAddr(t), freeAddr(t)
 	d.main, d.admin = "http://"+o.Listen, "http://"+o.AdminListen
 	o.Logger = slog.New(slog.NewTextHandler(d.log, nil))

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tokenagent/tokenagent/internal/witness"
 )
 
 // echo answers with the request as the app saw it.
@@ -143,7 +145,7 @@ func TestHealthBrake(t *testing.T) {
 func TestProxyWithoutTheApp(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
-	var log logbook
+	var log witness.Log
 	gone, _ := url.Parse("http://" + freeAddr(t))
 	base := front(t, a, Options{Upstream: gone, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	r := ask(t, "GET", base+"/x?token="+bad, "dapr-api-token: "+good)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/witness"
 )
 
 // healthOver asks grpc at addr over one new connection, and returns whose certificate
@@ -212,7 +213,7 @@ func TestTLSFaultAtStartLeavesNothing(t *testing.T) {
 // Tokens of realms and certificates share one inotify instance, of which a user has
 // few. It is not parallel: it counts what the whole process has.
 func TestOneInotifyInstance(t *testing.T) {
-	had := inotifies(t)
+	had := witness.Inotify(t)
 	f, _ := selfSigned(t, t.TempDir(), "all")
 	other, _ := selfSigned(t, t.TempDir(), "admin")
 	other.ClientCA = f.Cert
@@ -220,30 +221,15 @@ func TestOneInotifyInstance(t *testing.T) {
 	set := openRealms(t, o)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	log := &logbook{}
+	log := &witness.Log{}
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	go func() { ended <- Run(ctx, set, o) }()
 	until(t, "certificates are watched", func() bool { return strings.Count(log.String(), "watching the source") >= 3 })
-	if n := inotifies(t) - had; n != 1 {
+	if n := witness.Inotify(t) - had; n != 1 {
 		t.Errorf("%d inotify instances, want one", n)
 	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-}
-
-func inotifies(t *testing.T) (n int) {
-	t.Helper()
-	all, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Skip("no /proc here")
-	}
-	for _, one := range all {
-		to, _ := os.Readlink("/proc/self/fd/" + one.Name())
-		if strings.HasSuffix(to, "inotify") {
-			n++
-		}
-	}
-	return n
 }

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/prototext"
 
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -74,7 +75,7 @@ func value(d *authv3.DeniedHttpResponse, name string) string {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	a, _ := startAgent(t, good, (&logbook{}).logger())
+	a, _ := startAgent(t, good, (&witness.Log{}).Logger())
 	for _, network := range []string{"tcp", "unix"} {
 		c, _ := front(t, a, network)
 		for form, ask := range map[string]func(...string) *authv3.CheckRequest{"joined": joined, "raw": raw} {
@@ -115,7 +116,7 @@ func TestCheck(t *testing.T) {
 // TestCheckOfOddRequests: what no Envoy sends is a no, too.
 func TestCheckOfOddRequests(t *testing.T) {
 	t.Parallel()
-	a, _ := startAgent(t, good, (&logbook{}).logger())
+	a, _ := startAgent(t, good, (&witness.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
 	both := raw("dapr-api-token", good)
 	both.Attributes.Request.Http.Headers = map[string]string{"dapr-api-token": good}
@@ -143,7 +144,7 @@ func TestCheckOfOddRequests(t *testing.T) {
 
 func TestCheckWithConfiguredHeaders(t *testing.T) {
 	t.Parallel()
-	a, _ := startAgent(t, good, (&logbook{}).logger())
+	a, _ := startAgent(t, good, (&witness.Log{}).Logger())
 	c, _ := front(t, a, "tcp", "X-App-Token", "X-Second")
 	expectAllowed(t, "the first", check(t, c, joined("x-app-token", good, "x-second", bad, "authorization", "Bearer x")), "x-app-token", "x-second")
 	expectAllowed(t, "the second", check(t, c, joined("x-second", good)), "x-second")
@@ -153,7 +154,7 @@ func TestCheckWithConfiguredHeaders(t *testing.T) {
 // TestP2_P3_ExtAuthzRefusesSupersededAndRevoked: the three bad ones look alike.
 func TestP2_P3_ExtAuthzRefusesSupersededAndRevoked(t *testing.T) {
 	t.Parallel()
-	a, path := startAgent(t, good, (&logbook{}).logger())
+	a, path := startAgent(t, good, (&witness.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
 	digest := sha256.Sum256([]byte(bad))
 	write(t, path, good+"\n"+old+" previous until=2001-01-01T00:00:00Z\n"+"revoked "+hex.EncodeToString(digest[:])+"\n")
@@ -179,7 +180,7 @@ func TestP2_P3_ExtAuthzRefusesSupersededAndRevoked(t *testing.T) {
 // failure_mode_allow has no say.
 func TestP5_ExtAuthzNotLoadedIsNoYes(t *testing.T) {
 	t.Parallel()
-	a, path := startAgent(t, "", (&logbook{}).logger())
+	a, path := startAgent(t, "", (&witness.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
 	for _, r := range []*authv3.CheckRequest{joined(), raw("dapr-api-token", good)} {
 		answer := check(t, c, r)
@@ -231,7 +232,7 @@ func TestP5_ExtAuthzFailsClosed(t *testing.T) {
 
 func TestCheckCountsAndRemembersFromWhere(t *testing.T) {
 	t.Parallel()
-	a, path := startAgent(t, old, (&logbook{}).logger())
+	a, path := startAgent(t, old, (&witness.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
 	write(t, path, good)
 	if _, err := a.Reload(); err != nil {
@@ -267,8 +268,8 @@ func TestCheckCountsAndRemembersFromWhere(t *testing.T) {
 // TestP7_ExtAuthzShowsNoToken: in no answer and in no line of the log.
 func TestP7_ExtAuthzShowsNoToken(t *testing.T) {
 	t.Parallel()
-	log := &logbook{}
-	a, path := startAgent(t, old, log.logger())
+	log := &witness.Log{}
+	a, path := startAgent(t, old, log.Logger())
 	c, own := front(t, a, "tcp")
 	write(t, path, good)
 	if _, err := a.Reload(); err != nil {

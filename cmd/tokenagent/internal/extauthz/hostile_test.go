@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -61,9 +62,9 @@ func FuzzCheck(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	log := &logbook{}
+	log := &witness.Log{}
 	a := alone(named("alice"), nil)
-	s := New(a, log.logger())
+	s := New(a, log.Logger())
 	u, leave := a.Rule("", "")
 	leave()
 	f.Cleanup(func() { _ = s.Close() })

@@ -1,7 +1,6 @@
 package extauthz
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
@@ -18,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
@@ -29,28 +29,6 @@ const (
 	old  = "CANARY-5be0a2-old"
 	bad  = "CANARY-5be0a2-bad"
 )
-
-// logbook gathers what is logged.
-type logbook struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logbook) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
 
 // An Agent decides about tokens, and tells whether it can.
 type Agent interface {
@@ -129,10 +107,10 @@ func serve(tb testing.TB, s interface {
 }
 
 // front serves ext_authz for a, and returns its client and the log.
-func front(tb testing.TB, a Agent, network string, headers ...string) (authv3.AuthorizationClient, *logbook) {
+func front(tb testing.TB, a Agent, network string, headers ...string) (authv3.AuthorizationClient, *witness.Log) {
 	tb.Helper()
-	log := &logbook{}
-	s := New(alone(a, headers), log.logger())
+	log := &witness.Log{}
+	s := New(alone(a, headers), log.Logger())
 	return authv3.NewAuthorizationClient(serve(tb, s, func() { _ = s.Close() }, network)), log
 }
 

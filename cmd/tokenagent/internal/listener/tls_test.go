@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
@@ -24,9 +25,9 @@ func quick(log io.Writer) reload.Options {
 	return reload.Options{Poll: 20 * time.Millisecond, Debounce: -1, Logger: slog.New(slog.NewTextHandler(log, nil))}
 }
 
-func openCerts(t *testing.T, f Files) (*Certificates, *logbook) {
+func openCerts(t *testing.T, f Files) (*Certificates, *witness.Log) {
 	t.Helper()
-	log := &logbook{}
+	log := &witness.Log{}
 	return openWith(t, f, quick(log)), log
 }
 

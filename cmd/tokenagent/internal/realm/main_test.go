@@ -1,7 +1,6 @@
 package realm
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,13 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
@@ -28,28 +27,11 @@ const canary = "CANARY-1f7ce4-"
 
 func tokenN(n int) string { return fmt.Sprintf("%s%08d", canary, n) }
 
-type logbook struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // A site is a Set, and the folder in which its file and its tokens are.
 type site struct {
 	t   *testing.T
 	dir string
-	log *logbook
+	log *witness.Log
 	set *Set
 	// slow is where the realm called slow has keys, too.
 	slow string
@@ -109,7 +91,7 @@ func pollOf(fields int) time.Duration {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	return &site{t: t, dir: t.TempDir(), log: &logbook{}}
+	return &site{t: t, dir: t.TempDir(), log: &witness.Log{}}
 }
 
 func (s *site) open(ctx context.Context) (*Set, error) {

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -340,10 +341,7 @@ func TestReload(t *testing.T) {
 // TestHundredRealms take one inotify instance, and their metrics one registry. It
 // is not parallel, since others have instances, too.
 func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the process has
-	if runtime.GOOS != "linux" {
-		t.Skip("inotify is Linux's")
-	}
-	before := instances(t)
+	before := witness.Inotify(t)
 	var b strings.Builder
 	for i := range 100 {
 		fmt.Fprintf(&b, "r%d %d 10m r%d.example\n", i, i, i)
@@ -356,7 +354,7 @@ func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the 
 			t.Errorf("%s does not accept its own token, or another's", name)
 		}
 	}
-	if got := instances(t) - before; got != 1 {
+	if got := witness.Inotify(t) - before; got != 1 {
 		t.Errorf("%d inotify instances", got)
 	}
 	r := prometheus.NewPedanticRegistry()
@@ -450,20 +448,4 @@ func (o only) Collect(ch chan<- prometheus.Metric) {
 			ch <- m
 		}
 	}
-}
-
-// instances counts the inotify instances of this process.
-func instances(t *testing.T) (n int) {
-	t.Helper()
-	const dir = "/proc/self/fd"
-	fds, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, fd := range fds {
-		if to, err := os.Readlink(filepath.Join(dir, fd.Name())); err == nil && to == "anon_inode:inotify" {
-			n++
-		}
-	}
-	return n
 }
