@@ -115,8 +115,13 @@ func TestGroupMetrics(t *testing.T) {
 	other.KeyName, other.Group, other.Predecessor = "a", &g, next
 	back := start(t, other)
 	check(0, 4)
+	class(back, tokenN(9))
+	signed := refusedAs(t, r, "jwt")
 	_ = back.Close()
 	check(2, 4)
+	if got := refusedAs(t, r, "jwt"); signed == 0 || got != signed {
+		t.Errorf("%v refused signed tokens, and %v before", got, signed)
+	}
 	back = start(t, other)
 	_ = next.Close()
 	check(0, 4)
@@ -128,4 +133,21 @@ func TestGroupMetrics(t *testing.T) {
 	if n := testutil.CollectAndCount(&g, "tokenagent_generation"); n != 1 {
 		t.Errorf("generation of %d sources, want that of the keys", n)
 	}
+}
+
+// refusedAs sums what r says of refusals by a method.
+func refusedAs(t *testing.T, r *prometheus.Registry, method string) (sum float64) {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if l := m.GetLabel(); f.GetName() == "tokenagent_verifications_total" && l[0].GetValue() == method && l[1].GetValue() != "ok" {
+				sum += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return sum
 }

@@ -175,21 +175,28 @@ func TestP3_ARealmThatHangsHoldsUpNoOther(t *testing.T) {
 	t.Cleanup(server.Close)
 	answers := sync.OnceFunc(func() { close(answer) })
 	t.Cleanup(answers)
-	s := start(t, "a 0 1ns\nb 1 10m\n", 2)
+	s := start(t, "a 0 1ns\nb 1 10m\nmoves 0 10m\n", 2)
 	s.slow = server.URL
-	s.write("realms", "a 0 1ms\nb 1 20m\nslow 1 10m\n")
+	s.write("realms", "a 0 1ms\nb 1 20m\nmoves 1 10m\nslow 1 10m\n")
 	<-asked
+	s.becomes("the others have started, and wait for it", func() bool {
+		return strings.Count(s.log.String(), `msg="source loaded" source=moves`) == 2
+	})
 	s.write("0", tokenN(10))
 	s.becomes("a rotates", func() bool { return s.accepts("a", 10) && !s.accepts("a", 0) })
 	sum := verify.Digest(tokenN(10))
 	s.write("0", tokenN(11)+"\nrevoked "+hex.EncodeToString(sum[:]))
 	s.becomes("a revokes", func() bool { return s.accepts("a", 11) && !s.accepts("a", 10) })
 	s.write("1", tokenN(12))
+	s.becomes("what moves still reads where it was", func() bool { return s.accepts("moves", 11) })
 	s.becomes("b rotates", func() bool { return s.accepts("b", 12) && s.accepts("b", 1) })
 	answers()
 	s.becomes("the file comes into force", func() bool { return s.set.table.Load().Named("slow") != nil })
 	if !s.accepts("a", 11) || s.accepts("a", 10) || !s.accepts("b", 12) || !s.accepts("b", 1) {
 		t.Error("something was lost on the way")
+	}
+	if !s.accepts("moves", 11) || s.accepts("moves", 10) || !s.accepts("moves", 12) {
+		t.Error("what was read before the move is lost, or what was revoked then came back")
 	}
 }
 
