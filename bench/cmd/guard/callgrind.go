@@ -16,16 +16,55 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// counts is how often each operation is counted. The least is taken: in the others
-// the runtime did something of its own as well.
+// counts is how often a run counts each operation. The least is taken: in the
+// others the runtime did something of its own as well.
 const counts = 5
 
-// instructions runs this program under callgrind and puts into now how many
-// instructions of user space an operation takes.
-func instructions(ctx context.Context, dir string, ops []work.Operation, now *Numbers) error {
+// The maps of a process are seeded at random, and in some a lookup meets a second
+// key: one process in ten takes several in a hundred more. So the median of a few
+// processes is taken, and of some more before anything is called too much.
+const (
+	runs     = 3
+	moreRuns = 4
+)
+
+// A tally is what the operations took, process by process.
+type tally [][]int
+
+// run adds what they take in n more processes.
+func (t *tally) run(ctx context.Context, dir string, ops []work.Operation, n int) error {
+	for range n {
+		own, err := os.MkdirTemp(dir, "run-")
+		if err != nil {
+			return err
+		}
+		took, err := instructions(ctx, own, ops)
+		if err != nil {
+			return err
+		}
+		*t = append(*t, took)
+	}
+	return nil
+}
+
+// put writes the median of each operation into now.
+func (t tally) put(now *Numbers) {
+	for i := range now.Operations {
+		var all []int
+		for _, took := range t {
+			all = append(all, took[i])
+		}
+		slices.Sort(all)
+		now.Operations[i].Instructions = all[len(all)/2]
+	}
+}
+
+// instructions runs this program under callgrind and returns how many instructions
+// of user space each operation takes.
+func instructions(ctx context.Context, dir string, ops []work.Operation) ([]int, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	out := filepath.Join(dir, "callgrind")
 	c := exec.CommandContext(ctx, "valgrind", "--quiet", "--tool=callgrind", "--callgrind-out-file="+out, //nolint:gosec // ourselves
@@ -33,20 +72,21 @@ func instructions(ctx context.Context, dir string, ops []work.Operation, now *Nu
 	// One thread of Go at a time, and nothing that comes by the clock.
 	c.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1")
 	if text, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("valgrind: %w: %s; install it, or count -allocations alone", err, text)
+		return nil, fmt.Errorf("valgrind: %w: %s; install it, or count -allocations alone", err, text)
 	}
+	took := make([]int, len(ops))
 	for i, op := range ops {
 		var all []int
 		for k := range counts {
 			total, err := totals(fmt.Sprintf("%s.%d", out, counts*i+k+1))
 			if err != nil {
-				return fmt.Errorf("%s: %w", op.Name, err)
+				return nil, fmt.Errorf("%s: %w", op.Name, err)
 			}
 			all = append(all, total/op.N)
 		}
-		now.Operations[i].Instructions = slices.Min(all)
+		took[i] = slices.Min(all)
 	}
-	return nil
+	return took, nil
 }
 
 // totals reads the total of a dump, as the callgrind format has it.

@@ -54,20 +54,33 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		op.Do()
 		now.Operations = append(now.Operations, Number{What: op.Name, Allocations: testing.AllocsPerRun(100, op.Do)})
 	}
+	if *write && *allocations {
+		return errors.New("-write: without instructions there would be none in the file")
+	}
+	var took tally
 	if !*allocations {
-		if err := instructions(ctx, dir, ops.All, &now); err != nil {
+		if err := took.run(ctx, dir, ops.All, runs); err != nil {
 			return err
 		}
+		took.put(&now)
 	}
 	if *write {
-		if *allocations {
-			return errors.New("-write: without instructions there would be none in the file")
+		if err := took.run(ctx, dir, ops.All, moreRuns); err != nil {
+			return err
 		}
+		took.put(&now)
 		return now.save(*path)
 	}
 	was, err := load(*path)
 	if err != nil {
 		return err
+	}
+	if !*allocations && compare(io.Discard, was, now) != nil {
+		fmt.Fprintf(out, "more than is written down in %d processes: counting %d more\n", runs, moreRuns)
+		if err := took.run(ctx, dir, ops.All, moreRuns); err != nil {
+			return err
+		}
+		took.put(&now)
 	}
 	return compare(out, was, now)
 }

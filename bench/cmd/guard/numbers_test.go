@@ -43,3 +43,15 @@ func TestNumbersComeBackFromTheirFile(t *testing.T) {
 		t.Errorf("%v, %v; want %v", got, err, want)
 	}
 }
+
+// One process of a few whose maps are seeded badly is no regression, and one that
+// was lucky hides none.
+func TestTheMedianOfTheProcessesCounts(t *testing.T) {
+	t.Parallel()
+	took := tally{{1521, 1400}, {1596, 1474}, {1521, 1475}}
+	now := numbers("go1", Number{"a", 0, 0}, Number{"b", 0, 0})
+	took.put(&now)
+	if a, b := now.Operations[0].Instructions, now.Operations[1].Instructions; a != 1521 || b != 1474 {
+		t.Errorf("medians %d and %d, want 1521 and 1474", a, b)
+	}
+}
