@@ -29,7 +29,7 @@ const (
 )
 
 // A tally is what the operations took, process by process.
-type tally [][]int
+type tally struct{ took [][]int }
 
 // run adds what they take in n more processes.
 func (t *tally) run(ctx context.Context, dir string, ops []work.Operation, n int) error {
@@ -42,16 +42,16 @@ func (t *tally) run(ctx context.Context, dir string, ops []work.Operation, n int
 		if err != nil {
 			return err
 		}
-		*t = append(*t, took)
+		t.took = append(t.took, took)
 	}
 	return nil
 }
 
 // put writes the median of each operation into now.
-func (t tally) put(now *Numbers) {
+func (t *tally) put(now *Numbers) {
 	for i := range now.Operations {
 		var all []int
-		for _, took := range t {
+		for _, took := range t.took {
 			all = append(all, took[i])
 		}
 		slices.Sort(all)

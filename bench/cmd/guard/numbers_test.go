@@ -48,7 +48,7 @@ func TestNumbersComeBackFromTheirFile(t *testing.T) {
 // was lucky hides none.
 func TestTheMedianOfTheProcessesCounts(t *testing.T) {
 	t.Parallel()
-	took := tally{{1521, 1400}, {1596, 1474}, {1521, 1475}}
+	took := tally{[][]int{{1521, 1400}, {1596, 1474}, {1521, 1475}}}
 	now := numbers("go1", Number{"a", 0, 0}, Number{"b", 0, 0})
 	took.put(&now)
 	if a, b := now.Operations[0].Instructions, now.Operations[1].Instructions; a != 1521 || b != 1474 {
