@@ -99,7 +99,8 @@ func (v *Value[S]) pass(ctx context.Context, sub *subscription, byEvent bool) (w
 		defer func() { <-v.turn }()
 	}
 	for range maxRearm {
-		n := sub.take()
+		n, hinted := sub.take()
+		byEvent = byEvent || hinted
 		began := time.Now()
 		r := v.read(ctx)
 		if ctx.Err() != nil {
@@ -130,8 +131,12 @@ func (v *Value[S]) weigh(r reading, sub *subscription, n news, byEvent bool, beg
 	}
 	if !v.settle.some || r.sum != v.settle.accepted.sum {
 		for key, at := range r.ev.spots {
-			if at.info != nil && (n.lost || n.written[at.path] || !sub.covers(filepath.Dir(at.path))) {
+			switch {
+			case at.info == nil:
+			case n.lost || n.written[at.path] || !sub.covers(filepath.Dir(at.path)):
 				v.settle.doubt(key, at.info)
+			case n.moved[at.path]:
+				v.settle.trust(key, at.info)
 			}
 		}
 	}

@@ -9,11 +9,13 @@ import (
 	"time"
 )
 
-// grace is how long a file that was renamed into place is watched for writes
-// before it is believed. Its bytes can be read before the event of the write
-// that made them is delivered: the kernel queues the event after the write, and
-// then two goroutines hand it on. This is some tens of microseconds on an idle
-// machine, so 2 ms is ample, and well inside the 5 ms that a swap may take.
+// grace is how long a new file is watched for writes before it is believed, where
+// no event tells that it was renamed into place: it came from a directory that is
+// not watched, or that event is on its way. The bytes of a file that is being
+// written can be read before the event of the write that made them is delivered:
+// the kernel queues the event after the write, and then two goroutines hand it on.
+// This is some tens of microseconds on an idle machine, so 2 ms is ample, and well
+// inside the 5 ms that a swap may take.
 const grace = 2 * time.Millisecond
 
 // A digest stands for content once the bytes are gone.
@@ -70,6 +72,8 @@ type settler struct {
 	badWay   []link // for keys not in badWays
 	bad      bool   // there was a bad reading: badWay counts
 
+	movedFiles map[string]os.FileInfo // per key: a file that an event says was renamed into place
+
 	pending struct {
 		some    bool
 		sum     digest
@@ -102,9 +106,9 @@ func (s *settler) judge(r reading, byEvent bool, now time.Time) (verdict, time.D
 	if s.debounce <= 0 || age >= s.debounce {
 		return verdictAccept, 0
 	}
-	links, inodes := s.inOneStep(r)
+	whole, inodes := s.inOneStep(r)
 	switch {
-	case links:
+	case whole:
 		return verdictAccept, 0
 	case !inodes || !p.byEvent:
 		return verdictWait, s.debounce - age
@@ -116,10 +120,10 @@ func (s *settler) judge(r reading, byEvent bool, now time.Time) (verdict, time.D
 }
 
 // inOneStep reports whether every change from the accepted content to r became
-// visible in one step: all by links that lead elsewhere, or some by new inodes
-// at that.
-func (s *settler) inOneStep(r reading) (links, inodes bool) {
-	links, inodes = true, true
+// visible in one step: whole where links that lead elsewhere and renames prove it,
+// inodes where there are at least new files.
+func (s *settler) inOneStep(r reading) (whole, inodes bool) {
+	whole, inodes = true, true
 	for key, sum := range r.parts {
 		if s.some && s.accepted.parts[key] == sum {
 			continue
@@ -127,8 +131,10 @@ func (s *settler) inOneStep(r reading) (links, inodes bool) {
 		if s.relinked(key, r) {
 			continue
 		}
-		links = false
-		inodes = inodes && s.renewed(key, r.ev.spots[key].info)
+		info := r.ev.spots[key].info
+		renewed := s.renewed(key, info)
+		inodes = inodes && renewed
+		whole = whole && renewed && s.movedFiles[key] != nil && os.SameFile(info, s.movedFiles[key])
 	}
 	// A key that is gone proves nothing by itself: its file may be about to be
 	// created anew.
@@ -137,7 +143,7 @@ func (s *settler) inOneStep(r reading) (links, inodes bool) {
 			return false, false
 		}
 	}
-	return links, inodes
+	return whole, inodes
 }
 
 // relinked reports whether a link on the way to the key leads elsewhere than it
@@ -175,6 +181,7 @@ func (s *settler) accept(r reading) {
 	r.content = Content{}
 	s.some, s.accepted = true, r
 	s.badFiles, s.badWays, s.badWay, s.bad = nil, nil, nil, false
+	s.movedFiles = nil
 	s.pending.some = false
 }
 
@@ -201,6 +208,14 @@ func (s *settler) doubt(key string, info os.FileInfo) {
 		s.badFiles = make(map[string]os.FileInfo)
 	}
 	s.badFiles[key] = info
+}
+
+// trust remembers a file that was renamed into place.
+func (s *settler) trust(key string, info os.FileInfo) {
+	if s.movedFiles == nil {
+		s.movedFiles = make(map[string]os.FileInfo)
+	}
+	s.movedFiles[key] = info
 }
 
 // restart forgets the content that was waiting: something else was read since.

@@ -45,7 +45,27 @@ func TestJudge(t *testing.T) {
 		"a link where none was":           {now: seen(t, fresh, "1", linkA, link{"/m", "x"}), want: verdictAccept},
 		"new inode by event":              {now: seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace},
 		"new inode by event, after grace": {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: verdictAccept},
-		"new inode by poll":               {now: seen(t, fresh, "1", linkA), age: grace, want: verdictWait, wait: second - grace},
+		"new inode, renamed into place": {
+			before: func(s *settler) { s.trust("", info(fresh)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictAccept,
+		},
+		"new inode, renamed into place and written to": {
+			before: func(s *settler) { s.trust("", info(fresh)); s.doubt("", info(fresh)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: second,
+		},
+		"new inode, another was renamed into place": {
+			before: func(s *settler) { s.trust("", info(other)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace,
+		},
+		"renamed into place, accepted, then written to": {
+			before: func(s *settler) { s.trust("", info(old)) },
+			now:    seen(t, old, "1", linkA), byEvent: true, want: verdictWait, wait: second,
+		},
+		"the rename is forgotten once good": {
+			before: func(s *settler) { s.trust("", info(fresh)); s.accept(seen(t, old, "0", linkA)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace,
+		},
+		"new inode by poll": {now: seen(t, fresh, "1", linkA), age: grace, want: verdictWait, wait: second - grace},
 		"new inode, written to": {
 			before: func(s *settler) { s.doubt("", info(fresh)) },
 			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: verdictWait, wait: second - grace,
@@ -139,5 +159,15 @@ func TestJudgeKeys(t *testing.T) {
 		if got, _ := s.judge(c.r, true, now.Add(grace)); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+	two := readingOf(keys("a", "1", "b", "1"), spots("a1", "b1"))
+	s.restart()
+	s.trust("a", two.ev.spots["a"].info)
+	if got, _ := s.judge(two, true, now); got != verdictWait {
+		t.Errorf("one renamed into place, one only new: %v", got)
+	}
+	s.trust("b", two.ev.spots["b"].info)
+	if got, _ := s.judge(two, true, now); got != verdictAccept {
+		t.Errorf("both renamed into place: %v", got)
 	}
 }

@@ -44,11 +44,7 @@ func (e *either) track(maxBytes int64) (Content, evidence, error) {
 	if fixed == kindUnknown {
 		use = there
 	}
-	var src tracked = e.file
-	if use == kindDir {
-		src = e.dir
-	}
-	c, ev, err := src.track(maxBytes)
+	c, ev, err := e.read(use, info, maxBytes)
 	switch {
 	case err == nil && (use == kindFile || len(c.Keys) > 0): // an empty directory is no content yet
 		e.kind.CompareAndSwap(kindUnknown, use)
@@ -56,6 +52,19 @@ func (e *either) track(maxBytes int64) (Content, evidence, error) {
 		err = otherKind(e.file.given, fixed)
 	}
 	return c, ev, err
+}
+
+// read reads one of the two; seen is what stands at path, nil for nothing.
+func (e *either) read(kind int32, seen os.FileInfo, maxBytes int64) (Content, evidence, error) {
+	if kind == kindDir {
+		return e.dir.track(maxBytes)
+	}
+	if seen != nil {
+		if c, ev, ok := e.file.atOnce(seen, maxBytes); ok {
+			return c, ev, nil
+		}
+	}
+	return e.file.retrace(maxBytes)
 }
 
 var errOtherKind = errors.New("it is of the other kind now")

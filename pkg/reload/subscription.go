@@ -66,6 +66,7 @@ type subscription struct {
 // News is what happened since the last read, as far as it matters how.
 type news struct {
 	written map[string]bool // paths of files that somebody wrote to
+	moved   map[string]bool // paths that a file was renamed to, and nobody wrote to since
 	lost    bool            // and there may have been more
 }
 
@@ -74,6 +75,16 @@ func (n *news) write(path string) {
 		n.written = make(map[string]bool)
 	}
 	n.written[path] = true
+	delete(n.moved, path)
+}
+
+// move forgets what was written there before: it is another file now.
+func (n *news) move(path string) {
+	if n.moved == nil {
+		n.moved = make(map[string]bool)
+	}
+	n.moved[path] = true
+	delete(n.written, path)
 }
 
 func (w *Watcher) subscribe() *subscription {
@@ -117,14 +128,18 @@ func (s *subscription) count(reason string) {
 	s.counts[reason]++
 }
 
-// take fetches the news. Call it before reading, so that what happens during
-// the read stays for the next one.
-func (s *subscription) take() news {
+// take fetches the news, and whether there was a hint. Call it before reading: the
+// read answers every hint until now, and what happens during it stays for the next.
+func (s *subscription) take() (n news, hinted bool) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	n := s.news
-	s.news = news{}
-	return n
+	select {
+	case <-s.hints:
+		hinted = true
+	default:
+	}
+	n, s.news = s.news, news{}
+	return n, hinted
 }
 
 // faults fetches the counts of watch errors.

@@ -112,6 +112,12 @@ func (t trail) links() []link {
 	return ls
 }
 
+// evidence is that of a single file, which was info when it was read.
+func (t trail) evidence(info os.FileInfo) evidence {
+	way := t.links()
+	return evidence{hops: t.hops, way: way, spots: map[string]spot{"": {path: t.end, info: info, way: way}}}
+}
+
 // same reports whether two walks of one path took the same way over the same
 // files, so that what was read in between came from one place.
 func (t trail) same(u trail) bool {

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -130,13 +132,14 @@ func (w *Watcher) dispatch(fs *fsnotify.Watcher, done chan struct{}) {
 	}
 }
 
-// event finds who wants to know. What happened matters in two cases only: a
-// write to a file tells that it was not made elsewhere and renamed, and a
-// directory that went has lost its watch.
+// event finds who wants to know. What happened matters in three cases only: a
+// write to a file and a rename to its name tell how it came about, and a directory
+// that went has lost its watch.
 func (w *Watcher) event(e fsnotify.Event) {
 	gone := e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)
 	dir, name := filepath.Split(e.Name)
 	dir = filepath.Clean(dir)
+	path := filepath.Join(dir, name) // in the root fsnotify writes //name
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if d := w.dirs[e.Name]; d != nil && gone {
@@ -144,8 +147,14 @@ func (w *Watcher) event(e fsnotify.Event) {
 	}
 	for s := range w.subs {
 		if in, ok := s.want[dir]; ok && (in.any || in.names[name]) {
-			if e.Has(fsnotify.Write) && in.names[name] {
-				s.news.write(e.Name)
+			switch {
+			case !in.names[name]:
+			case e.Has(fsnotify.Write):
+				s.news.write(path)
+			case isRenamed(e):
+				s.news.move(path)
+			case gone || e.Has(fsnotify.Create):
+				delete(s.news.moved, path)
 			}
 			s.hint()
 		}
@@ -153,6 +162,14 @@ func (w *Watcher) event(e fsnotify.Event) {
 			s.hint()
 		}
 	}
+}
+
+// isRenamed reports whether e tells of a file that came to its name by a rename
+// within what is watched, and thus in one step. The kernel says so by a cookie
+// (inotify(7)), of which fsnotify shows what it found by it in its text alone. Were
+// that worded otherwise one day, files would only have to pass the grace.
+func isRenamed(e fsnotify.Event) bool {
+	return e.Has(fsnotify.Create) && strings.Contains(e.String(), strconv.Quote(e.Name)+" ← \"")
 }
 
 // trouble is an error of the watcher: whatever it was, events may be missing.
