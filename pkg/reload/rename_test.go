@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // told does what do says in dir, and returns what a Watcher tells of path then.
@@ -124,5 +126,72 @@ func TestP1_RenameNeedsNoRest(t *testing.T) {
 				t.Errorf("accepted %t, to wait %v", accepted, wait)
 			}
 		})
+	}
+}
+
+// A hint that comes while another reason makes us read counts with that read.
+func TestHintWithAnotherReason(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	path, elsewhere := filepath.Join(dir, "token"), filepath.Join(other, "token")
+	put(t, path, "0")
+	l := open(t, File(path), Options{Poll: -1, Debounce: time.Hour})
+	w := NewWatcher()
+	s, last := w.subscribe(), w.subscribe()
+	defer func() { s.release(); last.release() }()
+	l.pass(t.Context(), s, false)
+	last.arm(interests([]hop{{dir: dir, name: "last"}}))
+	put(t, elsewhere, "1")
+	check(t, os.Rename(elsewhere, path))
+	put(t, filepath.Join(dir, "last"), "")
+	<-last.hints
+	if wait := l.pass(t.Context(), s, false); wait <= 0 || wait > grace {
+		t.Errorf("to wait %v", wait)
+	}
+}
+
+// In the root directory fsnotify writes two slashes.
+func TestWriteInTheRoot(t *testing.T) {
+	w := NewWatcher()
+	s := w.subscribe()
+	defer s.release()
+	s.want = interests([]hop{{dir: "/", name: "token", last: true}})
+	w.event(fsnotify.Event{Name: "//token", Op: fsnotify.Write})
+	if n, _ := s.take(); !n.written["/token"] {
+		t.Errorf("%+v", n)
+	}
+}
+
+// What a read says of the way to its file is the way to what it read, however
+// often that changes meanwhile.
+func TestEvidenceIsOfWhatWasRead(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	put(t, filepath.Join(dir, "a"), "a")
+	put(t, filepath.Join(dir, "b"), "b")
+	relink(t, "a", path)
+	src := File(path).(*file)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				tmp := path + ".tmp"
+				_ = os.Symlink([]string{"a", "b"}[i%2], tmp)
+				_ = os.Rename(tmp, path)
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	for range 20000 {
+		c, ev, err := src.track(1 << 10)
+		if err != nil {
+			continue // it changes faster than it can be read
+		}
+		if text, way := string(c.Data), ev.way[len(ev.way)-1].target; text != way {
+			t.Fatalf("it read %q by a link to %q", text, way)
+		}
 	}
 }
