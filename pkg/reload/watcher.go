@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -169,7 +168,7 @@ func (w *Watcher) event(e fsnotify.Event) {
 // (inotify(7)), of which fsnotify shows what it found by it in its text alone. Were
 // that worded otherwise one day, files would only have to pass the grace.
 func isRenamed(e fsnotify.Event) bool {
-	return e.Has(fsnotify.Create) && strings.Contains(e.String(), strconv.Quote(e.Name)+" ← \"")
+	return e.Has(fsnotify.Create) && strings.Contains(e.String(), `" ← "`) // names are quoted
 }
 
 // trouble is an error of the watcher: whatever it was, events may be missing.
