@@ -28,26 +28,47 @@ const maxEnded = 256
 // ending gathers the ends of a new ledger, beginning with those of the one
 // before, of which nothing is modified.
 type ending struct {
-	list []end
-	at   map[ID]int
+	list    []end
+	lookups int
+	at      map[ID]int // where each is in list; nil until there were a few lookups
 }
 
+// fewLookups are those that cost less than the map, which most rotations do without.
+const fewLookups = 8
+
 func newEnding(before []end) *ending {
-	e := &ending{list: slices.Clone(before), at: make(map[ID]int, len(before))}
+	e := &ending{list: slices.Clone(before)}
 	for i := range e.list {
 		e.list[i].named = false
-		e.at[e.list[i].id] = i
 	}
 	return e
+}
+
+// find returns where the end of the credential id is.
+func (e *ending) find(id ID) (i int, ok bool) {
+	if e.lookups++; e.at == nil && e.lookups <= fewLookups {
+		i = slices.IndexFunc(e.list, func(o end) bool { return o.id == id })
+		return i, i >= 0
+	}
+	if e.at == nil {
+		e.at = make(map[ID]int, len(e.list))
+		for i := range e.list {
+			e.at[e.list[i].id] = i
+		}
+	}
+	i, ok = e.at[id]
+	return i, ok
 }
 
 // add returns the end of the credential id, which is a new one where there was
 // none. It is good until the next add.
 func (e *ending) add(id ID) *end {
-	i, ok := e.at[id]
+	i, ok := e.find(id)
 	if !ok {
 		i = len(e.list)
-		e.at[id] = i
+		if e.at != nil {
+			e.at[id] = i
+		}
 		e.list = append(e.list, end{id: id})
 	}
 	return &e.list[i]
@@ -66,7 +87,7 @@ func (e *ending) passed(id ID, until time.Time) *end {
 // bars reports whether the credential id, declared previous until then, stays
 // ended. What bars it is kept for as long as it is declared.
 func (e *ending) bars(id ID, until time.Time) bool {
-	i, ok := e.at[id]
+	i, ok := e.find(id)
 	if !ok {
 		return false
 	}

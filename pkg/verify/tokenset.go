@@ -29,8 +29,8 @@ type TokenSet struct {
 	// What is looked for by hash alone, where the index does not have it: tokens
 	// whose bytes are not known, and those that are known and refused.
 	named  map[rotation.ID]*tokenEntry
-	ended  map[rotation.ID]error
-	memory *Memory // gave some of these names; nil for none
+	ended  map[rotation.ID]bool // whether it was revoked
+	memory *Memory              // gave some of these names; nil for none
 }
 
 // An index is a hash table with open addressing.
@@ -91,16 +91,12 @@ func NewTokenSet(l *rotation.Ledger[Token], source string) *TokenSet {
 		s.named[e.ID] = t
 	}
 	x.keepFew()
-	l.EachRefused(func(id rotation.ID, revoked bool) {
-		if s.ended == nil {
-			s.ended = make(map[rotation.ID]error)
-		}
-		if revoked {
-			s.ended[id] = ErrRevokedToken
-		} else {
-			s.ended[id] = ErrExpiredToken
-		}
-	})
+	n := 0
+	l.EachRefused(func(rotation.ID, bool) { n++ })
+	if n > 0 {
+		s.ended = make(map[rotation.ID]bool, n)
+	}
+	l.EachRefused(func(id rotation.ID, revoked bool) { s.ended[id] = revoked })
 	return s
 }
 
@@ -202,22 +198,29 @@ func (s *TokenSet) unknown(token string) (*tokenEntry, error) {
 		return nil, ErrInvalidToken
 	}
 	id := Digest(token)
-	if err := s.ended[id]; err != nil {
-		return nil, err
+	if revoked, ok := s.ended[id]; ok {
+		return nil, endedError(revoked)
 	}
 	if e := s.named[id]; e != nil {
 		return e, nil
 	}
 	if s.memory != nil {
 		name := s.memory.Name(id)
-		if err := s.ended[name]; err != nil {
-			return nil, err
+		if revoked, ok := s.ended[name]; ok {
+			return nil, endedError(revoked)
 		}
 		if e := s.named[name]; e != nil {
 			return e, nil
 		}
 	}
 	return nil, ErrInvalidToken
+}
+
+func endedError(revoked bool) error {
+	if revoked {
+		return ErrRevokedToken
+	}
+	return ErrExpiredToken
 }
 
 // String returns a text that holds no token.

@@ -17,6 +17,11 @@ import (
 // period.
 func latency(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	back, err := measure.OwnCore()
+	if err != nil {
+		return nil, err
+	}
+	defer back()
 	var rows []report.Row
 	for _, c := range []watch.Change{watch.Kubelet(), watch.Rename(), watch.Recreate()} {
 		some, err := latencyOf(ctx, r, c)

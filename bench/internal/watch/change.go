@@ -19,7 +19,7 @@ type Change struct {
 type Steps struct {
 	Before func() error // some time earlier
 	Show   func() error // makes the new content visible
-	After  func() error // at once then
+	After  func() error // tidies up soon after, see tidying
 }
 
 // Kubelet is how a kubelet updates a mounted Secret: a new folder, and ..data

@@ -46,6 +46,10 @@ func (t *Trial) renew(ctx context.Context) error {
 	return nil
 }
 
+// tidying is when a kubelet removes what it has replaced, after it has shown what
+// is new. A watch of the old file acts on that and no sooner.
+const tidying = 2 * time.Millisecond
+
 // Next changes the content once, and returns how long it took until the new was
 // served, and whether that was within limit. A busy loop looks, so that no timer
 // blurs what takes microseconds; between looks of one that polls it rests.
@@ -59,13 +63,18 @@ func (t *Trial) Next(ctx context.Context, limit time.Duration) (took time.Durati
 	if err := steps.Show(); err != nil {
 		return 0, false, err
 	}
-	if err := steps.After(); err != nil {
-		return 0, false, err
-	}
+	tidy := false
 	for !serves() {
-		if time.Since(began) > limit {
+		took := time.Since(began)
+		if took > limit {
 			_ = t.watch.Close()
 			return limit, false, t.renew(ctx)
+		}
+		if took > tidying && !tidy {
+			tidy = true
+			if err := steps.After(); err != nil {
+				return 0, false, err
+			}
 		}
 		if t.Kind.Polls {
 			pause(ctx, time.Millisecond)
@@ -74,7 +83,11 @@ func (t *Trial) Next(ctx context.Context, limit time.Duration) (took time.Durati
 			return 0, false, ctx.Err()
 		}
 	}
-	return time.Since(began), true, nil
+	took = time.Since(began)
+	if !tidy {
+		err = steps.After()
+	}
+	return took, true, err
 }
 
 // Start prepares the next version, and leaves it to the caller to show it.

@@ -1,0 +1,57 @@
+package agent
+
+import (
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// BenchmarkStep is what a change of the token costs once its bytes are read: with
+// so many superseded tokens still accepted, or known to be accepted no more.
+func BenchmarkStep(b *testing.B) {
+	token := func(i int) reload.Content {
+		return reload.Content{Data: fmt.Appendf(nil, "%0200d\n", i), Path: "token"}
+	}
+	for _, n := range []int{0, 1, 250} {
+		for _, ended := range []bool{false, true} {
+			name := strconv.Itoa(n) + " accepted"
+			if ended {
+				name = strconv.Itoa(n) + " ended"
+			}
+			b.Run(name, func(b *testing.B) {
+				var closed atomic.Bool
+				src := &source{name: "token", window: rotation.Window{Overlap: time.Hour}}
+				m := newTokens(src, 16, &closed, slog.New(slog.DiscardHandler))
+				now := time.Now()
+				var s *state[verify.Token, verify.TokenSet]
+				step := func(i int) *state[verify.Token, verify.TokenSet] {
+					next, err := m.step(s, token(i), now)
+					if err != nil {
+						b.Fatal(err)
+					}
+					return next
+				}
+				for i := range n + 1 {
+					s = step(i)
+				}
+				if ended {
+					now = now.Add(2 * time.Hour)
+				}
+				s = step(n + 1)
+				b.ReportAllocs()
+				i := n + 1
+				for b.Loop() {
+					i++
+					step(i)
+				}
+			})
+		}
+	}
+}
