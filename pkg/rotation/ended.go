@@ -2,6 +2,8 @@ package rotation
 
 import (
 	"cmp"
+	"encoding/binary"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -25,19 +27,51 @@ func (e *end) holds() bool { return e.retired || !e.until.IsZero() }
 // maxEnded bounds what is remembered for telling alone.
 const maxEnded = 256
 
+// An endIndex says where in a list of ends each ID stands: a hash table with open
+// addressing, at most half full, of one more than that. IDs are hashes already. It is
+// made at each rotation, and a map would cost twenty times as much.
+type endIndex []uint32
+
+func indexEnds(list []end) endIndex {
+	if len(list) == 0 {
+		return nil
+	}
+	x := make(endIndex, 1<<bits.Len(uint(2*len(list))))
+	for i := range list {
+		*x.slot(list, list[i].id) = uint32(i + 1)
+	}
+	return x
+}
+
+// slot returns where x has, or would have, the ID.
+func (x endIndex) slot(list []end, id ID) *uint32 {
+	for h := binary.LittleEndian.Uint64(id[:]); ; h++ {
+		s := &x[h&uint64(len(x)-1)]
+		if *s == 0 || list[*s-1].id == id {
+			return s
+		}
+	}
+}
+
+// find returns where in list, which x is of, the ID stands.
+func (x endIndex) find(list []end, id ID) (i int, ok bool) {
+	if x == nil {
+		return 0, false
+	}
+	n := *x.slot(list, id)
+	return int(n) - 1, n > 0
+}
+
 // ending gathers the ends of a new ledger, beginning with those of the one
 // before, of which nothing is modified.
 type ending struct {
-	list    []end
-	lookups int
-	at      map[ID]int // where each is in list; nil until there were a few lookups
+	list   []end
+	before endIndex   // of those that there were
+	added  map[ID]int // the others
 }
 
-// fewLookups are those that cost less than the map, which most rotations do without.
-const fewLookups = 8
-
-func newEnding(before []end) *ending {
-	e := &ending{list: slices.Clone(before)}
+func newEnding(before []end, at endIndex) *ending {
+	e := &ending{list: slices.Clone(before), before: at, added: make(map[ID]int)}
 	for i := range e.list {
 		e.list[i].named = false
 	}
@@ -46,17 +80,9 @@ func newEnding(before []end) *ending {
 
 // find returns where the end of the credential id is.
 func (e *ending) find(id ID) (i int, ok bool) {
-	if e.lookups++; e.at == nil && e.lookups <= fewLookups {
-		i = slices.IndexFunc(e.list, func(o end) bool { return o.id == id })
-		return i, i >= 0
+	if i, ok = e.before.find(e.list, id); !ok {
+		i, ok = e.added[id]
 	}
-	if e.at == nil {
-		e.at = make(map[ID]int, len(e.list))
-		for i := range e.list {
-			e.at[e.list[i].id] = i
-		}
-	}
-	i, ok = e.at[id]
 	return i, ok
 }
 
@@ -66,9 +92,7 @@ func (e *ending) add(id ID) *end {
 	i, ok := e.find(id)
 	if !ok {
 		i = len(e.list)
-		if e.at != nil {
-			e.at[id] = i
-		}
+		e.added[id] = i
 		e.list = append(e.list, end{id: id})
 	}
 	return &e.list[i]
@@ -98,8 +122,8 @@ func (e *ending) bars(id ID, until time.Time) bool {
 }
 
 // settle finishes a ledger: it sorts the entries, tells each what its use opens,
-// and takes over of ending what is not accepted, or revoked anyway. One that
-// holds its credential back outlives its revocation.
+// and takes over of ending, which is its own then, what is not accepted, or revoked
+// anyway. One that holds its credential back outlives its revocation.
 func (l *Ledger[V]) settle(ending []end) {
 	slices.SortStableFunc(l.Entries, func(a, b Entry[V]) int {
 		if a.Slot != b.Slot || a.Slot != Previous {
@@ -115,18 +139,17 @@ func (l *Ledger[V]) settle(ending []end) {
 	for i := range l.Entries {
 		accepted[l.Entries[i].ID] = struct{}{}
 	}
-	kept := make([]end, 0, len(ending))
-	for _, e := range ending {
-		if _, ok := accepted[e.id]; !ok && (e.holds() || !l.Revoked(e.id)) {
-			kept = append(kept, e)
-		}
-	}
+	kept := slices.DeleteFunc(ending, func(e end) bool {
+		_, ok := accepted[e.id]
+		return ok || !e.holds() && l.Revoked(e.id)
+	})
 	// Forget the oldest first, and never one that is held back.
 	surplus := len(kept) - maxEnded
 	l.ended = slices.DeleteFunc(kept, func(e end) bool {
 		surplus--
 		return surplus >= 0 && !e.named
 	})
+	l.endedAt = indexEnds(l.ended)
 }
 
 // compare orders leases by when they end at the latest, no end last.

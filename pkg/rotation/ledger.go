@@ -19,6 +19,7 @@ type Ledger[V any] struct {
 
 	revoked map[ID]struct{}
 	ended   []end       // oldest first
+	endedAt endIndex    // where in ended
 	uses    map[ID]*Use // of declared credentials, from Restore to the next Advance
 }
 
@@ -43,7 +44,11 @@ func (l *Ledger[V]) Revoked(id ID) bool {
 // Ended reports whether the credential id was superseded and is accepted no
 // more. The last 256 are known.
 func (l *Ledger[V]) Ended(id ID) bool {
-	return l != nil && slices.ContainsFunc(l.ended, func(e end) bool { return e.id == id })
+	if l == nil {
+		return false
+	}
+	_, ok := l.endedAt.find(l.ended, id)
+	return ok
 }
 
 // EachRefused calls f for every credential that is known and refused: with
@@ -94,7 +99,7 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 		before[prev.Entries[i].ID] = &prev.Entries[i]
 	}
 
-	ending := newEnding(prev.ended)
+	ending := newEnding(prev.ended, prev.endedAt)
 	declared := strongest(decls)
 	named := make(map[ID]struct{}, len(declared))
 	for _, d := range declared {
@@ -189,7 +194,7 @@ func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] {
 	for _, id := range ids {
 		n.revoked[id] = struct{}{}
 	}
-	ending := newEnding(l.ended)
+	ending := newEnding(l.ended, l.endedAt)
 	for i := range ending.list { // the source has not been read again
 		ending.list[i].named = l.ended[i].named
 	}
@@ -229,7 +234,7 @@ func (l *Ledger[V]) Hold(ids ...ID) *Ledger[V] {
 // them that are declared, and others.
 func (l *Ledger[V]) hold(ends func(ID) bool, others []ID) *Ledger[V] {
 	n := &Ledger[V]{Number: l.Number + 1, revoked: l.revoked, uses: l.uses}
-	ending := newEnding(l.ended)
+	ending := newEnding(l.ended, l.endedAt)
 	for i := range ending.list { // the source has not been read again
 		ending.list[i].named = l.ended[i].named
 	}

@@ -113,7 +113,7 @@ func Restore[V any](m Memo[V], now time.Time, w Window) *Ledger[V] {
 		}
 	}
 	l.reorder()
-	ending := newEnding(nil)
+	ending := newEnding(nil, nil)
 	for _, id := range m.Retired {
 		ending.add(id).retired = true
 	}
@@ -176,6 +176,7 @@ func (l *Ledger[V]) Rename(names map[ID]ID) *Ledger[V] {
 			n.ended[i].id = to
 		}
 	}
+	n.endedAt = indexEnds(n.ended)
 	return n
 }
 

@@ -28,9 +28,10 @@ type TokenSet struct {
 	index **index
 	// What is looked for by hash alone, where the index does not have it: tokens
 	// whose bytes are not known, and those that are known and refused.
-	named  map[rotation.ID]*tokenEntry
-	ended  map[rotation.ID]bool // whether it was revoked
-	memory *Memory              // gave some of these names; nil for none
+	named   map[rotation.ID]*tokenEntry
+	ledger  *rotation.Ledger[Token]
+	refuses bool    // it knows credentials that it refuses
+	memory  *Memory // gave some of these names; nil for none
 }
 
 // An index is a hash table with open addressing.
@@ -70,7 +71,7 @@ func NewTokenSet(l *rotation.Ledger[Token], source string) *TokenSet {
 		seed:  maphash.MakeSeed(),
 		table: make([]bucket, 1<<bits.Len(uint(2*len(l.Entries)))),
 	}
-	s := &TokenSet{index: &x}
+	s := &TokenSet{index: &x, ledger: l}
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		t := &tokenEntry{
@@ -91,12 +92,7 @@ func NewTokenSet(l *rotation.Ledger[Token], source string) *TokenSet {
 		s.named[e.ID] = t
 	}
 	x.keepFew()
-	n := 0
-	l.EachRefused(func(rotation.ID, bool) { n++ })
-	if n > 0 {
-		s.ended = make(map[rotation.ID]bool, n)
-	}
-	l.EachRefused(func(id rotation.ID, revoked bool) { s.ended[id] = revoked })
+	l.EachRefused(func(rotation.ID, bool) { s.refuses = true })
 	return s
 }
 
@@ -194,33 +190,30 @@ func (x *index) among(token string) (found *tokenEntry) {
 // one that never was. Only a token of none of these pays for it all. Hashes are
 // compared by a map, in a time that tells of the hash and not of the token.
 func (s *TokenSet) unknown(token string) (*tokenEntry, error) {
-	if len(s.named)+len(s.ended) == 0 {
+	if len(s.named) == 0 && !s.refuses {
 		return nil, ErrInvalidToken
 	}
 	id := Digest(token)
-	if revoked, ok := s.ended[id]; ok {
-		return nil, endedError(revoked)
+	e, err := s.byName(id)
+	if e == nil && err == nil && s.memory != nil {
+		e, err = s.byName(s.memory.Name(id))
 	}
-	if e := s.named[id]; e != nil {
-		return e, nil
+	if e == nil && err == nil {
+		err = ErrInvalidToken
 	}
-	if s.memory != nil {
-		name := s.memory.Name(id)
-		if revoked, ok := s.ended[name]; ok {
-			return nil, endedError(revoked)
-		}
-		if e := s.named[name]; e != nil {
-			return e, nil
-		}
-	}
-	return nil, ErrInvalidToken
+	return e, err
 }
 
-func endedError(revoked bool) error {
-	if revoked {
-		return ErrRevokedToken
+// byName returns the entry that id names, or why there is none; neither where it
+// names nothing.
+func (s *TokenSet) byName(id rotation.ID) (*tokenEntry, error) {
+	switch {
+	case s.ledger.Revoked(id):
+		return nil, ErrRevokedToken
+	case s.ledger.Ended(id):
+		return nil, ErrExpiredToken
 	}
-	return ErrExpiredToken
+	return s.named[id], nil
 }
 
 // String returns a text that holds no token.
