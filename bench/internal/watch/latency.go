@@ -96,11 +96,11 @@ func (t *Trial) Start(ctx context.Context) (Steps, error) {
 	if err != nil {
 		return Steps{}, err
 	}
-	pause(ctx, 5*time.Millisecond) // changes in a row are another matter
+	pause(ctx, 2*time.Millisecond) // changes in a row are another matter
 	if err := steps.Before(); err != nil {
 		return Steps{}, err
 	}
-	pause(ctx, 20*time.Millisecond)
+	pause(ctx, 10*time.Millisecond)
 	return steps, nil
 }
 
