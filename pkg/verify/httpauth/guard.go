@@ -55,26 +55,42 @@ func (g *Guard) Check(r *http.Request) (p *verify.Principal, exempt bool, err er
 	if g.isExempt(r) {
 		return nil, true, nil
 	}
-	p, err = wire.Verify(r.Context(), g.verifier, g.token(r.Header))
+	p, _, err = g.decide(r)
+	return p, false, err
+}
+
+// decide is Check for what is not exempt. at is which of the fields decided, and
+// none where the request has none of them.
+func (g *Guard) decide(r *http.Request) (p *verify.Principal, at int, err error) {
+	token, at := g.token(r.Header)
+	p, err = wire.Verify(r.Context(), g.verifier, token)
 	if err == nil && g.recorder != nil && p.Slot() == rotation.Previous {
 		g.recorder.RecordPreviousUse(p, r.RemoteAddr)
 	}
-	return p, false, err
+	return p, at, err
 }
+
+// none is in place of a field that decided.
+const none = -1
 
 // Strip removes the token from r, in place, before r goes on. Every configured
 // header but Authorization goes, whether it decided or not. Authorization goes
 // only where it was the credential: an end user's own stays, as it does on an
 // exempt request.
 func (g *Guard) Strip(r *http.Request, exempt bool) {
-	decided := exempt
-	for i := range g.fields {
-		f := &g.fields[i]
-		if f.Bearer && decided || len(r.Header[f.Name]) == 0 {
-			continue
+	at := none
+	if !exempt {
+		_, at = g.token(r.Header)
+	}
+	g.strip(r.Header, at)
+}
+
+// strip is Strip where it is known which field decided. Those before it are absent.
+func (g *Guard) strip(h http.Header, at int) {
+	for i := max(at, 0); i < len(g.fields); i++ {
+		if f := &g.fields[i]; i == at || !f.Bearer {
+			delete(h, f.Name)
 		}
-		delete(r.Header, f.Name)
-		decided = true
 	}
 }
 
@@ -89,15 +105,15 @@ func (g *Guard) Headers() []string {
 	return names
 }
 
-// token returns what the first configured header that is present holds, and ""
-// where there is none. Header keys are canonical already.
-func (g *Guard) token(h http.Header) string {
+// token returns what the first configured header that is present holds, and which
+// that is; "" and none where there is none. Header keys are canonical already.
+func (g *Guard) token(h http.Header) (token string, at int) {
 	for i := range g.fields {
 		if token, present := g.fields[i].Token(h[g.fields[i].Name]); present {
-			return token
+			return token, i
 		}
 	}
-	return ""
+	return "", none
 }
 
 // isExempt compares the decoded path first, because that is free, and trusts
@@ -106,7 +122,14 @@ func (g *Guard) token(h http.Header) string {
 // segments equals none. A target in absolute form (RFC 9112 section 3.2.2)
 // is addressed to some host, not to a path of ours.
 func (g *Guard) isExempt(r *http.Request) bool {
-	if !g.listed(r.Method, r.URL.Path) && !(g.grpcExempt && wire.GRPCExempt(r.URL.Path) && isGRPC(r)) {
+	if len(g.exempt) == 0 && (!g.grpcExempt || r.ProtoMajor != 2) {
+		return false // in line with the caller, since this is what most requests are
+	}
+	return g.exempts(r)
+}
+
+func (g *Guard) exempts(r *http.Request) bool {
+	if !g.listed(r.Method, r.URL.Path) && !(g.grpcExempt && isGRPC(r) && wire.GRPCExempt(r.URL.Path)) {
 		return false
 	}
 	return r.URL.EscapedPath() == r.URL.Path && r.URL.Scheme == "" && r.URL.Host == ""

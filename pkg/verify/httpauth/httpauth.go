@@ -37,12 +37,17 @@ func Middleware(v verify.Verifier, o Options) func(http.Handler) http.Handler {
 	g := New(v, o)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			p, exempt, err := g.Check(r)
+			if g.isExempt(r) {
+				g.strip(r.Header, none)
+				next.ServeHTTP(w, r)
+				return
+			}
+			p, at, err := g.decide(r)
 			if err != nil {
 				g.Refuse(w, r, err)
 				return
 			}
-			g.Strip(r, exempt)
+			g.strip(r.Header, at)
 			if p != nil && !o.WithoutPrincipal {
 				r = r.WithContext(verify.NewContext(r.Context(), p))
 			}

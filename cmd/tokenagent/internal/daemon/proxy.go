@@ -79,6 +79,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The app may answer while it is still being asked, as over HTTP/2. net/http
 	// would read the rest of the body first.
 	_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 needs none
+	if r.Header["Expect"] != nil {
+		w = ownContinue{w}
+	}
 	if p.endRevoked && who != nil {
 		var stop func()
 		r, stop = untilRevoked(w, r, a, who)
@@ -90,6 +93,20 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	p.next.ServeHTTP(w, r)
 }
+
+// ownContinue leaves out the app's 100 (Continue). net/http sends ours as soon as the
+// body is wanted, and whether it sees in time that the app's has come is a race: some
+// clients would be told twice.
+type ownContinue struct{ http.ResponseWriter }
+
+func (w ownContinue) WriteHeader(code int) {
+	if code != http.StatusContinue {
+		w.ResponseWriter.WriteHeader(code)
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w ownContinue) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // admit makes of r what the app is to see, or answers it. who is nil where it
 // needs no token, else known to a.

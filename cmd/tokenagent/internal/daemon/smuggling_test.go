@@ -101,6 +101,27 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
+// TestOneContinue: the client is told once to go on, whatever the app tells.
+func TestOneContinue(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	w := dialRaw(t, front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusContinue)
+		w.Header().Set("X-Early", "yes")
+		w.WriteHeader(http.StatusEarlyHints)
+	}))}))
+	w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n"+auth+"\r\n")
+	w.hear(t, "HTTP/1.1 100 Continue\r\n\r\n")
+	w.say(t, "body")
+	if res := w.answer(t); res.StatusCode != http.StatusEarlyHints || res.Header.Get("X-Early") != "yes" {
+		t.Errorf("after it: %d %v", res.StatusCode, res.Header)
+	}
+	if res := w.answer(t); res.StatusCode != http.StatusOK {
+		t.Errorf("in the end: %d", res.StatusCode)
+	}
+}
+
 // TestLimits: who has proved nothing is slow for a while only; an answer may
 // take its time.
 func TestLimits(t *testing.T) {
