@@ -135,12 +135,37 @@ func TestEndedIsBounded(t *testing.T) {
 	if len(l.ended) > maxEnded {
 		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded)
 	}
+	for i := range 3 * maxEnded {
+		known := i >= 2*maxEnded-1 && i < 3*maxEnded-1 // the last one is accepted
+		if got := l.Ended(ID{byte(i), byte(i >> 8), 1}); got != known {
+			t.Fatalf("the token %d before the last: known to have ended %t", 3*maxEnded-1-i, got)
+		}
+	}
 	for i := range 3 * maxEnded { // what is retired is bounded too, once it is gone
 		d := []Decl[string]{decl(0, Current), {ID: ID{byte(i), byte(i >> 8), 2}, Slot: Previous}}
 		l = Advance(l, d, nil, start, Window{}).Retire()
 	}
 	if len(l.ended) > maxEnded+1 {
 		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded+1)
+	}
+}
+
+// What is held back is held back as well where it was only remembered: the source
+// that declares it previous afterwards declares what was retired.
+func TestHoldOfWhatIsRemembered(t *testing.T) {
+	t.Parallel()
+	w := Window{Overlap: time.Minute}
+	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w).Hold(id(1), id(1), id(3))
+	l = Advance(l, []Decl[string]{decl(2, Current), decl(1, Previous), decl(3, Previous)}, nil, start, w)
+	for _, k := range []byte{1, 3} {
+		if slotOf(l, id(k), start) != 0 || !l.Ended(id(k)) {
+			t.Errorf("%d is accepted again", k)
+		}
+	}
+	l = Advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
+	if slotOf(l, id(1), start) != Current || l.Ended(id(1)) {
+		t.Error("declared current, but refused")
 	}
 }
 

@@ -116,6 +116,11 @@ func TestStrip(t *testing.T) {
 			if !reflect.DeepEqual(r.Header, c.want) {
 				t.Errorf("outside, %v is left, want %v", r.Header, c.want)
 			}
+			g, alone := httpauth.New(&fake{}, c.o), get("/open", c.fields...)
+			_, exempt, err := g.Check(alone)
+			if g.Strip(alone, exempt); err != nil || !reflect.DeepEqual(alone.Header, c.want) {
+				t.Errorf("by itself it leaves %v (%v), want %v", alone.Header, err, c.want)
+			}
 		})
 	}
 }
