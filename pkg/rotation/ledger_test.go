@@ -157,6 +157,9 @@ func TestHoldOfWhatIsRemembered(t *testing.T) {
 	w := Window{Overlap: time.Minute}
 	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
 	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w).Hold(id(1), id(1), id(3))
+	if m := l.Memo(start); len(m.Retired) != 2 || len(m.Ended) != 0 {
+		t.Errorf("%d retired and %d ended are written down, want 2 and none", len(m.Retired), len(m.Ended))
+	}
 	l = Advance(l, []Decl[string]{decl(2, Current), decl(1, Previous), decl(3, Previous)}, nil, start, w)
 	for _, k := range []byte{1, 3} {
 		if slotOf(l, id(k), start) != 0 || !l.Ended(id(k)) {
