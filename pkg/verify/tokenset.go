@@ -152,26 +152,13 @@ func (e *tokenEntry) accept() (*Principal, error) {
 	return e.principal, nil
 }
 
-// find returns the entry of token, and nil if there is none.
-func (x *index) find(token string) *tokenEntry {
-	if x.few != nil {
-		return x.among(token)
+// find returns the entry of token, and nil if there is none. Of a few it looks at
+// each, and at a token of another length as long as at one of the same: equal would
+// tell the lengths that are accepted.
+func (x *index) find(token string) (found *tokenEntry) {
+	if x.few == nil {
+		return x.byHash(token)
 	}
-	h := maphash.String(x.seed, token)
-	for i := h; ; i++ {
-		b := &x.table[i&uint64(len(x.table)-1)]
-		if b.entry == nil {
-			return nil
-		}
-		if b.hash == h && equal(b.token, token) {
-			return b.entry
-		}
-	}
-}
-
-// among is find for a few. It looks at each, and at a token of another length as
-// long as at one of the same: equal would tell the lengths that are accepted.
-func (x *index) among(token string) (found *tokenEntry) {
 	for i := range x.few {
 		b := &x.few[i]
 		known := b.token
@@ -183,6 +170,19 @@ func (x *index) among(token string) (found *tokenEntry) {
 		}
 	}
 	return found
+}
+
+func (x *index) byHash(token string) *tokenEntry {
+	h := maphash.String(x.seed, token)
+	for i := h; ; i++ {
+		b := &x.table[i&uint64(len(x.table)-1)]
+		if b.entry == nil {
+			return nil
+		}
+		if b.hash == h && equal(b.token, token) {
+			return b.entry
+		}
+	}
 }
 
 // unknown looks for a token that is not in the index: one that is accepted but
