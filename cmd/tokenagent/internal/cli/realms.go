@@ -128,10 +128,8 @@ func (c *realmCompiler) fault(line int, format string, args ...any) {
 }
 
 func (c *realmCompiler) compile() (realm.Spec, []error) {
-	for _, s := range c.realm.Settings {
-		if !s.Common || !c.useless(s.Key) {
-			c.set(s)
-		}
+	for _, s := range c.used() {
+		c.set(s)
 	}
 	spec := realm.Spec{Name: c.realm.Name, Hosts: c.hosts, Headers: c.flags.rotation.header, Settings: c.settings()}
 	if c.faults != nil {
@@ -165,6 +163,11 @@ var (
 // has reports whether the realm has one of keys.
 func (c *realmCompiler) has(keys ...string) bool {
 	return slices.ContainsFunc(c.realm.Settings, func(s realmfile.Setting) bool { return slices.Contains(keys, s.Key) })
+}
+
+// used returns the settings that the realm has a use for.
+func (c *realmCompiler) used() []realmfile.Setting {
+	return slices.DeleteFunc(slices.Clone(c.realm.Settings), func(s realmfile.Setting) bool { return s.Common && c.useless(s.Key) })
 }
 
 // useless reports whether the realm has no use for a key that realms have in
@@ -231,7 +234,7 @@ func form(kind string) string {
 // requests are whose.
 func (c *realmCompiler) settings() string {
 	var all []string
-	for _, s := range c.realm.Settings {
+	for _, s := range c.used() {
 		if s.Key != keyHosts && s.Key != "header" {
 			all = append(all, fmt.Sprintf("%s=%q", s.Key, s.Values))
 		}

@@ -219,14 +219,15 @@ func TestCheckRealms(t *testing.T) {
 // order of the keys, make no other agent.
 func TestSettingsAreThoseOfTheAgent(t *testing.T) {
 	t.Parallel()
-	settings := func(text string) string {
+	within := func(common, text string) string {
 		t.Helper()
-		plan, err := realmParser("f", slog.New(slog.DiscardHandler))(reload.Content{Data: []byte("realms:\n  a: {" + text + "}\n")})
+		plan, err := realmParser("f", slog.New(slog.DiscardHandler))(reload.Content{Data: []byte(common + "realms:\n  a: {" + text + "}\n")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return plan.Specs[0].Settings
 	}
+	settings := func(text string) string { return within("", text) }
 	was := settings("token-file: x, overlap: 5m")
 	for text, same := range map[string]bool{
 		"overlap: 5m, token-file: x":                                    true,
@@ -238,6 +239,15 @@ func TestSettingsAreThoseOfTheAgent(t *testing.T) {
 	} {
 		if (settings(text) == was) != same {
 			t.Errorf("%s: equal %t", text, !same)
+		}
+	}
+	// What realms have in common and this one has no use for.
+	for common, same := range map[string]bool{
+		"defaults: {audience: b, min-token-bytes: 16}\n": false,
+		"defaults: {audience: b}\n":                      true,
+	} {
+		if (within(common, "token-file: x, overlap: 5m") == was) != same {
+			t.Errorf("%s: equal %t", common, !same)
 		}
 	}
 }

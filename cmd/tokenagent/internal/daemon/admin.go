@@ -54,7 +54,7 @@ func ServeAdmin(ctx context.Context, a *agent.Agent, o Options, more ...promethe
 			log.Error("the admin port answers no more", "error", err)
 		}
 	})
-	return o.certs, func() {
+	return o.with(), func() {
 		_ = s.Close()
 		serving.Wait()
 		o.certs.Close()

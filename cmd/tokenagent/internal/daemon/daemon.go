@@ -101,7 +101,7 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 		port := o.adminServer(realms, &draining)
 		servers = append(servers, served{adminFlag, o.AdminListen, overTLS(port, port, overTCP(o.AdminListen, admin))})
 	}
-	defer OnHangup(o.Hangup, Both{realms, o.certs}, o.Logger)()
+	defer OnHangup(o.Hangup, o.with(realms), o.Logger)()
 	failed := make(chan error, len(servers))
 	var serving sync.WaitGroup
 	defer serving.Wait()

@@ -73,6 +73,14 @@ func grpcTLS(c *listener.Certificates) []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(c.Config("h2")))}
 }
 
+// with returns all that is read again: these, and the certificates.
+func (o *Options) with(others ...Reloader) Both {
+	for _, c := range o.certs {
+		others = append(others, c)
+	}
+	return others
+}
+
 // Both are read again in turn.
 type Both []Reloader
 

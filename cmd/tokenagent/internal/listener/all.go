@@ -2,7 +2,6 @@ package listener
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,17 +32,6 @@ func (a All) Close() {
 	for _, c := range a {
 		c.Close()
 	}
-}
-
-// Reload reads all files now; what is bad changes nothing.
-func (a All) Reload() (changed bool, err error) {
-	var faults []error
-	for _, c := range a {
-		news, err := c.Reload()
-		changed = changed || news
-		faults = append(faults, err)
-	}
-	return changed, errors.Join(faults...)
 }
 
 // Status returns how each is.
