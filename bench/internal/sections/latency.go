@@ -3,8 +3,10 @@ package sections
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/tokenagent/tokenagent/bench/internal/measure"
@@ -55,6 +57,11 @@ func latencyOf(ctx context.Context, r *report.Run, c watch.Change) ([]report.Row
 	if r.Quick {
 		misses = 1
 	}
+	parent, remove, err := inMemory(r)
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
 	var trials []*watch.Trial
 	defer func() {
 		for _, t := range trials {
@@ -65,11 +72,7 @@ func latencyOf(ctx context.Context, r *report.Run, c watch.Change) ([]report.Row
 		if k.Name == "client-go" { // see lazy
 			continue
 		}
-		dir, err := folder(r)
-		if err != nil {
-			return nil, err
-		}
-		t, err := watch.NewTrial(ctx, k, c, dir)
+		t, err := watch.NewTrial(ctx, k, c, filepath.Join(parent, strconv.Itoa(len(trials))))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.Name, err)
 		}
