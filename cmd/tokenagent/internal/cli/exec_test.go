@@ -60,7 +60,7 @@ func TestExecRefuses(t *testing.T) {
 	}
 	invoke(t, "", "exec", "--token-file", path, "--", script).want(t, 126, "cannot be executed")
 	invoke(t, "", "exec", "--token-file", path+"-none", "--", "true").want(t, 1, path+"-none")
-	invoke(t, "", "exec", "--token-file", path, "--admin-listen", "127.0.0.1:none", "--", "true").want(t, 1, "--admin-listen: ")
+	invoke(t, "", "exec", "--token-file", path, "--admin-listen", "127.0.0.1:none", "--", "true").want(t, 2, "--admin-listen: there is no port none; give it as host:port")
 	id := verify.Digest(good)
 	revoked := file(t, fmt.Sprintf("%s\nrevoked %x\n", good, id[:]))
 	invoke(t, "", "exec", "--token-file", revoked, "--", "true").want(t, 1, "no current token")

@@ -52,8 +52,14 @@ func (l *listenFlags) config(cmd *cobra.Command, o *daemon.Options) (err error) 
 		return fail.Usage("--admin-tls-cert-file goes with an --admin-listen of the form host:port" + noTLS)
 	}
 	sockets := 0
-	for _, addr := range []string{o.Listen, o.GRPCListen, o.AdminListen} {
-		if _, ok := listener.Path(addr); ok {
+	for _, at := range []struct{ flag, addr string }{{"listen", o.Listen}, {"grpc-listen", o.GRPCListen}, {"admin-listen", o.AdminListen}} {
+		if at.addr == "" {
+			continue
+		}
+		if err := listener.Check(at.addr); err != nil {
+			return fail.Usage("--%s: %w", at.flag, err)
+		}
+		if _, ok := listener.Path(at.addr); ok {
 			sockets++
 		}
 	}

@@ -45,6 +45,23 @@ func Open(ctx context.Context, addr string, s Socket) (net.Listener, error) {
 	return openSocket(ctx, path, s)
 }
 
+// Check reports what is wrong with the form of addr, whether or not one may listen
+// there.
+func Check(addr string) error {
+	if path, local := Path(addr); local {
+		return checkPath(path)
+	}
+	const mend = "give it as host:port, such as 127.0.0.1:8080, or as unix:///path"
+	_, port, err := net.SplitHostPort(addr)
+	if form, ok := errors.AsType[*net.AddrError](err); ok {
+		return fmt.Errorf("%s; %s", form.Err, mend)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil { //nolint:noctx // asks nobody
+		return fmt.Errorf("there is no port %s; %s", port, mend)
+	}
+	return err
+}
+
 // Path returns the path of unix:///path, and whether addr has that form.
 func Path(addr string) (path string, ok bool) { return strings.CutPrefix(addr, "unix://") }
 
