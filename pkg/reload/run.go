@@ -136,7 +136,7 @@ func (v *Value[S]) weigh(r reading, sub *subscription, n news, byEvent bool, beg
 			case n.lost || n.written[at.path] || !sub.covers(filepath.Dir(at.path)):
 				v.settle.doubt(key, at.info)
 			case n.moved[at.path]:
-				v.settle.trust(key, at.info)
+				v.settle.trust(key, at.info, r.parts[key])
 			}
 		}
 	}

@@ -72,7 +72,7 @@ type settler struct {
 	badWay   []link // for keys not in badWays
 	bad      bool   // there was a bad reading: badWay counts
 
-	movedFiles map[string]os.FileInfo // per key: a file that an event says was renamed into place
+	movedFiles map[string]moved // per key: what an event says was renamed into place
 
 	pending struct {
 		some    bool
@@ -80,6 +80,12 @@ type settler struct {
 		since   time.Time // when this content was first read, equal ever since
 		byEvent bool      // an event told of it
 	}
+}
+
+// A moved file, and the bytes that it held when it was renamed into place.
+type moved struct {
+	info os.FileInfo
+	sum  digest
 }
 
 // A verdict says what to do with a reading.
@@ -134,7 +140,8 @@ func (s *settler) inOneStep(r reading) (whole, inodes bool) {
 		info := r.ev.spots[key].info
 		renewed := s.renewed(key, info)
 		inodes = inodes && renewed
-		whole = whole && renewed && s.movedFiles[key] != nil && os.SameFile(info, s.movedFiles[key])
+		trusted := s.movedFiles[key]
+		whole = whole && renewed && trusted.sum == sum && sameFile(info, trusted.info)
 	}
 	// A key that is gone proves nothing by itself: its file may be about to be
 	// created anew.
@@ -210,12 +217,13 @@ func (s *settler) doubt(key string, info os.FileInfo) {
 	s.badFiles[key] = info
 }
 
-// trust remembers a file that was renamed into place.
-func (s *settler) trust(key string, info os.FileInfo) {
+// trust remembers what was renamed into place: these bytes, and none that the same
+// file may hold later.
+func (s *settler) trust(key string, info os.FileInfo, sum digest) {
 	if s.movedFiles == nil {
-		s.movedFiles = make(map[string]os.FileInfo)
+		s.movedFiles = make(map[string]moved)
 	}
-	s.movedFiles[key] = info
+	s.movedFiles[key] = moved{info, sum}
 }
 
 // restart forgets the content that was waiting: something else was read since.
