@@ -28,9 +28,10 @@ func (v *Value[S]) Run(ctx context.Context) error {
 	defer v.setMode(ModePoll, nil)
 
 	var tick <-chan time.Time // nil, which never delivers, without polling
-	var poll *time.Timer
 	if v.o.Poll > 0 {
-		poll = time.NewTimer(jitter(v.o.Poll))
+		// A Ticker of one period, and no Timer that is set anew each time: setting one
+		// wakes the thread that waits for the next, which idle processes pay for.
+		poll := time.NewTicker(jitter(v.o.Poll))
 		defer poll.Stop()
 		tick = poll.C
 	}
@@ -59,7 +60,6 @@ func (v *Value[S]) Run(ctx context.Context) error {
 		case <-changed:
 			byEvent = true
 		case <-tick:
-			poll.Reset(jitter(v.o.Poll))
 		case <-settled.C:
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 // An interest is what matters in one directory.
 type interest struct {
+	seen     os.FileInfo     // the directory, as the walk found it; nil where it did not look
 	any      bool            // every event is a hint
 	required bool            // without this watch a change is not seen
 	names    map[string]bool // the names that the path goes through
@@ -20,10 +21,15 @@ type interest struct {
 // busy /tmp costs nothing more.
 func interests(hops []hop) map[string]interest {
 	want := make(map[string]interest, len(hops))
+	seen := make(map[string]os.FileInfo, len(hops))
+	for _, h := range hops {
+		seen[h.path()] = h.info
+	}
 	for i, h := range hops {
 		in, ok := want[h.dir]
 		if !ok {
 			in.names = make(map[string]bool, 1)
+			in.seen = seen[h.dir]
 		}
 		in.names[h.name] = true
 		in.any = in.any || h.last
@@ -201,7 +207,7 @@ func (s *subscription) arm(want map[string]interest) (a arming) {
 	w.prune()
 	a.whole = true
 	for dir, in := range want {
-		fresh, err := w.add(notify, dir)
+		fresh, err := w.add(notify, dir, in.seen)
 		before, had := was[dir]
 		a.changed = a.changed || fresh || err == nil && (!had || in.wider(before))
 		w.mu.Lock()

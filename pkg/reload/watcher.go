@@ -200,9 +200,12 @@ func reasonOf(err error) string {
 }
 
 // add watches dir, again if what stands there is another directory than
-// before. fresh says that events may have been missed until now. arming must
-// be held.
-func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (fresh bool, err error) {
+// before. fresh says that events may have been missed until now. seen is what the
+// read that came before found there, nil for nothing. arming must be held.
+func (w *Watcher) add(notify *fsnotify.Watcher, dir string, seen os.FileInfo) (fresh bool, err error) {
+	if w.renew(notify, dir, seen) {
+		return false, nil
+	}
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist), err
@@ -224,8 +227,6 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (fresh bool, err err
 		// inotify has one watch per inode and fsnotify one path per watch.
 		err = &os.PathError{Op: "watch", Path: dir, Err: errors.New("it is watched as " + twin)}
 	} else {
-		// Also where it is watched, since a watch can end without an event, by
-		// an unmount. Then this renews it, otherwise it does nothing.
 		err = notify.Add(dir)
 	}
 	again, statErr := os.Lstat(dir)
@@ -247,6 +248,18 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (fresh bool, err err
 		}
 	}
 	return d == nil && err == nil || replaced || raced, err
+}
+
+// renew does what nearly every poll finds enough: dir is the directory that is
+// watched, and is watched again, since a watch can end without an event, by an
+// unmount. Where it lives this does nothing. If dir is replaced meanwhile, an event of
+// the directory above says so.
+func (w *Watcher) renew(notify *fsnotify.Watcher, dir string, seen os.FileInfo) bool {
+	w.mu.Lock()
+	d := w.dirs[dir]
+	same := d != nil && !d.lost && seen != nil && os.SameFile(d.info, seen)
+	w.mu.Unlock()
+	return same && notify.Add(dir) == nil
 }
 
 // twin finds another path under which this directory is watched, as happens
