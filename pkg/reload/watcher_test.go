@@ -185,3 +185,49 @@ func TestReadAgainOnceArmed(t *testing.T) {
 	l := open(t, File(path), o).run(t)
 	l.becomes(t, "1")
 }
+
+// What is watched is watched again where that is needed, and only there.
+func TestArmAgain(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	w := NewWatcher()
+	s := w.subscribe()
+	defer s.release()
+	arm := func() arming {
+		trail, err := walk(filepath.Join(dir, "token"))
+		if err == nil {
+			t.Fatal("there is a token")
+		}
+		return s.arm(interests(trail.hops))
+	}
+	if a := arm(); !a.changed || !a.whole {
+		t.Fatalf("at first: %+v", a)
+	}
+	if a := arm(); a.changed || !a.whole {
+		t.Errorf("again: %+v", a)
+	}
+	elsewhere, err := os.Lstat(other)
+	check(t, err)
+	w.mu.Lock()
+	w.dirs[dir].info = elsewhere
+	w.mu.Unlock()
+	if a := arm(); !a.changed {
+		t.Errorf("another directory was watched: %+v", a)
+	}
+	w.mu.Lock()
+	w.dirs[dir].lost = true
+	w.mu.Unlock()
+	if a := arm(); !a.changed {
+		t.Errorf("its watch was lost: %+v", a)
+	}
+	s.take()
+	check(t, w.fs.Remove(dir)) // as an unmount does, without an event
+	if a := arm(); a.err != nil {
+		t.Error(a.err)
+	}
+	put(t, filepath.Join(dir, "token"), "0")
+	select {
+	case <-s.hints:
+	case <-time.After(patience):
+		t.Error("no event after the watch had ended by itself")
+	}
+}
