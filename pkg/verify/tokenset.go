@@ -54,13 +54,10 @@ type bucket struct {
 	entry *tokenEntry
 }
 
-// A tokenEntry says by itself whether the ledger has to be asked: among thousands of
-// tokens what is not read need not come from memory.
 type tokenEntry struct {
 	principal *Principal
 	entry     *rotation.Entry[Token]
 	dated     bool // it may come to a deadline, or its uses are recorded
-	opens     bool // its use may open windows; once it does not, it never will
 }
 
 // NewTokenSet returns the set of the tokens that l accepts; source is the
@@ -80,7 +77,6 @@ func NewTokenSet(l *rotation.Ledger[Token], source string) *TokenSet {
 		t := &tokenEntry{
 			entry: e,
 			dated: e.Dated(),
-			opens: e.Opens(),
 			principal: NewPrincipal(PrincipalConfig{
 				Subject: source, Method: MethodToken, Source: source,
 				KeyID: e.Value.Fingerprint(), Slot: e.Slot, Credential: e.ID,
@@ -150,7 +146,7 @@ func (s *TokenSet) Verify(_ context.Context, token string) (*Principal, error) {
 func (e *tokenEntry) accept() (*Principal, error) {
 	// The current token's path reads no clock, but for the first use after a
 	// switch, if a window waits for that.
-	if (e.dated || e.opens && e.entry.Opens()) && !e.entry.Accept(time.Now()) {
+	if (e.dated || e.entry.Opens()) && !e.entry.Accept(time.Now()) {
 		return nil, ErrExpiredToken
 	}
 	return e.principal, nil
