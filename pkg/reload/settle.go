@@ -10,8 +10,8 @@ import (
 )
 
 // grace is how long a new file is watched for writes before it is believed, where
-// no event tells that it was renamed into place: it came from a directory that is
-// not watched, or that event is on its way. The bytes of a file that is being
+// nothing proves that it was renamed into place and left alone: it came from a
+// directory that is not watched, or was written just before, or is one key of several. The bytes of a file that is being
 // written can be read before the event of the write that made them is delivered:
 // the kernel queues the event after the write, and then two goroutines hand it on.
 // This is some tens of microseconds on an idle machine, so 2 ms is ample, and well
@@ -82,7 +82,8 @@ type settler struct {
 	}
 }
 
-// A moved file, and the bytes that it held when it was renamed into place.
+// A moved file, and the bytes that were in it when nobody had written to it since it
+// was renamed into place.
 type moved struct {
 	info os.FileInfo
 	sum  digest

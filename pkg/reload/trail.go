@@ -112,7 +112,7 @@ func (t trail) links() []link {
 	return ls
 }
 
-// evidence is that of a single file, which was info when it was read.
+// evidence is that of a single file, which was info once it had been read.
 func (t trail) evidence(info os.FileInfo) evidence {
 	way := t.links()
 	return evidence{hops: t.hops, way: way, spots: map[string]spot{"": {path: t.end, info: info, way: way}}}
