@@ -41,7 +41,17 @@ func (f *file) track(maxBytes int64) (Content, evidence, error) {
 // Where the way leads to the very file that was read, nothing more is to be asked:
 // this is nearly always so, and half the work.
 func (f *file) atOnce(seen os.FileInfo, maxBytes int64) (c Content, ev evidence, ok bool) {
-	data, info, err := readRegular(f.path, seen, maxBytes)
+	if regular(f.path, seen) != nil {
+		return c, ev, false
+	}
+	// It stays open until the way has been followed: once it is closed and removed,
+	// its inode number may be another file's.
+	open, err := os.OpenFile(f.path, os.O_RDONLY|openFlags, 0)
+	if err != nil {
+		return c, ev, false
+	}
+	defer open.Close()
+	data, info, err := readOpen(f.path, open, maxBytes)
 	if err != nil || blank(data) {
 		return c, ev, false
 	}
@@ -109,6 +119,11 @@ func readRegular(path string, seen os.FileInfo, limit int64) ([]byte, os.FileInf
 		return nil, nil, err
 	}
 	defer f.Close()
+	return readOpen(path, f, limit)
+}
+
+// readOpen is readRegular of a file that is open.
+func readOpen(path string, f *os.File, limit int64) ([]byte, os.FileInfo, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, nil, err
