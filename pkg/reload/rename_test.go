@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -254,6 +255,46 @@ func TestEvidenceIsOfWhatWasRead(t *testing.T) {
 		c, ev, err := src.track(1 << 10)
 		if err != nil {
 			continue // it changes faster than it can be read
+		}
+		if text, way := string(c.Data), ev.way[len(ev.way)-1].target; text != way {
+			t.Fatalf("it read %q by a link to %q", text, way)
+		}
+	}
+}
+
+// The same where each file is removed once the next is there, so that the one after it
+// gets its inode number.
+func TestEvidenceWithInodesUsedAgain(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	put(t, filepath.Join(dir, "0"), "0")
+	relink(t, "0", path)
+	src := File(path).(*file)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 1; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				name, tmp := strconv.Itoa(i), path+".tmp"
+				_ = os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600)
+				_ = os.Symlink(name, tmp)
+				_ = os.Rename(tmp, path)
+				_ = os.Remove(filepath.Join(dir, strconv.Itoa(i-1)))
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	for range 20000 {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		c, ev, ok := src.atOnce(info, 1<<10)
+		if !ok {
+			continue
 		}
 		if text, way := string(c.Data), ev.way[len(ev.way)-1].target; text != way {
 			t.Fatalf("it read %q by a link to %q", text, way)
