@@ -11,21 +11,32 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// told does what do says in dir, and returns what a Watcher tells of path then.
-func told(t *testing.T, dir, path string, do func()) news {
+// following returns a subscription, and what does something in dir and waits until
+// the subscription knows all of it.
+func following(t *testing.T, dir string) (s *subscription, do func(func())) {
 	t.Helper()
 	w := NewWatcher()
 	s, last := w.subscribe(), w.subscribe()
-	defer func() { s.release(); last.release() }()
-	s.arm(interests([]hop{{dir: dir, name: filepath.Base(path), last: true}}))
-	last.arm(interests([]hop{{dir: dir, name: "last", last: false}}))
-	do()
-	put(t, filepath.Join(dir, "last"), "")
-	select {
-	case <-last.hints: // events come in order
-	case <-time.After(patience):
-		t.Fatal("no event")
+	t.Cleanup(func() { s.release(); last.release() })
+	return s, func(what func()) {
+		t.Helper()
+		last.arm(interests([]hop{{dir: dir, name: "last"}}))
+		what()
+		put(t, filepath.Join(dir, "last"), "")
+		select {
+		case <-last.hints: // events come in order
+		case <-time.After(patience):
+			t.Fatal("no event")
+		}
 	}
+}
+
+// told does what do says in dir, and returns what a Watcher tells of path then.
+func told(t *testing.T, dir, path string, do func()) news {
+	t.Helper()
+	s, doing := following(t, dir)
+	s.arm(interests([]hop{{dir: dir, name: filepath.Base(path), last: true}}))
+	doing(do)
 	n, hinted := s.take()
 	if !hinted {
 		t.Error("no hint")
@@ -111,6 +122,14 @@ func (l *late) track(maxBytes int64) (Content, evidence, error) {
 	return l.file.track(maxBytes)
 }
 
+// renameOld renames a file over path that was written a minute ago.
+func renameOld(t *testing.T, path string) {
+	t.Helper()
+	tmp, before := path+".tmp", time.Now().Add(-time.Minute)
+	put(t, tmp, "1")
+	check(t, os.Chtimes(tmp, before, before), os.Rename(tmp, path))
+}
+
 // P1: what is renamed into place, and was written before, is accepted by the read
 // after that event. P4: what is made there, or touched between the event and the read,
 // waits, for its own event is still to come.
@@ -118,30 +137,24 @@ func TestP1_RenameNeedsNoRest(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs what Linux tells of a rename")
 	}
-	renamed := func(t *testing.T, path string) {
-		t.Helper()
-		tmp, before := path+".tmp", time.Now().Add(-time.Minute)
-		put(t, tmp, "1")
-		check(t, os.Chtimes(tmp, before, before), os.Rename(tmp, path))
-	}
 	for name, c := range map[string]struct {
 		do, after func(t *testing.T, path string)
 		accepted  bool
 	}{
-		"renamed": {do: renamed, accepted: true},
+		"renamed": {do: renameOld, accepted: true},
 		"made": {do: func(t *testing.T, path string) {
 			t.Helper()
 			check(t, os.Rename(path, path+".old"), os.WriteFile(path, []byte("1"), 0o600))
 		}},
-		"renamed, then added to": {do: renamed, after: func(t *testing.T, path string) {
+		"renamed, then added to": {do: renameOld, after: func(t *testing.T, path string) {
 			t.Helper()
 			f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 			check(t, err)
 			_, err = f.WriteString("HALF")
 			check(t, err, f.Close())
 		}},
-		"renamed, then written anew": {do: renamed, after: func(t *testing.T, path string) { t.Helper(); put(t, path, "HALF") }},
-		"renamed, then another one made": {do: renamed, after: func(t *testing.T, path string) {
+		"renamed, then written anew": {do: renameOld, after: func(t *testing.T, path string) { t.Helper(); put(t, path, "HALF") }},
+		"renamed, then another one made": {do: renameOld, after: func(t *testing.T, path string) {
 			t.Helper()
 			check(t, os.Remove(path))
 			put(t, path, "HALF")
@@ -153,14 +166,9 @@ func TestP1_RenameNeedsNoRest(t *testing.T) {
 			put(t, path, "0")
 			src := &late{file: File(path).(*file)}
 			l := open(t, src, Options{Poll: -1, Debounce: time.Hour})
-			w := NewWatcher()
-			s, last := w.subscribe(), w.subscribe()
-			defer func() { s.release(); last.release() }()
+			s, doing := following(t, dir)
 			l.pass(t.Context(), s, false)
-			last.arm(interests([]hop{{dir: dir, name: "last"}}))
-			c.do(t, path)
-			put(t, filepath.Join(dir, "last"), "")
-			<-last.hints
+			doing(func() { c.do(t, path) })
 			if c.after != nil {
 				src.do = func() { c.after(t, path) }
 			}
@@ -180,16 +188,9 @@ func TestKeysThatAreRenamedRest(t *testing.T) {
 	put(t, path, "0")
 	put(t, filepath.Join(dir, "b"), "0")
 	l := open(t, Dir(dir, "a", "b"), Options{Poll: -1, Debounce: time.Hour})
-	w := NewWatcher()
-	s, last := w.subscribe(), w.subscribe()
-	defer func() { s.release(); last.release() }()
+	s, doing := following(t, dir)
 	l.pass(t.Context(), s, false)
-	last.arm(interests([]hop{{dir: dir, name: "last"}}))
-	tmp, before := path+".tmp", time.Now().Add(-time.Minute)
-	put(t, tmp, "1")
-	check(t, os.Chtimes(tmp, before, before), os.Rename(tmp, path))
-	put(t, filepath.Join(dir, "last"), "")
-	<-last.hints
+	doing(func() { renameOld(t, path) })
 	if wait := l.pass(t.Context(), s, true); wait <= 0 || *l.Load() != "a=0 b=0" {
 		t.Errorf("it is %q, to wait %v", *l.Load(), wait)
 	}
@@ -201,15 +202,10 @@ func TestHintWithAnotherReason(t *testing.T) {
 	path, elsewhere := filepath.Join(dir, "token"), filepath.Join(other, "token")
 	put(t, path, "0")
 	l := open(t, File(path), Options{Poll: -1, Debounce: time.Hour})
-	w := NewWatcher()
-	s, last := w.subscribe(), w.subscribe()
-	defer func() { s.release(); last.release() }()
+	s, doing := following(t, dir)
 	l.pass(t.Context(), s, false)
-	last.arm(interests([]hop{{dir: dir, name: "last"}}))
 	put(t, elsewhere, "1")
-	check(t, os.Rename(elsewhere, path))
-	put(t, filepath.Join(dir, "last"), "")
-	<-last.hints
+	doing(func() { check(t, os.Rename(elsewhere, path)) })
 	if wait := l.pass(t.Context(), s, false); wait <= 0 || wait > grace {
 		t.Errorf("to wait %v", wait)
 	}
@@ -227,48 +223,17 @@ func TestWriteInTheRoot(t *testing.T) {
 	}
 }
 
-// What a read says of the way to its file is the way to what it read, however
-// often that changes meanwhile.
-func TestEvidenceIsOfWhatWasRead(t *testing.T) {
-	dir := t.TempDir()
+// agrees reads again and again while somebody swaps what path links to, and sees that
+// what a read says of the way to its file is the way to what it read.
+func agrees(t *testing.T, dir string, swap func(i int, link func(target string)), read func(*file) (Content, evidence, bool)) {
+	t.Helper()
 	path := filepath.Join(dir, "token")
-	put(t, filepath.Join(dir, "a"), "a")
-	put(t, filepath.Join(dir, "b"), "b")
-	relink(t, "a", path)
-	src := File(path).(*file)
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				return
-			default:
-				tmp := path + ".tmp"
-				_ = os.Symlink([]string{"a", "b"}[i%2], tmp)
-				_ = os.Rename(tmp, path)
-			}
-		}
-	}()
-	defer func() { close(stop); <-stopped }()
-	for range 20000 {
-		c, ev, err := src.track(1 << 10)
-		if err != nil {
-			continue // it changes faster than it can be read
-		}
-		if text, way := string(c.Data), ev.way[len(ev.way)-1].target; text != way {
-			t.Fatalf("it read %q by a link to %q", text, way)
-		}
+	link := func(target string) {
+		tmp := path + ".tmp"
+		_ = os.Symlink(target, tmp)
+		_ = os.Rename(tmp, path)
 	}
-}
-
-// The same where each file is removed once the next is there, so that the one after it
-// gets its inode number.
-func TestEvidenceWithInodesUsedAgain(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "token")
-	put(t, filepath.Join(dir, "0"), "0")
-	relink(t, "0", path)
+	swap(0, link)
 	src := File(path).(*file)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -278,26 +243,47 @@ func TestEvidenceWithInodesUsedAgain(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				name, tmp := strconv.Itoa(i), path+".tmp"
-				_ = os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600)
-				_ = os.Symlink(name, tmp)
-				_ = os.Rename(tmp, path)
-				_ = os.Remove(filepath.Join(dir, strconv.Itoa(i-1)))
+				swap(i, link)
 			}
 		}
 	}()
 	defer func() { close(stop); <-stopped }()
 	for range 20000 {
-		info, err := os.Stat(path)
-		if err != nil {
-			continue
-		}
-		c, ev, ok := src.atOnce(info, 1<<10)
+		c, ev, ok := read(src)
 		if !ok {
-			continue
+			continue // it changes faster than it can be read
 		}
 		if text, way := string(c.Data), ev.way[len(ev.way)-1].target; text != way {
 			t.Fatalf("it read %q by a link to %q", text, way)
 		}
 	}
+}
+
+func TestEvidenceIsOfWhatWasRead(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "a"), "a")
+	put(t, filepath.Join(dir, "b"), "b")
+	agrees(t, dir, func(i int, link func(string)) { link([]string{"a", "b"}[i%2]) },
+		func(f *file) (Content, evidence, bool) {
+			c, ev, err := f.track(1 << 10)
+			return c, ev, err == nil
+		})
+}
+
+// The same where each file is removed once the next is there, so that the one after it
+// gets its inode number.
+func TestEvidenceWithInodesUsedAgain(t *testing.T) {
+	dir := t.TempDir()
+	agrees(t, dir, func(i int, link func(string)) {
+		name := strconv.Itoa(i)
+		_ = os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600)
+		link(name)
+		_ = os.Remove(filepath.Join(dir, strconv.Itoa(i-1)))
+	}, func(f *file) (Content, evidence, bool) {
+		seen, err := os.Stat(f.path)
+		if err != nil {
+			return Content{}, evidence{}, false
+		}
+		return f.atOnce(seen, 1<<10)
+	})
 }

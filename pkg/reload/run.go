@@ -138,7 +138,7 @@ func (v *Value[S]) weigh(r reading, sub *subscription, n news, byEvent bool, beg
 			case key == "" && n.moved[at.path] && untouched(at.info):
 				// One file alone: of several keys each may be renamed by itself, and
 				// what belongs together shows a moment later.
-				v.settle.trust(key, at.info, r.parts[key])
+				r.moved = true
 			}
 		}
 	}

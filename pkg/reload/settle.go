@@ -11,11 +11,11 @@ import (
 
 // grace is how long a new file is watched for writes before it is believed, where
 // nothing proves that it was renamed into place and left alone: it came from a
-// directory that is not watched, or was written just before, or is one key of several. The bytes of a file that is being
-// written can be read before the event of the write that made them is delivered:
-// the kernel queues the event after the write, and then two goroutines hand it on.
-// This is some tens of microseconds on an idle machine, so 2 ms is ample, and well
-// inside the 5 ms that a swap may take.
+// directory that is not watched, or was written just before, or is one key of
+// several. The bytes of a file that is being written can be read before the event of
+// the write that made them is delivered: the kernel queues the event after the
+// write, and then two goroutines hand it on. This is some tens of microseconds on an
+// idle machine, so 2 ms is ample, and well inside the 5 ms that a swap may take.
 const grace = 2 * time.Millisecond
 
 // A digest stands for content once the bytes are gone.
@@ -28,6 +28,7 @@ type reading struct {
 	err     error
 	sum     digest            // of everything
 	parts   map[string]digest // of each key; File has the one key ""
+	moved   bool              // its one file was renamed into place, and nobody has written to it since
 }
 
 // digestOf makes the sums. The salt, random per Value, keeps a memory dump from
@@ -72,21 +73,12 @@ type settler struct {
 	badWay   []link // for keys not in badWays
 	bad      bool   // there was a bad reading: badWay counts
 
-	movedFiles map[string]moved // per key: what an event says was renamed into place
-
 	pending struct {
 		some    bool
 		sum     digest
 		since   time.Time // when this content was first read, equal ever since
 		byEvent bool      // an event told of it
 	}
-}
-
-// A moved file, and the bytes that were in it when nobody had written to it since it
-// was renamed into place.
-type moved struct {
-	info os.FileInfo
-	sum  digest
 }
 
 // A verdict says what to do with a reading.
@@ -127,7 +119,7 @@ func (s *settler) judge(r reading, byEvent bool, now time.Time) (verdict, time.D
 }
 
 // inOneStep reports whether every change from the accepted content to r became
-// visible in one step: whole where links that lead elsewhere and renames prove it,
+// visible in one step: whole where links that lead elsewhere, or a rename, prove it,
 // inodes where there are at least new files.
 func (s *settler) inOneStep(r reading) (whole, inodes bool) {
 	whole, inodes = true, true
@@ -138,11 +130,8 @@ func (s *settler) inOneStep(r reading) (whole, inodes bool) {
 		if s.relinked(key, r) {
 			continue
 		}
-		info := r.ev.spots[key].info
-		renewed := s.renewed(key, info)
-		inodes = inodes && renewed
-		trusted := s.movedFiles[key]
-		whole = whole && renewed && trusted.sum == sum && sameFile(info, trusted.info)
+		inodes = inodes && s.renewed(key, r.ev.spots[key].info)
+		whole = whole && inodes && r.moved
 	}
 	// A key that is gone proves nothing by itself: its file may be about to be
 	// created anew.
@@ -189,7 +178,6 @@ func (s *settler) accept(r reading) {
 	r.content = Content{}
 	s.some, s.accepted = true, r
 	s.badFiles, s.badWays, s.badWay, s.bad = nil, nil, nil, false
-	s.movedFiles = nil
 	s.pending.some = false
 }
 
@@ -216,15 +204,6 @@ func (s *settler) doubt(key string, info os.FileInfo) {
 		s.badFiles = make(map[string]os.FileInfo)
 	}
 	s.badFiles[key] = info
-}
-
-// trust remembers what was renamed into place: these bytes, and none that the same
-// file may hold later.
-func (s *settler) trust(key string, info os.FileInfo, sum digest) {
-	if s.movedFiles == nil {
-		s.movedFiles = make(map[string]moved)
-	}
-	s.movedFiles[key] = moved{info, sum}
 }
 
 // restart forgets the content that was waiting: something else was read since.

@@ -27,7 +27,7 @@ func TestJudge(t *testing.T) {
 	const second = time.Second
 	linkA, linkB := link{"/l", "a"}, link{"/l", "b"}
 	info := func(path string) os.FileInfo { return seen(t, path, "").ev.spots[""].info }
-	sumOf := func(text string) digest { return seen(t, fresh, text).parts[""] }
+	renamed := func(r reading) reading { r.moved = true; return r }
 	begin := time.Now()
 	for name, c := range map[string]struct {
 		before  func(s *settler)
@@ -46,29 +46,26 @@ func TestJudge(t *testing.T) {
 		"a link where none was":           {now: seen(t, fresh, "1", linkA, link{"/m", "x"}), want: verdictAccept},
 		"new inode by event":              {now: seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace},
 		"new inode by event, after grace": {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: verdictAccept},
-		"new inode, renamed into place": {
-			before: func(s *settler) { s.trust("", info(fresh), sumOf("1")) },
-			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictAccept,
-		},
+		"new inode, renamed into place":   {now: renamed(seen(t, fresh, "1", linkA)), byEvent: true, want: verdictAccept},
 		"new inode, renamed into place and written to": {
-			before: func(s *settler) { s.trust("", info(fresh), sumOf("1")); s.doubt("", info(fresh)) },
-			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: second,
+			before: func(s *settler) { s.doubt("", info(fresh)) },
+			now:    renamed(seen(t, fresh, "1", linkA)), byEvent: true, want: verdictWait, wait: second,
 		},
 		"new inode, other bytes than were renamed into place": {
-			before: func(s *settler) { s.trust("", info(fresh), sumOf("2")) },
+			before: func(s *settler) { s.judge(renamed(seen(t, fresh, "2", linkA)), true, begin) },
 			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace,
 		},
 		"new inode, another was renamed into place": {
-			before: func(s *settler) { s.trust("", info(other), sumOf("1")) },
+			before: func(s *settler) { s.judge(renamed(seen(t, other, "1", linkA)), true, begin) },
 			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace,
 		},
-		"renamed into place, accepted, then written to": {
-			before: func(s *settler) { s.trust("", info(old), sumOf("1")) },
-			now:    seen(t, old, "1", linkA), byEvent: true, want: verdictWait, wait: second,
-		},
+		"renamed into place, accepted, then written to": {now: renamed(seen(t, old, "1", linkA)), byEvent: true, want: verdictWait, wait: second},
 		"the rename is forgotten once good": {
-			before: func(s *settler) { s.trust("", info(fresh), sumOf("1")); s.accept(seen(t, old, "0", linkA)) },
-			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace,
+			before: func(s *settler) {
+				s.judge(renamed(seen(t, fresh, "1", linkA)), true, begin)
+				s.accept(seen(t, old, "0", linkA))
+			},
+			now: seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace,
 		},
 		"new inode by poll": {now: seen(t, fresh, "1", linkA), age: grace, want: verdictWait, wait: second - grace},
 		"new inode, written to": {
@@ -164,15 +161,5 @@ func TestJudgeKeys(t *testing.T) {
 		if got, _ := s.judge(c.r, true, now.Add(grace)); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
-	}
-	two := readingOf(keys("a", "1", "b", "1"), spots("a1", "b1"))
-	s.restart()
-	s.trust("a", two.ev.spots["a"].info, two.parts["a"])
-	if got, _ := s.judge(two, true, now); got != verdictWait {
-		t.Errorf("one renamed into place, one only new: %v", got)
-	}
-	s.trust("b", two.ev.spots["b"].info, two.parts["b"])
-	if got, _ := s.judge(two, true, now); got != verdictAccept {
-		t.Errorf("both renamed into place: %v", got)
 	}
 }

@@ -28,9 +28,14 @@ func (f *file) Read(_ context.Context, maxBytes int64) (Content, error) {
 }
 
 func (f *file) track(maxBytes int64) (Content, evidence, error) {
-	info, err := os.Stat(f.path)
-	if err == nil {
-		if c, ev, ok := f.atOnce(info, maxBytes); ok {
+	seen, _ := os.Stat(f.path) // retrace says what is wrong
+	return f.trackSeen(seen, maxBytes)
+}
+
+// trackSeen is track where it is known what stands at path, nil for nothing.
+func (f *file) trackSeen(seen os.FileInfo, maxBytes int64) (Content, evidence, error) {
+	if seen != nil {
+		if c, ev, ok := f.atOnce(seen, maxBytes); ok {
 			return c, ev, nil
 		}
 	}
@@ -41,15 +46,12 @@ func (f *file) track(maxBytes int64) (Content, evidence, error) {
 // Where the way leads to the very file that was read, nothing more is to be asked:
 // this is nearly always so, and half the work.
 func (f *file) atOnce(seen os.FileInfo, maxBytes int64) (c Content, ev evidence, ok bool) {
-	if regular(f.path, seen) != nil {
-		return c, ev, false
-	}
-	// It stays open until the way has been followed: once it is closed and removed,
-	// its inode number may be another file's.
-	open, err := os.OpenFile(f.path, os.O_RDONLY|openFlags, 0)
+	open, err := openRegular(f.path, seen)
 	if err != nil {
 		return c, ev, false
 	}
+	// Not before the way has been followed: once it is closed and removed, its inode
+	// number may be another file's.
 	defer open.Close()
 	data, info, err := readOpen(f.path, open, maxBytes)
 	if err != nil || blank(data) {
@@ -110,16 +112,21 @@ func unsteady(path string) error {
 // limit bytes. The info it returns is that of the open file; it is nil if none
 // was opened.
 func readRegular(path string, seen os.FileInfo, limit int64) ([]byte, os.FileInfo, error) {
-	// Before the open as well: opening a device or a tape can do things.
-	if err := regular(path, seen); err != nil {
-		return nil, nil, err
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|openFlags, 0)
+	f, err := openRegular(path, seen)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
 	return readOpen(path, f, limit)
+}
+
+// openRegular opens the file at path, which was seen there.
+func openRegular(path string, seen os.FileInfo) (*os.File, error) {
+	// Before the open as well: opening a device or a tape can do things.
+	if err := regular(path, seen); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_RDONLY|openFlags, 0)
 }
 
 // readOpen is readRegular of a file that is open.

@@ -44,7 +44,14 @@ func (e *either) track(maxBytes int64) (Content, evidence, error) {
 	if fixed == kindUnknown {
 		use = there
 	}
-	c, ev, err := e.read(use, info, maxBytes)
+	var c Content
+	var ev evidence
+	var err error
+	if use == kindDir {
+		c, ev, err = e.dir.track(maxBytes)
+	} else {
+		c, ev, err = e.file.trackSeen(info, maxBytes)
+	}
 	switch {
 	case err == nil && (use == kindFile || len(c.Keys) > 0): // an empty directory is no content yet
 		e.kind.CompareAndSwap(kindUnknown, use)
@@ -52,19 +59,6 @@ func (e *either) track(maxBytes int64) (Content, evidence, error) {
 		err = otherKind(e.file.given, fixed)
 	}
 	return c, ev, err
-}
-
-// read reads one of the two; seen is what stands at path, nil for nothing.
-func (e *either) read(kind int32, seen os.FileInfo, maxBytes int64) (Content, evidence, error) {
-	if kind == kindDir {
-		return e.dir.track(maxBytes)
-	}
-	if seen != nil {
-		if c, ev, ok := e.file.atOnce(seen, maxBytes); ok {
-			return c, ev, nil
-		}
-	}
-	return e.file.retrace(maxBytes)
 }
 
 var errOtherKind = errors.New("it is of the other kind now")
