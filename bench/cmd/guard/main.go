@@ -58,18 +58,23 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("-write: without instructions there would be none in the file")
 	}
 	var took tally
-	if !*allocations {
-		if err := took.run(ctx, dir, ops.All, runs); err != nil {
+	count := func(processes int) error {
+		if err := took.run(ctx, dir, ops.All, processes); err != nil {
 			return err
 		}
 		took.put(&now)
+		return nil
 	}
 	if *write {
-		if err := took.run(ctx, dir, ops.All, moreRuns); err != nil {
+		if err := count(runs + moreRuns); err != nil {
 			return err
 		}
-		took.put(&now)
 		return now.save(*path)
+	}
+	if !*allocations {
+		if err := count(runs); err != nil {
+			return err
+		}
 	}
 	was, err := load(*path)
 	if err != nil {
@@ -77,10 +82,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if !*allocations && compare(io.Discard, was, now) != nil {
 		fmt.Fprintf(out, "more than is written down in %d processes: counting %d more\n", runs, moreRuns)
-		if err := took.run(ctx, dir, ops.All, moreRuns); err != nil {
+		if err := count(moreRuns); err != nil {
 			return err
 		}
-		took.put(&now)
 	}
 	return compare(out, was, now)
 }

@@ -29,11 +29,15 @@ func OwnCore() (back func(), err error) {
 		}
 	}
 	runtime.LockOSThread() // threads that begin later are not made by this one then
-	err = errors.Join(bind(&rest), unix.SchedSetaffinity(0, &own))
-	return func() {
+	back = func() {
 		_ = bind(&all) // or it goes on on fewer cores
 		runtime.UnlockOSThread()
-	}, err
+	}
+	if err := errors.Join(bind(&rest), unix.SchedSetaffinity(0, &own)); err != nil {
+		back()
+		return nil, err
+	}
+	return back, nil
 }
 
 // bind has every thread of the process run where set says.
