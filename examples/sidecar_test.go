@@ -1,7 +1,6 @@
 package examples
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,32 +13,16 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tokenagent/tokenagent/internal/witness"
 )
-
-// output gathers what a program writes, while it runs.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
-}
 
 // start runs a program until stop, which ends it by SIGTERM and fails where it
 // does not end well, or shows a token. A test that fails stops it, too.
-func start(t *testing.T, env []string, name string, args ...string) (out *output, stop func()) {
+func start(t *testing.T, env []string, name string, args ...string) (out *witness.Log, stop func()) {
 	t.Helper()
 	ctx, kill := context.WithCancel(context.Background())
-	out = &output{}
+	out = new(witness.Log)
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(cmd.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = out, out

@@ -1,14 +1,12 @@
 package e2e
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
 )
@@ -32,7 +31,7 @@ type view interface {
 type library struct {
 	agent    *agent.Agent
 	registry *prometheus.Registry
-	log      syncBuffer
+	log      witness.Log
 }
 
 func (l *library) Ready() bool { return l.agent.Ready() }
@@ -118,22 +117,4 @@ func (d *daemon) get(path string) (status int, body string) {
 		return 0, ""
 	}
 	return resp.StatusCode, string(data)
-}
-
-// syncBuffer is a log's destination that is read while it is written.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
