@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,7 @@ func FuzzDecode(f *testing.F) {
 		{header, nest(34)},
 		{header, `{"a":{},"b":{}}`},
 		{header, "{\"\xff\":1,\"\xfe\":2}"},
+		{header, fmt.Sprintf(`{"iss":"us","aud":"app","sub":"alice","exp":%d}`, time.Now().Add(time.Hour).Unix())}, // accepted
 		{header, `{"\ud800":1,"\udbff":2}`},
 	} {
 		f.Add(s[0], s[1])
@@ -45,9 +47,9 @@ func FuzzDecode(f *testing.F) {
 		for _, token := range []string{token(header, `{}`), signed(claims)} {
 			got, fault := inspect.Decode(token)
 			_, err := v.Verify(t.Context(), token)
-			formal := strings.Contains(err.Error(), "compact form") || strings.Contains(err.Error(), "stands twice") || strings.Contains(err.Error(), "its header is longer")
+			formal := err != nil && (strings.Contains(err.Error(), "compact form") || strings.Contains(err.Error(), "stands twice") || strings.Contains(err.Error(), "its header is longer"))
 			if fault != nil && !formal {
-				t.Fatalf("%v, and the verifier: %v", fault, err)
+				t.Fatalf("%v, and the verifier: %v", fault, err) // which may have accepted it
 			}
 			if got == nil {
 				continue
@@ -88,7 +90,7 @@ func signed(claims string) string {
 	return input + "." + b64(string(sum.Sum(nil)))
 }
 
-// strict returns a verifier with one key, whose issuer nobody is.
+// strict returns a verifier with one key, for the issuer "us" and the audience "app".
 func strict(tb testing.TB) verify.Verifier {
 	tb.Helper()
 	key, err := verify.NewKey(verify.KeyConfig{Material: []byte(secret)})
