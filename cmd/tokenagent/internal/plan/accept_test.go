@@ -181,7 +181,7 @@ func TestRefusalsAreThoseOfSingleRequests(t *testing.T) {
 			m.reach = propagation{sync: 40}
 			m.restart = dists(t, "uniform:0s..3m")
 			var want, got refusal
-			const n = 4_000
+			const n = 2_000
 			for i := range uint64(n) {
 				w := newWorker(&m, newHistogram(1), newHistogram(1))
 				got.add(w.run(9, i, c.s.wait, []setting{c.s}).refused[0], 1./n)
