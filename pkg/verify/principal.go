@@ -117,6 +117,9 @@ type contextKey struct{}
 
 // NewContext returns a copy of ctx that carries p.
 func NewContext(ctx context.Context, p *Principal) context.Context {
+	if c, ok := ctx.(*principalContext); ok {
+		ctx = c.Context // whose Principal nobody would find below p
+	}
 	return &principalContext{ctx, p}
 }
 

@@ -73,9 +73,9 @@ func TestAllocations(t *testing.T) {
 		o    grpcauth.Options
 		want float64
 	}{
-		"with the Principal":    {verifier(nil), grpcauth.Options{}, 2},
-		"without the Principal": {verifier(nil), grpcauth.Options{WithoutPrincipal: true}, 1},
-		"refused":               {verifier(verify.ErrExpiredToken), grpcauth.Options{}, 1},
+		"with the Principal":    {verifier(nil), grpcauth.Options{}, 1},
+		"without the Principal": {verifier(nil), grpcauth.Options{WithoutPrincipal: true}, 0},
+		"refused":               {verifier(verify.ErrExpiredToken), grpcauth.Options{}, 0},
 	} {
 		intercept, ctx := grpcauth.UnaryServerInterceptor(c.v, c.o), incoming(t.Context(), good)
 		info := &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}

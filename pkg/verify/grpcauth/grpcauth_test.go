@@ -209,6 +209,30 @@ func TestP5_NoTokenNoAccess(t *testing.T) {
 	}
 }
 
+// TestMetadataMadeByHand: who calls in process may write keys in any case, which
+// package metadata looks for as well, in contexts of any depth.
+func TestMetadataMadeByHand(t *testing.T) {
+	type key struct{}
+	for name, c := range map[string]struct {
+		md   metadata.MD
+		want []string
+	}{
+		"lower case":          {metadata.MD{"dapr-api-token": {good}}, []string{good}},
+		"mixed case":          {metadata.MD{"Dapr-Api-Token": {good}}, []string{good}},
+		"no value":            {metadata.MD{"dapr-api-token": nil, "authorization": {"Bearer " + good}}, []string{good}},
+		"the second in upper": {metadata.MD{"AUTHORIZATION": {"Bearer " + good}}, []string{good}},
+		"nil":                 {nil, []string{""}},
+	} {
+		v := &fake{}
+		ctx, cancel := context.WithCancel(context.WithValue(metadata.NewIncomingContext(t.Context(), c.md), key{}, 1))
+		_, _ = grpcauth.UnaryServerInterceptor(v, grpcauth.Options{})(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}, done)
+		cancel()
+		if got := v.take(); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: asked %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 // An okStatus is an error that gRPC would send as success.
 type okStatus struct{}
 

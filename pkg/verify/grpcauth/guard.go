@@ -22,6 +22,7 @@ type guard struct {
 	revocations     verify.RevocationWaiter    // nil where streams are left to live
 	unauthenticated error
 	unavailable     error
+	metadata        any // what a context keeps incoming metadata under
 }
 
 func newGuard(v verify.Verifier, o Options) *guard {
@@ -37,6 +38,7 @@ func newGuard(v verify.Verifier, o Options) *guard {
 		verifier:        v,
 		unauthenticated: status.Error(codes.Unauthenticated, wire.TextUnauthenticated),
 		unavailable:     status.Error(codes.Unavailable, wire.TextUnavailable),
+		metadata:        metadataKey(),
 	}
 	g.recorder, _ = v.(verify.PreviousUseRecorder)
 	if o.EndRevokedStreams {
@@ -74,12 +76,40 @@ func (g *guard) check(ctx context.Context, fullMethod string) (*verify.Principal
 func (g *guard) token(ctx context.Context) string {
 	for i := range g.fields {
 		f := &g.fields[i]
-		if token, present := f.Token(metadata.ValueFromIncomingContext(ctx, f.Name)); present {
+		if token, present := f.Token(g.incoming(ctx, f.Name)); present {
 			return token
 		}
 	}
 	return ""
 }
+
+// incoming returns the values of a key in lower case, which are only to be read:
+// they are those of [metadata.ValueFromIncomingContext] without its copy, which was
+// a third of what a call cost here. Whatever is not plain to see is left to it.
+func (g *guard) incoming(ctx context.Context, name string) []string {
+	if md, ok := ctx.Value(g.metadata).(metadata.MD); ok {
+		if values, ok := md[name]; ok {
+			return values
+		}
+	}
+	return metadata.ValueFromIncomingContext(ctx, name)
+}
+
+// metadataKey returns the key of incoming metadata in a context. It has no name
+// outside of package metadata, which tells it to each context that it asks.
+func metadataKey() any {
+	var c asked
+	metadata.ValueFromIncomingContext(&c, "a key")
+	return c.key
+}
+
+// asked is a context that notes what it was asked for.
+type asked struct {
+	context.Context //nolint:containedctx // it is one
+	key             any
+}
+
+func (c *asked) Value(key any) any { c.key = key; return nil }
 
 func (g *guard) isExempt(fullMethod string) bool {
 	return slices.Contains(g.exempt, fullMethod) || g.grpcExempt && wire.GRPCExempt(fullMethod)

@@ -49,7 +49,11 @@ func Middleware(v verify.Verifier, o Options) func(http.Handler) http.Handler {
 			}
 			g.strip(r.Header, at)
 			if p != nil && !o.WithoutPrincipal {
-				r = r.WithContext(verify.NewContext(r.Context(), p))
+				if ctx := verify.NewContext(r.Context(), p); o.InPlace {
+					*r = *r.WithContext(ctx) // the copy is on the stack, no caller sees it
+				} else {
+					r = r.WithContext(ctx)
+				}
 			}
 			next.ServeHTTP(w, r)
 		})

@@ -2,11 +2,15 @@ package httpauth_test
 
 import (
 	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 
@@ -94,6 +98,90 @@ func TestServer(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestInPlace: what is outside of the middleware sees the Principal, and the server
+// the form, exactly where that was asked for.
+func TestInPlace(t *testing.T) {
+	for _, inPlace := range []bool{false, true} {
+		var files []string // that the handler's form is in
+		next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if p, _ := verify.FromContext(r.Context()); p != current {
+				t.Errorf("in place %t: the handler finds %v", inPlace, p)
+			}
+			if err := r.ParseMultipartForm(1); err != nil { // more goes into files
+				t.Error(err)
+			}
+			f, _, err := r.FormFile("a")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer f.Close()
+			files = append(files, f.(*os.File).Name())
+		})
+		h := httpauth.Middleware(&fake{}, httpauth.Options{InPlace: inPlace})(next)
+		outside := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r)
+			if p, found := verify.FromContext(r.Context()); found != inPlace || found && p != current {
+				t.Errorf("in place %t: outside finds %v", inPlace, p)
+			}
+			if r.Pattern != "/form" || r.URL.Path != "/form" {
+				t.Errorf("in place %t: the request is %q, %q", inPlace, r.Pattern, r.URL)
+			}
+		})
+		mux := http.NewServeMux()
+		mux.Handle("/form", outside)
+		s := httptest.NewUnstartedServer(mux)
+		s.Config.Protocols = protocols(true, true)
+		s.Start()
+		for _, client := range clients(t) {
+			var body bytes.Buffer
+			form := multipart.NewWriter(&body)
+			part, err := form.CreateFormFile("a", "a")
+			if err == nil {
+				_, err = part.Write(make([]byte, 100))
+			}
+			if err = errors.Join(err, form.Close()); err != nil {
+				t.Fatal(err)
+			}
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/form", &body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", form.FormDataContentType())
+			r.Header.Set("dapr-api-token", good)
+			resp, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+		s.Close() // which waits for what the server does after the handlers
+		if len(files) != 2 {
+			t.Fatalf("in place %t: %d forms were in files", inPlace, len(files))
+		}
+		for _, file := range files {
+			if err := os.Remove(file); (err != nil) != inPlace {
+				t.Errorf("in place %t: removing the form's file: %v", inPlace, err)
+			}
+		}
+	}
+}
+
+// TestRequestUsedAgain: a request that comes by many times carries one Principal.
+func TestRequestUsedAgain(t *testing.T) {
+	r := get("/")
+	h := httpauth.Middleware(&fake{}, httpauth.Options{InPlace: true})(http.NotFoundHandler())
+	pass := func() string {
+		r.Header.Set("dapr-api-token", good)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		return fmt.Sprint(r.Context())
+	}
+	first := pass()
+	if second := pass(); second != first || strings.Count(first, "WithPrincipal") != 1 {
+		t.Errorf("the contexts are %q and %q", first, second)
 	}
 }
 
