@@ -86,7 +86,7 @@ func interceptorOf(ctx context.Context, r *report.Run, n int, good bool) (map[st
 	none := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		return next(ctx, req)
 	}
-	var c comparison
+	c := comparison{longer: true}
 	c.add("none", true, ask(none))
 	c.add("ours", good, ask(grpcauth.UnaryServerInterceptor(a, grpcauth.Options{WithoutPrincipal: true})))
 	c.add("ours-principal", good, ask(grpcauth.UnaryServerInterceptor(a, grpcauth.Options{})))

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"net/http"
 	"runtime"
-	"time"
 
 	"github.com/tokenagent/tokenagent/bench/internal/measure"
 	"github.com/tokenagent/tokenagent/bench/internal/report"
@@ -61,7 +60,12 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 		work.Accept(w, r.WithContext(context.WithValue(r.Context(), valueKey{}, a)))
 	})
 	const with = "HTTP middleware, Principal in the context"
-	intercept := grpcauth.UnaryServerInterceptor(a, grpcauth.Options{WithoutPrincipal: true})
+	intercept := func(o grpcauth.Options) func() func() bool {
+		return func() func() bool {
+			info, intercept := work.Info(), grpcauth.UnaryServerInterceptor(a, o)
+			return func() bool { _, err := intercept(call, nil, info, work.Handle); return err == nil }
+		}
+	}
 	crew := func(name string, each func() func() bool) measure.Crew {
 		return measure.Crew{Name: name, Make: func() (measure.Op, error) { return decision(name, true, each()) }}
 	}
@@ -75,18 +79,14 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 		}),
 		crew("HTTP middleware, without Principal", serve(httpauth.Options{WithoutPrincipal: true})),
 		crew(with, serve(httpauth.Options{})),
-		crew("gRPC interceptor", func() func() bool {
-			info := work.Info()
-			return func() bool { _, err := intercept(call, nil, info, work.Handle); return err == nil }
-		}),
+		crew(with+", InPlace", serve(httpauth.Options{InPlace: true})),
+		crew("gRPC interceptor", intercept(grpcauth.Options{WithoutPrincipal: true})),
+		crew("gRPC interceptor, Principal in the context", intercept(grpcauth.Options{})),
 		crew("signed token, again", func() func() bool {
 			return func() bool { _, err := keys.Verify(ctx, signed); return err == nil }
 		}),
 	}
-	e := r.Effort
-	if !r.Quick { // what takes turns on the wall needs longer ones
-		e.Slice = 40 * time.Millisecond
-	}
+	e := r.Effort.Longer() // and what takes turns on the wall needs them anyway
 	rows, err := gains(ctx, e, crews)
 	if err != nil {
 		return nil, err
