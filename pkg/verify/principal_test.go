@@ -33,6 +33,12 @@ func TestContextCarriesThePrincipalAndAllElse(t *testing.T) {
 	if got, ok := FromContext(NewContext(ctx, nil)); got != nil || ok {
 		t.Errorf("nobody: %v, %v", got, ok)
 	}
+	if got, ok := FromContext(NewContext(below, nil)); got != nil || ok {
+		t.Errorf("nobody, with another context between: %v, %v", got, ok)
+	}
+	if got, ok := FromContext(ctx); got != p || !ok {
+		t.Errorf("with others inside it: %v, %v", got, ok)
+	}
 	if got, ok := FromContext(outer); got != nil || ok {
 		t.Errorf("the outer one: %v, %v", got, ok)
 	}

@@ -231,6 +231,12 @@ func TestMetadataMadeByHand(t *testing.T) {
 			t.Errorf("%s: asked %q, want %q", name, got, c.want)
 		}
 	}
+	// What a caller is about to send is nothing that it was sent.
+	v, ctx := &fake{}, metadata.AppendToOutgoingContext(t.Context(), "dapr-api-token", good)
+	_, err := grpcauth.UnaryServerInterceptor(v, grpcauth.Options{})(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}, done)
+	if status.Code(err) != codes.Unauthenticated {
+		t.Errorf("outgoing metadata: %v", err)
+	}
 }
 
 // An okStatus is an error that gRPC would send as success.

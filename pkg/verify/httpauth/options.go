@@ -46,12 +46,17 @@ type Options struct {
 
 	// InPlace puts the Principal into the request that the middleware was called
 	// with. False puts it into a copy, as [http.Handler] asks for, and that copy is
-	// most of what an accepted request costs. With InPlace what is outside of the
-	// middleware, such as an access log, finds the Principal in the request once the
-	// handler has returned, and the server finds, and removes, the files of a form
-	// that the handler has parsed. In return nothing outside may read the request
-	// from another goroutine while the handler runs, as a log of slow requests does
-	// from its timer.
+	// most of what an accepted request costs. Where nobody else copies the request,
+	// what is outside of the middleware, such as an access log, then finds the
+	// Principal in it once the handler has returned, and the server finds, and
+	// removes, the files of a form that the handler has parsed.
+	//
+	// In return the request is the handler's own no longer. Nothing outside may read
+	// it from another goroutine while the handler runs, as a log of slow requests
+	// does from its timer. What the handler, or an [http.ServeMux] inside, assigns to
+	// its fields is what the server and everything outside see: its Body, Method,
+	// Pattern and path values. And one that is passed on a second time still has the
+	// Principal of the first.
 	InPlace bool
 }
 
