@@ -205,6 +205,7 @@ func FuzzEditLines(f *testing.F) {
 	for _, text := range []string{
 		a, "\ufeff" + a + "\r\n", "# c\n" + a + "\n" + b + " next\n" + c + " previous until=2031-01-01T00:00:00Z\nrevoked " + hexA + "\n",
 		a + "\n" + a + "\n" + a + " previous\n" + a + " next", a + "\v\n\f\n\r" + b, "\n\n" + a + "\n\ufeff#\n", b + " next\n" + a,
+		b + " next\n{" + a, b + " next\n{\"" + a, b + " next\nx=" + a,
 	} {
 		f.Add([]byte(text), uint8(0))
 		f.Add([]byte(text), uint8(3))
@@ -228,6 +229,9 @@ func FuzzEditLines(f *testing.F) {
 			want.Revoked = append(want.Revoked, verify.Digest(fresh))
 		}
 		got, err := content.EditLines(text, want, content.Options{})
+		if content.Foreign(got) != nil && err != nil {
+			return // a token that looks like JSON or like NAME=value would come first
+		}
 		if err != nil {
 			t.Fatalf("%v\n%q", err, text)
 		}

@@ -26,7 +26,7 @@ func Foreign(text []byte) error {
 		switch {
 		case bytes.IndexByte(text, 0) >= 0, first == "---", strings.HasPrefix(first, "-----BEGIN"), strings.HasSuffix(first, ":") && len(fields) > 1:
 			return errOther
-		case first[0] == '{':
+		case first == "{", strings.HasPrefix(first, `{"`), strings.HasPrefix(first, "{}"):
 			return errJSON
 		case assigns(fields):
 			return errEnv

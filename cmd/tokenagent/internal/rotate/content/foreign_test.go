@@ -16,6 +16,8 @@ func TestForeign(t *testing.T) {
 		"app.api-token =" + a:                    "looks like an env file",
 		`{"token":"` + a + `"}`:                  "looks like JSON",
 		"\n {\n":                                 "looks like JSON",
+		"{}":                                     "looks like JSON",
+		"{" + a + "}":                            "", // no JSON begins like this
 		"---\nkind: Secret":                      "looks like YAML",
 		"apiVersion: v1":                         "looks like YAML",
 		"-----BEGIN PRIVATE KEY-----":            "looks like YAML, PEM or a binary file",
