@@ -2,6 +2,7 @@
 // grpc-go cost, for comparison.
 //
 //	bare http unix:///run/bare.sock
+//	bare alike unix:///run/alike.sock       with tokenagent's deadlines and header
 //	bare grpc 127.0.0.1:9001 <answer       a CheckResponse in protobuf
 package main
 
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
@@ -29,7 +31,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) != 2 {
-		return errors.New("http ADDR or grpc ADDR")
+		return errors.New("http ADDR, alike ADDR or grpc ADDR")
 	}
 	network, addr := "tcp", args[1]
 	if path, unix := strings.CutPrefix(addr, "unix://"); unix {
@@ -39,9 +41,21 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	if args[0] == "http" {
+	switch args[0] {
+	case "http":
 		yes := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
 		return http.Serve(l, http.HandlerFunc(yes)) //nolint:gosec // no timeouts: as bare as can be
+	case "alike":
+		const some = 10 * time.Second
+		subject := []string{"token"}
+		s := http.Server{
+			ReadHeaderTimeout: some, ReadTimeout: some, WriteTimeout: some, IdleTimeout: 2 * time.Minute,
+			Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["X-Tokenagent-Subject"] = subject
+				w.WriteHeader(http.StatusOK)
+			}),
+		}
+		return s.Serve(l)
 	}
 	answer := &authv3.CheckResponse{}
 	text, err := io.ReadAll(os.Stdin)

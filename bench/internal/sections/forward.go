@@ -48,10 +48,12 @@ func forward(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	return rows, nil
 }
 
-// A pair is ours and the bare one.
+// A pair is ours and the bare one, and beside it one that is bare but for the
+// deadlines and the header that ours has.
 type pair struct {
-	addr [2]servers.Addr
-	ends []func()
+	addr  [2]servers.Addr
+	alike servers.Addr
+	ends  []func()
 }
 
 func (f *pair) stop() {
@@ -66,16 +68,20 @@ func newForward(ctx context.Context, programs servers.Programs, network, dir str
 	if err != nil {
 		return nil, err
 	}
-	for i := range f.addr {
-		if f.addr[i], err = servers.New(ctx, network, dir); err != nil {
+	for _, addr := range []*servers.Addr{&f.addr[0], &f.addr[1], &f.alike} {
+		if *addr, err = servers.New(ctx, network, dir); err != nil {
 			return nil, err
 		}
 	}
-	for i, args := range [][]string{
-		{programs.Tokenagent, "run", "--token-file", token, "--listen", f.addr[0].Flag(), "--admin-listen", ""},
-		{programs.Bare, "http", f.addr[1].Flag()},
+	for _, c := range []struct {
+		addr servers.Addr
+		args []string
+	}{
+		{f.addr[0], []string{programs.Tokenagent, "run", "--token-file", token, "--listen", f.addr[0].Flag(), "--admin-listen", ""}},
+		{f.addr[1], []string{programs.Bare, "http", f.addr[1].Flag()}},
+		{f.alike, []string{programs.Bare, "alike", f.alike.Flag()}},
 	} {
-		end, err := servers.Start(ctx, f.addr[i], nil, args[0], args[1:]...)
+		end, err := servers.Start(ctx, c.addr, nil, c.args[0], c.args[1:]...)
 		if err != nil {
 			f.stop()
 			return nil, err
@@ -102,11 +108,20 @@ func (f *pair) rows(ctx context.Context, r *report.Run, network, dir string) ([]
 			rows = append(rows, more...)
 		}
 	}
-	speed, _, err := compare(ctx, r, "Forward/"+network, f.addr)
-	if err != nil {
-		return nil, err
+	for _, c := range []struct {
+		group, name string
+		other       servers.Addr
+	}{
+		{"Forward/", "bare net/http", f.addr[1]},
+		{"ForwardAlike/", "net/http with the same deadlines and header", f.alike},
+	} {
+		speed, _, err := compare(ctx, r, c.group+network, [2]servers.Addr{f.addr[0], c.other})
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, throughput("asked directly, "+network, speed, c.name))
 	}
-	return append(rows, throughput("asked directly, "+network, speed, "bare net/http")), nil
+	return rows, nil
 }
 
 func (f *pair) behindNginx(ctx context.Context, r *report.Run, app bool, dir, what string) ([]report.Row, error) {
