@@ -18,19 +18,24 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// serve starts a server for HTTP/1.1 and for HTTP/2 without TLS whose handler
-// tells what it was sent.
-func serve(t *testing.T, v verify.Verifier, o httpauth.Options) *httptest.Server {
+// listen starts a server of h for HTTP/1.1 and for HTTP/2 without TLS.
+func listen(t *testing.T, h http.Handler) *httptest.Server {
 	t.Helper()
-	s := httptest.NewUnstartedServer(httpauth.Middleware(v, o)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, _ := verify.FromContext(r.Context())
-		sent, _ := io.ReadAll(r.Body)
-		_, _ = fmt.Fprintf(w, "%s %q %v", p.Subject(), sent, r.Header["Dapr-Api-Token"])
-	})))
+	s := httptest.NewUnstartedServer(h)
 	s.Config.Protocols = protocols(true, true)
 	s.Start()
 	t.Cleanup(s.Close)
 	return s
+}
+
+// serve starts a server whose handler tells what it was sent.
+func serve(t *testing.T, v verify.Verifier, o httpauth.Options) *httptest.Server {
+	t.Helper()
+	return listen(t, httpauth.Middleware(v, o)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, _ := verify.FromContext(r.Context())
+		sent, _ := io.ReadAll(r.Body)
+		_, _ = fmt.Fprintf(w, "%s %q %v", p.Subject(), sent, r.Header["Dapr-Api-Token"])
+	})))
 }
 
 func protocols(h1, h2c bool) *http.Protocols {
@@ -133,9 +138,7 @@ func TestInPlace(t *testing.T) {
 		})
 		mux := http.NewServeMux()
 		mux.Handle("/form", outside)
-		s := httptest.NewUnstartedServer(mux)
-		s.Config.Protocols = protocols(true, true)
-		s.Start()
+		s := listen(t, mux)
 		for _, client := range clients(t) {
 			var body bytes.Buffer
 			form := multipart.NewWriter(&body)

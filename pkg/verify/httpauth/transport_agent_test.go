@@ -141,7 +141,7 @@ func TestSendersSeeNoRefusal(t *testing.T) {
 			v, refused := counting(a)
 			inner := httpauth.Middleware(v, httpauth.Options{})(echo)
 			held := make(chan chan struct{})
-			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				release := make(chan struct{})
 				select {
 				case held <- release: // the test is waiting for one
@@ -150,9 +150,6 @@ func TestSendersSeeNoRefusal(t *testing.T) {
 				}
 				inner.ServeHTTP(w, r)
 			}))
-			s.Config.Protocols = protocols(true, true)
-			s.Start()
-			t.Cleanup(s.Close)
 
 			sent := &http.Client{Transport: httpauth.Transport(a, client.Transport, httpauth.TransportOptions{Hosts: []string{s.Listener.Addr().String()}})}
 			under := send(t, 4, sent, s.URL)

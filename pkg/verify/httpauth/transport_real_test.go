@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httptrace"
 	"reflect"
 	"slices"
@@ -107,13 +106,10 @@ func (b *trailing) Read(p []byte) (int, error) {
 
 func TestTransportSendsTrailers(t *testing.T) {
 	got := make(chan http.Header, 1)
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	s := listen(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		got <- r.Trailer
 	}))
-	s.Config.Protocols = protocols(true, true)
-	s.Start()
-	t.Cleanup(s.Close)
 	for major, client := range clients(t) {
 		trailer := http.Header{"X-Sum": nil}
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL, &trailing{strings.NewReader("b"), trailer})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -159,15 +158,12 @@ func TestTransportRespectsTheContext(t *testing.T) {
 		t.Errorf("%v after %d", err, sent)
 	}
 	// And a refusal that never ends is left when the context is.
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusUnauthorized)
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	}))
-	s.Config.Protocols = protocols(true, true)
-	s.Start()
-	defer s.Close()
 	for _, client := range clients(t) {
 		ctx, cancel := context.WithCancel(t.Context())
 		n := 0
