@@ -45,14 +45,11 @@ func (c *counts) add(kind int) {
 	c.cells[at*0x9E3779B97F4A7C15>>c.shift].n[kind].Add(1)
 }
 
-// count counts the outcome of one verification.
-func (c *counts) count(p *verify.Principal, err error) {
-	if err != nil {
-		c.add(refused + int(verify.Class(err)))
-	} else {
-		c.add(int(p.Slot()) - 1)
-	}
-}
+// accepted counts a verification that p came of.
+func (c *counts) accepted(p *verify.Principal) { c.add(int(p.Slot()) - 1) }
+
+// refused counts a verification that err came of.
+func (c *counts) refused(err error) { c.add(refused + int(verify.Class(err))) }
 
 // sums returns the total of each kind.
 func (c *counts) sums() (sums [kinds]uint64) {

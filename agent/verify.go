@@ -17,32 +17,40 @@ import (
 func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, error) {
 	if a.tokens == nil {
 		p, err := a.jwt.Verify(ctx, token)
-		a.keys.counts.count(p, err)
-		return p, err
+		if err != nil {
+			a.keys.counts.refused(err)
+			return nil, err
+		}
+		a.keys.counts.accepted(p)
+		return p, nil
 	}
 	p, err := a.tokens.set().Verify(ctx, token)
-	if err == nil || a.keys == nil {
-		a.tokens.counts.count(p, err)
-		return p, err
+	if err != nil {
+		return a.verifySigned(ctx, token, err)
 	}
-	return a.verifySigned(ctx, token, err)
+	a.tokens.counts.accepted(p)
+	return p, nil
 }
 
-// verifySigned asks the keys about what is no shared token, for which err is the
-// refusal. Of two refusals that counts which says more.
+// verifySigned asks the keys, if there are any, about what is no shared token, for
+// which err is the refusal. Of two refusals that counts which says more.
 func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
+	if a.keys == nil {
+		a.tokens.counts.refused(err)
+		return nil, err
+	}
 	p, other := a.jwt.Verify(ctx, token)
 	if other == nil {
-		a.keys.counts.count(p, nil)
+		a.keys.counts.accepted(p)
 		return p, nil
 	}
 	if verify.Class(other) > verify.Class(err) {
 		err = other
 	}
 	if looksSigned(token) {
-		a.keys.counts.count(nil, err)
+		a.keys.counts.refused(err)
 	} else {
-		a.tokens.counts.count(nil, err)
+		a.tokens.counts.refused(err)
 	}
 	return nil, err
 }

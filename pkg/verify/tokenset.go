@@ -36,7 +36,8 @@ type TokenSet struct {
 
 // An index is a hash table with open addressing.
 type index struct {
-	few   []bucket // all there are, where that is no more than fewTokens
+	few   [fewTokens]bucket // all there are, where that is no more
+	known int               // how many of few that is; 0 where they are more
 	seed  maphash.Seed
 	table []bucket // a power of two long, at most half full
 }
@@ -58,6 +59,10 @@ type tokenEntry struct {
 	principal *Principal
 	entry     *rotation.Entry[Token]
 	dated     bool // it may come to a deadline, or its uses are recorded
+	// asked: nothing is accepted without the ledger's entry. What is not so when
+	// a ledger is made never is, and of many tokens one saves waiting for it to
+	// come from memory.
+	asked bool
 }
 
 // NewTokenSet returns the set of the tokens that l accepts; source is the
@@ -77,6 +82,7 @@ func NewTokenSet(l *rotation.Ledger[Token], source string) *TokenSet {
 		t := &tokenEntry{
 			entry: e,
 			dated: e.Dated(),
+			asked: e.Dated() || e.Opens(),
 			principal: NewPrincipal(PrincipalConfig{
 				Subject: source, Method: MethodToken, Source: source,
 				KeyID: e.Value.Fingerprint(), Slot: e.Slot, Credential: e.ID,
@@ -107,15 +113,18 @@ func (x *index) put(token string, e *tokenEntry) {
 }
 
 func (x *index) keepFew() {
-	var all []bucket
+	n := 0
 	for _, b := range x.table {
-		if b.entry != nil {
-			all = append(all, b)
+		if b.entry == nil {
+			continue
 		}
+		if n == fewTokens {
+			return
+		}
+		x.few[n] = b
+		n++
 	}
-	if len(all) <= fewTokens {
-		x.few = all
-	}
+	x.known = n
 }
 
 // Verify accepts token if it is in the set and its deadline has not come. The
@@ -139,13 +148,16 @@ func (s *TokenSet) Verify(_ context.Context, token string) (*Principal, error) {
 			return nil, err
 		}
 	}
-	return e.accept()
+	if e.asked {
+		return e.ask()
+	}
+	return e.principal, nil
 }
 
-// accept decides about a token that is the entry's.
-func (e *tokenEntry) accept() (*Principal, error) {
-	// The current token's path reads no clock, but for the first use after a
-	// switch, if a window waits for that.
+// ask decides about a token that is the entry's by what the ledger says. The current
+// token's path reads no clock, but for the first use after a switch, if a window
+// waits for that.
+func (e *tokenEntry) ask() (*Principal, error) {
 	if (e.dated || e.entry.Opens()) && !e.entry.Accept(time.Now()) {
 		return nil, ErrExpiredToken
 	}
@@ -156,10 +168,10 @@ func (e *tokenEntry) accept() (*Principal, error) {
 // each, and at a token of another length as long as at one of the same: equal would
 // tell the lengths that are accepted.
 func (x *index) find(token string) (found *tokenEntry) {
-	if x.few == nil {
+	if x.known == 0 {
 		return x.byHash(token)
 	}
-	for i := range x.few {
+	for i := range x.known {
 		b := &x.few[i]
 		known := b.token
 		if len(known) != len(token) {

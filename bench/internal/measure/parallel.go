@@ -2,8 +2,10 @@ package measure
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // A Crew makes an Op for each goroutine that is to do it at the same time, with
@@ -27,14 +29,12 @@ func (s Scaling) Gain() Estimate {
 func Scale(ctx context.Context, e Effort, crews ...Crew) ([]Scaling, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	all, ops, ns := make([]Scaling, len(crews)), make([][2]Op, len(crews)), make([]int, len(crews))
-	runtime.GOMAXPROCS(1)
 	for i, c := range crews {
-		for k := range ops[i] {
-			var err error
-			if ops[i][k], err = c.Make(); err != nil {
-				return nil, err
-			}
+		var err error
+		if ops[i], err = apart(c); err != nil {
+			return nil, err
 		}
+		runtime.GOMAXPROCS(1)
 		ns[i] = calibrate(ops[i][0], e.Slice, Wall)
 	}
 	for range e.Rounds {
@@ -49,22 +49,44 @@ func Scale(ctx context.Context, e Effort, crews ...Crew) ([]Scaling, error) {
 	return all, nil
 }
 
+// apart makes the Ops of two workers of c at the same moment, each on a core of its
+// own, as they would be if each core served its own requests. Made one after another
+// they lie side by side in memory, and each core waits for cache lines that the other
+// one writes to.
+func apart(c Crew) (ops [2]Op, err error) {
+	runtime.GOMAXPROCS(len(ops))
+	var errs [len(ops)]error
+	var here atomic.Int32
+	var done sync.WaitGroup
+	for k := range ops {
+		done.Go(func() {
+			for here.Add(1); here.Load() < int32(len(ops)); {
+				// where it waits in any other way, the other one may be run here as well
+			}
+			ops[k], errs[k] = c.Make()
+		})
+	}
+	done.Wait()
+	return ops, errors.Join(errs[:]...)
+}
+
 // together runs each op n times, on as many cores as there are ops, and returns
 // the operations a second.
 func together(ops []Op, n int) float64 {
 	runtime.GOMAXPROCS(len(ops))
 	var ready, done sync.WaitGroup
+	runtime.GC() // as in turn
 	start := make(chan struct{})
 	for _, op := range ops {
 		ready.Add(1)
 		done.Go(func() {
+			op.Run(n)
 			ready.Done()
 			<-start
 			op.Run(n)
 		})
 	}
 	ready.Wait()
-	runtime.GC() // as in turn
 	began := Wall()
 	close(start)
 	done.Wait()

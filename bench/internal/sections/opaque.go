@@ -3,6 +3,7 @@ package sections
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/tokenagent/tokenagent/bench/internal/measure"
 	"github.com/tokenagent/tokenagent/bench/internal/peers"
@@ -38,6 +39,9 @@ func opaque(ctx context.Context, r *report.Run) ([]report.Row, error) {
 				rows = append(rows, row)
 			}
 			rows = append(rows, report.Row{What: what + ", Agent.Verify alone", Ours: by["verify"].Median(), Floor: floor})
+			if each, ok := by["floor-each"]; ok {
+				rows = append(rows, report.Row{What: what + ", Agent.Verify alone, each of the floor with its own", Ours: by["verify"].Median(), Floor: each.Median()})
+			}
 		}
 	}
 	return rows, nil
@@ -82,6 +86,14 @@ func opaqueOf(ctx context.Context, r *report.Run, n int, good bool) (map[string]
 	if n == 1 {
 		putDapr, token := next(), work.Token(0)
 		c.add("dapr", good, func() bool { putDapr(); return peers.DaprCheck(request.Header, token) })
+	}
+	if good && n > 2 {
+		// What waits for memory when so many are compared, were each found for nothing.
+		pairs := work.Cycle[[2]string]{}
+		for _, token := range present {
+			pairs.All = append(pairs.All, [2]string{token, strings.Clone(token)})
+		}
+		c.add("floor-each", true, func() bool { p := pairs.Next(); return work.Equal(p[0], p[1]) })
 	}
 	cycle := work.Cycle[string]{All: present}
 	c.add("verify", good, func() bool { _, err := a.Verify(ctx, cycle.Next()); return err == nil })

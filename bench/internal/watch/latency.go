@@ -54,6 +54,11 @@ const lasting = 50
 // is new. A watch of the old file acts on that and no sooner.
 const tidying = 2 * time.Millisecond
 
+// settling is how long the one who changes the content holds its core before it does.
+// It has just slept, and the runtime has taken its thread from waiting for events, which
+// another one has to be woken for. In life another process changes the content.
+const settling = time.Millisecond
+
 // Next changes the content once, and returns how long it took until the new was
 // served, and whether that was within limit. A busy loop looks, so that no timer
 // blurs what takes microseconds; between looks of one that polls it rests.
@@ -69,6 +74,8 @@ func (t *Trial) Next(ctx context.Context, limit time.Duration) (took time.Durati
 		return 0, false, err
 	}
 	serves := t.watch.Serves(t.i)
+	for rest := time.Now(); time.Since(rest) < settling; {
+	}
 	began := time.Now()
 	if err := steps.Show(); err != nil {
 		return 0, false, err

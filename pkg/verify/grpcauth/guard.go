@@ -56,7 +56,9 @@ func (g *guard) check(ctx context.Context, fullMethod string) (*verify.Principal
 	if g.isExempt(fullMethod) {
 		return nil, nil //nolint:nilnil // exempt: nobody, and no objection
 	}
-	p, err := wire.Verify(ctx, g.verifier, g.token(ctx))
+	token := g.token(ctx)
+	p, err := g.verifier.Verify(ctx, token)
+	p, err = wire.Hold(token, p, err)
 	switch {
 	case err == nil:
 	case wire.ClassOf(err) == wire.Unavailable:
@@ -76,8 +78,8 @@ func (g *guard) check(ctx context.Context, fullMethod string) (*verify.Principal
 func (g *guard) token(ctx context.Context) string {
 	for i := range g.fields {
 		f := &g.fields[i]
-		if token, present := f.Token(g.incoming(ctx, f.Name)); present {
-			return token
+		if values := g.incoming(ctx, f.Name); len(values) > 0 {
+			return f.Token(values)
 		}
 	}
 	return ""

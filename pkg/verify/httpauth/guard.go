@@ -62,8 +62,13 @@ func (g *Guard) Check(r *http.Request) (p *verify.Principal, exempt bool, err er
 // decide is Check for what is not exempt. at is which of the fields decided, and
 // none where the request has none of them.
 func (g *Guard) decide(r *http.Request) (p *verify.Principal, at int, err error) {
-	token, at := g.token(r.Header)
-	p, err = wire.Verify(r.Context(), g.verifier, token)
+	values, at := g.present(r.Header)
+	token := ""
+	if at != none {
+		token = g.fields[at].Token(values)
+	}
+	p, err = g.verifier.Verify(r.Context(), token)
+	p, err = wire.Hold(token, p, err)
 	if err == nil && g.recorder != nil && p.Slot() == rotation.Previous {
 		g.recorder.RecordPreviousUse(p, r.RemoteAddr)
 	}
@@ -80,7 +85,7 @@ const none = -1
 func (g *Guard) Strip(r *http.Request, exempt bool) {
 	at := none
 	if !exempt {
-		_, at = g.token(r.Header)
+		_, at = g.present(r.Header)
 	}
 	g.strip(r.Header, at)
 }
@@ -105,15 +110,15 @@ func (g *Guard) Headers() []string {
 	return names
 }
 
-// token returns what the first configured header that is present holds, and which
-// that is; "" and none where there is none. Header keys are canonical already.
-func (g *Guard) token(h http.Header) (token string, at int) {
+// present returns the values of the first configured header that is present, and
+// which that is; none where there is none. Header keys are canonical already.
+func (g *Guard) present(h http.Header) (values []string, at int) {
 	for i := range g.fields {
-		if token, present := g.fields[i].Token(h[g.fields[i].Name]); present {
-			return token, i
+		if values := h[g.fields[i].Name]; len(values) > 0 {
+			return values, i
 		}
 	}
-	return "", none
+	return nil, none
 }
 
 // isExempt compares the decoded path first, because that is free, and trusts
