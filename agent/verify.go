@@ -25,20 +25,20 @@ func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, er
 		return p, nil
 	}
 	p, err := a.tokens.set().Verify(ctx, token)
-	if err != nil {
-		return a.verifySigned(ctx, token, err)
-	}
-	a.tokens.counts.accepted(p)
-	return p, nil
-}
-
-// verifySigned asks the keys, if there are any, about what is no shared token, for
-// which err is the refusal. Of two refusals that counts which says more.
-func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
-	if a.keys == nil {
+	switch {
+	case err == nil:
+		a.tokens.counts.accepted(p)
+		return p, nil
+	case a.keys == nil:
 		a.tokens.counts.refused(err)
 		return nil, err
 	}
+	return a.verifySigned(ctx, token, err)
+}
+
+// verifySigned asks the keys about what is no shared token, for which err is the
+// refusal. Of two refusals that counts which says more.
+func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
 	p, other := a.jwt.Verify(ctx, token)
 	if other == nil {
 		a.keys.counts.accepted(p)

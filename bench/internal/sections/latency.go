@@ -49,7 +49,7 @@ func (t *tally) quantile(part float64) float64 {
 
 func latencyOf(ctx context.Context, r *report.Run, c watch.Change) ([]report.Row, error) {
 	// patience is after how long a watch counts as one that never sees the change.
-	rounds, polled, patience := 600, 15, 2*time.Second
+	rounds, polled, patience := 1200, 15, 2*time.Second
 	if r.Quick {
 		rounds, polled = 2, 1
 	}
