@@ -78,7 +78,7 @@ docs: ## Check links between the pages, and that each alert has its entry
 fuzz: ## Run every fuzz test for FUZZTIME (20s) each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' bash tools/fuzz.sh
 
-bench: ## Measure against every peer and the floor (12 minutes, on a quiet machine), into docs/benchmarks.md
+bench: ## Measure against every peer and the floor (17 minutes, on a quiet machine), into docs/benchmarks.md
 	$(GO) build -C bench -o ../bin/bench ./cmd/bench
 	cd bench && ../bin/bench -page ../docs/benchmarks.md -raw ../bin/bench.txt
 
