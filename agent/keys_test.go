@@ -61,6 +61,27 @@ func signedBy(path string) agent.Config {
 	}
 }
 
+// TestKeysAloneAreCounted, where there are no shared tokens.
+func TestKeysAloneAreCounted(t *testing.T) {
+	t.Parallel()
+	one, two := newIssuer(t), newIssuer(t)
+	a := start(t, signedBy(file(t, one.public)))
+	for token, want := range map[string]string{one.sign(t, "1", time.Hour): "ok", two.sign(t, "1", time.Hour): "invalid", "": "missing"} {
+		if got := class(a, token); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	for _, name := range []string{
+		`verifications_total{method="jwt",result="ok",slot="current",source="keys"}`,
+		`verifications_total{method="jwt",result="invalid",slot="",source=""}`,
+		`verifications_total{method="jwt",result="missing",slot="",source=""}`,
+	} {
+		if got := metric(t, a, name); got != "1" {
+			t.Errorf("%s %s, want 1", name, got)
+		}
+	}
+}
+
 // TestP2_KeysRotateAsTokensDo: the superseded key stays accepted until its
 // deadline, through a restart, too, and for tokens that are cached.
 func TestP2_KeysRotateAsTokensDo(t *testing.T) {

@@ -28,7 +28,8 @@ func stateFile(t *testing.T) string {
 func rotated(t *testing.T, a *agent.Agent, path string, n int) {
 	t.Helper()
 	replace(t, path, tokenN(n))
-	if changed, err := a.Reload(); err != nil || !changed {
+	// It may have been seen already, and then the reload changes nothing.
+	if changed, err := a.Reload(); err != nil || !changed && !accepts(a, tokenN(n)) {
 		t.Fatalf("reload: %t, %v", changed, err)
 	}
 }

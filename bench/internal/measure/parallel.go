@@ -71,11 +71,12 @@ func apart(c Crew) (ops [2]Op, err error) {
 }
 
 // together runs each op n times, on as many cores as there are ops, and returns
-// the operations a second.
+// the operations a second. Before that it does as much to warm up: memory that a
+// collection gave back comes from the kernel page by page.
 func together(ops []Op, n int) float64 {
 	runtime.GOMAXPROCS(len(ops))
 	var ready, done sync.WaitGroup
-	runtime.GC() // as in turn
+	runtime.GC() // the garbage of others; what it leaves of its own while it warms up is as it will be
 	start := make(chan struct{})
 	for _, op := range ops {
 		ready.Add(1)

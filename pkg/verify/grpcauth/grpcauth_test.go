@@ -220,6 +220,7 @@ func TestMetadataMadeByHand(t *testing.T) {
 		"lower case":          {metadata.MD{"dapr-api-token": {good}}, []string{good}},
 		"mixed case":          {metadata.MD{"Dapr-Api-Token": {good}}, []string{good}},
 		"no value":            {metadata.MD{"dapr-api-token": nil, "authorization": {"Bearer " + good}}, []string{good}},
+		"an empty list":       {metadata.MD{"dapr-api-token": {}, "authorization": {"Bearer " + good}}, []string{good}},
 		"the second in upper": {metadata.MD{"AUTHORIZATION": {"Bearer " + good}}, []string{good}},
 		"nil":                 {nil, []string{""}},
 	} {

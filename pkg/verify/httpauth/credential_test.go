@@ -62,6 +62,22 @@ func TestWhichHeaderDecides(t *testing.T) {
 	}
 }
 
+// TestHeaderWithoutValuesIsAbsent, as whoever builds a request by hand may leave it.
+func TestHeaderWithoutValuesIsAbsent(t *testing.T) {
+	for _, none := range [][]string{nil, {}} {
+		v := &fake{}
+		r := get("/", "Authorization", "Bearer "+good)
+		r.Header["Dapr-Api-Token"] = none
+		w, inner := do(v, httpauth.Options{}, r)
+		if asked := v.take(); w.Code != 204 || !reflect.DeepEqual(asked, []string{good}) {
+			t.Errorf("%#v: status %d, the verifier was asked %q", none, w.Code, asked)
+		}
+		if inner != nil && len(inner.Header["Dapr-Api-Token"])+len(inner.Header["Authorization"]) > 0 {
+			t.Errorf("%#v: goes on with %v", none, inner.Header)
+		}
+	}
+}
+
 func TestTokenInURLIsNoToken(t *testing.T) {
 	v := &fake{}
 	if w, _ := do(v, httpauth.Options{}, get("/?access_token="+good+"&dapr-api-token="+good)); w.Code != 401 {
