@@ -174,7 +174,7 @@ func (v *JWTVerifier) Verify(_ context.Context, token string) (*Principal, error
 	if now.Before(e.notBefore) {
 		return nil, errNotBefore
 	}
-	if (e.key.dated || e.key.entry.Opens()) && !e.key.entry.Accept(now) {
+	if (e.key.entry.Dated() || e.key.entry.Opens()) && !e.key.entry.Accept(now) {
 		return nil, errKeyExpired
 	}
 	return e.principal, nil

@@ -27,7 +27,6 @@ type KeySet struct {
 type keyEntry struct {
 	key   Key
 	entry *rotation.Entry[Key] // a copy: its ledger may go
-	dated bool                 // as in tokenEntry
 }
 
 // A goneKey is one that is accepted no more, so that its tokens can be told from
@@ -68,7 +67,7 @@ func (m *Memory) NewKeySet(l *rotation.Ledger[Key], source string, before *KeySe
 	l.EachRefused(func(_ rotation.ID, revoked bool) { s.revokes = s.revokes || revoked })
 	for _, e := range l.Entries { // current, next, previous, listed
 		kid, alg := e.Value.KeyID(), e.Value.Algorithm()
-		k := &keyEntry{key: e.Value, entry: &e, dated: e.Dated()}
+		k := &keyEntry{key: e.Value, entry: &e}
 		s.byID[e.ID] = k
 		s.byAlg[alg] = append(s.byAlg[alg], k)
 		if kid == "" {

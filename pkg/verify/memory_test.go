@@ -161,7 +161,7 @@ func TestSlidingCostsTheCurrentTokenNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { _, _ = s.Verify(context.Background(), "the-new-token-that-is") }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if e := (*s.index).find("the-new-token-that-is"); e.dated || e.entry.Opens() {
+	if e := (*s.index).find("the-new-token-that-is"); e.entry.Dated() || e.entry.Opens() {
 		t.Error("every use of the current token goes on asking for the clock")
 	}
 }

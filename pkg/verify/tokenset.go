@@ -58,7 +58,6 @@ type bucket struct {
 type tokenEntry struct {
 	principal *Principal
 	entry     *rotation.Entry[Token]
-	dated     bool // it may come to a deadline, or its uses are recorded
 	// asked: nothing is accepted without the ledger's entry. What is not so when
 	// a ledger is made never is, and of many tokens one saves waiting for it to
 	// come from memory.
@@ -81,7 +80,6 @@ func NewTokenSet(l *rotation.Ledger[Token], source string) *TokenSet {
 		e := &l.Entries[i]
 		t := &tokenEntry{
 			entry: e,
-			dated: e.Dated(),
 			asked: e.Dated() || e.Opens(),
 			principal: NewPrincipal(PrincipalConfig{
 				Subject: source, Method: MethodToken, Source: source,
@@ -158,7 +156,7 @@ func (s *TokenSet) Verify(_ context.Context, token string) (*Principal, error) {
 // token's path reads no clock, but for the first use after a switch, if a window
 // waits for that.
 func (e *tokenEntry) ask() (*Principal, error) {
-	if (e.dated || e.entry.Opens()) && !e.entry.Accept(time.Now()) {
+	if (e.entry.Dated() || e.entry.Opens()) && !e.entry.Accept(time.Now()) {
 		return nil, ErrExpiredToken
 	}
 	return e.principal, nil

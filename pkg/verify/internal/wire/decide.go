@@ -48,13 +48,6 @@ func ClassOf(err error) Class {
 // of its own that is refused as [verify.ErrUnavailable]. The Principal is nil exactly
 // when the error is not.
 func Hold(token string, p *verify.Principal, err error) (*verify.Principal, error) {
-	if p != nil && err == nil && len(token) > len(verify.Malformed) {
-		return p, nil // in line with the caller, since this is what most answers are
-	}
-	return hold(token, p, err)
-}
-
-func hold(token string, p *verify.Principal, err error) (*verify.Principal, error) {
 	switch {
 	case err != nil:
 		return nil, err
