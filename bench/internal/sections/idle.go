@@ -20,7 +20,7 @@ import (
 const idlers = 15
 
 // idle compares what it costs to watch a file that does not change: each in
-// processes of its own, all at the same time.
+// processes of its own, side by side, and started one after another.
 func idle(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	lasting, apart := 60*time.Second, 10*time.Second
 	if r.Quick {
@@ -41,19 +41,21 @@ func idle(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	}
 	names = append(names, watch.Nothing)
 	costs, errs := make([][idlers]watch.Cost, len(names)), make([]error, len(names)*idlers)
+	dirs := make([]string, len(errs))
+	for n := range dirs {
+		// Before anybody starts: one made later wakes those who watch the folder above.
+		dirs[n] = filepath.Join(home, strconv.Itoa(n))
+		if err := os.Mkdir(dirs[n], 0o700); err != nil {
+			return nil, err
+		}
+	}
 	var all sync.WaitGroup
 	for i, name := range names {
 		for k := range idlers {
 			n := i*idlers + k
-			// Folders that come later would wake those who watch the folder above.
-			dir := filepath.Join(home, strconv.Itoa(n))
-			if err := os.Mkdir(dir, 0o700); err != nil {
-				return nil, err
-			}
 			late := apart * time.Duration(k*len(names)+i) / time.Duration(len(errs))
 			all.Go(func() {
-				time.Sleep(late)
-				costs[i][k], errs[n] = watch.Child(ctx, r.Self, name, filepath.Join(dir, "watched"), lasting)
+				costs[i][k], errs[n] = watch.Child(ctx, r.Self, name, filepath.Join(dirs[n], "watched"), late, lasting)
 			})
 		}
 	}

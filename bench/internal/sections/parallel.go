@@ -60,7 +60,6 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	copied := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		end.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), valueKey{}, a)))
 	})
-	const with = "HTTP middleware, Principal in the context"
 	intercept := func(o grpcauth.Options) func() func() bool {
 		return func() func() bool {
 			info, intercept := work.Info(), grpcauth.UnaryServerInterceptor(a, o)
@@ -70,6 +69,11 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	crew := func(name string, each func() func() bool) measure.Crew {
 		return measure.Crew{Name: name, Make: func() (measure.Op, error) { return decision(name, true, each()) }}
 	}
+	// Those that make garbage.
+	principal := crew("HTTP middleware, Principal in the context", serve(httpauth.Options{}))
+	inPlace := crew("HTTP middleware, Principal in the context, InPlace", serve(httpauth.Options{InPlace: true}))
+	rpc := crew("gRPC interceptor, Principal in the context", intercept(grpcauth.Options{}))
+	bare := crew("net/http's WithContext alone", handle(copied))
 	crews := []measure.Crew{
 		crew("nothing shared (SHA-256)", func() func() bool {
 			var block [64]byte
@@ -79,37 +83,32 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 			return func() bool { _, err := a.Verify(ctx, token); return err == nil }
 		}),
 		crew("HTTP middleware, without Principal", serve(httpauth.Options{WithoutPrincipal: true})),
-		crew(with, serve(httpauth.Options{})),
-		crew(with+", InPlace", serve(httpauth.Options{InPlace: true})),
+		principal,
+		inPlace,
 		crew("gRPC interceptor", intercept(grpcauth.Options{WithoutPrincipal: true})),
-		crew("gRPC interceptor, Principal in the context", intercept(grpcauth.Options{})),
+		rpc,
 		crew("signed token, again", func() func() bool {
 			return func() bool { _, err := keys.Verify(ctx, signed); return err == nil }
 		}),
 	}
 	e := r.Effort.Longer() // and what takes turns on the wall needs them anyway
-	// What makes garbage waits for its collection, which comes the more often the
-	// less is alive: with next to nothing, a thousand times in five seconds.
+	// Garbage is collected the more often the less is alive: with next to nothing, a
+	// hundred times a second.
 	alive := make([]byte, 64<<20)
-	rows, err := gains(ctx, e, crews)
-	if err != nil {
-		return nil, err
-	}
-	for i := range rows[1:] {
-		rows[1+i] = rows[1+i].AtLeast(1.8, rows[1+i].Ours.Value, "at least 1.8×")
-	}
-	const what = "net/http's WithContext alone"
-	bare, err := gains(ctx, e, []measure.Crew{crew(what, handle(copied))})
+	rows, err := gains(ctx, e, append(crews, bare))
 	if err != nil {
 		return nil, err
 	}
 	runtime.KeepAlive(alive)
-	const little = ", nothing else alive"
-	more, err := gains(ctx, e, []measure.Crew{
-		crew(with+little, serve(httpauth.Options{})), crew(with+", InPlace"+little, serve(httpauth.Options{InPlace: true})),
-		crew("gRPC interceptor, Principal in the context"+little, intercept(grpcauth.Options{})), crew(what+little, handle(copied)),
-	})
-	return append(append(rows, bare...), more...), err
+	for i := range crews[1:] {
+		rows[1+i] = rows[1+i].AtLeast(1.8, rows[1+i].Ours.Value, "at least 1.8×")
+	}
+	some := []measure.Crew{principal, inPlace, rpc, bare}
+	for i := range some {
+		some[i].Name += ", nothing else alive"
+	}
+	more, err := gains(ctx, e, some)
+	return append(rows, more...), err
 }
 
 // gains measures crews and makes a row of each.

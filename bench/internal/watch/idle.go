@@ -47,8 +47,9 @@ func usage() Cost {
 }
 
 // Child runs self, which is cmd/bench, as a process of its own that watches as the
-// Kind of that name does, and returns what that cost.
-func Child(ctx context.Context, self, name, dir string, lasting time.Duration) (Cost, error) {
+// Kind of that name does, and returns what that cost. It starts after late.
+func Child(ctx context.Context, self, name, dir string, late, lasting time.Duration) (Cost, error) {
+	pause(ctx, late)
 	c := exec.CommandContext(ctx, self, "-idle", name, "-dir", dir, "-for", lasting.String()) //nolint:gosec // ourselves
 	text, err := c.Output()
 	if err != nil {
