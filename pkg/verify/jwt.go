@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
@@ -25,18 +26,21 @@ type JWTConfig struct {
 	// section 4.1.3). At least one is required, for the same reason.
 	Audiences []string
 	// Algorithms are those that are accepted. None means every one that a key is
-	// pinned to.
+	// pinned to. "Ed25519" (RFC 9864) and "EdDSA" (RFC 8037) mean the same.
 	Algorithms []string
 	// Types are the accepted values of the header "typ" (RFC 7515 section 4.1.9),
 	// such as "at+jwt" (RFC 9068 section 2.1), in any case and with or without
 	// "application/". None means that it is not looked at.
 	Types []string
-	// RequiredClaims are claims that a token must have, and for each the values
-	// of which one will do; none means any. A claim that is a list is searched, and
-	// so are the words of "scope" (RFC 8693 section 4.2).
+	// RequiredClaims are claims that a token must have, and for each the accepted
+	// values; none means any. A name that begins with "/" is a JSON Pointer (RFC
+	// 6901) into the claims, such as /realm_access/roles. Of a list one element
+	// must match; of the strings "scope" (RFC 8693 section 4.2) and "scp" one
+	// word, where words are separated by spaces (RFC 6749 section 3.3).
 	RequiredClaims map[string][]string
-	// Leeway is how much the clocks of issuer and verifier may differ. 0 means
-	// not at all.
+	// Leeway is how much the clocks of issuer and verifier may differ: it is added
+	// to "exp" and taken from "nbf". 0 means DefaultLeeway, negative none. At most
+	// 10 minutes.
 	Leeway time.Duration
 	// MaxBytes is the longest token that is parsed, in bytes. 0 means 16 KiB.
 	MaxBytes int
@@ -53,6 +57,9 @@ type JWTConfig struct {
 // DefaultJWTCache is how many verified tokens are known again by default.
 const DefaultJWTCache = 4096
 
+// DefaultLeeway is how much clocks may differ by default.
+const DefaultLeeway = 30 * time.Second
+
 const (
 	defaultMaxJWTBytes = 16 << 10
 	// maxCachedBytes is the longest token that is cached: the cache is bounded by
@@ -60,10 +67,13 @@ const (
 	maxCachedBytes = 4 << 10
 )
 
-// checksPerCore bounds how many signatures are checked at once. A bad one costs
-// as much as a good one, so whoever sends bad ones must not have all of the
-// processor.
-const checksPerCore = 4
+// maxCheckWait is how long a token waits for its turn to have signatures checked.
+// A bad signature costs as much as a good one, so at most half of the processors
+// check signatures at once, and the rest is left to cached and shared tokens.
+const maxCheckWait = 100 * time.Millisecond
+
+// maxChecks returns how many signatures are checked at once.
+func maxChecks() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 // A JWTVerifier is the [Verifier] of signed tokens: JSON Web Tokens (RFC 7519) in
 // the compact form of RFC 7515. It is safe for concurrent use. The zero
@@ -73,7 +83,7 @@ type JWTVerifier struct {
 	cfg    JWTConfig
 	types  []string
 	cache  *jwtCache
-	checks chan struct{}
+	checks chan struct{} // holds one value for each signature check that runs
 
 	busy    atomic.Uint64
 	longest atomic.Int64 // nanoseconds
@@ -101,9 +111,16 @@ func NewJWTVerifier(keys func() *KeySet, c JWTConfig) (*JWTVerifier, error) {
 	if c.CacheSize == 0 {
 		c.CacheSize = DefaultJWTCache
 	}
+	if c.Leeway == 0 {
+		c.Leeway = DefaultLeeway
+	}
+	c.Leeway = max(c.Leeway, 0)
+	for i, alg := range c.Algorithms {
+		c.Algorithms[i] = canonicalAlgorithm(alg)
+	}
 	v := &JWTVerifier{
 		keys: keys, cfg: c, cache: newJWTCache(c.CacheSize),
-		checks: make(chan struct{}, checksPerCore*runtime.GOMAXPROCS(0)),
+		checks: make(chan struct{}, maxChecks()),
 	}
 	for _, t := range c.Types {
 		v.types = append(v.types, bareType(t))
@@ -130,11 +147,13 @@ func (c *JWTConfig) Validate() error {
 	if slices.Contains(c.Types, "") {
 		fault("an empty type; leave it out")
 	}
-	if _, empty := c.RequiredClaims[""]; empty {
-		fault("a required claim without a name")
+	for name := range c.RequiredClaims {
+		if err := claims.CheckName(name); err != nil {
+			fault("a required claim: %w", err)
+		}
 	}
-	if c.Leeway < 0 || c.Leeway > maxLeeway {
-		fault("Leeway must be 0 to %s", maxLeeway)
+	if c.Leeway > maxLeeway {
+		fault("Leeway must be at most %s; 0 means %s, negative none", maxLeeway, DefaultLeeway)
 	}
 	if c.MaxBytes < 0 {
 		fault("MaxBytes is negative; 0 means %d", defaultMaxJWTBytes)
@@ -146,10 +165,12 @@ func (c *JWTConfig) Validate() error {
 const maxLeeway = 10 * time.Minute
 
 // Verify accepts token if one of the keys signed it and it claims what is asked
-// for. What it has verified before it knows again for as long as the token, its
-// key and the revocations allow. It waits for nothing; where too many signatures
-// are being checked already, it answers ErrUnavailable.
-func (v *JWTVerifier) Verify(_ context.Context, token string) (*Principal, error) {
+// for. A token that it has verified before is found in a cache for as long as the
+// token, its key and the revocations allow; that waits for nothing and allocates
+// nothing. Any other token waits up to 100 ms for its signature to be checked,
+// since at most half of the processors do that at once; after that, or when ctx
+// ends, the answer is ErrUnavailable.
+func (v *JWTVerifier) Verify(ctx context.Context, token string) (*Principal, error) {
 	set := v.keys()
 	switch {
 	case set == nil:
@@ -163,7 +184,7 @@ func (v *JWTVerifier) Verify(_ context.Context, token string) (*Principal, error
 	e := v.cache.find(hash, token)
 	if e == nil || e.set != set.mark {
 		var err error
-		if e, err = v.learn(set, token, hash, e); err != nil {
+		if e, err = v.verifyUncached(ctx, set, token, hash, e); err != nil {
 			return nil, err
 		}
 	}
@@ -180,10 +201,9 @@ func (v *JWTVerifier) Verify(_ context.Context, token string) (*Principal, error
 	return e.principal, nil
 }
 
-// learn verifies a token and takes it into the cache. known is what was found
-// out about it under another set, and may be nil: a signature that was good is
-// good for as long as its key is there.
-func (v *JWTVerifier) learn(set *KeySet, token string, hash uint64, known *cached) (*cached, error) {
+// verifyUncached verifies a token and adds it to the cache. known is its entry from
+// an earlier set, or nil: a good signature stays good while its key is there.
+func (v *JWTVerifier) verifyUncached(ctx context.Context, set *KeySet, token string, hash uint64, known *cached) (*cached, error) {
 	if known != nil {
 		key := set.byID[known.key.key.ID()]
 		if was := known.key.key; key == nil || key.key.Algorithm() != was.Algorithm() || key.key.KeyID() != was.KeyID() {
@@ -200,7 +220,7 @@ func (v *JWTVerifier) learn(set *KeySet, token string, hash uint64, known *cache
 		if err != nil {
 			return nil, err
 		}
-		key, err := v.signer(set, j)
+		key, err := v.signer(ctx, set, j)
 		if err != nil {
 			return nil, err
 		}
@@ -220,7 +240,7 @@ func (v *JWTVerifier) learn(set *KeySet, token string, hash uint64, known *cache
 }
 
 // signer returns the key that signed j.
-func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
+func (v *JWTVerifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, error) {
 	if len(v.cfg.Algorithms) > 0 && !slices.Contains(v.cfg.Algorithms, j.alg) || !slices.Contains(Algorithms(), j.alg) {
 		return nil, errAlgorithm
 	}
@@ -234,15 +254,16 @@ func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
 		}
 		return nil, err
 	}
-	select {
-	case v.checks <- struct{}{}:
-		defer func() { <-v.checks }()
-	default:
-		v.busy.Add(1)
-		return nil, errBusy
-	}
+	turn := turn{checks: v.checks}
+	defer turn.stop()
 	for _, k := range keys {
-		if k.key.verify(j.signingInput, j.signature) {
+		if !turn.begin(ctx) {
+			v.busy.Add(1)
+			return nil, errBusy
+		}
+		good := k.key.verify(j.signingInput, j.signature)
+		turn.end()
+		if good {
 			return k, nil
 		}
 	}
@@ -252,14 +273,48 @@ func (v *JWTVerifier) signer(set *KeySet, j *jws) (*keyEntry, error) {
 	return nil, ErrSignature
 }
 
+// A turn is one token's part in the signature checks. It ends between two keys,
+// so that a token which tries eight keys does not hold up one that tries one.
+type turn struct {
+	checks chan struct{}
+	wait   *time.Timer // for all of the token's checks together; nil until one has to wait
+}
+
+// begin waits for a place among the checks and reports whether it got one.
+func (t *turn) begin(ctx context.Context) bool {
+	select {
+	case t.checks <- struct{}{}:
+		return true
+	default:
+	}
+	if t.wait == nil {
+		t.wait = time.NewTimer(maxCheckWait)
+	}
+	select {
+	case t.checks <- struct{}{}: // whoever waits longest is first
+		return true
+	case <-t.wait.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (t *turn) end() { <-t.checks }
+
+func (t *turn) stop() {
+	if t.wait != nil {
+		t.wait.Stop()
+	}
+}
+
 func (v *JWTVerifier) unknown(kid string) {
 	if v.cfg.OnUnknownKey != nil {
 		v.cfg.OnUnknownKey(kid)
 	}
 }
 
-// Busy returns how many verifications were refused because too many signatures
-// were being checked.
+// Busy returns how many tokens were refused because none of the signature checks
+// had come to them in time.
 func (v *JWTVerifier) Busy() uint64 { return v.busy.Load() }
 
 // LongestLifetime returns the longest time between "iat" and "exp" of the tokens

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -155,41 +156,81 @@ func TestCacheIsBounded(t *testing.T) {
 }
 
 // TestP6_SignatureChecksAreBounded holds up as many checks as there may be: the
-// next is refused at once, and those that are known are not held up.
+// next token waits 100 ms for its turn and is refused, and a token that is known
+// is not held up.
 func TestP6_SignatureChecksAreBounded(t *testing.T) {
 	t.Parallel()
-	key, checks := counted(t, "")
-	k := signingKeys()["HS256"]
-	v := verifier(t, keySet(t, nil, key), nil)
-	known := k.sign(t, claimsNow(map[string]any{"jti": "known"}), nil)
-	if err := verdictOf(v, known); err != nil {
-		t.Fatal(err)
-	}
-	most := checksPerCore * runtime.GOMAXPROCS(0)
-	checks.begun, checks.held = make(chan struct{}), make(chan struct{})
-	var all sync.WaitGroup
-	for i := range most {
-		token := k.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), nil)
-		all.Go(func() {
-			if err := verdictOf(v, token); err != nil {
-				t.Error(err)
-			}
-		})
+	synctest.Test(t, func(t *testing.T) {
+		key, checks := counted(t, "")
+		k := signingKeys()["HS256"]
+		v := verifier(t, keySet(t, nil, key), nil)
+		signed := func(jti string) string { return k.sign(t, claimsNow(map[string]any{"jti": jti}), nil) }
+		known := signed("known")
+		if err := verdictOf(v, known); err != nil {
+			t.Fatal(err)
+		}
+		checks.begun, checks.held = make(chan struct{}), make(chan struct{})
+		var all sync.WaitGroup
+		for i := range max(1, runtime.GOMAXPROCS(0)/2) {
+			token := signed(strconv.Itoa(i))
+			all.Go(func() {
+				if err := verdictOf(v, token); err != nil {
+					t.Error(err)
+				}
+			})
+			<-checks.begun
+		}
+		late, since := signed("late"), time.Now()
+		if err := verdictOf(v, late); !errors.Is(err, ErrUnavailable) || v.Busy() != 1 {
+			t.Errorf("one too many: %v, counted %d", err, v.Busy())
+		}
+		if waited := time.Since(since); waited != 100*time.Millisecond {
+			t.Errorf("it waited %s", waited)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := v.Verify(ended, late); !errors.Is(err, ErrUnavailable) || time.Since(since) != 100*time.Millisecond {
+			t.Errorf("of a request that has ended: %v after %s", err, time.Since(since))
+		}
+		if err := verdictOf(v, known); err != nil {
+			t.Errorf("a token that is known waits for the others: %v", err)
+		}
+		// One that waits gets the place of one that has ended.
+		waiting := make(chan error)
+		go func() { waiting <- verdictOf(v, late) }()
+		synctest.Wait()
+		close(checks.held)
 		<-checks.begun
-	}
-	late := k.sign(t, claimsNow(map[string]any{"jti": "late"}), nil)
-	if err := verdictOf(v, late); !errors.Is(err, ErrUnavailable) || v.Busy() != 1 {
-		t.Errorf("one too many: %v, counted %d", err, v.Busy())
-	}
-	if err := verdictOf(v, known); err != nil {
-		t.Errorf("a token that is known waits for the others: %v", err)
-	}
-	close(checks.held)
-	all.Wait()
-	go func() { <-checks.begun }()
-	if err := verdictOf(v, late); err != nil {
-		t.Errorf("afterwards: %v", err)
-	}
+		if err := <-waiting; err != nil {
+			t.Errorf("it waited and had its turn: %v", err)
+		}
+		all.Wait()
+	})
+}
+
+// TestForgedTokensTakeTurns: a token that tries eight keys lets others check their
+// signatures in between.
+func TestForgedTokensTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		checks := make(chan struct{}, 1)
+		one, other := turn{checks: checks}, turn{checks: checks}
+		if !one.begin(t.Context()) {
+			t.Fatal("the first got no place")
+		}
+		got := make(chan bool)
+		go func() { got <- other.begin(t.Context()) }()
+		synctest.Wait()
+		one.end()
+		if !<-got {
+			t.Fatal("the place was not handed on between two checks")
+		}
+		if one.begin(t.Context()) {
+			t.Error("two have one place")
+		}
+		one.stop()
+		other.stop()
+	})
 }
 
 func TestP6_CachedTokenAllocatesNothing(t *testing.T) {

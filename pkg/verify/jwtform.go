@@ -53,6 +53,7 @@ func parseJWS(token string) (*jws, error) {
 	if j.alg, ok = header["alg"].(string); !ok || j.alg == "" {
 		return nil, errForm
 	}
+	j.alg = canonicalAlgorithm(j.alg)
 	if kid, has := header["kid"]; has {
 		if j.kid, ok = kid.(string); !ok || len(j.kid) > maxKeyID {
 			return nil, errForm

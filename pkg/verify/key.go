@@ -53,11 +53,36 @@ type KeyConfig struct {
 }
 
 // Algorithms lists the signature algorithms that keys can have (RFC 7518 section
-// 3.1, RFC 8037 section 3.1), without "none".
+// 3.1, RFC 8037 section 3.1, RFC 9864 section 2.2), without "none". "Ed25519" is
+// the newer name of what "EdDSA" means with an Ed25519 key; a [Key] says "EdDSA".
 func Algorithms() []string {
 	return []string{
 		"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
-		"ES256", "ES384", "ES512", "EdDSA",
+		"ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+	}
+}
+
+// canonicalAlgorithm returns the one name of an algorithm that has two.
+func canonicalAlgorithm(alg string) string {
+	if alg == "Ed25519" {
+		return "EdDSA"
+	}
+	return alg
+}
+
+// signingMethod returns how signatures of the algorithm are checked. golang-jwt
+// takes an RSASSA-PSS salt of any length; RFC 7518 section 3.5 wants one as long
+// as the hash.
+func signingMethod(alg string) jwt.SigningMethod {
+	method := jwt.GetSigningMethod(alg)
+	pss, ok := method.(*jwt.SigningMethodRSAPSS)
+	if !ok {
+		return method
+	}
+	return &jwt.SigningMethodRSAPSS{
+		SigningMethodRSA: pss.SigningMethodRSA,
+		Options:          pss.Options,
+		VerifyOptions:    &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash},
 	}
 }
 
@@ -99,7 +124,7 @@ var (
 // NewKey returns the Key that c describes. The error says what is wrong and what
 // mends it, and quotes neither key nor name.
 func NewKey(c KeyConfig) (Key, error) {
-	alg := c.Algorithm
+	alg := canonicalAlgorithm(c.Algorithm)
 	if alg == "" {
 		alg = DefaultAlgorithm(c.Material)
 	}
@@ -111,9 +136,9 @@ func NewKey(c KeyConfig) (Key, error) {
 		if c.Algorithm == "" {
 			return Key{}, errNoKey
 		}
-		return Key{}, errors.New("an algorithm that is none of HS, RS, PS or ES with 256, 384 or 512, or EdDSA")
+		return Key{}, errors.New("an algorithm that is none of HS, RS, PS or ES with 256, 384 or 512, EdDSA or Ed25519")
 	}
-	k.method = jwt.GetSigningMethod(alg)
+	k.method = signingMethod(alg)
 	var thumb string
 	var err error
 	switch m := c.Material.(type) {

@@ -43,8 +43,8 @@ func (k *keySource) add(cmd *cobra.Command) {
 	f.StringVar(&k.keyAlgorithm, "key-algorithm", "", "`ALG` of keys that name none (default that of the curve, RS256 for RSA, HS256 for a secret): "+algorithms)
 	f.StringArrayVar(&k.algorithm, "algorithm", nil, "`ALG` that is accepted; repeatable (default all that there is a key for)")
 	f.StringArrayVar(&k.jwtType, "jwt-type", nil, "the header `TYP` that signed tokens may have, such as at+jwt; repeatable (default any, or none)")
-	f.StringArrayVar(&k.requireClaim, "require-claim", nil, "claim that signed tokens must have, as `NAME[=VALUE]`; repeatable, of several values of one name any will do")
-	f.DurationVar(&k.leeway, "leeway", 0, "how much the clocks of issuer and verifier may differ, 10m at most")
+	f.StringArrayVar(&k.requireClaim, "require-claim", nil, "`NAME[=VALUE]` of a claim that signed tokens must have; /a/b is a JSON Pointer; repeatable, any value of one name will do")
+	f.DurationVar(&k.leeway, "leeway", verify.DefaultLeeway, "how much the clocks of issuer and verifier may differ, at most 10m; 0s for none")
 	f.IntVar(&k.cache, "jwt-cache", verify.DefaultJWTCache, "how many verified signed tokens are known again without checking their signature; 0 for none")
 	f.DurationVar(&k.maxStale, "max-stale", 0, "how long the keys of --jwks-url are good without its server having confirmed them; 0s means for ever")
 }
@@ -86,6 +86,9 @@ func (k *keySource) config(cmd *cobra.Command, cfg *agent.Config, verifies bool)
 	}
 	if len(cfg.JWT.Audiences) == 0 {
 		cfg.JWT.Audiences = []string{unasked}
+	}
+	if k.leeway == 0 {
+		cfg.JWT.Leeway = -1
 	}
 	if k.jwksURL != "" {
 		cfg.JWKS = jwks.RemoteOptions{MaxStale: k.maxStale, Algorithm: k.keyAlgorithm}

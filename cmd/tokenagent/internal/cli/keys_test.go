@@ -130,7 +130,7 @@ func TestKeyConfig(t *testing.T) {
 			true,
 			agent.Config{
 				JWKSURL: "https://h/", KeyName: "n", KeyAlgorithm: "PS256", JWKS: jwks.RemoteOptions{MaxStale: time.Hour, Algorithm: "PS256"},
-				JWT: verify.JWTConfig{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, CacheSize: verify.DefaultJWTCache},
+				JWT: verify.JWTConfig{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, Leeway: verify.DefaultLeeway, CacheSize: verify.DefaultJWTCache},
 			},
 		},
 		"file": {
@@ -140,11 +140,17 @@ func TestKeyConfig(t *testing.T) {
 				RequiredClaims: map[string][]string{"a": {""}, "b": {"1", "2=3"}}, CacheSize: -1,
 			}},
 		},
+		"no leeway": {
+			by("f", "--leeway", "0s"), true,
+			agent.Config{KeyFile: "f", KeyName: "keys", JWT: verify.JWTConfig{
+				Issuer: issuer, Audiences: []string{audience}, RequiredClaims: map[string][]string{}, Leeway: -1, CacheSize: verify.DefaultJWTCache,
+			}},
+		},
 		"nothing to compare with": {
 			[]string{"--key-file", "f", "--issuer", "i", "--jwt-cache", "7"},
 			false,
 			agent.Config{KeyFile: "f", KeyName: "keys", JWT: verify.JWTConfig{
-				Issuer: "i", Audiences: []string{unasked}, RequiredClaims: map[string][]string{}, CacheSize: 7,
+				Issuer: "i", Audiences: []string{unasked}, RequiredClaims: map[string][]string{}, Leeway: verify.DefaultLeeway, CacheSize: 7,
 			}},
 		},
 	} {

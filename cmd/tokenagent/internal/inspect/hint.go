@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -30,9 +31,9 @@ func (t *Token) Hints(c verify.JWTConfig, keys []agent.TokenStatus, err error, n
 	}
 	t.hintTimes(c.Leeway, now, hint)
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
-		_, there := t.Claims.Find(name)
+		value, there := t.Claims.claim(name)
 		if values := c.RequiredClaims[name]; !there || len(values) > 0 && len(out) == 0 && !errors.Is(err, verify.ErrSignature) {
-			hint("%s: %s is asked for, and %s", plain.Text(name), quoteAll(values), has(t.Claims, name))
+			hint("%s: %s is asked for, and %s", plain.Text(name), quoteAll(values), hasValue(name, value, there))
 		}
 	}
 	if errors.Is(err, verify.ErrSignature) {
@@ -46,8 +47,8 @@ func (t *Token) Hints(c verify.JWTConfig, keys []agent.TokenStatus, err error, n
 }
 
 func (t *Token) hintKey(c verify.JWTConfig, keys []agent.TokenStatus, hint func(format string, args ...any)) {
-	alg := t.Header.Text("alg")
-	if len(c.Algorithms) > 0 && !slices.Contains(c.Algorithms, alg) {
+	alg := oneName(t.Header.Text("alg"))
+	if len(c.Algorithms) > 0 && !slices.ContainsFunc(c.Algorithms, func(a string) bool { return oneName(a) == alg }) {
 		hint("alg: %s is asked for, and %s", quoteAll(c.Algorithms), has(t.Header, "alg"))
 		return
 	}
@@ -80,7 +81,11 @@ func (t *Token) hintKey(c verify.JWTConfig, keys []agent.TokenStatus, hint func(
 }
 
 func (t *Token) hintTimes(leeway time.Duration, now time.Time, hint func(format string, args ...any)) {
-	const clocks = "; if the clocks differ, mend them, or give --leeway"
+	if leeway == 0 {
+		leeway = verify.DefaultLeeway
+	}
+	leeway = max(leeway, 0)
+	const clocks = "; if the clocks differ by more than --leeway, set them right or raise it"
 	if exp, ok := t.Claims.Time("exp"); ok && !now.Before(exp.Add(leeway)) {
 		also := ""
 		if now.Sub(exp) < 10*time.Minute {
@@ -91,14 +96,15 @@ func (t *Token) hintTimes(leeway time.Duration, now time.Time, hint func(format 
 	if nbf, ok := t.Claims.Time("nbf"); ok && now.Before(nbf.Add(-leeway)) {
 		hint("nbf: it is not good for another %s%s", span(nbf.Sub(now)), clocks)
 	}
-	if iat, ok := t.Claims.Time("iat"); ok && iat.After(now.Add(leeway)) {
-		hint("iat: it was issued %s from now%s", span(iat.Sub(now)), clocks)
-	}
 }
 
 // has says what the token has as the member called name.
 func has(o Object, name string) string {
 	value, there := o.Find(name)
+	return hasValue(name, value, there)
+}
+
+func hasValue(name string, value json.RawMessage, there bool) string {
 	if !there {
 		return "the token has no " + plain.Text(name)
 	}
@@ -136,6 +142,14 @@ func quoteAll(texts []string) string {
 		quoted[i] = Quote(s)
 	}
 	return strings.Join(quoted, " or ")
+}
+
+// oneName returns the one name of an algorithm that has two (RFC 9864).
+func oneName(alg string) string {
+	if alg == "Ed25519" {
+		return "EdDSA"
+	}
+	return alg
 }
 
 // bareType returns a media type as it is compared (RFC 7515 section 4.1.9).

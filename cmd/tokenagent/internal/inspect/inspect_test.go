@@ -124,7 +124,7 @@ func TestWarnings(t *testing.T) {
 		"aud of numbers": {header, `{"iss":"us","aud":[1],"sub":"a","exp":1803903300}`, "no aud that is text"},
 		"no sub":         {header, `{"iss":"us","aud":"app","exp":1803903300}`, "no sub: who uses it"},
 		"empty sub":      {header, `{"iss":"us","aud":"app","sub":"","exp":1803903300}`, "no sub: who uses it"},
-		"sub is none":    {header, `{"iss":"us","aud":"app","sub":7,"exp":1803903300}`, "sub is no text; such tokens are refused"},
+		"sub is none":    {header, `{"iss":"us","aud":"app","sub":7.5,"exp":1803903300}`, "sub is neither text nor a whole number; such tokens are refused"},
 		"jti is none":    {header, `{` + rest + `,"jti":7,"exp":1803903300}`, "jti is no text; such tokens are refused"},
 		"typ is none":    {`{"alg":"ES256","typ":1}`, claims, "typ is no text; such tokens are refused"},
 		"none":           {`{"alg":"none"}`, claims, "alg is none: nobody has signed it"},

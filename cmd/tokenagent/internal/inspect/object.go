@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/internal/claims"
 )
 
 // An Object is a JSON object whose members stand in the order in which they were
@@ -112,6 +113,34 @@ func (o Object) Find(name string) (json.RawMessage, bool) {
 		}
 	}
 	return nil, false
+}
+
+// claim returns the claim of that name, which may be a JSON Pointer, as text.
+func (o Object) claim(name string) (json.RawMessage, bool) {
+	if !strings.HasPrefix(name, "/") {
+		return o.Find(name)
+	}
+	members := make(map[string]any, len(o))
+	for _, m := range o {
+		var value any
+		d := json.NewDecoder(bytes.NewReader(m.Value))
+		d.UseNumber()
+		if d.Decode(&value) == nil {
+			members[m.Name] = value
+		}
+	}
+	value, _, there := claims.Find(members, name)
+	if !there {
+		return nil, false
+	}
+	text, err := json.Marshal(value)
+	return text, err == nil
+}
+
+// isWhole reports whether a member is there and a whole number.
+func (o Object) isWhole(name string) bool {
+	value, _ := o.Find(name)
+	return len(value) > 0 && strings.Trim(strings.TrimPrefix(string(value), "-"), "0123456789") == ""
 }
 
 // Text returns a member that is text, and "" for any other.

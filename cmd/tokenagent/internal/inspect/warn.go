@@ -52,17 +52,18 @@ func (t *Token) Warnings(now time.Time) (out []string) {
 		warn("nbf is not before exp: it is never good")
 	}
 	if hasIat && iat.After(now) {
-		warn("iat lies in the future: refused, unless --leeway allows for it; do the clocks differ?")
+		warn("iat lies in the future: nothing is refused for that, but the clocks of issuer and agent differ")
 	}
 	for _, name := range []string{"iss", "aud"} {
 		if len(t.Claims.Texts(name)) == 0 {
 			warn("no %s that is text: it is refused, since an agent requires one", name)
 		}
 	}
-	for _, name := range []string{"sub", "jti"} {
-		if _, there := t.Claims.Find(name); there && !t.Claims.isText(name) {
-			warn("%s is no text; such tokens are refused", name)
-		}
+	if _, there := t.Claims.Find("sub"); there && !t.Claims.isText("sub") && !t.Claims.isWhole("sub") {
+		warn("sub is neither text nor a whole number; such tokens are refused")
+	}
+	if _, there := t.Claims.Find("jti"); there && !t.Claims.isText("jti") {
+		warn("jti is no text; such tokens are refused")
 	}
 	if _, there := t.Claims.Find("sub"); !there || t.Claims.Text("sub") == "" && t.Claims.isText("sub") {
 		warn("no sub: who uses it has no name")
