@@ -13,8 +13,10 @@ const DefaultMinTokenBytes = 16
 
 // Tokens is what a token source declares.
 type Tokens struct {
-	Decls   []rotation.Decl[Token]
-	Revoked []rotation.ID
+	Decls     []rotation.Decl[Token]
+	Revoked   []rotation.ID // refused from now on, also once the source no longer says so
+	Retired   []rotation.ID // not accepted any more, and not to be remembered
+	Unrevoked []rotation.ID // no longer revoked, unless they stand in Revoked too
 }
 
 // IDs returns those of all tokens that are declared or revoked.
@@ -44,20 +46,22 @@ type ParseOptions struct {
 //
 //	TOKEN [next|previous] [until=RFC3339]
 //	revoked HEX64
+//	retired HEX64
+//	unrevoked HEX64
 //
 // where HEX64 is the SHA-256 of a token. The first bare token is current,
 // further bare ones are listed; until goes with previous. Blank lines and
 // lines that begin with # are ignored, as are a UTF-8 byte order mark,
 // surrounding white space and CRLF.
 //
-// The error names the source, the line and the mend, and quotes nothing. The
+// The error names the source, the line and what to do, and quotes nothing. The
 // well-formed revocations are returned beside it, since they hold even where
 // the rest is rejected.
 func Parse(text []byte, o ParseOptions) (Tokens, error) {
 	p := parser{o: o}
 	p.lines(text, func(fields []string) {
-		if fields[0] == "revoked" {
-			p.revoke(fields[1:])
+		if d := p.digests(fields[0]); d != nil {
+			p.digest(fields[0], fields[1:], d)
 		} else {
 			p.declare(fields)
 		}
@@ -72,26 +76,31 @@ const (
 	KeyPrevious      = "token-previous"
 	KeyPreviousUntil = "token-previous-until"
 	KeyRevoked       = "token-revoked"
+	KeyRetired       = "token-retired"
+	KeyUnrevoked     = "token-unrevoked"
 )
 
 // Keys returns the keys that ParseKeys reads.
 func Keys() []string {
-	return []string{KeyCurrent, KeyNext, KeyPrevious, KeyPreviousUntil, KeyRevoked}
+	return []string{KeyCurrent, KeyNext, KeyPrevious, KeyPreviousUntil, KeyRevoked, KeyRetired, KeyUnrevoked}
 }
 
 // ParseKeys parses the keys of a directory: token, which must be there;
 // token-next; token-previous with its RFC 3339 deadline token-previous-until;
-// and token-revoked with one digest a line. Keys that it does not know are
-// ignored. Errors are as those of [Parse].
+// and token-revoked, token-retired and token-unrevoked with one digest a line.
+// Keys that it does not know are ignored. Errors are as those of [Parse].
 func ParseKeys(keys map[string][]byte, o ParseOptions) (Tokens, error) {
 	o.Name = strings.TrimSuffix(o.Name, "/")
-	p := parser{o: o, key: KeyRevoked}
-	p.lines(keys[KeyRevoked], func(fields []string) {
-		if fields[0] == "revoked" { // a file's form, understood here too
-			fields = fields[1:]
-		}
-		p.revoke(fields)
-	})
+	p := parser{o: o}
+	for _, word := range []string{"revoked", "retired", "unrevoked"} {
+		p.key = "token-" + word
+		p.lines(keys[p.key], func(fields []string) {
+			if fields[0] == word { // a file's form, understood here too
+				fields = fields[1:]
+			}
+			p.digest(word, fields, p.digests(word))
+		})
+	}
 	for _, k := range []struct {
 		key  string
 		slot rotation.Slot

@@ -19,8 +19,13 @@ func show(got Tokens) string {
 		}
 		b.WriteByte(' ')
 	}
-	for _, id := range got.Revoked {
-		b.WriteString("revoked:" + Fingerprint(id) + " ")
+	for _, list := range []struct {
+		word string
+		ids  []rotation.ID
+	}{{"revoked", got.Revoked}, {"retired", got.Retired}, {"unrevoked", got.Unrevoked}} {
+		for _, id := range list.ids {
+			b.WriteString(list.word + ":" + Fingerprint(id) + " ")
+		}
 	}
 	return strings.TrimSpace(b.String())
 }
@@ -39,6 +44,8 @@ func TestParse(t *testing.T) {
 		"comments":              {"# " + tokenB + "\n  #x\n" + tokenA, "A:current"},
 		"revoked":               {tokenA + "\nrevoked " + digest, "A:current revoked:" + fp},
 		"revoked in upper case": {tokenA + "\nrevoked " + strings.ToUpper(digest), "A:current revoked:" + fp},
+		"retired":               {tokenA + "\nretired " + digest, "A:current retired:" + fp},
+		"unrevoked":             {"unrevoked " + digest + "\n" + tokenA, "A:current unrevoked:" + fp},
 		"the same token twice":  {tokenA + "\n" + tokenA, "A:current A:listed"},
 	} {
 		got, err := Parse([]byte(c.text), ParseOptions{})
@@ -66,12 +73,25 @@ func TestParseFaults(t *testing.T) {
 		"revoked short":       {tokenA + "\nrevoked abcd", "app.tok:2: a revocation is the 64 hex digits"},
 		"revoked without any": {tokenA + "\nrevoked", "app.tok:2: a revocation is the 64 hex digits"},
 		"revoked no hex":      {tokenA + "\nrevoked " + strings.Repeat("g", 64), "app.tok:2: a revocation holds a character"},
+		"retired short":       {tokenA + "\nretired abcd", "app.tok:2: a retirement is the 64 hex digits"},
+		"retired no hex":      {tokenA + "\nretired " + strings.Repeat("g", 64), "app.tok:2: a retirement holds a character"},
+		"unrevoked twice":     {tokenA + "\nunrevoked " + strings.Repeat("a", 64) + " " + strings.Repeat("b", 64), "app.tok:2: a lifted revocation is the 64 hex"},
 		"the first fault":     {"short\n" + tokenA + " x", "app.tok:1: the token is 5 bytes"},
 	} {
 		got, err := Parse([]byte(c.text), ParseOptions{Name: "app.tok"})
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || got.Decls != nil {
 			t.Errorf("%s: %v, %v; want %s", name, got.Decls, err, c.want)
 		}
+	}
+}
+
+// TestBadContentNeitherRetiresNorUnrevokes: of bad content only revocations hold.
+func TestBadContentNeitherRetiresNorUnrevokes(t *testing.T) {
+	t.Parallel()
+	id := Digest(tokenB)
+	got, err := Parse(fmt.Appendf(nil, "retired %x\nunrevoked %[1]x\nrevoked %[1]x\nshort", id), ParseOptions{})
+	if err == nil || show(got) != "revoked:"+Fingerprint(id) {
+		t.Errorf("%s, %v", show(got), err)
 	}
 }
 
@@ -106,6 +126,8 @@ func TestParseKeys(t *testing.T) {
 		"undated previous":  {m{"token": []byte(tokenA), "token-previous": []byte(tokenC)}, "A:current C:previous", ""},
 		"until alone":       {m{"token": []byte(tokenA), "token-previous-until": until}, "A:current", ""},
 		"revoked":           {m{"token": []byte(tokenA), "token-revoked": fmt.Appendf(nil, "# leaked\n%x\r\nrevoked %[1]x", Digest(tokenB))}, "A:current revoked:" + Fingerprint(Digest(tokenB)) + " revoked:" + Fingerprint(Digest(tokenB)), ""},
+		"retired":           {m{"token": []byte(tokenA), "token-retired": fmt.Appendf(nil, "%x\nretired %[1]x", Digest(tokenB))}, "A:current retired:" + Fingerprint(Digest(tokenB)) + " retired:" + Fingerprint(Digest(tokenB)), ""},
+		"unrevoked":         {m{"token": []byte(tokenA), "token-unrevoked": fmt.Appendf(nil, "%x\nunrevoked %[1]x", Digest(tokenB))}, "A:current unrevoked:" + Fingerprint(Digest(tokenB)) + " unrevoked:" + Fingerprint(Digest(tokenB)), ""},
 		"nothing revoked":   {m{"token": []byte(tokenA), "token-revoked": nil}, "A:current", ""},
 		"foreign keys":      {m{"token": []byte(tokenA), "tls.key": []byte("x")}, "A:current", ""},
 		"empty directory":   {m{}, "", "mount: no key token"},
@@ -117,6 +139,7 @@ func TestParseKeys(t *testing.T) {
 		"short":             {m{"token": []byte(tokenA), "token-next": []byte("x")}, "", "mount/token-next: the token is 1 bytes"},
 		"until is no time":  {m{"token": []byte(tokenA), "token-previous": []byte(tokenC), "token-previous-until": []byte("soon")}, "", "mount/token-previous-until: the deadline is no"},
 		"until is empty":    {m{"token": []byte(tokenA), "token-previous": []byte(tokenC), "token-previous-until": nil}, "", "mount/token-previous-until: the deadline is no"},
+		"another word":      {m{"token": []byte(tokenA), "token-retired": fmt.Appendf(nil, "revoked %x", Digest(tokenB))}, "", "mount/token-retired:1: a retirement is"},
 		"revoked malformed": {m{"token": []byte(tokenA), "token-revoked": []byte("x y")}, "", "mount/token-revoked:1: a revocation is"},
 	} {
 		got, err := ParseKeys(c.keys, ParseOptions{Name: "mount/"})
@@ -145,12 +168,12 @@ func TestMinTokenBytes(t *testing.T) {
 // FuzzParse holds any input to: no panic, no fault that quotes what was read,
 // and what is accepted is acceptable.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{tokenA, tokenA + " next", tokenA + "\n" + tokenB + " previous until=2026-01-02T03:04:05Z", "revoked " + strings.Repeat("0", 64), "\xef\xbb\xbf#", "\x00"} {
+	for _, s := range []string{tokenA, tokenA + " next", tokenA + "\n" + tokenB + " previous until=2026-01-02T03:04:05Z", "revoked " + strings.Repeat("0", 64), "retired " + strings.Repeat("0", 64) + "\nunrevoked " + strings.Repeat("1", 64), "\xef\xbb\xbf#", "\x00"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		check(t, text)(Parse(text, ParseOptions{}))
-		check(t, text)(ParseKeys(map[string][]byte{KeyCurrent: text, KeyNext: text, KeyPrevious: text, KeyPreviousUntil: text, KeyRevoked: text}, ParseOptions{}))
+		check(t, text)(ParseKeys(map[string][]byte{KeyCurrent: text, KeyNext: text, KeyPrevious: text, KeyPreviousUntil: text, KeyRevoked: text, KeyRetired: text, KeyUnrevoked: text}, ParseOptions{}))
 	})
 }
 
@@ -160,7 +183,7 @@ func check(t *testing.T, text []byte) func(Tokens, error) {
 		t.Helper()
 		if err != nil {
 			for word := range bytes.FieldsSeq(text) {
-				if len(word) >= 8 && strings.Contains(err.Error(), string(word)) && !strings.Contains("previous-until token-previous outside revocation character something", string(word)) {
+				if len(word) >= 8 && strings.Contains(err.Error(), string(word)) && !strings.Contains("previous-until token-previous outside revocation retirement character something", string(word)) {
 					t.Fatalf("the fault quotes %q: %v", word, err)
 				}
 			}

@@ -48,8 +48,8 @@ func (p *parser) result(missing string) (Tokens, error) {
 		p.line = 0
 		p.fault("%s", missing)
 	}
-	if p.err != nil {
-		p.got.Decls = nil
+	if p.err != nil { // of what is bad only revocations hold
+		p.got = Tokens{Revoked: p.got.Revoked}
 	}
 	return p.got, p.err
 }
@@ -76,18 +76,45 @@ func (p *parser) lines(text []byte, f func(fields []string)) {
 	p.line = 0
 }
 
-// revoke takes the fields behind "revoked".
-func (p *parser) revoke(fields []string) {
+// digests returns where the digests behind word are gathered, and nil where word
+// begins no such line.
+func (p *parser) digests(word string) *[]rotation.ID {
+	switch word {
+	case "revoked":
+		return &p.got.Revoked
+	case "retired":
+		return &p.got.Retired
+	case "unrevoked":
+		return &p.got.Unrevoked
+	default:
+		return nil
+	}
+}
+
+// digest takes the fields behind word into what digests returned for it.
+func (p *parser) digest(word string, fields []string, into *[]rotation.ID) {
 	var id rotation.ID
 	if len(fields) != 1 || len(fields[0]) != hex.EncodedLen(len(id)) {
-		p.fault("a revocation is the 64 hex digits of the token's SHA-256, alone; this one is not")
+		p.fault("%s is the 64 hex digits of the token's SHA-256, alone; this one is not", noun(word))
 		return
 	}
 	if _, err := hex.Decode(id[:], []byte(fields[0])); err != nil {
-		p.fault("a revocation holds a character that is no hex digit")
+		p.fault("%s holds a character that is no hex digit", noun(word))
 		return
 	}
-	p.got.Revoked = append(p.got.Revoked, id)
+	*into = append(*into, id)
+}
+
+// noun names what a line with word says.
+func noun(word string) string {
+	switch word {
+	case "retired":
+		return "a retirement"
+	case "unrevoked":
+		return "a lifted revocation"
+	default:
+		return "a revocation"
+	}
 }
 
 // declare takes a line TOKEN [next|previous] [until=RFC3339].

@@ -28,7 +28,7 @@ func FuzzParse(f *testing.F) {
 		o := ParseOptions{Name: "f", Remote: remote}
 		hold(t, token, ec)(Parse(a, o))
 		hold(t, token, ec)(ParseKeys(map[string][]byte{KeyJWKS: a, KeyRevoked: b}, o))
-		hold(t, token, ec)(ParseKeys(map[string][]byte{KeyCurrent: a, KeyNext: b, KeyPrevious: a, KeyPreviousUntil: b, KeyRevoked: a}, o))
+		hold(t, token, ec)(ParseKeys(map[string][]byte{KeyCurrent: a, KeyNext: b, KeyPrevious: a, KeyPreviousUntil: b, KeyRevoked: a, KeyRetired: b, KeyUnrevoked: a}, o))
 	})
 }
 
@@ -42,7 +42,7 @@ func hold(t *testing.T, token string, signer signer) func(Keys, error) {
 			}
 		}
 		if err != nil {
-			if k.Decls != nil {
+			if k.Decls != nil || k.Retired != nil || k.Unrevoked != nil {
 				t.Fatalf("%s beside %v", show(k), err)
 			}
 			return

@@ -16,8 +16,10 @@ import (
 
 // Keys is what a key source declares.
 type Keys struct {
-	Decls   []rotation.Decl[verify.Key]
-	Revoked []rotation.ID
+	Decls     []rotation.Decl[verify.Key]
+	Revoked   []rotation.ID // refused from now on, also once the source no longer says so
+	Retired   []rotation.ID // not accepted any more, and not to be remembered
+	Unrevoked []rotation.ID // no longer revoked, unless they stand in Revoked too
 	// Skipped says which keys of a remote JWKS were left out, and why. It is
 	// empty for any other source.
 	Skipped []error
@@ -76,11 +78,13 @@ const (
 	KeyPrevious      = "key-previous"
 	KeyPreviousUntil = "key-previous-until"
 	KeyRevoked       = "revoked"
+	KeyRetired       = "retired"
+	KeyUnrevoked     = "unrevoked"
 )
 
 // KeyNames returns the keys that ParseKeys reads.
 func KeyNames() []string {
-	return []string{KeyJWKS, KeyCurrent, KeyNext, KeyPrevious, KeyPreviousUntil, KeyRevoked}
+	return []string{KeyJWKS, KeyCurrent, KeyNext, KeyPrevious, KeyPreviousUntil, KeyRevoked, KeyRetired, KeyUnrevoked}
 }
 
 // ParseKeys parses the keys of a directory: either jwks.json; or key, with
@@ -95,14 +99,20 @@ func KeyNames() []string {
 //	kid NAME    all keys and tokens of a name
 //	jti ID      a token
 //
-// with blank lines and lines that begin with # ignored. Errors are as those of
-// Parse. The well-formed revocations are returned beside them, since they hold
+// with blank lines and lines that begin with # ignored. The key unrevoked has the
+// same lines, for what is no longer revoked, and retired has the THUMBPRINT of keys
+// that are not accepted any more. Errors are as those of Parse. The well-formed revocations are returned beside them, since they hold
 // even where the rest is rejected.
 func ParseKeys(keys map[string][]byte, o ParseOptions) (Keys, error) {
 	o.Name = strings.TrimSuffix(o.Name, "/")
 	p := newParser(o)
-	p.key = KeyRevoked
-	p.revocations(keys[KeyRevoked])
+	for _, list := range []struct {
+		key  string
+		into *[]rotation.ID
+	}{{KeyRevoked, &p.got.Revoked}, {KeyRetired, &p.got.Retired}, {KeyUnrevoked, &p.got.Unrevoked}} {
+		p.key = list.key
+		p.identities(keys[list.key], list.into)
+	}
 	p.key = ""
 	set, isSet := keys[KeyJWKS]
 	_, isKey := keys[KeyCurrent]

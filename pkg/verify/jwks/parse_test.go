@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -237,6 +238,40 @@ func TestRevocations(t *testing.T) {
 		if err == nil || len(got.Revoked) != 0 || !strings.HasPrefix(err.Error(), "d/revoked:1: a revocation is ") || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%q: %s, %v", line, show(got), err)
 		}
+	}
+}
+
+// TestRetiredAndUnrevokedKeys: retired has thumbprints alone, unrevoked whatever
+// revoked can have, and neither holds beside a key that is bad.
+func TestRetiredAndUnrevokedKeys(t *testing.T) {
+	t.Parallel()
+	s := newEC(t)
+	k, err := Parse(s.pem(t), ParseOptions{})
+	check(t, err)
+	id := k.Decls[0].ID
+	keys := map[string][]byte{
+		KeyCurrent:   newEC(t).pem(t),
+		KeyRetired:   fmt.Appendf(nil, "# old\n%x\nretired %s\n", id, b64(id[:])),
+		KeyUnrevoked: fmt.Appendf(nil, "%x\nunrevoked kid a\njti b\n", id),
+	}
+	got, err := ParseKeys(keys, ParseOptions{})
+	if err != nil || !slices.Equal(got.Retired, []rotation.ID{id, id}) || !slices.Equal(got.Unrevoked, []rotation.ID{id, verify.RevokedKeyID("a"), verify.RevokedTokenID("b")}) {
+		t.Errorf("retired %d, unrevoked %d, %v", len(got.Retired), len(got.Unrevoked), err)
+	}
+	keys[KeyCurrent] = []byte("short")
+	if got, err := ParseKeys(keys, ParseOptions{}); err == nil || len(got.Retired)+len(got.Unrevoked) > 0 {
+		t.Errorf("beside a bad key: retired %d, unrevoked %d, %v", len(got.Retired), len(got.Unrevoked), err)
+	}
+	for key, want := range map[string]string{KeyRetired: "d/retired:2: a retirement is ", KeyUnrevoked: "d/unrevoked:2: a revocation is "} {
+		for _, line := range []string{"nonsense", "revoked " + b64(id[:]), "sub x"} {
+			_, err := ParseKeys(map[string][]byte{KeyCurrent: s.pem(t), key: []byte("\n" + line)}, ParseOptions{Name: "d"})
+			if err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%s %q: %v", key, line, err)
+			}
+		}
+	}
+	if _, err := ParseKeys(map[string][]byte{KeyCurrent: s.pem(t), KeyRetired: []byte("kid a")}, ParseOptions{}); err == nil {
+		t.Error("a name is retired")
 	}
 }
 

@@ -68,8 +68,8 @@ func (p *parser) place() string {
 
 // result returns what was gathered, or the fault.
 func (p *parser) result() (Keys, error) {
-	if p.err != nil {
-		p.got.Decls = nil
+	if p.err != nil { // of what is bad only revocations hold
+		p.got = Keys{Revoked: p.got.Revoked, Skipped: p.got.Skipped}
 	}
 	return p.got, p.err
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// revocations takes the lines of the key revoked.
-func (p *parser) revocations(text []byte) {
+// identities takes the lines of the keys revoked, retired and unrevoked.
+func (p *parser) identities(text []byte, into *[]rotation.ID) {
 	text = bytes.TrimPrefix(text, []byte(bom))
 	for line := range bytes.Lines(text) {
 		p.line++
@@ -19,16 +19,23 @@ func (p *parser) revocations(text []byte) {
 		if said == "" || said[0] == '#' {
 			continue
 		}
-		if id, ok := revocation(said); ok {
-			p.got.Revoked = append(p.got.Revoked, id)
-		} else {
+		if rest, ok := strings.CutPrefix(said, p.key); ok && strings.IndexAny(rest, white) == 0 { // a token file's form, understood here too
+			said = strings.TrimLeft(rest, white)
+		}
+		id, ok := identity(said)
+		switch {
+		case p.key == KeyRetired && (!ok || strings.ContainsAny(said, white)):
+			p.fault("a retirement is the thumbprint of a key in 64 hex digits or 43 of base64url; this one is not")
+		case !ok:
 			p.fault("a revocation is a thumbprint or digest in 64 hex digits or 43 of base64url, kid NAME or jti ID; this one is not")
+		default:
+			*into = append(*into, id)
 		}
 	}
 	p.line = 0
 }
 
-func revocation(said string) (id rotation.ID, ok bool) {
+func identity(said string) (id rotation.ID, ok bool) {
 	// A kid or jti may have spaces in it: it is what stands after the first.
 	if i := strings.IndexAny(said, white); i >= 0 {
 		rest := strings.Trim(said[i:], white)
@@ -37,8 +44,6 @@ func revocation(said string) (id rotation.ID, ok bool) {
 			return verify.RevokedKeyID(rest), true
 		case "jti":
 			return verify.RevokedTokenID(rest), true
-		case "revoked": // a token file's form, understood here too
-			return revocation(rest)
 		}
 		return id, false
 	}
