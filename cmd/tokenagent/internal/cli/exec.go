@@ -39,8 +39,9 @@ func newExec() *cobra.Command { return new(execFlags).command() }
 
 func (e *execFlags) command() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "exec [flags] -- CMD [ARG...]",
-		Short: "Run a program that knows its token from the environment, and restart it with the new one",
+		Use:         "exec [flags] -- CMD [ARG...]",
+		Annotations: map[string]string{ownSignals: "true"},
+		Short:       "Run a program that knows its token from the environment, and restart it with the new one",
 		Long: `exec runs CMD with the current token in an environment variable. When the current
 token has changed it sends CMD --stop-signal, after --stop-timeout SIGKILL, and
 starts it anew once it has ended. A rewrite of the same token, a change of other

@@ -74,7 +74,7 @@ malformed, or no JSON Web Token.`,
 			if err := k.config(cmd, &cfg, false); err != nil {
 				return err
 			}
-			token, err := readToken(cmd.InOrStdin())
+			token, err := readToken(cmd)
 			if err != nil {
 				return err
 			}

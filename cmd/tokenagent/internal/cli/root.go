@@ -1,8 +1,8 @@
 // Package cli is the command line of tokenagent: one voice (lower-case, prefixed
-// with the program's name, the mend in the same line), long flags that the
-// environment can set too, and three exit codes: 0 good, 1 refused or failed,
-// 2 usage; exec alone ends with the code of its program. No token is ever an
-// argument.
+// with the program's name, how to fix it in the same line), long flags that the
+// environment can set too, and four exit codes: 0 good, 1 refused or failed, 2
+// usage, 130 interrupted; exec alone ends with the code of its program. No token
+// is ever an argument.
 package cli
 
 import (
@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -27,8 +28,20 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 )
 
+// ownSignals marks a command that decides itself what SIGTERM and SIGINT mean to
+// it: run drains, exec passes them on.
+const ownSignals = "own-signals"
+
+// grace is how long after a signal a command may take to end by itself, so that it
+// can remove what it has half done, before it is left behind. What waits for
+// nothing but ctx ends at once.
+const grace = time.Second
+
 // Main runs the command that args name and returns the exit code. version is
 // the program's own; "" means that of the build's record.
+//
+// SIGINT and SIGTERM end ctx, and the command with it: exit code 130, unless it
+// succeeded all the same.
 func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -37,15 +50,53 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	cmd, err := root.ExecuteContextC(ctx)
-	code := fail.Code(err)
-	if err != nil && !errors.Is(err, fail.Refused) {
-		fmt.Fprintf(stderr, "tokenagent: %s\n", plain.Lines(err.Error()))
+	target, _, _ := root.Find(args) // nil where there is none
+	own := target != nil && target.Annotations[ownSignals] != ""
+	type end struct {
+		cmd *cobra.Command
+		err error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		cmd, err := root.ExecuteContextC(ctx)
+		ended <- end{cmd, err}
+	}()
+	var e end
+	if own {
+		e = <-ended
+	} else {
+		e = await(ctx, ended, end{target, fail.Interrupted})
+		if ctx.Err() != nil && fail.Code(e.err) == 1 && !errors.Is(e.err, fail.Refused) {
+			e.err = fail.Interrupted // what failed because of that has nothing to add
+		}
+	}
+	code := fail.Code(e.err)
+	if e.err != nil && !errors.Is(e.err, fail.Refused) {
+		fmt.Fprintf(stderr, "tokenagent: %s\n", plain.Lines(e.err.Error()))
 		if code == 2 {
-			fmt.Fprintf(stderr, "tokenagent: see '%s --help'\n", cmd.CommandPath())
+			fmt.Fprintf(stderr, "tokenagent: see '%s --help'\n", e.cmd.CommandPath())
 		}
 	}
 	return code
+}
+
+// await returns what comes on ended, and late if that takes longer than grace
+// after the end of ctx: a read from a pipe or a network file system cannot be
+// told to stop.
+func await[T any](ctx context.Context, ended <-chan T, late T) T {
+	select {
+	case e := <-ended:
+		return e
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case e := <-ended:
+		return e
+	case <-t.C:
+		return late
+	}
 }
 
 func newRoot(version string) *cobra.Command {

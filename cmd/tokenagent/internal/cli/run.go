@@ -36,8 +36,9 @@ type runFlags struct {
 func newRun() *cobra.Command {
 	var r runFlags
 	cmd := &cobra.Command{
-		Use:   "run",
-		Short: "Verify tokens for another program, as forward-auth or as a reverse proxy",
+		Use:         "run",
+		Annotations: map[string]string{ownSignals: "true"},
+		Short:       "Verify tokens for another program, as forward-auth or as a reverse proxy",
 		Long: `run watches its sources and answers on --listen. It accepts shared tokens, of
 --token-file, --env-file or --token-env; JSON Web Tokens that a key of --key-file
 or --jwks-url signed, with the iss and an aud that --issuer and --audience give;

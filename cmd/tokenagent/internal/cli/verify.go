@@ -11,6 +11,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -54,7 +55,7 @@ inspect' says.`,
 			if err := k.config(cmd, &cfg, true); err != nil {
 				return err
 			}
-			token, err := readToken(cmd.InOrStdin())
+			token, err := readToken(cmd)
 			if err != nil {
 				return err
 			}
@@ -107,10 +108,10 @@ func (v verdict) print(w io.Writer, form string) error {
 // maxToken bounds what is read as one token.
 const maxToken = 1 << 20
 
-func readToken(r io.Reader) (string, error) {
-	b, err := io.ReadAll(io.LimitReader(r, maxToken+1))
+func readToken(cmd *cobra.Command) (string, error) {
+	b, err := stdin.Read(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), "a token", maxToken)
 	if err != nil {
-		return "", fmt.Errorf("reading the token from standard input: %w", err)
+		return "", err
 	}
 	token := strings.TrimSpace(string(b))
 	switch {

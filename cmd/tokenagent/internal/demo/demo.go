@@ -99,7 +99,13 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	if err := printMetrics(out, registry); err != nil {
 		return err
 	}
-	return verdict(out, w.total())
+	if err := verdict(out, w.total()); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fail.Interrupted
+	}
+	return nil
 }
 
 // perform lets the senders send while the operator works.

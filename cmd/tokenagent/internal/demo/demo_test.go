@@ -112,7 +112,7 @@ func TestDemoStopsWhenInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out stopper
 	out.stop = cancel
-	if err := Run(ctx, &out, quick); err != nil {
+	if err := Run(ctx, &out, quick); !errors.Is(err, fail.Interrupted) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	row(t, out.String(), "sent")

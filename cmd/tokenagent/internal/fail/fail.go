@@ -1,5 +1,6 @@
 // Package fail says how a command of tokenagent ends: 0 good, 1 refused or
-// failed, 2 usage; exec alone ends with the code of the program it ran.
+// failed, 2 usage, 130 interrupted; exec alone ends with the code of the program
+// it ran.
 package fail
 
 import (
@@ -10,6 +11,10 @@ import (
 // Refused ends a command with exit code 1 and no further word: the command has
 // said what it found.
 var Refused = errors.New("refused") //nolint:gochecknoglobals,revive,staticcheck // an outcome, not a fault
+
+// Interrupted ends a command with exit code 130, as shells report a program that
+// SIGINT ended (POSIX XCU 2.8.2). SIGTERM ends a command in the same way.
+var Interrupted = errors.New("interrupted") //nolint:gochecknoglobals,revive,staticcheck // an outcome, not an error
 
 type usage struct{ error }
 
@@ -46,6 +51,8 @@ func Code(err error) int {
 	switch {
 	case err == nil:
 		return 0
+	case errors.Is(err, Interrupted):
+		return 130
 	case errors.As(err, &e):
 		return e.code
 	case errors.As(err, &u):

@@ -1,0 +1,58 @@
+// Package stdin reads standard input for a command that must end at once when it
+// is told to.
+package stdin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+)
+
+// Read reads in to its end, but no more than limit+1 bytes, so that the caller can
+// tell what is longer than limit. The error is [fail.Interrupted] as soon as ctx
+// ends; the read itself may go on until the process exits, since a terminal or a
+// pipe cannot be told to stop.
+//
+// Where in is a terminal, Read first says on stderr that it waits for what, such
+// as "a token".
+func Read(ctx context.Context, in io.Reader, stderr io.Writer, what string, limit int) ([]byte, error) {
+	if Terminal(in) {
+		_, _ = fmt.Fprintf(stderr, "tokenagent: waiting for %s on standard input; end it with Ctrl-D on a line of its own\n", what)
+	}
+	type result struct {
+		text []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		text, err := io.ReadAll(io.LimitReader(in, int64(limit)+1))
+		done <- result{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, fail.Interrupted
+	case r := <-done:
+		if r.err != nil {
+			return nil, fmt.Errorf("reading %s from standard input: %w", what, r.err)
+		}
+		return r.text, nil
+	}
+}
+
+// Terminal reports whether in is a terminal, or another device that a person may
+// have to type at. The null device is none.
+func Terminal(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull)
+	return err != nil || !os.SameFile(info, null)
+}
