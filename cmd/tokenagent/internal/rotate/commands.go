@@ -71,8 +71,8 @@ type stageStep struct {
 
 func (s *stageStep) prepare(ctx context.Context, in input) error { return s.read(ctx, in) }
 func (s *stageStep) made() content.Credential                    { return s.stageFlags.made() }
-func (s *stageStep) meet(ctx context.Context, c content.Content, o content.Options) error {
-	return s.stageFlags.meet(ctx, c, o)
+func (s *stageStep) meet(ctx context.Context, all []content.Content, o content.Options) error {
+	return s.stageFlags.meet(ctx, all, o)
 }
 
 func (s *stageStep) plan(c content.Content, _ bool, _ time.Time) (change, error) {
@@ -118,8 +118,8 @@ func (s *promoteStep) prepare(_ context.Context, in input) error {
 	return s.gateFlags.read()
 }
 
-func (s *promoteStep) meet(_ context.Context, c content.Content, _ content.Options) error {
-	return s.promoteFlags.meet(c)
+func (s *promoteStep) meet(_ context.Context, all []content.Content, _ content.Options) error {
+	return s.promoteFlags.meet(all[0])
 }
 
 func (s *promoteStep) plan(c content.Content, onePrevious bool, now time.Time) (change, error) {
@@ -182,14 +182,14 @@ func (s *nowStep) prepare(ctx context.Context, in input) error {
 	return s.stageFlags.read(ctx, in)
 }
 
-func (s *nowStep) meet(ctx context.Context, c content.Content, o content.Options) error {
-	if c.Set {
+func (s *nowStep) meet(ctx context.Context, all []content.Content, o content.Options) error {
+	if all[0].Set {
 		return nil // it is refused, and nothing is made for that
 	}
-	if err := s.promoteFlags.meet(c); err != nil {
+	if err := s.promoteFlags.meet(all[0]); err != nil {
 		return err
 	}
-	return s.stageFlags.meet(ctx, c, o)
+	return s.stageFlags.meet(ctx, all, o)
 }
 
 func (s *nowStep) made() content.Credential { return s.stageFlags.made() }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -112,17 +113,25 @@ func (f *stageFlags) read(ctx context.Context, in input) error {
 	return (&privateFile{path: f.privateOut}).outside(in.path)
 }
 
-// meet reads or makes what is to be staged, once.
-func (f *stageFlags) meet(ctx context.Context, c content.Content, o content.Options) (err error) {
+// meet reads or makes what is to be staged, once. Where one of several Secrets has
+// a token staged already, that is the one for all of them: kubectl replace may have
+// come through with some of them alone.
+func (f *stageFlags) meet(ctx context.Context, all []content.Content, o content.Options) (err error) {
 	f.ready = staging{given: f.from != "", replace: f.replace}
+	c := all[0]
+	staged := stagedIn(all)
 	switch {
 	case f.from != "":
 		f.ready.token, err = f.credential(o)
 		if err == nil && c.Set {
 			f.ready.token, err = mint.ForSet(f.ready.token)
 		}
+	case len(all) > 1 && len(staged) > 1 && !f.replace:
+		err = fmt.Errorf("the Secrets of the list have different %ss staged, %s; stage one for all of them with --replace", c.Kind.Noun(), prints(staged))
+	case len(all) > 1 && len(staged) == 1 && !f.replace:
+		f.ready.token, f.ready.given = staged[0], true
 	case c.Kind == content.Keys:
-		err = f.pair(ctx, c)
+		err = f.pair(ctx, all)
 	case f.privateOut != "":
 		err = fail.Usage("--private-out goes with verification keys; a token has no private half")
 	default:
@@ -131,8 +140,22 @@ func (f *stageFlags) meet(ctx context.Context, c content.Content, o content.Opti
 	return err
 }
 
+// stagedIn returns each token or key once that is staged in one of all, and not
+// revoked there.
+func stagedIn(all []content.Content) (staged []content.Credential) {
+	for _, c := range all {
+		for _, t := range c.Next {
+			if !c.Refuses(t) && !slices.ContainsFunc(staged, func(s content.Credential) bool { return s.ID() == t.ID() }) {
+				staged = append(staged, t)
+			}
+		}
+	}
+	return staged
+}
+
 // pair makes a key like those that are there.
-func (f *stageFlags) pair(ctx context.Context, c content.Content) error {
+func (f *stageFlags) pair(ctx context.Context, all []content.Content) error {
+	c := all[0]
 	model, err := mint.Model(c)
 	if err != nil {
 		return err
@@ -147,7 +170,7 @@ func (f *stageFlags) pair(ctx context.Context, c content.Content) error {
 	file := &privateFile{path: f.privateOut}
 	if f.privateOut != "" && file.exists() {
 		f.ready.given = true
-		f.ready.token, err = file.used(ctx, c)
+		f.ready.token, err = file.used(ctx, all)
 		return err
 	}
 	made, err := mint.Like(model, c.Set)

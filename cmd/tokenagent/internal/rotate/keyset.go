@@ -13,7 +13,7 @@ import (
 func (s staging) add(c content.Content) (change, error) {
 	switch {
 	case s.given && c.Refuses(s.token):
-		return refuse("the key of --from is revoked; give another one")
+		return refuse("the key %s is revoked; give another one", print8(s.token))
 	case s.replace:
 		return refuse("a key set has room for many keys, and nothing is replaced in it; leave --replace out, and retire what is not to be accepted")
 	case slices.ContainsFunc(c.Listed, func(k content.Credential) bool { return k.ID() == s.token.ID() }):

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -45,18 +46,20 @@ func (p *privateFile) exists() bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// used finds the credential of c whose private half stands in the file already: a
+// used finds the credential in one of all whose private half stands in the file already: a
 // step that is repeated finds the key that it made.
-func (p *privateFile) used(ctx context.Context, c content.Content) (content.Credential, error) {
+func (p *privateFile) used(ctx context.Context, all []content.Content) (content.Credential, error) {
 	again := fmt.Errorf("--private-out: %s exists and is not overwritten; name another file, or stage the key that is in there: openssl pkey -in FILE -pubout, and --from", p.path)
 	text, err := reload.File(p.path).Read(ctx, maxToken)
 	if err != nil {
 		return content.Credential{}, again
 	}
-	for _, v := range append(append([]content.Credential{c.Current}, c.Next...), c.Listed...) {
-		k, err := mint.PublicHalf(text.Data, v.Key().Algorithm())
-		if err == nil && k.ID() == v.ID() {
-			return v, nil
+	for _, c := range all {
+		for _, v := range slices.Concat([]content.Credential{c.Current}, c.Next, c.Listed) {
+			k, err := mint.PublicHalf(text.Data, v.Key().Algorithm())
+			if err == nil && k.ID() == v.ID() {
+				return v, nil
+			}
 		}
 	}
 	return content.Credential{}, again

@@ -82,6 +82,10 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 	for _, id := range c.Revoked {
 		r.Revoked = append(r.Revoked, verify.Fingerprint(id))
 	}
+	if text := undone(c); text != "" {
+		r.Warnings = append(r.Warnings, text+"; whoever keeps the source (a manifest that was applied again, Flux, Helm) has put it back: "+
+			"change the "+c.Kind.Noun()+" there first, or stop that tool, and then stage and promote the new one again with --from FILE, or another one")
+	}
 	r.NextStep = nextStep(c, now)
 	return r
 }
@@ -106,6 +110,8 @@ func nextStep(c content.Content, now time.Time) string {
 		return "promote, at once: the current " + noun + " is revoked"
 	case c.Refuses(c.Current):
 		return "stage and promote, at once: the current " + noun + " is revoked and nothing else takes its place"
+	case undone(c) != "":
+		return "stage and promote, once nobody puts the old " + noun + " back"
 	case len(c.Next) == 1 && was:
 		return "retire --slot next, once nobody sends the " + noun + " that is staged, which was superseded before; or promote, to go back to it"
 	case len(c.Next) > 0:
@@ -121,13 +127,31 @@ func nextStep(c content.Content, now time.Time) string {
 	}
 }
 
-// print writes r for people, or as JSON for programs.
-func (r *report) print(w io.Writer, form string) error {
-	if form == formJSON {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+// printReports writes reports for people, or as JSON for programs: one as an
+// object, those of a list as an object with all of them under secrets.
+func printReports(w io.Writer, form string, reports []*report) error {
+	if form == formText {
+		for _, r := range reports {
+			if err := r.print(w); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if len(reports) == 1 {
+		return e.Encode(reports[0])
+	}
+	return e.Encode(struct {
+		Schema  int       `json:"schema"`
+		Step    string    `json:"step"`
+		Secrets []*report `json:"secrets"`
+	}{reportSchema, reports[0].Step, reports})
+}
+
+// print writes r for people.
+func (r *report) print(w io.Writer) error {
 	mark := ""
 	if r.DryRun {
 		mark = "dry run, nothing written: "
@@ -147,8 +171,8 @@ func (r *report) print(w io.Writer, form string) error {
 	for _, s := range r.Listed {
 		line("listed", s)
 	}
-	for _, f := range r.Revoked {
-		plain.Fprintf(t, "  revoked\t%s\n", f)
+	if len(r.Revoked) > 0 {
+		plain.Fprintf(t, "  revoked\t%s\n", some(r.Revoked))
 	}
 	if err := t.Flush(); err != nil {
 		return err

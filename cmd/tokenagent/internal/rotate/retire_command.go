@@ -20,8 +20,8 @@ type retireStep struct {
 }
 
 // meet holds --key to key sets, where no key is previous.
-func (s *retireStep) meet(_ context.Context, c content.Content, _ content.Options) error {
-	switch {
+func (s *retireStep) meet(_ context.Context, all []content.Content, _ content.Options) error {
+	switch c := all[0]; {
 	case s.slot == rotation.Next.String():
 		return s.meetNext(c)
 	case c.Set && s.key == "":

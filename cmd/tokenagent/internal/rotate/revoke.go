@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
@@ -175,7 +174,7 @@ func printIDs(ids []rotation.ID) string {
 	for i, id := range ids {
 		out[i] = verify.Fingerprint(id)
 	}
-	return strings.Join(out, ", ")
+	return some(out)
 }
 
 // parseDigest reads 64 hex digits, or 43 characters of base64url.

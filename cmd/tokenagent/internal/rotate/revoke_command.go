@@ -95,8 +95,8 @@ func (s *revokeStep) named(what, name, said string) error {
 }
 
 // meet holds the flags to the kind of source.
-func (s *revokeStep) meet(_ context.Context, c content.Content, o content.Options) error {
-	switch {
+func (s *revokeStep) meet(_ context.Context, all []content.Content, o content.Options) error {
+	switch c := all[0]; {
 	case c.Kind == content.Tokens && s.kid+s.jti != "":
 		return fail.Usage("--kid and --jti go with verification keys; name the token with --from or --digest")
 	case c.Set && (s.slotted || s.digest+s.from+s.kid+s.jti+s.forget == ""):

@@ -30,9 +30,9 @@ const (
 type step interface {
 	// prepare refuses flags that do not go together, and reads what they name.
 	prepare(ctx context.Context, in input) error
-	// meet refuses flags that do not go with c, which o says how to read, and
-	// makes what they ask for.
-	meet(ctx context.Context, c content.Content, o content.Options) error
+	// meet refuses flags that do not go with what all sources declare, which o says
+	// how to read, and makes what the flags ask for: once, for all of them.
+	meet(ctx context.Context, all []content.Content, o content.Options) error
 	// plan says what to change in c. It is asked again after a wait.
 	plan(c content.Content, onePrevious bool, now time.Time) (change, error)
 	// pass holds the change back until agents are ready for it.
@@ -74,44 +74,123 @@ func (r *run) do(ctx context.Context, path string) error {
 	if r.step == nil {
 		return r.status(t)
 	}
-	from := t.Content()
-	if from.Fixed != "" {
-		return fmt.Errorf("%s: %s", t.Name(), from.Fixed)
+	sources := t.Sources()
+	from := make([]content.Content, len(sources))
+	for i, s := range sources {
+		if from[i] = s.content; from[i].Fixed != "" {
+			return fmt.Errorf("%s: %s", s.name, from[i].Fixed)
+		}
 	}
-	r.read.Kind = from.Kind
+	if slices.ContainsFunc(from, func(c content.Content) bool { return c.Set != from[0].Set }) {
+		return fmt.Errorf("%s: some hold a key set and others a single key; rotate them apart", t.Name())
+	}
+	r.read.Kind = from[0].Kind
 	if err := r.step.meet(ctx, from, r.read); err != nil {
 		return err
 	}
-	ch, err := r.step.plan(from, t.OnePrevious(), time.Now())
-	if err == nil && (ch.changed || ch.ask) {
-		if err = r.step.pass(ctx, from, ch.to); err == nil {
-			ch, err = r.step.plan(from, t.OnePrevious(), time.Now()) // deadlines count from now
-		}
-	}
+	changes, err := r.plan(ctx, sources)
 	if err != nil {
-		return fmt.Errorf("%s: %w", t.Name(), err)
+		return err
 	}
-	write, warnings, err := t.Prepare(ch.to)
+	to := make([]content.Content, len(changes))
+	for i, ch := range changes {
+		to[i] = ch.to
+	}
+	write, warnings, err := t.Prepare(to)
 	if err != nil {
-		return fmt.Errorf("%s: %w", t.Name(), err)
+		return err
 	}
-	if !r.dryRun && (ch.changed || path == "") {
-		if err := ch.commit(ctx, write); err != nil {
+	changed := slices.ContainsFunc(changes, func(ch change) bool { return ch.changed })
+	if !r.dryRun && (changed || path == "") {
+		if err := commit(ctx, changes, write); err != nil {
 			return fmt.Errorf("%s: %w", t.Name(), err)
 		}
 	}
 	var made content.Credential
 	if r.dryRun {
 		made = r.step.made()
-		ch.summary = strings.ReplaceAll(ch.summary, print8(made), "a new "+from.Kind.Noun())
 	}
-	rep := tell(ch.to, made, time.Now())
-	rep.Changed, rep.DryRun, rep.Summary = ch.changed, r.dryRun, ch.summary
-	if !ch.changed {
-		rep.Summary = "nothing changed: " + ch.summary
+	reports := make([]*report, len(changes))
+	for i, ch := range changes {
+		if r.dryRun {
+			ch.summary = strings.ReplaceAll(ch.summary, print8(made), "a new "+from[i].Kind.Noun())
+		}
+		rep := tell(ch.to, made, time.Now())
+		rep.Target, rep.Changed, rep.DryRun, rep.Summary = sources[i].name, ch.changed, r.dryRun, ch.summary
+		if !ch.changed {
+			rep.Summary = "nothing changed: " + ch.summary
+		}
+		rep.Warnings = append(append(rep.Warnings, ch.warnings...), warnings[i]...)
+		reports[i] = rep
 	}
-	rep.Warnings = append(append(rep.Warnings, ch.warnings...), warnings...)
-	return r.report(r.answer(t), t, rep)
+	return r.report(r.answer(t), reports)
+}
+
+// plan returns what changes in each source, once agents are ready for it.
+func (r *run) plan(ctx context.Context, sources []source) ([]change, error) {
+	once := func() ([]change, error) {
+		var changes []change
+		for _, s := range sources {
+			ch, err := r.step.plan(s.content, s.onePrevious, time.Now())
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", s.name, err)
+			}
+			changes = append(changes, ch)
+		}
+		return changes, sameCurrent(sources, changes)
+	}
+	changes, err := once()
+	if err != nil {
+		return nil, err
+	}
+	again := false
+	for i, ch := range changes {
+		if !ch.changed && !ch.ask {
+			continue
+		}
+		again = true
+		if err := r.step.pass(ctx, sources[i].content, ch.to); err != nil {
+			return nil, fmt.Errorf("%s: %w", sources[i].name, err)
+		}
+	}
+	if !again {
+		return changes, nil
+	}
+	return once() // deadlines count from now
+}
+
+// sameCurrent refuses a promotion that gives the Secrets of a list different
+// tokens: senders in one namespace would be refused in another.
+func sameCurrent(sources []source, changes []change) error {
+	if !slices.ContainsFunc(changes, func(ch change) bool { return ch.promoted }) {
+		return nil
+	}
+	var all []content.Content
+	for _, ch := range changes {
+		all = append(all, ch.to)
+	}
+	if text := differ(sources, all); text != "" {
+		return fmt.Errorf("%s; stage one for all of them: rotate stage --replace", text)
+	}
+	return nil
+}
+
+// differ says which source would have which current token where they are not the
+// same, and "" where they are.
+func differ(sources []source, contents []content.Content) string {
+	var each []string
+	same := true
+	for i, c := range contents {
+		if c.Set {
+			return ""
+		}
+		each = append(each, print8(c.Current)+" in "+sources[i].name)
+		same = same && c.Current.ID() == contents[0].Current.ID()
+	}
+	if same {
+		return ""
+	}
+	return "the current " + contents[0].Kind.Noun() + " is not the same everywhere: " + some(each)
 }
 
 // answer is where the report of a step goes.
@@ -123,38 +202,57 @@ func (r *run) answer(t target) io.Writer {
 }
 
 // commit writes what changes. The private key comes first: a public one that is
-// staged without it would be of no use. Where the rest fails it stays, since it
-// may be staged all the same.
-func (ch *change) commit(ctx context.Context, write func(context.Context) error) error {
-	if ch.private == nil {
+// staged without it would be of no use. Where the rest fails the private key
+// stays, since the public one may be staged all the same.
+func commit(ctx context.Context, changes []change, write func(context.Context) error) error {
+	i := slices.IndexFunc(changes, func(ch change) bool { return ch.private != nil })
+	if i < 0 {
 		return write(ctx)
 	}
-	if err := ch.private.create(); err != nil {
+	private := changes[i].private // the same in all of them
+	if err := private.create(); err != nil {
 		return err
 	}
 	if err := write(ctx); err != nil {
-		return fmt.Errorf("%w; the private key that was made is in %s: remove that, unless tokenagent rotate status shows the key as next", err, ch.private.path)
+		return fmt.Errorf("%w; the private key that was made is in %s: remove that, unless tokenagent rotate status shows the key as next", err, private.path)
 	}
-	ch.summary += "; the private key is in " + ch.private.path
+	changes[i].summary += "; the private key is in " + private.path
 	return nil
 }
 
 // status says what there is. Of a Secret too it is for standard output.
 func (r *run) status(t target) error {
-	c := t.Content()
-	rep := tell(c, content.Credential{}, time.Now())
-	rep.Summary = "good"
+	sources := t.Sources()
+	all := make([]content.Content, len(sources))
+	for i, s := range sources {
+		all[i] = s.content
+	}
+	_, warnings, err := t.Prepare(all)
+	if err != nil {
+		warnings = make([][]string, len(sources)) // nothing is to be written
+	}
+	if text := differ(sources, all); text != "" {
+		warnings[0] = append(warnings[0], text+"; rotate stage and promote give all of them one")
+	}
 	bad := false
-	switch {
-	case c.Set && len(accepted(c)) == 0:
-		bad, rep.Summary = true, "bad: every key is revoked"
-	case !c.Set && c.Refuses(c.Current):
-		bad, rep.Summary = true, "bad: the current "+c.Kind.Noun()+" is revoked"
+	reports := make([]*report, len(sources))
+	for i, c := range all {
+		rep := tell(c, content.Credential{}, time.Now())
+		rep.Target = sources[i].name
+		switch {
+		case c.Set && len(accepted(c)) == 0:
+			bad, rep.Summary = true, "bad: every key is revoked"
+		case !c.Set && c.Refuses(c.Current):
+			bad, rep.Summary = true, "bad: the current "+c.Kind.Noun()+" is revoked"
+		case undone(c) != "":
+			rep.Summary = "good, but " + undone(c)
+		default:
+			rep.Summary = "good"
+		}
+		rep.Warnings = append(rep.Warnings, warnings[i]...)
+		reports[i] = rep
 	}
-	if _, warnings, err := t.Prepare(t.Content()); err == nil {
-		rep.Warnings = append(rep.Warnings, warnings...)
-	}
-	if err := r.report(r.stdout, t, rep); err != nil {
+	if err := r.report(r.stdout, reports); err != nil {
 		return err
 	}
 	if bad {
@@ -163,14 +261,17 @@ func (r *run) status(t target) error {
 	return nil
 }
 
-func (r *run) report(w io.Writer, t target, rep *report) error {
-	rep.Step, rep.Target = r.name, t.Name()
-	if r.output == formText {
+// report puts out what there is to say of each source.
+func (r *run) report(w io.Writer, reports []*report) error {
+	for _, rep := range reports {
+		rep.Step = r.name
 		for _, text := range rep.Warnings {
-			plain.Fprintf(r.stderr, "tokenagent: warning: %s: %s\n", t.Name(), text)
+			if r.output == formText {
+				plain.Fprintf(r.stderr, "tokenagent: warning: %s: %s\n", rep.Target, text)
+			}
 		}
 	}
-	return rep.print(w, r.output)
+	return printReports(w, r.output, reports)
 }
 
 // command joins a step to the command line.

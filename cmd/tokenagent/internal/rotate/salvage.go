@@ -40,20 +40,24 @@ func (d *dir) Revoke(id rotation.ID, line string) (func(context.Context) error, 
 }
 
 func (f *filter) Salvage() (content.Content, bool) {
-	return content.SalvageKeys(f.at.Keys(), f.o), true
+	return content.SalvageKeys(f.doc.Secrets[0].Keys(), f.o), true
 }
 
 func (f *filter) Revoke(id rotation.ID, line string) (func(context.Context) error, error) {
-	edit, err := content.RevokeKey(f.at.Keys(), id, line, f.o)
+	was := f.doc.Secrets[0].Keys()
+	edit, err := content.RevokeKey(was, id, line, f.o)
 	if err != nil {
 		return nil, err
 	}
-	text := f.at.With(edit)
-	s, err := secret.Parse(text)
+	text, err := f.doc.With([]content.KeyEdit{edit})
 	if err != nil {
 		return nil, err
 	}
-	if !maps.EqualFunc(s.Keys(), edit.Apply(f.at.Keys()), bytes.Equal) {
+	doc, err := secret.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	if !maps.EqualFunc(doc.Secrets[0].Keys(), edit.Apply(was), bytes.Equal) {
 		return nil, content.ErrUnfaithful
 	}
 	return f.put(text), nil
@@ -80,7 +84,11 @@ func (r *run) revokeAllTheSame(ctx context.Context, t salvage, s *revokeStep, fa
 		}
 		have.Revoked = append(have.Revoked, id)
 	case ok:
-		write = filter.put(filter.at.Text())
+		text, err := filter.doc.With([]content.KeyEdit{nil})
+		if err != nil {
+			return err
+		}
+		write = filter.put(text)
 	}
 	if done {
 		summary = "nothing changed: " + s.parsed.name([]rotation.ID{id}) + " is revoked already"
@@ -98,7 +106,7 @@ func (r *run) revokeAllTheSame(ctx context.Context, t salvage, s *revokeStep, fa
 func (s *revokeStep) salvaged(ctx context.Context, have content.Content, o content.Options, fault error) (id rotation.ID, done bool, err error) {
 	named := s.digest+s.from+s.kid+s.jti != ""
 	if named {
-		if err := s.meet(ctx, have, o); err != nil {
+		if err := s.meet(ctx, []content.Content{have}, o); err != nil {
 			return id, false, err
 		}
 		id = *s.parsed.digest
@@ -131,5 +139,6 @@ func (r *run) reportSalvage(t target, have content.Content, changed bool, summar
 	rep.Changed, rep.DryRun, rep.Summary, rep.Fault = changed, r.dryRun, summary, fault.Error()
 	rep.NextStep = "mend the source: agents go on with what they accepted before, but for what is revoked"
 	rep.Warnings = append(rep.Warnings, "THE SOURCE IS BROKEN, and stays so: "+rep.Fault)
-	return r.report(r.answer(t), t, rep)
+	rep.Target = t.Name()
+	return r.report(r.answer(t), []*report{rep})
 }

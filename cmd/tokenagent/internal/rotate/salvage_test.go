@@ -1,8 +1,8 @@
 package rotate_test
 
 import (
-	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,12 +53,16 @@ func broken(t *testing.T) map[string]struct {
 			t.Helper()
 			var v struct {
 				Data map[string][]byte `json:"data"`
+				Rest map[string]any    `json:"-"`
 			}
-			if err := json.Unmarshal([]byte(s.text), &v); err != nil {
+			if err := errors.Join(json.Unmarshal([]byte(s.text), &v), json.Unmarshal([]byte(s.text), &v.Rest)); err != nil {
 				t.Fatal(err)
 			}
 			digests := string(v.Data["token-revoked"])
-			return digests, strings.Replace(s.text, `, "token-revoked": "`+base64.StdEncoding.EncodeToString(v.Data["token-revoked"])+`"`, "", 1)
+			delete(v.Data, "token-revoked")
+			v.Rest["data"] = v.Data
+			rest, _ := json.Marshal(v.Rest)
+			return digests, string(rest)
 		}},
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -20,6 +19,8 @@ type change struct {
 	// ask tells that agents are asked although nothing changes: what follows is
 	// for people to do.
 	ask bool
+	// promoted tells that another token or key becomes current.
+	promoted bool
 	// private is the private key that goes with what is staged; nil for none.
 	private *privateFile
 }
@@ -53,7 +54,7 @@ func (s staging) do(c content.Content) (change, error) {
 	id := s.token.ID()
 	switch {
 	case s.given && c.Refuses(s.token):
-		return refuse("the %s of --from is revoked; give another one", noun)
+		return refuse("the %s %s is revoked; give another one", noun, print8(s.token))
 	case s.given && id == c.Current.ID():
 		return unchanged(c, "%s is the current %s already", print8(s.token), noun)
 	case s.given && len(c.Next) == 1 && id == c.Next[0].ID():
@@ -114,7 +115,7 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 		older = nil
 	}
 	to.Previous = older
-	ch := change{changed: true, summary: fmt.Sprintf("promoted %s", print8(n))}
+	ch := change{changed: true, promoted: true, summary: fmt.Sprintf("promoted %s", print8(n))}
 	if _, was := c.Superseded(n); was {
 		ch.warnings = append(ch.warnings, fmt.Sprintf("%s was superseded before, and this goes back to it", print8(n)))
 	}
@@ -244,7 +245,17 @@ func prints(tokens []content.Credential) string {
 	for i, t := range tokens {
 		out[i] = print8(t)
 	}
-	return strings.Join(out, ", ")
+	return some(out)
 }
 
 var errManyRevoked = errors.New("1000 revocations are there already; take old ones out that nobody accepts any more, with --forget DIGEST")
+
+// undone says that somebody put an old token back under the current one, and ""
+// where nobody did. No step leaves that behind: a forced server-side apply does,
+// or any other tool that keeps a Secret.
+func undone(c content.Content) string {
+	if _, was := c.Superseded(c.Current); was && !c.Set {
+		return fmt.Sprintf("the rotation was undone: the current %s, %s, is the previous one", c.Kind.Noun(), print8(c.Current))
+	}
+	return ""
+}

@@ -169,7 +169,7 @@ func TestOutOfOrder(t *testing.T) {
 		"promote another":                  {"stage --from FROM2", "promote --expect 00000000", "not 00000000 as --expect says; look who staged it", ""},
 		"promote what nobody staged":       {"stage --from FROM2; promote", "promote --expect 00000000", "neither staged nor current; look who was here", ""},
 		"stage another":                    {"stage --from FROM2", "stage --from FROM3", "is staged; promote it first, or put yours in its place with --replace", ""},
-		"stage what is revoked":            {"revoke --digest ID2", "stage --from FROM2", "the token of --from is revoked; give another one", ""},
+		"stage what is revoked":            {"revoke --digest ID2", "stage --from FROM2", " is revoked; give another one", ""},
 		"promote into a full slot":         {"now --from FROM2; stage --from FROM3", "promote", "retire it first, or refuse it from now on with --drop-previous", "keys"},
 		"revoke what is not there":         {"", "revoke", "there is no previous token to revoke; name the token with --from FILE or --digest", ""},
 		"revoke no next":                   {"", "revoke --slot next", "there is no next token to revoke", ""},

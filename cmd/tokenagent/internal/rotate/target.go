@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -18,15 +19,21 @@ import (
 
 // A target is where a rotation takes place, as it was when it was read.
 type target interface {
-	// Name is what reports call it.
+	// Name is what errors call it.
 	Name() string
-	// Content is what it declares.
-	Content() content.Content
-	// OnePrevious tells that it has room for one previous token alone.
-	OnePrevious() bool
-	// Prepare makes all that is to be written so that the target declares to,
-	// and writes nothing. The warnings are about what else that does.
-	Prepare(to content.Content) (write func(context.Context) error, warnings []string, err error)
+	// Sources are what it consists of: one, or each Secret of a List.
+	Sources() []source
+	// Prepare makes all that is to be written so that Sources()[i] declares to[i],
+	// and writes nothing. The warnings, of each source, are about what else that
+	// does and who may undo it. The error names the source.
+	Prepare(to []content.Content) (write func(context.Context) error, warnings [][]string, err error)
+}
+
+// A source is a file, a directory or a Secret.
+type source struct {
+	name        string // what reports call it
+	content     content.Content
+	onePrevious bool // it has room for one previous token alone
 }
 
 // open reads the target at path, or that on standard input where path is "". One
@@ -69,15 +76,26 @@ func (r *run) open(ctx context.Context, path string) (target, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Kind, err = r.kindOf(path, d.Keys); err != nil {
+	if o.Kind, err = r.kindOf(path, d.Keys, d.Names()); err != nil {
 		return nil, err
 	}
-	c, err := content.ParseKeys(d.Keys, o)
+	c, err := parseKeys(d.Keys, d.Names(), o)
 	return &dir{d, c, o}, err
 }
 
-// kindOf tells by its keys what there is to rotate in name.
-func (r *run) kindOf(name string, keys map[string][]byte) (content.Kind, error) {
+// parseKeys is content.ParseKeys with an error that says which keys there are
+// where the current one is missing.
+func parseKeys(keys map[string][]byte, names []string, o content.Options) (content.Content, error) {
+	c, err := content.ParseKeys(keys, o)
+	if err != nil && !o.Kind.HasCurrent(keys) {
+		err = fmt.Errorf("%w; %s", err, present(names))
+	}
+	return c, err
+}
+
+// kindOf tells by its keys what there is to rotate in name; names are all that it
+// has, ours or not.
+func (r *run) kindOf(name string, keys map[string][]byte, names []string) (content.Kind, error) {
 	tokens, verifying := content.Tokens.Has(keys), content.Keys.Has(keys)
 	switch {
 	case r.kind == content.Tokens.String():
@@ -91,8 +109,27 @@ func (r *run) kindOf(name string, keys map[string][]byte) (content.Kind, error) 
 	case tokens:
 		return content.Tokens, nil
 	}
-	return 0, fmt.Errorf("%s: no key %s, and none of %s or %s; a token stands in the first, verification keys in the others",
-		name, verify.KeyCurrent, jwks.KeyCurrent, jwks.KeyJWKS)
+	return 0, fmt.Errorf("%s: no key %s, and none of %s or %s: %s; the token must be under the first, verification keys under one of the others",
+		name, verify.KeyCurrent, jwks.KeyCurrent, jwks.KeyJWKS, present(names))
+}
+
+// maxNames is how many names a text lists.
+const maxNames = 10
+
+// present says which keys there are, by name alone.
+func present(names []string) string {
+	if len(names) == 0 {
+		return "there are no keys at all"
+	}
+	return "the keys there are " + some(names)
+}
+
+// some lists names, and the number of those that would make the text too long.
+func some(names []string) string {
+	if len(names) <= maxNames {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNames], ", "), len(names)-maxNames)
 }
 
 type file struct {
@@ -101,21 +138,23 @@ type file struct {
 	o  content.Options
 }
 
-func (f *file) Name() string             { return f.at.Path }
-func (f *file) Content() content.Content { return f.c }
-func (f *file) OnePrevious() bool        { return false }
+func (f *file) Name() string      { return f.at.Path }
+func (f *file) Sources() []source { return []source{{name: f.at.Path, content: f.c}} }
 
-func (f *file) Prepare(to content.Content) (func(context.Context) error, []string, error) {
-	if to.Kind == content.Keys {
-		text, err := f.at.Text, error(nil)
-		if !to.Equal(f.c) {
-			text, err = content.EditSet(text, to, f.o)
-		}
-		return func(ctx context.Context) error { return f.at.Replace(ctx, text) }, nil, err
+func (f *file) Prepare(want []content.Content) (func(context.Context) error, [][]string, error) {
+	to, text, err := want[0], f.at.Text, error(nil)
+	switch {
+	case to.Kind == content.Tokens:
+		text, err = content.EditLines(text, to, f.o)
+	case !to.Equal(f.c):
+		text, err = content.EditSet(text, to, f.o)
 	}
-	text, err := content.EditLines(f.at.Text, to, f.o)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("%s: %w", f.at.Path, err)
+	}
+	write := func(ctx context.Context) error { return f.at.Replace(ctx, text) }
+	if to.Kind == content.Keys {
+		return write, [][]string{nil}, nil
 	}
 	var warnings []string
 	if content.Alone(f.at.Text) && !content.Alone(text) {
@@ -124,7 +163,7 @@ func (f *file) Prepare(to content.Content) (func(context.Context) error, []strin
 	if n := f.at.Names(); n > 1 {
 		warnings = append(warnings, fmt.Sprintf("the file has %d names (hard links), and a change is made under this one alone: the others keep the old content; make links to this name of them (ln -s)", n))
 	}
-	return func(ctx context.Context) error { return f.at.Replace(ctx, text) }, warnings, nil
+	return write, [][]string{warnings}, nil
 }
 
 type dir struct {
@@ -133,24 +172,30 @@ type dir struct {
 	o  content.Options
 }
 
-func (d *dir) Name() string             { return d.at.Path }
-func (d *dir) Content() content.Content { return d.c }
-func (d *dir) OnePrevious() bool        { return true }
+func (d *dir) Name() string { return d.at.Path }
 
-func (d *dir) Prepare(to content.Content) (func(context.Context) error, []string, error) {
-	edit, err := content.EditKeys(d.at.Keys, to, d.o)
-	if err != nil {
-		return nil, nil, err
-	}
-	return func(ctx context.Context) error { return d.at.Replace(ctx, edit) }, nil, nil
+func (d *dir) Sources() []source {
+	return []source{{name: d.at.Path, content: d.c, onePrevious: true}}
 }
 
-// A filter is a Secret on its way from standard input to standard output.
+func (d *dir) Prepare(to []content.Content) (func(context.Context) error, [][]string, error) {
+	edit, err := content.EditKeys(d.at.Keys, to[0], d.o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", d.at.Path, err)
+	}
+	var warnings []string
+	if text := content.WhiteSpace(edit.Apply(d.at.Keys)); text != "" && d.at.LaidOut() { // a mounted Secret
+		warnings = append(warnings, text)
+	}
+	return func(ctx context.Context) error { return d.at.Replace(ctx, edit) }, [][]string{warnings}, nil
+}
+
+// A filter is Secrets on their way from standard input to standard output.
 type filter struct {
-	at     *secret.Secret
-	c      content.Content
-	o      content.Options
-	stdout io.Writer
+	doc     *secret.Document
+	sources []source // one for each Secret
+	o       content.Options
+	stdout  io.Writer
 }
 
 var errNoInput = fail.Usage("PATH is missing, and no Secret comes on standard input; give the file or directory, or pipe a Secret: " +
@@ -169,43 +214,67 @@ func (r *run) openSecret(change bool) (target, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, errors.New("standard input is empty; pipe the answer of kubectl get secret NAME -o json, or give a PATH")
 	}
-	s, err := secret.Parse(text)
+	doc, err := secret.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	if change && s.Immutable {
-		return nil, fmt.Errorf("secret %s is immutable, and the API server refuses any change; create a new Secret under another name and mount that one", s.Name)
-	}
-	o := r.read
-	o.Name = "secret " + s.Name
-	if o.Kind, err = r.kindOf(o.Name, s.Keys()); err != nil {
-		return nil, err
-	}
-	c, err := content.ParseKeys(s.Keys(), o)
-	return &filter{s, c, o, r.stdout}, err
-}
-
-func (f *filter) Name() string             { return f.o.Name }
-func (f *filter) Content() content.Content { return f.c }
-func (f *filter) OnePrevious() bool        { return true }
-
-func (f *filter) Prepare(to content.Content) (func(context.Context) error, []string, error) {
-	text := f.at.Text()
-	keys := f.at.Keys()
-	if !to.Equal(f.c) {
-		edit, err := content.EditKeys(keys, to, f.o)
+	f := &filter{doc: doc, o: r.read, stdout: r.stdout}
+	for i, s := range doc.Secrets {
+		name := "secret " + s.Name
+		if change && s.Immutable {
+			return nil, fmt.Errorf("%s is immutable, and the API server refuses any change; create a new Secret under another name and mount that one", name)
+		}
+		kind, err := r.kindOf(name, s.Keys(), s.Names())
+		switch {
+		case err != nil:
+			return nil, err
+		case i > 0 && kind != f.o.Kind:
+			return nil, fail.Usage("some Secrets of the list have tokens and others verification keys; say which with --kind tokens or --kind keys")
+		}
+		f.o.Kind, f.o.Name = kind, name
+		c, err := parseKeys(s.Keys(), s.Names(), f.o)
+		if err != nil && doc.IsList {
+			return nil, err
+		}
+		f.sources = append(f.sources, source{name: name, content: c, onePrevious: true})
 		if err != nil {
-			return nil, nil, err
-		}
-		text, keys = f.at.With(edit), edit.Apply(keys)
-		if err := f.confirm(text, to); err != nil {
-			return nil, nil, err
+			return f, err
 		}
 	}
-	return f.put(text), f.at.Warnings(keys), nil
+	return f, nil
 }
 
-// put writes the Secret as text.
+func (f *filter) Name() string {
+	if f.doc.IsList {
+		return fmt.Sprintf("list of %d Secrets", len(f.sources))
+	}
+	return f.sources[0].name
+}
+
+func (f *filter) Sources() []source { return f.sources }
+
+func (f *filter) Prepare(to []content.Content) (func(context.Context) error, [][]string, error) {
+	edits, warnings := make([]content.KeyEdit, len(to)), make([][]string, len(to))
+	for i, s := range f.doc.Secrets {
+		if !to[i].Equal(f.sources[i].content) {
+			var err error
+			if edits[i], err = content.EditKeys(s.Keys(), to[i], f.o); err != nil {
+				return nil, nil, fmt.Errorf("%s: %w", f.sources[i].name, err)
+			}
+		}
+		warnings[i] = s.Warnings(edits[i].Apply(s.Keys()))
+	}
+	text, err := f.doc.With(edits)
+	if err == nil {
+		err = f.confirm(text, to)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return f.put(text), warnings, nil
+}
+
+// put writes the Secrets as text.
 func (f *filter) put(text []byte) func(context.Context) error {
 	return func(context.Context) error {
 		if closed(f.stdout) {
@@ -219,17 +288,19 @@ func (f *filter) put(text []byte) func(context.Context) error {
 }
 
 // confirm reads what is to be written as the API server would.
-func (f *filter) confirm(text []byte, want content.Content) error {
-	s, err := secret.Parse(text)
+func (f *filter) confirm(text []byte, want []content.Content) error {
+	doc, err := secret.Parse(text)
 	if err != nil {
 		return err
 	}
-	c, err := content.ParseKeys(s.Keys(), f.o)
-	if err != nil {
-		return err
-	}
-	if !c.Equal(want) {
-		return content.ErrUnfaithful
+	for i, s := range doc.Secrets {
+		c, err := content.ParseKeys(s.Keys(), f.o)
+		if err != nil {
+			return err
+		}
+		if !c.Equal(want[i]) {
+			return content.ErrUnfaithful
+		}
 	}
 	return nil
 }

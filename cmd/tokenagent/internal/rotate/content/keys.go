@@ -40,6 +40,13 @@ func (k Kind) Has(keys map[string][]byte) bool {
 	return false
 }
 
+// HasCurrent reports whether one of keys holds what needs no other key beside it.
+func (k Kind) HasCurrent(keys map[string][]byte) bool {
+	_, current := keys[k.names().current]
+	_, set := keys[jwks.KeyJWKS]
+	return current || k == Keys && set
+}
+
 // ParseKeys reads the keys of a directory or a Secret; see [verify.ParseKeys] and
 // [jwks.ParseKeys].
 func ParseKeys(keys map[string][]byte, o Options) (Content, error) {

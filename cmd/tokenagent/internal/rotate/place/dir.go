@@ -51,6 +51,24 @@ func ReadDir(ctx context.Context, path string, names ...string) (*Dir, error) {
 	return d, err
 }
 
+// LaidOut reports whether the directory has a ..data, as a mounted Secret does.
+func (d *Dir) LaidOut() bool { return d.stamp != "" }
+
+// Names returns the names of all files that stand there as keys, those that were
+// asked for and others, sorted.
+func (d *Dir) Names() (names []string) {
+	entries, err := os.ReadDir(filepath.Join(d.real, d.stamp))
+	if err != nil {
+		return slices.Sorted(maps.Keys(d.Keys))
+	}
+	for _, e := range entries {
+		if !e.IsDir() && !strings.HasPrefix(e.Name(), "..") {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
 // readStamp returns the name that ..data in dir leads to, "" if there is none.
 func readStamp(dir string) (string, error) {
 	to, err := os.Readlink(filepath.Join(dir, dataLink))

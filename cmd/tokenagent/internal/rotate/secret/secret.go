@@ -1,13 +1,14 @@
-// Package secret reads and changes a Kubernetes Secret as JSON, as kubectl gets
-// and replaces it. What is not changed keeps its bytes: members that nobody
-// here knows, their order, numbers and white space.
+// Package secret reads and changes Kubernetes Secrets as JSON, as kubectl gets and
+// replaces them: one Secret, or a List of them. Members that nobody here knows keep
+// their values.
 package secret
 
 import (
-	"encoding/base64"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -15,136 +16,154 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 )
 
-// MaxBytes bounds a Secret as JSON, in bytes. The API server takes 1 MiB of
-// values (https://kubernetes.io/docs/concepts/configuration/secret/), which
-// base64 and the metadata make longer.
-const MaxBytes = 4 << 20
+// MaxBytes bounds what is read, in bytes. The API server takes 1 MiB of values
+// in one Secret (https://kubernetes.io/docs/concepts/configuration/secret/).
+const MaxBytes = 16 << 20
 
-// A Secret is a Kubernetes Secret as JSON. It is immutable.
+// A Document is one Secret, or a List of them. It is immutable.
+type Document struct {
+	Secrets []*Secret // at least one
+	IsList  bool
+
+	text []byte
+	top  object
+}
+
+// A Secret is a Kubernetes Secret. It is immutable.
 type Secret struct {
-	// Name is the Secret's namespace and name, for texts: made plain.
+	// Name is the Secret's namespace and name, safe for a terminal.
 	Name string
-	// Immutable tells that the API server refuses any change of it.
+	// Immutable says that the API server refuses any change of it.
 	Immutable bool
 
-	text        []byte
-	top         object
-	data        object
-	hasData     bool
-	stringData  object
-	hasString   bool
-	keys        map[string][]byte // ours, as the API server merges them
-	version     string
-	deleting    bool
-	owner       string // the kind of the controller that keeps it
-	lastApplied string
+	top, data, stringData object            // data and stringData may be nil
+	keys                  map[string][]byte // ours, as the API server merges them
+	meta                  metadata
 }
 
-const lastAppliedKey = "kubectl.kubernetes.io/last-applied-configuration"
+// lastApplied is the annotation in which kubectl apply keeps the manifest. Where
+// an object has it, kubectl replace writes the whole object there, and the next
+// kubectl apply of the unchanged manifest deletes every key that the manifest
+// does not have: token-next, and token-revoked.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// head is what matters of a Secret besides its values.
-type head struct {
-	APIVersion string `json:"apiVersion"`
+type metadata struct {
+	all                              object
+	name, namespace, resourceVersion string
+	deletionTimestamp                string
+	labels, annotations              map[string]string
+	owners                           []owner
+}
+
+type owner struct {
 	Kind       string `json:"kind"`
-	Immutable  bool   `json:"immutable"`
-	Metadata   struct {
-		Name              string            `json:"name"`
-		Namespace         string            `json:"namespace"`
-		ResourceVersion   string            `json:"resourceVersion"`
-		DeletionTimestamp *string           `json:"deletionTimestamp"`
-		Annotations       map[string]string `json:"annotations"`
-		OwnerReferences   []struct {
-			Kind       string `json:"kind"`
-			Controller bool   `json:"controller"`
-		} `json:"ownerReferences"`
-	} `json:"metadata"`
+	Controller bool   `json:"controller"`
 }
 
-// Parse reads text. Its errors name the mend and quote nothing that was read.
-func Parse(text []byte) (*Secret, error) {
+func (m *metadata) UnmarshalJSON(text []byte) error {
+	err := json.Unmarshal(text, &m.all)
+	for name, into := range map[string]any{
+		"name": &m.name, "namespace": &m.namespace, "resourceVersion": &m.resourceVersion, "deletionTimestamp": &m.deletionTimestamp,
+		"labels": &m.labels, "annotations": &m.annotations, "ownerReferences": &m.owners,
+	} {
+		if raw, there := m.all[name]; there && err == nil {
+			err = json.Unmarshal(raw, into)
+		}
+	}
+	return err
+}
+
+var errNotSecret = errors.New("standard input is no Kubernetes Secret (apiVersion v1, kind Secret) and no List of them; pipe the answer of kubectl get secret NAME -o json")
+
+// Parse reads text. Its errors say what to do and quote nothing that was read.
+func Parse(text []byte) (*Document, error) {
 	if len(text) > MaxBytes {
-		return nil, fmt.Errorf("standard input is over %d bytes, more than a Secret can be; pipe the answer of kubectl get secret NAME -o json", MaxBytes)
+		return nil, fmt.Errorf("standard input is over %d bytes, too much for Secrets; pipe the answer of kubectl get secret NAME -o json", MaxBytes)
 	}
 	if err := check(text); err != nil {
 		return nil, err
 	}
-	s := &Secret{text: text}
-	sc := scanner{text: text}
-	sc.white()
-	var ok bool
-	if s.top, ok = objectAt(text, value{start: sc.at}); !ok {
+	d := &Document{text: text}
+	if json.Unmarshal(text, &d.top) != nil || d.top == nil {
 		return nil, errNotJSON
 	}
-	var h head
-	if err := s.head(&h); err != nil {
-		return nil, err
-	}
-	s.Name, s.Immutable = plain.Text(strings.TrimPrefix(h.Metadata.Namespace+"/"+h.Metadata.Name, "/")), h.Immutable
-	s.version, s.deleting = h.Metadata.ResourceVersion, h.Metadata.DeletionTimestamp != nil
-	s.lastApplied = h.Metadata.Annotations[lastAppliedKey]
-	for _, o := range h.Metadata.OwnerReferences {
-		if o.Controller {
-			s.owner = o.Kind
+	kind := word(d.top["kind"])
+	if kind != "List" && kind != "SecretList" {
+		s, err := parse(d.top)
+		if err != nil {
+			return nil, err
 		}
+		d.Secrets = []*Secret{s}
+		return d, nil
 	}
-	if err := s.read(); err != nil {
-		return nil, err
+	d.IsList = true
+	var items []object
+	if word(d.top["apiVersion"]) != "v1" || json.Unmarshal(d.top["items"], &items) != nil {
+		return nil, errNotSecret
 	}
-	return s, nil
+	if len(items) == 0 {
+		return nil, errors.New("the list on standard input is empty; no Secret has the name or the labels that kubectl was asked for")
+	}
+	for i, item := range items {
+		if _, there := item["kind"]; !there && kind == "SecretList" { // as in kubectl get --raw
+			item = maps.Clone(item)
+			item["apiVersion"], item["kind"] = json.RawMessage(`"v1"`), json.RawMessage(`"Secret"`)
+		}
+		s, err := parse(item)
+		if errors.Is(err, errNotSecret) {
+			return nil, fmt.Errorf("item %d of the list on standard input is no Kubernetes Secret; list Secrets alone", i+1)
+		}
+		if err != nil {
+			return nil, err
+		}
+		d.Secrets = append(d.Secrets, s)
+	}
+	return d, nil
 }
 
-var errNotSecret = errors.New("standard input is no Kubernetes Secret (apiVersion v1, kind Secret); pipe the answer of kubectl get secret NAME -o json")
-
-// head decodes what matters besides the values. encoding/json matches names
-// whatever their case, and the API server does not, so each is looked up here.
-func (s *Secret) head(h *head) error {
-	kind := s.top.find("kind")
-	if kind == nil || json.Unmarshal(s.at(kind), &h.Kind) != nil {
-		return errNotSecret
-	}
-	switch {
-	case h.Kind == "List" || h.Kind == "SecretList":
-		return errors.New("standard input is a list; name one Secret: kubectl get secret NAME -o json")
-	case h.Kind != "Secret":
-		return errNotSecret
-	}
-	for name, into := range map[string]any{"apiVersion": &h.APIVersion, "immutable": &h.Immutable, "metadata": &h.Metadata} {
-		if m := s.top.find(name); m != nil && json.Unmarshal(s.at(m), into) != nil {
-			return fmt.Errorf("the Secret's %s has not the form that Kubernetes gives it; pipe the answer of kubectl get secret NAME -o json unchanged", name)
-		}
-	}
-	if h.APIVersion != "v1" {
-		return errNotSecret
-	}
-	return nil
+// word returns the string that raw is, and "" for anything else.
+func word(raw json.RawMessage) (s string) {
+	_ = json.Unmarshal(raw, &s)
+	return s
 }
 
-func (s *Secret) at(m *member) []byte { return s.text[m.val.start:m.val.end] }
+// parse reads one Secret.
+func parse(top object) (*Secret, error) {
+	s := &Secret{top: top}
+	if word(top["kind"]) != "Secret" || word(top["apiVersion"]) != "v1" {
+		return nil, errNotSecret
+	}
+	for name, into := range map[string]any{"immutable": &s.Immutable, "metadata": &s.meta} {
+		if raw, there := top[name]; there && json.Unmarshal(raw, into) != nil {
+			return nil, fmt.Errorf("the Secret's %s has not the form that Kubernetes gives it; pipe the answer of kubectl get secret NAME -o json unchanged", name)
+		}
+	}
+	s.Name = plain.Text(strings.TrimPrefix(s.meta.namespace+"/"+s.meta.name, "/"))
+	for name, into := range map[string]*object{"data": &s.data, "stringData": &s.stringData} {
+		if raw, there := top[name]; there && json.Unmarshal(raw, into) != nil {
+			return nil, fmt.Errorf("secret %s: its %s is no object of keys and values; fix it (kubectl edit secret)", s.Name, name)
+		}
+	}
+	return s, s.readKeys()
+}
 
-// read finds the values of our keys: those of stringData win over those of
-// data, as the API server merges them when it is written.
-func (s *Secret) read() error {
-	var err error
-	if s.data, s.hasData, err = s.values("data"); err != nil {
-		return err
-	}
-	if s.stringData, s.hasString, err = s.values("stringData"); err != nil {
-		return err
-	}
+// readKeys reads the values of our keys: those of stringData win over those of
+// data, as the API server merges them when it writes.
+func (s *Secret) readKeys() error {
 	s.keys = map[string][]byte{}
 	for _, key := range content.Names() {
-		if m := s.data.find(key); m != nil {
+		if raw, there := s.data[key]; there {
 			// As encoding/json reads []byte: standard base64, null for nothing.
 			value := []byte{}
-			if json.Unmarshal(s.at(m), &value) != nil {
-				return fmt.Errorf("the Secret's data.%s is no base64 string; mend it (kubectl edit secret), or delete the key", key)
+			if json.Unmarshal(raw, &value) != nil {
+				return fmt.Errorf("secret %s: data.%s is no base64 string; fix it (kubectl edit secret), or delete the key", s.Name, key)
 			}
 			s.keys[key] = value
 		}
-		if m := s.stringData.find(key); m != nil {
+		if raw, there := s.stringData[key]; there {
 			var value string
-			if json.Unmarshal(s.at(m), &value) != nil {
-				return fmt.Errorf("the Secret's stringData.%s is no string; mend it, or delete the key", key)
+			if json.Unmarshal(raw, &value) != nil {
+				return fmt.Errorf("secret %s: stringData.%s is no string; fix it, or delete the key", s.Name, key)
 			}
 			s.keys[key] = []byte(value)
 		}
@@ -152,47 +171,93 @@ func (s *Secret) read() error {
 	return nil
 }
 
-func (s *Secret) values(name string) (o object, there bool, err error) {
-	m := s.top.find(name)
-	if m == nil || string(s.at(m)) == "null" {
-		return object{}, false, nil
-	}
-	o, ok := objectAt(s.text, m.val)
-	if !ok {
-		return object{}, false, fmt.Errorf("the Secret's %s is no object of keys and values; mend it (kubectl edit secret)", name)
-	}
-	return o, true, nil
-}
-
 // Keys returns the values of our keys. They must not be modified.
 func (s *Secret) Keys() map[string][]byte { return s.keys }
 
-// Text returns the Secret as it came.
-func (s *Secret) Text() []byte { return s.text }
+// Names returns the names of all keys, ours or not, sorted.
+func (s *Secret) Names() []string {
+	all := maps.Clone(s.data)
+	if all == nil {
+		all = object{}
+	}
+	maps.Copy(all, s.stringData)
+	return slices.Sorted(maps.Keys(all))
+}
 
-// With returns the Secret's text with edit made, in data alone: what
-// stringData says of the same keys goes. Nothing else changes a byte.
-func (s *Secret) With(edit content.KeyEdit) []byte {
-	top, data, str := s.top, s.data, s.stringData
-	top.members, data.members, str.members = slices.Clone(top.members), slices.Clone(data.members), slices.Clone(str.members)
-	for _, key := range content.Names() {
-		value, edited := edit[key]
-		if !edited {
-			continue
+// With returns the document with edits[i] made in Secrets[i], and without
+// kubectl's last-applied-configuration in any of them. Where neither changes
+// anything it is the text that was parsed.
+func (d *Document) With(edits []content.KeyEdit) ([]byte, error) {
+	changed := false
+	items := make([]object, len(d.Secrets))
+	for i, s := range d.Secrets {
+		_, annotated := s.meta.annotations[lastApplied]
+		changed = changed || annotated || len(edits[i]) > 0
+		var err error
+		if items[i], err = s.with(edits[i]); err != nil {
+			return nil, err
 		}
-		str.remove(key)
-		if value == nil {
-			data.remove(key)
-			continue
+	}
+	if !changed {
+		return d.text, nil
+	}
+	top := items[0]
+	if d.IsList {
+		raw, err := encode(items)
+		if err != nil {
+			return nil, err
 		}
-		data.set(key, []byte(`"`+base64.StdEncoding.EncodeToString(value)+`"`))
+		top = maps.Clone(d.top)
+		top["items"] = raw
 	}
-	if len(data.members) > 0 || s.hasData {
-		top.set("data", data.render(s.text))
+	raw, err := encode(top)
+	if err != nil {
+		return nil, err
 	}
-	if s.hasString {
-		top.set("stringData", str.render(s.text))
+	var out bytes.Buffer
+	err = json.Indent(&out, raw, "", "    ") // as kubectl does
+	out.WriteByte('\n')
+	return out.Bytes(), err
+}
+
+// with returns the Secret with edit made, in data alone: what stringData says of
+// the same keys goes.
+func (s *Secret) with(edit content.KeyEdit) (object, error) {
+	top, data, stringData := maps.Clone(s.top), maps.Clone(s.data), maps.Clone(s.stringData)
+	if data == nil {
+		data = object{}
 	}
-	out := slices.Concat(s.text[:top.at.start], top.render(s.text))
-	return append(out, s.text[top.at.end:]...)
+	set := func(in object, name string, value any) (err error) {
+		in[name], err = encode(value)
+		return err
+	}
+	for key, value := range edit {
+		delete(stringData, key)
+		delete(data, key)
+		if value != nil {
+			if err := set(data, key, value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(edit) > 0 {
+		if err := set(top, "data", data); err != nil {
+			return nil, err
+		}
+		if stringData != nil {
+			if err := set(top, "stringData", stringData); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if _, annotated := s.meta.annotations[lastApplied]; !annotated {
+		return top, nil
+	}
+	meta, annotations := maps.Clone(s.meta.all), maps.Clone(s.meta.annotations)
+	delete(annotations, lastApplied)
+	err := set(meta, "annotations", annotations)
+	if err == nil {
+		err = set(top, "metadata", meta)
+	}
+	return top, err
 }

@@ -24,54 +24,74 @@ func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) 
 
 func parse(t *testing.T, text string) *secret.Secret {
 	t.Helper()
-	s, err := secret.Parse([]byte(text))
+	d, err := secret.Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return d.Secrets[0]
 }
 
-// What is not changed keeps its bytes: unknown members, numbers that no float
-// holds, escapes, order and white space.
+// edit returns the document text with edit made in its first Secret.
+func edit(t *testing.T, text string, edit content.KeyEdit) string {
+	t.Helper()
+	d, err := secret.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := d.With(append([]content.KeyEdit{edit}, make([]content.KeyEdit, len(d.Secrets)-1)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// compact is text without white space between its parts.
+func compact(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := json.Compact(&b, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// What is not changed keeps its value: unknown members, numbers that no float
+// holds, escapes.
 func TestWithChangesNothingElse(t *testing.T) {
-	const head = "\n{ \"kind\" :\"Secret\",\"apiVersion\": \"v1\", \"unknown\": [1E400, 12345678901234567890, {\"\\u0061\": \"\\u00e9\\/\"}],\n"
-	const tail = `  "metadata": {"resourceVersion":"7","name":"n", "labels": {}, "x": null} ,"type":"Opaque"}` + "\n\n"
+	const unknown = `"unknown": [1E400, 12345678901234567890, {"\u0061": "\u00e9\/<&>"}]`
+	const head = `{"kind" :"Secret","apiVersion": "v1", "metadata": {"resourceVersion":"7","name":"n", "labels": {}, "x": null},` + unknown + ","
 	for name, c := range map[string]struct {
 		in   string
 		edit content.KeyEdit
 		out  string
 	}{
-		"add": {
-			"\"data\": {\n  \"token\": \"QQ==\",\n  \"foreign\": \"!not base64!\"\n },\n",
-			content.KeyEdit{"token-next": []byte("B")},
-			"\"data\": {\n  \"token\": \"QQ==\",\n  \"foreign\": \"!not base64!\",\n  \"token-next\": \"Qg==\"\n },\n",
-		},
-		"add to one": {`"data": { "token": "QQ==" },`, content.KeyEdit{"token-next": []byte("B")}, `"data": { "token": "QQ==", "token-next": "Qg==" },`},
-		"set":        {`"data" : {"token" :  "QQ==" ,"z":"eg=="},`, content.KeyEdit{"token": []byte("B")}, `"data" : {"token" :  "Qg==" ,"z":"eg=="},`},
-		"escaped key": {
-			`"data":{"\u0074oken":"QQ=="},`, content.KeyEdit{"token": []byte("B")}, `"data":{"\u0074oken":"Qg=="},`,
-		},
-		"remove first": {`"data": {"token-next": "QQ==", "z": "eg=="},`, content.KeyEdit{"token-next": nil}, `"data": { "z": "eg=="},`},
-		"remove last":  {`"data": {"z": "eg==" , "token-next": "QQ=="},`, content.KeyEdit{"token-next": nil}, `"data": {"z": "eg==" },`},
-		"remove all":   {`"data": {"token-next": "QQ=="},`, content.KeyEdit{"token-next": nil}, `"data": {},`},
+		"add":          {`"data": {"token": "QQ==", "foreign": "!not base64!"}`, content.KeyEdit{"token-next": []byte("B")}, `"data":{"foreign":"!not base64!","token":"QQ==","token-next":"Qg=="}`},
+		"set":          {`"data": {"token" :  "QQ==" ,"z":"eg=="}`, content.KeyEdit{"token": []byte("B")}, `"data":{"token":"Qg==","z":"eg=="}`},
+		"escaped key":  {`"data":{"\u0074oken":"QQ=="}`, content.KeyEdit{"token": []byte("B")}, `"data":{"token":"Qg=="}`},
+		"remove":       {`"data": {"token-next": "QQ==", "z": "eg=="}`, content.KeyEdit{"token-next": nil}, `"data":{"z":"eg=="}`},
+		"remove all":   {`"data": {"token-next": "QQ=="}`, content.KeyEdit{"token-next": nil}, `"data":{}`},
+		"data is null": {`"data": null`, content.KeyEdit{"token": []byte("B")}, `"data":{"token":"Qg=="}`},
+		"no data":      {`"type":"Opaque"`, content.KeyEdit{"token-next": []byte("B")}, `"data":{"token-next":"Qg=="},"type":"Opaque"`},
 		"from stringData to data": {
-			`"stringData": {"token-next":"B", "z": "z"}, "data": {"token": "QQ=="},`,
+			`"stringData": {"token-next":"B", "z": "z"}, "data": {"token": "QQ=="}`,
 			content.KeyEdit{"token": []byte("B"), "token-next": nil},
-			`"stringData": { "z": "z"}, "data": {"token": "Qg=="},`,
+			`"data":{"token":"Qg=="},"stringData":{"z":"z"}`,
 		},
-		"wins over data": {
-			`"data": {"token": "QQ=="}, "stringData": {"token":"C"},`,
-			content.KeyEdit{"token": []byte("B")},
-			`"data": {"token": "Qg=="}, "stringData": {},`,
-		},
-		"data is null": {`"data": null,`, content.KeyEdit{"token": []byte("B")}, `"data": {"token": "Qg=="},`},
+		"wins over data": {`"data": {"token": "QQ=="}, "stringData": {"token":"C"}`, content.KeyEdit{"token": []byte("B")}, `"data":{"token":"Qg=="},"stringData":{}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := parse(t, head+c.in+tail).With(c.edit)
-			if string(got) != head+c.out+tail {
-				t.Errorf("got\n%s\nwant\n%s", got, head+c.out+tail)
+			text := edit(t, head+c.in+"}", c.edit)
+			var got, want map[string]json.RawMessage
+			if err := json.Unmarshal([]byte(compact(t, text)), &got); err != nil {
+				t.Fatal(err)
 			}
-			s := parse(t, string(got))
+			if err := json.Unmarshal([]byte(compact(t, head+c.out+"}")), &want); err != nil {
+				t.Fatal(err)
+			}
+			if !maps.EqualFunc(got, want, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }) {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			s := parse(t, text)
 			for key, want := range c.edit {
 				if have, ok := s.Keys()[key]; ok != (want != nil) || !bytes.Equal(have, want) {
 					t.Errorf("%s reads back as %q", key, have)
@@ -79,10 +99,64 @@ func TestWithChangesNothingElse(t *testing.T) {
 			}
 		})
 	}
-	// Without data at all there is no place to keep.
-	got := parse(t, `{"apiVersion":"v1","kind":"Secret","stringData":{"token":"A"}}`).With(content.KeyEdit{"token-next": []byte("B")})
-	if want := `{"apiVersion":"v1","kind":"Secret","stringData":{"token":"A"},"data": {"token-next": "Qg=="}}`; string(got) != want {
-		t.Errorf("got %s", got)
+	const same = " " + head + `"data" : {}}` + "\n\n"
+	if got := edit(t, same, nil); got != same {
+		t.Errorf("an empty edit changes bytes: %s", got)
+	}
+}
+
+const annotation = "kubectl.kubernetes.io/last-applied-configuration"
+
+// kubectl replace would write the whole Secret into the annotation that kubectl
+// apply left, and the next apply of the unchanged manifest would delete our keys.
+func TestLastAppliedIsDropped(t *testing.T) {
+	one := func(name string) string {
+		return `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"` + name + `","uid":"u","resourceVersion":"4","labels":{"l":"1"},"annotations":{"` + annotation + `":"{}","other":"<kept>"}},"data":{"token":"QQ=="}}`
+	}
+	want := func(name string) string {
+		return strings.Replace(strings.Replace(one(name), `"`+annotation+`":"{}",`, "", 1), `"token":"QQ=="`, `"token":"QQ=="`, 1)
+	}
+	for in, out := range map[string]string{
+		one("a"): want("a"),
+		`{"apiVersion":"v1","kind":"List","items":[` + one("a") + `,` + one("b") + `],"metadata":{"resourceVersion":""}}`: `{"apiVersion":"v1","kind":"List","items":[` + want("a") + `,` + want("b") + `],"metadata":{"resourceVersion":""}}`,
+	} {
+		for _, e := range []content.KeyEdit{nil, {"token": []byte("A")}} {
+			var got, want any
+			if json.Unmarshal([]byte(edit(t, in, e)), &got) != nil || json.Unmarshal([]byte(out), &want) != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("got %v\nwant %v", got, want)
+			}
+		}
+	}
+}
+
+func TestLists(t *testing.T) {
+	const a = `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a"},"data":{"token":"QQ=="}}`
+	for name, c := range map[string]struct {
+		text string
+		n    int
+		says string
+	}{
+		"two":          {`{"apiVersion":"v1","kind":"List","items":[` + a + `,` + a + `]}`, 2, ""},
+		"one":          {`{"apiVersion":"v1","kind":"List","items":[` + a + `]}`, 1, ""},
+		"raw":          {`{"apiVersion":"v1","kind":"SecretList","items":[{"metadata":{"name":"a"},"data":{}}]}`, 1, ""},
+		"raw, typed":   {`{"apiVersion":"v1","kind":"SecretList","items":[` + a + `]}`, 1, ""},
+		"empty":        {`{"apiVersion":"v1","kind":"List","items":[]}`, 0, "the list on standard input is empty"},
+		"null":         {`{"apiVersion":"v1","kind":"List","items":null}`, 0, "the list on standard input is empty"},
+		"no items":     {`{"apiVersion":"v1","kind":"List"}`, 0, "is no Kubernetes Secret"},
+		"no object":    {`{"apiVersion":"v1","kind":"List","items":["` + canary + `"]}`, 0, "is no Kubernetes Secret"},
+		"untyped":      {`{"apiVersion":"v1","kind":"List","items":[{"metadata":{}}]}`, 0, "item 1 of the list"},
+		"a ConfigMap":  {`{"apiVersion":"v1","kind":"List","items":[` + a + `,{"apiVersion":"v1","kind":"ConfigMap"}]}`, 0, "item 2 of the list"},
+		"other":        {`{"apiVersion":"x/v1","kind":"List","items":[` + a + `]}`, 0, "is no Kubernetes Secret"},
+		"bad":          {`{"apiVersion":"v1","kind":"List","items":[` + a + `,` + strings.Replace(a, "QQ==", canary, 1) + `]}`, 0, "secret a: data.token is no base64"},
+		"list of list": {`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"List","items":[` + a + `]}]}`, 0, "item 1 of the list"},
+	} {
+		d, err := secret.Parse([]byte(c.text))
+		switch {
+		case c.says == "" && (err != nil || len(d.Secrets) != c.n || !d.IsList):
+			t.Errorf("%s: %v", name, err)
+		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "CANARY")):
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -97,7 +171,6 @@ func TestKeysAreMergedAsTheAPIServerDoes(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	const ok = `"apiVersion":"v1","kind":"Secret"`
-	deep := strings.Repeat("[", 80) + strings.Repeat("]", 80)
 	for name, c := range map[string]struct{ text, says string }{
 		"nothing":                   {"", "not one JSON document"},
 		"no JSON":                   {canary, "kubectl get secret NAME -o json"},
@@ -111,8 +184,6 @@ func TestParseRefuses(t *testing.T) {
 		"twice, escaped":            {`{` + ok + `,"data":{"token":"","\u0074oken":""}}`, "names a member twice"},
 		"twice in what is not ours": {`{` + ok + `,"x":[{"a":1,"a":1}]}`, "names a member twice"},
 		"twice at the top":          {`{` + ok + `,"kind":"Secret"}`, "names a member twice"},
-		"deep":                      {`{` + ok + `,"x":` + deep + `}`, "deep"},
-		"a Secret list":             {`{"apiVersion":"v1","kind":"List","items":[]}`, "name one Secret"},
 		"a ConfigMap":               {`{"apiVersion":"v1","kind":"ConfigMap"}`, "is no Kubernetes Secret"},
 		"another Secret":            {`{"apiVersion":"example.com/v1","kind":"Secret"}`, "is no Kubernetes Secret"},
 		"kind in other case":        {`{"apiVersion":"v1","Kind":"Secret"}`, "is no Kubernetes Secret"},
@@ -122,7 +193,7 @@ func TestParseRefuses(t *testing.T) {
 		"no string":                 {`{` + ok + `,"stringData":{"token":17}}`, "stringData.token is no string"},
 		"immutable no bool":         {`{` + ok + `,"immutable":"` + canary + `"}`, "immutable has not the form"},
 		"metadata":                  {`{` + ok + `,"metadata":{"annotations":"` + canary + `"}}`, "metadata has not the form"},
-		"too large":                 {`{` + ok + `,"x":"` + strings.Repeat("x", secret.MaxBytes) + `"}`, "more than a Secret can be"},
+		"too large":                 {`{` + ok + `,"x":"` + strings.Repeat("x", secret.MaxBytes) + `"}`, "too much for Secrets"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := secret.Parse([]byte(c.text))
@@ -146,14 +217,12 @@ func TestWarnings(t *testing.T) {
 		"none":             {`"resourceVersion":"1"`, nil},
 		"no version":       {``, []string{"no metadata.resourceVersion"}},
 		"deleting":         {`"resourceVersion":"1","deletionTimestamp":"2031-01-01T00:00:00Z"`, []string{"is being deleted"}},
-		"owned":            {`"resourceVersion":"1","ownerReferences":[{"kind":"A"},{"kind":"ExternalSecret","controller":true}]`, []string{`kind "ExternalSecret"`}},
-		"apply undoes":     {`"resourceVersion":"1",` + annotated(`{"data":{"token":"`+b64(canary+"2")+`","x":"eA=="}}`), []string{"carries token with other content"}},
-		"apply revives":    {`"resourceVersion":"1",` + annotated(`{"stringData":{"token-next":"`+canary+`"}}`), []string{"carries token-next with"}},
-		"apply, broken":    {`"resourceVersion":"1",` + annotated(`{"data":{"token":"`+canary+`!"}}`), []string{"carries token with"}},
-		"apply agrees":     {`"resourceVersion":"1",` + annotated(`{"data":{"token":"`+b64(canary)+`"}}`), nil},
-		"apply agrees too": {`"resourceVersion":"1",` + annotated(`{"data":{"token":"eA=="},"stringData":{"token":"`+canary+`"}}`), nil},
+		"owned":            {`"resourceVersion":"1","ownerReferences":[{"kind":"A"},{"kind":"B","controller":true}]`, []string{`kind "B"`}},
+		"apply names ours": {`"resourceVersion":"1",` + annotated(`{"data":{"token":"`+b64(canary)+`","x":"eA=="}}`), []string{"kept by kubectl apply"}},
+		"apply, in text":   {`"resourceVersion":"1",` + annotated(`{"data":{"token":"eA=="},"stringData":{"token-next":"`+canary+`"}}`), []string{"puts back token, token-next as in"}},
 		"apply elsewhere":  {`"resourceVersion":"1",` + annotated(`{"data":{"x":"eA=="}}`), nil},
 		"apply of nothing": {`"resourceVersion":"1",` + annotated(canary), nil},
+		"no labels":        {`"resourceVersion":"1","labels":null,"annotations":null,"ownerReferences":null`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{`+c.metadata+`}}`).Warnings(keys)
@@ -170,6 +239,49 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+// Every tool that writes Secrets from somewhere else is named, with what it will
+// do and what to do instead.
+func TestKeepers(t *testing.T) {
+	for metadata, want := range map[string][]string{
+		`"labels":{"argocd.argoproj.io/instance":"x"}`:                                                                              {"Argo CD (label argocd.argoproj.io/instance)", "ignoreDifferences"},
+		`"annotations":{"argocd.argoproj.io/tracking-id":"x"}`:                                                                      {"Argo CD (annotation argocd.argoproj.io/tracking-id)", "when it syncs"},
+		`"labels":{"kustomize.toolkit.fluxcd.io/name":"x","kustomize.toolkit.fluxcd.io/namespace":"x"}`:                             {"Flux (kustomize-controller) (label kustomize.toolkit.fluxcd.io/name)", "old token back", "reconcile: disabled"},
+		`"labels":{"helm.toolkit.fluxcd.io/name":"x"}`:                                                                              {"Flux (helm-controller)", "HelmRelease"},
+		`"labels":{"app.kubernetes.io/managed-by":"Helm"},"annotations":{"meta.helm.sh/release-name":"x"}`:                          {"by Helm (label app.kubernetes.io/managed-by)", "helm upgrade"},
+		`"labels":{"reconcile.external-secrets.io/created-by":"x"},"ownerReferences":[{"kind":"ExternalSecret","controller":true}]`: {"External Secrets (its owner is of kind ExternalSecret)", "rotate in the store"},
+		`"annotations":{"reconcile.external-secrets.io/data-hash":"x"}`:                                                             {"External Secrets (annotation reconcile", "rotate in the store"},
+		`"labels":{"secrets.hashicorp.com/vso-ownerRefUID":"x","app.kubernetes.io/managed-by":"hashicorp-vso"}`:                     {"the Vault Secrets Operator (label", "rotate in Vault"},
+		`"ownerReferences":[{"kind":"SealedSecret","controller":true}]`:                                                             {"Sealed Secrets", "kubeseal"},
+		`"annotations":{"sealedsecrets.bitnami.com/managed":"true"}`:                                                                {"Sealed Secrets", "kubeseal"},
+		`"ownerReferences":[{"kind":"Whatever","controller":true}]`:                                                                 {`of kind "Whatever"`, "rotate where the controller takes"},
+		`"ownerReferences":[{"kind":"Whatever"}],"labels":{"app.kubernetes.io/managed-by":"me"}`:                                    nil,
+		`"labels":{"kustomize.toolkit.fluxcd.io/name":"x"},"annotations":{"kustomize.toolkit.fluxcd.io/reconcile":"disabled"}`:      nil,
+	} {
+		got := parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{"resourceVersion":"1",`+metadata+`}}`).Warnings(nil)
+		if want == nil && len(got) > 0 || want != nil && len(got) != 1 {
+			t.Errorf("%s: %q", metadata, got)
+			continue
+		}
+		for _, text := range want {
+			if !strings.Contains(got[0], text) {
+				t.Errorf("%s: %q; want %q", metadata, got, text)
+			}
+		}
+	}
+}
+
+func TestWarnsOfANewlineThatDaprdSends(t *testing.T) {
+	for value, want := range map[string]string{
+		"A-token": "", "": "", "\n": "",
+		"A-token\n": "newline beside the token", "A-token\r\n": "newline beside", "\nA-token": "newline beside", "A-token ": "white space beside", "\xef\xbb\xbfA-token": "white space beside",
+	} {
+		got := strings.Join(parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{"resourceVersion":"1"}}`).Warnings(map[string][]byte{"token": []byte(value)}), "")
+		if (got == "") != (want == "") || !strings.Contains(got, want) || strings.Contains(got, "A-token") {
+			t.Errorf("%q: %q", value, got)
+		}
+	}
+}
+
 // FuzzSecret: what is taken reads back with the edit made and nothing else
 // changed.
 func FuzzSecret(f *testing.F) {
@@ -183,13 +295,17 @@ func FuzzSecret(f *testing.F) {
 		f.Add([]byte(text), []byte{}, uint8(9))
 	}
 	f.Fuzz(func(t *testing.T, text, value []byte, which uint8) {
-		s, err := secret.Parse(text)
+		d, err := secret.Parse(text)
 		if err != nil {
-			if s != nil {
+			if d != nil {
 				t.Fatal("an error, and a Secret all the same")
 			}
 			return
 		}
+		if d.IsList {
+			return
+		}
+		s := d.Secrets[0]
 		edit := content.KeyEdit{}
 		for i, key := range verify.Keys() {
 			switch which >> i & 1 {
@@ -201,11 +317,15 @@ func FuzzSecret(f *testing.F) {
 				}
 			}
 		}
-		out := s.With(edit)
-		again, err := secret.Parse(out)
+		out, err := d.With([]content.KeyEdit{edit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := secret.Parse(out)
 		if err != nil {
 			t.Fatalf("%v\n%q\n%q", err, text, out)
 		}
+		again := doc.Secrets[0]
 		want := edit.Apply(s.Keys())
 		if !maps.EqualFunc(again.Keys(), want, bytes.Equal) {
 			t.Fatalf("%q reads back as %q, not %q", out, again.Keys(), want)
@@ -229,8 +349,11 @@ func foreign(t *testing.T, text []byte) map[string]string {
 	out := map[string]string{}
 	for name, raw := range top {
 		var values map[string]json.RawMessage
+		if name == "metadata" && bytes.Contains(raw, []byte("last-applied")) {
+			continue
+		}
 		if name != "data" && name != "stringData" || json.Unmarshal(raw, &values) != nil {
-			out[name] = string(raw)
+			out[name] = compact(t, string(raw))
 			continue
 		}
 		for _, key := range verify.Keys() {
@@ -245,8 +368,8 @@ func foreign(t *testing.T, text []byte) map[string]string {
 
 // The name goes into texts for a terminal, and is text there.
 func TestNameIsText(t *testing.T) {
-	s, err := secret.Parse([]byte(`{"apiVersion":"v1","kind":"Secret","metadata":{"namespace":"\u001b[2J","name":"a\nb\u202e"}}`))
-	if err != nil || s.Name != `\u001b[2J/a\u000ab\u202e` {
-		t.Errorf("%q, %v", s.Name, err)
+	s := parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{"namespace":"\u001b[2J","name":"a\nb\u202e"}}`)
+	if s.Name != `\u001b[2J/a\u000ab\u202e` {
+		t.Errorf("%q", s.Name)
 	}
 }

@@ -3,57 +3,159 @@ package secret
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 )
 
-// Warnings says what may undo a change that leaves our keys as keys. It names
-// keys and kinds and quotes no content.
-func (s *Secret) Warnings(keys map[string][]byte) (out []string) {
-	if s.version == "" {
-		out = append(out, "the Secret has no metadata.resourceVersion, so that of two operators the later overwrites the other; pipe the answer of kubectl get secret NAME -o json unchanged")
+// A keeper is a tool that writes Secrets from somewhere else, known by a label, an
+// annotation or an owner that it leaves on them.
+type keeper struct {
+	name    string
+	prefix  string // of a label or an annotation
+	value   string // of that, "" for any
+	owner   string // kind of the controlling owner, "" for none
+	off     string // annotation that keeps the tool away where it says "disabled"
+	does    string // what becomes of a rotation here
+	instead string // what to do instead
+}
+
+// The text of a keeper is read behind "the Secret is kept by NAME (MARK), which".
+//
+//nolint:gochecknoglobals // a table
+var keepers = []keeper{
+	{
+		name: "Argo CD", prefix: "argocd.argoproj.io/",
+		does:    "puts the old token back under token when it syncs, by itself where selfHeal is on",
+		instead: "change the token where Argo CD takes it from, or let it ignore /data of this Secret (ignoreDifferences with RespectIgnoreDifferences=true)",
+	},
+	{
+		name: "Flux (kustomize-controller)", prefix: "kustomize.toolkit.fluxcd.io/", off: "kustomize.toolkit.fluxcd.io/reconcile",
+		does:    "applies its manifest by force at every interval and puts the old token back under token",
+		instead: "change the token in the manifest, or first take the Secret from Flux (annotation kustomize.toolkit.fluxcd.io/reconcile: disabled)",
+	},
+	{
+		name: "Flux (helm-controller)", prefix: "helm.toolkit.fluxcd.io/",
+		does:    "puts the chart's token back under token at the next upgrade, or sooner with drift detection",
+		instead: "change the values of the HelmRelease, or make the Secret outside of the chart",
+	},
+	{
+		name: "Helm", prefix: "app.kubernetes.io/managed-by", value: "Helm",
+		does:    "puts the chart's token back under token at the next helm upgrade or rollback",
+		instead: "change the values of the release, or make the Secret outside of the chart",
+	},
+	{
+		name: "Helm", prefix: "meta.helm.sh/",
+		does:    "puts the chart's token back under token at the next helm upgrade or rollback",
+		instead: "change the values of the release, or make the Secret outside of the chart",
+	},
+	{
+		name: "External Secrets", prefix: "reconcile.external-secrets.io/", owner: "ExternalSecret",
+		does:    "writes it anew from its store at every refresh: token as it is there, without token-next, token-previous and token-revoked unless the store has them",
+		instead: "rotate in the store, with these keys there",
+	},
+	{
+		name: "the Vault Secrets Operator", prefix: "secrets.hashicorp.com/", owner: "VaultStaticSecret",
+		does:    "writes it anew from Vault at every refresh: token as it is there, without token-next, token-previous and token-revoked unless Vault has them",
+		instead: "rotate in Vault, with these keys there",
+	},
+	{
+		name: "the Vault Secrets Operator", prefix: "app.kubernetes.io/managed-by", value: "hashicorp-vso",
+		does:    "writes it anew from Vault at every refresh: token as it is there, without token-next, token-previous and token-revoked unless Vault has them",
+		instead: "rotate in Vault, with these keys there",
+	},
+	{
+		name: "Sealed Secrets", prefix: "sealedsecrets.bitnami.com/", owner: "SealedSecret",
+		does:    "writes it anew from the SealedSecret whenever that changes or the controller restarts",
+		instead: "pass what rotate puts out to kubeseal, and apply that in place of kubectl replace",
+	},
+}
+
+// keptBy returns a warning for each tool that keeps the Secret.
+func (s *Secret) keptBy() (out []string) {
+	controller, told := "", map[string]bool{}
+	for _, o := range s.meta.owners {
+		if o.Controller {
+			controller = o.Kind
+		}
 	}
-	if s.deleting {
-		out = append(out, "the Secret is being deleted (metadata.deletionTimestamp)")
+	for _, k := range keepers {
+		mark := s.mark(k)
+		if k.owner != "" && k.owner == controller {
+			mark, controller = "its owner is of kind "+k.owner, ""
+		}
+		if mark == "" || told[k.name] {
+			continue
+		}
+		told[k.name] = true
+		out = append(out, fmt.Sprintf("the Secret is kept by %s (%s), which %s; %s", k.name, mark, k.does, k.instead))
 	}
-	if s.owner != "" {
-		out = append(out, fmt.Sprintf("the Secret is kept by a controller (an owner of kind %q), which may undo this; rotate where that takes its content from", s.owner))
-	}
-	if undone := s.undone(keys); len(undone) > 0 {
-		out = append(out, fmt.Sprintf("the next kubectl apply would undo this: its annotation %s carries %s with other content; "+
-			"take the keys out of the manifest that is applied, or change it too", lastAppliedKey, strings.Join(undone, ", ")))
+	if controller != "" {
+		out = append(out, fmt.Sprintf("the Secret is kept by a controller (its owner is of kind %q), which may write it anew and undo this; rotate where the controller takes the content from", controller))
 	}
 	return out
 }
 
-// undone returns which of our keys a kubectl apply of the same manifest as
-// before would set to something else than keys has. Keys that the manifest
-// does not name are left alone by it
+// mark returns the label or annotation that shows k, and "" for none.
+func (s *Secret) mark(k keeper) string {
+	find := func(in map[string]string) string {
+		for _, name := range slices.Sorted(maps.Keys(in)) {
+			if strings.HasPrefix(name, k.prefix) && (k.value == "" || in[name] == k.value) {
+				return name
+			}
+		}
+		return ""
+	}
+	if k.off != "" && s.meta.annotations[k.off] == "disabled" {
+		return ""
+	}
+	if name := find(s.meta.labels); name != "" {
+		return "label " + name
+	}
+	if name := find(s.meta.annotations); name != "" {
+		return "annotation " + name
+	}
+	return ""
+}
+
+// Warnings says what may undo a rotation, and what is wrong with keys, which are
+// ours as they are to be. It names keys and kinds and quotes no content.
+func (s *Secret) Warnings(keys map[string][]byte) (out []string) {
+	if s.meta.resourceVersion == "" {
+		out = append(out, "the Secret has no metadata.resourceVersion, so that of two operators the later overwrites the other; pipe the answer of kubectl get secret NAME -o json unchanged")
+	}
+	if s.meta.deletionTimestamp != "" {
+		out = append(out, "the Secret is being deleted (metadata.deletionTimestamp)")
+	}
+	out = append(out, s.keptBy()...)
+	if names := s.applied(); len(names) > 0 {
+		out = append(out, fmt.Sprintf("the Secret is kept by kubectl apply (annotation %s), which puts back %s as in its manifest when that is applied again; take that out of the manifest, or change it there with each promote",
+			lastApplied, strings.Join(names, ", ")))
+	}
+	if text := content.WhiteSpace(keys); text != "" {
+		out = append(out, text)
+	}
+	return out
+}
+
+// applied returns which of our keys the manifest has that was last applied. Keys
+// that it does not name are left alone by kubectl apply, once With has taken the
+// annotation away
 // (https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/).
-func (s *Secret) undone(keys map[string][]byte) (out []string) {
-	if s.lastApplied == "" {
-		return nil
+func (s *Secret) applied() (out []string) {
+	var manifest struct {
+		Data       object `json:"data"`
+		StringData object `json:"stringData"`
 	}
-	var applied struct {
-		Data       map[string]json.RawMessage `json:"data"`
-		StringData map[string]json.RawMessage `json:"stringData"`
-	}
-	if json.Unmarshal([]byte(s.lastApplied), &applied) != nil {
-		return nil // apply cannot read it either
+	if json.Unmarshal([]byte(s.meta.annotations[lastApplied]), &manifest) != nil {
+		return nil // there is none, or apply cannot read it either
 	}
 	for _, key := range content.Names() {
-		raw, there := applied.Data[key]
-		value, text := []byte{}, ""
-		bad := there && json.Unmarshal(raw, &value) != nil
-		if raw, ok := applied.StringData[key]; ok {
-			there = true
-			bad = json.Unmarshal(raw, &text) != nil
-			value = []byte(text)
-		}
-		have, kept := keys[key]
-		if there && (bad || !kept || !slices.Equal(value, have)) {
+		_, data := manifest.Data[key]
+		_, text := manifest.StringData[key]
+		if data || text {
 			out = append(out, key)
 		}
 	}
