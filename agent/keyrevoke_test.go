@@ -28,6 +28,40 @@ func (i issuer) jwk(kid string) string {
 	return `{"kty":"OKP","crv":"Ed25519","use":"sig","kid":"` + kid + `","x":"` + x + `"}`
 }
 
+// TestP3_KeyRevokedByOneOfItsNames: who has the private key has it under every kid
+// that the key is published under.
+func TestP3_KeyRevokedByOneOfItsNames(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	dir := t.TempDir()
+	write := func(keys map[string][]byte) {
+		if err := kubemount.Write(dir, keys, 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := []byte(`{"keys":[` + i.jwk("main") + `,` + i.jwk("spare") + `]}`)
+	write(map[string][]byte{"jwks.json": set})
+	a := start(t, signedBy(dir))
+	token := i.sign(t, "1", time.Hour)
+	if err := verdict(a, token); err != nil {
+		t.Fatal(err)
+	}
+	var kids []string
+	for _, k := range a.Status().Sources[0].Tokens {
+		kids = append(kids, k.KeyID)
+	}
+	if got := strings.Join(kids, " "); got != "main spare" {
+		t.Errorf("the status has the kids %q", got)
+	}
+	write(map[string][]byte{"jwks.json": set, "revoked": []byte("kid spare\n")})
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if err := verdict(a, token); !errors.Is(err, verify.ErrRevokedToken) {
+		t.Errorf("%v, want it revoked", err)
+	}
+}
+
 // TestP3_KeyRevokedByNameStaysAway: it leaves the ledger with its name, so nothing
 // brings it back when the name is free again.
 func TestP3_KeyRevokedByNameStaysAway(t *testing.T) {
@@ -131,7 +165,7 @@ func TestP5_StaleServerKeysVouchForNothing(t *testing.T) {
 			if down.Load() {
 				return nil, errors.New("down")
 			}
-			body := `{"keys":[` + one.jwk("a") + `,` + one.jwk("twice") + `]}`
+			body := `{"keys":[` + one.jwk("a") + `,{"kty":"unknown"}]}`
 			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(body)), Header: http.Header{}, Request: r}, nil
 		})}}
 		a := start(t, cfg)

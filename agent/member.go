@@ -37,8 +37,8 @@ type member[V credential, S any] struct {
 	// the longest lifetime of what it has signed; nil where it signs nothing.
 	expires func(V) time.Time
 	longest func() time.Duration
-	// name is by what else a credential can be revoked; nil for nothing.
-	name func(V) (rotation.ID, bool)
+	// revocableNames are by what else a credential can be revoked; nil for nothing.
+	revocableNames func(V) []rotation.ID
 	// usable reports whether what was read may vouch now; nil where it always may.
 	usable func() bool
 }

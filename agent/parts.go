@@ -69,7 +69,14 @@ func newKeys(src *source, algorithm string, remote *jwks.RemoteSource, closed *a
 	m.build = func(l *rotation.Ledger[verify.Key], before *verify.KeySet, declared []rotation.Decl[verify.Key]) *verify.KeySet {
 		return m.memory.Load().NewKeySet(l, src.name, before, declared)
 	}
-	m.name = func(k verify.Key) (rotation.ID, bool) { return verify.RevokedKeyID(k.KeyID()), k.KeyID() != "" }
+	m.revocableNames = func(k verify.Key) (ids []rotation.ID) {
+		for _, named := range k.Names() {
+			if kid := named.KeyID(); kid != "" {
+				ids = append(ids, verify.RevokedKeyID(kid))
+			}
+		}
+		return ids
+	}
 	if remote != nil {
 		m.usable = remote.Usable
 	}

@@ -84,7 +84,7 @@ func (m *member[V, S]) proceed(prev *state[V, S], d declaration[V], now time.Tim
 // their ID, of those that s has or that are declared: who is revoked by name must
 // leave the ledger, or it would come back with its name.
 func (m *member[V, S]) named(s *state[V, S], decls []rotation.Decl[V], revoked []rotation.ID) []rotation.ID {
-	if m.name == nil || len(revoked) == 0 {
+	if m.revocableNames == nil || len(revoked) == 0 {
 		return revoked
 	}
 	is := make(map[rotation.ID]bool, len(revoked))
@@ -93,9 +93,11 @@ func (m *member[V, S]) named(s *state[V, S], decls []rotation.Decl[V], revoked [
 	}
 	memory := m.memory.Load()
 	add := func(d *rotation.Decl[V]) {
-		if name, ok := m.name(d.Value); ok && !is[d.ID] && (is[name] || memory != nil && is[memory.Name(name)]) {
-			is[d.ID] = true
-			revoked = append(slices.Clip(revoked), d.ID)
+		for _, name := range m.revocableNames(d.Value) {
+			if !is[d.ID] && (is[name] || memory != nil && is[memory.Name(name)]) {
+				is[d.ID] = true
+				revoked = append(slices.Clip(revoked), d.ID)
+			}
 		}
 	}
 	if s.ledger != nil {

@@ -64,7 +64,7 @@ type TokenStatus struct {
 	LastUsed    time.Time `json:"last_used,omitzero"` // of slot previous, to within a second
 	Expires     time.Time `json:"expires,omitzero"`   // the exp of a token that is a JWT
 
-	// Of a verification key.
+	// Of a verification key. One that goes by several is listed once for each.
 	KeyID     string `json:"kid,omitempty"`
 	Algorithm string `json:"alg,omitempty"`
 }
@@ -124,10 +124,15 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 		if e.Slot == rotation.Previous {
 			t.LastUsed = utc(e.Use.Last())
 		}
-		if k, ok := any(e.Value).(verify.Key); ok {
-			t.KeyID, t.Algorithm = k.KeyID(), k.Algorithm()
+		k, isKey := any(e.Value).(verify.Key)
+		if !isKey {
+			src.Tokens = append(src.Tokens, t)
+			continue
 		}
-		src.Tokens = append(src.Tokens, t)
+		for _, named := range k.Names() {
+			t.KeyID, t.Algorithm = named.KeyID(), named.Algorithm()
+			src.Tokens = append(src.Tokens, t)
+		}
 	}
 	src.Limits = m.limits(s, stats, live)
 	return src

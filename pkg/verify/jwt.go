@@ -48,9 +48,10 @@ type JWTConfig struct {
 	// their signature. 0 means DefaultJWTCache, negative none.
 	CacheSize int
 	// OnUnknownKey is called with the kid of a token for which there is no key, or
-	// none without a name that has signed it, so that a remote source can look
-	// whether there is now. Whoever sends tokens chooses the kid, which may be "".
-	// It must not block. nil for nobody.
+	// whose signature none of the keys for it has made, so that a remote source can
+	// look whether there is one now: issuers publish new keys under old names, too.
+	// Whoever sends tokens chooses the kid, which may be "". It must not block. nil
+	// for nobody.
 	OnUnknownKey func(kid string)
 }
 
@@ -205,8 +206,8 @@ func (v *JWTVerifier) Verify(ctx context.Context, token string) (*Principal, err
 // an earlier set, or nil: a good signature stays good while its key is there.
 func (v *JWTVerifier) verifyUncached(ctx context.Context, set *KeySet, token string, hash uint64, known *cached) (*cached, error) {
 	if known != nil {
-		key := set.byID[known.key.key.ID()]
-		if was := known.key.key; key == nil || key.key.Algorithm() != was.Algorithm() || key.key.KeyID() != was.KeyID() {
+		key := set.find(known.key.key)
+		if key == nil {
 			known = nil // maybe another key has signed it, too
 		} else {
 			next := *known
@@ -267,9 +268,7 @@ func (v *JWTVerifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntr
 			return k, nil
 		}
 	}
-	if slices.ContainsFunc(keys, func(k *keyEntry) bool { return k.key.KeyID() == "" }) {
-		v.unknown(j.kid) // whoever publishes keys without names may have changed them
-	}
+	v.unknown(j.kid) // the issuer may have a new key under the old name
 	return nil, ErrSignature
 }
 

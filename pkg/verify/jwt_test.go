@@ -371,6 +371,14 @@ func TestUnknownKeyIsTold(t *testing.T) {
 			t.Errorf("token %d: told %d times of keys that are not there", i, told)
 		}
 	}
+	forged, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told = 0
+	if _ = verdictOf(v, signingKey{"ES256", forged, nil}.sign(t, claimsNow(nil), map[string]any{"kid": "k1"})); told != 1 {
+		t.Error("not told of a bad signature under a known name, which may have a new key")
+	}
 	nameless := verifier(t, keySet(t, nil, k.key(t, "")), func(c *JWTConfig) { c.OnUnknownKey = func(string) { told = -1 } })
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -33,7 +33,8 @@ type key struct {
 	id     rotation.ID
 	kid    string
 	method jwt.SigningMethod
-	public any // in the form that method takes: []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	also   []Key // the same key under further names; see Also
+	public any   // in the form that method takes: []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
 // A KeyConfig is what a new Key is made of.
@@ -150,7 +151,7 @@ func NewKey(c KeyConfig) (Key, error) {
 		thumb, err = curveThumb(m, k.method)
 	case ed25519.PublicKey:
 		if _, ok := k.method.(*jwt.SigningMethodEd25519); !ok {
-			err = mismatch(alg, "EdDSA")
+			err = mismatch(alg, "EdDSA, also called Ed25519")
 		} else {
 			err = edwardsPoint(m)
 		}
@@ -232,6 +233,28 @@ func (k Key) ID() rotation.ID {
 		return rotation.ID{}
 	}
 	return (*k.k).id
+}
+
+// Also returns k that goes by the kid and algorithm of other, too. Issuers publish
+// one key under several of them, and it is revoked under all of them at once: so it
+// is one credential. KeyID and Algorithm stay those of k. Both must be the same key.
+func (k Key) Also(other Key) Key {
+	if k.ID() != other.ID() {
+		panic("verify: Key.Also: these are two keys")
+	}
+	joined := **k.k
+	joined.also = append(slices.Clip(joined.also), other.Names()...)
+	p := &joined
+	return Key{&p}
+}
+
+// Names returns k once for each kid and algorithm that it goes by, the first of
+// which are those that KeyID and Algorithm return.
+func (k Key) Names() []Key {
+	if k.k == nil {
+		return nil
+	}
+	return append([]Key{k}, (*k.k).also...)
 }
 
 // KeyID returns the name by which tokens select the key; "" where it has none.

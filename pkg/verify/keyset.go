@@ -15,9 +15,9 @@ type KeySet struct {
 	source  string
 	mark    *byte // of this set and no other; what holds it holds nothing else
 	ledger  *rotation.Ledger[Key]
-	byID    map[rotation.ID]*keyEntry
-	byName  map[string][]*keyEntry // by kid
-	unnamed map[string][]*keyEntry // by algorithm, those that have no kid
+	byID    map[rotation.ID][]*keyEntry // one for each kid and algorithm of the key
+	byName  map[string][]*keyEntry      // by kid
+	unnamed map[string][]*keyEntry      // by algorithm, those that have no kid
 	byAlg   map[string][]*keyEntry
 	gone    []goneKey // of this set's predecessors, the latest last
 	revokes bool      // something is revoked
@@ -61,19 +61,24 @@ func (m *Memory) NewKeySet(l *rotation.Ledger[Key], source string, before *KeySe
 	}
 	s := &KeySet{
 		source: source, ledger: l, memory: m, mark: new(byte),
-		byID: make(map[rotation.ID]*keyEntry), byName: make(map[string][]*keyEntry),
+		byID: make(map[rotation.ID][]*keyEntry), byName: make(map[string][]*keyEntry),
 		unnamed: make(map[string][]*keyEntry), byAlg: make(map[string][]*keyEntry),
 	}
 	l.EachRefused(func(_ rotation.ID, revoked bool) { s.revokes = s.revokes || revoked })
 	for _, e := range l.Entries { // current, next, previous, listed
-		kid, alg := e.Value.KeyID(), e.Value.Algorithm()
-		k := &keyEntry{key: e.Value, entry: &e}
-		s.byID[e.ID] = k
-		s.byAlg[alg] = append(s.byAlg[alg], k)
-		if kid == "" {
-			s.unnamed[alg] = append(s.unnamed[alg], k)
-		} else {
-			s.byName[kid] = append(s.byName[kid], k)
+		for _, key := range e.Value.Names() {
+			kid, alg := key.KeyID(), key.Algorithm()
+			k := &keyEntry{key: key, entry: &e}
+			s.byID[e.ID] = append(s.byID[e.ID], k)
+			// Under a second kid it is the same key: trying it again is no use.
+			if same := s.byAlg[alg]; len(same) == 0 || same[len(same)-1].key.ID() != e.ID {
+				s.byAlg[alg] = append(s.byAlg[alg], k)
+			}
+			if kid == "" {
+				s.unnamed[alg] = append(s.unnamed[alg], k)
+			} else {
+				s.byName[kid] = append(s.byName[kid], k)
+			}
 		}
 	}
 	s.recall(before, declared)
@@ -85,17 +90,23 @@ func (s *KeySet) recall(before *KeySet, declared []rotation.Decl[Key]) {
 	var all []goneKey
 	if before != nil {
 		all = append(all, before.gone...)
-		for id, k := range before.byID {
-			all = append(all, goneKey{id: id, alg: k.key.Algorithm(), kid: k.key.KeyID()})
+		for id, keys := range before.byID {
+			for _, k := range keys {
+				all = append(all, goneKey{id: id, alg: k.key.Algorithm(), kid: k.key.KeyID()})
+			}
 		}
 	}
 	for _, d := range declared {
-		all = append(all, goneKey{id: d.ID, alg: d.Value.Algorithm(), kid: d.Value.KeyID()})
+		for _, k := range d.Value.Names() {
+			all = append(all, goneKey{id: d.ID, alg: k.Algorithm(), kid: k.KeyID()})
+		}
 	}
-	seen := make(map[rotation.ID]bool)
+	seen := make(map[goneKey]bool)
 	for _, g := range all {
+		g.why = nil
+		as := g
 		switch {
-		case seen[g.id] || s.byID[g.id] != nil:
+		case seen[as] || s.byID[g.id] != nil:
 			continue
 		case s.revoked(g.id):
 			g.why = errRevokedKey
@@ -104,7 +115,7 @@ func (s *KeySet) recall(before *KeySet, declared []rotation.Decl[Key]) {
 		default:
 			continue
 		}
-		seen[g.id] = true
+		seen[as] = true
 		s.gone = append(s.gone, g)
 	}
 	s.gone = s.gone[max(0, len(s.gone)-maxGone):]
@@ -114,6 +125,17 @@ func (s *KeySet) recall(before *KeySet, declared []rotation.Decl[Key]) {
 func (s *KeySet) revoked(id rotation.ID) bool {
 	return s.revokes && id != rotation.ID{} &&
 		(s.ledger.Revoked(id) || s.memory != nil && s.ledger.Revoked(s.memory.Name(id)))
+}
+
+// find returns the entry of the key under the kid and algorithm of like, and nil
+// where there is none any more.
+func (s *KeySet) find(like Key) *keyEntry {
+	for _, k := range s.byID[like.ID()] {
+		if k.key.Algorithm() == like.Algorithm() && k.key.KeyID() == like.KeyID() {
+			return k
+		}
+	}
+	return nil
 }
 
 // Len returns how many keys there are.
@@ -136,7 +158,8 @@ func (s *KeySet) candidates(alg, kid string, named bool, now time.Time) ([]*keyE
 	var found []*keyEntry
 	take := func(keys []*keyEntry) {
 		for _, k := range keys {
-			if len(found) < maxTried && k.key.Algorithm() == alg && k.entry.Live(now) {
+			again := func(f *keyEntry) bool { return f.key.ID() == k.key.ID() } // it has no kid as well
+			if len(found) < maxTried && k.key.Algorithm() == alg && k.entry.Live(now) && !slices.ContainsFunc(found, again) {
 				found = append(found, k)
 			}
 		}

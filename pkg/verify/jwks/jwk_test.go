@@ -188,6 +188,8 @@ func trailing(s string) string {
 	return s[:len(s)-1] + string(alphabet[strings.IndexByte(alphabet, s[len(s)-1])+1])
 }
 
+// TestSameKeyTwice: one key under several kids and algorithms is one credential that
+// goes by all of them.
 func TestSameKeyTwice(t *testing.T) {
 	t.Parallel()
 	ec, rs := signers()["ES256"], signers()["RS256"]
@@ -195,9 +197,14 @@ func TestSameKeyTwice(t *testing.T) {
 		content []byte
 		want    string
 	}{
-		"another kid":       {set(ec.jwk("kid", "a"), ec.jwk("kid", "b")), "key source: keys[1]: the same key as keys[0]"},
-		"no kid":            {set(ec.jwk(), ec.jwk()), "key source: keys[1]: the same key as keys[0]"},
-		"another algorithm": {set(rs.jwk("kid", "a"), rs.jwk("kid", "a", "alg", "PS256")), "key source: keys[1]: the same key as keys[0]"},
+		"another kid":     {set(ec.jwk("kid", "a"), ec.jwk("kid", "b")), "ES256/a+ES256/b:listed"},
+		"no kid":          {set(ec.jwk(), ec.jwk()), "key source: keys[1]: the same key, kid and algorithm as keys[0]; declare it once"},
+		"one without kid": {set(ec.jwk(), ec.jwk("kid", "a")), "ES256/+ES256/a:listed"},
+		"new name for EdDSA": {set(signers()["EdDSA"].jwk(), signers()["EdDSA"].jwk("alg", "Ed25519")),
+			"key source: keys[1]: the same key, kid and algorithm as keys[0]; declare it once"},
+		"a name that another key has": {set(rs.jwk("kid", "a"), newEC(t).jwk("kid", "b"), ec.jwk("kid", "a"), ec.jwk("kid", "b")),
+			"key source: keys[3]: the same kid and algorithm as keys[1]; give each key a name of its own"},
+		"another algorithm": {set(rs.jwk("kid", "a"), rs.jwk("kid", "a", "alg", "PS256")), "RS256/a+PS256/a:listed"},
 		"one kid for two algorithms": {
 			set(rs.jwk("kid", "a"), ec.jwk("kid", "a")), "RS256/a:listed ES256/a:listed",
 		},
@@ -212,10 +219,21 @@ func TestSameKeyTwice(t *testing.T) {
 			t.Errorf("%s: %s; want %s", name, got, c.want)
 		}
 	}
-	// One entry of a ledger has one algorithm: the second would be lost in silence.
-	k, err := Parse(set(rs.jwk("kid", "a"), rs.jwk("kid", "a", "alg", "PS256")), ParseOptions{Remote: true})
-	if err != nil || len(k.Skipped) != 1 || len(k.Decls) != 1 {
-		t.Errorf("%s, %v", show(k), err)
+	// From a server: as OpenAM and as Keycloak have it, and once too often.
+	k, err := Parse(set(rs.jwk("kid", "a"), rs.jwk("kid", "a", "alg", "PS256"), rs.jwk("kid", "b"), ec.jwk("kid", "a"), rs.jwk("kid", "b")), ParseOptions{Remote: true})
+	if got := show(k); err != nil || got != "RS256/a+PS256/a+RS256/b:listed ES256/a:listed skipped:1" {
+		t.Fatalf("%s, %v", got, err)
+	}
+	for _, token := range []string{rs.sign(t, "a"), signers()["PS256"].sign(t, "a"), rs.sign(t, "b"), ec.sign(t, "a")} {
+		if err := accepts(t, k, token); err != nil {
+			t.Error(err)
+		}
+	}
+	k.Revoked = append(k.Revoked, k.Decls[0].ID)
+	for _, token := range []string{rs.sign(t, "a"), signers()["PS256"].sign(t, "a"), rs.sign(t, "b")} {
+		if err := accepts(t, k, token); err == nil {
+			t.Error("the thumbprint does not revoke the key under all of its names")
+		}
 	}
 }
 

@@ -174,7 +174,11 @@ func accepts(tb testing.TB, k Keys, token string) error {
 func show(k Keys) string {
 	var words []string
 	for _, d := range k.Decls {
-		w := d.Value.Algorithm() + "/" + d.Value.KeyID() + ":" + d.Slot.String()
+		var names []string
+		for _, k := range d.Value.Names() {
+			names = append(names, k.Algorithm()+"/"+k.KeyID())
+		}
+		w := strings.Join(names, "+") + ":" + d.Slot.String()
 		if !d.Until.IsZero() {
 			w += "@" + d.Until.UTC().Format(time.RFC3339)
 		}

@@ -25,9 +25,11 @@ type parser struct {
 	named map[name]string // where a kid and algorithm were declared
 }
 
+// declared says where a key was declared.
 type declared struct {
-	name
-	place string
+	place string // the first
+	index int    // of that in got.Decls
+	names map[name]bool
 }
 
 type name struct{ kid, alg string }
@@ -137,8 +139,9 @@ func sane(t time.Time) time.Time {
 }
 
 // declare takes a key that is named at place, such as "keys[3]", or "" for where
-// the parser is. Of a set no two may be the same; elsewhere the same key may be
-// said again, as the same token may.
+// the parser is. In a set one key may go by several kids and algorithms, as
+// Keycloak, OpenAM and WSO2 publish it: it is declared once, with all of them. Elsewhere
+// it has one of each, and may be declared again, as the same token may.
 func (p *parser) declare(k verify.Key, slot rotation.Slot, place string, set bool) error {
 	if len(p.got.Decls) == maxKeys {
 		return fmt.Errorf("more than %d keys; a source has at most so many", maxKeys)
@@ -147,15 +150,25 @@ func (p *parser) declare(k verify.Key, slot rotation.Slot, place string, set boo
 	if place == "" {
 		place = p.place()
 	}
-	if was, twice := p.seen[k.ID()]; twice {
-		// One entry of the ledger is one key with one name and one algorithm.
-		if set || was.name != as {
-			return fmt.Errorf("the same key as %s; declare it once", was.place)
-		}
-	} else if was, twice := p.named[as]; twice && as.kid != "" && !p.o.Remote {
-		return fmt.Errorf("the same kid and algorithm as %s; give each key a name of its own", was)
+	was, again := p.seen[k.ID()]
+	switch other, taken := p.named[as]; {
+	case again && set && was.names[as]:
+		return fmt.Errorf("the same key, kid and algorithm as %s; declare it once", was.place)
+	case again && !set && !was.names[as]:
+		return fmt.Errorf("the same key as %s, with another kid or algorithm; declare it once", was.place)
+	case taken && !was.names[as] && as.kid != "" && !p.o.Remote:
+		return fmt.Errorf("the same kid and algorithm as %s; give each key a name of its own", other)
 	}
-	p.seen[k.ID()], p.named[as] = declared{as, place}, place
+	if !again {
+		was = declared{place, len(p.got.Decls), make(map[name]bool)}
+		p.seen[k.ID()] = was
+	}
+	was.names[as], p.named[as] = true, place
+	if again && set {
+		d := &p.got.Decls[was.index]
+		d.Value = d.Value.Also(k)
+		return nil
+	}
 	d := rotation.Decl[verify.Key]{ID: k.ID(), Slot: slot, Value: k}
 	if slot == rotation.Previous {
 		d.Until = p.until

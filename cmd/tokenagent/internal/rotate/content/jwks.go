@@ -73,23 +73,27 @@ func EditSet(text []byte, want Content, o Options) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := editSet(text, have, want)
+	out := editSet(text, have, want, o)
 	got, err := ParseKeyFile(out, o)
 	return out, confirm(want, got, err)
 }
 
 // editSet changes text, which declares have, without looking at what becomes of
 // it.
-func editSet(text []byte, have, want Content) []byte {
+func editSet(text []byte, have, want Content, o Options) []byte {
 	places := elements(text)
-	if len(places) != len(have.Listed) || len(places) == 0 {
+	if len(places) == 0 {
 		return text
 	}
 	lead := text[places[0].lead:places[0].start]
 	var keep []string
-	for i, k := range have.Listed {
-		if has(want.Listed, k.ID()) {
-			keep = append(keep, string(text[places[i].lead:places[i].end]))
+	for _, at := range places { // a key has one for each kid and algorithm that it goes by
+		got, err := jwks.Parse(text[at.start:at.end], o.keys())
+		if err != nil {
+			return text
+		}
+		if has(want.Listed, got.Decls[0].ID) {
+			keep = append(keep, string(text[at.lead:at.end]))
 		}
 	}
 	for _, k := range want.Listed {

@@ -21,6 +21,7 @@ var keyOptions = content.Options{Kind: content.Keys}
 func FuzzEditSet(f *testing.F) {
 	for _, text := range []string{
 		`{"keys":[` + jwkB + `]}`, "\ufeff{ \"x\":[1,{\"keys\":[ ]}] ,\n\"keys\" :\r\n[\n  " + jwkB + " \n] ,\"y\":1E400}\n",
+		`{"keys":[` + jwkB + `, ` + strings.Replace(jwkB, `"1"`, `"2"`, 1) + `]}`,
 		`{"\u006beys":[` + jwkB + `]}`, `{"Keys":[],"keys":[` + strings.Replace(jwkB, "{", `{"a,]}":"\"]",`, 1) + `]}`,
 	} {
 		f.Add([]byte(text))
@@ -52,6 +53,24 @@ func FuzzEditSet(f *testing.F) {
 			t.Fatalf("%v\n%q", err, more)
 		}
 	})
+}
+
+// TestKeyWithTwoNamesLeavesWhole: a key that a set has under two kids goes from both
+// places, and the other keys keep their bytes.
+func TestKeyWithTwoNamesLeavesWhole(t *testing.T) {
+	again := strings.Replace(jwkB, `"1"`, `"2"`, 1)
+	text := `{"keys":[` + jwkB + `, ` + jwkA + `, ` + again + `]}`
+	have, err := content.ParseKeyFile([]byte(text), keyOptions)
+	if err != nil || len(have.Listed) != 2 {
+		t.Fatalf("%d keys, %v", len(have.Listed), err)
+	}
+	for i, want := range []string{`{"keys":[` + jwkB + `, ` + again + `]}`, `{"keys":[ ` + jwkA + `]}`} {
+		keep := have.Clone()
+		keep.Listed = keep.Listed[i : i+1]
+		if got, err := content.EditSet([]byte(text), keep, keyOptions); err != nil || string(got) != want {
+			t.Errorf("%v\n%s\nwant %s", err, got, want)
+		}
+	}
 }
 
 func TestRevocation(t *testing.T) {

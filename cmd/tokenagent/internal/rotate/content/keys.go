@@ -91,7 +91,7 @@ func EditKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) 
 	}
 	n := o.Kind.names()
 	if want.Set {
-		text := editSet(keys[jwks.KeyJWKS], have, want)
+		text := editSet(keys[jwks.KeyJWKS], have, want, o)
 		put(jwks.KeyJWKS, string(text), string(text) == string(keys[jwks.KeyJWKS]))
 	} else {
 		put(n.current, want.Current.Reveal(), want.Current.ID() == have.Current.ID())
