@@ -154,18 +154,22 @@ func (v *Value[S]) weigh(r reading, sub *subscription, n news, byEvent bool, beg
 	return 0
 }
 
-// setMode notes how changes are learned, and logs it when that changes.
+// setMode notes how changes are learned, and logs it when that changes. cause is
+// why there are no events; nil where none are expected. The mode before Run is
+// ModePoll, so a Run that never gets events is logged by its cause alone.
 func (v *Value[S]) setMode(mode Mode, cause error) {
 	v.mu.Lock()
-	was := v.book.Mode
+	was, told := v.book.Mode, v.book.polling
 	v.book.Mode = mode
+	v.book.polling = cause != nil
 	v.mu.Unlock()
 	switch {
-	case was == mode:
-	case mode == ModeEvents:
+	case cause != nil && !told && v.o.Poll > 0:
+		v.o.Logger.Warn("no file system events, polling", "mode", mode, "every", v.o.Poll, "error", cause)
+	case cause != nil && !told:
+		v.o.Logger.Warn("no file system events and no polling: a change is seen only when a reload is asked for", "mode", mode, "error", cause)
+	case was != mode && mode == ModeEvents:
 		v.o.Logger.Info("watching the source", "mode", mode)
-	case cause != nil:
-		v.o.Logger.Warn("no file system events, polling", "mode", mode, "error", cause)
 	}
 }
 

@@ -88,6 +88,8 @@ func (h *Histogram) observe(d time.Duration) {
 type book struct {
 	Stats
 	said map[string]bool // faults logged since the last good read
+	// polling says that the log tells why there are no file system events.
+	polling bool
 }
 
 // note books an attempt. It reports whether a fault is new, and whether the

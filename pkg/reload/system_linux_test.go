@@ -154,7 +154,7 @@ func TestUnreadable(t *testing.T) {
 	o := Options{Poll: 20 * time.Millisecond, Debounce: 30 * time.Millisecond}
 	check(t, os.Chmod(filepath.Dir(path), 0o300))
 	polled := open(t, File(path), o).run(t)
-	polled.log.await(t, "no file system events, polling", 0)
+	polled.log.await(t, "no file system events, polling mode=poll every=20ms", 1)
 	check(t, os.Rename(path, path+".old"), os.WriteFile(path, []byte("2"), 0o600))
 	polled.becomes(t, "2")
 	if s := polled.Stats(); s.Mode != ModePoll {

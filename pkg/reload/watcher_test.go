@@ -27,10 +27,14 @@ func TestInotifyExhausted(t *testing.T) {
 		return fresh()
 	}
 	l := open(t, File(path), Options{Poll: 20 * time.Millisecond, Debounce: 30 * time.Millisecond, Watcher: w}).run(t)
+	l.log.await(t, "no file system events, polling mode=poll every=20ms error=inotify_init1: too many open files", 1)
 	put(t, path, "1")
 	l.becomes(t, "1")
 	if s := l.Stats(); s.Mode != ModePoll || s.WatchErrors[reasonLimit] != 1 {
 		t.Errorf("stats: %+v", s)
+	}
+	if n, _ := l.log.count("no file system events"); n != 1 {
+		t.Errorf("logged %d times for one cause", n)
 	}
 	plenty.Store(true)
 	l.log.await(t, "watching the source", 1)
@@ -126,7 +130,7 @@ func TestSharedWatcher(t *testing.T) {
 	again := open(t, File(filepath.Join(dir, "f0")), o).run(t)
 	again.log.await(t, "watching the source", 1)
 	check(t, w.Close(), w.Close())
-	again.log.await(t, "no file system events, polling", 1)
+	again.log.await(t, "no file system events and no polling", 1)
 	if m := again.Stats().Mode; m != ModePoll {
 		t.Errorf("mode after Close is %s", m)
 	}
