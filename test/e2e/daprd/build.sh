@@ -3,12 +3,14 @@
 # repository. Prints the binary's path on standard output, progress on
 # standard error.
 #
+#   build.sh [VERSION]     default: the newest version of ./versions
+#
 # daprd is a main package with replace directives, which `go install` refuses.
 # So it is built from a scratch module that repeats the requirements of dapr's
 # own go.mod under another name, and requires dapr itself.
 set -eu
 
-version=1.16.5
+version=${1:-$(tail -n 1 "$(dirname "$0")/versions")}
 module=github.com/dapr/dapr
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tokenagent-e2e/daprd-$version
 binary=$cache/daprd
@@ -46,10 +48,10 @@ sed "s|^module .*|module daprd.scratch|" "$gomod" >go.mod
 chmod u+w go.mod
 go mod edit -require="$module@v$version"
 
-say "building with -p 2; a cold build takes several minutes and about 3.5 GB of module cache"
+say "building with -p 1; a cold build takes several minutes and about 3.5 GB of module cache"
 started=$(date +%s)
 # The components are chosen by build tag: without one the binary panics.
-nice -n 10 go build -p 2 -buildvcs=false -tags stablecomponents -o "$binary.part" "$module/cmd/daprd" &
+nice -n 15 go build -p 1 -buildvcs=false -tags stablecomponents -o "$binary.part" "$module/cmd/daprd" &
 build=$!
 while kill -0 "$build" 2>/dev/null; do
 	sleep 1
