@@ -5,8 +5,10 @@ FUZZTIME  ?= 20s
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenagent
 
-# What `make image` calls the image, and the architecture that it is for.
-IMAGE      ?= tokenagent/tokenagent:$(VERSION)
+# What `make image` calls the image, and the architecture that it is for. The
+# manifests of deploy/ name the same one (`make docs` checks it). The version is in
+# the program and in the image's labels.
+IMAGE      ?= tokenagent/tokenagent:dev
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 
 # The linter's version stands in tools/go.mod alone. It is kept outside the
@@ -71,9 +73,10 @@ examples: ## Build every Go program in examples/
 demo: ## Watch a rotation happen, in under 30 seconds
 	$(GO) run ./cmd/tokenagent demo
 
-docs: ## Check links between the pages, and that each alert has its entry
+docs: ## Check links between the pages, that each alert has its entry, and the image's name
 	@bash tools/doclinks.sh
 	@bash tools/rules.sh check
+	@bash tools/imagetag.sh
 
 fuzz: ## Run every fuzz test for FUZZTIME (20s) each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' bash tools/fuzz.sh

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Fails where a manifest of deploy/ names another image than the one that a plain
+# `make image` packs, so that the quick start of deploy/README.md works as written.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+unset IMAGE MAKEFLAGS MAKEOVERRIDES MFLAGS
+packed=$(make -s --no-print-directory -n image | sed -n "s/.* -name '\([^']*\)'.*/\1/p")
+[ -n "$packed" ] || {
+	echo "docs: make image names no image" >&2
+	exit 1
+}
+checked=0
+while read -r file; do
+	# The kustomizations set the tag; what they set it on has none.
+	named=$(sed -n '/- name: tokenagent\/tokenagent$/{n;s|.*newTag: *|tokenagent/tokenagent:|p;}' "$file")
+	if [ "$named" != "$packed" ]; then
+		echo "$file: names the image ${named:-without a tag}, and make image packs $packed; let both be the same" >&2
+		exit 1
+	fi
+	checked=$((checked + 1))
+done < <(git ls-files -co --exclude-standard 'deploy/*kustomization.yaml' | xargs grep -lx ' *- name: tokenagent/tokenagent')
+if [ "$checked" = 0 ] || git ls-files -co --exclude-standard 'deploy/*.yaml' | xargs grep -n 'image: tokenagent/tokenagent[:@]'; then
+	echo "docs: an image is named elsewhere than in a kustomization, or nowhere" >&2
+	exit 1
+fi
+echo "docs: $checked kustomizations name the image that make image packs"
