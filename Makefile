@@ -101,8 +101,8 @@ guard-write: ## Write down what each operation takes now
 ops: ## Test the alert rules, and every query against a real Prometheus
 	@GO='$(GO)' test/ops/run.sh
 
-e2e: ## Run against a real daprd (builds it once: about 6 minutes)
-	cd test/e2e && ./run.sh
+e2e: ## Run against a real daprd of two versions (builds each once: about 6 minutes), or of one: DAPR=1.18.2
+	cd test/e2e && DAPR='$(DAPR)' ./run.sh
 
 soak: ## Send a million requests through an hour's rotations: no leak, little memory
 	$(GO) test -C test/e2e -count=1 -run '^TestSoak$$' -timeout 10m -v . -soak

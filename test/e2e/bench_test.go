@@ -43,7 +43,7 @@ func newBench(t *testing.T, w way, s setting) *bench {
 	s.dir = b.mount.Dir
 	b.port, b.view = w.start(t, &b.tally, s)
 	cfg := sidecar.Config{
-		Binary: built(t, daprdBinary), AppPort: b.port, Protocol: w.protocol, Health: s.wait, Redis: redis.Start(t),
+		Binary: built(t, daprdBinary), AppPort: b.port, Protocol: w.protocol, Health: s.wait, Redis: redis.Start(t), Redeliver: losesRefused(t),
 	}
 	if s.under != nil {
 		cfg.Under = s.under(s.dir)

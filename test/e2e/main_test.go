@@ -25,9 +25,27 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// daprdBinary is the path of daprd, built at the first call unless cached.
+// daprVersion is the version of daprd that these tests run: DAPR, or else the newest
+// of daprd/versions.
+var daprVersion = sync.OnceValues(func() (string, error) {
+	if version := os.Getenv("DAPR"); version != "" {
+		return version, nil
+	}
+	versions, err := os.ReadFile("daprd/versions")
+	all := strings.Fields(string(versions))
+	if err != nil || len(all) == 0 {
+		return "", fmt.Errorf("daprd/versions names no version: %w", err)
+	}
+	return all[len(all)-1], nil
+})
+
+// daprdBinary is the path of that daprd, built at the first call unless cached.
 var daprdBinary = sync.OnceValues(func() (string, error) {
-	build := exec.Command("./daprd/build.sh") // the path on standard output
+	version, err := daprVersion()
+	if err != nil {
+		return "", err
+	}
+	build := exec.Command("./daprd/build.sh", version) // the path on standard output
 	build.Stderr = os.Stderr
 	out, err := build.Output()
 	return strings.TrimSpace(string(out)), err

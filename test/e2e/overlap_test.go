@@ -12,7 +12,7 @@ import (
 // broker keeps what was refused until a daprd with the new token comes.
 func TestOverlapEnds(t *testing.T) {
 	forEachWay(t, func(t *testing.T, w way) {
-		b := newBench(t, w, setting{overlap: 4 * time.Second})
+		b := newBench(t, w, setting{overlap: 4 * time.Second, fixed: true})
 		b.load(40 * time.Millisecond)
 		old, next := b.renew()
 		b.publish("current", map[string]string{"token": string(next)})

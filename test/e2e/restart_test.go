@@ -20,7 +20,7 @@ func TestRestartInTheMiddle(t *testing.T) {
 			t.Parallel()
 			const overlap = 3 * time.Second
 			b := newBench(t, w, setting{overlap: overlap, flags: []string{
-				"--max-overlap", "5m", "--poll-interval", "500ms", "--state-file", filepath.Join(t.TempDir(), "private", "tokens"),
+				"--poll-interval", "500ms", "--state-file", filepath.Join(t.TempDir(), "private", "tokens"),
 			}})
 			b.load(40 * time.Millisecond)
 			old, next := b.renew()

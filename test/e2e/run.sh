@@ -1,9 +1,15 @@
 #!/bin/sh
 # Run the end-to-end tests: get redis-server, nginx, caddy, Node and Python, build
-# daprd and Traefik once, test.
+# daprd and Traefik once, test: everything with the newest daprd of daprd/versions, and
+# with each older one the tests that run a daprd.
 # Arguments go to `go test`, as in: ./run.sh -run TestRevocation
+#
+#   DAPR=1.16.5   run everything with this version of daprd, and with no other
 set -eu
 cd "$(dirname "$0")"
+
+# The tests that run no daprd.
+without_daprd='^Test(OIDC|Gateway|Realms|Soak)'
 
 say() { echo "e2e: $*" >&2; }
 
@@ -27,9 +33,24 @@ if [ -n "$missing" ]; then
 	}
 fi
 
-./daprd/build.sh >/dev/null
+newest=${DAPR:-$(tail -n 1 daprd/versions)}
+older=""
+[ -n "${DAPR:-}" ] || older=$(sed '$d' daprd/versions)
+for version in $older "$newest"; do
+	./daprd/build.sh "$version" >/dev/null
+done
 ./traefik/build.sh >/dev/null
 
-# Two apps at a time: each has a daprd, a broker and traffic of its own.
-say "running the tests: about five minutes"
-exec go test -v -count=1 -parallel 2 -timeout 15m "$@" .
+# run VERSION ARGUMENTS...: two apps at a time, each with a daprd, a broker and
+# traffic of its own.
+run() {
+	version=$1
+	shift
+	say "testing with daprd $version: about five minutes"
+	DAPR=$version go test -v -count=1 -parallel 2 -timeout 15m "$@" .
+}
+
+run "$newest" "$@"
+for version in $older; do
+	run "$version" -skip "$without_daprd" "$@"
+done

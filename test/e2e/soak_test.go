@@ -90,7 +90,7 @@ func startSoak(t *testing.T) *soak {
 	s.publish()
 	// A short overlap: the old tokens go while the soak goes on.
 	p := process.Start(t, "tokenagent", built(t, tokenagentBinary), []string{
-		"run", "--token-file", s.mount.Dir, "--overlap", "2s", "--listen", s.forward, "--grpc-listen", "unix://" + s.authz, "--admin-listen", s.admin,
+		"run", "--token-file", s.mount.Dir, "--overlap", "2s", "--max-overlap=-1s", "--listen", s.forward, "--grpc-listen", "unix://" + s.authz, "--admin-listen", s.admin,
 	}, nil)
 	// Its connections are closed at once, as what they are would be counted.
 	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}

@@ -36,6 +36,7 @@ type way struct {
 type setting struct {
 	dir     string // the Secret's mount
 	overlap time.Duration
+	fixed   bool     // the overlap begins with the new token and does not slide
 	wait    bool     // start before the Secret is there
 	flags   []string // further ones, of the program
 	// under returns what runs daprd with the tokens of the mount; nil for none.
@@ -76,9 +77,14 @@ func embeddedGRPC(t *testing.T, tally *app.Tally, s setting) (int, view) {
 func startAgent(t *testing.T, s setting) *library {
 	t.Helper()
 	v := &library{registry: prometheus.NewRegistry()}
+	var most time.Duration // the default: the overlap slides
+	if s.fixed {
+		most = -1
+	}
 	a, err := agent.Start(t.Context(), agent.Config{
 		TokenFile:     s.dir,
 		Overlap:       s.overlap,
+		MaxOverlap:    most,
 		WaitForSource: s.wait,
 		Logger:        slog.New(slog.NewTextHandler(&v.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
@@ -124,6 +130,9 @@ func startProxy(t *testing.T, s setting, upstream, healthPath string) (int, view
 		"--wait-for-source=" + strconv.FormatBool(s.wait),
 		"--health-path", healthPath,
 		"--log-level", "debug",
+	}
+	if s.fixed {
+		args = append(args, "--max-overlap=-1s")
 	}
 	args = append(args, s.flags...)
 	v := &daemon{

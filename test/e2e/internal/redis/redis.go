@@ -2,7 +2,9 @@
 package redis
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"os/exec"
@@ -36,6 +38,26 @@ func Start(tb testing.TB) (addr string) {
 		return server.Running() && answers(tb.Context(), addr)
 	})
 	return addr
+}
+
+// Pending is how many messages of a stream the group was given and has not
+// acknowledged (XPENDING).
+func Pending(tb testing.TB, addr, stream, group string) int {
+	tb.Helper()
+	conn, err := new(net.Dialer).DialContext(tb.Context(), "tcp", addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := fmt.Fprintf(conn, "XPENDING %s %s\r\n", stream, group); err != nil {
+		tb.Fatal(err)
+	}
+	var fields, n int // an array that begins with the number
+	if _, err := fmt.Fscanf(bufio.NewReader(conn), "*%d\r\n:%d\r\n", &fields, &n); err != nil {
+		tb.Fatalf("XPENDING %s %s: %v", stream, group, err)
+	}
+	return n
 }
 
 func answers(ctx context.Context, addr string) bool {

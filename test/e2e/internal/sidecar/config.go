@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
 // Names that the apps under test and the sidecar agree on.
 const (
+	AppID  = "app"
 	PubSub = "broker" // the pub/sub component
 	Topic  = "messages"
 	Cron   = "tick" // the binding, and so the path that it calls
@@ -63,20 +65,46 @@ spec:
     value: "@every 1s"
 `
 
+// resiliency is the file of deploy/ with this app and this component in place of
+// the names that it has there.
+func resiliency(tb testing.TB) string {
+	tb.Helper()
+	path := filepath.Join("..", "..", "deploy", "sidecar", "dapr", "resiliency", "resiliency.yaml")
+	file, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	text := string(file)
+	for name, ours := range map[string]string{
+		"\nscopes: [orders]\n": "\nscopes: [" + AppID + "]\n",
+		"\n      pubsub: ":     "\n      " + PubSub + ": ",
+	} {
+		if strings.Count(text, name) != 1 {
+			tb.Fatalf("%s: %q does not stand there once", path, name)
+		}
+		text = strings.Replace(text, name, ours, 1)
+	}
+	return text
+}
+
 // writeResources puts the components and the configuration into temporary
 // files and returns their paths.
-func writeResources(tb testing.TB, redis string) (resources, config string) {
+func writeResources(tb testing.TB, cfg Config) (resources, config string) {
 	tb.Helper()
 	dir := tb.TempDir()
 	resources, config = filepath.Join(dir, "resources"), filepath.Join(dir, "config.yaml")
 	if err := os.Mkdir(resources, 0o700); err != nil {
 		tb.Fatal(err)
 	}
-	for path, content := range map[string]string{
-		filepath.Join(resources, "broker.yaml"): fmt.Sprintf(pubSubComponent, redis),
+	files := map[string]string{
+		filepath.Join(resources, "broker.yaml"): fmt.Sprintf(pubSubComponent, cfg.Redis),
 		filepath.Join(resources, "tick.yaml"):   cronComponent,
 		config:                                  configuration,
-	} {
+	}
+	if cfg.Redeliver {
+		files[filepath.Join(resources, "resiliency.yaml")] = resiliency(tb)
+	}
+	for path, content := range files {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			tb.Fatal(err)
 		}

@@ -23,6 +23,10 @@ type Config struct {
 	Health   bool   // probe the app's health and hold back until it is good
 	Redis    string // address of the broker
 
+	// Redeliver makes daprd offer again what the app refused, with the Resiliency of
+	// deploy/sidecar/dapr. From 1.18 on Redis pub/sub loses it otherwise.
+	Redeliver bool
+
 	// Under is the program that runs daprd and gives it its token, with its
 	// arguments up to daprd's path; none means that the Sidecar does both.
 	Under []string
@@ -47,7 +51,7 @@ type daprd struct {
 func New(tb testing.TB, cfg Config) *Sidecar {
 	tb.Helper()
 	s := &Sidecar{t: tb, cfg: cfg, client: &http.Client{Timeout: 5 * time.Second}}
-	s.resources, s.config = writeResources(tb, cfg.Redis)
+	s.resources, s.config = writeResources(tb, cfg)
 	tb.Cleanup(s.client.CloseIdleConnections)
 	return s
 }
@@ -80,7 +84,7 @@ func (s *Sidecar) launch(token secret.Token) *daprd {
 	s.t.Helper()
 	api := process.FreePort(s.t)
 	args := []string{
-		"--app-id", "app",
+		"--app-id", AppID,
 		"--app-port", strconv.Itoa(s.cfg.AppPort),
 		"--app-protocol", s.cfg.Protocol,
 		"--resources-path", s.resources,
@@ -130,7 +134,7 @@ func (s *Sidecar) Publish(id string) error {
 
 // Invoke calls the app's method through daprd; nil means that the app did it.
 func (s *Sidecar) Invoke(id string) error {
-	return s.do(http.MethodPost, s.base()+"/v1.0/invoke/app/method/"+Method, strconv.Quote(id))
+	return s.do(http.MethodPost, s.base()+"/v1.0/invoke/"+AppID+"/method/"+Method, strconv.Quote(id))
 }
 
 func (s *Sidecar) base() string { return s.current.Load().base }
