@@ -24,7 +24,8 @@ import (
 // the same reason error_response is never used, not even for 503.
 func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *authv3.CheckResponse, err error) {
 	a := r.GetAttributes()
-	rule, leave := s.realms.Rule(a.GetContextExtensions()[Extension], a.GetRequest().GetHttp().GetHost())
+	name, named := a.GetContextExtensions()[Extension]
+	rule, leave := s.realms.Rule(name, named, a.GetRequest().GetHttp().GetHost())
 	defer leave()
 	if rule == nil {
 		rule = s.stranger

@@ -26,10 +26,11 @@ import (
 type Realms interface {
 	Ready() bool              // good content has come
 	Updated() <-chan struct{} // closed at the next change
-	// Rule returns that of the realm called name; or, where name is "", of the
-	// host, which comes from the request. It is nil where there is no such realm.
-	// leave says that it is used no longer.
-	Rule(name, host string) (rule *Rule, leave func())
+	// Rule returns that of the realm called name where named is true, even if name
+	// is "", and otherwise that of the host, which comes from the request. It is nil
+	// where there is no such realm, or host is malformed. The caller calls leave
+	// when it no longer uses the rule.
+	Rule(name string, named bool, host string) (rule *Rule, leave func())
 }
 
 // Extension is the context extension in which a route of Envoy names the realm of

@@ -65,7 +65,7 @@ func FuzzCheck(f *testing.F) {
 	log := &witness.Log{}
 	a := alone(named("alice"), nil)
 	s := New(a, log.Logger())
-	u, leave := a.Rule("", "")
+	u, leave := a.Rule("", false, "")
 	leave()
 	f.Cleanup(func() { _ = s.Close() })
 	fixed := []string{"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject", "dapr-api-token", "authorization"}

@@ -2,30 +2,76 @@ package realm
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 )
 
-// bareHost returns host in lower case, without a port and a final dot.
-func bareHost(host string) string {
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && strings.IndexByte(host, ']') < i && digits(host[i+1:]) &&
-		(strings.IndexByte(host, ':') == i || host[0] == '[') {
-		host = host[:i]
+// ParseHost returns the name in a Host header field or :authority of the form
+// name[:digits] or [v6][:digits], as it is compared: in lower case, without the
+// port and the final dot; an IPv6 address in brackets and in its shortest form
+// (RFC 5952). It reports false for anything else. That is less than RFC 3986
+// allows for a host, because programs disagree about the rest: one that reads
+// "payments.example:x" cuts it at the colon, another takes all of it for a name.
+// A name is made of letters, digits, '-' and '_', in parts that are not empty.
+//
+// It allocates only where host has upper case or is an IPv6 address.
+func ParseHost(host string) (name string, ok bool) {
+	if host != "" && host[0] == '[' {
+		return parseV6(host)
 	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
+	part, upper := 0, false // the length of the part that is read, and whether any has upper case
+	for i := range len(host) {
+		switch c := host[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+			part++
+		case 'A' <= c && c <= 'Z':
+			part++
+			upper = true
+		case c == '.' && part > 0:
+			part = 0
+		case c == ':' && digits(host[i+1:]):
+			return finish(host[:i], upper)
+		default:
+			return "", false
+		}
+	}
+	return finish(host, upper)
 }
 
+// finish returns a name of good characters as it is compared.
+func finish(name string, upper bool) (string, bool) {
+	if name = strings.TrimSuffix(name, "."); upper {
+		name = strings.ToLower(name)
+	}
+	return name, name != ""
+}
+
+// parseV6 is ParseHost for what begins with '['. A zone is no part of a Host.
+func parseV6(host string) (string, bool) {
+	inside, port, ok := strings.Cut(host[1:], "]")
+	if !ok || port != "" && (port[0] != ':' || !digits(port[1:])) {
+		return "", false
+	}
+	addr, err := netip.ParseAddr(inside)
+	if err != nil || !addr.Is6() || addr.Zone() != "" {
+		return "", false
+	}
+	return "[" + addr.String() + "]", true
+}
+
+// digits reports whether s has nothing else, and at least one.
 func digits(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
 			return false
 		}
 	}
-	return true
+	return s != ""
 }
 
-// CheckHost returns what a realm's host is compared as, or why it is none: a name,
-// an IPv4 address, an IPv6 address in brackets, or *. and a name, which stands for
-// all that end in it. The error quotes nothing.
+// CheckHost returns what a realm's host is compared as: a name, an IPv4 address, an
+// IPv6 address in brackets, or *. and a name, which stands for all that end in it.
+// The error says why it is none of these, and quotes nothing.
 func CheckHost(host string) (string, error) {
 	name, wild := strings.CutPrefix(host, "*.")
 	switch {
@@ -35,21 +81,20 @@ func CheckHost(host string) (string, error) {
 		return "", errors.New("it is a URL; give the host alone, such as orders.example.com")
 	case strings.Contains(name, "*"):
 		return "", errors.New("a '*' stands in front alone, as in *.example.com")
-	case bareHost(name) != strings.ToLower(strings.TrimSuffix(name, ".")):
+	case name[0] == '[' && wild:
+		return "", errors.New("an address has no names that end in it; give the address alone")
+	}
+	bare, ok := ParseHost(name)
+	switch {
+	case ok && strings.HasSuffix(name, "]"), ok && !strings.Contains(name, ":"):
+	case ok:
 		return "", errors.New("it has a port, which is not compared; give the host alone")
-	}
-	bare := bareHost(name)
-	inside := bare
-	if strings.HasPrefix(bare, "[") && strings.HasSuffix(bare, "]") && !wild {
-		inside = strings.ReplaceAll(bare[1:len(bare)-1], ":", "")
-	}
-	for _, c := range []byte(inside) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_' {
-			return "", errors.New("it has a character that no host has; a name that is not ASCII is written in punycode (xn--), an IPv6 address in brackets")
-		}
-	}
-	if inside == "" || strings.HasPrefix(bare, ".") || strings.HasSuffix(bare, ".") || strings.Contains(bare, "..") {
+	case name[0] == '[':
+		return "", errors.New("what is in brackets is no IPv6 address; write it as [2001:db8::1], without a zone")
+	case strings.Trim(name, ".") == "" || name[0] == '.' || strings.Contains(name, ".."):
 		return "", errors.New("it has an empty part; give a name such as orders.example.com")
+	default:
+		return "", errors.New("it has a character that no host has; a name that is not ASCII is written in punycode (xn--), an IPv6 address in brackets")
 	}
 	if wild {
 		return "*." + bare, nil

@@ -71,6 +71,7 @@ type Table struct {
 	suffixes []suffix // the longest first
 	fallback *Realm
 	paths    bool
+	single   bool // fallback is the realm of every request
 }
 
 // A suffix is what follows the '*' of a host such as *.example.com.
@@ -131,49 +132,55 @@ func (t *Table) Named(name string) *Realm {
 	return t.byName[name]
 }
 
-// ByHost returns the realm of the host that a request was sent to (the Host header,
-// or :authority), with or without a port: the one that names it, else the one with
-// the longest *.suffix that covers it, else the default. It is nil for none.
+// ByHost returns the realm of the host that a request was sent to (the Host header
+// field or :authority), with or without a port: the one that names it, else the one
+// with the longest *.suffix that covers it, else the default. It is nil for none; a
+// host that [ParseHost] does not take, or that is missing, belongs to none. The one
+// realm of an agent without realms takes every request, whatever its host.
 func (t *Table) ByHost(host string) *Realm {
-	if r := t.ofHost(host); r != nil {
-		return r
+	if t.single {
+		return t.fallback
 	}
-	return t.fallback
+	r, ok := t.ofHost(host)
+	if r == nil && ok {
+		return t.fallback
+	}
+	return r
 }
 
-// ofHost is ByHost without the default.
-func (t *Table) ofHost(host string) *Realm {
-	if len(t.byHost) == 0 && len(t.suffixes) == 0 {
-		return nil
+// ofHost is ByHost without the default. It reports false for a malformed host.
+func (t *Table) ofHost(host string) (r *Realm, ok bool) {
+	name, ok := ParseHost(host)
+	if !ok {
+		return nil, false
 	}
-	host = bareHost(host)
-	if r := t.byHost[host]; r != nil {
-		return r
+	if r := t.byHost[name]; r != nil {
+		return r, true
 	}
 	for i := range t.suffixes {
-		if s := &t.suffixes[i]; len(host) > len(s.text) && strings.HasSuffix(host, s.text) {
-			return s.realm
+		if s := &t.suffixes[i]; len(name) > len(s.text) && strings.HasSuffix(name, s.text) {
+			return s.realm, true
 		}
 	}
-	return nil
+	return nil, true
 }
 
 const prefix = "/verify/"
 
 // ByPath returns the realm of a request to a gateway's endpoint: the one that its
 // path names, as /verify/NAME with anything behind it, and otherwise that of its
-// host. path is as it was escaped. Where the host is another realm's than the
-// path, there is none: a gateway that hands on the path of its client would let
-// that one choose.
+// host. path is as it was escaped. Where the host is malformed, or is another
+// realm's than the path, there is none: a gateway that hands on the path of its
+// client would let that one choose.
 func (t *Table) ByPath(path, host string) *Realm {
 	rest, ok := strings.CutPrefix(path, prefix)
 	if !ok || !t.paths {
 		return t.ByHost(host)
 	}
+	other, ok := t.ofHost(host)
 	name, _, _ := strings.Cut(rest, "/")
-	r := t.byName[name]
-	if other := t.ofHost(host); r != nil && other != nil && other != r {
-		return nil
+	if r := t.byName[name]; ok && (other == nil || other == r) {
+		return r
 	}
-	return r
+	return nil
 }

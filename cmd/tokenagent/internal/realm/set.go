@@ -51,7 +51,7 @@ type Set struct {
 func Single(a *agent.Agent, headers []string, o Options) *Set {
 	r := newRealm(a, Spec{Headers: headers}, o.Auth)
 	s := &Set{o: o}
-	s.table.Store(&Table{realms: []*Realm{r}, fallback: r})
+	s.table.Store(&Table{realms: []*Realm{r}, fallback: r, single: true})
 	return s
 }
 
@@ -220,11 +220,14 @@ func (s *Set) Reload() (changed bool, err error) {
 }
 
 // Rule implements [extauthz.Realms]. The name comes from the gateway, so that it
-// says which realm it is whatever the host.
-func (s *Set) Rule(name, host string) (rule *extauthz.Rule, leave func()) {
+// says which realm it is, and a host that is missing contradicts nothing. One that is
+// malformed is refused all the same: the app behind may read another host in it.
+func (s *Set) Rule(name string, named bool, host string) (rule *extauthz.Rule, leave func()) {
 	t := s.Enter()
-	r := t.ByHost(host)
-	if name != "" && s.plan != nil {
+	var r *Realm
+	if !named || t.single {
+		r = t.ByHost(host)
+	} else if _, ok := ParseHost(host); ok || host == "" {
 		r = t.Named(name)
 	}
 	if r == nil {

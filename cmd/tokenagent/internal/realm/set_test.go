@@ -376,10 +376,21 @@ func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the 
 func TestMissesAreCounted(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m a.example\nb 1 10m b.example\n", 2)
+	const none = "no extension"
 	for _, c := range []struct {
 		name, host, want string
-	}{{"a", "b.example", "a"}, {"", "b.example:80", "b"}, {"x", "b.example", "-"}, {"", "x", "-"}} {
-		rule, leave := s.set.Rule(c.name, c.host)
+	}{
+		{"a", "b.example", "a"},
+		{"a", "", "a"},
+		{none, "b.example:80", "b"},
+		{"x", "b.example", "-"},
+		{none, "x", "-"},
+		{"", "b.example", "-"}, // it is there, and names no realm
+		{none, "", "-"},
+		{none, "b.example:x", "-"},
+		{"b", "b.example:x", "-"},
+	} {
+		rule, leave := s.set.Rule(strings.TrimPrefix(c.name, none), c.name != none, c.host)
 		table := s.set.table.Load()
 		got := "-"
 		for _, r := range table.realms {
@@ -392,7 +403,7 @@ func TestMissesAreCounted(t *testing.T) {
 			t.Errorf("%+v: %s", c, got)
 		}
 	}
-	if got := testutil.ToFloat64(oneMetric(s.set, "tokenagent_unknown_realm_total")); got != 2 {
+	if got := testutil.ToFloat64(oneMetric(s.set, "tokenagent_unknown_realm_total")); got != 6 {
 		t.Errorf("%v misses", got)
 	}
 	if problems, err := testutil.CollectAndLint(s.set); err != nil || len(problems) > 0 {
@@ -412,16 +423,17 @@ func TestSingle(t *testing.T) {
 	t.Cleanup(func() { _ = a.Close() })
 	set := Single(a, nil, Options{})
 	table := set.Enter()
-	for _, r := range []*Realm{table.ByHost("x"), table.ByPath("/verify/x", "y"), table.ByPath("", "")} {
+	for _, r := range []*Realm{table.ByHost("x"), table.ByHost("x:y"), table.ByPath("/verify/x", "y"), table.ByPath("", "")} {
 		if r == nil || r.Agent != a {
 			t.Error("a request of no realm")
 		}
 	}
 	table.Leave()
-	if rule, leave := set.Rule("x", ""); rule == nil {
-		t.Error("a check of no realm")
-	} else {
-		leave()
+	for _, name := range []string{"x", ""} {
+		rule, leave := set.Rule(name, true, "x:y")
+		if leave(); rule == nil {
+			t.Error("a check of no realm")
+		}
 	}
 	s.becomes("its status is the agent's", func() bool { // which the watch that begins may change in between
 		text, err := json.Marshal(set.Status())

@@ -1,6 +1,7 @@
 package realm
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -27,20 +28,66 @@ func TestByHost(t *testing.T) {
 	t.Parallel()
 	realms := []string{"a a.example", "b b.example *.b.example", "c *.x.b.example [2001:db8::1] 192.0.2.1", "d"}
 	for host, want := range map[string]string{
-		"a.example": "a", "A.Example": "a", "a.example:8080": "a", "a.example.": "a", "a.example.:443": "a",
-		"b.example": "b", "y.b.example": "b", "z.y.b.example:1": "b", "x.b.example": "b", "1.x.b.example": "c",
-		"b.example.evil": "-", "ab.example": "-", ".b.example": "-", "": "-", ":80": "-", "d": "-",
-		"[2001:db8::1]": "c", "[2001:DB8::1]:443": "c", "2001:db8::1": "-", "192.0.2.1:80": "c",
-		"a.example:80:80": "-", "a.example:x": "-", "a.example/": "-", "xa.example": "-",
+		"a.example": "a", "A.Example": "a", "a.example:8080": "a", "a.example.": "a", "a.example.:443": "a", "A.EXAMPLE.:99999": "a",
+		"b.example": "b", "y.b.example": "b", "z.y.b.example:1": "b", "x.b.example": "b", "1.x.b.example": "c", "-_.b.example": "b",
+		"[2001:db8::1]": "c", "[2001:DB8::1]:443": "c", "[2001:0db8:0::0001]": "c", "192.0.2.1:80": "c", "192.0.2.1.": "c",
+		"b.example.evil": "d", "ab.example": "d", "d": "d", "xa.example": "d", "[2001:db8::2]": "d", "a": "d",
 	} {
-		if got := name(table(true, "", realms...).ByHost(host)); got != want {
+		if got := name(table(true, "d", realms...).ByHost(host)); got != want {
 			t.Errorf("%q: %s, want %s", host, got, want)
 		}
-		if want == "-" {
-			want = "d"
+		if want == "d" {
+			if got := name(table(true, "", realms...).ByHost(host)); got != "-" {
+				t.Errorf("%q without a default: %s", host, got)
+			}
 		}
-		if got := name(table(true, "d", realms...).ByHost(host)); got != want {
-			t.Errorf("%q with a default: %s, want %s", host, got, want)
+	}
+}
+
+// malformed are hosts that some program takes for a.example or x.b.example, and
+// others that are no host at all.
+func malformed() []string {
+	hosts := []string{
+		"", ":", ":80", ".", "..", ".:80", "[", "]", "[]", "[]:80", "[:80", "[::1", "[::1]80", "[::1]:", "[::1]:x", "[::1]:80:80", "[::1].b.example",
+		"[::1%eth0]", "[::1%25eth0]", "[1.2.3.4]", "[a.example]", "::1", "2001:db8::1", "[[::1]]", "::1]", "a.example[::1]", "*", "*.b.example", "a*",
+		"a.example@x.b.example", "b\u00fccher.example", "\uff41.example", "a.example\u3002", "http://a.example", "//a.example",
+	}
+	for _, host := range []string{"a.example", "x.b.example", "A.EXAMPLE", "192.0.2.1", "other"} {
+		for _, suffix := range []string{
+			":", ":x", ":80x", ":-1", ":+1", ":0x50", ":8 0", ": 80", ":80 ", ":80:80", "::80", ":80.", ":80.x.b.example", ":.x.b.example", ".:", ".:x", "..", "..:80",
+			"/", "/.x.b.example", "/x", "?", "#", "\\", "\\.x.b.example", ";", ",", ", x.b.example", ",x.b.example", " ", "\t", "\n", "\r\n", "\x00", "\x7f", "%", "%00", "%2e", "%3a80",
+			" x.b.example", "..x.b.example", "@x.b.example", "$", "'", "(", "!", "~", "*", "\"", "<", "=", "&", "|", "^", "`", "{", "\xff", "\u00e9", ":\u0661",
+		} {
+			hosts = append(hosts, host+suffix)
+		}
+		for _, prefix := range []string{".", " ", "\t", "@", "user@", "user:password@", "x:80@", "%", "/", "//", "*", "*.", "\xff", ":", "[", ","} {
+			hosts = append(hosts, prefix+host)
+		}
+	}
+	return hosts
+}
+
+// TestP5_MalformedHostIsOfNoRealm, not even of the default one, also where a
+// gateway's path names the realm.
+func TestP5_MalformedHostIsOfNoRealm(t *testing.T) {
+	t.Parallel()
+	table := table(true, "d", "a a.example 192.0.2.1", "b *.b.example", "d")
+	for _, host := range malformed() {
+		if got := name(table.ByHost(host)); got != "-" {
+			t.Errorf("%q: %s", host, got)
+		}
+		for _, path := range []string{"/verify/a", "/verify/d/x", "/verify/nobody", "/", ""} {
+			if got := name(table.ByPath(path, host)); got != "-" {
+				t.Errorf("%q at %q: %s", path, host, got)
+			}
+		}
+	}
+}
+
+func TestParseHostAllocatesNothing(t *testing.T) {
+	for _, host := range []string{"orders.example.com", "orders.example.com.:8080", "192.0.2.1:80", "x:y", ""} {
+		if n := testing.AllocsPerRun(100, func() { ParseHost(host) }); n != 0 {
+			t.Errorf("%q: %v allocations", host, n)
 		}
 	}
 }
@@ -69,6 +116,8 @@ func TestP5_PathAndHost(t *testing.T) {
 		{"/verify/a;b", "gateway", "-"},
 		{"/verify/nobody", "a.example", "-"},
 		{"/verify/", "a.example", "-"},
+		{"/verify/a", "", "-"},
+		{"/verify/a", "a.example:x", "-"},
 		{"//verify/b", "a.example", "a"},
 		{"/x/verify/b", "a.example", "a"},
 		{"/verify", "a.example", "a"},
@@ -94,7 +143,7 @@ func TestCheckHost(t *testing.T) {
 		"Orders.Example": "orders.example", "orders.example.": "orders.example", "*.Example": "*.example", "localhost": "localhost",
 		"10.0.0.1": "10.0.0.1", "[2001:DB8::1]": "[2001:db8::1]", "xn--bcher-kva.example": "xn--bcher-kva.example", "a_b": "a_b",
 		"": "", "*.": "", "*": "", "a.*.example": "", "https://a": "", "a/b": "", "a:80": "", "b\u00fccher.example": "", "a b": "",
-		"a..b": "", ".a": "", "a..": "", "2001:db8::1": "", "*.[::1]": "", "a@b": "", "[]": "", "a%": "",
+		"a..b": "", ".a": "", "a..": "", "[2001:db8:0::1]": "[2001:db8::1]", "[fe80::1%eth0]": "", "[abc]": "", "[1.2.3.4]": "", "[::1]:80": "", ".": "", "*.a.": "*.a", "2001:db8::1": "", "*.[::1]": "", "a@b": "", "[]": "", "a%": "",
 	} {
 		got, err := CheckHost(host)
 		if got != want || (err == nil) != (want != "") {
@@ -106,23 +155,34 @@ func TestCheckHost(t *testing.T) {
 	}
 }
 
+// hostForm is the form of a Host that has a realm, apart from the form of an IPv6
+// address.
+var hostForm = regexp.MustCompile(`^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?$`)
+
 func FuzzHost(f *testing.F) {
-	for _, s := range []string{"a.example", "*.b", "[::1]:80", "a:1:2", "\xff", "A.:0"} {
+	for _, s := range append(malformed(), "a.example", "*.b", "[::1]:80", "A.:0", "[::FFFF:1.2.3.4]:1") {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		bare := bareHost(s)
-		if again := bareHost(bare); again != bare && !strings.HasSuffix(bare, ".") && !strings.Contains(bare, ":") {
-			t.Fatalf("%q: %q, then %q", s, bare, again)
+		host, ok := ParseHost(s)
+		form := hostForm.FindStringSubmatch(s)
+		if ok && form == nil || !ok && form != nil && form[1][0] != '[' {
+			t.Fatalf("%q: %q, %t", s, host, ok)
 		}
-		host, err := CheckHost(s)
+		if again, still := ParseHost(host); ok && (again != host || !still) {
+			t.Fatalf("%q: %q, then %q, %t", s, host, again, still)
+		}
+		if ok && form[1][0] != '[' && host != strings.ToLower(strings.TrimSuffix(form[1], ".")) {
+			t.Fatalf("%q: %q", s, host)
+		}
+		checked, err := CheckHost(s)
 		if err != nil {
 			return
 		}
-		if again, err := CheckHost(host); err != nil || again != host {
-			t.Fatalf("%q: %q, then %q, %v", s, host, again, err)
+		if again, err := CheckHost(checked); err != nil || again != checked {
+			t.Fatalf("%q: %q, then %q, %v", s, checked, again, err)
 		}
-		if name(table(true, "", "r "+host).ByHost(strings.Replace(host, "*", "x", 1)+":443")) != "r" {
+		if name(table(true, "", "r "+checked).ByHost(strings.Replace(checked, "*", "x", 1)+":443")) != "r" {
 			t.Fatalf("%q does not cover itself", s)
 		}
 	})
