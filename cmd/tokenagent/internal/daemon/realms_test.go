@@ -22,8 +22,14 @@ import (
 func tokenOf(name string) string { return good + "-of-" + name }
 
 // openRealms returns realms a (of host a.example), b (of *.b.example, with a
-// header of its own) and late, whose source never comes.
+// header of its own) and late, whose source never comes; and no default.
 func openRealms(t *testing.T, o Options) *realm.Set {
+	t.Helper()
+	return openRealmsWith(t, o, "")
+}
+
+// openRealmsWith is openRealms with a realm for the hosts of no other.
+func openRealmsWith(t *testing.T, o Options, fallback string) *realm.Set {
 	t.Helper()
 	dir := t.TempDir()
 	log := slog.New(slog.DiscardHandler)
@@ -40,7 +46,7 @@ func openRealms(t *testing.T, o Options) *realm.Set {
 	write(t, filepath.Join(dir, "b"), tokenOf("b"))
 	write(t, filepath.Join(dir, "realms"), "-")
 	set, err := realm.Open(t.Context(), filepath.Join(dir, "realms"), func(reload.Content) (*realm.Plan, error) {
-		return &realm.Plan{Paths: true, Specs: []realm.Spec{spec("a", "", "a.example"), spec("b", "X-B", "*.b.example"), spec("late", "", "late.example")}}, nil
+		return &realm.Plan{Paths: true, Default: fallback, Specs: []realm.Spec{spec("a", "", "a.example"), spec("b", "X-B", "*.b.example"), spec("late", "", "late.example")}}, nil
 	}, realm.Options{Auth: o.Auth(), Poll: -1, Logger: log})
 	if err != nil {
 		t.Fatal(err)
@@ -148,6 +154,10 @@ func TestP5_ExtAuthzByExtension(t *testing.T) {
 		{"", "a.example", "dapr-api-token", tokenOf("a"), 0, "a"},
 		{"b", "a.example", "dapr-api-token", tokenOf("a"), 401, ""},
 		{"", "a.example", "x-b", tokenOf("b"), 401, ""},
+		{"", "a.example:x", "dapr-api-token", tokenOf("a"), 401, ""},
+		{"", "a.example:80.b.example", "x-b", tokenOf("b"), 401, ""},
+		{"a", "a.example:x", "dapr-api-token", tokenOf("a"), 401, ""},
+		{"empty", "a.example", "dapr-api-token", tokenOf("a"), 401, ""},
 		{"nobody", "a.example", "dapr-api-token", tokenOf("a"), 401, ""},
 		{"", "other", "dapr-api-token", tokenOf("a"), 401, ""},
 		{"late", "a.example", "dapr-api-token", tokenOf("a"), 503, ""},
@@ -158,7 +168,7 @@ func TestP5_ExtAuthzByExtension(t *testing.T) {
 			}},
 		}}
 		if c.extension != "" {
-			r.Attributes.ContextExtensions = map[string]string{"realm": c.extension}
+			r.Attributes.ContextExtensions = map[string]string{"realm": strings.TrimPrefix(c.extension, "empty")}
 		}
 		answer, err := authz.Check(t.Context(), r)
 		if err != nil {
