@@ -169,7 +169,7 @@ func (s *stand) semantics() {
 			s.t.Errorf("%s: it reached the app", name)
 		}
 	}
-	forged := []string{"X-Tokenagent-Subject: admin", "x_tokenagent_subject: admin", "X_Tokenagent-Subject: admin", "X-Tokenagent_Subject: admin"}
+	forged := []string{"X-Tokenagent-Subject: admin", "x_tokenagent_subject: admin", "X_Tokenagent-Subject: admin", "X-Tokenagent_Subject: admin", "X-Tokenagent-Method: admin", "x_tokenagent_method: admin"}
 	for name, c := range map[string]struct {
 		headers       []string
 		authorization string
@@ -186,6 +186,9 @@ func (s *stand) semantics() {
 		h := *s.last.Load()
 		if got := h["X-Tokenagent-Subject"]; len(got) != 1 || got[0] != "token" {
 			s.t.Errorf("%s: the app is told %q", name, got)
+		}
+		if got := h["X-Tokenagent-Method"]; len(got) != 1 || got[0] != "token" {
+			s.t.Errorf("%s: the app is told the method %q", name, got)
 		}
 		if got := h.Get("Authorization"); got != c.authorization {
 			s.t.Errorf("%s: Authorization goes on as %q, not %q", name, got, c.authorization)

@@ -10,6 +10,11 @@ import (
 // that the proxy adds, in which [Subject] stands.
 const SubjectHeader = "X-Tokenagent-Subject"
 
+// MethodHeader stands beside [SubjectHeader] and says what proved the subject:
+// [verify.MethodToken] or [verify.MethodJWT]. Without it the sub of a JWT, which its
+// issuer chooses, could pass for the name of a token source or client.
+const MethodHeader = "X-Tokenagent-Method"
+
 // Subject returns p's subject as a header value: '%' and every byte outside
 // 0x21 to 0x7E are percent-encoded (RFC 3986 section 2.1), so that it can hold
 // neither a line break nor a blank that someone trims. It is "" for nobody.

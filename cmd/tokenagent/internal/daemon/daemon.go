@@ -251,7 +251,9 @@ func (o *Options) forwardAuth(realms *realm.Set) http.Handler {
 		}
 		// net/http adds what is missing, with less work than a handler has: the
 		// length, and 200, which is exactly what Envoy ext_authz takes.
-		w.Header()[httpauth.SubjectHeader] = []string{httpauth.Subject(p)}
+		h := w.Header()
+		h[httpauth.SubjectHeader] = []string{httpauth.Subject(p)}
+		h[httpauth.MethodHeader] = methodOf(p)
 	})
 }
 

@@ -19,7 +19,7 @@ func TestForwardAuth(t *testing.T) {
 	for _, method := range []string{"GET", "POST", "HEAD", "OPTIONS", "PURGE"} {
 		for _, path := range []string{"/", "/any/where?x=1", "/healthz", "/grpc.health.v1.Health/Check"} {
 			r := ask(t, method, base+path, "dapr-api-token: "+good)
-			if r.code != http.StatusOK || r.Get("X-Tokenagent-Subject") != "token" || r.body != "" {
+			if r.code != http.StatusOK || r.Get("X-Tokenagent-Subject") != "token" || r.Get("X-Tokenagent-Method") != "token" || r.body != "" {
 				t.Errorf("%s %s: %d, subject %q", method, path, r.code, r.Get("X-Tokenagent-Subject"))
 			}
 			for name, headers := range map[string][]string{
@@ -30,7 +30,7 @@ func TestForwardAuth(t *testing.T) {
 				"gRPC":          {"Content-Type: application/grpc"},
 			} {
 				r := ask(t, method, base+path, headers...)
-				if r.code != http.StatusUnauthorized || !strings.HasPrefix(r.Get("WWW-Authenticate"), "Bearer ") || r.Get("X-Tokenagent-Subject") != "" {
+				if r.code != http.StatusUnauthorized || !strings.HasPrefix(r.Get("WWW-Authenticate"), "Bearer ") || r.Get("X-Tokenagent-Subject")+r.Get("X-Tokenagent-Method") != "" {
 					t.Errorf("%s %s, %s: %d %v", method, path, name, r.code, r.Header)
 				}
 			}

@@ -134,10 +134,11 @@ func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Princ
 	}
 	g.Strip(r, exempt)
 	dropUpgrade(r.Header, exempt)
-	dropSubject(r.Header)
+	dropIdentity(r.Header)
 	dropTrailers(r.Trailer, g)
 	if !exempt {
 		r.Header[httpauth.SubjectHeader] = []string{httpauth.Subject(who)}
+		r.Header[httpauth.MethodHeader] = methodOf(who)
 	}
 	return who, a, true
 }
@@ -160,31 +161,55 @@ func dropUpgrade(h http.Header, exempt bool) {
 	delete(h, "Http2-Settings")
 }
 
-// dropSubject removes what a client pretends to be. Servers that hand headers
-// to a program as variables (CGI, RFC 3875 section 4.1.18, and WSGI after it)
-// cannot tell '_' from '-', and some make '_' of whatever is no letter and no
-// digit, as lighttpd does, so no such form may pass.
-func dropSubject(h http.Header) {
+// dropIdentity removes what a client pretends to be. Servers that hand headers to a
+// program as variables (CGI, RFC 3875 section 4.1.18, and WSGI after it) cannot tell
+// '_' from '-', and some make '_' of every character that is no letter and no digit,
+// as lighttpd does. So no such form passes.
+func dropIdentity(h http.Header) {
 	for name := range h {
-		if len(name) == len(httpauth.SubjectHeader) && looksLikeSubject(name) {
-			delete(h, name)
+		switch len(name) {
+		case len(httpauth.SubjectHeader):
+			if looksLike(name, httpauth.SubjectHeader) {
+				delete(h, name)
+			}
+		case len(httpauth.MethodHeader):
+			if looksLike(name, httpauth.MethodHeader) {
+				delete(h, name)
+			}
 		}
 	}
 }
 
-// looksLikeSubject compares letters regardless of case, and takes any other
-// character for the '-'. name is as long as the header.
-func looksLikeSubject(name string) bool {
-	for i, c := range []byte(httpauth.SubjectHeader) {
-		got := name[i]
+// looksLike reports whether name is header, regardless of case, and with any
+// character but letters and digits for the '-'. Both are equally long.
+func looksLike(name, header string) bool {
+	for i := range len(header) {
+		got, want := name[i], header[i]
 		switch lower := got | 0x20; {
-		case c == '-' && (lower >= 'a' && lower <= 'z' || got >= '0' && got <= '9'):
+		case want == '-' && (lower >= 'a' && lower <= 'z' || got >= '0' && got <= '9'):
 			return false
-		case c != '-' && lower != c|0x20:
+		case want != '-' && lower != want|0x20:
 			return false
 		}
 	}
 	return true
+}
+
+// The values of [httpauth.MethodHeader], shared so that no request pays for one.
+// http.Header's own methods replace such a value, and never modify it.
+var (
+	byToken = []string{verify.MethodToken} //nolint:gochecknoglobals // a constant
+	byJWT   = []string{verify.MethodJWT}   //nolint:gochecknoglobals // a constant
+)
+
+func methodOf(p *verify.Principal) []string {
+	switch p.Method() {
+	case verify.MethodToken:
+		return byToken
+	case verify.MethodJWT:
+		return byJWT
+	}
+	return []string{p.Method()} // another verifier's, which the agent has none of
 }
 
 // rewrite points the request at the app and leaves everything else as the
@@ -196,7 +221,7 @@ func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 	passTrailers(r)
 	// The subject again, because a client can have it taken off on the way here
 	// by naming it in Connection (RFC 9110 section 7.6.1).
-	for _, name := range []string{httpauth.SubjectHeader, "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+	for _, name := range [...]string{httpauth.SubjectHeader, httpauth.MethodHeader, "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if values, ok := r.In.Header[name]; ok {
 			r.Out.Header[name] = values
 		}

@@ -181,7 +181,7 @@ func TestP5_ExtAuthzByExtension(t *testing.T) {
 			continue
 		}
 		ok := answer.GetOkResponse()
-		if len(ok.GetHeaders()) != 1 || ok.GetHeaders()[0].GetHeader().GetValue() != c.subject || !strings.Contains(fmt.Sprint(ok.GetHeadersToRemove()), c.header) {
+		if len(ok.GetHeaders()) != 2 || ok.GetHeaders()[1].GetHeader().GetValue() != "token" || ok.GetHeaders()[0].GetHeader().GetValue() != c.subject || !strings.Contains(fmt.Sprint(ok.GetHeadersToRemove()), c.header) {
 			t.Errorf("%+v: %v", c, ok)
 		}
 	}

@@ -46,18 +46,43 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 	return rule.allowed(req, p), nil
 }
 
-// subjectKey is the identity header as HTTP/2 and Envoy spell it.
-var subjectKey = strings.ToLower(httpauth.SubjectHeader) //nolint:gochecknoglobals // a constant
+// The identity headers as HTTP/2 and Envoy spell them.
+var (
+	subjectKey = strings.ToLower(httpauth.SubjectHeader) //nolint:gochecknoglobals // a constant
+	methodKey  = strings.ToLower(httpauth.MethodHeader)  //nolint:gochecknoglobals // a constant
+)
+
+// The values of the method, shared so that no request pays for one. Nobody modifies
+// them, and marshalling them is safe for concurrent use.
+var (
+	byToken = overwrite(methodKey, verify.MethodToken) //nolint:gochecknoglobals // a constant
+	byJWT   = overwrite(methodKey, verify.MethodJWT)   //nolint:gochecknoglobals // a constant
+)
+
+func methodOf(p *verify.Principal) *corev3.HeaderValueOption {
+	switch p.Method() {
+	case verify.MethodToken:
+		return byToken
+	case verify.MethodJWT:
+		return byJWT
+	}
+	return overwrite(methodKey, p.Method()) // another verifier's, which the agent has none of
+}
+
+// misspelt are the forms of both with '_', which CGI programs take for the same.
+var misspelt = [...]string{ //nolint:gochecknoglobals // a constant
+	"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject",
+	"x_tokenagent_method", "x-tokenagent_method", "x_tokenagent-method",
+}
 
 // allowed lets the request on with the identity of p and without the token.
 //
 // Envoy first sets headers and then removes (ext_authz filter), so the identity
-// header is overwritten and never removed. The spellings with '_', which CGI
-// programs take for the same, are removed whether they were seen or not: Envoy
-// may show us a part of the headers only.
+// headers are overwritten and never removed. The misspelt ones are removed whether
+// they were seen or not: Envoy may show us a part of the headers only.
 func (u *Rule) allowed(r *http.Request, p *verify.Principal) *authv3.CheckResponse {
-	remove := make([]string, 0, 3+len(u.fields))
-	remove = append(remove, "x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject")
+	remove := make([]string, len(misspelt), len(misspelt)+len(u.fields))
+	copy(remove, misspelt[:])
 	came := maps.Clone(r.Header)
 	u.guard.Strip(r, false)
 	for i := range u.fields {
@@ -69,7 +94,7 @@ func (u *Rule) allowed(r *http.Request, p *verify.Principal) *authv3.CheckRespon
 	return &authv3.CheckResponse{
 		Status: &rpcstatus.Status{Code: int32(codes.OK)},
 		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
-			Headers:         []*corev3.HeaderValueOption{overwrite(subjectKey, httpauth.Subject(p))},
+			Headers:         []*corev3.HeaderValueOption{overwrite(subjectKey, httpauth.Subject(p)), methodOf(p)},
 			HeadersToRemove: remove,
 		}},
 	}

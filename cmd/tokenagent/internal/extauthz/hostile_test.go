@@ -45,6 +45,9 @@ func TestSubjectIsEscaped(t *testing.T) {
 		if got := ok.GetHeaders()[0].GetHeader().GetValue(); got != want {
 			t.Errorf("%q: %q, not %q", subject, got, want)
 		}
+		if got := ok.GetHeaders()[1].GetHeader(); got.GetKey() != "x-tokenagent-method" || got.GetValue() != "jwt" {
+			t.Errorf("%q: %v", subject, got)
+		}
 	}
 }
 
@@ -68,7 +71,7 @@ func FuzzCheck(f *testing.F) {
 	u, leave := a.Rule("", false, "")
 	leave()
 	f.Cleanup(func() { _ = s.Close() })
-	fixed := []string{"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject", "dapr-api-token", "authorization"}
+	fixed := append(misspelt[:], "dapr-api-token", "authorization")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r authv3.CheckRequest
 		if proto.Unmarshal(b, &r) != nil {
@@ -93,7 +96,7 @@ func FuzzCheck(f *testing.F) {
 			return
 		}
 		ok := answer.GetOkResponse()
-		if len(ok.GetHeaders()) != 1 || !proto.Equal(ok.GetHeaders()[0], overwrite("x-tokenagent-subject", "alice")) {
+		if len(ok.GetHeaders()) != 2 || !proto.Equal(ok.GetHeaders()[0], overwrite("x-tokenagent-subject", "alice")) || !proto.Equal(ok.GetHeaders()[1], overwrite("x-tokenagent-method", "jwt")) {
 			t.Fatalf("sets %v", ok.GetHeaders())
 		}
 		for _, name := range ok.GetHeadersToRemove() {
