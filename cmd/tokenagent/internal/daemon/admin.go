@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -25,8 +28,44 @@ import (
 func (o *Options) adminServer(realms *realm.Set, draining *atomic.Bool, more ...prometheus.Collector) *http.Server {
 	s := newServer(o.Logger)
 	s.ReadTimeout, s.WriteTimeout = headerTimeout, headerTimeout*3
-	s.Handler = adminHandler(realms, draining, o.certs, more...)
+	s.Handler = onlyAsLoopback(adminHandler(realms, draining, o.certs, more...))
+	s.BaseContext = func(l net.Listener) context.Context {
+		return context.WithValue(context.Background(), onLoopback{}, isLoopback(l.Addr()))
+	}
 	return s
+}
+
+// onLoopback is the key of whether a request came to a listener on loopback.
+type onLoopback struct{}
+
+// isLoopback reports whether addr is a TCP address that only this machine reaches.
+func isLoopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// onlyAsLoopback refuses requests to a listener on loopback whose Host is not
+// loopback. Otherwise a web page could have its own name lead to 127.0.0.1 (DNS
+// rebinding), and a browser on this machine would let it read the answers.
+func onlyAsLoopback(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if local, _ := r.Context().Value(onLoopback{}).(bool); local && !isLoopbackHost(r.Host) {
+			http.Error(w, "this port is on loopback and answers only for localhost, 127.0.0.0/8 and [::1] as the Host", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isLoopbackHost reports whether host, with or without a port, is localhost or an
+// address in 127.0.0.0/8 or ::1. No other name counts, even if it leads there.
+func isLoopbackHost(host string) bool {
+	name, ok := realm.ParseHost(host)
+	if !ok || name == "localhost" {
+		return ok
+	}
+	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return err == nil && addr.IsLoopback()
 }
 
 // ServeAdmin answers on o.AdminListen as the admin port of run does, with the
