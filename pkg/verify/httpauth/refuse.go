@@ -1,8 +1,10 @@
 package httpauth
 
 import (
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
@@ -54,11 +56,21 @@ func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		// connection for as long as it likes. HTTP/2 resets the one stream.
 		h["Connection"] = closeConnection
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // where there is one to set
+		linger(w)
 	}
 	w.WriteHeader(a.status)
 	if len(a.body) > 0 {
 		_, _ = w.Write(a.body) // a client that has gone needs no answer
 	}
+}
+
+// linger makes net/http close the connection in two steps, its own direction half a
+// second before the other. A client that still sends its body would lose the answer
+// otherwise (RFC 9112 section 9.6). The documented way to ask for that is a body
+// beyond its limit; it works on net/http's own ResponseWriter.
+func linger(w http.ResponseWriter) {
+	var one [1]byte
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(one[:])
 }
 
 // httpAnswer builds the refusal of class for plain HTTP.

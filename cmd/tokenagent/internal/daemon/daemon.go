@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log" //nolint:depguard // what net/http's server takes
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -225,11 +227,30 @@ func newServer(log *slog.Logger) *http.Server {
 	return &http.Server{
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		Protocols: &p, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog: stdlog.New(serverLog{log}, "", 0),
 		// net/http would answer "OPTIONS *" with 200 by itself, which a gateway
 		// takes for a yes.
 		DisableGeneralOptionsHandler: true,
 	}
+}
+
+// serverLog takes what net/http's server logs. Most of that is about what clients do
+// wrong, and of no interest; a panic is.
+type serverLog struct{ log *slog.Logger }
+
+// Write logs one message. The value of a panic is left out, since it may hold a
+// token; the stack says where it was.
+func (l serverLog) Write(message []byte) (int, error) {
+	text := strings.TrimSpace(string(message))
+	const panicked = "panic serving "
+	at, stack := strings.Index(text, panicked), strings.LastIndex(text, "\ngoroutine ")
+	if at >= 0 && stack > at {
+		client, _, _ := strings.Cut(text[at+len(panicked):], ": ")
+		l.log.Warn("panic serving a request; its connection is closed", "client", client, "stack", text[stack+1:])
+		return len(message), nil
+	}
+	l.log.Debug(text)
+	return len(message), nil
 }
 
 // forwardAuth answers for a gateway, whatever method and path it asks with.
@@ -251,6 +272,14 @@ func (o *Options) forwardAuth(realms *realm.Set) http.Handler {
 		}
 		// net/http adds what is missing, with less work than a handler has: the
 		// length, and 200, which is exactly what Envoy ext_authz takes.
+		if r.ProtoMajor == 1 && r.ContentLength != 0 {
+			// A check is of the header alone: the gateway may have left out the body
+			// that it announces. net/http would wait for that before it answers, and
+			// then take the next request for it.
+			w.Header()["Connection"] = []string{"close"}
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+			linger(w)
+		}
 		h := w.Header()
 		h[httpauth.SubjectHeader] = []string{httpauth.Subject(p)}
 		h[httpauth.MethodHeader] = methodOf(p)

@@ -76,11 +76,20 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the method or the query holds characters that no request line can", http.StatusBadRequest)
 		return
 	}
-	// The app may answer while it is still being asked, as over HTTP/2. net/http
-	// would read the rest of the body first.
-	_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/2 needs none
-	if r.Header["Expect"] != nil {
-		w = ownContinue{w}
+	e := &exchange{ResponseWriter: w, continues: r.Header["Expect"] != nil}
+	if who != nil {
+		e.subject[0] = httpauth.Subject(who)
+		r.Header[httpauth.SubjectHeader] = e.subject[:]
+		r.Header[httpauth.MethodHeader] = methodOf(who)
+	}
+	if r.ProtoMajor == 1 && r.ContentLength != 0 { // -1 is unknown
+		// The app may answer while it is still being asked, as over HTTP/2. net/http
+		// would read the rest of the body first.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		e.body.in = r.Body
+		r.Body = &e.body
+		// net/http looks at its own after the handler.
+		defer func(r *http.Request) { r.Body = e.body.in }(r)
 	}
 	if p.endRevoked && who != nil {
 		var stop func()
@@ -88,25 +97,12 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer stop()
 	}
 	if r.Header["Upgrade"] != nil {
-		p.tunnels.serve(w, r, p.next)
-		return
+		p.tunnels.serve(e, r, p.next)
+	} else {
+		p.next.ServeHTTP(e, r)
 	}
-	p.next.ServeHTTP(w, r)
+	e.finish(r)
 }
-
-// ownContinue leaves out the app's 100 (Continue). net/http sends ours as soon as the
-// body is wanted, and whether it sees in time that the app's has come is a race: some
-// clients would be told twice.
-type ownContinue struct{ http.ResponseWriter }
-
-func (w ownContinue) WriteHeader(code int) {
-	if code != http.StatusContinue {
-		w.ResponseWriter.WriteHeader(code)
-	}
-}
-
-// Unwrap is for http.ResponseController.
-func (w ownContinue) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // admit makes of r what the app is to see, or answers it. who is nil where it
 // needs no token, else known to a.
@@ -136,10 +132,6 @@ func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Princ
 	dropUpgrade(r.Header, exempt)
 	dropIdentity(r.Header)
 	dropTrailers(r.Trailer, g)
-	if !exempt {
-		r.Header[httpauth.SubjectHeader] = []string{httpauth.Subject(who)}
-		r.Header[httpauth.MethodHeader] = methodOf(who)
-	}
 	return who, a, true
 }
 
