@@ -80,11 +80,13 @@ func maxChecks() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 // the compact form of RFC 7515. It is safe for concurrent use. The zero
 // JWTVerifier is not usable.
 type JWTVerifier struct {
-	keys   func() *KeySet
-	cfg    JWTConfig
-	types  []string
-	cache  *jwtCache
-	checks chan struct{} // holds one value for each signature check that runs
+	keys  func() *KeySet
+	cfg   JWTConfig
+	types []string
+	// required is cfg.RequiredClaims in the form in which tokens are asked for them.
+	required []claims.Requirement
+	cache    *jwtCache
+	checks   chan struct{} // holds one value for each signature check that runs
 
 	busy    atomic.Uint64
 	longest atomic.Int64 // nanoseconds
@@ -102,10 +104,7 @@ func NewJWTVerifier(keys func() *KeySet, c JWTConfig) (*JWTVerifier, error) {
 	if keys == nil {
 		return nil, errors.New("verify: JWT: keys must not be nil")
 	}
-	c.Audiences, c.Algorithms, c.RequiredClaims = slices.Clone(c.Audiences), slices.Clone(c.Algorithms), maps.Clone(c.RequiredClaims)
-	for name, values := range c.RequiredClaims {
-		c.RequiredClaims[name] = slices.Clone(values)
-	}
+	c.Audiences, c.Algorithms = slices.Clone(c.Audiences), slices.Clone(c.Algorithms)
 	if c.MaxBytes == 0 {
 		c.MaxBytes = defaultMaxJWTBytes
 	}
@@ -122,6 +121,13 @@ func NewJWTVerifier(keys func() *KeySet, c JWTConfig) (*JWTVerifier, error) {
 	v := &JWTVerifier{
 		keys: keys, cfg: c, cache: newJWTCache(c.CacheSize),
 		checks: make(chan struct{}, maxChecks()),
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
+		r, err := claims.Require(name, slices.Clone(c.RequiredClaims[name]))
+		if err != nil {
+			return nil, err // never: Validate has looked
+		}
+		v.required = append(v.required, r)
 	}
 	for _, t := range c.Types {
 		v.types = append(v.types, bareType(t))
@@ -148,8 +154,8 @@ func (c *JWTConfig) Validate() error {
 	if slices.Contains(c.Types, "") {
 		fault("an empty type; leave it out")
 	}
-	for name := range c.RequiredClaims {
-		if err := claims.CheckName(name); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
+		if _, err := claims.Require(name, nil); err != nil {
 			fault("a required claim: %w", err)
 		}
 	}

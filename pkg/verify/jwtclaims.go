@@ -3,22 +3,22 @@ package verify
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
 // judge holds the claims of j, which key signed, to what is asked for.
 func (v *JWTVerifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error) {
-	members, err := object(j.body)
+	members, text, err := object(j.body)
 	if err != nil {
 		return nil, err
 	}
-	claims := jwt.MapClaims(members)
-	subject, ok := subjectOf(members, j.body)
+	c := claims.New(members, text)
+	subject, ok := c.Subject()
 	if !ok {
 		return nil, errSubject
 	}
@@ -29,7 +29,7 @@ func (v *JWTVerifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error)
 	if jti, has := members["jti"]; has {
 		text, ok := jti.(string)
 		if !ok {
-			return nil, errSubject
+			return nil, errTokenID
 		}
 		e.jti = RevokedTokenID(text)
 	}
@@ -44,23 +44,28 @@ func (v *JWTVerifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error)
 	if !e.notBefore.IsZero() {
 		e.notBefore = e.notBefore.Add(-v.cfg.Leeway)
 	}
-	issued, ok := instant(members, "iat")
-	if !ok { // one in the future says that clocks differ, and nothing more
-		return nil, errIssuedAt
+	// What iat says refuses nothing: it is for whoever wonders how old a token is
+	// (RFC 7519 section 4.1.6), and the clocks of issuers run ahead.
+	if iat, has := members["iat"]; has {
+		if _, ok := iat.(float64); !ok {
+			return nil, errIssuedAt
+		}
 	}
-	if issuer, err := claims.GetIssuer(); err != nil || issuer != v.cfg.Issuer {
+	registered := jwt.MapClaims(members)
+	if issuer, err := registered.GetIssuer(); err != nil || issuer != v.cfg.Issuer {
 		return nil, errIssuer
 	}
-	audience, err := claims.GetAudience()
+	audience, err := registered.GetAudience()
 	if err != nil || !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(v.cfg.Audiences, a) }) {
 		return nil, errAudience
 	}
-	for name, values := range v.cfg.RequiredClaims {
-		if !hasClaim(members, name, values) {
+	for _, r := range v.required {
+		if !r.Met(c) {
 			return nil, errClaims
 		}
 	}
-	if lasts := int64(expires.Sub(issued)); !issued.IsZero() && lasts > v.longest.Load() {
+	issued, ok := instant(members, "iat")
+	if lasts := int64(expires.Sub(issued)); ok && !issued.IsZero() && lasts > v.longest.Load() {
 		v.longest.Store(lasts) // of two at once either will do
 	}
 	e.principal = e.principalOf(set, key, subject, members)
@@ -95,17 +100,4 @@ func instant(claims map[string]any, name string) (time.Time, bool) {
 	}
 	whole := int64(f)
 	return time.Unix(whole, int64((f-float64(whole))*1e9)), true
-}
-
-func isOne(claim any, values []string) bool {
-	switch c := claim.(type) {
-	case string:
-		return slices.Contains(values, c)
-	case bool:
-		return slices.Contains(values, strconv.FormatBool(c))
-	case float64:
-		return slices.Contains(values, strconv.FormatFloat(c, 'f', -1, 64))
-	default:
-		return false
-	}
 }

@@ -43,7 +43,7 @@ func parseJWS(token string) (*jws, error) {
 	if j.signature, err = strictBase64.DecodeString(sig); err != nil || len(j.signature) == 0 {
 		return nil, errForm
 	}
-	header, err := object(head)
+	header, _, err := object(head)
 	if err != nil {
 		return nil, err
 	}
@@ -81,24 +81,25 @@ func alphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// object decodes one segment that holds a JSON object. One that names a member
+// object decodes one segment that holds a JSON object, and returns its text, too.
+// One that names a member
 // twice is refused: which of the two counts, parsers do not agree on (RFC 7519
 // section 4).
-func object(segment string) (map[string]any, error) {
+func object(segment string) (map[string]any, []byte, error) {
 	text, err := strictBase64.DecodeString(segment)
 	if err != nil {
-		return nil, errForm
+		return nil, nil, errForm
 	}
 	var m map[string]any
 	if !utf8.Valid(text) || json.Unmarshal(text, &m) != nil || m == nil {
-		return nil, errForm
+		return nil, nil, errForm
 	}
 	switch fault, _ := strictjson.Check(text); fault {
 	case strictjson.Twice:
-		return nil, errTwice
+		return nil, nil, errTwice
 	case strictjson.Deep:
-		return nil, errForm
+		return nil, nil, errForm
 	default:
-		return m, nil
+		return m, text, nil
 	}
 }

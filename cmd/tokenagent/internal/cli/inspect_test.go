@@ -95,6 +95,9 @@ func TestInspectSaysWhy(t *testing.T) {
 		"long expired":    {made(full(jwt.MapClaims{"exp": now - 7200}), nil), inspectBy(path), []string{"exp: it expired 2h", "get a new token\n"}},
 		"no role":         {s.sign(t), inspectBy(s.jwks, "--require-claim", "/realm_access/roles=admin"), []string{"a required claim is missing", `/realm_access/roles: "admin" is asked for, and the token has no /realm_access/roles`}},
 		"other role":      {s.sign(t, "--claim", `realm_access={"roles":["user"]}`), inspectBy(s.jwks, "--require-claim", "/realm_access/roles=admin"), []string{`/realm_access/roles: "admin" is asked for, and the token has ["user"]`}},
+		"role of a list":  {made(full(jwt.MapClaims{"roles": []string{"a", "b"}}), nil), inspectBy(path, "--require-claim", "/roles/1=a", "--require-claim", "/roles/0=a"), []string{`/roles/1: "a" is asked for, and the token has "b"`}},
+		"one of the two":  {made(full(jwt.MapClaims{"tier": 2, "scp": "a b"}), nil), inspectBy(path, "--require-claim", "tier=2", "--require-claim", "scp=c"), []string{`scp: "c" is asked for, and the token has "a b"`}},
+		"just expired":    {made(full(jwt.MapClaims{"exp": now - 20}), nil), inspectBy(path, "--leeway", "0s"), []string{"refused (expired): its exp has come", "exp: it expired 2", "differ by more than --leeway"}},
 		"no exp":          {made(jwt.MapClaims{"iss": issuer, "aud": audience}, nil), inspectBy(path), []string{"it has no exp", "warning: no exp"}},
 		"crit":            {made(full(nil), map[string]any{"crit": []string{"b64"}}), inspectBy(path), []string{"its header has crit", "warning: the header has crit"}},
 		"none":            {strings.TrimRight(base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)), "=") + "." + strings.Split(s.sign(t), ".")[1] + ".", inspectBy(s.jwks), []string{"refused (invalid)", "warning: alg is none"}},
@@ -102,7 +105,7 @@ func TestInspectSaysWhy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := invoke(t, c.token, c.args...)
 			o.want(t, 1, c.want...)
-			for _, claim := range []string{"iss", "aud", "exp", "nbf", "iat", "kid", "alg", "typ"} { // what is right is not complained of
+			for _, claim := range []string{"iss", "aud", "exp", "nbf", "iat", "kid", "alg", "typ", "tier", "/roles/0"} { // what is right is not complained of
 				says := func(text string) bool { return strings.HasPrefix(text, claim+": ") }
 				if strings.Contains(o.out, "\n  "+claim+": ") && !slices.ContainsFunc(c.want, says) {
 					t.Errorf("it complains of %s:\n%s", claim, o.out)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
@@ -66,6 +67,9 @@ func (k *keySource) config(cmd *cobra.Command, cfg *agent.Config, verifies bool)
 		name, value, valued := strings.Cut(text, "=")
 		if name == "" {
 			return fail.Usage("--require-claim number %d: the form is NAME or NAME=VALUE, such as roles=reader", i+1)
+		}
+		if _, err := claims.Require(name, nil); err != nil {
+			return fail.Usage("--require-claim number %d: %s", i+1, err)
 		}
 		values := required[name]
 		if valued {

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -30,12 +32,7 @@ func (t *Token) Hints(c verify.JWTConfig, keys []agent.TokenStatus, err error, n
 		hint("aud: %s is asked for, and %s", quoteAll(c.Audiences), has(t.Claims, "aud"))
 	}
 	t.hintTimes(c.Leeway, now, hint)
-	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
-		value, there := t.Claims.claim(name)
-		if values := c.RequiredClaims[name]; !there || len(values) > 0 && len(out) == 0 && !errors.Is(err, verify.ErrSignature) {
-			hint("%s: %s is asked for, and %s", plain.Text(name), quoteAll(values), hasValue(name, value, there))
-		}
-	}
+	t.hintClaims(c.RequiredClaims, hint)
 	if errors.Is(err, verify.ErrSignature) {
 		if strings.HasPrefix(t.Header.Text("alg"), "HS") {
 			hint("its signer has another secret, or it was changed on its way; white space around a secret counts for the signer and not here")
@@ -95,6 +92,28 @@ func (t *Token) hintTimes(leeway time.Duration, now time.Time, hint func(format 
 	}
 	if nbf, ok := t.Claims.Time("nbf"); ok && now.Before(nbf.Add(-leeway)) {
 		hint("nbf: it is not good for another %s%s", span(nbf.Sub(now)), clocks)
+	}
+}
+
+// hintClaims names each required claim that the token does not have, or has with
+// another value.
+func (t *Token) hintClaims(required map[string][]string, hint func(format string, args ...any)) {
+	text, err := t.Claims.MarshalJSON()
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber() // to show numbers as they were written
+	members := map[string]any{}
+	if err != nil || d.Decode(&members) != nil {
+		return // malformed claims are reported elsewhere
+	}
+	all := claims.New(members, text)
+	for _, name := range slices.Sorted(maps.Keys(required)) {
+		r, err := claims.Require(name, required[name])
+		if err != nil || r.Met(all) {
+			continue
+		}
+		value, there := r.Find(members)
+		written, err := json.Marshal(value)
+		hint("%s: %s is asked for, and %s", plain.Text(name), quoteAll(required[name]), hasValue(name, written, there && err == nil))
 	}
 }
 

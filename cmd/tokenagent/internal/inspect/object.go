@@ -10,7 +10,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
-	"github.com/tokenagent/tokenagent/internal/claims"
 )
 
 // An Object is a JSON object whose members stand in the order in which they were
@@ -113,28 +112,6 @@ func (o Object) Find(name string) (json.RawMessage, bool) {
 		}
 	}
 	return nil, false
-}
-
-// claim returns the claim of that name, which may be a JSON Pointer, as text.
-func (o Object) claim(name string) (json.RawMessage, bool) {
-	if !strings.HasPrefix(name, "/") {
-		return o.Find(name)
-	}
-	members := make(map[string]any, len(o))
-	for _, m := range o {
-		var value any
-		d := json.NewDecoder(bytes.NewReader(m.Value))
-		d.UseNumber()
-		if d.Decode(&value) == nil {
-			members[m.Name] = value
-		}
-	}
-	value, _, there := claims.Find(members, name)
-	if !there {
-		return nil, false
-	}
-	text, err := json.Marshal(value)
-	return text, err == nil
 }
 
 // isWhole reports whether a member is there and a whole number.

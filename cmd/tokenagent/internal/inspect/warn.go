@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func Times() []string { return []string{"exp", "nbf", "iat", "auth_time"} }
 func (t *Token) Warnings(now time.Time) (out []string) {
 	warn := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	t.warnHeader(warn)
-	for _, name := range Times()[:3] {
+	for _, name := range []string{"exp", "nbf"} {
 		if _, there := t.Claims.Find(name); there {
 			if _, ok := t.Claims.Time(name); !ok {
 				warn("%s is no time, which is a number of seconds since 1970; such tokens are refused", name)
@@ -38,6 +39,9 @@ func (t *Token) Warnings(now time.Time) (out []string) {
 	exp, hasExp := t.Claims.Time("exp")
 	iat, hasIat := t.Claims.Time("iat")
 	nbf, hasNbf := t.Claims.Time("nbf")
+	if iat, there := t.Claims.Find("iat"); there && !isNumber(iat) {
+		warn("iat is no number; such tokens are refused")
+	}
 	if _, there := t.Claims.Find("exp"); !there {
 		warn("no exp: it would be good for ever; such tokens are refused")
 	}
@@ -100,6 +104,10 @@ func (t *Token) warnHeader(warn func(format string, args ...any)) {
 			warn("the header has %s, a key that the sender would choose: it is ignored", name)
 		}
 	}
+}
+
+func isNumber(value json.RawMessage) bool {
+	return len(value) > 0 && (value[0] == '-' || '0' <= value[0] && value[0] <= '9')
 }
 
 // span words a duration without its zeros.
