@@ -3,7 +3,10 @@ package jwks
 import (
 	"bytes"
 	"context"
+	"crypto/rsa"
+	"encoding/base64"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -69,6 +72,82 @@ func hold(t *testing.T, token string, signer signer) func(Keys, error) {
 			t.Fatalf("%s refuses what one of them signed: %v", show(k), err)
 		}
 	}
+}
+
+// FuzzSpelling: however a server spells a key, if it is taken it is the key that the
+// strict spelling of its parts gives, by material and by thumbprint, and a file takes
+// that spelling. What a file takes, a server may publish.
+func FuzzSpelling(f *testing.F) {
+	for _, s := range []signer{signers()["RS256"], signers()["ES256"], signers()["ES384"], signers()["ES512"], signers()["EdDSA"]} {
+		m := s.jwk()
+		kty, crv, x, y := m["kty"].(string), "", "", ""
+		if kty == "RSA" {
+			x, y = m["n"].(string), m["e"].(string)
+		} else {
+			crv, x = m["crv"].(string), m["x"].(string)
+			y, _ = m["y"].(string)
+		}
+		f.Add(kty, crv, x, y)
+		f.Add(kty, crv, x+"==", "AA"+y)
+		f.Add(kty, crv, strings.NewReplacer("-", "+", "_", "/").Replace(x), y+"\n")
+		f.Add(kty, crv, "AAAA"+x, y)
+	}
+	f.Fuzz(func(t *testing.T, kty, crv, a, b string) {
+		members := func(a, b string) map[string]any {
+			m := map[string]any{"kty": kty, "crv": crv}
+			if kty == "RSA" {
+				m["n"], m["e"] = a, b
+			} else {
+				m["x"], m["y"] = a, b
+			}
+			return m
+		}
+		if kty == "oct" {
+			return
+		}
+		strict, strictErr := Parse(set(members(a, b)), ParseOptions{})
+		k, err := Parse(set(members(a, b)), ParseOptions{Remote: true})
+		if err != nil {
+			if strictErr == nil {
+				t.Fatalf("a file takes it, and a server may not publish it: %v", err)
+			}
+			return
+		}
+		got := k.Decls[0].Value
+		if strictErr == nil && strict.Decls[0].ID != got.ID() {
+			t.Fatal("another thumbprint from a server than from a file")
+		}
+		canonical := signer{got.Algorithm(), nil, got.PublicKey()}.jwk()
+		if e, ok := got.PublicKey().(*rsa.PublicKey); ok {
+			canonical["e"] = b64(big.NewInt(int64(e.E)).Bytes())
+		}
+		again, err := Parse(set(canonical), ParseOptions{})
+		if err != nil || again.Decls[0].ID != got.ID() {
+			t.Fatalf("the strict spelling is another key, or none: %v", err)
+		}
+		if !numbersEqual(t, canonical, members(a, b)) {
+			t.Fatalf("%q %q became another key", a, b)
+		}
+	})
+}
+
+// numbersEqual reports whether the members are the same, as numbers, by a way of
+// decoding of its own.
+func numbersEqual(t *testing.T, canonical, spelled map[string]any) bool {
+	t.Helper()
+	value := func(v any) *big.Int {
+		s, _ := v.(string)
+		s = strings.NewReplacer("-", "+", "_", "/", "=", "", "\r", "", "\n", "").Replace(s)
+		b, err := base64.RawStdEncoding.DecodeString(s)
+		check(t, err)
+		return new(big.Int).SetBytes(b)
+	}
+	for _, m := range []string{"n", "e", "x", "y"} {
+		if want, there := canonical[m]; there && value(want).Cmp(value(spelled[m])) != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func idOf(t *testing.T, s signer) rotation.ID {

@@ -1,14 +1,20 @@
 package jwks
 
 import (
+	"bytes"
 	"cmp"
-	"crypto/sha256"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math/big"
 	"slices"
-
-	"github.com/MicahParks/jwkset"
+	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -84,24 +90,26 @@ func (p *parser) set(raw json.RawMessage) {
 	}
 }
 
-// What a JWK can be wrong in. Texts are constants.
+// What can be wrong with a JWK. Texts are constants.
 var (
 	errKty      = errors.New("its kty is none of RSA, EC, OKP and oct")
 	errCrv      = errors.New("its crv is none that its kty has here: EC has P-256, P-384 and P-521, OKP has Ed25519")
 	errPrivate  = errors.New("a private key, which signs; give the public members alone, without d, p, q, dp, dq, qi and oth")
 	errUse      = errors.New("its use is not sig, so it does not verify signatures; leave the key out")
-	errOps      = errors.New("its key_ops is no list, names an operation twice or does not hold verify; mend it, or leave the key out")
-	errText     = errors.New("a member that must be text is not")
+	errOps      = errors.New("its key_ops is no list, names an operation twice or does not hold verify; fix it, or leave the key out")
 	errKid      = errors.New("its kid is empty or over 1024 bytes; leave it out, or give a shorter one")
 	errPublic   = errors.New("a secret, and whoever reads the document could sign with it; never publish one")
 	errMaterial = errors.New("its members are no key; RSA has n and e, EC has a point x and y on its curve, OKP has x, oct has k")
-	errSpelling = errors.New("its members are not in their one spelling: base64url without padding (RFC 7515 section 2), numbers without leading zeros, coordinates in full length (RFC 7518 section 6)")
 )
 
-// jwk returns the key that a JWK is. The library that makes the material of its
-// members is lenient: it skips padding, cuts off what is too long for a number
-// and passes over private members. So everything is checked around it.
+// jwk returns the key that a JWK is. The members of one from a server may be spelled
+// as issuers do: with null or empty members, in base64 of either alphabet, with
+// padding, numbers with leading zeros, coordinates without them. Its thumbprint is
+// that of the same key in the spelling of RFC 7638.
 func (p *parser) jwk(members map[string]json.RawMessage) (verify.Key, error) {
+	if p.o.Remote {
+		maps.DeleteFunc(members, func(_ string, value json.RawMessage) bool { return isEmpty(value) })
+	}
 	text := make(map[string]string)
 	for _, m := range []string{"kty", "use", "alg", "kid", "crv", "x", "y", "n", "e", "k"} {
 		raw, there := members[m]
@@ -110,45 +118,16 @@ func (p *parser) jwk(members map[string]json.RawMessage) (verify.Key, error) {
 		}
 		var s string
 		if err := json.Unmarshal(raw, &s); err != nil || raw[0] != '"' {
-			return verify.Key{}, errText
+			return verify.Key{}, fmt.Errorf("its %s is not text; put it in quotes, or leave it out", m)
 		}
 		text[m] = s
 	}
 	if err := p.purpose(members, text); err != nil {
 		return verify.Key{}, err
 	}
-	m := jwkset.JWKMarshal{
-		KTY: jwkset.KTY(text["kty"]), CRV: jwkset.CRV(text["crv"]),
-		X: text["x"], Y: text["y"], N: text["n"], E: text["e"], K: text["k"],
-	}
-	var canonical string // RFC 7638 section 3.2
-	switch m.KTY {
-	case jwkset.KtyRSA:
-		m.CRV = ""
-		canonical = `{"e":"` + m.E + `","kty":"RSA","n":"` + m.N + `"}`
-	case jwkset.KtyEC:
-		if m.CRV != jwkset.CrvP256 && m.CRV != jwkset.CrvP384 && m.CRV != jwkset.CrvP521 {
-			return verify.Key{}, errCrv
-		}
-		canonical = `{"crv":"` + text["crv"] + `","kty":"EC","x":"` + m.X + `","y":"` + m.Y + `"}`
-	case jwkset.KtyOKP:
-		if m.CRV != jwkset.CrvEd25519 {
-			return verify.Key{}, errCrv
-		}
-		canonical = `{"crv":"Ed25519","kty":"OKP","x":"` + m.X + `"}`
-	case jwkset.KtyOct:
-		m.CRV = ""
-		canonical = `{"k":"` + m.K + `","kty":"oct"}`
-	default:
-		return verify.Key{}, errKty
-	}
-	secret := m.KTY == jwkset.KtyOct
-	if secret && p.o.Remote {
-		return verify.Key{}, errPublic
-	}
-	made, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{Private: secret}, jwkset.JWKValidateOptions{})
+	material, canonical, err := p.material(text)
 	if err != nil {
-		return verify.Key{}, errMaterial // its own words may quote
+		return verify.Key{}, err
 	}
 	alg, named := text["alg"]
 	if !named {
@@ -156,14 +135,146 @@ func (p *parser) jwk(members map[string]json.RawMessage) (verify.Key, error) {
 	} else if alg == "" {
 		return verify.Key{}, errors.New("its alg is empty; leave it out, or name one")
 	}
-	k, err := verify.NewKey(verify.KeyConfig{KeyID: text["kid"], Algorithm: alg, Material: made.Key()})
+	k, err := verify.NewKey(verify.KeyConfig{KeyID: text["kid"], Algorithm: alg, Material: material})
 	if err != nil {
 		return verify.Key{}, err
 	}
-	if k.ID() != sha256.Sum256([]byte(canonical)) {
-		return verify.Key{}, errSpelling
+	if !p.o.Remote {
+		for _, m := range []string{"x", "y", "n", "e", "k"} {
+			if want, there := canonical[m]; there && text[m] != want {
+				return verify.Key{}, spelling(m, text[m])
+			}
+		}
 	}
 	return k, nil
+}
+
+// isEmpty reports whether a member says nothing: null, "" or [].
+func isEmpty(value json.RawMessage) bool {
+	switch v := string(value); v {
+	case "null", `""`:
+		return true
+	default:
+		return v[0] == '[' && strings.Trim(v, "[] \t\r\n") == ""
+	}
+}
+
+// material returns the key that the members are, as verify.KeyConfig takes it, and
+// how RFC 7518 section 6 and RFC 8037 section 2 spell those that it is made of.
+func (p *parser) material(text map[string]string) (material any, canonical map[string]string, err error) {
+	var b [2][]byte
+	read := func(members ...string) bool {
+		canonical = make(map[string]string)
+		for i, m := range members {
+			if b[i], err = p.decode(m, text[m]); err != nil {
+				return false
+			}
+			canonical[m] = base64.RawURLEncoding.EncodeToString(b[i])
+		}
+		return true
+	}
+	switch text["kty"] {
+	case "RSA":
+		if !read("n", "e") {
+			return nil, nil, err
+		}
+		n, e := number(b[0]), number(b[1])
+		exponent := new(big.Int).SetBytes(e)
+		if exponent.BitLen() > 31 {
+			return nil, nil, errors.New("its e is larger than any RSA exponent in use; make another key")
+		}
+		canonical["n"], canonical["e"] = base64.RawURLEncoding.EncodeToString(n), base64.RawURLEncoding.EncodeToString(e)
+		return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exponent.Int64())}, canonical, nil
+	case "EC":
+		curve, ok := curves[text["crv"]]
+		if !ok {
+			return nil, nil, errCrv
+		}
+		if !read("x", "y") {
+			return nil, nil, err
+		}
+		size := (curve.Params().BitSize + 7) / 8
+		point := make([]byte, 1+2*size)
+		point[0] = 4 // SEC 1 section 2.3.4: uncompressed
+		for i, m := range []string{"x", "y"} {
+			coordinate := number(b[i])
+			if len(coordinate) > size {
+				return nil, nil, errMaterial
+			}
+			full := point[1+i*size:][:size]
+			copy(full[size-len(coordinate):], coordinate)
+			canonical[m] = base64.RawURLEncoding.EncodeToString(full)
+		}
+		public, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+		if err != nil {
+			return nil, nil, errMaterial
+		}
+		return public, canonical, nil
+	case "OKP":
+		if text["crv"] != "Ed25519" {
+			return nil, nil, errCrv
+		}
+		if !read("x") {
+			return nil, nil, err
+		}
+		return ed25519.PublicKey(b[0]), canonical, nil
+	case "oct":
+		if p.o.Remote {
+			return nil, nil, errPublic
+		}
+		if !read("k") {
+			return nil, nil, err
+		}
+		return b[0], canonical, nil
+	default:
+		return nil, nil, errKty
+	}
+}
+
+var curves = map[string]elliptic.Curve{ //nolint:gochecknoglobals // a constant
+	"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521(),
+}
+
+// number returns the bytes of a number without leading zeros.
+func number(b []byte) []byte { return bytes.TrimLeft(b, "\x00") }
+
+var standardAlphabet = strings.NewReplacer("+", "-", "/", "_") //nolint:gochecknoglobals // a constant
+
+// decode returns the bytes of a member.
+func (p *parser) decode(member, text string) ([]byte, error) {
+	switch {
+	case text == "":
+		return nil, errMaterial
+	case p.o.Remote:
+		text = standardAlphabet.Replace(strings.TrimRight(text, "="))
+	case strings.ContainsAny(text, "=+/"):
+		return nil, spelling(member, text)
+	}
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("its %s is not base64url (RFC 7515 section 2)", member)
+	}
+	return b, nil
+}
+
+// spelling says what is wrong with a member that is a number or bytes, but not as
+// the RFCs spell it.
+func spelling(member, text string) error {
+	b, _ := base64.RawURLEncoding.DecodeString(text)
+	switch {
+	case strings.Contains(text, "="):
+		return fmt.Errorf("its %s has padding; take the = away (RFC 7515 section 2)", member)
+	case strings.ContainsAny(text, "+/"):
+		return fmt.Errorf("its %s is base64 with + or /; write - and _ (base64url, RFC 7515 section 2)", member)
+	case strings.ContainsAny(text, "\r\n"):
+		return fmt.Errorf("its %s has line breaks; take them away", member)
+	case base64.RawURLEncoding.EncodeToString(b) != text:
+		return fmt.Errorf("its %s does not end as base64url does (RFC 4648 section 3.5); encode it again", member)
+	case len(b) > 0 && b[0] == 0:
+		return fmt.Errorf("its %s has leading zeros; encode the number without them (RFC 7518 section 6)", member)
+	default:
+		return fmt.Errorf("its %s is too short; encode the coordinate in full length (RFC 7518 section 6.2.1)", member)
+	}
 }
 
 // purpose holds a JWK to being for verifying signatures.
