@@ -9,17 +9,20 @@ case_dry_run() {
 	for folder in deploy/daemonset/overlays/*/ deploy/sidecar/*/; do
 		folder=${folder#deploy/}
 		wrap "${folder%/}" </dev/null
-		if [[ $folder == daemonset/* ]]; then
-			printf 'components:\n' >>"$work/$ns/kustomization.yaml"
-			component monitoring.coreos.com podmonitors daemonset/components/pod-monitor
-			[[ $folder != */ext-authz/ ]] || component security.istio.io authorizationpolicies daemonset/overlays/ext-authz/istio
-			sed -i.bak '/^components:$/{$d;}' "$work/$ns/kustomization.yaml"
-		fi
+		components
 		warnings=$(kubectl kustomize "$work/$ns" | kubectl apply --dry-run=server --validate=strict -f - 2>&1 >/dev/null) || die "$folder: $warnings"
 		warnings=$(grep -v last-applied-configuration <<<"$warnings" || true)
 		[ -z "$warnings" ] || die "$folder: $warnings"
 		say "$folder passes"
 	done
+}
+# components: takes those of operators into the kustomization of $folder.
+components() {
+	printf 'components:\n' >>"$work/$ns/kustomization.yaml"
+	[[ $folder != daemonset/* ]] || component monitoring.coreos.com podmonitors daemonset/components/pod-monitor
+	[[ $folder != */ext-authz/ ]] || component security.istio.io authorizationpolicies daemonset/overlays/ext-authz/istio
+	[[ $folder != sidecar/dapr/ ]] || component dapr.io resiliencies sidecar/dapr/resiliency
+	sed -i.bak '/^components:$/{$d;}' "$work/$ns/kustomization.yaml"
 }
 component() { # GROUP KIND FOLDER
 	if kubectl get "$2.$1" --all-namespaces >/dev/null 2>&1; then
@@ -28,6 +31,90 @@ component() { # GROUP KIND FOLDER
 		say "left out, since the cluster does not know $2.$1: $3"
 	fi
 }
+
+# Whoever applies a folder a second time changes nothing, whichever kind of apply it
+# is: the manifests stand there as the API server stores them.
+case_converge() {
+	local folder out
+	kubectl create namespace "$ns" >/dev/null
+	kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=privileged >/dev/null
+	for folder in deploy/daemonset/overlays/*/ deploy/sidecar/*/; do
+		folder=${folder#deploy/}
+		# No pod has to run, and the namespace stays as it is.
+		wrap "${folder%/}" <<-Y
+			patches:
+			  - target: {kind: DaemonSet}
+			    patch: '[{op: add, path: /spec/template/spec/nodeSelector, value: {tokenagent-e2e/none: "true"}}]'
+			  - target: {kind: Deployment}
+			    patch: '[{op: replace, path: /spec/replicas, value: 0}]'
+			  - target: {kind: Namespace}
+			    patch: '{$patch: delete, apiVersion: v1, kind: Namespace, metadata: {name: tokenagent}}'
+		Y
+		components
+		kubectl apply -k "$work/$ns" >/dev/null || die "$folder: apply"
+		out=$(kubectl diff -k "$work/$ns" 2>&1) || die "$folder: diff after an apply: $out"
+		out=$(kubectl apply -k "$work/$ns" | grep -v ' unchanged$') && die "$folder: a second apply: $out"
+		out=$(kubectl apply --server-side -k "$work/$ns" 2>&1) || die "$folder: server-side after a client's apply: $out"
+		out=$(kubectl diff --server-side -k "$work/$ns" 2>&1) || die "$folder: diff after a server-side apply: $out"
+		kubectl delete -k "$work/$ns" >/dev/null
+		say "$folder converges"
+	done
+}
+
+# The commands of deploy/README.md, as they stand there; in the place of kind is
+# LOAD_IMAGE.
+case_quick_start() {
+	local commands
+	ns=tokenagent
+	kubectl get namespace "$ns" >/dev/null 2>&1 && die "there is a namespace $ns, which this case would delete"
+	commands=$(sed -n '/^```sh quick-start$/,/^```$/{/^```/!p;}' deploy/README.md)
+	[ "$(wc -l <<<"$commands")" -ge 5 ] || die "there is no quick start in deploy/README.md"
+	# shellcheck disable=SC2016 # for the shell that runs it
+	if [ -n "${LOAD_IMAGE:-}" ]; then
+		commands='kind() { $LOAD_IMAGE "${@: -1}"; };'$commands
+	else
+		commands='kind() { :; };'$commands
+	fi
+	# Not what this script's make passes on, since a reader has none of it.
+	env -u MAKEFLAGS -u MAKEOVERRIDES -u MFLAGS -u MAKELEVEL bash -euo pipefail -c "$commands" >"$work/quick-start.log" 2>&1 ||
+		die "the quick start: $(tail -n 5 "$work/quick-start.log")"
+	label=app.kubernetes.io/component=node reach=http path=/ port=9465
+	sender "http://$(agents | head -n 1):9465/"
+	within 120 "the token is accepted" answers 200 "$(key token)"
+}
+
+# The Secret is applied from a manifest, a token leaks and is revoked by the filter
+# and `kubectl replace`, and then somebody applies the manifest again, unchanged.
+case_reapply() {
+	local leaked new
+	reach=http path=/ container=tokenagent label=app.kubernetes.io/component=node port=9465
+	wrap daemonset/overlays/port </dev/null
+	kubectl apply -k "$work/$ns" >/dev/null
+	leaked=$("$agent" generate)
+	printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: app-token, namespace: %s}\nstringData: {token: %s}\n' "$ns" "$leaked" >"$work/secret.yaml"
+	kubectl apply -f "$work/secret.yaml" >/dev/null
+	kubectl -n "$ns" rollout status ds/tokenagent --timeout=180s >/dev/null || die "the DaemonSet is not ready"
+	sender "http://$(agents | head -n 1):9465/"
+	within 120 "the token is accepted" answers 200 "$leaked"
+	rotate stage
+	rotate promote
+	rotate revoke
+	new=$(key token)
+	within 120 "the leaked token is refused" answers 401 "$leaked"
+	within 120 "the new token is accepted" answers 200 "$new"
+	rotate stage
+	kubectl apply -f "$work/secret.yaml" >/dev/null
+	[ "$(key token-revoked)" ] || die "an apply of the unchanged manifest deleted token-revoked"
+	[ "$(key token-next)" ] || die "an apply of the unchanged manifest deleted token-next"
+	within 120 "the pods have the applied Secret" answers 200 "$(key token-next)"
+	answers 401 "$leaked" || die "an apply of the unchanged manifest made the revoked token valid again"
+	# The manifest's token again, and nothing else, as a forced server-side apply or a
+	# replace of the manifest leaves it: the agents that saw the revocation hold to it.
+	kubectl replace -f "$work/secret.yaml" >/dev/null
+	within 120 "the agents warn of the revoked token" revoked_is_declared
+	answers 401 "$leaked" || die "a replaced Secret made the revoked token valid again"
+}
+revoked_is_declared() { kubectl -n "$ns" logs ds/tokenagent --tail=-1 | grep -i revoked | grep -qi 'declare'; }
 
 case_port() {
 	reach=http path=/ container=tokenagent
@@ -126,6 +213,51 @@ case_sidecar() {
 	rotations
 	rolls deploy/orders
 }
+
+# As case_sidecar, with the folder for Dapr and no Dapr: the sender is daprd, which
+# has its token for life. The agent's container is killed in the middle of a rotation
+# whose Secret says nothing of the old token, and still accepts it.
+case_dapr_sidecar() {
+	local old new pod
+	reach=http path=/ container=tokenagent label=app.kubernetes.io/name=orders port=8080
+	wrap sidecar/dapr <<-Y
+		images:
+		  - {name: registry.example/orders, newName: tokenagent/peer, newTag: $tag}
+		patches:
+		  - target: {kind: Deployment}
+		    patch: |-
+		      - {op: add, path: /spec/template/spec/containers/0/args, value: [serve, "127.0.0.1:3000"]}
+		      # For crash, below.
+		      - {op: add, path: /spec/template/spec/shareProcessNamespace, value: true}
+	Y
+	kubectl create namespace "$ns" >/dev/null
+	kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=restricted >/dev/null
+	secret
+	kubectl apply -k "$work/$ns" >/dev/null
+	kubectl -n "$ns" rollout status deploy/orders --timeout=180s >/dev/null || die "the app is not ready"
+	sender "http://$(agents | head -n 1):8080/orders/1"
+	! kubectl -n "$ns" get pods -l "$label" -o jsonpath='{.items[*].spec.containers[*].volumeMounts[*].mountPath} {.items[*].spec.initContainers[*].volumeMounts[*].mountPath}' |
+		grep -F serviceaccount || die "a container has a token for the API server"
+	old=$(key token) new=$("$agent" generate)
+	within 120 "the first token is accepted" answers 200 "$old"
+	kubectl -n "$ns" create secret generic app-token --from-literal=token="$new" --dry-run=client -o yaml | kubectl replace -f - >/dev/null
+	within 120 "the new token is accepted" answers 200 "$new"
+	answers 200 "$old" || die "the old token was refused inside its overlap"
+	for pod in $(kubectl -n "$ns" get pods -l "$label" -o name); do
+		crash "$pod"
+	done
+	within 120 "the new token is accepted by the agents that were restarted" answers 200 "$new"
+	answers 200 "$old" || die "an agent that was restarted forgot the old token"
+}
+# crash POD: its agent's container ends and is made anew, and the pod stays.
+crash() {
+	local before
+	before=$(restarts "$1")
+	kubectl -n "$ns" exec "$1" -c orders -- /peer kill tokenagent >/dev/null || die "$1: the agent cannot be killed"
+	within 60 "$1: the agent's container is restarted" restarted "$1" "$before"
+}
+restarts() { kubectl -n "$ns" get "$1" -o jsonpath='{.status.initContainerStatuses[0].restartCount}'; }
+restarted() { [ "$(restarts "$1")" -gt "$2" ]; }
 
 # The agent in the app's own process, examples/http, with the Secret as the kubelet
 # mounts it.

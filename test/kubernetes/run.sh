@@ -12,14 +12,14 @@
 #   ROUNDS       rotations of each overlay, 3 unless set
 #   NUDGE        0 leaves the kubelet its own pace: up to 90 s for each step
 #
-# Arguments name the cases: dry-run port socket host-network ext-authz realms
-# sidecar embedded.
+# Arguments name the cases: dry-run converge quick-start reapply port socket
+# host-network ext-authz realms sidecar dapr-sidecar embedded.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . test/kubernetes/lib.sh
 . test/kubernetes/cases.sh
 
-[ $# -gt 0 ] || set -- dry-run port socket host-network ext-authz realms sidecar embedded
+[ $# -gt 0 ] || set -- dry-run converge quick-start reapply port socket host-network ext-authz realms sidecar dapr-sidecar embedded
 build
 for name in "$@"; do
 	say "$name"

@@ -7,6 +7,7 @@
 //	peer send DIR unix:///run/agent.sock             the token in DIR, again and again
 //	peer ask http://10.0.0.1:9465/ <token            once; prints the status
 //	peer ask grpc://10.0.0.1:9466 <token             the same, as Envoy's ext_authz
+//	peer kill tokenagent                             the program of another container of the pod
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -50,9 +52,43 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		return send(ctx, args[1], args[2], stdout)
 	case len(args) == 2 && args[0] == "ask":
 		return ask(ctx, args[1], stdin, stdout)
+	case len(args) == 2 && args[0] == "kill":
+		return kill(args[1])
 	default:
-		return errors.New("serve ADDR, send DIR TARGET or ask TARGET")
+		return errors.New("serve ADDR, send DIR TARGET, ask TARGET or kill NAME")
 	}
+}
+
+// kill ends every process of this name that the pod shares with its containers, as
+// the kernel does that is out of memory.
+func kill(name string) error {
+	comms, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return err
+	}
+	killed := false
+	for _, path := range comms {
+		comm, err := os.ReadFile(path)
+		if err != nil || strings.TrimSpace(string(comm)) != name {
+			continue // it has ended, or is another one
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			return err
+		}
+		process, err := os.FindProcess(pid)
+		if err != nil {
+			return err
+		}
+		if err := process.Kill(); err != nil {
+			return err
+		}
+		killed = true
+	}
+	if !killed {
+		return fmt.Errorf("no process is called %s", name)
+	}
+	return nil
 }
 
 // serve is an app that fails where the token of the sender reaches it.
