@@ -82,6 +82,7 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	_ = a.save() // is in the log and the status
+	r.warnOfSDKs()
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	for _, p := range a.parts {

@@ -27,6 +27,8 @@ type Group struct {
 	// What has left counted refusals, in which no source is named, and a counter
 	// must not run backwards.
 	gone tally
+
+	sdkWarning sync.Once // see warnOfSDKs
 }
 
 var _ prometheus.Collector = (*Group)(nil)

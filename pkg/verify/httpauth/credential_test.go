@@ -98,6 +98,18 @@ func TestStrip(t *testing.T) {
 		"bearer was the credential": {httpauth.Options{}, []string{"Authorization", bearer}, http.Header{}},
 		"a user's basic stays":      {httpauth.Options{}, []string{"dapr-api-token", good, "Authorization", basic}, http.Header{"Authorization": {basic}}},
 		"a user's bearer stays":     {httpauth.Options{}, []string{"dapr-api-token", good, "Authorization", "Bearer user"}, http.Header{"Authorization": {"Bearer user"}}},
+		"kept, dapr":                {httpauth.Options{KeepHeader: true}, []string{"dapr-api-token", good}, http.Header{"Dapr-Api-Token": {good}}},
+		"kept, bearer":              {httpauth.Options{KeepHeader: true}, []string{"Authorization", bearer}, http.Header{"Authorization": {bearer}}},
+		"kept, and a header that did not decide goes": {
+			httpauth.Options{KeepHeader: true, Headers: reversed},
+			[]string{"dapr-api-token", good, "X-Key", "unchecked"},
+			http.Header{"Dapr-Api-Token": {good}},
+		},
+		"kept, and goes where nobody has checked it": {
+			httpauth.Options{KeepHeader: true, Exempt: []string{"/open"}},
+			[]string{"dapr-api-token", good},
+			http.Header{},
+		},
 		"a header that did not decide goes": {
 			httpauth.Options{Headers: reversed},
 			[]string{"Authorization", bearer, "dapr-api-token", "x", "dapr-api-token", "y", "X-Key", ""},

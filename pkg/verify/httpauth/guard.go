@@ -19,6 +19,7 @@ type Guard struct {
 	recorder    verify.PreviousUseRecorder // nil where the verifier does not want to know
 	forwardAuth bool
 	grpcExempt  bool
+	keepHeader  bool
 	http, grpc  [wire.Classes]answer
 }
 
@@ -37,6 +38,7 @@ func New(v verify.Verifier, o Options) *Guard {
 		verifier:    v,
 		forwardAuth: o.ForwardAuth,
 		grpcExempt:  !o.NoDefaultExempt && !o.ForwardAuth,
+		keepHeader:  o.KeepHeader,
 	}
 	g.recorder, _ = v.(verify.PreviousUseRecorder)
 	for class := range wire.Classes {
@@ -81,7 +83,7 @@ const none = -1
 // Strip removes the token from r, in place, before r goes on. Every configured
 // header but Authorization goes, whether it decided or not. Authorization goes
 // only where it was the credential: an end user's own stays, as it does on an
-// exempt request.
+// exempt request. [Options.KeepHeader] keeps the header that decided.
 func (g *Guard) Strip(r *http.Request, exempt bool) {
 	at := none
 	if !exempt {
@@ -92,7 +94,11 @@ func (g *Guard) Strip(r *http.Request, exempt bool) {
 
 // strip is Strip where it is known which field decided. Those before it are absent.
 func (g *Guard) strip(h http.Header, at int) {
-	for i := max(at, 0); i < len(g.fields); i++ {
+	first := max(at, 0)
+	if g.keepHeader {
+		first = at + 1 // 0 where none decided
+	}
+	for i := first; i < len(g.fields); i++ {
 		if f := &g.fields[i]; i == at || !f.Bearer {
 			delete(h, f.Name)
 		}

@@ -27,9 +27,9 @@ import (
 
 // Middleware returns a middleware that lets through what v accepts and what o
 // exempts. It reads no body. Accepted requests go on without their token
-// header: the header map is modified in place, so nothing outside of next sees
-// the token afterwards either, and a second Middleware inside the first finds
-// no token. A panic in v is not caught.
+// header, unless [Options.KeepHeader] is set: the header map is modified in
+// place, so nothing outside of next sees the token afterwards either, and a
+// second Middleware inside the first finds no token. A panic in v is not caught.
 //
 // It panics, as [http.ServeMux.Handle] does for a bad pattern, if v is nil or
 // [Options.Validate] reports an error.

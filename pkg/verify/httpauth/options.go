@@ -30,6 +30,22 @@ type Options struct {
 	// ListInputBindings, AppCallbackHealthCheck/HealthCheck). False exempts them.
 	NoDefaultExempt bool
 
+	// KeepHeader leaves the header that proved the token on the request. It is for
+	// an SDK or a handler that checks the token again and cannot be told not to.
+	// Other configured headers are removed all the same, and so is every one of
+	// them on an exempt request, since nobody has checked those.
+	//
+	// The risk: everything behind the middleware then holds the token, and so may
+	// show it or pass it on: an access log, an error report, a trace, a client that
+	// copies the request's headers to another service. It does not help an SDK that
+	// read its own copy of the token once, when it started: after a rotation that
+	// SDK refuses the new token (https://docs.dapr.io/operations/security/app-api-token/
+	// tells apps to set APP_API_TOKEN, which Dapr's go-sdk reads so). Leave the
+	// variable out of the app's environment instead.
+	//
+	// False removes the header.
+	KeepHeader bool
+
 	// ForwardAuth says that a response is a verdict about some other request,
 	// read by a gateway (nginx auth_request, Envoy ext_authz and the like).
 	// Then nothing is exempt, Exempt must be empty, and a refusal is always
@@ -48,8 +64,10 @@ type Options struct {
 	// with. False puts it into a copy, as [http.Handler] asks for, and that copy is
 	// most of what an accepted request costs. Where nobody else copies the request,
 	// what is outside of the middleware, such as an access log, then finds the
-	// Principal in it once the handler has returned, and the server finds, and
-	// removes, the files of a form that the handler has parsed.
+	// Principal in it once the handler has returned, and the server finds the form
+	// that the handler has parsed, whose files net/http then removes: over HTTP/1,
+	// and before Go 1.27 over HTTP/2. Elsewhere the handler has to do that itself,
+	// with r.MultipartForm.RemoveAll.
 	//
 	// In return the request is the handler's own no longer. Nothing outside may read
 	// it from another goroutine while the handler runs, as a log of slow requests

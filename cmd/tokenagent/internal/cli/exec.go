@@ -130,6 +130,8 @@ func (e *execFlags) run(cmd *cobra.Command, args []string) (err error) {
 	if err := e.listeners.config(cmd, &port); err != nil {
 		return err
 	}
+	// CMD gets the source's token under this name, so nobody reads what is there now.
+	_ = os.Unsetenv(e.env) // supervise.New says what is wrong with the name
 	a, err := agent.Start(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil {

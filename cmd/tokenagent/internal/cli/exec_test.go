@@ -80,7 +80,11 @@ func TestExecToldBeforeItBegan(t *testing.T) {
 func TestExecSource(t *testing.T) {
 	t.Setenv(agent.DaprTokenEnv+"_FILE", file(t, good))
 	t.Setenv(agent.DaprTokenEnv, "what the program would have had")
-	invoke(t, "", "exec", "--", "true").want(t, 0)
+	r := invoke(t, "", "exec", "--", "true")
+	r.want(t, 0)
+	if strings.Contains(r.errOut, "is not the source") {
+		t.Errorf("warns of the variable that it replaces for the program:\n%s", r.errOut)
+	}
 }
 
 func TestExecDelay(t *testing.T) {
