@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify/internal/placeholder"
 )
 
 // A parser gathers what a source declares, and the first fault in it.
@@ -119,7 +120,7 @@ func noun(word string) string {
 
 // declare takes a line TOKEN [next|previous] [until=RFC3339].
 func (p *parser) declare(fields []string) {
-	text, fields := fields[0], fields[1:]
+	text, line, fields := fields[0], fields, fields[1:]
 	slot := rotation.Listed
 	if !p.current {
 		slot = rotation.Current
@@ -136,6 +137,7 @@ func (p *parser) declare(fields []string) {
 	if len(fields) > 0 {
 		value, ok := strings.CutPrefix(fields[0], "until=")
 		if !ok {
+			p.placeholder(line...) // says more than what follows
 			p.fault("after the token stands something other than next, previous or until=; one token a line")
 			return
 		}
@@ -159,6 +161,7 @@ func (p *parser) declare(fields []string) {
 func (p *parser) single(value []byte, slot rotation.Slot, keys map[string][]byte) {
 	token, lines := "", 0
 	p.lines(value, func(fields []string) {
+		p.placeholder(fields...) // says more than what follows
 		if lines++; lines > 1 || len(fields) > 1 {
 			p.fault("more than one word; a key holds one token")
 			return
@@ -202,8 +205,21 @@ func sane(t time.Time) time.Time {
 	}
 }
 
+// placeholder reports whether words, as one line, are something else in the place
+// of a token, and notes that as an error.
+func (p *parser) placeholder(words ...string) bool {
+	what := placeholder.Describe(strings.Join(words, " "))
+	if what != "" {
+		p.fault("it looks like %s and not like a token; put the token itself there, alone", what)
+	}
+	return what != ""
+}
+
 // add declares a token, if its bytes can be one.
 func (p *parser) add(text string, slot rotation.Slot, until time.Time) {
+	if p.placeholder(text) {
+		return
+	}
 	for i := range len(text) {
 		if text[i] < 0x21 || text[i] > 0x7E {
 			// daprd 1.16 cannot send it over gRPC, nor some of it over HTTP.

@@ -6,10 +6,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/internal/placeholder"
 )
 
 // secret takes an HMAC secret in raw text.
@@ -43,6 +45,9 @@ func secretive(text []byte) error {
 		return errors.New("a document that is no key set; if it is an HMAC secret, put it into a JWK of kty oct")
 	case bytes.HasPrefix(lower, []byte("http://")), bytes.HasPrefix(lower, []byte("https://")):
 		return errors.New("the address of a key set and not the set; give it as the URL of a remote one")
+	}
+	if what := placeholder.Describe(string(text)); what != "" {
+		return fmt.Errorf("it looks like %s and not like a key; put the key itself there, or an HMAC secret that looks so into a JWK of kty oct", what)
 	}
 	first, _, _ := strings.Cut(string(text), ".") // of a JWT, its header
 	first = strings.TrimRight(first, "=")

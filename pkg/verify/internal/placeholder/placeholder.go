@@ -1,0 +1,112 @@
+// Package placeholder recognizes what stands where a secret should: a template
+// that nobody filled in, a reference to a secret store, or a document that holds
+// the secret. Such text is often public, since it comes from a repository, so
+// whoever knows it could prove himself by it.
+//
+// It must take no real secret for one of these. Base64 (with padding), base64url,
+// hex, UUIDs, JSON Web Tokens and the tokens of well-known services never match;
+// random text of all printable ASCII does about once in a thousand times.
+package placeholder
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+)
+
+// What Describe answers. None of it holds a byte of the text.
+const (
+	angle     = "a placeholder in angle brackets (<…>) that was never filled in"
+	variable  = "a variable (such as ${…} or $(…)) that was never replaced"
+	template  = "a template (such as {{…}}) that was never filled in"
+	quoted    = "a quoted string"
+	document  = "JSON"
+	pem       = "PEM"
+	encrypted = "an encrypted value"
+	assigned  = "a line NAME=value"
+	address   = "a URL or a reference to a secret store"
+)
+
+// brackets surround what templating tools replace.
+var brackets = []struct{ open, end, what string }{ //nolint:gochecknoglobals // a constant
+	{"<", ">", angle},        // argocd-vault-plugin, documentation
+	{"${", "}", variable},    // envsubst, Spring, Terraform
+	{"$(", ")", variable},    // Kubernetes, make, shells
+	{"{{", "}}", template},   // Go, Helm, Jinja, Mustache
+	{"((", "))", template},   // Concourse, BOSH
+	{"[[", "]]", template},   // Nomad and Consul with other delimiters
+	{"ENC[", "]", encrypted}, // SOPS, EYAML
+}
+
+var (
+	// A name in capitals, as variables have it, between the marks of Windows, of
+	// sed scripts and of Autoconf; or behind the dollar of a shell.
+	marked = regexp.MustCompile(`^(?:%[A-Z][A-Z0-9_]*%|__[A-Z][A-Z0-9_]*__|@@?[A-Z][A-Z0-9_]*@@?|\$[A-Z_][A-Z0-9_]*)$`)
+	// A variable amid other text.
+	within = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_.:/-]*\}|\$\([A-Za-z_][A-Za-z0-9_.-]*\)|\{\{.*\}\}`)
+	// A name as people write it: in capitals, in small letters, or in words that
+	// begin with one capital. Random base64 is none of these for long. What follows
+	// begins with something other than '=': that would be the padding of base64.
+	assignment = regexp.MustCompile(`^(?:export +|set +)?(?:[A-Z_][A-Z0-9_]{2,}|[a-z_][a-z0-9_.-]{2,}|(?:[a-z]+|[A-Z]+)?(?:[A-Z][a-z]{2,})+[0-9]*) *= *[^= ]`)
+	// scheme://, with jdbc: and the like before it.
+	url = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*(?::[A-Za-z0-9+.-]+)*://`)
+	// References without slashes: Vault and OpenBao (bank-vaults), vals, the stores
+	// of clouds, Spring, and Azure's app settings.
+	reference = regexp.MustCompile(`^(?i:(?:vault|bao|op|arn|awssm|awsssm|ssm|gcpsm|akv|keyvault|azurekeyvault|secretsmanager|sops|doppler|file|env|secretref):[^ ]|ref\+[a-z]+:|@Microsoft\.KeyVault\(|\$ANSIBLE_VAULT;)`)
+)
+
+// Describe says what text looks like where that is no secret, and "" where it may
+// be one. text is one word, or a line whose words are parted by single blanks.
+func Describe(text string) string {
+	// Tokens that are like base64, hex or a JWT are known by their alphabet.
+	if !strings.ContainsAny(strings.TrimRight(text, "="), "<>()[]{}$%@:=\"'`") && !strings.HasPrefix(text, "__") && !strings.HasPrefix(text, "-----") {
+		return ""
+	}
+	for _, b := range brackets {
+		if len(text) >= len(b.open)+len(b.end) && strings.HasPrefix(text, b.open) && strings.HasSuffix(text, b.end) {
+			return b.what
+		}
+	}
+	switch {
+	case marked.MatchString(text):
+		return variable
+	case jsonDocument(text):
+		return document
+	case isQuoted(text):
+		return quoted
+	case strings.HasPrefix(text, "-----BEGIN"):
+		return pem
+	case url.MatchString(text), reference.MatchString(text):
+		return address
+	case assignment.MatchString(text):
+		return assigned
+	case within.MatchString(text):
+		if strings.Contains(text, "{{") {
+			return template
+		}
+		return variable
+	}
+	return ""
+}
+
+// isQuoted reports whether text stands in quotes, be it as part of a document.
+func isQuoted(text string) bool {
+	text = strings.TrimRight(text, ",;")
+	return len(text) >= 2 && strings.IndexByte("\"'`", text[0]) >= 0 && text[len(text)-1] == text[0]
+}
+
+// jsonDocument reports whether text is an object or an array, or its beginning. A
+// brace alone makes none: random text may begin with one.
+func jsonDocument(text string) bool {
+	if text == "" || text[0] != '{' && text[0] != '[' {
+		return false
+	}
+	switch {
+	case len(text) == 1, text == "[{":
+		return true
+	case strings.HasPrefix(text, `{"`):
+		return strings.Contains(text, `":`) || strings.Contains(text, `" :`)
+	default:
+		return json.Valid([]byte(text))
+	}
+}
