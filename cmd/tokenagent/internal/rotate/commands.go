@@ -44,7 +44,7 @@ out; a plain directory may have got its ..data already, with the same content.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				_ = cmd.Help()
-				return fail.Usage("a step is missing: stage, promote, retire, revoke, now or status")
+				return fail.Usage("a step is missing: stage, promote, retire, revoke, unrevoke, now or status")
 			}
 			hint := ""
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
@@ -54,7 +54,7 @@ out; a plain directory may have got its ..data already, with the same content.`,
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	cmd.AddCommand(stageCommand(), promoteCommand(), retireCommand(), revokeCommand(), nowCommand(), statusCommand())
+	cmd.AddCommand(stageCommand(), promoteCommand(), retireCommand(), revokeCommand(), unrevokeCommand(), nowCommand(), statusCommand())
 	return cmd
 }
 

@@ -3,7 +3,6 @@ package rotate
 import (
 	"context"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/mint"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -43,9 +43,9 @@ func (f *fromFlags) read(ctx context.Context, in input) error {
 	case f.from == "-" && in.path == "":
 		return fail.Usage("--from - goes with PATH alone; without it, standard input is the Secret's")
 	case f.from == "-":
-		b, err := io.ReadAll(io.LimitReader(in.stdin, maxToken+1))
+		b, err := stdin.Read(ctx, in.stdin, in.stderr, "a token or key", maxToken)
 		if err != nil {
-			return fmt.Errorf("--from -: reading standard input: %w", err)
+			return err
 		}
 		text = b
 	default:

@@ -177,7 +177,7 @@ func TestGates(t *testing.T) {
 	if _, err := r.Verify(t.Context(), one); err != nil {
 		t.Fatal(err)
 	}
-	dir.do(t, "retire", "--agent", r.url).want(t, 1, print8(one)+" was used", "less than --idle 15m0s")
+	dir.do(t, "retire", "--agent", r.url).want(t, 1, print8(one)+" was used", "less than --idle 7m")
 	want(t, dir, "current=two previous=one")
 	dir.do(t, "retire").want(t, 0)
 	dir.do(t, "retire", "--agent", "http://127.0.0.1:1").want(t, 0, "nothing to retire")

@@ -49,6 +49,7 @@ func retireKey(c content.Content, name string) (change, error) {
 	if len(accepted(to)) == 0 {
 		return refuse("%s is the last key that is accepted, and nothing would be without it; stage another one first", print8(named[0]))
 	}
+	retireGone(c, &to)
 	return change{to: to, changed: true, summary: "retired " + print8(named[0])}, nil
 }
 

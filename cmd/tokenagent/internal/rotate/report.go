@@ -9,7 +9,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // reportSchema is the version of the form of a report.
@@ -17,18 +16,22 @@ const reportSchema = 1
 
 // A report is what a step says of itself. It holds no token and no key.
 type report struct {
-	Schema   int      `json:"schema"`
-	Step     string   `json:"step"`
-	Target   string   `json:"target"`
-	Kind     string   `json:"kind"`    // tokens or keys
-	Changed  bool     `json:"changed"` // with dry_run: would be
-	DryRun   bool     `json:"dry_run"`
-	Summary  string   `json:"summary"`
-	Current  *slot    `json:"current"` // null for a key set, in which none is
-	Next     []slot   `json:"next"`
-	Previous []slot   `json:"previous"`
-	Listed   []slot   `json:"listed,omitempty"`
-	Revoked  []string `json:"revoked"` // fingerprints
+	Schema   int    `json:"schema"`
+	Step     string `json:"step"`
+	Target   string `json:"target"`
+	Kind     string `json:"kind"`    // tokens or keys
+	Changed  bool   `json:"changed"` // with dry_run: would be
+	DryRun   bool   `json:"dry_run"`
+	Summary  string `json:"summary"`
+	Current  *slot  `json:"current"` // null for a key set, in which none is
+	Next     []slot `json:"next"`
+	Previous []slot `json:"previous"`
+	Listed   []slot `json:"listed,omitempty"`
+	// Fingerprints.
+	Revoked   []string `json:"revoked"`
+	Retired   []string `json:"retired,omitempty"`
+	Unrevoked []string `json:"unrevoked,omitempty"`
+
 	Warnings []string `json:"warnings"`
 	Fault    string   `json:"fault,omitempty"` // of a source in which all else is as it was; then next, previous and listed are not known
 	NextStep string   `json:"next_step"`
@@ -79,9 +82,8 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 		}
 		r.Previous = append(r.Previous, one)
 	}
-	for _, id := range c.Revoked {
-		r.Revoked = append(r.Revoked, verify.Fingerprint(id))
-	}
+	r.Revoked = append(r.Revoked, fingerprints(c.Revoked)...)
+	r.Retired, r.Unrevoked = fingerprints(c.Retired), fingerprints(c.Unrevoked)
 	if text := undone(c); text != "" {
 		r.Warnings = append(r.Warnings, text+"; whoever keeps the source (a manifest that was applied again, Flux, Helm) has put it back: "+
 			"change the "+c.Kind.Noun()+" there first, or stop that tool, and then stage and promote the new one again with --from FILE, or another one")
@@ -171,8 +173,13 @@ func (r *report) print(w io.Writer) error {
 	for _, s := range r.Listed {
 		line("listed", s)
 	}
-	if len(r.Revoked) > 0 {
-		plain.Fprintf(t, "  revoked\t%s\n", some(r.Revoked))
+	for _, list := range []struct {
+		name   string
+		prints []string
+	}{{"revoked", r.Revoked}, {"retired", r.Retired}, {"unrevoked", r.Unrevoked}} {
+		if len(list.prints) > 0 {
+			plain.Fprintf(t, "  %s\t%s\n", list.name, some(list.prints))
+		}
 	}
 	if err := t.Flush(); err != nil {
 		return err

@@ -51,7 +51,9 @@ func (s *retireStep) prepare(context.Context, input) error {
 	if s.slot != rotation.Previous.String() && s.slot != rotation.Next.String() {
 		return fail.Usage("--slot must be previous or next; senders send the current one, which promote replaces")
 	}
-	if s.idle <= 0 {
+	if s.idle == unset {
+		s.idle = 0 // the agents' overlap decides
+	} else if s.idle <= 0 {
 		return fail.Usage("--idle must be positive")
 	}
 	return s.gateFlags.read()
@@ -84,6 +86,10 @@ have come or not. Receivers refuse it then. --agent asks receivers, and refuses 
 all of them have the current token and have seen no use of the old one for --idle. An
 agent that started or changed less than --idle ago cannot know, and must watch longer.
 
+The digest of what was retired goes into token-retired (in a file a line "retired",
+for keys the key retired), which keeps the last 16: an agent that missed the promotion
+would otherwise remember the old token for an overlap of its own.
+
 --slot next takes the staged token out instead, and revokes nothing: stage is undone.
 One that is previous as well is accepted until its deadline then.
 
@@ -91,7 +97,8 @@ A verification key is in use for as long as tokens that it signed are sent; thos
 an agent knows from before count, too. From a key set --key takes a key out; agents
 record no use of such keys, so wait until everything that it signed has expired.`)
 	s.gateFlags.add(cmd.Flags())
-	cmd.Flags().DurationVar(&s.idle, "idle", 15*time.Minute, "with --agent: how long the old one must not have been used")
+	cmd.Flags().DurationVar(&s.idle, "idle", unset, "with --agent: how long the old one must not have been used")
+	cmd.Flags().Lookup("idle").DefValue = "15m, or half of the overlap where that is less"
 	cmd.Flags().StringVar(&s.slot, "slot", rotation.Previous.String(), "take out what is in `SLOT`: previous or next")
 	cmd.Flags().StringVar(&s.key, "key", "", "of a key set: take out the key with this `KID`, fingerprint or thumbprint")
 	return cmd

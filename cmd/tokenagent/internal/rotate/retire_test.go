@@ -1,9 +1,13 @@
 package rotate_test
 
 import (
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
 // An old token that is let in again is not taken for the next one by mistake,
@@ -46,4 +50,84 @@ func TestRetireNext(t *testing.T) {
 	if c := file.content(t); len(c.Listed) != 0 {
 		t.Errorf("listed: %v", c.Listed)
 	}
+}
+
+// digests returns ids as hex digits.
+func digests(ids []rotation.ID) (out []string) {
+	for _, id := range ids {
+		out = append(out, hexOf(id))
+	}
+	return out
+}
+
+// What is retired is written down, so that an agent that missed the promotion does
+// not remember it; what is in a slot again is not.
+func TestRetireIsAFactInTheSource(t *testing.T) {
+	forEachWay(t, func(t *testing.T, b bench) {
+		retired := func(want ...string) {
+			t.Helper()
+			var have []string
+			for _, token := range want {
+				have = append(have, id(token))
+			}
+			if got := digests(b.content(t).Retired); !slices.Equal(got, have) {
+				t.Errorf("retired are %v, want %v", got, have)
+			}
+		}
+		b.do(t, "now", "--from", tokenFile(t, two)).want(t, 0)
+		retired()
+		b.do(t, "retire").want(t, 0, "retired "+print8(one), "  retired  "+print8(one))
+		retired(one)
+		before := b.bytes(t)
+		b.do(t, "retire").want(t, 0, "nothing to retire")
+		if b.bytes(t) != before {
+			t.Error("the second time changes something")
+		}
+		b.do(t, "now", "--from", tokenFile(t, three)).want(t, 0)
+		b.do(t, "retire").want(t, 0)
+		retired(one, two)
+		b.do(t, "stage", "--from", tokenFile(t, one)).want(t, 0)
+		retired(two)
+		b.do(t, "promote").want(t, 0)
+		retired(two)
+		b.do(t, "retire").want(t, 0)
+		retired(two, three)
+		b.do(t, "now", "--from", tokenFile(t, two)).want(t, 0)
+		retired(three)
+		want(t, b, "current=two previous=one")
+		b.do(t, "status").want(t, 0, "good")
+	})
+}
+
+// A promotion that drops an earlier previous token retires that one, too.
+func TestPromoteRetiresWhatItDrops(t *testing.T) {
+	forEachWay(t, func(t *testing.T, b bench) {
+		b.do(t, "now", "--from", tokenFile(t, two)).want(t, 0)
+		b.do(t, "now", "--from", tokenFile(t, three), "--again", "--drop-previous").want(t, 0)
+		if got := digests(b.content(t).Retired); !slices.Equal(got, []string{id(one)}) {
+			t.Errorf("retired are %v", got)
+		}
+	})
+}
+
+func TestTheLast16RetiredAreKept(t *testing.T) {
+	forEachWay(t, func(t *testing.T, b bench) {
+		var all []string
+		for i := range 19 {
+			token := fmt.Sprintf("CANARY-1c3a9e-token-%d", i)
+			b.do(t, "now", "--from", tokenFile(t, token)).want(t, 0)
+			b.do(t, "retire").want(t, 0)
+			all = append(all, id(token))
+		}
+		if got := digests(b.content(t).Retired); !slices.Equal(got, all[2:18]) {
+			t.Errorf("%d are retired: %v; want %v", len(got), got, all[2:18])
+		}
+	})
+}
+
+// A retired token that is current again was put there by somebody else.
+func TestStatusTellsARetiredTokenThatIsCurrent(t *testing.T) {
+	file := path(filepath.Join(t.TempDir(), "token"))
+	put(t, string(file), one+"\nretired "+id(one)+"\n")
+	file.do(t, "status").want(t, 0, "the rotation was undone: the current token, "+print8(one)+", is one that was retired")
 }

@@ -38,6 +38,7 @@ func (r revocation) do(c content.Content) (change, error) {
 	fresh := slices.DeleteFunc(slices.Clone(ids), c.IsRevoked)
 	to := c.Clone()
 	to.Revoked = append(to.Revoked, fresh...)
+	to.Unrevoked = slices.DeleteFunc(to.Unrevoked, func(id rotation.ID) bool { return slices.Contains(ids, id) })
 	if r.line != "" {
 		to.Wording = map[rotation.ID]string{ids[0]: r.line}
 	}
@@ -157,11 +158,7 @@ func forget(c content.Content, id rotation.ID) (change, error) {
 	if !c.IsRevoked(id) {
 		return unchanged(c, "%s is not revoked; nothing to forget", verify.Fingerprint(id))
 	}
-	declared := append(slices.Concat(c.Next, c.Listed), c.Current)
-	for _, s := range c.Previous {
-		declared = append(declared, s.Token)
-	}
-	if slices.ContainsFunc(declared, hits([]rotation.ID{id})) {
+	if slices.ContainsFunc(c.Declared(), hits([]rotation.ID{id})) {
 		return refuse("%s is revoked and still declared, so that to forget it would let it in again; replace the %s first", verify.Fingerprint(id), c.Kind.Noun())
 	}
 	to := c.Clone()
@@ -169,12 +166,13 @@ func forget(c content.Content, id rotation.ID) (change, error) {
 	return change{to: to, changed: true, summary: "forgot that " + verify.Fingerprint(id) + " was revoked"}, nil
 }
 
-func printIDs(ids []rotation.ID) string {
-	out := make([]string, len(ids))
-	for i, id := range ids {
-		out[i] = verify.Fingerprint(id)
+func printIDs(ids []rotation.ID) string { return some(fingerprints(ids)) }
+
+func fingerprints(ids []rotation.ID) (out []string) {
+	for _, id := range ids {
+		out = append(out, verify.Fingerprint(id))
 	}
-	return some(out)
+	return out
 }
 
 // parseDigest reads 64 hex digits, or 43 characters of base64url.

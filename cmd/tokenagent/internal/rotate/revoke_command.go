@@ -26,6 +26,8 @@ type revokeStep struct {
 	forgets rotation.ID
 }
 
+var errDigest = fail.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum; or the thumbprint of the key")
+
 func (s *revokeStep) prepare(ctx context.Context, in input) error {
 	s.slotted = in.changed("slot")
 	given := 0
@@ -58,7 +60,7 @@ func (s *revokeStep) prepare(ctx context.Context, in input) error {
 	case s.digest != "":
 		id, ok := parseDigest(s.digest)
 		if !ok {
-			return fail.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum; or the thumbprint of the key")
+			return errDigest
 		}
 		s.parsed.digest = &id
 	case s.from != "":
@@ -81,17 +83,25 @@ func (s *revokeStep) prepare(ctx context.Context, in input) error {
 
 // named revokes by a line in which a name stands.
 func (s *revokeStep) named(what, name, said string) error {
-	line := what + " " + name
+	id, line, err := revokedName(what, name)
+	s.parsed.digest, s.parsed.line, s.parsed.said = &id, line, said
+	return err
+}
+
+// revokedName returns what the kid or jti name is revoked by, and the line that
+// says so.
+func revokedName(what, name string) (id rotation.ID, line string, err error) {
+	line = what + " " + name
 	want := verify.RevokedKeyID(name)
 	if what == "jti" {
 		want = verify.RevokedTokenID(name)
 	}
 	// The list has lines, and no white space around a name.
-	if id, ok := content.Revocation(line, content.Keys); !ok || id != want || strings.ContainsFunc(name, unicode.IsControl) {
-		return fail.Usage("--%s must be a name that stands in one line, without white space around it; revoke the token or the key by --digest", what)
+	id, ok := content.Revocation(line, content.Keys)
+	if !ok || id != want || strings.ContainsFunc(name, unicode.IsControl) {
+		return id, "", fail.Usage("--%s must be a name that stands in one line, without white space around it; name the token or the key by --digest", what)
 	}
-	s.parsed.digest, s.parsed.line, s.parsed.said = &want, line, said
-	return nil
+	return id, line, nil
 }
 
 // meet holds the flags to the kind of source.

@@ -47,6 +47,7 @@ type input struct {
 	path    string                 // "" for a filter
 	changed func(flag string) bool // whether the command line sets it
 	stdin   io.Reader
+	stderr  io.Writer
 }
 
 // A run is one step on one target.
@@ -135,6 +136,7 @@ func (r *run) plan(ctx context.Context, sources []source) ([]change, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", s.name, err)
 			}
+			ch.settle()
 			changes = append(changes, ch)
 		}
 		return changes, sameCurrent(sources, changes)
@@ -305,7 +307,7 @@ func (r *run) command(use, short, long string) *cobra.Command {
 				return fail.Usage("--key-algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
 			}
 			if r.step != nil {
-				in := input{path, cmd.Flags().Changed, r.stdin}
+				in := input{path, cmd.Flags().Changed, r.stdin, r.stderr}
 				if err := r.step.prepare(cmd.Context(), in); err != nil {
 					return err
 				}

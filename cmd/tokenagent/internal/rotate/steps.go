@@ -115,6 +115,7 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 		older = nil
 	}
 	to.Previous = older
+	retireGone(c, &to)
 	ch := change{changed: true, promoted: true, summary: fmt.Sprintf("promoted %s", print8(n))}
 	if _, was := c.Superseded(n); was {
 		ch.warnings = append(ch.warnings, fmt.Sprintf("%s was superseded before, and this goes back to it", print8(n)))
@@ -175,7 +176,45 @@ func retire(c content.Content) (change, error) {
 		old = append(old, s.Token)
 		to.Listed = without(to.Listed, s.Token.ID())
 	}
+	retireGone(c, &to)
 	return change{to: to, changed: true, summary: "retired " + prints(old)}, nil
+}
+
+// maxRetired is how many retired digests are kept: as many rotations as an agent
+// may have missed.
+const maxRetired = 16
+
+// retireGone writes down what was previous in from, or a key of its set, and is in
+// no slot of to: an agent that missed the promotion would otherwise remember it for
+// a window of its own. What is revoked needs no such word.
+func retireGone(from content.Content, to *content.Content) {
+	if to.Bare && to.Kind == content.Keys {
+		return
+	}
+	gone := slices.Clone(from.Listed)
+	if !from.Set {
+		gone = nil
+	}
+	for _, s := range from.Previous {
+		gone = append(gone, s.Token)
+	}
+	for _, t := range gone {
+		if id := t.ID(); !to.Refuses(t) && !isIn(to.Declared(), id) {
+			to.Retired = append(slices.DeleteFunc(to.Retired, func(r rotation.ID) bool { return r == id }), id)
+		}
+	}
+	to.Retired = to.Retired[max(len(to.Retired)-maxRetired, 0):]
+}
+
+func isIn(all []content.Credential, id rotation.ID) bool {
+	return slices.ContainsFunc(all, func(t content.Credential) bool { return t.ID() == id })
+}
+
+// settle takes out of the retired ones what is in a slot, and so is not retired.
+func (ch *change) settle() {
+	if declared := ch.to.Declared(); ch.changed {
+		ch.to.Retired = slices.DeleteFunc(slices.Clone(ch.to.Retired), func(id rotation.ID) bool { return isIn(declared, id) })
+	}
 }
 
 // unstage takes out what is staged: stage is undone.
@@ -256,6 +295,9 @@ var errManyRevoked = errors.New("1000 revocations are there already; take old on
 func undone(c content.Content) string {
 	if _, was := c.Superseded(c.Current); was && !c.Set {
 		return fmt.Sprintf("the rotation was undone: the current %s, %s, is the previous one", c.Kind.Noun(), print8(c.Current))
+	}
+	if !c.Set && slices.Contains(c.Retired, c.Current.ID()) {
+		return fmt.Sprintf("the rotation was undone: the current %s, %s, is one that was retired", c.Kind.Noun(), print8(c.Current))
 	}
 	return ""
 }

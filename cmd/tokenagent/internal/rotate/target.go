@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/secret"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
@@ -41,7 +41,7 @@ type source struct {
 func (r *run) open(ctx context.Context, path string) (target, error) {
 	change := r.step != nil
 	if path == "" {
-		return r.openSecret(change)
+		return r.openSecret(ctx, change)
 	}
 	isDir, err := place.IsDir(path)
 	if err == nil && change {
@@ -201,15 +201,13 @@ type filter struct {
 var errNoInput = fail.Usage("PATH is missing, and no Secret comes on standard input; give the file or directory, or pipe a Secret: " +
 	"kubectl get secret NAME -o json | tokenagent rotate STEP | kubectl replace -f -")
 
-func (r *run) openSecret(change bool) (target, error) {
-	if f, ok := r.stdin.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return nil, errNoInput
-		}
+func (r *run) openSecret(ctx context.Context, change bool) (target, error) {
+	if stdin.Terminal(r.stdin) {
+		return nil, errNoInput
 	}
-	text, err := io.ReadAll(io.LimitReader(r.stdin, secret.MaxBytes+1))
+	text, err := stdin.Read(ctx, r.stdin, r.stderr, "the Secret", secret.MaxBytes)
 	if err != nil {
-		return nil, fmt.Errorf("reading the Secret from standard input: %w", err)
+		return nil, err
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, errors.New("standard input is empty; pipe the answer of kubectl get secret NAME -o json, or give a PATH")

@@ -39,8 +39,11 @@ type Content struct {
 	Next     []Credential // more than one in a file alone
 	Previous []Superseded // more than one in a file alone
 	Listed   []Credential // in a file of tokens, or in a key set
-	Revoked  []rotation.ID
-	// Wording is how revocations are written that are not, as most are, hex digits.
+	// What agents are told of credentials by their digests: refused for good; not
+	// accepted any more and not to be remembered, the oldest first; and no longer
+	// revoked, unless it is in Revoked too.
+	Revoked, Retired, Unrevoked []rotation.ID
+	// Wording is how digests are written that are not, as most are, hex digits.
 	Wording map[rotation.ID]string
 
 	// Set tells that this is a set of keys, of which none is current: all of them
@@ -64,7 +67,7 @@ func (s Superseded) Live(now time.Time) bool { return s.Until.IsZero() || now.Be
 
 // Of sorts what package verify has parsed.
 func Of(t verify.Tokens) Content {
-	c := Content{Revoked: slices.Clone(t.Revoked)}
+	c := Content{Revoked: slices.Clone(t.Revoked), Retired: slices.Clone(t.Retired), Unrevoked: slices.Clone(t.Unrevoked)}
 	for _, d := range t.Decls {
 		put(&c, Credential{text: d.Value}, d.Slot, d.Until)
 	}
@@ -88,6 +91,7 @@ func put(c *Content, v Credential, slot rotation.Slot, until time.Time) {
 func (c Content) Clone() Content {
 	c.Next, c.Previous = slices.Clone(c.Next), slices.Clone(c.Previous)
 	c.Listed, c.Revoked = slices.Clone(c.Listed), slices.Clone(c.Revoked)
+	c.Retired, c.Unrevoked = slices.Clone(c.Retired), slices.Clone(c.Unrevoked)
 	c.Wording = maps.Clone(c.Wording)
 	return c
 }
@@ -99,6 +103,18 @@ func (c Content) Superseded(v Credential) (s Superseded, was bool) {
 		return Superseded{}, false
 	}
 	return c.Previous[i], true
+}
+
+// Declared returns all credentials that are in a slot.
+func (c Content) Declared() (all []Credential) {
+	if !c.Set {
+		all = append(all, c.Current)
+	}
+	all = slices.Concat(all, c.Next, c.Listed)
+	for _, s := range c.Previous {
+		all = append(all, s.Token)
+	}
+	return all
 }
 
 // IsRevoked reports whether id is in the list of revocations.
@@ -114,7 +130,7 @@ func (c Content) Refuses(v Credential) bool {
 func (c Content) Equal(d Content) bool {
 	return c.Kind == d.Kind && c.Current.mark() == d.Current.mark() &&
 		sameSet(c.Next, d.Next, Credential.mark) && sameSet(c.Listed, d.Listed, Credential.mark) &&
-		sameSet(c.Revoked, d.Revoked, func(id rotation.ID) rotation.ID { return id }) &&
+		sameIDs(c.Revoked, d.Revoked) && sameIDs(c.Retired, d.Retired) && sameIDs(c.Unrevoked, d.Unrevoked) &&
 		sameSet(c.Previous, d.Previous, Superseded.key)
 }
 
@@ -128,6 +144,10 @@ func (s Superseded) key() superseded {
 		return superseded{mark: s.Token.mark()}
 	}
 	return superseded{s.Token.mark(), s.Until.Unix()}
+}
+
+func sameIDs(a, b []rotation.ID) bool {
+	return sameSet(a, b, func(id rotation.ID) rotation.ID { return id })
 }
 
 func sameSet[T any, K comparable](a, b []T, key func(T) K) bool {

@@ -53,7 +53,7 @@ func parseKeyDir(keys map[string][]byte, o Options) (Content, error) {
 	if err != nil {
 		return Content{}, err
 	}
-	c := Content{Kind: Keys, Revoked: got.Revoked}
+	c := Content{Kind: Keys, Revoked: got.Revoked, Retired: got.Retired, Unrevoked: got.Unrevoked}
 	at := map[rotation.Slot]string{rotation.Current: jwks.KeyCurrent, rotation.Next: jwks.KeyNext, rotation.Previous: jwks.KeyPrevious}
 	for _, d := range got.Decls {
 		put(&c, Key(d.Value, keys[at[d.Slot]]), d.Slot, d.Until)

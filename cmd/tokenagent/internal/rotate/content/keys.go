@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
@@ -16,13 +17,13 @@ import (
 func Names() []string { return append(verify.Keys(), jwks.KeyNames()...) }
 
 // The names of the keys by what stands there.
-type names struct{ current, next, previous, until, revoked string }
+type names struct{ current, next, previous, until, revoked, retired, unrevoked string }
 
 func (k Kind) names() names {
 	if k == Keys {
-		return names{jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious, jwks.KeyPreviousUntil, jwks.KeyRevoked}
+		return names{jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious, jwks.KeyPreviousUntil, jwks.KeyRevoked, jwks.KeyRetired, jwks.KeyUnrevoked}
 	}
-	return names{verify.KeyCurrent, verify.KeyNext, verify.KeyPrevious, verify.KeyPreviousUntil, verify.KeyRevoked}
+	return names{verify.KeyCurrent, verify.KeyNext, verify.KeyPrevious, verify.KeyPreviousUntil, verify.KeyRevoked, verify.KeyRetired, verify.KeyUnrevoked}
 }
 
 // Has reports whether one of keys declares something of the kind.
@@ -113,8 +114,10 @@ func EditKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) 
 		put(n.previous, previous, previous != "" && was.id == is.id)
 		put(n.until, until, until != "" && was == is)
 	}
-	if text, changed := revocations(keys[n.revoked], have, want); changed {
-		put(n.revoked, text, false)
+	for word, key := range map[string]string{wordRevoked: n.revoked, wordRetired: n.retired, wordUnrevoked: n.unrevoked} {
+		if text, changed := digestLines(keys[key], word, have, want); changed {
+			put(key, text, false)
+		}
 	}
 
 	got, err := ParseKeys(edit.Apply(keys), o)
@@ -142,22 +145,27 @@ func (e KeyEdit) Apply(keys map[string][]byte) map[string][]byte {
 	return out
 }
 
-// revocations returns the text of the key token-revoked, or revoked, with the
-// revocations of want, keeping every line that may stay.
-func revocations(text []byte, have, want Content) (out string, changed bool) {
+// digestLines returns the text of a key of digests, such as token-revoked, with
+// those of want, keeping every line that may stay. word says which digests.
+func digestLines(text []byte, word string, have, want Content) (out string, changed bool) {
+	was, _ := have.digests(word)
+	is, _ := want.digests(word)
 	var b strings.Builder
 	for raw := range strings.Lines(string(text)) {
 		line := strings.Trim(strings.TrimPrefix(raw, bom), white)
 		if line != "" && line[0] != '#' {
-			if id, ok := Revocation(line, want.Kind); ok && !want.IsRevoked(id) {
+			if rest, ok := strings.CutPrefix(line, word); ok && strings.IndexAny(rest, white) == 0 { // a file's form
+				line = strings.Trim(rest, white)
+			}
+			if id, ok := Revocation(line, want.Kind); ok && !slices.Contains(is, id) {
 				changed = true
 				continue
 			}
 		}
 		b.WriteString(raw)
 	}
-	for _, id := range want.Revoked {
-		if have.IsRevoked(id) {
+	for _, id := range is {
+		if slices.Contains(was, id) {
 			continue
 		}
 		if s := b.String(); s != "" && !strings.HasSuffix(s, "\n") {

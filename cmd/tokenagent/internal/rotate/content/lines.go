@@ -35,7 +35,7 @@ func Alone(text []byte) bool {
 // Comments, blank lines and the lines of tokens that stay are kept, in their
 // order. The result has been parsed and says exactly what want does.
 func EditLines(text []byte, want Content, o Options) ([]byte, error) {
-	e := editor{want: want, eol: "\n"}
+	e := editor{want: want, eol: "\n", digests: map[string][]rotation.ID{}}
 	rest, hasBOM := bytes.CutPrefix(text, []byte(bom))
 	if hasBOM {
 		e.out = append(e.out, bom)
@@ -66,18 +66,45 @@ type editor struct {
 	next    []rotation.ID
 	prev    []superseded
 	listed  []rotation.ID
-	revoked []rotation.ID
+	// The digests that lines say of credentials, by the word of the line.
+	digests map[string][]rotation.ID
 }
+
+// digests returns what the lines of a file that begin with word are to say, and
+// whether there are such lines.
+func (c Content) digests(word string) (ids []rotation.ID, ok bool) {
+	switch word {
+	case wordRevoked:
+		return c.Revoked, true
+	case wordRetired:
+		return c.Retired, true
+	case wordUnrevoked:
+		return c.Unrevoked, true
+	}
+	return nil, false
+}
+
+// The words that begin a line with a digest; see [verify.Parse].
+const (
+	wordRevoked   = "revoked"
+	wordRetired   = "retired"
+	wordUnrevoked = "unrevoked"
+)
 
 func (e *editor) line(raw string) {
 	fields := strings.FieldsFunc(raw, isWhite)
-	switch {
-	case len(fields) == 0 || fields[0][0] == '#':
+	if len(fields) == 0 || fields[0][0] == '#' {
 		e.out = append(e.out, raw)
-	case fields[0] == "revoked":
+		return
+	}
+	wanted, isDigest := e.want.digests(fields[0])
+	switch {
+	case isDigest:
 		var id rotation.ID
 		_, _ = hex.Decode(id[:], []byte(fields[1])) // it has been parsed
-		e.keep(raw, &e.revoked, id, e.want.IsRevoked(id))
+		seen := e.digests[fields[0]]
+		e.keep(raw, &seen, id, slices.Contains(wanted, id))
+		e.digests[fields[0]] = seen
 	case len(fields) > 1 && fields[1] == rotation.Next.String():
 		id := verify.Digest(fields[0])
 		e.keep(raw, &e.next, id, has(e.want.Next, id))
@@ -117,8 +144,8 @@ func (e *editor) previous(raw string, fields []string) {
 	}
 }
 
-// fill puts in what no line said: tokens behind the current one, revocations
-// at the end.
+// fill puts in what no line said: tokens behind the current one, digests at the
+// end.
 func (e *editor) fill() {
 	var behind, last []string
 	for _, t := range e.want.Next {
@@ -141,9 +168,12 @@ func (e *editor) fill() {
 			last = append(last, t.Reveal()+e.eol)
 		}
 	}
-	for _, id := range e.want.Revoked {
-		if !slices.Contains(e.revoked, id) {
-			last = append(last, "revoked "+hex.EncodeToString(id[:])+e.eol)
+	for _, word := range []string{wordRevoked, wordRetired, wordUnrevoked} {
+		ids, _ := e.want.digests(word)
+		for _, id := range ids {
+			if !slices.Contains(e.digests[word], id) {
+				last = append(last, word+" "+hex.EncodeToString(id[:])+e.eol)
+			}
 		}
 	}
 	e.insert(e.current, behind)

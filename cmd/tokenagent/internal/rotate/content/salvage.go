@@ -19,8 +19,13 @@ func SalvageLines(text []byte, o Options) Content {
 	c := Content{Revoked: t.Revoked}
 	for raw := range bytes.Lines(bytes.TrimPrefix(text, []byte(bom))) {
 		fields := strings.FieldsFunc(string(raw), isWhite)
+		if len(fields) > 0 {
+			if _, isDigest := c.digests(fields[0]); isDigest {
+				continue
+			}
+		}
 		switch {
-		case len(fields) == 0, fields[0][0] == '#', fields[0] == "revoked":
+		case len(fields) == 0, fields[0][0] == '#':
 			continue
 		case len(fields) > 1 && (fields[1] == rotation.Next.String() || fields[1] == rotation.Previous.String()):
 			continue

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 )
@@ -49,24 +50,24 @@ func (g Gate) Pass(ctx context.Context, check Check) error {
 		}
 		left := time.Until(end)
 		if left <= 0 {
-			return g.refusal(lag, "")
+			return g.refusal(lag, false)
 		}
 		t := time.NewTimer(min(pollEvery, left))
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return g.refusal(lag, "interrupted while waiting: ")
+			return fmt.Errorf("%w while waiting: %w", fail.Interrupted, g.refusal(lag, true))
 		case <-t.C:
 		}
 	}
 }
 
-func (g Gate) refusal(lag []string, how string) error {
-	mend := "try again later, or let --wait DURATION do that"
-	if g.Wait > 0 && how == "" {
-		mend = fmt.Sprintf("--wait %s was not enough; see to the agents, or wait longer", g.Wait)
+func (g Gate) refusal(lag []string, interrupted bool) error {
+	advice := "try again later, or let --wait DURATION do that"
+	if g.Wait > 0 && !interrupted {
+		advice = fmt.Sprintf("--wait %s was not enough; see to the agents, or wait longer", g.Wait)
 	}
-	return fmt.Errorf("%s%d of %d agents not ready for this: %s; nothing was changed; %s", how, len(lag), len(g.Agents), strings.Join(lag, "; "), mend)
+	return fmt.Errorf("%d of %d agents not ready for this: %s; nothing was changed; %s", len(lag), len(g.Agents), strings.Join(lag, "; "), advice)
 }
 
 // round asks all agents once and returns what those say that are not ready, in
@@ -140,9 +141,14 @@ func Loaded(fingerprint string) Check {
 	}
 }
 
+// maxIdle bounds the idle time that Unused takes where none is given.
+const maxIdle = 15 * time.Minute
+
 // Unused is passed by an agent that has the token current as its current one,
 // and for idle has seen no use of those in previous, all of them fingerprints.
 // An agent that has not watched for so long, as after its restart, cannot know.
+// Idle 0 means 15 minutes, but no more than half the time that the agent accepts
+// the old token for, so that the gate can open before that is over.
 func Unused(current string, previous []string, idle time.Duration) Check {
 	return func(sources []agent.SourceStatus, at time.Time) string {
 		has := false
@@ -170,9 +176,25 @@ func Unused(current string, previous []string, idle time.Duration) Check {
 	}
 }
 
+// idleOf returns how long the token t of s must not have been used where nobody
+// said so.
+func idleOf(s agent.SourceStatus, t agent.TokenStatus) time.Duration {
+	start := s.LastChange
+	if !t.Cap.IsZero() && t.LastUsed.After(start) { // each use has put the deadline off
+		start = t.LastUsed
+	}
+	if t.Deadline.IsZero() || !t.Deadline.After(start) {
+		return maxIdle
+	}
+	return min(maxIdle, t.Deadline.Sub(start)/2)
+}
+
 // used says why the token t, which is previous, may still be in use. Whatever
 // changed in the agent since makes it watch anew: a restart forgets uses.
 func used(s agent.SourceStatus, t agent.TokenStatus, at time.Time, idle time.Duration) string {
+	if idle == 0 {
+		idle = idleOf(s, t)
+	}
 	last, hosts := t.LastUsed, []string(nil)
 	for _, u := range s.PreviousUsers {
 		if u.Fingerprint != t.Fingerprint && (t.KeyID == "" || u.Fingerprint != t.KeyID) {
@@ -195,11 +217,11 @@ func used(s agent.SourceStatus, t agent.TokenStatus, at time.Time, idle time.Dur
 		if len(hosts) > maxHosts {
 			from += fmt.Sprintf(" and %d more", len(hosts)-maxHosts)
 		}
-		return fmt.Sprintf("%s was used%s %s ago, less than --idle %s", t.Fingerprint, from, ago(last), idle)
+		return fmt.Sprintf("%s was used%s %s ago, less than --idle %s", t.Fingerprint, from, ago(last), idle.Round(time.Second))
 	case s.LastChange.IsZero():
 		return "it does not say since when it watches " + t.Fingerprint
 	case at.Sub(s.LastChange) < idle:
-		return fmt.Sprintf("it saw no use of %s, but has watched for %s alone, less than --idle %s", t.Fingerprint, ago(s.LastChange), idle)
+		return fmt.Sprintf("it saw no use of %s, but has watched for %s alone, less than --idle %s", t.Fingerprint, ago(s.LastChange), idle.Round(time.Second))
 	}
 	return ""
 }

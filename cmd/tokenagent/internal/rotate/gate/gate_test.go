@@ -121,6 +121,44 @@ func TestUnused(t *testing.T) {
 	}
 }
 
+// Without --idle the gate can open before the overlap ends, however short that is.
+func TestIdleFollowsTheOverlap(t *testing.T) {
+	for name, c := range map[string]struct {
+		watched, left, used time.Duration // used is how long ago; 0 means never
+		slides              bool
+		says                string
+	}{
+		"long, watched for long enough":   {watched: 16 * time.Minute, left: time.Hour},
+		"long, not yet":                   {watched: 14 * time.Minute, left: time.Hour, says: "has watched for 14m0s alone, less than --idle 15m0s"},
+		"short, more than half is over":   {watched: 8 * time.Minute, left: 7 * time.Minute},
+		"short, less than half is over":   {watched: 7 * time.Minute, left: 8 * time.Minute, says: "less than --idle 7m30s"},
+		"short, used lately":              {watched: 9 * time.Minute, left: 6 * time.Minute, used: time.Minute, says: "was used 1m0s ago, less than --idle 7m30s"},
+		"very short":                      {watched: 16 * time.Second, left: 14 * time.Second},
+		"sliding, half of one overlap":    {watched: 10 * time.Hour, left: 7 * time.Minute, used: 8 * time.Minute, slides: true},
+		"sliding, less than that":         {watched: 10 * time.Hour, left: 8 * time.Minute, used: 7 * time.Minute, slides: true, says: "less than --idle 7m30s"},
+		"without a deadline":              {watched: 16 * time.Minute},
+		"without a deadline, not yet":     {watched: 14 * time.Minute, says: "less than --idle 15m0s"},
+		"the deadline was before a start": {watched: time.Minute, left: -2 * time.Minute, says: "less than --idle 15m0s"},
+	} {
+		p := agent.TokenStatus{Slot: "previous", Fingerprint: old}
+		if c.left != 0 {
+			p.Deadline = now.Add(c.left)
+		}
+		if c.used != 0 {
+			p.LastUsed = now.Add(-c.used)
+		}
+		if c.slides {
+			p.Cap = now.Add(14 * time.Hour)
+		}
+		s := source(agent.TokenStatus{Slot: "current", Fingerprint: fresh}, p)
+		s.LastChange = now.Add(-c.watched)
+		got := gate.Unused(fresh, []string{old}, 0)([]agent.SourceStatus{s}, now)
+		if (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
+			t.Errorf("%s: %q, want %q", name, got, c.says)
+		}
+	}
+}
+
 // answers is an Ask that knows what each agent says.
 func answers(by map[string]*agent.Status) func(context.Context, string) (statusclient.Answer, error) {
 	return func(_ context.Context, url string) (statusclient.Answer, error) {
