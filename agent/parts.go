@@ -27,6 +27,7 @@ func newTokens(src *source, minBytes int, closed *atomic.Bool, log *slog.Logger)
 		var err error
 		if c.Keys != nil {
 			t, err = verify.ParseKeys(c.Keys, o)
+			err = nameKeys(err, c, verify.KeyCurrent)
 		} else {
 			t, err = verify.Parse(c.Data, o)
 		}
@@ -57,6 +58,7 @@ func newKeys(src *source, algorithm string, remote *jwks.RemoteSource, closed *a
 		var err error
 		if c.Keys != nil {
 			k, err = jwks.ParseKeys(c.Keys, o)
+			err = nameKeys(err, c, jwks.KeyCurrent, jwks.KeyJWKS)
 		} else {
 			k, err = jwks.Parse(c.Data, o)
 		}

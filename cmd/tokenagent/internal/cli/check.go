@@ -16,6 +16,7 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	rotated "github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -121,6 +122,7 @@ func (r *report) tokens(src *agent.SourceStatus, now time.Time) {
 		r.add("info", "%s is an environment variable", src.Location)
 	} else {
 		r.describe(src.Location, verify.Keys(), secretContent)
+		r.whiteSpace(src.Location)
 	}
 	r.state(src)
 	for _, t := range src.Tokens {
@@ -131,6 +133,21 @@ func (r *report) tokens(src *agent.SourceStatus, now time.Time) {
 	}
 	if src.Ready && len(src.Tokens) == 0 {
 		r.add("error", "nothing would be accepted; put a token in that is not revoked")
+	}
+}
+
+// whiteSpace warns of a newline in a mounted Secret that daprd reads, too. path is
+// the mount, or the key token in it.
+func (r *report) whiteSpace(path string) {
+	if filepath.Base(path) == verify.KeyCurrent {
+		path = filepath.Dir(path)
+	}
+	text, err := os.ReadFile(filepath.Join(path, "..data", verify.KeyCurrent))
+	if err != nil {
+		return // no mounted Secret, or the agent's own error says it better
+	}
+	if warning := rotated.WhiteSpace(map[string][]byte{verify.KeyCurrent: text}); warning != "" {
+		r.add("warning", "%s", warning)
 	}
 }
 

@@ -1,0 +1,50 @@
+package agent_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+)
+
+// Where a Secret has the token under another key, the error names those that it has.
+func TestMissingKeyNamesThoseThatThereAre(t *testing.T) {
+	t.Parallel()
+	const secret = "CANARY-7f00d-0123456789"
+	many := map[string][]byte{}
+	for i := range 13 {
+		many[fmt.Sprintf("k%02d", i)] = []byte(secret)
+	}
+	for name, c := range map[string]struct {
+		keys map[string][]byte
+		says string
+	}{
+		"another name":  {map[string][]byte{"APP_API_TOKEN": []byte(secret), "token-next": []byte(secret)}, "no key token; the current token stands there; the keys there are APP_API_TOKEN, token-next"},
+		"none":          {map[string][]byte{}, "; there are no keys at all"},
+		"many":          {many, "the keys there are k00, k01, k02, k03, k04, k05, k06, k07, k08, k09 and 3 more"},
+		"another fault": {map[string][]byte{"token": []byte("short"), "x": nil}, "/token: "},
+	} {
+		mounted, plain := t.TempDir(), t.TempDir()
+		if err := kubemount.Write(mounted, c.keys, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for key, value := range c.keys {
+			if err := os.WriteFile(filepath.Join(plain, key), value, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, dir := range []string{mounted, plain} {
+			a, err := agent.Start(t.Context(), agent.Config{TokenFile: dir})
+			if err == nil {
+				_ = a.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "CANARY") || strings.Contains(err.Error(), "the keys there") != strings.Contains(c.says, "the keys there") {
+				t.Errorf("%s: %v; want %q", name, err, c.says)
+			}
+		}
+	}
+}
