@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 // Client certificates are asked for, and those of a root that has gone are refused
@@ -79,8 +82,9 @@ func TestFailedHandshakesLeaveNothing(t *testing.T) {
 	cert, key := root.issue(t, "server", soon())
 	put(t, f.Cert, cert)
 	put(t, f.Key, key)
-	c, _ := openCerts(t, f)
-	addr := echo(t, c)
+	o := quick(&witness.Log{})
+	o.Watcher = reload.PollOnly() // one of file system events starts goroutines later
+	addr := echo(t, openWith(t, f, o))
 	silent, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)
