@@ -233,12 +233,30 @@ func (a *Agent) Reload() (changed bool, err error) {
 //
 // An Agent that another has taken over from hands it on to that one.
 //
-// It holds for as long as the Agent lives; with a state file for as long as that
-// does, and an error says that it could not be written there.
+// It holds until [Agent.Unrevoke], or until the source says unrevoked, whatever
+// else the source declares. With a state file it outlives the process, and an error
+// says that it could not be written there.
 func (a *Agent) Revoke(id rotation.ID) error {
 	err := a.change(func(p part) { p.revoke(id) })
 	if !errors.Is(err, ErrClosed) {
 		a.cfg.Logger.Warn("revoked", "fingerprint", verify.Fingerprint(id))
+	}
+	return err
+}
+
+// Unrevoke lifts the revocation of id, by whom it ever was made: what the source
+// declares of it is accepted by every verification that begins after Unrevoke
+// returned. A source that still revokes id is an error, and then nothing changes:
+// take it out there first, as tokenagent rotate unrevoke does. The other errors are
+// as those of [Agent.Revoke]. Unrevoke of what is not revoked does nothing.
+func (a *Agent) Unrevoke(id rotation.ID) error {
+	var refused error
+	err := a.change(func(p part) { refused = errors.Join(refused, p.unrevoke(id)) })
+	if refused != nil {
+		return refused
+	}
+	if !errors.Is(err, ErrClosed) {
+		a.cfg.Logger.Warn("no longer revoked", "fingerprint", verify.Fingerprint(id))
 	}
 	return err
 }

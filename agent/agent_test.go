@@ -362,15 +362,21 @@ func TestStartHonoursItsContext(t *testing.T) {
 	}
 }
 
-// TestP1_RestoredContentIsNews: bad content revoked a token; the good content of
-// before, to the byte, declares it again without the revocation.
-func TestP1_RestoredContentIsNews(t *testing.T) {
+// TestP3_RestoredContentUnrevokesNothing: bad content revoked a token; the good
+// content of before, to the byte, declares it again without the revocation. It takes
+// a line that says so to have it accepted.
+func TestP3_RestoredContentUnrevokesNothing(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))
 	a := start(t, agent.Config{TokenFile: path, Poll: 20 * time.Millisecond, Debounce: 5 * time.Millisecond})
 	replace(t, path, fmt.Sprintf("what\nrevoked %x\n", verify.Digest(tokenN(0))))
 	eventually(t, a, "the revocation is in force", func() bool { return !accepts(a, tokenN(0)) })
 	replace(t, path, tokenN(0))
+	eventually(t, a, "the source is good again", func() bool { return a.Status().Sources[0].LastReloadGood })
+	if got := class(a, tokenN(0)); got != "revoked" || len(a.Status().Sources[0].RevokedDeclared) != 1 {
+		t.Errorf("%s, and told of: %v", got, a.Status().Sources[0].RevokedDeclared)
+	}
+	replace(t, path, fmt.Sprintf("%s\nunrevoked %x\n", tokenN(0), verify.Digest(tokenN(0))))
 	eventually(t, a, "the token is accepted again", func() bool { return accepts(a, tokenN(0)) })
 }
 

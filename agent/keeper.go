@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -14,69 +13,63 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent/internal/statefile"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // A keeper writes down what must outlive the process: which credential was
-// current, the windows of superseded ones, and what was revoked or retired by
-// hand. It writes no token, only salted HMACs and fingerprints; of verification
-// keys also those that are public.
+// current, the windows of superseded ones, and what was revoked or retired. It
+// writes no token, only SHA-256 digests; of verification keys also those that are
+// public.
 type keeper struct {
 	cfg   *resolved
 	fault atomic.Pointer[string] // of the last read or write; nil for none
 
 	mu      sync.Mutex
-	key     [verify.MemoryKeyBytes]byte
-	memory  *verify.Memory
-	bound   bool // names under key stand in the parts: it cannot be another
 	said    string
 	written string // the payload that we read or wrote last; "" for none yet
 }
 
-// written is the form of the state file. Names are hex, times RFC 3339.
+// written is the form of the state file. Digests are hex, times RFC 3339.
 type written struct {
 	Schema  int             `json:"schema"`
-	Key     string          `json:"key"` // of the HMACs below
 	Sources []writtenSource `json:"sources"`
 }
 
 // A writtenSource is what one source left. It is tied to that: the tokens of
 // another must never be accepted.
 type writtenSource struct {
-	Name     string          `json:"name"`
-	Kind     string          `json:"kind"`
-	Location string          `json:"location"`
-	Entries  []writtenRecord `json:"entries"`
-	Revoked  []string        `json:"revoked,omitempty"`
-	Retired  []string        `json:"retired,omitempty"`
-	Ended    []string        `json:"ended,omitempty"`
-	LastUsed time.Time       `json:"previous_last_used,omitzero"` // of what has left
+	Name      string          `json:"name"`
+	Kind      string          `json:"kind"`
+	Location  string          `json:"location"`
+	Entries   []writtenRecord `json:"entries"`
+	Revoked   []string        `json:"revoked,omitempty"`
+	Unrevoked []string        `json:"unrevoked,omitempty"` // by the last content
+	Retired   []string        `json:"retired,omitempty"`
+	Ended     []string        `json:"ended,omitempty"`
+	LastUsed  time.Time       `json:"previous_last_used,omitzero"` // of what has left
 }
 
 type writtenRecord struct {
-	Name        string    `json:"hmac"`
-	Fingerprint string    `json:"fingerprint"`
-	Slot        string    `json:"slot"`
-	Declared    bool      `json:"declared,omitempty"`
-	LastUsed    time.Time `json:"last_used,omitzero"`
-	Deadline    time.Time `json:"deadline,omitzero"`
-	Cap         time.Time `json:"cap,omitzero"`
-	Renewed     time.Time `json:"renewed,omitzero"`
-	Order       int64     `json:"order,omitempty"`
+	ID       string    `json:"sha256"` // of a key its thumbprint
+	Slot     string    `json:"slot"`
+	Declared bool      `json:"declared,omitempty"`
+	LastUsed time.Time `json:"last_used,omitzero"`
+	Deadline time.Time `json:"deadline,omitzero"`
+	Cap      time.Time `json:"cap,omitzero"`
+	Renewed  time.Time `json:"renewed,omitzero"`
+	Order    int64     `json:"order,omitempty"`
 	// Material is a verification key that is public.
 	Material string `json:"public_key,omitempty"`
 	Method   string `json:"alg,omitempty"`
 	KeyID    string `json:"kid,omitempty"`
 }
 
-const writtenSchema = 1
+const writtenSchema = 2
 
 // newKeeper reads the state file of r into the parts. A file that is bad is a
 // fault to be told and no reason not to start: then the old token is not
 // accepted, and the current is.
 func newKeeper(r *resolved, parts []part, now time.Time) *keeper {
 	k := &keeper{cfg: r}
-	_, _ = rand.Read(k.key[:]) // never fails, see its documentation
 	payload, err := statefile.Load(r.StateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		payload, err = nil, nil
@@ -84,27 +77,20 @@ func newKeeper(r *resolved, parts []part, now time.Time) *keeper {
 	if payload != nil {
 		err = k.restore(payload, parts, now)
 	}
-	if k.memory == nil {
-		k.memory = verify.NewMemory(k.key)
-	}
-	for _, p := range parts {
-		p.remember(k.memory)
-	}
 	k.note(err)
 	return k
 }
 
-// restore takes the file's key, and puts into the parts what it says of them.
+// restore puts into the parts what the file says of them.
 func (k *keeper) restore(payload []byte, parts []part, now time.Time) error {
-	w, key, err := k.decode(payload, parts)
+	w, err := k.decode(payload, parts)
 	if err != nil {
 		return err
 	}
-	memory := verify.NewMemory(key)
 	for _, p := range parts {
 		for _, s := range w.Sources {
 			if s.of(p.source()) && err == nil {
-				err = p.restore(memory, s, now)
+				err = p.restore(s, now)
 			}
 		}
 	}
@@ -114,31 +100,34 @@ func (k *keeper) restore(payload []byte, parts []part, now time.Time) error {
 		}
 		return k.damaged()
 	}
-	k.key, k.memory, k.bound, k.written = key, memory, true, string(payload)
+	k.written = string(payload)
 	return nil
 }
 
 // decode reads a payload and sees that it belongs to our sources.
-func (k *keeper) decode(payload []byte, parts []part) (*written, [verify.MemoryKeyBytes]byte, error) {
+func (k *keeper) decode(payload []byte, parts []part) (*written, error) {
 	var w written
-	if json.Unmarshal(payload, &w) != nil {
-		return nil, k.key, k.damaged()
+	if json.Unmarshal(payload, &w) != nil || w.Schema < 1 {
+		return nil, k.damaged()
 	}
-	if w.Schema != writtenSchema {
-		return nil, k.key, fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", k.cfg.StateFile, w.Schema)
+	if w.Schema < writtenSchema {
+		return nil, fmt.Errorf("%s: %w (schema %d) and replaced at the next change: what was revoked by hand before this start has to be revoked again", k.cfg.StateFile, errOldState, w.Schema)
 	}
-	key, ok := unhex(w.Key)
-	if !ok {
-		return nil, k.key, k.damaged()
+	if w.Schema > writtenSchema {
+		return nil, fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", k.cfg.StateFile, w.Schema)
 	}
 	for _, s := range w.Sources {
 		if !slices.ContainsFunc(parts, func(p part) bool { return s.of(p.source()) }) {
-			return nil, k.key, fmt.Errorf("%s: it belongs to source %q from %s %s, not to this agent; give each agent a file of its own, or remove it",
+			return nil, fmt.Errorf("%s: it belongs to source %q from %s %s, not to this agent; give each agent a file of its own, or remove it",
 				k.cfg.StateFile, s.Name, s.Kind, s.Location)
 		}
 	}
-	return &w, key, nil
+	return &w, nil
 }
+
+// errOldState says that a state file is of an earlier form, which knew tokens by
+// salted names of its own.
+var errOldState = errors.New("written by an older version of tokenagent, and not taken over")
 
 func (w *writtenSource) of(s *source) bool {
 	return w.Name == s.name && w.Kind == s.kind && w.Location == s.identity
@@ -195,26 +184,17 @@ func (k *keeper) save(a *Agent) error {
 
 // merge takes over what a file revokes and retires that is not as we left it.
 func (k *keeper) merge(payload []byte, parts []part) error {
-	w, key, err := k.decode(payload, parts)
+	w, err := k.decode(payload, parts)
 	switch {
-	case errors.Is(err, statefile.ErrDamaged):
+	case errors.Is(err, statefile.ErrDamaged), errors.Is(err, errOldState):
 		return nil // and it is replaced
 	case err != nil:
 		return err
-	case key != k.key && k.bound:
-		return fmt.Errorf("%s: it was replaced by one that another process began; restart to take over what it says, or remove it", k.cfg.StateFile)
 	}
-	if key != k.key {
-		k.key, k.memory = key, verify.NewMemory(key)
-		for _, p := range parts {
-			p.remember(k.memory)
-		}
-	}
-	k.bound = true
 	for _, p := range parts {
 		for _, s := range w.Sources {
 			if s.of(p.source()) {
-				p.adopt(k.memory, s)
+				p.adopt(s)
 			}
 		}
 	}
@@ -223,10 +203,10 @@ func (k *keeper) merge(payload []byte, parts []part) error {
 
 // encode returns what the parts say, and false where there is nothing any more.
 func (k *keeper) encode(parts []part) (payload []byte, ok bool, err error) {
-	w := written{Schema: writtenSchema, Key: hex.EncodeToString(k.key[:])}
+	w := written{Schema: writtenSchema}
 	now := time.Now()
 	for _, p := range parts {
-		s, ok := p.write(k.memory, now)
+		s, ok := p.write(now)
 		if !ok {
 			return nil, false, nil
 		}

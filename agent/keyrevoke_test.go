@@ -103,6 +103,10 @@ func TestP3_KeyRevokedByNameStaysAway(t *testing.T) {
 	}
 	read(map[string]string{"key": fresh.jwk("main"), "revoked": "kid main\n"})
 	read(map[string]string{"key": fresh.jwk("main")})
+	if err := verdict(a, fresh.sign(t, "2", time.Hour)); !errors.Is(err, verify.ErrRevokedToken) {
+		t.Errorf("the name is free again because nobody says that it is revoked: %v", err)
+	}
+	read(map[string]string{"key": fresh.jwk("main"), "unrevoked": "kid main\n"})
 	for range 2 {
 		if err := verdict(a, token); err == nil {
 			t.Error("a token of the leaked key is accepted again")

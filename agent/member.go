@@ -2,8 +2,8 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -22,11 +22,9 @@ type member[V credential, S any] struct {
 	codec   codec[V]
 	log     *slog.Logger
 	value   *reload.Value[state[V, S]]
-	memory  atomic.Pointer[verify.Memory] // nil without a state file
-	initial *state[V, S]                  // what there was before the start; nil for nothing
-	was     map[rotation.ID]struct{}      // the names that initial was written down with, or one before it
-	closed  *atomic.Bool                  // the Agent's
-	last    atomic.Pointer[state[V, S]]   // what there was when it closed
+	initial *state[V, S]                // what there was before the start; nil for nothing
+	closed  *atomic.Bool                // the Agent's
+	last    atomic.Pointer[state[V, S]] // what there was when it closed
 	users   *users
 	counts  *counts
 	// Until a successor has caught up it keeps what it read, to proceed with it from
@@ -37,8 +35,6 @@ type member[V credential, S any] struct {
 	// the longest lifetime of what it has signed; nil where it signs nothing.
 	expires func(V) time.Time
 	longest func() time.Duration
-	// revocableNames are by what else a credential can be revoked; nil for nothing.
-	revocableNames func(V) []rotation.ID
 	// usable reports whether what was read may vouch now; nil where it always may.
 	usable func() bool
 }
@@ -49,7 +45,6 @@ type part interface {
 	open(r *resolved, w *reload.Watcher) error
 	run(ctx context.Context)
 	narrate(ctx context.Context, changed func())
-	remember(m *verify.Memory)
 	shut()
 
 	source() *source
@@ -57,15 +52,16 @@ type part interface {
 	updated() <-chan struct{}
 	reload() (changed bool, err error)
 	revoke(id rotation.ID)
+	unrevoke(id rotation.ID) error
 	retire()
 
-	restore(memory *verify.Memory, w writtenSource, now time.Time) error
+	restore(w writtenSource, now time.Time) error
 	forget()
 	inherit(from part)
 	catchUp(from part)
 	caughtUp()
-	adopt(memory *verify.Memory, w writtenSource)
-	write(memory *verify.Memory, now time.Time) (writtenSource, bool)
+	adopt(w writtenSource)
+	write(now time.Time) (writtenSource, bool)
 	status(now time.Time) SourceStatus
 	collect(e emitter, now time.Time)
 }
@@ -91,9 +87,6 @@ func (m *member[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	})
 	return err
 }
-
-// remember hands over by what names are known that were written down.
-func (m *member[V, S]) remember(memory *verify.Memory) { m.memory.Store(memory) }
 
 func (m *member[V, S]) run(ctx context.Context) { _ = m.value.Run(ctx) }
 
@@ -130,49 +123,40 @@ func (m *member[V, S]) set() *S {
 }
 
 func (m *member[V, S]) revoke(id rotation.ID) {
-	m.change(func(s *state[V, S]) *state[V, S] {
-		s = s.resolve(m.memory.Load(), slices.Values([]rotation.ID{id}))
-		s, id := m.own(s, id)
-		if slices.Contains(s.manual, id) && s.ledger.Revoked(id) {
+	m.change(func(s *state[V, S], _ time.Time) *state[V, S] {
+		if s.ledger.HasRevocation(id) {
 			return s
 		}
 		next := *s
-		next.manual = append(slices.Clip(s.manual), id)
-		return m.with(&next, s.ledger.Revoke(m.named(s, nil, []rotation.ID{id})...), nil)
+		next.lifted = slices.DeleteFunc(slices.Clone(s.lifted), func(other rotation.ID) bool { return other == id })
+		return m.with(&next, s.ledger.Revoke(id), nil)
 	})
 }
 
-// own returns the ID under which s knows what id names. A Principal may still hold
-// the name under which its credential was written down, and by which nobody else
-// calls it any more.
-func (m *member[V, S]) own(s *state[V, S], id rotation.ID) (*state[V, S], rotation.ID) {
-	if !m.wasName(id) {
-		return s, id
-	}
-	if _, is := s.names[id]; is {
-		return s, id
-	}
-	if s.ledger != nil {
-		for i := range s.ledger.Entries {
-			if own := s.ledger.Entries[i].ID; m.memory.Load().Name(own) == id {
-				return s, own
-			}
+// unrevoke lifts the revocation of id, unless the source makes it, and accepts what
+// the source declares.
+func (m *member[V, S]) unrevoke(id rotation.ID) (err error) {
+	m.change(func(s *state[V, S], now time.Time) *state[V, S] {
+		if slices.Contains(s.content.Revoked, id) {
+			err = fmt.Errorf("agent: %s revokes it; take it out there (tokenagent rotate unrevoke)", m.src.location)
+			return s
 		}
-	}
-	next := *s
-	next.names = maps.Clone(s.names)
-	next.names[id] = struct{}{}
-	return &next, id
-}
-
-// wasName reports whether id is a name that was written down before the start.
-func (m *member[V, S]) wasName(id rotation.ID) bool {
-	_, was := m.was[id]
-	return was
+		if !s.ledger.HasRevocation(id) {
+			return s
+		}
+		next := *s
+		next.lifted = append(slices.Clip(s.lifted), id)
+		l := s.ledger.Unrevoke(id)
+		if s.loaded {
+			l = rotation.Advance(l, s.content, now, m.src.window)
+		}
+		return m.with(&next, l, s.content.Decls)
+	})
+	return err
 }
 
 func (m *member[V, S]) retire() {
-	m.change(func(s *state[V, S]) *state[V, S] {
+	m.change(func(s *state[V, S], _ time.Time) *state[V, S] {
 		if !s.ledger.Overlaps() {
 			return s
 		}
@@ -180,12 +164,12 @@ func (m *member[V, S]) retire() {
 	})
 }
 
-func (m *member[V, S]) change(f func(*state[V, S]) *state[V, S]) {
-	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
+func (m *member[V, S]) change(f func(s *state[V, S], now time.Time) *state[V, S]) {
+	m.value.Apply(func(prev *state[V, S], now time.Time) *state[V, S] {
 		if m.closed.Load() {
 			return prev
 		}
-		return f(m.base(prev))
+		return f(m.base(prev), now)
 	})
 }
 
@@ -194,23 +178,13 @@ func (m *member[V, S]) shut() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		last := m.base(prev)
 		m.last.Store(last)
-		return &state[V, S]{manual: last.manual, rotations: last.rotations}
+		return &state[V, S]{rotations: last.rotations}
 	})
 }
 
-// revoked reports whether the credential id is. One that was accepted under the
-// name that was written down may have been revoked under its own since.
-func (m *member[V, S]) revoked(id rotation.ID) (yes bool) {
-	s := m.base(m.value.Load())
-	if s.ledger.Revoked(id) {
-		return true
-	}
-	if m.wasName(id) {
-		s.ledger.EachRefused(func(own rotation.ID, revoked bool) {
-			yes = yes || revoked && m.memory.Load().Name(own) == id
-		})
-	}
-	return yes
+// revoked reports whether the credential id is.
+func (m *member[V, S]) revoked(id rotation.ID) bool {
+	return m.base(m.value.Load()).ledger.Revoked(id)
 }
 
 // await returns true as soon as revoked says so, which is asked at every change,

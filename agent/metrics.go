@@ -37,6 +37,7 @@ var (
 	descWatchErrors   = desc("watch_errors_total", "Faults of watching; polling goes on.", "source", "reason")
 	descDuration      = desc("reload_duration_seconds", "How long reads of the source took, from the first byte to the swap.", "source")
 	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of SHA-256); 16 at most.", "source", "slot", "fingerprint")
+	descDeclared      = desc("revoked_token_declared", "Whether the source declares a token that is revoked, without the revocation (1), or not (0). The token stays refused.", "source")
 	descStateFile     = desc("state_file_successful", "Whether the last read or write of every state file was good (1) or not (0); only with one.")
 	descBusy          = desc("signature_checks_refused_total", "Verifications refused as unavailable because too many signatures were being checked.", "source")
 	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")
@@ -48,7 +49,7 @@ func (a *Agent) Describe(ch chan<- *prometheus.Desc) { describe(ch) }
 func describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReloads, descRotations, descGeneration, descSuccessful, descSuccessTime, descAccepted, descOverlap, descTokenExpires,
-		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descStateFile, descBusy, descBuildInfo,
+		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descDeclared, descStateFile, descBusy, descBuildInfo,
 	} {
 		ch <- d
 	}
@@ -134,6 +135,7 @@ func (m *member[V, S]) collect(e emitter, now time.Time) {
 		generation = s.ledger.Number
 	}
 	e.gauge(descGeneration, float64(generation), name)
+	e.gauge(descDeclared, bit(len(s.revokedDeclared()) > 0), name)
 	m.collectEntries(e, s, now)
 }
 

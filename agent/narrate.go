@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -40,6 +41,7 @@ func (m *member[V, S]) tell(last, s *state[V, S]) {
 			log.Warn("about the source", "note", note)
 		}
 	}
+	m.warnOfRevoked(log, last, s)
 	now := time.Now()
 	live := s.live(now)
 	var n [len(rotation.Slots)]int
@@ -69,6 +71,23 @@ func (m *member[V, S]) tell(last, s *state[V, S]) {
 		log.Info("rotated", args...)
 	default:
 		log.Info("source changed", args...)
+	}
+}
+
+// warnOfRevoked tells of each credential that the source begins to declare though
+// it is revoked, up to maxNotes of them.
+func (m *member[V, S]) warnOfRevoked(log *slog.Logger, last, s *state[V, S]) {
+	told := 0
+	var before []string
+	if last != nil {
+		before = last.revokedDeclared()
+	}
+	for _, fingerprint := range s.revokedDeclared() {
+		if told < maxNotes && !slices.Contains(before, fingerprint) {
+			told++
+			log.Warn("the source declares, without the revocation, what is revoked; it stays refused until the revocation is lifted (tokenagent rotate unrevoke)",
+				"fingerprint", fingerprint)
+		}
 	}
 }
 

@@ -31,16 +31,16 @@ func newTokens(src *source, minBytes int, closed *atomic.Bool, log *slog.Logger)
 		} else {
 			t, err = verify.Parse(c.Data, o)
 		}
-		return declaration[verify.Token]{decls: t.Decls, revoked: t.Revoked}, err
+		return declaration[verify.Token]{Content: t}, err
 	}
 	m.build = func(l *rotation.Ledger[verify.Token], _ *verify.TokenSet, _ []rotation.Decl[verify.Token]) *verify.TokenSet {
-		return m.memory.Load().NewTokenSet(l, src.name)
+		return verify.NewTokenSet(l, src.name)
 	}
 	m.expires = verify.Token.Expires
 	m.codec = codec[verify.Token]{
 		write: func(verify.Token, *writtenRecord) {},
-		read: func(memory *verify.Memory, name rotation.ID, r writtenRecord) (verify.Token, rotation.ID, bool) {
-			return memory.Token(name, r.Fingerprint), name, true
+		read: func(id rotation.ID, _ writtenRecord) (verify.Token, bool) {
+			return verify.RememberedToken(id), true
 		},
 	}
 	return m
@@ -62,27 +62,19 @@ func newKeys(src *source, algorithm string, remote *jwks.RemoteSource, closed *a
 		} else {
 			k, err = jwks.Parse(c.Data, o)
 		}
-		d := declaration[verify.Key]{decls: k.Decls, revoked: k.Revoked}
+		d := declaration[verify.Key]{Content: k.Content}
 		for _, left := range k.Skipped {
 			d.notes = append(d.notes, "left out: "+left.Error())
 		}
 		return d, err
 	}
 	m.build = func(l *rotation.Ledger[verify.Key], before *verify.KeySet, declared []rotation.Decl[verify.Key]) *verify.KeySet {
-		return m.memory.Load().NewKeySet(l, src.name, before, declared)
-	}
-	m.revocableNames = func(k verify.Key) (ids []rotation.ID) {
-		for _, named := range k.Names() {
-			if kid := named.KeyID(); kid != "" {
-				ids = append(ids, verify.RevokedKeyID(kid))
-			}
-		}
-		return ids
+		return verify.NextKeySet(l, src.name, before, declared)
 	}
 	if remote != nil {
 		m.usable = remote.Usable
 	}
-	m.codec = codec[verify.Key]{write: writeKey, read: readKey}
+	m.codec = codec[verify.Key]{write: writeKey, read: readKey, names: verify.Key.RevocableNames}
 	return m
 }
 
@@ -103,18 +95,15 @@ func writeKey(k verify.Key, r *writtenRecord) {
 	r.Material, r.Method, r.KeyID = base64.StdEncoding.EncodeToString(der), k.Algorithm(), k.KeyID()
 }
 
-func readKey(memory *verify.Memory, name rotation.ID, r writtenRecord) (k verify.Key, id rotation.ID, ok bool) {
+func readKey(id rotation.ID, r writtenRecord) (k verify.Key, ok bool) {
 	der, err := base64.StdEncoding.DecodeString(r.Material)
 	if err != nil || len(der) == 0 {
-		return k, id, false
+		return k, false
 	}
 	public, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
-		return k, id, false
+		return k, false
 	}
-	if k, err = verify.NewKey(verify.KeyConfig{KeyID: r.KeyID, Algorithm: r.Method, Material: public}); err != nil {
-		return k, id, false
-	}
-	id = k.ID()
-	return k, id, memory.Name(id) == name
+	k, err = verify.NewKey(verify.KeyConfig{KeyID: r.KeyID, Algorithm: r.Method, Material: public})
+	return k, err == nil && k.ID() == id
 }

@@ -3,170 +3,128 @@ package agent
 import (
 	"encoding/hex"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A codec turns a credential into what may be written down of it, beside its name
-// and fingerprint, and back.
+// A codec turns a credential into what may be written down of it, beside its ID,
+// and back.
 type codec[V credential] struct {
 	write func(v V, r *writtenRecord)
-	// read returns false for a record of which nothing can be made. It makes a
-	// credential that is known by name alone where the record says no more.
-	read func(m *verify.Memory, name rotation.ID, r writtenRecord) (v V, id rotation.ID, ok bool)
+	// read returns false for a record of which no credential can be made.
+	read func(id rotation.ID, r writtenRecord) (V, bool)
+	// names are by what a credential can be revoked besides its ID; nil for none.
+	names func(V) []rotation.ID
 }
 
-// restore takes over what w says, by names that memory gave.
-func (m *member[V, S]) restore(memory *verify.Memory, w writtenSource, now time.Time) error {
+// restore takes over what w says.
+func (m *member[V, S]) restore(w writtenSource, now time.Time) error {
 	good := true
-	s := &state[V, S]{names: make(map[rotation.ID]struct{}), lastPrevious: w.LastUsed}
-	name := func(text string) rotation.ID {
+	id := func(text string) rotation.ID {
 		id, ok := unhex(text)
 		good = good && ok
-		s.names[id] = struct{}{}
 		return id
 	}
-	names := func(texts []string) (ids []rotation.ID) {
+	ids := func(texts []string) (out []rotation.ID) {
 		for _, text := range texts {
-			ids = append(ids, name(text))
+			out = append(out, id(text))
 		}
-		return ids
+		return out
 	}
-	var memo rotation.Memo[V]
+	var snapshot rotation.Snapshot[V]
 	for _, r := range w.Entries {
-		named, slot := name(r.Name), rotation.Previous
-		if r.Slot == rotation.Current.String() {
-			slot = rotation.Current
+		e := rotation.Record[V]{
+			ID: id(r.ID), Slot: rotation.Previous, Declared: r.Declared, LastUsed: r.LastUsed,
+			Deadline: r.Deadline, Cap: r.Cap, Renewed: r.Renewed, Order: r.Order,
 		}
-		value, id, ok := m.codec.read(memory, named, r)
-		switch {
-		case ok:
-		case r.Declared:
-			id = named // its last use is all that is wanted
-		default:
+		if r.Slot == rotation.Current.String() {
+			e.Slot = rotation.Current
+		}
+		var ok bool
+		if e.Value, ok = m.codec.read(e.ID, r); !ok && !r.Declared { // of one that is declared its last use is all that is wanted
 			continue // it cannot be accepted, and nobody is the worse for it
 		}
-		if id != named {
-			delete(s.names, named)
+		if m.codec.names != nil {
+			e.Names = m.codec.names(e.Value)
 		}
-		memo.Entries = append(memo.Entries, rotation.Record[V]{
-			ID: id, Value: value, Slot: slot, Declared: r.Declared, LastUsed: r.LastUsed,
-			Deadline: r.Deadline, Cap: r.Cap, Renewed: r.Renewed, Order: r.Order,
-		})
+		snapshot.Entries = append(snapshot.Entries, e)
 	}
-	s.manual, memo.Retired, memo.Ended = names(w.Revoked), names(w.Retired), names(w.Ended)
+	snapshot.Revoked, snapshot.Unrevoked = ids(w.Revoked), ids(w.Unrevoked)
+	snapshot.Retired, snapshot.Ended = ids(w.Retired), ids(w.Ended)
 	if !good {
 		return errNoState
 	}
-	s.ledger = rotation.Restore(memo, now, m.src.window)
+	s := &state[V, S]{ledger: rotation.Restore(snapshot, now, m.src.window), lastPrevious: w.LastUsed}
 	if c, ok := s.ledger.Current(); ok {
 		s.current = c.ID
 	}
-	m.initial, m.was = s, maps.Clone(s.names)
+	m.initial = s
 	return nil
 }
 
-var errNoState = errors.New("agent: a state file with names that are none")
+var errNoState = errors.New("agent: a state file with digests that are none")
 
 // forget takes back what restore took over, before anything is read.
-func (m *member[V, S]) forget() { m.initial, m.was = nil, nil }
+func (m *member[V, S]) forget() { m.initial = nil }
 
 // adopt takes over what w revokes and retires and we do not know of.
-func (m *member[V, S]) adopt(memory *verify.Memory, w writtenSource) {
+func (m *member[V, S]) adopt(w writtenSource) {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		if last := m.last.Load(); last != nil { // closed: what there was is still to be written
-			m.last.Store(m.merged(last, memory, w))
+			m.last.Store(m.merged(last, w))
 			return prev
 		}
-		return m.merged(m.base(prev), memory, w)
+		return m.merged(m.base(prev), w)
 	})
 }
 
-func (m *member[V, S]) merged(s *state[V, S], memory *verify.Memory, w writtenSource) *state[V, S] {
-	nameOf := func(id rotation.ID) rotation.ID {
-		if _, is := s.names[id]; is {
-			return id
-		}
-		return memory.Name(id)
-	}
-	known := make(map[rotation.ID]bool)
-	for _, id := range s.manual {
-		known[nameOf(id)] = true
-	}
-	for _, id := range s.ledger.Memo(time.Time{}).Retired {
-		known[nameOf(id)] = true
-	}
-	own := make(map[rotation.ID]rotation.ID)
-	if s.ledger != nil {
-		for i := range s.ledger.Entries {
-			id := s.ledger.Entries[i].ID
-			own[nameOf(id)] = id
-		}
-	}
-	next := *s
-	next.names = maps.Clone(s.names)
-	news := func(texts []string) (ids []rotation.ID) {
+func (m *member[V, S]) merged(s *state[V, S], w writtenSource) *state[V, S] {
+	unknown := func(texts []string, known func(rotation.ID) bool) (out []rotation.ID) {
 		for _, text := range texts {
-			name, ok := unhex(text)
-			if !ok || known[name] {
-				continue
+			if id, ok := unhex(text); ok && !known(id) {
+				out = append(out, id)
 			}
-			id, met := own[name]
-			if !met {
-				id = name
-				if next.names == nil {
-					next.names = make(map[rotation.ID]struct{})
-				}
-				next.names[name] = struct{}{}
-			}
-			ids = append(ids, id)
 		}
-		return ids
+		return out
 	}
-	revoked, retired := news(w.Revoked), news(w.Retired)
+	held := s.ledger.Snapshot(time.Time{}).Retired
+	revoked := unknown(w.Revoked, func(id rotation.ID) bool { return s.ledger.HasRevocation(id) || slices.Contains(s.lifted, id) })
+	retired := unknown(w.Retired, func(id rotation.ID) bool { return slices.Contains(held, id) })
 	if len(revoked)+len(retired) == 0 {
 		return s
 	}
-	next.manual = slices.Concat(s.manual, revoked)
-	l := s.ledger.Revoke(m.named(s, nil, revoked)...)
+	l := s.ledger.Revoke(revoked...)
 	if len(retired) > 0 {
-		l = l.Hold(retired...)
+		l = l.RetireIDs(retired...)
 	}
-	return m.with(&next, l, nil)
+	return m.with(s, l, nil)
 }
 
 // write returns what to write down, and false once there is nothing any more.
-func (m *member[V, S]) write(memory *verify.Memory, now time.Time) (writtenSource, bool) {
+func (m *member[V, S]) write(now time.Time) (writtenSource, bool) {
 	s := m.base(m.value.Load())
 	if m.closed.Load() { // then s may be empty; what there was, Close keeps
 		if s = m.last.Load(); s == nil {
 			return writtenSource{}, false
 		}
 	}
-	name := func(id rotation.ID) string {
-		if _, is := s.names[id]; !is {
-			id = memory.Name(id)
-		}
-		return hex.EncodeToString(id[:])
-	}
-	names := func(ids []rotation.ID) (texts []string) {
+	digests := func(ids []rotation.ID) (texts []string) {
 		for _, id := range ids {
-			texts = append(texts, name(id))
+			texts = append(texts, hex.EncodeToString(id[:]))
 		}
 		return texts
 	}
-	memo := s.ledger.Memo(now)
+	snapshot := s.ledger.Snapshot(now)
 	w := writtenSource{
 		Name: m.src.name, Kind: m.src.kind, Location: m.src.identity, Entries: []writtenRecord{},
-		Revoked: names(s.manual), Retired: names(memo.Retired), Ended: names(memo.Ended), LastUsed: utc(s.lastPrevious),
+		Revoked: digests(snapshot.Revoked), Unrevoked: digests(snapshot.Unrevoked),
+		Retired: digests(snapshot.Retired), Ended: digests(snapshot.Ended), LastUsed: utc(s.lastPrevious),
 	}
-	for _, r := range memo.Entries {
+	for _, r := range snapshot.Entries {
 		record := writtenRecord{
-			Name: name(r.ID), Fingerprint: r.Value.Fingerprint(), Slot: r.Slot.String(), Declared: r.Declared, LastUsed: utc(r.LastUsed),
+			ID: hex.EncodeToString(r.ID[:]), Slot: r.Slot.String(), Declared: r.Declared, LastUsed: utc(r.LastUsed),
 			Deadline: utc(r.Deadline), Cap: utc(r.Cap), Renewed: utc(r.Renewed), Order: r.Order,
 		}
 		m.codec.write(r.Value, &record)

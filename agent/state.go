@@ -14,12 +14,10 @@ import (
 type state[V credential, S any] struct {
 	ledger *rotation.Ledger[V]
 	// set is nil until good content came, and again once the Agent is closed.
-	set     *S
-	manual  []rotation.ID // revoked through Agent.Revoke, for good
-	current rotation.ID   // the last current credential there was
-	// names are the IDs above and in the ledger that are not those of credentials
-	// but the names under which they were written down; see keeper.
-	names     map[rotation.ID]struct{}
+	set       *S
+	content   rotation.Content[V] // the last that was good
+	lifted    []rotation.ID       // unrevoked through Agent.Unrevoke: an older state file does not revoke it again
+	current   rotation.ID         // the last current credential there was
 	loaded    bool
 	notes     []string // as in declaration
 	rotations uint64
@@ -39,9 +37,8 @@ type credential interface {
 
 // A declaration is what content says.
 type declaration[V credential] struct {
-	decls   []rotation.Decl[V]
-	revoked []rotation.ID
-	notes   []string // what else there is to say of content that is good
+	rotation.Content[V]
+	notes []string // what else there is to say of content that is good
 }
 
 // errPartial rejects content of which a key could not be read; that fault has
@@ -57,12 +54,11 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 	}
 	if err != nil {
 		// Only what is revoked is news: what else was read is not declared by it.
-		met := prev.resolve(m.memory.Load(), slices.Values(d.revoked))
-		fresh := slices.DeleteFunc(d.revoked, met.ledger.Revoked)
+		fresh := slices.DeleteFunc(slices.Clone(d.Revoked), prev.ledger.HasRevocation)
 		if len(fresh) == 0 {
 			return nil, err
 		}
-		return m.with(met, met.ledger.Revoke(m.named(met, nil, fresh)...), nil), err
+		return m.with(prev, prev.ledger.Reject(fresh), nil), err
 	}
 	if m.catching {
 		m.declared = &d
@@ -72,43 +68,9 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 
 // proceed makes the next state from good content.
 func (m *member[V, S]) proceed(prev *state[V, S], d declaration[V], now time.Time) *state[V, S] {
-	met := prev.resolve(m.memory.Load(), d.ids())
-	next := *met
-	next.loaded = true
-	next.notes = d.notes
-	revoked := m.named(met, d.decls, slices.Concat(d.revoked, met.manual))
-	return m.with(&next, rotation.Advance(met.ledger, d.decls, revoked, now, m.src.window), d.decls)
-}
-
-// named returns revoked with the credentials that it revokes by another name than
-// their ID, of those that s has or that are declared: who is revoked by name must
-// leave the ledger, or it would come back with its name.
-func (m *member[V, S]) named(s *state[V, S], decls []rotation.Decl[V], revoked []rotation.ID) []rotation.ID {
-	if m.revocableNames == nil || len(revoked) == 0 {
-		return revoked
-	}
-	is := make(map[rotation.ID]bool, len(revoked))
-	for _, id := range revoked {
-		is[id] = true
-	}
-	memory := m.memory.Load()
-	add := func(d *rotation.Decl[V]) {
-		for _, name := range m.revocableNames(d.Value) {
-			if !is[d.ID] && (is[name] || memory != nil && is[memory.Name(name)]) {
-				is[d.ID] = true
-				revoked = append(slices.Clip(revoked), d.ID)
-			}
-		}
-	}
-	if s.ledger != nil {
-		for i := range s.ledger.Entries {
-			add(&s.ledger.Entries[i].Decl)
-		}
-	}
-	for i := range decls {
-		add(&decls[i])
-	}
-	return revoked
+	next := *prev
+	next.loaded, next.content, next.notes = true, d.Content, d.notes
+	return m.with(&next, rotation.Advance(prev.ledger, d.Content, now, m.src.window), d.Decls)
 }
 
 // with returns the state that follows s with the ledger l, made of decls, if of any.

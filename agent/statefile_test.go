@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/agent/internal/statefile"
+	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -135,39 +137,8 @@ func TestP3_TwoProcessesShareAStateFile(t *testing.T) {
 	}
 }
 
-// TestP3_RevokeByAnyNameOfIt: a Principal of before may know a token by the name
-// under which it had been written down.
-func TestP3_RevokeByAnyNameOfIt(t *testing.T) {
-	t.Parallel()
-	for _, again := range []bool{false, true} {
-		path := file(t, tokenN(0))
-		cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t)}
-		a := start(t, cfg)
-		rotated(t, a, path, 1)
-		_ = a.Close()
-		a = start(t, cfg)
-		p, err := a.Verify(t.Context(), tokenN(0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if again {
-			rotated(t, a, path, 0)
-		}
-		if err := a.Revoke(p.Credential()); err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			if got := class(a, tokenN(0)); got != "revoked" {
-				t.Errorf("declared again %t: %s", again, got)
-			}
-			_ = a.Close()
-			a = start(t, cfg)
-		}
-	}
-}
-
 // TestP4_PartialContentForgetsNobody: a key that cannot be read, and a revocation
-// beside it, change nothing about a token that is remembered by name.
+// beside it, change nothing about a token that is remembered by digest.
 func TestP4_PartialContentForgetsNobody(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -259,35 +230,35 @@ func TestStateFileKeepsUsesOfDeclaredTokens(t *testing.T) {
 	})
 }
 
-// TestP3_StateFileOfAnotherKeyIsLeftAlone: its names say nothing to us, so it is
-// neither taken over nor written over.
-func TestP3_StateFileOfAnotherKeyIsLeftAlone(t *testing.T) {
+// TestStateFileOfAnOlderVersion: it is not taken over, which is told once, and is
+// replaced. One of a newer version is left alone.
+func TestStateFileOfAnOlderVersion(t *testing.T) {
 	t.Parallel()
-	cfg := agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true, StateFile: stateFile(t), Poll: time.Hour}
-	_ = start(t, cfg).Close()
-	a := start(t, cfg) // has read the file, and its names are under that key
-	other := cfg
-	other.StateFile = stateFile(t)
-	b := start(t, other) // begins a new one
-	for _, err := range []error{b.Revoke(verify.Digest(tokenN(7))), b.Close(), os.Rename(other.StateFile, cfg.StateFile)} {
-		if err != nil {
+	for schema, c := range map[int]struct {
+		want     string
+		replaced bool
+	}{1: {"older version of tokenagent", true}, 3: {"another version of tokenagent (schema 3)", false}} {
+		var log witness.Log
+		cfg := agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true, StateFile: stateFile(t), Logger: log.Logger()}
+		old := fmt.Sprintf(`{"schema":%d,"key":"%064d","sources":[{"name":"token","kind":"file","location":%q,"entries":[]}]}`, schema, 0, cfg.TokenFile)
+		if err := statefile.Update(cfg.StateFile, func([]byte, error) ([]byte, error) { return []byte(old), nil }); err != nil {
 			t.Fatal(err)
 		}
-	}
-	before, _ := os.ReadFile(cfg.StateFile)
-	if err := a.Revoke(verify.Digest(tokenN(8))); err == nil || !strings.Contains(err.Error(), "restart to take over") {
-		t.Errorf("%v, want that it is another's", err)
-	}
-	if after, _ := os.ReadFile(cfg.StateFile); string(after) != string(before) {
-		t.Error("it was written over")
-	}
-	if got := class(a, tokenN(8)); got != "revoked" {
-		t.Errorf("%s, want revoked in the process at least", got)
+		a := start(t, cfg)
+		if n := strings.Count(log.String(), c.want); n != 1 {
+			t.Errorf("schema %d: told %d times:\n%s", schema, n, log.String())
+		}
+		err := a.Revoke(verify.Digest(tokenN(3)))
+		text, _ := statefile.Load(cfg.StateFile)
+		if c.replaced != (err == nil) || c.replaced == (string(text) == old) {
+			t.Errorf("schema %d: %v, replaced %t", schema, err, string(text) != old)
+		}
 	}
 }
 
-// TestP3_RevokeByTheNameOfWhatIsGone: the token may come back under its own name.
-func TestP3_RevokeByTheNameOfWhatIsGone(t *testing.T) {
+// TestP3_RevokeWhatIsGone: a token that has left, and that its last use named, stays
+// refused when it comes back.
+func TestP3_RevokeWhatIsGone(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))
 	cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t)}

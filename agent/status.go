@@ -45,8 +45,11 @@ type SourceStatus struct {
 	StateFile  string `json:"state_file,omitempty"`
 	StateFault string `json:"state_fault,omitempty"`
 
-	Tokens           []TokenStatus  `json:"tokens"`  // or keys
-	Revoked          int            `json:"revoked"` // digests that are refused
+	Tokens  []TokenStatus `json:"tokens"`  // or keys
+	Revoked int           `json:"revoked"` // digests that are refused
+	// RevokedDeclared are the fingerprints of the revoked tokens or keys that the
+	// source declares without their revocation. They are refused; see Unrevoke.
+	RevokedDeclared  []string       `json:"revoked_declared,omitempty"`
 	OverlapExpires   time.Time      `json:"overlap_expires,omitzero"`
 	PreviousLastUsed time.Time      `json:"previous_last_used,omitzero"`
 	PreviousUsers    []PreviousUser `json:"previous_users,omitempty"` // latest first, 100 at most
@@ -107,6 +110,7 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 	}
 	if s.ledger != nil {
 		src.Generation = s.ledger.Number
+		src.RevokedDeclared = s.revokedDeclared()
 		s.ledger.EachRefused(func(_ rotation.ID, revoked bool) {
 			if revoked {
 				src.Revoked++
@@ -158,6 +162,9 @@ func (m *member[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotati
 	if set, ok := any(s.set).(*verify.KeySet); ok && set.Untried() > 0 {
 		out = append(out, fmt.Sprintf("there are more keys of one algorithm than are tried on a token, by %d; give them names (kid), and tokens too", set.Untried()))
 	}
+	if n := len(s.revokedDeclared()); n > 0 && !m.closed.Load() {
+		out = append(out, fmt.Sprintf("%d declared without their revocation stay refused: a revocation holds until it is lifted (tokenagent rotate unrevoke)", n))
+	}
 	out = append(out, s.notes[:min(len(s.notes), maxNotes)]...)
 	if m.longest != nil && s.overlaps() {
 		if lasts := m.longest(); lasts > m.src.window.Overlap {
@@ -165,6 +172,18 @@ func (m *member[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotati
 		}
 	}
 	return out
+}
+
+// revokedDeclared returns the fingerprints of what the source declares and is
+// revoked all the same.
+func (s *state[V, S]) revokedDeclared() (fingerprints []string) {
+	if s.ledger == nil {
+		return nil
+	}
+	for i := range s.ledger.RevokedDeclared {
+		fingerprints = append(fingerprints, s.ledger.RevokedDeclared[i].Value.Fingerprint())
+	}
+	return fingerprints
 }
 
 // maxNotes bounds what is said of content that is good.

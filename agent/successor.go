@@ -18,7 +18,7 @@ func (a *Agent) checkPredecessor() error {
 	case p.closed.Load() || p.to.Load() != nil:
 		return errSucceeded
 	case p.cfg.StateFile != a.cfg.StateFile:
-		return errors.New("agent: StateFile is not that of Predecessor; what it holds is known under its names: close that Agent first")
+		return errors.New("agent: StateFile is not that of Predecessor, whose state file this Agent goes on writing; close that Agent first")
 	case p.cfg.Group != a.cfg.Group:
 		return errors.New("agent: Predecessor is of another Group; give both the same, or none")
 	}
@@ -148,8 +148,7 @@ func (m *member[V, S]) inherit(from part) {
 		return
 	}
 	m.catching = true
-	m.memory.Store(p.memory.Load())
-	m.initial, m.was = p.latest(), p.was
+	m.initial = p.latest()
 	m.users, m.counts = p.users, p.counts
 }
 

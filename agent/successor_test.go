@@ -474,7 +474,7 @@ func TestP3_CatchUp(t *testing.T) {
 	if err := b.CatchUp(t.Context()); err != nil { // and that is all
 		t.Fatal(err)
 	}
-	for n, want := range map[int]string{0: "ok", 1: "ok", 5: "invalid", 9: "ok"} { // b's own source revokes nothing
+	for n, want := range map[int]string{0: "ok", 1: "ok", 5: "revoked", 9: "ok"} { // b's own source revokes nothing, but b remembers
 		if got := class(b, tokenN(n)); got != want {
 			t.Errorf("token %d: %s, want %s", n, got, want)
 		}

@@ -16,8 +16,8 @@ var sliding = Window{Overlap: time.Minute, MaxOverlap: 10 * time.Minute}
 // switched returns a ledger in which credential 2 took the place of 1 at start,
 // and how to present either of them some time after.
 func switched(w Window) (l *Ledger[string], present1, present2 func(after time.Duration) bool) {
-	l = Advance(nil, []Decl[string]{decl(1, Current)}, nil, start.Add(-time.Hour), w)
-	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
+	l = advance(nil, []Decl[string]{decl(1, Current)}, nil, start.Add(-time.Hour), w)
+	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
 	at := func(b byte) func(time.Duration) bool {
 		return func(after time.Duration) bool { return present(l, id(b), start.Add(after)) != 0 }
 	}
@@ -101,9 +101,9 @@ func TestSlidingGrainFitsAShortOverlap(t *testing.T) {
 // left the middle one.
 func TestSuccessorsOpenWindows(t *testing.T) {
 	t.Parallel()
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, sliding)
-	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(time.Second), sliding)
-	l = Advance(l, []Decl[string]{decl(3, Current)}, nil, start.Add(2*time.Second), sliding)
+	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, sliding)
+	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(time.Second), sliding)
+	l = advance(l, []Decl[string]{decl(3, Current)}, nil, start.Add(2*time.Second), sliding)
 	entry := func(b byte) *Entry[string] {
 		for i := range l.Entries {
 			if l.Entries[i].ID == id(b) {
@@ -132,7 +132,7 @@ func TestUnchangedContentKeepsTheWindow(t *testing.T) {
 	t.Parallel()
 	l, _, renewed := switched(sliding)
 	renewed(time.Second)
-	next := Advance(l, []Decl[string]{decl(2, Current), decl(9, Listed)}, nil, start.Add(2*time.Second), sliding)
+	next := advance(l, []Decl[string]{decl(2, Current), decl(9, Listed)}, nil, start.Add(2*time.Second), sliding)
 	if present(next, id(1), start.Add(time.Second+time.Minute)) != 0 {
 		t.Error("another reload lengthened the window")
 	}
@@ -180,8 +180,8 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 	t.Run("remembered", func(t *testing.T) {
 		t.Parallel()
 		w := Window{Overlap: time.Minute}
-		l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, begin, w)
-		l = Advance(l, []Decl[string]{decl(2, Current)}, nil, begin, w)
+		l := advance(nil, []Decl[string]{decl(1, Current)}, nil, begin, w)
+		l = advance(l, []Decl[string]{decl(2, Current)}, nil, begin, w)
 		for _, step := range []time.Duration{-time.Hour, 0, time.Hour} {
 			if slotOf(l, id(1), steppedBy(begin.Add(59*time.Second), step)) != Previous {
 				t.Errorf("clock set by %s: cut off before the window ended", step)
@@ -197,7 +197,7 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 	})
 	t.Run("declared, clock set back", func(t *testing.T) {
 		t.Parallel()
-		l := Advance(nil, declared, nil, begin, Window{})
+		l := advance(nil, declared, nil, begin, Window{})
 		if slotOf(l, id(1), steppedBy(begin.Add(59*time.Second), -time.Hour)) != Previous {
 			t.Error("cut off before its time")
 		}
@@ -210,35 +210,35 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 	})
 	t.Run("declared, clock set forward and back", func(t *testing.T) {
 		t.Parallel()
-		l := Advance(nil, declared, nil, begin, Window{})
+		l := advance(nil, declared, nil, begin, Window{})
 		if present(l, id(1), steppedBy(begin.Add(time.Second), time.Hour)) != 0 {
 			t.Error("accepted past its declared deadline")
 		}
 		if present(l, id(1), begin.Add(2*time.Second)) != 0 {
 			t.Error("a clock that was set back revived what had been refused")
 		}
-		l = Advance(l, append(declared, decl(7, Listed)), nil, begin.Add(3*time.Second), Window{})
+		l = advance(l, append(declared, decl(7, Listed)), nil, begin.Add(3*time.Second), Window{})
 		if present(l, id(1), begin.Add(3*time.Second)) != 0 {
 			t.Error("reading the same declaration again revived it")
 		}
 		later := []Decl[string]{decl(2, Current), {ID: id(1), Slot: Previous, Until: until.Add(time.Second)}}
-		l = Advance(l, later, nil, begin.Add(4*time.Second), Window{})
+		l = advance(l, later, nil, begin.Add(4*time.Second), Window{})
 		if present(l, id(1), begin.Add(4*time.Second)) != Previous {
 			t.Error("a later deadline, declared anew, is not taken")
 		}
 	})
 	t.Run("declared, ended unseen, clock set back", func(t *testing.T) {
 		t.Parallel()
-		l := Advance(nil, declared, nil, begin, Window{})
-		l = Advance(l, append(declared, decl(7, Listed)), nil, begin.Add(2*time.Minute), Window{})
+		l := advance(nil, declared, nil, begin, Window{})
+		l = advance(l, append(declared, decl(7, Listed)), nil, begin.Add(2*time.Minute), Window{})
 		for i := range 3 * maxEnded { // nothing that others end may push it out
 			other := Decl[string]{ID: ID{byte(i), byte(i >> 8), 1}, Slot: Current}
-			l = Advance(l, []Decl[string]{other, declared[1]}, nil, begin.Add(2*time.Minute), Window{})
+			l = advance(l, []Decl[string]{other, declared[1]}, nil, begin.Add(2*time.Minute), Window{})
 		}
 		if slotOf(l, id(1), steppedBy(begin.Add(3*time.Minute), -time.Hour)) != 0 {
 			t.Error("accepted again")
 		}
-		l = Advance(l, declared, nil, steppedBy(begin.Add(3*time.Minute), -time.Hour), Window{})
+		l = advance(l, declared, nil, steppedBy(begin.Add(3*time.Minute), -time.Hour), Window{})
 		if slotOf(l, id(1), steppedBy(begin.Add(3*time.Minute), -time.Hour)) != 0 {
 			t.Error("a reload under a clock that was set back revived it")
 		}
@@ -247,20 +247,20 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 		t.Parallel()
 		for name, between := range map[string]func(l *Ledger[string], at time.Time) *Ledger[string]{
 			"absent": func(l *Ledger[string], at time.Time) *Ledger[string] {
-				return Advance(l, []Decl[string]{decl(2, Current)}, nil, at, Window{})
+				return advance(l, []Decl[string]{decl(2, Current)}, nil, at, Window{})
 			},
 			"revoked": func(l *Ledger[string], at time.Time) *Ledger[string] {
-				return Advance(l, declared, []ID{id(1)}, at, Window{})
+				return advance(l, declared, []ID{id(1)}, at, Window{})
 			},
 			"revoked by hand": func(l *Ledger[string], _ time.Time) *Ledger[string] { return l.Revoke(id(1)) },
 		} {
-			l := Advance(nil, declared, nil, begin, Window{})
+			l := advance(nil, declared, nil, begin, Window{})
 			if present(l, id(1), begin.Add(2*time.Minute)) != 0 {
 				t.Fatal("accepted after its deadline")
 			}
 			l = between(l, begin.Add(2*time.Minute))
 			back := steppedBy(begin.Add(3*time.Minute), -time.Hour)
-			l = Advance(l, declared, nil, back, Window{})
+			l = advance(l, declared, nil, back, Window{})
 			if present(l, id(1), back) != 0 {
 				t.Errorf("%s in between: revived by a clock that was set back", name)
 			}
@@ -268,8 +268,8 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 	})
 	t.Run("sliding", func(t *testing.T) {
 		t.Parallel()
-		l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, begin, sliding)
-		l = Advance(l, []Decl[string]{decl(2, Current)}, nil, begin, sliding)
+		l := advance(nil, []Decl[string]{decl(1, Current)}, nil, begin, sliding)
+		l = advance(l, []Decl[string]{decl(2, Current)}, nil, begin, sliding)
 		present(l, id(2), steppedBy(begin.Add(time.Second), time.Hour))
 		if present(l, id(1), steppedBy(begin.Add(30*time.Second), -time.Hour)) != Previous {
 			t.Error("cut off")

@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -17,10 +18,16 @@ type Ledger[V any] struct {
 	// deadline has passed since stays until the next change.
 	Entries []Entry[V]
 
+	// RevokedDeclared are the credentials that the source declares without their
+	// revocation, though they are revoked. They are refused.
+	RevokedDeclared []Decl[V]
+
 	revoked map[ID]struct{}
-	ended   []end       // oldest first
-	endedAt endIndex    // where in ended
-	uses    map[ID]*Use // of declared credentials, from Restore to the next Advance
+	byName  map[ID]ID       // credentials that are refused because this name of theirs is revoked
+	lifted  map[ID]struct{} // what the last content unrevoked: it lifts no revocation that comes later
+	ended   []tombstone     // oldest first
+	endedAt map[ID]int      // where in ended
+	uses    map[ID]*Use     // of declared credentials, from Restore to the next Advance
 }
 
 // Current returns the entry in slot current. There is none where the source
@@ -32,13 +39,41 @@ func (l *Ledger[V]) Current() (*Entry[V], bool) {
 	return &l.Entries[0], true
 }
 
-// Revoked reports whether the credential id is revoked.
+// Revoked reports whether id is revoked: itself, or as a credential one of whose
+// names is.
 func (l *Ledger[V]) Revoked(id ID) bool {
+	if l == nil {
+		return false
+	}
+	if _, ok := l.revoked[id]; ok {
+		return true
+	}
+	_, ok := l.byName[id]
+	return ok
+}
+
+// HasRevocation reports whether id itself was revoked, as opposed to a name of it.
+func (l *Ledger[V]) HasRevocation(id ID) bool {
 	if l == nil {
 		return false
 	}
 	_, ok := l.revoked[id]
 	return ok
+}
+
+// refuses reports whether the credential is revoked, and notes it where that is by
+// one of its names.
+func (l *Ledger[V]) refuses(d *Decl[V]) bool {
+	for _, name := range d.Names {
+		if _, ok := l.revoked[name]; ok {
+			if l.byName == nil {
+				l.byName = make(map[ID]ID)
+			}
+			l.byName[d.ID] = name
+			return true
+		}
+	}
+	return l.Revoked(d.ID)
 }
 
 // Ended reports whether the credential id was superseded and is accepted no
@@ -47,7 +82,7 @@ func (l *Ledger[V]) Ended(id ID) bool {
 	if l == nil {
 		return false
 	}
-	_, ok := l.endedAt.find(l.ended, id)
+	_, ok := l.endedAt[id]
 	return ok
 }
 
@@ -63,19 +98,28 @@ func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 	for id := range l.revoked {
 		f(id, true)
 	}
+	for id := range l.byName {
+		if _, twice := l.revoked[id]; !twice {
+			f(id, true)
+		}
+	}
 }
 
-// Advance returns the ledger that follows prev, which may be nil, when the
-// source declares decls and revoked at now. It changes neither prev nor decls.
+// Advance returns the ledger that follows prev, which may be nil, when the source
+// says c at now. It changes neither prev nor c.
 //
 // What becomes of each credential:
 //
-//   - revoked: dropped, whatever else the source says of it;
+//   - revoked, now or at any time before: refused, also if c declares it;
+//     Unrevoked lifts that, once for as long as it stands there, so that it does
+//     not lift a revocation that somebody made by hand since;
 //   - declared current, next or listed: accepted, without deadline, whatever it
 //     was before;
 //   - declared previous: accepted until exactly its Until, or while declared
 //     where it has none; that beats a deadline remembered for it, both ways.
 //     An Until that has passed once has passed, even if the clock is set back;
+//   - not declared, and retired: refused as one whose deadline has passed, for as
+//     long as nothing declares it;
 //   - absent, and current before: remembered as previous for the window w;
 //   - absent, and remembered: keeps its window;
 //   - absent, and anything else before: dropped.
@@ -83,40 +127,40 @@ func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 // A credential that is declared several times counts once, in the strongest
 // slot: current, next, previous, listed. Of several that are declared current
 // the first is; the others are listed.
-func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Time, w Window) *Ledger[V] {
+func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Ledger[V] {
 	if prev == nil {
 		prev = &Ledger[V]{}
 	}
 	n := &Ledger[V]{Number: prev.Number + 1}
-	if len(revoked) > 0 {
-		n.revoked = make(map[ID]struct{}, len(revoked))
-		for _, id := range revoked {
-			n.revoked[id] = struct{}{}
-		}
-	}
+	revokedNow := setOf(c.Revoked)
+	n.revoke(prev, revokedNow, c.Unrevoked)
 	before := make(map[ID]*Entry[V], len(prev.Entries))
 	for i := range prev.Entries {
 		before[prev.Entries[i].ID] = &prev.Entries[i]
 	}
 
-	ending := newEnding(prev.ended, prev.endedAt)
-	declared := strongest(decls)
-	named := make(map[ID]struct{}, len(declared))
+	tombs := newGraveyard(prev.ended, prev.endedAt)
+	tombs.sourceRead()
+	declared := strongest(c.Decls)
+	named := make(map[ID]struct{}, len(declared)+len(c.Retired))
 	for _, d := range declared {
 		named[d.ID] = struct{}{}
 		e := Entry[V]{Decl: d, Declared: true}
 		b := before[d.ID]
 		if d.Slot == Previous {
-			if ending.bars(d.ID, d.Until) {
+			if tombs.bars(d.ID, d.Until) {
 				continue
 			}
 			e.lease = declaredAgain(b, d.Until, now)
 			if !e.Live(now) {
-				ending.passed(d.ID, d.Until).named = true
+				tombs.passed(d.ID, d.Until).named = true
 				continue
 			}
 		}
-		if n.Revoked(d.ID) {
+		if n.refuses(&d) {
+			if !revokes(revokedNow, &d) {
+				n.RevokedDeclared = append(n.RevokedDeclared, d)
+			}
 			continue
 		}
 		switch use := prev.uses[d.ID]; {
@@ -129,16 +173,22 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 		}
 		n.Entries = append(n.Entries, e)
 	}
+	for _, id := range c.Retired {
+		if _, ok := named[id]; !ok {
+			named[id] = struct{}{}
+			tombs.add(id).named = true
+		}
+	}
 	for _, b := range prev.Entries {
 		if _, ok := named[b.ID]; ok {
 			continue
 		}
 		if b.Slot == Previous && b.Declared && !b.Live(now) {
 			// Were it declared again, and the clock set back, it would come back.
-			ending.passed(b.ID, b.Until)
+			tombs.passed(b.ID, b.Until)
 			continue
 		}
-		if n.Revoked(b.ID) {
+		if n.refuses(&b.Decl) {
 			continue
 		}
 		switch {
@@ -146,19 +196,53 @@ func Advance[V any](prev *Ledger[V], decls []Decl[V], revoked []ID, now time.Tim
 			b.Slot, b.Declared, b.Until = Previous, false, time.Time{}
 			b.lease = w.lease(now, n.Number)
 		case b.Declared && b.Slot == Previous:
-			ending.add(b.ID)
+			tombs.add(b.ID)
 			continue
 		case b.Declared:
 			continue
 		}
 		if !b.Live(now) {
-			ending.add(b.ID)
+			tombs.add(b.ID)
 			continue
 		}
 		n.Entries = append(n.Entries, b)
 	}
-	n.settle(ending.list)
+	n.settle(tombs.list)
 	return n
+}
+
+// revoke takes over what prev has revoked, and what the source revokes and
+// unrevokes now.
+func (l *Ledger[V]) revoke(prev *Ledger[V], revoked map[ID]struct{}, unrevoked []ID) {
+	l.revoked = make(map[ID]struct{}, len(prev.revoked)+len(revoked))
+	maps.Copy(l.revoked, prev.revoked)
+	l.lifted = make(map[ID]struct{}, len(unrevoked))
+	for _, id := range unrevoked {
+		if _, both := revoked[id]; both {
+			continue
+		}
+		l.lifted[id] = struct{}{}
+		if _, before := prev.lifted[id]; !before {
+			delete(l.revoked, id)
+		}
+	}
+	maps.Copy(l.revoked, revoked)
+	l.keepNames(prev)
+}
+
+// keepNames takes over which credentials are refused by name, as far as their names
+// are revoked still.
+func (l *Ledger[V]) keepNames(prev *Ledger[V]) {
+	l.byName = maps.Clone(prev.byName)
+	maps.DeleteFunc(l.byName, func(_, name ID) bool { _, ok := l.revoked[name]; return !ok })
+}
+
+// revokes reports whether the credential or one of its names is among revoked.
+func revokes[V any](revoked map[ID]struct{}, d *Decl[V]) bool {
+	if _, ok := revoked[d.ID]; ok {
+		return true
+	}
+	return slices.ContainsFunc(d.Names, func(name ID) bool { _, ok := revoked[name]; return ok })
 }
 
 // declaredAgain returns the lease of a credential that is declared previous
@@ -180,76 +264,105 @@ func (l *Ledger[V]) Overlaps() bool {
 	return l != nil && slices.ContainsFunc(l.Entries, func(e Entry[V]) bool { return e.Slot == Previous })
 }
 
-// Revoke returns the ledger that follows l when the credentials ids are
-// refused from now on. Deadlines do not move. Advance replaces the revoked
-// ones with those that it is given.
+// Revoke returns the ledger that follows l when ids are refused from now on,
+// whatever the source says, until they are unrevoked. Deadlines do not move.
 func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] {
 	if l == nil {
 		l = &Ledger[V]{}
 	}
-	n := &Ledger[V]{Number: l.Number + 1, revoked: make(map[ID]struct{}, len(l.revoked)+len(ids)), uses: l.uses}
-	for id := range l.revoked {
-		n.revoked[id] = struct{}{}
-	}
+	n := l.next()
+	n.revoked = make(map[ID]struct{}, len(l.revoked)+len(ids))
+	maps.Copy(n.revoked, l.revoked)
 	for _, id := range ids {
 		n.revoked[id] = struct{}{}
 	}
-	ending := newEnding(l.ended, l.endedAt)
-	for i := range ending.list { // the source has not been read again
-		ending.list[i].named = l.ended[i].named
-	}
+	tombs := newGraveyard(l.ended, l.endedAt)
 	for _, e := range l.Entries {
 		switch {
-		case !n.Revoked(e.ID):
+		case !n.refuses(&e.Decl):
 			n.Entries = append(n.Entries, e)
+			continue
 		case e.Declared && e.lease.ended():
-			ending.passed(e.ID, e.Until).named = true
+			tombs.passed(e.ID, e.Until).named = true
+		}
+		if e.Declared {
+			n.RevokedDeclared = append(slices.Clip(n.RevokedDeclared), e.Decl)
 		}
 	}
-	n.settle(ending.list)
+	n.settle(tombs.list)
 	return n
+}
+
+// Reject returns the ledger that follows l when the source's content is bad, and
+// has these revocations in it. They hold, and nothing else of it does.
+func (l *Ledger[V]) Reject(revoked []ID) *Ledger[V] {
+	n := l.Revoke(revoked...)
+	n.lifted = maps.Clone(n.lifted)
+	for _, id := range revoked { // so that the source can lift it again
+		delete(n.lifted, id)
+	}
+	return n
+}
+
+// Unrevoke returns the ledger that follows l when ids are no longer revoked. What
+// the source declares of them is accepted from the next Advance on.
+func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
+	if l == nil {
+		l = &Ledger[V]{}
+	}
+	n := l.next()
+	n.Entries, n.revoked = l.Entries, maps.Clone(l.revoked)
+	for _, id := range ids {
+		delete(n.revoked, id)
+	}
+	n.keepNames(l)
+	n.ended, n.endedAt = l.ended, l.endedAt
+	return n
+}
+
+// next returns a ledger that follows l by a change that is not the source's, with
+// all of l but for its entries, and what is ended.
+func (l *Ledger[V]) next() *Ledger[V] {
+	return &Ledger[V]{
+		Number: l.Number + 1, RevokedDeclared: l.RevokedDeclared,
+		revoked: l.revoked, byName: maps.Clone(l.byName), lifted: l.lifted, uses: l.uses,
+	}
 }
 
 // Retire returns the ledger that follows l when every superseded credential is
 // refused from now on. One that the source still declares previous stays
 // refused until the source declares it in another slot.
 func (l *Ledger[V]) Retire() *Ledger[V] {
-	if l == nil {
-		l = &Ledger[V]{}
-	}
-	return l.hold(func(ID) bool { return true }, nil)
+	return l.retire(func(ID) bool { return true }, nil)
 }
 
-// Hold returns the ledger that follows l when the superseded credentials among
+// RetireIDs returns the ledger that follows l when the superseded credentials among
 // ids are refused from now on, as if they had been retired while their source
 // declared them.
-func (l *Ledger[V]) Hold(ids ...ID) *Ledger[V] {
+func (l *Ledger[V]) RetireIDs(ids ...ID) *Ledger[V] {
+	return l.retire(func(id ID) bool { return slices.Contains(ids, id) }, ids)
+}
+
+// retire ends the superseded credentials that ends names, and holds back those of
+// them that are declared, and others.
+func (l *Ledger[V]) retire(ends func(ID) bool, others []ID) *Ledger[V] {
 	if l == nil {
 		l = &Ledger[V]{}
 	}
-	return l.hold(func(id ID) bool { return slices.Contains(ids, id) }, ids)
-}
-
-// hold ends the superseded credentials that ends says, and holds back those of
-// them that are declared, and others.
-func (l *Ledger[V]) hold(ends func(ID) bool, others []ID) *Ledger[V] {
-	n := &Ledger[V]{Number: l.Number + 1, revoked: l.revoked, uses: l.uses}
-	ending := newEnding(l.ended, l.endedAt)
-	for i := range ending.list { // the source has not been read again
-		ending.list[i].named = l.ended[i].named
-	}
+	n := l.next()
+	tombs := newGraveyard(l.ended, l.endedAt)
 	for _, e := range l.Entries {
 		if e.Slot != Previous || !ends(e.ID) {
 			n.Entries = append(n.Entries, e)
 			continue
 		}
-		o := ending.add(e.ID)
+		o := tombs.add(e.ID)
 		o.retired, o.named = e.Declared, e.Declared
 	}
 	for _, id := range others {
-		ending.add(id).retired = true
+		tombs.add(id).retired = true
 	}
-	n.settle(ending.list)
+	n.settle(tombs.list)
 	return n
 }
 

@@ -1,6 +1,8 @@
 package rotation
 
 import (
+	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -9,6 +11,11 @@ var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func id(b byte) ID { return ID{b} }
 
+// advance is Advance of a content that only declares and revokes.
+func advance(prev *Ledger[string], decls []Decl[string], revoked []ID, now time.Time, w Window) *Ledger[string] {
+	return Advance(prev, Content[string]{Decls: decls, Revoked: revoked}, now, w)
+}
+
 func decl(b byte, s Slot) Decl[string] { return Decl[string]{ID: id(b), Slot: s} }
 
 // TestP2_DeadlineIsExclusive pins the boundary: accepted up to the deadline,
@@ -16,8 +23,8 @@ func decl(b byte, s Slot) Decl[string] { return Decl[string]{ID: id(b), Slot: s}
 func TestP2_DeadlineIsExclusive(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
-	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(time.Second), w)
+	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(time.Second), w)
 	deadline := start.Add(time.Second + time.Minute)
 	if got := slotOf(l, id(1), deadline.Add(-1)); got != Previous {
 		t.Errorf("1 ns before the deadline: slot %q, want previous", got)
@@ -30,10 +37,10 @@ func TestP2_DeadlineIsExclusive(t *testing.T) {
 func TestUnchangedContentDoesNotExtend(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
-	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
+	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
 	for i := range 10 {
-		l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(time.Duration(i)*5*time.Second), w)
+		l = advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(time.Duration(i)*5*time.Second), w)
 	}
 	if got := l.Entries[1].Deadline(start); !got.Equal(start.Add(time.Minute)) {
 		t.Errorf("deadline %s, want it where the switch put it, %s", got, start.Add(time.Minute))
@@ -43,9 +50,9 @@ func TestUnchangedContentDoesNotExtend(t *testing.T) {
 func TestTwoRotationsInOneWindowKeepBothDeadlines(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
-	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(10*time.Second), w)
-	l = Advance(l, []Decl[string]{decl(3, Current)}, nil, start.Add(20*time.Second), w)
+	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start.Add(10*time.Second), w)
+	l = advance(l, []Decl[string]{decl(3, Current)}, nil, start.Add(20*time.Second), w)
 	if len(l.Entries) != 3 {
 		t.Fatalf("%d entries, want 3", len(l.Entries))
 	}
@@ -59,10 +66,10 @@ func TestTwoRotationsInOneWindowKeepBothDeadlines(t *testing.T) {
 func TestRotatingBackRestores(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
 	use := l.Entries[0].Use
-	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
-	l = Advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
+	l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
 	c, ok := l.Current()
 	if !ok || c.ID != id(1) || !c.Deadline(start).IsZero() {
 		t.Fatalf("current is %v, want credential 1 without a deadline", c)
@@ -76,8 +83,8 @@ func TestNoOverlapEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	for _, overlap := range []time.Duration{0, -time.Second} {
 		w := Window{Overlap: overlap}
-		l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
-		l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
+		l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
+		l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
 		if len(l.Entries) != 1 || !l.Ended(id(1)) {
 			t.Errorf("overlap %s: %d entries, ended %t; want the old one gone and known", overlap, len(l.Entries), l.Ended(id(1)))
 		}
@@ -88,38 +95,215 @@ func TestRetireHoldsDeclaredPreviousBack(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
 	content := []Decl[string]{decl(2, Current), decl(1, Previous)}
-	l := Advance(nil, content, nil, start, w).Retire()
-	l = Advance(l, content, nil, start, w)
+	l := advance(nil, content, nil, start, w).Retire()
+	l = advance(l, content, nil, start, w)
 	if slotOf(l, id(1), start) != 0 {
 		t.Error("a reload of the same declaration brought a retired token back")
 	}
-	l = Advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
 	if slotOf(l, id(1), start) != Current {
 		t.Error("a retired token that is declared current again is refused")
 	}
 }
 
-func TestRevokedComesBackOnlyByDeclaration(t *testing.T) {
+// TestP3_RevocationIsSticky: what was revoked once stays refused, whatever slot the
+// source declares it in without the revocation, and is told of for so long.
+func TestP3_RevocationIsSticky(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
-	l = Advance(l, []Decl[string]{decl(2, Current)}, []ID{id(1)}, start, w)
-	if slotOf(l, id(1), start) != 0 || !l.Revoked(id(1)) {
-		t.Fatal("revoked token still accepted in its overlap")
+	revoked := func() *Ledger[string] {
+		l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
+		return advance(l, []Decl[string]{decl(2, Current)}, []ID{id(1)}, start, w)
 	}
-	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
-	if slotOf(l, id(1), start) != 0 {
-		t.Error("taking the revocation back revived a token that nothing declares")
+	for _, slot := range Slots {
+		l := revoked()
+		if slotOf(l, id(1), start) != 0 || !l.Revoked(id(1)) || len(l.RevokedDeclared) != 0 {
+			t.Fatal("revoked token still accepted in its overlap, or said to be declared")
+		}
+		l = advance(l, []Decl[string]{decl(1, slot), decl(2, Listed)}, nil, start, w)
+		if slotOf(l, id(1), start) != 0 || !l.Revoked(id(1)) {
+			t.Errorf("declared %s without the revocation: accepted again", slot)
+		}
+		if len(l.RevokedDeclared) != 1 || l.RevokedDeclared[0].ID != id(1) {
+			t.Errorf("declared %s without the revocation: %d are told of", slot, len(l.RevokedDeclared))
+		}
+		if n := l.Retire().Revoke(id(9)); len(n.RevokedDeclared) != 1 {
+			t.Error("forgotten by a change by hand")
+		}
+		if l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w); len(l.RevokedDeclared) != 0 || !l.Revoked(id(1)) {
+			t.Error("told of though it is no longer declared, or no longer revoked")
+		}
 	}
-	l = Advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
-	if slotOf(l, id(1), start) != Current {
-		t.Error("declared again without the revocation, but refused")
+	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w).Revoke(id(1))
+	if len(l.RevokedDeclared) != 1 {
+		t.Error("revoked by hand while it is declared: not told of")
+	}
+	if l = restarted(l, start, w); !l.Revoked(id(1)) {
+		t.Error("a snapshot forgets revocations")
+	}
+	if l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w); slotOf(l, id(1), start) != 0 {
+		t.Error("restored, and accepted again")
+	}
+}
+
+func TestP3_UnrevokedLiftsOnce(t *testing.T) {
+	t.Parallel()
+	c := Content[string]{Decls: []Decl[string]{decl(1, Current)}, Unrevoked: []ID{id(1)}}
+	both := c
+	both.Revoked = []ID{id(1)}
+	accepted := func(l *Ledger[string]) bool { return slotOf(l, id(1), start) == Current }
+	l := Advance(nil, both, start, Window{})
+	if accepted(l) {
+		t.Fatal("unrevoked beats revoked in the same content")
+	}
+	l = Advance(l, c, start, Window{})
+	if !accepted(l) || l.Revoked(id(1)) || len(l.RevokedDeclared) != 0 {
+		t.Fatal("unrevoked does not lift a revocation that was seen before")
+	}
+	// A line that stays in the source must not undo what somebody revokes later.
+	l = Advance(l.Revoke(id(1)), c, start, Window{})
+	if accepted(l) {
+		t.Error("the same line lifted a later revocation")
+	}
+	if l = Advance(restarted(l, start, Window{}), c, start, Window{}); accepted(l) {
+		t.Error("the same line lifted it after a restart")
+	}
+	if l = Advance(l.Unrevoke(id(1)), c, start, Window{}); !accepted(l) {
+		t.Error("Unrevoke does not lift it")
+	}
+	// The source said revoked, if in bad content: the same line lifts that.
+	if l = Advance(l.Reject([]ID{id(1)}), c, start, Window{}); !accepted(l) {
+		t.Error("the source cannot lift what bad content revoked")
+	}
+}
+
+// TestP3_RevokedByName: a name revokes every credential that has it, also later
+// ones, and lifting it lifts just that.
+func TestP3_RevokedByName(t *testing.T) {
+	t.Parallel()
+	named := decl(1, Current)
+	named.Names = []ID{id(50), id(51)}
+	other := decl(2, Listed)
+	other.Names = []ID{id(51)}
+	decls := []Decl[string]{named, other, decl(3, Listed)}
+	l := advance(nil, decls, []ID{id(51)}, start, Window{})
+	if len(l.Entries) != 1 || !l.Revoked(id(1)) || !l.Revoked(id(2)) || len(l.RevokedDeclared) != 0 {
+		t.Fatalf("%d accepted, %d told of", len(l.Entries), len(l.RevokedDeclared))
+	}
+	l = advance(l, decls, nil, start, Window{})
+	if len(l.Entries) != 1 || len(l.RevokedDeclared) != 2 {
+		t.Errorf("without the revocation: %d accepted, %d told of", len(l.Entries), len(l.RevokedDeclared))
+	}
+	l = advance(l.Unrevoke(id(51)), decls, nil, start, Window{})
+	if len(l.Entries) != 3 || l.Revoked(id(1)) {
+		t.Errorf("unrevoked: %d accepted", len(l.Entries))
+	}
+	if l = advance(nil, decls, nil, start, Window{}).Revoke(id(50)); len(l.Entries) != 2 || !l.Revoked(id(1)) {
+		t.Errorf("revoked by hand: %d accepted", len(l.Entries))
+	}
+}
+
+// TestTableOfSlots is the table of the contract: what a credential was, what the
+// source says of it then, and what becomes of it.
+func TestTableOfSlots(t *testing.T) {
+	t.Parallel()
+	w := Window{Overlap: time.Minute}
+	soon, past := start.Add(10*time.Second), start.Add(-time.Second)
+	until := func(at time.Time) Decl[string] { return Decl[string]{ID: id(1), Slot: Previous, Until: at} }
+	first := func(decls ...Decl[string]) *Ledger[string] {
+		return advance(nil, append([]Decl[string]{decl(8, Current)}, decls...), nil, start, w)
+	}
+	was := map[string]*Ledger[string]{
+		"nothing":    first(),
+		"current":    advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w),
+		"next":       first(decl(1, Next)),
+		"listed":     first(decl(1, Listed)),
+		"previous":   first(decl(1, Previous)),
+		"dated":      first(until(soon)),
+		"remembered": advance(advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w), []Decl[string]{decl(8, Current)}, nil, start, w),
+		"retired":    Advance(first(), Content[string]{Decls: []Decl[string]{decl(8, Current)}, Retired: []ID{id(1)}}, start, w),
+		"revoked":    first(decl(1, Listed)).Revoke(id(1)),
+	}
+	anything := []string{"nothing", "current", "next", "listed", "previous", "dated", "remembered", "retired", "revoked"}
+	notRevoked := anything[:8]
+	for _, c := range []struct {
+		was      []string
+		says     string
+		content  Content[string]
+		slot     Slot
+		deadline time.Time // zero for none
+		ended    bool      // refused as expired
+		told     bool      // as revoked and declared
+	}{
+		{anything, "revoked", Content[string]{Revoked: []ID{id(1)}}, 0, time.Time{}, false, false},
+		{anything, "current and revoked", Content[string]{Decls: []Decl[string]{decl(1, Current)}, Revoked: []ID{id(1)}}, 0, time.Time{}, false, false},
+		{[]string{"revoked"}, "current", Content[string]{Decls: []Decl[string]{decl(1, Current)}}, 0, time.Time{}, false, true},
+		{[]string{"revoked"}, "next", Content[string]{Decls: []Decl[string]{decl(1, Next)}}, 0, time.Time{}, false, true},
+		{[]string{"revoked"}, "listed", Content[string]{Decls: []Decl[string]{decl(1, Listed)}}, 0, time.Time{}, false, true},
+		{[]string{"revoked"}, "previous", Content[string]{Decls: []Decl[string]{until(soon)}}, 0, time.Time{}, false, true},
+		{[]string{"revoked"}, "retired", Content[string]{Retired: []ID{id(1)}}, 0, time.Time{}, false, false},
+		{anything, "current and unrevoked", Content[string]{Decls: []Decl[string]{decl(1, Current)}, Unrevoked: []ID{id(1)}}, Current, time.Time{}, false, false},
+		{notRevoked, "current", Content[string]{Decls: []Decl[string]{decl(1, Current)}}, Current, time.Time{}, false, false},
+		{notRevoked, "next", Content[string]{Decls: []Decl[string]{decl(1, Next)}}, Next, time.Time{}, false, false},
+		{notRevoked, "listed", Content[string]{Decls: []Decl[string]{decl(1, Listed)}}, Listed, time.Time{}, false, false},
+		{notRevoked, "previous until", Content[string]{Decls: []Decl[string]{until(soon)}}, Previous, soon, false, false},
+		{notRevoked, "previous until a moment that has passed", Content[string]{Decls: []Decl[string]{until(past)}}, 0, time.Time{}, true, false},
+		{notRevoked, "previous", Content[string]{Decls: []Decl[string]{decl(1, Previous)}}, Previous, time.Time{}, false, false},
+		{notRevoked, "retired", Content[string]{Retired: []ID{id(1)}}, 0, time.Time{}, true, false},
+		{notRevoked, "retired and previous", Content[string]{Decls: []Decl[string]{until(soon)}, Retired: []ID{id(1)}}, Previous, soon, false, false},
+		{notRevoked, "retired and listed", Content[string]{Decls: []Decl[string]{decl(1, Listed)}, Retired: []ID{id(1)}}, Listed, time.Time{}, false, false},
+		{[]string{"current"}, "nothing", Content[string]{}, Previous, start.Add(time.Minute), false, false},
+		{[]string{"remembered"}, "nothing", Content[string]{}, Previous, start.Add(time.Minute), false, false},
+		{[]string{"next", "listed", "nothing"}, "nothing", Content[string]{}, 0, time.Time{}, false, false},
+		{[]string{"previous", "dated", "retired"}, "nothing", Content[string]{}, 0, time.Time{}, true, false},
+	} {
+		for _, name := range c.was {
+			// Another current one, behind: of two the first is.
+			c.content.Decls = append(slices.Clip(c.content.Decls), decl(9, Current))
+			l := Advance(was[name], c.content, start, w)
+			if got := slotOf(l, id(1), start); got != c.slot || l.Ended(id(1)) != c.ended || (len(l.RevokedDeclared) > 0) != c.told {
+				t.Errorf("%s, then %s: slot %q, ended %t, told of %t; want %q, %t, %t", name, c.says, got, l.Ended(id(1)), len(l.RevokedDeclared) > 0, c.slot, c.ended, c.told)
+			}
+			for i := range l.Entries {
+				if e := &l.Entries[i]; e.ID == id(1) && !e.Deadline(start).Equal(c.deadline) {
+					t.Errorf("%s, then %s: deadline %s, want %s", name, c.says, e.Deadline(start), c.deadline)
+				}
+			}
+		}
+	}
+}
+
+// TestRetiredIsNotSticky: what is no longer retired stays refused only until it is
+// declared, and is known to have ended for as long as the source says so.
+func TestRetiredIsNotSticky(t *testing.T) {
+	t.Parallel()
+	w := Window{Overlap: time.Minute}
+	many := Content[string]{Decls: []Decl[string]{decl(1, Current)}}
+	for i := range 3 * maxEnded {
+		many.Retired = append(many.Retired, ID{byte(i), byte(i >> 8), 7})
+	}
+	l := Advance(nil, many, start, w)
+	for _, id := range many.Retired {
+		if !l.Ended(id) {
+			t.Fatal("forgotten though the source says it")
+		}
+	}
+	if l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w); len(l.ended) > maxEnded {
+		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded)
+	}
+	last := many.Retired[len(many.Retired)-1]
+	for range 2 {
+		l = advance(l, []Decl[string]{{ID: last, Slot: Previous}, decl(1, Current)}, nil, start, w)
+		if slotOf(l, last, start) != Previous {
+			t.Error("declared previous after it was retired, and refused")
+		}
+		l = restarted(Advance(l, many, start, w), start, w)
 	}
 }
 
 func TestRevokedCurrentLeavesNone(t *testing.T) {
 	t.Parallel()
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, []ID{id(1)}, start, Window{})
+	l := advance(nil, []Decl[string]{decl(1, Current)}, []ID{id(1)}, start, Window{})
 	if _, ok := l.Current(); ok || len(l.Entries) != 0 {
 		t.Error("a revoked current token is still in the ledger")
 	}
@@ -127,10 +311,10 @@ func TestRevokedCurrentLeavesNone(t *testing.T) {
 
 func TestEndedIsBounded(t *testing.T) {
 	t.Parallel()
-	l := Advance(nil, []Decl[string]{decl(0, Current)}, nil, start, Window{})
+	l := advance(nil, []Decl[string]{decl(0, Current)}, nil, start, Window{})
 	for i := range 3 * maxEnded {
 		d := Decl[string]{ID: ID{byte(i), byte(i >> 8), 1}, Slot: Current}
-		l = Advance(l, []Decl[string]{d}, nil, start, Window{})
+		l = advance(l, []Decl[string]{d}, nil, start, Window{})
 	}
 	if len(l.ended) > maxEnded {
 		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded)
@@ -143,7 +327,7 @@ func TestEndedIsBounded(t *testing.T) {
 	}
 	for i := range 3 * maxEnded { // what is retired is bounded too, once it is gone
 		d := []Decl[string]{decl(0, Current), {ID: ID{byte(i), byte(i >> 8), 2}, Slot: Previous}}
-		l = Advance(l, d, nil, start, Window{}).Retire()
+		l = advance(l, d, nil, start, Window{}).Retire()
 	}
 	if len(l.ended) > maxEnded+1 {
 		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded+1)
@@ -155,18 +339,18 @@ func TestEndedIsBounded(t *testing.T) {
 func TestHoldOfWhatIsRemembered(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
-	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, w).Hold(id(1), id(1), id(3))
-	if m := l.Memo(start); len(m.Retired) != 2 || len(m.Ended) != 0 {
+	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w).RetireIDs(id(1), id(1), id(3))
+	if m := l.Snapshot(start); len(m.Retired) != 2 || len(m.Ended) != 0 {
 		t.Errorf("%d retired and %d ended are written down, want 2 and none", len(m.Retired), len(m.Ended))
 	}
-	l = Advance(l, []Decl[string]{decl(2, Current), decl(1, Previous), decl(3, Previous)}, nil, start, w)
+	l = advance(l, []Decl[string]{decl(2, Current), decl(1, Previous), decl(3, Previous)}, nil, start, w)
 	for _, k := range []byte{1, 3} {
 		if slotOf(l, id(k), start) != 0 || !l.Ended(id(k)) {
 			t.Errorf("%d is accepted again", k)
 		}
 	}
-	l = Advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
 	if slotOf(l, id(1), start) != Current || l.Ended(id(1)) {
 		t.Error("declared current, but refused")
 	}
@@ -176,13 +360,13 @@ func TestAdvanceLeavesItsArgumentsAlone(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
 	decls := []Decl[string]{decl(2, Listed), decl(1, Current), decl(2, Next)}
-	first := Advance(nil, decls, nil, start, w)
+	first := advance(nil, decls, nil, start, w)
 	snapshot := append([]Entry[string](nil), first.Entries...)
-	Advance(first, []Decl[string]{decl(3, Current)}, []ID{id(1)}, start, w)
+	advance(first, []Decl[string]{decl(3, Current)}, []ID{id(1)}, start, w)
 	first.Retire()
 	first.Revoke(id(2))
 	for i := range snapshot {
-		if first.Entries[i] != snapshot[i] {
+		if !reflect.DeepEqual(first.Entries[i], snapshot[i]) {
 			t.Errorf("entry %d of the older ledger changed", i)
 		}
 	}

@@ -3,6 +3,7 @@ package rotation
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -11,7 +12,8 @@ import (
 // without regard to cost, so that the ledger has something to disagree with.
 type model struct {
 	creds   map[ID]cred
-	revoked map[ID]bool
+	revoked map[ID]bool // for good
+	lifted  map[ID]bool // what the last content unrevoked
 	retired map[ID]bool // by Retire, while it was declared previous
 	window  Window
 
@@ -36,7 +38,7 @@ func (c cred) end(overlap time.Duration) time.Time {
 }
 
 func newModel(w Window) *model {
-	return &model{window: w, creds: map[ID]cred{}, revoked: map[ID]bool{}, retired: map[ID]bool{}}
+	return &model{window: w, creds: map[ID]cred{}, revoked: map[ID]bool{}, lifted: map[ID]bool{}, retired: map[ID]bool{}}
 }
 
 // use has id presented at now, and returns the slot in which it is accepted.
@@ -63,7 +65,6 @@ func (m *model) use(id ID, now time.Time) Slot {
 
 // restart leaves what a process writes down.
 func (m *model) restart() {
-	m.revoked = map[ID]bool{}
 	for id, c := range m.creds {
 		if c.slot != Current && (c.slot != Previous || c.declared) {
 			delete(m.creds, id)
@@ -71,18 +72,46 @@ func (m *model) restart() {
 	}
 }
 
-func (m *model) advance(pool []ID, decls []Decl[string], revoked []ID, now time.Time) {
+// refused reports whether id is revoked, itself or by a name of its own.
+func (m *model) refused(id ID) bool {
+	for _, name := range namesOf(id) {
+		if m.revoked[name] {
+			return true
+		}
+	}
+	return m.revoked[id]
+}
+
+// namesOf returns the names of the credentials of the model: the first two share one.
+func namesOf(id ID) []ID {
+	if id[0] <= 2 {
+		return []ID{{99}}
+	}
+	return nil
+}
+
+func (m *model) advance(pool []ID, c Content[string], now time.Time) {
 	m.switches++
-	m.revoked = map[ID]bool{}
-	for _, id := range revoked {
+	lifted := map[ID]bool{}
+	for _, id := range c.Unrevoked {
+		if slices.Contains(c.Revoked, id) {
+			continue
+		}
+		lifted[id] = true
+		if !m.lifted[id] {
+			delete(m.revoked, id)
+		}
+	}
+	m.lifted = lifted
+	for _, id := range c.Revoked {
 		m.revoked[id] = true
 	}
 	next := map[ID]cred{}
 	for _, id := range pool {
 		was, had := m.creds[id]
-		slot, until := declaredAs(decls, id)
+		slot, until := declaredAs(c.Decls, id)
 		switch {
-		case m.revoked[id]:
+		case m.refused(id):
 			// dropped
 		case slot == Current, slot == Next, slot == Listed:
 			next[id] = cred{slot: slot, declared: true}
@@ -93,6 +122,8 @@ func (m *model) advance(pool []ID, decls []Decl[string], revoked []ID, now time.
 			if until.IsZero() || until.After(now) {
 				next[id] = cred{slot: Previous, declared: true, deadline: until}
 			}
+		case slices.Contains(c.Retired, id):
+			// gone
 		case had && was.slot == Current:
 			if w := m.window; w.Overlap > 0 {
 				next[id] = cred{slot: Previous, order: m.switches, deadline: now.Add(max(w.Overlap, w.MaxOverlap)), slides: w.MaxOverlap > 0}
@@ -152,7 +183,11 @@ func (m *model) retire() {
 
 func (m *model) revoke(id ID) {
 	m.revoked[id] = true
-	delete(m.creds, id)
+	for other := range m.creds {
+		if m.refused(other) {
+			delete(m.creds, other)
+		}
+	}
 }
 
 // slot returns where the model accepts id at now; 0 means nowhere.
@@ -220,24 +255,38 @@ func history(seed uint64, steps int) error {
 			if got, want := present(l, id, now), m.use(id, now); got != want {
 				return fmt.Errorf("step %d: credential %d presented: slot %q, the model says %q", step, id[0], got, want)
 			}
+		case k == 3 && l != nil:
+			id := revocable(r, pool)
+			did = "unrevoke"
+			l = l.Unrevoke(id)
+			delete(m.revoked, id)
+		case k == 4 && l != nil:
+			id := revocable(r, pool)
+			did = "reject"
+			l = l.Reject([]ID{id})
+			m.revoke(id)
+			delete(m.lifted, id)
 		case k == 2 && l != nil:
 			did = "restart"
-			l = Restore(l.Memo(now), now, window)
+			l = Restore(l.Snapshot(now), now, window)
 			m.restart()
 		case k == 0 && l != nil:
 			did = "retire"
 			l = l.Retire()
 			m.retire()
 		case k == 1 && l != nil:
-			id := pool[r.IntN(len(pool))]
+			id := revocable(r, pool)
 			did = "revoke"
 			l = l.Revoke(id)
 			m.revoke(id)
 		default:
-			decls, revoked := content(r, pool, now)
-			did = fmt.Sprintf("advance %v revoked %v", decls, len(revoked))
-			l = Advance(l, decls, revoked, now, window)
-			m.advance(pool, decls, revoked, now)
+			c := content(r, pool, now)
+			did = fmt.Sprintf("advance %v revoked %v", c.Decls, len(c.Revoked))
+			l = Advance(l, c, now, window)
+			m.advance(pool, c, now)
+			if err := m.agreeOnDeclared(l, c); err != nil {
+				return fmt.Errorf("step %d, %s: %w", step, did, err)
+			}
 		}
 		if err := agree(l, m, pool, now); err != nil {
 			return fmt.Errorf("step %d, %s: %w", step, did, err)
@@ -258,19 +307,59 @@ func later(r *rand.Rand, l *Ledger[string], now time.Time) time.Time {
 	return now.Add(time.Duration(r.IntN(15)) * time.Second)
 }
 
+// revocable returns what somebody revokes, retires or unrevokes: a credential or a
+// name.
+func revocable(r *rand.Rand, pool []ID) ID {
+	if r.IntN(6) == 0 {
+		return ID{99}
+	}
+	return pool[r.IntN(len(pool))]
+}
+
 // content makes what a source may declare, the odd duplicate included.
-func content(r *rand.Rand, pool []ID, now time.Time) (decls []Decl[string], revoked []ID) {
+func content(r *rand.Rand, pool []ID, now time.Time) (c Content[string]) {
 	for range 1 + r.IntN(5) {
 		d := Decl[string]{ID: pool[r.IntN(len(pool))], Slot: Slots[r.IntN(len(Slots))]}
+		d.Names = namesOf(d.ID)
 		if d.Slot == Previous && r.IntN(2) == 0 {
 			d.Until = now.Add(time.Duration(r.IntN(40)-5) * time.Second)
 		}
-		decls = append(decls, d)
+		c.Decls = append(c.Decls, d)
+	}
+	if r.IntN(6) == 0 {
+		c.Revoked = append(c.Revoked, revocable(r, pool))
 	}
 	if r.IntN(4) == 0 {
-		revoked = append(revoked, pool[r.IntN(len(pool))])
+		c.Retired = append(c.Retired, pool[r.IntN(len(pool))])
 	}
-	return decls, revoked
+	for r.IntN(2) == 0 {
+		c.Unrevoked = append(c.Unrevoked, revocable(r, pool))
+	}
+	return c
+}
+
+// agreeOnDeclared asks which credentials c declares though they are revoked, and not
+// by c, and whether what c retires and nothing declares is told from a guess.
+func (m *model) agreeOnDeclared(l *Ledger[string], c Content[string]) error {
+	got := map[ID]bool{}
+	for _, d := range l.RevokedDeclared {
+		got[d.ID] = true
+	}
+	for _, d := range c.Decls {
+		now := slices.ContainsFunc(c.Revoked, func(id ID) bool { return id == d.ID || slices.Contains(d.Names, id) })
+		if slot, _ := declaredAs(c.Decls, d.ID); slot == Previous {
+			continue // its deadline may have passed
+		}
+		if want := m.refused(d.ID) && !now; got[d.ID] != want {
+			return fmt.Errorf("credential %d is declared though it is revoked: %t, the model says %t", d.ID[0], got[d.ID], want)
+		}
+	}
+	for _, id := range c.Retired {
+		if slot, _ := declaredAs(c.Decls, id); slot == 0 && !m.refused(id) && !l.Ended(id) {
+			return fmt.Errorf("credential %d is retired and not known to have ended", id[0])
+		}
+	}
+	return nil
 }
 
 func agree(l *Ledger[string], m *model, pool []ID, now time.Time) error {
@@ -288,8 +377,8 @@ func agree(l *Ledger[string], m *model, pool []ID, now time.Time) error {
 		}
 	}
 	for _, id := range pool {
-		if l.Revoked(id) != m.revoked[id] {
-			return fmt.Errorf("credential %d: revoked %t, the model says %t", id[0], l.Revoked(id), m.revoked[id])
+		if l.Revoked(id) && !m.refused(id) || m.revoked[id] && !l.Revoked(id) {
+			return fmt.Errorf("credential %d: revoked %t, the model says %t", id[0], l.Revoked(id), m.refused(id))
 		}
 		if l.Ended(id) && m.slot(id, now) != 0 {
 			return fmt.Errorf("credential %d both accepted and ended", id[0])

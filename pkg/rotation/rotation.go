@@ -23,6 +23,20 @@ type Decl[V any] struct {
 	Slot  Slot      // the zero Slot is taken as Listed
 	Until time.Time // of Previous: accepted until exactly then; zero means while declared. Ignored in other slots
 	Value V
+	// Names are further IDs by which the credential can be revoked, such as one
+	// made of the kid of a key.
+	Names []ID
+}
+
+// A Content is what a source says at one moment.
+type Content[V any] struct {
+	Decls []Decl[V]
+	// Revoked is refused from now on, also once the source no longer says so.
+	Revoked []ID
+	// Retired is accepted no more and not remembered, where Decls do not have it.
+	Retired []ID
+	// Unrevoked is no longer revoked, where Revoked does not have it.
+	Unrevoked []ID
 }
 
 // An Entry is one credential of a [Ledger].

@@ -23,7 +23,7 @@ func setOf(n int) *TokenSet {
 		decls[i] = rotation.Decl[Token]{ID: t.ID(), Slot: rotation.Listed, Value: t}
 	}
 	decls[0].Slot = rotation.Current
-	return NewTokenSet(rotation.Advance(nil, decls, nil, time.Now(), rotation.Window{}), "token")
+	return NewTokenSet(rotation.Advance(nil, rotation.Content[Token]{Decls: decls}, time.Now(), rotation.Window{}), "token")
 }
 
 func BenchmarkVerify(b *testing.B) {

@@ -267,7 +267,7 @@ func TestP2_SupersededKeyEndsAtItsDeadline(t *testing.T) {
 		current := func(k Key) []rotation.Decl[Key] {
 			return []rotation.Decl[Key]{{ID: k.ID(), Slot: rotation.Current, Value: k}}
 		}
-		l := rotation.Advance(nil, current(k.key(t, "")), nil, time.Now(), w)
+		l := rotation.Advance(nil, rotation.Content[Key]{Decls: current(k.key(t, ""))}, time.Now(), w)
 		set := NewKeySet(l, "keys")
 		v, err := NewJWTVerifier(func() *KeySet { return set }, JWTConfig{Issuer: issuer, Audiences: []string{audience}})
 		if err != nil {
@@ -277,7 +277,7 @@ func TestP2_SupersededKeyEndsAtItsDeadline(t *testing.T) {
 		if err := verdictOf(v, token); err != nil {
 			t.Fatal(err)
 		}
-		set = NewKeySet(rotation.Advance(l, current(next.key(t, "")), nil, time.Now(), w), "keys")
+		set = NewKeySet(rotation.Advance(l, rotation.Content[Key]{Decls: current(next.key(t, ""))}, time.Now(), w), "keys")
 		time.Sleep(time.Minute - 1)
 		if p, err := v.Verify(t.Context(), token); err != nil || p.Slot() != rotation.Previous {
 			t.Errorf("1 ns before the deadline: %v, %v", p.Slot(), err)
@@ -413,7 +413,7 @@ func TestNamelessKeysAreTriedInOrder(t *testing.T) {
 			k := signingKey{"ES256", private, &private.PublicKey}
 			all = append(all, k)
 			key := k.key(t, "")
-			l = rotation.Advance(l, []rotation.Decl[Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}, nil, time.Now(), w)
+			l = rotation.Advance(l, rotation.Content[Key]{Decls: []rotation.Decl[Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}}, time.Now(), w)
 			set = NewKeySet(l, "keys")
 			time.Sleep(time.Second)
 			for age, k := range []signingKey{all[i], all[max(0, i-maxTried+1)]} {
@@ -448,15 +448,14 @@ func TestClassOfDeadKeys(t *testing.T) {
 	decls := []rotation.Decl[Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}
 	next := other.key(t, "k2")
 	replaced := []rotation.Decl[Key]{{ID: next.ID(), Slot: rotation.Current, Value: next}}
-	var none *Memory
-	first := rotation.Advance(nil, decls, nil, time.Now(), rotation.Window{})
+	first := rotation.Advance(nil, rotation.Content[Key]{Decls: decls}, time.Now(), rotation.Window{})
 	for name, c := range map[string]struct {
 		set  *KeySet
 		want error
 	}{
-		"revoked from the start": {none.NewKeySet(rotation.Advance(nil, decls, []rotation.ID{key.ID()}, time.Now(), rotation.Window{}), "keys", nil, decls), ErrRevokedToken},
-		"revoked later":          {none.NewKeySet(first.Revoke(key.ID()), "keys", NewKeySet(first, "keys"), nil), ErrRevokedToken},
-		"superseded": {none.NewKeySet(rotation.Advance(first, replaced, nil, time.Now(), rotation.Window{}), "keys",
+		"revoked from the start": {NextKeySet(rotation.Advance(nil, rotation.Content[Key]{Decls: decls, Revoked: []rotation.ID{key.ID()}}, time.Now(), rotation.Window{}), "keys", nil, decls), ErrRevokedToken},
+		"revoked later":          {NextKeySet(first.Revoke(key.ID()), "keys", NewKeySet(first, "keys"), nil), ErrRevokedToken},
+		"superseded": {NextKeySet(rotation.Advance(first, rotation.Content[Key]{Decls: replaced}, time.Now(), rotation.Window{}), "keys",
 			NewKeySet(first, "keys"), replaced), ErrExpiredToken},
 	} {
 		asked := false

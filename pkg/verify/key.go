@@ -257,6 +257,17 @@ func (k Key) Names() []Key {
 	return append([]Key{k}, (*k.k).also...)
 }
 
+// RevocableNames returns by what k can be revoked, besides its thumbprint: each kid
+// that it goes by, as [RevokedKeyID] has it.
+func (k Key) RevocableNames() (ids []rotation.ID) {
+	for _, named := range k.Names() {
+		if kid := named.KeyID(); kid != "" {
+			ids = append(ids, RevokedKeyID(kid))
+		}
+	}
+	return ids
+}
+
 // KeyID returns the name by which tokens select the key; "" where it has none.
 func (k Key) KeyID() string {
 	if k.k == nil {

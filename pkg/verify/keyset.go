@@ -21,7 +21,6 @@ type KeySet struct {
 	byAlg   map[string][]*keyEntry
 	gone    []goneKey // of this set's predecessors, the latest last
 	revokes bool      // something is revoked
-	memory  *Memory   // gave some of the revoked IDs as names; nil for none
 }
 
 type keyEntry struct {
@@ -45,22 +44,20 @@ const maxGone = 256
 //
 // What l revokes is a key by its RFC 7638 thumbprint, every token that names a key
 // by [RevokedKeyID], a token by [RevokedTokenID] of its "jti", or by
-// [SigningInputDigest]. A key itself it revokes by thumbprint alone: whoever
-// revokes a name has to revoke the keys of that name, too.
+// [SigningInputDigest].
 func NewKeySet(l *rotation.Ledger[Key], source string) *KeySet {
-	var none *Memory
-	return none.NewKeySet(l, source, nil, nil)
+	return NextKeySet(l, source, nil, nil)
 }
 
-// NewKeySet is [NewKeySet] for a ledger some of whose revocations are names that
-// m gave. before is the set that it follows, and declared the keys that were just
-// read; either may be nil. They are only remembered for the words of refusals.
-func (m *Memory) NewKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared []rotation.Decl[Key]) *KeySet {
+// NextKeySet is [NewKeySet] for a set that follows before, made of the keys
+// declared, which were just read; either may be nil. They are only remembered for
+// the words of refusals.
+func NextKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared []rotation.Decl[Key]) *KeySet {
 	if l == nil {
 		return nil
 	}
 	s := &KeySet{
-		source: source, ledger: l, memory: m, mark: new(byte),
+		source: source, ledger: l, mark: new(byte),
 		byID: make(map[rotation.ID][]*keyEntry), byName: make(map[string][]*keyEntry),
 		unnamed: make(map[string][]*keyEntry), byAlg: make(map[string][]*keyEntry),
 	}
@@ -121,10 +118,9 @@ func (s *KeySet) recall(before *KeySet, declared []rotation.Decl[Key]) {
 	s.gone = s.gone[max(0, len(s.gone)-maxGone):]
 }
 
-// revoked reports whether id is, be it by its name.
+// revoked reports whether id is.
 func (s *KeySet) revoked(id rotation.ID) bool {
-	return s.revokes && id != rotation.ID{} &&
-		(s.ledger.Revoked(id) || s.memory != nil && s.ledger.Revoked(s.memory.Name(id)))
+	return s.revokes && id != rotation.ID{} && s.ledger.Revoked(id)
 }
 
 // find returns the entry of the key under the kid and algorithm of like, and nil

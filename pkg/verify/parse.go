@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"iter"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
@@ -11,29 +10,8 @@ import (
 // easy to guess, or as the torn half of another.
 const DefaultMinTokenBytes = 16
 
-// Tokens is what a token source declares.
-type Tokens struct {
-	Decls     []rotation.Decl[Token]
-	Revoked   []rotation.ID // refused from now on, also once the source no longer says so
-	Retired   []rotation.ID // not accepted any more, and not to be remembered
-	Unrevoked []rotation.ID // no longer revoked, unless they stand in Revoked too
-}
-
-// IDs returns those of all tokens that are declared or revoked.
-func (t *Tokens) IDs() iter.Seq[rotation.ID] {
-	return func(yield func(rotation.ID) bool) {
-		for i := range t.Decls {
-			if !yield(t.Decls[i].ID) {
-				return
-			}
-		}
-		for _, id := range t.Revoked {
-			if !yield(id) {
-				return
-			}
-		}
-	}
-}
+// Tokens is what a token source says.
+type Tokens = rotation.Content[Token]
 
 // ParseOptions tune the parsing of token sources. The zero value is good.
 type ParseOptions struct {

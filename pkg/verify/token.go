@@ -29,15 +29,19 @@ type secret struct {
 	text    string
 	id      rotation.ID
 	expires time.Time
-	// fingerprint is that of a token whose bytes are not known; "" where they
-	// are, and it follows from id.
-	fingerprint string
 }
 
 // NewToken returns the Token whose bytes are text. If it has the form of a JSON
 // Web Token, its "exp" claim (RFC 7519 section 4.1.4) is read, unverified.
 func NewToken(text string) Token {
 	s := &secret{text: text, id: Digest(text), expires: jwtExpiry(text)}
+	return Token{&s}
+}
+
+// RememberedToken returns the token with the SHA-256 id, of which nothing else is
+// known: a process wrote that down before it was restarted. Reveal returns "".
+func RememberedToken(id rotation.ID) Token {
+	s := &secret{id: id}
 	return Token{&s}
 }
 
@@ -74,7 +78,7 @@ var long = sync.Pool{New: func() any { return &longDigest{hash: sha256.New()} }}
 func Fingerprint(id rotation.ID) string { return hex.EncodeToString(id[:4]) }
 
 // Reveal returns the token's bytes, for the one who sends them. They are "" for
-// a token that is only remembered, see [Memory].
+// a [RememberedToken].
 func (t Token) Reveal() string {
 	if t.s == nil {
 		return ""
@@ -85,21 +89,17 @@ func (t Token) Reveal() string {
 // Fingerprint returns the first 8 hex digits of the token's SHA-256, and "" for
 // the zero Token.
 func (t Token) Fingerprint() string {
-	switch {
-	case t.s == nil:
+	if t.s == nil {
 		return ""
-	case (*t.s).fingerprint != "":
-		return (*t.s).fingerprint
-	default:
-		return Fingerprint((*t.s).id)
 	}
+	return Fingerprint((*t.s).id)
 }
 
 // Label returns Fingerprint: what a Principal says of the token that vouches for
 // it.
 func (t Token) Label() string { return t.Fingerprint() }
 
-// ID returns the token's SHA-256, or the name under which a [Memory] knows it.
+// ID returns the token's SHA-256.
 func (t Token) ID() rotation.ID {
 	if t.s == nil {
 		return rotation.ID{}

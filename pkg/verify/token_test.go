@@ -24,7 +24,7 @@ func TestP7_NoRenderingShowsAToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := rotation.Advance(nil, parsed.Decls, nil, time.Now(), rotation.Window{})
+	l := rotation.Advance(nil, rotation.Content[Token]{Decls: parsed.Decls}, time.Now(), rotation.Window{})
 	s := NewTokenSet(l, "token")
 	token := NewToken(canary)
 	hidden := struct{ t Token }{token} // fmt asks no methods of these

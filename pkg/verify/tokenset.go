@@ -26,12 +26,11 @@ type TokenSet struct {
 	// one to a pointer: so a set shows no token even where it cannot be asked
 	// how to render itself, as in another struct's unexported field.
 	index **index
-	// What is looked for by hash alone, where the index does not have it: tokens
-	// whose bytes are not known, and those that are known and refused.
-	named   map[rotation.ID]*tokenEntry
-	ledger  *rotation.Ledger[Token]
-	refuses bool    // it knows credentials that it refuses
-	memory  *Memory // gave some of these names; nil for none
+	// What is looked for by SHA-256, where the index does not have it: tokens whose
+	// bytes are not known, and those that are known and refused.
+	byDigest map[rotation.ID]*tokenEntry
+	ledger   *rotation.Ledger[Token]
+	refuses  bool // it knows credentials that it refuses
 }
 
 // An index is a hash table with open addressing.
@@ -90,10 +89,10 @@ func NewTokenSet(l *rotation.Ledger[Token], source string) *TokenSet {
 			x.put(text, t)
 			continue
 		}
-		if s.named == nil {
-			s.named = make(map[rotation.ID]*tokenEntry)
+		if s.byDigest == nil {
+			s.byDigest = make(map[rotation.ID]*tokenEntry)
 		}
-		s.named[e.ID] = t
+		s.byDigest[e.ID] = t
 	}
 	x.keepFew()
 	l.EachRefused(func(rotation.ID, bool) { s.refuses = true })
@@ -195,35 +194,25 @@ func (x *index) byHash(token string) *tokenEntry {
 	}
 }
 
-// unknown looks for a token that is not in the index: one that is accepted but
-// was written down by name, or one that was superseded or revoked, as opposed to
+// unknown looks for a token that is not in the index: one that is accepted and
+// whose bytes are not known, or one that was superseded or revoked, as opposed to
 // one that never was. Only a token of none of these pays for it all. Hashes are
 // compared by a map, in a time that tells of the hash and not of the token.
 func (s *TokenSet) unknown(token string) (*tokenEntry, error) {
-	if len(s.named) == 0 && !s.refuses {
+	if len(s.byDigest) == 0 && !s.refuses {
 		return nil, ErrInvalidToken
 	}
 	id := Digest(token)
-	e, err := s.byName(id)
-	if e == nil && err == nil && s.memory != nil {
-		e, err = s.byName(s.memory.Name(id))
-	}
-	if e == nil && err == nil {
-		err = ErrInvalidToken
-	}
-	return e, err
-}
-
-// byName returns the entry that id names, or why there is none; neither where it
-// names nothing.
-func (s *TokenSet) byName(id rotation.ID) (*tokenEntry, error) {
 	switch {
 	case s.ledger.Revoked(id):
 		return nil, ErrRevokedToken
 	case s.ledger.Ended(id):
 		return nil, ErrExpiredToken
 	}
-	return s.named[id], nil
+	if e := s.byDigest[id]; e != nil {
+		return e, nil
+	}
+	return nil, ErrInvalidToken
 }
 
 // String returns a text that holds no token.
@@ -231,7 +220,7 @@ func (s *TokenSet) String() string {
 	if s == nil {
 		return "tokens(not loaded)"
 	}
-	n := len(s.named)
+	n := len(s.byDigest)
 	if s.index != nil {
 		for _, b := range (*s.index).table {
 			if b.entry != nil {

@@ -57,7 +57,7 @@ func advance(t *testing.T, prev *rotation.Ledger[Token], text string, w rotation
 	if err != nil {
 		t.Fatal(err)
 	}
-	return rotation.Advance(prev, got.Decls, got.Revoked, time.Now(), w)
+	return rotation.Advance(prev, got, time.Now(), w)
 }
 
 const (

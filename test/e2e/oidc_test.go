@@ -90,7 +90,7 @@ func newGate(t *testing.T, p *provider) *gate {
 		if len(k.Skipped) != 1 { // the key for encryption
 			return nil, fmt.Errorf("%d keys left out", len(k.Skipped))
 		}
-		return rotation.Advance(prev, k.Decls, nil, now, rotation.Window{Overlap: time.Hour}), nil
+		return rotation.Advance(prev, rotation.Content[verify.Key]{Decls: k.Decls}, now, rotation.Window{Overlap: time.Hour}), nil
 	}, reload.Options{Poll: 50 * time.Millisecond, Debounce: -1})
 	if err != nil {
 		t.Fatal(err)

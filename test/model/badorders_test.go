@@ -104,6 +104,22 @@ func badOrders() []badOrder {
 	}
 }
 
+// TestRecordedRetirementReachesEverybody: with the digest of the retired token in
+// the source, a receiver that missed the promotion does not remember it, and nothing
+// is accepted past the operator's deadline.
+func TestRecordedRetirementReachesEverybody(t *testing.T) {
+	t.Parallel()
+	for _, b := range badOrders() {
+		if b.name == "retired before the promotion reached everyone" {
+			b.protocol.ending = record
+			f := b.setting.explore(t, b.protocol)
+			f.holds(t, f.histories)
+			return
+		}
+	}
+	t.Fatal("no such order")
+}
+
 func with2(s setting) setting {
 	s.rotations, s.propagation, s.change = 2, tick, 4*tick
 	return s

@@ -2,7 +2,6 @@ package model
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +20,8 @@ type version struct {
 	next     token
 	previous []superseded
 	revoked  []token // of all versions so far
+
+	retired, unrevoked []token // by their digests
 }
 
 // A superseded token with the deadline that is written for it; 0 is none.
@@ -63,6 +64,12 @@ func (v *version) String() string {
 	for _, k := range v.revoked {
 		fmt.Fprintf(&b, ", revoked %s", k)
 	}
+	for _, k := range v.retired {
+		fmt.Fprintf(&b, ", retired %s", k)
+	}
+	for _, k := range v.unrevoked {
+		fmt.Fprintf(&b, ", unrevoked %s", k)
+	}
 	return b.String()
 }
 
@@ -71,7 +78,7 @@ func (v *version) String() string {
 // the difference counts, and so one clock serves receivers that disagree.
 func (v *version) written(base time.Time, skew time.Duration) (keys map[string][]byte, file []byte) {
 	at := func(until time.Duration) string { return base.Add(until - skew).UTC().Format(time.RFC3339) }
-	var lines, digests bytes.Buffer
+	var lines bytes.Buffer
 	keys = map[string][]byte{verify.KeyCurrent: []byte(v.current.text())}
 	fmt.Fprintf(&lines, "%s\n", v.current.text())
 	if v.next != none {
@@ -87,13 +94,15 @@ func (v *version) written(base time.Time, skew time.Duration) (keys map[string][
 		}
 		lines.WriteByte('\n')
 	}
-	for _, k := range v.revoked {
-		id := k.id()
-		fmt.Fprintf(&digests, "%s\n", hex.EncodeToString(id[:]))
-		fmt.Fprintf(&lines, "revoked %s\n", hex.EncodeToString(id[:]))
-	}
-	if digests.Len() > 0 {
-		keys[verify.KeyRevoked] = digests.Bytes()
+	for _, list := range []struct {
+		word, key string
+		tokens    []token
+	}{{"revoked", verify.KeyRevoked, v.revoked}, {"retired", verify.KeyRetired, v.retired}, {"unrevoked", verify.KeyUnrevoked, v.unrevoked}} {
+		for _, k := range list.tokens {
+			id := k.id()
+			keys[list.key] = fmt.Appendf(keys[list.key], "%x\n", id)
+			fmt.Fprintf(&lines, "%s %x\n", list.word, id)
+		}
 	}
 	if len(v.previous) > 1 {
 		keys = nil
@@ -115,7 +124,8 @@ func (v *version) parse(base time.Time, skew time.Duration) (verify.Tokens, erro
 	same := func(a, b rotation.Decl[verify.Token]) bool {
 		return a.ID == b.ID && a.Slot == b.Slot && a.Until.Equal(b.Until)
 	}
-	if !slices.EqualFunc(asFile.Decls, asKeys.Decls, same) || !slices.Equal(asFile.Revoked, asKeys.Revoked) {
+	if !slices.EqualFunc(asFile.Decls, asKeys.Decls, same) || !slices.Equal(asFile.Revoked, asKeys.Revoked) ||
+		!slices.Equal(asFile.Retired, asKeys.Retired) || !slices.Equal(asFile.Unrevoked, asKeys.Unrevoked) {
 		return asKeys, fmt.Errorf("version %q says one thing as a file and another as a Secret", v.step)
 	}
 	return asKeys, nil

@@ -46,7 +46,6 @@ func (k token) String() string {
 var (
 	texts   [alphabet]string
 	digests [alphabet]rotation.ID
-	memory  = verify.NewMemory([verify.MemoryKeyBytes]byte{1, 2, 3})
 	_       = spell()
 )
 

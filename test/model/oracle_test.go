@@ -14,6 +14,7 @@ type oracle struct {
 	skew       time.Duration // by which the receiver's clock is ahead
 	seen       *version
 	known      map[token]bool
+	revoked    map[token]bool // sticky
 	remembered map[token]*remembered
 }
 
@@ -25,7 +26,7 @@ type remembered struct {
 }
 
 func newOracle(w rotation.Window, skew time.Duration) *oracle {
-	return &oracle{window: w, skew: skew, known: map[token]bool{}, remembered: map[token]*remembered{}}
+	return &oracle{window: w, skew: skew, known: map[token]bool{}, revoked: map[token]bool{}, remembered: map[token]*remembered{}}
 }
 
 func (o *oracle) slides() bool { return o.window.MaxOverlap > 0 && o.window.Overlap > 0 }
@@ -37,17 +38,25 @@ func (o *oracle) see(v *version, at time.Duration) {
 		length = max(length, o.window.MaxOverlap)
 	}
 	if o.seen != nil && length > 0 {
-		if was, _ := o.seen.slot(o.seen.current); was != 0 {
+		if was, _ := o.seen.slot(o.seen.current); was != 0 && !o.revoked[o.seen.current] {
 			o.remembered[o.seen.current] = &remembered{from: at, end: at + length}
 		}
 	}
+	for _, k := range v.unrevoked { // once: a line that stays there lifts nothing later
+		if o.seen == nil || !slices.Contains(o.seen.unrevoked, k) || slices.Contains(o.seen.revoked, k) {
+			delete(o.revoked, k)
+		}
+	}
+	for _, k := range v.revoked {
+		o.revoked[k] = true
+	}
 	for k := range o.remembered {
-		if slot, _ := v.slot(k); slot != 0 || slices.Contains(v.revoked, k) {
+		if slot, _ := v.slot(k); slot != 0 || o.revoked[k] || slices.Contains(v.retired, k) {
 			delete(o.remembered, k)
 		}
 	}
 	o.seen = v
-	for _, k := range append([]token{v.current, v.next}, v.revoked...) {
+	for _, k := range slices.Concat([]token{v.current, v.next}, v.revoked, v.retired, v.unrevoked) {
 		o.known[k] = true
 	}
 	for _, p := range v.previous {
@@ -59,6 +68,7 @@ func (o *oracle) see(v *version, at time.Duration) {
 func (o *oracle) forget() {
 	o.seen = nil
 	clear(o.remembered)
+	clear(o.revoked)
 }
 
 // use has k presented and accepted at the moment at.
@@ -92,7 +102,7 @@ const (
 // judge returns the verdict about k at the moment at, and what a wrong
 // acceptance would break.
 func (o *oracle) judge(k token, at time.Duration) (verdict, kind) {
-	if slices.Contains(o.seen.revoked, k) {
+	if o.revoked[k] {
 		return refuse, acceptedRevoked
 	}
 	if !o.known[k] {

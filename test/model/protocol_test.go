@@ -40,6 +40,7 @@ type ending uint8
 const (
 	leave  ending = iota // nothing more is published
 	retire               // the superseded token is taken out
+	record               // and its digest is left, as retired
 	revoke               // and refused
 )
 
@@ -70,7 +71,7 @@ func (p protocol) broken(b bounds, rotations int) []string {
 		// What a receiver has never seen current it cannot remember.
 		rule(rotations < 2 || p.between() > b.propagation+b.down, "every receiver has seen a token current before the next one takes its place")
 	}
-	if p.ending != leave && (p.declared || p.ending == revoke) {
+	if p.ending != leave && (p.declared || p.ending != retire) {
 		rule(p.endWait > last, "the old token is taken out after the last sender changed over")
 	}
 	if p.declared && p.ending == leave && rotations > 1 {
@@ -88,16 +89,16 @@ func (p protocol) broken(b bounds, rotations int) []string {
 // how much his clock is ahead at each.
 func (p protocol) versions(rotations int, clock []time.Duration) []version {
 	out := []version{{step: "begin", current: first}}
-	var revoked []token
+	var revoked, retired []token
 	var previous []superseded
 	at := 4 * tick
 	for n := range rotations {
 		old := first + token(n)
 		if p.staged {
-			out = append(out, version{at: at, step: "stage", current: old, next: old + 1, previous: previous, revoked: slices.Clip(revoked)})
+			out = append(out, version{at: at, step: "stage", current: old, next: old + 1, previous: previous, revoked: slices.Clip(revoked), retired: slices.Clip(retired)})
 			at += p.stageWait
 		}
-		v := version{at: at, step: "promote", current: old + 1, revoked: slices.Clip(revoked)}
+		v := version{at: at, step: "promote", current: old + 1, revoked: slices.Clip(revoked), retired: slices.Clip(retired)}
 		if p.declared {
 			// As the keys of a Secret, which have room for one.
 			previous = []superseded{{old, (at + clock[n] + p.overlap).Truncate(second)}}
@@ -109,9 +110,15 @@ func (p protocol) versions(rotations int, clock []time.Duration) []version {
 		case revoke:
 			revoked = append(revoked, old)
 			fallthrough
-		case retire:
+		case retire, record:
+			if p.ending == record {
+				retired = append(retired, old)
+			}
 			previous = nil
-			out = append(out, version{at: at, step: [...]string{"", "retire", "revoke"}[p.ending], current: old + 1, revoked: slices.Clip(revoked)})
+			out = append(out, version{
+				at: at, step: [...]string{"", "retire", "retire", "revoke"}[p.ending], current: old + 1,
+				revoked: slices.Clip(revoked), retired: slices.Clip(retired),
+			})
 		}
 		at += p.rest
 	}

@@ -65,7 +65,6 @@ func (w *world) runOn(services []*service) (*violation, int, error) {
 		slices.SortStableFunc(steps[i], func(a, b step) int { return cmp.Compare(a.at, b.at) })
 		l := life{process: process{window: w.window}, steps: steps[i], oracle: newOracle(w.window, x.skew), up: true}
 		if len(x.restarts) > 0 {
-			l.memory = memory
 			l.twin = &process{window: w.window}
 		}
 		if services != nil {
@@ -182,7 +181,7 @@ func (r *run) proceed(i int, _ bool) *violation {
 			if l.up = true; s.keeps {
 				l.process = start(r.window, l.disk, time.Now())
 			} else {
-				l.process = process{window: r.window, memory: memory}
+				l.process = process{window: r.window}
 				l.oracle.forget()
 				if l.real != nil {
 					r.err = l.real.forget()

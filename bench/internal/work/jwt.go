@@ -98,7 +98,7 @@ func (s Signer) JWTVerifier(cache int) (*verify.JWTVerifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	ledger := rotation.Advance(nil, []rotation.Decl[verify.Key]{{ID: k.ID(), Slot: rotation.Current, Value: k}}, nil, time.Now(), rotation.Window{})
+	ledger := rotation.Advance(nil, rotation.Content[verify.Key]{Decls: []rotation.Decl[verify.Key]{{ID: k.ID(), Slot: rotation.Current, Value: k}}}, time.Now(), rotation.Window{})
 	set := verify.NewKeySet(ledger, "keys")
 	return verify.NewJWTVerifier(func() *verify.KeySet { return set }, config(cache))
 }

@@ -14,12 +14,10 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// Keys is what a key source declares.
+// Keys is what a key source says. A key can be revoked by its kid as well, see
+// [verify.Key.RevocableNames].
 type Keys struct {
-	Decls     []rotation.Decl[verify.Key]
-	Revoked   []rotation.ID // refused from now on, also once the source no longer says so
-	Retired   []rotation.ID // not accepted any more, and not to be remembered
-	Unrevoked []rotation.ID // no longer revoked, unless they stand in Revoked too
+	rotation.Content[verify.Key]
 	// Skipped says which keys of a remote JWKS were left out, and why. It is
 	// empty for any other source.
 	Skipped []error

@@ -158,7 +158,7 @@ func (s signer) sign(tb testing.TB, kid string) string {
 // verifier accepts what the keys sign, and nothing else.
 func verifier(tb testing.TB, k Keys) *verify.JWTVerifier {
 	tb.Helper()
-	set := verify.NewKeySet(rotation.Advance(nil, k.Decls, k.Revoked, time.Now(), rotation.Window{}), "keys")
+	set := verify.NewKeySet(rotation.Advance(nil, k.Content, time.Now(), rotation.Window{}), "keys")
 	v, err := verify.NewJWTVerifier(func() *verify.KeySet { return set }, verify.JWTConfig{Issuer: "issuer", Audiences: []string{"audience"}})
 	check(tb, err)
 	return v

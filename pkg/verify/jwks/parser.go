@@ -71,7 +71,7 @@ func (p *parser) place() string {
 // result returns what was gathered, or the fault.
 func (p *parser) result() (Keys, error) {
 	if p.err != nil { // of what is bad only revocations hold
-		p.got = Keys{Revoked: p.got.Revoked, Skipped: p.got.Skipped}
+		p.got.Content = rotation.Content[verify.Key]{Revoked: p.got.Revoked}
 	}
 	return p.got, p.err
 }
@@ -167,9 +167,10 @@ func (p *parser) declare(k verify.Key, slot rotation.Slot, place string, set boo
 	if again && set {
 		d := &p.got.Decls[was.index]
 		d.Value = d.Value.Also(k)
+		d.Names = d.Value.RevocableNames()
 		return nil
 	}
-	d := rotation.Decl[verify.Key]{ID: k.ID(), Slot: slot, Value: k}
+	d := rotation.Decl[verify.Key]{ID: k.ID(), Slot: slot, Value: k, Names: k.RevocableNames()}
 	if slot == rotation.Previous {
 		d.Until = p.until
 	}

@@ -114,7 +114,7 @@ func followed(t *testing.T, s *RemoteSource) follower {
 		if err != nil {
 			return nil, err
 		}
-		return rotation.Advance(prev, k.Decls, nil, now, rotation.Window{Overlap: time.Hour}), nil
+		return rotation.Advance(prev, rotation.Content[verify.Key]{Decls: k.Decls}, now, rotation.Window{Overlap: time.Hour}), nil
 	}, reload.Options{Debounce: -1, Wait: true})
 	check(t, err)
 	j, err := verify.NewJWTVerifier(func() *verify.KeySet {

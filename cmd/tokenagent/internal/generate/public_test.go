@@ -99,7 +99,7 @@ func parse(t *testing.T, path string) jwks.Keys {
 
 func verifier(t *testing.T, keys jwks.Keys) verify.Verifier {
 	t.Helper()
-	ledger := rotation.Advance(nil, keys.Decls, nil, time.Now(), rotation.Window{})
+	ledger := rotation.Advance(nil, rotation.Content[verify.Key]{Decls: keys.Decls}, time.Now(), rotation.Window{})
 	set := verify.NewKeySet(ledger, "keys")
 	v, err := verify.NewJWTVerifier(func() *verify.KeySet { return set }, verify.JWTConfig{Issuer: "us", Audiences: []string{"a"}})
 	if err != nil {

@@ -102,7 +102,7 @@ func strict(tb testing.TB) verify.Verifier {
 		tb.Fatal(err)
 	}
 	decls := []rotation.Decl[verify.Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}
-	one := verify.NewKeySet(rotation.Advance(nil, decls, nil, time.Now(), rotation.Window{}), "keys")
+	one := verify.NewKeySet(rotation.Advance(nil, rotation.Content[verify.Key]{Decls: decls}, time.Now(), rotation.Window{}), "keys")
 	v, err := verify.NewJWTVerifier(func() *verify.KeySet { return one }, verify.JWTConfig{Issuer: "us", Audiences: []string{"app"}, MaxBytes: 1 << 20})
 	if err != nil {
 		tb.Fatal(err)

@@ -28,7 +28,7 @@ func (l *ledgerReceiver) clock(at float64) time.Time { return change.Add(seconds
 func seconds(s float64) time.Duration { return time.Duration(math.Round(s * 1e9)) }
 
 func (l *ledgerReceiver) read(at float64, decls ...rotation.Decl[int]) {
-	l.ledger = rotation.Advance(l.ledger, decls, nil, l.clock(at), l.window)
+	l.ledger = rotation.Advance(l.ledger, rotation.Content[int]{Decls: decls}, l.clock(at), l.window)
 }
 
 // use presents a token at a moment of the model.

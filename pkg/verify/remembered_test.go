@@ -2,8 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,42 +13,42 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
-// remembered returns the set of a process that was told by name, and not by its
-// bytes, of the superseded token old, of a revoked and of a retired one.
-func remembered(t *testing.T, m *Memory, old, revoked, retired string) *TokenSet {
+// remembered returns the set of a process that knows by digest, and not by its
+// bytes, the superseded token old, a revoked and a retired one.
+func remembered(t *testing.T, old, revoked, retired string) *TokenSet {
 	t.Helper()
 	now := time.Now()
 	w := rotation.Window{Overlap: time.Minute}
-	l := rotation.Restore(rotation.Memo[Token]{
+	l := rotation.Restore(rotation.Snapshot[Token]{
 		Entries: []rotation.Record[Token]{{
-			ID: m.Name(Digest(old)), Value: m.Token(m.Name(Digest(old)), Fingerprint(Digest(old))),
+			ID: Digest(old), Value: RememberedToken(Digest(old)),
 			Slot: rotation.Previous, Deadline: now.Add(time.Minute),
 		}},
-		Retired: []rotation.ID{m.Name(Digest(retired))},
+		Retired: []rotation.ID{Digest(retired)},
+		Revoked: []rotation.ID{Digest(revoked)},
 	}, now, w)
 	got, err := Parse([]byte("the-current-one-is-long-enough"), ParseOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.NewTokenSet(rotation.Advance(l, got.Decls, []rotation.ID{m.Name(Digest(revoked))}, now, w), "token")
+	return NewTokenSet(rotation.Advance(l, got, now, w), "token")
 }
 
-// TestP8_TokensAreKnownAgainByName: what was written down is found when it is
+// TestP8_TokensAreKnownAgainByDigest: what was written down is found when it is
 // presented, and nothing else is.
-func TestP8_TokensAreKnownAgainByName(t *testing.T) {
+func TestP8_TokensAreKnownAgainByDigest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := NewMemory([32]byte{1})
 		old := strings.Repeat("o", 700) // longer than the buffer of Digest
-		s := remembered(t, m, old, "a-revoked-token-of-old", "a-retired-token-of-old")
+		s := remembered(t, old, "a-revoked-token-of-old", "a-retired-token-of-old")
 		p, err := s.Verify(t.Context(), old)
 		if err != nil || p.Slot() != rotation.Previous || p.KeyID() != Fingerprint(Digest(old)) || p.Method() != MethodToken {
 			t.Fatalf("%v, %v", p, err)
 		}
-		name := m.Name(Digest(old))
+		digest := Digest(old)
 		for token, want := range map[string]error{
 			"a-revoked-token-of-old": ErrRevokedToken, "a-retired-token-of-old": ErrExpiredToken,
-			old + "o": ErrInvalidToken, string(name[:]): ErrInvalidToken, "": ErrNoToken, "the-current-one-is-long-enough": nil,
+			old + "o": ErrInvalidToken, string(digest[:]): ErrInvalidToken, "": ErrNoToken, "the-current-one-is-long-enough": nil,
 		} {
 			if _, err := s.Verify(t.Context(), token); !errors.Is(err, want) {
 				t.Errorf("%d bytes: %v, want %v", len(token), err, want)
@@ -67,26 +65,10 @@ func TestP8_TokensAreKnownAgainByName(t *testing.T) {
 	})
 }
 
-func TestMemoryNamesByHMAC(t *testing.T) {
-	t.Parallel()
-	key := [32]byte{1, 2, 3}
-	m := NewMemory(key)
-	id := Digest("some token")
-	h := hmac.New(sha256.New, key[:])
-	h.Write(id[:])
-	if got := m.Name(id); got != rotation.ID(h.Sum(nil)) {
-		t.Error("the name is not HMAC-SHA256 of the SHA-256")
-	}
-	if m.Name(id) == NewMemory([32]byte{}).Name(id) {
-		t.Error("another key gives the same name")
-	}
-}
-
 // TestP6_UnknownTokensAllocateNothing: whoever sends what nobody knows must not
 // make us work.
 func TestP6_UnknownTokensAllocateNothing(t *testing.T) {
-	m := NewMemory([32]byte{1})
-	s := remembered(t, m, "the-old-token-that-was", "a-revoked-token-of-old", "a-retired-token-of-old")
+	s := remembered(t, "the-old-token-that-was", "a-revoked-token-of-old", "a-retired-token-of-old")
 	for _, token := range []string{"the-old-token-that-was", "a-revoked-token-of-old", "what-nobody-knows-at-all", strings.Repeat("x", 3000)} {
 		// The race detector makes a sync.Pool forget at random, so what counts is
 		// the best of many.
@@ -100,17 +82,15 @@ func TestP6_UnknownTokensAllocateNothing(t *testing.T) {
 	}
 }
 
-func TestP7_MemoryShowsNothing(t *testing.T) {
+func TestP7_RememberedTokenShowsNothing(t *testing.T) {
 	t.Parallel()
-	key := [32]byte([]byte("CANARY-51-CANARY-51-CANARY-51-CA"))
-	m := NewMemory(key)
-	s := remembered(t, m, "CANARY-51-old-token", "CANARY-51-revoked", "CANARY-51-retired")
+	s := remembered(t, "CANARY-51-old-token", "CANARY-51-revoked", "CANARY-51-retired")
 	p, err := s.Verify(context.Background(), "CANARY-51-old-token")
 	if err != nil {
 		t.Fatal(err)
 	}
 	digest := p.Credential()
-	for _, v := range []any{m, s, p, m.Token(m.Name(Digest("x")), "0123abcd"), struct{ m any }{m}, struct{ s *TokenSet }{s}, struct{ p *Principal }{p}} {
+	for _, v := range []any{s, p, RememberedToken(digest), struct{ s *TokenSet }{s}, struct{ p *Principal }{p}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
 			text := fmt.Sprintf(verb, v)
 			for _, form := range []string{"CANARY", fmt.Sprintf("%x", "CANARY"), "67 65 78 65 82 89", hex.EncodeToString(digest[:8])} {

@@ -1,16 +1,21 @@
 package rotation
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"slices"
 	"time"
 )
 
-// A Memo is what has to be written down of a ledger for it to outlive the
+// A Snapshot is what has to be written down of a ledger for it to outlive the
 // process. Times are by the wall clock.
-type Memo[V any] struct {
+type Snapshot[V any] struct {
 	Entries []Record[V]
+	Revoked []ID // sorted
+	// Unrevoked is what the last content lifted, sorted, so that it does not lift
+	// a later revocation after a restart.
+	Unrevoked []ID
 	// Retired are those that Retire took out while their source declared them, so
 	// that the declaration does not bring them back.
 	Retired []ID
@@ -19,10 +24,11 @@ type Memo[V any] struct {
 	Ended []ID
 }
 
-// A Record is one credential of a Memo: that it was current, the window that it
+// A Record is one credential of a Snapshot: that it was current, the window that it
 // was left, or when it was used.
 type Record[V any] struct {
 	ID    ID
+	Names []ID // as in Decl
 	Value V
 	Slot  Slot // Current or Previous
 	// Declared says that the source will declare it again, so that no window is
@@ -41,17 +47,17 @@ type Record[V any] struct {
 // maxWritten is how many ends are written down for telling alone.
 const maxWritten = 32
 
-// Memo returns what to write down of l at now: the current credential, those that
-// are remembered and live, and the last uses of those that are declared previous.
-// What the source declares otherwise it will declare again.
-func (l *Ledger[V]) Memo(now time.Time) Memo[V] {
-	var m Memo[V]
+// Snapshot returns what to write down of l at now: the current credential, those
+// that are remembered and live, the last uses of those that are declared previous,
+// and what is refused. What the source declares otherwise it will declare again.
+func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
+	var m Snapshot[V]
 	if l == nil {
 		return m
 	}
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		r := Record[V]{ID: e.ID, Value: e.Value, Slot: e.Slot, Declared: e.Declared}
+		r := Record[V]{ID: e.ID, Names: e.Names, Value: e.Value, Slot: e.Slot, Declared: e.Declared}
 		switch {
 		case e.Slot == Current:
 		case e.Slot == Previous && e.Declared:
@@ -67,6 +73,7 @@ func (l *Ledger[V]) Memo(now time.Time) Memo[V] {
 		}
 		m.Entries = append(m.Entries, r)
 	}
+	m.Revoked, m.Unrevoked = sorted(l.revoked), sorted(l.lifted)
 	for _, e := range l.ended {
 		if e.retired {
 			m.Retired = append(m.Retired, e.id)
@@ -78,23 +85,38 @@ func (l *Ledger[V]) Memo(now time.Time) Memo[V] {
 	return m
 }
 
-// Restore returns the ledger that had this Memo, as it is at now under w, with
+func sorted(set map[ID]struct{}) []ID {
+	return slices.SortedFunc(maps.Keys(set), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+}
+
+func setOf(ids []ID) map[ID]struct{} {
+	set := make(map[ID]struct{}, len(ids))
+	for _, id := range ids {
+		set[id] = struct{}{}
+	}
+	return set
+}
+
+// Restore returns the ledger that had this Snapshot, as it is at now under w, with
 // Number 0. Advance goes on from there: a recorded current credential that the
 // source no longer declares was superseded, at the latest, now.
 //
-// A Memo can be old, its clock wrong, or w another one since. So no window is
+// A Snapshot can be old, its clock wrong, or w another one since. So no window is
 // longer from now on than w would grant now, and what had ended has ended:
 // without an overlap in w, nothing superseded is restored. Of several records of
 // one ID the first counts.
-func Restore[V any](m Memo[V], now time.Time, w Window) *Ledger[V] {
-	l := &Ledger[V]{uses: make(map[ID]*Use)}
+func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
+	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: setOf(m.Revoked), lifted: setOf(m.Unrevoked)}
 	seen := make(map[ID]struct{}, len(m.Entries))
 	for _, r := range m.Entries {
 		if _, twice := seen[r.ID]; twice {
 			continue
 		}
 		seen[r.ID] = struct{}{}
-		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Slot: r.Slot, Value: r.Value}, Use: new(Use)}
+		if l.refuses(&Decl[V]{ID: r.ID, Names: r.Names}) {
+			continue
+		}
+		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Names: r.Names, Slot: r.Slot, Value: r.Value}, Use: new(Use)}
 		switch {
 		case !r.LastUsed.IsZero() && now.Before(r.LastUsed):
 			e.Use.Mark(now) // whatever the clock said then
@@ -113,14 +135,14 @@ func Restore[V any](m Memo[V], now time.Time, w Window) *Ledger[V] {
 		}
 	}
 	l.reorder()
-	ending := newEnding(nil, nil)
+	tombs := newGraveyard(nil, nil)
 	for _, id := range m.Retired {
-		ending.add(id).retired = true
+		tombs.add(id).retired = true
 	}
 	for _, id := range m.Ended {
-		ending.add(id)
+		tombs.add(id)
 	}
-	l.settle(ending.list)
+	l.settle(tombs.list)
 	return l
 }
 
@@ -136,48 +158,6 @@ func (l *Ledger[V]) reorder() {
 	for i, o := range all {
 		o.order = int64(i - len(all))
 	}
-}
-
-// Rename returns l with the IDs that are keys of names replaced by their values.
-// It is for credentials that were restored under another name than the one by
-// which the source is about to declare them. Number stays: nothing changes about
-// what is accepted. An ID that is there already keeps its own entry.
-func (l *Ledger[V]) Rename(names map[ID]ID) *Ledger[V] {
-	if l == nil || len(names) == 0 {
-		return l
-	}
-	n := &Ledger[V]{
-		Number: l.Number, Entries: slices.Clone(l.Entries),
-		revoked: maps.Clone(l.revoked), ended: slices.Clone(l.ended), uses: maps.Clone(l.uses),
-	}
-	taken := make(map[ID]struct{}, len(l.Entries))
-	for i := range l.Entries {
-		taken[l.Entries[i].ID] = struct{}{}
-	}
-	for i := range n.Entries {
-		e := &n.Entries[i]
-		name, ok := names[e.ID]
-		if _, there := taken[name]; ok && !there {
-			e.ID = name
-		}
-	}
-	for from, to := range names {
-		if _, ok := n.revoked[from]; ok {
-			delete(n.revoked, from)
-			n.revoked[to] = struct{}{}
-		}
-		if use, ok := n.uses[from]; ok {
-			delete(n.uses, from)
-			n.uses[to] = use
-		}
-	}
-	for i := range n.ended {
-		if to, ok := names[n.ended[i].id]; ok {
-			n.ended[i].id = to
-		}
-	}
-	n.endedAt = indexEnds(n.ended)
-	return n
 }
 
 // renewed returns when a window that slides was last renewed, by the wall clock

@@ -8,7 +8,7 @@ import (
 
 // restarted returns l as the next process has it that starts at now under w.
 func restarted(l *Ledger[string], now time.Time, w Window) *Ledger[string] {
-	return Restore(l.Memo(now), now, w)
+	return Restore(l.Snapshot(now), now, w)
 }
 
 // TestP8_RestartKeepsDeadlines: the window that was granted goes on, to the
@@ -32,7 +32,7 @@ func TestP8_RestartKeepsDeadlines(t *testing.T) {
 			}
 			now := start.Add(30 * time.Second)
 			l = restarted(l, now, c.w)
-			l = Advance(l, []Decl[string]{decl(2, Current)}, nil, now, c.w)
+			l = advance(l, []Decl[string]{decl(2, Current)}, nil, now, c.w)
 			if got := l.Entries[1].Deadline(now); !got.Equal(start.Add(c.want)) {
 				t.Fatalf("deadline %s after the switch, want %s", got.Sub(start), c.want)
 			}
@@ -50,9 +50,9 @@ func TestP8_RestartKeepsDeadlines(t *testing.T) {
 func TestP8_SwitchDuringTheRestart(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
+	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
 	now := start.Add(time.Hour)
-	l = Advance(restarted(l, now, w), []Decl[string]{decl(2, Current)}, nil, now, w)
+	l = advance(restarted(l, now, w), []Decl[string]{decl(2, Current)}, nil, now, w)
 	if slotOf(l, id(1), now.Add(time.Minute-1)) != Previous || slotOf(l, id(1), now.Add(time.Minute)) != 0 {
 		t.Error("what was current before the restart does not get its overlap")
 	}
@@ -91,8 +91,8 @@ func TestP8_RestoredWindowsAreClamped(t *testing.T) {
 			if c.record.Slot == 0 {
 				c.record.Slot = Previous
 			}
-			l := Restore(Memo[string]{Entries: []Record[string]{{ID: id(2), Slot: Current}, c.record}}, start, c.w)
-			l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, c.w)
+			l := Restore(Snapshot[string]{Entries: []Record[string]{{ID: id(2), Slot: Current}, c.record}}, start, c.w)
+			l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, c.w)
 			if c.want == 0 {
 				if slotOf(l, id(1), start) != 0 {
 					t.Error("accepted")
@@ -117,8 +117,8 @@ func TestRestoreKeepsUsesAndRetirements(t *testing.T) {
 		t.Errorf("last used %s, want %s", got, used)
 	}
 	content := []Decl[string]{decl(2, Current), decl(1, Previous)}
-	l = Advance(nil, content, nil, start, w).Retire()
-	l = Advance(restarted(l, start, w), content, nil, start, w)
+	l = advance(nil, content, nil, start, w).Retire()
+	l = advance(restarted(l, start, w), content, nil, start, w)
 	if slotOf(l, id(1), start) != 0 {
 		t.Error("a restart brought a retired credential back")
 	}
@@ -127,7 +127,7 @@ func TestRestoreKeepsUsesAndRetirements(t *testing.T) {
 func TestRestoreTakesTheFirstOfTwo(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Restore(Memo[string]{Entries: []Record[string]{
+	l := Restore(Snapshot[string]{Entries: []Record[string]{
 		{ID: id(1), Slot: Previous, Deadline: start.Add(time.Second)},
 		{ID: id(1), Slot: Current},
 		{ID: id(2), Slot: Current},
@@ -138,43 +138,18 @@ func TestRestoreTakesTheFirstOfTwo(t *testing.T) {
 	}
 }
 
-func TestRename(t *testing.T) {
-	t.Parallel()
-	w := Window{Overlap: time.Minute}
-	l, _, _ := switched(w)
-	l = l.Revoke(id(7))
-	n := l.Rename(map[ID]ID{id(1): id(11), id(7): id(17), id(9): id(19)})
-	if slotOf(n, id(11), start) != Previous || slotOf(n, id(1), start) != 0 || !n.Revoked(id(17)) || n.Revoked(id(7)) {
-		t.Error("the new names do not stand where the old ones stood")
-	}
-	if slotOf(l, id(1), start) != Previous || !l.Revoked(id(7)) {
-		t.Error("the older ledger changed")
-	}
-	if n.Number != l.Number {
-		t.Error("a new name counts as a change")
-	}
-	clash := l.Rename(map[ID]ID{id(1): id(2)})
-	if slotOf(clash, id(2), start) != Current || len(clash.Entries) != 2 {
-		t.Error("a name that is taken was given away")
-	}
-	var none *Ledger[string]
-	if none.Rename(map[ID]ID{id(1): id(2)}) != nil {
-		t.Error("the nil ledger became something")
-	}
-}
-
 // TestP8_RestoreKeepsTheOrderOfWindows: a use of the middle one of three opens the
 // window of the first, after a restart, too.
 func TestP8_RestoreKeepsTheOrderOfWindows(t *testing.T) {
 	t.Parallel()
-	l := Advance(nil, []Decl[string]{decl(1, Current)}, nil, start, sliding)
-	l = Advance(l, []Decl[string]{decl(2, Current)}, nil, start, sliding)
-	l = Advance(l, []Decl[string]{decl(3, Current)}, nil, start, sliding)
+	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, sliding)
+	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, sliding)
+	l = advance(l, []Decl[string]{decl(3, Current)}, nil, start, sliding)
 	for range 2 {
 		l = restarted(l, start, sliding)
-		l = Advance(l, []Decl[string]{decl(3, Current)}, nil, start, sliding)
+		l = advance(l, []Decl[string]{decl(3, Current)}, nil, start, sliding)
 	}
-	l = Advance(l, []Decl[string]{decl(4, Current)}, nil, start, sliding)
+	l = advance(l, []Decl[string]{decl(4, Current)}, nil, start, sliding)
 	waiting := func() (ids []byte) {
 		for i := range l.Entries {
 			if l.Entries[i].Waiting() {
@@ -202,19 +177,19 @@ func TestP8_RestoreKeepsTheOrderOfWindows(t *testing.T) {
 func TestRestoreKeepsUsesOfDeclaredOnes(t *testing.T) {
 	t.Parallel()
 	content := []Decl[string]{decl(2, Current), {ID: id(1), Slot: Previous, Until: start.Add(time.Hour)}}
-	l := Advance(nil, content, nil, start, Window{})
+	l := advance(nil, content, nil, start, Window{})
 	present(l, id(1), start.Add(time.Second))
 	used := l.Entries[1].Use.Last()
 	l = restarted(l, start.Add(2*time.Second), Window{})
 	if slotOf(l, id(1), start) != 0 {
 		t.Error("what is only declared is accepted before it is declared")
 	}
-	l = Advance(l, content, nil, start.Add(2*time.Second), Window{})
+	l = advance(l, content, nil, start.Add(2*time.Second), Window{})
 	if got := l.Entries[1].Use.Last(); !got.Equal(used) {
 		t.Errorf("last used %s, want %s", got, used)
 	}
-	ahead := Memo[string]{Entries: []Record[string]{{ID: id(1), Slot: Previous, Declared: true, LastUsed: start.Add(time.Hour)}}}
-	l = Advance(Restore(ahead, start, Window{}), content, nil, start, Window{})
+	ahead := Snapshot[string]{Entries: []Record[string]{{ID: id(1), Slot: Previous, Declared: true, LastUsed: start.Add(time.Hour)}}}
+	l = advance(Restore(ahead, start, Window{}), content, nil, start, Window{})
 	if got := l.Entries[1].Use.Last(); !got.Equal(start) {
 		t.Errorf("a use from the future: %s, want %s", got, start)
 	}
@@ -225,7 +200,7 @@ func TestRestoreTellsEndedFromUnknown(t *testing.T) {
 	w := Window{Overlap: time.Minute}
 	l, _, _ := switched(w)
 	later := start.Add(time.Hour)
-	l = Advance(l, []Decl[string]{decl(2, Current), decl(3, Listed)}, nil, later, w)
+	l = advance(l, []Decl[string]{decl(2, Current), decl(3, Listed)}, nil, later, w)
 	if l = restarted(l, later, w); !l.Ended(id(1)) || l.Ended(id(9)) {
 		t.Error("a restart forgets what was superseded")
 	}
@@ -234,11 +209,11 @@ func TestRestoreTellsEndedFromUnknown(t *testing.T) {
 func TestHold(t *testing.T) {
 	t.Parallel()
 	content := []Decl[string]{decl(2, Current), decl(1, Previous), decl(3, Previous)}
-	l := Advance(nil, content, nil, start, Window{}).Hold(id(1), id(2), id(9))
+	l := advance(nil, content, nil, start, Window{}).RetireIDs(id(1), id(2), id(9))
 	for range 2 {
 		if slotOf(l, id(1), start) != 0 || slotOf(l, id(2), start) != Current || slotOf(l, id(3), start) != Previous {
 			t.Fatal("not exactly the superseded one that was named is held back")
 		}
-		l = Advance(l, content, nil, start, Window{})
+		l = advance(l, content, nil, start, Window{})
 	}
 }

@@ -1,0 +1,239 @@
+package agent_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// declaredMetric is what a scrape says of revoked_token_declared of a's one source.
+func declaredMetric(a *agent.Agent, source string, value int) error {
+	return testutil.CollectAndCompare(a, strings.NewReader(fmt.Sprintf(`
+# HELP tokenagent_revoked_token_declared Whether the source declares a token that is revoked, without the revocation (1), or not (0). The token stays refused.
+# TYPE tokenagent_revoked_token_declared gauge
+tokenagent_revoked_token_declared{source=%q} %d
+`, source, value)), "tokenagent_revoked_token_declared")
+}
+
+// TestP3_ReapplyUnrevokesNothing: the manifest of before is applied again, without
+// the revocation. The leaked token stays refused, which log, metric and status
+// tell, until somebody lifts the revocation; with a state file over restarts.
+func TestP3_ReapplyUnrevokesNothing(t *testing.T) {
+	t.Parallel()
+	leaked, fresh := tokenN(0), tokenN(1)
+	for name, lift := range map[string]func(t *testing.T, a *agent.Agent, put func(map[string]string)) *agent.Agent{
+		"Unrevoke": func(t *testing.T, a *agent.Agent, _ func(map[string]string)) *agent.Agent {
+			t.Helper()
+			if err := a.Unrevoke(verify.Digest(leaked)); err != nil {
+				t.Error(err)
+			}
+			return a
+		},
+		"the source": func(_ *testing.T, a *agent.Agent, put func(map[string]string)) *agent.Agent {
+			put(map[string]string{"token": leaked, "token-unrevoked": fmt.Sprintf("%x\n", verify.Digest(leaked))})
+			return a
+		},
+		"a restart without a state file": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			var log witness.Log
+			cfg := agent.Config{TokenFile: dir, PollOnly: true, Poll: time.Hour, Logger: log.Logger(), StateFile: stateFile(t)}
+			var a *agent.Agent
+			put := func(keys map[string]string) {
+				t.Helper()
+				payload := map[string][]byte{}
+				for k, v := range keys {
+					payload[k] = []byte(v)
+				}
+				if err := kubemount.Write(dir, payload, 0o400); err != nil {
+					t.Fatal(err)
+				}
+				if a == nil {
+					a = start(t, cfg)
+				} else if _, err := a.Reload(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(map[string]string{"token": leaked})
+			put(map[string]string{"token": fresh, "token-revoked": fmt.Sprintf("%x\n", verify.Digest(leaked))})
+			if err := declaredMetric(a, "token", 0); err != nil {
+				t.Error(err)
+			}
+			for _, keys := range []map[string]string{
+				{"token": leaked}, {"token": fresh, "token-next": leaked}, {"token": fresh, "token-previous": leaked},
+				{"token": fresh, "token-previous": leaked, "token-previous-until": "2999-01-01T00:00:00Z"}, {"token": leaked},
+			} {
+				put(keys)
+				for range 2 {
+					if got := class(a, leaked); got != "revoked" {
+						t.Errorf("declared %v: %s", keys, got)
+					}
+					if err := declaredMetric(a, "token", 1); err != nil {
+						t.Error(err)
+					}
+					src := a.Status().Sources[0]
+					if len(src.RevokedDeclared) != 1 || src.RevokedDeclared[0] != verify.Fingerprint(verify.Digest(leaked)) {
+						t.Errorf("the status has %v", src.RevokedDeclared)
+					}
+					_ = a.Close()
+					a = start(t, cfg)
+				}
+			}
+			eventually(t, a, "it is in the log", func() bool { return strings.Contains(log.String(), "the source declares, without the revocation") })
+			if lift == nil {
+				_ = a.Close()
+				cfg.StateFile = ""
+				a = start(t, cfg)
+			} else {
+				a = lift(t, a, put)
+			}
+			for range 2 {
+				if got := class(a, leaked); got != "ok" {
+					t.Errorf("lifted: %s", got)
+				}
+				if err := declaredMetric(a, "token", 0); err != nil {
+					t.Error(err)
+				}
+				if len(a.Status().Sources[0].RevokedDeclared) > 0 {
+					t.Error("still told of")
+				}
+				_ = a.Close()
+				a = start(t, cfg)
+			}
+		})
+	}
+}
+
+// TestP3_StickyForWhatIsSigned: a key by its thumbprint, all tokens of a kid, a token
+// by its jti and by its digest.
+func TestP3_StickyForWhatIsSigned(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	token := i.sign(t, "the-jti", time.Hour)
+	key, err := verify.NewKey(verify.KeyConfig{KeyID: "main", Material: i.private.Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, id := verify.SigningInputDigest(token), key.ID()
+	for line, id := range map[string]rotation.ID{
+		fmt.Sprintf("%x", id[:]): id, "kid main": verify.RevokedKeyID("main"),
+		"jti the-jti": verify.RevokedTokenID("the-jti"), fmt.Sprintf("%x", input): input,
+	} {
+		dir := t.TempDir()
+		cfg := signedBy(dir)
+		cfg.StateFile = stateFile(t)
+		put := func(key, text string) { replace(t, filepath.Join(dir, key), text) }
+		put("key", i.jwk("main"))
+		put("revoked", line)
+		a := start(t, cfg)
+		for range 2 {
+			put("revoked", "# none")
+			if _, err := a.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			if err := verdict(a, token); !errors.Is(err, verify.ErrRevokedToken) {
+				t.Errorf("%s: %v", line, err)
+			}
+			_ = a.Close()
+			a = start(t, cfg)
+		}
+		isKey := !strings.HasPrefix(line, "jti") && id != input // only of a key is it known that the source declares it
+		if got := len(a.Status().Sources[0].RevokedDeclared) > 0; got != isKey {
+			t.Errorf("%s: declared though revoked: %t", line, got)
+		}
+		if err := a.Unrevoke(id); err != nil {
+			t.Error(err)
+		}
+		if err := verdict(a, token); err != nil {
+			t.Errorf("%s, lifted: %v", line, err)
+		}
+	}
+}
+
+// TestUnrevokeOfWhatTheSourceRevokes is refused, and changes nothing.
+func TestUnrevokeOfWhatTheSourceRevokes(t *testing.T) {
+	t.Parallel()
+	a := start(t, agent.Config{TokenFile: file(t, fmt.Sprintf("%s\nrevoked %x\n", tokenN(0), verify.Digest(tokenN(1)))), PollOnly: true})
+	before := a.Status().Sources[0].Generation
+	if err := a.Unrevoke(verify.Digest(tokenN(1))); err == nil || !strings.Contains(err.Error(), "take it out there") {
+		t.Errorf("%v, want that the source revokes it", err)
+	}
+	if err := a.Unrevoke(verify.Digest(tokenN(2))); err != nil { // of what is not revoked
+		t.Error(err)
+	}
+	if got := class(a, tokenN(1)); got != "revoked" || a.Status().Sources[0].Generation != before {
+		t.Errorf("%s, or something changed", got)
+	}
+	_ = a.Close()
+	if err := a.Unrevoke(verify.Digest(tokenN(2))); !errors.Is(err, agent.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+// TestP3_UnrevokedIsNotRevokedByAnOlderStateFile: one that could not be written
+// meanwhile.
+func TestP3_UnrevokedIsNotRevokedByAnOlderStateFile(t *testing.T) {
+	t.Parallel()
+	cfg := agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true, StateFile: stateFile(t), Poll: time.Hour}
+	a, b := start(t, cfg), start(t, cfg)
+	id := verify.Digest(tokenN(0))
+	if err := errors.Join(a.Revoke(id), b.Revoke(id), a.Unrevoke(id)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Revoke(verify.Digest(tokenN(5))); err != nil { // reads what b has left
+		t.Fatal(err)
+	}
+	if got := class(a, tokenN(0)); got != "ok" {
+		t.Errorf("%s, want it accepted", got)
+	}
+	if err := a.Revoke(id); err != nil || class(a, tokenN(0)) != "revoked" {
+		t.Errorf("revoked once more: %v", err)
+	}
+}
+
+// TestRetiredInTheSource: an agent that missed the promotion does not remember what
+// it has as current, and says that it has ended.
+func TestRetiredInTheSource(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0))
+	synctest.Test(t, func(t *testing.T) {
+		cfg := agent.Config{TokenFile: path, PollOnly: true, Poll: time.Hour}
+		a := start(t, cfg)
+		read := func(text string) {
+			t.Helper()
+			replace(t, path, text)
+			if _, err := a.Reload(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		retired := fmt.Sprintf("%s\nretired %x\n", tokenN(1), verify.Digest(tokenN(0)))
+		read(retired)
+		if got := class(a, tokenN(0)); got != "expired" || len(a.Status().Sources[0].Tokens) != 1 {
+			t.Errorf("%s, want expired, and only one token", got)
+		}
+		read(tokenN(1) + "\n" + tokenN(0) + " previous") // not sticky
+		if got := class(a, tokenN(0)); got != "ok" {
+			t.Errorf("declared again: %s", got)
+		}
+		_ = a.Close()
+		a = start(t, cfg)
+		read(retired)
+		if got := class(a, tokenN(0)); got != "expired" {
+			t.Errorf("after a restart: %s", got)
+		}
+	})
+}
