@@ -96,6 +96,7 @@ The token stands in CMD's environment, which root and CMD's own user can read in
 	f.DurationVar(&e.debounce, "debounce", time.Second, "how long a file written in place must be quiet; 0s believes it at once")
 	f.BoolVar(&e.wait, "wait-for-source", false, "start CMD once the source has a token, instead of failing without")
 	f.StringVar(&e.admin, "admin-listen", "", "`ADDR` of /metrics, /livez, /readyz and /status, such as 127.0.0.1:9466; empty for none")
+	allowEmpty(cmd, "admin-listen")
 	f.StringVar(&e.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
 	f.StringVar(&e.logFormat, "log-format", "text", "`FORM` of the log on standard error: text or json")
 	return cmd

@@ -200,9 +200,6 @@ func (c *realmCompiler) set(s realmfile.Setting) {
 	f := c.flags.cmd.Flags()
 	for _, v := range s.Values {
 		switch {
-		case v == "":
-			c.fault(s.Line, ".%s: it is empty; give it a value, or leave the key out", s.Key)
-			return
 		case slices.Contains([]string{"token-file", "env-file", "key-file", "state-file"}, s.Key):
 			if !filepath.IsAbs(v) {
 				v = filepath.Join(filepath.Dir(c.file), v)

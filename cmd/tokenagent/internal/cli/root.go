@@ -25,6 +25,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plan"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realmfile"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 )
 
@@ -126,9 +127,17 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 			}
 			return fail.Usage("there is no command of that name%s", hint)
 		},
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return fromEnvironment(cmd.Flags()) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := emptyFlags(cmd.Flags()); err != nil {
+				return err
+			}
+			if err := fromEnvironment(cmd.Flags()); err != nil {
+				return err
+			}
+			return warnOfUnknown(cmd, os.Environ())
+		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagFault(err) })
+	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newInspect(), newExec(), newVersion(version), generate.Command(), rotate.Command(), demo.Command(), plan.Command())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
@@ -138,19 +147,32 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 	return root
 }
 
-// flagFault says what is wrong with the flags, and quotes no value: one that
+// flagError says what is wrong with the flags, and quotes no value: one that
 // went astray might be a token.
-func flagFault(err error) error {
+func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if e.GetValue() == "" {
+			return emptyFlag(e.GetFlag().Name)
+		}
 		return fail.Usage("--%s is not of the form %s", e.GetFlag().Name, e.GetFlag().Value.Type())
 	}
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok && e.GetFlag() != nil {
 		return fail.Usage("--%s needs a value", e.GetFlag().Name)
 	}
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok && e.GetSpecifiedShortnames() == "" {
-		return fail.Usage("unknown flag: --%s", e.GetSpecifiedName())
+		// It is quoted only where it is near to one, since it may be a token.
+		near := realmfile.Nearest(e.GetSpecifiedName(), flagNames(cmd.Flags()))
+		if near == "" {
+			return fail.Usage("there is no flag of that name")
+		}
+		return fail.Usage("unknown flag: --%s; did you mean --%s?", e.GetSpecifiedName(), near)
 	}
 	return fail.Usage("there are long flags alone, as --name or --name=value")
+}
+
+func flagNames(flags *pflag.FlagSet) (names []string) {
+	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+	return names
 }
 
 // noArguments refuses stray arguments without quoting them: one of them might
@@ -160,29 +182,6 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return fail.Usage("%s takes no arguments, only flags; a token comes on standard input or from a file", cmd.Name())
 	}
 	return nil
-}
-
-// fromEnvironment sets the flags that the command line left alone. They do not
-// count as changed: a variable is often meant for another command.
-func fromEnvironment(flags *pflag.FlagSet) error {
-	var err error
-	flags.VisitAll(func(f *pflag.Flag) {
-		name := "TOKENAGENT_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, ok := os.LookupEnv(name)
-		if !ok || f.Changed || f.Name == "help" || err != nil {
-			return
-		}
-		if list, isList := f.Value.(pflag.SliceValue); isList {
-			if e := list.Replace(strings.Split(value, ",")); e != nil {
-				err = fail.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
-			}
-			return
-		}
-		if e := f.Value.Set(value); e != nil {
-			err = fail.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
-		}
-	})
-	return err
 }
 
 func newVersion(version string) *cobra.Command {

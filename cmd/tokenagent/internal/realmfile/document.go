@@ -107,7 +107,7 @@ func (p *parser) settings(n *yaml.Node, where string, common bool) (out []Settin
 // unknown tells of a key that there is none of. It is quoted only where it is
 // near to one: what is nowhere near may be a token that went astray.
 func (p *parser) unknown(e entry, where string, names []string) {
-	if near := nearest(e.key, names); near != "" {
+	if near := Nearest(e.key, names); near != "" {
 		p.fault(e.line, "%s: unknown key %s; did you mean %s?", where, e.key, near)
 		return
 	}
@@ -120,16 +120,16 @@ func (p *parser) nearRealm(name string) string {
 		names = append(names, n)
 	}
 	slices.Sort(names)
-	if near := nearest(name, names); near != "" {
+	if near := Nearest(name, names); near != "" {
 		return "; did you mean " + near + "?"
 	}
 	return ""
 }
 
-// nearest returns that of names which word was probably meant to be, and "" for
-// none: the same letters in other clothes, or at most two slips of the pen, in a
-// word of printable ASCII.
-func nearest(word string, names []string) (best string) {
+// Nearest returns that of names which word was probably meant to be, and "" for
+// none: the same letters in other case or with other dashes, or at most two letters
+// wrong, in a word of printable ASCII.
+func Nearest(word string, names []string) (best string) {
 	if len(word) > 40 || strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return ""
 	}

@@ -202,6 +202,8 @@ func (p *parser) texts(n *yaml.Node, where string, list bool) ([]string, bool) {
 			p.fault(v.Line, "%s: it has no value; give it one, or leave the key out", where)
 		case !slices.Contains([]string{"!!str", "!!int", "!!bool", "!!float"}, v.Tag):
 			p.fault(v.Line, "%s: it must be text, a number, true or false; put it in quotes", where)
+		case Empty(v.Value) || list && EmptyElement(v.Value):
+			p.fault(v.Line, "%s: it is empty, or has an empty element; give it a value, or leave the key out", where)
 		default:
 			out = append(out, v.Value)
 			continue
@@ -212,3 +214,13 @@ func (p *parser) texts(n *yaml.Node, where string, list bool) ([]string, bool) {
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// Empty reports whether a value says nothing. It is the rule for flags and for
+// variables of the environment as well.
+func Empty(value string) bool { return strings.TrimSpace(value) == "" }
+
+// EmptyElement reports whether a value of a list says nothing, or is a list of
+// its own with an element that says nothing, such as "a,".
+func EmptyElement(value string) bool {
+	return slices.ContainsFunc(strings.Split(value, ","), Empty)
+}
