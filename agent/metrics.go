@@ -2,11 +2,11 @@ package agent
 
 import (
 	"runtime"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tokenagent/tokenagent/internal/buildinfo"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -100,7 +100,7 @@ func collect(ch chan<- prometheus.Metric, agents []*Agent, refusals tally) {
 	if kept {
 		e.gauge(descStateFile, bit(keeps))
 	}
-	e.gauge(descBuildInfo, 1, version(), runtime.Version())
+	e.gauge(descBuildInfo, 1, buildinfo.Version(), runtime.Version())
 }
 
 func (e emitter) accepted(c *counts, method, source string) {
@@ -166,24 +166,6 @@ func (m *member[V, S]) collectEntries(e emitter, s *state[V, S], now time.Time) 
 	}
 	e.gauge(descOverlap, unix(overlapUntil(live, now)), name)
 	e.gauge(descPreviousUsed, unix(s.previousLastUsed()), name)
-}
-
-// version returns the version of this module in the running program.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	const path = "github.com/tokenagent/tokenagent"
-	if info.Main.Path == path {
-		return info.Main.Version
-	}
-	for _, m := range info.Deps {
-		if m.Path == path {
-			return m.Version
-		}
-	}
-	return "unknown"
 }
 
 func bit(b bool) float64 {

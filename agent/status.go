@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/buildinfo"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -83,7 +84,7 @@ type PreviousUser struct {
 // Status returns what the Agent accepts now and how it came to that.
 func (a *Agent) Status() Status {
 	now := time.Now()
-	s := Status{Schema: StatusSchema, Ready: a.Ready(), Version: version()}
+	s := Status{Schema: StatusSchema, Ready: a.Ready(), Version: buildinfo.Version()}
 	for _, p := range a.parts {
 		src := p.status(now)
 		src.Ready = src.Ready && !a.closed.Load()

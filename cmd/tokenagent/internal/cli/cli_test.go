@@ -283,7 +283,7 @@ func (w *waiter) Write(p []byte) (int, error) { // slog writes one record at a t
 
 // TestHelpNamesEveryFlag: long flags only, each with a word on what it is.
 func TestHelpNamesEveryFlag(t *testing.T) {
-	for _, c := range newRoot("").Commands() {
+	for _, c := range newRoot().Commands() {
 		if c.Short == "" || c.Hidden {
 			t.Errorf("%s has no description", c.Name())
 		}

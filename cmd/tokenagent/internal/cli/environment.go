@@ -30,14 +30,22 @@ func allowEmpty(cmd *cobra.Command, name string) {
 func emptyFlags(flags *pflag.FlagSet) (err error) {
 	flags.Visit(func(f *pflag.Flag) {
 		if err == nil && isEmpty(f) {
-			err = emptyFlag(f.Name)
+			err = emptyFlag(f)
 		}
 	})
 	return err
 }
 
-func emptyFlag(name string) error {
-	return fail.Usage("--%s is empty, or has an empty element; give it a value, or leave the flag out", name)
+func emptyFlag(f *pflag.Flag) error {
+	return fail.Usage("--%s is empty%s; give it a value, or leave the flag out", f.Name, orElement(f))
+}
+
+// orElement says what else may be empty of a list.
+func orElement(f *pflag.Flag) string {
+	if _, list := f.Value.(pflag.SliceValue); list {
+		return ", or has an empty element"
+	}
+	return ""
 }
 
 // isEmpty reports whether the flag's value, or an element of it, is empty.
@@ -80,7 +88,7 @@ func fromEnvironment(flags *pflag.FlagSet) (err error) {
 		}
 		switch {
 		case e == nil && isEmpty(f), e != nil && value == "":
-			err = fail.Usage("%s, for --%s, is set and empty, or has an empty element; give it a value, or unset it", name, f.Name)
+			err = fail.Usage("%s, for --%s, is set and empty%s; give it a value, or unset it", name, f.Name, orElement(f))
 		case e != nil:
 			err = fail.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
 		}
@@ -139,7 +147,7 @@ func allFlags(root *cobra.Command) (names []string) {
 // serviceVariable is what the kubelet sets for each Service of the namespace, with
 // that Service's name in capitals before it
 // (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
-var serviceVariable = regexp.MustCompile(`^(.+)_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$`)
+var serviceVariable = regexp.MustCompile(`^(.+?)_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$`)
 
 // unknownVariables returns the variables in environ that begin as ours do and that
 // set none of the flags. Those that Kubernetes sets for a Service whose name begins

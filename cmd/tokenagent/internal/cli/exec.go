@@ -182,6 +182,9 @@ func (e *execFlags) agent(log *slog.Logger) (agent.Config, error) {
 		if e.tokenEnv != "" || !ok {
 			return cfg, fail.Usage("--token-file or --env-file is missing; an environment variable as the source could never change")
 		}
+		if path == "" {
+			return cfg, fail.Usage(agent.DaprTokenEnv + "_FILE is set and empty; give it the path of the token file, or give --token-file")
+		}
 		// The variable beside it is the one that CMD gets, and no second source.
 		cfg.TokenFile = path
 	}

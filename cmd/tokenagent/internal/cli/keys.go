@@ -71,6 +71,9 @@ func (k *keySource) config(cmd *cobra.Command, cfg *agent.Config, verifies bool)
 		if _, err := claims.Require(name, nil); err != nil {
 			return fail.Usage("--require-claim number %d: %s", i+1, err)
 		}
+		if valued && value == "" {
+			return fail.Usage("--require-claim number %d: the value is empty; give it one, or leave the '=' out where any value will do", i+1)
+		}
 		values := required[name]
 		if valued {
 			values = append(values, value)
@@ -109,11 +112,6 @@ const unasked = "unasked"
 // usage finds what is wrong with the flags as such.
 func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
 	changed := cmd.Flags().Changed
-	for _, name := range []string{"key-file", "jwks-url"} {
-		if v, _ := cmd.Flags().GetString(name); changed(name) && v == "" {
-			return fail.Usage("--%s is empty; give it a value, or leave it out", name)
-		}
-	}
 	if !k.given() {
 		// Variables do not count: they may be meant for another command.
 		for _, name := range []string{"issuer", "audience", "key-algorithm", "algorithm", "jwt-type", "require-claim", "leeway", "max-stale", "key-name", "jwt-cache"} {
@@ -131,14 +129,10 @@ func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
 		return fail.Usage("--issuer is missing: give the iss that signed tokens must have, since the same keys may sign for others")
 	case verifies && len(k.audience) == 0:
 		return fail.Usage("--audience is missing: give the aud that signed tokens must have, since the same keys may sign for others")
-	case slices.Contains(k.audience, ""):
-		return fail.Usage("--audience is empty; give the aud that signed tokens must have")
 	case k.keyAlgorithm != "" && none(verify.Algorithms(), k.keyAlgorithm):
 		return fail.Usage("--key-algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
 	case slices.ContainsFunc(k.algorithm, func(a string) bool { return none(verify.Algorithms(), a) }):
 		return fail.Usage("--algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
-	case slices.Contains(k.jwtType, ""):
-		return fail.Usage("--jwt-type is empty; leave it out to accept any")
 	case k.cache < 0 || k.cache > maxCache:
 		return fail.Usage("--jwt-cache must be 0 to %d", maxCache)
 	case k.leeway < 0 || k.leeway > maxLeeway:
@@ -147,8 +141,6 @@ func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
 		return fail.Usage("--max-stale goes with --jwks-url; a file needs nobody to confirm it")
 	case k.jwksURL != "" && k.maxStale != 0 && k.maxStale < minStale:
 		return fail.Usage("--max-stale must be at least %s, or 0s for ever", minStale)
-	case k.keyName == "":
-		return fail.Usage("--key-name is empty; leave it out for keys")
 	}
 	return nil
 }

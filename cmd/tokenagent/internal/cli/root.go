@@ -12,7 +12,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -27,6 +28,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plan"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realmfile"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
+	"github.com/tokenagent/tokenagent/internal/buildinfo"
 )
 
 // ownSignals marks a command that decides itself what SIGTERM and SIGINT mean to
@@ -46,12 +48,15 @@ const grace = time.Second
 func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := newRoot(version) //nolint:contextcheck // its commands get theirs from ExecuteContextC
+	buildinfo.Set(version)
+	root := newRoot() //nolint:contextcheck // its commands get theirs from ExecuteContextC
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	target, _, _ := root.Find(args) // nil where there is none
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	target, rest, _ := root.Find(args)
 	own := target != nil && target.Annotations[ownSignals] != ""
 	type end struct {
 		cmd *cobra.Command
@@ -59,6 +64,10 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	}
 	ended := make(chan end, 1)
 	go func() {
+		if err := unknown(target, rest); err != nil {
+			ended <- end{target, err}
+			return
+		}
 		cmd, err := root.ExecuteContextC(ctx)
 		ended <- end{cmd, err}
 	}()
@@ -100,7 +109,7 @@ func await[T any](ctx context.Context, ended <-chan T, late T) T {
 	}
 }
 
-func newRoot(version string) *cobra.Command {
+func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tokenagent",
 		Short: "Make the rotation of a shared token a non-event",
@@ -121,11 +130,7 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 				_ = cmd.Help()
 				return fail.Usage("a command is missing")
 			}
-			hint := ""
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = "; did you mean " + near[0] + "?"
-			}
-			return fail.Usage("there is no command of that name%s", hint)
+			return noSuchCommand(cmd, args)
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := emptyFlags(cmd.Flags()); err != nil {
@@ -138,7 +143,11 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 		},
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newInspect(), newExec(), newVersion(version), generate.Command(), rotate.Command(), demo.Command(), plan.Command())
+	root.Version = buildinfo.Version()
+	root.SetVersionTemplate(versionLine())
+	root.Flags().Bool("version", false, "print the version")
+	root.SetHelpCommand(newHelp())
+	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newInspect(), newExec(), newVersion(), generate.Command(), rotate.Command(), demo.Command(), plan.Command())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments
@@ -152,7 +161,7 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		if e.GetValue() == "" {
-			return emptyFlag(e.GetFlag().Name)
+			return emptyFlag(e.GetFlag())
 		}
 		return fail.Usage("--%s is not of the form %s", e.GetFlag().Name, e.GetFlag().Value.Type())
 	}
@@ -160,14 +169,31 @@ func flagError(cmd *cobra.Command, err error) error {
 		return fail.Usage("--%s needs a value", e.GetFlag().Name)
 	}
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok && e.GetSpecifiedShortnames() == "" {
-		// It is quoted only where it is near to one, since it may be a token.
-		near := realmfile.Nearest(e.GetSpecifiedName(), flagNames(cmd.Flags()))
-		if near == "" {
-			return fail.Usage("there is no flag of that name")
-		}
-		return fail.Usage("unknown flag: --%s; did you mean --%s?", e.GetSpecifiedName(), near)
+		return unknownFlag(e.GetSpecifiedName(), flagNames(cmd.Flags()))
 	}
 	return fail.Usage("there are long flags alone, as --name or --name=value")
+}
+
+// flagForm is what the name of a flag looks like. Only such a name is quoted:
+// anything else may be a token.
+var flagForm = regexp.MustCompile(`^[a-z]{2,}(?:-[a-z]+)*$`)
+
+// unknownFlag says that no flag is called name, and which one may be meant.
+func unknownFlag(name string, flags []string) error {
+	near := realmfile.Nearest(name, flags)
+	for _, f := range flags {
+		if near == "" && strings.HasPrefix(f, name+"-") {
+			near = f
+		}
+	}
+	switch {
+	case near != "":
+		return fail.Usage("unknown flag: --%s; did you mean --%s?", name, near)
+	case len(name) <= 32 && flagForm.MatchString(name):
+		return fail.Usage("unknown flag: --%s", name)
+	default:
+		return fail.Usage("there is no flag of that name")
+	}
 }
 
 func flagNames(flags *pflag.FlagSet) (names []string) {
@@ -184,20 +210,60 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func newVersion(version string) *cobra.Command {
+// versionLine is what version and --version print.
+func versionLine() string {
+	return fmt.Sprintf("tokenagent %s (%s)\n", buildinfo.Version(), runtime.Version())
+}
+
+func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v, goVersion := version, "unknown"
-			if info, ok := debug.ReadBuildInfo(); ok {
-				goVersion = info.GoVersion
-				if v == "" {
-					v = info.Main.Version
-				}
-			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "tokenagent %s (%s)\n", v, goVersion)
+			_, err := io.WriteString(cmd.OutOrStdout(), versionLine())
 			return err
 		},
 	}
+}
+
+// newHelp is the command help, which refuses what it knows nothing of.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Print what a command does and its flags",
+		Args:  cobra.ArbitraryArgs,
+		// A bad variable of the environment is no reason to withhold help.
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return noSuchCommand(target, rest)
+			}
+			return target.Help()
+		},
+	}
+}
+
+// noSuchCommand says that parent has no command of the name that rest begins with.
+// It does not quote it: it may be a token.
+func noSuchCommand(parent *cobra.Command, rest []string) error {
+	hint := ""
+	if parent != nil && len(rest) > 0 {
+		if near := parent.SuggestionsFor(rest[0]); len(near) > 0 {
+			hint = "; did you mean " + near[0] + "?"
+		}
+	}
+	if parent == nil || parent.Root() == parent {
+		return fail.Usage("there is no command of that name%s", hint)
+	}
+	return fail.Usage("%s has no command of that name%s", parent.Name(), hint)
+}
+
+// unknown returns an error where args name a command that there is none of. cobra
+// would show help instead, if --help stands behind it.
+func unknown(target *cobra.Command, rest []string) error {
+	if target == nil || !target.HasSubCommands() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || strings.HasPrefix(rest[0], cobra.ShellCompRequestCmd) {
+		return nil
+	}
+	return noSuchCommand(target, rest)
 }

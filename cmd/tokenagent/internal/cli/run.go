@@ -179,9 +179,6 @@ func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 	if o.Upstream == nil && r.endRevoked {
 		return o, fail.Usage("--end-revoked-streams goes with --upstream; forward-auth holds no stream")
 	}
-	if r.listen == "" {
-		return o, fail.Usage("--listen is empty; give it host:port or unix:///path")
-	}
 	for _, other := range []struct{ flag, addr string }{{"listen", r.listen}, {"admin-listen", r.admin}} {
 		if r.grpcListen != "" && r.grpcListen == other.addr && !strings.HasSuffix(other.addr, ":0") {
 			return o, fail.Usage("--grpc-listen and --%s are the same address; each needs its own", other.flag)

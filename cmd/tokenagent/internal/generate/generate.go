@@ -60,7 +60,6 @@ HS256 it gets the file of the secret itself.`,
   tokenagent generate --jwt ES256 --signing-key key.pem --issuer us --audience app --claim roles='["reader"]'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.changed = cmd.Flags().Changed
-			f.keys.changed = f.changed
 			return f.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}

@@ -25,8 +25,8 @@ const maxKeyID = 1024
 type keyFlags struct {
 	signing, fresh, public, jwks string
 
-	kid     string
-	changed func(name string) bool
+	kid   string
+	noKid bool
 }
 
 func (k *keyFlags) add(fs *pflag.FlagSet) {
@@ -34,7 +34,8 @@ func (k *keyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&k.fresh, "new-signing-key", "", "make a key, put it into a new `FILE` (mode 0600) and sign with it")
 	fs.StringVar(&k.public, "public-key-out", "", "write the public key to `FILE` as PEM, for those who verify")
 	fs.StringVar(&k.jwks, "public-jwks-out", "", "write the public key to `FILE` as a JWKS, with its kid and algorithm, for those who verify")
-	fs.StringVar(&k.kid, "kid", "", "name of the signing key, in the JWT's header and in the JWKS (default the key's RFC 7638 thumbprint, and none for HS256)")
+	fs.StringVar(&k.kid, "kid", "", "`NAME` of the signing key, in the JWT's header and in the JWKS (default the key's RFC 7638 thumbprint, and none for HS256)")
+	fs.BoolVar(&k.noKid, "no-kid", false, "give the signing key no name")
 }
 
 // A signingKey is what a JWT is signed with.
@@ -46,7 +47,7 @@ type signingKey struct {
 // named returns key with its name.
 func (k *keyFlags) named(alg string, key any) (s signingKey, err error) {
 	s = signingKey{alg, k.kid, key}
-	if k.kid == "" && !k.changed("kid") {
+	if k.kid == "" && !k.noKid {
 		s.kid, err = thumbprint(alg, key)
 	}
 	return s, err
@@ -81,6 +82,8 @@ func (k *keyFlags) open(alg string, stderr io.Writer) (signingKey, error) {
 		return signingKey{}, fail.Usage("--jwt needs --signing-key FILE, or --new-signing-key FILE to make one")
 	case len(outputs) > 0 && alg == algHS256:
 		return signingKey{}, fail.Usage("--%s goes with ES256, EdDSA, RS256 and PS256; HS256 has a secret alone, which verifiers need too", outputs[0].flag)
+	case k.kid != "" && k.noKid:
+		return signingKey{}, fail.Usage("--kid and --no-kid are both set; a key has one name or none")
 	case len(k.kid) > maxKeyID:
 		return signingKey{}, fail.Usage("--kid is longer than %d bytes; verifiers take none that is", maxKeyID)
 	case len(outputs) == 2 && k.public == k.jwks:

@@ -24,7 +24,7 @@ func TestJWKSMatchesTheToken(t *testing.T) {
 			args []string
 			kid  any // nil for the thumbprint
 		}{
-			"by itself": {nil, nil}, "named": {[]string{"--kid", "k1"}, "k1"}, "nameless": {[]string{"--kid="}, ""},
+			"by itself": {nil, nil}, "named": {[]string{"--kid", "k1"}, "k1"}, "nameless": {[]string{"--no-kid"}, ""},
 		} {
 			t.Run(alg+" "+name, func(t *testing.T) {
 				dir := t.TempDir()

@@ -202,8 +202,10 @@ func (p *parser) texts(n *yaml.Node, where string, list bool) ([]string, bool) {
 			p.fault(v.Line, "%s: it has no value; give it one, or leave the key out", where)
 		case !slices.Contains([]string{"!!str", "!!int", "!!bool", "!!float"}, v.Tag):
 			p.fault(v.Line, "%s: it must be text, a number, true or false; put it in quotes", where)
-		case Empty(v.Value) || list && EmptyElement(v.Value):
-			p.fault(v.Line, "%s: it is empty, or has an empty element; give it a value, or leave the key out", where)
+		case Empty(v.Value):
+			p.fault(v.Line, "%s: it is empty; give it a value, or leave the key out", where)
+		case list && EmptyElement(v.Value):
+			p.fault(v.Line, "%s: it has an empty element; write a list, as in [a, b]", where)
 		default:
 			out = append(out, v.Value)
 			continue
@@ -219,8 +221,9 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 // variables of the environment as well.
 func Empty(value string) bool { return strings.TrimSpace(value) == "" }
 
-// EmptyElement reports whether a value of a list says nothing, or is a list of
-// its own with an element that says nothing, such as "a,".
+// EmptyElement reports whether a value of a list says nothing, or begins or ends
+// with a comma, as a list does that lost an element.
 func EmptyElement(value string) bool {
-	return slices.ContainsFunc(strings.Split(value, ","), Empty)
+	value = strings.TrimSpace(value)
+	return value == "" || strings.HasPrefix(value, ",") || strings.HasSuffix(value, ",")
 }
