@@ -20,7 +20,10 @@ func Command() *cobra.Command {
 PATH it is a filter for a Kubernetes Secret as JSON. It shows fingerprints, never a
 token; the Secret that the filter passes on is the one exception. Sources of keys
 that verify signed tokens (key, jwks.json, a key set that is a file) rotate by the
-same steps.
+same steps. A List of Secrets, those of several namespaces, gets one token for all.
+
+The filter leaves out the annotation of kubectl apply, since the next apply would
+delete what a rotation has put in; it warns of every tool that keeps the Secret.
 
 A rotation, in order:
   stage    publish a new token to receivers as the next one; senders keep theirs
@@ -30,7 +33,7 @@ A rotation, in order:
            ... wait until no sender uses the old one
   retire   clear the old one away
 If one has leaked: stage, promote and revoke it at once, or revoke --slot current
-where one is staged.
+where one is staged. unrevoke lifts what was revoked by mistake.
 
 Each step that finds its work done changes nothing and ends with exit code 0. Steps
 out of order are refused, with exit code 1. Files and directories are replaced in
@@ -39,6 +42,7 @@ list stay. On failure the source declares what it did before, and no Secret is p
 out; a plain directory may have got its ..data already, with the same content.`,
 		Example: `  tokenagent rotate stage /etc/app/token
   kubectl get secret app-api-token -o json | tokenagent rotate stage | kubectl replace -f -
+  kubectl get secrets -A -l tokenagent/group=app -o json | tokenagent rotate stage | kubectl replace -f -
   tokenagent rotate promote --agent http://10.0.0.1:9464 --agent http://10.0.0.2:9464 --wait 2m /etc/app/token`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -95,6 +99,8 @@ size, or a pair, whose private key goes into the file of --private-out.
 Where one is staged already, nothing changes: the same one is kept, so that stage can
 be repeated until it worked. --replace stages another one in its place. In a key set
 nothing is staged: each stage that makes an HMAC secret adds one more.
+
+All Secrets of a List get the same one: what is staged in one of them, else a new one.
 
 To go back to an earlier token, stage it with --from and promote it.`)
 	s.stageFlags.add(cmd.Flags())
