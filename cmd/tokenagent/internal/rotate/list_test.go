@@ -77,11 +77,11 @@ func (l *list) slots(t *testing.T) (out []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := s.Metadata.Namespace
+		fields := []string{s.Metadata.Namespace}
 		for _, d := range got.Decls {
-			text += fmt.Sprintf(" %s=%s", d.Slot, verify.Fingerprint(d.ID))
+			fields = append(fields, fmt.Sprintf("%s=%s", d.Slot, verify.Fingerprint(d.ID)))
 		}
-		out = append(out, text)
+		out = append(out, strings.Join(fields, " "))
 	}
 	return out
 }
