@@ -107,7 +107,7 @@ func (a *Agent) assemble() (err error) {
 		a.keys = newKeys(r.keys, r.KeyAlgorithm, a.remote, &a.closed, r.Logger)
 		c := r.JWT
 		if a.remote != nil {
-			c.OnUnknownKey = a.remote.UnknownKeyID
+			c.OnUnknownKey = a.remote.UnknownKey
 		}
 		if a.jwt, err = verify.NewJWTVerifier(a.usableKeys, c); err != nil {
 			return err

@@ -101,7 +101,7 @@ func newGate(t *testing.T, p *provider) *gate {
 		}
 		return verify.NewKeySet(g.keys.Load(), "keys")
 	}
-	g.JWTVerifier, err = verify.NewJWTVerifier(set, verify.JWTConfig{Issuer: p.url, Audiences: []string{"sid1"}, OnUnknownKey: src.UnknownKeyID})
+	g.JWTVerifier, err = verify.NewJWTVerifier(set, verify.JWTConfig{Issuer: p.url, Audiences: []string{"sid1"}, OnUnknownKey: src.UnknownKey})
 	if err != nil {
 		t.Fatal(err)
 	}

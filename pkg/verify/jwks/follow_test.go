@@ -127,10 +127,10 @@ func TestRemoteUnknownKeyWhileCooling(t *testing.T) {
 		keys := string(set(newEC(t).jwk("kid", "a")))
 		s, p := remote(t, RemoteOptions{}, says(200, keys, "Cache-Control", "max-age=3600"))
 		read(t, s)
-		s.UnknownKey()
+		s.UnknownKey("gone")
 		read(t, s)
 		<-s.Changed()
-		s.UnknownKey()
+		s.UnknownKey("gone")
 		if len(s.Changed()) != 0 {
 			t.Error("says that a read is worth while, and none is")
 		}
@@ -149,27 +149,58 @@ func TestRemoteUnknownKeyWhileCooling(t *testing.T) {
 	})
 }
 
-// TestRemoteKnownToBeMissing: a name that nobody has causes one request in five
-// times CoolDown, and does not keep another name from causing one.
-func TestRemoteKnownToBeMissing(t *testing.T) {
+// TestRemoteKidBeforePublication: a name that was looked for in vain is looked for again
+// after the cool-down, while its tokens come.
+func TestRemoteKidBeforePublication(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		keys := string(set(newEC(t).jwk("kid", "a")))
-		s, p := remote(t, RemoteOptions{}, says(200, keys, "Cache-Control", "max-age=3600"))
-		read(t, s)
-		for range 40 * 60 {
-			s.UnknownKeyID("gone")
-			read(t, s)
+		a, b := newEC(t), newEC(t)
+		s, p := remote(t, RemoteOptions{}, says(200, string(set(a.jwk("kid", "a"))), "Cache-Control", "max-age=3600"))
+		f := followed(t, s)
+		token := b.sign(t, "b")
+		if f.accepts(token) == nil {
+			t.Fatal("accepted before its key was published")
+		}
+		synctest.Wait() // it was asked for in vain
+		p.says(says(200, string(set(a.jwk("kid", "a"), b.jwk("kid", "b"))), "Cache-Control", "max-age=3600"))
+		began := time.Now()
+		for f.accepts(token) != nil && time.Since(began) < 10*time.Minute {
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		if took := time.Since(began); took > 75*time.Second || p.count() != 3 {
+			t.Errorf("accepted after %s and %d requests", took, p.count())
+		}
+	})
+}
+
+// TestRemoteNewKeyUnderOldKid: an issuer that restarts may have a new key by the name
+// of the old one.
+func TestRemoteNewKeyUnderOldKid(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		old, fresh := newEC(t), newEC(t)
+		s, p := remote(t, RemoteOptions{}, says(200, string(set(old.jwk("kid", "k"))), "Cache-Control", "max-age=3600"))
+		f := followed(t, s)
+		check(t, f.accepts(old.sign(t, "k")))
+		p.says(says(200, string(set(fresh.jwk("kid", "k"))), "Cache-Control", "max-age=3600"))
+		if f.accepts(fresh.sign(t, "k")) == nil {
+			t.Fatal("accepted before its key was read")
+		}
+		synctest.Wait()
+		check(t, f.accepts(fresh.sign(t, "k")))
+		if f.accepts(old.sign(t, "k")) == nil || p.count() != 2 {
+			t.Errorf("the old key is accepted, or it took %d requests", p.count())
+		}
+		// Forgers cause one request a minute at most.
+		for range 600 {
+			if f.accepts(old.sign(t, "k")) == nil {
+				t.Fatal("accepted")
+			}
 			time.Sleep(time.Second)
 		}
-		if n := p.count() - 1; n != 8 {
-			t.Errorf("%d requests in 40 minutes, want 8", n)
-		}
-		before := p.count()
-		s.UnknownKeyID("new")
-		time.Sleep(time.Minute)
-		if read(t, s); p.count() != before+1 {
-			t.Errorf("%d requests for another name", p.count()-before)
+		if n := p.count() - 2; n > 10 {
+			t.Errorf("%d requests in 10 minutes of forged tokens", n)
 		}
 	})
 }

@@ -122,7 +122,7 @@ func followed(t *testing.T, s *RemoteSource) follower {
 			return nil
 		}
 		return verify.NewKeySet(v.Load(), "keys")
-	}, verify.JWTConfig{Issuer: "issuer", Audiences: []string{"audience"}, OnUnknownKey: s.UnknownKeyID})
+	}, verify.JWTConfig{Issuer: "issuer", Audiences: []string{"audience"}, OnUnknownKey: s.UnknownKey})
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -3,8 +3,11 @@ package jwks
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -16,23 +19,40 @@ import (
 
 // RemoteOptions tune a RemoteSource. The zero value is good.
 type RemoteOptions struct {
-	// Client makes the requests; it brings its own CA or proxy. Its cookies are
-	// not used, and redirects are followed by the rules of [Remote]. nil means one
-	// that takes proxies from the environment.
+	// Client makes the requests. Its cookies are not used, and redirects are followed
+	// by the rules of [Remote]. Without a Transport it gets one that takes proxies
+	// from the environment. nil means one without anything.
 	Client *http.Client
+	// CAFile is the path of the PEM certificates of the CAs that are trusted for the
+	// server, in place of those of the system. It is read again before each request:
+	// connections are not kept. It goes with a Client that has no Transport. ""
+	// means those of the system, which on Linux are read again as well.
+	CAFile string
+	// BearerFile is the path of a token that is sent to the server, and to no other
+	// that it redirects to (RFC 6750 section 2.1). It is read again before each
+	// request. "" means none.
+	//
+	// A CAFile or BearerFile that is bad or missing keeps what was good, and is what
+	// FileFault returns; until there was a good one, no request is made.
+	BearerFile string
 	// Timeout bounds a request with its answer. 0 means 10 s.
 	Timeout time.Duration
 	// MinRefresh and MaxRefresh bound how long an answer is taken for fresh,
 	// whatever it says itself. 0 means 1 min and 1 h.
 	MinRefresh, MaxRefresh time.Duration
-	// CoolDown is how long after a request that a token with an unknown key
-	// caused there is no other such request. 0 means 1 min.
+	// CoolDown is how long after a request that a token with an unknown key, or a
+	// bad signature, caused there is no other such request. 0 means 1 min.
 	CoolDown time.Duration
 	// MaxStale is how long keys are usable without the server having confirmed
-	// them. At least twice MinRefresh. 0 means for ever.
+	// them. At least twice MinRefresh. 0 means for ever. Where the server only says
+	// that nothing has changed, that confirms them for an hour at most; then it has to
+	// give them once more.
 	MaxStale time.Duration
 	// Algorithm is as in ParseOptions.
 	Algorithm string
+	// Logger takes what is wrong with CAFile and BearerFile, once each time. nil
+	// discards it.
+	Logger *slog.Logger
 }
 
 const (
@@ -50,7 +70,7 @@ const (
 // poll interval bounds how late a request is, and the source decides when there
 // is one: when the last answer is no longer fresh (its Cache-Control, within
 // MinRefresh and MaxRefresh, spread by a tenth), when a token named an unknown
-// key, when Refresh was called, and after a failure again and again, 1 s later
+// key or had a bad signature, when Refresh was called, and after a failure again and again, 1 s later
 // at first and then ever more seldom, up to MinRefresh, or when the server said
 // (Retry-After). An answer comes whole, so the Value needs no Debounce: give it a
 // negative one.
@@ -59,10 +79,9 @@ const (
 // While the last request failed it returns that fault, so that whoever reads
 // keeps what was good before and says so.
 type RemoteSource struct {
-	url    string // never shown: its query may hold a secret
-	name   string
-	client http.Client
-	o      RemoteOptions
+	url  string // never shown: its query may hold a secret
+	name string
+	o    RemoteOptions
 
 	turn    chan struct{} // of one; held while reading, also during the request
 	changed chan struct{}
@@ -72,18 +91,22 @@ type RemoteSource struct {
 	forced atomic.Bool  // Refresh was called since
 	cool   atomic.Int64 // when asked counts again
 	stale  atomic.Int64 // when the keys are no longer usable, if ever
-	known  missing
 
 	// turn must be held.
-	body           []byte // the last good answer; nil for none
-	etag, modified string // of that
-	err            error  // of the last request
-	failures       int    // in a row
-	confirmed      time.Time
-	next           time.Time // when a request is due at the latest
+	files     sideFiles
+	system    *x509.CertPool // the roots of the system, when they were last read; nil for those of crypto/x509
+	body      []byte         // the last good answer; nil for none
+	etag      string         // of that
+	whole     bool           // the answer has to be given again, changed or not
+	answered  time.Time      // when it last was
+	confirmed time.Time      // when it last was, or was said to be unchanged
+	err       error          // of the last request
+	failures  int            // in a row
+	next      time.Time      // when a request is due at the latest
 }
 
-// Remote returns the source that the URL is. It makes no request.
+// Remote returns the source that the URL is. It reads CAFile and BearerFile, and makes
+// no request.
 //
 // The URL must be https; http will do where the host is loopback. It must not
 // hold a user name or password, and its query is never shown. Redirects are
@@ -95,7 +118,7 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 	case err != nil || u.Host == "" || u.Hostname() == "":
 		return nil, errors.New("jwks: remote: the URL is none with a host; write it as https://HOST/PATH")
 	case u.User != nil:
-		return nil, errors.New("jwks: remote: the URL holds a user name or password; leave them out, key sets are public")
+		return nil, errors.New("jwks: remote: the URL holds a user name or password; leave them out, and give a token as BearerFile")
 	case u.Scheme != "https" && u.Scheme != "http", u.Scheme == "http" && !loopback(u.Hostname()):
 		return nil, errors.New("jwks: remote: the URL is not https, so anybody on the way could put keys in; http is for loopback alone")
 	}
@@ -106,14 +129,19 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 	switch {
 	case min(o.Timeout, o.MinRefresh, o.MaxRefresh, o.CoolDown) < 0:
 		return nil, errors.New("jwks: remote: a negative duration; 0 means the default")
+	case o.CAFile != "" && o.Client != nil && o.Client.Transport != nil:
+		return nil, errors.New("jwks: remote: CAFile beside a Client with a Transport, which has its own CAs; set one")
 	case o.MaxRefresh < o.MinRefresh:
 		return nil, fmt.Errorf("jwks: remote: MaxRefresh %s is less than MinRefresh %s", o.MaxRefresh, o.MinRefresh)
 	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*o.MinRefresh:
 		return nil, fmt.Errorf("jwks: remote: MaxStale %s is less than twice MinRefresh %s, so keys would go stale between two requests", o.MaxStale, o.MinRefresh)
 	}
 	s := &RemoteSource{
-		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), client: client(o), o: o,
-		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), begin: time.Now(), known: newMissing(),
+		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), o: o,
+		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), begin: time.Now(),
+	}
+	if s.files, err = openSideFiles(o); err != nil {
+		return nil, err
 	}
 	s.next = s.begin
 	return s, nil
@@ -127,6 +155,9 @@ func loopback(host string) bool {
 
 // String returns the URL without its query.
 func (s *RemoteSource) String() string { return s.name }
+
+// Format writes String for every verb and flag.
+func (s *RemoteSource) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // ParseOptions returns those by which what Read returns is to be parsed.
 func (s *RemoteSource) ParseOptions() ParseOptions {
@@ -143,7 +174,7 @@ func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, e
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	}
-	if now := time.Now(); s.due(now) {
+	if now := time.Now(); s.isDue(now) {
 		s.request(ctx, now, min(limit, maxBytes))
 		if err := ctx.Err(); err != nil {
 			// Whoever asked is gone. What came of it may be due to that.
@@ -159,11 +190,27 @@ func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, e
 	return reload.Content{Data: s.body, Path: s.name}, nil
 }
 
-// UnknownKey says that a token named a key that there is not. A request follows
-// with the next Read, which is at once where a [reload.Value] runs, but not
-// before CoolDown has passed since the last request of this kind: whatever
-// tokens are sent, there is one request a CoolDown at most. It never blocks.
-func (s *RemoteSource) UnknownKey() {
+// isDue reports whether to make a request now. A request is also due where the last
+// one failed and the files have changed since, since that may be the fix.
+func (s *RemoteSource) isDue(now time.Time) bool {
+	due := s.due(now)
+	if since := s.since(); due || since >= s.files.looked+int64(lookAgain) {
+		s.files.looked = since
+		due = s.files.read() && s.err != nil || due
+	}
+	return due
+}
+
+// FileFault returns what is wrong with CAFile and BearerFile, as they were last read,
+// and nil where nothing is. What was good in them is still in force.
+func (s *RemoteSource) FileFault() error { return s.files.fault() }
+
+// UnknownKey says that a token named a key that there is not, or that its key has not
+// signed it; see [verify.JWTConfig]. A request follows with the next Read, which is at
+// once where a [reload.Value] runs, but not before CoolDown has passed since the last
+// request of this kind: whatever tokens are sent, there is one request a CoolDown
+// at most, whatever their kid. It never blocks.
+func (s *RemoteSource) UnknownKey(_ string) {
 	if s.asked.Load() || !s.asked.CompareAndSwap(false, true) {
 		return
 	}
@@ -172,16 +219,7 @@ func (s *RemoteSource) UnknownKey() {
 	}
 }
 
-// UnknownKeyID is UnknownKey of a key's name. A name that was asked for within
-// the last five times CoolDown is known to be missing, and causes no request; of
-// about 256 names that much is remembered. It never blocks.
-func (s *RemoteSource) UnknownKeyID(kid string) {
-	if !s.known.has(kid, s.since(), 5*s.o.CoolDown) {
-		s.UnknownKey()
-	}
-}
-
-// Refresh makes a request due, even while the last answer is fresh or the server
+// Refresh makes a request due that asks for the whole answer, even while the last answer is fresh or the server
 // asked to be left alone: a person says so. It never blocks.
 func (s *RemoteSource) Refresh() {
 	s.forced.Store(true)

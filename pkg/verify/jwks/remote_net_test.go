@@ -298,7 +298,9 @@ func TestRemoteLimit(t *testing.T) {
 // TestRemoteNeedsModernTLS: the own client speaks no older TLS than 1.2.
 func TestRemoteNeedsModernTLS(t *testing.T) {
 	t.Parallel()
-	c := client(RemoteOptions{})
+	s, err := Remote(address, RemoteOptions{})
+	check(t, err)
+	c := s.client(t.Context())
 	if least := c.Transport.(*http.Transport).TLSClientConfig.MinVersion; least < tls.VersionTLS12 {
 		t.Errorf("%x", least)
 	}

@@ -1,6 +1,7 @@
 package jwks
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,26 +10,30 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// client returns the one that makes the requests.
-func client(o RemoteOptions) http.Client {
+// client returns the one that makes the next request. A transport of our own is new
+// for each, so that what is trusted by then holds, and no connection outlives it.
+func (s *RemoteSource) client(ctx context.Context) http.Client {
 	var c http.Client
-	if o.Client != nil {
-		c = *o.Client
+	if s.o.Client != nil {
+		c = *s.o.Client
 	}
 	if c.Transport == nil {
 		// Not the shared default one, which others may have changed. A request
 		// an hour needs no connection kept.
 		c.Transport = &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: o.Timeout}).DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    o.Timeout,
+			DialContext:            (&net.Dialer{Timeout: s.o.Timeout}).DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.roots(ctx)},
+			TLSHandshakeTimeout:    s.o.Timeout,
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
@@ -37,6 +42,17 @@ func client(o RemoteOptions) http.Client {
 	c.Jar = nil
 	c.CheckRedirect = follow
 	return c
+}
+
+// roots returns the CAs that are trusted now; nil means those of crypto/x509.
+func (s *RemoteSource) roots(ctx context.Context) *x509.CertPool {
+	if s.files.ca != nil {
+		return s.files.ca.Load()
+	}
+	if now := systemRoots(ctx); now != nil {
+		s.system = now // or else keep what was good
+	}
+	return s.system
 }
 
 var (
@@ -53,7 +69,22 @@ func follow(r *http.Request, via []*http.Request) error {
 		return errDowngrade
 	}
 	r.Header.Del("Referer") // it would show the query to another host
+	first := via[0].URL
+	other := func(r *http.Request) bool { return !isServer(first, r.URL) }
+	if other(r) || slices.ContainsFunc(via, other) {
+		// net/http takes another port, and a subdomain, for the same server. Nor may
+		// another server choose what is asked for with the token.
+		r.Header.Del("Authorization")
+	}
 	return nil
+}
+
+// isServer reports whether two URLs are of one server.
+func isServer(a, b *url.URL) bool {
+	port := func(u *url.URL) string {
+		return cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
+	}
+	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
 // An answer is what a request gave.
@@ -64,9 +95,15 @@ type answer struct {
 	after  time.Duration // of an error: how long to leave the server alone
 }
 
-// fetch makes one request. The error names the source and the mend, and quotes
-// nothing of the answer.
-func (s *RemoteSource) fetch(ctx context.Context, limit int64) (a answer, err error) {
+// fetch makes one request, with the condition that the answer has changed or without.
+// The error names the source and the fix, and quotes nothing of the answer.
+//
+// If-Modified-Since is never sent: servers compare it with the time of a file, and
+// say of one that was rolled back or built anew that it has not been modified.
+func (s *RemoteSource) fetch(ctx context.Context, limit int64, conditional bool) (a answer, err error) {
+	if err := s.files.missing(); err != nil {
+		return a, fmt.Errorf("%s: it is not asked without its files: %w", s.name, err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
@@ -75,31 +112,35 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64) (a answer, err er
 	}
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	r.Header.Set("User-Agent", "tokenagent")
-	if s.body != nil {
-		// RFC 9110 section 13.1.2 and 13.1.3
-		if s.etag != "" {
-			r.Header.Set("If-None-Match", s.etag)
-		}
-		if s.modified != "" {
-			r.Header.Set("If-Modified-Since", s.modified)
-		}
+	if s.files.bearer != nil {
+		r.Header.Set("Authorization", "Bearer "+*s.files.bearer.Load())
 	}
-	resp, err := s.client.Do(r)
+	switch {
+	case conditional:
+		r.Header.Set("If-None-Match", s.etag) // RFC 9110 section 13.1.2
+	case s.body != nil:
+		r.Header.Set("Cache-Control", "no-cache") // nor shall a proxy on the way repeat itself
+	}
+	client := s.client(ctx)
+	resp, err := client.Do(r)
 	if err != nil {
 		return a, s.unreachable(err)
 	}
 	defer resp.Body.Close()
 	a.header = resp.Header
-	conditional := r.Header.Get("If-None-Match") != "" || r.Header.Get("If-Modified-Since") != ""
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotModified && conditional:
 		a.same = true
 		return a, nil
+	case code == http.StatusNotModified:
+		return a, s.fault("the server answers 304 to a request without a condition; fix it there, or in the proxy before it")
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		return a, s.fault("the server answers %d; give it a token that may read the keys (--jwks-bearer-file, RemoteOptions.BearerFile)", code)
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		a.after = retryAfter(resp.Header, time.Now())
 		return a, s.fault("the server answers %d; it is asked again later", code)
 	case code >= http.StatusInternalServerError:
-		return a, s.fault("the server answers %d; mend it there", code)
+		return a, s.fault("the server answers %d; fix it there", code)
 	case code != http.StatusOK:
 		return a, s.fault("the server answers %d; give the address of the key set (jwks_uri)", code)
 	}
@@ -137,9 +178,9 @@ func (s *RemoteSource) unreachable(err error) error {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return s.fault("no whole answer within %s; look whether the server, or the proxy, can be reached", s.o.Timeout)
 	case errors.As(err, &name):
-		return s.fault("the host's name is not known; correct the URL, or mend the DNS")
+		return s.fault("the host's name is not known; correct the URL, or fix the DNS")
 	case errors.As(err, &untrusted), errors.As(err, &authority):
-		return s.fault("the server's certificate is not trusted; correct the host, or add its CA to the trusted ones")
+		return s.fault("the server's certificate is not trusted; correct the host, or give its CA (--jwks-ca-file, RemoteOptions.CAFile)")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return s.fault("the connection is refused; look whether the server, or the proxy, runs")
 	default:

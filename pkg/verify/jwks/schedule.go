@@ -2,12 +2,10 @@ package jwks
 
 import (
 	"context"
-	"hash/maphash"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -19,6 +17,7 @@ func (s *RemoteSource) due(now time.Time) bool {
 	}
 	switch {
 	case s.forced.Swap(false):
+		s.whole = true
 		return true
 	case !now.Before(s.next) || s.err == nil && !wall(now).Before(wall(s.next)):
 		return true
@@ -30,13 +29,19 @@ func (s *RemoteSource) due(now time.Time) bool {
 // wall drops the monotonic reading, so that times are compared by the wall clock.
 func wall(t time.Time) time.Time { return t.Round(0) }
 
+// maxRepeated is how long the server may say that its answer has not changed. Then
+// it has to give it once more.
+const maxRepeated = time.Hour
+
 // request makes one and takes what comes of it. turn must be held.
 func (s *RemoteSource) request(ctx context.Context, now time.Time, limit int64) {
 	if s.asked.Swap(false) {
 		// Before the request, so that what is asked during it waits for the next.
 		s.cool.Store(s.since() + int64(s.o.CoolDown))
+		s.whole = true
 	}
-	a, err := s.fetch(ctx, limit)
+	since := max(now.Sub(s.answered), wall(now).Sub(wall(s.answered)))
+	a, err := s.fetch(ctx, limit, s.etag != "" && !s.whole && since < maxRepeated)
 	switch {
 	case ctx.Err() != nil:
 		return
@@ -46,13 +51,17 @@ func (s *RemoteSource) request(ctx context.Context, now time.Time, limit int64) 
 		s.next = time.Now().Add(s.pause(a))
 		return
 	}
-	if !a.same {
-		s.body = a.body
-		s.etag, s.modified = validator(a.header, "ETag"), validator(a.header, "Last-Modified")
+	s.next = now.Add(s.spread(s.freshness(a.header)))
+	if a.same {
+		if latest := s.answered.Add(maxRepeated); s.next.After(latest) {
+			s.next = latest
+		}
+	} else {
+		s.body, s.etag = a.body, validator(a.header, "ETag")
+		s.answered, s.whole = now, false
 	}
 	s.err, s.failures, s.confirmed = nil, 0, now
 	s.stale.Store(int64(now.Add(max(s.o.MaxStale, 1)).Sub(s.begin)))
-	s.next = now.Add(spread(s.freshness(a.header)))
 }
 
 // pause returns how long to wait after a failure.
@@ -134,31 +143,16 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return seconds(text)
 }
 
+// spread is spread for an interval that has to stay within MaxRefresh.
+func (s *RemoteSource) spread(d time.Duration) time.Duration {
+	d = spread(d)
+	if most := s.o.MaxRefresh; d > most {
+		return 2*most - d
+	}
+	return d
+}
+
 // spread moves d by a tenth either way, so that a fleet does not ask in step.
 func spread(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // no secret
-}
-
-// missing remembers names that are known to be missing, in a table of fixed size
-// in which a new name replaces an old one: whoever sends names at random takes
-// no memory, and makes others forgotten at worst.
-type missing struct {
-	seed  maphash.Seed
-	slots *[256]atomic.Uint64 // half of the name's hash, and the second it was asked for
-}
-
-func newMissing() missing { return missing{maphash.MakeSeed(), new([256]atomic.Uint64)} }
-
-// has reports whether kid was asked for less than so long ago, and remembers it
-// where it was not. now is in nanoseconds from any fixed moment.
-func (m missing) has(kid string, now int64, long time.Duration) bool {
-	hash := maphash.String(m.seed, kid)
-	slot := &m.slots[hash%256]
-	second := uint64(now/int64(time.Second)) + 1 // so that no slot in use is zero
-	was := slot.Load()
-	if was>>32 == hash>>32 && was != 0 && second-was&(1<<32-1) < uint64(long/time.Second) {
-		return true
-	}
-	slot.Store(hash>>32<<32 | second&(1<<32-1))
-	return false
 }

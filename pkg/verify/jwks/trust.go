@@ -1,0 +1,185 @@
+package jwks
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
+)
+
+// sideFiles are the files by which the server is trusted and by which it trusts us.
+// Both are read again before every request, and every lookAgain, so that what is
+// wrong with them shows. One that is bad keeps what was good.
+type sideFiles struct {
+	ca     *reload.Value[x509.CertPool] // nil without a CAFile
+	bearer *reload.Value[string]        // nil without a BearerFile
+	looked int64                        // when they were read last, as RemoteSource.since has it
+}
+
+// lookAgain is how often the files are read while no request is due.
+const lookAgain = 10 * time.Second
+
+// openSideFiles reads the files for the first time. One that is bad is an error of
+// the first Read, and not one of here.
+func openSideFiles(o RemoteOptions) (f sideFiles, err error) {
+	options := reload.Options{Wait: true, Logger: o.Logger}
+	if o.CAFile != "" {
+		options.Name = "jwks CA"
+		if f.ca, err = reload.Open(reload.File(o.CAFile), parseCA, options); err != nil {
+			return f, fmt.Errorf("jwks: remote: %w", err)
+		}
+	}
+	if o.BearerFile != "" {
+		options.Name = "jwks bearer token"
+		if f.bearer, err = reload.Open(reload.File(o.BearerFile), parseBearer, options); err != nil {
+			return f, fmt.Errorf("jwks: remote: %w", err)
+		}
+	}
+	return f, nil
+}
+
+// read reads the files again and reports whether they changed. What is wrong with
+// them is in fault.
+func (f *sideFiles) read() (changed bool) {
+	if f.ca != nil {
+		changed, _ = f.ca.Reload()
+	}
+	if f.bearer != nil {
+		news, _ := f.bearer.Reload()
+		changed = changed || news
+	}
+	return changed
+}
+
+// missing returns why a request cannot be made: there never was a good file.
+func (f *sideFiles) missing() error {
+	if f.ca != nil && f.ca.Load() == nil || f.bearer != nil && f.bearer.Load() == nil {
+		return f.fault()
+	}
+	return nil
+}
+
+// fault returns what is wrong with the files now, and nil where nothing is.
+func (f *sideFiles) fault() error {
+	var errs []error
+	if f.ca != nil {
+		errs = append(errs, f.ca.Stats().LastError)
+	}
+	if f.bearer != nil {
+		errs = append(errs, f.bearer.Stats().LastError)
+	}
+	return errors.Join(errs...)
+}
+
+// parseCA takes PEM certificates. A file that is cut off, or that has a broken block in
+// it, is refused whole: encoding/pem passes over what it cannot read, and a CA
+// would be lost in silence.
+func parseCA(_ *x509.CertPool, c reload.Content, _ time.Time) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	n := 0
+	for rest := c.Data; ; n++ {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			break
+		}
+		if b.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("%s: PEM block %d is no certificate; put the certificates of CAs there alone", c.Path, n+1)
+		}
+		root, err := x509.ParseCertificate(b.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: certificate %d cannot be read; it must be X.509 in PEM", c.Path, n+1)
+		}
+		pool.AddCert(root)
+	}
+	switch {
+	case n != bytes.Count(c.Data, []byte(pemBegin)):
+		return nil, fmt.Errorf("%s: a PEM block is broken or cut off; copy the file whole", c.Path)
+	case n == 0:
+		return nil, fmt.Errorf("%s: no certificate; it must be PEM, with BEGIN CERTIFICATE", c.Path)
+	}
+	return pool, nil
+}
+
+// parseBearer takes a token as RFC 6750 section 2.1 sends it.
+func parseBearer(_ *string, c reload.Content, _ time.Time) (*string, error) {
+	token := string(bytes.Trim(bytes.TrimPrefix(c.Data, []byte(bom)), white))
+	bad := func(r rune) bool { return r < 0x21 || r > 0x7e }
+	switch {
+	case strings.ContainsFunc(token, bad):
+		return nil, fmt.Errorf("%s: not one word of printable ASCII, as a bearer token is (RFC 6750 section 2.1); put the token there alone", c.Path)
+	case len(token) > maxBearer:
+		return nil, fmt.Errorf("%s: over %d bytes; put the token there alone", c.Path, maxBearer)
+	}
+	return &token, nil
+}
+
+// maxBearer bounds what goes into a header.
+const maxBearer = 16 << 10
+
+// Where Linux distributions keep the roots that they trust, as crypto/x509 has it.
+var (
+	//nolint:gochecknoglobals // a constant
+	rootFiles = []string{
+		"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+		"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
+	}
+	//nolint:gochecknoglobals // a constant
+	rootDirs = []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
+)
+
+// systemRoots reads the roots that the system trusts, SSL_CERT_FILE and SSL_CERT_DIR
+// included. crypto/x509 reads them once in the life of a process: a CA that is
+// renewed in a mounted file would never be trusted. nil means that there are none, or
+// that this is not Linux; then those of crypto/x509 are in force.
+func systemRoots(ctx context.Context) *x509.CertPool {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	files, dirs := rootFiles, rootDirs
+	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
+		files = []string{file}
+	}
+	if list := os.Getenv("SSL_CERT_DIR"); list != "" {
+		dirs = strings.Split(list, ":")
+	}
+	pool, found := x509.NewCertPool(), false
+	add := func(path string) bool {
+		c, err := reload.File(path).Read(ctx, maxBytes)
+		if err != nil {
+			return false
+		}
+		found = pool.AppendCertsFromPEM(c.Data) || found
+		return true
+	}
+	for _, file := range files {
+		if add(file) {
+			break
+		}
+	}
+	for _, dir := range dirs {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			path := filepath.Join(dir, e.Name())
+			if target, err := os.Readlink(path); err == nil && !strings.Contains(target, "/") {
+				continue // the same certificate under the hash of its name
+			}
+			add(path)
+		}
+	}
+	if !found {
+		return nil
+	}
+	return pool
+}
