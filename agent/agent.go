@@ -222,6 +222,9 @@ func (a *Agent) Reload() (changed bool, err error) {
 		changed = changed || news
 		faults = append(faults, err)
 	}
+	if a.remote != nil {
+		faults = append(faults, a.remote.FileFault())
+	}
 	return changed, errors.Join(faults...)
 }
 

@@ -50,7 +50,8 @@ type Config struct {
 	// With it or JWKSURL alone no token source is looked for.
 	KeyFile string
 	// JWKSURL is where an issuer publishes its keys as a JWKS, in place of
-	// KeyFile: https, or http on loopback. JWKS tunes how it is asked.
+	// KeyFile: https, or http on loopback. JWKS tunes how it is asked. Without a Logger
+	// it takes that of the Config.
 	JWKSURL string
 	JWKS    jwks.RemoteOptions
 	// JWT says which signed tokens are accepted. Its Issuer and Audiences are
@@ -209,6 +210,9 @@ func (r *resolved) findKeys() error {
 	case c.JWKSURL != "":
 		o := c.JWKS
 		o.Algorithm = cmp.Or(o.Algorithm, c.KeyAlgorithm)
+		if o.Logger == nil {
+			o.Logger = r.Logger
+		}
 		remote, err := jwks.Remote(c.JWKSURL, o)
 		if err != nil {
 			return err

@@ -37,6 +37,9 @@ type member[V credential, S any] struct {
 	longest func() time.Duration
 	// usable reports whether what was read may vouch now; nil where it always may.
 	usable func() bool
+	// sideFault is what is wrong with the files by which the source is read, where
+	// it can be read all the same; nil for a source without any.
+	sideFault func() error
 }
 
 // A part is a member whatever its kind: what an Agent does with all of its

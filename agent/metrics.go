@@ -117,7 +117,7 @@ func (m *member[V, S]) collect(e emitter, now time.Time) {
 	e.counter(descReloads, stats.Unchanged, name, string(reload.Unchanged))
 	e.counter(descReloads, stats.Rejected, name, string(reload.Rejected))
 	e.counter(descReloads, stats.Failed, name, string(reload.Failed))
-	e.gauge(descSuccessful, bit(stats.LastError == nil), name)
+	e.gauge(descSuccessful, bit(m.fault(stats) == nil), name)
 	e.gauge(descSuccessTime, unix(stats.LastSuccess), name)
 	for _, mode := range []reload.Mode{reload.ModeEvents, reload.ModePoll, reload.ModeStatic} {
 		e.gauge(descWatchMode, bit(stats.Mode == mode), name, string(mode))

@@ -72,7 +72,7 @@ func newKeys(src *source, algorithm string, remote *jwks.RemoteSource, closed *a
 		return verify.NextKeySet(l, src.name, before, declared)
 	}
 	if remote != nil {
-		m.usable = remote.Usable
+		m.usable, m.sideFault = remote.Usable, remote.FileFault
 	}
 	m.codec = codec[verify.Key]{write: writeKey, read: readKey, names: verify.Key.RevocableNames}
 	return m

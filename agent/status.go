@@ -105,7 +105,7 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 	src := SourceStatus{
 		Name: m.src.name, Kind: m.src.kind, Location: m.src.location, Ready: m.isReady(),
 		Rotations: s.rotations, WatchMode: string(stats.Mode),
-		LastReloadGood: stats.LastError == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
+		LastReloadGood: m.fault(stats) == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
 		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),
 		PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: m.users.list(),
 	}
@@ -118,8 +118,8 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 			}
 		})
 	}
-	if stats.LastError != nil {
-		src.Fault = stats.LastError.Error()
+	if err := m.fault(stats); err != nil {
+		src.Fault = err.Error()
 	}
 	for _, e := range live {
 		t := TokenStatus{
@@ -141,6 +141,14 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 	}
 	src.Limits = m.limits(s, stats, live)
 	return src
+}
+
+// fault returns what is wrong with the source, and nil where nothing is.
+func (m *member[V, S]) fault(stats reload.Stats) error {
+	if stats.LastError != nil || m.sideFault == nil {
+		return stats.LastError
+	}
+	return m.sideFault()
 }
 
 // limits says in words what cannot heal or needs a person.

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"encoding/json"
+	"encoding/pem"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -74,6 +77,41 @@ func TestCheckExplainsAMountOfKeys(t *testing.T) {
 		"can be read by everyone", "the previous key ", "has no deadline; give it one (key-previous-until)", "1 revoked")
 	put(map[string][]byte{"token": []byte(good)})
 	invoke(t, "", "check", "--key-file", dir).want(t, 1, "no key jwks.json or key")
+}
+
+// TestKeysOfAnAPIServer: the keys of a Kubernetes cluster take its CA and a token, in
+// flags and, relative to it, in a file of realms.
+func TestKeysOfAnAPIServer(t *testing.T) {
+	s := newSigner(t, "ES256")
+	text, err := os.ReadFile(s.jwks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer "+good {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = w.Write(text)
+	}))
+	defer server.Close()
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	caFile, token := file(t, ca), file(t, good)
+	url := []string{"check", "--jwks-url", server.URL}
+	invoke(t, "", append(url, "--jwks-ca-file", caFile, "--jwks-bearer-file", token)...).want(t, 0, "is the JWKS of a server", s.kid(t))
+	invoke(t, "", url...).want(t, 1, "certificate is not trusted", "--jwks-ca-file")
+	invoke(t, "", append(url, "--jwks-ca-file", caFile)...).want(t, 1, "the server answers 401", "--jwks-bearer-file")
+	invoke(t, "", append(url, "--jwks-ca-file", token)...).want(t, 1, token+": no certificate")
+	invoke(t, "", append(url, "--jwks-ca-file", caFile, "--jwks-bearer-file", token+"-none")...).want(t, 1, token+"-none")
+
+	realms := realmsFile(t, "defaults: {issuer: "+issuer+", audience: "+audience+", jwks-ca-file: ca.crt}\nrealms:\n  a: {jwks-url: '"+server.URL+"', jwks-bearer-file: sub/token}\n  b: {token-file: sub/token}\n",
+		"ca.crt", ca)
+	if err := os.Mkdir(filepath.Join(filepath.Dir(realms), "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	overwrite(t, filepath.Join(filepath.Dir(realms), "sub", "token"), good)
+	invoke(t, "", "check", "--config", realms).want(t, 0, s.kid(t))
 }
 
 func TestCheckAsksAServer(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 // tokens are accepted by them.
 type keySource struct {
 	keyFile, jwksURL, keyName                  string
+	jwksCAFile, jwksBearerFile                 string
 	issuer, keyAlgorithm                       string
 	audience, algorithm, jwtType, requireClaim []string
 	leeway, maxStale                           time.Duration
@@ -38,6 +39,8 @@ func (k *keySource) add(cmd *cobra.Command) {
 	algorithms := strings.Join(verify.Algorithms(), ", ")
 	f.StringVar(&k.keyFile, "key-file", "", "`PATH` of the keys by which signed tokens (JWT) are accepted: a JWKS, PEM or an HMAC secret, or a directory such as a mounted Secret")
 	f.StringVar(&k.jwksURL, "jwks-url", "", "`URL` of the JWKS of an issuer, in place of --key-file: https, or http on loopback")
+	f.StringVar(&k.jwksCAFile, "jwks-ca-file", "", "`PATH` of the PEM certificates of the CAs trusted for --jwks-url, in place of the system's; reloaded when it changes")
+	f.StringVar(&k.jwksBearerFile, "jwks-bearer-file", "", "`PATH` of a token sent to the server of --jwks-url alone, as Authorization: Bearer; reloaded when it changes")
 	f.StringVar(&k.keyName, "key-name", "keys", "`NAME` by which metrics and logs call the key source")
 	f.StringVar(&k.issuer, "issuer", "", "the `ISS` that signed tokens must have, to the letter")
 	f.StringArrayVar(&k.audience, "audience", nil, "an `AUD` that signed tokens may have, of which they must have one; repeatable")
@@ -98,10 +101,12 @@ func (k *keySource) config(cmd *cobra.Command, cfg *agent.Config, verifies bool)
 		cfg.JWT.Leeway = -1
 	}
 	if k.jwksURL != "" {
-		cfg.JWKS = jwks.RemoteOptions{MaxStale: k.maxStale, Algorithm: k.keyAlgorithm}
-		if _, err := jwks.Remote(k.jwksURL, cfg.JWKS); err != nil {
+		o := jwks.RemoteOptions{MaxStale: k.maxStale, Algorithm: k.keyAlgorithm}
+		if _, err := jwks.Remote(k.jwksURL, o); err != nil {
 			return fail.Usage("--jwks-url: %s", strings.TrimPrefix(err.Error(), "jwks: remote: "))
 		}
+		o.CAFile, o.BearerFile = k.jwksCAFile, k.jwksBearerFile
+		cfg.JWKS = o
 	}
 	return nil
 }
@@ -112,6 +117,13 @@ const unasked = "unasked"
 // usage finds what is wrong with the flags as such.
 func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
 	changed := cmd.Flags().Changed
+	if k.jwksURL == "" {
+		for _, name := range []string{"jwks-ca-file", "jwks-bearer-file"} {
+			if changed(name) {
+				return fail.Usage("--%s goes with --jwks-url; give both, or leave it out", name)
+			}
+		}
+	}
 	if !k.given() {
 		// Variables do not count: they may be meant for another command.
 		for _, name := range []string{"issuer", "audience", "key-algorithm", "algorithm", "jwt-type", "require-claim", "leeway", "max-stale", "key-name", "jwt-cache"} {

@@ -99,6 +99,11 @@ func TestKeyUsage(t *testing.T) {
 		"leeway too long":   {by(path, "--leeway", "11m"), "--leeway must be 0s to 10m"},
 		"leeway negative":   {by(path, "--leeway=-1s"), "--leeway must be 0s to 10m"},
 		"stale with a file": {by(path, "--max-stale", "1h"), "--max-stale goes with --jwks-url"},
+		"CA with a file":    {by(path, "--jwks-ca-file", path), "--jwks-ca-file goes with --jwks-url"},
+		"token with a file": {by(path, "--jwks-bearer-file", path), "--jwks-bearer-file goes with --jwks-url"},
+		"CA alone":          {[]string{"--token-file", path, "--jwks-ca-file", path}, "--jwks-ca-file goes with --jwks-url"},
+		"empty CA":          {[]string{"--jwks-url", "https://h/", "--issuer", "i", "--audience", "a", "--jwks-ca-file="}, "--jwks-ca-file is empty"},
+		"empty token":       {[]string{"--jwks-url", "https://h/", "--issuer", "i", "--audience", "a", "--jwks-bearer-file="}, "--jwks-bearer-file is empty"},
 		"stale too short":   {[]string{"--jwks-url", "https://h/", "--issuer", "i", "--audience", "a", "--max-stale", "1m"}, "--max-stale must be at least 2m"},
 		"http":              {[]string{"--jwks-url", "http://h.example/" + good, "--issuer", "i", "--audience", "a"}, "--jwks-url: the URL is not https"},
 		"userinfo":          {[]string{"--jwks-url", "https://u:" + good + "@h.example/", "--issuer", "i", "--audience", "a"}, "--jwks-url: the URL holds a user name or password"},
@@ -128,10 +133,10 @@ func TestKeyConfig(t *testing.T) {
 	}{
 		"none": {nil, true, agent.Config{}},
 		"url": {
-			[]string{"--jwks-url", "https://h/", "--key-algorithm", "PS256", "--max-stale", "1h", "--issuer", "i", "--audience", "a", "--audience", "b", "--key-name", "n"},
+			[]string{"--jwks-url", "https://h/", "--key-algorithm", "PS256", "--max-stale", "1h", "--issuer", "i", "--audience", "a", "--audience", "b", "--key-name", "n", "--jwks-ca-file", "ca.crt", "--jwks-bearer-file", "token"},
 			true,
 			agent.Config{
-				JWKSURL: "https://h/", KeyName: "n", KeyAlgorithm: "PS256", JWKS: jwks.RemoteOptions{MaxStale: time.Hour, Algorithm: "PS256"},
+				JWKSURL: "https://h/", KeyName: "n", KeyAlgorithm: "PS256", JWKS: jwks.RemoteOptions{MaxStale: time.Hour, Algorithm: "PS256", CAFile: "ca.crt", BearerFile: "token"},
 				JWT: verify.JWTConfig{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, Leeway: verify.DefaultLeeway, CacheSize: verify.DefaultJWTCache},
 			},
 		},

@@ -176,7 +176,7 @@ func (c *realmCompiler) useless(key string) bool {
 	switch key {
 	case "issuer", "audience", "key-algorithm", "algorithm", "jwt-type", "require-claim", "leeway", "jwt-cache":
 		return !c.has(keySources...)
-	case "max-stale":
+	case "max-stale", "jwks-ca-file", "jwks-bearer-file":
 		return !c.has("jwks-url")
 	case "min-token-bytes":
 		return !c.has(tokenSources...)
@@ -200,7 +200,7 @@ func (c *realmCompiler) set(s realmfile.Setting) {
 	f := c.flags.cmd.Flags()
 	for _, v := range s.Values {
 		switch {
-		case slices.Contains([]string{"token-file", "env-file", "key-file", "state-file"}, s.Key):
+		case slices.Contains([]string{"token-file", "env-file", "key-file", "state-file", "jwks-ca-file", "jwks-bearer-file"}, s.Key):
 			if !filepath.IsAbs(v) {
 				v = filepath.Join(filepath.Dir(c.file), v)
 			}
