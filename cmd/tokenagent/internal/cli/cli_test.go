@@ -107,6 +107,7 @@ func TestUsage(t *testing.T) {
 		"stray argument":    {[]string{"verify", "--token-file", path, good}, "takes no arguments"},
 		"two sources":       {[]string{"run", "--token-file", path, "--env-file", path}, "--token-file and --env-file"},
 		"file and env":      {[]string{"run", "--token-file", path, "--token-env", "X"}, "--token-file and --token-env"},
+		"negative delay":    {[]string{"run", "--token-file", path, "--shutdown-delay=-1s"}, "--shutdown-delay must not be negative"},
 		"negative overlap":  {[]string{"run", "--token-file", path, "--overlap=-1s"}, "--overlap must not be negative"},
 		"no duration":       {[]string{"run", "--token-file", path, "--overlap", "soon"}, "overlap"},
 		"grpc on listen":    {[]string{"run", "--token-file", path, "--grpc-listen", "127.0.0.1:9465"}, "--grpc-listen and --listen"},

@@ -29,7 +29,7 @@ type runFlags struct {
 	upstream, healthPath            string
 	allowPath                       []string
 	endRevoked                      bool
-	drain                           time.Duration
+	drain, shutdownDelay            time.Duration
 	logLevel, logFormat             string
 }
 
@@ -53,7 +53,8 @@ With --upstream it is a reverse proxy for HTTP/1.1 and h2c (gRPC): what carries 
 accepted token goes on without it. Of upgrades WebSocket passes, with a token;
 no other does, since nobody would ask for tokens in it.
 
-SIGHUP reads the source again; SIGTERM drains and exits 0.`,
+SIGHUP reads the source again. SIGTERM drains and exits 0; with --shutdown-delay new
+connections are taken for that long first, while /readyz says 503.`,
 		Example: `  tokenagent run --token-file /var/run/secrets/app-api-token --listen 127.0.0.1:9465
   tokenagent run --token-file ./token --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000 --health-path /healthz
   tokenagent run --token-file /var/run/secrets/app-api-token --grpc-listen unix:///run/tokenagent/authz.sock
@@ -76,7 +77,8 @@ SIGHUP reads the source again; SIGTERM drains and exits 0.`,
 	f.BoolVar(&r.endRevoked, "end-revoked-streams", false, "end requests, streams and WebSockets that are under way when the token they came with is revoked (with --upstream)")
 	f.StringArrayVar(&r.allowPath, "allow-path", nil, "path that needs no token, as `[METHOD ]/path`, exact; repeatable (with --upstream)")
 	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check: needs no token, and answers 503 until the source is loaded, so that daprd waits (with --upstream)")
-	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "how long requests may take to end after SIGTERM")
+	f.DurationVar(&r.shutdownDelay, "shutdown-delay", 0, "how long after SIGTERM to take new connections, while /readyz says 503: about as long as others need to notice")
+	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "how long requests may take to end after SIGTERM and --shutdown-delay")
 	f.StringVar(&r.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
 	f.StringVar(&r.logFormat, "log-format", "text", "`FORM` of the log on standard error: text or json")
 	return cmd
@@ -164,7 +166,7 @@ func (r *runFlags) openRealms(cmd *cobra.Command, o realm.Options) (realms *real
 func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 	o := daemon.Options{
 		Listen: r.listen, GRPCListen: r.grpcListen, AdminListen: r.admin, AllowPaths: r.allowPath, HealthPath: r.healthPath,
-		Headers: r.rotation.header, DrainTimeout: r.drain, Logger: log, EndRevoked: r.endRevoked,
+		Headers: r.rotation.header, DrainTimeout: r.drain, ShutdownDelay: r.shutdownDelay, Logger: log, EndRevoked: r.endRevoked,
 	}
 	if r.upstream != "" {
 		u, err := parseUpstream(r.upstream)
@@ -186,6 +188,9 @@ func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 	}
 	if r.drain < 0 {
 		return o, fail.Usage("--drain-timeout must not be negative")
+	}
+	if r.shutdownDelay < 0 {
+		return o, fail.Usage("--shutdown-delay must not be negative; 0s means that new connections are refused at once")
 	}
 	if err := o.Validate(); err != nil {
 		return o, fail.Usage("%w", err)

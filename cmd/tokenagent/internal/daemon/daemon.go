@@ -36,8 +36,11 @@ type Options struct {
 	HealthPath   string        // answers 503 until the agent is loaded; with Upstream
 	Headers      []string      // where the token stands; none means the default
 	DrainTimeout time.Duration // how long requests may take to end
-	EndRevoked   bool          // what is under way ends when its token is revoked; with Upstream
-	Logger       *slog.Logger
+	// ShutdownDelay is how long after ctx has ended new connections are still taken,
+	// while /readyz and the grpc health say no: others send until they know.
+	ShutdownDelay time.Duration
+	EndRevoked    bool // what is under way ends when its token is revoked; with Upstream
+	Logger        *slog.Logger
 
 	Socket         listener.Socket // of those addresses that are Unix sockets
 	TLS            listener.Files  // of Listen and GRPCListen, where they are TCP
@@ -80,7 +83,7 @@ const (
 
 const adminFlag = "admin-listen"
 
-// Run serves until ctx ends, then drains and returns nil; or returns why it
+// Run serves until ctx ends, and for o.ShutdownDelay longer, then drains and returns nil; or returns why it
 // cannot serve. It does not close realms, whose Guards are
 // to be as [Options.Auth] says.
 func Run(ctx context.Context, realms *realm.Set, o Options) error {
@@ -95,9 +98,12 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 		return err
 	}
 	main := o.server(realms)
+	drainHealth := func() {} // makes the grpc health say no
 	servers := []served{{"listen", o.Listen, overTLS(whole(main), main, overTCP(o.Listen, mine))}}
 	if o.GRPCListen != "" {
-		servers = append(servers, served{"grpc-listen", o.GRPCListen, extauthz.New(realms, o.Logger, grpcTLS(overTCP(o.GRPCListen, mine))...)})
+		authz := extauthz.New(realms, o.Logger, grpcTLS(overTCP(o.GRPCListen, mine))...)
+		drainHealth = authz.Drain
+		servers = append(servers, served{"grpc-listen", o.GRPCListen, authz})
 	}
 	if o.AdminListen != "" {
 		port := o.adminServer(realms, &draining)
@@ -128,6 +134,12 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 	select {
 	case err = <-failed:
 	case <-ctx.Done():
+		draining.Store(true)
+		drainHealth()
+		if o.ShutdownDelay > 0 {
+			o.Logger.Info("told to end: not ready from now on, and answering new connections for a while", "delay", o.ShutdownDelay)
+			err = wait(o.ShutdownDelay, failed)
+		}
 		o.Logger.Info("draining", "timeout", o.DrainTimeout)
 	}
 	draining.Store(true)
@@ -136,6 +148,18 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 		p.closeIdle()
 	}
 	return err
+}
+
+// wait returns nil after d, or at once the error that failed holds.
+func wait(d time.Duration, failed <-chan error) error {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	select {
+	case err := <-failed:
+		return err
+	case <-over.C:
+		return nil
+	}
 }
 
 // A served is what answers on one listener: an [http.Server], or ext_authz's.

@@ -75,8 +75,10 @@ type Server struct {
 	nowhere  *url.URL // shared: a Guard changes none
 	grpc     *grpc.Server
 	log      *slog.Logger
-	draining chan struct{} // closed when Shutdown or Close begins
+	draining chan struct{} // closed by Drain
 	drain    sync.Once
+	stopping chan struct{} // closed when Shutdown or Close begins
+	stop     sync.Once
 }
 
 // New returns a Server that asks realms. log is told of panics alone. more are
@@ -88,6 +90,7 @@ func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 		nowhere:  &url.URL{},
 		log:      log,
 		draining: make(chan struct{}),
+		stopping: make(chan struct{}),
 	}
 	s.grpc = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessageBytes),
@@ -99,7 +102,7 @@ func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
 	}, more...)...)
 	authv3.RegisterAuthorizationServer(s.grpc, s)
-	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: s.draining})
+	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: s.draining, stopping: s.stopping})
 	return s
 }
 
@@ -112,11 +115,14 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil // told to end before it began
 }
 
+// Drain makes the health NOT_SERVING. Calls are answered as before.
+func (s *Server) Drain() { s.drain.Do(func() { close(s.draining) }) }
+
 // Shutdown tells those who watch the health that the end has come, takes no new
 // calls, and lets those under way end. It cuts them off when ctx ends, and then
 // returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.drain.Do(func() { close(s.draining) })
+	s.endWatches()
 	done := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()
@@ -134,7 +140,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close ends everything at once.
 func (s *Server) Close() error {
-	s.drain.Do(func() { close(s.draining) })
+	s.endWatches()
 	s.grpc.Stop()
 	return nil
+}
+
+func (s *Server) endWatches() {
+	s.Drain()
+	s.stop.Do(func() { close(s.stopping) })
 }

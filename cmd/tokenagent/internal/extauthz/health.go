@@ -18,7 +18,8 @@ import (
 type health struct {
 	healthpb.UnimplementedHealthServer
 	agent    readiness
-	draining <-chan struct{}
+	draining <-chan struct{} // closed when nobody should ask any more
+	stopping <-chan struct{} // closed when watches are to end; not before draining
 }
 
 // readiness is what health looks at.
@@ -65,6 +66,7 @@ func (h *health) List(context.Context, *healthpb.HealthListRequest) (*healthpb.H
 // Watch implements healthpb.HealthServer.
 func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	last := healthpb.HealthCheckResponse_UNKNOWN
+	draining := h.draining
 	for {
 		updated := h.agent.Updated() // before the look, so that no change is missed
 		now := h.now()
@@ -79,7 +81,9 @@ func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreami
 		}
 		select {
 		case <-updated:
-		case <-h.draining:
+		case <-draining:
+			draining = nil // once is enough
+		case <-h.stopping:
 			return h.end(stream, last)
 		case <-stream.Context().Done():
 			return status.FromContextError(stream.Context().Err()).Err()
