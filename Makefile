@@ -50,7 +50,7 @@ next: ## Vet, test and check go.mod with the second Go release, GO_NEXT
 lint: imports $(LINT) ## Lint, hold the import directions, check the formatting
 	@bash tools/sleeps.sh
 	$(LINT) run ./...
-	@for module in $(wildcard bench/go.mod test/e2e/go.mod tools/image/go.mod); do (cd $${module%/go.mod} && $(LINT) run ./...) || exit 1; done
+	@for module in $(wildcard bench/go.mod test/e2e/go.mod tools/image/go.mod examples/*/go.mod); do (cd $${module%/go.mod} && $(LINT) run ./...) || exit 1; done
 
 fmt: $(LINT) ## Format as the linter wants it
 	$(LINT) fmt

@@ -117,7 +117,9 @@ func protocols(t *testing.T, s *sidecar) map[string]func(*tokens) func(context.C
 	go func() { ended <- server.Serve(listener) }()
 	t.Cleanup(func() {
 		server.Stop()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Log(err)
+		}
 	})
 	return map[string]func(*tokens) func(context.Context) error{
 		"HTTP": func(tokens *tokens) func(context.Context) error {
