@@ -72,6 +72,11 @@ and so on up to 1 min, 8 times at most, so that a rotation is no outage. Another
 token that is due meanwhile ends the pause, and has 8 times of its own. Where exec
 has forwarded TERM, INT, QUIT or the stop signal, CMD's end is what was asked for.
 
+exec is for senders. Never run a receiver with it whose sender is its own daprd: daprd
+has the token of its APP_API_TOKEN for as long as it lives, and would be refused by a
+receiver that was restarted with the new one alone. A receiver accepts both: by the
+library, or behind 'tokenagent run'.
+
 With --on-change signal CMD is sent --signal instead and goes on. Its environment
 stays what it was: that is for programs that read the token elsewhere.
 
@@ -119,6 +124,7 @@ func (e *execFlags) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
+	protect(log)
 	cfg, err := e.agent(log)
 	if err != nil {
 		return err

@@ -93,6 +93,7 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	protect(log)
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(foreign{log})
 	o, err := r.options(log)
