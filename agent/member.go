@@ -35,6 +35,8 @@ type member[V credential, S any] struct {
 	// the longest lifetime of what it has signed; nil where it signs nothing.
 	expires func(V) time.Time
 	longest func() time.Duration
+	// readable are the files that warnOfReaders has warned of. narrate alone uses it.
+	readable map[string]struct{}
 	// usable reports whether what was read may vouch now; nil where it always may.
 	usable func() bool
 	// sideFault is what is wrong with the files by which the source is read, where

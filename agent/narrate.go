@@ -44,6 +44,7 @@ func (m *member[V, S]) tell(last, s *state[V, S]) {
 	m.warnOfRevoked(log, last, s)
 	now := time.Now()
 	live := s.live(now)
+	m.warnOfReaders(live)
 	var n [len(rotation.Slots)]int
 	for _, e := range live {
 		n[e.Slot-1]++

@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+)
+
+// warnOfReaders warns, once for each file, where every user of the machine may read
+// a secret of the source: a token, or the secret of an HMAC key. In a volume that a
+// kubelet mounts mode 0644 is the default, and the pod's file system keeps others
+// out, so nothing is said of those.
+func (m *member[V, S]) warnOfReaders(live []*rotation.Entry[V]) {
+	if runtime.GOOS == "windows" || !m.src.watched || kubemount.Managed(m.src.location) {
+		return
+	}
+	keys := []string{verify.KeyCurrent, verify.KeyNext, verify.KeyPrevious}
+	if m.src.kind == "key file" {
+		if !slices.ContainsFunc(live, isShared[V]) {
+			return // public keys may be read by everyone
+		}
+		keys = []string{jwks.KeyJWKS, jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious}
+	}
+	for _, path := range secretFiles(m.src.location, keys) {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm()&0o004 == 0 {
+			delete(m.readable, path)
+			continue
+		}
+		if _, told := m.readable[path]; told {
+			continue
+		}
+		if m.readable == nil {
+			m.readable = make(map[string]struct{})
+		}
+		m.readable[path] = struct{}{}
+		m.log.Warn("every user of this machine can read the secret in this file; take the right away (chmod o-r), and rotate what it holds if others have accounts here",
+			"source", m.src.name, "file", path, "mode", info.Mode().Perm().String())
+	}
+}
+
+// secretFiles returns the files that hold the secrets of a source at path: itself,
+// or the keys of a directory.
+func secretFiles(path string, keys []string) []string {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return []string{path}
+	}
+	var files []string
+	for _, key := range keys {
+		files = append(files, filepath.Join(path, key))
+	}
+	return files
+}
+
+// isShared reports whether the entry is a secret that both sides know.
+func isShared[V credential](e *rotation.Entry[V]) bool {
+	key, ok := any(e.Value).(interface{ Algorithm() string })
+	return ok && strings.HasPrefix(key.Algorithm(), "HS")
+}

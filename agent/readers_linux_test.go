@@ -1,0 +1,85 @@
+package agent_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// TestWarnsOfReadableSecrets gives files of each kind modes that let others read.
+func TestWarnsOfReadableSecrets(t *testing.T) {
+	const token = "gW3m0rSxQ4aNf1lUeZ8tYc7P"
+	jwt := verify.JWTConfig{Issuer: "i", Audiences: []string{"a"}}
+	// RFC 8037 appendix A.2.
+	const public = `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
+	for name, c := range map[string]struct {
+		files map[string]os.FileMode
+		text  string
+		cfg   func(dir string) agent.Config
+		want  []string
+	}{
+		"private":     {map[string]os.FileMode{"f": 0o600}, token, func(d string) agent.Config { return agent.Config{TokenFile: d + "/f"} }, nil},
+		"a group's":   {map[string]os.FileMode{"f": 0o640}, token, func(d string) agent.Config { return agent.Config{TokenFile: d + "/f"} }, nil},
+		"all":         {map[string]os.FileMode{"f": 0o644}, token, func(d string) agent.Config { return agent.Config{TokenFile: d + "/f"} }, []string{"f"}},
+		"env file":    {map[string]os.FileMode{"f": 0o604}, "APP_API_TOKEN=" + token, func(d string) agent.Config { return agent.Config{EnvFile: d + "/f"} }, []string{"f"}},
+		"directory":   {map[string]os.FileMode{"token": 0o644, "token-next": 0o600, "other": 0o644}, token, func(d string) agent.Config { return agent.Config{TokenFile: d} }, []string{"token"}},
+		"HMAC secret": {map[string]os.FileMode{"f": 0o644}, token + token, func(d string) agent.Config { return agent.Config{KeyFile: d + "/f", JWT: jwt} }, []string{"f"}},
+		"public key":  {map[string]os.FileMode{"f": 0o644}, public, func(d string) agent.Config { return agent.Config{KeyFile: d + "/f", JWT: jwt} }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for file, mode := range c.files {
+				path := filepath.Join(dir, file)
+				if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Chmod(path, mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var log witness.Log
+			cfg := c.cfg(dir)
+			cfg.Logger = log.Logger()
+			a := start(t, cfg)
+			eventually(t, a, "it says that it is loaded", func() bool { return strings.Contains(log.String(), "source loaded") })
+			text := log.String()
+			if n := strings.Count(text, "every user of this machine can read"); n != len(c.want) {
+				t.Errorf("%d warnings, want %d\n%s", n, len(c.want), text)
+			}
+			for _, file := range c.want {
+				if !strings.Contains(text, "file="+filepath.Join(dir, file)+" ") {
+					t.Errorf("%s is not named\n%s", file, text)
+				}
+			}
+		})
+	}
+}
+
+// TestNoWarningOfAMountedSecret: the kubelet's default mode is 0644, on a file
+// system of the pod's own. A mount takes privileges, so it is left out without.
+func TestNoWarningOfAMountedSecret(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
+		t.Skip("no mount here:", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	if err := kubemount.Write(dir, map[string][]byte{"token": []byte(tokenN(1))}, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, filepath.Join(dir, "token")} {
+		var log witness.Log
+		a := start(t, agent.Config{TokenFile: path, Logger: log.Logger()})
+		eventually(t, a, "it says that it is loaded", func() bool { return strings.Contains(log.String(), "source loaded") })
+		if strings.Contains(log.String(), "can read") {
+			t.Errorf("%s", log.String())
+		}
+		_ = a.Close()
+	}
+}
