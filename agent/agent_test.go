@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -92,23 +93,40 @@ func TestP2_OverlapEndsAtItsDeadline(t *testing.T) {
 	})
 }
 
-func TestOverlapDefaultsToFifteenMinutes(t *testing.T) {
+// TestDefaultWindow: a superseded token is accepted until the new one is used, then
+// for 15 minutes after its own last use, and for 24 hours after the switch at most.
+func TestDefaultWindow(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))
-	for overlap, want := range map[time.Duration]time.Duration{0: 15 * time.Minute, time.Hour: time.Hour, -1: 0} {
+	const none = time.Duration(0)
+	for name, c := range map[string]struct {
+		overlap, most time.Duration
+		window, limit time.Duration // after the first use of the new token; at most, where it slides
+	}{
+		"zero Config":        {0, 0, 15 * time.Minute, 24 * time.Hour},
+		"Overlap":            {time.Hour, 0, time.Hour, 24 * time.Hour},
+		"a long Overlap":     {48 * time.Hour, 0, 48 * time.Hour, 48 * time.Hour},
+		"MaxOverlap":         {0, time.Hour, 15 * time.Minute, time.Hour},
+		"fixed":              {0, -1, 15 * time.Minute, none},
+		"fixed, of an hour":  {time.Hour, -1, time.Hour, none},
+		"none":               {-1, 0, none, none},
+		"none, and no slide": {-1, -1, none, none},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			replace(t, path, tokenN(0))
-			a := start(t, agent.Config{TokenFile: path, PollOnly: true, Overlap: overlap})
-			replace(t, path, tokenN(1))
-			if _, err := a.Reload(); err != nil {
-				t.Fatal(err)
+			a := start(t, agent.Config{TokenFile: path, PollOnly: true, Overlap: c.overlap, MaxOverlap: c.most})
+			rotated(t, a, path, 1)
+			left := func() time.Duration {
+				if until := a.Status().Sources[0].OverlapExpires; !until.IsZero() {
+					return time.Until(until)
+				}
+				return none
 			}
-			var got time.Duration
-			if until := a.Status().Sources[0].OverlapExpires; !until.IsZero() {
-				got = time.Until(until)
+			if want := cmp.Or(c.limit, c.window); left() != want {
+				t.Errorf("%s: until the new token is used the old one has %s, want %s", name, left(), want)
 			}
-			if got != want {
-				t.Errorf("Overlap %s: the superseded token has %s, want %s", overlap, got, want)
+			if !accepts(a, tokenN(1)) || left() != c.window {
+				t.Errorf("%s: after that it has %s, want %s", name, left(), c.window)
 			}
 			_ = a.Close()
 		})

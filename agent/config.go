@@ -27,8 +27,11 @@ const DaprTokenEnv = "APP_API_TOKEN" //nolint:gosec // a name
 // minPoll keeps polling from becoming a loop that never rests.
 const minPoll = 10 * time.Millisecond
 
-// DefaultOverlap is how long a superseded token stays accepted by default.
-const DefaultOverlap = 15 * time.Minute
+// The default window of a superseded token: see Config.
+const (
+	DefaultOverlap    = 15 * time.Minute
+	DefaultMaxOverlap = 24 * time.Hour
+)
 
 // A Config says where the tokens are and how they rotate. The zero Config
 // finds its source in the environment: APP_API_TOKEN_FILE, else APP_API_TOKEN.
@@ -66,18 +69,20 @@ type Config struct {
 	Name string
 	// KeyName is the same for the key source. "" means "keys".
 	KeyName string
-	// Overlap is how long a superseded token stays accepted. 0 means
-	// DefaultOverlap, negative none at all.
+	// Overlap is how long a superseded token stays accepted after its last use. 0
+	// means DefaultOverlap, negative that it is refused at once.
 	Overlap time.Duration
-	// MaxOverlap, where positive, makes the overlap wait and slide: it opens at
-	// the first accepted use of the new token, each accepted use of the old one
-	// renews it by Overlap (to within a second), and it ends MaxOverlap after
-	// the switch at the latest. It must be at least Overlap. That is for senders
-	// that change only when they restart, as daprd does. 0 means a fixed Overlap.
+	// MaxOverlap is how long after the switch a superseded token is accepted at the
+	// most, whatever its uses. Until the first accepted use of the new token the old
+	// one stays accepted; then Overlap begins, and each accepted use of the old one
+	// renews it, to within a second. That is for senders that change only when they
+	// restart, as daprd does. It must be at least Overlap. 0 means
+	// DefaultMaxOverlap, or Overlap where that is longer. Negative makes the window
+	// fixed: it ends Overlap after the switch.
 	MaxOverlap time.Duration
 	// StateFile is the path of a file in which the Agent remembers superseded
-	// tokens (by salted HMAC), their deadlines and what was revoked by hand, so
-	// that a restart in the middle of a rotation changes nothing. It is equal in
+	// tokens (by SHA-256), their deadlines and what was revoked, so that a restart
+	// in the middle of a rotation changes nothing, and revokes no less. It is equal in
 	// trust to the token: only a regular file of our own user with mode 0600 is
 	// used, in a directory that others cannot write; that one directory is made
 	// if it is not there. A file that is bad does not keep the Agent from
@@ -167,14 +172,15 @@ func (c Config) resolve() (*resolved, error) {
 		r.window.Overlap = c.Overlap
 	}
 	switch {
-	case c.MaxOverlap < 0:
-		fault("MaxOverlap is negative; 0 means a fixed Overlap")
+	case c.MaxOverlap == 0 && r.window.Overlap > 0:
+		r.window.MaxOverlap = max(DefaultMaxOverlap, r.window.Overlap)
 	case c.MaxOverlap > 0 && r.window.Overlap == 0:
 		fault("MaxOverlap goes with an Overlap, and there is none; leave one of them out")
 	case c.MaxOverlap > 0 && c.MaxOverlap < r.window.Overlap:
 		fault("MaxOverlap (%s) is shorter than Overlap (%s); make it at least as long", c.MaxOverlap, r.window.Overlap)
+	case c.MaxOverlap > 0:
+		r.window.MaxOverlap = c.MaxOverlap
 	}
-	r.window.MaxOverlap = c.MaxOverlap
 	if c.MinTokenBytes < 0 {
 		fault("MinTokenBytes is negative; 0 means %d", verify.DefaultMinTokenBytes)
 	}

@@ -33,7 +33,6 @@ func TestMaxOverlapFitsOverlap(t *testing.T) {
 		cfg  agent.Config
 		want string
 	}{
-		"negative":         {agent.Config{MaxOverlap: -1}, "MaxOverlap is negative"},
 		"shorter":          {agent.Config{Overlap: 2 * time.Hour, MaxOverlap: time.Hour}, "is shorter than Overlap"},
 		"than the default": {agent.Config{MaxOverlap: time.Minute}, "is shorter than Overlap (15m0s)"},
 		"no overlap":       {agent.Config{Overlap: -1, MaxOverlap: time.Hour}, "goes with an Overlap"},

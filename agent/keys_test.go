@@ -90,7 +90,7 @@ func TestP2_KeysRotateAsTokensDo(t *testing.T) {
 	path, state := file(t, one.public), stateFile(t)
 	synctest.Test(t, func(t *testing.T) {
 		cfg := signedBy(path)
-		cfg.StateFile = state
+		cfg.StateFile, cfg.MaxOverlap = state, -1
 		a := start(t, cfg)
 		token := one.sign(t, "1", time.Hour)
 		p, err := a.Verify(t.Context(), token)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
@@ -56,8 +57,9 @@ func (m *member[V, S]) tell(last, s *state[V, S]) {
 	args := []any{
 		"generation", s.ledger.Number, "next", n[rotation.Next-1], "previous", n[rotation.Previous-1], "listed", n[rotation.Listed-1],
 	}
-	if until := overlapUntil(live, now); !until.IsZero() {
-		args = append(args, "overlap_until", until.UTC())
+	args = append(args, m.overlapWords(live, now)...)
+	if staged := stagedFingerprints(live); staged != "" {
+		args = append(args, "next_fingerprint", staged)
 	}
 	c, ok := s.ledger.Current()
 	if ok {
@@ -73,6 +75,44 @@ func (m *member[V, S]) tell(last, s *state[V, S]) {
 	default:
 		log.Info("source changed", args...)
 	}
+}
+
+// overlapWords returns, for the log, until when the last superseded credential is
+// accepted as things stand, until when it can be at most, and what would put it off.
+func (m *member[V, S]) overlapWords(live []*rotation.Entry[V], now time.Time) []any {
+	until := overlapUntil(live, now)
+	if until.IsZero() {
+		return nil
+	}
+	most, slides, waits := until, false, false
+	for _, e := range live {
+		if limit := e.Cap(now); !limit.IsZero() {
+			slides, waits = true, waits || e.Waiting()
+			if limit.After(most) {
+				most = limit
+			}
+		}
+	}
+	args := []any{"overlap_until", until.UTC(), "overlap_until_at_most", most.UTC()}
+	switch {
+	case waits:
+		args = append(args, "overlap_begins_with", "the first use of the new one")
+		fallthrough
+	case slides:
+		args = append(args, "renewed_by", "each use of the old one, for "+m.src.window.Overlap.String())
+	}
+	return args
+}
+
+// stagedFingerprints returns those of what is staged, separated by commas.
+func stagedFingerprints[V credential](live []*rotation.Entry[V]) string {
+	var staged []string
+	for _, e := range live {
+		if e.Slot == rotation.Next && len(staged) < maxNotes {
+			staged = append(staged, e.Value.Fingerprint())
+		}
+	}
+	return strings.Join(staged, ",")
 }
 
 // warnOfRevoked tells of each credential that the source begins to declare though

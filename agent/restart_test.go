@@ -49,7 +49,7 @@ func TestP8_RestartWithStateFile(t *testing.T) {
 	t.Parallel()
 	path, state := file(t, tokenN(0)), stateFile(t)
 	synctest.Test(t, func(t *testing.T) {
-		cfg := agent.Config{TokenFile: path, PollOnly: true, Overlap: 10 * time.Minute, StateFile: state}
+		cfg := agent.Config{TokenFile: path, PollOnly: true, Overlap: 10 * time.Minute, MaxOverlap: -1, StateFile: state}
 		a := start(t, cfg)
 		rotated(t, a, path, 1)
 		deadline := a.Status().Sources[0].OverlapExpires

@@ -38,7 +38,7 @@ func TestP2_SuccessorKeepsDeadlines(t *testing.T) {
 	for _, state := range []string{"", stateFile(t)} {
 		path, other := file(t, tokenN(0)), file(t, tokenN(2))
 		synctest.Test(t, func(t *testing.T) {
-			cfg := agent.Config{TokenFile: path, PollOnly: true, Overlap: 10 * time.Minute, StateFile: state}
+			cfg := agent.Config{TokenFile: path, PollOnly: true, Overlap: 10 * time.Minute, MaxOverlap: -1, StateFile: state}
 			a := start(t, cfg)
 			rotated(t, a, path, 1)
 			first := a.Status().Sources[0].OverlapExpires

@@ -21,8 +21,8 @@ type rotationFlags struct {
 func (r *rotationFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&r.header, "header", nil, "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)")
-	f.DurationVar(&r.overlap, "overlap", agent.DefaultOverlap, "how long a superseded token or key stays accepted; 0s means not at all")
-	f.DurationVar(&r.maxOverlap, "max-overlap", 0, "makes the overlap begin with the first use of the new token and slide with the use of the old, for this long at the most; 0s means that it does not")
+	f.DurationVar(&r.overlap, "overlap", agent.DefaultOverlap, "`DURATION` for which a superseded token or key stays accepted after its last use; 0s means not at all")
+	f.DurationVar(&r.maxOverlap, "max-overlap", 0, "`DURATION` after which a superseded token or key is refused, however much it is used; negative makes the overlap fixed (default 24h, or --overlap where that is longer)")
 	f.StringVar(&r.stateFile, "state-file", "", "`PATH` of a file in which superseded tokens, superseded keys and revocations outlive a restart; mode 0600, in a directory that others cannot write")
 	f.DurationVar(&r.poll, "poll-interval", 10*time.Second, "how often the source is read whatever the file system reports; 0s means never")
 	f.DurationVar(&r.debounce, "debounce", time.Second, "how long a file written in place must be quiet; 0s believes it at once")
@@ -33,9 +33,6 @@ func (r *rotationFlags) add(cmd *cobra.Command) {
 func (r *rotationFlags) config(cfg *agent.Config) (err error) {
 	if cfg.Overlap, err = span("overlap", r.overlap); err != nil {
 		return err
-	}
-	if r.maxOverlap < 0 {
-		return fail.Usage("--max-overlap must not be negative; 0s means a fixed overlap")
 	}
 	if r.maxOverlap > 0 && r.maxOverlap < r.overlap {
 		return fail.Usage("--max-overlap must be at least --overlap, %s", r.overlap)

@@ -69,7 +69,7 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	if err := op.layOut(); err != nil {
 		return err
 	}
-	a, err := agent.Start(ctx, agent.Config{TokenFile: op.mount, Overlap: o.Overlap, Logger: slog.New(slog.DiscardHandler)})
+	a, err := agent.Start(ctx, agent.Config{TokenFile: op.mount, Overlap: o.Overlap, MaxOverlap: -1, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

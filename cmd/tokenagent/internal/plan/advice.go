@@ -37,6 +37,8 @@ func next(m *model, p *proposal) []string {
 	default:
 		if m.sliding {
 			overlap += " --max-overlap " + short(p.chosen.maxOverlap)
+		} else {
+			overlap += " --max-overlap=-1s" // a window that slides is longer than what was judged
 		}
 		return []string{
 			"run the agents, or the apps that embed them, with " + overlap,

@@ -53,7 +53,7 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.rate, "request-rate", 1, "requests a second of each sender, to receivers chosen at random")
 	fs.DurationVar(&f.stageWait, "stage-wait", 0, "the time between stage and promote to judge (default: the shortest safe one)")
 	fs.DurationVar(&f.overlap, "overlap", 0, "the overlap to judge (default: the shortest safe one)")
-	fs.BoolVar(&f.sliding, "sliding", false, "with --protocol replace: agents have a --max-overlap, so that their overlap slides")
+	fs.BoolVar(&f.sliding, "sliding", false, "with --protocol replace: the overlap of the agents slides, as it does by default, up to their --max-overlap")
 	fs.DurationVar(&f.maxOverlap, "max-overlap", 0, "with --sliding: the cap to judge (default: the shortest safe one)")
 	fs.Float64Var(&f.risk, "risk", 1e-6, "the chance of any refusal in a rotation to plan for where nothing is safe")
 	fs.IntVar(&f.rotations, "rotations", 0, "how many rotations to simulate, 100000 at most; 0 means as many as take some seconds")

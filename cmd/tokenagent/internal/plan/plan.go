@@ -41,8 +41,8 @@ restarted after the change (--sender restart), restarted by tokenagent exec
 
 Protocols: staged is stage, wait, promote, wait, retire. now is 'rotate now', all in
 one step, so that receivers can be sent a token that they do not know yet. replace
-writes the new token over the old one, which each agent remembers for its own
---overlap, with --sliding up to its --max-overlap.
+writes the new token over the old one, which each agent remembers: for a fixed
+--overlap, or with --sliding, as agents do by default, up to its --max-overlap.
 
 The times are what to expect; 'rotate promote --agent' and 'rotate retire --agent' ask
 the receivers themselves.

@@ -84,7 +84,7 @@ func TestAdvice(t *testing.T) {
 		"--overlap 606s":                                 {"overlap 10m6s: NOT SAFE, though none of 50 simulated rotations refuses anything\n", "none seen"},
 		"--overlap 20m --stage-wait 5m":                  {"stage wait 5m, overlap 20m: safe"},
 		"--protocol now --receivers 1000":                {"overlap 11m: NOT SAFE: a rotation refuses something with a chance of over 99.9%", "without staging no overlap is safe", "up to 1m43s", "rotate now --overlap 11m | "},
-		"--protocol replace":                             {"overlap 11m: NOT SAFE", "1. run the agents, or the apps that embed them, with --overlap 11m\n", "--state-file"},
+		"--protocol replace":                             {"overlap 11m: NOT SAFE", "1. run the agents, or the apps that embed them, with --overlap 11m --max-overlap=-1s\n", "--state-file"},
 		"--protocol replace --sliding":                   {"overlap 11m, capped at 11m: NOT SAFE", "--overlap 11m --max-overlap 11m\n"},
 		"--protocol replace --sliding --max-overlap 30m": {"capped at 30m", "--overlap 11m --max-overlap 30m\n"},
 		"--protocol replace --sliding --overlap 2m":      {"overlap 2m, capped at 11m: NOT SAFE", "--overlap 2m is too short: 11m is safe", "--overlap 2m --max-overlap 11m\n"},

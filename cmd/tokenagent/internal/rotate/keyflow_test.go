@@ -119,7 +119,7 @@ func TestSignersAreNeverRefused(t *testing.T) {
 				sendsFirst.Store(false)
 				two()
 				p.do(t, "retire", "--key", old.thumb()).want(t, 0)
-				r.until(t, first, verify.ErrInvalidToken)
+				r.until(t, first, verify.ErrExpiredToken) // the source says that it is retired
 			} else {
 				waitSlot(t, r, fresh.print8(), "current")
 				two()
