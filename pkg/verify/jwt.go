@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -68,14 +67,6 @@ const (
 	maxCachedBytes = 4 << 10
 )
 
-// maxCheckWait is how long a token waits for its turn to have signatures checked.
-// A bad signature costs as much as a good one, so at most half of the processors
-// check signatures at once, and the rest is left to cached and shared tokens.
-const maxCheckWait = 100 * time.Millisecond
-
-// maxChecks returns how many signatures are checked at once.
-func maxChecks() int { return max(1, runtime.GOMAXPROCS(0)/2) }
-
 // A JWTVerifier is the [Verifier] of signed tokens: JSON Web Tokens (RFC 7519) in
 // the compact form of RFC 7515. It is safe for concurrent use. The zero
 // JWTVerifier is not usable.
@@ -86,7 +77,9 @@ type JWTVerifier struct {
 	// required is cfg.RequiredClaims in the form in which tokens are asked for them.
 	required []claims.Requirement
 	cache    *jwtCache
-	checks   chan struct{} // holds one value for each signature check that runs
+	checks   *checkLimit
+	// recent is the key that signed the latest token which did not say its key.
+	recent atomic.Pointer[rotation.ID]
 
 	busy    atomic.Uint64
 	longest atomic.Int64 // nanoseconds
@@ -120,7 +113,7 @@ func NewJWTVerifier(keys func() *KeySet, c JWTConfig) (*JWTVerifier, error) {
 	}
 	v := &JWTVerifier{
 		keys: keys, cfg: c, cache: newJWTCache(c.CacheSize),
-		checks: make(chan struct{}, maxChecks()),
+		checks: processChecks,
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
 		r, err := claims.Require(name, slices.Clone(c.RequiredClaims[name]))
@@ -174,9 +167,10 @@ const maxLeeway = 10 * time.Minute
 // Verify accepts token if one of the keys signed it and it claims what is asked
 // for. A token that it has verified before is found in a cache for as long as the
 // token, its key and the revocations allow; that waits for nothing and allocates
-// nothing. Any other token waits up to 100 ms for its signature to be checked,
-// since at most half of the processors do that at once; after that, or when ctx
-// ends, the answer is ErrUnavailable.
+// nothing. Any other token waits until its signature is checked, which at most half
+// of the processors (GOMAXPROCS at start) do at once, for all verifiers of the process.
+// Where so many wait that it cannot join them within 100 ms, or when ctx ends, the
+// answer is ErrUnavailable.
 func (v *JWTVerifier) Verify(ctx context.Context, token string) (*Principal, error) {
 	set := v.keys()
 	switch {
@@ -261,16 +255,21 @@ func (v *JWTVerifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntr
 		}
 		return nil, err
 	}
-	turn := turn{checks: v.checks}
-	defer turn.stop()
-	for _, k := range keys {
-		if !turn.begin(ctx) {
+	nameless := !j.named || keys[0].key.KeyID() == "" // the token does not say which key
+	if nameless {
+		v.recentFirst(keys)
+	}
+	for i, k := range keys {
+		good, done := v.checks.do(ctx, i == 0, func() bool { return k.key.verify(j.signingInput, j.signature) })
+		if !done {
 			v.busy.Add(1)
 			return nil, errBusy
 		}
-		good := k.key.verify(j.signingInput, j.signature)
-		turn.end()
 		if good {
+			if i > 0 && nameless {
+				id := k.key.ID()
+				v.recent.Store(&id)
+			}
 			return k, nil
 		}
 	}
@@ -278,37 +277,20 @@ func (v *JWTVerifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntr
 	return nil, ErrSignature
 }
 
-// A turn is one token's part in the signature checks. It ends between two keys,
-// so that a token which tries eight keys does not hold up one that tries one.
-type turn struct {
-	checks chan struct{}
-	wait   *time.Timer // for all of the token's checks together; nil until one has to wait
-}
-
-// begin waits for a place among the checks and reports whether it got one.
-func (t *turn) begin(ctx context.Context) bool {
-	select {
-	case t.checks <- struct{}{}:
-		return true
-	default:
+// recentFirst moves the key that signed the latest token which did not say its key to
+// the front: issuers that name no keys mostly sign with one of them at a time, and
+// forged tokens never change which.
+func (v *JWTVerifier) recentFirst(keys []*keyEntry) {
+	id := v.recent.Load()
+	if id == nil {
+		return
 	}
-	if t.wait == nil {
-		t.wait = time.NewTimer(maxCheckWait)
-	}
-	select {
-	case t.checks <- struct{}{}: // whoever waits longest is first
-		return true
-	case <-t.wait.C:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-func (t *turn) end() { <-t.checks }
-
-func (t *turn) stop() {
-	if t.wait != nil {
-		t.wait.Stop()
+	for i, k := range keys {
+		if k.key.ID() == *id {
+			copy(keys[1:i+1], keys[:i])
+			keys[0] = k
+			return
+		}
 	}
 }
 
@@ -318,8 +300,8 @@ func (v *JWTVerifier) unknown(kid string) {
 	}
 }
 
-// Busy returns how many tokens were refused because none of the signature checks
-// had come to them in time.
+// Busy returns how many tokens were refused because too many signatures waited to be
+// checked.
 func (v *JWTVerifier) Busy() uint64 { return v.busy.Load() }
 
 // LongestLifetime returns the longest time between "iat" and "exp" of the tokens

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -153,84 +152,6 @@ func TestCacheIsBounded(t *testing.T) {
 	if v.cache.find(v.cache.hash(long), long) != nil {
 		t.Error("a token that is longer than the bound is cached")
 	}
-}
-
-// TestP6_SignatureChecksAreBounded holds up as many checks as there may be: the
-// next token waits 100 ms for its turn and is refused, and a token that is known
-// is not held up.
-func TestP6_SignatureChecksAreBounded(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		key, checks := counted(t, "")
-		k := signingKeys()["HS256"]
-		v := verifier(t, keySet(t, nil, key), nil)
-		signed := func(jti string) string { return k.sign(t, claimsNow(map[string]any{"jti": jti}), nil) }
-		known := signed("known")
-		if err := verdictOf(v, known); err != nil {
-			t.Fatal(err)
-		}
-		checks.begun, checks.held = make(chan struct{}), make(chan struct{})
-		var all sync.WaitGroup
-		for i := range max(1, runtime.GOMAXPROCS(0)/2) {
-			token := signed(strconv.Itoa(i))
-			all.Go(func() {
-				if err := verdictOf(v, token); err != nil {
-					t.Error(err)
-				}
-			})
-			<-checks.begun
-		}
-		late, since := signed("late"), time.Now()
-		if err := verdictOf(v, late); !errors.Is(err, ErrUnavailable) || v.Busy() != 1 {
-			t.Errorf("one too many: %v, counted %d", err, v.Busy())
-		}
-		if waited := time.Since(since); waited != 100*time.Millisecond {
-			t.Errorf("it waited %s", waited)
-		}
-		ended, end := context.WithCancel(t.Context())
-		end()
-		if _, err := v.Verify(ended, late); !errors.Is(err, ErrUnavailable) || time.Since(since) != 100*time.Millisecond {
-			t.Errorf("of a request that has ended: %v after %s", err, time.Since(since))
-		}
-		if err := verdictOf(v, known); err != nil {
-			t.Errorf("a token that is known waits for the others: %v", err)
-		}
-		// One that waits gets the place of one that has ended.
-		waiting := make(chan error)
-		go func() { waiting <- verdictOf(v, late) }()
-		synctest.Wait()
-		close(checks.held)
-		<-checks.begun
-		if err := <-waiting; err != nil {
-			t.Errorf("it waited and had its turn: %v", err)
-		}
-		all.Wait()
-	})
-}
-
-// TestForgedTokensTakeTurns: a token that tries eight keys lets others check their
-// signatures in between.
-func TestForgedTokensTakeTurns(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		checks := make(chan struct{}, 1)
-		one, other := turn{checks: checks}, turn{checks: checks}
-		if !one.begin(t.Context()) {
-			t.Fatal("the first got no place")
-		}
-		got := make(chan bool)
-		go func() { got <- other.begin(t.Context()) }()
-		synctest.Wait()
-		one.end()
-		if !<-got {
-			t.Fatal("the place was not handed on between two checks")
-		}
-		if one.begin(t.Context()) {
-			t.Error("two have one place")
-		}
-		one.stop()
-		other.stop()
-	})
 }
 
 func TestP6_CachedTokenAllocatesNothing(t *testing.T) {

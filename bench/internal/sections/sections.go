@@ -24,6 +24,7 @@ func All() []report.Section {
 		{Name: "idle", Title: "Watching a file that does not change", Run: idle},
 		{Name: "forward", Title: "Forward auth, 16 connections: answers in a second", Run: forward},
 		{Name: "extauthz", Title: "Envoy ext_authz over gRPC: answers in a second", Run: extAuthz},
+		{Name: "flood", Title: "Good requests while 64 connections send forged tokens", Run: flood},
 	}
 }
 

@@ -1,0 +1,133 @@
+package work
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/big"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Forgery is a key set that costs a verifier as much as it can be made to pay for
+// one token: eight keys of 4096 bits without a name, all of which are tried, and
+// beside them a key on P-521 and one on P-256, which have names. The private keys
+// of the last nameless one and of the one on P-256 are known; see [Forgery.New].
+type Forgery struct {
+	Path  string // of the JWKS
+	rsa   *rsa.PrivateKey
+	curve Signer
+}
+
+const rsaBits = 4096
+
+// NewForgery makes the keys, and writes their set into dir.
+func NewForgery(dir string) (*Forgery, error) {
+	f := &Forgery{Path: filepath.Join(dir, "flood.json")}
+	var err error
+	if f.rsa, err = rsa.GenerateKey(rand.Reader, rsaBits); err != nil {
+		return nil, err
+	}
+	if f.curve, err = NewSigner("ES256"); err != nil {
+		return nil, err
+	}
+	text := base64.RawURLEncoding.EncodeToString
+	var keys []any
+	for range 7 {
+		n := make([]byte, rsaBits/8)
+		if _, err := rand.Read(n); err != nil {
+			return nil, err
+		}
+		n[0], n[len(n)-1] = n[0]|0x80, n[len(n)-1]|1 // any odd number costs what a product of primes does
+		keys = append(keys, map[string]string{"kty": "RSA", "alg": "RS256", "e": "AQAB", "n": text(n)})
+	}
+	keys = append(keys, map[string]string{"kty": "RSA", "alg": "RS256", "e": text(big.NewInt(int64(f.rsa.E)).Bytes()), "n": text(f.rsa.N.Bytes())})
+	set, err := f.curve.JWKS()
+	if err != nil {
+		return nil, err
+	}
+	var one struct{ Keys []any }
+	if err := json.Unmarshal(set, &one); err != nil {
+		return nil, err
+	}
+	// The base point of P-521 (FIPS 186-5, SP 800-186 section 3.2.1.5) is a public key.
+	keys = append(keys, append(one.Keys, map[string]string{
+		"kty": "EC", "crv": "P-521", "alg": "ES512", "kid": slowKeyID,
+		"x": text(unhex("00c6858e06b70404e9cd9e3ecb662395b4429c648139053fb521f828af606b4d3dbaa14b5e77efe75928fe1dc127a2ffa8de3348b3c1856a429bf97e7e31c2e5bd66")),
+		"y": text(unhex("011839296a789a3bc0045c8a5fb42c7d1bd998f54449579b446817afbd17273e662c97ee72995ef42640c550b9013fad0761353c7086a272c24088be94769fd16650")),
+	})...)
+	if set, err = json.Marshal(map[string]any{"keys": keys}); err != nil {
+		return nil, err
+	}
+	return f, os.WriteFile(f.Path, set, 0o600)
+}
+
+const slowKeyID = "slow"
+
+func unhex(s string) []byte {
+	n, ok := new(big.Int).SetString(s, 16)
+	if !ok {
+		panic(s)
+	}
+	return n.FillBytes(make([]byte, len(s)/2))
+}
+
+// Nameless returns a forged token without a kid: eight checks of RSA, 4096 bits.
+func (f *Forgery) Nameless() (string, error) {
+	signature := make([]byte, rsaBits/8)
+	_, err := rand.Read(signature)
+	signature[0] = 0 // below each modulus
+	return forged(map[string]any{"alg": "RS256"}, signature), err
+}
+
+// Slow returns a forged token whose kid is that of the key on P-521: one check, the
+// slowest that there is.
+func (f *Forgery) Slow() (string, error) {
+	signature := make([]byte, 2*66)
+	_, err := rand.Read(signature)
+	signature[0], signature[66] = 0, 0 // below the order
+	return forged(map[string]any{"alg": "ES512", "kid": slowKeyID}, signature), err
+}
+
+func forged(header map[string]any, signature []byte) string {
+	part := func(v map[string]any) string {
+		text, err := json.Marshal(v)
+		if err != nil {
+			panic(err)
+		}
+		return base64.RawURLEncoding.EncodeToString(text)
+	}
+	return part(header) + "." + part(claimsOf("forged")) + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+func claimsOf(id string) jwt.MapClaims {
+	now := time.Now()
+	return jwt.MapClaims{"iss": Issuer, "aud": Audience, "sub": "alice", "jti": id, "iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix()}
+}
+
+// New returns n good tokens that were never seen: of four, three name their key, and
+// one is of the last of the nameless keys, which is found by eight checks.
+func (f *Forgery) New(n int) ([]string, error) {
+	tokens := make([]string, n)
+	for i := range tokens {
+		var err error
+		id := fmt.Sprintf("new-%d-%d", i, time.Now().UnixNano())
+		if i%4 != 0 {
+			t := jwt.NewWithClaims(jwt.SigningMethodES256, claimsOf(id))
+			maps.Copy(t.Header, map[string]any{"kid": KeyID})
+			tokens[i], err = t.SignedString(f.curve.Private)
+		} else {
+			tokens[i], err = jwt.NewWithClaims(jwt.SigningMethodRS256, claimsOf(id)).SignedString(f.rsa)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return tokens, nil
+}

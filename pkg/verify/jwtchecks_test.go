@@ -1,0 +1,198 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// TestP6_SignatureChecksAreBounded fills the places and the queue: the next token
+// waits 100 ms to enter the queue and is refused, and a token that is known does not
+// wait.
+func TestP6_SignatureChecksAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		key, checks := counted(t, "")
+		k := signingKeys()["HS256"]
+		v := verifier(t, keySet(t, nil, key), nil)
+		v.checks = newCheckLimit(2)
+		signed := func(jti string) string { return k.sign(t, claimsNow(map[string]any{"jti": jti}), nil) }
+		known, late := signed("known"), signed("late")
+		if err := verdictOf(v, known); err != nil {
+			t.Fatal(err)
+		}
+		checks.begun, checks.held = make(chan struct{}, 2*firstPerPlace+1), make(chan struct{})
+		var all sync.WaitGroup
+		for i := range 2 * firstPerPlace {
+			token := signed(strconv.Itoa(i))
+			all.Go(func() {
+				if err := verdictOf(v, token); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if n := len(checks.begun); n != 2 {
+			t.Errorf("%d signatures are checked at once, want 2", n)
+		}
+		since := time.Now()
+		if err := verdictOf(v, late); !errors.Is(err, ErrUnavailable) || v.Busy() != 1 {
+			t.Errorf("one too many: %v, counted %d", err, v.Busy())
+		}
+		if waited := time.Since(since); waited != 100*time.Millisecond {
+			t.Errorf("it waited %s", waited)
+		}
+		ended, end := context.WithCancel(t.Context())
+		end()
+		if _, err := v.Verify(ended, late); !errors.Is(err, ErrUnavailable) || time.Since(since) != 100*time.Millisecond {
+			t.Errorf("of a request that has ended: %v after %s", err, time.Since(since))
+		}
+		if err := verdictOf(v, known); err != nil || time.Since(since) != 100*time.Millisecond {
+			t.Errorf("a token that is known waits for the others: %v", err)
+		}
+		waiting := make(chan error)
+		go func() { waiting <- verdictOf(v, late) }()
+		synctest.Wait()
+		close(checks.held)
+		if err := <-waiting; err != nil {
+			t.Errorf("it waited, and there was a place: %v", err)
+		}
+		all.Wait()
+	})
+}
+
+// TestRequestThatEndsLeavesItsPlace: whoever hangs up while his check waits for its
+// place holds up nobody.
+func TestRequestThatEndsLeavesItsPlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newCheckLimit(1)
+		held, gone := make(chan struct{}), make(chan struct{})
+		go l.do(t.Context(), true, func() bool { <-held; return true })
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer close(gone)
+			if _, done := l.do(ctx, true, func() bool { t.Error("checked"); return true }); done {
+				t.Error("done")
+			}
+		}()
+		synctest.Wait()
+		cancel()
+		<-gone
+		if len(l.first) != 1 || len(l.places) != 1 {
+			t.Errorf("%d in the queue, %d places taken; want that of the first", len(l.first), len(l.places))
+		}
+		close(held)
+		synctest.Wait()
+		if len(l.first)+len(l.further)+len(l.places) != 0 {
+			t.Error("somebody is still in the queue")
+		}
+	})
+}
+
+// A slow is a signing method whose checks take that long, in the time of a bubble.
+type slow struct {
+	jwt.SigningMethod
+	takes time.Duration
+}
+
+func (s slow) Verify(input string, signature []byte, key any) error {
+	time.Sleep(s.takes)
+	return s.SigningMethod.Verify(input, signature, key)
+}
+
+// TestP6_GoodTokensPassAFlood sends forged tokens over 64 connections, each as fast as
+// it is answered, and 200 good tokens a second that were never seen: none is refused,
+// and forged ones without a kid do not hold up good ones that name their key. One
+// place stands for two processors.
+func TestP6_GoodTokensPassAFlood(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		takes        time.Duration // a check
+		keys         int           // without a kid
+		forged, good map[string]any
+		within       time.Duration // 99 of 100 good tokens, after half a second
+	}{
+		"8 nameless keys of RSA 4096, and a good kid": {400 * time.Microsecond, 8, nil, map[string]any{"kid": "k"}, 5 * time.Millisecond},
+		"8 nameless keys of RSA 4096":                 {400 * time.Microsecond, 8, nil, nil, 5 * time.Millisecond},
+		"a key of RSA 4096 by its kid":                {400 * time.Microsecond, 8, map[string]any{"kid": "k"}, map[string]any{"kid": "k"}, 40 * time.Millisecond},
+		"a key on P-521 by its kid":                   {2 * time.Millisecond, 1, map[string]any{"kid": "k"}, map[string]any{"kid": "k"}, 250 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				good := signingKeys()["HS256"]
+				var keys []Key
+				for i := range c.keys {
+					k := signingKey{"HS256", nil, []byte(fmt.Sprintf("secret %d of at least thirty-two bytes", i))}
+					keys = append(keys, k.key(t, ""))
+				}
+				keys[len(keys)-1] = good.key(t, "")
+				if c.good != nil {
+					keys = append(keys[:len(keys)-1], signingKey{"HS256", nil, []byte("the last secret of thirty-two bytes")}.key(t, ""), good.key(t, "k"))
+				}
+				for _, k := range keys {
+					(*k.k).method = slow{jwt.SigningMethodHS256, c.takes}
+				}
+				v := verifier(t, keySet(t, nil, keys...), nil)
+				v.checks = newCheckLimit(1)
+				forged := signingKey{"HS256", []byte("nobody's secret of thirty-two bytes"), nil}.sign(t, claimsNow(nil), c.forged)
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				var all sync.WaitGroup
+				for range 64 {
+					all.Go(func() {
+						for ctx.Err() == nil {
+							if _, err := v.Verify(ctx, forged); err == nil {
+								t.Error("a forged token is accepted")
+								return
+							}
+							time.Sleep(100 * time.Microsecond) // on its way
+						}
+					})
+				}
+				var took [500]time.Duration
+				for i := range took {
+					token := good.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), c.good)
+					time.Sleep(time.Second / 200)
+					all.Go(func() {
+						since := time.Now()
+						if err := verdictOf(v, token); err != nil {
+							t.Errorf("good token %d: %v after %s", i, err, time.Since(since))
+						}
+						took[i] = time.Since(since)
+					})
+				}
+				cancel()
+				all.Wait()
+				later := took[100:] // by then it is known which of the nameless keys signs
+				slices.Sort(later)
+				if p99 := later[len(later)*99/100]; p99 > c.within {
+					t.Errorf("99 of 100 take %s, want %s", p99, c.within)
+				}
+			})
+		})
+	}
+}
+
+// TestVerifiersShareOneLimit: several realms have no more processors than one.
+func TestVerifiersShareOneLimit(t *testing.T) {
+	t.Parallel()
+	one, other := verifier(t, nil, nil), verifier(t, nil, nil)
+	if one.checks != other.checks {
+		t.Error("each has a limit of its own")
+	}
+	if got, want := cap(one.checks.places), max(1, runtime.GOMAXPROCS(0)/2); got != want {
+		t.Errorf("%d checks at once, want %d: half of the processors", got, want)
+	}
+}
