@@ -1,6 +1,9 @@
 package verify
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"testing"
 	"time"
@@ -128,5 +131,29 @@ func TestEd25519IsEdDSA(t *testing.T) {
 	}
 	if _, err := NewKey(KeyConfig{Algorithm: fresh, Material: signingKeys()["ES256"].public}); err == nil {
 		t.Error("an EC key is one of Ed25519")
+	}
+}
+
+// TestNamesTakeNoTries: a key that goes by many kids is tried once on a token that names
+// none, and leaves room for other keys.
+func TestNamesTakeNoTries(t *testing.T) {
+	t.Parallel()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many, other := signingKeys()["ES256"], signingKey{"ES256", private, &private.PublicKey}
+	key := many.key(t, "0")
+	for _, kid := range []string{"", "1", "2", "3", "4", "5", "6", "7", "8"} {
+		key = key.Also(many.key(t, kid))
+	}
+	set := keySet(t, nil, key, other.key(t, "other"))
+	if err := verdictOf(verifier(t, set, nil), other.sign(t, claimsNow(nil), nil)); err != nil || set.Untried() != 0 {
+		t.Errorf("%v, %d untried", err, set.Untried())
+	}
+	for _, kid := range []string{"3", "none"} {
+		if keys, err := set.candidates("ES256", kid, true, time.Now()); err != nil || len(keys) != 1 {
+			t.Errorf("kid %s: %d keys to try, %v", kid, len(keys), err)
+		}
 	}
 }
