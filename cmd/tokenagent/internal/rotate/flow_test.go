@@ -198,3 +198,81 @@ func waitCurrent(t *testing.T, r receiver, token string) {
 		}
 	}
 }
+
+// manual starts an agent that reads its source at Reload alone.
+func manual(t *testing.T, source string) *agent.Agent {
+	t.Helper()
+	a, err := agent.Start(t.Context(), agent.Config{TokenFile: source, PollOnly: true, Poll: time.Hour, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	return a
+}
+
+// sources are a file and a directory with the token one.
+func sources(t *testing.T) map[string]path {
+	t.Helper()
+	file, dir := filepath.Join(t.TempDir(), "token"), t.TempDir()
+	put(t, file, one+"\n")
+	put(t, filepath.Join(dir, "token"), one)
+	return map[string]path{"file": path(file), "directory": path(dir)}
+}
+
+// An agent that missed the promotion, and sees the whole rotation as one change,
+// does not remember the token that was retired.
+func TestRetiredIsRefusedByAnAgentThatMissedThePromotion(t *testing.T) {
+	for name, p := range sources(t) {
+		t.Run(name, func(t *testing.T) {
+			a := manual(t, string(p))
+			p.do(t, "stage", "--from", tokenFile(t, two)).want(t, 0)
+			p.do(t, "promote").want(t, 0)
+			p.do(t, "retire").want(t, 0)
+			if _, err := a.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.Verify(t.Context(), one); !errors.Is(err, verify.ErrExpiredToken) {
+				t.Errorf("the retired token is %v", err)
+			}
+			if _, err := a.Verify(t.Context(), two); err != nil {
+				t.Error(err)
+			}
+			p.do(t, "stage", "--from", tokenFile(t, one)).want(t, 0)
+			if _, err := a.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.Verify(t.Context(), one); err != nil {
+				t.Errorf("the token that is staged again is %v", err)
+			}
+		})
+	}
+}
+
+// A revocation that a re-apply deleted is remembered until unrevoke lifts it.
+func TestUnrevokeLiftsWhatAnAgentRemembers(t *testing.T) {
+	for name, p := range sources(t) {
+		t.Run(name, func(t *testing.T) {
+			a := manual(t, string(p))
+			says := func(want error) {
+				t.Helper()
+				if _, err := a.Reload(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := a.Verify(t.Context(), two); !errors.Is(err, want) {
+					t.Errorf("the token is %v, not %v", err, want)
+				}
+			}
+			p.do(t, "stage", "--from", tokenFile(t, two)).want(t, 0)
+			says(nil)
+			p.do(t, "revoke", "--slot", "next").want(t, 0)
+			says(verify.ErrRevokedToken)
+			p.do(t, "revoke", "--forget", id(two)).want(t, 0) // as a re-apply does
+			p.do(t, "stage", "--from", tokenFile(t, two)).want(t, 0)
+			says(verify.ErrRevokedToken)
+			p.do(t, "unrevoke", "--from", tokenFile(t, two)).want(t, 0)
+			says(nil)
+			p.do(t, "revoke", "--from", tokenFile(t, two)).want(t, 0)
+			says(verify.ErrRevokedToken)
+		})
+	}
+}
