@@ -44,16 +44,20 @@ case_converge() {
 		wrap "${folder%/}" <<-Y
 			patches:
 			  - target: {kind: DaemonSet}
-			    patch: '[{op: add, path: /spec/template/spec/nodeSelector, value: {tokenagent-e2e/none: "true"}}]'
+			    patch: |-
+			      - {op: add, path: /spec/template/spec/nodeSelector, value: {tokenagent-e2e/none: "true"}}
 			  - target: {kind: Deployment}
-			    patch: '[{op: replace, path: /spec/replicas, value: 0}]'
+			    patch: |-
+			      - {op: replace, path: /spec/replicas, value: 0}
 			  - target: {kind: Namespace}
-			    patch: '{$patch: delete, apiVersion: v1, kind: Namespace, metadata: {name: tokenagent}}'
+			    patch: |-
+			      {\$patch: delete, apiVersion: v1, kind: Namespace, metadata: {name: tokenagent}}
 		Y
 		components
 		kubectl apply -k "$work/$ns" >/dev/null || die "$folder: apply"
 		out=$(kubectl diff -k "$work/$ns" 2>&1) || die "$folder: diff after an apply: $out"
-		out=$(kubectl apply -k "$work/$ns" | grep -v ' unchanged$') && die "$folder: a second apply: $out"
+		out=$(kubectl apply -k "$work/$ns" 2>&1) || die "$folder: a second apply: $out"
+		! out=$(grep -v ' unchanged$' <<<"$out") || die "$folder: a second apply changes something: $out"
 		out=$(kubectl apply --server-side -k "$work/$ns" 2>&1) || die "$folder: server-side after a client's apply: $out"
 		out=$(kubectl diff --server-side -k "$work/$ns" 2>&1) || die "$folder: diff after a server-side apply: $out"
 		kubectl delete -k "$work/$ns" >/dev/null
