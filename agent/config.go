@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 
+	"github.com/tokenagent/tokenagent/internal/option"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -153,17 +153,17 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 func (c Config) resolve() (*resolved, error) {
 	var faults *multierror.Error
 	fault := func(format string, args ...any) {
-		faults = multierror.Append(faults, fmt.Errorf(format, args...))
+		faults = multierror.Append(faults, option.Errorf(option.Field, format, args...))
 	}
 	r := &resolved{Config: c}
 	r.Name, r.KeyName = cmp.Or(c.Name, "token"), cmp.Or(c.KeyName, "keys")
-	for field, name := range map[string]string{"Name": r.Name, "KeyName": r.KeyName} {
+	for setting, name := range map[string]string{"{name}": r.Name, "{key-name}": r.KeyName} {
 		if !nameForm.MatchString(name) {
-			fault("%s must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit", field)
+			fault(setting + " must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit")
 		}
 	}
 	if r.Name == r.KeyName {
-		fault("Name and KeyName are the same; metrics could not tell the two apart")
+		fault("{name} and {key-name} are the same; metrics could not tell the two apart")
 	}
 	switch {
 	case c.Overlap == 0:
@@ -175,20 +175,20 @@ func (c Config) resolve() (*resolved, error) {
 	case c.MaxOverlap == 0 && r.window.Overlap > 0:
 		r.window.MaxOverlap = max(DefaultMaxOverlap, r.window.Overlap)
 	case c.MaxOverlap > 0 && r.window.Overlap == 0:
-		fault("MaxOverlap goes with an Overlap, and there is none; leave one of them out")
+		fault("{max-overlap} goes with an {overlap}, and there is none; leave one of them out")
 	case c.MaxOverlap > 0 && c.MaxOverlap < r.window.Overlap:
-		fault("MaxOverlap (%s) is shorter than Overlap (%s); make it at least as long", c.MaxOverlap, r.window.Overlap)
+		fault("{max-overlap} (%s) is shorter than {overlap} (%s); make it at least as long", c.MaxOverlap, r.window.Overlap)
 	case c.MaxOverlap > 0:
 		r.window.MaxOverlap = c.MaxOverlap
 	}
 	if c.MinTokenBytes < 0 {
-		fault("MinTokenBytes is negative; 0 means %d", verify.DefaultMinTokenBytes)
+		fault("{min-token-bytes} is negative; 0 means %d", verify.DefaultMinTokenBytes)
 	}
 	if c.Poll > 0 && c.Poll < minPoll {
-		fault("Poll is shorter than %s; file system events tell sooner", minPoll)
+		fault("{poll-interval} is shorter than %s; file system events tell sooner", minPoll)
 	}
 	if c.Poll < 0 && c.PollOnly {
-		fault("PollOnly with a negative Poll would never notice a change; give Poll or leave PollOnly out")
+		fault("{poll-only} with a negative {poll-interval} would never notice a change; give {poll-interval} or leave {poll-only} out")
 	}
 	if r.Logger == nil {
 		r.Logger = slog.Default()
@@ -210,7 +210,7 @@ func (r *resolved) findKeys() error {
 	c := r.Config
 	switch {
 	case c.KeyFile != "" && c.JWKSURL != "":
-		return errors.New("KeyFile and JWKSURL are both set; one source is meant: leave one empty")
+		return option.Errorf(option.Field, "{key-file} and {jwks-url} are both set; one source is meant: leave one empty")
 	case c.KeyFile != "":
 		r.keys = &source{source: reload.Path(c.KeyFile, jwks.KeyNames()...), kind: "key file", location: c.KeyFile, identity: absolute(c.KeyFile), watched: true}
 	case c.JWKSURL != "":
@@ -245,7 +245,7 @@ func (r *resolved) findTokens() error {
 	case r.keys != nil && c.TokenFile == "" && c.EnvFile == "" && c.TokenEnv == "":
 		return nil
 	case c.TokenFile != "" && (c.TokenEnv != "" || c.EnvFile != ""):
-		return errors.New("TokenFile and " + named(c.TokenEnv != "", "TokenEnv", "EnvFile") + " are both set; one source is meant: leave one empty")
+		return option.Errorf(option.Field, "{token-file} and "+named(c.TokenEnv != "", "{token-env}", "{env-file}")+" are both set; one source is meant: leave one empty")
 	case c.TokenFile != "":
 		r.file(c.TokenFile)
 	case c.EnvFile != "":
@@ -264,15 +264,15 @@ func (r *resolved) findInEnvironment() error {
 	_, hasToken := os.LookupEnv(DaprTokenEnv)
 	switch {
 	case hasFile && hasToken:
-		return errors.New("no source configured, and the environment has both " + DaprTokenEnv + "_FILE and " + DaprTokenEnv + "; unset one")
+		return option.Errorf(option.Field, "no source configured, and the environment has both "+DaprTokenEnv+"_FILE and "+DaprTokenEnv+"; unset one")
 	case hasFile && path == "":
-		return errors.New("no source configured, and " + DaprTokenEnv + "_FILE is empty; give it the path of the token file")
+		return option.Errorf(option.Field, "no source configured, and "+DaprTokenEnv+"_FILE is empty; give it the path of the token file")
 	case hasFile:
 		r.file(path)
 	case hasToken:
 		r.env(DaprTokenEnv)
 	default:
-		return errors.New("no source; set TokenFile, EnvFile or TokenEnv, or the environment variable " + DaprTokenEnv + "_FILE or " + DaprTokenEnv)
+		return option.Errorf(option.Field, "no source; set {token-file}, {env-file} or {token-env}, or the environment variable "+DaprTokenEnv+"_FILE or "+DaprTokenEnv)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ func TestConfigFaultsComeTogether(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"TokenFile and EnvFile are both set", "Name must be", "MinTokenBytes is negative", "PollOnly with a negative Poll"} {
+	for _, want := range []string{"Config.TokenFile and Config.EnvFile are both set", "Name must be", "MinTokenBytes is negative", "Config.PollOnly with a negative Config.Poll"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in: %v", want, err)
 		}
@@ -63,7 +63,7 @@ func TestZeroConfigLooksIntoTheEnvironment(t *testing.T) {
 		"file":       {map[string]string{"APP_API_TOKEN_FILE": path}, 1, "file", ""},
 		"token":      {map[string]string{"APP_API_TOKEN": tokenN(2)}, 2, "env", ""},
 		"both":       {map[string]string{"APP_API_TOKEN_FILE": path, "APP_API_TOKEN": tokenN(2)}, 0, "", "has both APP_API_TOKEN_FILE and APP_API_TOKEN; unset one"},
-		"neither":    {nil, 0, "", "no source; set TokenFile, EnvFile or TokenEnv, or the environment variable"},
+		"neither":    {nil, 0, "", "no source; set Config.TokenFile, Config.EnvFile or Config.TokenEnv, or the environment variable"},
 		"empty file": {map[string]string{"APP_API_TOKEN_FILE": ""}, 0, "", "APP_API_TOKEN_FILE is empty"},
 		"empty":      {map[string]string{"APP_API_TOKEN": ""}, 0, "", "APP_API_TOKEN"},
 	} {

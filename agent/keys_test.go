@@ -274,13 +274,13 @@ func TestKeyConfigFaults(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
 	for want, change := range map[string]func(*agent.Config){
-		"no issuer":                   func(c *agent.Config) { c.JWT.Issuer = "" },
-		"no audience":                 func(c *agent.Config) { c.JWT.Audiences = nil },
-		"KeyFile and JWKSURL":         func(c *agent.Config) { c.JWKSURL = "https://issuer.example/keys" },
-		"Name and KeyName":            func(c *agent.Config) { c.KeyName = "token" },
-		"TokenFile and EnvFile":       func(c *agent.Config) { c.TokenFile, c.EnvFile = "a", "b" },
-		"KeyName must be":             func(c *agent.Config) { c.KeyName = "no such/name" },
-		"the algorithm for keys that": func(c *agent.Config) { c.KeyAlgorithm = "none" },
+		"no issuer":                           func(c *agent.Config) { c.JWT.Issuer = "" },
+		"no audience":                         func(c *agent.Config) { c.JWT.Audiences = nil },
+		"Config.KeyFile and Config.JWKSURL":   func(c *agent.Config) { c.JWKSURL = "https://issuer.example/keys" },
+		"Config.Name and Config.KeyName":      func(c *agent.Config) { c.KeyName = "token" },
+		"Config.TokenFile and Config.EnvFile": func(c *agent.Config) { c.TokenFile, c.EnvFile = "a", "b" },
+		"KeyName must be":                     func(c *agent.Config) { c.KeyName = "no such/name" },
+		"the algorithm for keys that":         func(c *agent.Config) { c.KeyAlgorithm = "none" },
 	} {
 		cfg := signedBy(file(t, one.public))
 		change(&cfg)

@@ -1,11 +1,11 @@
 package agent
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/tokenagent/tokenagent/internal/option"
 )
 
 // checkStateFile refuses a StateFile that would be written over a source, or into
@@ -16,7 +16,7 @@ func (r *resolved) checkStateFile() error {
 	}
 	info, err := os.Stat(r.StateFile)
 	if err == nil && info.IsDir() || strings.HasSuffix(r.StateFile, string(filepath.Separator)) {
-		return errors.New("StateFile is a directory; name a file in it")
+		return option.Errorf(option.Field, "{state-file} is a directory; name a file in it")
 	}
 	r.StateFile = absolute(r.StateFile) // a later chdir must not move it
 	for _, s := range []*source{r.tokens, r.keys} {
@@ -26,9 +26,9 @@ func (r *resolved) checkStateFile() error {
 		path := absolute(s.location)
 		switch {
 		case same(r.StateFile, path):
-			return fmt.Errorf("StateFile is the source %s itself; give it a path of its own", s.location)
+			return option.Errorf(option.Field, "{state-file} is the source %s itself; give it a path of its own", s.location)
 		case same(filepath.Dir(r.StateFile), path), within(r.StateFile, path):
-			return fmt.Errorf("StateFile lies in the source directory %s; give it a path outside", s.location)
+			return option.Errorf(option.Field, "{state-file} lies in the source directory %s; give it a path outside", s.location)
 		}
 	}
 	return nil

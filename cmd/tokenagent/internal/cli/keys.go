@@ -69,13 +69,13 @@ func (k *keySource) config(cmd *cobra.Command, cfg *agent.Config, verifies bool)
 	for i, text := range k.requireClaim {
 		name, value, valued := strings.Cut(text, "=")
 		if name == "" {
-			return fail.Usage("--require-claim number %d: the form is NAME or NAME=VALUE, such as roles=reader", i+1)
+			return fail.Usage("{require-claim} number %d: the form is NAME or NAME=VALUE, such as roles=reader", i+1)
 		}
 		if _, err := claims.Require(name, nil); err != nil {
-			return fail.Usage("--require-claim number %d: %s", i+1, err)
+			return fail.Usage("{require-claim} number %d: %s", i+1, err)
 		}
 		if valued && value == "" {
-			return fail.Usage("--require-claim number %d: the value is empty; give it one, or leave the '=' out where any value will do", i+1)
+			return fail.Usage("{require-claim} number %d: the value is empty; give it one, or leave the '=' out where any value will do", i+1)
 		}
 		values := required[name]
 		if valued {
@@ -103,7 +103,7 @@ func (k *keySource) config(cmd *cobra.Command, cfg *agent.Config, verifies bool)
 	if k.jwksURL != "" {
 		o := jwks.RemoteOptions{MaxStale: k.maxStale, Algorithm: k.keyAlgorithm}
 		if _, err := jwks.Remote(k.jwksURL, o); err != nil {
-			return fail.Usage("--jwks-url: %s", strings.TrimPrefix(err.Error(), "jwks: remote: "))
+			return fail.Usage("{jwks-url}: %s", strings.TrimPrefix(err.Error(), "jwks: remote: "))
 		}
 		o.CAFile, o.BearerFile = k.jwksCAFile, k.jwksBearerFile
 		cfg.JWKS = o
@@ -120,7 +120,7 @@ func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
 	if k.jwksURL == "" {
 		for _, name := range []string{"jwks-ca-file", "jwks-bearer-file"} {
 			if changed(name) {
-				return fail.Usage("--%s goes with --jwks-url; give both, or leave it out", name)
+				return fail.Usage("{" + name + "} goes with {jwks-url}; give both, or leave it out")
 			}
 		}
 	}
@@ -128,7 +128,7 @@ func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
 		// Variables do not count: they may be meant for another command.
 		for _, name := range []string{"issuer", "audience", "key-algorithm", "algorithm", "jwt-type", "require-claim", "leeway", "max-stale", "key-name", "jwt-cache"} {
 			if changed(name) {
-				return fail.Usage("--%s goes with --key-file or --jwks-url, and neither is given", name)
+				return fail.Usage("{" + name + "} goes with {key-file} or {jwks-url}, and neither is given")
 			}
 		}
 		return nil
@@ -136,23 +136,23 @@ func (k *keySource) usage(cmd *cobra.Command, verifies bool) error {
 	none := func(names []string, name string) bool { return !slices.Contains(names, name) }
 	switch {
 	case k.keyFile != "" && k.jwksURL != "":
-		return fail.Usage("--key-file and --jwks-url are both set; one source of keys is meant")
+		return fail.Usage("{key-file} and {jwks-url} are both set; one source of keys is meant")
 	case verifies && k.issuer == "":
-		return fail.Usage("--issuer is missing: give the iss that signed tokens must have, since the same keys may sign for others")
+		return fail.Usage("{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
 	case verifies && len(k.audience) == 0:
-		return fail.Usage("--audience is missing: give the aud that signed tokens must have, since the same keys may sign for others")
+		return fail.Usage("{audience} is missing: give the aud that signed tokens must have, since the same keys may sign for others")
 	case k.keyAlgorithm != "" && none(verify.Algorithms(), k.keyAlgorithm):
-		return fail.Usage("--key-algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
+		return fail.Usage("{key-algorithm} must be one of %s", strings.Join(verify.Algorithms(), ", "))
 	case slices.ContainsFunc(k.algorithm, func(a string) bool { return none(verify.Algorithms(), a) }):
-		return fail.Usage("--algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
+		return fail.Usage("{algorithm} must be one of %s", strings.Join(verify.Algorithms(), ", "))
 	case k.cache < 0 || k.cache > maxCache:
-		return fail.Usage("--jwt-cache must be 0 to %d", maxCache)
+		return fail.Usage("{jwt-cache} must be 0 to %d", maxCache)
 	case k.leeway < 0 || k.leeway > maxLeeway:
-		return fail.Usage("--leeway must be 0s to %s", maxLeeway)
+		return fail.Usage("{leeway} must be 0s to %s", maxLeeway)
 	case k.jwksURL == "" && changed("max-stale"):
-		return fail.Usage("--max-stale goes with --jwks-url; a file needs nobody to confirm it")
+		return fail.Usage("{max-stale} goes with {jwks-url}; a file needs nobody to confirm it")
 	case k.jwksURL != "" && k.maxStale != 0 && k.maxStale < minStale:
-		return fail.Usage("--max-stale must be at least %s, or 0s for ever", minStale)
+		return fail.Usage("{max-stale} must be at least %s, or 0s for ever", minStale)
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realmfile"
+	"github.com/tokenagent/tokenagent/internal/option"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
@@ -142,17 +142,12 @@ func (c *realmCompiler) compile() (realm.Spec, []error) {
 		}
 	}
 	if err != nil {
-		c.fault(c.realm.Line, ": %s", asKeys(err))
+		c.fault(c.realm.Line, ": %s", option.Text(err, option.Key))
 		return spec, c.faults
 	}
 	spec.Config = cfg
 	return spec, nil
 }
-
-// asKeys says of flags what is true of keys as well.
-func asKeys(err error) string { return flagName.ReplaceAllString(err.Error(), "$1") }
-
-var flagName = regexp.MustCompile(`--([a-z])`)
 
 // The keys that name a source, which no realm has in common with others.
 var (

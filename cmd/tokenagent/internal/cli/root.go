@@ -29,6 +29,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realmfile"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 	"github.com/tokenagent/tokenagent/internal/buildinfo"
+	"github.com/tokenagent/tokenagent/internal/option"
 )
 
 // ownSignals marks a command that decides itself what SIGTERM and SIGINT mean to
@@ -82,7 +83,7 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	}
 	code := fail.Code(e.err)
 	if e.err != nil && !errors.Is(e.err, fail.Refused) {
-		fmt.Fprintf(stderr, "tokenagent: %s\n", plain.Lines(e.err.Error()))
+		fmt.Fprintf(stderr, "tokenagent: %s\n", plain.Lines(option.Text(e.err, option.Flag)))
 		if code == 2 {
 			fmt.Fprintf(stderr, "tokenagent: see '%s --help'\n", e.cmd.CommandPath())
 		}

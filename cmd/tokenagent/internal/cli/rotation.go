@@ -35,17 +35,17 @@ func (r *rotationFlags) config(cfg *agent.Config) (err error) {
 		return err
 	}
 	if r.maxOverlap > 0 && r.maxOverlap < r.overlap {
-		return fail.Usage("--max-overlap must be at least --overlap, %s", r.overlap)
+		return fail.Usage("{max-overlap} must be at least {overlap}, %s", r.overlap)
 	}
 	if r.maxOverlap > 0 && r.overlap == 0 {
-		return fail.Usage("--max-overlap goes with an --overlap, and that is 0s")
+		return fail.Usage("{max-overlap} goes with an {overlap}, and that is 0s")
 	}
 	cfg.MaxOverlap, cfg.StateFile, cfg.WaitForSource = r.maxOverlap, r.stateFile, r.wait
 	if cfg.Poll, err = span("poll-interval", r.poll); err != nil {
 		return err
 	}
 	if r.poll > 0 && r.poll < 10*time.Millisecond {
-		return fail.Usage("--poll-interval must be at least 10ms, or 0s for never")
+		return fail.Usage("{poll-interval} must be at least 10ms, or 0s for never")
 	}
 	cfg.Debounce, err = span("debounce", r.debounce)
 	return err

@@ -32,11 +32,11 @@ func (s *source) add(cmd *cobra.Command) {
 func (s *source) config(log *slog.Logger) (agent.Config, error) {
 	switch {
 	case s.tokenFile != "" && s.envFile != "":
-		return agent.Config{}, fail.Usage("--token-file and --env-file are both set; one source is meant")
+		return agent.Config{}, fail.Usage("{token-file} and {env-file} are both set; one source is meant")
 	case s.tokenFile != "" && s.tokenEnv != "":
-		return agent.Config{}, fail.Usage("--token-file and --token-env are both set; one source is meant")
+		return agent.Config{}, fail.Usage("{token-file} and {token-env} are both set; one source is meant")
 	case s.minTokenBytes < 1:
-		return agent.Config{}, fail.Usage("--min-token-bytes must be at least 1")
+		return agent.Config{}, fail.Usage("{min-token-bytes} must be at least 1")
 	}
 	return agent.Config{
 		TokenFile: s.tokenFile, TokenEnv: s.tokenEnv, EnvFile: s.envFile,
@@ -49,7 +49,7 @@ func (s *source) config(log *slog.Logger) (agent.Config, error) {
 func span(name string, d time.Duration) (time.Duration, error) {
 	switch {
 	case d < 0:
-		return 0, fail.Usage("--%s must not be negative; 0s means none", name)
+		return 0, fail.Usage("{" + name + "} must not be negative; 0s means none")
 	case d == 0:
 		return -1, nil
 	default:
@@ -79,7 +79,7 @@ func addOutput(cmd *cobra.Command, p *string) {
 
 func checkOutput(form string) error {
 	if form != outputText && form != outputJSON {
-		return fail.Usage("--output must be text or json")
+		return fail.Usage("{output} must be text or json")
 	}
 	return nil
 }

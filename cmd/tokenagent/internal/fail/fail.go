@@ -5,7 +5,8 @@ package fail
 
 import (
 	"errors"
-	"fmt"
+
+	"github.com/tokenagent/tokenagent/internal/option"
 )
 
 // Refused ends a command with exit code 1 and no further word: the command has
@@ -21,8 +22,11 @@ type usage struct{ error }
 func (u usage) Unwrap() error { return u.error }
 
 // Usage returns an error that ends the command with exit code 2. Its text
-// names the flag and the mend.
-func Usage(format string, args ...any) error { return usage{fmt.Errorf(format, args...)} }
+// names the flag and says how to fix it. In format {token-file} stands for a setting that
+// a file of realms has as well; see package option.
+func Usage(format string, args ...any) error {
+	return usage{option.Errorf(option.Flag, format, args...)}
+}
 
 type exit struct {
 	error

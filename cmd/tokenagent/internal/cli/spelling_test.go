@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestErrorsSpeakOfWhatWasSet: of flags on the command line, and of fields in a file
+// of realms. Package agent tests that the library speaks of its own fields.
+func TestErrorsSpeakOfWhatWasSet(t *testing.T) {
+	for _, name := range []string{"APP_API_TOKEN", "APP_API_TOKEN_FILE"} {
+		t.Setenv(name, "")
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := file(t, good)
+	none := []string{"run", "--listen", "127.0.0.1:0", "--admin-listen", ""}
+	for want, args := range map[string][]string{
+		"no source; set --token-file, --env-file or --token-env": none,
+		"--state-file is a directory":                            append(none[:len(none):len(none)], "--token-file", path, "--state-file", t.TempDir()),
+		"--state-file is the source":                             append(none[:len(none):len(none)], "--token-file", path, "--state-file", path),
+	} {
+		if o := invoke(t, "", args...); o.code != 1 || !strings.Contains(o.errOut, want) || strings.Contains(o.errOut, "Config.") {
+			t.Errorf("exit code %d, %s, want %q", o.code, o.errOut, want)
+		}
+	}
+	for want, text := range map[string]string{
+		"realms.a: token-file and env-file are both set":         "token-file: x\n    env-file: x",
+		"realms.a: key-file and jwks-url are both set":           "key-file: x\n    jwks-url: https://h/",
+		"realms.a: issuer is missing":                            "key-file: x\n    audience: a",
+		"realms.a: max-overlap must be at least overlap":         "token-file: x\n    overlap: 2h\n    max-overlap: 1h",
+		"realms.a: leeway must be 0s to 10m":                     "key-file: x\n    issuer: i\n    audience: a\n    leeway: 1h",
+		"realms.a: max-stale goes with jwks-url":                 "key-file: x\n    issuer: i\n    audience: a\n    max-stale: 1h",
+		"realms.a: debounce must not be negative; 0s means none": "token-file: x\n    debounce: -1s",
+	} {
+		o := invoke(t, "", "check", "--config", realmsFile(t, "realms:\n  a:\n    "+text+"\n", "x", good))
+		if o.code != 1 || !strings.Contains(o.errOut, want) || strings.Contains(o.errOut, "--") {
+			t.Errorf("exit code %d, %s%s, want %q", o.code, o.out, o.errOut, want)
+		}
+	}
+}
+
+// TestStatusAndMetricsShowTheBuiltVersion: what the linker wrote, as version prints.
+func TestStatusAndMetricsShowTheBuiltVersion(t *testing.T) {
+	invoke(t, "", "version").want(t, 0, "v0-test") // sets it, as the program does when it starts
+	r := startRun(t, "--token-file", file(t, good))
+	get := func(path string) string {
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.admin+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := r.client.Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		text, err := io.ReadAll(a.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	var s struct{ Version string }
+	if err := json.Unmarshal([]byte(get("/status")), &s); err != nil || s.Version != "v0-test" {
+		t.Errorf("/status: %+v %v", s, err)
+	}
+	if text := get("/metrics"); !strings.Contains(text, `version="v0-test"`) || !strings.Contains(text, "tokenagent_build_info{") {
+		t.Error("tokenagent_build_info has another version")
+	}
+	if !strings.Contains(get("/"), "v0-test") {
+		t.Error("the page has another version")
+	}
+}

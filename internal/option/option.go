@@ -1,0 +1,92 @@
+// Package option lets an error about a setting speak of it as the reader set it: as
+// a flag on the command line, a field in a file of realms, or a field of
+// agent.Config in the library.
+package option
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// A Spelling writes the name of a setting. Names are those of the flags, without
+// the dashes before them.
+type Spelling func(name string) string
+
+// Flag spells a setting as on the command line: --token-file.
+func Flag(name string) string { return "--" + name }
+
+// Key spells a setting as in a file of realms: token-file.
+func Key(name string) string { return name }
+
+// fields are those of agent.Config that are not called as their flags are.
+var fields = map[string]string{ //nolint:gochecknoglobals // a constant
+	"poll-interval": "Poll", "wait-for-source": "WaitForSource", "jwks-url": "JWKSURL", "poll-only": "PollOnly",
+	"issuer": "JWT.Issuer", "audience": "JWT.Audiences", "algorithm": "JWT.Algorithms", "jwt-type": "JWT.Types",
+	"require-claim": "JWT.RequiredClaims", "leeway": "JWT.Leeway", "jwt-cache": "JWT.CacheSize", "max-stale": "JWKS.MaxStale",
+}
+
+// Field spells a setting as a field of the library: Config.TokenFile.
+func Field(name string) string {
+	if field, ok := fields[name]; ok {
+		return "Config." + field
+	}
+	var b strings.Builder
+	for word := range strings.SplitSeq(name, "-") {
+		b.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	return "Config." + b.String()
+}
+
+// An Error is about settings.
+type Error struct {
+	format   string
+	args     []any
+	spelling Spelling // of Error
+}
+
+// Errorf returns an error of that text. In format {token-file} stands for the
+// setting of that name, which Error spells by s and [Text] by another spelling.
+func Errorf(s Spelling, format string, args ...any) error {
+	return &Error{format, args, s}
+}
+
+// Error returns the text as whoever made the error spells it.
+func (e *Error) Error() string { return e.spell(e.spelling).Error() }
+
+// Unwrap returns what the text has of %w.
+func (e *Error) Unwrap() error { return errors.Unwrap(e.spell(e.spelling)) }
+
+var name = regexp.MustCompile(`\{([a-z][a-z-]*)\}`)
+
+func (e *Error) spell(s Spelling) error {
+	return fmt.Errorf(name.ReplaceAllStringFunc(e.format, func(n string) string { return s(n[1 : len(n)-1]) }), e.args...)
+}
+
+// Text returns the text of err, in which every setting that an [Error] in it speaks
+// of is spelled by s.
+func Text(err error, s Spelling) string {
+	text := err.Error()
+	each(err, func(e *Error) { text = strings.Replace(text, e.Error(), e.spell(s).Error(), 1) })
+	return text
+}
+
+// each calls f for every Error that err is or wraps.
+func each(err error, f func(*Error)) {
+	switch e := err.(type) { //nolint:errorlint // it looks at one error after another
+	case nil:
+	case *Error:
+		f(e)
+	case interface{ WrappedErrors() []error }: // go-multierror, whose Unwrap is a chain
+		for _, err := range e.WrappedErrors() {
+			each(err, f)
+		}
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			each(err, f)
+		}
+	case interface{ Unwrap() error }:
+		each(e.Unwrap(), f)
+	}
+}
