@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/buildinfo"
@@ -171,8 +172,9 @@ func (m *member[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotati
 	if set, ok := any(s.set).(*verify.KeySet); ok && set.Untried() > 0 {
 		out = append(out, fmt.Sprintf("there are more keys of one algorithm than are tried on a token, by %d; give them names (kid), and tokens too", set.Untried()))
 	}
-	if n := len(s.revokedDeclared()); n > 0 && !m.closed.Load() {
-		out = append(out, fmt.Sprintf("%d declared without their revocation stay refused: a revocation holds until it is lifted (tokenagent rotate unrevoke)", n))
+	if declared := s.revokedDeclared(); len(declared) > 0 {
+		out = append(out, fmt.Sprintf("revoked, and declared without the revocation: %s; refused until the revocation is lifted (tokenagent rotate unrevoke)",
+			strings.Join(declared[:min(len(declared), maxNotes)], ", ")))
 	}
 	out = append(out, s.notes[:min(len(s.notes), maxNotes)]...)
 	if m.longest != nil && s.overlaps() {

@@ -129,3 +129,32 @@ func TestP3_RevocationEndsTunnelsOfAReplacedAgent(t *testing.T) {
 	client.ended(t)
 	server.ended(t)
 }
+
+// TestP3_ReapplyUnrevokesNothingOverHTTP: content from before the revocation comes
+// back, and with it the leaked token. Requests with it stay refused, and the admin
+// port says what is going on, until the source lifts the revocation.
+func TestP3_ReapplyUnrevokesNothingOverHTTP(t *testing.T) {
+	t.Parallel()
+	digest := sha256.Sum256([]byte(good))
+	word := hex.EncodeToString(digest[:])
+	a, path := startAgent(t, good)
+	base := front(t, a, Options{})
+	status := func(token string) int { return ask(t, http.MethodGet, base+"/verify", "dapr-api-token: "+token).code }
+	if got := status(good); got != http.StatusOK {
+		t.Fatalf("before the revocation: %d", got)
+	}
+	write(t, path, next+"\nrevoked "+word+"\n")
+	until(t, "it is revoked", func() bool { return status(good) == http.StatusUnauthorized })
+	for _, content := range []string{good, next + "\n" + good, next + "\n" + good + " previous"} {
+		write(t, path, content)
+		until(t, "the source is read, and what it declares is told of", func() bool {
+			_, _ = a.Reload()
+			return len(a.Status().Sources[0].RevokedDeclared) == 1
+		})
+		if got := status(good); got != http.StatusUnauthorized {
+			t.Errorf("declared again: %d, want 401", got)
+		}
+	}
+	write(t, path, good+"\nunrevoked "+word+"\n")
+	until(t, "the revocation is lifted", func() bool { return status(good) == http.StatusOK })
+}
