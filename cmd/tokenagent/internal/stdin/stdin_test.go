@@ -1,0 +1,61 @@
+package stdin_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"testing/synctest"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
+)
+
+// TestReadEndsWithItsContext: it waits for no input once ctx has ended.
+func TestReadEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, w := io.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			_, err := stdin.Read(ctx, in, io.Discard, "a token", 10)
+			ended <- err
+		}()
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, fail.Interrupted) || fail.Code(err) != 130 {
+				t.Errorf("%v, exit code %d", err, fail.Code(err))
+			}
+		default:
+			t.Error("it goes on waiting")
+		}
+		_ = w.Close() // the read behind it ends
+	})
+}
+
+func TestRead(t *testing.T) {
+	var errOut bytes.Buffer
+	text, err := stdin.Read(t.Context(), strings.NewReader("0123456789"), &errOut, "a token", 4)
+	if string(text) != "01234" || err != nil || errOut.Len() != 0 { // one byte more than the limit
+		t.Errorf("%q %v %q", text, err, errOut.String())
+	}
+	_, err = stdin.Read(t.Context(), iotest.ErrReader(errors.New("broken")), &errOut, "a token", 4)
+	if err == nil || err.Error() != "reading a token from standard input: broken" {
+		t.Error(err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if stdin.Terminal(null) || stdin.Terminal(strings.NewReader("")) {
+		t.Error("what is no terminal is taken for one")
+	}
+}
