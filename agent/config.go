@@ -175,7 +175,7 @@ func (c Config) resolve() (*resolved, error) {
 	case c.MaxOverlap == 0 && r.window.Overlap > 0:
 		r.window.MaxOverlap = max(DefaultMaxOverlap, r.window.Overlap)
 	case c.MaxOverlap > 0 && r.window.Overlap == 0:
-		fault("{max-overlap} goes with an {overlap}, and there is none; leave one of them out")
+		fault("{max-overlap} needs {overlap}, and that is none; leave {max-overlap} out")
 	case c.MaxOverlap > 0 && c.MaxOverlap < r.window.Overlap:
 		fault("{max-overlap} (%s) is shorter than {overlap} (%s); make it at least as long", c.MaxOverlap, r.window.Overlap)
 	case c.MaxOverlap > 0:

@@ -33,9 +33,9 @@ func TestMaxOverlapFitsOverlap(t *testing.T) {
 		cfg  agent.Config
 		want string
 	}{
-		"shorter":          {agent.Config{Overlap: 2 * time.Hour, MaxOverlap: time.Hour}, "is shorter than Overlap"},
-		"than the default": {agent.Config{MaxOverlap: time.Minute}, "is shorter than Overlap (15m0s)"},
-		"no overlap":       {agent.Config{Overlap: -1, MaxOverlap: time.Hour}, "goes with an Overlap"},
+		"shorter":          {agent.Config{Overlap: 2 * time.Hour, MaxOverlap: time.Hour}, "is shorter than Config.Overlap"},
+		"than the default": {agent.Config{MaxOverlap: time.Minute}, "is shorter than Config.Overlap (15m0s)"},
+		"no overlap":       {agent.Config{Overlap: -1, MaxOverlap: time.Hour}, "Config.MaxOverlap needs Config.Overlap"},
 	} {
 		c.cfg.TokenFile = "x"
 		if _, err := agent.Start(t.Context(), c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {

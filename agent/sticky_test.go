@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -74,8 +75,11 @@ func TestP3_ReapplyUnrevokesNothing(t *testing.T) {
 				t.Error(err)
 			}
 			for _, keys := range []map[string]string{
-				{"token": leaked}, {"token": fresh, "token-next": leaked}, {"token": fresh, "token-previous": leaked},
-				{"token": fresh, "token-previous": leaked, "token-previous-until": "2999-01-01T00:00:00Z"}, {"token": leaked},
+				{"token": leaked},
+				{"token": fresh, "token-next": leaked},
+				{"token": fresh, "token-previous": leaked},
+				{"token": fresh, "token-previous": leaked, "token-previous-until": "2999-01-01T00:00:00Z"},
+				{"token": leaked},
 			} {
 				put(keys)
 				for range 2 {
@@ -130,7 +134,7 @@ func TestP3_StickyForWhatIsSigned(t *testing.T) {
 	}
 	input, id := verify.SigningInputDigest(token), key.ID()
 	for line, id := range map[string]rotation.ID{
-		fmt.Sprintf("%x", id[:]): id, "kid main": verify.RevokedKeyID("main"),
+		hex.EncodeToString(id[:]): id, "kid main": verify.RevokedKeyID("main"),
 		"jti the-jti": verify.RevokedTokenID("the-jti"), fmt.Sprintf("%x", input): input,
 	} {
 		dir := t.TempDir()

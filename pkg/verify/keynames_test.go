@@ -24,8 +24,15 @@ func TestKeyGoesByAllItsNames(t *testing.T) {
 		alg, kid string
 		want     error
 	}{
-		{"RS256", "a", nil}, {"RS384", "a", nil}, {"PS256", "b", nil}, {"RS256", "", nil}, {"PS256", "", nil},
-		{"PS256", "a", errOtherAlgorithm}, {"RS256", "b", errOtherAlgorithm}, {"RS512", "a", errOtherAlgorithm}, {"RS256", "c", errUnknownKey},
+		{"RS256", "a", nil},
+		{"RS384", "a", nil},
+		{"PS256", "b", nil},
+		{"RS256", "", nil},
+		{"PS256", "", nil},
+		{"PS256", "a", errOtherAlgorithm},
+		{"RS256", "b", errOtherAlgorithm},
+		{"RS512", "a", errOtherAlgorithm},
+		{"RS256", "c", errUnknownKey},
 		{"RS512", "", errNoKeyOfAlgorithm},
 	} {
 		header := map[string]any{"kid": c.kid}

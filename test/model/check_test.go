@@ -94,7 +94,7 @@ func (r *run) converged(everything bool) *violation {
 			slot, until := r.versions[len(r.versions)-1].slot(k)
 			switch {
 			case l.oracle.revoked[k]:
-				slot, until = 0, 0 // whoever has seen it revoked goes on refusing it
+				slot = 0 // whoever has seen it revoked goes on refusing it
 			case everything && until != 0:
 				slot = 0 // it has passed by now
 			case !everything && (slot == 0 || until != 0):

@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -307,7 +306,7 @@ func TestSystemCAIsRenewed(t *testing.T) {
 	var cert atomic.Pointer[selfSigned]
 	cert.Store(&a)
 	srv := changingServer(t, &cert, func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, string(set(signers()["ES256"].jwk())))
+		_, _ = w.Write(set(signers()["ES256"].jwk()))
 	})
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ca.pem")

@@ -80,7 +80,8 @@ func hold(t *testing.T, token string, signer signer) func(Keys, error) {
 func FuzzSpelling(f *testing.F) {
 	for _, s := range []signer{signers()["RS256"], signers()["ES256"], signers()["ES384"], signers()["ES512"], signers()["EdDSA"]} {
 		m := s.jwk()
-		kty, crv, x, y := m["kty"].(string), "", "", ""
+		kty := m["kty"].(string)
+		var crv, x, y string
 		if kty == "RSA" {
 			x, y = m["n"].(string), m["e"].(string)
 		} else {

@@ -264,10 +264,14 @@ func TestSameKeyTwice(t *testing.T) {
 		"another kid":     {set(ec.jwk("kid", "a"), ec.jwk("kid", "b")), "ES256/a+ES256/b:listed"},
 		"no kid":          {set(ec.jwk(), ec.jwk()), "key source: keys[1]: the same key, kid and algorithm as keys[0]; declare it once"},
 		"one without kid": {set(ec.jwk(), ec.jwk("kid", "a")), "ES256/+ES256/a:listed"},
-		"new name for EdDSA": {set(signers()["EdDSA"].jwk(), signers()["EdDSA"].jwk("alg", "Ed25519")),
-			"key source: keys[1]: the same key, kid and algorithm as keys[0]; declare it once"},
-		"a name that another key has": {set(rs.jwk("kid", "a"), newEC(t).jwk("kid", "b"), ec.jwk("kid", "a"), ec.jwk("kid", "b")),
-			"key source: keys[3]: the same kid and algorithm as keys[1]; give each key a name of its own"},
+		"new name for EdDSA": {
+			set(signers()["EdDSA"].jwk(), signers()["EdDSA"].jwk("alg", "Ed25519")),
+			"key source: keys[1]: the same key, kid and algorithm as keys[0]; declare it once",
+		},
+		"a name that another key has": {
+			set(rs.jwk("kid", "a"), newEC(t).jwk("kid", "b"), ec.jwk("kid", "a"), ec.jwk("kid", "b")),
+			"key source: keys[3]: the same kid and algorithm as keys[1]; give each key a name of its own",
+		},
 		"another algorithm": {set(rs.jwk("kid", "a"), rs.jwk("kid", "a", "alg", "PS256")), "RS256/a+PS256/a:listed"},
 		"one kid for two algorithms": {
 			set(rs.jwk("kid", "a"), ec.jwk("kid", "a")), "RS256/a:listed ES256/a:listed",

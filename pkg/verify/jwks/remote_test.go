@@ -19,12 +19,13 @@ type conditionAsker struct {
 }
 
 func (c *conditionAsker) reply(r *http.Request) replied {
-	seen := r.Header.Get("If-None-Match")
+	conditions := []string{r.Header.Get("If-None-Match")}
 	for name := range r.Header {
 		if strings.HasPrefix(name, "If-") && name != "If-None-Match" {
-			seen += " " + name
+			conditions = append(conditions, name)
 		}
 	}
+	seen := strings.Join(conditions, " ")
 	c.conditions = append(c.conditions, seen)
 	if c.etag != "" && seen == c.etag {
 		return says(304, "", c.headers...)(r)

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -29,7 +29,7 @@ func TestP5_NoCommandTakesAPlaceholder(t *testing.T) {
 func TestGeneratedTokensAreTokens(t *testing.T) {
 	var lines strings.Builder
 	for i := range 300 {
-		o := invoke(t, "", "generate", "--bytes", fmt.Sprint(16+i%48))
+		o := invoke(t, "", "generate", "--bytes", strconv.Itoa(16+i%48))
 		o.want(t, 0)
 		lines.WriteString(o.out)
 	}

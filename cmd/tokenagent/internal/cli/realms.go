@@ -194,8 +194,7 @@ func (c *realmCompiler) set(s realmfile.Setting) {
 	}
 	f := c.flags.cmd.Flags()
 	for _, v := range s.Values {
-		switch {
-		case slices.Contains([]string{"token-file", "env-file", "key-file", "state-file", "jwks-ca-file", "jwks-bearer-file"}, s.Key):
+		if slices.Contains([]string{"token-file", "env-file", "key-file", "state-file", "jwks-ca-file", "jwks-bearer-file"}, s.Key) {
 			if !filepath.IsAbs(v) {
 				v = filepath.Join(filepath.Dir(c.file), v)
 			}

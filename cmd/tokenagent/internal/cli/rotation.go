@@ -38,7 +38,7 @@ func (r *rotationFlags) config(cfg *agent.Config) (err error) {
 		return fail.Usage("{max-overlap} must be at least {overlap}, %s", r.overlap)
 	}
 	if r.maxOverlap > 0 && r.overlap == 0 {
-		return fail.Usage("{max-overlap} goes with an {overlap}, and that is 0s")
+		return fail.Usage("{max-overlap} needs {overlap}, and that is 0s")
 	}
 	cfg.MaxOverlap, cfg.StateFile, cfg.WaitForSource = r.maxOverlap, r.stateFile, r.wait
 	if cfg.Poll, err = span("poll-interval", r.poll); err != nil {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,8 +23,8 @@ func TestErrorsSpeakOfWhatWasSet(t *testing.T) {
 	none := []string{"run", "--listen", "127.0.0.1:0", "--admin-listen", ""}
 	for want, args := range map[string][]string{
 		"no source; set --token-file, --env-file or --token-env": none,
-		"--state-file is a directory":                            append(none[:len(none):len(none)], "--token-file", path, "--state-file", t.TempDir()),
-		"--state-file is the source":                             append(none[:len(none):len(none)], "--token-file", path, "--state-file", path),
+		"--state-file is a directory":                            append(slices.Clip(none), "--token-file", path, "--state-file", t.TempDir()),
+		"--state-file is the source":                             append(slices.Clip(none), "--token-file", path, "--state-file", path),
 	} {
 		if o := invoke(t, "", args...); o.code != 1 || !strings.Contains(o.errOut, want) || strings.Contains(o.errOut, "Config.") {
 			t.Errorf("exit code %d, %s, want %q", o.code, o.errOut, want)

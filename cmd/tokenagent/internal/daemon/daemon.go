@@ -273,7 +273,7 @@ func (l serverLog) Write(message []byte) (int, error) {
 		l.log.Warn("panic serving a request; its connection is closed", "client", client, "stack", text[stack+1:])
 		return len(message), nil
 	}
-	l.log.Debug(text)
+	l.log.Debug("HTTP server", "message", text)
 	return len(message), nil
 }
 

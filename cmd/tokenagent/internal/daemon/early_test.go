@@ -217,6 +217,7 @@ func TestForwardAuthWaitsForNoBody(t *testing.T) {
 					t.Fatal(err)
 				}
 				_, _ = io.Copy(io.Discard, res.Body)
+				_ = res.Body.Close()
 				if took := time.Since(begun); res.StatusCode != want || took > headerTimeout/2 || !res.Close {
 					t.Errorf("%s with %s: %d after %s, closes %t", method, name, res.StatusCode, took, res.Close)
 				}
