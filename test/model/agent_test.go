@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -27,7 +28,7 @@ type service struct {
 func newService(folder string, w rotation.Window) *service {
 	return &service{cfg: agent.Config{
 		TokenFile: filepath.Join(folder, "token"), StateFile: filepath.Join(folder, "state", "tokens"),
-		Overlap: w.Overlap, MaxOverlap: w.MaxOverlap,
+		Overlap: w.Overlap, MaxOverlap: cmp.Or(w.MaxOverlap, -1), // 0 is the Agent's default, and slides
 		// It is told to look, so that it sees what the model has it see.
 		PollOnly: true, Poll: 24 * time.Hour, Logger: slog.New(slog.DiscardHandler),
 	}}
