@@ -45,12 +45,13 @@ func isWhole(number string) bool { return number != "" && !strings.ContainsAny(n
 // literal returns the claims with numbers as they were written.
 func (c *Claims) literal() map[string]any {
 	if c.exact == nil {
-		c.exact = make(map[string]any)
+		var exact map[string]any // not c.exact, which would take c to the heap
 		d := json.NewDecoder(bytes.NewReader(c.text))
 		d.UseNumber()
-		if d.Decode(&c.exact) != nil {
-			c.exact = make(map[string]any) // text is not that of the members
+		if d.Decode(&exact) != nil || exact == nil {
+			exact = make(map[string]any) // text is not that of the members
 		}
+		c.exact = exact
 	}
 	return c.exact
 }
