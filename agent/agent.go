@@ -251,7 +251,7 @@ func (a *Agent) Revoke(id rotation.ID) error {
 // declares of it is accepted by every verification that begins after Unrevoke
 // returned. A source that still revokes id is an error, and then nothing changes:
 // take it out there first, as tokenagent rotate unrevoke does. The other errors are
-// as those of [Agent.Revoke]. Unrevoke of what is not revoked does nothing.
+// as those of [Agent.Revoke]. Unrevoking a token that is not revoked does nothing.
 func (a *Agent) Unrevoke(id rotation.ID) error {
 	var refused error
 	err := a.change(func(p part) { refused = errors.Join(refused, p.unrevoke(id)) })

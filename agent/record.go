@@ -13,7 +13,7 @@ import (
 // and back.
 type codec[V credential] struct {
 	write func(v V, r *writtenRecord)
-	// read returns false for a record of which no credential can be made.
+	// read returns false for a record that yields no credential.
 	read func(id rotation.ID, r writtenRecord) (V, bool)
 	// names are by what a credential can be revoked besides its ID; nil for none.
 	names func(V) []rotation.ID
