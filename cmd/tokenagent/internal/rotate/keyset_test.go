@@ -110,15 +110,15 @@ func TestKeySetFile(t *testing.T) {
 	}
 	element := strings.Replace(one.jwk(t, "2031"), "{", `{ "x5t" : "é" , "a,]}":[ {"}":"]"} ] ,`, 1)
 	for _, c := range []struct{ text, staged, retired string }{
-		{`{"keys":[` + element + `]}`, `{"keys":[` + element + `,JWK]}`, `{"keys":[JWK]}`},
-		{"\ufeff{ \"a\" : [1 , {\"keys\":[ ]}],\r\n\"keys\" : [\r\n " + element + " \r\n] , \"z\":null }\r\n", "\ufeff{ \"a\" : [1 , {\"keys\":[ ]}],\r\n\"keys\" : [\r\n " + element + ",\r\n JWK \r\n] , \"z\":null }\r\n", "\ufeff{ \"a\" : [1 , {\"keys\":[ ]}],\r\n\"keys\" : [\r\n JWK \r\n] , \"z\":null }\r\n"},
+		{`{"keys":[` + element + `]}`, `{"keys":[` + element + `,<JWK>]}`, `{"keys":[<JWK>]}`},
+		{"\ufeff{ \"a\" : [1 , {\"keys\":[ ]}],\r\n\"keys\" : [\r\n " + element + " \r\n] , \"z\":null }\r\n", "\ufeff{ \"a\" : [1 , {\"keys\":[ ]}],\r\n\"keys\" : [\r\n " + element + ",\r\n <JWK> \r\n] , \"z\":null }\r\n", "\ufeff{ \"a\" : [1 , {\"keys\":[ ]}],\r\n\"keys\" : [\r\n <JWK> \r\n] , \"z\":null }\r\n"},
 	} {
 		put(t, name, c.text)
 		jwk := two.jwk(t, "2032")
 		run(t, jwk, false, "stage", "--from", "-", name).want(t, 0)
 		check := func(want string) {
 			t.Helper()
-			if got, _ := os.ReadFile(name); string(got) != strings.Replace(want, "JWK", jwk, 1) {
+			if got, _ := os.ReadFile(name); string(got) != strings.Replace(want, "<JWK>", jwk, 1) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
 			if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o644 {
