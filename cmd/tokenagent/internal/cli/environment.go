@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -58,6 +59,36 @@ func isEmpty(f *pflag.Flag) bool {
 		return len(values) == 0 || slices.ContainsFunc(values, realmfile.EmptyElement)
 	}
 	return realmfile.Empty(f.Value.String())
+}
+
+var errGivenTwice = errors.New("given twice")
+
+// once is the value of a flag that is no list. It refuses a second value: of two,
+// the last one would silently replace what the first one asked for.
+type once struct {
+	pflag.Value
+	given bool
+}
+
+func (o *once) Set(value string) error {
+	if o.given {
+		return errGivenTwice
+	}
+	o.given = true
+	return o.Value.Set(value)
+}
+
+// giveOnce makes each flag of the command, and of those below it, that is no list
+// refuse a second value.
+func giveOnce(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if _, list := f.Value.(pflag.SliceValue); !list {
+			f.Value = &once{Value: f.Value}
+		}
+	})
+	for _, sub := range cmd.Commands() {
+		giveOnce(sub)
+	}
 }
 
 const variablePrefix = "TOKENAGENT_"

@@ -68,6 +68,36 @@ func TestP5_EmptyFlagIsAnError(t *testing.T) {
 }
 
 // TestEmptyListElement: a variable and a repeated flag may have an empty one too.
+// TestFlagGivenTwice gives every flag that is no list two values: the second one
+// must not silently replace the first.
+func TestFlagGivenTwice(t *testing.T) {
+	n := 0
+	eachFlag(func(path []string, flag *pflag.Flag) {
+		if _, list := flag.Value.(pflag.SliceValue); list || flag.Name == "help" {
+			return
+		}
+		n++
+		value, ok := map[string]string{"string": "a", "bool": "true", "duration": "1s", "int": "1"}[flag.Value.Type()]
+		if !ok {
+			value = flag.DefValue
+		}
+		args := append(slices.Clone(path), "--"+flag.Name+"="+value, "--"+flag.Name+"="+value)
+		if path[0] == "exec" {
+			args = append(args, "--", "true")
+		}
+		o := invoke(t, "", args...)
+		if o.code != 2 || !strings.Contains(o.errOut, "--"+flag.Name+" is given twice") {
+			t.Errorf("%v: exit code %d, %s", args, o.code, o.errOut)
+		}
+	})
+	if n < 100 {
+		t.Errorf("%d flags were tried", n)
+	}
+	if o := invoke(t, "", "generate", "--bytes", "16"); o.code != 0 {
+		t.Errorf("a flag given once: exit code %d, %s", o.code, o.errOut)
+	}
+}
+
 func TestEmptyListElement(t *testing.T) {
 	path := file(t, good)
 	invoke(t, "", "run", "--token-file", path, "--header", "a", "--header", "").want(t, 2, "--header is empty, or has an empty element")

@@ -154,6 +154,7 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 			c.Args = noArguments
 		}
 	}
+	giveOnce(root)
 	return root
 }
 
@@ -161,6 +162,9 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 // went astray might be a token.
 func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		if errors.Is(err, errGivenTwice) {
+			return fail.Usage("--%s is given twice; give it once", e.GetFlag().Name)
+		}
 		if e.GetValue() == "" {
 			return emptyFlag(e.GetFlag())
 		}
