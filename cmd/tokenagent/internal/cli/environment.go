@@ -24,7 +24,9 @@ const emptyMeansNone = "empty-means-none"
 
 // allowEmpty marks the flag.
 func allowEmpty(cmd *cobra.Command, name string) {
-	cmd.Flags().Lookup(name).Annotations = map[string][]string{emptyMeansNone: nil}
+	f := cmd.Flags().Lookup(name)
+	f.Annotations = map[string][]string{emptyMeansNone: nil}
+	f.Value = &addressOrNone{Value: f.Value, flag: f}
 }
 
 // emptyFlags refuses flags that the command line gives and leaves empty.
@@ -61,34 +63,22 @@ func isEmpty(f *pflag.Flag) bool {
 	return realmfile.Empty(f.Value.String())
 }
 
-var errGivenTwice = errors.New("given twice")
+// errEmptied is the error of a flag that the command line sets, and empties later.
+var errEmptied = errors.New("given, and given again empty")
 
-// once is the value of a flag that is no list. It refuses a second value: of two,
-// the last one would silently replace what the first one asked for.
-type once struct {
+// addressOrNone is the value of a flag that may be empty. It may not become empty
+// after it was set: that is an unset variable of a script, not a wish.
+type addressOrNone struct {
 	pflag.Value
-	given bool
+
+	flag *pflag.Flag
 }
 
-func (o *once) Set(value string) error {
-	if o.given {
-		return errGivenTwice
+func (a *addressOrNone) Set(value string) error {
+	if value == "" && a.flag.Changed && a.String() != "" {
+		return errEmptied
 	}
-	o.given = true
-	return o.Value.Set(value)
-}
-
-// giveOnce makes each flag of the command, and of those below it, that is no list
-// refuse a second value.
-func giveOnce(cmd *cobra.Command) {
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if _, list := f.Value.(pflag.SliceValue); !list {
-			f.Value = &once{Value: f.Value}
-		}
-	})
-	for _, sub := range cmd.Commands() {
-		giveOnce(sub)
-	}
+	return a.Value.Set(value)
 }
 
 const variablePrefix = "TOKENAGENT_"

@@ -154,7 +154,6 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 			c.Args = noArguments
 		}
 	}
-	giveOnce(root)
 	return root
 }
 
@@ -162,8 +161,8 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 // went astray might be a token.
 func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		if errors.Is(err, errGivenTwice) {
-			return fail.Usage("--%s is given twice; give it once", e.GetFlag().Name)
+		if errors.Is(err, errEmptied) {
+			return fail.Usage("--%s is given twice, and empty the second time; give it once", e.GetFlag().Name)
 		}
 		if e.GetValue() == "" {
 			return emptyFlag(e.GetFlag())
