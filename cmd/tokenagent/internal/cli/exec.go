@@ -91,7 +91,7 @@ The token stands in CMD's environment, which root and CMD's own user can read in
 	e.listeners.addAdmin(cmd)
 	f := cmd.Flags()
 	f.StringVar(&e.env, "env", agent.DaprTokenEnv, "`NAME` of the variable in which CMD gets the token")
-	f.DurationVar(&e.delay, "restart-delay", -1, "how long after a change CMD gets the new token, so that others know it first; 0s means at once")
+	f.DurationVar(&e.delay, "restart-delay", -1, "how long to wait after a change before CMD gets the new token, so that receivers have it first; 0s means no wait")
 	f.Lookup("restart-delay").DefValue = "15s, or 2m in a volume that a kubelet mounts"
 	f.StringVar(&e.stopSignal, "stop-signal", "TERM", "`SIGNAL` that asks CMD to end before it is started anew")
 	f.DurationVar(&e.stopTimeout, "stop-timeout", 30*time.Second, "how long CMD may take to end then, before it is killed")
@@ -99,7 +99,7 @@ The token stands in CMD's environment, which root and CMD's own user can read in
 	f.StringVar(&e.signal, "signal", "HUP", "`SIGNAL` that tells CMD of a change (with --on-change signal)")
 	f.DurationVar(&e.poll, "poll-interval", 10*time.Second, "how often the source is read whatever the file system reports; 0s means never")
 	f.DurationVar(&e.debounce, "debounce", time.Second, "how long a file written in place must be quiet; 0s believes it at once")
-	f.BoolVar(&e.wait, "wait-for-source", false, "start CMD once the source has a token, instead of failing without")
+	f.BoolVar(&e.wait, "wait-for-source", false, "wait until the source has a token, then start CMD, instead of failing")
 	f.StringVar(&e.admin, "admin-listen", "", "`ADDR` of /metrics, /livez, /readyz and /status, such as 127.0.0.1:9466; empty for none")
 	allowEmpty(cmd, "admin-listen")
 	f.StringVar(&e.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")

@@ -49,7 +49,7 @@ func (k *keySource) add(cmd *cobra.Command) {
 	f.StringArrayVar(&k.jwtType, "jwt-type", nil, "the header `TYP` that signed tokens may have, such as at+jwt; repeatable (default any, or none)")
 	f.StringArrayVar(&k.requireClaim, "require-claim", nil, "`NAME[=VALUE]` of a claim that signed tokens must have; /a/b is a JSON Pointer; repeatable, any value of one name will do")
 	f.DurationVar(&k.leeway, "leeway", verify.DefaultLeeway, "how much the clocks of issuer and verifier may differ, at most 10m; 0s for none")
-	f.IntVar(&k.cache, "jwt-cache", verify.DefaultJWTCache, "how many verified signed tokens are known again without checking their signature; 0 for none")
+	f.IntVar(&k.cache, "jwt-cache", verify.DefaultJWTCache, "how many verified signed tokens to cache, so that their signature is not checked again; 0 for none")
 	f.DurationVar(&k.maxStale, "max-stale", 0, "how long the keys of --jwks-url are good without its server having confirmed them; 0s means for ever")
 }
 

@@ -18,7 +18,7 @@ type listenFlags struct {
 func (l *listenFlags) addAdmin(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&l.mode, "socket-mode", "", "`MODE` of Unix sockets, in octal such as 0660; without it the umask decides")
-	f.StringVar(&l.owner, "socket-owner", "", "`USER[:GROUP]` that Unix sockets are given to, by name or number; without it that of the process")
+	f.StringVar(&l.owner, "socket-owner", "", "`USER[:GROUP]` that owns the Unix sockets, by name or number (default: the user and group of the process)")
 	addFiles(cmd, "admin-", &l.admin, "--admin-listen where it is host:port")
 }
 
@@ -29,9 +29,9 @@ func (l *listenFlags) add(cmd *cobra.Command) {
 
 func addFiles(cmd *cobra.Command, prefix string, files *listener.Files, of string) {
 	f := cmd.Flags()
-	f.StringVar(&files.Cert, prefix+"tls-cert-file", "", "`FILE` of the certificate of "+of+", in PEM, which turns TLS on; read again when it changes")
+	f.StringVar(&files.Cert, prefix+"tls-cert-file", "", "PEM certificate `FILE` for "+of+"; enables TLS; reloaded when it changes")
 	f.StringVar(&files.Key, prefix+"tls-key-file", "", "`FILE` of its private key, in PEM")
-	f.StringVar(&files.ClientCA, prefix+"tls-client-ca-file", "", "`FILE` of root certificates, in PEM: clients of "+of+" must have a certificate of one of them")
+	f.StringVar(&files.ClientCA, prefix+"tls-client-ca-file", "", "PEM `FILE` of CA certificates: clients of "+of+" must present a certificate signed by one of these CAs")
 }
 
 // config puts the flags into o, which has its addresses.

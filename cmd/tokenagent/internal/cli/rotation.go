@@ -21,12 +21,12 @@ type rotationFlags struct {
 func (r *rotationFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&r.header, "header", nil, "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)")
-	f.DurationVar(&r.overlap, "overlap", agent.DefaultOverlap, "`DURATION` for which a superseded token or key stays accepted after its last use; 0s means not at all")
+	f.DurationVar(&r.overlap, "overlap", agent.DefaultOverlap, "`DURATION` for which a superseded token or key stays accepted after its last use, counted at the earliest from the first use of the new one; 0s means not at all")
 	f.DurationVar(&r.maxOverlap, "max-overlap", 0, "`DURATION` after which a superseded token or key is refused, however much it is used; negative makes the overlap fixed (default 24h, or --overlap where that is longer)")
 	f.StringVar(&r.stateFile, "state-file", "", "`PATH` of a file in which superseded tokens, superseded keys and revocations outlive a restart; mode 0600, in a directory that others cannot write")
 	f.DurationVar(&r.poll, "poll-interval", 10*time.Second, "how often the source is read whatever the file system reports; 0s means never")
 	f.DurationVar(&r.debounce, "debounce", time.Second, "how long a file written in place must be quiet; 0s believes it at once")
-	f.BoolVar(&r.wait, "wait-for-source", false, "start without good content and answer 503 until it comes")
+	f.BoolVar(&r.wait, "wait-for-source", false, "start even if the source has no good content, and answer 503 until it has")
 }
 
 // config puts the flags into cfg.

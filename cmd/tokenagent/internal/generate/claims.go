@@ -26,7 +26,7 @@ func (c *claimFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&c.issuer, "issuer", "", "who issues the JWT (claim iss)")
 	fs.StringArrayVar(&c.audience, "audience", nil, "who the JWT is for (claim aud); repeatable")
 	fs.DurationVar(&c.expiresIn, "expires-in", time.Hour, "how long from now the JWT is good (claim exp)")
-	fs.DurationVar(&c.notBefore, "not-before-in", 0, "how long from now the JWT is not good yet (claim nbf); 0s leaves the claim out")
+	fs.DurationVar(&c.notBefore, "not-before-in", 0, "how long from now until the JWT becomes valid (claim nbf); 0s omits the claim")
 	fs.StringArrayVar(&c.claim, "claim", nil, "one more claim as `NAME=VALUE`; VALUE is taken as JSON if it is that, else as text; repeatable")
 }
 

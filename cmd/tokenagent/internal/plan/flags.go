@@ -33,20 +33,20 @@ type flags struct {
 
 func (f *flags) add(fs *pflag.FlagSet) {
 	fs.SortFlags = false
-	fs.StringVar(&f.protocol, "protocol", string(staged), "`NAME` of how it is rotated: staged, now or replace")
+	fs.StringVar(&f.protocol, "protocol", string(staged), "`NAME` of the rotation method: staged, now or replace")
 	fs.IntVar(&f.replicas, "replicas", 0, "how many both check and send tokens, as each pod of Dapr does; in the place of --receivers and --senders")
 	fs.IntVar(&f.receivers, "receivers", 3, "how many check tokens, 100000 at most")
 	fs.IntVar(&f.senders, "senders", 3, "how many send tokens, 100000 at most")
 	fs.IntVar(&f.newcomers, "newcomers", 1, "how many more senders start by chance just after the change: a crash, a scale-up")
-	fs.StringVar(&f.delivery, "delivery", "fixed:0s", "`DIST` of the time until what is written stands in the cluster, or in each machine's file")
+	fs.StringVar(&f.delivery, "delivery", "fixed:0s", "`DIST` of the time until a written change reaches the cluster, or the file on each machine")
 	fs.DurationVar(&f.kubeletSync, "kubelet-sync", time.Minute, "the kubelet's syncFrequency; 0s means that there is a file and no kubelet")
 	fs.StringVar(&f.detection, "detection", "watch", "`STRATEGY` of the kubelet's configMapAndSecretChangeDetectionStrategy: watch, cache or get")
 	fs.DurationVar(&f.cacheTTL, "cache-ttl", time.Minute, "the kubelet's cache TTL with --detection cache; the node's annotation node.alpha.kubernetes.io/ttl says it")
-	fs.StringVar(&f.watch, "watch", "poll", "`MODE` that agents are counted on for: poll, or events where watch_mode is events on all")
+	fs.StringVar(&f.watch, "watch", "poll", "watch `MODE` to assume for the agents: poll, or events if watch_mode is events on every agent")
 	fs.DurationVar(&f.poll, "poll-interval", 10*time.Second, "the agents' --poll-interval")
 	fs.DurationVar(&f.debounce, "debounce", time.Second, "the agents' --debounce")
 	fs.StringVar(&f.sender, "sender", string(restart), "`KIND` of senders: restart, exec or transport")
-	fs.StringVar(&f.senderRestart, "sender-restart", "", "`DIST` of the time until a sender has restarted, from the change or with exec from its delay on (default uniform:0s..10m, with exec uniform:0s..10s)")
+	fs.StringVar(&f.senderRestart, "sender-restart", "", "`DIST` of the time until a sender has restarted, counted from the change, or with --sender exec from the end of --restart-delay (default uniform:0s..10m, with exec uniform:0s..10s)")
 	fs.DurationVar(&f.restartDelay, "restart-delay", 0, "the --restart-delay of tokenagent exec (default 15s, with a kubelet 2m)")
 	fs.DurationVar(&f.inFlight, "in-flight", 5*time.Second, "how long after its change-over a sender's last request with the old token may arrive")
 	fs.DurationVar(&f.skew, "clock-skew", time.Second, "the largest difference between any two clocks")
@@ -55,9 +55,9 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.overlap, "overlap", 0, "the overlap to judge (default: the shortest safe one)")
 	fs.BoolVar(&f.sliding, "sliding", false, "with --protocol replace: the overlap of the agents slides, as it does by default, up to their --max-overlap")
 	fs.DurationVar(&f.maxOverlap, "max-overlap", 0, "with --sliding: the cap to judge (default: the shortest safe one)")
-	fs.Float64Var(&f.risk, "risk", 1e-6, "the chance of any refusal in a rotation to plan for where nothing is safe")
+	fs.Float64Var(&f.risk, "risk", 1e-6, "if no wait is safe, plan for this probability that a rotation refuses any request")
 	fs.IntVar(&f.rotations, "rotations", 0, "how many rotations to simulate, 100000 at most; 0 means as many as take some seconds")
-	fs.Uint64Var(&f.seed, "seed", 1, "of the simulation; the same seed gives the same answer")
+	fs.Uint64Var(&f.seed, "seed", 1, "seed of the simulation; the same seed gives the same result")
 	fs.StringVar(&f.output, "output", "text", "`FORM` of the answer: text or json")
 }
 

@@ -98,7 +98,7 @@ type stageFlags struct {
 func (f *stageFlags) add(fs *pflag.FlagSet) {
 	f.fromFlags.add(fs, "stage the token or verification key")
 	fs.StringVar(&f.privateOut, "private-out", "", "make a key pair, and put the private key into a new `FILE` (mode 0600) and nowhere else")
-	fs.BoolVar(&f.replace, "replace", false, "put it in the place of another that is staged")
+	fs.BoolVar(&f.replace, "replace", false, "replace a token or key that is already staged")
 }
 
 func (f *stageFlags) read(ctx context.Context, in input) error {
@@ -208,7 +208,7 @@ func (f *promoteFlags) add(fs *pflag.FlagSet) {
 	fs.DurationVar(&f.overlap, "overlap", unset, "how long the old one stays accepted; 0s means not at all; must be given for verification keys")
 	fs.Lookup("overlap").DefValue = agent.DefaultOverlap.String()
 	fs.StringVar(&f.until, "until", "", "accept the old one until `TIME` (RFC 3339) instead")
-	fs.BoolVar(&f.dropPrevious, "drop-previous", false, "refuse from now on what an earlier rotation left as previous")
+	fs.BoolVar(&f.dropPrevious, "drop-previous", false, "stop accepting the previous token or key of an earlier rotation")
 }
 
 func (f *promoteFlags) read(in input) error {
@@ -264,8 +264,8 @@ type gateFlags struct {
 }
 
 func (f *gateFlags) add(fs *pflag.FlagSet) {
-	fs.StringSliceVar(&f.Agents, "agent", nil, "`URL` of the admin port of an agent that must be ready for this, http://host:port, https://host:port or unix:///path; repeatable: name each agent by its own address, since a Service's reaches one of them alone")
-	fs.StringVar(&f.Source, "source", "", "`NAME` of the source in the agents that is meant (default: any)")
+	fs.StringSliceVar(&f.Agents, "agent", nil, "`URL` of the admin port of an agent that must be ready before the step runs: http://host:port, https://host:port or unix:///path; repeat it for each agent, with the agent's own address (a Service reaches only one of them)")
+	fs.StringVar(&f.Source, "source", "", "`NAME` of the source to ask the agents about (default: any)")
 	f.secure.Add(fs)
 	fs.DurationVar(&f.Wait, "wait", 0, "how long to wait for the agents; 0s asks them once")
 }

@@ -161,7 +161,7 @@ old the agents' memory: once the longest overlap is over.`)
 	f.StringVar(&s.digest, "digest", "", "revoke the token with this SHA-256, in `HEX`, or the key with this thumbprint, in hex or base64url")
 	f.StringVar(&s.kid, "kid", "", "revoke every verification key, and every signed token, of this `NAME`")
 	f.StringVar(&s.jti, "jti", "", "revoke the signed token with this `ID`")
-	f.StringVar(&s.forget, "forget", "", "take this SHA-256, in `HEX`, or other revocation out of the list instead")
+	f.StringVar(&s.forget, "forget", "", "instead of revoking, remove this SHA-256, in `HEX`, or another revocation from the list")
 	f.BoolVar(&s.force, "force", false, "revoke the current one even if none is staged to take its place")
 	return cmd
 }

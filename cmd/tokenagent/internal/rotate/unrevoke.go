@@ -149,8 +149,8 @@ took the token out of its slot: stage it with --from where it is to be accepted 
 To revoke it once more takes it out of token-unrevoked again.`)
 	s.fromFlags.add(cmd.Flags(), "lift the revocation of the token or key")
 	f := cmd.Flags()
-	f.StringVar(&s.digest, "digest", "", "lift that of the token with this SHA-256, in `HEX`, or of the key with this thumbprint, in hex or base64url")
-	f.StringVar(&s.fingerprint, "fingerprint", "", "lift that with this `FINGERPRINT`, 8 hex digits, which the source has")
+	f.StringVar(&s.digest, "digest", "", "lift the revocation of the token with this SHA-256, in `HEX`, or of the key with this thumbprint, in hex or base64url")
+	f.StringVar(&s.fingerprint, "fingerprint", "", "lift the revocation in the source that has this `FINGERPRINT`, 8 hex digits")
 	f.StringVar(&s.kid, "kid", "", "lift that of every verification key, and every signed token, of this `NAME`")
 	f.StringVar(&s.jti, "jti", "", "lift that of the signed token with this `ID`")
 	return cmd

@@ -17,8 +17,8 @@ type TLS struct{ caFile, certFile, keyFile string }
 
 // Add adds them to fs.
 func (t *TLS) Add(fs *pflag.FlagSet) {
-	fs.StringVar(&t.caFile, "agent-ca-file", "", "`PATH` of the certificates, as PEM, by whose authorities an https --agent is trusted (default those of the system)")
-	fs.StringVar(&t.certFile, "agent-cert-file", "", "`PATH` of the certificate that an https --agent is shown, where it asks for one (--admin-tls-client-ca-file); with --agent-key-file")
+	fs.StringVar(&t.caFile, "agent-ca-file", "", "PEM file `PATH` of the CA certificates that are trusted for an https --agent (default: the system's)")
+	fs.StringVar(&t.certFile, "agent-cert-file", "", "PEM file `PATH` of the client certificate for an https --agent that asks for one (--admin-tls-client-ca-file); requires --agent-key-file")
 	fs.StringVar(&t.keyFile, "agent-key-file", "", "`PATH` of the key of --agent-cert-file")
 }
 
