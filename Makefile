@@ -6,6 +6,8 @@ FUZZTIME  ?= 20s
 # comes through the module proxy.
 GO_NEXT   ?= go1.27.4
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# The race detector needs cgo, and that a C compiler.
+RACE      := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenagent
 
 # What `make image` calls the image, and the architecture that it is for. The
@@ -21,7 +23,7 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build image vet test next lint fmt imports promises tidy cross examples vuln demo docs fuzz bench bench-quick bench-packages guard guard-write e2e soak ops e2e-kubernetes page clean
+.PHONY: help build image vet test test-modules next lint fmt imports promises tidy cross examples vuln demo docs fuzz bench bench-quick bench-packages guard guard-write e2e soak ops e2e-kubernetes page clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -37,15 +39,18 @@ vet: ## Compile everything, tests included, and vet it
 	$(GO) build ./...
 	$(GO) vet ./...
 
-test: ## Run every test under the race detector, in random order
-	$(GO) test -race -shuffle=on ./...
-	$(GO) test -C tools/image -race -shuffle=on ./...
-	$(GO) test -C bench -race -shuffle=on ./...
-	@for module in examples/*/go.mod; do $(GO) test -C $${module%/go.mod} -race -shuffle=on ./... || exit 1; done
+test: ## Run every test of the main module under the race detector, in random order
+	@[ -n '$(RACE)' ] || echo 'test: no C compiler, so the race detector is off; install gcc or clang to turn it on'
+	$(GO) test $(RACE) -shuffle=on ./...
 
-next: ## Vet, test and check go.mod with the second Go release, GO_NEXT
+test-modules: ## The same for the modules beside it: the examples with Dapr's API, the benchmarks, the image packer
+	@for module in examples/*/go.mod bench/go.mod tools/image/go.mod; do \
+		$(GO) test -C $${module%/go.mod} $(RACE) -shuffle=on ./... || exit 1; \
+	done
+
+next: ## Vet, test and check go.mod with the second Go release, GO_NEXT, without the race detector
 	GOTOOLCHAIN=$(GO_NEXT) $(GO) version
-	GOTOOLCHAIN=$(GO_NEXT) $(MAKE) vet tidy test
+	GOTOOLCHAIN=$(GO_NEXT) $(MAKE) vet tidy test test-modules RACE=
 
 lint: imports $(LINT) ## Lint, hold the import directions, check the formatting
 	@bash tools/sleeps.sh

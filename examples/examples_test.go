@@ -226,27 +226,3 @@ func TestGRPC(t *testing.T) {
 		return err == nil
 	})
 }
-
-// TestDaprGRPC builds in the example's own module.
-func TestDaprGRPC(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("builds Dapr's API")
-	}
-	p := run(t, "dapr-grpc")
-	conn := dial(t, p.addr)
-	const topic, subscriptions = "/dapr.proto.runtime.v1.AppCallback/OnTopicEvent", "/dapr.proto.runtime.v1.AppCallback/ListTopicSubscriptions"
-	// An empty message is the same whatever its type.
-	call := func(ctx context.Context, method string) codes.Code {
-		return status.Code(conn.Invoke(ctx, method, &testpb.Empty{}, &testpb.Empty{}))
-	}
-	if got := call(t.Context(), topic); got != codes.Unauthenticated {
-		t.Errorf("a topic without a token: %s", got)
-	}
-	if got := call(with(t.Context(), first), topic); got != codes.OK {
-		t.Errorf("a topic with the token: %s", got)
-	}
-	if got := call(t.Context(), subscriptions); got != codes.OK {
-		t.Errorf("subscriptions, which carry no token: %s", got)
-	}
-}
