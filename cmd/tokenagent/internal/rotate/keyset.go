@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -50,16 +51,20 @@ func retireKey(c content.Content, name string) (change, error) {
 		return refuse("%s is the last key that is accepted, and nothing would be without it; stage another one first", print8(named[0]))
 	}
 	retireGone(c, &to)
-	return change{to: to, changed: true, summary: "retired " + print8(named[0])}, nil
+	ch := change{to: to, changed: true, summary: "retired " + print8(named[0])}
+	if kids := named[0].KeyIDs(); len(kids) > 1 {
+		ch.summary += fmt.Sprintf(", under all its names: kid %q", kids)
+	}
+	return ch, nil
 }
 
-// findKeys returns the keys of a set that have the kid, or else the fingerprint
-// or thumbprint, name.
+// findKeys returns the keys of a set that go by the kid, or else have the
+// fingerprint or thumbprint, name.
 func findKeys(c content.Content, name string) []content.Credential {
 	keep := func(is func(content.Credential) bool) []content.Credential {
 		return slices.DeleteFunc(slices.Clone(c.Listed), func(k content.Credential) bool { return !is(k) })
 	}
-	if named := keep(func(k content.Credential) bool { return k.Key().KeyID() == name }); len(named) > 0 {
+	if named := keep(func(k content.Credential) bool { return slices.Contains(k.KeyIDs(), name) }); len(named) > 0 {
 		return named
 	}
 	if id, ok := parseDigest(name); ok {

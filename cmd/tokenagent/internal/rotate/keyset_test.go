@@ -133,3 +133,28 @@ func TestKeySetFile(t *testing.T) {
 		t.Error("what a file holds is not told apart")
 	}
 }
+
+// An issuer may publish one key under several kid: each of them names it, and to
+// revoke one revokes the key.
+func TestAKeyOfSeveralNames(t *testing.T) {
+	one, two := newSigner(t, "EdDSA"), newSigner(t, "EdDSA")
+	both := one.jwk(t, "2031") + "," + one.jwk(t, "alias")
+	for name, b := range keyBenches(t, "jwks.json", `{"keys":[`+both+`]}`) {
+		t.Run(name, func(t *testing.T) {
+			b.do(t, "status").want(t, 0, `kid ["2031" "alias"]`)
+			b.do(t, "status", "--output=json").want(t, 0, `"kid": "2031"`, `"kids": [`, `"alias"`)
+			if keys(t, b)["file"] == "" {
+				b.do(t, "revoke", "--kid", "alias").want(t, 1, "no key of the set would be accepted any more")
+				b.do(t, "revoke", "--kid", "alias", "--force").want(t, 0, "all requests are refused")
+				b.do(t, "status").want(t, 1, "bad: every key is revoked")
+				b.do(t, "revoke", "--forget", "kid alias").want(t, 1, "would let it in again")
+				b.do(t, "unrevoke", "--kid", "alias").want(t, 0)
+			}
+			b.do(t, "retire", "--key", "alias").want(t, 1, "is the last key that is accepted")
+			b.do(t, "stage", "--from", from(t, two.jwk(t, "2032"))).want(t, 0)
+			b.do(t, "retire", "--key", "alias").want(t, 0, "retired "+one.print8()+`, under all its names: kid ["2031" "alias"]`)
+			b.do(t, "retire", "--key", "alias").want(t, 0, "nothing to retire")
+			wantKeys(t, b, map[string]signer{"one": one, "two": two}, "listed=two")
+		})
+	}
+}

@@ -41,7 +41,8 @@ type report struct {
 type slot struct {
 	Fingerprint string    `json:"fingerprint"` // "" for one that a dry run would make
 	KeyID       string    `json:"kid,omitempty"`
-	Algorithm   string    `json:"alg,omitempty"` // of a key
+	KeyIDs      []string  `json:"kids,omitempty"` // all of them, where there are several
+	Algorithm   string    `json:"alg,omitempty"`  // of a key
 	Revoked     bool      `json:"revoked,omitempty"`
 	Until       time.Time `json:"until,omitzero"`
 	LeftSeconds *int64    `json:"left_seconds,omitempty"` // until then; 0 when it has passed
@@ -57,7 +58,11 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 		if made.Reveal() != "" && t.ID() == made.ID() {
 			return slot{noun: c.Kind.Noun(), Algorithm: t.Key().Algorithm()}
 		}
-		return slot{Fingerprint: print8(t), KeyID: t.Key().KeyID(), Algorithm: t.Key().Algorithm(), Revoked: c.Refuses(t)}
+		s := slot{Fingerprint: print8(t), KeyID: t.Key().KeyID(), Algorithm: t.Key().Algorithm(), Revoked: c.Refuses(t)}
+		if kids := t.KeyIDs(); len(kids) > 1 {
+			s.KeyIDs = kids
+		}
+		return s
 	}
 	if !c.Set {
 		current := show(c.Current)
@@ -196,7 +201,10 @@ func (s slot) String() string {
 	if s.Algorithm != "" {
 		text += ", " + s.Algorithm
 	}
-	if s.KeyID != "" {
+	switch {
+	case len(s.KeyIDs) > 0:
+		text += fmt.Sprintf(", kid %q", s.KeyIDs)
+	case s.KeyID != "":
 		text += fmt.Sprintf(", kid %q", s.KeyID)
 	}
 	if s.Revoked {

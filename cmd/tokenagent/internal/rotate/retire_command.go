@@ -91,7 +91,8 @@ for keys the key retired), which keeps the last 16: an agent that missed the pro
 would otherwise remember the old token for an overlap of its own.
 
 --slot next takes the staged token out instead, and revokes nothing: stage is undone.
-One that is previous as well is accepted until its deadline then.
+One that is previous as well is accepted until its deadline then, and one that the
+source lists stays accepted.
 
 A verification key is in use for as long as tokens that it signed are sent; those that
 an agent knows from before count, too. From a key set --key takes a key out; agents
@@ -100,6 +101,6 @@ record no use of such keys, so wait until everything that it signed has expired.
 	cmd.Flags().DurationVar(&s.idle, "idle", unset, "with --agent: how long the old one must not have been used")
 	cmd.Flags().Lookup("idle").DefValue = "15m, or half of the overlap where that is less"
 	cmd.Flags().StringVar(&s.slot, "slot", rotation.Previous.String(), "take out what is in `SLOT`: previous or next")
-	cmd.Flags().StringVar(&s.key, "key", "", "of a key set: take out the key with this `KID`, fingerprint or thumbprint")
+	cmd.Flags().StringVar(&s.key, "key", "", "of a key set: take out the key with this `KID` (any of its names), fingerprint or thumbprint")
 	return cmd
 }

@@ -41,14 +41,33 @@ func TestReportsAreText(t *testing.T) {
 	}
 }
 
-// All that is staged goes, and what is listed of it, too; the current one stays.
+// All that is staged goes; what was listed before, or is current, stays.
 func TestRetireNext(t *testing.T) {
 	file := path(filepath.Join(t.TempDir(), "token"))
 	put(t, string(file), one+"\n"+two+" next\n"+three+" next\n"+three+"\n"+one+" next\n")
-	file.do(t, "retire", "--slot=next").want(t, 0)
+	file.do(t, "retire", "--slot=next").want(t, 0, print8(three)+" is listed, too, and stays accepted")
 	want(t, file, "current=one")
-	if c := file.content(t); len(c.Listed) != 0 {
+	if c := file.content(t); len(c.Listed) != 1 || c.Listed[0].Reveal() != three {
 		t.Errorf("listed: %v", c.Listed)
+	}
+}
+
+// A retired token that is let in for a while is retired again when it goes, however
+// it goes.
+func TestWhatIsTakenOutStaysRetired(t *testing.T) {
+	for _, flags := range [][]string{{"retire", "--slot=next"}, {"stage", "--replace"}, {"now", "--replace", "--from", tokenFile(t, three)}} {
+		forEachWay(t, func(t *testing.T, b bench) {
+			b.do(t, "now", "--from", tokenFile(t, two), "--overlap=0s").want(t, 0)
+			b.do(t, "retire").want(t, 0)
+			b.do(t, "stage", "--from", tokenFile(t, one)).want(t, 0)
+			if c := b.content(t); len(c.Retired) > 0 {
+				t.Errorf("staged, and retired are %v", digests(c.Retired))
+			}
+			b.do(t, flags[0], flags[1:]...).want(t, 0)
+			if c := b.content(t); !slices.Equal(digests(c.Retired), []string{id(one)}) {
+				t.Errorf("%v: retired are %v", flags, digests(c.Retired))
+			}
+		})
 	}
 }
 

@@ -96,6 +96,9 @@ func (r revocation) current(c content.Content, to *content.Content, ch *change) 
 	switch {
 	case len(to.Next) == 1 && !c.Refuses(to.Next[0]):
 		to.Current, to.Next = to.Next[0], nil
+		id := to.Current.ID()
+		to.Previous = slices.DeleteFunc(to.Previous, func(s content.Superseded) bool { return s.Token.ID() == id })
+		to.Listed = without(to.Listed, id)
 		ch.summary += "; " + print8(to.Current) + ", which was staged, is current"
 	case len(to.Next) > 1:
 		return fmt.Errorf("%d %ss are staged, %s, and one must take the place of the current one; leave one of them", len(to.Next), noun, prints(to.Next))
@@ -162,7 +165,9 @@ func forget(c content.Content, id rotation.ID) (change, error) {
 		return refuse("%s is revoked and still declared, so that to forget it would let it in again; replace the %s first", verify.Fingerprint(id), c.Kind.Noun())
 	}
 	to := c.Clone()
-	to.Revoked = slices.DeleteFunc(to.Revoked, func(r rotation.ID) bool { return r == id })
+	is := func(r rotation.ID) bool { return r == id }
+	// A line that lifts it must go as well: with the revocation gone it would count.
+	to.Revoked, to.Unrevoked = slices.DeleteFunc(to.Revoked, is), slices.DeleteFunc(to.Unrevoked, is)
 	return change{to: to, changed: true, summary: "forgot that " + verify.Fingerprint(id) + " was revoked"}, nil
 }
 

@@ -71,6 +71,7 @@ func (s staging) do(c content.Content) (change, error) {
 	}
 	to := c.Clone()
 	to.Next = []content.Credential{s.token}
+	retireGone(c, &to)
 	return change{to: to, changed: true, private: s.private, summary: "staged " + print8(s.token) + " as the next " + noun}, nil
 }
 
@@ -115,7 +116,6 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 		older = nil
 	}
 	to.Previous = older
-	retireGone(c, &to)
 	ch := change{changed: true, promoted: true, summary: fmt.Sprintf("promoted %s", print8(n))}
 	if _, was := c.Superseded(n); was {
 		ch.warnings = append(ch.warnings, fmt.Sprintf("%s was superseded before, and this goes back to it", print8(n)))
@@ -134,6 +134,7 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 		}
 	}
 	to.Listed = without(to.Listed, c.Current.ID(), n.ID())
+	retireGone(c, &to)
 	ch.to = to
 	return ch, nil
 }
@@ -174,7 +175,6 @@ func retire(c content.Content) (change, error) {
 	var old []content.Credential
 	for _, s := range c.Previous {
 		old = append(old, s.Token)
-		to.Listed = without(to.Listed, s.Token.ID())
 	}
 	retireGone(c, &to)
 	return change{to: to, changed: true, summary: "retired " + prints(old)}, nil
@@ -184,19 +184,23 @@ func retire(c content.Content) (change, error) {
 // may have missed.
 const maxRetired = 16
 
-// retireGone writes down what was previous in from, or a key of its set, and is in
-// no slot of to: an agent that missed the promotion would otherwise remember it for
-// a window of its own. What is revoked needs no such word.
+// retireGone writes down what was staged or previous in from, or a key of its set,
+// and is in no slot of to: an agent that missed the promotion would otherwise
+// remember it for a window of its own. What is revoked needs no such word. A token
+// that is previous no more is not listed either: its deadline held for the copy, too.
 func retireGone(from content.Content, to *content.Content) {
-	if to.Bare && to.Kind == content.Keys {
-		return
-	}
-	gone := slices.Clone(from.Listed)
-	if !from.Set {
-		gone = nil
+	gone := slices.Clone(from.Next)
+	if from.Set {
+		gone = slices.Clone(from.Listed)
 	}
 	for _, s := range from.Previous {
 		gone = append(gone, s.Token)
+		if _, kept := to.Superseded(s.Token); !kept {
+			to.Listed = without(to.Listed, s.Token.ID())
+		}
+	}
+	if to.Bare && to.Kind == content.Keys {
+		return
 	}
 	for _, t := range gone {
 		if id := t.ID(); !to.Refuses(t) && !isIn(to.Declared(), id) {
@@ -226,13 +230,14 @@ func unstage(c content.Content, now time.Time) (change, error) {
 	to.Next = nil
 	ch := change{changed: true, summary: "took out " + prints(c.Next) + ", which was staged"}
 	for _, t := range c.Next {
-		if t.ID() != c.Current.ID() {
-			to.Listed = without(to.Listed, t.ID())
-		}
-		if old, was := c.Superseded(t); was && old.Live(now) {
+		switch old, was := c.Superseded(t); {
+		case was && old.Live(now):
 			ch.summary += "; " + print8(t) + " is accepted" + deadline(old)
+		case !was && isIn(c.Listed, t.ID()):
+			ch.summary += "; " + print8(t) + " is listed, too, and stays accepted"
 		}
 	}
+	retireGone(c, &to)
 	ch.to = to
 	return ch, nil
 }

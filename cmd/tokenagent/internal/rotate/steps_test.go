@@ -1,6 +1,7 @@
 package rotate_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -299,5 +300,36 @@ func TestListedCopiesEndToo(t *testing.T) {
 		if c := file.content(t); len(c.Listed) != 1 || c.Listed[0].Reveal() != three {
 			t.Errorf("%s: listed are %v", step, c.Listed)
 		}
+	}
+}
+
+// What a promotion drops from slot previous was refused, or is to be from now on: a
+// copy of it that is listed does not let it in again.
+func TestPromoteBringsNoExpiredTokenBack(t *testing.T) {
+	const old = "CANARY-1c3a9e-old-token"
+	for until, flag := range map[string]string{"2020-01-01T00:00:00Z": "--overlap=1h", "2999-01-01T00:00:00Z": "--drop-previous"} {
+		file := path(t.TempDir() + "/token")
+		put(t, string(file), one+"\n"+two+" next\n"+old+" previous until="+until+"\n"+old+"\n"+three+"\n")
+		file.do(t, "promote", flag).want(t, 0)
+		c := file.content(t)
+		if len(c.Listed) != 1 || c.Listed[0].Reveal() != three || !slices.Equal(digests(c.Retired), []string{id(old)}) {
+			t.Errorf("%s: listed are %v, retired %v", flag, c.Listed, digests(c.Retired))
+		}
+		want(t, file, "current=two previous=one")
+	}
+}
+
+// A staged token that becomes current in the place of a revoked one is in no other
+// slot any more.
+func TestWhatTakesTheRevokedPlaceIsCurrentAlone(t *testing.T) {
+	file := path(t.TempDir() + "/token")
+	put(t, string(file), one+"\n"+two+" next\n"+two+" previous until=2999-01-01T00:00:00Z\n"+three+" previous until=2999-01-01T00:00:00Z\n"+two+"\n")
+	o := file.do(t, "revoke", "--slot=current").want(t, 0, print8(two)+", which was staged, is current")
+	if strings.Contains(o.errOut, "undone") {
+		t.Errorf("nobody undid anything: %s", o.errOut)
+	}
+	want(t, file, "current=two previous=three revoked=one")
+	if c := file.content(t); len(c.Listed) != 0 {
+		t.Errorf("listed are %v", c.Listed)
 	}
 }

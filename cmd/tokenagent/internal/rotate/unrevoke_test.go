@@ -133,3 +133,27 @@ func TestRetiredAndUnrevokedKeys(t *testing.T) {
 		})
 	}
 }
+
+// A revocation that is forgotten leaves no line behind that lifts it at agents
+// which remember it.
+func TestForgetTakesOutWhatLiftsTheRevocation(t *testing.T) {
+	forEachWay(t, func(t *testing.T, b bench) {
+		b.do(t, "revoke", "--digest", id(two)).want(t, 0)
+		b.do(t, "unrevoke", "--digest", id(two)).want(t, 0)
+		switch s := b.(type) {
+		case *secret:
+			s.text = strings.Replace(s.text, `"token-unrevoked"`, `"token-revoked": "`+b64(id(two))+`", "token-unrevoked"`, 1)
+		case path:
+			if info, _ := os.Stat(string(s)); info.IsDir() {
+				put(t, filepath.Join(string(s), "..data", "token-revoked"), id(two))
+			} else {
+				text, _ := os.ReadFile(string(s))
+				put(t, string(s), string(text)+"revoked "+id(two)+"\n")
+			}
+		}
+		b.do(t, "revoke", "--forget", id(two)).want(t, 0, "forgot that "+print8(two)+" was revoked")
+		if c := b.content(t); len(c.Revoked)+len(c.Unrevoked) > 0 {
+			t.Errorf("revoked %v, unrevoked %v", digests(c.Revoked), digests(c.Unrevoked))
+		}
+	})
+}

@@ -120,9 +120,9 @@ func (c Content) Declared() (all []Credential) {
 // IsRevoked reports whether id is in the list of revocations.
 func (c Content) IsRevoked(id rotation.ID) bool { return slices.Contains(c.Revoked, id) }
 
-// Refuses reports whether v is revoked, be it by its name.
+// Refuses reports whether v is revoked, be it by one of its names.
 func (c Content) Refuses(v Credential) bool {
-	return c.IsRevoked(v.ID()) || v.key.KeyID() != "" && c.IsRevoked(verify.RevokedKeyID(v.key.KeyID()))
+	return c.IsRevoked(v.ID()) || slices.ContainsFunc(v.key.RevocableNames(), c.IsRevoked)
 }
 
 // Equal reports whether both declare the same. Order matters to no reader, and

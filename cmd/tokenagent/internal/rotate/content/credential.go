@@ -3,6 +3,7 @@ package content
 import (
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -61,6 +62,16 @@ func (c Credential) Fingerprint() string { return verify.Fingerprint(c.ID()) }
 
 // Key returns the key, and the zero Key for a token.
 func (c Credential) Key() verify.Key { return c.key }
+
+// KeyIDs returns each kid that a key goes by once.
+func (c Credential) KeyIDs() (kids []string) {
+	for _, k := range c.key.Names() {
+		if kid := k.KeyID(); kid != "" && !slices.Contains(kids, kid) {
+			kids = append(kids, kid)
+		}
+	}
+	return kids
+}
 
 // Reveal returns the token, or how the key is written.
 func (c Credential) Reveal() string { return c.text.Reveal() }

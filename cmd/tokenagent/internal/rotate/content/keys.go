@@ -151,19 +151,12 @@ func digestLines(text []byte, word string, have, want Content) (out string, chan
 	was, _ := have.digests(word)
 	is, _ := want.digests(word)
 	var b strings.Builder
-	for raw := range strings.Lines(string(text)) {
-		line := strings.Trim(strings.TrimPrefix(raw, bom), white)
-		if line != "" && line[0] != '#' {
-			if rest, ok := strings.CutPrefix(line, word); ok && strings.IndexAny(rest, white) == 0 { // a file's form
-				line = strings.Trim(rest, white)
-			}
-			if id, ok := Revocation(line, want.Kind); ok && !slices.Contains(is, id) {
-				changed = true
-				continue
-			}
-		}
-		b.WriteString(raw)
-	}
+	kept := withoutLines(text, func(line string) bool {
+		id, ok := digestLine(line, word, want.Kind)
+		return ok && !slices.Contains(is, id)
+	})
+	changed = len(kept) < len(text)
+	b.Write(kept)
 	for _, id := range is {
 		if slices.Contains(was, id) {
 			continue

@@ -63,24 +63,56 @@ func (o Options) revoked(keys map[string][]byte) []rotation.ID {
 }
 
 // RevokeLine returns text, which need not parse, with a line behind it that
-// revokes id. It has been read back.
+// revokes id, and without those that lift that. It has been read back.
 func RevokeLine(text []byte, id rotation.ID, o Options) ([]byte, error) {
-	out := behind(text, "revoked "+hex.EncodeToString(id[:]))
+	kept := withoutLines(text, func(line string) bool {
+		lifted, ok := digestLine(line, wordUnrevoked, Tokens)
+		return ok && lifted == id && strings.HasPrefix(line, wordUnrevoked)
+	})
+	out := behind(kept, "revoked "+hex.EncodeToString(id[:]))
 	was, _ := verify.Parse(text, o.tokens())
 	is, _ := verify.Parse(out, o.tokens())
 	return out, confirmRevoked(was.Revoked, is.Revoked, id)
 }
 
 // RevokeKey returns what is to change in keys, which need not parse, so that they
-// revoke id: a line more, which is hex digits where line is "". It has been read
-// back.
+// revoke id: a line more, which is hex digits where line is "", and without those
+// that lift that. It has been read back.
 func RevokeKey(keys map[string][]byte, id rotation.ID, line string, o Options) (KeyEdit, error) {
 	if line == "" {
 		line = hex.EncodeToString(id[:])
 	}
-	name := o.Kind.names().revoked
-	edit := KeyEdit{name: behind(keys[name], line)}
+	n := o.Kind.names()
+	edit := KeyEdit{n.revoked: behind(keys[n.revoked], line)}
+	lifted := keys[n.unrevoked]
+	kept := withoutLines(lifted, func(line string) bool {
+		got, ok := digestLine(line, wordUnrevoked, o.Kind)
+		return ok && got == id
+	})
+	if len(kept) < len(lifted) {
+		edit[n.unrevoked] = kept // nil where nothing is left: the key goes
+	}
 	return edit, confirmRevoked(o.revoked(keys), o.revoked(edit.Apply(keys)), id)
+}
+
+// withoutLines returns text without the lines, trimmed, that drop names; nil where
+// none is left.
+func withoutLines(text []byte, drop func(line string) bool) (out []byte) {
+	for raw := range bytes.Lines(text) {
+		if !drop(strings.Trim(strings.TrimPrefix(string(raw), bom), white)) {
+			out = append(out, raw...)
+		}
+	}
+	return out
+}
+
+// digestLine returns the digest that a trimmed line of a list says, which word may
+// begin, and whether it says one.
+func digestLine(line, word string, k Kind) (id rotation.ID, ok bool) {
+	if rest, ok := strings.CutPrefix(line, word); ok && strings.IndexAny(rest, white) == 0 { // a file's form
+		line = strings.Trim(rest, white)
+	}
+	return Revocation(line, k)
 }
 
 // behind puts a line behind text, which keeps its bytes.
