@@ -5,7 +5,8 @@
 //
 // It must take no real secret for one of these. Base64 (with padding), base64url,
 // hex, UUIDs, JSON Web Tokens and the tokens of well-known services never match;
-// random text of all printable ASCII does about once in a thousand times.
+// random text of all printable ASCII does in one or two of a thousand times, and a key
+// that Django made in less than one.
 package placeholder
 
 import (
@@ -40,14 +41,20 @@ var brackets = []struct{ open, end, what string }{ //nolint:gochecknoglobals // 
 
 var (
 	// A name in capitals, as variables have it, between the marks of Windows, of
-	// sed scripts and of Autoconf; or behind the dollar of a shell.
-	marked = regexp.MustCompile(`^(?:%[A-Z][A-Z0-9_]*%|__[A-Z][A-Z0-9_]*__|@@?[A-Z][A-Z0-9_]*@@?|\$[A-Z_][A-Z0-9_]*)$`)
-	// A variable amid other text.
-	within = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_.:/-]*\}|\$\([A-Za-z_][A-Za-z0-9_.-]*\)|\{\{.*\}\}`)
-	// A name as people write it: in capitals, in small letters, or in words that
-	// begin with one capital. Random base64 is none of these for long. What follows
-	// begins with something other than '=': that would be the padding of base64.
-	assignment = regexp.MustCompile(`^(?:export +|set +)?(?:[A-Z_][A-Z0-9_]{2,}|[a-z_][a-z0-9_.-]{2,}|(?:[a-z]+|[A-Z]+)?(?:[A-Z][a-z]{2,})+[0-9]*) *= *[^= ]`)
+	// sed scripts, of Autoconf or of format strings; or behind the dollar of a shell.
+	marked = regexp.MustCompile(`^(?:%%?[A-Z][A-Z0-9_]*%%?|__[A-Z][A-Z0-9_]*__|@@?[A-Z][A-Z0-9_]*@@?|#?\{[A-Z][A-Z0-9_]*\}#?|\$[A-Z_][A-Z0-9_]*)$`)
+	// A variable amid other text. The names between brackets that random keys may
+	// hold have a least length, so that few of those match.
+	within = regexp.MustCompile(`\$\{[A-Za-z_][^{}]*\}|\$\([A-Za-z_][A-Za-z0-9_.-]{3,}\)|\{\{.*\}\}`)
+	// The same in angle brackets.
+	withinAngles = regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _.:/#|-]{7,}>`)
+	// A name as people write it: in four capitals or more, in words that begin with one
+	// capital, or one that says that it is of a secret. Random base64 is none of these
+	// for long. Small letters before a '=' are not enough: a tenth of Django's keys
+	// begin so. What follows begins with something other than '=': that would be the
+	// padding of base64.
+	assignment = regexp.MustCompile(`^(?:export +|set +)?(?:[A-Z_][A-Z0-9_-]{3,}|(?:[a-z]+|[A-Z]+)?(?:-?[A-Z][a-z]{2,})+[0-9]*|` +
+		`(?i:[a-z_][a-z0-9_.-]*)?(?i:token|secret|passw|pwd|key|auth|cred|bearer|value)(?i:[a-z0-9_.-]*)) *= *[^= ]`)
 	// scheme://, with jdbc: and the like before it.
 	url = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*(?::[A-Za-z0-9+.-]+)*://`)
 	// References without slashes: Vault and OpenBao (bank-vaults), vals, the stores
@@ -85,6 +92,8 @@ func Describe(text string) string {
 			return template
 		}
 		return variable
+	case withinAngles.MatchString(text):
+		return angle
 	}
 	return ""
 }
