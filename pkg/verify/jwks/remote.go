@@ -40,8 +40,9 @@ type RemoteOptions struct {
 	// MinRefresh and MaxRefresh bound how long an answer is taken for fresh,
 	// whatever it says itself. 0 means 1 min and 1 h.
 	MinRefresh, MaxRefresh time.Duration
-	// CoolDown is how long after a request that a token with an unknown key, or a
-	// bad signature, caused there is no other such request. 0 means 1 min.
+	// CoolDown bounds the requests that tokens with an unknown key or a bad signature
+	// cause: three at once, and after that one each third of a CoolDown. So a forged
+	// token now and then does not keep a new key waiting. 0 means 1 min.
 	CoolDown time.Duration
 	// MaxStale is how long keys are usable without the server having confirmed
 	// them. At least twice MinRefresh. 0 means for ever. Where the server only says
@@ -89,7 +90,7 @@ type RemoteSource struct {
 
 	asked  atomic.Bool  // a token named an unknown key since the last request
 	forced atomic.Bool  // Refresh was called since
-	cool   atomic.Int64 // when asked counts again
+	spent  atomic.Int64 // when all requests that tokens have caused are made good; see mayAsk
 	stale  atomic.Int64 // when the keys are no longer usable, if ever
 
 	// turn must be held.
@@ -207,14 +208,13 @@ func (s *RemoteSource) FileFault() error { return s.files.fault() }
 
 // UnknownKey says that a token named a key that there is not, or that its key has not
 // signed it; see [verify.JWTConfig]. A request follows with the next Read, which is at
-// once where a [reload.Value] runs, but not before CoolDown has passed since the last
-// request of this kind: whatever tokens are sent, there is one request a CoolDown
-// at most, whatever their kid. It never blocks.
+// once where a [reload.Value] runs, unless tokens have caused too many; see
+// [RemoteOptions.CoolDown]. It never blocks.
 func (s *RemoteSource) UnknownKey(_ string) {
 	if s.asked.Load() || !s.asked.CompareAndSwap(false, true) {
 		return
 	}
-	if s.since() >= s.cool.Load() {
+	if s.mayAsk() {
 		s.wake()
 	}
 }

@@ -22,9 +22,19 @@ func (s *RemoteSource) due(now time.Time) bool {
 	case !now.Before(s.next) || s.err == nil && !wall(now).Before(wall(s.next)):
 		return true
 	default:
-		return s.err == nil && s.asked.Load() && s.since() >= s.cool.Load()
+		return s.err == nil && s.asked.Load() && s.mayAsk()
 	}
 }
+
+// burst is how many requests tokens can cause in a row.
+const burst = 3
+
+// refill returns how long it takes until one of them is made good.
+func (s *RemoteSource) refill() int64 { return int64(s.o.CoolDown / burst) }
+
+// mayAsk reports whether tokens may cause another request now: less than burst of
+// those that they have caused are not yet made good.
+func (s *RemoteSource) mayAsk() bool { return s.spent.Load()-s.since() <= (burst-1)*s.refill() }
 
 // wall drops the monotonic reading, so that times are compared by the wall clock.
 func wall(t time.Time) time.Time { return t.Round(0) }
@@ -37,7 +47,7 @@ const maxRepeated = time.Hour
 func (s *RemoteSource) request(ctx context.Context, now time.Time, limit int64) {
 	if s.asked.Swap(false) {
 		// Before the request, so that what is asked during it waits for the next.
-		s.cool.Store(s.since() + int64(s.o.CoolDown))
+		s.spent.Store(max(s.spent.Load(), s.since()) + s.refill())
 		s.whole = true
 	}
 	since := max(now.Sub(s.answered), wall(now).Sub(wall(s.answered)))
