@@ -212,7 +212,7 @@ func (v *JWTVerifier) verifyUncached(ctx context.Context, set *KeySet, token str
 		} else {
 			next := *known
 			next.set, next.key = set.mark, key
-			next.principal = next.principalOf(set, key, known.principal.subject, known.principal.claims)
+			next.principal = next.principalOf(set, key)
 			known = &next
 		}
 	}

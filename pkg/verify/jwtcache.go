@@ -34,6 +34,8 @@ type cached struct {
 	token     string
 	set       *byte // the mark of the set under which it was found good
 	key       *keyEntry
+	subject   string // "" for none
+	claims    map[string]any
 	principal *Principal
 	notBefore time.Time // with the leeway taken off; zero for none
 	expires   time.Time // with the leeway put on

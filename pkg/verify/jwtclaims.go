@@ -68,19 +68,19 @@ func (v *JWTVerifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error)
 	if lasts := int64(expires.Sub(issued)); ok && !issued.IsZero() && lasts > v.longest.Load() {
 		v.longest.Store(lasts) // of two at once either will do
 	}
-	e.principal = e.principalOf(set, key, subject, members)
+	e.subject, e.claims = subject, members
+	e.principal = e.principalOf(set, key)
 	return e, nil
 }
 
 // principalOf returns who is vouched for. Whoever reads the subject must never
 // find it empty, so that of a token without one is the source's name.
-func (e *cached) principalOf(set *KeySet, key *keyEntry, subject string, claims map[string]any) *Principal {
-	p := NewPrincipal(PrincipalConfig{
-		Subject: cmp.Or(subject, set.source), Method: MethodJWT, Source: set.source, KeyID: key.key.Label(),
-		Slot: key.entry.Slot, Claims: claims, Credential: e.signingSum,
+func (e *cached) principalOf(set *KeySet, key *keyEntry) *Principal {
+	return NewPrincipal(PrincipalConfig{
+		Subject: cmp.Or(e.subject, set.source), Method: MethodJWT, Source: set.source, KeyID: key.key.Label(),
+		Slot: key.entry.Slot, Claims: e.claims, Credential: e.signingSum,
+		RevocableBy: []rotation.ID{e.signingSum, e.jti, e.kid, key.key.ID(), RevokedKeyID(key.key.KeyID())},
 	})
-	p.revokedBy = []rotation.ID{e.signingSum, e.jti, e.kid, key.key.ID(), RevokedKeyID(key.key.KeyID())}
-	return p
 }
 
 // latest is the last second that RFC 3339 can say. What lies past it is no time

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"crypto/sha256"
 	"slices"
 	"time"
 
@@ -212,26 +211,5 @@ func (s *KeySet) Untried() (n int) {
 // Revoked reports whether what p proved itself by is revoked: its token, by
 // digest or jti, or the key that signed it. Of what is no JWT it knows nothing.
 func (s *KeySet) Revoked(p *Principal) bool {
-	return s != nil && p != nil && slices.ContainsFunc(p.revokedBy, s.revoked)
-}
-
-// RevokedKeyID returns what to revoke so that every key named kid is refused, and
-// every token that names it.
-func RevokedKeyID(kid string) rotation.ID { return sha256.Sum256([]byte("kid\x00" + kid)) }
-
-// RevokedTokenID returns what to revoke so that tokens with the "jti" (RFC 7519
-// section 4.1.7) are refused.
-func RevokedTokenID(jti string) rotation.ID { return sha256.Sum256([]byte("jti\x00" + jti)) }
-
-// SigningInputDigest returns what to revoke so that the signed token is refused:
-// the SHA-256 of what stands before its last dot (RFC 7515 section 5.1). An ECDSA
-// signature has a twin that is as good, so a digest of the whole token would not
-// hold. It does not check that the token is one.
-func SigningInputDigest(token string) rotation.ID {
-	for i := len(token) - 1; i >= 0; i-- {
-		if token[i] == '.' {
-			return Digest(token[:i])
-		}
-	}
-	return Digest(token)
+	return s != nil && slices.ContainsFunc(p.RevocableBy(), s.revoked)
 }

@@ -24,8 +24,8 @@ type Principal struct {
 	slot    rotation.Slot
 	claims  map[string]any
 	// behind a pointer to a pointer, where no verb of fmt gets to it
-	credential **rotation.ID
-	revokedBy  []rotation.ID // of a JWT: each of these, where it is not zero
+	credential  **rotation.ID
+	revocableBy []rotation.ID
 }
 
 // PrincipalConfig holds the facts of a new Principal, for Verifiers outside
@@ -39,6 +39,10 @@ type PrincipalConfig struct {
 	Claims  map[string]any // a JWT's claims; not copied: the caller gives it up
 
 	Credential rotation.ID // what to revoke it by; zero where that is not known
+
+	// RevocableBy is everything else whose revocation refuses the caller: of a
+	// JWT its jti and its kid, and the key that signed it. It is not copied.
+	RevocableBy []rotation.ID
 }
 
 // NewPrincipal returns the Principal that c describes.
@@ -46,7 +50,7 @@ func NewPrincipal(c PrincipalConfig) *Principal {
 	id := &c.Credential
 	return &Principal{
 		subject: c.Subject, method: c.Method, source: c.Source,
-		keyID: c.KeyID, slot: c.Slot, claims: c.Claims, credential: &id,
+		keyID: c.KeyID, slot: c.Slot, claims: c.Claims, credential: &id, revocableBy: c.RevocableBy,
 	}
 }
 
@@ -101,6 +105,15 @@ func (p *Principal) Credential() rotation.ID {
 		return rotation.ID{}
 	}
 	return **p.credential
+}
+
+// RevocableBy returns everything but Credential whose revocation refuses the
+// caller. The caller must not modify it.
+func (p *Principal) RevocableBy() []rotation.ID {
+	if p == nil {
+		return nil
+	}
+	return p.revocableBy
 }
 
 // Claim returns the JWT claim called name, and whether there is one. Values

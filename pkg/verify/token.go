@@ -1,14 +1,10 @@
 package verify
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"hash"
 	"io"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -44,38 +40,6 @@ func RememberedToken(id rotation.ID) Token {
 	s := &secret{id: id}
 	return Token{&s}
 }
-
-// Digest returns the SHA-256 of a token, which is its ID in the ledger and
-// what a revocation names.
-func Digest(token string) rotation.ID {
-	// A token fits the buffer, so that hashing one allocates nothing.
-	var buf [512]byte
-	if len(token) <= len(buf) {
-		return sha256.Sum256(buf[:copy(buf[:], token)])
-	}
-	// Whoever sends a longer one must not make us allocate either.
-	l := long.Get().(*longDigest) //nolint:forcetypeassert // nothing else is put there
-	defer long.Put(l)
-	l.hash.Reset()
-	for len(token) > 0 {
-		n := copy(l.buf[:], token)
-		_, _ = l.hash.Write(l.buf[:n]) // never fails; see hash.Hash
-		token = token[n:]
-	}
-	return rotation.ID(l.hash.Sum(l.buf[:0]))
-}
-
-type longDigest struct {
-	hash hash.Hash
-	buf  [1024]byte
-}
-
-//nolint:gochecknoglobals // a pool
-var long = sync.Pool{New: func() any { return &longDigest{hash: sha256.New()} }}
-
-// Fingerprint returns the first 8 hex digits of id: enough to tell tokens
-// apart, too little to find one.
-func Fingerprint(id rotation.ID) string { return hex.EncodeToString(id[:4]) }
 
 // Reveal returns the token's bytes, for the one who sends them. They are "" for
 // a [RememberedToken].
