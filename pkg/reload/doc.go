@@ -28,12 +28,13 @@
 //
 // A program that writes into a file in place lets others see it half written,
 // and half of a token can be a valid shorter one. So changed content is
-// accepted at once only where it became visible in one step:
+// accepted soon only where it became visible in one step:
 //
-//   - a symbolic link on the way leads elsewhere than at the last accepted
-//     read. That is how the kubelet updates a volume, by `..data`;
-//   - an event announced it, the file is another inode than the one accepted
-//     last, and nobody wrote to it under its final name: a rename over the file.
+//   - at once, if a symbolic link on the way leads elsewhere than at the last
+//     accepted read. That is how the kubelet updates a volume, by `..data`;
+//   - after 2 ms, if an event announced it, the file is another inode than the one
+//     accepted last, and nobody wrote to it under its final name: a rename over
+//     the file.
 //
 // Otherwise it must read the same twice, one Debounce apart. So must another
 // inode if there is any doubt of it: found by a poll, events lost, first seen

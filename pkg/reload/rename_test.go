@@ -47,14 +47,14 @@ func told(t *testing.T, dir, path string, do func()) news {
 	return n
 }
 
-// Only a rename within what is watched, after which nobody touched the file, is
-// one step for sure.
-func TestNewsOfRenames(t *testing.T) {
+// A file that was written to under its name is told of, unless another one took its
+// place since.
+func TestNewsOfWrites(t *testing.T) {
 	for name, c := range map[string]struct {
-		do             func(t *testing.T, path, elsewhere string)
-		moved, written bool
+		do      func(t *testing.T, path, elsewhere string)
+		written bool
 	}{
-		"renamed over":  {do: func(t *testing.T, path, _ string) { t.Helper(); replace(t, path, "1") }, moved: true},
+		"renamed over":  {do: func(t *testing.T, path, _ string) { t.Helper(); replace(t, path, "1") }},
 		"made in place": {do: func(t *testing.T, path, _ string) { t.Helper(); put(t, path, "1") }, written: true},
 		"renamed from where nobody looks": {do: func(t *testing.T, path, elsewhere string) {
 			t.Helper()
@@ -70,41 +70,23 @@ func TestNewsOfRenames(t *testing.T) {
 			t.Helper()
 			put(t, path, "1")
 			replace(t, path, "2")
-		}, moved: true},
-		"renamed over, then another made in place": {do: func(t *testing.T, path, _ string) {
+		}},
+		"written to, then another made in place": {do: func(t *testing.T, path, _ string) {
 			t.Helper()
-			replace(t, path, "1")
+			put(t, path, "1")
 			check(t, os.Remove(path))
-			f, err := os.Create(path)
-			check(t, err)
-			check(t, f.Close())
-		}},
-		"moved away, and another made in place": {do: func(t *testing.T, path, _ string) {
-			t.Helper()
-			check(t, os.Rename(path, path+".old"))
-			f, err := os.Create(path)
-			check(t, err)
-			check(t, f.Close())
-		}},
+			put(t, path, "2")
+		}, written: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, other := t.TempDir(), t.TempDir()
 			path := filepath.Join(dir, "token")
 			put(t, path, "0")
 			n := told(t, dir, path, func() { c.do(t, path, filepath.Join(other, "token")) })
-			if n.moved[path] != c.moved || n.written[path] != c.written || n.lost {
-				t.Errorf("moved %t, written %t; want %t, %t", n.moved[path], n.written[path], c.moved, c.written)
+			if n.written[path] != c.written || n.lost {
+				t.Errorf("written %t, lost %t; want written %t", n.written[path], n.lost, c.written)
 			}
 		})
-	}
-}
-
-// A name cannot pretend to come of a rename.
-func TestNameThatLooksLikeARename(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "token\" ← \"old")
-	if n := told(t, dir, path, func() { put(t, path, "1") }); n.moved[path] || !n.written[path] {
-		t.Errorf("%+v", n)
 	}
 }
 
@@ -122,39 +104,32 @@ func (l *late) track(maxBytes int64) (Content, evidence, error) {
 	return l.file.track(maxBytes)
 }
 
-// renameOld renames a file over path that was written a minute ago.
-func renameOld(t *testing.T, path string) {
-	t.Helper()
-	tmp, before := path+".tmp", time.Now().Add(-time.Minute)
-	put(t, tmp, "1")
-	check(t, os.Chtimes(tmp, before, before), os.Rename(tmp, path))
-}
-
-// P1: what is renamed into place, and was written before, is accepted by the read
-// after that event. P4: what is made there, or touched between the event and the read,
-// waits, for its own event is still to come.
-func TestP1_RenameNeedsNoRest(t *testing.T) {
+// P1: what is renamed into place is accepted by the first read that is no less than the
+// grace after that event. P4: what is made there, or touched between the event and the
+// read, waits for the Debounce, for its own event comes within the grace.
+func TestP1_RenameNeedsTheGraceAlone(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("needs what Linux tells of a rename")
+		t.Skip("needs the events of Linux")
 	}
+	rename := func(t *testing.T, path string) { t.Helper(); replace(t, path, "1") }
 	for name, c := range map[string]struct {
 		do, after func(t *testing.T, path string)
 		accepted  bool
 	}{
-		"renamed": {do: renameOld, accepted: true},
+		"renamed": {do: rename, accepted: true},
 		"made": {do: func(t *testing.T, path string) {
 			t.Helper()
 			check(t, os.Rename(path, path+".old"), os.WriteFile(path, []byte("1"), 0o600))
 		}},
-		"renamed, then added to": {do: renameOld, after: func(t *testing.T, path string) {
+		"renamed, then added to": {do: rename, after: func(t *testing.T, path string) {
 			t.Helper()
 			f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 			check(t, err)
 			_, err = f.WriteString("HALF")
 			check(t, err, f.Close())
 		}},
-		"renamed, then written anew": {do: renameOld, after: func(t *testing.T, path string) { t.Helper(); put(t, path, "HALF") }},
-		"renamed, then another one made": {do: renameOld, after: func(t *testing.T, path string) {
+		"renamed, then written anew": {do: rename, after: func(t *testing.T, path string) { t.Helper(); put(t, path, "HALF") }},
+		"renamed, then another one made": {do: rename, after: func(t *testing.T, path string) {
 			t.Helper()
 			check(t, os.Remove(path))
 			put(t, path, "HALF")
@@ -172,27 +147,15 @@ func TestP1_RenameNeedsNoRest(t *testing.T) {
 			if c.after != nil {
 				src.do = func() { c.after(t, path) }
 			}
+			if l.pass(t.Context(), s, true); *l.Load() != "0" {
+				t.Fatalf("accepted %q without the grace", *l.Load())
+			}
+			doing(func() { pause(t.Context(), grace) }) // and all events of before have come
 			wait := l.pass(t.Context(), s, true)
 			if accepted := *l.Load() != "0"; accepted != c.accepted || (wait == 0) != c.accepted {
 				t.Errorf("it is %q, to wait %v", *l.Load(), wait)
 			}
 		})
-	}
-}
-
-// P2: the keys of a plain directory are renamed one by one, and none is believed before
-// the others could follow.
-func TestKeysThatAreRenamedRest(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "a")
-	put(t, path, "0")
-	put(t, filepath.Join(dir, "b"), "0")
-	l := open(t, Dir(dir, "a", "b"), Options{Poll: -1, Debounce: time.Hour})
-	s, doing := following(t, dir)
-	l.pass(t.Context(), s, false)
-	doing(func() { renameOld(t, path) })
-	if wait := l.pass(t.Context(), s, true); wait <= 0 || *l.Load() != "a=0 b=0" {
-		t.Errorf("it is %q, to wait %v", *l.Load(), wait)
 	}
 }
 

@@ -135,10 +135,6 @@ func (v *Value[S]) weigh(r reading, sub *subscription, n news, byEvent bool, beg
 			case at.info == nil:
 			case n.lost || n.written[at.path] || !sub.covers(filepath.Dir(at.path)):
 				v.settle.doubt(key, at.info)
-			case key == "" && n.moved[at.path] && untouched(at.info):
-				// One file alone: of several keys each may be renamed by itself, and
-				// what belongs together shows a moment later.
-				r.moved = true
 			}
 		}
 	}

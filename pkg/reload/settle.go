@@ -9,10 +9,7 @@ import (
 	"time"
 )
 
-// grace is how long a new file is watched for writes before it is believed, where
-// nothing proves that it was renamed into place and left alone: it came from a
-// directory that is not watched, or was written just before, or is one key of
-// several. The bytes of a file that is being written can be read before the event of
+// grace is how long a new file is watched for writes before it is believed. The bytes of a file that is being written can be read before the event of
 // the write that made them is delivered: the kernel queues the event after the
 // write, and then two goroutines hand it on. This is some tens of microseconds on an
 // idle machine, so 2 ms is ample, and well inside the 5 ms that a swap may take.
@@ -28,7 +25,6 @@ type reading struct {
 	err     error
 	sum     digest            // of everything
 	parts   map[string]digest // of each key; File has the one key ""
-	moved   bool              // its one file was renamed into place, and nobody has written to it since
 }
 
 // digestOf makes the sums. The salt, random per Value, keeps a memory dump from
@@ -105,9 +101,9 @@ func (s *settler) judge(r reading, byEvent bool, now time.Time) (verdict, time.D
 	if s.debounce <= 0 || age >= s.debounce {
 		return verdictAccept, 0
 	}
-	whole, inodes := s.inOneStep(r)
+	links, inodes := s.inOneStep(r)
 	switch {
-	case whole:
+	case links:
 		return verdictAccept, 0
 	case !inodes || !p.byEvent:
 		return verdictWait, s.debounce - age
@@ -119,10 +115,10 @@ func (s *settler) judge(r reading, byEvent bool, now time.Time) (verdict, time.D
 }
 
 // inOneStep reports whether every change from the accepted content to r became
-// visible in one step: whole where links that lead elsewhere, or a rename, prove it,
-// inodes where there are at least new files.
-func (s *settler) inOneStep(r reading) (whole, inodes bool) {
-	whole, inodes = true, true
+// visible in one step: links where links that lead elsewhere prove it, inodes where
+// there are at least new files.
+func (s *settler) inOneStep(r reading) (links, inodes bool) {
+	links, inodes = true, true
 	for key, sum := range r.parts {
 		if s.some && s.accepted.parts[key] == sum {
 			continue
@@ -130,8 +126,7 @@ func (s *settler) inOneStep(r reading) (whole, inodes bool) {
 		if s.relinked(key, r) {
 			continue
 		}
-		inodes = inodes && s.renewed(key, r.ev.spots[key].info)
-		whole = whole && inodes && r.moved
+		links, inodes = false, inodes && s.renewed(key, r.ev.spots[key].info)
 	}
 	// A key that is gone proves nothing by itself: its file may be about to be
 	// created anew.
@@ -140,7 +135,7 @@ func (s *settler) inOneStep(r reading) (whole, inodes bool) {
 			return false, false
 		}
 	}
-	return whole, inodes
+	return links, inodes
 }
 
 // relinked reports whether a link on the way to the key leads elsewhere than it

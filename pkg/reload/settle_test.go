@@ -27,7 +27,6 @@ func TestJudge(t *testing.T) {
 	const second = time.Second
 	linkA, linkB := link{"/l", "a"}, link{"/l", "b"}
 	info := func(path string) os.FileInfo { return seen(t, path, "").ev.spots[""].info }
-	renamed := func(r reading) reading { r.moved = true; return r }
 	begin := time.Now()
 	for name, c := range map[string]struct {
 		before  func(s *settler)
@@ -46,26 +45,9 @@ func TestJudge(t *testing.T) {
 		"a link where none was":           {now: seen(t, fresh, "1", linkA, link{"/m", "x"}), want: verdictAccept},
 		"new inode by event":              {now: seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace},
 		"new inode by event, after grace": {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: verdictAccept},
-		"new inode, renamed into place":   {now: renamed(seen(t, fresh, "1", linkA)), byEvent: true, want: verdictAccept},
-		"new inode, renamed into place and written to": {
-			before: func(s *settler) { s.doubt("", info(fresh)) },
-			now:    renamed(seen(t, fresh, "1", linkA)), byEvent: true, want: verdictWait, wait: second,
-		},
-		"new inode, other bytes than were renamed into place": {
-			before: func(s *settler) { s.judge(renamed(seen(t, fresh, "2", linkA)), true, begin) },
+		"new inode, other bytes than before": {
+			before: func(s *settler) { s.judge(seen(t, fresh, "2", linkA), true, begin.Add(-grace)) },
 			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace,
-		},
-		"new inode, another was renamed into place": {
-			before: func(s *settler) { s.judge(renamed(seen(t, other, "1", linkA)), true, begin) },
-			now:    seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace,
-		},
-		"renamed into place, accepted, then written to": {now: renamed(seen(t, old, "1", linkA)), byEvent: true, want: verdictWait, wait: second},
-		"the rename is forgotten once good": {
-			before: func(s *settler) {
-				s.judge(renamed(seen(t, fresh, "1", linkA)), true, begin)
-				s.accept(seen(t, old, "0", linkA))
-			},
-			now: seen(t, fresh, "1", linkA), byEvent: true, want: verdictWait, wait: grace,
 		},
 		"new inode by poll": {now: seen(t, fresh, "1", linkA), age: grace, want: verdictWait, wait: second - grace},
 		"new inode, written to": {

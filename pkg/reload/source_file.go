@@ -61,7 +61,7 @@ func (f *file) atOnce(seen os.FileInfo, maxBytes int64) (c Content, ev evidence,
 	if err != nil || !sameFile(info, t.info) {
 		return c, ev, false
 	}
-	return Content{Data: data, Path: f.given}, t.evidence(t.info), true // as it is after the read
+	return Content{Data: data, Path: f.given}, t.evidence(info), true
 }
 
 // retrace follows the way before and after it reads, and says what is wrong.
@@ -78,9 +78,6 @@ func (f *file) retrace(maxBytes int64) (Content, evidence, error) {
 		// kubelet's is 2 ms after a swap. What was found there then, even an
 		// error, says nothing.
 		after, _ := walk(f.path)
-		if info != nil && sameFile(info, after.info) {
-			info = after.info // as it is after the read
-		}
 		ev = before.evidence(info)
 		vanished := before.info != nil && errors.Is(err, fs.ErrNotExist)
 		if vanished || !before.same(after) || info != nil && !sameFile(info, after.info) {

@@ -72,7 +72,6 @@ type subscription struct {
 // News is what happened since the last read, as far as it matters how.
 type news struct {
 	written map[string]bool // paths of files that somebody wrote to
-	moved   map[string]bool // paths that a file was renamed to, and nobody wrote to since
 	lost    bool            // and there may have been more
 }
 
@@ -81,16 +80,6 @@ func (n *news) write(path string) {
 		n.written = make(map[string]bool)
 	}
 	n.written[path] = true
-	delete(n.moved, path)
-}
-
-// move forgets what was written there before: it is another file now.
-func (n *news) move(path string) {
-	if n.moved == nil {
-		n.moved = make(map[string]bool)
-	}
-	n.moved[path] = true
-	delete(n.written, path)
 }
 
 func (w *Watcher) subscribe() *subscription {

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 
@@ -132,8 +131,8 @@ func (w *Watcher) dispatch(fs *fsnotify.Watcher, done chan struct{}) {
 }
 
 // event finds who wants to know. What happened matters in three cases only: a
-// write to a file and a rename to its name tell how it came about, and a directory
-// that went has lost its watch.
+// write to a file, a new file at its name, and a directory that went, whose watch
+// is lost.
 func (w *Watcher) event(e fsnotify.Event) {
 	gone := e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)
 	dir, name := filepath.Split(e.Name)
@@ -150,10 +149,8 @@ func (w *Watcher) event(e fsnotify.Event) {
 			case !in.names[name]:
 			case e.Has(fsnotify.Write):
 				s.news.write(path)
-			case isRenamed(e):
-				s.news.move(path)
-			case gone || e.Has(fsnotify.Create):
-				delete(s.news.moved, path)
+			case e.Has(fsnotify.Create): // a rename over the name as well: another file is there now
+				delete(s.news.written, path)
 			}
 			s.hint()
 		}
@@ -161,14 +158,6 @@ func (w *Watcher) event(e fsnotify.Event) {
 			s.hint()
 		}
 	}
-}
-
-// isRenamed reports whether e tells of a file that came to its name by a rename
-// within what is watched, and thus in one step. The kernel says so by a cookie
-// (inotify(7)), of which fsnotify shows what it found by it in its text alone. Were
-// that worded otherwise one day, files would only have to pass the grace.
-func isRenamed(e fsnotify.Event) bool {
-	return e.Has(fsnotify.Create) && strings.Contains(e.String(), `" ← "`) // names are quoted
 }
 
 // trouble is an error of the watcher: whatever it was, events may be missing.

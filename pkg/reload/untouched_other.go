@@ -1,8 +1,0 @@
-//go:build !linux
-
-package reload
-
-import "os"
-
-// untouched is not known here.
-func untouched(os.FileInfo) bool { return false }
