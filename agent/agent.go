@@ -72,12 +72,10 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		a.keeper = newKeeper(r, a.parts, time.Now())
 	}
 	if err = a.open(ctx); err != nil {
-		a.closeWatcher()
 		r.Group.leave(a)
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	if err = a.takeOver(ctx); err != nil {
-		a.closeWatcher()
 		r.Group.leave(a)
 		return nil, err
 	}
@@ -117,13 +115,11 @@ func (a *Agent) assemble() (err error) {
 	}
 	for _, p := range a.parts {
 		switch {
-		case !p.source().watched || a.watcher != nil:
-		case r.PollOnly:
-			a.watcher = reload.PollOnly()
+		case !p.source().watched || a.watcher != nil || r.PollOnly:
 		case r.Group != nil:
 			a.watcher = r.Group.Watcher()
 		default:
-			a.watcher = reload.NewWatcher()
+			a.watcher = new(reload.Watcher)
 		}
 	}
 	return nil
@@ -319,16 +315,9 @@ func (a *Agent) Close() error {
 		}
 		a.stop()
 		a.running.Wait()
-		a.closeWatcher()
 		a.cfg.Group.leave(a)
 	})
 	return a.closeErr
-}
-
-func (a *Agent) closeWatcher() {
-	if a.watcher != nil && (a.cfg.Group == nil || a.cfg.PollOnly) {
-		_ = a.watcher.Close()
-	}
 }
 
 // String returns a text that holds no token.

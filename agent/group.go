@@ -104,7 +104,7 @@ func (g *Group) Watcher() *reload.Watcher {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.watcher == nil {
-		g.watcher = reload.NewWatcher()
+		g.watcher = new(reload.Watcher)
 	}
 	return g.watcher
 }

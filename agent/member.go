@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -27,6 +29,8 @@ type member[V credential, S any] struct {
 	last    atomic.Pointer[state[V, S]] // what there was when it closed
 	users   *users
 	counts  *counts
+	// durations are how long reads took.
+	durations prometheus.Histogram
 	// Until a successor has caught up it keeps what it read, to proceed with it from
 	// what there is of its predecessor by then. Both are used by steps alone.
 	catching bool
@@ -72,7 +76,7 @@ type part interface {
 }
 
 func (m *member[V, S]) source() *source          { return m.src }
-func (m *member[V, S]) isReady() bool            { return m.value.Ready() || m.latest().loaded }
+func (m *member[V, S]) isReady() bool            { return m.value.Stats().Applied > 0 || m.latest().loaded }
 func (m *member[V, S]) updated() <-chan struct{} { return m.value.Updated() }
 
 // remotePoll is how often a remote source is asked whether a request is due.
@@ -86,9 +90,11 @@ func (m *member[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 		// its answer comes whole.
 		poll, debounce = remotePoll, -1
 	}
+	m.durations = newDurations(m.src.name)
 	m.value, err = reload.Open(m.src.source, m.step, reload.Options{
-		Poll: poll, Debounce: debounce, Watcher: w,
-		Wait: r.WaitForSource, Logger: r.Logger, Name: m.src.name,
+		Poll: poll, Debounce: debounce, Watcher: w, PollOnly: r.PollOnly,
+		Observe: func(d time.Duration) { m.durations.Observe(d.Seconds()) },
+		Wait:    r.WaitForSource, Logger: r.Logger, Name: m.src.name,
 	})
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tokenagent/tokenagent/internal/buildinfo"
-	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -35,13 +34,24 @@ var (
 	descVerifications = desc("verifications_total", "Verifications, one a request; source and slot are empty for those refused.", "source", "method", "result", "slot")
 	descWatchMode     = desc("watch_mode", "How changes are noticed: 1 for the mode in force.", "source", "mode")
 	descWatchErrors   = desc("watch_errors_total", "Faults of watching; polling goes on.", "source", "reason")
-	descDuration      = desc("reload_duration_seconds", "How long reads of the source took, from the first byte to the swap.", "source")
+	descDuration      = newDurations("").Desc()
 	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of SHA-256); 16 at most.", "source", "slot", "fingerprint")
 	descDeclared      = desc("revoked_token_declared", "Whether the source declares a token that is revoked, without the revocation (1), or not (0). The token stays refused.", "source")
 	descStateFile     = desc("state_file_successful", "Whether the last read or write of every state file was good (1) or not (0); only with one.")
 	descBusy          = desc("signature_checks_refused_total", "Verifications refused as unavailable because too many signatures were being checked.", "source")
 	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")
 )
+
+// newDurations returns the histogram of how long reads of a source took. Its buckets
+// reach from a read of tmpfs to a file system that hangs.
+func newDurations(source string) prometheus.Histogram {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "tokenagent_reload_duration_seconds",
+		Help:    "How long reads of the source took, from the first byte to the swap.",
+		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
+	}, []string{"source"})
+	return v.WithLabelValues(source).(prometheus.Histogram)
+}
 
 // Describe implements [prometheus.Collector].
 func (a *Agent) Describe(ch chan<- *prometheus.Desc) { describe(ch) }
@@ -113,19 +123,19 @@ func (e emitter) accepted(c *counts, method, source string) {
 func (m *member[V, S]) collect(e emitter, now time.Time) {
 	name := m.src.name
 	s, stats := m.value.Load(), m.value.Stats()
-	e.counter(descReloads, stats.Applied, name, string(reload.Applied))
-	e.counter(descReloads, stats.Unchanged, name, string(reload.Unchanged))
-	e.counter(descReloads, stats.Rejected, name, string(reload.Rejected))
-	e.counter(descReloads, stats.Failed, name, string(reload.Failed))
+	e.counter(descReloads, stats.Applied, name, "applied")
+	e.counter(descReloads, stats.Unchanged, name, "unchanged")
+	e.counter(descReloads, stats.Rejected, name, "rejected")
+	e.counter(descReloads, stats.Failed, name, "error")
 	e.gauge(descSuccessful, bit(m.fault(stats) == nil), name)
 	e.gauge(descSuccessTime, unix(stats.LastSuccess), name)
-	for _, mode := range []reload.Mode{reload.ModeEvents, reload.ModePoll, reload.ModeStatic} {
-		e.gauge(descWatchMode, bit(stats.Mode == mode), name, string(mode))
+	for _, mode := range []string{"events", "poll", "static"} {
+		e.gauge(descWatchMode, bit(stats.Mode == mode), name, mode)
 	}
-	for _, reason := range reload.WatchErrorReasons() {
-		e.counter(descWatchErrors, stats.WatchErrors[reason], name, reason)
+	for reason, n := range stats.WatchErrors {
+		e.counter(descWatchErrors, n, name, reason)
 	}
-	e <- prometheus.MustNewConstHistogram(descDuration, stats.Durations.Count, stats.Durations.Sum, stats.Durations.Buckets, name)
+	e <- m.durations
 	if s == nil {
 		s = &state[V, S]{}
 	}

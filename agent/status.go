@@ -105,7 +105,7 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 	live := m.accepted(s, now)
 	src := SourceStatus{
 		Name: m.src.name, Kind: m.src.kind, Location: m.src.location, Ready: m.isReady(),
-		Rotations: s.rotations, WatchMode: string(stats.Mode),
+		Rotations: s.rotations, WatchMode: stats.Mode,
 		LastReloadGood: m.fault(stats) == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
 		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),
 		PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: m.users.list(),
@@ -154,7 +154,7 @@ func (m *member[V, S]) fault(stats reload.Stats) error {
 
 // limits says in words what cannot heal or needs a person.
 func (m *member[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotation.Entry[V]) (out []string) {
-	if stats.Mode == reload.ModeStatic {
+	if stats.Mode == "static" {
 		out = append(out, "a process's own environment cannot change from outside; it is read at start and at reload")
 	}
 	if stats.FixedMount != "" {

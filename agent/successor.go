@@ -170,7 +170,7 @@ func (m *member[V, S]) catchUp(from part) {
 	}
 	for range maxCatchUp {
 		at := p.value.Load()
-		if m.value.Ready() {
+		if m.value.Stats().Applied > 0 {
 			_, _ = m.value.Reload() // is in the book and in the log
 		}
 		m.value.Apply(func(prev *state[V, S], now time.Time) *state[V, S] {

@@ -72,8 +72,9 @@ func (v *Value[S]) fail(r reading, began time.Time) error {
 	if r.content.Partial {
 		v.publish(v.salvage(r.content))
 	}
-	news, _ := v.book.note(Failed, began, time.Now(), r.err)
+	news, _ := v.book.note(failed, time.Now(), r.err)
 	v.mu.Unlock()
+	v.observe(began)
 	v.report(r.err, news, false)
 	return r.err
 }
@@ -82,16 +83,25 @@ func (v *Value[S]) fail(r reading, began time.Time) error {
 func (v *Value[S]) keep(r reading, began time.Time) {
 	v.settle.accept(r) // the same bytes, maybe from elsewhere
 	v.mu.Lock()
-	_, healed := v.book.note(Unchanged, began, time.Now(), nil)
+	_, healed := v.book.note(unchanged, time.Now(), nil)
 	v.mu.Unlock()
+	v.observe(began)
 	v.report(nil, false, healed)
+}
+
+// observe hands on how long an attempt took.
+func (v *Value[S]) observe(began time.Time) {
+	if v.o.Observe != nil {
+		v.o.Observe(time.Since(began))
+	}
 }
 
 var errNoState = errors.New("reload: the step returned neither a state nor an error")
 
 // advance puts settled content before the Step and publishes what comes of it.
 func (v *Value[S]) advance(r reading, began time.Time) error {
-	news, healed, err := v.write(r.content, began)
+	news, healed, err := v.write(r.content)
+	v.observe(began)
 	if err != nil {
 		v.settle.refuse(r)
 		v.report(err, news, false)
@@ -106,7 +116,7 @@ func (v *Value[S]) advance(r reading, began time.Time) error {
 
 // write is the one place where content becomes state. The books are closed
 // under the same lock, so that who sees the state sees them too.
-func (v *Value[S]) write(c Content, began time.Time) (news, healed bool, err error) {
+func (v *Value[S]) write(c Content) (news, healed bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	prev := v.state.Load()
@@ -119,12 +129,11 @@ func (v *Value[S]) write(c Content, began time.Time) (news, healed bool, err err
 	if err == nil && next == nil {
 		err = errNoState
 	}
-	res := Rejected
+	res := rejected
 	if err == nil {
-		res = Applied
-		v.ready.Store(true)
+		res = applied
 	}
-	news, healed = v.book.note(res, began, time.Now(), err)
+	news, healed = v.book.note(res, time.Now(), err)
 	v.publish(next)
 	return news, healed, err
 }
@@ -145,7 +154,7 @@ func (v *Value[S]) salvage(c Content) *S {
 // fails is not logged: it is returned.
 func (v *Value[S]) report(err error, news, healed bool) {
 	switch {
-	case news && !v.ready.Load():
+	case news && !v.settle.some:
 		if v.o.Wait {
 			v.o.Logger.Warn("source is bad, waiting for good content", "error", err)
 		}

@@ -74,7 +74,7 @@ func measure(b *testing.B, src Source, prefix string, swap func(i int) time.Time
 	done := make(chan struct{})
 	go func() { _ = v.Run(ctx); close(done) }()
 	defer func() { cancel(); <-done }()
-	for v.Stats().Mode != ModeEvents {
+	for v.Stats().Mode != modeEvents {
 		pause(ctx, time.Millisecond)
 	}
 	took := make([]time.Duration, 0, max(b.N, 200))

@@ -270,7 +270,7 @@ func TestHeals(t *testing.T) {
 			t.Run("by polling", func(t *testing.T) {
 				t.Parallel()
 				scenario(t, t.TempDir(), func(src Source) *live {
-					o := Options{Poll: 20 * time.Millisecond, Debounce: 30 * time.Millisecond, Wait: true, Watcher: PollOnly()}
+					o := Options{Poll: 20 * time.Millisecond, Debounce: 30 * time.Millisecond, Wait: true, PollOnly: true}
 					return start(t, src, o)
 				})
 			})

@@ -141,7 +141,7 @@ func (l *live) run(t *testing.T) *live {
 func start(t *testing.T, src Source, o Options) *live {
 	t.Helper()
 	l := open(t, src, o).run(t)
-	if o.Watcher == nil {
+	if !o.PollOnly {
 		l.log.await(t, "watching the source", 1)
 	}
 	return l

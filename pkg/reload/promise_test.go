@@ -107,7 +107,7 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 		for watch, o := range map[string]Options{
 			"events":  {Poll: -1, Debounce: debounce},
 			"both":    {Poll: 10 * time.Millisecond, Debounce: debounce},
-			"polling": {Poll: 10 * time.Millisecond, Debounce: debounce, Watcher: PollOnly()},
+			"polling": {Poll: 10 * time.Millisecond, Debounce: debounce, PollOnly: true},
 		} {
 			t.Run(name+" "+watch, func(t *testing.T) {
 				t.Parallel()
@@ -176,7 +176,7 @@ func begun(path string) (*os.File, error) {
 // bubble opens and runs a polling value under a clock of its own.
 func bubble(t *testing.T, src Source, o Options) *live {
 	t.Helper()
-	o.Watcher = PollOnly()
+	o.PollOnly = true
 	return open(t, src, o).run(t)
 }
 

@@ -15,7 +15,7 @@ import (
 // the subscription knows all of it.
 func following(t *testing.T, dir string) (s *subscription, do func(func())) {
 	t.Helper()
-	w := NewWatcher()
+	w := new(Watcher)
 	s, last := w.subscribe(), w.subscribe()
 	t.Cleanup(func() { s.release(); last.release() })
 	return s, func(what func()) {
@@ -176,7 +176,7 @@ func TestHintWithAnotherReason(t *testing.T) {
 
 // In the root directory fsnotify writes two slashes.
 func TestWriteInTheRoot(t *testing.T) {
-	w := NewWatcher()
+	w := new(Watcher)
 	s := w.subscribe()
 	defer s.release()
 	s.want = interests([]hop{{dir: "/", name: "token", last: true}})

@@ -25,7 +25,7 @@ func (v *Value[S]) Run(ctx context.Context) error {
 	}
 	sub, done := v.subscribe()
 	defer done()
-	defer v.setMode(ModePoll, nil)
+	defer v.setMode(modePoll, nil)
 
 	var tick <-chan time.Time // nil, which never delivers, without polling
 	if v.o.Poll > 0 {
@@ -69,12 +69,10 @@ func (v *Value[S]) Run(ctx context.Context) error {
 // What is not a file gets no hints.
 func (v *Value[S]) subscribe() (sub *subscription, done func()) {
 	w := v.o.Watcher
-	if _, ok := v.src.(tracked); !ok {
-		w = PollOnly()
+	if _, ok := v.src.(tracked); !ok || v.o.PollOnly {
+		w = &Watcher{off: true}
 	} else if w == nil {
-		w = NewWatcher()
-		sub = w.subscribe()
-		return sub, func() { sub.release(); _ = w.Close() }
+		w = new(Watcher)
 	}
 	sub = w.subscribe()
 	return sub, sub.release
@@ -108,9 +106,9 @@ func (v *Value[S]) pass(ctx context.Context, sub *subscription, byEvent bool) (w
 		}
 		wait = v.weigh(r, sub, n, byEvent, began)
 		armed := sub.arm(interests(r.ev.hops))
-		mode := ModePoll
+		mode := modePoll
 		if armed.whole {
-			mode = ModeEvents
+			mode = modeEvents
 		}
 		v.setMode(mode, armed.err)
 		v.countWatchErrors(sub)
@@ -152,8 +150,8 @@ func (v *Value[S]) weigh(r reading, sub *subscription, n news, byEvent bool, beg
 
 // setMode notes how changes are learned, and logs it when that changes. cause is
 // why there are no events; nil where none are expected. The mode before Run is
-// ModePoll, so a Run that never gets events is logged by its cause alone.
-func (v *Value[S]) setMode(mode Mode, cause error) {
+// modePoll, so a Run that never gets events is logged by its cause alone.
+func (v *Value[S]) setMode(mode string, cause error) {
 	v.mu.Lock()
 	was, told := v.book.Mode, v.book.polling
 	v.book.Mode = mode
@@ -164,7 +162,7 @@ func (v *Value[S]) setMode(mode Mode, cause error) {
 		v.o.Logger.Warn("no file system events, polling", "mode", mode, "every", v.o.Poll, "error", cause)
 	case cause != nil && !told:
 		v.o.Logger.Warn("no file system events and no polling: a change is seen only when a reload is asked for", "mode", mode, "error", cause)
-	case was != mode && mode == ModeEvents:
+	case was != mode && mode == modeEvents:
 		v.o.Logger.Info("watching the source", "mode", mode)
 	}
 }

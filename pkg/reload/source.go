@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,8 +21,8 @@ var (
 // Content is what one read of a source gave: Data for a single value, Keys for
 // a directory. It must not be modified.
 type Content struct {
-	Data []byte            // of File, Env and EnvFile; nil for Dir
-	Keys map[string][]byte // of Dir: the keys asked for that exist; nil otherwise
+	Data []byte            `json:"-"` // of File, Env and EnvFile; nil for Dir
+	Keys map[string][]byte `json:"-"` // of Dir: the keys asked for that exist; nil otherwise
 	Path string            // what was read, for error texts
 
 	// Partial says that keys are missing because they could not be read. A Step
@@ -31,19 +30,15 @@ type Content struct {
 	Partial bool
 }
 
-// String returns a text that shows nothing of what was read.
-func (c Content) String() string {
+// Format writes a text that shows nothing of what was read, for every verb and
+// flag; encoding/json and log/slog leave it out as well.
+func (c Content) Format(f fmt.State, _ rune) {
 	if c.Keys != nil {
-		return fmt.Sprintf("content(%d keys)", len(c.Keys))
+		_, _ = fmt.Fprintf(f, "content(%d keys)", len(c.Keys))
+		return
 	}
-	return fmt.Sprintf("content(%d bytes)", len(c.Data))
+	_, _ = fmt.Fprintf(f, "content(%d bytes)", len(c.Data))
 }
-
-// Format writes String for every verb and flag.
-func (c Content) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
-
-// MarshalText returns String, for encoding/json and log/slog too.
-func (c Content) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // A Source is something that can be read again and again. [File], [Files], [Dir],
 // [Path], [Env] and [EnvFile] make the ones that are also watched; any other

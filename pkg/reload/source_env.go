@@ -7,7 +7,7 @@ import (
 )
 
 // Env is the value of an environment variable of this process. Nobody can
-// change that from outside, so it is not watched: a [Value] of it has ModeStatic
+// change that from outside, so it is not watched: a [Value] of it has the mode "static"
 // and reads it at Open and at Reload. Unset and blank are errors.
 func Env(name string) Source { return env(name) }
 

@@ -21,19 +21,21 @@ import (
 //
 // A Step that returns a state beside its error has the content rejected and the
 // state published all the same: what bad content was still good for. After
-// that prev is that state; Ready stays as it was. Bad content is tried again at
+// that prev is that state. Bad content is tried again at
 // every poll, so return prev itself where nothing is new.
 type Step[S any] func(prev *S, c Content, now time.Time) (*S, error)
 
 // Options tune a Value. The zero value is good.
 type Options struct {
-	Poll     time.Duration // how often to re-read regardless of events, within 10 %; 0 means 10 s, negative never
-	Debounce time.Duration // how long in-place writes must be quiet; 0 means 1 s, negative accepts at once
-	MaxBytes int64         // most bytes a read takes; 0 means 4 MiB
-	Watcher  *Watcher      // shared by several Values; nil means one of its own
-	Wait     bool          // Open succeeds without good content; Ready tells when it came
-	Logger   *slog.Logger  // nil discards
-	Name     string        // what logs call this value, as attribute "source"; "" means the path or the name of the variable
+	Poll     time.Duration       // how often to re-read regardless of events, within 10 %; 0 means 10 s, negative never
+	Debounce time.Duration       // how long in-place writes must be quiet; 0 means 1 s, negative accepts at once
+	MaxBytes int64               // most bytes a read takes; 0 means 4 MiB
+	Watcher  *Watcher            // shared by several Values; nil means one of its own
+	PollOnly bool                // no file system events, for network file systems and for testing/synctest
+	Wait     bool                // Open succeeds without good content; Stats().Applied tells when it came
+	Logger   *slog.Logger        // nil discards
+	Observe  func(time.Duration) // called with how long each attempt took: reading and the Step
+	Name     string              // what logs call this value, as attribute "source"; "" means the path or the name of the variable
 }
 
 const (
@@ -71,7 +73,6 @@ type Value[S any] struct {
 	o    Options
 
 	state   atomic.Pointer[S]
-	ready   atomic.Bool
 	changed atomic.Pointer[chan struct{}] // closed when state changes
 	running atomic.Bool
 
@@ -104,9 +105,10 @@ func Open[S any](src Source, step Step[S], o Options) (*Value[S], error) {
 	v := &Value[S]{src: src, step: step, o: o, salt: make([]byte, 32), turn: make(chan struct{}, 1)}
 	_, _ = rand.Read(v.salt) // never fails, see its documentation
 	v.settle.debounce = o.Debounce
-	v.book.Mode = ModePoll
+	v.book.Mode = modePoll
+	v.book.WatchErrors = map[string]uint64{reasonAdd: 0, reasonLimit: 0, reasonOverflow: 0, reasonOther: 0}
 	if v.isStatic() {
-		v.book.Mode = ModeStatic
+		v.book.Mode = modeStatic
 	}
 	changed := make(chan struct{})
 	v.changed.Store(&changed)
@@ -125,9 +127,6 @@ func (v *Value[S]) isStatic() bool {
 // after an Open with Options.Wait, until something was published. Nobody may
 // modify it.
 func (v *Value[S]) Load() *S { return v.state.Load() }
-
-// Ready reports whether content of the source was ever accepted.
-func (v *Value[S]) Ready() bool { return v.ready.Load() }
 
 // Updated returns a channel that is closed at the next change of the state, be
 // it by content or by Apply. To miss none, take the channel before loading:

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +36,7 @@ func TestOpenFails(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, v, err)
 		}
 		v, err := Open(c.src, joined, Options{Wait: true})
-		if err != nil || v.Load() != nil || v.Ready() || !errors.Is(v.Stats().LastError, c.want) {
+		if err != nil || v.Load() != nil || v.Stats().Applied > 0 || !errors.Is(v.Stats().LastError, c.want) {
 			t.Errorf("%s, waiting: %v, %+v", name, err, v.Stats())
 		}
 	}
@@ -113,7 +114,7 @@ func TestOtherSource(t *testing.T) {
 		if took := time.Since(began); took < time.Second {
 			t.Errorf("accepted after %v", took)
 		}
-		if m := l.Stats().Mode; m != ModePoll {
+		if m := l.Stats().Mode; m != modePoll {
 			t.Errorf("mode is %s", m)
 		}
 	})
@@ -122,7 +123,7 @@ func TestOtherSource(t *testing.T) {
 func TestStaticEnvironment(t *testing.T) {
 	t.Setenv("RELOAD_TEST", "0")
 	l := open(t, Env("RELOAD_TEST"), Options{})
-	if s := l.Stats(); s.Mode != ModeStatic || deref(l.Load()) != "0" {
+	if s := l.Stats(); s.Mode != modeStatic || deref(l.Load()) != "0" {
 		t.Errorf("is %q, stats %+v", deref(l.Load()), s)
 	}
 	l.run(t)
@@ -151,8 +152,8 @@ func TestStepWithStateAndError(t *testing.T) {
 		return &left, errBad
 	}, Options{Wait: true})
 	check(t, err)
-	if deref(v.Load()) != "what is left" || v.Ready() || v.Stats().Rejected != 1 {
-		t.Errorf("is %q, ready %v, %+v", deref(v.Load()), v.Ready(), v.Stats())
+	if deref(v.Load()) != "what is left" || v.Stats().Applied > 0 || v.Stats().Rejected != 1 {
+		t.Errorf("is %q, ready %v, %+v", deref(v.Load()), v.Stats().Applied > 0, v.Stats())
 	}
 	updated := v.Updated()
 	if _, err := v.Reload(); !errors.Is(err, errBad) {
@@ -164,8 +165,8 @@ func TestStepWithStateAndError(t *testing.T) {
 	default:
 	}
 	put(t, path, "good")
-	if changed, err := v.Reload(); !changed || err != nil || !v.Ready() {
-		t.Errorf("%v, %v, ready %v", changed, err, v.Ready())
+	if changed, err := v.Reload(); !changed || err != nil || v.Stats().Applied == 0 {
+		t.Errorf("%v, %v, ready %v", changed, err, v.Stats().Applied > 0)
 	}
 }
 
@@ -249,13 +250,28 @@ func TestConcurrent(t *testing.T) {
 	l.becomes(t, "199")
 }
 
-func TestHistogram(t *testing.T) {
-	var h Histogram
-	h.observe(50 * time.Microsecond)
-	h.observe(2 * time.Second)
-	if h.Count != 2 || h.Sum != 2.00005 || h.Buckets[.0001] != 1 || h.Buckets[1] != 1 || len(h.Buckets) != len(bounds) {
-		t.Errorf("%+v", h)
-	}
+// Every finished attempt is observed, with the time that reading and the Step took.
+func TestObserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		text, reads := "0", 0
+		src := sourceFunc(func() (Content, error) {
+			reads++
+			time.Sleep(time.Second)
+			if text == "" {
+				return Content{}, errBad
+			}
+			return Content{Data: []byte(text)}, nil
+		})
+		var took []time.Duration
+		v, err := Open(src, joined, Options{Debounce: -1, Observe: func(d time.Duration) { took = append(took, d) }})
+		check(t, err)
+		for _, text = range []string{"0", "1", "bad", ""} { // unchanged, applied, rejected, failed
+			_, _ = v.Reload()
+		}
+		if len(took) != reads || len(took) != 5 || slices.Max(took) != time.Second || slices.Min(took) != time.Second {
+			t.Errorf("observed %v of %d reads", took, reads)
+		}
+	})
 }
 
 func TestNothingSecretIsLogged(t *testing.T) {

@@ -13,16 +13,18 @@ import (
 
 // A Watcher hands file system events to the Values that share it. It takes one
 // inotify instance, of which a user often has no more than 128, from the first
-// Run until the last one ends. Its methods may be called concurrently. A zero
-// Watcher is as PollOnly makes it.
+// Run until the last one ends. The zero Watcher is ready for use, and any number
+// of Values may share it. Where no events are to be had, for want of inotify
+// instances say, the Values poll, tell so in Stats.Mode, and try again at every
+// poll.
 type Watcher struct {
-	open func() (*fsnotify.Watcher, error) // nil: never any events
+	open func() (*fsnotify.Watcher, error) // for tests; nil is fsnotify.NewWatcher
+	off  bool                              // never any events
 
 	// arming serialises changes of what is watched. It is taken before mu. The
 	// dispatching goroutine must never wait for it: fsnotify may hold its own
 	// lock, which Add and Remove need, until an error was taken from it.
 	arming sync.Mutex
-	closed bool // guarded by arming
 
 	mu   sync.Mutex // guards the rest, held for moments only
 	fs   *fsnotify.Watcher
@@ -37,45 +39,22 @@ type watched struct {
 	lost bool // deleted or moved: the kernel watches it no longer
 }
 
-// NewWatcher returns a Watcher, which never fails: where no events are to be
-// had, for want of inotify instances say, the Values poll, tell so in
-// Stats.Mode, and try again at every poll.
-func NewWatcher() *Watcher { return &Watcher{open: fsnotify.NewWatcher} }
-
-// PollOnly returns a Watcher without any events, for network file systems and
-// for tests with a clock of their own: testing/synctest cannot wait for
-// goroutines that wait for the kernel.
-func PollOnly() *Watcher { return &Watcher{} }
-
-// Close ends all watching; Values that still run go on by polling. It waits
-// for its goroutine, may be called again and returns nil.
-func (w *Watcher) Close() error {
-	w.arming.Lock()
-	defer w.arming.Unlock()
-	w.closed = true
-	w.shut()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for s := range w.subs {
-		s.hint()
-	}
-	return nil
-}
-
 // ensure returns the open fsnotify watcher, opening it if there is none. It is
-// nil without an error in a PollOnly Watcher. arming must be held.
+// nil without an error in a Watcher that is off. arming must be held.
 func (w *Watcher) ensure() (*fsnotify.Watcher, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case w.fs != nil:
 		return w.fs, nil
-	case w.open == nil:
+	case w.off:
 		return nil, nil
-	case w.closed:
-		return nil, fsnotify.ErrClosed
 	}
-	fs, err := w.open()
+	open := fsnotify.NewWatcher
+	if w.open != nil {
+		open = w.open
+	}
+	fs, err := open()
 	if err != nil {
 		return nil, err
 	}

@@ -18,19 +18,18 @@ func TestInotifyExhausted(t *testing.T) {
 	path := filepath.Join(dir, "token")
 	put(t, path, "0")
 	var plenty atomic.Bool
-	w := NewWatcher()
-	fresh := w.open
+	w := new(Watcher)
 	w.open = func() (*fsnotify.Watcher, error) {
 		if !plenty.Load() {
 			return nil, fmt.Errorf("inotify_init1: %w", syscall.EMFILE)
 		}
-		return fresh()
+		return fsnotify.NewWatcher()
 	}
 	l := open(t, File(path), Options{Poll: 20 * time.Millisecond, Debounce: 30 * time.Millisecond, Watcher: w}).run(t)
 	l.log.await(t, "no file system events, polling mode=poll every=20ms error=inotify_init1: too many open files", 1)
 	put(t, path, "1")
 	l.becomes(t, "1")
-	if s := l.Stats(); s.Mode != ModePoll || s.WatchErrors[reasonLimit] != 1 {
+	if s := l.Stats(); s.Mode != modePoll || s.WatchErrors[reasonLimit] != 1 {
 		t.Errorf("stats: %+v", s)
 	}
 	if n, _ := l.log.count("no file system events"); n != 1 {
@@ -38,7 +37,7 @@ func TestInotifyExhausted(t *testing.T) {
 	}
 	plenty.Store(true)
 	l.log.await(t, "watching the source", 1)
-	if s := l.Stats(); s.Mode != ModeEvents {
+	if s := l.Stats(); s.Mode != modeEvents {
 		t.Errorf("stats: %+v", s)
 	}
 	replace(t, path, "2")
@@ -58,7 +57,7 @@ func TestOverflow(t *testing.T) {
 	if limit > 1<<17 {
 		t.Skipf("the queue holds %d events", limit)
 	}
-	w := NewWatcher()
+	w := new(Watcher)
 	o := quick()
 	o.Watcher = w
 	l := open(t, File(path), o).run(t)
@@ -85,7 +84,7 @@ func TestOverflow(t *testing.T) {
 func TestWatcherError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "0")
-	w := NewWatcher()
+	w := new(Watcher)
 	o := quick()
 	o.Watcher = w
 	l := open(t, File(path), o).run(t)
@@ -95,7 +94,7 @@ func TestWatcherError(t *testing.T) {
 	w.mu.Unlock()
 	errs <- syscall.EIO
 	l.log.await(t, "events were lost", 1)
-	if s := l.Stats(); s.WatchErrors[reasonOther] != 1 || s.Mode != ModeEvents {
+	if s := l.Stats(); s.WatchErrors[reasonOther] != 1 || s.Mode != modeEvents {
 		t.Errorf("stats: %+v", s)
 	}
 }
@@ -103,7 +102,7 @@ func TestWatcherError(t *testing.T) {
 // Several values share an instance; it is closed with the last of them.
 func TestSharedWatcher(t *testing.T) {
 	dir := t.TempDir()
-	w := NewWatcher()
+	w := new(Watcher)
 	o := quick()
 	o.Watcher = w
 	var all []*live
@@ -129,10 +128,19 @@ func TestSharedWatcher(t *testing.T) {
 	w.mu.Unlock()
 	again := open(t, File(filepath.Join(dir, "f0")), o).run(t)
 	again.log.await(t, "watching the source", 1)
-	check(t, w.Close(), w.Close())
-	again.log.await(t, "no file system events and no polling", 1)
-	if m := again.Stats().Mode; m != ModePoll {
-		t.Errorf("mode after Close is %s", m)
+}
+
+// Without events and without polling a change is seen by Reload alone, and the log
+// says so.
+func TestNeitherEventsNorPolling(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "0")
+	o := quick()
+	o.Watcher = &Watcher{open: func() (*fsnotify.Watcher, error) { return nil, syscall.EMFILE }}
+	l := open(t, File(path), o).run(t)
+	l.log.await(t, "no file system events and no polling", 1)
+	if m := l.Stats().Mode; m != modePoll {
+		t.Errorf("mode is %s", m)
 	}
 }
 
@@ -178,11 +186,10 @@ func TestPacer(t *testing.T) {
 func TestReadAgainOnceArmed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "0")
-	w := NewWatcher()
-	fresh := w.open
+	w := new(Watcher)
 	w.open = func() (*fsnotify.Watcher, error) {
 		put(t, path, "1")
-		return fresh()
+		return fsnotify.NewWatcher()
 	}
 	o := quick()
 	o.Watcher = w
@@ -193,7 +200,7 @@ func TestReadAgainOnceArmed(t *testing.T) {
 // What is watched is watched again where that is needed, and only there.
 func TestArmAgain(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
-	w := NewWatcher()
+	w := new(Watcher)
 	s := w.subscribe()
 	defer s.release()
 	arm := func() arming {

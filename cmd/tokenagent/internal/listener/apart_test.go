@@ -23,7 +23,7 @@ func byEvents(log *witness.Log) reload.Options {
 
 func watched(t *testing.T, c *Certificates) {
 	t.Helper()
-	until(t, "it is watched", func() bool { return c.pair.Stats().Mode == reload.ModeEvents })
+	until(t, "it is watched", func() bool { return c.pair.Stats().Mode == "events" })
 }
 
 func isNamed(c *Certificates, name string) bool {

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/tokenagent/tokenagent/internal/witness"
-	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 // Client certificates are asked for, and those of a root that has gone are refused
@@ -83,7 +82,7 @@ func TestFailedHandshakesLeaveNothing(t *testing.T) {
 	put(t, f.Cert, cert)
 	put(t, f.Key, key)
 	o := quick(&witness.Log{})
-	o.Watcher = reload.PollOnly() // one of file system events starts goroutines later
+	o.PollOnly = true // one of file system events starts goroutines later
 	addr := echo(t, openWith(t, f, o))
 	silent, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
 	if err != nil {
