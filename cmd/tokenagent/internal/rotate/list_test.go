@@ -222,3 +222,92 @@ func TestLongRevocationListsAreSummedUp(t *testing.T) {
 	}
 	s.do(t, "revoke").want(t, 0, "revoked already: ", " and 290 more")
 }
+
+func withKeys(namespace, token, more string) string {
+	return strings.Replace(applied(namespace, token), `"data":{`, `"data":{`+more+`,`, 1)
+}
+
+func (l *list) revoked(t *testing.T) (out []string) {
+	t.Helper()
+	for _, s := range l.items(t) {
+		var prints []string
+		for line := range strings.FieldsSeq(string(s.Data["token-revoked"])) {
+			prints = append(prints, line[:8])
+		}
+		out = append(out, s.Metadata.Namespace+" "+strings.Join(prints, " "))
+	}
+	return out
+}
+
+// What takes the place of a revoked token is the same everywhere, unless --force
+// says that this does not matter now.
+func TestListRevokesByOneTokenUnlessForced(t *testing.T) {
+	for _, args := range [][]string{{"--slot", "current"}, {"--digest", id(one)}} {
+		l := newList(withKeys("a", one, `"token-next":"`+b64(two)+`"`), withKeys("b", one, `"token-next":"`+b64(three)+`"`))
+		said := "the current token is not the same everywhere: " + print8(two) + " in secret a/t, " + print8(three) + " in secret b/t"
+		l.do(t, "revoke", args...).want(t, 1, said, "revoke all the same with --force")
+		l.do(t, "revoke", append(args, "--force")...).want(t, 0, "warning: ", said)
+		l.want(t, "a current="+print8(two), "b current="+print8(three))
+		l = newList(withKeys("a", one, `"token-next":"`+b64(two)+`"`), applied("b", one))
+		l.do(t, "revoke", append(args, "--force")...).want(t, 0, "warning: ", print8(two)+" in secret a/t, "+print8(one)+" in secret b/t")
+	}
+}
+
+// A slot means what is in it in any of the Secrets, and each refuses all of that:
+// one token is to be good everywhere.
+func TestListRevokesASlotEverywhere(t *testing.T) {
+	l := newList(withKeys("a", two, `"token-previous":"`+b64(one)+`"`), withKeys("b", two, `"token-previous":"`+b64(three)+`"`), applied("c", two))
+	l.do(t, "revoke", "--expect", print8(one)).want(t, 0, "secret b/t: revoked "+print8(one), "secret c/t: revoked "+print8(one))
+	if got, want := l.revoked(t), []string{"a " + print8(one), "b " + print8(one), "c " + print8(one)}; !slices.Equal(got, want) {
+		t.Errorf("revoked %q, want %q", got, want)
+	}
+	l.do(t, "revoke").want(t, 0)
+	if got, want := l.revoked(t), []string{"a " + print8(one) + " " + print8(three), "b " + print8(one) + " " + print8(three), "c " + print8(one) + " " + print8(three)}; !slices.Equal(got, want) {
+		t.Errorf("revoked %q, want %q", got, want)
+	}
+	l.want(t, "a current="+print8(two), "b current="+print8(two), "c current="+print8(two))
+	l.do(t, "revoke").want(t, 0, "secret a/t: nothing changed: ", "secret c/t: nothing changed: there is no previous token; revoked already: ")
+
+	// The current ones differ: the others' are refused, too.
+	l = newList(withKeys("a", one, `"token-next":"`+b64(three)+`"`), withKeys("b", two, `"token-next":"`+b64(three)+`"`))
+	l.do(t, "revoke", "--slot=current").want(t, 0)
+	if got, want := l.revoked(t), []string{"a " + print8(one) + " " + print8(two), "b " + print8(one) + " " + print8(two)}; !slices.Equal(got, want) {
+		t.Errorf("revoked %q, want %q", got, want)
+	}
+	l.want(t, "a current="+print8(three), "b current="+print8(three))
+}
+
+// A Secret that does not parse holds up no revocation, in itself or in another.
+func TestListRevokesWhereOneIsBroken(t *testing.T) {
+	fresh := func() *list {
+		return newList(withKeys("a", two, `"token-previous":"`+b64(one)+`"`), withKeys("b", two, `"token-next":"`+b64("short")+`","token-unrevoked":"`+b64(id(one)+"\n")+`"`))
+	}
+	l := fresh()
+	for _, args := range [][]string{{"revoke"}, {"revoke", "--slot=next"}, {"revoke", "--slot=current"}} {
+		l.do(t, args[0], args[1:]...).want(t, 1, "secret b/t/token-next: the token is 5 bytes", "say what with --digest or --from")
+	}
+	l.do(t, "revoke", "--forget", id(one)).want(t, 1, "secret b/t/token-next: the token is 5 bytes")
+	l.do(t, "status").want(t, 1, "secret b/t/token-next: the token is 5 bytes")
+	l.do(t, "revoke", "--digest", id(two)).want(t, 1, print8(two)+" is the current token", "with --force")
+	o := l.do(t, "revoke", "--digest", id(one)).want(t, 0, "secret a/t: revoked "+print8(one), "secret b/t: revoked "+print8(one), "warning: secret b/t: THE SOURCE IS BROKEN, and stays so: ")
+	if strings.Contains(o.errOut, "secret a/t: THE SOURCE") {
+		t.Errorf("secret a is not broken: %s", o.errOut)
+	}
+	if got, want := l.revoked(t), []string{"a " + print8(one), "b " + print8(one)}; !slices.Equal(got, want) {
+		t.Errorf("revoked %q, want %q", got, want)
+	}
+	items := l.items(t)
+	if _, there := items[0].Data["token-previous"]; there || string(items[1].Data["token-next"]) != "short" || len(items[1].Data["token-unrevoked"]) > 0 {
+		t.Errorf("%q", items)
+	}
+	before := l.text
+	l.do(t, "revoke", "--digest", id(one)).want(t, 0, "secret a/t: nothing changed: ", "secret b/t: nothing changed: ")
+	if l.text != before {
+		t.Error("the second time changes something")
+	}
+	l = fresh()
+	l.do(t, "revoke", "--slot=current", "--force").want(t, 0)
+	if got, want := l.revoked(t), []string{"a " + print8(two), "b " + print8(two)}; !slices.Equal(got, want) {
+		t.Errorf("revoked %q, want %q", got, want)
+	}
+}

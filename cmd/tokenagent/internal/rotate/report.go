@@ -64,7 +64,7 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 		}
 		return s
 	}
-	if !c.Set {
+	if c.HasCurrent() {
 		current := show(c.Current)
 		r.Current = &current
 	}
@@ -94,6 +94,11 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 			"change the "+c.Kind.Noun()+" there first, or stop that tool, and then stage and promote the new one again with --from FILE, or another one")
 	}
 	r.NextStep = nextStep(c, now)
+	if c.Fault != nil {
+		r.Fault = c.Fault.Error()
+		r.NextStep = "mend the source: agents go on with what they accepted before, but for what is revoked"
+		r.Warnings = append(r.Warnings, "THE SOURCE IS BROKEN, and stays so: "+r.Fault)
+	}
 	return r
 }
 

@@ -24,6 +24,8 @@ type revocation struct {
 	said   string // what reports call it; "" means its fingerprint
 	expect string // fingerprint of what to revoke; "" means whichever is in slot
 	force  bool
+
+	ids []rotation.ID // what is meant, by resolve
 }
 
 // do refuses a token or key from now on, and takes it out of its slot.
@@ -31,9 +33,9 @@ func (r revocation) do(c content.Content) (change, error) {
 	if c.Bare && c.Kind == content.Keys {
 		return refuse("a key set that is a file has no place for revocations; retire --key takes a key out at once, and a directory has the key revoked beside jwks.json")
 	}
-	ids, done, err := r.targets(c)
-	if err != nil || done.summary != "" {
-		return done, err
+	ids := r.ids
+	if len(ids) == 0 {
+		return r.nothing(c)
 	}
 	fresh := slices.DeleteFunc(slices.Clone(ids), c.IsRevoked)
 	to := c.Clone()
@@ -48,11 +50,12 @@ func (r revocation) do(c content.Content) (change, error) {
 	to.Next = slices.DeleteFunc(to.Next, hits(ids))
 	to.Previous = slices.DeleteFunc(to.Previous, func(s content.Superseded) bool { return hits(ids)(s.Token) })
 	ch := change{summary: "revoked " + r.name(ids)}
+	var err error
 	if c.Set {
 		err = r.inSet(c, to, &ch)
 	} else {
 		to.Listed = slices.DeleteFunc(to.Listed, hits(ids))
-		if len(fresh) > 0 && hits(ids)(c.Current) {
+		if c.HasCurrent() && hits(fresh)(c.Current) {
 			err = r.current(c, &to, &ch)
 		}
 	}
@@ -99,9 +102,13 @@ func (r revocation) current(c content.Content, to *content.Content, ch *change) 
 		id := to.Current.ID()
 		to.Previous = slices.DeleteFunc(to.Previous, func(s content.Superseded) bool { return s.Token.ID() == id })
 		to.Listed = without(to.Listed, id)
+		ch.promoted = true
 		ch.summary += "; " + print8(to.Current) + ", which was staged, is current"
 	case len(to.Next) > 1:
 		return fmt.Errorf("%d %ss are staged, %s, and one must take the place of the current one; leave one of them", len(to.Next), noun, prints(to.Next))
+	case !r.force && c.Fault != nil:
+		return fmt.Errorf("%w; %s is the current %s, and none can take its place before that is mended: mend it, or refuse every request from now on with --force",
+			c.Fault, print8(c.Current), noun)
 	case !r.force:
 		return fmt.Errorf("%s is the current %s and none is staged to take its place; stage one first, and then revoke, or refuse every request from now on with --force", print8(c.Current), noun)
 	default:
@@ -110,50 +117,56 @@ func (r revocation) current(c content.Content, to *content.Content, ch *change) 
 	return nil
 }
 
-// targets finds what is meant. done has a summary where there is nothing left to
-// do.
-func (r revocation) targets(c content.Content) (ids []rotation.ID, done change, err error) {
-	noun := c.Kind.Noun()
+// resolve finds what is meant, once for all: each Secret of a List is to refuse
+// what is in the slot of any of them.
+func (r *revocation) resolve(all []content.Content) error {
 	if r.digest != nil {
-		return []rotation.ID{*r.digest}, change{}, nil
+		r.ids = []rotation.ID{*r.digest}
+		return nil
 	}
-	switch r.slot {
-	case rotation.Current:
-		ids = append(ids, c.Current.ID())
-	case rotation.Next:
-		for _, t := range c.Next {
-			ids = append(ids, t.ID())
+	meant := func(id rotation.ID) bool { return r.expect == "" || verify.Fingerprint(id) == r.expect }
+	var revoked []rotation.ID
+	for _, c := range all {
+		revoked = append(revoked, c.Revoked...)
+		for _, t := range inSlot(c, r.slot) {
+			if id := t.ID(); meant(id) && !slices.Contains(r.ids, id) {
+				r.ids = append(r.ids, id)
+			}
 		}
-	default:
-		for _, s := range c.Previous {
-			ids = append(ids, s.Token.ID())
-		}
 	}
-	if r.expect != "" {
-		return r.expected(c, ids)
+	noun := all[0].Kind.Noun()
+	switch {
+	case len(r.ids) > 0 || slices.ContainsFunc(revoked, meant): // what is revoked is in no slot any more
+		return nil
+	case r.expect != "":
+		return fmt.Errorf("there is no %s %s %s, as --expect says; look at tokenagent rotate status", r.slot, noun, r.expect)
 	}
-	if len(ids) > 0 {
-		return ids, change{}, nil
-	}
-	if len(c.Revoked) == 0 {
-		return nil, change{}, fmt.Errorf("there is no %s %s to revoke; name the %s with --from FILE or --digest, or another --slot", r.slot, noun, noun)
-	}
-	done, _ = unchanged(c, "there is no %s %s; revoked already: %s", r.slot, noun, printIDs(c.Revoked))
-	done.warnings = []string{fmt.Sprintf("nothing was revoked now; a %s that agents remember without its being declared %s is named with --from FILE or --digest", noun, r.slot)}
-	return nil, done, nil
+	return fmt.Errorf("there is no %s %s to revoke; name the %s with --from FILE or --digest, or another --slot", r.slot, noun, noun)
 }
 
-// expected keeps the one of ids that --expect names.
-func (r revocation) expected(c content.Content, ids []rotation.ID) ([]rotation.ID, change, error) {
-	named := func(id rotation.ID) bool { return verify.Fingerprint(id) == r.expect }
-	if i := slices.IndexFunc(ids, named); i >= 0 {
-		return ids[i : i+1], change{}, nil
+func inSlot(c content.Content, slot rotation.Slot) (in []content.Credential) {
+	switch {
+	case slot == rotation.Next:
+		return c.Next
+	case slot == rotation.Previous:
+		for _, s := range c.Previous {
+			in = append(in, s.Token)
+		}
+	case c.HasCurrent():
+		in = append(in, c.Current)
 	}
-	if slices.ContainsFunc(c.Revoked, named) {
-		done, _ := unchanged(c, "%s is revoked already", r.expect)
-		return nil, done, nil
+	return in
+}
+
+// nothing says that what is meant is revoked already.
+func (r revocation) nothing(c content.Content) (change, error) {
+	if r.expect != "" {
+		return unchanged(c, "%s is revoked already", r.expect)
 	}
-	return nil, change{}, fmt.Errorf("there is no %s %s %s, as --expect says; look at tokenagent rotate status", r.slot, c.Kind.Noun(), r.expect)
+	noun := c.Kind.Noun()
+	done, err := unchanged(c, "there is no %s %s; revoked already: %s", r.slot, noun, printIDs(c.Revoked))
+	done.warnings = []string{fmt.Sprintf("nothing was revoked now; a %s that agents remember without its being declared %s is named with --from FILE or --digest", noun, r.slot)}
+	return done, err
 }
 
 // forget takes a revocation out of the list, where that revives nothing.

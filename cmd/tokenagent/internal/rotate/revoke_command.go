@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -119,6 +120,21 @@ func (s *revokeStep) meet(_ context.Context, all []content.Content, o content.Op
 		id := v.ID()
 		s.parsed.digest = &id
 	}
+	if s.forget != "" {
+		return nil
+	}
+	return s.parsed.resolve(all)
+}
+
+// certain returns the fault of c, which does not parse, unless what to revoke is
+// certain all the same.
+func (s *revokeStep) certain(c content.Content) error {
+	switch named := s.digest+s.from+s.kid+s.jti != ""; {
+	case s.forget != "":
+		return c.Fault
+	case !named && (s.parsed.slot != rotation.Current || !s.force || !c.HasCurrent() || s.expect != "" && s.expect != print8(c.Current)):
+		return fmt.Errorf("%w; to revoke before that is mended, say what with --digest or --from", c.Fault)
+	}
 	return nil
 }
 
@@ -152,6 +168,9 @@ Agents take revocations from a source that is broken elsewhere, and so does revo
 them in: what --digest or --from names, or with --force --slot current, where that can
 be read. All else stays as it is; a warning says what is wrong.
 
+Each Secret of a List refuses what is in the slot of any of them. They must have the
+same token current afterwards, unless --force is given.
+
 The list holds 1000 at most. --forget takes out what nobody accepts any more, however
 old the agents' memory: once the longest overlap is over.`)
 	s.fromFlags.add(cmd.Flags(), "revoke the token or key")
@@ -162,6 +181,6 @@ old the agents' memory: once the longest overlap is over.`)
 	f.StringVar(&s.kid, "kid", "", "revoke every verification key, and every signed token, of this `NAME`")
 	f.StringVar(&s.jti, "jti", "", "revoke the signed token with this `ID`")
 	f.StringVar(&s.forget, "forget", "", "instead of revoking, remove this SHA-256, in `HEX`, or another revocation from the list")
-	f.BoolVar(&s.force, "force", false, "revoke the current one even if none is staged to take its place")
+	f.BoolVar(&s.force, "force", false, "revoke the current one even if none is staged to take its place, or not the same one in all Secrets of a List")
 	return cmd
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -66,16 +67,22 @@ type run struct {
 func (r *run) do(ctx context.Context, path string) error {
 	t, err := r.open(ctx, path)
 	if err != nil {
-		revoke, ok := r.step.(*revokeStep)
-		if broken, there := t.(salvage); ok && there {
-			return r.revokeAllTheSame(ctx, broken, revoke, err)
-		}
 		return err
+	}
+	sources := t.Sources()
+	revoke, _ := r.step.(*revokeStep)
+	for _, s := range sources {
+		err := s.content.Fault
+		if err != nil && revoke != nil {
+			err = revoke.certain(s.content)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if r.step == nil {
 		return r.status(t)
 	}
-	sources := t.Sources()
 	from := make([]content.Content, len(sources))
 	for i, s := range sources {
 		if from[i] = s.content; from[i].Fixed != "" {
@@ -139,7 +146,7 @@ func (r *run) plan(ctx context.Context, sources []source) ([]change, error) {
 			ch.settle()
 			changes = append(changes, ch)
 		}
-		return changes, sameCurrent(sources, changes)
+		return changes, r.sameCurrent(sources, changes)
 	}
 	changes, err := once()
 	if err != nil {
@@ -162,8 +169,9 @@ func (r *run) plan(ctx context.Context, sources []source) ([]change, error) {
 }
 
 // sameCurrent refuses a promotion that gives the Secrets of a list different
-// tokens: senders in one namespace would be refused in another.
-func sameCurrent(sources []source, changes []change) error {
+// tokens: senders in one namespace would be refused in another. To revoke may be
+// worth that.
+func (r *run) sameCurrent(sources []source, changes []change) error {
 	if !slices.ContainsFunc(changes, func(ch change) bool { return ch.promoted }) {
 		return nil
 	}
@@ -171,9 +179,17 @@ func sameCurrent(sources []source, changes []change) error {
 	for _, ch := range changes {
 		all = append(all, ch.to)
 	}
-	if text := differ(sources, all); text != "" {
+	text := differ(sources, all)
+	revoke, ok := r.step.(*revokeStep)
+	switch {
+	case text == "":
+		return nil
+	case !ok:
 		return fmt.Errorf("%s; stage one for all of them: rotate stage --replace", text)
+	case !revoke.force:
+		return fmt.Errorf("%s; stage one for all of them, rotate stage --replace, and then revoke, or revoke all the same with --force", text)
 	}
+	changes[0].warnings = append(changes[0].warnings, text+"; rotate stage and promote give all of them one")
 	return nil
 }
 
@@ -181,15 +197,14 @@ func sameCurrent(sources []source, changes []change) error {
 // same, and "" where they are.
 func differ(sources []source, contents []content.Content) string {
 	var each []string
-	same := true
+	ids := map[rotation.ID]bool{}
 	for i, c := range contents {
-		if c.Set {
-			return ""
+		if c.HasCurrent() {
+			each = append(each, print8(c.Current)+" in "+sources[i].name)
+			ids[c.Current.ID()] = true
 		}
-		each = append(each, print8(c.Current)+" in "+sources[i].name)
-		same = same && c.Current.ID() == contents[0].Current.ID()
 	}
-	if same {
+	if len(ids) < 2 {
 		return ""
 	}
 	return "the current " + contents[0].Kind.Noun() + " is not the same everywhere: " + some(each)

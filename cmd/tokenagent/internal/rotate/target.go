@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
@@ -36,8 +37,8 @@ type source struct {
 	onePrevious bool // it has room for one previous token alone
 }
 
-// open reads the target at path, or that on standard input where path is "". One
-// of which the content does not parse is returned beside the error.
+// open reads the target at path, or that on standard input where path is "". A
+// content that does not parse says so, where it can be changed all the same.
 func (r *run) open(ctx context.Context, path string) (target, error) {
 	change := r.step != nil
 	if path == "" {
@@ -63,6 +64,9 @@ func (r *run) open(ctx context.Context, path string) (target, error) {
 			return &file{f, c, o}, err
 		}
 		c, err := content.ParseLines(f.Text, o)
+		if err != nil && content.Foreign(f.Text) == nil {
+			c, err = content.SalvageLines(f.Text, o, err), nil
+		}
 		return &file{f, c, o}, err
 	}
 	var names []string
@@ -79,18 +83,20 @@ func (r *run) open(ctx context.Context, path string) (target, error) {
 	if o.Kind, err = r.kindOf(path, d.Keys, d.Names()); err != nil {
 		return nil, err
 	}
-	c, err := parseKeys(d.Keys, d.Names(), o)
-	return &dir{d, c, o}, err
+	return &dir{d, parseKeys(d.Keys, d.Names(), o), o}, nil
 }
 
-// parseKeys is content.ParseKeys with an error that says which keys there are
-// where the current one is missing.
-func parseKeys(keys map[string][]byte, names []string, o content.Options) (content.Content, error) {
+// parseKeys returns what keys declare. A fault says which there are where the
+// current one is missing.
+func parseKeys(keys map[string][]byte, names []string, o content.Options) content.Content {
 	c, err := content.ParseKeys(keys, o)
-	if err != nil && !o.Kind.HasCurrent(keys) {
+	if err == nil {
+		return c
+	}
+	if !o.Kind.HasCurrent(keys) {
 		err = fmt.Errorf("%w; %s", err, present(names))
 	}
-	return c, err
+	return content.SalvageKeys(keys, o, err)
 }
 
 // kindOf tells by its keys what there is to rotate in name; names are all that it
@@ -230,14 +236,7 @@ func (r *run) openSecret(ctx context.Context, change bool) (target, error) {
 			return nil, fail.Usage("some Secrets of the list have tokens and others verification keys; say which with --kind tokens or --kind keys")
 		}
 		f.o.Kind, f.o.Name = kind, name
-		c, err := parseKeys(s.Keys(), s.Names(), f.o)
-		if err != nil && doc.IsList {
-			return nil, err
-		}
-		f.sources = append(f.sources, source{name: name, content: c, onePrevious: true})
-		if err != nil {
-			return f, err
-		}
+		f.sources = append(f.sources, source{name: name, content: parseKeys(s.Keys(), s.Names(), f.o), onePrevious: true})
 	}
 	return f, nil
 }
@@ -264,7 +263,7 @@ func (f *filter) Prepare(to []content.Content) (func(context.Context) error, [][
 	}
 	text, err := f.doc.With(edits)
 	if err == nil {
-		err = f.confirm(text, to)
+		err = f.confirm(text, edits)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", f.Name(), err)
@@ -286,17 +285,13 @@ func (f *filter) put(text []byte) func(context.Context) error {
 }
 
 // confirm reads what is to be written as the API server would.
-func (f *filter) confirm(text []byte, want []content.Content) error {
+func (f *filter) confirm(text []byte, edits []content.KeyEdit) error {
 	doc, err := secret.Parse(text)
 	if err != nil {
 		return err
 	}
 	for i, s := range doc.Secrets {
-		c, err := content.ParseKeys(s.Keys(), f.o)
-		if err != nil {
-			return err
-		}
-		if !c.Equal(want[i]) {
+		if !maps.EqualFunc(s.Keys(), edits[i].Apply(f.doc.Secrets[i].Keys()), bytes.Equal) {
 			return content.ErrUnfaithful
 		}
 	}

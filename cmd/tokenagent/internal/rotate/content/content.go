@@ -51,6 +51,10 @@ type Content struct {
 	Set bool
 	// Bare tells that there is no place for revocations.
 	Bare bool
+	// Fault says why the source does not parse. Then no more is known of it than its
+	// revocations and, where that is certain, the current credential; and all that
+	// can be changed is what else it revokes.
+	Fault error
 	// Fixed says why there is no room for a rotation, with the mend; "" if there is.
 	Fixed string
 }
@@ -86,6 +90,9 @@ func put(c *Content, v Credential, slot rotation.Slot, until time.Time) {
 		c.Listed = append(c.Listed, v)
 	}
 }
+
+// HasCurrent reports whether a current credential is known.
+func (c Content) HasCurrent() bool { return c.Current != Credential{} }
 
 // Clone returns a copy that shares no slice with c.
 func (c Content) Clone() Content {

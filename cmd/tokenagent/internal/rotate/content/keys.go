@@ -68,10 +68,13 @@ type KeyEdit map[string][]byte
 // errOne is for a want that keys cannot hold; the steps see to it before.
 var errOne = errors.New("keys hold one next and one previous token, and none that is listed")
 
-// EditKeys returns what is to change in keys, which parse, so that they
-// declare want. A key whose token stays keeps its bytes. The result has been
+// EditKeys returns what is to change in keys so that they declare want. Where they
+// do not parse, as want says, revocations are added and nothing else is done. A key whose token stays keeps its bytes. The result has been
 // parsed and says exactly what want does.
 func EditKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) {
+	if want.Fault != nil {
+		return revokeKeys(keys, want, o)
+	}
 	if len(want.Next) > 1 || len(want.Previous) > 1 || len(want.Listed) > 0 && !want.Set {
 		return nil, errOne
 	}

@@ -31,10 +31,13 @@ func Alone(text []byte) bool {
 	return len(fields) == 1
 }
 
-// EditLines returns text, which parses, changed so that it declares want.
-// Comments, blank lines and the lines of tokens that stay are kept, in their
+// EditLines returns text changed so that it declares want. Where it does not parse,
+// as want says, revocations are added and nothing else is done. Comments, blank lines and the lines of tokens that stay are kept, in their
 // order. The result has been parsed and says exactly what want does.
 func EditLines(text []byte, want Content, o Options) ([]byte, error) {
+	if want.Fault != nil {
+		return revokeLines(text, want, o)
+	}
 	e := editor{want: want, eol: "\n", digests: map[string][]rotation.ID{}}
 	rest, hasBOM := bytes.CutPrefix(text, []byte(bom))
 	if hasBOM {

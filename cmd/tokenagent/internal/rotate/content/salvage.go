@@ -12,11 +12,11 @@ import (
 )
 
 // SalvageLines returns what can be told of the text of a file of tokens that does
-// not parse: its revocations, which hold all the same, and the current token
-// where it is certain, else the zero Credential.
-func SalvageLines(text []byte, o Options) Content {
+// not parse, for the reason fault: its revocations, which hold all the same, and
+// the current token where it is certain, else the zero Credential.
+func SalvageLines(text []byte, o Options, fault error) Content {
 	t, _ := verify.Parse(text, o.tokens())
-	c := Content{Revoked: t.Revoked}
+	c := Content{Fault: fault, Revoked: t.Revoked}
 	for raw := range bytes.Lines(bytes.TrimPrefix(text, []byte(bom))) {
 		fields := strings.FieldsFunc(string(raw), isWhite)
 		if len(fields) > 0 {
@@ -41,10 +41,12 @@ func SalvageLines(text []byte, o Options) Content {
 
 // SalvageKeys is SalvageLines for the keys of a directory or a Secret, of either
 // kind.
-func SalvageKeys(keys map[string][]byte, o Options) Content {
-	c := Content{Kind: o.Kind, Revoked: o.revoked(keys)}
+func SalvageKeys(keys map[string][]byte, o Options, fault error) Content {
+	c := Content{Kind: o.Kind, Fault: fault, Revoked: o.revoked(keys)}
 	current := o.Kind.names().current
-	if value, there := keys[current]; there {
+	value, there := keys[current]
+	c.Set = !there && o.Kind.HasCurrent(keys)
+	if there {
 		if got, err := ParseKeys(map[string][]byte{current: value}, o); err == nil {
 			c.Current = got.Current
 		}
@@ -62,37 +64,52 @@ func (o Options) revoked(keys map[string][]byte) []rotation.ID {
 	return got.Revoked
 }
 
-// RevokeLine returns text, which need not parse, with a line behind it that
-// revokes id, and without those that lift that. It has been read back.
-func RevokeLine(text []byte, id rotation.ID, o Options) ([]byte, error) {
-	kept := withoutLines(text, func(line string) bool {
-		lifted, ok := digestLine(line, wordUnrevoked, Tokens)
-		return ok && lifted == id && strings.HasPrefix(line, wordUnrevoked)
-	})
-	out := behind(kept, "revoked "+hex.EncodeToString(id[:]))
+// revokeLines returns text, which does not parse, with a line behind it for each ID
+// that want revokes as well, and without those that lift that. All else keeps its
+// bytes. It has been read back.
+func revokeLines(text []byte, want Content, o Options) ([]byte, error) {
 	was, _ := verify.Parse(text, o.tokens())
+	out := text
+	for _, id := range added(was.Revoked, want.Revoked) {
+		kept := withoutLines(out, func(line string) bool {
+			lifted, ok := digestLine(line, wordUnrevoked, Tokens)
+			return ok && lifted == id && strings.HasPrefix(line, wordUnrevoked)
+		})
+		out = behind(kept, "revoked "+hex.EncodeToString(id[:]))
+	}
 	is, _ := verify.Parse(out, o.tokens())
-	return out, confirmRevoked(was.Revoked, is.Revoked, id)
+	return out, confirmRevoked(want, is.Revoked)
 }
 
-// RevokeKey returns what is to change in keys, which need not parse, so that they
-// revoke id: a line more, which is hex digits where line is "", and without those
-// that lift that. It has been read back.
-func RevokeKey(keys map[string][]byte, id rotation.ID, line string, o Options) (KeyEdit, error) {
-	if line == "" {
-		line = hex.EncodeToString(id[:])
-	}
+// revokeKeys is revokeLines for the keys of a directory or a Secret.
+func revokeKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) {
 	n := o.Kind.names()
-	edit := KeyEdit{n.revoked: behind(keys[n.revoked], line)}
-	lifted := keys[n.unrevoked]
-	kept := withoutLines(lifted, func(line string) bool {
-		got, ok := digestLine(line, wordUnrevoked, o.Kind)
-		return ok && got == id
-	})
-	if len(kept) < len(lifted) {
-		edit[n.unrevoked] = kept // nil where nothing is left: the key goes
+	revoked, lifted := keys[n.revoked], keys[n.unrevoked]
+	fresh := added(o.revoked(keys), want.Revoked)
+	for _, id := range fresh {
+		line := want.Wording[id]
+		if line == "" {
+			line = hex.EncodeToString(id[:])
+		}
+		revoked = behind(revoked, line)
 	}
-	return edit, confirmRevoked(o.revoked(keys), o.revoked(edit.Apply(keys)), id)
+	lifted = withoutLines(lifted, func(line string) bool {
+		id, ok := digestLine(line, wordUnrevoked, o.Kind)
+		return ok && slices.Contains(fresh, id)
+	})
+	edit := KeyEdit{}
+	if len(fresh) > 0 {
+		edit[n.revoked] = revoked
+	}
+	if len(lifted) < len(keys[n.unrevoked]) {
+		edit[n.unrevoked] = lifted // nil where nothing is left: the key goes
+	}
+	return edit, confirmRevoked(want, o.revoked(edit.Apply(keys)))
+}
+
+// added returns those of is that are not among was.
+func added(was, is []rotation.ID) []rotation.ID {
+	return slices.DeleteFunc(slices.Clone(is), func(id rotation.ID) bool { return slices.Contains(was, id) })
 }
 
 // withoutLines returns text without the lines, trimmed, that drop names; nil where
@@ -128,11 +145,9 @@ func behind(text []byte, line string) []byte {
 	return append(out, line+eol...)
 }
 
-func confirmRevoked(was, is []rotation.ID, id rotation.ID) error {
-	for _, want := range append(slices.Clone(was), id) {
-		if !slices.Contains(is, want) {
-			return ErrUnfaithful
-		}
+func confirmRevoked(want Content, is []rotation.ID) error {
+	if !sameIDs(want.Revoked, is) {
+		return ErrUnfaithful
 	}
 	return nil
 }

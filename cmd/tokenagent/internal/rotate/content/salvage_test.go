@@ -2,12 +2,30 @@ package content_test
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"testing"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
+
+var errFault = errors.New("short")
+
+// revokeLine revokes id in text, which need not parse.
+func revokeLine(text []byte, id rotation.ID) ([]byte, error) {
+	c := content.SalvageLines(text, content.Options{}, errFault)
+	c.Revoked = append(c.Revoked, id)
+	return content.EditLines(text, c, content.Options{})
+}
+
+func revokeKey(keys map[string][]byte, id rotation.ID, line string, kind content.Kind) (content.KeyEdit, error) {
+	o := content.Options{Kind: kind}
+	c := content.SalvageKeys(keys, o, errFault)
+	c.Revoked, c.Wording = append(c.Revoked, id), map[rotation.ID]string{id: line}
+	return content.EditKeys(keys, c, o)
+}
 
 // The current token is told where it is certain alone.
 func TestSalvageLines(t *testing.T) {
@@ -21,15 +39,15 @@ func TestSalvageLines(t *testing.T) {
 		b + " next":                                     "",
 		"":                                              "",
 	} {
-		if got := content.SalvageLines([]byte(text), content.Options{}); got.Current.Reveal() != want {
+		if got := content.SalvageLines([]byte(text), content.Options{}, errFault); got.Current.Reveal() != want {
 			t.Errorf("%q: the current token is %s", text, got.Current)
 		}
 	}
-	got := content.SalvageLines([]byte("revoked "+hexA+"\nshort\nrevoked x"), content.Options{})
+	got := content.SalvageLines([]byte("revoked "+hexA+"\nshort\nrevoked x"), content.Options{}, errFault)
 	if !slices.Equal(got.Revoked, tokenIDs(a)) {
 		t.Errorf("%v", got.Revoked)
 	}
-	keys := content.SalvageKeys(map[string][]byte{"token": []byte(a), "token-next": nil, "token-revoked": []byte("x\n" + hexA)}, content.Options{})
+	keys := content.SalvageKeys(map[string][]byte{"token": []byte(a), "token-next": nil, "token-revoked": []byte("x\n" + hexA)}, content.Options{}, errFault)
 	if keys.Current.Reveal() != a || !slices.Equal(keys.Revoked, tokenIDs(a)) {
 		t.Errorf("%v", keys)
 	}
@@ -51,7 +69,7 @@ func TestRevokingTakesOutWhatLiftsThat(t *testing.T) {
 		"\ufeffunrevoked  " + hexA + "\r\nshort":                           "short\nrevoked " + hexA + "\n",
 		"# unrevoked " + hexA + "\n" + hexA + "\nunrevoked x\nunrevoked\n": "# unrevoked " + hexA + "\n" + hexA + "\nunrevoked x\nunrevoked\nrevoked " + hexA + "\n",
 	} {
-		if got, err := content.RevokeLine([]byte(text), id, content.Options{}); err != nil || string(got) != want {
+		if got, err := revokeLine([]byte(text), id); err != nil || string(got) != want {
 			t.Errorf("%q: %q, %v", text, got, err)
 		}
 	}
@@ -60,14 +78,14 @@ func TestRevokingTakesOutWhatLiftsThat(t *testing.T) {
 		{"# ours\r\nunrevoked " + hexA + "\r\n" + digest(b), "# ours\r\n" + digest(b)},
 	} {
 		keys := map[string][]byte{"token-next": []byte("short"), "token-unrevoked": []byte(c.lifted)}
-		edit, err := content.RevokeKey(keys, id, "", content.Options{})
+		edit, err := revokeKey(keys, id, "", content.Tokens)
 		if got := edit.Apply(keys); err != nil || string(got["token-unrevoked"]) != c.want || string(got["token-revoked"]) != hexA+"\n" {
 			t.Errorf("%q: %q, %v", c.lifted, got, err)
 		}
 	}
 	name := verify.RevokedKeyID("k")
 	keys := map[string][]byte{"unrevoked": []byte("jti k\nkid k\n")}
-	edit, err := content.RevokeKey(keys, name, "kid k", content.Options{Kind: content.Keys})
+	edit, err := revokeKey(keys, name, "kid k", content.Keys)
 	if got := edit.Apply(keys); err != nil || string(got["unrevoked"]) != "jti k\n" || string(got["revoked"]) != "kid k\n" {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -81,7 +99,7 @@ func FuzzRevokeLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		const fresh = "the-fresh-one-0123456789"
-		got, err := content.RevokeLine(text, verify.Digest(fresh), content.Options{})
+		got, err := revokeLine(text, verify.Digest(fresh))
 		lifts := bytes.Contains(text, []byte("unrevoked"))
 		if err != nil || !lifts && !bytes.HasPrefix(got, text) {
 			t.Fatalf("%v\n%q\n%q", err, text, got)
