@@ -5,6 +5,8 @@ package realm
 
 import (
 	"cmp"
+	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -169,12 +171,19 @@ const prefix = "/verify/"
 
 // ByPath returns the realm of a request to a gateway's endpoint: the one that its
 // path names, as /verify/NAME with anything behind it, and otherwise that of its
-// host. path is as it was escaped. Where the host is malformed, or is another
+// host. The path is as it was escaped. Where the host is malformed, or is another
 // realm's than the path, there is none: a gateway that hands on the path of its
-// client would let that one choose.
-func (t *Table) ByPath(path, host string) *Realm {
-	rest, ok := strings.CutPrefix(path, prefix)
-	if !ok || !t.paths {
+// client would let that one choose. There is none either for a path that is nearly
+// /verify/NAME: it was meant to name a realm, and must not get another.
+func (t *Table) ByPath(escaped, host string) *Realm {
+	if !t.paths {
+		return t.ByHost(host)
+	}
+	rest, ok := strings.CutPrefix(escaped, prefix)
+	if !ok {
+		if isNearPrefix(escaped) {
+			return nil
+		}
 		return t.ByHost(host)
 	}
 	other, ok := t.ofHost(host)
@@ -183,4 +192,15 @@ func (t *Table) ByPath(path, host string) *Realm {
 		return r
 	}
 	return nil
+}
+
+// isNearPrefix reports whether a path that does not begin with prefix would do so, or
+// would be prefix without its '/', once it is decoded, cleaned and in lower case.
+func isNearPrefix(escaped string) bool {
+	plain, err := url.PathUnescape(escaped)
+	if err != nil {
+		return true // whatever it was meant to be
+	}
+	plain = strings.ToLower(path.Clean(plain))
+	return plain+"/" == prefix || strings.HasPrefix(plain, prefix)
 }

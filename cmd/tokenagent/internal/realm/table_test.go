@@ -118,9 +118,7 @@ func TestP5_PathAndHost(t *testing.T) {
 		{"/verify/", "a.example", "-"},
 		{"/verify/a", "", "-"},
 		{"/verify/a", "a.example:x", "-"},
-		{"//verify/b", "a.example", "a"},
 		{"/x/verify/b", "a.example", "a"},
-		{"/verify", "a.example", "a"},
 		{"/verifyb", "a.example", "a"},
 		{"/", "a.example", "a"},
 		{"/", "gateway", "-"},
@@ -133,6 +131,28 @@ func TestP5_PathAndHost(t *testing.T) {
 		// Without paths the host alone counts, whatever the path.
 		if got, want := name(table(false, "", realms...).ByPath(c.path, c.host)), name(table(false, "", realms...).ByHost(c.host)); got != want {
 			t.Errorf("%q at %q without paths: %s, want %s", c.path, c.host, got, want)
+		}
+	}
+}
+
+// TestP5_NearlyAVerifyPathIsOfNoRealm: a gateway whose base URL ends in '/' asks at
+// //verify/pay. The default realm must not answer for pay.
+func TestP5_NearlyAVerifyPathIsOfNoRealm(t *testing.T) {
+	t.Parallel()
+	table := table(true, "orders", "orders orders.example", "pay")
+	for _, path := range []string{
+		"//verify/pay", "///verify//pay", "/Verify/pay", "/VERIFY/pay/x", "/verify%2fpay", "/verify%2Fpay", "/%76erify/pay", "/%2fverify/pay", "/%2F/verify/pay",
+		"/./verify/pay", "/x/../verify/pay", "/%2e/verify/pay", "/x/%2e%2e/verify/pay", "/verify", "//verify", "/VERIFY", "/verify/.", "/verify//pay", "/verify/./pay", "/%zz",
+	} {
+		for _, host := range []string{"gateway", "orders.example"} {
+			if got := name(table.ByPath(path, host)); got != "-" {
+				t.Errorf("%q at %q: %s", path, host, got)
+			}
+		}
+	}
+	for _, path := range []string{"/", "", "*", "/verifypay", "/verify-pay", "/x/verify/pay", "/verified/pay", "/veri/fy/pay", "/%252fverify/pay"} {
+		if got := name(table.ByPath(path, "gateway")); got != "orders" {
+			t.Errorf("%q: %s", path, got)
 		}
 	}
 }
