@@ -26,6 +26,14 @@ type proxy struct {
 	endRevoked bool
 }
 
+// isForApp reports whether r can become the request line of an app. Over HTTP/2 method
+// and query may hold what ends one, and so may a target such as a:b, which is no path.
+// The target of CONNECT is none either: it asks for a tunnel (RFC 9110 section 9.3.6),
+// in which nobody would ask for tokens.
+func isForApp(r *http.Request) bool {
+	return visible(r.Method) && visible(r.URL.RawQuery) && r.URL.Opaque == "" && r.Method != http.MethodConnect
+}
+
 // visible reports whether s holds no blank and no control character.
 func visible(s string) bool {
 	for i := range len(s) {
@@ -71,9 +79,8 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if !visible(r.URL.RawQuery) || !visible(r.Method) {
-		// Over HTTP/2 it may hold what would be a line of HTTP/1.1 of its own.
-		http.Error(w, "the method or the query holds characters that no request line can", http.StatusBadRequest)
+	if !isForApp(r) {
+		http.Error(w, "the request has a method or target that no app behind the proxy is asked by", http.StatusBadRequest)
 		return
 	}
 	e := &exchange{ResponseWriter: w, continues: r.Header["Expect"] != nil}

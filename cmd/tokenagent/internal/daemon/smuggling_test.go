@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -196,5 +198,73 @@ func TestNoRequestLineInAQuery(t *testing.T) {
 		if w.Code != http.StatusBadRequest {
 			t.Errorf("%q: %d", query, w.Code)
 		}
+	}
+}
+
+// lineApp is an app that takes any request line, and sends each on.
+func lineApp(t *testing.T) (*url.URL, <-chan string) {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 1)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			lines <- strings.TrimSpace(line)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			_ = c.Close()
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); serving.Wait() })
+	return &url.URL{Scheme: "http", Host: l.Addr().String()}, lines
+}
+
+// TestP5_NoTargetThatIsNoPath: a target such as a:b would stand in the app's request
+// line as it is, blanks and all, and CONNECT would ask it for a tunnel. OPTIONS * is
+// for the app to answer.
+func TestP5_NoTargetThatIsNoPath(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	upstream, lines := lineApp(t)
+	o := Options{Logger: slog.New(slog.DiscardHandler), Upstream: upstream}
+	s := o.server(single(a, o))
+	t.Cleanup(s.Handler.(*proxy).closeIdle)
+	base := serve(t, s)
+	check := func(what string, code int, want string) {
+		t.Helper()
+		got := ""
+		if code == http.StatusOK {
+			got = <-lines
+		}
+		if got != want || want == "" && code != http.StatusBadRequest {
+			t.Errorf("%s: %d, %q reached the app, want %q", what, code, got, want)
+		}
+	}
+	for line, want := range map[string]string{
+		"GET a:foo": "", "GET http:foo": "", "OPTIONS a:*": "", "CONNECT x:80": "", "CONNECT /path": "",
+		"OPTIONS *": "OPTIONS * HTTP/1.1", "GET http://x/y": "GET /y HTTP/1.1", "GET a:/y": "GET /y HTTP/1.1",
+	} {
+		w := dialRaw(t, base)
+		w.say(t, line+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+auth+"\r\n")
+		check(line, w.answer(t).StatusCode, want)
+	}
+	for _, target := range []string{"a:foo bar HTTP/1.1", "a:b"} { // which net/http takes over HTTP/2
+		u, err := url.ParseRequestURI(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+		r.URL, r.ProtoMajor = u, 2
+		r.Header.Set("Dapr-Api-Token", good)
+		w := httptest.NewRecorder()
+		s.Handler.ServeHTTP(w, r)
+		check(target, w.Code, "")
 	}
 }
