@@ -34,7 +34,7 @@ func dialGRPC(t *testing.T, target string) *grpc.ClientConn {
 
 // randomHeaders are headers as a client might send them: "Name: value" lines.
 func randomHeaders(r *rand.Rand) []string {
-	names := []string{"dapr-api-token", "Dapr-Api-Token", "DAPR-API-TOKEN", "Authorization", "authorization", "X-Tokenagent-Subject", "x_tokenagent_subject", "X-Tokenagent_Subject", "X-Tokenagent-Method", "x_tokenagent_method", "dapr_api_token", "X-Other"}
+	names := []string{"dapr-api-token", "Dapr-Api-Token", "DAPR-API-TOKEN", "Authorization", "authorization", "X-Tokenagent-Subject", "x_tokenagent_subject", "X-Tokenagent_Subject", "X-Tokenagent-Method", "x_tokenagent_method", "dapr_api_token", "Dapr.Api-Token", "X.Tokenagent.Subject", "X-Tokenagent~Method", "X-Other"}
 	tokens := []string{good, next, bad, "", good + "," + good, good[:len(good)-1], strings.ToLower(good), "token"}
 	schemes := []string{"", "", "", "Bearer ", "bearer ", "BEARER  ", "Bearer", "Basic ", "Bearer Bearer ", "Bearer, "}
 	var lines []string
@@ -138,7 +138,7 @@ func TestOneSetOfRulesForHTTPAndGRPC(t *testing.T) {
 			}
 			mu.Lock()
 			envoy := passedOn(lines, ok)
-			for _, name := range []string{"dapr-api-token", "authorization", "x-tokenagent-subject", "x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject", "x-tokenagent-method", "x_tokenagent_method", "x-other"} {
+			for _, name := range []string{"dapr-api-token", "authorization", "x-tokenagent-subject", "x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject", "x-tokenagent-method", "x_tokenagent_method", "dapr_api_token", "dapr.api-token", "x.tokenagent.subject", "x-tokenagent~method", "x-other"} {
 				// In any order: Go's client sorts by name, and does not know two
 				// spellings for the same.
 				proxied := slices.Sorted(slices.Values(arrived[http.CanonicalHeaderKey(name)]))

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
@@ -19,6 +20,7 @@ import (
 type proxy struct {
 	realms     *realm.Set
 	stranger   *httpauth.Guard
+	headers    []string // that stranger reads
 	healthPath string
 	transport  *transport
 	next       *httputil.ReverseProxy
@@ -58,8 +60,9 @@ func unasked(res *http.Response) error {
 func newProxy(realms *realm.Set, o *Options) *proxy {
 	transport := newTransport(o.Upstream)
 	target := targetOf(o.Upstream)
+	stranger := o.stranger()
 	return &proxy{
-		realms: realms, stranger: o.stranger(), healthPath: o.HealthPath, transport: transport,
+		realms: realms, stranger: stranger, headers: stranger.Headers(), healthPath: o.HealthPath, transport: transport,
 		tunnels: newTunnels(), endRevoked: o.EndRevoked,
 		next: &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { rewrite(r, target) },
@@ -116,9 +119,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Principal, a verify.RevocationWaiter, ok bool) {
 	t := p.realms.Enter()
 	defer t.Leave()
-	g, mine := p.stranger, t.ByHost(r.Host)
+	g, tokens, mine := p.stranger, p.headers, t.ByHost(r.Host)
 	if mine != nil {
-		g, a = mine.Guard, mine.Agent
+		g, tokens, a = mine.Guard, mine.Headers, mine.Agent
 	}
 	// The brake: until tokens are loaded the app must look unhealthy, since
 	// daprd asks for subscriptions once, after the first healthy answer, and a
@@ -137,8 +140,8 @@ func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Princ
 	}
 	g.Strip(r, exempt)
 	dropUpgrade(r.Header, exempt)
-	dropIdentity(r.Header)
-	dropTrailers(r.Trailer, g)
+	dropForged(r.Header, tokens)
+	dropTrailers(r.Trailer, tokens)
 	return who, a, true
 }
 
@@ -160,38 +163,18 @@ func dropUpgrade(h http.Header, exempt bool) {
 	delete(h, "Http2-Settings")
 }
 
-// dropIdentity removes what a client pretends to be. Servers that hand headers to a
-// program as variables (CGI, RFC 3875 section 4.1.18, and WSGI after it) cannot tell
-// '_' from '-', and some make '_' of every character that is no letter and no digit,
-// as lighttpd does. So no such form passes.
-func dropIdentity(h http.Header) {
-	for name := range h {
-		switch len(name) {
-		case len(httpauth.SubjectHeader):
-			if looksLike(name, httpauth.SubjectHeader) {
-				delete(h, name)
-			}
-		case len(httpauth.MethodHeader):
-			if looksLike(name, httpauth.MethodHeader) {
-				delete(h, name)
-			}
-		}
-	}
-}
+// identity are the header fields by which the app is told who asks.
+var identity = []string{httpauth.SubjectHeader, httpauth.MethodHeader} //nolint:gochecknoglobals // a constant
 
-// looksLike reports whether name is header, regardless of case, and with any
-// character but letters and digits for the '-'. Both are equally long.
-func looksLike(name, header string) bool {
-	for i := range len(header) {
-		got, want := name[i], header[i]
-		switch lower := got | 0x20; {
-		case want == '-' && (lower >= 'a' && lower <= 'z' || got >= '0' && got <= '9'):
-			return false
-		case want != '-' && lower != want|0x20:
-			return false
+// dropForged removes what a client pretends to be, and what an app could take for the
+// token, in any spelling that a server may take for that of ours. The token's own
+// header is for [httpauth.Guard.Strip] to remove.
+func dropForged(h http.Header, tokens []string) {
+	for name := range h {
+		if headername.IsAny(name, identity) || headername.Imitates(name, tokens) {
+			delete(h, name)
 		}
 	}
-	return true
 }
 
 // The values of [httpauth.MethodHeader], shared so that no request pays for one.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +68,25 @@ func TestProxyLetsThroughWhatIsProved(t *testing.T) {
 	s = ask(t, "GET", base, "dapr-api-token: "+good, "Connection: X-Tokenagent-Subject").seen(t)
 	if s.Header.Get("X-Tokenagent-Subject") != "token" {
 		t.Error("the identity can be taken off by naming it in Connection")
+	}
+}
+
+// TestP7_NoSpellingOfTheTokensHeaderReachesTheApp, with a token or on a path that needs
+// none: a server that makes variables of headers would take it for the header.
+func TestP7_NoSpellingOfTheTokensHeaderReachesTheApp(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good)
+	base := front(t, a, Options{Upstream: app(t, echo()), AllowPaths: []string{"/open"}, Headers: []string{"dapr-api-token", "x_api_key", "x-api-key"}})
+	forged := []string{"Dapr_Api_Token: zz", "dapr.api.token: zz", "DAPR-API_TOKEN: zz", "x~api~key: zz", "x.tokenagent.subject: zz", "X-Tokenagent~Method: zz", "X-Other_Name: stays"}
+	for path, token := range map[string]string{"/x": "dapr-api-token: " + good, "/x?key": "x_api_key: " + good, "/open": "X-Other: x"} {
+		for name, values := range ask(t, "GET", base+path, append(forged, token)...).seen(t).Header {
+			if slices.Contains(values, "zz") || slices.Contains(values, good) {
+				t.Errorf("%s: the app sees %s: %q", path, name, values)
+			}
+		}
+	}
+	if s := ask(t, "GET", base+"/open", forged...).seen(t); s.Header["X-Other_name"] == nil && s.Header["X-Other_Name"] == nil {
+		t.Errorf("another header is lost: %v", s.Header)
 	}
 }
 

@@ -5,23 +5,18 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
-	"slices"
 	"strings"
 
-	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 )
 
 // dropTrailers removes from what a client announced as trailers (RFC 9110 section
 // 6.6.2) what may be a token, and what may stand in no trailer because it says where
 // a request goes, from whom it comes, or who asks (section 6.5.1). Some servers make
 // one of headers and trailers, and those see it after every check.
-func dropTrailers(announced http.Header, g *httpauth.Guard) {
-	if len(announced) == 0 {
-		return
-	}
-	tokens := g.Headers()
+func dropTrailers(announced http.Header, tokens []string) {
 	for name := range announced {
-		if isBarred(name) || slices.ContainsFunc(tokens, func(token string) bool { return plainName(token) == plainName(name) }) {
+		if isBarred(name) || headername.IsAny(name, tokens) {
 			delete(announced, name)
 		}
 	}
@@ -30,7 +25,7 @@ func dropTrailers(announced http.Header, g *httpauth.Guard) {
 // isBarred reports whether a field of that name may stand in no trailer, whichever
 // header the token stands in.
 func isBarred(name string) bool {
-	name = plainName(name)
+	name = headername.Plain(name)
 	for _, family := range [...]string{"x-tokenagent-", "x-forwarded-", "x-original-"} {
 		if strings.HasPrefix(name, family) {
 			return true
@@ -43,20 +38,6 @@ func isBarred(name string) bool {
 		return true
 	}
 	return false
-}
-
-// plainName returns name as a server may read it that makes variables of headers:
-// in one case, with '-' for all but letters and digits.
-func plainName(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r >= 'A' && r <= 'Z':
-			return r | 0x20
-		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
-			return r
-		}
-		return '-'
-	}, name)
 }
 
 // passTrailers hands on the trailers that are still announced. ReverseProxy has

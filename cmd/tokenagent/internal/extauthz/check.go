@@ -15,6 +15,7 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
@@ -43,7 +44,7 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 	if fault != nil {
 		return rule.denied(req, fault), nil
 	}
-	return rule.allowed(req, p), nil
+	return rule.allowed(req, p, a.GetRequest().GetHttp()), nil
 }
 
 // The identity headers as HTTP/2 and Envoy spell them.
@@ -69,7 +70,8 @@ func methodOf(p *verify.Principal) *corev3.HeaderValueOption {
 	return overwrite(methodKey, p.Method()) // another verifier's, which the agent has none of
 }
 
-// misspelt are the forms of both with '_', which CGI programs take for the same.
+// misspelt are the forms of both with '_', which CGI programs take for the same. They
+// are removed even where we do not see them: Envoy may show us a part of the headers only.
 var misspelt = [...]string{ //nolint:gochecknoglobals // a constant
 	"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject",
 	"x_tokenagent_method", "x-tokenagent_method", "x_tokenagent-method",
@@ -78,9 +80,9 @@ var misspelt = [...]string{ //nolint:gochecknoglobals // a constant
 // allowed lets the request on with the identity of p and without the token.
 //
 // Envoy first sets headers and then removes (ext_authz filter), so the identity
-// headers are overwritten and never removed. The misspelt ones are removed whether
-// they were seen or not: Envoy may show us a part of the headers only.
-func (u *Rule) allowed(r *http.Request, p *verify.Principal) *authv3.CheckResponse {
+// headers are overwritten and never removed. The spellings of these and of the token's
+// header that a server may take for them are removed: those in told, and misspelt.
+func (u *Rule) allowed(r *http.Request, p *verify.Principal, told *authv3.AttributeContext_HttpRequest) *authv3.CheckResponse {
 	remove := make([]string, len(misspelt), len(misspelt)+len(u.fields))
 	copy(remove, misspelt[:])
 	came := maps.Clone(r.Header)
@@ -89,6 +91,11 @@ func (u *Rule) allowed(r *http.Request, p *verify.Principal) *authv3.CheckRespon
 		f := &u.fields[i]
 		if _, stays := r.Header[f.key]; !stays && came[f.key] != nil {
 			remove = append(remove, f.name)
+		}
+	}
+	for name := range names(told) {
+		if name = strings.ToLower(name); headername.Imitates(name, u.own) && !slices.Contains(remove, name) {
+			remove = append(remove, name)
 		}
 	}
 	return &authv3.CheckResponse{

@@ -40,11 +40,15 @@ const Extension = "realm"
 // A Rule decides about the requests of one realm. It is immutable.
 type Rule struct {
 	guard  *httpauth.Guard
-	fields []field // that guard reads
+	fields []field  // that guard reads
+	own    []string // their names, and those of the identity
 }
 
 // NewRule returns the Rule that g decides by, which must be of forward auth.
-func NewRule(g *httpauth.Guard) *Rule { return &Rule{g, fields(g.Headers())} }
+func NewRule(g *httpauth.Guard) *Rule {
+	h := g.Headers()
+	return &Rule{g, fields(h), append(h, httpauth.SubjectHeader, httpauth.MethodHeader)}
+}
 
 // stranger decides about requests of no realm.
 type stranger struct{}

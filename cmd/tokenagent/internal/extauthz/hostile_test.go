@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -57,7 +58,7 @@ func TestSubjectIsEscaped(t *testing.T) {
 func FuzzCheck(f *testing.F) {
 	for _, r := range []*authv3.CheckRequest{
 		joined(), raw(), from(nil), joined("dapr-api-token", good), raw("authorization", "Bearer "+good, "authorization", "Bearer "+good),
-		joined("authorization", "bearer "+good, "x-tokenagent-subject", "admin"), raw("Dapr-Api-Token", bad, ":path", "/"),
+		joined("authorization", "bearer "+good, "x-tokenagent-subject", "admin"), joined("dapr-api-token", good, "X.Tokenagent.Subject", "admin"), raw("Dapr-Api-Token", bad, ":path", "/"),
 	} {
 		b, err := proto.Marshal(r)
 		if err != nil {
@@ -100,7 +101,7 @@ func FuzzCheck(f *testing.F) {
 			t.Fatalf("sets %v", ok.GetHeaders())
 		}
 		for _, name := range ok.GetHeadersToRemove() {
-			if !slices.Contains(fixed, name) {
+			if !slices.Contains(fixed, name) && !headername.Imitates(name, u.own) {
 				t.Fatalf("removes %q", name)
 			}
 		}

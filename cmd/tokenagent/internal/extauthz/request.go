@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"context"
+	"iter"
 	"net"
 	"net/http"
 	"strconv"
@@ -66,6 +67,22 @@ func (u *Rule) header(r *authv3.AttributeContext_HttpRequest) http.Header {
 		add(f.GetKey(), value)
 	}
 	return h
+}
+
+// names yields the name of each header, in both forms that Envoy has.
+func names(r *authv3.AttributeContext_HttpRequest) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for name := range r.GetHeaders() {
+			if !yield(name) {
+				return
+			}
+		}
+		for _, f := range r.GetHeaderMap().GetHeaders() {
+			if !yield(f.GetKey()) {
+				return
+			}
+		}
+	}
 }
 
 // remote returns the client's address as host:port, and "" for a pipe.

@@ -41,8 +41,9 @@ type Realm struct {
 	Agent *agent.Agent
 	// Guard decides about requests to the main listener, Rule about those that
 	// Envoy asks about over gRPC.
-	Guard *httpauth.Guard
-	Rule  *extauthz.Rule
+	Guard   *httpauth.Guard
+	Headers []string // that Guard reads
+	Rule    *extauthz.Rule
 
 	settings string
 }
@@ -52,6 +53,7 @@ func newRealm(a *agent.Agent, s Spec, template httpauth.Options) *Realm {
 	r := &Realm{Name: s.Name, Hosts: s.Hosts, Agent: a, settings: s.Settings}
 	template.Headers, template.Realm = s.Headers, s.Name
 	r.Guard = httpauth.New(a, template)
+	r.Headers = r.Guard.Headers()
 	verdict := r.Guard
 	if !template.ForwardAuth {
 		template.ForwardAuth, template.Exempt = true, nil
