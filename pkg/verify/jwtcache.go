@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/consttime"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
@@ -68,7 +69,7 @@ func (c *jwtCache) find(hash uint64, token string) *cached {
 	}
 	set := &c.sets[hash&uint64(len(c.sets)-1)]
 	for i := range set {
-		if e := set[i].Load(); e != nil && e.hash == hash && equal(e.token, token) {
+		if e := set[i].Load(); e != nil && e.hash == hash && consttime.Equal(e.token, token) {
 			return e
 		}
 	}

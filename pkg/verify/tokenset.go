@@ -8,6 +8,7 @@ import (
 	"math/bits"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/consttime"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
@@ -174,7 +175,7 @@ func (x *index) find(token string) (found *tokenEntry) {
 		if len(known) != len(token) {
 			known = token
 		}
-		if equal(known, token) && len(b.token) == len(token) {
+		if consttime.Equal(known, token) && len(b.token) == len(token) {
 			found = b.entry
 		}
 	}
@@ -188,7 +189,7 @@ func (x *index) byHash(token string) *tokenEntry {
 		if b.entry == nil {
 			return nil
 		}
-		if b.hash == h && equal(b.token, token) {
+		if b.hash == h && consttime.Equal(b.token, token) {
 			return b.entry
 		}
 	}
@@ -233,32 +234,3 @@ func (s *TokenSet) String() string {
 
 // Format writes String for every verb and flag.
 func (s *TokenSet) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
-
-// equal reports whether a and b are the same, in a time that depends on their
-// lengths alone. crypto/subtle goes byte by byte, which costs several times as
-// much; the compiler turns the eight shifts of word into one load.
-func equal(a, b string) bool {
-	n := len(a)
-	if n != len(b) {
-		return false
-	}
-	var diff uint64
-	i := 0
-	for ; i <= n-32; i += 32 {
-		x, y := a[i:i+32], b[i:i+32]
-		diff |= (word(x, 0) ^ word(y, 0)) | (word(x, 8) ^ word(y, 8)) |
-			(word(x, 16) ^ word(y, 16)) | (word(x, 24) ^ word(y, 24))
-	}
-	for ; i <= n-8; i += 8 {
-		diff |= word(a[i:i+8], 0) ^ word(b[i:i+8], 0)
-	}
-	for ; i < n; i++ {
-		diff |= uint64(a[i] ^ b[i])
-	}
-	return diff == 0
-}
-
-func word(s string, i int) uint64 {
-	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
-		uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
-}

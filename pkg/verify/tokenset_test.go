@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,39 +11,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
-
-// TestEqualSeesEveryByte flips each bit of each byte at every length that takes
-// another way through the loops.
-func TestEqualSeesEveryByte(t *testing.T) {
-	t.Parallel()
-	for n := range 140 {
-		a := make([]byte, n)
-		for i := range a {
-			a[i] = byte(rand.Uint32())
-		}
-		if !equal(string(a), string(a)) {
-			t.Fatalf("%d bytes: not equal to themselves", n)
-		}
-		if equal(string(a), string(a)+"x") {
-			t.Fatalf("%d bytes: equal to a longer text", n)
-		}
-		for i := range a {
-			for bit := range 8 {
-				b := append([]byte(nil), a...)
-				b[i] ^= 1 << bit
-				if equal(string(a), string(b)) {
-					t.Fatalf("%d bytes: a change of bit %d in byte %d goes unseen", n, bit, i)
-				}
-				if i+8 < n { // and two changes that could cancel each other
-					b[i+8] ^= 1 << bit
-					if equal(string(a), string(b)) {
-						t.Fatalf("%d bytes: changes in bytes %d and %d cancel", n, i, i+8)
-					}
-				}
-			}
-		}
-	}
-}
 
 func ledgerOf(t *testing.T, text string) *rotation.Ledger[Token] {
 	t.Helper()
