@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -68,61 +69,62 @@ func attribute(t *testing.T, path, name string) string {
 	return string(value[:n])
 }
 
-// Who is let in by an access control list stays so, and the group, whose bits
-// are then the mask, is not let in by them.
-func TestAccessControlListsStay(t *testing.T) {
-	path, dir := filepath.Join(t.TempDir(), "token"), t.TempDir()
-	current, next := filepath.Join(dir, "token"), filepath.Join(dir, "token-next")
-	put(t, path, "one", 0o600)
-	put(t, current, "one", 0o600)
-	put(t, next, "two", 0o600)
-	lists := map[string][]byte{path: acl(t, 1001, 4), current: acl(t, 1002, 4), next: acl(t, 1003, 4), dir: acl(t, 1004, 5)}
-	for p, list := range lists {
-		setAttribute(t, p, aclAccess, list)
+// Who is let in by an access control list would not be afterwards, and the group,
+// whose bits are then the mask, would: so it is refused, and nothing changes.
+func TestAccessControlListsAreRefused(t *testing.T) {
+	path, dir, key := filepath.Join(t.TempDir(), "token"), t.TempDir(), t.TempDir()
+	for _, p := range []string{path, filepath.Join(dir, "token"), filepath.Join(key, "token")} {
+		put(t, p, "one", 0o600)
 	}
-	lists[filepath.Join(dir, "token-previous")] = lists[current]
-	for range 2 { // laid out, and laid out already
-		if err := readFile(t, path).Replace(t.Context(), []byte("two")); err != nil {
-			t.Fatal(err)
+	for _, p := range []string{path, dir, filepath.Join(key, "token")} {
+		setAttribute(t, p, aclAccess, acl(t, 1001, 4))
+	}
+	const says = "cannot keep the access rights of "
+	err := readFile(t, path).Replace(t.Context(), []byte("two"))
+	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "access control list") {
+		t.Errorf("file: %v", err)
+	}
+	for _, d := range []string{dir, key} {
+		err := readDir(t, d).Replace(t.Context(), content.KeyEdit{"token": []byte("two"), "token-previous": []byte("one")})
+		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "access control list") {
+			t.Errorf("directory: %v", err)
 		}
-		edit := content.KeyEdit{"token": []byte("two"), "token-next": []byte("three"), "token-previous": []byte("one")}
-		if err := readDir(t, dir).Replace(t.Context(), edit); err != nil {
-			t.Fatal(err)
-		}
-		for p, list := range lists {
-			if attribute(t, p, aclAccess) != string(list) {
-				t.Errorf("%s has another access control list", filepath.Base(p))
-			}
-		}
-		if data := filepath.Join(dir, "..data"); attribute(t, data, aclAccess) != string(lists[dir]) {
-			t.Error("the directory that ..data leads to has another list than the one around it")
+	}
+	for _, p := range []string{path, filepath.Join(dir, "token"), filepath.Join(key, "token")} {
+		have(t, p, "one")
+		if got := names(t, filepath.Dir(p)); !slices.Equal(got, []string{"token"}) {
+			t.Errorf("left: %q", got)
 		}
 	}
 }
 
-// A directory's default list would let others in than the old file did.
-func TestDefaultListsDoNotCount(t *testing.T) {
+// A list that the old file has from its directory is one that the new one gets, too;
+// one that it does not have would let others in.
+func TestDefaultLists(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "key")
-	put(t, path, "one", 0o640)
+	without, with := filepath.Join(dir, "without"), filepath.Join(dir, "with")
+	put(t, without, "one", 0o640)
 	setAttribute(t, dir, aclDefault, acl(t, 1001, 4))
-	if err := readFile(t, path).Replace(t.Context(), []byte("two")); err != nil {
-		t.Fatal(err)
+	put(t, with, "one", 0o640)
+	list := attribute(t, with, aclAccess)
+	if err := readFile(t, with).Replace(t.Context(), []byte("two")); err != nil {
+		t.Error(err)
 	}
-	if info, err := os.Stat(path); err != nil || info.Mode() != 0o640 || attribute(t, path, aclAccess) != "" {
-		t.Errorf("it has an access control list that it did not have, or mode %v", info.Mode())
+	if got := attribute(t, with, aclAccess); got != list || list == "" {
+		t.Errorf("its access control list was %q and is %q", list, got)
 	}
+	if err := readFile(t, without).Replace(t.Context(), []byte("two")); err == nil {
+		t.Error("it has an access control list that it did not have")
+	}
+	have(t, without, "one")
 }
 
-func TestLabelsStay(t *testing.T) {
-	const label = "system_u:object_r:etc_t:s0\x00"
+func TestLabelsAreRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	put(t, path, "one", 0o604)
-	setAttribute(t, path, "security.selinux", []byte(label))
-	if err := readFile(t, path).Replace(t.Context(), []byte("two")); err != nil {
-		t.Fatal(err)
+	setAttribute(t, path, "security.selinux", []byte("system_u:object_r:etc_t:s0\x00"))
+	if err := readFile(t, path).Replace(t.Context(), []byte("two")); err == nil || !strings.Contains(err.Error(), "SELinux label") {
+		t.Error(err)
 	}
-	if got := attribute(t, path, "security.selinux"); got != label {
-		t.Errorf("the label is %q", got)
-	}
+	have(t, path, "one")
 }

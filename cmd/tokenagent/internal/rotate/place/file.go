@@ -39,7 +39,7 @@ func ReadFile(ctx context.Context, path string) (*File, error) {
 }
 
 // Replace makes text the content of the file, in one step: a new file beside it
-// is renamed over it. It keeps mode, owner and access control list. Of a symlink, what it leads to
+// is renamed over it. It keeps mode and owner. Of a symlink, what it leads to
 // is replaced, and of a file with several names (hard links) this one alone. On
 // failure nothing is changed; the error is ErrChanged where somebody else was
 // faster.

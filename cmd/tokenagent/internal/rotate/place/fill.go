@@ -38,10 +38,10 @@ func (d *Dir) fill(from string, names []string, edit content.KeyEdit) (stamp str
 		return "", err
 	}
 	// MkdirTemp makes it 0700; who could read the keys before must still.
-	if err := grantPath(path, d.real); err != nil {
+	if err := os.Chmod(path, root.Mode().Perm()); err != nil {
 		return "", err
 	}
-	if err := os.Chmod(path, root.Mode().Perm()); err != nil {
+	if err := sameAccessPath(path, d.real); err != nil {
 		return "", err
 	}
 	entries, err := os.ReadDir(from)
@@ -110,12 +110,12 @@ func keep(from, to string, e fs.DirEntry) error {
 	return create(to, data, from, info)
 }
 
-// grantPath is grant for a directory that we have just made.
-func grantPath(path, old string) error {
+// sameAccessPath is sameAccess for a directory that we have just made.
+func sameAccessPath(path, old string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return grant(f, old)
+	return sameAccess(f, old)
 }

@@ -38,7 +38,7 @@ var errBusy = errors.New("another rotation is at work there; nothing was written
 
 var (
 	errOwner  = errors.New("cannot keep the owner")
-	errAccess = errors.New("cannot keep who may read it")
+	errAccess = errors.New("cannot keep the access rights")
 )
 
 // IsDir reports whether path leads to a directory. The error says what keeps
@@ -128,9 +128,8 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// create writes a new file at path, durably, with the mode, the owner and the
-// access control list of the file at old, which like describes. A failure leaves
-// nothing behind.
+// create writes a new file at path, durably, with the mode and the owner of the file
+// at old, which like describes. A failure leaves nothing behind.
 func create(path string, data []byte, old string, like fs.FileInfo) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -147,11 +146,11 @@ func create(path string, data []byte, old string, like fs.FileInfo) (err error) 
 	if err := own(f, like); err != nil {
 		return err
 	}
-	if err := grant(f, old); err != nil {
-		return err
-	}
 	// After the owner: a change of that takes bits away (chown(2)).
 	if err := f.Chmod(like.Mode().Perm()); err != nil {
+		return err
+	}
+	if err := sameAccess(f, old); err != nil {
 		return err
 	}
 	if _, err := f.Write(data); err != nil {
