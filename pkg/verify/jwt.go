@@ -170,7 +170,8 @@ const maxLeeway = 10 * time.Minute
 // nothing. Any other token waits until its signature is checked, which at most half
 // of the processors (GOMAXPROCS at start) do at once, for all verifiers of the process.
 // Where so many wait that it cannot join them within 100 ms, or when ctx ends, the
-// answer is ErrUnavailable.
+// answer is ErrBusy. While others wait, a token with a bad signature is refused after
+// about a second, so that whoever sent it does not send the next at once.
 func (v *JWTVerifier) Verify(ctx context.Context, token string) (*Principal, error) {
 	set := v.keys()
 	switch {
@@ -263,7 +264,7 @@ func (v *JWTVerifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntr
 		good, done := v.checks.do(ctx, i == 0, func() bool { return k.key.verify(j.signingInput, j.signature) })
 		if !done {
 			v.busy.Add(1)
-			return nil, errBusy
+			return nil, ErrBusy
 		}
 		if good {
 			if i > 0 && nameless {
@@ -274,6 +275,7 @@ func (v *JWTVerifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntr
 		}
 	}
 	v.unknown(j.kid) // the issuer may have a new key under the old name
+	v.checks.hold(ctx)
 	return nil, ErrSignature
 }
 

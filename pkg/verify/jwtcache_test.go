@@ -188,11 +188,11 @@ func TestCacheUnderReloads(t *testing.T) {
 	for g := range 2 {
 		all.Go(func() {
 			for i := g; !stop.Load(); i++ {
-				if err := verdictOf(v, tokens[i%len(tokens)]); err != nil && !errors.Is(err, errBusy) {
+				if err := verdictOf(v, tokens[i%len(tokens)]); err != nil && !errors.Is(err, ErrBusy) {
 					t.Error(err)
 					return
 				}
-				if err := verdictOf(v, revoked); !errors.Is(err, ErrRevokedToken) && !errors.Is(err, errBusy) {
+				if err := verdictOf(v, revoked); !errors.Is(err, ErrRevokedToken) && !errors.Is(err, ErrBusy) {
 					t.Errorf("revoked: %v", err)
 					return
 				}

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"context"
+	"math/rand/v2"
 	"runtime"
 	"time"
 )
@@ -16,25 +17,34 @@ import (
 // both first in, first out. One is for the first check of a token, the other for
 // further checks, so that a token that names its key does not stand behind those that
 // name none.
+//
+// A queue is only short if those who send forged tokens do not send the next one as
+// soon as the last was answered. So their refusal waits while others do; see hold.
 type checkLimit struct {
 	places  chan struct{} // holds one value for each check that runs
 	first   chan struct{} // for each first check that runs or is in the queue
 	further chan struct{} // for each further one
+	held    chan struct{} // for each forged token whose refusal waits
 }
 
 const (
 	// maxCheckWait is how long a check waits to enter its queue.
 	maxCheckWait = 100 * time.Millisecond
-	// The queues are so long, for each place, that their time is short even for the
-	// slowest keys, those on P-521: some 2 ms a check.
-	firstPerPlace, furtherPerPlace = 64, 4
+	// queuedPerPlace is how long each queue is. Its time is short even for the slowest
+	// keys, those on P-521: some 2 ms a check.
+	queuedPerPlace = 64
+	// holdTime is how long the refusal of a forged token waits, on average.
+	holdTime = time.Second
+	// heldPerPlace bounds the memory that this takes.
+	heldPerPlace = 1024
 )
 
 func newCheckLimit(places int) *checkLimit {
 	return &checkLimit{
 		places:  make(chan struct{}, places),
-		first:   make(chan struct{}, firstPerPlace*places),
-		further: make(chan struct{}, furtherPerPlace*places),
+		first:   make(chan struct{}, queuedPerPlace*places),
+		further: make(chan struct{}, queuedPerPlace*places),
+		held:    make(chan struct{}, heldPerPlace*places),
 	}
 }
 
@@ -61,6 +71,27 @@ func (l *checkLimit) do(ctx context.Context, isFirst bool, check func() bool) (g
 	}
 	defer func() { <-l.places }()
 	return check(), true
+}
+
+// hold waits for about holdTime if other checks wait, or until ctx ends, before a forged
+// token is refused. Whoever sends the next one when the last was answered leaves the
+// places to others meanwhile. The time is random, so that they do not come back together.
+func (l *checkLimit) hold(ctx context.Context) {
+	if len(l.first)+len(l.further) <= cap(l.places) {
+		return
+	}
+	select {
+	case l.held <- struct{}{}:
+	default:
+		return
+	}
+	defer func() { <-l.held }()
+	wait := time.NewTimer(holdTime/2 + rand.N(holdTime)) //nolint:gosec // no secret
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+	}
 }
 
 // enter sends to queue, and reports whether that was possible within maxCheckWait and

@@ -30,9 +30,9 @@ func TestP6_SignatureChecksAreBounded(t *testing.T) {
 		if err := verdictOf(v, known); err != nil {
 			t.Fatal(err)
 		}
-		checks.begun, checks.held = make(chan struct{}, 2*firstPerPlace+1), make(chan struct{})
+		checks.begun, checks.held = make(chan struct{}, 2*queuedPerPlace+1), make(chan struct{})
 		var all sync.WaitGroup
-		for i := range 2 * firstPerPlace {
+		for i := range 2 * queuedPerPlace {
 			token := signed(strconv.Itoa(i))
 			all.Go(func() {
 				if err := verdictOf(v, token); err != nil {
@@ -45,7 +45,7 @@ func TestP6_SignatureChecksAreBounded(t *testing.T) {
 			t.Errorf("%d signatures are checked at once, want 2", n)
 		}
 		since := time.Now()
-		if err := verdictOf(v, late); !errors.Is(err, ErrUnavailable) || v.Busy() != 1 {
+		if err := verdictOf(v, late); !errors.Is(err, ErrBusy) || !errors.Is(err, ErrUnavailable) || v.Busy() != 1 {
 			t.Errorf("one too many: %v, counted %d", err, v.Busy())
 		}
 		if waited := time.Since(since); waited != 100*time.Millisecond {
@@ -53,7 +53,7 @@ func TestP6_SignatureChecksAreBounded(t *testing.T) {
 		}
 		ended, end := context.WithCancel(t.Context())
 		end()
-		if _, err := v.Verify(ended, late); !errors.Is(err, ErrUnavailable) || time.Since(since) != 100*time.Millisecond {
+		if _, err := v.Verify(ended, late); !errors.Is(err, ErrBusy) || !errors.Is(err, ErrUnavailable) || time.Since(since) != 100*time.Millisecond {
 			t.Errorf("of a request that has ended: %v after %s", err, time.Since(since))
 		}
 		if err := verdictOf(v, known); err != nil || time.Since(since) != 100*time.Millisecond {
@@ -111,22 +111,28 @@ func (s slow) Verify(input string, signature []byte, key any) error {
 	return s.SigningMethod.Verify(input, signature, key)
 }
 
-// TestP6_GoodTokensPassAFlood sends forged tokens over 64 connections, each as fast as
+// TestP6_GoodTokensPassAFlood sends forged tokens over many connections, each as fast as
 // it is answered, and 200 good tokens a second that were never seen: none is refused,
-// and forged ones without a kid do not hold up good ones that name their key. One
-// place stands for two processors.
+// 99 of 100 take a few times as long as a check, and forged ones without a kid do not
+// hold up good ones that name their key. One place stands for two processors.
 func TestP6_GoodTokensPassAFlood(t *testing.T) {
 	t.Parallel()
+	named := map[string]any{"kid": "k"}
 	for name, c := range map[string]struct {
+		connections  int
 		takes        time.Duration // a check
 		keys         int           // without a kid
 		forged, good map[string]any
 		within       time.Duration // 99 of 100 good tokens, after half a second
 	}{
-		"8 nameless keys of RSA 4096, and a good kid": {400 * time.Microsecond, 8, nil, map[string]any{"kid": "k"}, 5 * time.Millisecond},
-		"8 nameless keys of RSA 4096":                 {400 * time.Microsecond, 8, nil, nil, 5 * time.Millisecond},
-		"a key of RSA 4096 by its kid":                {400 * time.Microsecond, 8, map[string]any{"kid": "k"}, map[string]any{"kid": "k"}, 40 * time.Millisecond},
-		"a key on P-521 by its kid":                   {2 * time.Millisecond, 1, map[string]any{"kid": "k"}, map[string]any{"kid": "k"}, 250 * time.Millisecond},
+		"8 nameless keys of RSA 4096, and a good kid": {64, 400 * time.Microsecond, 8, nil, named, 5 * time.Millisecond},
+		"8 nameless keys of RSA 4096":                 {64, 400 * time.Microsecond, 8, nil, nil, 5 * time.Millisecond},
+		"a key of RSA 4096 by its kid":                {64, 400 * time.Microsecond, 8, named, named, 10 * time.Millisecond},
+		"a slow key on P-521 by its kid":              {64, 2 * time.Millisecond, 0, named, named, 15 * time.Millisecond},
+		"a key on P-521, 150 connections":             {150, 600 * time.Microsecond, 0, named, named, 5 * time.Millisecond},
+		"a key on P-521, 400 connections":             {400, 600 * time.Microsecond, 0, named, named, 8 * time.Millisecond},
+		"a key on P-521, 1,000 connections":           {1000, 600 * time.Microsecond, 0, named, named, 20 * time.Millisecond},
+		"2 nameless keys on P-521, 400 connections":   {400, 600 * time.Microsecond, 2, nil, nil, 30 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -137,8 +143,12 @@ func TestP6_GoodTokensPassAFlood(t *testing.T) {
 					k := signingKey{"HS256", nil, []byte(fmt.Sprintf("secret %d of at least thirty-two bytes", i))}
 					keys = append(keys, k.key(t, ""))
 				}
-				keys[len(keys)-1] = good.key(t, "")
-				if c.good != nil {
+				switch {
+				case c.keys == 0:
+					keys = []Key{good.key(t, "k")}
+				case c.good == nil:
+					keys[len(keys)-1] = good.key(t, "")
+				default:
 					keys = append(keys[:len(keys)-1], signingKey{"HS256", nil, []byte("the last secret of thirty-two bytes")}.key(t, ""), good.key(t, "k"))
 				}
 				for _, k := range keys {
@@ -147,10 +157,10 @@ func TestP6_GoodTokensPassAFlood(t *testing.T) {
 				v := verifier(t, keySet(t, nil, keys...), nil)
 				v.checks = newCheckLimit(1)
 				forged := signingKey{"HS256", []byte("nobody's secret of thirty-two bytes"), nil}.sign(t, claimsNow(nil), c.forged)
-				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
 				var all sync.WaitGroup
-				for range 64 {
+				for range c.connections {
 					all.Go(func() {
 						for ctx.Err() == nil {
 							if _, err := v.Verify(ctx, forged); err == nil {
@@ -161,6 +171,7 @@ func TestP6_GoodTokensPassAFlood(t *testing.T) {
 						}
 					})
 				}
+				time.Sleep(5 * time.Second) // the first burst is over
 				var took [500]time.Duration
 				for i := range took {
 					token := good.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), c.good)
@@ -183,6 +194,51 @@ func TestP6_GoodTokensPassAFlood(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestForgedTokenIsHeldWhileOthersWait: whoever sends it does not send the next at once.
+// It is not held where nobody waits, where too many are held, or where its request has
+// ended.
+func TestForgedTokenIsHeldWhileOthersWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newCheckLimit(1)
+		held := func(ctx context.Context) time.Duration {
+			since := time.Now()
+			l.hold(ctx)
+			return time.Since(since)
+		}
+		l.further <- struct{}{} // one is checked
+		if d := held(t.Context()); d != 0 {
+			t.Errorf("held for %s, and nobody waits", d)
+		}
+		l.first <- struct{}{}
+		different := make(map[time.Duration]bool)
+		for range 20 {
+			d := held(t.Context())
+			if d < holdTime/2 || d > holdTime*3/2 {
+				t.Errorf("held for %s, want about %s", d, holdTime)
+			}
+			different[d] = true
+		}
+		if len(different) < 10 {
+			t.Errorf("held for %d different times of 20; want them to be spread", len(different))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if d := held(ctx); d != 100*time.Millisecond {
+			t.Errorf("held for %s, and the request ended after 100 ms", d)
+		}
+		if len(l.held) != 0 {
+			t.Errorf("%d are still held", len(l.held))
+		}
+		for range heldPerPlace {
+			l.held <- struct{}{}
+		}
+		if d := held(t.Context()); d != 0 {
+			t.Errorf("held for %s beside %d others", d, heldPerPlace)
+		}
+	})
 }
 
 // TestVerifiersShareOneLimit: several realms have no more processors than one.

@@ -37,5 +37,4 @@ var (
 	errRevokedKey       = refusal(ErrRevokedToken, "the key that it names, or the one for its algorithm, is revoked")
 	errRevoked          = refusal(ErrRevokedToken, "it is revoked, by its jti or by its digest")
 	errNoKeys           = refusal(ErrUnavailable, "no keys loaded yet")
-	errBusy             = refusal(ErrUnavailable, "too many signatures are being checked; try again")
 )

@@ -23,6 +23,16 @@ var (
 	ErrUnavailable  = errors.New("verify: no token source loaded yet")
 )
 
+// ErrBusy is the refusal of a signed token whose signature could not be checked soon
+// enough, because too many others were. It wraps [ErrUnavailable], whose text would be
+// wrong here.
+var ErrBusy error = busyError{}
+
+type busyError struct{}
+
+func (busyError) Error() string { return "verify: too many signatures are being checked; try again" }
+func (busyError) Unwrap() error { return ErrUnavailable }
+
 // Malformed is a token that no Verifier accepts, because it holds a byte
 // (NUL, see RFC 9110 section 5.5) that no header can carry. Adapters present
 // it for a credential that is there but cannot be read, such as a header sent

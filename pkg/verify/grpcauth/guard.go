@@ -22,6 +22,7 @@ type guard struct {
 	revocations     verify.RevocationWaiter    // nil where streams are left to live
 	unauthenticated error
 	unavailable     error
+	busy            error
 	metadata        any // what a context keeps incoming metadata under
 }
 
@@ -38,6 +39,7 @@ func newGuard(v verify.Verifier, o Options) *guard {
 		verifier:        v,
 		unauthenticated: status.Error(codes.Unauthenticated, wire.TextUnauthenticated),
 		unavailable:     status.Error(codes.Unavailable, wire.TextUnavailable),
+		busy:            status.Error(codes.Unavailable, wire.TextBusy),
 		metadata:        metadataKey(),
 	}
 	g.recorder, _ = v.(verify.PreviousUseRecorder)
@@ -63,6 +65,8 @@ func (g *guard) check(ctx context.Context, fullMethod string) (*verify.Principal
 	case err == nil:
 	case wire.ClassOf(err) == wire.Unavailable:
 		return nil, g.unavailable
+	case wire.ClassOf(err) == wire.Busy:
+		return nil, g.busy
 	default:
 		return nil, g.unauthenticated
 	}

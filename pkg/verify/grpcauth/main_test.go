@@ -33,6 +33,7 @@ const (
 	revoked     = "canary-revoked-0123456789"
 	unavailable = "canary-unavailable-0123456789"
 	broken      = "canary-broken-0123456789"
+	busy        = "canary-busy-0123456789"
 )
 
 // A fake is a Verifier that remembers what it was asked and told.
@@ -59,6 +60,8 @@ func (f *fake) Verify(_ context.Context, token string) (*verify.Principal, error
 		return nil, fmt.Errorf("fake: %w", verify.ErrRevokedToken)
 	case unavailable:
 		return nil, verify.ErrUnavailable
+	case busy:
+		return nil, fmt.Errorf("fake: %w", verify.ErrBusy)
 	case broken:
 		return nil, fmt.Errorf("fake: %w", context.DeadlineExceeded)
 	}

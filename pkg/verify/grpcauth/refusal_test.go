@@ -37,6 +37,9 @@ func TestRefusalsAreOneAndTheSame(t *testing.T) {
 	if a, b := answer(unavailable), answer(broken); a != b || a == want {
 		t.Errorf("not loaded is answered %s, an unknown error %s", a, b)
 	}
+	if got, want := answer(busy), strings.Replace(answer(unavailable), "token source not loaded yet", "too many signatures are being checked; try again", 1); got != want {
+		t.Errorf("too busy is answered %s, want %s", got, want)
+	}
 }
 
 // TestP7_NoTokenInAnyStatus: nothing of a token comes back in a status, a

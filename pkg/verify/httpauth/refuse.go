@@ -86,6 +86,9 @@ func httpAnswer(class wire.Class, realm string) answer {
 		a.header = append(a.header, fieldOf("WWW-Authenticate", challenge+`, error="invalid_token"`))
 	default:
 		a.status, text = http.StatusServiceUnavailable, wire.TextUnavailable
+		if class == wire.Busy {
+			text = wire.TextBusy
+		}
 		a.header = append(a.header, fieldOf("Retry-After", "1")) // seconds
 	}
 	a.body = []byte(text + "\n")
@@ -102,8 +105,11 @@ func httpAnswer(class wire.Class, realm string) answer {
 // protocol over HTTP/2, the status in the one header block and no body.
 func grpcAnswer(class wire.Class) answer {
 	code, text := grpcUnauthenticated, wire.TextUnauthenticated
-	if class == wire.Unavailable {
+	switch class {
+	case wire.Unavailable:
 		code, text = grpcUnavailable, wire.TextUnavailable
+	case wire.Busy:
+		code, text = grpcUnavailable, wire.TextBusy
 	}
 	return answer{status: http.StatusOK, header: []field{
 		fieldOf("Content-Type", "application/grpc"),

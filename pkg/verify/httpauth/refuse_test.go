@@ -15,6 +15,7 @@ import (
 const (
 	refused    = "missing or invalid token\n"
 	notLoaded  = "token source not loaded yet\n"
+	busy       = "too many signatures are being checked; try again\n"
 	challenge  = `Bearer realm="tokenagent"`
 	wrongToken = challenge + `, error="invalid_token"`
 )
@@ -23,7 +24,7 @@ func httpRefusal(body, key, value string) http.Header {
 	return http.Header{
 		key:                      {value},
 		"Content-Type":           {"text/plain; charset=utf-8"},
-		"Content-Length":         {map[string]string{refused: "25", notLoaded: "28"}[body]},
+		"Content-Length":         {map[string]string{refused: "25", notLoaded: "28", busy: "49"}[body]},
 		"Cache-Control":          {"no-store"},
 		"X-Content-Type-Options": {"nosniff"},
 	}
@@ -44,6 +45,7 @@ func TestRefusals(t *testing.T) {
 		"expired":       {verify.ErrExpiredToken, 401, refused, "Www-Authenticate", wrongToken, "16"},
 		"revoked":       {verify.ErrRevokedToken, 401, refused, "Www-Authenticate", wrongToken, "16"},
 		"unavailable":   {verify.ErrUnavailable, 503, notLoaded, "Retry-After", "1", "14"},
+		"busy":          {verify.ErrBusy, 503, busy, "Retry-After", "1", "14"},
 		"unknown":       {errors.New("canary"), 503, notLoaded, "Retry-After", "1", "14"},
 		"caller gone":   {context.Canceled, 503, notLoaded, "Retry-After", "1", "14"},
 		"a Guard's nil": {nil, 503, notLoaded, "Retry-After", "1", "14"},

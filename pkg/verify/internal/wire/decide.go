@@ -16,6 +16,7 @@ const (
 	Unavailable Class = iota // nobody can say yet; try again
 	Missing                  // no token was presented
 	Invalid                  // a token was presented and is not accepted
+	Busy                     // there was no time to check it; try again
 	Classes                  // how many there are
 )
 
@@ -33,6 +34,8 @@ func ClassOf(err error) Class {
 	switch {
 	case errors.Is(err, verify.ErrRevokedToken), errors.Is(err, verify.ErrExpiredToken):
 		return Invalid
+	case errors.Is(err, verify.ErrBusy):
+		return Busy
 	case errors.Is(err, verify.ErrUnavailable):
 		return Unavailable
 	case errors.Is(err, verify.ErrInvalidToken):

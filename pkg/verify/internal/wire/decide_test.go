@@ -20,6 +20,7 @@ func TestClassOf(t *testing.T) {
 		{verify.ErrExpiredToken, wire.Invalid},
 		{verify.ErrRevokedToken, wire.Invalid},
 		{verify.ErrUnavailable, wire.Unavailable},
+		{verify.ErrBusy, wire.Busy},
 		{context.Canceled, wire.Unavailable},
 		{errors.New("disk on fire"), wire.Unavailable},
 		{nil, wire.Unavailable},

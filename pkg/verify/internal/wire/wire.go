@@ -19,6 +19,7 @@ func DefaultHeaders() []string { return []string{DaprHeader, Authorization} }
 const (
 	TextUnauthenticated = "missing or invalid token"
 	TextUnavailable     = "token source not loaded yet"
+	TextBusy            = "too many signatures are being checked; try again"
 )
 
 // GRPCExempt reports whether the gRPC method (as "/service/Method") carries no
