@@ -75,11 +75,11 @@ func measure(b *testing.B, src Source, prefix string, swap func(i int) time.Time
 	go func() { _ = v.Run(ctx); close(done) }()
 	defer func() { cancel(); <-done }()
 	for v.Stats().Mode != modeEvents {
-		pause(ctx, time.Millisecond)
+		sleep(ctx, time.Millisecond)
 	}
 	took := make([]time.Duration, 0, max(b.N, 200))
 	for i := range max(b.N, 200) {
-		pause(ctx, 2*time.Millisecond) // swaps in a row are another matter
+		sleep(ctx, 2*time.Millisecond) // swaps in a row are another matter
 		want := prefix + strconv.Itoa(i)
 		began := swap(i)
 		for {

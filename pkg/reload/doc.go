@@ -1,43 +1,40 @@
-// Package reload keeps a value in step with its source: a file, a directory
-// such as a mounted Kubernetes Secret, a key of an env file. What was good
-// stays in place until something better has been read whole.
+// Package reload keeps a value up to date with a source: a file, a directory
+// such as a mounted Kubernetes Secret, a key of an env file, or any other
+// [Source]. The last good value stays in place until new content was read
+// completely and accepted.
 //
-// The data's walk: a [Source] is read into a [Content]; a [Step], a pure
-// function of the caller's, makes the next state of it; a [Value] publishes
-// that state in one atomic pointer, and [Value.Load] is one load of it. A Step
-// that refuses the content keeps the state before. Nothing is pushed to
-// anybody: a reader loads when it needs the value, and [Value.Updated] tells
-// when there is something new to load.
+// [Open] reads the source into a [Content] and passes it to a [Step], a function
+// of the caller that parses it and returns the new state. [Value.Load] returns
+// that state: one atomic load. A Step that returns an error keeps the previous
+// state. [Value.Run] keeps watching the source; [Value.Updated] tells when there
+// is a new state to load.
 //
-//	v, err := reload.Open(reload.File("/etc/app/limits"), parse, reload.Options{})
-//	if err != nil {
-//		return err
-//	}
-//	go v.Run(ctx)
-//	...
-//	limits := v.Load()
+// # How changes are found
 //
-// [Value.Run] learns of changes from file system events and by re-reading at
-// every poll interval, whatever the events said: an event, an error of the
-// watcher and a tick of the clock all mean the same, read again and compare.
-// Events alone are not enough, since a watch is lost when its directory is
-// replaced, the queue overflows, or the file system has none; polling alone is
-// slow. See inotify(7), "Limitations and caveats".
+// [Value.Run] reads the source after a file system event and at every poll.
+// Events and polls only say when to read; the content decides whether something
+// changed. Events alone are not enough: a watch is lost when its directory is
+// replaced, the kernel's queue can overflow, and some file systems send no
+// events (inotify(7), "Limitations and caveats"). Polling alone is slow.
 //
 // # When changed content is accepted
 //
-// A program that writes into a file in place lets others see it half written,
-// and half of a token can be a valid shorter one. So changed content is
-// accepted soon only where it became visible in one step:
+// A reader can catch a file while a program writes to it, and half of a token can
+// be a valid shorter token. How soon changed content is accepted depends on how it
+// became visible:
 //
-//   - at once, if a symbolic link on the way leads elsewhere than at the last
-//     accepted read. That is how the kubelet updates a volume, by `..data`;
-//   - after 2 ms, if an event announced it, the file is another inode than the one
-//     accepted last, and nobody wrote to it under its final name: a rename over
-//     the file.
+//	what changed since the accepted content             accepted
+//	a symlink on the path has a new target              at once
+//	an event reports a new file, and none a write to it after 2 ms
+//	anything else                                       after Options.Debounce without a change
 //
-// Otherwise it must read the same twice, one Debounce apart. So must another
-// inode if there is any doubt of it: found by a poll, events lost, first seen
-// empty or refused. A link is taken at its word: whoever points one at a file
-// that is still being written publishes half of it.
+// The first case is how the kubelet updates a volume: it swaps the symlink
+// `..data` (https://kubernetes.io/docs/concepts/configuration/secret/). The second
+// is a rename over the file. A new file that was found by a poll, or was first read
+// empty or refused, or appeared while events were lost, counts as "anything
+// else". The content of a directory or of several files is accepted when the
+// slowest of its changed keys is.
+//
+// A symlink is trusted: retargeting it to a file that is still being written
+// publishes half of the file.
 package reload

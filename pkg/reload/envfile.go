@@ -2,13 +2,47 @@ package reload
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 )
 
-// lookupEnv finds the value of name in the text of an env file. The whole text
-// must be well-formed, other keys included: a half-written file must not pass
-// because our own line happens to be whole.
+// EnvFile returns the value of one key of an env file as a source. A line is
+// KEY=value, optionally after "export " and optionally with the value in single or
+// double quotes. Nothing is expanded or unescaped. The last line of a key counts.
+// Blank lines, and lines that begin with #, are ignored. Any other line is an error
+// that gives its number but not its text. A missing key, and a value of only white
+// space, is an error.
+func EnvFile(path, name string) Source {
+	return &envFile{file: file{given: path, path: absolute(path)}, name: name}
+}
+
+type envFile struct {
+	file file
+	name string
+}
+
+func (e *envFile) String() string { return e.file.given }
+
+func (e *envFile) Read(_ context.Context, maxBytes int64) (Content, error) {
+	c, _, err := e.readFiles(maxBytes)
+	return c, err
+}
+
+func (e *envFile) readFiles(maxBytes int64) (Content, origin, error) {
+	c, from, err := e.file.readFiles(maxBytes)
+	if err == nil {
+		c.Data, err = lookupEnv(e.file.given, c.Data, e.name)
+	}
+	if err != nil {
+		return Content{}, from, err
+	}
+	return c, from, nil
+}
+
+// lookupEnv returns the value of name in the text of an env file. All lines must be
+// well formed, those of other keys too: a half-written file must not pass because
+// the line of the key is complete.
 func lookupEnv(path string, text []byte, name string) ([]byte, error) {
 	var value []byte
 	found := false
@@ -20,7 +54,7 @@ func lookupEnv(path string, text []byte, name string) ([]byte, error) {
 		if len(line) == 0 || line[0] == '#' {
 			continue
 		}
-		key, val, err := cutAssignment(line)
+		key, val, err := parseAssignment(line)
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", path, number, err)
 		}
@@ -28,29 +62,29 @@ func lookupEnv(path string, text []byte, name string) ([]byte, error) {
 			value, found = val, true
 		}
 	}
-	f := &fault{path: path, mend: "add a line " + name + "=value"}
+	err := &sourceError{path: path, fix: "add a line " + name + "=value"}
 	switch {
 	case !found:
-		f.cause = fmt.Errorf("no key %s", name)
-	case blank(value):
-		f.cause = fmt.Errorf("key %s: %w", name, ErrEmpty)
+		err.cause = fmt.Errorf("no key %s", name)
+	case isBlank(value):
+		err.cause = fmt.Errorf("key %s: %w", name, ErrEmpty)
 	default:
 		return bytes.Clone(value), nil
 	}
-	return nil, f
+	return nil, err
 }
 
-// What can be wrong with a line. None of them quotes it: it may be the secret.
+// Errors of a line. They never quote the line, which may hold the secret.
 var (
 	errNoEquals   = errors.New("no '=' in the line; write KEY=value")
-	errBadKey     = errors.New("not a key before the '='; write KEY=value, the key of letters, digits and _ and with no blank beside the '='")
+	errBadKey     = errors.New("not a key before the '='; write KEY=value, with a key of letters, digits and _, and no blank beside the '='")
 	errBlankValue = errors.New("a blank after the '='; write KEY=value without it, or quote the value")
-	errQuote      = errors.New("unmatched quotes; write KEY='value', with no such quote inside and nothing after it")
-	errControl    = errors.New("a control character in the value; take it out")
+	errQuote      = errors.New("unmatched quotes; write KEY='value', without that quote inside the value and nothing after it")
+	errControl    = errors.New("a control character in the value; remove it")
 )
 
-// cutAssignment takes one trimmed line apart.
-func cutAssignment(line []byte) (key, value []byte, err error) {
+// parseAssignment splits a line without surrounding white space into key and value.
+func parseAssignment(line []byte) (key, value []byte, err error) {
 	if rest, ok := bytes.CutPrefix(line, []byte("export")); ok && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
 		line = bytes.TrimLeft(rest, " \t")
 	}
@@ -58,7 +92,7 @@ func cutAssignment(line []byte) (key, value []byte, err error) {
 	switch {
 	case !ok:
 		return nil, nil, errNoEquals
-	case !isKey(key):
+	case !isEnvKey(key):
 		return nil, nil, errBadKey
 	case bytes.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
 		return nil, nil, errControl
@@ -78,7 +112,7 @@ func cutAssignment(line []byte) (key, value []byte, err error) {
 	return key, value, nil
 }
 
-func isKey(key []byte) bool {
+func isEnvKey(key []byte) bool {
 	for i, b := range key {
 		letter := b == '_' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
 		digit := '0' <= b && b <= '9'

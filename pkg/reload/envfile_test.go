@@ -77,7 +77,7 @@ func FuzzEnvFile(f *testing.F) {
 			}
 			return
 		}
-		if blank(got) || bytes.ContainsAny(got, "\n\x00") {
+		if isBlank(got) || bytes.ContainsAny(got, "\n\x00") {
 			t.Fatalf("accepted %q", got)
 		}
 		for _, quote := range []string{"", "'", `"`} {

@@ -13,7 +13,7 @@ import (
 )
 
 // P4: whatever becomes of the source, what was good stays, the fault is
-// visible, logged once, and heals.
+// visible, logged once, and recoveries.
 func TestP4_BadSourceKeepsLastGood(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, path string){
 		"empty":        func(t *testing.T, path string) { put(t, path, "") },
@@ -52,7 +52,7 @@ func TestP4_BadSourceKeepsLastGood(t *testing.T) {
 				if s := l.Stats(); s.LastError != nil {
 					t.Errorf("not healed: %v", s.LastError)
 				}
-				l.log.await(t, "source heals", 1)
+				l.log.await(t, "source is good again", 1)
 			})
 		})
 	}

@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// fixedMount returns the first of paths, which name regular files, that is a
+// fileMount returns the first of paths, which name regular files, that is a
 // mount point itself, or "". Such a mount is bound to an inode: what is renamed
 // over the file outside is never seen inside. A Kubernetes subPath is one, see
 // https://github.com/kubernetes/kubernetes/issues/50345.
-func fixedMount(paths []string) string {
+func fileMount(paths []string) string {
 	if len(paths) == 0 {
 		return ""
 	}

@@ -2,5 +2,5 @@
 
 package reload
 
-// fixedMount is for Linux alone, where single files get mounted.
-func fixedMount([]string) string { return "" }
+// fileMount is for Linux alone, where single files get mounted.
+func fileMount([]string) string { return "" }

@@ -247,7 +247,7 @@ func TestDebounceBoundary(t *testing.T) {
 	})
 }
 
-// A link that leads elsewhere is evidence for a poll as well.
+// A link that leads elsewhere is origin for a poll as well.
 func TestRetargetNeedsNoDebounce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

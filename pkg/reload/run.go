@@ -10,10 +10,9 @@ import (
 
 var errRunning = errors.New("reload: Run is running already")
 
-// Run keeps the value in step with its source until ctx ends, and then returns
-// nil. A source or a watch that is broken is no reason to return: the fault is
-// in Stats and in the log, and it is tried again. Only one Run may run at a
-// time; another one returns an error at once.
+// Run keeps the state up to date until ctx ends, and then returns nil. Errors of
+// the source or of file system events do not end it: they are in Stats and in the
+// log, and Run tries again. A second Run at the same time returns an error at once.
 func (v *Value[S]) Run(ctx context.Context) error {
 	if !v.running.CompareAndSwap(false, true) {
 		return errRunning
@@ -23,96 +22,92 @@ func (v *Value[S]) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	sub, done := v.subscribe()
-	defer done()
+	sub := v.subscribe()
+	defer sub.close()
 	defer v.setMode(modePoll, nil)
 
-	var tick <-chan time.Time // nil, which never delivers, without polling
-	if v.o.Poll > 0 {
-		// A Ticker of one period, and no Timer that is set anew each time: setting one
-		// wakes the thread that waits for the next, which idle processes pay for.
-		poll := time.NewTicker(jitter(v.o.Poll))
-		defer poll.Stop()
-		tick = poll.C
+	var polls <-chan time.Time // nil, which never delivers, without polling
+	if v.options.Poll > 0 {
+		// A Ticker, because resetting a Timer wakes another thread each time.
+		ticker := time.NewTicker(withJitter(v.options.Poll))
+		defer ticker.Stop()
+		polls = ticker.C
 	}
-	var changed <-chan struct{} // as tick
-	if w, ok := v.src.(waking); ok {
-		changed = w.Changed()
+	var changed <-chan struct{} // nil as above
+	if n, ok := v.src.(notifier); ok {
+		changed = n.Changed()
 	}
-	settled := time.NewTimer(time.Hour)
-	defer settled.Stop()
-	var pace pacer
+	again := time.NewTimer(time.Hour)
+	defer again.Stop()
+	var limit rateLimit
 	for byEvent := false; ; {
-		if wait := v.pass(ctx, sub, byEvent); wait > 0 {
-			settled.Reset(wait)
+		if wait := v.readAndWatch(ctx, sub, byEvent); wait > 0 {
+			again.Reset(wait)
 		} else {
-			settled.Stop()
+			again.Stop()
 		}
-		if byEvent && pace.tired(time.Now()) {
-			pause(ctx, pacerRest)
+		if byEvent && limit.exceeded(time.Now()) {
+			sleep(ctx, limitPause)
 		}
 		byEvent = false
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-sub.hints:
+		case <-sub.wake:
 			byEvent = true
 		case <-changed:
 			byEvent = true
-		case <-tick:
-		case <-settled.C:
+		case <-polls:
+		case <-again.C:
 		}
 	}
 }
 
-// subscribe joins the shared Watcher, or one that lives as long as this Run.
-// What is not a file gets no hints.
-func (v *Value[S]) subscribe() (sub *subscription, done func()) {
-	w := v.o.Watcher
-	if _, ok := v.src.(tracked); !ok || v.o.PollOnly {
+// subscribe returns a subscription to file system events. It never delivers any if
+// there are none for this Value.
+func (v *Value[S]) subscribe() *subscription {
+	w := v.options.Watcher
+	if _, ok := v.src.(fileSource); !ok || v.options.PollOnly {
 		w = &Watcher{off: true}
 	} else if w == nil {
 		w = new(Watcher)
 	}
-	sub = w.subscribe()
-	return sub, sub.release
+	return w.subscribe()
 }
 
-// maxRearm bounds how often one pass reads again because the set of directories
-// to watch was another one after reading. What is left over waits for its event
-// or the next poll.
-const maxRearm = 8
+// maxRereads limits how often readAndWatch reads again because a watch was new. The
+// next event or poll does the rest.
+const maxRereads = 8
 
-// pass reads the source, decides, and then watches where it was found. It
-// returns how long to wait before the next read; zero means until something
-// happens.
-//
-// Reading before watching publishes a swap without delay, and reading again
-// wherever a watch is new leaves no gap between the two.
-func (v *Value[S]) pass(ctx context.Context, sub *subscription, byEvent bool) (wait time.Duration) {
+// readAndWatch reads the source, processes the result, and then watches the
+// directories that the read went through. It reads again if a watch is new, because
+// a change just before that raised no event. Reading before watching publishes a
+// swap without delay. It returns how long to wait before the next read; 0 means
+// until an event or a poll.
+func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent bool) (wait time.Duration) {
 	select {
 	case <-ctx.Done():
 		return 0
-	case v.turn <- struct{}{}:
-		defer func() { <-v.turn }()
+	case v.reading <- struct{}{}:
+		defer func() { <-v.reading }()
 	}
-	for range maxRearm {
-		n, hinted := sub.take()
-		byEvent = byEvent || hinted
+	for range maxRereads {
+		events, woken := sub.takePending()
+		byEvent = byEvent || woken
 		began := time.Now()
 		r := v.read(ctx)
 		if ctx.Err() != nil {
 			return 0
 		}
-		wait = v.weigh(r, sub, n, byEvent, began)
-		armed := sub.arm(interests(r.ev.hops))
+		wait = v.process(r, sub, events, byEvent, began)
+		watch := sub.watch(dirsToWatch(r.origin.steps))
 		mode := modePoll
-		if armed.whole {
+		if watch.complete {
 			mode = modeEvents
 		}
-		v.setMode(mode, armed.err)
+		v.setMode(mode, watch.err)
 		v.countWatchErrors(sub)
-		if !armed.changed {
+		if !watch.missed {
 			return wait
 		}
 		byEvent = false
@@ -120,90 +115,90 @@ func (v *Value[S]) pass(ctx context.Context, sub *subscription, byEvent bool) (w
 	return wait
 }
 
-// weigh judges one reading and acts on it.
-func (v *Value[S]) weigh(r reading, sub *subscription, n news, byEvent bool, began time.Time) time.Duration {
+// process finishes a read, or returns how long to wait before the next one.
+func (v *Value[S]) process(r reading, sub *subscription, events pendingEvents, byEvent bool, began time.Time) (wait time.Duration) {
 	if r.err != nil {
-		v.settle.restart()
-		_ = v.fail(r, began) // is in the book and in the log
+		v.stability.restart()
+		_ = v.finishFailed(r, began) // in Stats and in the log
 		return 0
 	}
-	if !v.settle.some || r.sum != v.settle.accepted.sum {
-		for key, at := range r.ev.spots {
-			switch {
-			case at.info == nil:
-			case n.lost || n.written[at.path] || !sub.covers(filepath.Dir(at.path)):
-				v.settle.doubt(key, at.info)
+	if !v.stability.isAccepted(r) {
+		for key, f := range r.origin.files {
+			if f.info != nil && (events.lost || events.written[f.path] || !sub.isWatched(filepath.Dir(f.path))) {
+				v.stability.markUnsettled(key, f.info)
 			}
 		}
 	}
-	verdict, wait := v.settle.judge(r, byEvent, time.Now())
-	switch verdict {
-	case verdictUnchanged:
-		v.keep(r, began)
-	case verdictAccept:
-		_ = v.advance(r, began) // is in the book and in the log
-	case verdictWait:
+	decision, wait := v.stability.decide(r, byEvent, time.Now())
+	switch decision {
+	case decisionUnchanged:
+		v.finishUnchanged(r, began)
+	case decisionAccept:
+		_ = v.finishChanged(r, began) // in Stats and in the log
+	case decisionWait:
 		return wait
 	}
 	return 0
 }
 
-// setMode notes how changes are learned, and logs it when that changes. cause is
-// why there are no events; nil where none are expected. The mode before Run is
-// modePoll, so a Run that never gets events is logged by its cause alone.
+// setMode records how changes are found, and logs a change of it. cause is why there
+// are no events; nil where none are expected.
 func (v *Value[S]) setMode(mode string, cause error) {
 	v.mu.Lock()
-	was, told := v.book.Mode, v.book.polling
-	v.book.Mode = mode
-	v.book.polling = cause != nil
+	changed, logged := v.stats.Mode != mode, v.stats.noEventsLogged
+	v.stats.Mode, v.stats.noEventsLogged = mode, cause != nil
 	v.mu.Unlock()
-	switch {
-	case cause != nil && !told && v.o.Poll > 0:
-		v.o.Logger.Warn("no file system events, polling", "mode", mode, "every", v.o.Poll, "error", cause)
-	case cause != nil && !told:
-		v.o.Logger.Warn("no file system events and no polling: a change is seen only when a reload is asked for", "mode", mode, "error", cause)
-	case was != mode && mode == modeEvents:
-		v.o.Logger.Info("watching the source", "mode", mode)
+	switch log := v.options.Logger; {
+	case cause != nil && !logged && v.options.Poll > 0:
+		log.Warn("no file system events, polling", "mode", mode, "every", v.options.Poll, "error", cause)
+	case cause != nil && !logged:
+		log.Warn("no file system events and no polling: only a requested reload sees a change", "mode", mode, "error", cause)
+	case changed && mode == modeEvents:
+		log.Info("watching the source", "mode", mode)
 	}
 }
 
 func (v *Value[S]) countWatchErrors(sub *subscription) {
-	counts := sub.faults()
+	counts := sub.takeErrors()
 	if counts == nil {
 		return
 	}
 	v.mu.Lock()
-	v.book.watchErrors(counts)
+	for reason, n := range counts {
+		v.stats.WatchErrors[reason] += n
+	}
 	v.mu.Unlock()
 	if counts[reasonOverflow]+counts[reasonOther] > 0 {
-		v.o.Logger.Warn("file system events were lost, everything is read again", "overflows", counts[reasonOverflow])
+		v.options.Logger.Warn("file system events were lost, reading everything again", "overflows", counts[reasonOverflow])
 	}
 }
 
-// jitter spreads d by a tenth either way, so that a fleet does not read in step.
-func jitter(d time.Duration) time.Duration {
+// withJitter changes d by up to a tenth, so that many processes do not read at the
+// same time.
+func withJitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // no secret
 }
 
-// A pacer bounds what a busy directory costs. Hints are free for a while, so
-// that a swap, and a burst of them, is never held up; then they come at most
-// every pacerRest. At some 50 µs a read this is less than a tenth of a core.
-type pacer struct {
+// A rateLimit bounds the reads that events of a busy directory cause: limitFree
+// reads in each limitWindow are free, so that no swap is delayed; after that there
+// is a limitPause between two. A read takes about 50 µs, so this is at most a tenth
+// of a core. The zero rateLimit is ready for use.
+type rateLimit struct {
 	since time.Time
-	hints int
+	reads int
 }
 
 const (
-	pacerWindow = 250 * time.Millisecond
-	pacerFree   = 256
-	pacerRest   = 2 * time.Millisecond
+	limitWindow = 250 * time.Millisecond
+	limitFree   = 256
+	limitPause  = 2 * time.Millisecond
 )
 
-// tired reports whether the next hint has to wait.
-func (p *pacer) tired(now time.Time) bool {
-	if now.Sub(p.since) > pacerWindow {
-		p.since, p.hints = now, 0
+// exceeded counts a read and reports whether a pause must follow.
+func (l *rateLimit) exceeded(now time.Time) bool {
+	if now.Sub(l.since) > limitWindow {
+		l.since, l.reads = now, 0
 	}
-	p.hints++
-	return p.hints > pacerFree
+	l.reads++
+	return l.reads > limitFree
 }

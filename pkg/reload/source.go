@@ -9,29 +9,35 @@ import (
 	"path/filepath"
 )
 
-// Faults of a source that callers may want to tell apart, with errors.Is. A
-// path that does not exist is fs.ErrNotExist, one that may not be read is
-// fs.ErrPermission.
+// Errors of a source, for [errors.Is]. A missing path is [fs.ErrNotExist], an
+// unreadable one [fs.ErrPermission].
 var (
 	ErrEmpty      = errors.New("nothing in it")
 	ErrTooLarge   = errors.New("too large")
 	ErrNotRegular = errors.New("not a regular file")
 )
 
-// Content is what one read of a source gave: Data for a single value, Keys for
-// a directory. It must not be modified.
+// Content is the result of one read of a source. Do not modify it. It formats
+// without showing any of the bytes read.
 type Content struct {
-	Data []byte            `json:"-"` // of File, Env and EnvFile; nil for Dir
-	Keys map[string][]byte `json:"-"` // of Dir: the keys asked for that exist; nil otherwise
-	Path string            // what was read, for error texts
+	// Data is the content of a File, Env or EnvFile; nil for Dir and Files.
+	Data []byte `json:"-"`
 
-	// Partial says that keys are missing because they could not be read. A Step
-	// must reject such content; what it returns beside its error is published.
+	// Keys is the content of a Dir by key, or of Files by path: only what exists.
+	// It is nil for the other sources.
+	Keys map[string][]byte `json:"-"`
+
+	// Path names the source in error messages.
+	Path string
+
+	// Partial reports that some keys of a Dir exist but could not be read. A Step
+	// must return an error for partial content. It may return a state beside the
+	// error; see Step.
 	Partial bool
 }
 
-// Format writes a text that shows nothing of what was read, for every verb and
-// flag; encoding/json and log/slog leave it out as well.
+// Format implements [fmt.Formatter]: it writes the number of keys or bytes, for
+// every verb and flag.
 func (c Content) Format(f fmt.State, _ rune) {
 	if c.Keys != nil {
 		_, _ = fmt.Fprintf(f, "content(%d keys)", len(c.Keys))
@@ -40,57 +46,61 @@ func (c Content) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "content(%d bytes)", len(c.Data))
 }
 
-// A Source is something that can be read again and again. [File], [Files], [Dir],
-// [Path], [Env] and [EnvFile] make the ones that are also watched; any other
-// implementation is polled, and also read when it says so where it has a method
-// Changed() <-chan struct{}, a channel with a buffer of one that is never closed.
+// A Source can be read repeatedly. [File], [Files], [Dir], [Path] and [EnvFile]
+// return sources that a [Value] watches for file system events. Any other
+// implementation is polled. If it has a method
+//
+//	Changed() <-chan struct{}
+//
+// it is also read whenever that channel delivers. The method must always return
+// the same channel; give it a buffer of one, send without blocking, and never
+// close it. A missed send only delays the read until the next poll.
 type Source interface {
-	// Read returns the content as it is now, or an error that names the
-	// source, the fault and the mend and quotes no content. Content over
-	// maxBytes is ErrTooLarge.
+	// Read returns the current content, of at most maxBytes. More is an error that
+	// wraps ErrTooLarge. An error names the source, the cause and the fix, and
+	// quotes no content. A Value never calls Read concurrently.
 	Read(ctx context.Context, maxBytes int64) (Content, error)
 }
 
-// A tracked source also tells how it came by its content, which is what a
-// Value watches and weighs. Evidence comes beside an error as well: a path that
-// does not exist yet is watched where it will appear.
-type tracked interface {
+// A fileSource also reports which files it read. The origin is valid beside an
+// error as well: a path that does not exist yet is watched where it will appear.
+type fileSource interface {
 	Source
-	track(maxBytes int64) (Content, evidence, error)
+	readFiles(maxBytes int64) (Content, origin, error)
 }
 
-// A waking source says when it is worth reading before the next poll. What the
-// channel delivers means "read again" and nothing more, as an event of the file
-// system does: one that comes for nothing costs a read, one that is missed is
-// made up for by the poll. The channel is always the same one and never closed,
-// and whoever sends on it must not block: it takes a buffer of one.
-type waking interface{ Changed() <-chan struct{} }
+// A notifier is a Source that says when to read it; see Source.
+type notifier interface{ Changed() <-chan struct{} }
 
-// A static source cannot change from outside the process.
-type static interface{ static() }
+// A staticSource cannot change from outside the process.
+type staticSource interface{ static() }
 
-// Evidence is how one read found its files.
-type evidence struct {
-	hops  []hop           // every name looked up, for watching
-	way   []link          // symlinks that everything in the content came through
-	spots map[string]spot // where each key's bytes came from; File has the one key ""
+// An origin says where one read found its content.
+type origin struct {
+	steps []pathStep            // every name that was looked up, for watching
+	links []symlink             // the symlinks that all keys have in common
+	files map[string]sourceFile // by key; a single file has the key ""
 }
 
-// A spot is where the bytes of one key stood.
-type spot struct {
-	path string      // free of symlinks
-	info os.FileInfo // of the file that was open while reading
-	way  []link      // all symlinks on the way to it
+// A sourceFile is the file that holds the content of one key.
+type sourceFile struct {
+	path  string      // without symlinks
+	info  os.FileInfo // of the open file; nil if it was not opened
+	links []symlink   // all symlinks on the way to it
 }
 
-// readTries bounds how often a read starts over because its path led elsewhere
-// at its end than at its beginning. One retry is what a swap costs; a hundred
-// in a row, some 10 ms, means that somebody swaps in a loop.
-const readTries = 100
+// linksTo returns the symlinks on the way to a key. For a key that did not exist,
+// these are the symlinks that all keys have in common.
+func (o origin) linksTo(key string) []symlink {
+	if f, ok := o.files[key]; ok {
+		return f.links
+	}
+	return o.links
+}
 
-// absolute anchors a path to the working directory of now, so that a later
-// chdir does not move the source. Unlike filepath.Abs it leaves ".." alone:
-// after a symlink only the walk knows what that means.
+// absolute makes a path absolute, so that a later chdir does not change the
+// source. Unlike filepath.Abs it keeps "..": after a symlink, ".." is the parent of
+// the link's target (path_resolution(7)).
 func absolute(path string) string {
 	if filepath.IsAbs(path) {
 		return path
@@ -102,44 +112,54 @@ func absolute(path string) string {
 	return wd + string(filepath.Separator) + path
 }
 
-// unreadable words a fault of the file system: which path, the cause, the mend.
-func unreadable(path string, err error) error {
-	f := &fault{path: path, cause: err}
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		f.cause = pe.Err
-		if pe.Path != "" && filepath.Clean(pe.Path) != filepath.Clean(absolute(path)) {
-			f.at = pe.Path
-		}
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		f.mend = "create it, or correct the path"
-	case errors.Is(err, fs.ErrPermission):
-		f.mend = "let this process read it (in Kubernetes by fsGroup, or a wider defaultMode)"
-	}
-	return f
-}
-
-// A fault is an error of a source in the one form that all have: the place, the
-// cause, the mend. The place stands first, and no package before it, since it
-// is for operators.
-type fault struct {
+// A sourceError is an error of a source in the form "path: cause; fix". It has no
+// package prefix because operators read it.
+type sourceError struct {
 	path  string
-	at    string // where it went wrong, if that is another path
+	at    string // the path where the error occurred, if it is another one
 	cause error
-	mend  string
+	fix   string
 }
 
-func (f *fault) Error() string {
-	s := f.path + ": "
-	if f.at != "" {
-		s += f.at + ": "
+func (e *sourceError) Error() string {
+	s := e.path + ": "
+	if e.at != "" {
+		s += e.at + ": "
 	}
-	s += f.cause.Error()
-	if f.mend != "" {
-		s += "; " + f.mend
+	s += e.cause.Error()
+	if e.fix != "" {
+		s += "; " + e.fix
 	}
 	return s
 }
 
-func (f *fault) Unwrap() error { return f.cause }
+func (e *sourceError) Unwrap() error { return e.cause }
+
+// fileError returns the sourceError for an error of the file system.
+func fileError(path string, err error) error {
+	e := &sourceError{path: path, cause: err}
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		e.cause = pe.Err
+		if pe.Path != "" && filepath.Clean(pe.Path) != filepath.Clean(absolute(path)) {
+			e.at = pe.Path
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.fix = "create it, or correct the path"
+	case errors.Is(err, fs.ErrPermission):
+		e.fix = "let this process read it (in Kubernetes by fsGroup, or a wider defaultMode)"
+	}
+	return e
+}
+
+// maxReadTries limits how often one read starts over because its path changed
+// during the read. One swap costs one retry; a hundred in a row, about 10 ms, mean
+// that a program swaps in a loop.
+const maxReadTries = 100
+
+var errUnsteady = errors.New("it changes faster than it can be read")
+
+func unsteadyError(path string) error {
+	return &sourceError{path: path, cause: errUnsteady, fix: "replace it less often; the next poll reads it again"}
+}

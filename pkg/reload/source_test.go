@@ -132,7 +132,7 @@ func TestPathKindIsFixed(t *testing.T) {
 	}
 }
 
-func TestErrorsNameTheMend(t *testing.T) {
+func TestErrorsNameTheFix(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "token")
 	relink(t, "gone", path)
@@ -143,29 +143,29 @@ func TestErrorsNameTheMend(t *testing.T) {
 	}
 }
 
-func TestWalk(t *testing.T) {
+func TestResolve(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700), os.MkdirAll(filepath.Join(dir, "other"), 0o700))
 	put(t, filepath.Join(dir, "a", "f"), "1")
 	relink(t, "../a/b", filepath.Join(dir, "other", "link"))
 	// ".." is that of the link's target, not that of the link.
-	tr, err := walk(dir + "/other/link/.././f")
+	tr, err := resolve(dir + "/other/link/.././f")
 	if err != nil || tr.end != filepath.Join(dir, "a", "f") || len(tr.links()) != 1 {
 		t.Errorf("%+v, %v", tr, err)
 	}
-	if tr, err = walk(dir + "/other/link/.."); err != nil || tr.end != filepath.Join(dir, "a") || !tr.info.IsDir() {
+	if tr, err = resolve(dir + "/other/link/.."); err != nil || tr.end != filepath.Join(dir, "a") || !tr.info.IsDir() {
 		t.Errorf("%+v, %v", tr, err)
 	}
 	relink(t, "loop2", filepath.Join(dir, "loop1"))
 	relink(t, "loop1", filepath.Join(dir, "loop2"))
-	if _, err := walk(filepath.Join(dir, "loop1")); err == nil {
+	if _, err := resolve(filepath.Join(dir, "loop1")); err == nil {
 		t.Error("a loop has no end")
 	}
-	if _, err := walk("/"); err != nil {
+	if _, err := resolve("/"); err != nil {
 		t.Errorf("the root: %v", err)
 	}
-	want := interests(tr.hops)
-	if in := want[filepath.Dir(dir)]; in.any || !in.names[filepath.Base(dir)] || in.required {
+	want := dirsToWatch(tr.steps)
+	if in := want[filepath.Dir(dir)]; in.allNames || !in.names[filepath.Base(dir)] || in.required {
 		t.Errorf("an ancestor: %+v", in)
 	}
 	t.Chdir(dir)

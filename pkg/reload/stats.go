@@ -5,97 +5,109 @@ import (
 	"time"
 )
 
-// Modes of Stats.Mode.
+// Values of Stats.Mode.
 const (
-	modeEvents = "events" // file system events, and polling as well
-	modePoll   = "poll"   // polling alone; also before and after Run
-	modeStatic = "static" // cannot change from outside; Reload alone
+	modeEvents = "events"
+	modePoll   = "poll"
+	modeStatic = "static"
 )
 
-// A result says how one attempt to bring a Value up to date ended. A read that
-// found new content which must still hold still is no attempt of its own.
-type result int
-
+// Keys of Stats.WatchErrors.
 const (
-	applied   result = iota // new content was accepted
-	unchanged               // the content is what was accepted last
-	rejected                // read, but the Step refused it
-	failed                  // could not be read
-)
-
-// Reasons of Stats.WatchErrors.
-const (
-	reasonAdd      = "add"      // a directory could not be watched
-	reasonLimit    = "limit"    // for want of inotify instances, watches or descriptors
-	reasonOverflow = "overflow" // the kernel's queue overflowed and events are lost
+	reasonAdd      = "add"
+	reasonLimit    = "limit"
+	reasonOverflow = "overflow"
 	reasonOther    = "other"
 )
 
-// Stats is a snapshot of a Value's bookkeeping. While Run runs and polls, the
-// sum of the four counters grows at least once per poll interval or Debounce,
-// whichever is longer: it is a heartbeat.
+// Stats is a snapshot of what a [Value] did since Open.
 type Stats struct {
-	Applied, Unchanged, Rejected, Failed uint64 // finished attempts
+	// Applied, Unchanged, Rejected and Failed count finished reads by their result:
+	// the Step accepted the content; it was the content accepted last; the Step
+	// refused it; it could not be read. A read that found content which may still be
+	// incomplete counts only once that is decided. While Run polls, their sum grows
+	// at least once per poll interval or Debounce, whichever is longer.
+	Applied, Unchanged, Rejected, Failed uint64
 
-	LastSuccess time.Time         // when content was last read and was good (applied or unchanged)
-	LastChange  time.Time         // when content was last applied
-	LastError   error             // of the last attempt; nil when it was good
-	Mode        string            // "events", "poll" or "static"
-	WatchErrors map[string]uint64 // by reason, of which all are there: "add", "limit", "overflow", "other"; each fault once until it heals
-	FixedMount  string            // path of a single-file mount, which shows no replacement, so no Secret's update; "" when none
+	// LastSuccess is when a read was last Applied or Unchanged, LastChange when it
+	// was last Applied. Both are zero before the first.
+	LastSuccess, LastChange time.Time
+
+	// LastError is the error of the last finished read; nil after a good one.
+	LastError error
+
+	// Mode says how Run learns of changes: "events" (file system events, and polling
+	// as well), "poll" (polling only; also while Run does not run), or "static" (an
+	// environment variable, which only Reload reads again).
+	Mode string
+
+	// WatchErrors counts errors of the file system events. It has all four keys:
+	// "add" (a directory could not be watched), "limit" (inotify instances, watches
+	// or file descriptors are used up), "overflow" (the kernel dropped events), and
+	// "other". A lasting error of one directory counts once.
+	WatchErrors map[string]uint64
+
+	// FixedMount is the path of a file that is itself a mount point, such as a
+	// Kubernetes subPath: replacing it outside the mount is never seen. It is ""
+	// if there is none.
+	FixedMount string
 }
 
-// A book is the Stats as a Value keeps them, and what it has logged.
-type book struct {
+// A result is how a finished read ended.
+type result int
+
+const (
+	applied result = iota
+	unchanged
+	rejected
+	failed
+)
+
+// stats is the Stats of a Value, and what was logged.
+type stats struct {
 	Stats
-	said map[string]bool // faults logged since the last good read
-	// polling says that the log tells why there are no file system events.
-	polling bool
+	loggedErrors   map[string]bool // since the last good read
+	noEventsLogged bool            // the log says why there are no events
 }
 
-// note books an attempt. It reports whether a fault is new, and whether the
-// source has healed, which is what gets logged.
-// maxSaid bounds how many distinct faults are told apart.
-const maxSaid = 16
+// maxLoggedErrors limits how many different errors are remembered as logged.
+const maxLoggedErrors = 16
 
-func (b *book) note(res result, now time.Time, err error) (news, healed bool) {
+// record counts a finished read. It reports whether err must be logged because it
+// is new, and whether the source has recovered from a logged error.
+func (s *stats) record(res result, now time.Time, err error) (isNew, recovered bool) {
 	switch res {
 	case applied:
-		b.Applied++
-		b.LastChange = now
+		s.Applied++
+		s.LastChange = now
 	case unchanged:
-		b.Unchanged++
+		s.Unchanged++
 	case rejected:
-		b.Rejected++
+		s.Rejected++
 	case failed:
-		b.Failed++
+		s.Failed++
 	}
-	b.LastError = err
+	s.LastError = err
 	if err == nil {
-		b.LastSuccess = now
-		healed = len(b.said) > 0
-		b.said = nil
-		return false, healed
+		s.LastSuccess = now
+		recovered = len(s.loggedErrors) > 0
+		s.loggedErrors = nil
+		return false, recovered
 	}
 	text := err.Error()
-	if news = !b.said[text]; news {
-		if b.said == nil || len(b.said) >= maxSaid {
-			b.said = make(map[string]bool)
-		}
-		b.said[text] = true
+	if s.loggedErrors[text] {
+		return false, false
 	}
-	return news, false
+	if s.loggedErrors == nil || len(s.loggedErrors) >= maxLoggedErrors {
+		s.loggedErrors = make(map[string]bool)
+	}
+	s.loggedErrors[text] = true
+	return true, false
 }
 
-func (b *book) watchErrors(counts map[string]uint64) {
-	for reason, n := range counts {
-		b.WatchErrors[reason] += n
-	}
-}
-
-// snapshot shares no map with the book.
-func (b *book) snapshot() Stats {
-	s := b.Stats
-	s.WatchErrors = maps.Clone(s.WatchErrors)
-	return s
+// snapshot returns a copy that shares no map.
+func (s *stats) snapshot() Stats {
+	c := s.Stats
+	c.WatchErrors = maps.Clone(c.WatchErrors)
+	return c
 }

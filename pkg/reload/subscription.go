@@ -6,84 +6,71 @@ import (
 	"os"
 )
 
-// An interest is what matters in one directory.
-type interest struct {
-	seen     os.FileInfo     // the directory, as the walk found it; nil where it did not look
-	any      bool            // every event is a hint
-	required bool            // without this watch a change is not seen
-	names    map[string]bool // the names that the path goes through
+// A watchSpec says which events in a directory matter.
+type watchSpec struct {
+	allNames bool            // events of all names, not only of names
+	names    map[string]bool // what the path looks up in the directory
+	required bool            // without this watch, changes would be missed
 }
 
-// interests turns the way along a path into directories to watch: the one of
-// each component and not the files, since a watch on a file follows its inode
-// and not its name. In a directory that holds what is looked for every event
-// counts. In those above it only the next name does, so that a path below a
-// busy /tmp costs nothing more.
-func interests(hops []hop) map[string]interest {
-	want := make(map[string]interest, len(hops))
-	seen := make(map[string]os.FileInfo, len(hops))
-	for _, h := range hops {
-		seen[h.path()] = h.info
-	}
-	for i, h := range hops {
-		in, ok := want[h.dir]
+// dirsToWatch returns the directory of each step. Files are not watched: a watch of
+// a file follows the inode and not the name (inotify(7)). In the directories that
+// hold the files every event counts. In the others only the names of the steps do,
+// so that a path below a busy /tmp costs nothing.
+func dirsToWatch(steps []pathStep) map[string]watchSpec {
+	dirs := make(map[string]watchSpec, len(steps))
+	for i, s := range steps {
+		spec, ok := dirs[s.dir]
 		if !ok {
-			in.names = make(map[string]bool, 1)
-			in.seen = seen[h.dir]
+			spec.names = make(map[string]bool, 1)
 		}
-		in.names[h.name] = true
-		in.any = in.any || h.last
-		// Ancestors are often unreadable and hardly ever replaced. A link is
-		// what gets retargeted, and where the way ended it will go on.
-		in.required = in.required || h.last || h.target != "" || i == len(hops)-1
-		want[h.dir] = in
+		spec.names[s.name] = true
+		spec.allNames = spec.allNames || s.last
+		// Parent directories are often unreadable and hardly ever replaced. A symlink
+		// gets new targets, and after the last step more can appear.
+		spec.required = spec.required || s.last || s.target != "" || i == len(steps)-1
+		dirs[s.dir] = spec
 	}
-	return want
+	return dirs
 }
 
-// wider reports whether in covers events that was did not.
-func (in interest) wider(was interest) bool {
-	if was.any {
+// coversMore reports whether s includes events that old does not.
+func (s watchSpec) coversMore(old watchSpec) bool {
+	if old.allNames {
 		return false
 	}
-	if in.any {
+	if s.allNames {
 		return true
 	}
-	for name := range in.names {
-		if !was.names[name] {
+	for name := range s.names {
+		if !old.names[name] {
 			return true
 		}
 	}
 	return false
 }
 
-// A subscription is one Value's share of a Watcher. Its fields are guarded by
-// the Watcher's mu.
+// A subscription is the part of a Watcher that one Value uses. The Watcher's mu
+// guards its fields.
 type subscription struct {
-	w     *Watcher
-	hints chan struct{} // holds one: any number of hints mean one more read
+	w    *Watcher
+	wake chan struct{} // holds one: any number of events cause one read
 
-	want    map[string]interest
-	news    news
-	counts  map[string]uint64 // watch errors not yet fetched, by reason
-	failing map[string]string // directory to fault, each counted once until it heals
+	dirs    map[string]watchSpec
+	pending pendingEvents
+	errors  map[string]uint64 // not yet taken, by reason
+	failing map[string]string // directory to reason: counted, and not yet watched again
 }
 
-// News is what happened since the last read, as far as it matters how.
-type news struct {
-	written map[string]bool // paths of files that somebody wrote to
-	lost    bool            // and there may have been more
-}
-
-func (n *news) write(path string) {
-	if n.written == nil {
-		n.written = make(map[string]bool)
-	}
-	n.written[path] = true
+// pendingEvents is what the events since the last read say about how files came
+// about.
+type pendingEvents struct {
+	written map[string]bool // paths of files that were written to
+	lost    bool            // some events are missing
 }
 
 func (w *Watcher) subscribe() *subscription {
-	s := &subscription{w: w, hints: make(chan struct{}, 1), failing: make(map[string]string)}
+	s := &subscription{w: w, wake: make(chan struct{}, 1), failing: make(map[string]string)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.subs == nil {
@@ -93,125 +80,65 @@ func (w *Watcher) subscribe() *subscription {
 	return s
 }
 
-// release ends the subscription, and with the last one the inotify instance.
-func (s *subscription) release() {
+// close ends the subscription. The last one closes the inotify instance.
+func (s *subscription) close() {
 	w := s.w
-	w.arming.Lock()
-	defer w.arming.Unlock()
+	w.changing.Lock()
+	defer w.changing.Unlock()
 	w.mu.Lock()
 	delete(w.subs, s)
-	empty := len(w.subs) == 0
+	last := len(w.subs) == 0
 	w.mu.Unlock()
-	if empty {
-		w.shut()
+	if last {
+		w.stop()
 		return
 	}
-	w.prune()
+	w.removeUnused()
 }
 
-func (s *subscription) hint() {
+// wakeUp causes a read.
+func (s *subscription) wakeUp() {
 	select {
-	case s.hints <- struct{}{}:
+	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (s *subscription) count(reason string) {
-	if s.counts == nil {
-		s.counts = make(map[string]uint64)
-	}
-	s.counts[reason]++
-}
-
-// take fetches the news, and whether there was a hint. Call it before reading: the
-// read answers every hint until now, and what happens during it stays for the next.
-func (s *subscription) take() (n news, hinted bool) {
+// takePending returns the events since the last call, and whether there was any.
+// Call it before reading: the read covers all events until now, and those during
+// the read stay for the next one.
+func (s *subscription) takePending() (events pendingEvents, woken bool) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	select {
-	case <-s.hints:
-		hinted = true
+	case <-s.wake:
+		woken = true
 	default:
 	}
-	n, s.news = s.news, news{}
-	return n, hinted
+	events, s.pending = s.pending, pendingEvents{}
+	return events, woken
 }
 
-// faults fetches the counts of watch errors.
-func (s *subscription) faults() map[string]uint64 {
+// takeErrors returns the watch errors since the last call, by reason.
+func (s *subscription) takeErrors() map[string]uint64 {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
-	c := s.counts
-	s.counts = nil
-	return c
+	counts := s.errors
+	s.errors = nil
+	return counts
 }
 
-// covers reports whether dir, as it stands there now, is being watched for s.
-func (s *subscription) covers(dir string) bool {
-	s.w.mu.Lock()
-	_, wanted := s.want[dir]
-	d := s.w.dirs[dir]
-	ok := wanted && d != nil && !d.lost
-	var was os.FileInfo
-	if ok {
-		was = d.info
+// countError counts a watch error. mu must be held.
+func (s *subscription) countError(reason string) {
+	if s.errors == nil {
+		s.errors = make(map[string]uint64)
 	}
-	s.w.mu.Unlock()
-	if !ok {
-		return false
-	}
-	info, err := os.Lstat(dir)
-	return err == nil && os.SameFile(was, info)
+	s.errors[reason]++
 }
 
-// An arming is what came of it.
-type arming struct {
-	changed bool  // events may have been missed: read again
-	whole   bool  // everything required is watched
-	err     error // why not
-}
-
-// arm watches these directories and no others for s. It is called after every
-// read, so that a directory that was replaced, or could not be watched before,
-// is watched from then on.
-func (s *subscription) arm(want map[string]interest) (a arming) {
-	w := s.w
-	w.arming.Lock()
-	defer w.arming.Unlock()
-	notify, err := w.ensure()
-	if notify == nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		s.want = nil
-		if err != nil {
-			s.fault("", err)
-		}
-		return arming{err: err}
-	}
-	w.mu.Lock()
-	was := s.want
-	s.want = want // first, so that no event from now on is dropped
-	delete(s.failing, "")
-	w.mu.Unlock()
-	w.prune()
-	a.whole = true
-	for dir, in := range want {
-		fresh, err := w.add(notify, dir, in.seen)
-		before, had := was[dir]
-		a.changed = a.changed || fresh || err == nil && (!had || in.wider(before))
-		w.mu.Lock()
-		s.fault(dir, err)
-		w.mu.Unlock()
-		if err != nil && in.required {
-			a.whole, a.err = false, err
-		}
-	}
-	return a
-}
-
-// fault counts an error of watching dir, once until it heals. A directory that
-// has just gone is none. mu must be held.
-func (s *subscription) fault(dir string, err error) {
+// setFailing counts an error of watching dir, unless it was counted already. A
+// directory that does not exist is no error. mu must be held.
+func (s *subscription) setFailing(dir string, err error) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		delete(s.failing, dir)
 		return
@@ -219,39 +146,63 @@ func (s *subscription) fault(dir string, err error) {
 	reason := reasonOf(err)
 	if s.failing[dir] != reason {
 		s.failing[dir] = reason
-		s.count(reason)
+		s.countError(reason)
 	}
 }
 
-// prune ends the watches that nobody wants. arming must be held.
-func (w *Watcher) prune() {
+// isWatched reports whether the directory that dir names now is watched.
+func (s *subscription) isWatched(dir string) bool {
+	s.w.mu.Lock()
+	_, wanted := s.dirs[dir]
+	d, ok := s.w.dirs[dir]
+	ok = ok && wanted && !d.lost
+	s.w.mu.Unlock()
+	if !ok {
+		return false
+	}
+	info, err := os.Lstat(dir)
+	return err == nil && os.SameFile(d.info, info)
+}
+
+// A watchResult is the result of subscription.watch.
+type watchResult struct {
+	missed   bool  // events may have been missed: read again
+	complete bool  // everything required is watched
+	err      error // why not
+}
+
+// watch watches these directories, and no others, for s. Call it after every read,
+// so that directories that were replaced, or could not be watched before, are
+// watched from then on.
+func (s *subscription) watch(dirs map[string]watchSpec) (r watchResult) {
+	w := s.w
+	w.changing.Lock()
+	defer w.changing.Unlock()
+	notify, err := w.start()
+	if notify == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		s.dirs = nil
+		s.setFailing("", err)
+		return watchResult{err: err}
+	}
 	w.mu.Lock()
-	notify := w.fs
-	var idle []string
-	for dir := range w.dirs {
-		if !w.wanted(dir) {
-			idle = append(idle, dir)
-			delete(w.dirs, dir)
-		}
-	}
-	for s := range w.subs {
-		for dir := range s.failing {
-			if _, ok := s.want[dir]; !ok && dir != "" {
-				delete(s.failing, dir)
-			}
-		}
-	}
+	old := s.dirs
+	s.dirs = dirs // before the watches, so that no event is dropped
+	s.setFailing("", nil)
 	w.mu.Unlock()
-	for _, dir := range idle {
-		_ = notify.Remove(dir) // an error says that it was gone already
-	}
-}
-
-func (w *Watcher) wanted(dir string) bool {
-	for s := range w.subs {
-		if _, ok := s.want[dir]; ok {
-			return true
+	w.removeUnused()
+	r.complete = true
+	for dir, spec := range dirs {
+		isNew, err := w.add(notify, dir)
+		before, had := old[dir]
+		r.missed = r.missed || isNew || err == nil && (!had || spec.coversMore(before))
+		w.mu.Lock()
+		s.setFailing(dir, err)
+		w.mu.Unlock()
+		if err != nil && spec.required {
+			r.complete, r.err = false, err
 		}
 	}
-	return false
+	return r
 }

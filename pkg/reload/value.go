@@ -3,7 +3,6 @@ package reload
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,34 +12,62 @@ import (
 	"time"
 )
 
-// A Step makes the next state from the previous one and new content. It is
-// pure, is never called concurrently with itself, and must not retain c.
+// A Step returns the next state, given the previous state and new content. prev is
+// nil until there was a state. A Step must not modify prev or keep c. It is never
+// called concurrently for one Value, and must not call methods of the Value other
+// than Load.
 //
-// An error rejects the content and keeps prev, which is nil until the first
-// content was accepted. It must quote no content, since it is logged.
+// An error rejects the content and keeps prev. The error is logged, so it must not
+// quote the content. Rejected content is tried again at every poll.
 //
-// A Step that returns a state beside its error has the content rejected and the
-// state published all the same: what bad content was still good for. After
-// that prev is that state. Bad content is tried again at
-// every poll, so return prev itself where nothing is new.
+// A Step may return a state beside an error: the state is published although the
+// content is rejected. Use that for the part of bad content that must take effect,
+// such as a revocation. Return prev itself if nothing changed.
 type Step[S any] func(prev *S, c Content, now time.Time) (*S, error)
 
-// Options tune a Value. The zero value is good.
+// Options configure a Value. The zero value has the defaults.
 type Options struct {
-	Poll     time.Duration       // how often to re-read regardless of events, within 10 %; 0 means 10 s, negative never
-	Debounce time.Duration       // how long in-place writes must be quiet; 0 means 1 s, negative accepts at once
-	MaxBytes int64               // most bytes a read takes; 0 means 4 MiB
-	Watcher  *Watcher            // shared by several Values; nil means one of its own
-	PollOnly bool                // no file system events, for network file systems and for testing/synctest
-	Wait     bool                // Open succeeds without good content; Stats().Applied tells when it came
-	Logger   *slog.Logger        // nil discards
-	Observe  func(time.Duration) // called with how long each attempt took: reading and the Step
-	Name     string              // what logs call this value, as attribute "source"; "" means the path or the name of the variable
+	// Poll is the interval of the reads that no event causes, give or take a tenth.
+	// 0 means 10 s; a negative interval turns polling off.
+	Poll time.Duration
+
+	// Debounce is how long content must not change before it is accepted, where it
+	// may have been read half written; see the package documentation. 0 means 1 s;
+	// negative accepts it at once.
+	Debounce time.Duration
+
+	// MaxBytes limits a read. 0 means 4 MiB.
+	MaxBytes int64
+
+	// Watcher delivers the file system events. Share one between Values to use a
+	// single inotify instance. nil means one for this Value.
+	Watcher *Watcher
+
+	// PollOnly uses no file system events, for example on network file systems that
+	// have none, or in a test with testing/synctest.
+	PollOnly bool
+
+	// Wait lets Open succeed although the first read failed or was rejected. Then
+	// Load returns nil until a state is published.
+	Wait bool
+
+	// Logger logs errors, once each until the source has recovered, and changes of
+	// Stats.Mode. nil discards them.
+	Logger *slog.Logger
+
+	// Name is the attribute "source" of each log record. "" means the path or the
+	// name of the variable.
+	Name string
+
+	// Observe is called after each finished read with the time that the read and
+	// the Step took. Calls are not concurrent. It must not call Reload. nil means
+	// none.
+	Observe func(time.Duration)
 }
 
 const (
 	defaultPoll     = 10 * time.Second
-	minPoll         = time.Millisecond // less would be a loop that never rests
+	minPoll         = time.Millisecond // a shorter interval would be a busy loop
 	defaultDebounce = time.Second
 	defaultMaxBytes = 4 << 20
 )
@@ -54,7 +81,7 @@ func (o Options) withDefaults(src Source) Options {
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = defaultMaxBytes
 	}
-	o.MaxBytes = min(o.MaxBytes, math.MaxInt64-1) // a read asks for one more
+	o.MaxBytes = min(o.MaxBytes, math.MaxInt64-1) // readRegular reads one byte more
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -65,53 +92,51 @@ func (o Options) withDefaults(src Source) Options {
 	return o
 }
 
-// A Value is a state kept in step with its source. Open makes one; the zero
-// Value is of no use. All methods may be called concurrently.
+// A Value holds a state that is kept up to date with a source. Create it with
+// [Open]; the zero Value is not usable. All methods are safe for concurrent use.
 type Value[S any] struct {
-	src  Source
-	step Step[S]
-	o    Options
+	src     Source
+	step    Step[S]
+	options Options
 
 	state   atomic.Pointer[S]
-	changed atomic.Pointer[chan struct{}] // closed when state changes
+	updated atomic.Pointer[chan struct{}] // closed when state changes
 	running atomic.Bool
 
-	// turn is held while reading and settling, which may take as long as the
-	// file system likes. It is taken before mu. It is a channel of one, and no
-	// Mutex, so that Run ends with its context even while a Reload reads, and
-	// so that waiting for it counts as waiting in testing/synctest.
-	turn   chan struct{}
-	settle settler
-	salt   []byte
+	// reading is a mutex, held during a read and until its result is applied. It is
+	// locked before mu and guards stability. It is a channel of one so that Run can
+	// end while a Reload reads, and so that testing/synctest sees who waits for it.
+	reading   chan struct{}
+	stability stabilityCheck
 
-	// mu serialises all writes to state. It is never held during I/O, so that
-	// Apply, and with it a revocation, waits for no file.
-	mu   sync.Mutex
-	book book
+	// mu serializes all changes of state and guards stats. It is not held during
+	// I/O, so that Apply never waits for a file.
+	mu    sync.Mutex
+	stats stats
 }
 
-// Open reads the source and returns its Value, ready, or the error. With
-// Options.Wait it returns a Value all the same, whose Load is nil until good
-// content comes. It starts no goroutine and keeps no file open; Run keeps the
-// Value in step from then on.
+// Open reads the source and returns a Value with the first state. It starts no
+// goroutine and keeps no file open; call [Value.Run] to follow changes.
 //
-// The source must read the same twice, 5 ms apart: a program that starts in the
-// middle of a write should not begin with half of it.
+// Files and other sources that can change must read the same twice, 5 ms apart,
+// within 200 ms, so that a program that starts during a write does not begin with
+// half of the content. A negative Options.Debounce accepts the first read.
+//
+// The error is that of the read or the Step, unless Options.Wait is set.
 func Open[S any](src Source, step Step[S], o Options) (*Value[S], error) {
 	if src == nil || step == nil {
 		return nil, errors.New("reload: open: source and step must not be nil")
 	}
 	o = o.withDefaults(src)
-	v := &Value[S]{src: src, step: step, o: o, salt: make([]byte, 32), turn: make(chan struct{}, 1)}
-	_, _ = rand.Read(v.salt) // never fails, see its documentation
-	v.settle.debounce = o.Debounce
-	v.book.Mode = modePoll
-	v.book.WatchErrors = map[string]uint64{reasonAdd: 0, reasonLimit: 0, reasonOverflow: 0, reasonOther: 0}
+	v := &Value[S]{src: src, step: step, options: o, reading: make(chan struct{}, 1)}
+	v.stability.debounce = o.Debounce
+	v.stats.Mode = modePoll
 	if v.isStatic() {
-		v.book.Mode = modeStatic
+		v.stats.Mode = modeStatic
 	}
-	changed := make(chan struct{})
-	v.changed.Store(&changed)
+	v.stats.WatchErrors = map[string]uint64{reasonAdd: 0, reasonLimit: 0, reasonOverflow: 0, reasonOther: 0}
+	updated := make(chan struct{})
+	v.updated.Store(&updated)
 	if _, err := v.Reload(); err != nil && !o.Wait {
 		return nil, err
 	}
@@ -119,68 +144,67 @@ func Open[S any](src Source, step Step[S], o Options) (*Value[S], error) {
 }
 
 func (v *Value[S]) isStatic() bool {
-	_, ok := v.src.(static)
+	_, ok := v.src.(staticSource)
 	return ok
 }
 
-// Load returns the state as it is now. It is one atomic load. It is nil only
-// after an Open with Options.Wait, until something was published. Nobody may
-// modify it.
+// Load returns the current state, which must not be modified. It costs one atomic
+// load. It returns nil only after an Open with Options.Wait, before the first
+// state.
 func (v *Value[S]) Load() *S { return v.state.Load() }
 
-// Updated returns a channel that is closed at the next change of the state, be
-// it by content or by Apply. To miss none, take the channel before loading:
+// Updated returns a channel that is closed when the state changes, by content or by
+// Apply. To miss no change, call Updated before Load:
 //
 //	for {
 //		updated := v.Updated()
 //		use(v.Load())
 //		<-updated
 //	}
-func (v *Value[S]) Updated() <-chan struct{} { return *v.changed.Load() }
+func (v *Value[S]) Updated() <-chan struct{} { return *v.updated.Load() }
 
-// Apply makes f's result the state, before it returns. prev is nil where Load
-// would be. Returning prev, or nil, changes nothing. It waits for no I/O; f must
-// not call methods of the Value other than Load.
+// Apply replaces the state by the result of f before it returns. prev is the
+// current state, nil before the first. If f returns prev or nil, nothing changes.
+// Apply never waits for I/O. f must not call methods of the Value other than Load.
 func (v *Value[S]) Apply(f func(prev *S, now time.Time) *S) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.publish(f(v.state.Load(), time.Now()))
 }
 
-// publish must be called with mu held.
+// publish stores the next state. mu must be held.
 func (v *Value[S]) publish(next *S) {
 	if next == nil || next == v.state.Load() {
 		return
 	}
 	v.state.Store(next)
-	fresh := make(chan struct{})
-	close(*v.changed.Swap(&fresh))
+	updated := make(chan struct{})
+	close(*v.updated.Swap(&updated))
 }
 
-// Stats returns the bookkeeping as it is now.
+// Stats returns what the Value did until now.
 func (v *Value[S]) Stats() Stats {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.book.snapshot()
+	return v.stats.snapshot()
 }
 
-// Reload reads the source now, whether or not Run runs, and waits neither for a
-// poll nor for the Debounce: two equal reads 5 ms apart will do. It reports
-// whether content was accepted that differs from what was accepted before, and
-// the error if there was one, in which case the state before is kept. This is
-// what SIGHUP is for: the user says that writing is over.
+// Reload reads the source now, also while Run runs. As in Open, two equal reads 5 ms
+// apart are enough, without the Debounce: the caller says that writing has ended,
+// for example by SIGHUP. It returns whether new content was accepted, and the error
+// of the read or the Step.
 func (v *Value[S]) Reload() (changed bool, err error) {
-	v.turn <- struct{}{}
-	defer func() { <-v.turn }()
+	v.reading <- struct{}{}
+	defer func() { <-v.reading }()
 	r, began := v.readTwice(context.Background())
-	v.settle.restart()
+	v.stability.restart()
 	switch {
 	case r.err != nil:
-		return false, v.fail(r, began)
-	case v.settle.some && r.sum == v.settle.accepted.sum:
-		v.keep(r, began)
+		return false, v.finishFailed(r, began)
+	case v.stability.isAccepted(r):
+		v.finishUnchanged(r, began)
 		return false, nil
 	}
-	err = v.advance(r, began)
+	err = v.finishChanged(r, began)
 	return err == nil, err
 }

@@ -2,6 +2,7 @@ package reload
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,76 +12,81 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// A Watcher hands file system events to the Values that share it. It takes one
-// inotify instance, of which a user often has no more than 128, from the first
-// Run until the last one ends. The zero Watcher is ready for use, and any number
-// of Values may share it. Where no events are to be had, for want of inotify
-// instances say, the Values poll, tell so in Stats.Mode, and try again at every
-// poll.
+// A Watcher delivers file system events to the Values that share it. The zero
+// Watcher is ready for use; it must not be copied. It uses one inotify instance, of
+// which Linux by default allows a user 128 (inotify(7), max_user_instances), from
+// the first [Value.Run] until the last one ends. If events are not available, the
+// Values poll, report it in [Stats], and try again at every poll.
+//
+// Each watched directory is in one of these states:
+//
+//	state    next     when
+//	none     watched  a subscription needs it and the kernel watches it
+//	watched  lost     it was deleted or renamed, or another directory has its path
+//	watched  none     no subscription needs it
+//	lost     watched  a subscription calls watch again, as after every read
 type Watcher struct {
-	open func() (*fsnotify.Watcher, error) // for tests; nil is fsnotify.NewWatcher
-	off  bool                              // never any events
+	open func() (*fsnotify.Watcher, error) // for tests; nil means fsnotify.NewWatcher
+	off  bool                              // there are never any events
 
-	// arming serialises changes of what is watched. It is taken before mu. The
-	// dispatching goroutine must never wait for it: fsnotify may hold its own
-	// lock, which Add and Remove need, until an error was taken from it.
-	arming sync.Mutex
+	// changing serializes changes of what is watched; it is locked before mu. The
+	// goroutine of deliver must not wait for it: Add and Remove may wait until
+	// deliver has received an error from fsnotify.
+	changing sync.Mutex
 
-	mu   sync.Mutex // guards the rest, held for moments only
-	fs   *fsnotify.Watcher
-	done chan struct{} // closed when dispatch has ended
-	dirs map[string]*watched
-	subs map[*subscription]struct{}
+	// mu guards the fields below, and is never held during I/O.
+	mu     sync.Mutex
+	notify *fsnotify.Watcher // nil while there are no events
+	done   chan struct{}     // closed when deliver has returned
+	dirs   map[string]*watchedDir
+	subs   map[*subscription]struct{}
 }
 
-// A watched directory.
-type watched struct {
+type watchedDir struct {
 	info os.FileInfo
-	lost bool // deleted or moved: the kernel watches it no longer
+	lost bool // the kernel no longer watches it
 }
 
-// ensure returns the open fsnotify watcher, opening it if there is none. It is
-// nil without an error in a Watcher that is off. arming must be held.
-func (w *Watcher) ensure() (*fsnotify.Watcher, error) {
+// start returns the fsnotify watcher, and creates it if there is none. It returns
+// nil without an error if the Watcher is off. changing must be held.
+func (w *Watcher) start() (*fsnotify.Watcher, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.fs != nil:
-		return w.fs, nil
-	case w.off:
-		return nil, nil
+	if w.notify != nil || w.off {
+		return w.notify, nil
 	}
-	open := fsnotify.NewWatcher
-	if w.open != nil {
-		open = w.open
+	open := w.open
+	if open == nil {
+		open = fsnotify.NewWatcher
 	}
-	fs, err := open()
+	notify, err := open()
 	if err != nil {
 		return nil, err
 	}
-	w.fs, w.done = fs, make(chan struct{})
-	w.dirs = make(map[string]*watched)
-	go w.dispatch(fs, w.done)
-	return fs, nil
+	w.notify, w.done = notify, make(chan struct{})
+	w.dirs = make(map[string]*watchedDir)
+	go w.deliver(notify, w.done)
+	return notify, nil
 }
 
-// shut closes the fsnotify watcher and waits. arming must be held.
-func (w *Watcher) shut() {
+// stop closes the fsnotify watcher and waits for its goroutine. changing must be
+// held.
+func (w *Watcher) stop() {
 	w.mu.Lock()
-	fs, done := w.fs, w.done
-	w.fs, w.dirs = nil, nil
+	notify, done := w.notify, w.done
+	w.notify, w.dirs = nil, nil
 	w.mu.Unlock()
-	if fs != nil {
-		_ = fs.Close() // nothing was written that could be lost
+	if notify != nil {
+		_ = notify.Close() // nothing was written that could be lost
 		<-done
 	}
 }
 
-// dispatch hands on events until fs is closed. It takes errors as well: while
-// they are not taken, fsnotify delivers nothing.
-func (w *Watcher) dispatch(fs *fsnotify.Watcher, done chan struct{}) {
+// deliver passes on events until notify is closed. It receives errors as well:
+// until they are received, fsnotify delivers nothing.
+func (w *Watcher) deliver(notify *fsnotify.Watcher, done chan struct{}) {
 	defer close(done)
-	events, errs := fs.Events, fs.Errors
+	events, errs := notify.Events, notify.Errors
 	for events != nil || errs != nil {
 		select {
 		case e, ok := <-events:
@@ -88,59 +94,59 @@ func (w *Watcher) dispatch(fs *fsnotify.Watcher, done chan struct{}) {
 				events = nil
 				continue
 			}
-			w.event(e)
+			w.handleEvent(e)
 		case err, ok := <-errs:
 			if !ok {
 				errs = nil
 				continue
 			}
-			w.trouble(err)
+			w.handleError(err)
 		}
 	}
-	// Unless shut took it away, it has ended by itself. Then the next arm
-	// opens another one.
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.fs == fs {
-		w.fs, w.dirs = nil, nil
+	if w.notify == notify { // stop did not close it; the next watch opens another one
+		w.notify, w.dirs = nil, nil
 		for s := range w.subs {
-			s.hint()
+			s.wakeUp()
 		}
 	}
 }
 
-// event finds who wants to know. What happened matters in three cases only: a
-// write to a file, a new file at its name, and a directory that went, whose watch
-// is lost.
-func (w *Watcher) event(e fsnotify.Event) {
-	gone := e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)
+// handleEvent wakes the subscriptions that the event concerns. Only three kinds
+// matter beyond that: a write to a file, a new file at its name, which ends the
+// effect of earlier writes, and a directory that is gone and lost its watch.
+func (w *Watcher) handleEvent(e fsnotify.Event) {
 	dir, name := filepath.Split(e.Name)
 	dir = filepath.Clean(dir)
-	path := filepath.Join(dir, name) // in the root fsnotify writes //name
+	path := filepath.Join(dir, name) // fsnotify writes //name in the root directory
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if d := w.dirs[e.Name]; d != nil && gone {
+	if d := w.dirs[e.Name]; d != nil && (e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)) {
 		d.lost = true
 	}
 	for s := range w.subs {
-		if in, ok := s.want[dir]; ok && (in.any || in.names[name]) {
+		if spec, ok := s.dirs[dir]; ok && (spec.allNames || spec.names[name]) {
 			switch {
-			case !in.names[name]:
+			case !spec.names[name]:
 			case e.Has(fsnotify.Write):
-				s.news.write(path)
-			case e.Has(fsnotify.Create): // a rename over the name as well: another file is there now
-				delete(s.news.written, path)
+				if s.pending.written == nil {
+					s.pending.written = make(map[string]bool)
+				}
+				s.pending.written[path] = true
+			case e.Has(fsnotify.Create): // a rename to the name as well
+				delete(s.pending.written, path)
 			}
-			s.hint()
+			s.wakeUp()
 		}
-		if _, ok := s.want[e.Name]; ok { // the directory itself
-			s.hint()
+		if _, ok := s.dirs[e.Name]; ok { // the directory itself
+			s.wakeUp()
 		}
 	}
 }
 
-// trouble is an error of the watcher: whatever it was, events may be missing.
-func (w *Watcher) trouble(err error) {
+// handleError wakes all subscriptions: events may be missing.
+func (w *Watcher) handleError(err error) {
 	reason := reasonOther
 	if errors.Is(err, fsnotify.ErrEventOverflow) {
 		reason = reasonOverflow
@@ -148,13 +154,14 @@ func (w *Watcher) trouble(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for s := range w.subs {
-		s.news.lost = true
-		s.count(reason)
-		s.hint()
+		s.pending.lost = true
+		s.countError(reason)
+		s.wakeUp()
 	}
 }
 
-// reasonOf classifies why a directory could not be watched.
+// reasonOf returns the key of Stats.WatchErrors for an error of watching a
+// directory. See inotify_init(2) and inotify_add_watch(2) for the limits.
 func reasonOf(err error) string {
 	for _, limit := range []error{syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE} {
 		if errors.Is(err, limit) {
@@ -167,76 +174,89 @@ func reasonOf(err error) string {
 	return reasonAdd
 }
 
-// add watches dir, again if what stands there is another directory than
-// before. fresh says that events may have been missed until now. seen is what the
-// read that came before found there, nil for nothing. arming must be held.
-func (w *Watcher) add(notify *fsnotify.Watcher, dir string, seen os.FileInfo) (fresh bool, err error) {
-	if w.renew(notify, dir, seen) {
-		return false, nil
-	}
+// add watches dir. It does so even if dir is watched, because an unmount ends a
+// watch; adding it twice changes nothing. isNew reports that events of dir may have
+// been missed until now. changing must be held.
+func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err error) {
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist), err
 	}
 	w.mu.Lock()
-	d := w.dirs[dir]
-	replaced := d != nil && (d.lost || !os.SameFile(d.info, info))
-	twin := w.twin(dir, info)
-	if w.dirs != nil {
-		w.dirs[dir] = &watched{info: info}
+	old := w.dirs[dir]
+	replaced := old != nil && (old.lost || !os.SameFile(old.info, info))
+	other := w.otherPath(dir, info)
+	if w.dirs != nil { // nil after deliver has returned
+		w.dirs[dir] = &watchedDir{info: info}
 	}
 	w.mu.Unlock()
 	if replaced {
-		// Otherwise fsnotify keeps the watch of the old directory until that is
-		// deleted. The error says that it was gone already.
+		// fsnotify keeps the watch of the old directory otherwise. An error means
+		// that it is gone.
 		_ = notify.Remove(dir)
 	}
-	if twin != "" {
-		// inotify has one watch per inode and fsnotify one path per watch.
-		err = &os.PathError{Op: "watch", Path: dir, Err: errors.New("it is watched as " + twin)}
+	if other != "" {
+		// inotify has one watch per inode, and fsnotify one path per watch.
+		err = &fs.PathError{Op: "watch", Path: dir, Err: fmt.Errorf("the same directory is watched as %s", other)}
 	} else {
 		err = notify.Add(dir)
 	}
-	again, statErr := os.Lstat(dir)
-	raced := statErr != nil || !os.SameFile(info, again)
+	now, statErr := os.Lstat(dir)
+	raced := statErr != nil || !os.SameFile(info, now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case err != nil:
 		delete(w.dirs, dir)
 	case raced && w.dirs[dir] != nil:
-		w.dirs[dir].lost = true // the next arm sees to it
+		w.dirs[dir].lost = true // the next call adds it again
 	}
 	if replaced {
-		for s := range w.subs { // who shares it has missed events too
-			if _, ok := s.want[dir]; ok {
-				s.news.lost = true
-				s.hint()
+		for s := range w.subs { // the others missed events as well
+			if _, ok := s.dirs[dir]; ok {
+				s.pending.lost = true
+				s.wakeUp()
 			}
 		}
 	}
-	return d == nil && err == nil || replaced || raced, err
+	return old == nil && err == nil || replaced || raced, err
 }
 
-// renew does what nearly every poll finds enough: dir is the directory that is
-// watched, and is watched again, since a watch can end without an event, by an
-// unmount. Where it lives this does nothing. If dir is replaced meanwhile, an event of
-// the directory above says so.
-func (w *Watcher) renew(notify *fsnotify.Watcher, dir string, seen os.FileInfo) bool {
-	w.mu.Lock()
-	d := w.dirs[dir]
-	same := d != nil && !d.lost && seen != nil && os.SameFile(d.info, seen)
-	w.mu.Unlock()
-	return same && notify.Add(dir) == nil
-}
-
-// twin finds another path under which this directory is watched, as happens
-// with bind mounts. mu must be held.
-func (w *Watcher) twin(dir string, info os.FileInfo) string {
+// otherPath returns another path under which the directory is watched, as bind
+// mounts have it, or "". mu must be held.
+func (w *Watcher) otherPath(dir string, info os.FileInfo) string {
 	for path, d := range w.dirs {
 		if path != dir && !d.lost && os.SameFile(d.info, info) {
 			return path
 		}
 	}
 	return ""
+}
+
+// removeUnused ends the watches that no subscription needs. changing must be held.
+func (w *Watcher) removeUnused() {
+	w.mu.Lock()
+	notify := w.notify
+	used := make(map[string]bool)
+	for s := range w.subs {
+		for dir := range s.dirs {
+			used[dir] = true
+		}
+		for dir := range s.failing {
+			if _, ok := s.dirs[dir]; !ok && dir != "" {
+				delete(s.failing, dir)
+			}
+		}
+	}
+	var unused []string
+	for dir := range w.dirs {
+		if !used[dir] {
+			unused = append(unused, dir)
+			delete(w.dirs, dir)
+		}
+	}
+	w.mu.Unlock()
+	for _, dir := range unused {
+		_ = notify.Remove(dir) // an error means that it is gone
+	}
 }

@@ -90,7 +90,7 @@ func TestWatcherError(t *testing.T) {
 	l := open(t, File(path), o).run(t)
 	l.log.await(t, "watching the source", 1)
 	w.mu.Lock()
-	errs := w.fs.Errors
+	errs := w.notify.Errors
 	w.mu.Unlock()
 	errs <- syscall.EIO
 	l.log.await(t, "events were lost", 1)
@@ -122,7 +122,7 @@ func TestSharedWatcher(t *testing.T) {
 		}
 	})
 	w.mu.Lock()
-	if w.fs != nil || len(w.subs) != 0 {
+	if w.notify != nil || len(w.subs) != 0 {
 		t.Error("the instance is still open")
 	}
 	w.mu.Unlock()
@@ -166,24 +166,24 @@ func TestBusyAncestor(t *testing.T) {
 	}
 }
 
-func TestPacer(t *testing.T) {
-	var p pacer
+func TestRateLimit(t *testing.T) {
+	var limit rateLimit
 	now := time.Now()
-	for i := range pacerFree {
-		if p.tired(now.Add(time.Duration(i) * time.Microsecond)) {
+	for i := range limitFree {
+		if limit.exceeded(now.Add(time.Duration(i) * time.Microsecond)) {
 			t.Fatalf("tired after %d hints", i)
 		}
 	}
-	if !p.tired(now.Add(100 * time.Millisecond)) {
+	if !limit.exceeded(now.Add(100 * time.Millisecond)) {
 		t.Error("not tired of a busy directory")
 	}
-	if p.tired(now.Add(pacerWindow + time.Millisecond)) {
+	if limit.exceeded(now.Add(limitWindow + time.Millisecond)) {
 		t.Error("still tired after a rest")
 	}
 }
 
 // What happens after the read and before the watch is armed raises no event.
-func TestReadAgainOnceArmed(t *testing.T) {
+func TestReadAgainOnceWatched(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "0")
 	w := new(Watcher)
@@ -198,22 +198,22 @@ func TestReadAgainOnceArmed(t *testing.T) {
 }
 
 // What is watched is watched again where that is needed, and only there.
-func TestArmAgain(t *testing.T) {
+func TestWatchAgain(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	w := new(Watcher)
 	s := w.subscribe()
-	defer s.release()
-	arm := func() arming {
-		trail, err := walk(filepath.Join(dir, "token"))
+	defer s.close()
+	arm := func() watchResult {
+		path, err := resolve(filepath.Join(dir, "token"))
 		if err == nil {
 			t.Fatal("there is a token")
 		}
-		return s.arm(interests(trail.hops))
+		return s.watch(dirsToWatch(path.steps))
 	}
-	if a := arm(); !a.changed || !a.whole {
+	if a := arm(); !a.missed || !a.complete {
 		t.Fatalf("at first: %+v", a)
 	}
-	if a := arm(); a.changed || !a.whole {
+	if a := arm(); a.missed || !a.complete {
 		t.Errorf("again: %+v", a)
 	}
 	elsewhere, err := os.Lstat(other)
@@ -221,23 +221,23 @@ func TestArmAgain(t *testing.T) {
 	w.mu.Lock()
 	w.dirs[dir].info = elsewhere
 	w.mu.Unlock()
-	if a := arm(); !a.changed {
+	if a := arm(); !a.missed {
 		t.Errorf("another directory was watched: %+v", a)
 	}
 	w.mu.Lock()
 	w.dirs[dir].lost = true
 	w.mu.Unlock()
-	if a := arm(); !a.changed {
+	if a := arm(); !a.missed {
 		t.Errorf("its watch was lost: %+v", a)
 	}
-	s.take()
-	check(t, w.fs.Remove(dir)) // as an unmount does, without an event
+	s.takePending()
+	check(t, w.notify.Remove(dir)) // as an unmount does, without an event
 	if a := arm(); a.err != nil {
 		t.Error(a.err)
 	}
 	put(t, filepath.Join(dir, "token"), "0")
 	select {
-	case <-s.hints:
+	case <-s.wake:
 	case <-time.After(patience):
 		t.Error("no event after the watch had ended by itself")
 	}

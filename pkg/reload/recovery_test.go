@@ -20,10 +20,10 @@ func swapKeys(t *testing.T, dir string, kv ...string) {
 	check(t, kubemount.Write(dir, payload, 0o400))
 }
 
-// heals are what a source goes through in real life. Each runs once with
+// recoveries are what a source goes through in real life. Each runs once with
 // events and no polling, and once with polling alone; either must follow
 // without a restart.
-var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
+var recoveries = map[string]func(t *testing.T, dir string, start func(Source) *live){
 	"kubelet swap of a file": func(t *testing.T, dir string, start func(Source) *live) {
 		swapKeys(t, dir, "token", "0")
 		l := start(File(filepath.Join(dir, "token")))
@@ -245,7 +245,7 @@ var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
 		replace(t, path, "bad")
 		replace(t, path, "1")
 		l.becomes(t, "1")
-		l.log.await(t, "source heals", 1)
+		l.log.await(t, "source is good again", 1)
 	},
 	"env file": func(t *testing.T, dir string, start func(Source) *live) {
 		path := filepath.Join(dir, "env")
@@ -256,8 +256,8 @@ var heals = map[string]func(t *testing.T, dir string, start func(Source) *live){
 	},
 }
 
-func TestHeals(t *testing.T) {
-	for name, scenario := range heals {
+func TestRecovers(t *testing.T) {
+	for name, scenario := range recoveries {
 		t.Run(name, func(t *testing.T) {
 			t.Run("by events", func(t *testing.T) {
 				t.Parallel()

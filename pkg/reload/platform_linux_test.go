@@ -139,7 +139,7 @@ func TestUnreadable(t *testing.T) {
 		t.Errorf("is %q", deref(l.Load()))
 	}
 	check(t, os.Chmod(path, 0o400))
-	l.log.await(t, "source heals", 1)
+	l.log.await(t, "source is good again", 1)
 	// An ancestor that may be passed but not watched is tolerated.
 	check(t, os.Chmod(filepath.Dir(filepath.Dir(path)), 0o111))
 	t.Cleanup(func() { check(t, os.Chmod(filepath.Dir(filepath.Dir(path)), 0o700)) })

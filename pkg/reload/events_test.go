@@ -17,14 +17,14 @@ func following(t *testing.T, dir string) (s *subscription, do func(func())) {
 	t.Helper()
 	w := new(Watcher)
 	s, last := w.subscribe(), w.subscribe()
-	t.Cleanup(func() { s.release(); last.release() })
+	t.Cleanup(func() { s.close(); last.close() })
 	return s, func(what func()) {
 		t.Helper()
-		last.arm(interests([]hop{{dir: dir, name: "last"}}))
+		last.watch(dirsToWatch([]pathStep{{dir: dir, name: "last"}}))
 		what()
 		put(t, filepath.Join(dir, "last"), "")
 		select {
-		case <-last.hints: // events come in order
+		case <-last.wake: // events come in order
 		case <-time.After(patience):
 			t.Fatal("no event")
 		}
@@ -32,16 +32,16 @@ func following(t *testing.T, dir string) (s *subscription, do func(func())) {
 }
 
 // told does what do says in dir, and returns what a Watcher tells of path then.
-func told(t *testing.T, dir, path string, do func()) news {
+func told(t *testing.T, dir, path string, do func()) pendingEvents {
 	t.Helper()
 	s, doing := following(t, dir)
-	s.arm(interests([]hop{{dir: dir, name: filepath.Base(path), last: true}}))
+	s.watch(dirsToWatch([]pathStep{{dir: dir, name: filepath.Base(path), last: true}}))
 	doing(do)
-	n, hinted := s.take()
+	n, hinted := s.takePending()
 	if !hinted {
 		t.Error("no hint")
 	}
-	if _, again := s.take(); again {
+	if _, again := s.takePending(); again {
 		t.Error("a hint that was taken is there still")
 	}
 	return n
@@ -49,7 +49,7 @@ func told(t *testing.T, dir, path string, do func()) news {
 
 // A file that was written to under its name is told of, unless another one took its
 // place since.
-func TestNewsOfWrites(t *testing.T) {
+func TestPendingEventsOfWrites(t *testing.T) {
 	for name, c := range map[string]struct {
 		do      func(t *testing.T, path, elsewhere string)
 		written bool
@@ -90,18 +90,18 @@ func TestNewsOfWrites(t *testing.T) {
 	}
 }
 
-// late does something between the news and the read.
+// late does something between the pendingEvents and the read.
 type late struct {
 	*file
 	do func()
 }
 
-func (l *late) track(maxBytes int64) (Content, evidence, error) {
+func (l *late) readFiles(maxBytes int64) (Content, origin, error) {
 	if l.do != nil {
 		l.do()
 		l.do = nil
 	}
-	return l.file.track(maxBytes)
+	return l.file.readFiles(maxBytes)
 }
 
 // P1: what is renamed into place is accepted by the first read that is no less than the
@@ -142,16 +142,16 @@ func TestP1_RenameNeedsTheGraceAlone(t *testing.T) {
 			src := &late{file: File(path).(*file)}
 			l := open(t, src, Options{Poll: -1, Debounce: time.Hour})
 			s, doing := following(t, dir)
-			l.pass(t.Context(), s, false)
+			l.readAndWatch(t.Context(), s, false)
 			doing(func() { c.do(t, path) })
 			if c.after != nil {
 				src.do = func() { c.after(t, path) }
 			}
-			if l.pass(t.Context(), s, true); *l.Load() != "0" {
+			if l.readAndWatch(t.Context(), s, true); *l.Load() != "0" {
 				t.Fatalf("accepted %q without the grace", *l.Load())
 			}
-			doing(func() { pause(t.Context(), grace) }) // and all events of before have come
-			wait := l.pass(t.Context(), s, true)
+			doing(func() { sleep(t.Context(), grace) }) // and all events of before have come
+			wait := l.readAndWatch(t.Context(), s, true)
 			if accepted := *l.Load() != "0"; accepted != c.accepted || (wait == 0) != c.accepted {
 				t.Errorf("it is %q, to wait %v", *l.Load(), wait)
 			}
@@ -166,10 +166,10 @@ func TestHintWithAnotherReason(t *testing.T) {
 	put(t, path, "0")
 	l := open(t, File(path), Options{Poll: -1, Debounce: time.Hour})
 	s, doing := following(t, dir)
-	l.pass(t.Context(), s, false)
+	l.readAndWatch(t.Context(), s, false)
 	put(t, elsewhere, "1")
 	doing(func() { check(t, os.Rename(elsewhere, path)) })
-	if wait := l.pass(t.Context(), s, false); wait <= 0 || wait > grace {
+	if wait := l.readAndWatch(t.Context(), s, false); wait <= 0 || wait > grace {
 		t.Errorf("to wait %v", wait)
 	}
 }
@@ -178,17 +178,17 @@ func TestHintWithAnotherReason(t *testing.T) {
 func TestWriteInTheRoot(t *testing.T) {
 	w := new(Watcher)
 	s := w.subscribe()
-	defer s.release()
-	s.want = interests([]hop{{dir: "/", name: "token", last: true}})
-	w.event(fsnotify.Event{Name: "//token", Op: fsnotify.Write})
-	if n, _ := s.take(); !n.written["/token"] {
+	defer s.close()
+	s.dirs = dirsToWatch([]pathStep{{dir: "/", name: "token", last: true}})
+	w.handleEvent(fsnotify.Event{Name: "//token", Op: fsnotify.Write})
+	if n, _ := s.takePending(); !n.written["/token"] {
 		t.Errorf("%+v", n)
 	}
 }
 
 // agrees reads again and again while somebody swaps what path links to, and sees that
 // what a read says of the way to its file is the way to what it read.
-func agrees(t *testing.T, dir string, swap func(i int, link func(target string)), read func(*file) (Content, evidence, bool)) {
+func agrees(t *testing.T, dir string, swap func(i int, link func(target string))) {
 	t.Helper()
 	path := filepath.Join(dir, "token")
 	link := func(target string) {
@@ -212,41 +212,31 @@ func agrees(t *testing.T, dir string, swap func(i int, link func(target string))
 	}()
 	defer func() { close(stop); <-stopped }()
 	for range 20000 {
-		c, ev, ok := read(src)
-		if !ok {
+		c, from, err := src.readFiles(1 << 10)
+		if err != nil {
 			continue // it changes faster than it can be read
 		}
-		if text, way := string(c.Data), ev.way[len(ev.way)-1].target; text != way {
+		if text, way := string(c.Data), from.links[len(from.links)-1].target; text != way {
 			t.Fatalf("it read %q by a link to %q", text, way)
 		}
 	}
 }
 
-func TestEvidenceIsOfWhatWasRead(t *testing.T) {
+func TestOriginIsOfWhatWasRead(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "a"), "a")
 	put(t, filepath.Join(dir, "b"), "b")
-	agrees(t, dir, func(i int, link func(string)) { link([]string{"a", "b"}[i%2]) },
-		func(f *file) (Content, evidence, bool) {
-			c, ev, err := f.track(1 << 10)
-			return c, ev, err == nil
-		})
+	agrees(t, dir, func(i int, link func(string)) { link([]string{"a", "b"}[i%2]) })
 }
 
 // The same where each file is removed once the next is there, so that the one after it
 // gets its inode number.
-func TestEvidenceWithInodesUsedAgain(t *testing.T) {
+func TestOriginWithReusedInodes(t *testing.T) {
 	dir := t.TempDir()
 	agrees(t, dir, func(i int, link func(string)) {
 		name := strconv.Itoa(i)
 		_ = os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600)
 		link(name)
 		_ = os.Remove(filepath.Join(dir, strconv.Itoa(i-1)))
-	}, func(f *file) (Content, evidence, bool) {
-		seen, err := os.Stat(f.path)
-		if err != nil {
-			return Content{}, evidence{}, false
-		}
-		return f.atOnce(seen, 1<<10)
 	})
 }

@@ -82,11 +82,11 @@ func TestSourceThatWakes(t *testing.T) {
 }
 
 // TestSourceThatWakesAllTheTime: even one that breaks the rules and closes its
-// channel costs a read every pacerRest, and keeps nobody from ending.
+// channel costs a read every limitPause, and keeps nobody from ending.
 func TestSourceThatWakesAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &remote{text: "one", changed: make(chan struct{})}
-		r.most = 10*int(time.Second/pacerRest) + 10*int(time.Second/pacerWindow)*(pacerFree+1)
+		r.most = 10*int(time.Second/limitPause) + 10*int(time.Second/limitWindow)*(limitFree+1)
 		close(r.changed)
 		open(t, r, Options{Poll: -1, Debounce: -1}).run(t)
 		time.Sleep(10 * time.Second)

@@ -1,0 +1,176 @@
+package reload
+
+import (
+	"crypto/sha256"
+	"maps"
+	"os"
+	"time"
+)
+
+// grace is how long to wait for the event of a write to a new file. The kernel
+// queues the event after the write, and two goroutines pass it on, so a reader can
+// see the bytes first. This takes some tens of microseconds on an idle machine: 2 ms
+// is ample, and well within the 5 ms that a swap may take.
+const grace = 2 * time.Millisecond
+
+// A checksum stands for content that is not kept.
+type checksum [sha256.Size]byte
+
+// A reading is the result of one read of the source.
+type reading struct {
+	content Content
+	origin  origin
+	err     error
+	sums    map[string]checksum // by key; a single value has the key ""
+}
+
+func checksums(c Content) map[string]checksum {
+	if c.Keys == nil {
+		return map[string]checksum{"": sha256.Sum256(c.Data)}
+	}
+	sums := make(map[string]checksum, len(c.Keys))
+	for key, data := range c.Keys {
+		sums[key] = sha256.Sum256(data)
+	}
+	return sums
+}
+
+// A stabilityCheck decides when changed content is accepted. It keeps checksums
+// and the places of files, and no content.
+//
+//	changed since the accepted content                 decision
+//	nothing                                            unchanged
+//	keys behind a symlink with a new target            accept
+//	the same, or new files reported by an event        wait; accept after grace
+//	anything else                                      wait; accept after debounce
+//
+// While the decision is wait, a read with other content starts the wait again. A
+// new file counts as "anything else" after markUnsettled, and a new target after
+// refuse: both were seen with bad or perhaps incomplete content. accept forgets
+// all that.
+type stabilityCheck struct {
+	debounce time.Duration // at most 0: accept at once
+
+	hasAccepted bool
+	accepted    reading // without its content
+	outdated    bool    // the state has changed since: the accepted content must be applied again
+
+	refused   origin                 // of the last bad read since accept
+	unsettled map[string]os.FileInfo // by key, since accept
+
+	candidate candidate
+}
+
+// A candidate is changed content that waits to be accepted.
+type candidate struct {
+	sums    map[string]checksum // nil for none
+	since   time.Time           // the first read of it; all reads since were equal
+	byEvent bool                // an event led to one of these reads
+}
+
+type decision int
+
+const (
+	decisionUnchanged decision = iota
+	decisionAccept
+	decisionWait
+)
+
+// decide judges a reading without an error. For decisionWait it also returns how
+// long to wait before the next read.
+func (s *stabilityCheck) decide(r reading, byEvent bool, now time.Time) (decision, time.Duration) {
+	if s.isAccepted(r) {
+		return decisionUnchanged, 0
+	}
+	c := &s.candidate
+	if c.sums == nil || !maps.Equal(c.sums, r.sums) {
+		*c = candidate{sums: r.sums, since: now}
+	}
+	c.byEvent = c.byEvent || byEvent
+	age := now.Sub(c.since)
+	if age >= s.debounce {
+		return decisionAccept, 0
+	}
+	byLinks, byNewFiles := s.cause(r)
+	switch {
+	case byLinks:
+		return decisionAccept, 0
+	case !byNewFiles || !c.byEvent:
+		return decisionWait, s.debounce - age
+	case age >= grace:
+		return decisionAccept, 0
+	default:
+		return decisionWait, min(grace, s.debounce) - age
+	}
+}
+
+// isAccepted reports whether the content of r is the accepted one.
+func (s *stabilityCheck) isAccepted(r reading) bool {
+	return s.hasAccepted && !s.outdated && maps.Equal(r.sums, s.accepted.sums)
+}
+
+// cause reports whether all changes came by symlinks with new targets (byLinks),
+// and whether all came by those or by new files (byNewFiles).
+func (s *stabilityCheck) cause(r reading) (byLinks, byNewFiles bool) {
+	byLinks, byNewFiles = true, true
+	for key, sum := range r.sums {
+		if was, ok := s.accepted.sums[key]; ok && was == sum {
+			continue
+		}
+		if s.hasNewLink(r.origin.linksTo(key), key) {
+			continue
+		}
+		byLinks = false
+		byNewFiles = byNewFiles && s.isNewFile(key, r.origin.files[key].info)
+	}
+	for key := range s.accepted.sums {
+		// A key that disappeared may be about to be created again.
+		if _, ok := r.sums[key]; !ok && !(hasNewLink(r.origin.links, s.accepted.origin.links) && hasNewLink(r.origin.links, s.refused.links)) {
+			return false, false
+		}
+	}
+	return byLinks, byNewFiles
+}
+
+// hasNewLink reports whether a symlink on the way to the key has a target that it
+// had neither for the accepted content nor for bad content since.
+func (s *stabilityCheck) hasNewLink(links []symlink, key string) bool {
+	return hasNewLink(links, s.accepted.origin.linksTo(key)) && hasNewLink(links, s.refused.linksTo(key))
+}
+
+// isNewFile reports whether the file is neither the accepted nor the unsettled one.
+// The kernel reuses inode numbers; then a new file looks like the old one, which
+// only costs the debounce.
+func (s *stabilityCheck) isNewFile(key string, info os.FileInfo) bool {
+	return info != nil && !sameFile(info, s.accepted.origin.files[key].info) && !sameFile(info, s.unsettled[key])
+}
+
+// accept records r as accepted. Rejected content is not recorded, so that it is
+// tried again at every read.
+func (s *stabilityCheck) accept(r reading) {
+	r.content = Content{}
+	*s = stabilityCheck{debounce: s.debounce, hasAccepted: true, accepted: r}
+}
+
+// refuse records where bad content was read. New content at the same place must
+// pass the debounce.
+func (s *stabilityCheck) refuse(r reading) {
+	s.refused = r.origin
+	for key, f := range r.origin.files {
+		if f.info != nil {
+			s.markUnsettled(key, f.info)
+		}
+	}
+}
+
+// markUnsettled records a file that must not change for the whole debounce before
+// it is accepted.
+func (s *stabilityCheck) markUnsettled(key string, info os.FileInfo) {
+	if s.unsettled == nil {
+		s.unsettled = make(map[string]os.FileInfo)
+	}
+	s.unsettled[key] = info
+}
+
+// restart drops the candidate: something else was read since.
+func (s *stabilityCheck) restart() { s.candidate = candidate{} }

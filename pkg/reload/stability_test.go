@@ -1,0 +1,147 @@
+package reload
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// seen makes a reading of one file, as the source would.
+func seen(t *testing.T, path, text string, way ...symlink) reading {
+	t.Helper()
+	r := reading{content: Content{Data: []byte(text)}}
+	info, err := os.Lstat(path)
+	check(t, err)
+	r.origin = origin{links: way, files: map[string]sourceFile{"": {path: path, info: info, links: way}}}
+	r.sums = checksums(r.content)
+	return r
+}
+
+func TestStabilityCheck(t *testing.T) {
+	dir := t.TempDir()
+	old, fresh, other := filepath.Join(dir, "old"), filepath.Join(dir, "fresh"), filepath.Join(dir, "other")
+	for _, path := range []string{old, fresh, other} {
+		put(t, path, "")
+	}
+	const second = time.Second
+	linkA, linkB := symlink{"/l", "a"}, symlink{"/l", "b"}
+	info := func(path string) os.FileInfo { return seen(t, path, "").origin.files[""].info }
+	begin := time.Now()
+	for name, c := range map[string]struct {
+		before  func(s *stabilityCheck)
+		now     reading
+		byEvent bool
+		age     time.Duration // since it was first judged
+		want    decision
+		wait    time.Duration
+	}{
+		"the same":                        {now: seen(t, fresh, "0", linkB), want: decisionUnchanged},
+		"in place, first seen":            {now: seen(t, old, "1", linkA), byEvent: true, want: decisionWait, wait: second},
+		"in place, just before":           {now: seen(t, old, "1", linkA), byEvent: true, age: second - 1, want: decisionWait, wait: 1},
+		"in place, settled":               {now: seen(t, old, "1", linkA), byEvent: true, age: second, want: decisionAccept},
+		"link elsewhere":                  {now: seen(t, fresh, "1", linkB), want: decisionAccept},
+		"link gone, a file there":         {now: seen(t, fresh, "1"), want: decisionWait, wait: second},
+		"a link where none was":           {now: seen(t, fresh, "1", linkA, symlink{"/m", "x"}), want: decisionAccept},
+		"new inode by event":              {now: seen(t, fresh, "1", linkA), byEvent: true, want: decisionWait, wait: grace},
+		"new inode by event, after grace": {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: decisionAccept},
+		"new inode, other bytes than before": {
+			before: func(s *stabilityCheck) { s.decide(seen(t, fresh, "2", linkA), true, begin.Add(-grace)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, want: decisionWait, wait: grace,
+		},
+		"new inode by poll": {now: seen(t, fresh, "1", linkA), age: grace, want: decisionWait, wait: second - grace},
+		"new inode, written to": {
+			before: func(s *stabilityCheck) { s.markUnsettled("", info(fresh)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: decisionWait, wait: second - grace,
+		},
+		"new inode, another was written to": {
+			before: func(s *stabilityCheck) { s.markUnsettled("", info(other)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: decisionAccept,
+		},
+		"new inode, first seen bad": {
+			before: func(s *stabilityCheck) { s.refuse(seen(t, fresh, "bad", linkA)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: decisionWait, wait: second - grace,
+		},
+		"link elsewhere, first seen bad": {
+			before: func(s *stabilityCheck) { s.refuse(seen(t, fresh, "bad", linkB)) },
+			now:    seen(t, fresh, "1", linkB), want: decisionWait, wait: second,
+		},
+		"link elsewhere, bad somewhere else": {
+			before: func(s *stabilityCheck) { s.refuse(seen(t, other, "bad", symlink{"/l", "c"})) },
+			now:    seen(t, fresh, "1", linkB), want: decisionAccept,
+		},
+		"bad is forgotten once good": {
+			before: func(s *stabilityCheck) { s.refuse(seen(t, fresh, "bad", linkB)); s.accept(seen(t, old, "0", linkA)) },
+			now:    seen(t, fresh, "1", linkB), want: decisionAccept,
+		},
+		"no debounce": {
+			before: func(s *stabilityCheck) { s.debounce = -1 },
+			now:    seen(t, old, "1", linkA), want: decisionAccept,
+		},
+		"debounce shorter than grace": {
+			before: func(s *stabilityCheck) { s.debounce = 1 },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, want: decisionWait, wait: 1,
+		},
+	} {
+		s := stabilityCheck{debounce: second}
+		s.accept(seen(t, old, "0", linkA))
+		if c.before != nil {
+			c.before(&s)
+		}
+		got, wait := s.decide(c.now, c.byEvent, begin)
+		if c.age > 0 {
+			got, wait = s.decide(c.now, c.byEvent, begin.Add(c.age))
+		}
+		if got != c.want || wait != c.wait {
+			t.Errorf("%s: %v after %v, want %v after %v", name, got, wait, c.want, c.wait)
+		}
+	}
+}
+
+// Each key is weighed by itself: one that came in one step does not vouch for
+// another, nor for one that is gone.
+func TestEachKeyIsDecidedByItself(t *testing.T) {
+	dir := t.TempDir()
+	spots := func(names ...string) map[string]sourceFile {
+		m := make(map[string]sourceFile)
+		for i, name := range names {
+			path := filepath.Join(dir, name)
+			put(t, path, "")
+			info, err := os.Lstat(path)
+			check(t, err)
+			m[string(rune('a'+i))] = sourceFile{path: path, info: info}
+		}
+		return m
+	}
+	keys := func(kv ...string) Content {
+		c := Content{Keys: make(map[string][]byte)}
+		for i := 0; i < len(kv); i += 2 {
+			c.Keys[kv[i]] = []byte(kv[i+1])
+		}
+		return c
+	}
+	readingOf := func(c Content, at map[string]sourceFile) reading {
+		r := reading{content: c, origin: origin{files: at}}
+		r.sums = checksums(r.content)
+		return r
+	}
+	s := stabilityCheck{debounce: time.Second}
+	s.accept(readingOf(keys("a", "0", "b", "0"), spots("a0", "b0")))
+	now := time.Now()
+	for name, c := range map[string]struct {
+		r    reading
+		want decision
+	}{
+		"one by a new inode":              {readingOf(keys("a", "1", "b", "0"), spots("a1", "b0")), decisionAccept},
+		"both by new inodes":              {readingOf(keys("a", "1", "b", "1"), spots("a1", "b1")), decisionAccept},
+		"one by a new inode, one written": {readingOf(keys("a", "1", "b", "1"), spots("a1", "b0")), decisionWait},
+		"one by a new inode, one gone":    {readingOf(keys("a", "1"), spots("a1")), decisionWait},
+		"one more, by a new inode":        {readingOf(keys("a", "0", "b", "0", "c", "0"), spots("a0", "b0", "c0")), decisionAccept},
+	} {
+		s.restart()
+		s.decide(c.r, true, now)
+		if got, _ := s.decide(c.r, true, now.Add(grace)); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
