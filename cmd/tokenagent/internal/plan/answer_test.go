@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/json"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -73,8 +74,9 @@ func TestJSON(t *testing.T) {
 		t.Errorf("%+v", a.Assumed)
 	}
 
+	none := seconds(math.Inf(1))
 	a := inJSON(t, "--sender-restart exponential:1m --overlap 3m --receivers 7 --senders 9 --seed 5 --rotations 25")
-	if a.Schema != 1 || a.Safe || a.Bounded || a.Limits.Overlap != nil || a.Limits.StageWait == nil || *a.Chosen.Overlap != 180 || len(a.Risks) != 3 || a.WithinRisk ||
+	if a.Schema != 1 || a.Safe || a.Bounded || a.Limits.Overlap != none || a.Limits.StageWait == none || a.Chosen.Overlap != 180 || len(a.Risks) != 3 || a.WithinRisk ||
 		a.Assumed.Receivers != 7 || a.Assumed.Senders != 9 || a.Simulation.Seed != 5 || a.Simulation.Rotations != 25 || a.Chosen.Any <= 0 {
 		t.Errorf("%+v", a)
 	}
@@ -92,7 +94,7 @@ func TestJSON(t *testing.T) {
 			t.Errorf("overlap %s: %+v", overlap, a)
 		}
 	}
-	if a := inJSON(t, ""); !a.Safe || !a.WithinRisk || !a.Bounded || a.Risks != nil || a.Limits.MaxOverlap != nil || !a.Chosen.Safe || a.Chosen.Any != 0 || a.Chances[0].Safe {
+	if a := inJSON(t, ""); !a.Safe || !a.WithinRisk || !a.Bounded || a.Risks != nil || a.Limits.MaxOverlap != none || !a.Chosen.Safe || a.Chosen.Any != 0 || a.Chances[0].Safe {
 		t.Errorf("%+v", a)
 	}
 }

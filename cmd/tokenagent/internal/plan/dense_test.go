@@ -7,6 +7,16 @@ import (
 	"testing"
 )
 
+// oldUses are those of senders that stop at some times, as a rotation draws them.
+func oldUses(at []float64, rate float64, seed uint64) (last func(from, to float64) (float64, bool), unbroken func(from, limit, gap float64) (float64, bool)) {
+	starts := make([]float64, len(at))
+	for i, t := range at {
+		starts[i] = -t
+	}
+	t := trial{r: rand.New(rand.NewPCG(seed, seed+1)), oldToken: newRequests(starts, rate)}
+	return t.lastOld, t.unbroken
+}
+
 // Windows that are renewed thousands of times end when they would if each renewal
 // was looked at, by and large: with a rate that stays, and with one that falls.
 func TestDenseUsesEndAsSingleOnes(t *testing.T) {
@@ -27,16 +37,13 @@ func TestDenseUsesEndAsSingleOnes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStream(c.at, c.share, false)
-			r := rand.New(rand.NewPCG(21, 22))
-			last := func(from, to float64) (float64, bool) { return s.lastBefore(r, from, to) }
-			lasts := func(from, limit, gap float64) (float64, bool) { return s.lasts(r, from, limit, gap) }
+			last, unbroken := oldUses(c.at, c.share, 21)
 			const limit = 120_000
 			v := receiver{}
 			var single, dense []float64
 			for range c.n {
-				single = append(single, v.slidingEnd(1, limit, 0, last, nil))
-				dense = append(dense, v.slidingEnd(1, limit, 0, last, lasts))
+				single = append(single, v.slidingEnd(1, limit, 1, last, nil))
+				dense = append(dense, v.slidingEnd(1, limit, 1, last, unbroken))
 			}
 			mean := func(of []float64) float64 {
 				sum := 0.0
@@ -69,16 +76,15 @@ func TestDenseUsesCostLittle(t *testing.T) {
 	}
 	for _, at := range [][]float64{even, slices.Repeat([]float64{month}, 20_000)} {
 		for _, rate := range []float64{1e-3, 3, 6, 8, 12, 20, 39, 41, 1e5, 1e9} { // of all, in the overlap
-			s := newStream(at, rate/float64(len(at)), false)
-			r := rand.New(rand.NewPCG(23, 24))
+			last, unbroken := oldUses(at, rate/float64(len(at)), 23)
 			asked := 0
 			v := receiver{}
-			end := v.slidingEnd(1, 2*month, 0, func(from, to float64) (float64, bool) {
+			end := v.slidingEnd(1, 2*month, 1, func(from, to float64) (float64, bool) {
 				asked++
-				return s.lastBefore(r, from, to)
+				return last(from, to)
 			}, func(from, limit, gap float64) (float64, bool) {
 				asked++
-				return s.lasts(r, from, limit, gap)
+				return unbroken(from, limit, gap)
 			})
 			if asked > 10_000 {
 				t.Errorf("rate %g: asked %d times", rate, asked)

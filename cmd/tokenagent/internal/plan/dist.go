@@ -1,12 +1,10 @@
 package plan
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -14,222 +12,100 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 )
 
-// distForms is the grammar of a distribution, as help and errors show it.
-const distForms = "fixed:D, uniform:D..D, exponential:MEAN, normal:MEAN,SD or samples:FILE"
-
-// maxDuration bounds what may be planned for. A rotation that takes longer is a
-// project, and a sum of such durations stays far from an overflow.
+// maxDuration bounds every duration that is given, so that no sum can overflow.
 const maxDuration = 30 * 24 * time.Hour
 
-// maxSamples bounds a file of samples.
-const maxSamples = 1 << 20
-
-// A dist is the distribution of a duration. The zero value is always zero. It is
-// immutable and safe for concurrent use; times are in seconds.
+// A dist is the distribution of a duration, in seconds.
 type dist struct {
-	kind    distKind
-	a, b    float64   // fixed: a. uniform: from a to b. exponential: mean a. normal: mean a, deviation b
-	samples []float64 // ascending, at least one
+	text     string // as parseDist reads it; the number of samples
+	shortest float64
+	longest  func(q float64) float64 // the longest duration; without one, what is exceeded with probability q
+	draw     func(r *rand.Rand) float64
 }
 
-type distKind int
+func (d *dist) bounded() bool { return !math.IsInf(d.longest(0), 1) }
 
-const (
-	fixed distKind = iota
-	uniform
-	exponential
-	normal
-	sampled
-)
+func fixed(d float64) dist {
+	return dist{"fixed:" + seconds(d).String(), d, func(float64) float64 { return d }, func(*rand.Rand) float64 { return d }}
+}
 
-// parseDist reads a distribution of the grammar
-//
-//	fixed:D             always D
-//	uniform:D..D        evenly between the two
-//	exponential:MEAN    without memory; no upper limit
-//	normal:MEAN,SD      cut off at zero; no upper limit
-//	samples:FILE        as often as in FILE: a duration a line, # begins a comment line
-//
-// where D, MEAN and SD are durations as Go writes them, 90s or 1h30m. flag is
-// named in errors, which quote nothing of text; one about the content of FILE
-// names its line.
-func parseDist(flag, text string, read func(name string) ([]byte, error)) (dist, error) {
-	form := func(s string) (dist, error) {
-		return dist{}, fail.Usage("--%s has the form %s; durations are written as 90s or 1h30m, from 0s to 720h", flag, s)
+// parseDist reads a DIST as the help of plan describes it. Errors name the flag and
+// do not quote text.
+func parseDist(flag, text string) (dist, error) {
+	kind, rest, _ := strings.Cut(text, ":")
+	first, second := rest, "0s"
+	switch kind {
+	case "uniform":
+		first, second, _ = strings.Cut(rest, "..")
+	case "normal":
+		first, second, _ = strings.Cut(rest, ",")
 	}
-	kind, rest, ok := strings.Cut(text, ":")
-	if !ok {
-		return form(distForms)
-	}
+	a, okA := parseSeconds(first)
+	b, okB := parseSeconds(second)
+	form, ok := "", okA && okB
 	switch kind {
 	case "fixed":
-		if d, ok := parseSeconds(rest); ok {
-			return dist{kind: fixed, a: d}, nil
+		if form = "fixed:D"; ok {
+			return fixed(a), nil
 		}
-		return form("fixed:D")
 	case "uniform":
-		from, to, cut := strings.Cut(rest, "..")
-		a, okA := parseSeconds(from)
-		b, okB := parseSeconds(to)
-		if !cut || !okA || !okB {
-			return form("uniform:D..D")
-		}
-		if b < a {
+		if form = "uniform:D..D"; ok && a > b {
 			return dist{}, fail.Usage("--%s: uniform ends before it begins; put the shorter duration first", flag)
+		} else if ok {
+			return dist{fmt.Sprintf("uniform:%s..%s", seconds(a), seconds(b)), a,
+				func(float64) float64 { return b }, func(r *rand.Rand) float64 { return a + (b-a)*r.Float64() }}, nil
 		}
-		return dist{kind: uniform, a: a, b: b}, nil
 	case "exponential":
-		if d, ok := parseSeconds(rest); ok && d > 0 {
-			return dist{kind: exponential, a: d}, nil
+		if form = "exponential:MEAN with a mean above 0s"; ok && a > 0 {
+			return dist{fmt.Sprintf("exponential:%s", seconds(a)), 0,
+				func(q float64) float64 { return -a * math.Log(q) }, func(r *rand.Rand) float64 { return a * r.ExpFloat64() }}, nil
 		}
-		return form("exponential:MEAN with a mean above 0s")
 	case "normal":
-		mean, deviation, cut := strings.Cut(rest, ",")
-		a, okA := parseSeconds(mean)
-		b, okB := parseSeconds(deviation)
-		if !cut || !okA || !okB || b == 0 {
-			return form("normal:MEAN,SD with a deviation above 0s")
+		if form = "normal:MEAN,SD with a deviation above 0s"; ok && b > 0 {
+			return dist{fmt.Sprintf("normal:%s,%s", seconds(a), seconds(b)), 0, // P(X > a + b·z) = erfc(z/√2)/2
+				func(q float64) float64 { return max(0, a+b*math.Sqrt2*math.Erfcinv(2*q)) },
+				func(r *rand.Rand) float64 { return max(0, a+b*r.NormFloat64()) }}, nil
 		}
-		return dist{kind: normal, a: a, b: b}, nil
 	case "samples":
-		if rest == "" {
-			return form("samples:FILE")
+		if form = "samples:FILE"; rest != "" {
+			return readSamples(flag, rest)
 		}
-		return readSamples(flag, rest, read)
 	default:
-		return form(distForms)
+		form = "fixed:D, uniform:D..D, exponential:MEAN, normal:MEAN,SD or samples:FILE"
 	}
+	return dist{}, fail.Usage("--%s has the form %s; durations are written as 90s or 1h30m, from 0s to 720h", flag, form)
 }
 
-func readSamples(flag, name string, read func(string) ([]byte, error)) (dist, error) {
-	data, err := read(name)
+// readSamples reads a file with one duration a line. A line that begins with # is a
+// comment.
+func readSamples(flag, name string) (dist, error) {
+	data, err := os.ReadFile(name)
 	if err != nil {
 		return dist{}, fmt.Errorf("--%s: %w", flag, err)
 	}
-	d := dist{kind: sampled}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
+	var samples []float64
+	n := 0
+	for line := range strings.Lines(string(data)) {
+		n++
+		if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		s, ok := parseSeconds(line)
+		sample, ok := parseSeconds(line)
 		if !ok {
 			return dist{}, fmt.Errorf("--%s: %s: line %d is no duration from 0s to 720h; write one a line, as 90s or 1h30m", flag, name, n)
 		}
-		if len(d.samples) == maxSamples {
-			return dist{}, fmt.Errorf("--%s: %s: there are more than %d samples; give fewer", flag, name, maxSamples)
-		}
-		d.samples = append(d.samples, s)
+		samples = append(samples, sample)
 	}
-	switch {
-	case errors.Is(lines.Err(), bufio.ErrTooLong):
-		return dist{}, fmt.Errorf("--%s: %s: a line is too long for a duration; write one a line, as 90s or 1h30m", flag, name)
-	case lines.Err() != nil:
-		return dist{}, fmt.Errorf("--%s: %s: %w", flag, name, lines.Err())
-	case len(d.samples) == 0:
+	if len(samples) == 0 {
 		return dist{}, fmt.Errorf("--%s: %s: there is no sample in it; write a duration a line, as 90s or 1h30m", flag, name)
 	}
-	slices.Sort(d.samples)
-	return d, nil
+	slices.Sort(samples)
+	return dist{fmt.Sprintf("samples (%d)", len(samples)), samples[0],
+		func(float64) float64 { return samples[len(samples)-1] }, func(r *rand.Rand) float64 { return samples[r.IntN(len(samples))] }}, nil
 }
 
 // parseSeconds reads a duration from 0 to maxDuration.
 func parseSeconds(text string) (float64, bool) {
 	d, err := time.ParseDuration(text)
-	if err != nil || d < 0 || d > maxDuration {
-		return 0, false
-	}
-	return d.Seconds(), true
-}
-
-// draw returns one duration.
-func (d *dist) draw(r *rand.Rand) float64 {
-	switch d.kind {
-	case uniform:
-		return d.a + (d.b-d.a)*r.Float64()
-	case exponential:
-		return d.a * r.ExpFloat64()
-	case normal:
-		return max(0, d.a+d.b*r.NormFloat64())
-	case sampled:
-		return d.samples[r.IntN(len(d.samples))]
-	default:
-		return d.a
-	}
-}
-
-// least returns the shortest duration that there can be.
-func (d *dist) least() float64 {
-	switch d.kind {
-	case fixed, uniform:
-		return d.a
-	case sampled:
-		return d.samples[0]
-	default:
-		return 0
-	}
-}
-
-// above returns a duration that is exceeded with a chance of at most q, from 0
-// to 1. With q = 0 it is the longest that there can be: +Inf for exponential and
-// normal. A file of samples is believed: nothing lasts longer than its longest.
-func (d *dist) above(q float64) float64 {
-	switch d.kind {
-	case uniform:
-		return d.b - q*(d.b-d.a)
-	case exponential:
-		return -d.a * math.Log(q)
-	case normal:
-		// P(X > m + s·z) = erfc(z/√2)/2. Cutting off at zero moves mass up to
-		// zero alone.
-		return max(0, d.a+d.b*math.Sqrt2*math.Erfcinv(2*q))
-	case sampled:
-		n := len(d.samples)
-		return d.samples[n-1-min(int(q*float64(n)), n-1)]
-	default:
-		return d.a
-	}
-}
-
-// bounded reports whether there is a longest duration.
-func (d *dist) bounded() bool { return d.kind != exponential && d.kind != normal }
-
-// limit returns the longest duration, or without one that which is exceeded
-// with a chance of q at most.
-func (d *dist) limit(q float64) float64 {
-	if d.bounded() {
-		return d.above(0)
-	}
-	return d.above(q)
-}
-
-// String returns the distribution in the grammar of parseDist. Of samples it
-// gives the number, not the file.
-func (d *dist) String() string {
-	a, b := short(d.a), short(d.b)
-	switch d.kind {
-	case uniform:
-		return "uniform:" + a + ".." + b
-	case exponential:
-		return "exponential:" + a
-	case normal:
-		return "normal:" + a + "," + b
-	case sampled:
-		return fmt.Sprintf("samples (%d)", len(d.samples))
-	default:
-		return "fixed:" + a
-	}
-}
-
-// short writes seconds as a duration without needless zeroes: 10m, not 10m0s.
-func short(seconds float64) string {
-	s := time.Duration(math.Round(seconds * 1e9)).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = s[:len(s)-2]
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = s[:len(s)-2]
-	}
-	return s
+	return d.Seconds(), err == nil && d >= 0 && d <= maxDuration
 }

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,24 +19,26 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const canary = "CANARY-51f0c2-token"
 
-// files serves the files of a test by name.
-type files map[string]string
-
-func (f files) read(name string) ([]byte, error) {
-	text, ok := f[name]
-	if !ok {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	return []byte(text), nil
-}
-
 func dists(t *testing.T, text string) dist {
 	t.Helper()
-	d, err := parseDist("x", text, files{"f": "# seconds\n\n 3s\n1s\n2s\n2s\n"}.read)
+	d, err := parseDist("x", inFile(t, text, "# seconds\n\n 3s\n1s\n2s\n2s\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// inFile puts the path of a file with content in the place of the name f.
+func inFile(t *testing.T, text, content string) string {
+	t.Helper()
+	if text != "samples:f" {
+		return text
+	}
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "samples:" + name
 }
 
 func TestDistGrammar(t *testing.T) {
@@ -50,7 +54,7 @@ func TestDistGrammar(t *testing.T) {
 		"uniform:0s..1h10m0.250s": "uniform:0s..1h10m0.25s",
 	} {
 		d := dists(t, text)
-		if got := d.String(); got != want {
+		if got := d.text; got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
@@ -79,18 +83,10 @@ func TestDistFaults(t *testing.T) {
 		"normal:1m":                     {2, "normal:MEAN,SD"},
 		"normal:1m,0s":                  {2, "a deviation above 0s"},
 		"samples:":                      {2, "--x has the form samples:FILE"},
-		"samples:none":                  {1, "--x: open none: file does not exist"},
-		"samples:bad":                   {1, "--x: bad: line 3 is no duration from 0s to 720h; write one a line"},
-		"samples:empty":                 {1, "--x: empty: there is no sample in it; write a duration a line"},
-		"samples:long":                  {1, "--x: long: a line is too long"},
-		"samples:" + "many":             {1, "--x: many: there are more than 1048576 samples"},
 		"uniform:1m..2m..3m":            {2, "--x has the form uniform:D..D"},
 		"normal:" + canary + "," + "1s": {2, "normal:MEAN,SD"},
 	} {
-		_, err := parseDist("x", text, files{
-			"bad": "1s\n#\n" + canary + "\n", "empty": "# nothing\n", "long": "1s\n" + strings.Repeat(canary, 10_000),
-			"many": strings.Repeat("1s\n", maxSamples+1),
-		}.read)
+		_, err := parseDist("x", text)
 		if fail.Code(err) != want.code || err == nil || !strings.Contains(err.Error(), want.says) {
 			t.Errorf("%q: %v, code %d; want %q, %d", text, err, fail.Code(err), want.says, want.code)
 		}
@@ -98,13 +94,23 @@ func TestDistFaults(t *testing.T) {
 			t.Errorf("the error quotes the value: %v", err)
 		}
 	}
-	_, err := parseDist("x", "samples:none", files{}.read)
-	if !errors.Is(err, fs.ErrNotExist) {
+	for content, says := range map[string]string{
+		"1s\n#\n" + canary + "\n":               "line 3 is no duration from 0s to 720h; write one a line",
+		"1s\n" + strings.Repeat(canary, 10_000): "line 2 is no duration",
+		"# nothing\n":                           "there is no sample in it; write a duration a line",
+	} {
+		_, err := parseDist("x", inFile(t, "samples:f", content))
+		if fail.Code(err) != 1 || !strings.HasPrefix(err.Error(), "--x: ") || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("%.20q: %v; want %q", content, err, says)
+		}
+	}
+	_, err := parseDist("x", "samples:"+t.TempDir()+"/none")
+	if fail.Code(err) != 1 || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v does not wrap its cause", err)
 	}
 }
 
-// What is drawn lies within the limits, and exceeds above(q) as rarely as that
+// What is drawn lies within the limits, and exceeds longest(q) as rarely as that
 // promises.
 func TestDistLimits(t *testing.T) {
 	for _, text := range []string{"fixed:3s", "uniform:5s..30s", "exponential:10s", "normal:10s,2s", "normal:1s,5s", "samples:f"} {
@@ -112,14 +118,17 @@ func TestDistLimits(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 2))
 		const n = 100_000
 		over := map[float64]int{0: 0, 1e-3: 0, 1e-2: 0, 0.1: 0, 0.5: 0}
+		if d.bounded() {
+			over = map[float64]int{0: 0}
+		}
 		exact := map[float64]int{}
 		for range n {
 			x := d.draw(r)
-			if x < d.least() || math.IsNaN(x) {
-				t.Fatalf("%s: drew %g, less than %g", text, x, d.least())
+			if x < d.shortest || math.IsNaN(x) {
+				t.Fatalf("%s: drew %g, less than %g", text, x, d.shortest)
 			}
 			for q := range over {
-				switch a := d.above(q); {
+				switch a := d.longest(q); {
 				case x > a:
 					over[q]++
 				case x == a:
@@ -130,14 +139,14 @@ func TestDistLimits(t *testing.T) {
 		for q, c := range over {
 			slack := 4 * math.Sqrt(q*n)
 			if float64(c) > q*n+slack {
-				t.Errorf("%s: %d of %d exceed above(%g)", text, c, n, q)
+				t.Errorf("%s: %d of %d exceed longest(%g)", text, c, n, q)
 			}
 			if float64(c+exact[q]) < q*n-slack {
-				t.Errorf("%s: %d of %d reach above(%g), it is not tight", text, c, n, q)
+				t.Errorf("%s: %d of %d reach longest(%g), it is not tight", text, c, n, q)
 			}
 		}
-		if d.bounded() == math.IsInf(d.above(0), 1) {
-			t.Errorf("%s: bounded is %t, the longest %g", text, d.bounded(), d.above(0))
+		if d.bounded() == math.IsInf(d.longest(0), 1) {
+			t.Errorf("%s: bounded is %t, the longest %g", text, d.bounded(), d.longest(0))
 		}
 	}
 }
@@ -147,8 +156,10 @@ func FuzzDist(f *testing.F) {
 		f.Add(seed, "1s\n2m\n# x\n")
 	}
 	f.Fuzz(func(t *testing.T, text, content string) {
-		read := func(string) ([]byte, error) { return []byte(content), nil }
-		d, err := parseDist("x", text, read)
+		if strings.HasPrefix(text, "samples:") {
+			text = inFile(t, "samples:f", content)
+		}
+		d, err := parseDist("x", text)
 		if err != nil {
 			if fail.Code(err) != 2 && !strings.HasPrefix(text, "samples:") {
 				t.Fatalf("%q: %v is no usage error", text, err)
@@ -158,15 +169,15 @@ func FuzzDist(f *testing.F) {
 		r := rand.New(rand.NewPCG(1, 2))
 		x := d.draw(r)
 		longest := maxDuration.Seconds() * 100 // of what has no limit
-		if x < d.least() || x > d.above(0) || d.least() < 0 || !(x < longest) || d.above(0.5) < d.least() || d.above(1e-12) < d.above(1e-2) {
-			t.Fatalf("%q: drew %g from %g to %g", text, x, d.least(), d.above(0))
+		if x < d.shortest || x > d.longest(0) || d.shortest < 0 || !(x < longest) || d.longest(0.5) < d.shortest || d.longest(1e-12) < d.longest(1e-2) {
+			t.Fatalf("%q: drew %g from %g to %g", text, x, d.shortest, d.longest(0))
 		}
-		if d.kind == sampled {
+		if strings.HasPrefix(text, "samples:") {
 			return
 		}
-		again, err := parseDist("x", d.String(), read)
-		if err != nil || again.String() != d.String() || again.a != d.a || again.b != d.b {
-			t.Fatalf("%q is written as %q, which reads as %v, %v", text, d.String(), again, err)
+		again, err := parseDist("x", d.text)
+		if err != nil || again.text != d.text || again.shortest != d.shortest || again.longest(0.5) != d.longest(0.5) {
+			t.Fatalf("%q is written as %q, which reads as %q, %v", text, d.text, again.text, err)
 		}
 	})
 }

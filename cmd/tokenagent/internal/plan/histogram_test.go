@@ -7,19 +7,17 @@ import (
 )
 
 func TestHistogram(t *testing.T) {
-	h, other := newHistogram(120), newHistogram(120)
-	for i := range 1000 {
+	h := newHistogram(120)
+	for i := range 2000 {
 		h.add(float64(i%100) + 0.5)
-		other.add(float64(i%100) + 0.5)
 	}
 	h.add(500) // longer than the top
-	h.join(other)
 	for q, want := range map[float64]float64{0.1: 10, 0.5: 50, 0.9: 90, 1: 500} {
 		if got := h.quantile(q); math.Abs(got-want) > 1 {
 			t.Errorf("quantile %g is %g, want %g", q, got, want)
 		}
 	}
-	all := h.bins()
+	all := h.shape().Bins
 	for i, b := range all {
 		share := 0.1
 		switch i {
@@ -32,7 +30,7 @@ func TestHistogram(t *testing.T) {
 			t.Errorf("bar %d: %+v, want %g", i, b, share)
 		}
 	}
-	lines := strings.Split(drawBins(all), "\n")
+	lines := strings.Split(bars(all), "\n")
 	full := strings.Repeat("#", barWidth)
 	for i, want := range map[int]string{0: "       0s to 10s      10.0% " + full, 10: "    1m40s to 1m50s     0.0%", 11: "    1m50s to more      0.0% #"} {
 		if lines[i] != want {

@@ -1,21 +1,17 @@
-// Package plan is the command that says how long to wait in a rotation: between
-// stage and promote, and until the old token may go. It derives the shortest
-// safe times from how receivers and senders come by a new token, and simulates
-// rotations to show what shorter ones would refuse.
+// Package plan is the command plan. It calculates how long to wait in a rotation, before
+// the promotion and until the old token may go, and simulates what shorter waits refuse.
 //
-// A flag becomes part of a model; its limits are a closed form (see model), the
-// simulation draws from the same model, and a test holds the two together. Safe is
-// what the closed form says is safe and the simulation does not contradict.
+// The limits are a closed form (see model). The simulation draws from the same model, and
+// a test compares the two. Times are safe if the closed form says so and the simulation
+// refuses nothing.
 package plan
 
 import (
 	"context"
+	"encoding/json"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
-
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 )
 
 // Command returns the command plan.
@@ -26,7 +22,7 @@ func Command() *cobra.Command {
 		Short: "Say how long to wait in a rotation, and what a shorter wait would refuse",
 		Long: `plan prints the shortest safe time between 'rotate stage' and 'rotate promote', and
 the shortest safe overlap: how long the old token must stay accepted after the
-promotion. It simulates rotations too, and prints the chance that one refuses a
+promotion. It also simulates rotations and prints the chance that one refuses a
 request, for the times that it recommends or for those of --stage-wait, --overlap
 and --max-overlap.
 
@@ -35,25 +31,24 @@ restarted after the change (--sender restart), restarted by tokenagent exec
 (exec), or use the library's transport (transport). A DIST is one of
   fixed:D              always D
   uniform:D..D         evenly between the two
-  exponential:MEAN     without memory, and without an upper limit
-  normal:MEAN,SD       without an upper limit, too
+  exponential:MEAN     memoryless, without an upper limit
+  normal:MEAN,SD       without an upper limit
   samples:FILE         as often as in FILE, which has a duration on each line
 
-Protocols: staged is stage, wait, promote, wait, retire. now is 'rotate now', all in
-one step, so that receivers can be sent a token that they do not know yet. replace
-writes the new token over the old one, which each agent remembers: for a fixed
---overlap, or with --sliding, as agents do by default, up to its --max-overlap.
+The protocol staged is stage, wait, promote, wait, retire. now is 'rotate now': all in
+one step, so that a receiver can get a token that it does not know yet. replace writes
+the new token over the old one, which each agent remembers for a fixed --overlap. With
+--sliding, the agents' default, uses of the old token extend it up to --max-overlap.
 
 The times are what to expect; 'rotate promote --agent' and 'rotate retire --agent' ask
 the receivers themselves.
 
 The same flags and --seed give the same answer. Exit code 0 means that there is an
-answer, safe or not: 'safe' of --output json says which.`,
+answer, safe or not: 'safe' in --output json says which.`,
 		Example: `  tokenagent plan --replicas 200 --sender-restart uniform:0s..30m
   tokenagent plan --sender exec --kubelet-sync 10s --watch events
   tokenagent plan --overlap 5m --sender-restart samples:restarts.txt --output json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f.changed = cmd.Flags().Changed
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -62,42 +57,29 @@ answer, safe or not: 'safe' of --output json says which.`,
 }
 
 func (f *flags) run(ctx context.Context, stdout, stderr io.Writer) error {
-	if f.output != "text" && f.output != "json" {
-		return fail.Usage("--output must be text or json")
+	if err := f.read(); err != nil {
+		return err
 	}
-	m, err := f.model(readFile)
+	a, err := f.propose()
 	if err != nil {
 		return err
 	}
-	p, err := f.propose(m)
-	if err != nil {
-		return err
-	}
+	all := a.settings()
 	n := f.rotations
 	if n == 0 {
-		n = rotationsFor(m, p.settings())
+		n = f.rotationsFor(all)
 	}
-	show := newProgress(stderr, n)
-	res, err := simulate(ctx, m, p.settings(), n, f.seed, show.report)
-	show.end()
+	sim, refused, err := f.simulate(ctx, all, n, f.seed, stderr)
 	if err != nil {
 		return err
 	}
-	a := newAnswer(f, m, p, res)
+	a.Simulation = sim
+	a.judge(f.restartAssumed, all, refused)
 	if f.output == "json" {
-		return a.writeJSON(stdout)
+		e := json.NewEncoder(stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(a)
 	}
-	return a.writeText(stdout)
-}
-
-// maxFile bounds a file of samples. A line of it has some 5 bytes.
-const maxFile = 64 << 20
-
-func readFile(name string) ([]byte, error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxFile))
+	_, err = io.WriteString(stdout, a.text())
+	return err
 }

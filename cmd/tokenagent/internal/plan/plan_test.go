@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,6 +53,15 @@ func must(t *testing.T, args string) string {
 		}
 	}
 	return out
+}
+
+// UnmarshalJSON reads null as +Inf, as MarshalJSON writes it.
+func (s *seconds) UnmarshalJSON(text []byte) error {
+	if string(text) == "null" {
+		*s = seconds(math.Inf(1))
+		return nil
+	}
+	return json.Unmarshal(text, (*float64)(s))
 }
 
 func inJSON(t *testing.T, args string) answer {
@@ -113,7 +125,7 @@ func TestSamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := inJSON(t, "--sender-restart samples:"+name)
-	if *a.Limits.LastUse != 305 || *a.Limits.Overlap != 307 || *a.Advised.Overlap != 310 || a.Assumed.SenderRestart != "samples (3)" || !a.Safe {
+	if a.Limits.LastUse != 305 || a.Limits.Overlap != 307 || a.Advised.Overlap != 310 || a.Assumed.SenderRestart != "samples (3)" || !a.Safe {
 		t.Errorf("%+v", a)
 	}
 	if _, _, err := run(t.Context(), "--sender-restart", "samples:"+name+"-none"); fail.Code(err) != 1 {
@@ -159,18 +171,40 @@ func TestInterrupted(t *testing.T) {
 }
 
 func TestRotationsFor(t *testing.T) {
-	some, many := []setting{{overlap: 600, maxOverlap: 660}}, []setting{{overlap: 1, maxOverlap: 1e6}}
+	some, many := []times{{Overlap: 600, MaxOverlap: 660}}, []times{{Overlap: 1, MaxOverlap: 1e6}}
 	for n, want := range map[int][4]int{ // with newcomers, sliding, with many renewals
 		1: {1000, 1000, 1000, 1000}, 1000: {1000, 1000, 1000, 96}, 20_000: {500, 333, 109, 10}, 100_000: {100, 66, 21, 10},
 	} {
 		got := [4]int{
-			rotationsFor(&model{receivers: n, senders: n}, some),
-			rotationsFor(&model{receivers: n, senders: n, newcomers: n}, some),
-			rotationsFor(&model{receivers: n, senders: n, sliding: true}, some),
-			rotationsFor(&model{receivers: n, senders: n, sliding: true}, many),
+			(&model{Receivers: n, Senders: n}).rotationsFor(some),
+			(&model{Receivers: n, Senders: n, Newcomers: n}).rotationsFor(some),
+			(&model{Receivers: n, Senders: n, Sliding: true}).rotationsFor(some),
+			(&model{Receivers: n, Senders: n, Sliding: true}).rotationsFor(many),
 		}
 		if got != want {
 			t.Errorf("%d receivers: %d rotations, want %d", n, got, want)
 		}
 	}
+}
+
+// A slow context lets half a second pass before each rotation.
+type slow struct{ context.Context }
+
+func (s slow) Err() error {
+	time.Sleep(500 * time.Millisecond)
+	return s.Context.Err()
+}
+
+// Every two seconds the simulation reports how far it is.
+func TestProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := models(t)["staged"]
+		var out strings.Builder
+		if _, _, err := m.simulate(slow{t.Context()}, []times{{}}, 10, 1, &out); err != nil {
+			t.Fatal(err)
+		}
+		if want := "tokenagent: simulated 3 of 10 rotations\ntokenagent: simulated 7 of 10 rotations\n"; out.String() != want {
+			t.Errorf("%q, want %q", out.String(), want)
+		}
+	})
 }

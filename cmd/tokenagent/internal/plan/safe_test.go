@@ -67,36 +67,28 @@ func TestSafeMeansThatNothingIsRefused(t *testing.T) {
 	safe, sliding := 0, 0
 	for _, args := range all {
 		f := new(flags)
-		parse(t, f, args)
-		m, err := f.model(readFile)
-		if err != nil {
-			t.Fatalf("plan %s: %v", args, err)
-		}
-		p, err := f.propose(m)
-		if err != nil {
-			t.Fatalf("plan %s: %v", args, err)
-		}
+		p := propose(t, f, args)
 		// The exact limits too: rounded up, they would hide a little.
-		exact := setting{p.chosen.wait, p.safe.overlap, p.safe.maxOverlap}
+		exact := times{p.Chosen.StageWait, p.Limits.Overlap, p.Limits.MaxOverlap}
 		settings := append(p.settings(), exact)
-		res := rotate(t, m, f.rotations, f.seed, settings...)
+		res := rotate(t, &f.model, f.rotations, f.seed, settings...)
 		for i, s := range settings {
-			if !p.safe.allow(s) {
+			if !p.Limits.allow(s) {
 				continue
 			}
 			safe++
-			if m.sliding {
+			if f.Sliding {
 				sliding++
 			}
 			if got := res.refused[i]; got != (refusal{requests: got.requests}) {
 				t.Errorf("plan %s: %+v is safe, and refuses %+v", args, s, got)
 			}
 		}
-		if m.sliding && (p.chosen.overlap < slidingLeast || p.chosen.maxOverlap < p.chosen.overlap) {
-			t.Errorf("plan %s: %+v is no window that slides", args, p.chosen)
+		if f.Sliding && (p.Chosen.Overlap < shortestSliding || p.Chosen.MaxOverlap < p.Chosen.Overlap) {
+			t.Errorf("plan %s: %+v is no window that slides", args, p.Chosen.times)
 		}
-		if !p.safe.unstaged && !p.safe.allow(p.chosen) {
-			t.Errorf("plan %s: %+v is advised, and is not safe by %+v", args, p.chosen, p.safe)
+		if !p.Limits.unstaged && !p.Limits.allow(p.Chosen.times) {
+			t.Errorf("plan %s: %+v is advised, and is not safe by %+v", args, p.Chosen.times, p.Limits)
 		}
 	}
 	if safe < 300 || sliding < 100 {
@@ -108,10 +100,23 @@ func parse(t *testing.T, f *flags, args string) {
 	t.Helper()
 	fs := pflag.NewFlagSet("plan", pflag.ContinueOnError)
 	f.add(fs)
-	f.changed = fs.Changed
 	if err := fs.Parse(strings.Fields(args)); err != nil {
 		t.Fatalf("plan %s: %v", args, err)
 	}
+}
+
+// propose parses args and proposes times.
+func propose(t *testing.T, f *flags, args string) *answer {
+	t.Helper()
+	parse(t, f, args)
+	if err := f.read(); err != nil {
+		t.Fatalf("plan %s: %v", args, err)
+	}
+	a, err := f.propose()
+	if err != nil {
+		t.Fatalf("plan %s: %v", args, err)
+	}
+	return a
 }
 
 // Senders that all change in one moment, after everybody knows: the old token is
@@ -119,14 +124,14 @@ func parse(t *testing.T, f *flags, args string) {
 func TestSlidingNeedsAWindow(t *testing.T) {
 	const args = "--protocol replace --sliding --newcomers 0 --kubelet-sync 0s --watch events --sender-restart fixed:5m --in-flight 0s"
 	a := inJSON(t, args)
-	if !a.Safe || !a.WithinRisk || *a.Limits.Overlap != 1 || *a.Advised.Overlap != 5 || a.Chosen.Any != 0 {
+	if !a.Safe || !a.WithinRisk || a.Limits.Overlap != 1 || a.Advised.Overlap != 5 || a.Chosen.Any != 0 {
 		t.Errorf("%+v", a)
 	}
 	for i, c := range a.Chances {
-		if i > 0 && *c.Overlap <= *a.Chances[i-1].Overlap {
+		if i > 0 && c.Overlap <= a.Chances[i-1].Overlap {
 			t.Errorf("%+v comes twice", c)
 		}
-		if c.Safe != (*c.Overlap >= 1) || c.Safe != (c.Any == 0) {
+		if c.Safe != (c.Overlap >= 1) || c.Safe != (c.Any == 0) {
 			t.Errorf("%+v", c)
 		}
 	}
@@ -143,29 +148,21 @@ func TestSlidingNeedsAWindow(t *testing.T) {
 // form says.
 func TestSimulationHasTheLastWord(t *testing.T) {
 	f := new(flags)
-	parse(t, f, "--rotations 20")
-	m, err := f.model(readFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := f.propose(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res := rotate(t, m, f.rotations, f.seed, p.settings()...)
-	if a := newAnswer(f, m, p, res); !a.Safe || !a.WithinRisk || !a.Chosen.Safe || a.Chosen.any() != "none" {
+	a := propose(t, f, "--rotations 20")
+	all := a.settings()
+	res := rotate(t, &f.model, f.rotations, f.seed, all...)
+	a.Simulation = res.simulation
+	if a.judge(true, all, res.refused); !a.Safe || !a.WithinRisk || !a.Chosen.Safe || a.Chosen.any() != "none" {
 		t.Fatalf("%+v", a)
 	}
 	for i := range res.refused {
-		res.refused[i].chance = 0.25
+		res.refused[i].Any = 0.25
 	}
-	a := newAnswer(f, m, p, res)
-	if a.Safe || a.WithinRisk || a.Chosen.Safe || a.Chosen.any() != "25%" {
+	if a.judge(true, all, res.refused); a.Safe || a.WithinRisk || a.Chosen.Safe || a.Chosen.any() != "25%" {
 		t.Errorf("%+v", a)
 	}
-	var b strings.Builder
-	if a.textVerdict(&b); !strings.Contains(b.String(), "NOT SAFE: a rotation refuses something with a chance of 25%") {
-		t.Error(b.String())
+	if text := a.text(); !strings.Contains(text, "NOT SAFE: a rotation refuses something with a chance of 25%") {
+		t.Error(text)
 	}
 }
 

@@ -3,105 +3,209 @@ package plan
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
-	"runtime"
-	"slices"
-	"sync"
+	"math/rand/v2"
+	"time"
 )
 
-// A result is what many simulated rotations came to.
-type result struct {
-	rotations int
-	refused   []refusal // the means, one for each setting
-	wait      []float64 // what each rotation needed, ascending
-	overlap   []float64
-	reach     *histogram // of all receivers
-	lastUses  *histogram // of the old token, of all senders
+// A refusal is what a rotation refuses, or the mean of several. With the times at which
+// receivers and senders change, the expected number of refused requests has a closed
+// form, and the probability of any is 1 - exp(-number).
+type refusal struct {
+	Any         float64 `json:"chance"` // of any refusal in a rotation
+	New         float64 `json:"chance_new_token"`
+	Old         float64 `json:"chance_old_token"`
+	NewRequests float64 `json:"refused_new_token"` // mean number of requests in a rotation
+	OldRequests float64 `json:"refused_old_token"`
+	requests    float64 // of all, from the change until everything has changed
 }
 
-// rotationsFor returns how many rotations to simulate when nobody says: as many
-// as take some seconds, and no more than what tells something.
-func rotationsFor(m *model, settings []setting) int {
+// add adds a part of o.
+func (f *refusal) add(o refusal, part float64) {
+	f.Any += o.Any * part
+	f.New += o.New * part
+	f.Old += o.Old * part
+	f.NewRequests += o.NewRequests * part
+	f.OldRequests += o.OldRequests * part
+	f.requests += o.requests * part
+}
+
+// A trial is one simulated rotation.
+type trial struct {
+	*model
+	r         *rand.Rand
+	receivers []receiver
+	rounding  float64 // of the deadline
+	newToken  *requests
+	oldToken  *requests // time runs backwards
+	lastUse   float64   // of the old token
+	wait      float64   // the shortest stage wait that refuses nothing
+	overlap   float64   // the shortest overlap that refuses nothing; a sliding one without renewals
+}
+
+// rotate draws the rotation of a number, with a stage wait.
+func (m *model) rotate(seed, number uint64, wait float64) *trial {
+	r := rand.New(rand.NewPCG(seed, number)) //nolint:gosec // a simulation, which the seed must repeat
+	clock := func() float64 { return m.ClockSkew * (r.Float64() - 0.5) }
+	stager, operator := clock(), clock()
+	t := &trial{model: m, r: r, receivers: make([]receiver, m.Receivers), rounding: deadlineRounding * r.Float64()}
+	waited := max(0, wait+stager-operator)
+	read := func() (stage, change float64) {
+		if m.Protocol == staged {
+			return m.drawTwo(r, waited)
+		}
+		return math.Inf(1), m.draw(r)
+	}
+	slowest := math.Inf(-1) // staging, from when it was written
+	for i := range t.receivers {
+		v := &t.receivers[i]
+		v.ahead = clock() - operator
+		v.staged, v.promoted = read()
+		slowest = max(slowest, v.staged+waited)
+	}
+	first, last := make([]float64, m.Senders+m.Newcomers), make([]float64, m.Senders)
+	// When the first sender changes over: without a delay, from the change on, and with
+	// it, from the staging on.
+	undelayed, delayed := math.Inf(1), math.Inf(1)
+	for i := range last {
+		knows, change := -waited, 0.0 // the delay of exec begins when it knows
+		if m.readsSource() {
+			knows, change = read()
+			knows = min(knows, change)
+		}
+		restart := m.restart.draw(r)
+		undelayed = min(undelayed, change+restart)
+		delayed = min(delayed, knows+waited+m.RestartDelay+restart)
+		first[i] = max(change, knows+m.RestartDelay) + restart
+		last[i] = -(first[i] + m.InFlight*r.Float64())
+	}
+	if m.Newcomers > 0 {
+		undelayed, delayed = 0, 0
+	}
+	if m.Protocol == staged && slowest > delayed {
+		t.wait = max(0, slowest-undelayed+operator-stager)
+	}
+	rate := m.RequestRate / float64(m.Receivers)
+	t.newToken, t.oldToken = newRequests(first, rate), newRequests(last, rate)
+	t.lastUse = -last[0]
+	for i := range t.receivers {
+		v, needed := &t.receivers[i], 0.0
+		switch {
+		case m.Protocol != replace:
+			needed = t.lastUse + v.ahead + t.rounding
+		case m.Sliding:
+			v.firstNew = t.newToken.next(r, v.promoted)
+			needed = t.lastUse - v.firstNew
+		default:
+			needed = t.lastUse - v.promoted
+		}
+		if v.promoted < t.lastUse { // otherwise the old token is current until then
+			t.overlap = max(t.overlap, needed)
+		}
+	}
+	return t
+}
+
+// instant is how much two sums of the same durations may differ, in seconds.
+const instant = 1e-6
+
+// refuse returns what the rotation refuses with an overlap.
+func (t *trial) refuse(overlap, maxOverlap float64) refusal {
+	var f refusal
+	changed := t.lastUse
+	for i := range t.receivers {
+		v := &t.receivers[i]
+		var end float64
+		switch {
+		case t.Protocol != replace:
+			end = v.declaredEnd(overlap - t.rounding)
+		case t.Sliding:
+			end = v.slidingEnd(overlap, maxOverlap, overlap-renewalRounding(overlap), t.lastOld, t.unbroken)
+		default:
+			end = v.rememberedEnd(overlap)
+		}
+		if end < t.lastUse-instant {
+			f.OldRequests += t.oldToken.before(-end)
+		}
+		if knows := v.knows(); knows > t.newToken.starts[0]+instant {
+			f.NewRequests += t.newToken.before(knows)
+			changed = max(changed, knows)
+		}
+	}
+	f.OldRequests *= t.oldToken.rate
+	f.NewRequests *= t.newToken.rate
+	f.requests = t.RequestRate * float64(t.Senders+t.Newcomers) * changed
+	f.Old = -math.Expm1(-f.OldRequests)
+	f.New = -math.Expm1(-f.NewRequests)
+	f.Any = -math.Expm1(-f.OldRequests - f.NewRequests)
+	return f
+}
+
+// A simulation is what many rotations show.
+type simulation struct {
+	Rotations   int    `json:"rotations"`
+	Seed        uint64 `json:"seed"`
+	StageWait   spread `json:"needed_stage_wait_seconds"` // by each rotation
+	Overlap     spread `json:"needed_overlap_seconds"`
+	Propagation shape  `json:"propagation_seconds"` // to each receiver
+	LastUse     shape  `json:"last_use_seconds"`    // by each sender
+}
+
+// simulate simulates n rotations and returns for each of the times, which have one stage
+// wait, what is refused on average. If it takes long, it reports its progress.
+func (m *model) simulate(ctx context.Context, all []times, n int, seed uint64, progress io.Writer) (simulation, []refusal, error) {
+	limit := m.overlaps(m.limits(0), 0, all[0].StageWait)
+	longest, last := float64(limit.Propagation), float64(limit.LastUse)
+	if math.IsInf(longest, 1) { // the last bar begins where one in a thousand is
+		longest = m.path.longest(1e-3)
+	}
+	if math.IsInf(last, 1) {
+		last = m.lastUse(1e-3, 0)
+	}
+	reach, lastUse := newHistogram(longest), newHistogram(last)
+	refused := make([]refusal, len(all))
+	var waits, overlaps []float64
+	reported := time.Now()
+	for i := range n {
+		if err := ctx.Err(); err != nil {
+			return simulation{}, nil, fmt.Errorf("plan: ended after %d of %d rotations: %w", i, n, err)
+		}
+		if time.Since(reported) >= 2*time.Second {
+			reported = time.Now()
+			fmt.Fprintf(progress, "tokenagent: simulated %d of %d rotations\n", i, n)
+		}
+		t := m.rotate(seed, uint64(i), float64(all[0].StageWait))
+		for j, s := range all {
+			refused[j].add(t.refuse(float64(s.Overlap), float64(s.MaxOverlap)), 1)
+		}
+		waits, overlaps = append(waits, t.wait), append(overlaps, t.overlap)
+		for _, v := range t.receivers {
+			reach.add(v.promoted)
+		}
+		for _, start := range t.oldToken.starts {
+			lastUse.add(-start)
+		}
+	}
+	for i, sum := range refused {
+		refused[i] = refusal{}
+		refused[i].add(sum, 1/float64(n))
+	}
+	return simulation{n, seed, spreadOf(quantiles(waits)), spreadOf(quantiles(overlaps)), reach.shape(), lastUse.shape()}, refused, nil
+}
+
+// rotationsFor returns how many rotations take some seconds: at least 10, since those of
+// many receivers differ little, and at most 1000.
+func (m *model) rotationsFor(all []times) int {
 	const budget = 20_000_000 // receivers and senders drawn
-	cost := float64(m.receivers + m.senders + m.newcomers)
-	if m.sliding {
-		cost *= 4 // both streams
-		// Each window is followed renewal by renewal.
-		for _, s := range settings {
-			if s.overlap > 0 {
-				cost += float64(m.receivers) * min(manyRenewals, s.maxOverlap/(s.overlap-renewalGrain(s.overlap)))
+	cost := float64(m.Receivers + m.Senders + m.Newcomers)
+	if m.Sliding {
+		cost *= 4 // draws requests too
+		for _, s := range all {
+			if overlap := float64(s.Overlap); overlap > 0 {
+				cost += float64(m.Receivers) * min(manyRenewals, float64(s.MaxOverlap)/(overlap-renewalRounding(overlap)))
 			}
 		}
 	}
-	return max(leastRotations, min(1000, int(budget/cost)))
-}
-
-// leastRotations are simulated, however large they are: those of so many
-// receivers differ little from each other.
-const leastRotations = 10
-
-// simulate simulates n rotations on all processors, calling done after each, one
-// at a time. All settings share their wait. The answer depends on the model, the
-// settings, n and seed alone. It ends early with the error of ctx.
-func simulate(ctx context.Context, m *model, settings []setting, n int, seed uint64, done func(finished int)) (*result, error) {
-	// Where there is no limit, the last bar is for one in a thousand.
-	tops := m.overlaps(m.limits(0), 0, settings[0].wait)
-	if math.IsInf(tops.reach, 1) {
-		tops.reach = m.reach.most(1e-3)
-	}
-	if math.IsInf(tops.lastUse, 1) {
-		tops.lastUse = m.lastUse(1e-3, 0)
-	}
-	trials := make([]trial, n)
-	res := &result{rotations: n, reach: newHistogram(tops.reach), lastUses: newHistogram(tops.lastUse)}
-	var mu sync.Mutex
-	var next, finished int
-	take := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		next++
-		return next - 1
-	}
-	var wg sync.WaitGroup
-	for range min(n, runtime.GOMAXPROCS(0)) {
-		wg.Go(func() {
-			w := newWorker(m, newHistogram(tops.reach), newHistogram(tops.lastUse))
-			for i := take(); i < n && ctx.Err() == nil; i = take() {
-				trials[i] = w.run(seed, uint64(i), settings[0].wait, settings)
-				mu.Lock()
-				finished++
-				done(finished)
-				mu.Unlock()
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			res.reach.join(w.reach)
-			res.lastUses.join(w.lastUse)
-		})
-	}
-	wg.Wait()
-	if finished < n {
-		return nil, fmt.Errorf("plan: ended after %d of %d rotations: %w", finished, n, ctx.Err())
-	}
-	res.sum(trials, len(settings))
-	return res, nil
-}
-
-// sum adds up the trials in their order, since a sum of floats depends on it.
-func (res *result) sum(trials []trial, settings int) {
-	res.refused = make([]refusal, settings)
-	for _, t := range trials {
-		for i, f := range t.refused {
-			res.refused[i].add(f, 1)
-		}
-		res.wait = append(res.wait, t.wait)
-		res.overlap = append(res.overlap, t.overlap)
-	}
-	for i, total := range res.refused {
-		res.refused[i] = refusal{}
-		res.refused[i].add(total, 1/float64(len(trials)))
-	}
-	for _, s := range [][]float64{res.wait, res.overlap} {
-		slices.Sort(s)
-	}
+	return max(10, min(1000, int(budget/cost)))
 }

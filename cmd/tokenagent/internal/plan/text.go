@@ -3,116 +3,116 @@ package plan
 import (
 	"cmp"
 	"fmt"
-	"io"
+	"math"
 	"slices"
 	"strings"
 )
 
-// writeText prints the answer for people: what to do first, then why.
-func (a *answer) writeText(w io.Writer) error {
+// text writes the answer for people: what to do first, then why.
+func (a *answer) text() string {
 	var b strings.Builder
-	a.textVerdict(&b)
-	fmt.Fprint(&b, "\nwhat to do:\n")
-	for i, step := range a.Next {
-		fmt.Fprintf(&b, "  %d. %s\n", i+1, step)
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	m, c, sim := a.Assumed, a.Chosen, a.Simulation
+	wait := func(t times) string {
+		if m.Protocol != staged {
+			return ""
+		}
+		return fmt.Sprintf("stage wait %s, ", t.StageWait.coarse())
 	}
-	a.textAssumed(&b)
-	a.textLimits(&b)
-	a.textChances(&b)
-	fmt.Fprint(&b, "\nfrom the change until a receiver knows:\n", drawBins(a.Simulation.Propagation.Bins))
-	fmt.Fprint(&b, "\nfrom the change until a sender last uses the old token:\n", drawBins(a.Simulation.LastUse.Bins))
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-func (a *answer) textVerdict(b *strings.Builder) {
-	c := a.Chosen
-	var parts []string
-	if a.Protocol == staged {
-		parts = append(parts, "stage wait "+orNone(c.StageWait))
-	}
-	parts = append(parts, "overlap "+orNone(c.Overlap))
-	if c.MaxOverlap != nil {
-		parts = append(parts, "capped at "+orNone(c.MaxOverlap))
+	limit := ""
+	if m.Sliding {
+		limit = fmt.Sprintf(", capped at %s", c.MaxOverlap.coarse())
 	}
 	verdict := "NOT SAFE: a rotation refuses something with a chance of " + percent(c.Any)
 	switch {
 	case a.Safe:
 		verdict = "safe"
 	case a.WithinRisk:
-		verdict = fmt.Sprintf("NOT SAFE, but a rotation refuses anything with a chance of %g at most", a.Assumed.Risk)
+		verdict = fmt.Sprintf("NOT SAFE, but a rotation refuses anything with a chance of %g at most", m.Risk)
 	case c.Any == 0:
-		verdict = fmt.Sprintf("NOT SAFE, though none of %d simulated rotations refuses anything", a.Simulation.Rotations)
+		verdict = fmt.Sprintf("NOT SAFE, though none of %d simulated rotations refuses anything", sim.Rotations)
 	}
-	fmt.Fprintf(b, "%s: %s\n", strings.Join(parts, ", "), verdict)
+	line("%soverlap %s%s: %s", wait(c.times), c.Overlap.coarse(), limit, verdict)
 	for _, note := range a.Notes {
-		fmt.Fprintf(b, "note: %s\n", note)
+		line("note: %s", note)
 	}
-}
+	line("\nwhat to do:")
+	for i, step := range a.Next {
+		line("  %d. %s", i+1, step)
+	}
+	line("\nassumed:\n%s", m.text())
 
-func (a *answer) textAssumed(b *strings.Builder) {
-	s := a.Assumed
-	fmt.Fprintf(b, "\nassumed:\n  %d receivers: ", s.Receivers)
-	if s.KubeletSync > 0 {
-		fmt.Fprintf(b, "a mounted Secret, kubelet resync %s", short(s.KubeletSync))
-		if s.CacheTTL > 0 {
-			fmt.Fprintf(b, ", cache TTL %s", short(s.CacheTTL))
-		}
-	} else {
-		fmt.Fprint(b, "a file")
-	}
-	if s.PollInterval > 0 {
-		fmt.Fprintf(b, ", agents poll every %s, debounce %s", short(s.PollInterval), short(s.Debounce))
-	} else {
-		fmt.Fprintf(b, ", agents see events, debounce %s", short(s.Debounce))
-	}
-	fmt.Fprintf(b, ", delivery %s\n  %d senders: %s", s.Delivery, s.Senders, s.Sender)
-	if s.Sender == execed {
-		fmt.Fprintf(b, ", delay %s", short(s.RestartDelay))
-	}
-	if s.Sender != transport {
-		fmt.Fprintf(b, ", restart %s", s.SenderRestart)
-	}
-	fmt.Fprintf(b, ", in flight %s, %g requests/s each\n", short(s.InFlight), s.RequestRate)
-	fmt.Fprintf(b, "  newcomers just after the change: %d; clock skew %s\n", s.Newcomers, short(s.ClockSkew))
-}
-
-func (a *answer) textLimits(b *strings.Builder) {
-	sim := a.Simulation
-	fmt.Fprintf(b, "\n%-26s %8s   in %d simulated rotations (seed %d)\n", "", "limit", sim.Rotations, sim.Seed)
-	row := func(name string, limit *float64, s spread) {
-		fmt.Fprintf(b, "%-26s %8s   half %s, 99%% %s, longest %s\n", name, orNone(limit), coarse(s.Half), coarse(s.P99), coarse(s.Most))
+	line("\n%-26s %8s   in %d simulated rotations (seed %d)", "", "limit", sim.Rotations, sim.Seed)
+	row := func(name string, limit seconds, s spread) {
+		line("%-26s %8s   half %s, 99%% %s, longest %s", name, limit.coarse(), s.Half.coarse(), s.P99.coarse(), s.Most.coarse())
 	}
 	row("a receiver knows", a.Limits.Propagation, sim.Propagation.spread)
 	row("the old token's last use", a.Limits.LastUse, sim.LastUse.spread)
-	if a.Protocol == staged {
+	if m.Protocol == staged {
 		row("stage wait needed", a.Limits.StageWait, sim.StageWait)
 	}
 	row("overlap needed", a.Limits.Overlap, sim.Overlap)
 	for _, r := range a.Risks {
-		fmt.Fprintf(b, "for a risk of %g: ", r.Risk)
-		if a.Protocol == staged {
-			fmt.Fprintf(b, "stage wait %s, ", orNone(r.StageWait))
-		}
-		fmt.Fprintf(b, "overlap %s\n", orNone(r.Overlap))
+		line("for a risk of %g: %soverlap %s", r.Risk, wait(r.times), r.Overlap.coarse())
 	}
-}
 
-func (a *answer) textChances(b *strings.Builder) {
-	fmt.Fprintf(b, "\nwhat a rotation refuses (mean number of requests):\n%-10s %13s %12s %12s %14s\n", "overlap", "any at all", "old token", "new token", "of all")
+	line("\nwhat a rotation refuses (mean number of requests):")
+	line("%-10s %13s %12s %12s %14s", "overlap", "any at all", "old token", "new token", "of all")
 	rows := slices.Clone(a.Chances)
-	if !slices.ContainsFunc(rows, func(c chance) bool { return *c.Overlap == *a.Chosen.Overlap }) {
-		rows = append(rows, a.Chosen)
+	if !slices.ContainsFunc(rows, func(r chance) bool { return r.Overlap == c.Overlap }) {
+		rows = append(rows, c)
 	}
-	slices.SortFunc(rows, func(x, y chance) int { return cmp.Compare(*x.Overlap, *y.Overlap) })
-	for _, c := range rows {
-		fmt.Fprintf(b, "%-10s %13s %12.3g %12.3g %14s\n", coarse(*c.Overlap), c.any(), c.OldRefused, c.NewRefused, percent(c.Share))
+	slices.SortFunc(rows, func(x, y chance) int { return cmp.Compare(x.Overlap, y.Overlap) })
+	for _, r := range rows {
+		line("%-10s %13s %12.3g %12.3g %14s", r.Overlap.coarse(), r.any(), r.OldRequests, r.NewRequests, percent(r.Share))
 	}
+	line("\nfrom the change until a receiver knows:\n%s", bars(sim.Propagation.Bins))
+	line("\nfrom the change until a sender last uses the old token:\n%s", bars(sim.LastUse.Bins))
+	return b.String()
 }
 
-// any writes the chance of any refusal, and tells what cannot be from what was
-// not seen.
-func (c chance) any() string {
+// text writes what is assumed.
+func (m *model) text() string {
+	receivers, agents, senders := "a file", "see events", m.Sender
+	if m.KubeletSync > 0 {
+		receivers = fmt.Sprintf("a mounted Secret, kubelet resync %s", seconds(m.KubeletSync))
+		if m.CacheTTL > 0 {
+			receivers += fmt.Sprintf(", cache TTL %s", seconds(m.CacheTTL))
+		}
+	}
+	if m.PollInterval > 0 {
+		agents = fmt.Sprintf("poll every %s", seconds(m.PollInterval))
+	}
+	if m.Sender == execed {
+		senders += fmt.Sprintf(", delay %s", seconds(m.RestartDelay))
+	}
+	if m.Sender != transport {
+		senders += ", restart " + m.SenderRestart
+	}
+	return fmt.Sprintf("  %d receivers: %s, agents %s, debounce %s, delivery %s\n", m.Receivers, receivers, agents, seconds(m.Debounce), m.Delivery) +
+		fmt.Sprintf("  %d senders: %s, in flight %s, %g requests/s each\n", m.Senders, senders, seconds(m.InFlight), m.RequestRate) +
+		fmt.Sprintf("  newcomers just after the change: %d; clock skew %s", m.Newcomers, seconds(m.ClockSkew))
+}
+
+// barWidth is the width of the longest bar, so that a line fits 80 columns.
+const barWidth = 40
+
+func bars(all []bin) string {
+	highest := slices.MaxFunc(all, func(x, y bin) int { return cmp.Compare(x.Share, y.Share) }).Share
+	var lines []string
+	for i, b := range all {
+		to := seconds(b.To).coarse().String()
+		if i == len(all)-1 {
+			to = "more"
+		}
+		bar := strings.Repeat("#", int(math.Ceil(b.Share/highest*barWidth)))
+		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %7s to %-7s %5.1f%% %s", seconds(b.From).coarse(), to, 100*b.Share, bar), " "))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// any writes the chance of any refusal: none is impossible, none seen is not.
+func (c *chance) any() string {
 	switch {
 	case c.Safe:
 		return "none"
@@ -123,25 +123,108 @@ func (c chance) any() string {
 	}
 }
 
-func orNone(seconds *float64) string {
-	if seconds == nil {
-		return "none"
-	}
-	return coarse(*seconds)
-}
-
-// percent writes a chance so that never and always are told from nearly.
+// percent rounds a chance, but never to 0 or 1.
 func percent(chance float64) string {
 	switch {
 	case chance == 0:
 		return "0"
 	case chance > 0.999:
 		return "over 99.9%"
-	case chance >= 0.995: // two digits of it would be 1e+02
+	case chance >= 0.995: // two digits would be 1e+02
 		return fmt.Sprintf("%.1f%%", 100*chance)
 	case chance < 1e-6:
 		return "under 0.0001%"
 	default:
 		return fmt.Sprintf("%.2g%%", 100*chance)
+	}
+}
+
+// next returns what to do, in order.
+func (a *answer) next() []string {
+	m, c := a.Assumed, a.Chosen
+	overlap := fmt.Sprintf("--overlap %s", c.Overlap)
+	change := "senders change over by themselves"
+	switch {
+	case m.Sender == restarted && m.restart.bounded():
+		change = fmt.Sprintf("restart the senders; the last one must be done within %s", seconds(m.restart.longest(0)).coarse())
+	case m.Sender == restarted:
+		change = "restart the senders"
+	case m.Sender == execed:
+		change += fmt.Sprintf(", under tokenagent exec --restart-delay %s", seconds(m.RestartDelay))
+	}
+	if m.Protocol == replace {
+		limit := "=-1s" // fixed: an overlap that slides is longer than what was judged
+		if m.Sliding {
+			limit = " " + c.MaxOverlap.String()
+		}
+		return []string{
+			"run the agents, or the apps that embed them, with " + overlap + " --max-overlap" + limit,
+			"write the new token over the old one",
+			change,
+		}
+	}
+	rotate := func(step string) string {
+		if m.KubeletSync > 0 {
+			return "kubectl get secret NAME -o json | tokenagent rotate " + step + " | kubectl replace -f -"
+		}
+		return "tokenagent rotate " + step + " PATH"
+	}
+	var steps []string
+	if m.Protocol == now {
+		steps = append(steps, rotate("now "+overlap))
+	} else {
+		steps = append(steps, rotate("stage"))
+		if c.StageWait > 0 {
+			steps = append(steps, fmt.Sprintf("wait %s", c.StageWait))
+		}
+		steps = append(steps, rotate("promote "+overlap))
+	}
+	return append(steps, change, fmt.Sprintf("wait until the %s have passed, and nothing uses the old token any more", c.Overlap), rotate("retire"))
+}
+
+// note adds what the times do not say by themselves.
+func (a *answer) note(restartAssumed bool) {
+	m, c := a.Assumed, a.Chosen
+	add := func(format string, args ...any) { a.Notes = append(a.Notes, fmt.Sprintf(format, args...)) }
+	if a.Limits.unstaged {
+		knows := a.enough.Propagation.coarse().String()
+		if knows == "none" {
+			knows = "any time"
+		}
+		add("without staging no overlap is safe: requests with the new token are refused until each receiver knows it, up to %s; use --protocol staged", knows)
+	}
+	var none []string
+	if m.Protocol == staged {
+		none = append(none, "no stage wait")
+	}
+	if m.readsSource() {
+		none = append(none, "no overlap")
+	}
+	if !m.delivery.bounded() && none != nil {
+		add("%s is safe: --delivery %s has no upper limit; check that it has arrived everywhere, or use uniform with a limit that you enforce", strings.Join(none, " and "), m.Delivery)
+	}
+	if !m.restart.bounded() {
+		add("no overlap is safe: --sender-restart %s has no upper limit; restart what is left at a fixed time, and use uniform with that time", m.SenderRestart)
+	}
+	if !a.Bounded && !a.given {
+		add("the times are for a risk of %g (--risk) that a rotation refuses anything", m.Risk)
+	}
+	for _, t := range []struct {
+		name                string
+		chosen, limit, safe seconds
+	}{
+		{"stage-wait", c.StageWait, a.Limits.StageWait, a.Advised.StageWait},
+		{"overlap", c.Overlap, a.Limits.Overlap, a.Advised.Overlap},
+		{"max-overlap", c.MaxOverlap, a.Limits.MaxOverlap, a.Advised.MaxOverlap},
+	} {
+		if a.given && t.chosen < t.limit && !math.IsInf(float64(t.limit), 1) {
+			add("--%s %s is too short: %s is safe", t.name, t.chosen, t.safe)
+		}
+	}
+	if m.Sender == restarted && restartAssumed {
+		add("how long senders take to restart is assumed: say --sender-restart")
+	}
+	if m.Protocol == replace {
+		add("an agent that restarts in the overlap without a --state-file forgets the old token, and one that is new never knew it")
 	}
 }

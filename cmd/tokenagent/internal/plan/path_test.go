@@ -33,36 +33,36 @@ func TestKubeletAsMeasured(t *testing.T) {
 		"watch, 10 s": {10, 1.2, 5.5, 11.2, 12.3},
 		"cache, 60 s": {60, 11, 44, 65, 71},
 	} {
-		p := propagation{sync: c.sync}
+		p := path{delivery: fixed(0), KubeletSync: c.sync}
 		all := drawn(50_000, p.draw)
 		for what, v := range map[string][2]float64{"median": {at(all, 0.5), c.half}, "p95": {at(all, 0.95), c.p95}} {
 			if ratio := v[0] / v[1]; ratio < 0.75 || ratio > 1.25 {
 				t.Errorf("%s: %s %.1f s, measured %.1f s", name, what, v[0], v[1])
 			}
 		}
-		if c.least < p.least() || c.most > p.most(0) || c.most < 0.75*p.most(0) {
-			t.Errorf("%s: from %.1f to %.1f s, measured from %.1f to %.1f s", name, p.least(), p.most(0), c.least, c.most)
+		if c.least < p.shortest() || c.most > p.longest(0) || c.most < 0.75*p.longest(0) {
+			t.Errorf("%s: from %.1f to %.1f s, measured from %.1f to %.1f s", name, p.shortest(), p.longest(0), c.least, c.most)
 		}
 	}
 }
 
 // Nothing is later than the closed form, and something comes near it.
 func TestPropagationWithinItsLimits(t *testing.T) {
-	for name, p := range map[string]propagation{
-		"nothing":  {},
-		"watch":    {sync: 60},
-		"cache":    {sync: 60, ttl: 60},
-		"poll":     {poll: 10, debounce: 1},
-		"all":      {sync: 10, ttl: 5, poll: 10, debounce: 1},
-		"delivery": {delivery: dists(t, "uniform:10s..5m"), poll: 10, debounce: 1},
+	for name, p := range map[string]path{
+		"nothing":  {delivery: fixed(0)},
+		"watch":    {delivery: fixed(0), KubeletSync: 60},
+		"cache":    {delivery: fixed(0), KubeletSync: 60, CacheTTL: 60},
+		"poll":     {delivery: fixed(0), PollInterval: 10, Debounce: 1},
+		"all":      {delivery: fixed(0), KubeletSync: 10, CacheTTL: 5, PollInterval: 10, Debounce: 1},
+		"delivery": {delivery: dists(t, "uniform:10s..5m"), PollInterval: 10, Debounce: 1},
 	} {
 		all := drawn(50_000, p.draw)
 		first, last := all[0], all[len(all)-1]
-		if first < p.least() || last > p.most(0) {
-			t.Errorf("%s: drew %g to %g, limits %g to %g", name, first, last, p.least(), p.most(0))
+		if first < p.shortest() || last > p.longest(0) {
+			t.Errorf("%s: drew %g to %g, limits %g to %g", name, first, last, p.shortest(), p.longest(0))
 		}
-		if span := p.most(0) - p.least(); span > 0 && (last < p.most(0)-0.12*span || first > p.least()+0.12*span) {
-			t.Errorf("%s: drew %g to %g, far from the limits %g to %g", name, first, last, p.least(), p.most(0))
+		if span := p.longest(0) - p.shortest(); span > 0 && (last < p.longest(0)-0.12*span || first > p.shortest()+0.12*span) {
+			t.Errorf("%s: drew %g to %g, far from the limits %g to %g", name, first, last, p.shortest(), p.longest(0))
 		}
 	}
 }
@@ -70,7 +70,7 @@ func TestPropagationWithinItsLimits(t *testing.T) {
 // Whatever the wait, staging and promotion each take as long as if it were
 // alone; and where one resync precedes both, they arrive together.
 func TestTwoWritesShareTheResyncs(t *testing.T) {
-	p := propagation{sync: 60, ttl: 20}
+	p := path{delivery: fixed(0), KubeletSync: 60, CacheTTL: 20}
 	alone := drawn(40_000, p.draw)
 	for _, wait := range []float64{0, 5, 50, 91, 105, 200, 700, 800, 5000} {
 		together := 0
@@ -78,7 +78,7 @@ func TestTwoWritesShareTheResyncs(t *testing.T) {
 		promotes := drawn(len(alone), func(r *rand.Rand) float64 {
 			stage, promote := p.drawTwo(r, wait)
 			stages = append(stages, stage+wait)
-			if math.Abs(stage-promote) <= kubeletWork {
+			if math.Abs(stage-promote) <= syncWork {
 				together++
 			}
 			return promote
@@ -86,7 +86,7 @@ func TestTwoWritesShareTheResyncs(t *testing.T) {
 		slices.Sort(stages)
 		for _, q := range []float64{0.05, 0.25, 0.5, 0.75, 0.95, 0.99} {
 			for what, got := range map[string]float64{"stage": at(stages, q), "promotion": at(promotes, q)} {
-				if want := at(alone, q); math.Abs(got-want) > 0.02*p.most(0) {
+				if want := at(alone, q); math.Abs(got-want) > 0.02*p.longest(0) {
 					t.Errorf("wait %g: quantile %g of %s is %.1f, alone %.1f", wait, q, what, got, want)
 				}
 			}
@@ -101,10 +101,10 @@ func TestTwoWritesShareTheResyncs(t *testing.T) {
 // short ones: the mean time to the next resync is E[X²]/2E[X], with X from 60 to
 // 90 s and up to 1 s more.
 func TestResidualIsThatOfARenewalProcess(t *testing.T) {
-	p := propagation{sync: 60}
+	p := path{delivery: fixed(0), KubeletSync: 60}
 	const n = 300_000
 	sum := 0.0
-	for _, x := range drawn(n, p.residual) {
+	for _, x := range drawn(n, p.nextSync) {
 		sum += x / n
 	}
 	mean, variance := 75.5, (30*30+1*1)/12.

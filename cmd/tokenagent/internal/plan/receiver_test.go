@@ -23,9 +23,9 @@ type ledgerReceiver struct {
 	window rotation.Window
 }
 
-func (l *ledgerReceiver) clock(at float64) time.Time { return change.Add(seconds(at + l.ahead)) }
+func (l *ledgerReceiver) clock(at float64) time.Time { return change.Add(duration(at + l.ahead)) }
 
-func seconds(s float64) time.Duration { return time.Duration(math.Round(s * 1e9)) }
+func duration(s float64) time.Duration { return time.Duration(math.Round(s * 1e9)) }
 
 func (l *ledgerReceiver) read(at float64, decls ...rotation.Decl[int]) {
 	l.ledger = rotation.Advance(l.ledger, rotation.Content[int]{Decls: decls}, l.clock(at), l.window)
@@ -58,7 +58,7 @@ func TestReceiverIsTheLedger(t *testing.T) {
 		l := ledgerReceiver{ahead: v.ahead, window: rotation.Window{Overlap: 15 * time.Minute}}
 		if remembered {
 			v.staged = math.Inf(1)
-			l.window.Overlap = seconds(overlap)
+			l.window.Overlap = duration(overlap)
 		}
 		// Queries at random, and on either side of what the model says.
 		until := overlap - r.Float64()
@@ -84,7 +84,7 @@ func TestReceiverIsTheLedger(t *testing.T) {
 				decls := []rotation.Decl[int]{decl(newID, rotation.Current, none)}
 				if !remembered {
 					// By the operator's clock, which is change + q in the model.
-					decls = append(decls, decl(oldID, rotation.Previous, change.Add(seconds(until))))
+					decls = append(decls, decl(oldID, rotation.Previous, change.Add(duration(until))))
 				}
 				l.read(v.promoted, decls...)
 			}
@@ -122,10 +122,10 @@ func TestSlidingReceiverIsTheLedger(t *testing.T) {
 			}
 			return 0, false
 		}
-		short := v.slidingEnd(overlap, limit, renewalGrain(overlap), last, nil)
-		long := v.slidingEnd(overlap, limit, 0, last, nil)
+		short := v.slidingEnd(overlap, limit, overlap-renewalRounding(overlap), last, nil)
+		long := v.slidingEnd(overlap, limit, overlap, last, nil)
 
-		l := ledgerReceiver{window: rotation.Window{Overlap: seconds(overlap), MaxOverlap: seconds(limit)}}
+		l := ledgerReceiver{window: rotation.Window{Overlap: duration(overlap), MaxOverlap: duration(limit)}}
 		l.read(-1000, decl(oldID, rotation.Current, time.Time{}))
 		promoted, opened := false, false
 		refused := math.Inf(1)
@@ -168,33 +168,33 @@ func TestRefusalsAreThoseOfSingleRequests(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		m model
-		s setting
+		s times
 	}{
-		"declared":   {model{protocol: staged}, setting{wait: 30, overlap: 100}},
-		"remembered": {model{protocol: replace}, setting{overlap: 60}},
-		"sliding":    {model{protocol: replace, sliding: true}, setting{overlap: 20, maxOverlap: 150}},
+		"declared":   {model{Protocol: staged}, times{StageWait: 30, Overlap: 100}},
+		"remembered": {model{Protocol: replace}, times{Overlap: 60}},
+		"sliding":    {model{Protocol: replace, Sliding: true}, times{Overlap: 20, MaxOverlap: 150}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := c.m
-			m.receivers, m.senders, m.newcomers, m.sender, m.rate, m.skew, m.inFlight = 5, 7, 1, restart, 0.3, 4, 5
-			m.reach = propagation{sync: 40}
+			m.Receivers, m.Senders, m.Newcomers, m.Sender, m.RequestRate, m.ClockSkew, m.InFlight = 5, 7, 1, restarted, 0.3, 4, 5
+			m.path = path{delivery: fixed(0), KubeletSync: 40}
 			m.restart = dists(t, "uniform:0s..3m")
 			var want, got refusal
 			const n = 2_000
 			for i := range uint64(n) {
-				w := newWorker(&m, newHistogram(1), newHistogram(1))
-				got.add(w.run(9, i, c.s.wait, []setting{c.s}).refused[0], 1./n)
+				w := m.rotate(9, i, float64(c.s.StageWait))
+				got.add(w.refuse(float64(c.s.Overlap), float64(c.s.MaxOverlap)), 1./n)
 				want.add(singly(w, i, c.s), 1./n)
 			}
 			for what, v := range map[string][2]float64{
-				"old":        {got.oldRefused, want.oldRefused},
-				"new":        {got.newRefused, want.newRefused},
-				"chance":     {got.chance, want.chance},
-				"old chance": {got.oldChance, want.oldChance},
+				"old":        {got.OldRequests, want.OldRequests},
+				"new":        {got.NewRequests, want.NewRequests},
+				"chance":     {got.Any, want.Any},
+				"old chance": {got.Old, want.Old},
 			} {
 				slack := 0.06
-				if m.sliding && v[0] > v[1] {
+				if m.Sliding && v[0] > v[1] {
 					slack = 0.2 // a renewal gives its grain away
 				}
 				if math.Abs(v[0]-v[1]) > slack*v[1]+0.01 || v[1] == 0 {
@@ -207,9 +207,9 @@ func TestRefusalsAreThoseOfSingleRequests(t *testing.T) {
 
 // singly draws each request of a rotation whose times w has drawn, and asks the
 // closed form of the receiver, or where the window slides a real ledger.
-func singly(w *worker, number uint64, s setting) refusal {
+func singly(w *trial, number uint64, s times) refusal {
 	r := rand.New(rand.NewPCG(11, number))
-	m := w.m
+	m := w.model
 	type request struct {
 		at  float64
 		to  int
@@ -217,31 +217,27 @@ func singly(w *worker, number uint64, s setting) refusal {
 	}
 	var all []request
 	send := func(from, to float64, old bool) {
-		for at := from + r.ExpFloat64()/m.rate; at < to; at += r.ExpFloat64() / m.rate {
-			all = append(all, request{at, r.IntN(m.receivers), old})
+		for at := from + r.ExpFloat64()/m.RequestRate; at < to; at += r.ExpFloat64() / m.RequestRate {
+			all = append(all, request{at, r.IntN(m.Receivers), old})
 		}
 	}
-	for _, last := range w.last {
-		send(0, last, true)
+	for _, start := range w.oldToken.starts {
+		send(0, -start, true)
 	}
-	for _, first := range w.first {
+	for _, first := range w.newToken.starts {
 		send(first, 400, false)
 	}
 	slices.SortFunc(all, func(a, b request) int { return int(math.Copysign(1, a.at-b.at)) })
 
-	ledgers := make([]*ledgerReceiver, m.receivers)
-	ends := make([]float64, m.receivers)
-	// The grain that run drew: it comes after the two operators' clocks.
-	again := rand.New(rand.NewPCG(9, number))
-	_, _ = again.Float64(), again.Float64()
-	grain := deadlineGrain * again.Float64()
+	ledgers := make([]*ledgerReceiver, m.Receivers)
+	ends := make([]float64, m.Receivers)
 	for i := range ledgers {
 		v := &w.receivers[i]
-		ends[i] = v.declaredEnd(s.overlap - grain)
-		if m.protocol == replace {
-			ends[i] = v.rememberedEnd(s.overlap)
+		ends[i] = v.declaredEnd(float64(s.Overlap) - w.rounding)
+		if m.Protocol == replace {
+			ends[i] = v.rememberedEnd(float64(s.Overlap))
 		}
-		ledgers[i] = &ledgerReceiver{window: rotation.Window{Overlap: seconds(s.overlap), MaxOverlap: seconds(s.maxOverlap)}}
+		ledgers[i] = &ledgerReceiver{window: rotation.Window{Overlap: duration(float64(s.Overlap)), MaxOverlap: duration(float64(s.MaxOverlap))}}
 		ledgers[i].read(-1000, decl(oldID, rotation.Current, time.Time{}))
 	}
 	var f refusal
@@ -249,7 +245,7 @@ func singly(w *worker, number uint64, s setting) refusal {
 		v, l := &w.receivers[q.to], ledgers[q.to]
 		var ok bool
 		switch {
-		case m.sliding:
+		case m.Sliding:
 			if _, is := l.ledger.Current(); is && l.ledger.Entries[0].ID == oldID && v.promoted <= q.at {
 				l.read(v.promoted, decl(newID, rotation.Current, time.Time{}))
 			}
@@ -266,11 +262,11 @@ func singly(w *worker, number uint64, s setting) refusal {
 		switch {
 		case ok:
 		case q.old:
-			f.oldRefused++
-			f.oldChance, f.chance = 1, 1
+			f.OldRequests++
+			f.Old, f.Any = 1, 1
 		default:
-			f.newRefused++
-			f.newChance, f.chance = 1, 1
+			f.NewRequests++
+			f.New, f.Any = 1, 1
 		}
 	}
 	return f
