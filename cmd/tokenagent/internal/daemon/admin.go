@@ -104,6 +104,12 @@ func adminHandler(realms *realm.Set, draining *atomic.Bool, certs listener.All, 
 	status := func() realm.Status {
 		s := realms.Status()
 		s.Certificates = certs.Status()
+		if draining.Load() { // as /readyz says
+			s.Draining, s.Ready = true, false
+			for i := range s.Realms {
+				s.Realms[i].Ready = false
+			}
+		}
 		return s
 	}
 	registry := prometheus.NewRegistry()

@@ -13,10 +13,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
@@ -37,7 +39,8 @@ type Options struct {
 	Headers      []string      // where the token stands; none means the default
 	DrainTimeout time.Duration // how long requests may take to end
 	// ShutdownDelay is how long after ctx has ended new connections are still taken,
-	// while /readyz and the grpc health say no: others send until they know.
+	// while /readyz and the grpc health say no: others send until they know. SIGTERM or
+	// SIGINT ends it.
 	ShutdownDelay time.Duration
 	EndRevoked    bool // what is under way ends when its token is revoked; with Upstream
 	Logger        *slog.Logger
@@ -137,8 +140,11 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 		draining.Store(true)
 		drainHealth()
 		if o.ShutdownDelay > 0 {
+			again := make(chan os.Signal, 1) // a signal that ended ctx has been delivered, and does not come again
+			signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 			o.Logger.Info("told to end: not ready from now on, and answering new connections for a while", "delay", o.ShutdownDelay)
-			err = wait(o.ShutdownDelay, failed)
+			err = wait(o.ShutdownDelay, failed, again)
+			signal.Stop(again)
 		}
 		o.Logger.Info("draining", "timeout", o.DrainTimeout)
 	}
@@ -150,13 +156,15 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 	return err
 }
 
-// wait returns nil after d, or at once the error that failed holds.
-func wait(d time.Duration, failed <-chan error) error {
+// wait returns nil after d or at a signal, or at once the error that failed holds.
+func wait(d time.Duration, failed <-chan error, again <-chan os.Signal) error {
 	over := time.NewTimer(d)
 	defer over.Stop()
 	select {
 	case err := <-failed:
 		return err
+	case <-again:
+		return nil
 	case <-over.C:
 		return nil
 	}

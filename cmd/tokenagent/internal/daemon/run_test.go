@@ -75,6 +75,9 @@ func TestShutdownDelayTakesNewConnections(t *testing.T) {
 	if r := ask(t, "GET", d.admin+"/readyz"); r.code != http.StatusServiceUnavailable {
 		t.Errorf("readyz: %d", r.code)
 	}
+	if r := ask(t, "GET", d.admin+"/status"); !strings.Contains(r.body, `"ready": false,`) || !strings.Contains(r.body, `"draining": true`) {
+		t.Errorf("status: %s", r.body)
+	}
 	if r := ask(t, "GET", d.main, "dapr-api-token: "+good); r.code != http.StatusOK { // over a connection of its own
 		t.Errorf("a new connection: %d", r.code)
 	}
@@ -95,6 +98,19 @@ func TestShutdownDelayTakesNewConnections(t *testing.T) {
 	}
 }
 
+// TestSecondSignalEndsTheShutdownDelay: whoever asks twice does not want to wait.
+func TestSecondSignalEndsTheShutdownDelay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		again := make(chan os.Signal, 1)
+		begun := time.Now()
+		time.AfterFunc(time.Minute, func() { again <- syscall.SIGINT })
+		if err := wait(time.Hour, nil, again); err != nil || time.Since(begun) != time.Minute {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+	})
+}
+
 // TestShutdownDelayEndsWithAListener: where a listener has failed there is nothing to
 // wait for.
 func TestShutdownDelayEndsWithAListener(t *testing.T) {
@@ -102,11 +118,11 @@ func TestShutdownDelayEndsWithAListener(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		failed := make(chan error, 1)
 		begun := time.Now()
-		if err := wait(time.Minute, failed); err != nil || time.Since(begun) != time.Minute {
+		if err := wait(time.Minute, failed, nil); err != nil || time.Since(begun) != time.Minute {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}
 		failed <- io.ErrUnexpectedEOF
-		if err := wait(time.Hour, failed); !errors.Is(err, io.ErrUnexpectedEOF) || time.Since(begun) != time.Minute {
+		if err := wait(time.Hour, failed, nil); !errors.Is(err, io.ErrUnexpectedEOF) || time.Since(begun) != time.Minute {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}
 	})

@@ -13,8 +13,9 @@ import (
 // the sources of all realms; and where there is a file of realms, what they are.
 type Status struct {
 	agent.Status
-	Config *ConfigStatus `json:"config,omitempty"`
-	Realms []OneStatus   `json:"realms,omitempty"`
+	Draining bool          `json:"draining,omitempty"` // the agent is about to end, and so not ready; the daemon's
+	Config   *ConfigStatus `json:"config,omitempty"`
+	Realms   []OneStatus   `json:"realms,omitempty"`
 
 	Certificates []listener.Status `json:"certificates,omitempty"` // of the listeners with TLS; the daemon's
 }

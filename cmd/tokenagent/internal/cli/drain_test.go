@@ -1,0 +1,50 @@
+//go:build unix
+
+package cli
+
+import (
+	"bufio"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+)
+
+// TestSecondSignalEndsTheShutdownDelay sends both to a process, whose delay is longer
+// than the test may take.
+func TestSecondSignalEndsTheShutdownDelay(t *testing.T) {
+	cmd := program(t, "run", "--token-file", file(t, good), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--shutdown-delay", "24h")
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	send := map[string]syscall.Signal{"for=admin-listen": syscall.SIGTERM, "told to end": syscall.SIGINT}
+	lines := bufio.NewScanner(log)
+	for lines.Scan() {
+		for text, sig := range send {
+			if strings.Contains(lines.Text(), text) {
+				delete(send, text)
+				if err := cmd.Process.Signal(sig); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil || len(send) > 0 {
+		t.Errorf("%v, %v", err, send)
+	}
+}
+
+func TestStatusSaysThatTheAgentIsDraining(t *testing.T) {
+	var b strings.Builder
+	s := &realm.Status{Status: agent.Status{Schema: 1}, Draining: true}
+	if err := printStatus(&b, s, time.Now()); err != nil || !strings.Contains(b.String(), "not ready: the agent is draining") {
+		t.Errorf("%v, %q", err, b.String())
+	}
+}
