@@ -72,7 +72,7 @@ would not, or would accept nothing.`,
 				return err
 			}
 			cfg.PollOnly, cfg.WaitForSource = true, true
-			a, err := agent.Start(cmd.Context(), cfg)
+			a, err := startAgent(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}

@@ -124,9 +124,43 @@ func TestUsage(t *testing.T) {
 		"min bytes":         {[]string{"check", "--token-file", path, "--min-token-bytes", "0"}, "--min-token-bytes"},
 		"empty input":       {[]string{"verify", "--token-file", path}, "standard input is empty"},
 		"agent url":         {[]string{"status", "--agent", "localhost"}, "--agent must be"},
+		"agent query":       {[]string{"status", "--agent", "http://127.0.0.1:1/?t=" + good}, "--agent must be"},
+		"rotate's agent":    {[]string{"rotate", "promote", path, "--agent", "http://127.0.0.1:1/?t=" + good}, "--agent must be"},
+		"no timeout":        {[]string{"status", "--timeout", "0s"}, "--timeout must be above 0s"},
+		"negative timeout":  {[]string{"status", "--timeout=-1s"}, "--timeout must be above 0s"},
+		"name form":         {[]string{"run", "--token-file", path, "--name", "a/b"}, "--name must be letters"},
+		"key-name form":     {[]string{"run", "--key-file", path, "--issuer", "i", "--audience", "a", "--key-name", "a/b"}, "--key-name must be letters"},
+		"state in source":   {[]string{"run", "--token-file", path, "--state-file", path}, "--state-file is the source"},
+		"completion":        {[]string{"completion", "bash", good}, "takes no arguments"},
+		"completion zsh":    {[]string{"completion", "zsh", good}, "takes no arguments"},
+		"completion alone":  {[]string{"completion", good}, "no command of that name"},
 	} {
 		t.Run(name, func(t *testing.T) { invoke(t, "", c.args...).want(t, 2, c.want, "--help'") })
 	}
+}
+
+// TestNoSourceIsUsage: nothing was read, so nothing is wrong with what stands there.
+func TestNoSourceIsUsage(t *testing.T) {
+	for _, name := range []string{"APP_API_TOKEN", "APP_API_TOKEN_FILE"} {
+		t.Setenv(name, "") // so that it is restored
+		if err := os.Unsetenv(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commands := [][]string{{"run"}, {"check"}, {"verify"}}
+	for _, args := range commands {
+		invoke(t, good, args...).want(t, 2, "no source; set --token-file")
+	}
+	t.Setenv("APP_API_TOKEN_FILE", "")
+	for _, args := range commands {
+		invoke(t, good, args...).want(t, 2, "APP_API_TOKEN_FILE is empty")
+	}
+	t.Setenv("APP_API_TOKEN", good)
+	invoke(t, "", "check").want(t, 2, "unset one")
+	// What is wrong with a source is none.
+	invoke(t, "", "run", "--token-file", file(t, "short")).want(t, 1)
+	invoke(t, "", "run", "--token-file", file(t, good)+"-none").want(t, 1)
+	invoke(t, good, "verify", "--token-env", "NO_SUCH_VARIABLE").want(t, 1)
 }
 
 func TestEnvironmentSetsFlags(t *testing.T) {

@@ -110,7 +110,7 @@ func TestP5_EmptyDaprVariableIsNotOpen(t *testing.T) {
 	})
 	t.Run("file", func(t *testing.T) {
 		t.Setenv("APP_API_TOKEN_FILE", "")
-		invoke(t, "", append([]string{"run"}, none...)...).want(t, 1, "APP_API_TOKEN_FILE is empty")
+		invoke(t, "", append([]string{"run"}, none...)...).want(t, 2, "APP_API_TOKEN_FILE is empty")
 		invoke(t, "", "exec", "--", "true").want(t, 2, "APP_API_TOKEN_FILE is set and empty")
 	})
 }

@@ -139,7 +139,7 @@ func (e *execFlags) run(cmd *cobra.Command, args []string) (err error) {
 	}
 	// CMD gets the source's token under this name, so nobody reads what is there now.
 	_ = os.Unsetenv(e.env) // supervise.New says what is wrong with the name
-	a, err := agent.Start(ctx, cfg)
+	a, err := startAgent(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil {
 			return fail.Exit(128+int(told(signals)), nil) // before it began

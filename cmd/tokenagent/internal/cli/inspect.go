@@ -129,7 +129,7 @@ func (i *inspection) judge(cmd *cobra.Command, token string, k *keySource, cfg a
 		cfg.JWT.Audiences, asked.Audiences = aud[:1], aud[:1]
 		j.Unchecked = append(j.Unchecked, "aud")
 	}
-	a, err := agent.Start(cmd.Context(), cfg)
+	a, err := startAgent(cmd.Context(), cfg)
 	if err != nil {
 		return err
 	}

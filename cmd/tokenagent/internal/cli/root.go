@@ -57,6 +57,11 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	root.SetErr(stderr)
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			quoteNoArguments(c)
+		}
+	}
 	target, rest, _ := root.Find(args)
 	own := target != nil && target.Annotations[ownSignals] != ""
 	type end struct {
@@ -212,6 +217,15 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return fail.Usage("%s takes no arguments, only flags; a token comes on standard input or from a file", cmd.Name())
 	}
 	return nil
+}
+
+// quoteNoArguments has c and its commands refuse arguments as ours do: cobra's own
+// quote them.
+func quoteNoArguments(c *cobra.Command) {
+	c.Args = noArguments
+	for _, sub := range c.Commands() {
+		quoteNoArguments(sub)
+	}
 }
 
 // versionLine is what version and --version print.

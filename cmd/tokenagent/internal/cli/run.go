@@ -54,7 +54,8 @@ accepted token goes on without it. Of upgrades WebSocket passes, with a token;
 no other does, since nobody would ask for tokens in it.
 
 SIGHUP reads the source again. SIGTERM drains and exits 0; with --shutdown-delay new
-connections are taken for that long first, while /readyz says 503.`,
+connections are taken for that long first, while /readyz says 503; a second SIGTERM
+or SIGINT ends that.`,
 		Example: `  tokenagent run --token-file /var/run/secrets/app-api-token --listen 127.0.0.1:9465
   tokenagent run --token-file ./token --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000 --health-path /healthz
   tokenagent run --token-file /var/run/secrets/app-api-token --grpc-listen unix:///run/tokenagent/authz.sock
@@ -140,7 +141,7 @@ func (r *runFlags) realms(cmd *cobra.Command, o daemon.Options) (realms *realm.S
 		return nil, nil, err
 	}
 	cfg.Name = r.name
-	a, err := agent.Start(cmd.Context(), cfg)
+	a, err := startAgent(cmd.Context(), cfg)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/inspect"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/internal/option"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -42,6 +45,16 @@ func (s *source) config(log *slog.Logger) (agent.Config, error) {
 		TokenFile: s.tokenFile, TokenEnv: s.tokenEnv, EnvFile: s.envFile,
 		MinTokenBytes: s.minTokenBytes, Logger: log,
 	}, nil
+}
+
+// startAgent starts an agent of flags. What is wrong with one of them, or that the
+// source is none, is a usage error; what is wrong with the source is not.
+func startAgent(ctx context.Context, cfg agent.Config) (*agent.Agent, error) {
+	a, err := agent.Start(ctx, cfg)
+	if _, ok := errors.AsType[*option.Error](err); ok {
+		return nil, fail.Exit(2, err)
+	}
+	return a, err
 }
 
 // span turns a duration flag into a Config's field, where 0 means the default

@@ -26,7 +26,7 @@ func TestErrorsSpeakOfWhatWasSet(t *testing.T) {
 		"--state-file is a directory":                            append(slices.Clip(none), "--token-file", path, "--state-file", t.TempDir()),
 		"--state-file is the source":                             append(slices.Clip(none), "--token-file", path, "--state-file", path),
 	} {
-		if o := invoke(t, "", args...); o.code != 1 || !strings.Contains(o.errOut, want) || strings.Contains(o.errOut, "Config.") {
+		if o := invoke(t, "", args...); o.code != 2 || !strings.Contains(o.errOut, want) || strings.Contains(o.errOut, "Config.") {
 			t.Errorf("exit code %d, %s, want %q", o.code, o.errOut, want)
 		}
 	}

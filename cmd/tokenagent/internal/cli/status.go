@@ -35,6 +35,9 @@ or does not answer.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
+			if timeout <= 0 {
+				return fail.Usage("--timeout must be above 0s")
+			}
 			client, err := secure.Client()
 			if err != nil {
 				return err
@@ -89,6 +92,9 @@ func healthy(s *realm.Status, now time.Time) bool {
 
 // printStatus writes s for people. What the agent says is text and no more.
 func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
+	if s.Draining {
+		plain.Fprintf(w, "not ready: the agent is draining, and about to end\n")
+	}
 	if c := s.Config; c != nil {
 		plain.Fprintf(w, "realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
 		if c.Fault != "" {

@@ -21,7 +21,7 @@ func TestUpstreamForms(t *testing.T) {
 	}
 	for _, text := range []string{
 		"unix://", "unix:///", "unix://run/app.sock", "unix:/run/app.sock", "unix:///run/", "unix:///a?b", "h2c+unix://x", "https+unix:///a",
-		"http://", "http://u:p@host", "http://host/path", "http://host?x", "ftp://host", "127.0.0.1:3000", "http://%zz",
+		"http://", "http://u:p@host", "http://host/path", "http://host?x", "http://host/?x", "http://host#x", "ftp://host", "127.0.0.1:3000", "http://%zz",
 	} {
 		if u, err := parseUpstream(text); err == nil || fail.Code(err) != 2 {
 			t.Errorf("%s: %v, %v", text, u, err)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -60,7 +59,7 @@ inspect' says.`,
 				return err
 			}
 			cfg.PollOnly = true
-			a, err := agent.Start(cmd.Context(), cfg)
+			a, err := startAgent(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}

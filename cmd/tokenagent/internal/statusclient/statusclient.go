@@ -36,7 +36,7 @@ type Answer struct {
 }
 
 // Check reports whether base names an admin port: http://host:port,
-// https://host:port or unix:///path. The error is ErrURL and quotes nothing,
+// https://host:port or unix:///path, without a query. The error is ErrURL and quotes nothing,
 // since what went astray might be a secret.
 func Check(base string) error {
 	_, _, err := split(base)
@@ -45,6 +45,9 @@ func Check(base string) error {
 
 // split returns the URL to ask and, for a Unix socket, its path.
 func split(base string) (u *url.URL, socket string, err error) {
+	if strings.ContainsAny(base, "?#") { // it would be shown where nobody answers
+		return nil, "", ErrURL
+	}
 	if path, ok := strings.CutPrefix(base, "unix://"); ok {
 		if path == "" {
 			return nil, "", ErrURL
