@@ -119,29 +119,28 @@ func (r revocation) current(c content.Content, to *content.Content, ch *change) 
 
 // resolve finds what is meant, once for all: each Secret of a List is to refuse
 // what is in the slot of any of them.
-func (r *revocation) resolve(all []content.Content) error {
+func (r revocation) resolve(all []content.Content) (ids []rotation.ID, err error) {
 	if r.digest != nil {
-		r.ids = []rotation.ID{*r.digest}
-		return nil
+		return []rotation.ID{*r.digest}, nil
 	}
 	meant := func(id rotation.ID) bool { return r.expect == "" || verify.Fingerprint(id) == r.expect }
 	var revoked []rotation.ID
 	for _, c := range all {
 		revoked = append(revoked, c.Revoked...)
 		for _, t := range inSlot(c, r.slot) {
-			if id := t.ID(); meant(id) && !slices.Contains(r.ids, id) {
-				r.ids = append(r.ids, id)
+			if id := t.ID(); meant(id) && !slices.Contains(ids, id) {
+				ids = append(ids, id)
 			}
 		}
 	}
 	noun := all[0].Kind.Noun()
 	switch {
-	case len(r.ids) > 0 || slices.ContainsFunc(revoked, meant): // what is revoked is in no slot any more
-		return nil
+	case len(ids) > 0 || slices.ContainsFunc(revoked, meant): // what is revoked is in no slot any more
+		return ids, nil
 	case r.expect != "":
-		return fmt.Errorf("there is no %s %s %s, as --expect says; look at tokenagent rotate status", r.slot, noun, r.expect)
+		return nil, fmt.Errorf("there is no %s %s %s, as --expect says; look at tokenagent rotate status", r.slot, noun, r.expect)
 	}
-	return fmt.Errorf("there is no %s %s to revoke; name the %s with --from FILE or --digest, or another --slot", r.slot, noun, noun)
+	return nil, fmt.Errorf("there is no %s %s to revoke; name the %s with --from FILE or --digest, or another --slot", r.slot, noun, noun)
 }
 
 func inSlot(c content.Content, slot rotation.Slot) (in []content.Credential) {

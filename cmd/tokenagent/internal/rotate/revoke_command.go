@@ -123,7 +123,9 @@ func (s *revokeStep) meet(_ context.Context, all []content.Content, o content.Op
 	if s.forget != "" {
 		return nil
 	}
-	return s.parsed.resolve(all)
+	ids, err := s.parsed.resolve(all)
+	s.parsed.ids = ids
+	return err
 }
 
 // certain returns the fault of c, which does not parse, unless what to revoke is
