@@ -23,7 +23,7 @@ type Ledger[V any] struct {
 	RevokedDeclared []Decl[V]
 
 	revoked map[ID]struct{}
-	byName  map[ID]ID       // credentials that are refused because this name of theirs is revoked
+	names   map[ID][]ID     // of each revoked credential that has any: all that it has had since it was revoked
 	lifted  map[ID]struct{} // what the last content unrevoked: it lifts no revocation that comes later
 	ended   []tombstone     // oldest first
 	endedAt map[ID]int      // where in ended
@@ -45,11 +45,7 @@ func (l *Ledger[V]) Revoked(id ID) bool {
 	if l == nil {
 		return false
 	}
-	if _, ok := l.revoked[id]; ok {
-		return true
-	}
-	_, ok := l.byName[id]
-	return ok
+	return l.HasRevocation(id) || l.anyRevoked(l.names[id])
 }
 
 // HasRevocation reports whether id itself was revoked, as opposed to a name of it.
@@ -61,19 +57,36 @@ func (l *Ledger[V]) HasRevocation(id ID) bool {
 	return ok
 }
 
-// refuses reports whether the credential is revoked, and notes it where that is by
-// one of its names.
-func (l *Ledger[V]) refuses(d *Decl[V]) bool {
-	for _, name := range d.Names {
+func (l *Ledger[V]) anyRevoked(names []ID) bool {
+	for _, name := range names {
 		if _, ok := l.revoked[name]; ok {
-			if l.byName == nil {
-				l.byName = make(map[ID]ID)
-			}
-			l.byName[d.ID] = name
 			return true
 		}
 	}
-	return l.Revoked(d.ID)
+	return false
+}
+
+// refuses reports whether the credential is revoked, and if so notes its names, so
+// that it does not come back under another one.
+func (l *Ledger[V]) refuses(d *Decl[V]) bool {
+	if !l.Revoked(d.ID) && !l.anyRevoked(d.Names) {
+		return false
+	}
+	l.noteNames(d.ID, d.Names)
+	return true
+}
+
+// noteNames adds to the names of the revoked credential id.
+func (l *Ledger[V]) noteNames(id ID, names []ID) {
+	for _, name := range names {
+		if slices.Contains(l.names[id], name) {
+			continue
+		}
+		if l.names == nil {
+			l.names = make(map[ID][]ID)
+		}
+		l.names[id] = append(slices.Clip(l.names[id]), name)
+	}
 }
 
 // Ended reports whether the credential id was superseded and is accepted no
@@ -98,7 +111,7 @@ func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 	for id := range l.revoked {
 		f(id, true)
 	}
-	for id := range l.byName {
+	for id := range l.names {
 		if _, twice := l.revoked[id]; !twice {
 			f(id, true)
 		}
@@ -136,7 +149,9 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 	n.revoke(prev, revokedNow, c.Unrevoked)
 	before := make(map[ID]*Entry[V], len(prev.Entries))
 	for i := range prev.Entries {
-		before[prev.Entries[i].ID] = &prev.Entries[i]
+		b := &prev.Entries[i]
+		before[b.ID] = b
+		n.refuses(&b.Decl) // what was revoked may have another name in c
 	}
 
 	tombs := newGraveyard(prev.ended, prev.endedAt)
@@ -147,6 +162,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		named[d.ID] = struct{}{}
 		e := Entry[V]{Decl: d, Declared: true}
 		b := before[d.ID]
+		refused := n.refuses(&d)
 		if d.Slot == Previous {
 			if tombs.bars(d.ID, d.Until) {
 				continue
@@ -157,8 +173,8 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 				continue
 			}
 		}
-		if n.refuses(&d) {
-			if !revokes(revokedNow, &d) {
+		if refused {
+			if !n.revokedBy(revokedNow, d.ID) {
 				n.RevokedDeclared = append(n.RevokedDeclared, d)
 			}
 			continue
@@ -188,7 +204,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 			tombs.passed(b.ID, b.Until)
 			continue
 		}
-		if n.refuses(&b.Decl) {
+		if n.Revoked(b.ID) {
 			continue
 		}
 		switch {
@@ -230,19 +246,16 @@ func (l *Ledger[V]) revoke(prev *Ledger[V], revoked map[ID]struct{}, unrevoked [
 	l.keepNames(prev)
 }
 
-// keepNames takes over which credentials are refused by name, as far as their names
-// are revoked still.
+// keepNames takes over the names of the credentials that are revoked still.
 func (l *Ledger[V]) keepNames(prev *Ledger[V]) {
-	l.byName = maps.Clone(prev.byName)
-	maps.DeleteFunc(l.byName, func(_, name ID) bool { _, ok := l.revoked[name]; return !ok })
+	l.names = maps.Clone(prev.names)
+	maps.DeleteFunc(l.names, func(id ID, _ []ID) bool { return !l.Revoked(id) })
 }
 
-// revokes reports whether the credential or one of its names is among revoked.
-func revokes[V any](revoked map[ID]struct{}, d *Decl[V]) bool {
-	if _, ok := revoked[d.ID]; ok {
-		return true
-	}
-	return slices.ContainsFunc(d.Names, func(name ID) bool { _, ok := revoked[name]; return ok })
+// revokedBy reports whether the credential id or one of its names is among revoked.
+func (l *Ledger[V]) revokedBy(revoked map[ID]struct{}, id ID) bool {
+	among := func(id ID) bool { _, ok := revoked[id]; return ok }
+	return among(id) || slices.ContainsFunc(l.names[id], among)
 }
 
 // declaredAgain returns the lease of a credential that is declared previous
@@ -266,7 +279,10 @@ func (l *Ledger[V]) Overlaps() bool {
 
 // Revoke returns the ledger that follows l when ids are refused from now on,
 // whatever the source says, until they are unrevoked. Deadlines do not move.
-func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] {
+func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] { return l.revokeNamed(ids, nil) }
+
+// revokeNamed revokes ids, and adds to the names of revoked credentials.
+func (l *Ledger[V]) revokeNamed(ids []ID, names map[ID][]ID) *Ledger[V] {
 	if l == nil {
 		l = &Ledger[V]{}
 	}
@@ -276,6 +292,10 @@ func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] {
 	for _, id := range ids {
 		n.revoked[id] = struct{}{}
 	}
+	for id, more := range names {
+		n.noteNames(id, more)
+	}
+	n.keepNames(n)
 	tombs := newGraveyard(l.ended, l.endedAt)
 	for _, e := range l.Entries {
 		switch {
@@ -320,12 +340,45 @@ func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
 	return n
 }
 
+// Adopt returns the ledger that follows l when another process with the same source
+// left m: what m revokes and retires is refused from now on. That is not so of a
+// revocation that the source's last content lifted here, where m was left before it
+// was read there, nor of one of which lifted says that it was lifted by hand. Where
+// m says nothing new, Adopt returns l.
+func (l *Ledger[V]) Adopt(m Snapshot[V], lifted func(ID) bool) *Ledger[V] {
+	was := l
+	if l == nil {
+		l = &Ledger[V]{}
+	}
+	revoked := slices.DeleteFunc(slices.Clone(m.Revoked), func(id ID) bool {
+		_, here := l.lifted[id]
+		return l.HasRevocation(id) || lifted(id) || here && !slices.Contains(m.Unrevoked, id)
+	})
+	retired := slices.DeleteFunc(slices.Clone(m.Retired), func(id ID) bool {
+		i, ok := l.endedAt[id]
+		return ok && l.ended[i].retired
+	})
+	n := l.revokeNamed(revoked, m.Names)
+	news := len(revoked) > 0
+	for id, names := range n.names {
+		news = news || len(names) > len(l.names[id])
+	}
+	switch {
+	case len(retired) > 0:
+		return n.RetireIDs(retired...)
+	case news:
+		return n
+	default:
+		return was
+	}
+}
+
 // next returns a ledger that follows l by a change that is not the source's, with
 // all of l but for its entries, and what is ended.
 func (l *Ledger[V]) next() *Ledger[V] {
 	return &Ledger[V]{
 		Number: l.Number + 1, RevokedDeclared: l.RevokedDeclared,
-		revoked: l.revoked, byName: maps.Clone(l.byName), lifted: l.lifted, uses: l.uses,
+		revoked: l.revoked, names: maps.Clone(l.names), lifted: l.lifted, uses: l.uses,
 	}
 }
 

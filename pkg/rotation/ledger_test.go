@@ -203,6 +203,55 @@ func TestP3_RevokedByName(t *testing.T) {
 	}
 }
 
+// TestP3_RevokedUnderEveryNameItHad: a credential that was revoked under a name does
+// not come back under another one, through restarts too, until all that revokes it
+// is lifted.
+func TestP3_RevokedUnderEveryNameItHad(t *testing.T) {
+	t.Parallel()
+	const a, b, c = 50, 51, 52
+	called := func(names ...byte) (out Content[string]) {
+		d := decl(1, Listed)
+		for _, n := range names {
+			d.Names = append(d.Names, id(n))
+		}
+		out.Decls = []Decl[string]{d}
+		return out
+	}
+	lifts := func(out Content[string], n byte) Content[string] { out.Unrevoked = []ID{id(n)}; return out }
+	for name, x := range map[string]struct {
+		then []func(l *Ledger[string]) *Ledger[string]
+		want bool
+	}{
+		"renamed":                      {nil, false},
+		"the other lifted by hand":     {[]func(*Ledger[string]) *Ledger[string]{func(l *Ledger[string]) *Ledger[string] { return l.Unrevoke(id(b)) }}, false},
+		"both lifted by hand":          {[]func(*Ledger[string]) *Ledger[string]{func(l *Ledger[string]) *Ledger[string] { return l.Unrevoke(id(a), id(b)) }}, true},
+		"the one lifted by the source": {[]func(*Ledger[string]) *Ledger[string]{func(l *Ledger[string]) *Ledger[string] { return Advance(l, lifts(called(c), a), start, Window{}) }}, false},
+		"both lifted, the one by the source": {[]func(*Ledger[string]) *Ledger[string]{func(l *Ledger[string]) *Ledger[string] {
+			return Advance(l, lifts(called(c), a), start, Window{}).Unrevoke(id(b))
+		}}, true},
+		"and revoked by its thumbprint since": {[]func(*Ledger[string]) *Ledger[string]{func(l *Ledger[string]) *Ledger[string] { return l.Revoke(id(1)).Unrevoke(id(a), id(b)) }}, false},
+	} {
+		for _, restarts := range []bool{false, true} {
+			l := Advance(nil, called(a, b), start, Window{}).Revoke(id(b), id(a))
+			for _, f := range append([]func(*Ledger[string]) *Ledger[string]{func(l *Ledger[string]) *Ledger[string] { return l }}, x.then...) {
+				if l = f(l); restarts {
+					l = restarted(l, start, Window{})
+				}
+				l = Advance(l, called(c), start, Window{})
+			}
+			if got := slotOf(l, id(1), start) != 0; got != x.want || l.Revoked(id(1)) == x.want {
+				t.Errorf("%s, restarts %t: accepted %t", name, restarts, got)
+			}
+		}
+	}
+	both := called(c)
+	both.Revoked = []ID{id(a)}
+	l := Advance(Advance(nil, called(a), start, Window{}), both, start, Window{})
+	if slotOf(l, id(1), start) != 0 || len(l.RevokedDeclared) != 0 {
+		t.Errorf("renamed by the content that revokes its name: accepted, or %d are told of", len(l.RevokedDeclared))
+	}
+}
+
 // TestTableOfSlots is the table of the contract: what a credential was, what the
 // source says of it then, and what becomes of it.
 func TestTableOfSlots(t *testing.T) {

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -12,9 +13,10 @@ import (
 // without regard to cost, so that the ledger has something to disagree with.
 type model struct {
 	creds   map[ID]cred
-	revoked map[ID]bool // for good
-	lifted  map[ID]bool // what the last content unrevoked
-	retired map[ID]bool // by Retire, while it was declared previous
+	revoked map[ID]bool        // for good
+	names   map[ID]map[ID]bool // of each credential: what it is called, and was since it was revoked
+	lifted  map[ID]bool        // what the last content unrevoked
+	retired map[ID]bool        // by Retire, while it was declared previous
 	window  Window
 
 	switches int
@@ -38,7 +40,7 @@ func (c cred) end(overlap time.Duration) time.Time {
 }
 
 func newModel(w Window) *model {
-	return &model{window: w, creds: map[ID]cred{}, revoked: map[ID]bool{}, lifted: map[ID]bool{}, retired: map[ID]bool{}}
+	return &model{window: w, creds: map[ID]cred{}, names: map[ID]map[ID]bool{}, revoked: map[ID]bool{}, lifted: map[ID]bool{}, retired: map[ID]bool{}}
 }
 
 // use has id presented at now, and returns the slot in which it is accepted.
@@ -64,17 +66,18 @@ func (m *model) use(id ID, now time.Time) Slot {
 }
 
 // restart leaves what a process writes down.
-func (m *model) restart() {
+func (m *model) restart(now time.Time) {
 	for id, c := range m.creds {
-		if c.slot != Current && (c.slot != Previous || c.declared) {
+		if c.slot != Current && (c.slot != Previous || c.declared) || m.slot(id, now) == 0 {
 			delete(m.creds, id)
 		}
 	}
+	m.forget()
 }
 
 // refused reports whether id is revoked, itself or by a name of its own.
 func (m *model) refused(id ID) bool {
-	for _, name := range namesOf(id) {
+	for name := range m.names[id] {
 		if m.revoked[name] {
 			return true
 		}
@@ -82,12 +85,29 @@ func (m *model) refused(id ID) bool {
 	return m.revoked[id]
 }
 
-// namesOf returns the names of the credentials of the model: the first two share one.
-func namesOf(id ID) []ID {
-	if id[0] <= 2 {
-		return []ID{{99}}
+// forget forgets the names of what is neither accepted nor revoked.
+func (m *model) forget() {
+	for id := range m.names {
+		if _, ok := m.creds[id]; !ok && !m.refused(id) {
+			delete(m.names, id)
+		}
 	}
-	return nil
+}
+
+// call gives credentials the names that decls have for them. Those of before count
+// once more: whoever revokes one in the same content means what had it.
+func (m *model) call(decls []Decl[string]) {
+	for _, d := range decls {
+		fresh := map[ID]bool{}
+		for _, name := range d.Names {
+			fresh[name] = true
+		}
+		all := maps.Clone(fresh)
+		maps.Copy(all, m.names[d.ID])
+		if m.names[d.ID] = all; !m.refused(d.ID) {
+			m.names[d.ID] = fresh
+		}
+	}
 }
 
 func (m *model) advance(pool []ID, c Content[string], now time.Time) {
@@ -106,6 +126,8 @@ func (m *model) advance(pool []ID, c Content[string], now time.Time) {
 	for _, id := range c.Revoked {
 		m.revoked[id] = true
 	}
+	m.forget()
+	m.call(c.Decls)
 	next := map[ID]cred{}
 	for _, id := range pool {
 		was, had := m.creds[id]
@@ -133,6 +155,7 @@ func (m *model) advance(pool []ID, c Content[string], now time.Time) {
 		}
 	}
 	m.creds = next
+	m.forget()
 }
 
 // declaredAs returns the slot in which decls declare id, by the precedence
@@ -179,6 +202,7 @@ func (m *model) retire() {
 			delete(m.creds, id)
 		}
 	}
+	m.forget()
 }
 
 func (m *model) revoke(id ID) {
@@ -260,6 +284,7 @@ func history(seed uint64, steps int) error {
 			did = "unrevoke"
 			l = l.Unrevoke(id)
 			delete(m.revoked, id)
+			m.forget()
 		case k == 4 && l != nil:
 			id := revocable(r, pool)
 			did = "reject"
@@ -269,7 +294,7 @@ func history(seed uint64, steps int) error {
 		case k == 2 && l != nil:
 			did = "restart"
 			l = Restore(l.Snapshot(now), now, window)
-			m.restart()
+			m.restart(now)
 		case k == 0 && l != nil:
 			did = "retire"
 			l = l.Retire()
@@ -307,20 +332,32 @@ func later(r *rand.Rand, l *Ledger[string], now time.Time) time.Time {
 	return now.Add(time.Duration(r.IntN(15)) * time.Second)
 }
 
+// names are those that the credentials of the model go by, now the one and now the
+// other.
+var names = []ID{{97}, {98}, {99}} //nolint:gochecknoglobals // a constant
+
 // revocable returns what somebody revokes, retires or unrevokes: a credential or a
 // name.
 func revocable(r *rand.Rand, pool []ID) ID {
-	if r.IntN(6) == 0 {
-		return ID{99}
+	if r.IntN(4) == 0 {
+		return names[r.IntN(len(names))]
 	}
 	return pool[r.IntN(len(pool))]
 }
 
 // content makes what a source may declare, the odd duplicate included.
 func content(r *rand.Rand, pool []ID, now time.Time) (c Content[string]) {
+	called := map[ID][]ID{}
+	for _, id := range pool[:3] { // each is called the same wherever one content declares it
+		if r.IntN(3) == 0 {
+			continue
+		}
+		at := r.IntN(len(names))
+		called[id] = names[at : at+1+r.IntN(len(names)-at)]
+	}
 	for range 1 + r.IntN(5) {
 		d := Decl[string]{ID: pool[r.IntN(len(pool))], Slot: Slots[r.IntN(len(Slots))]}
-		d.Names = namesOf(d.ID)
+		d.Names = called[d.ID]
 		if d.Slot == Previous && r.IntN(2) == 0 {
 			d.Until = now.Add(time.Duration(r.IntN(40)-5) * time.Second)
 		}
@@ -346,7 +383,7 @@ func (m *model) agreeOnDeclared(l *Ledger[string], c Content[string]) error {
 		got[d.ID] = true
 	}
 	for _, d := range c.Decls {
-		now := slices.ContainsFunc(c.Revoked, func(id ID) bool { return id == d.ID || slices.Contains(d.Names, id) })
+		now := slices.ContainsFunc(c.Revoked, func(id ID) bool { return id == d.ID || m.names[d.ID][id] })
 		if slot, _ := declaredAs(c.Decls, d.ID); slot == Previous {
 			continue // its deadline may have passed
 		}

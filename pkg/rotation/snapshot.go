@@ -13,6 +13,9 @@ import (
 type Snapshot[V any] struct {
 	Entries []Record[V]
 	Revoked []ID // sorted
+	// Names are those of each revoked credential that has any: all that it has had
+	// since it was revoked, sorted.
+	Names map[ID][]ID
 	// Unrevoked is what the last content lifted, sorted, so that it does not lift
 	// a later revocation after a restart.
 	Unrevoked []ID
@@ -74,6 +77,12 @@ func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
 		m.Entries = append(m.Entries, r)
 	}
 	m.Revoked, m.Unrevoked = sorted(l.revoked), sorted(l.lifted)
+	for id, names := range l.names {
+		if m.Names == nil {
+			m.Names = make(map[ID][]ID, len(l.names))
+		}
+		m.Names[id] = slices.SortedFunc(slices.Values(names), compare)
+	}
 	for _, e := range l.ended {
 		if e.retired {
 			m.Retired = append(m.Retired, e.id)
@@ -86,8 +95,10 @@ func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
 }
 
 func sorted(set map[ID]struct{}) []ID {
-	return slices.SortedFunc(maps.Keys(set), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+	return slices.SortedFunc(maps.Keys(set), compare)
 }
+
+func compare(a, b ID) int { return bytes.Compare(a[:], b[:]) }
 
 func setOf(ids []ID) map[ID]struct{} {
 	set := make(map[ID]struct{}, len(ids))
@@ -107,6 +118,7 @@ func setOf(ids []ID) map[ID]struct{} {
 // one ID the first counts.
 func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
 	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: setOf(m.Revoked), lifted: setOf(m.Unrevoked)}
+	l.keepNames(&Ledger[V]{names: m.Names})
 	seen := make(map[ID]struct{}, len(m.Entries))
 	for _, r := range m.Entries {
 		if _, twice := seen[r.ID]; twice {
@@ -137,7 +149,8 @@ func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
 	l.reorder()
 	tombs := newGraveyard(nil, nil)
 	for _, id := range m.Retired {
-		tombs.add(id).retired = true
+		o := tombs.add(id)
+		o.retired, o.named = true, true // until the source is read
 	}
 	for _, id := range m.Ended {
 		tombs.add(id)

@@ -195,6 +195,69 @@ func TestRestoreKeepsUsesOfDeclaredOnes(t *testing.T) {
 	}
 }
 
+// TestP8_AllRetirementsSurviveARestart: more than there is room for of what has ended.
+func TestP8_AllRetirementsSurviveARestart(t *testing.T) {
+	t.Parallel()
+	decls := []Decl[string]{decl(0, Current)}
+	for i := range maxEnded + 50 {
+		decls = append(decls, Decl[string]{ID: ID{byte(i), byte(i >> 8), 1}, Slot: Previous, Until: start.Add(time.Hour)})
+	}
+	l := advance(nil, decls, nil, start, Window{}).Retire()
+	for name, next := range map[string]*Ledger[string]{
+		"restarted":       restarted(l, start, Window{}),
+		"another process": advance(nil, decls, nil, start, Window{}).Adopt(l.Snapshot(start), func(ID) bool { return false }),
+	} {
+		for range 2 {
+			if next = advance(next, decls, nil, start, Window{}); len(next.Entries) != 1 {
+				t.Errorf("%s: %d of what was retired are accepted again", name, len(next.Entries)-1)
+			}
+		}
+		if next = advance(next, decls[:1], nil, start, Window{}); len(next.ended) > maxEnded {
+			t.Errorf("%s: %d remembered that nobody names, want at most %d", name, len(next.ended), maxEnded)
+		}
+	}
+}
+
+// TestAdopt: what another process left that has read less, as much or more.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	w := Window{}
+	nothing := func(ID) bool { return false }
+	named := decl(1, Listed)
+	named.Names = []ID{id(50)}
+	renamed := decl(1, Listed)
+	content := Content[string]{Decls: []Decl[string]{decl(2, Current), named}}
+	l := Advance(nil, content, start, w)
+	theirs := l.Revoke(id(2), id(50))
+	if got := l.Adopt(theirs.Snapshot(start), nothing); len(got.Entries) != 0 {
+		t.Errorf("%d accepted that they revoked", len(got.Entries))
+	}
+	if got := l.Adopt(theirs.Snapshot(start), func(is ID) bool { return is == id(2) }); len(got.Entries) != 1 {
+		t.Errorf("%d accepted, want the one that was lifted here", len(got.Entries))
+	}
+	if l.Adopt(l.Snapshot(start), nothing) != l || (*Ledger[string])(nil).Adopt(Snapshot[string]{}, nothing) != nil {
+		t.Error("nothing new changes something")
+	}
+	moved := Content[string]{Decls: []Decl[string]{decl(2, Current), renamed}}
+	got := Advance(l, moved, start, w).Adopt(theirs.Snapshot(start), nothing)
+	if slotOf(got, id(1), start) != 0 {
+		t.Error("what they revoked by a name that it does not have here any more is accepted")
+	}
+	if got.Adopt(theirs.Snapshot(start), nothing) != got {
+		t.Error("it is news twice")
+	}
+	lifting := content
+	lifting.Unrevoked = []ID{id(2)}
+	mine := Advance(theirs, lifting, start, w)
+	if got := mine.Adopt(theirs.Snapshot(start), nothing); slotOf(got, id(2), start) != Current {
+		t.Error("they have not read yet that the source lifts it, and it is refused again")
+	}
+	again := mine.Revoke(id(2))
+	if got := mine.Adopt(again.Snapshot(start), nothing); slotOf(got, id(2), start) != 0 {
+		t.Error("they revoked it since, and it is accepted")
+	}
+}
+
 func TestRestoreTellsEndedFromUnknown(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
