@@ -43,9 +43,11 @@ type writtenSource struct {
 	Entries   []writtenRecord `json:"entries"`
 	Revoked   []string        `json:"revoked,omitempty"`
 	Unrevoked []string        `json:"unrevoked,omitempty"` // by the last content
-	Retired   []string        `json:"retired,omitempty"`
-	Ended     []string        `json:"ended,omitempty"`
-	LastUsed  time.Time       `json:"previous_last_used,omitzero"` // of what has left
+	// Names are what the revoked keys were called.
+	Names    map[string][]string `json:"revoked_names,omitempty"`
+	Retired  []string            `json:"retired,omitempty"`
+	Ended    []string            `json:"ended,omitempty"`
+	LastUsed time.Time           `json:"previous_last_used,omitzero"` // of what has left
 }
 
 type writtenRecord struct {
@@ -149,7 +151,7 @@ func (k *keeper) save(a *Agent) error {
 	if a.to.Load() != nil {
 		return nil // the file is the successor's
 	}
-	closed := false
+	closed, written := false, k.written
 	err := statefile.Update(k.cfg.StateFile, func(old []byte, err error) ([]byte, error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, statefile.ErrDamaged):
@@ -166,8 +168,8 @@ func (k *keeper) save(a *Agent) error {
 		if closed = !ok; err != nil || !ok {
 			return nil, err
 		}
-		k.written = string(payload)
-		if old != nil && string(old) == k.written {
+		written = string(payload)
+		if old != nil && string(old) == written {
 			return nil, nil
 		}
 		return payload, nil
@@ -175,8 +177,8 @@ func (k *keeper) save(a *Agent) error {
 	if closed {
 		return ErrClosed
 	}
-	if err != nil {
-		k.written = ""
+	if err == nil { // else it is as we left it before, and says nothing new
+		k.written = written
 	}
 	k.note(err)
 	return err

@@ -3,10 +3,12 @@ package agent_test
 import (
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -16,6 +18,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/agent/internal/statefile"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -116,6 +119,69 @@ func TestP3_KeyRevokedByNameStaysAway(t *testing.T) {
 		}
 		_ = a.Close()
 		a = start(t, cfg)
+	}
+}
+
+// TestP8_KeyRevokedByNameStaysAwayUnderAnother, through restarts. A state file
+// without the names of what is revoked, as versions before wrote, is read.
+func TestP8_KeyRevokedByNameStaysAwayUnderAnother(t *testing.T) {
+	t.Parallel()
+	leaked, other := newIssuer(t), newIssuer(t)
+	path := filepath.Join(t.TempDir(), "keys")
+	set := func(keys ...string) { replace(t, path, `{"keys":[`+strings.Join(keys, ",")+`]}`) }
+	cfg := signedBy(path)
+	cfg.StateFile = stateFile(t)
+	set(leaked.jwk("main"), leaked.jwk("spare"), other.jwk("other"))
+	a := start(t, cfg)
+	token := leaked.sign(t, "1", time.Hour)
+	restart := func() {
+		t.Helper()
+		_ = a.Close()
+		a = start(t, cfg)
+		if fault := a.Status().Sources[0].StateFault; fault != "" {
+			t.Error(fault)
+		}
+	}
+	if err := errors.Join(a.Revoke(verify.RevokedKeyID("main")), a.Revoke(verify.RevokedKeyID("spare"))); err != nil {
+		t.Fatal(err)
+	}
+	set(leaked.jwk("new"), other.jwk("other"))
+	restart()
+	for _, kid := range []string{"main", "spare"} {
+		for range 2 {
+			if verdict(a, token) == nil || verdict(a, other.sign(t, "1", time.Hour)) != nil {
+				t.Errorf("%s is revoked, and the key is accepted, or the other is not", kid)
+			}
+			restart()
+		}
+		if err := a.Unrevoke(verify.RevokedKeyID(kid)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := verdict(a, token); err != nil {
+		t.Errorf("all that revokes it was lifted: %v", err)
+	}
+	if err := a.Revoke(verify.RevokedKeyID("new")); err != nil {
+		t.Fatal(err)
+	}
+	_ = a.Close()
+	err := statefile.Update(cfg.StateFile, func(payload []byte, err error) ([]byte, error) {
+		var state struct {
+			Schema  int              `json:"schema"`
+			Sources []map[string]any `json:"sources"`
+		}
+		if err := errors.Join(err, json.Unmarshal(payload, &state)); err != nil {
+			return nil, err
+		}
+		delete(state.Sources[0], "revoked_names")
+		return json.Marshal(state)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	restart()
+	if verdict(a, token) == nil {
+		t.Error("without the names: accepted")
 	}
 }
 

@@ -148,7 +148,7 @@ func (m *member[V, S]) revoke(id rotation.ID) {
 // the source declares.
 func (m *member[V, S]) unrevoke(id rotation.ID) (err error) {
 	m.change(func(s *state[V, S], now time.Time) *state[V, S] {
-		if slices.Contains(s.content.Revoked, id) {
+		if slices.Contains(s.content.Revoked, id) || slices.Contains(s.rejected, id) {
 			err = fmt.Errorf("agent: %s revokes it; take it out there (tokenagent rotate unrevoke)", m.src.location)
 			return s
 		}

@@ -21,7 +21,22 @@ type codec[V credential] struct {
 
 // restore takes over what w says.
 func (m *member[V, S]) restore(w writtenSource, now time.Time) error {
-	good := true
+	snapshot, ok := m.snapshot(w)
+	if !ok {
+		return errNoState
+	}
+	s := &state[V, S]{ledger: rotation.Restore(snapshot, now, m.src.window), lastPrevious: w.LastUsed}
+	if c, ok := s.ledger.Current(); ok {
+		s.current = c.ID
+	}
+	m.initial = s
+	return nil
+}
+
+// snapshot returns what w says, without digests that are none, and whether there
+// were no such.
+func (m *member[V, S]) snapshot(w writtenSource) (out rotation.Snapshot[V], good bool) {
+	good = true
 	id := func(text string) rotation.ID {
 		id, ok := unhex(text)
 		good = good && ok
@@ -29,11 +44,14 @@ func (m *member[V, S]) restore(w writtenSource, now time.Time) error {
 	}
 	ids := func(texts []string) (out []rotation.ID) {
 		for _, text := range texts {
-			out = append(out, id(text))
+			if id, ok := unhex(text); ok {
+				out = append(out, id)
+			} else {
+				good = false
+			}
 		}
 		return out
 	}
-	var snapshot rotation.Snapshot[V]
 	for _, r := range w.Entries {
 		e := rotation.Record[V]{
 			ID: id(r.ID), Slot: rotation.Previous, Declared: r.Declared, LastUsed: r.LastUsed,
@@ -49,19 +67,15 @@ func (m *member[V, S]) restore(w writtenSource, now time.Time) error {
 		if m.codec.names != nil {
 			e.Names = m.codec.names(e.Value)
 		}
-		snapshot.Entries = append(snapshot.Entries, e)
+		out.Entries = append(out.Entries, e)
 	}
-	snapshot.Revoked, snapshot.Unrevoked = ids(w.Revoked), ids(w.Unrevoked)
-	snapshot.Retired, snapshot.Ended = ids(w.Retired), ids(w.Ended)
-	if !good {
-		return errNoState
+	out.Names = make(map[rotation.ID][]rotation.ID, len(w.Names))
+	for key, names := range w.Names {
+		out.Names[id(key)] = ids(names)
 	}
-	s := &state[V, S]{ledger: rotation.Restore(snapshot, now, m.src.window), lastPrevious: w.LastUsed}
-	if c, ok := s.ledger.Current(); ok {
-		s.current = c.ID
-	}
-	m.initial = s
-	return nil
+	out.Revoked, out.Unrevoked = ids(w.Revoked), ids(w.Unrevoked)
+	out.Retired, out.Ended = ids(w.Retired), ids(w.Ended)
+	return out, good
 }
 
 var errNoState = errors.New("agent: a state file with digests that are none")
@@ -71,33 +85,20 @@ func (m *member[V, S]) forget() { m.initial = nil }
 
 // adopt takes over what w revokes and retires and we do not know of.
 func (m *member[V, S]) adopt(w writtenSource) {
+	snapshot, _ := m.snapshot(w)
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		if last := m.last.Load(); last != nil { // closed: what there was is still to be written
-			m.last.Store(m.merged(last, w))
+			m.last.Store(m.adopted(last, snapshot))
 			return prev
 		}
-		return m.merged(m.base(prev), w)
+		return m.adopted(m.base(prev), snapshot)
 	})
 }
 
-func (m *member[V, S]) merged(s *state[V, S], w writtenSource) *state[V, S] {
-	unknown := func(texts []string, known func(rotation.ID) bool) (out []rotation.ID) {
-		for _, text := range texts {
-			if id, ok := unhex(text); ok && !known(id) {
-				out = append(out, id)
-			}
-		}
-		return out
-	}
-	held := s.ledger.Snapshot(time.Time{}).Retired
-	revoked := unknown(w.Revoked, func(id rotation.ID) bool { return s.ledger.HasRevocation(id) || slices.Contains(s.lifted, id) })
-	retired := unknown(w.Retired, func(id rotation.ID) bool { return slices.Contains(held, id) })
-	if len(revoked)+len(retired) == 0 {
+func (m *member[V, S]) adopted(s *state[V, S], snapshot rotation.Snapshot[V]) *state[V, S] {
+	l := s.ledger.Adopt(snapshot, func(id rotation.ID) bool { return slices.Contains(s.lifted, id) })
+	if l == s.ledger {
 		return s
-	}
-	l := s.ledger.Revoke(revoked...)
-	if len(retired) > 0 {
-		l = l.RetireIDs(retired...)
 	}
 	return m.with(s, l, nil)
 }
@@ -121,6 +122,12 @@ func (m *member[V, S]) write(now time.Time) (writtenSource, bool) {
 		Name: m.src.name, Kind: m.src.kind, Location: m.src.identity, Entries: []writtenRecord{},
 		Revoked: digests(snapshot.Revoked), Unrevoked: digests(snapshot.Unrevoked),
 		Retired: digests(snapshot.Retired), Ended: digests(snapshot.Ended), LastUsed: utc(s.lastPrevious),
+	}
+	for id, names := range snapshot.Names {
+		if w.Names == nil {
+			w.Names = make(map[string][]string)
+		}
+		w.Names[hex.EncodeToString(id[:])] = digests(names)
 	}
 	for _, r := range snapshot.Entries {
 		record := writtenRecord{

@@ -16,6 +16,7 @@ type state[V credential, S any] struct {
 	// set is nil until good content came, and again once the Agent is closed.
 	set       *S
 	content   rotation.Content[V] // the last that was good
+	rejected  []rotation.ID       // what the source revokes by now, where that has been rejected since
 	lifted    []rotation.ID       // unrevoked through Agent.Unrevoke: an older state file does not revoke it again
 	current   rotation.ID         // the last current credential there was
 	loaded    bool
@@ -55,10 +56,15 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 	if err != nil {
 		// Only what is revoked is news: what else was read is not declared by it.
 		fresh := slices.DeleteFunc(slices.Clone(d.Revoked), prev.ledger.HasRevocation)
-		if len(fresh) == 0 {
+		if len(fresh) == 0 && slices.Equal(d.Revoked, prev.rejected) {
 			return nil, err
 		}
-		return m.with(prev, prev.ledger.Reject(fresh), nil), err
+		next := *prev
+		next.rejected = d.Revoked
+		if len(fresh) == 0 {
+			return &next, err
+		}
+		return m.with(&next, prev.ledger.Reject(fresh), nil), err
 	}
 	if m.catching {
 		m.declared = &d
@@ -69,7 +75,7 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 // proceed makes the next state from good content.
 func (m *member[V, S]) proceed(prev *state[V, S], d declaration[V], now time.Time) *state[V, S] {
 	next := *prev
-	next.loaded, next.content, next.notes = true, d.Content, d.notes
+	next.loaded, next.content, next.rejected, next.notes = true, d.Content, nil, d.notes
 	return m.with(&next, rotation.Advance(prev.ledger, d.Content, now, m.src.window), d.Decls)
 }
 

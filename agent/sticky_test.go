@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -185,6 +186,127 @@ func TestUnrevokeOfWhatTheSourceRevokes(t *testing.T) {
 	_ = a.Close()
 	if err := a.Unrevoke(verify.Digest(tokenN(2))); !errors.Is(err, agent.ErrClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// TestUnrevokeOfWhatBadContentRevokes is refused for as long as that is what the
+// source says, whoever else revoked it.
+func TestUnrevokeOfWhatBadContentRevokes(t *testing.T) {
+	t.Parallel()
+	for _, byHandToo := range []bool{false, true} {
+		path := file(t, tokenN(0)+"\n"+tokenN(1))
+		a := start(t, agent.Config{TokenFile: path, PollOnly: true, Poll: time.Hour})
+		id := verify.Digest(tokenN(1))
+		if byHandToo {
+			if err := a.Revoke(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		replace(t, path, fmt.Sprintf("bad\nrevoked %x\n", id))
+		for range 2 {
+			if _, err := a.Reload(); err == nil {
+				t.Fatal("bad content is good")
+			}
+			if err := a.Unrevoke(id); err == nil || class(a, tokenN(1)) != "revoked" {
+				t.Errorf("by hand too %t: %v, and then %s", byHandToo, err, class(a, tokenN(1)))
+			}
+		}
+		for _, text := range []string{tokenN(0) + "\n" + tokenN(1), "bad\n"} {
+			replace(t, path, text)
+			_, _ = a.Reload()
+			if err := errors.Join(a.Revoke(id), a.Unrevoke(id)); err != nil || class(a, tokenN(1)) != "ok" {
+				t.Errorf("the source says %q: %v, and then %s", text, err, class(a, tokenN(1)))
+			}
+		}
+	}
+}
+
+// TestP3_LiftOutlivesABadStateFile: what the source lifted, and what it declared
+// again, while the state file could not be written, is not revoked and retired anew
+// by what the file still says.
+func TestP3_LiftOutlivesABadStateFile(t *testing.T) {
+	t.Parallel()
+	lifted, retired := tokenN(1), tokenN(2)
+	path := file(t, tokenN(0)+"\n"+lifted+"\n"+retired+" previous")
+	cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t), Poll: time.Hour}
+	a := start(t, cfg)
+	if err := errors.Join(a.Revoke(verify.Digest(lifted)), a.Retire()); err != nil {
+		t.Fatal(err)
+	}
+	chmod := func(mode os.FileMode) {
+		t.Helper()
+		if err := os.Chmod(filepath.Dir(cfg.StateFile), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chmod(0o770)
+	for _, text := range []string{
+		tokenN(0) + "\n" + lifted + "\n" + retired + fmt.Sprintf("\nunrevoked %x", verify.Digest(lifted)),
+		tokenN(0) + "\n" + lifted + "\n" + retired + " previous",
+	} {
+		replace(t, path, text)
+		if _, err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Revoke(verify.Digest(tokenN(8))); err == nil {
+		t.Fatal("the state file is good")
+	}
+	chmod(0o700)
+	if err := a.Revoke(verify.Digest(tokenN(9))); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if class(a, lifted) != "ok" || class(a, retired) != "ok" || class(a, tokenN(0)) != "ok" {
+			t.Errorf("lifted %s, declared again %s", class(a, lifted), class(a, retired))
+		}
+		_ = a.Close()
+		a = start(t, cfg)
+	}
+}
+
+// TestP3_LiftOutlivesASlowerProcess: another process has not read yet that the source
+// lifts a revocation. One that was made since holds.
+func TestP3_LiftOutlivesASlowerProcess(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0)+"\n"+tokenN(1))
+	cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t), Poll: time.Hour}
+	a, slow := start(t, cfg), start(t, cfg)
+	id := verify.Digest(tokenN(1))
+	writes := func(who *agent.Agent, n int) {
+		t.Helper()
+		if err := who.Revoke(verify.Digest(tokenN(100 + n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Revoke(id); err != nil {
+		t.Fatal(err)
+	}
+	writes(slow, 1) // and takes it over
+	replace(t, path, tokenN(0)+"\n"+tokenN(1)+fmt.Sprintf("\nunrevoked %x", id))
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	writes(a, 2)
+	writes(slow, 3)
+	writes(a, 4)
+	if class(a, tokenN(1)) != "ok" || class(slow, tokenN(1)) != "revoked" {
+		t.Errorf("%s, and with the one that has not read it %s", class(a, tokenN(1)), class(slow, tokenN(1)))
+	}
+	if _, err := slow.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	writes(slow, 5)
+	writes(a, 6)
+	if class(a, tokenN(1)) != "ok" || class(slow, tokenN(1)) != "ok" {
+		t.Errorf("both have read it: %s and %s", class(a, tokenN(1)), class(slow, tokenN(1)))
+	}
+	if err := slow.Revoke(id); err != nil {
+		t.Fatal(err)
+	}
+	writes(a, 7)
+	if class(a, tokenN(1)) != "revoked" {
+		t.Error("revoked once more, and accepted")
 	}
 }
 
