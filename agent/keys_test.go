@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -186,6 +187,44 @@ func TestBothAtOnce(t *testing.T) {
 	}
 	if n := len(a.Status().Sources); n != 2 {
 		t.Errorf("%d sources in the status", n)
+	}
+}
+
+// TestP3_RefusedAsATokenThoughSigned: what the token source shuts out the keys do not
+// let in, and it is counted as a token.
+func TestP3_RefusedAsATokenThoughSigned(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	signed := i.sign(t, "1", time.Hour)
+	for name, c := range map[string]struct {
+		line string
+		hand func(a *agent.Agent) error
+		want string
+	}{
+		"revoked by the source":  {fmt.Sprintf("revoked %x", verify.Digest(signed)), nil, "revoked"},
+		"revoked by hand":        {signed, func(a *agent.Agent) error { return a.Revoke(verify.Digest(signed)) }, "revoked"},
+		"revoked and not listed": {"", func(a *agent.Agent) error { return a.Revoke(verify.Digest(signed)) }, "revoked"},
+		"retired by the source":  {fmt.Sprintf("retired %x", verify.Digest(signed)), nil, "expired"},
+		"past its deadline":      {signed + " previous until=2020-01-01T00:00:00Z", nil, "expired"},
+		"neither":                {"", nil, "ok"},
+	} {
+		cfg := signedBy(file(t, i.public))
+		cfg.TokenFile = file(t, tokenN(0)+"\n"+c.line+"\n")
+		a := start(t, cfg)
+		if c.hand != nil {
+			if err := c.hand(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := class(a, signed); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+		if c.want == "ok" {
+			continue
+		}
+		if got := metric(t, a, `verifications_total{method="token",result="`+c.want+`",slot="",source=""}`); got != "1" {
+			t.Errorf("%s: counted %s times as a token", name, got)
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 // deadline has not come; and a signed token if an accepted key signed it and it
 // claims what is asked for. It waits for nothing and ignores ctx; for a shared
 // token, and for a signed one that it has verified before, it allocates nothing.
+// What is revoked as a shared token, or was one and has come to its end, is refused
+// even if it is signed as well: no other way lets in what one has shut out.
 // Before the first good content and after Close it answers
 // [verify.ErrUnavailable]. Each call is counted once in
 // tokenagent_verifications_total.
@@ -29,15 +31,15 @@ func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, er
 	case err == nil:
 		a.tokens.counts.accepted(p)
 		return p, nil
-	case a.keys == nil:
+	case a.keys == nil, verify.Class(err) >= verify.Expired:
 		a.tokens.counts.refused(err)
 		return nil, err
 	}
 	return a.verifySigned(ctx, token, err)
 }
 
-// verifySigned asks the keys about what is no shared token, for which err is the
-// refusal. Of two refusals that counts which says more.
+// verifySigned asks the keys about what is not known as a shared token, for which
+// err is the refusal. Of two refusals that counts which says more.
 func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
 	p, other := a.jwt.Verify(ctx, token)
 	if other == nil {
