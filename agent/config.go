@@ -149,6 +149,8 @@ type source struct {
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
+var envForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
 // resolve finds every fault of c, and all of them together.
 func (c Config) resolve() (*resolved, error) {
 	var faults *multierror.Error
@@ -248,9 +250,13 @@ func (r *resolved) findTokens() error {
 		return option.Errorf(option.Field, "{token-file} and "+named(c.TokenEnv != "", "{token-env}", "{env-file}")+" are both set; one source is meant: leave one empty")
 	case c.TokenFile != "":
 		r.file(c.TokenFile)
+	case c.TokenEnv != "" && !envForm.MatchString(c.TokenEnv):
+		// It is not quoted: a shell may have put the token in its place.
+		return option.Errorf(option.Field, "{token-env} is not the name of an environment variable, which has letters, digits and '_' and does not begin with a digit; give the name, not the value")
 	case c.EnvFile != "":
 		name := cmp.Or(c.TokenEnv, DaprTokenEnv)
-		r.token(&source{source: reload.EnvFile(c.EnvFile, name), kind: "env file", location: c.EnvFile, identity: absolute(c.EnvFile) + " " + name, watched: true})
+		shown := fmt.Sprint(reload.Env(name))
+		r.token(&source{source: reload.EnvFile(c.EnvFile, name), kind: "env file", location: c.EnvFile, identity: absolute(c.EnvFile) + " " + shown, watched: true})
 	case c.TokenEnv != "":
 		r.env(c.TokenEnv)
 	default:
@@ -282,7 +288,9 @@ func (r *resolved) file(path string) {
 }
 
 func (r *resolved) env(name string) {
-	r.token(&source{source: reload.Env(name), kind: "env", location: name, identity: name})
+	src := reload.Env(name)
+	shown := fmt.Sprint(src)
+	r.token(&source{source: src, kind: "env", location: shown, identity: shown})
 }
 
 func (r *resolved) token(s *source) {

@@ -1,12 +1,15 @@
 package agent_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // TestConfigFaultsComeTogether: whoever deploys at night wants all of them.
@@ -87,6 +90,43 @@ func TestZeroConfigLooksIntoTheEnvironment(t *testing.T) {
 				t.Errorf("kind %s", a.Status().Sources[0].Kind)
 			}
 		})
+	}
+}
+
+// TestP7_TokenInPlaceOfAName: --token-env "$APP_API_TOKEN" shows no token, in
+// whatever characters it is.
+func TestP7_TokenInPlaceOfAName(t *testing.T) {
+	env := file(t, "OTHER=x\n")
+	for _, token := range []string{
+		tokenN(0), "a" + strings.Repeat("0123456789abcdef", 2), strings.Repeat("JBSWY3DP", 4), "fxkCFHvvhLcpoqyUXgAZtm_Q4nJ0a7", strings.Repeat("a_", 40) + strings.Repeat("B", 16),
+	} {
+		for name, cfg := range map[string]agent.Config{
+			"env":          {TokenEnv: token},
+			"env file":     {TokenEnv: token, EnvFile: env},
+			"env, waiting": {TokenEnv: token, WaitForSource: true, StateFile: stateFile(t)},
+			"both, faulty": {TokenEnv: token, EnvFile: env, WaitForSource: true, StateFile: stateFile(t)},
+		} {
+			var log witness.Log
+			cfg.Logger = log.Logger()
+			a, err := agent.Start(t.Context(), cfg)
+			shown := log.String() + fmt.Sprint(err)
+			if err == nil {
+				_ = a.Revoke(verify.Digest("x")) // has the state file written
+				state, _ := os.ReadFile(cfg.StateFile)
+				shown += fmt.Sprint(a.Status()) + string(state)
+				_ = a.Close()
+			} else if want := map[bool]string{true: "not the value", false: "not shown"}[strings.Contains(token, "-")]; !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: the error does not say what is wrong: %v", name, err)
+			}
+			if strings.Contains(shown, token) {
+				t.Errorf("%s: the token is shown: %s", name, shown)
+			}
+		}
+	}
+	for _, name := range []string{"NO_SUCH_VARIABLE", "no_such_variable_either", "noSuchOne", "APP_API_TOKEN_OF_THE_MANY"} {
+		if _, err := agent.Start(t.Context(), agent.Config{TokenEnv: name}); err == nil || !strings.Contains(err.Error(), "environment variable "+name+": not set") {
+			t.Errorf("%s is not named: %v", name, err)
+		}
 	}
 }
 

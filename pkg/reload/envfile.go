@@ -62,12 +62,13 @@ func lookupEnv(path string, text []byte, name string) ([]byte, error) {
 			value, found = val, true
 		}
 	}
-	err := &sourceError{path: path, fix: "add a line " + name + "=value"}
+	shown := shownName(name)
+	err := &sourceError{path: path, fix: "add a line " + shown + "=value"}
 	switch {
 	case !found:
-		err.cause = fmt.Errorf("no key %s", name)
+		err.cause = fmt.Errorf("no key %s", shown)
 	case isBlank(value):
-		err.cause = fmt.Errorf("key %s: %w", name, ErrEmpty)
+		err.cause = fmt.Errorf("key %s: %w", shown, ErrEmpty)
 	default:
 		return bytes.Clone(value), nil
 	}
