@@ -79,8 +79,8 @@ func opaqueOf(ctx context.Context, r *report.Run, n int, good bool) (map[string]
 	var c comparison
 	floor := work.NewFloor(work.Token(0))
 	c.add("floor", good, func() bool { values[0] = present[0]; return floor.Check(request.Header) })
-	g, putOurs := httpauth.New(a, httpauth.Options{}), next()
-	c.add("ours", good, func() bool { putOurs(); _, _, err := g.Check(request); return err == nil })
+	g, putOurs := httpauth.New(a, httpauth.Options{KeepHeader: true}), next() // the request is used again
+	c.add("ours", good, func() bool { putOurs(); _, err := g.Authenticate(request); return err == nil })
 	putOTel := next()
 	c.add("otel", good, func() bool { putOTel(); _, err := o.Authenticate(ctx, request.Header); return err == nil })
 	if n == 1 {

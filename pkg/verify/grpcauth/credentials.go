@@ -2,6 +2,7 @@ package grpcauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,51 +13,103 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
-// A TokenSource knows the token to send now. It is asked for every call, so it
-// answers from memory, as agent.Agent does. It is safe for concurrent use.
-type TokenSource interface {
-	Token() (string, error)
+// CredentialsOptions says where the token may be sent, and how. Hosts is required;
+// the other fields may be zero.
+type CredentialsOptions struct {
+	// Hosts are the only hosts that the token is sent to, each as "host" or
+	// "host:port". The call's authority must be one of them: names are compared
+	// ignoring case and are not resolved, there are no patterns, and a missing port
+	// is 443. Write an IPv6 address in brackets, and an internationalised name in
+	// its ASCII form (xn--). An empty list is an error, because it must not mean
+	// "any host".
+	//
+	// The authority is the target's endpoint ("orders:50051" for
+	// "dns:///orders:50051", "127.0.0.1:50051" for
+	// "passthrough:///127.0.0.1:50051"), and "localhost" for a Unix socket, unless
+	// grpc.WithAuthority, grpc.CallAuthority or the resolver sets another. With TLS
+	// the server's certificate proves the authority. In plain text nothing does.
+	Hosts []string
+
+	// Header is the metadata key that carries the token, in upper or lower case.
+	// authorization uses the Bearer scheme, any other key holds the token alone.
+	// Empty means dapr-api-token.
+	Header string
+
+	// AllowPlaintext allows connections whose transport credentials do not promise
+	// privacy. Everybody on the network path can then read the token. Use it for
+	// connections that are private in another way, such as bufconn or a service
+	// mesh. Without it such a connection must stay within this machine: the
+	// authority is localhost, in 127.0.0.0/8 or [::1], and the peer's address is a
+	// loopback address or a Unix socket.
+	AllowPlaintext bool
 }
 
-// PerRPCCredentials returns credentials that send src's current token with each
-// call to one of o.Hosts, for grpc.WithPerRPCCredentials. A stream sends it
-// once, when it opens. Nobody else may put the same key into the call's
-// metadata: a key sent twice is refused.
+// Validate returns an error that says everything that is wrong with o. The error
+// names list entries by their index and never quotes them.
+func (o CredentialsOptions) Validate() error {
+	_, err := o.destinations()
+	return err
+}
+
+func (o CredentialsOptions) destinations() (wire.Destinations, error) {
+	d, err := wire.ParseDestinations(o.Header, o.Hosts, o.AllowPlaintext)
+	if wire.GRPCReserves(o.Header) {
+		err = errors.Join(errors.New("Header: gRPC reserves keys that begin with grpc- or end in -bin"), err)
+	}
+	if err != nil {
+		return d, fmt.Errorf("grpcauth: %w", err)
+	}
+	return d, nil
+}
+
+// PerRPCCredentials returns credentials for grpc.WithPerRPCCredentials that send
+// src's current token with each call to one of o.Hosts. A stream sends it once,
+// when it opens. They are safe for concurrent use. No other part of the program
+// may add the same metadata key: a call that has it twice is refused.
 //
 // A call is not sent, and fails with the status
 //
-//   - Unavailable, where src has no token; the error wraps src's
-//   - Unauthenticated, where the authority is none of o.Hosts, or where the
-//     token would go in plain text without leave (see [CredentialsOptions])
+//   - Unavailable if src returns an error, which the call's error wraps
+//   - Unauthenticated if the authority is not one of o.Hosts, or if the token would
+//     be sent in plain text without [CredentialsOptions.AllowPlaintext]
 //
-// What is looked at in plain text is the address that the connection leads to,
-// which no name and no resolver can pretend. Where none of o.Hosts is loopback
-// and plain text is not allowed, grpc.NewClient itself refuses credentials such
-// as insecure.NewCredentials. A Unix socket under another authority than
-// localhost wants the transport credentials of grpc's credentials/local.
+// In plain text the connection's peer address decides whether it stays within this
+// machine; no name and no resolver can fake that address. If no entry of o.Hosts
+// is loopback and plain text is not allowed, grpc.NewClient itself rejects
+// transport credentials such as insecure.NewCredentials. A Unix socket with another
+// authority than localhost needs the transport credentials of grpc's package
+// credentials/local.
 //
-// With [UnaryClientInterceptor] a call that fails because its token was
-// superseded on the way is sent once more.
+// With [UnaryClientInterceptor], a call that fails because its token was superseded
+// in the meantime is sent once more.
 //
-// It panics if src is nil or [CredentialsOptions.Validate] reports an error.
+// PerRPCCredentials panics if src is nil or [CredentialsOptions.Validate] returns
+// an error.
 func PerRPCCredentials(src TokenSource, o CredentialsOptions) credentials.PerRPCCredentials {
 	if src == nil {
 		panic("grpcauth: nil TokenSource")
 	}
-	d, err := o.compile()
+	d, err := o.destinations()
 	if err != nil {
 		panic(err)
 	}
 	return &perRPC{destinations: d, token: src.Token}
 }
 
+// A TokenSource returns the token to send now. It is asked for every call, so it
+// should answer from memory, as agent.Agent does. It must be safe for concurrent
+// use.
+type TokenSource interface {
+	Token() (string, error)
+}
+
 // A perRPC is immutable.
 type perRPC struct {
-	destinations
-	token func() (string, error) // and not its source: fmt cannot look into a func
+	destinations wire.Destinations
+	token        func() (string, error) // a func, because fmt does not print what it holds
 }
 
 // GetRequestMetadata implements [credentials.PerRPCCredentials].
@@ -64,44 +117,41 @@ func (c *perRPC) GetRequestMetadata(ctx context.Context, uri ...string) (map[str
 	if err := c.permit(ctx, uri); err != nil {
 		return nil, err
 	}
-	token, err := c.token()
-	switch {
-	case err != nil:
-		return nil, fail(codes.Unavailable, "no token to send: "+err.Error(), err)
-	case token == "":
-		return nil, fail(codes.Unavailable, "the source gave an empty token", verify.ErrUnavailable)
+	token, err := wire.CurrentToken(c.token)
+	if err != nil {
+		return nil, fail(codes.Unavailable, err.Error(), err)
 	}
 	call, _ := ctx.Value(attemptKey{}).(*attempt)
 	call.remember(token, c.token)
-	return map[string]string{c.field.Name: c.field.Value(token)}, nil
+	return map[string]string{c.destinations.Field.Name: c.destinations.Field.Value(token)}, nil
 }
 
-// permit says why the token may not go where ctx and uri say, and nil where it
-// may. grpc gives one uri, "https://AUTHORITY/package.Service", whatever the
+// permit returns an error if the token may not be sent over the connection of ctx
+// to uris. grpc passes one URI, "https://AUTHORITY/package.Service", whatever the
 // transport.
 func (c *perRPC) permit(ctx context.Context, uris []string) error {
 	loopback := len(uris) > 0
 	for _, uri := range uris {
 		authority, _, _ := strings.Cut(strings.TrimPrefix(uri, "https://"), "/")
-		host := c.hosts.Find("https", authority)
+		host := c.destinations.Hosts.Find("https", authority)
 		if host == nil {
-			return fail(codes.Unauthenticated, fmt.Sprintf("no token for the authority %q, which is none of Hosts; add it, or leave these credentials out", authority), nil)
+			return fail(codes.Unauthenticated, fmt.Sprintf("no token for the authority %q, which is not one of Hosts; add it, or do not use these credentials", authority), nil)
 		}
 		loopback = loopback && host.Loopback
 	}
 	switch {
 	case len(uris) == 0:
-		return fail(codes.Unauthenticated, "no token without an authority; grpc gives none", nil)
-	case c.allowPlaintext, private(ctx), loopback && local(ctx):
+		return fail(codes.Unauthenticated, "no token without an authority, and grpc passed none", nil)
+	case c.destinations.AllowPlaintext, isPrivate(ctx), loopback && isLocal(ctx):
 		return nil
 	}
 	return fail(codes.Unauthenticated, "the token would be sent in plain text; use TLS, or set AllowPlaintext if the connection is private by other means", nil)
 }
 
-// private reports whether the connection's transport credentials promise
-// privacy. [credentials.CheckSecurityLevel] takes it for granted where they
-// promise nothing; a secret cannot.
-func private(ctx context.Context) bool {
+// isPrivate reports whether the connection's transport credentials promise
+// privacy. [credentials.CheckSecurityLevel] assumes it if they promise nothing,
+// which is not enough for a secret.
+func isPrivate(ctx context.Context) bool {
 	info, _ := credentials.RequestInfoFromContext(ctx)
 	common, ok := info.AuthInfo.(interface {
 		GetCommonAuthInfo() credentials.CommonAuthInfo
@@ -109,10 +159,10 @@ func private(ctx context.Context) bool {
 	return ok && common.GetCommonAuthInfo().SecurityLevel >= credentials.PrivacyAndIntegrity
 }
 
-// local reports whether the connection leads to this machine, by the address
-// at its other end, which grpc puts into the context before it asks for
-// metadata. That of a proxy would be local too, but then the authority is not.
-func local(ctx context.Context) bool {
+// isLocal reports whether the connection's peer is on this machine, by the address
+// that grpc puts into the context before it asks for metadata. The peer may be a
+// proxy; but then the authority is not loopback.
+func isLocal(ctx context.Context) bool {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return false
@@ -126,30 +176,31 @@ func local(ctx context.Context) bool {
 	return false
 }
 
-// RequireTransportSecurity implements [credentials.PerRPCCredentials]. It is
-// true where no connection without can be allowed, so that grpc refuses one
-// early; in all cases GetRequestMetadata looks at the connection itself.
+// RequireTransportSecurity implements [credentials.PerRPCCredentials]. It is true
+// if no connection without privacy can be allowed, so that grpc rejects one early.
+// GetRequestMetadata checks the connection in any case.
 func (c *perRPC) RequireTransportSecurity() bool {
-	return !c.allowPlaintext && !c.hosts.AnyLoopback()
+	return !c.destinations.AllowPlaintext && !c.destinations.Hosts.AnyLoopback()
 }
 
-// String returns a text that holds no token.
+// String returns a text without the token.
 func (c *perRPC) String() string { return "grpcauth.PerRPCCredentials" }
 
 // Format writes String for every verb and flag.
 func (c *perRPC) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// A failure is an error that grpc hands to the caller as it is, because it has
-// a status. Its code is one that credentials may use (gRFC A54).
-type failure struct {
+// A statusError is an error with a status and a cause. grpc returns an error from
+// credentials to the caller unchanged if it has a status with one of the codes that
+// gRFC A54 allows.
+type statusError struct {
 	status *status.Status
-	cause  error // nil for none
+	cause  error // may be nil
 }
 
 func fail(code codes.Code, text string, cause error) error {
-	return &failure{status.New(code, "grpcauth: "+text), cause}
+	return &statusError{status.New(code, "grpcauth: "+text), cause}
 }
 
-func (f *failure) Error() string              { return f.status.Err().Error() }
-func (f *failure) GRPCStatus() *status.Status { return f.status }
-func (f *failure) Unwrap() error              { return f.cause }
+func (e *statusError) Error() string              { return e.status.Err().Error() }
+func (e *statusError) GRPCStatus() *status.Status { return e.status }
+func (e *statusError) Unwrap() error              { return e.cause }

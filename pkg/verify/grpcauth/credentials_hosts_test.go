@@ -23,7 +23,7 @@ func TestCredentialsGoWhereTheyMay(t *testing.T) {
 	serverTLS, clientTLS := certified(t)
 	buffered := func(testing.TB) net.Listener { return bufconn.Listen(1 << 16) }
 	secure := grpc.WithTransportCredentials(clientTLS)
-	const no, bare = "none of Hosts", "plain text"
+	const no, bare = "not one of Hosts", "plain text"
 	for name, c := range map[string]struct {
 		listen func(testing.TB) net.Listener
 		target string // "" for the listener's own

@@ -122,10 +122,10 @@ func TestCredentialsValidate(t *testing.T) {
 	}
 	for want, o := range map[string]grpcauth.CredentialsOptions{
 		"grpcauth: Hosts is empty":           {},
-		"grpcauth: Hosts[1] is no host":      {Hosts: []string{"a", "dns:///canary"}},
+		"grpcauth: Hosts[1] is not a host":   {Hosts: []string{"a", "dns:///canary"}},
 		"grpcauth: Header is not a field":    {Hosts: []string{"a"}, Header: "dapr-api-token: canary"},
 		"grpcauth: Header belongs to the tr": {Hosts: []string{"canary/"}, Header: "Content-Type"},
-		"grpcauth: Header: gRPC keeps":       {Hosts: []string{"a"}, Header: "Token-Bin"},
+		"grpcauth: Header: gRPC reserves":    {Hosts: []string{"a"}, Header: "Token-Bin"},
 		"begin with grpc- or end in -bin":    {Hosts: []string{"a"}, Header: "grpc-token"},
 	} {
 		err := o.Validate()

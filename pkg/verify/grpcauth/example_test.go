@@ -17,7 +17,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
-// accept stands for an agent.Agent, which is a Verifier too.
+// accept is the Verifier of the examples. A program uses an agent.Agent.
 func accept(_ context.Context, token string) (*verify.Principal, error) {
 	switch token {
 	case "":
@@ -28,6 +28,7 @@ func accept(_ context.Context, token string) (*verify.Principal, error) {
 	return nil, verify.ErrInvalidToken
 }
 
+// A server whose methods need a token, and whose health check does not.
 func Example() {
 	v, o := verify.VerifierFunc(accept), grpcauth.Options{}
 	server := grpc.NewServer(

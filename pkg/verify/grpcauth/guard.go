@@ -14,35 +14,32 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
-// A guard decides about calls. It is immutable.
+// A guard authenticates calls. It is immutable.
 type guard struct {
-	rules
-	verifier        verify.Verifier
-	recorder        verify.PreviousUseRecorder // nil where the verifier does not want to know
-	revocations     verify.RevocationWaiter    // nil where streams are left to live
-	unauthenticated error
-	unavailable     error
-	busy            error
-	metadata        any // what a context keeps incoming metadata under
+	verifier    verify.Verifier
+	recorder    verify.PreviousUseRecorder // nil if the verifier is none
+	revocations verify.RevocationWaiter    // nil if revoked streams go on
+
+	fields     []wire.Field
+	exempt     []string // full methods
+	grpcExempt bool     // exempt the methods of [wire.GRPCExempt]
+
+	refusals [wire.Classes]error
 }
 
 func newGuard(v verify.Verifier, o Options) *guard {
 	if v == nil {
 		panic("grpcauth: nil Verifier")
 	}
-	c, err := o.compile()
+	g, err := o.guard()
 	if err != nil {
 		panic(err)
 	}
-	g := &guard{
-		rules:           c,
-		verifier:        v,
-		unauthenticated: status.Error(codes.Unauthenticated, wire.TextUnauthenticated),
-		unavailable:     status.Error(codes.Unavailable, wire.TextUnavailable),
-		busy:            status.Error(codes.Unavailable, wire.TextBusy),
-		metadata:        metadataKey(),
-	}
+	g.verifier = v
 	g.recorder, _ = v.(verify.PreviousUseRecorder)
+	for class := range wire.Classes {
+		g.refusals[class] = refusal(class)
+	}
 	if o.EndRevokedStreams {
 		var ok bool
 		if g.revocations, ok = v.(verify.RevocationWaiter); !ok {
@@ -52,79 +49,46 @@ func newGuard(v verify.Verifier, o Options) *guard {
 	return g
 }
 
-// check returns the Principal that the call's token proves, nil for a call
-// that is exempt, or the status to refuse it with.
-func (g *guard) check(ctx context.Context, fullMethod string) (*verify.Principal, error) {
-	if g.isExempt(fullMethod) {
-		return nil, nil //nolint:nilnil // exempt: nobody, and no objection
+func refusal(class wire.Class) error {
+	if class.Temporary() {
+		return status.Error(codes.Unavailable, class.Text())
+	}
+	return status.Error(codes.Unauthenticated, class.Text())
+}
+
+// authenticate returns the Principal that the call's token proves, nil and no
+// error for an exempt call, or the status that refuses the call.
+func (g *guard) authenticate(ctx context.Context, fullMethod string) (*verify.Principal, error) {
+	if slices.Contains(g.exempt, fullMethod) || g.grpcExempt && wire.GRPCExempt(fullMethod) {
+		return nil, nil //nolint:nilnil // exempt: no Principal and no refusal
 	}
 	token := g.token(ctx)
 	p, err := g.verifier.Verify(ctx, token)
-	p, err = wire.Hold(token, p, err)
-	switch {
-	case err == nil:
-	case wire.ClassOf(err) == wire.Unavailable:
-		return nil, g.unavailable
-	case wire.ClassOf(err) == wire.Busy:
-		return nil, g.busy
-	default:
-		return nil, g.unauthenticated
+	p, err = wire.EnforceContract(token, p, err)
+	if err != nil {
+		return nil, g.refusals[wire.ClassOf(err)]
 	}
 	if g.recorder != nil && p.Slot() == rotation.Previous {
-		g.recorder.RecordPreviousUse(p, remote(ctx))
+		g.recorder.RecordPreviousUse(p, remoteAddr(ctx))
 	}
 	return p, nil
 }
 
-// token returns what the first configured key that is present holds, and ""
-// where there is none. It looks keys up one by one: copying all of the
-// metadata costs ten allocations.
+// token returns the token in the first configured key that is present, or "" if
+// none is. It looks up one key at a time, because that copies less than
+// [metadata.FromIncomingContext].
 func (g *guard) token(ctx context.Context) string {
 	for i := range g.fields {
 		f := &g.fields[i]
-		if values := g.incoming(ctx, f.Name); len(values) > 0 {
+		if values := metadata.ValueFromIncomingContext(ctx, f.Name); len(values) > 0 {
 			return f.Token(values)
 		}
 	}
 	return ""
 }
 
-// incoming returns the values of a key in lower case, which are only to be read:
-// they are those of [metadata.ValueFromIncomingContext] without its copy, which was
-// a third of what a call cost here. Whatever is not plain to see is left to it.
-func (g *guard) incoming(ctx context.Context, name string) []string {
-	if md, ok := ctx.Value(g.metadata).(metadata.MD); ok {
-		if values, ok := md[name]; ok {
-			return values
-		}
-	}
-	return metadata.ValueFromIncomingContext(ctx, name)
-}
-
-// metadataKey returns the key of incoming metadata in a context. It has no name
-// outside of package metadata, which tells it to each context that it asks.
-//
-//nolint:contextcheck,nolintlint // this context is there to be asked, and for no call
-func metadataKey() any {
-	c := asked{Context: context.Background()}
-	metadata.ValueFromIncomingContext(&c, "a key")
-	return c.key
-}
-
-// asked is a context that notes what it was asked for.
-type asked struct {
-	context.Context //nolint:containedctx // it is one
-	key             any
-}
-
-func (c *asked) Value(key any) any { c.key = key; return nil }
-
-func (g *guard) isExempt(fullMethod string) bool {
-	return slices.Contains(g.exempt, fullMethod) || g.grpcExempt && wire.GRPCExempt(fullMethod)
-}
-
-// remote returns the caller's address, and "" where the transport knows none.
-func remote(ctx context.Context) string {
+// remoteAddr returns the caller's address, or "" if the transport has none.
+func remoteAddr(ctx context.Context) string {
 	p, ok := peer.FromContext(ctx)
 	if !ok || p.Addr == nil {
 		return ""

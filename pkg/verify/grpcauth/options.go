@@ -9,66 +9,64 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
-// Options says where the token stands and what needs none. The zero value is
-// ready to use.
+// Options says which metadata key carries the token and which methods need none.
+// The zero value is ready to use.
 type Options struct {
-	// Headers are the metadata keys that may carry the token, in order, in
-	// any case: the first one that a call has decides, even if it is empty.
-	// authorization is read with the Bearer scheme, any other as the bare
-	// token. None means dapr-api-token, then authorization.
+	// Headers are the metadata keys that may carry the token, in upper or lower
+	// case. The first one that is present in a call decides, even if it is empty.
+	// authorization uses the Bearer scheme, any other key holds the token alone.
+	// Empty means dapr-api-token, then authorization.
 	Headers []string
 
-	// Exempt lists the methods that need no token, each in full, as
-	// "/package.Service/Method". There are no prefixes and no patterns. None
-	// means that every call needs a token, but see NoDefaultExempt.
+	// Exempt lists the methods that need no token, each as
+	// "/package.Service/Method". There are no prefixes and no patterns. Empty means
+	// that every method needs a token, except as NoDefaultExempt says.
 	Exempt []string
 
-	// NoDefaultExempt also asks those methods for a token that cannot carry
-	// one: grpc.health.v1.Health, and the three that daprd calls without its
-	// app token (AppCallback/ListTopicSubscriptions and ListInputBindings,
-	// AppCallbackHealthCheck/HealthCheck). False exempts them.
+	// NoDefaultExempt makes methods need a token that are otherwise exempt: those of
+	// grpc.health.v1.Health, and those that daprd calls without its app token
+	// (AppCallback/ListTopicSubscriptions, AppCallback/ListInputBindings,
+	// AppCallbackHealthCheck/HealthCheck).
 	NoDefaultExempt bool
 
-	// EndRevokedStreams ends a live stream with the status Unauthenticated when
-	// the token that it was opened with is revoked, whatever its handler is
-	// doing: the handler's context ends, and what it still sends or waits for
-	// fails. Each stream costs a goroutine then. The verifier must be a
-	// [verify.RevocationWaiter], as an agent is. False lets a stream live.
+	// EndRevokedStreams ends an open stream when the token that it was opened with
+	// is revoked. The handler's context is cancelled, its Send and Recv return the
+	// status Unauthenticated at once, even if they were waiting, and the caller gets
+	// that status when the handler returns. The Verifier must be a
+	// [verify.RevocationWaiter], as an agent is. It costs one goroutine per stream,
+	// and one per message while that is sent or received.
+	//
+	// After a revocation grpc may still use the message of a Send or Recv that was
+	// waiting. The handler must not use that message again.
 	EndRevokedStreams bool
 
-	// WithoutPrincipal leaves the Principal out of the handler's context,
-	// which saves the allocations that it costs to put it there.
+	// WithoutPrincipal leaves the Principal out of the handler's context, which
+	// saves one allocation per call.
 	WithoutPrincipal bool
 }
 
-// Validate reports everything that is wrong with o. The error names entries
-// by field and index and never quotes them.
+// Validate returns an error that says everything that is wrong with o. The error
+// names list entries by their index and never quotes them, since they may hold a
+// token by mistake.
 func (o Options) Validate() error {
-	_, err := o.compile()
+	_, err := o.guard()
 	return err
 }
 
-// rules are Options, checked, in the form in which calls are matched.
-type rules struct {
-	fields     []wire.Field
-	exempt     []string
-	grpcExempt bool
-}
-
-func (o Options) compile() (rules, error) {
-	c := rules{exempt: slices.Clone(o.Exempt), grpcExempt: !o.NoDefaultExempt}
+// guard returns the guard that o describes, without a verifier.
+func (o Options) guard() (*guard, error) {
+	g := &guard{exempt: slices.Clone(o.Exempt), grpcExempt: !o.NoDefaultExempt}
 	var errs []error
 	fail := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("grpcauth: "+format, args...))
 	}
 	var err error
-	if c.fields, err = wire.Fields(o.Headers); err != nil {
-		errs = append(errs, fmt.Errorf("grpcauth: %w", err))
+	if g.fields, err = wire.ParseFields(o.Headers); err != nil {
+		fail("%w", err)
 	}
 	for i, name := range o.Headers {
-		name = strings.ToLower(name)
-		if strings.HasSuffix(name, "-bin") || strings.HasPrefix(name, "grpc-") {
-			fail("Headers[%d]: gRPC keeps keys that begin with grpc- or end in -bin for itself", i)
+		if wire.GRPCReserves(name) {
+			fail("Headers[%d]: gRPC reserves keys that begin with grpc- or end in -bin", i)
 		}
 	}
 	for i, method := range o.Exempt {
@@ -77,5 +75,5 @@ func (o Options) compile() (rules, error) {
 			fail("Exempt[%d]: not a full method such as /package.Service/Method", i)
 		}
 	}
-	return c, errors.Join(errs...)
+	return g, errors.Join(errs...)
 }

@@ -155,15 +155,15 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	for want, o := range map[string]grpcauth.Options{
-		"Headers[0] is not":        {Headers: []string{":authority"}},
-		"Headers[1] belongs":       {Headers: []string{"x", "Content-Type"}},
-		"Headers[0]: gRPC keeps":   {Headers: []string{"X-Key-Bin"}},
-		"Headers[1]: gRPC keeps":   {Headers: []string{"x", "grpc-token"}},
-		"Headers[1] is listed":     {Headers: []string{"x", "X"}},
-		"Exempt[0]":                {Exempt: []string{""}},
-		"Exempt[1]":                {Exempt: []string{"/a.B/C", "a.B/C"}},
-		"Exempt[2]: not a full":    {Exempt: []string{"/a.B/C", "/a.B/D", "/a.B/"}},
-		"such as /package.Service": {Exempt: []string{"/a.B"}},
+		"Headers[0] is not":         {Headers: []string{":authority"}},
+		"Headers[1] belongs":        {Headers: []string{"x", "Content-Type"}},
+		"Headers[0]: gRPC reserves": {Headers: []string{"X-Key-Bin"}},
+		"Headers[1]: gRPC reserves": {Headers: []string{"x", "grpc-token"}},
+		"Headers[1] is listed":      {Headers: []string{"x", "X"}},
+		"Exempt[0]":                 {Exempt: []string{""}},
+		"Exempt[1]":                 {Exempt: []string{"/a.B/C", "a.B/C"}},
+		"Exempt[2]: not a full":     {Exempt: []string{"/a.B/C", "/a.B/D", "/a.B/"}},
+		"such as /package.Service":  {Exempt: []string{"/a.B"}},
 	} {
 		err := o.Validate()
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "grpcauth: ") {

@@ -9,17 +9,16 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// UnaryClientInterceptor returns an interceptor that sends a unary call once
-// more if it fails with Unauthenticated and the token that [PerRPCCredentials]
-// sent with it has been superseded meanwhile. It attaches nothing itself: the
-// two belong on the same connection, and without the credentials, or with
-// credentials of somebody else, it changes nothing.
+// UnaryClientInterceptor returns an interceptor that sends a unary call once more
+// if it fails with Unauthenticated and the token that [PerRPCCredentials] sent with
+// it has been superseded in the meantime. Use it on the same connection as these
+// credentials; without them it changes nothing. It is safe for concurrent use.
 //
-// Unauthenticated means that the call was not carried out, so every method may
-// be sent again. Call options apply to both: grpc.OnFinish is called twice, and
-// grpc.Header and grpc.Trailer end with what came last. The call's deadline
-// covers both. A stream is not sent again, since what was written to it is
-// gone; whoever opens it may open another.
+// Unauthenticated means that the call was not carried out, so any method may be
+// sent again. The call's deadline covers both attempts. So do its options:
+// grpc.OnFinish is called twice, and grpc.Header and grpc.Trailer hold what the
+// last attempt returned. Streams are not retried, since what was written to them
+// is lost; the caller may open another.
 func UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		call := &attempt{}
@@ -34,12 +33,12 @@ func UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 
 type attemptKey struct{}
 
-// An attempt knows which token its call was sent with last. The nil attempt is
-// that of a call that nobody would send again. Where there are two in a
-// context, the inner one learns of it and the outer one does nothing.
+// An attempt records the token that its call was last sent with. A nil attempt is
+// that of a call without the interceptor. If a context holds two, credentials use
+// the inner one.
 type attempt struct {
 	mu      sync.Mutex
-	sent    string // "" for none
+	sent    string // "" if no token was sent
 	current func() (string, error)
 }
 
@@ -52,7 +51,7 @@ func (a *attempt) remember(token string, current func() (string, error)) {
 	a.sent, a.current = token, current
 }
 
-// superseded reports whether a token was sent, and there is another one now.
+// superseded reports whether a token was sent and the source returns another now.
 func (a *attempt) superseded() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

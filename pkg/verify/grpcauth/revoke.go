@@ -2,106 +2,80 @@ package grpcauth
 
 import (
 	"context"
-	"runtime"
-	"sync/atomic"
+	"sync"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
-// untilRevoked runs handler on ss until it returns, or until p's credential is
-// revoked. Then it returns Unauthenticated without waiting for the handler: only
-// the return of an interceptor ends the call, and with it a read or a write that
-// the handler is blocked in. So the handler runs on a goroutine of its own, and a
-// handler that does not look at its context lives on for as long as it likes,
-// cut off from the caller.
-func (g *guard) untilRevoked(ctx context.Context, p *verify.Principal, ss grpc.ServerStream, handler func(grpc.ServerStream) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+// errRevoked is the same status as for a token that is revoked before the call.
+var errRevoked = refusal(wire.Invalid)
+
+// endWhenRevoked calls handler with ss. When p's credential is revoked, it cancels
+// the handler's context and makes its Send and Recv fail, and then returns
+// Unauthenticated whatever the handler returns.
+func (g *guard) endWhenRevoked(p *verify.Principal, srv any, ss grpc.ServerStream, handler grpc.StreamHandler) error {
+	ctx, cancel := context.WithCancelCause(ss.Context())
+	revoked := make(chan struct{})
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
 	defer cancel(nil)
-	s := &cutStream{ServerStream: ss, ctx: ctx, refusal: g.unauthenticated}
-	// awaiting ends with the handler.
-	awaiting, ended := context.WithCancel(ctx)
-	done := make(chan struct{})
-	var err error
-	var returned bool
-	var panicked any
-	go func() {
-		defer close(done)
-		defer ended()
-		defer func() {
-			if !returned {
-				panicked = recover()
-			}
-		}()
-		err = handler(s)
-		returned = true
-	}()
-	if g.revocations.AwaitRevocation(awaiting, p) {
-		s.cut.Store(true)
-		cancel(g.unauthenticated)
-		// If the handler panics from now on, nobody hears of it, as with
-		// http.TimeoutHandler.
-		return g.unauthenticated
+	waiting.Go(func() {
+		if g.revocations.AwaitRevocation(ctx, p) {
+			close(revoked)
+			cancel(errRevoked)
+		}
+	})
+	s := &revocableStream{stream{ss, ctx}, revoked}
+	err := handler(srv, s)
+	if s.isRevoked() {
+		return errRevoked
 	}
-	<-done
-	switch {
-	case returned:
-	case panicked != nil:
-		panic(panicked) // where those who recover the panics of handlers expect it
+	return err
+}
+
+// A revocableStream is a ServerStream on which no message passes after revoked is
+// closed.
+type revocableStream struct {
+	stream
+	revoked <-chan struct{}
+}
+
+func (s *revocableStream) SendMsg(m any) error {
+	return s.untilRevoked(func() error { return s.ServerStream.SendMsg(m) })
+}
+
+func (s *revocableStream) RecvMsg(m any) error {
+	return s.untilRevoked(func() error { return s.ServerStream.RecvMsg(m) })
+}
+
+// untilRevoked returns what transfer returns, or Unauthenticated as soon as the
+// stream is revoked. A transfer that waits for the other side ends only with the
+// stream, so it has a goroutine of its own, which ends when the handler returns.
+func (s *revocableStream) untilRevoked(transfer func() error) error {
+	if s.isRevoked() {
+		return errRevoked
+	}
+	done := make(chan error, 1)
+	go func() { done <- transfer() }()
+	select {
+	case err := <-done:
+		if s.isRevoked() {
+			return errRevoked
+		}
+		return err
+	case <-s.revoked:
+		return errRevoked
+	}
+}
+
+func (s *revocableStream) isRevoked() bool {
+	select {
+	case <-s.revoked:
+		return true
 	default:
-		runtime.Goexit() // as the handler did
-	}
-	return err
-}
-
-// A cutStream is a ServerStream that can be cut off. After that nothing passes
-// either way, and the underlying stream, which is not the handler's any more, is
-// left alone.
-type cutStream struct {
-	grpc.ServerStream
-	ctx     context.Context //nolint:containedctx // as stream
-	cut     atomic.Bool
-	refusal error
-}
-
-func (s *cutStream) Context() context.Context { return s.ctx }
-
-func (s *cutStream) SendMsg(m any) error {
-	if s.cut.Load() {
-		return s.refusal
-	}
-	return s.ServerStream.SendMsg(m)
-}
-
-func (s *cutStream) RecvMsg(m any) error {
-	if s.cut.Load() {
-		return s.refusal
-	}
-	err := s.ServerStream.RecvMsg(m)
-	if s.cut.Load() {
-		return s.refusal // what came in meanwhile came from nobody that is known
-	}
-	return err
-}
-
-func (s *cutStream) SetHeader(md metadata.MD) error {
-	if s.cut.Load() {
-		return s.refusal
-	}
-	return s.ServerStream.SetHeader(md)
-}
-
-func (s *cutStream) SendHeader(md metadata.MD) error {
-	if s.cut.Load() {
-		return s.refusal
-	}
-	return s.ServerStream.SendHeader(md)
-}
-
-func (s *cutStream) SetTrailer(md metadata.MD) {
-	if !s.cut.Load() {
-		s.ServerStream.SetTrailer(md)
+		return false
 	}
 }

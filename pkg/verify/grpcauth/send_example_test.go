@@ -13,13 +13,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
-// exampleSource stands for an agent.Agent, which is a TokenSource too.
+// exampleSource is the TokenSource of the examples. A program uses an agent.Agent.
 type exampleSource struct{}
 
 func (exampleSource) Token() (string, error) { return "an-example-of-a-token", nil }
 
-// A client whose calls carry the current token, and are tried once more where
-// it was superseded on the way.
+// A client that sends the current token with each call.
 func ExamplePerRPCCredentials() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -49,6 +48,6 @@ func ExamplePerRPCCredentials() {
 func ExampleCredentialsOptions_Validate() {
 	fmt.Println(grpcauth.CredentialsOptions{Hosts: []string{"dns:///orders.internal:8443"}, Header: "token-bin"}.Validate())
 	// Output:
-	// grpcauth: Header: gRPC keeps keys that begin with grpc- or end in -bin for itself
-	// grpcauth: Hosts[0] is no host and no host:port; leave out scheme, user and path, put an IPv6 address in brackets, write a name in ASCII (xn--)
+	// grpcauth: Header: gRPC reserves keys that begin with grpc- or end in -bin
+	// Hosts[0] is not a host or host:port; leave out scheme, user and path, put an IPv6 address in brackets, write a name in ASCII (xn--)
 }

@@ -33,7 +33,7 @@ func TestP7_NoTokenInAnyAnswer(t *testing.T) {
 						t.Fatal(err)
 					}
 					r.Header = header.Clone()
-					if _, _, err := g.Check(r); err != nil && strings.Contains(err.Error(), "canary") {
+					if _, err := g.Authenticate(r.Clone(t.Context())); err != nil && strings.Contains(err.Error(), "canary") {
 						t.Errorf("HTTP %d: error %q", major, err)
 					}
 					resp, err := client.Do(r)

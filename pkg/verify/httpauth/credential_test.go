@@ -2,6 +2,7 @@ package httpauth_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"reflect"
 	"strings"
@@ -85,8 +86,9 @@ func TestTokenInURLIsNoToken(t *testing.T) {
 	}
 }
 
-// TestStrip: what goes on carries no token of ours, and everything else.
-func TestStrip(t *testing.T) {
+// TestTokenIsRemoved: an accepted or exempt request goes on without its token, and
+// with all other headers.
+func TestTokenIsRemoved(t *testing.T) {
 	basic, bearer := "Basic dTpw", "Bearer "+good
 	reversed := []string{"Authorization", "dapr-api-token", "X-Key"}
 	for name, c := range map[string]struct {
@@ -144,11 +146,6 @@ func TestStrip(t *testing.T) {
 			if !reflect.DeepEqual(r.Header, c.want) {
 				t.Errorf("outside, %v is left, want %v", r.Header, c.want)
 			}
-			g, alone := httpauth.New(&fake{}, c.o), get("/open", c.fields...)
-			_, exempt, err := g.Check(alone)
-			if g.Strip(alone, exempt); err != nil || !reflect.DeepEqual(alone.Header, c.want) {
-				t.Errorf("by itself it leaves %v (%v), want %v", alone.Header, err, c.want)
-			}
 		})
 	}
 }
@@ -186,20 +183,27 @@ func TestPreviousUseIsRecorded(t *testing.T) {
 	}
 }
 
-func TestGuardChecksWithoutChanging(t *testing.T) {
+func TestGuardAuthenticates(t *testing.T) {
 	g := httpauth.New(&fake{}, httpauth.Options{Exempt: []string{"/open"}})
-	r := get("/open", "dapr-api-token", good)
-	if p, exempt, err := g.Check(r); p != nil || !exempt || err != nil {
-		t.Errorf("exempt: Check = %v, %t, %v", p, exempt, err)
-	}
-	r = get("/", "dapr-api-token", good)
-	p, exempt, err := g.Check(r)
-	if p != current || exempt || err != nil || r.Header.Get("Dapr-Api-Token") != good {
-		t.Errorf("Check = %v, %t, %v; header %q", p, exempt, err, r.Header)
-	}
-	p, exempt, err = g.Check(get("/", "dapr-api-token", revoked))
-	if p != nil || exempt || err == nil || strings.Contains(err.Error(), "canary") {
-		t.Errorf("revoked: Check = %v, %t, %v", p, exempt, err)
+	for name, c := range map[string]struct {
+		path, token string
+		want        *verify.Principal
+		err         error
+		left        string // of the header
+	}{
+		"accepted": {"/", good, current, nil, ""},
+		"exempt":   {"/open", good, nil, nil, ""},
+		"refused":  {"/", revoked, nil, verify.ErrRevokedToken, revoked},
+		"no token": {"/", "", nil, verify.ErrNoToken, ""},
+	} {
+		r := get(c.path, "dapr-api-token", c.token)
+		p, err := g.Authenticate(r)
+		if p != c.want || !errors.Is(err, c.err) || r.Header.Get("Dapr-Api-Token") != c.left {
+			t.Errorf("%s: Authenticate = %v, %v, and leaves the header %q; want %v, %v, %q", name, p, err, r.Header.Get("Dapr-Api-Token"), c.want, c.err, c.left)
+		}
+		if err != nil && strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: the error holds the token: %v", name, err)
+		}
 	}
 }
 

@@ -6,12 +6,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// accept stands for an agent.Agent, which is a Verifier too.
+// accept is the Verifier of the examples. A program uses an agent.Agent.
 func accept(_ context.Context, token string) (*verify.Principal, error) {
 	switch token {
 	case "":
@@ -22,13 +25,14 @@ func accept(_ context.Context, token string) (*verify.Principal, error) {
 	return nil, verify.ErrInvalidToken
 }
 
+// A server with one path that needs a token and one that does not.
 func Example() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /orders", func(w http.ResponseWriter, r *http.Request) {
 		p, _ := verify.FromContext(r.Context())
 		_, _ = io.WriteString(w, "hello "+p.Subject())
 	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "well") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	authenticated := httpauth.Middleware(verify.VerifierFunc(accept), httpauth.Options{Exempt: []string{"/healthz"}})(mux)
 
 	send := func(method, path, token string) {
@@ -44,10 +48,11 @@ func Example() {
 	send("GET", "/healthz", "")
 	// Output:
 	// 200 hello sidecar
-	// 200 well
+	// 200 ok
 }
 
-func ExampleMiddleware_refusals() {
+// What a client without a token gets, and one with a wrong token.
+func ExampleMiddleware() {
 	h := httpauth.Middleware(verify.VerifierFunc(accept), httpauth.Options{})(http.NotFoundHandler())
 	for _, credential := range []string{"", "Bearer not-the-token"} {
 		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
@@ -63,25 +68,60 @@ func ExampleMiddleware_refusals() {
 	// 401 Bearer realm="tokenagent", error="invalid_token"
 }
 
-// A forward-auth endpoint answers for a gateway: it passes nothing on, it says
-// yes or no.
-func ExampleGuard_forwardAuth() {
+// A forward-auth endpoint answers a gateway's question: may this request pass?
+func ExampleNew() {
 	g := httpauth.New(verify.VerifierFunc(accept), httpauth.Options{ForwardAuth: true})
-	verdict := func(w http.ResponseWriter, r *http.Request) {
-		p, _, err := g.Check(r)
+	decide := func(w http.ResponseWriter, r *http.Request) {
+		p, err := g.Authenticate(r)
 		if err != nil {
 			g.Refuse(w, r, err)
 			return
 		}
-		w.Header().Set(httpauth.SubjectHeader, httpauth.Subject(p))
+		w.Header().Set("X-User", p.Subject())
 	}
 
 	r := httptest.NewRequest(http.MethodGet, "/any/path", http.NoBody)
 	r.Header.Set("Authorization", "Bearer an-example-of-a-token")
 	w := httptest.NewRecorder()
-	verdict(w, r)
-	fmt.Println(w.Code, w.Header().Get(httpauth.SubjectHeader))
+	decide(w, r)
+	fmt.Println(w.Code, w.Header().Get("X-User"))
 	// Output: 200 sidecar
+}
+
+// A reverse proxy passes on requests with an accepted token, without that token.
+func ExampleGuard() {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = fmt.Fprintf(w, "user %q, token %q", r.Header.Get("X-User"), r.Header.Get("Dapr-Api-Token"))
+	}))
+	defer app.Close()
+	target, err := url.Parse(app.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+
+	g := httpauth.New(verify.VerifierFunc(accept), httpauth.Options{})
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := g.Authenticate(r)
+		if err != nil {
+			g.Refuse(w, r, err)
+			return
+		}
+		r.Header.Set("X-User", p.Subject())
+		proxy.ServeHTTP(w, r)
+	})
+
+	for _, token := range []string{"an-example-of-a-token", "not-the-token"} {
+		r := httptest.NewRequest(http.MethodGet, "/orders", http.NoBody)
+		r.Header.Set("dapr-api-token", token)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
+	}
+	// Output:
+	// 200 user "sidecar", token ""
+	// 401 missing or invalid token
 }
 
 func ExampleOptions_Validate() {
@@ -92,5 +132,5 @@ func ExampleOptions_Validate() {
 	fmt.Println(o.Validate())
 	// Output:
 	// httpauth: Headers[1] belongs to the transport and cannot carry a token
-	// httpauth: Exempt[1]: path must begin with a slash and hold no '%', '//', ';', dot segment or character outside RFC 3986 section 3.3
+	// httpauth: Exempt[1]: the path must begin with a slash and must not hold '%', "//", ';', a dot segment or a character outside RFC 3986 section 3.3
 }

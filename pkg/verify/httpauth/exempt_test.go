@@ -22,6 +22,12 @@ func parse(line string) *http.Request {
 	return r
 }
 
+// isExempt reports whether g lets r through without a token.
+func isExempt(g *httpauth.Guard, r *http.Request) bool {
+	p, err := g.Authenticate(r)
+	return p == nil && err == nil
+}
+
 func TestExempt(t *testing.T) {
 	g := httpauth.New(&fake{}, httpauth.Options{Exempt: []string{"/healthz", "POST /hook", "OPTIONS /hook/", "GET /", "/a!b", "CONNECT /tunnel"}})
 	for line, want := range map[string]bool{
@@ -82,7 +88,7 @@ func TestExempt(t *testing.T) {
 			}
 			continue
 		}
-		if _, exempt, _ := g.Check(r); exempt != want {
+		if exempt := isExempt(g, r); exempt != want {
 			t.Errorf("%q: exempt %t, want %t", line, exempt, want)
 		}
 	}
@@ -91,8 +97,8 @@ func TestExempt(t *testing.T) {
 func TestNothingIsExemptByDefault(t *testing.T) {
 	g := httpauth.New(&fake{}, httpauth.Options{})
 	for _, line := range []string{"GET /", "GET /healthz", "OPTIONS *", "CONNECT h:443", "GET " + healthCheck, "POST " + healthCheck, "GET /dapr/config", "GET /dapr/subscribe"} {
-		if _, exempt, err := g.Check(parse(line)); exempt || err == nil {
-			t.Errorf("%q: exempt %t, error %v", line, exempt, err)
+		if isExempt(g, parse(line)) {
+			t.Errorf("%q is exempt", line)
 		}
 	}
 }
@@ -133,7 +139,7 @@ func TestExemptGRPC(t *testing.T) {
 	} {
 		for _, o := range []httpauth.Options{{}, {NoDefaultExempt: true}, {ForwardAuth: true}} {
 			want := c.want && !o.NoDefaultExempt && !o.ForwardAuth
-			if _, exempt, _ := httpauth.New(&fake{}, o).Check(c.r); exempt != want {
+			if exempt := isExempt(httpauth.New(&fake{}, o), c.r); exempt != want {
 				t.Errorf("%s, %+v: exempt %t, want %t", name, o, exempt, want)
 			}
 		}
@@ -160,7 +166,7 @@ func FuzzExempt(f *testing.F) {
 		if grpc {
 			r.ProtoMajor, r.Header = 2, http.Header{"Content-Type": {"application/grpc"}}
 		}
-		if _, exempt, _ := g.Check(r); !exempt {
+		if !isExempt(g, r) {
 			if listed[method+" "+target] && (grpc || target != healthCheck) {
 				t.Fatalf("%q %q is listed and not exempt", method, target)
 			}

@@ -2,6 +2,7 @@ package httpauth
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
@@ -9,105 +10,100 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
-// A Guard decides about requests one step at a time: [Guard.Check], then
-// [Guard.Refuse] or [Guard.Strip]. [Middleware] is these three in a row; a
-// proxy or a forward-auth endpoint puts its own work between them. It is
-// immutable and safe for concurrent use. The zero Guard is not usable.
+// A Guard authenticates requests in two steps: [Guard.Authenticate] decides, and
+// [Guard.Refuse] answers a request that was refused. [Middleware] is made of these
+// two. A Guard is immutable and safe for concurrent use. The zero Guard is not
+// usable.
 type Guard struct {
-	rules
-	verifier    verify.Verifier
-	recorder    verify.PreviousUseRecorder // nil where the verifier does not want to know
-	forwardAuth bool
-	grpcExempt  bool
+	verifier verify.Verifier
+	recorder verify.PreviousUseRecorder // nil if the verifier is none
+
+	fields      []wire.Field // with canonical names
+	exempt      []route
+	grpcExempt  bool // exempt the gRPC methods of [wire.GRPCExempt]
 	keepHeader  bool
-	http, grpc  [wire.Classes]answer
+	forwardAuth bool
+
+	httpRefusals, grpcRefusals [wire.Classes]answer
 }
 
+// A route is one exempt method and path.
+type route struct{ method, path string }
+
 // New returns a Guard that asks v. It panics if v is nil or [Options.Validate]
-// reports an error.
+// returns an error.
 func New(v verify.Verifier, o Options) *Guard {
 	if v == nil {
 		panic("httpauth: nil Verifier")
 	}
-	c, err := o.compile()
+	g, err := o.guard()
 	if err != nil {
 		panic(err)
 	}
-	g := &Guard{
-		rules:       c,
-		verifier:    v,
-		forwardAuth: o.ForwardAuth,
-		grpcExempt:  !o.NoDefaultExempt && !o.ForwardAuth,
-		keepHeader:  o.KeepHeader,
-	}
+	g.verifier = v
 	g.recorder, _ = v.(verify.PreviousUseRecorder)
-	for class := range wire.Classes {
-		g.http[class] = httpAnswer(class, c.realm)
-		g.grpc[class] = grpcAnswer(class)
-	}
 	return g
 }
 
-// Check decides about r. It returns the Principal that r's token proves; or
-// exempt, where r needs none and was not asked; or the verifier's error, which
-// is for [Guard.Refuse], for logs and for metrics, and holds no token. A
-// request without a token is presented to the verifier as "", so that it is
-// counted. Check reads no body and changes nothing about r.
-func (g *Guard) Check(r *http.Request) (p *verify.Principal, exempt bool, err error) {
+// Authenticate decides about r. It returns
+//
+//   - the Principal that r's token proves; the token is then removed from r
+//   - nil and no error if r is exempt; the verifier is not asked, and every
+//     configured header except Authorization is removed from r
+//   - the verifier's error if r is refused; r is unchanged
+//
+// Of an accepted request it removes every configured header. Authorization is
+// removed only if it carried the token, since an end user's own may be there. With
+// [Options.KeepHeader] the header that carried the token stays.
+//
+// The error is for [Guard.Refuse], for logs and for metrics. It holds no token. A
+// request without a token is presented to the verifier as "", so that the verifier
+// counts it. Authenticate reads no request body.
+func (g *Guard) Authenticate(r *http.Request) (*verify.Principal, error) {
 	if g.isExempt(r) {
-		return nil, true, nil
+		g.removeTokens(r.Header, -1)
+		return nil, nil //nolint:nilnil // exempt: no Principal and no refusal
 	}
-	p, _, err = g.decide(r)
-	return p, false, err
-}
-
-// decide is Check for what is not exempt. at is which of the fields decided, and
-// none where the request has none of them.
-func (g *Guard) decide(r *http.Request) (p *verify.Principal, at int, err error) {
-	values, at := g.present(r.Header)
-	token := ""
-	if at != none {
-		token = g.fields[at].Token(values)
+	token, at := g.token(r.Header)
+	p, err := g.verifier.Verify(r.Context(), token)
+	p, err = wire.EnforceContract(token, p, err)
+	if err != nil {
+		return nil, err
 	}
-	p, err = g.verifier.Verify(r.Context(), token)
-	p, err = wire.Hold(token, p, err)
-	if err == nil && g.recorder != nil && p.Slot() == rotation.Previous {
+	if g.recorder != nil && p.Slot() == rotation.Previous {
 		g.recorder.RecordPreviousUse(p, r.RemoteAddr)
 	}
-	return p, at, err
+	g.removeTokens(r.Header, at)
+	return p, nil
 }
 
-// none is in place of a field that decided.
-const none = -1
-
-// Strip removes the token from r, in place, before r goes on. Every configured
-// header but Authorization goes, whether it decided or not. Authorization goes
-// only where it was the credential: an end user's own stays, as it does on an
-// exempt request. [Options.KeepHeader] keeps the header that decided.
-func (g *Guard) Strip(r *http.Request, exempt bool) {
-	at := none
-	if !exempt {
-		_, at = g.present(r.Header)
+// token returns the token in the first configured header that is present, and the
+// index of that header's field. If none is present it returns "" and -1.
+func (g *Guard) token(h http.Header) (token string, at int) {
+	for i := range g.fields {
+		if values := h[g.fields[i].Name]; len(values) > 0 {
+			return g.fields[i].Token(values), i
+		}
 	}
-	g.strip(r.Header, at)
+	return "", -1
 }
 
-// strip is Strip where it is known which field decided. Those before it are absent.
-func (g *Guard) strip(h http.Header, at int) {
-	first := max(at, 0)
-	if g.keepHeader {
-		first = at + 1 // 0 where none decided
-	}
-	for i := first; i < len(g.fields); i++ {
-		if f := &g.fields[i]; i == at || !f.Bearer {
-			delete(h, f.Name)
+// removeTokens removes from h the configured headers that may not go on. at is
+// the index of the field that carried the token, or -1.
+func (g *Guard) removeTokens(h http.Header, at int) {
+	for i := range g.fields {
+		remove := !g.fields[i].Bearer // an end user's own Authorization stays
+		if i == at {
+			remove = !g.keepHeader
+		}
+		if remove {
+			delete(h, g.fields[i].Name)
 		}
 	}
 }
 
-// Headers returns the header fields that g reads and [Guard.Strip] removes, in
-// order and in canonical form: for a gateway that hands over others as well. The
-// caller owns the slice.
+// Headers returns the names of the headers that may carry the token, in canonical
+// form and in order. The caller owns the slice.
 func (g *Guard) Headers() []string {
 	names := make([]string, len(g.fields))
 	for i := range g.fields {
@@ -116,47 +112,22 @@ func (g *Guard) Headers() []string {
 	return names
 }
 
-// present returns the values of the first configured header that is present, and
-// which that is; none where there is none. Header keys are canonical already.
-func (g *Guard) present(h http.Header) (values []string, at int) {
-	for i := range g.fields {
-		if values := h[g.fields[i].Name]; len(values) > 0 {
-			return values, i
-		}
-	}
-	return nil, none
-}
-
-// isExempt compares the decoded path first, because that is free, and trusts
-// it only if it also is the path as written: every exempt path is safe in the
-// sense of [wire.SafePath], so a request path with '%', "//", ';' or dot
-// segments equals none. A target in absolute form (RFC 9112 section 3.2.2)
-// is addressed to some host, not to a path of ours.
+// isExempt compares the decoded path first, because that needs no allocation. The
+// path must then be the same in the request line. Every exempt path passes
+// [wire.SafePath], so a path that holds '%', "//", ';' or a dot segment is not
+// exempt. Neither is a request target in absolute form (RFC 9112 section 3.2.2),
+// which names a host.
 func (g *Guard) isExempt(r *http.Request) bool {
-	if len(g.exempt) == 0 && (!g.grpcExempt || r.ProtoMajor != 2) {
-		return false // in line with the caller, since this is what most requests are
-	}
-	return g.exempts(r)
-}
-
-func (g *Guard) exempts(r *http.Request) bool {
-	if !g.listed(r.Method, r.URL.Path) && !(g.grpcExempt && isGRPC(r) && wire.GRPCExempt(r.URL.Path)) {
+	if !slices.Contains(g.exempt, route{r.Method, r.URL.Path}) &&
+		!(g.grpcExempt && isGRPC(r) && wire.GRPCExempt(r.URL.Path)) {
 		return false
 	}
 	return r.URL.EscapedPath() == r.URL.Path && r.URL.Scheme == "" && r.URL.Host == ""
 }
 
-func (g *Guard) listed(method, path string) bool {
-	for i := range g.exempt {
-		if e := &g.exempt[i]; e.path == path && e.method == method {
-			return true
-		}
-	}
-	return false
-}
-
-// isGRPC reports whether r is a gRPC request, by what the gRPC protocol over
-// HTTP/2 fixes. Nothing less will do: its refusal travels as HTTP 200.
+// isGRPC reports whether r is a gRPC request as the gRPC protocol over HTTP/2
+// defines it. The definition must be strict, because a gRPC refusal has the HTTP
+// status 200.
 func isGRPC(r *http.Request) bool {
 	if r.ProtoMajor != 2 || r.Method != http.MethodPost {
 		return false

@@ -1,22 +1,22 @@
-// Package httpauth lets an HTTP request in if, and only if, it carries a token
-// that a [verify.Verifier] accepts.
+// Package httpauth authenticates HTTP requests: a request reaches the handler
+// only if it carries a token that a [verify.Verifier] accepts.
 //
-// [Middleware] puts it in front of an [http.Handler]: it takes the token from
-// the request, asks the verifier, answers a refusal itself, and passes an
-// accepted request on without its token and with its [verify.Principal] in the
-// context. [Guard] is the same in single steps, for proxies and gateways. On the
-// other end, [Transport] sends the current token with each request.
+// [Middleware] wraps an [http.Handler]. It reads the token from the request, asks
+// the verifier, and answers refusals itself. An accepted request goes on without
+// its token and with its [verify.Principal] in the context. [Guard] makes the same
+// decision for proxies and gateways, which have work to do between the decision
+// and the answer. [Transport] is for senders: it adds the current token to
+// outgoing requests.
 //
-// What the caller is told is fixed, and chosen so that no sender can mistake
-// it for success (daprd takes any 2xx, and for topics and jobs even 404, as
-// 'delivered'):
+// The answers to refused requests are fixed. No sender takes them for success;
+// daprd takes any 2xx for "delivered", and for topics and jobs also 404.
 //
 //   - no token: 401 with a Bearer challenge (RFC 6750 section 3)
-//   - a token not accepted, for whatever reason: the same 401 with
-//     error="invalid_token"
-//   - no answer possible yet, or a verifier's unknown error: 503 with Retry-After
-//   - a gRPC request (HTTP/2, POST, content-type application/grpc): the same as
-//     a gRPC status, Unauthenticated or Unavailable, in a trailers-only response
+//   - a wrong, expired or revoked token: the same 401 with error="invalid_token"
+//   - no token source loaded yet, no time to check the token, or an unknown error
+//     of the verifier: 503 with Retry-After
+//   - a gRPC request (HTTP/2, POST, content-type application/grpc): the gRPC
+//     status Unauthenticated or Unavailable in a trailers-only response
 package httpauth
 
 import (
@@ -25,35 +25,33 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// Middleware returns a middleware that lets through what v accepts and what o
-// exempts. It reads no body. Accepted requests go on without their token
-// header, unless [Options.KeepHeader] is set: the header map is modified in
-// place, so nothing outside of next sees the token afterwards either, and a
-// second Middleware inside the first finds no token. A panic in v is not caught.
+// Middleware returns a middleware that calls the next handler for requests whose
+// token v accepts and for requests that o exempts. It answers all others. It is
+// safe for concurrent use and reads no request body.
 //
-// It panics, as [http.ServeMux.Handle] does for a bad pattern, if v is nil or
-// [Options.Validate] reports an error.
+// The next handler finds the Principal with [verify.FromContext], and no token in
+// the header, unless [Options.KeepHeader] is set. The token is deleted from the
+// request's own header map, so outer handlers no longer see it either, and a
+// second Middleware inside finds none.
+//
+// The handler gets a copy of the request, as [http.Request.WithContext] makes it.
+// So the server does not delete the temporary files of a multipart form that the
+// handler parses; the handler must, with r.MultipartForm.RemoveAll.
+//
+// Middleware panics if v is nil or [Options.Validate] returns an error, as
+// [http.ServeMux.Handle] does for a bad pattern. It does not recover from a panic
+// in v.
 func Middleware(v verify.Verifier, o Options) func(http.Handler) http.Handler {
 	g := New(v, o)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if g.isExempt(r) {
-				g.strip(r.Header, none)
-				next.ServeHTTP(w, r)
-				return
-			}
-			p, at, err := g.decide(r)
+			p, err := g.Authenticate(r)
 			if err != nil {
 				g.Refuse(w, r, err)
 				return
 			}
-			g.strip(r.Header, at)
 			if p != nil && !o.WithoutPrincipal {
-				if ctx := verify.NewContext(r.Context(), p); o.InPlace {
-					*r = *r.WithContext(ctx) // the copy is on the stack, no caller sees it
-				} else {
-					r = r.WithContext(ctx)
-				}
+				r = r.WithContext(verify.NewContext(r.Context(), p))
 			}
 			next.ServeHTTP(w, r)
 		})

@@ -10,110 +10,103 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
-// The gRPC status codes of a refusal, as numbers, because this package links
-// no grpc.
+// The gRPC status codes of refusals. This package does not import grpc.
 const (
 	grpcUnavailable     = "14"
 	grpcUnauthenticated = "16"
 )
 
-// An answer is a whole refusal, built once. Its header values are shared
-// between responses; http.Header's own methods replace them, never modify them.
+// An answer is a complete refusal, built once. All responses share its header
+// values: the methods of http.Header replace such a slice and never modify it.
 type answer struct {
 	status int
-	header []field
-	body   []byte // empty for none
+	header []headerField
+	body   []byte
 }
 
-// A field is one response header under its canonical key.
-type field struct {
-	key    string
+// A headerField is one response header.
+type headerField struct {
+	key    string // canonical
 	values []string
 }
 
-var closeConnection = []string{"close"} //nolint:gochecknoglobals // shared so that no refusal pays for it
+func newHeaderField(key, value string) headerField {
+	return headerField{http.CanonicalHeaderKey(key), []string{value}}
+}
 
-func fieldOf(key, value string) field { return field{http.CanonicalHeaderKey(key), []string{value}} }
+var connectionClose = []string{"close"} //nolint:gochecknoglobals // a constant, shared by all responses
 
-// Refuse answers r with the refusal for err: 401 or 503, or the same as a gRPC
-// status where r is a gRPC request and the Guard does not serve forward auth.
-// Wrong, expired and revoked tokens get one and the same answer. Any error that
-// is none of package verify's, and nil, is 503. It reads no body, and closes an
-// HTTP/1 connection whose request has one.
+// Refuse answers r with the refusal for err: 401 or 503, or the gRPC status for a
+// gRPC request unless [Options.ForwardAuth] is set. Wrong, expired and revoked
+// tokens get the same answer. nil, and an error that wraps none of package
+// verify's, get 503. Refuse reads no body; it closes an HTTP/1 connection whose
+// request has one.
 func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	class := wire.ClassOf(err)
-	a := &g.http[class]
+	a := &g.httpRefusals[class]
 	if !g.forwardAuth && isGRPC(r) {
-		a = &g.grpc[class]
+		a = &g.grpcRefusals[class]
 	}
 	h := w.Header()
 	for i := range a.header {
 		h[a.header[i].key] = a.header[i].values
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// Otherwise net/http waits for the body, before it sends the answer and
-		// again before it closes, and who has proved nothing could hold the
-		// connection for as long as it likes. HTTP/2 resets the one stream.
-		h["Connection"] = closeConnection
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // where there is one to set
-		linger(w)
+		// net/http would wait for the body before it sends the answer, and again
+		// before it closes. An unauthenticated client could so hold the connection
+		// as long as it likes. HTTP/2 resets only the stream.
+		h["Connection"] = connectionClose
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // not every ResponseWriter has one
+		closeInTwoSteps(w)
 	}
 	w.WriteHeader(a.status)
 	if len(a.body) > 0 {
-		_, _ = w.Write(a.body) // a client that has gone needs no answer
+		_, _ = w.Write(a.body) // the client may be gone
 	}
 }
 
-// linger makes net/http close the connection in two steps, its own direction half a
-// second before the other. A client that still sends its body would lose the answer
-// otherwise (RFC 9112 section 9.6). The documented way to ask for that is a body
-// beyond its limit; it works on net/http's own ResponseWriter.
-func linger(w http.ResponseWriter) {
+// closeInTwoSteps makes net/http close its own direction of the connection half a
+// second before the other. Otherwise a client that is still sending its body would
+// lose the answer (RFC 9112 section 9.6). The documented way to ask for this is to
+// read a body beyond its limit; it works with net/http's own ResponseWriter.
+func closeInTwoSteps(w http.ResponseWriter) {
 	var one [1]byte
 	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(one[:])
 }
 
-// httpAnswer builds the refusal of class for plain HTTP.
-func httpAnswer(class wire.Class, realm string) answer {
-	a := answer{status: http.StatusUnauthorized}
-	text := wire.TextUnauthenticated
+// httpRefusal builds the refusal of class as plain HTTP.
+func httpRefusal(class wire.Class, realm string) answer {
+	a := answer{status: http.StatusUnauthorized, body: []byte(class.Text() + "\n")}
 	challenge := `Bearer realm="` + realm + `"`
-	switch class {
-	case wire.Missing:
-		// RFC 6750 section 3.1: no error code where no token was presented.
-		a.header = append(a.header, fieldOf("WWW-Authenticate", challenge))
-	case wire.Invalid:
-		a.header = append(a.header, fieldOf("WWW-Authenticate", challenge+`, error="invalid_token"`))
+	switch {
+	case class.Temporary():
+		a.status = http.StatusServiceUnavailable
+		a.header = append(a.header, newHeaderField("Retry-After", "1")) // seconds
+	case class == wire.Missing:
+		// RFC 6750 section 3.1: no error code if the request carries no token.
+		a.header = append(a.header, newHeaderField("WWW-Authenticate", challenge))
 	default:
-		a.status, text = http.StatusServiceUnavailable, wire.TextUnavailable
-		if class == wire.Busy {
-			text = wire.TextBusy
-		}
-		a.header = append(a.header, fieldOf("Retry-After", "1")) // seconds
+		a.header = append(a.header, newHeaderField("WWW-Authenticate", challenge+`, error="invalid_token"`))
 	}
-	a.body = []byte(text + "\n")
 	a.header = append(a.header,
-		fieldOf("Content-Type", "text/plain; charset=utf-8"),
-		fieldOf("Content-Length", strconv.Itoa(len(a.body))),
-		fieldOf("Cache-Control", "no-store"),
-		fieldOf("X-Content-Type-Options", "nosniff"),
+		newHeaderField("Content-Type", "text/plain; charset=utf-8"),
+		newHeaderField("Content-Length", strconv.Itoa(len(a.body))),
+		newHeaderField("Cache-Control", "no-store"),
+		newHeaderField("X-Content-Type-Options", "nosniff"),
 	)
 	return a
 }
 
-// grpcAnswer builds the refusal of class for gRPC: Trailers-Only of the gRPC
-// protocol over HTTP/2, the status in the one header block and no body.
-func grpcAnswer(class wire.Class) answer {
-	code, text := grpcUnauthenticated, wire.TextUnauthenticated
-	switch class {
-	case wire.Unavailable:
-		code, text = grpcUnavailable, wire.TextUnavailable
-	case wire.Busy:
-		code, text = grpcUnavailable, wire.TextBusy
+// grpcRefusal builds the refusal of class for gRPC: Trailers-Only of the gRPC
+// protocol over HTTP/2, which is one header block with the status and no body.
+func grpcRefusal(class wire.Class) answer {
+	code := grpcUnauthenticated
+	if class.Temporary() {
+		code = grpcUnavailable
 	}
-	return answer{status: http.StatusOK, header: []field{
-		fieldOf("Content-Type", "application/grpc"),
-		fieldOf("Grpc-Status", code),
-		fieldOf("Grpc-Message", text),
+	return answer{status: http.StatusOK, header: []headerField{
+		newHeaderField("Content-Type", "application/grpc"),
+		newHeaderField("Grpc-Status", code),
+		newHeaderField("Grpc-Message", class.Text()),
 	}}
 }

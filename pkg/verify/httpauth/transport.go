@@ -6,43 +6,76 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
-// A TokenSource knows the token to send now. It is asked for every request, so
-// it answers from memory, as agent.Agent does. It is safe for concurrent use.
-type TokenSource interface {
-	Token() (string, error)
+// TransportOptions says where the token may be sent, and how. Hosts is required;
+// the other fields may be zero.
+type TransportOptions struct {
+	// Hosts are the only hosts that the token is sent to, each as "host" or
+	// "host:port". The request's URL must name one of them: names are compared
+	// ignoring case and are not resolved, there are no patterns, and a missing port
+	// is the scheme's default port. Write an IPv6 address in brackets, and an
+	// internationalised name in its ASCII form (xn--), here and in URLs. An empty
+	// list is an error, because it must not mean "any host".
+	Hosts []string
+
+	// Header is the name of the header that carries the token. Authorization uses
+	// the Bearer scheme, any other header holds the token alone. Empty means
+	// dapr-api-token.
+	Header string
+
+	// AllowPlaintext allows plain HTTP to hosts that are not loopback. Everybody on
+	// the network path can then read the token, as can a proxy (HTTP_PROXY). Use it
+	// for connections that are private in another way, such as a Unix socket behind
+	// a dialer, or a service mesh. Without it the token goes over https, and over
+	// plain HTTP only to localhost, 127.0.0.0/8 and [::1].
+	AllowPlaintext bool
 }
 
-// Transport returns a RoundTripper that sends src's current token with each
-// request to one of o.Hosts, and passes every request to another host on as it
-// is. base sends them; nil means [http.DefaultTransport].
+// Validate returns an error that says everything that is wrong with o. The error
+// names list entries by their index and never quotes them.
+func (o TransportOptions) Validate() error {
+	_, err := o.destinations()
+	return err
+}
+
+func (o TransportOptions) destinations() (wire.Destinations, error) {
+	d, err := wire.ParseDestinations(o.Header, o.Hosts, o.AllowPlaintext)
+	d.Field.Name = http.CanonicalHeaderKey(d.Field.Name)
+	if err != nil {
+		return d, fmt.Errorf("httpauth: %w", err)
+	}
+	return d, nil
+}
+
+// Transport returns a RoundTripper that adds src's current token to each request
+// to one of o.Hosts, and sends requests to other hosts unchanged. base sends the
+// requests; nil means [http.DefaultTransport]. The RoundTripper is safe for
+// concurrent use if base is. It asks src for each request.
 //
-// What decides is the URL that is asked, never the Host field. A redirect is a
-// request of its own: to another host it carries no token, since the caller's
-// request, which [http.Client] copies headers from, never held it, and neither
-// does the response's Request; only the caller's own httptrace sees it. A token
-// header that the caller sets is replaced on the way to o.Hosts; elsewhere it is
-// the caller's own affair.
+// The request's URL decides, never its Host field. A redirect is a request of its
+// own, so a redirect to another host carries no token. Neither the caller's
+// request nor the response's Request field ever holds the token; only an httptrace
+// of the caller sees it. A token header that the caller has set is replaced in
+// requests to o.Hosts, and sent as it is to other hosts.
 //
-// Where src has no token, or the token would go over plain HTTP without leave
-// (see [TransportOptions]), the request is not sent. The error wraps src's.
-// Whether "localhost" is this machine is for the resolver to keep (RFC 6761
-// section 6.3); an address leaves no doubt.
+// If src returns an error, or the token would be sent in plain text without
+// [TransportOptions.AllowPlaintext], the request is not sent and RoundTrip returns
+// an error, which wraps that of src. localhost counts as this machine (RFC 6761
+// section 6.3) and depends on the resolver; an IP address does not.
 //
-// A 401 means that the request was not carried out, whatever its method (RFC
-// 9110 section 15.5.2). So if src has another token by then, the request is
-// sent once more with that one, provided that its body, if it has one, can be
-// had again from GetBody, and that it has no trailers. Else, and after that, a
-// 401 is the caller's, as any other answer is.
+// A 401 means that the request was not carried out, whatever its method (RFC 9110
+// section 15.5.2). If src returns another token by then, the request is sent once
+// more with that one, provided that GetBody can repeat its body and that it has no
+// trailers. Otherwise the caller gets the 401.
 //
-// It panics if src is nil or [TransportOptions.Validate] reports an error.
+// Transport panics if src is nil or [TransportOptions.Validate] returns an error.
 func Transport(src TokenSource, base http.RoundTripper, o TransportOptions) http.RoundTripper {
 	if src == nil {
 		panic("httpauth: nil TokenSource")
 	}
-	d, err := o.compile()
+	d, err := o.destinations()
 	if err != nil {
 		panic(err)
 	}
@@ -52,38 +85,45 @@ func Transport(src TokenSource, base http.RoundTripper, o TransportOptions) http
 	return &transport{destinations: d, token: src.Token, base: base}
 }
 
+// A TokenSource returns the token to send now. It is asked for every request, so
+// it should answer from memory, as agent.Agent does. It must be safe for
+// concurrent use.
+type TokenSource interface {
+	Token() (string, error)
+}
+
 // A transport is immutable.
 type transport struct {
-	destinations
-	token func() (string, error) // and not its source: fmt cannot look into a func
-	base  http.RoundTripper
+	destinations wire.Destinations
+	token        func() (string, error) // a func, because fmt does not print what it holds
+	base         http.RoundTripper
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL == nil {
-		return t.base.RoundTrip(r) // which knows what to say
+		return t.base.RoundTrip(r) // base reports the error
 	}
-	host := t.hosts.Find(r.URL.Scheme, r.URL.Host)
+	host := t.destinations.Hosts.Find(r.URL.Scheme, r.URL.Host)
 	if host == nil {
 		return t.base.RoundTrip(r)
 	}
-	if r.URL.Scheme != "https" && !t.allowPlaintext && (!host.Loopback || t.proxied(r)) {
-		return nil, unsent(r, fmt.Errorf("httpauth: %q would be sent the token in plain text; use https, or set AllowPlaintext if the connection is private by other means", r.URL.Host))
+	if r.URL.Scheme != "https" && !t.destinations.AllowPlaintext && (!host.Loopback || t.usesProxy(r)) {
+		return nil, closeBody(r, fmt.Errorf("httpauth: the token would be sent to %q in plain text; use https, or set AllowPlaintext if the connection is private by other means", r.URL.Host))
 	}
-	token, err := t.current()
+	token, err := wire.CurrentToken(t.token)
 	if err != nil {
-		return nil, unsent(r, err)
+		return nil, closeBody(r, fmt.Errorf("httpauth: %w", err))
 	}
 	resp, err := t.send(r, r.Body, token)
 	if err != nil || resp == nil || resp.StatusCode != http.StatusUnauthorized || r.Context().Err() != nil {
 		return resp, err
 	}
-	newer, err := t.current()
+	newer, err := wire.CurrentToken(t.token)
 	if err != nil || newer == token {
-		return resp, nil //nolint:nilerr // there is nothing to try again with: the 401 stands
+		return resp, nil //nolint:nilerr // there is no other token to try: the caller gets the 401
 	}
-	body, ok := again(r)
+	body, ok := repeatBody(r)
 	if !ok {
 		return resp, nil
 	}
@@ -91,43 +131,32 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.send(r, body, newer)
 }
 
-// send sends a copy of r with token and body. The copy is shallow but for the
-// header, so that a body which fills in r's Trailer is seen to.
+// send sends a copy of r with token and body. Only the header is copied deeply: a
+// body that fills in r.Trailer while it is read must reach the copy's Trailer.
 func (t *transport) send(r *http.Request, body io.ReadCloser, token string) (*http.Response, error) {
 	sent := *r
 	sent.Body = body
 	if sent.Header = r.Header.Clone(); sent.Header == nil {
 		sent.Header = make(http.Header, 1)
 	}
+	name := t.destinations.Field.Name
 	for key := range sent.Header {
 		// A key in another spelling would be a second header on the wire.
-		if len(key) == len(t.field.Name) && strings.EqualFold(key, t.field.Name) {
+		if len(key) == len(name) && strings.EqualFold(key, name) {
 			delete(sent.Header, key)
 		}
 	}
-	sent.Header[t.field.Name] = []string{t.field.Value(token)}
+	sent.Header[name] = []string{t.destinations.Field.Value(token)}
 	resp, err := t.base.RoundTrip(&sent)
 	if resp != nil {
-		resp.Request = r // callers log that one
+		resp.Request = r // without the token, since callers may log it
 	}
 	return resp, err
 }
 
-// current returns the token to send now.
-func (t *transport) current() (string, error) {
-	token, err := t.token()
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("httpauth: no token to send: %w", err)
-	case token == "":
-		return "", fmt.Errorf("httpauth: the source gave an empty token: %w", verify.ErrUnavailable)
-	}
-	return token, nil
-}
-
-// again returns r's body for a second time, and whether there can be one. A
-// body that fills in trailers while it is read may still be at it.
-func again(r *http.Request) (io.ReadCloser, bool) {
+// repeatBody returns r's body for a second attempt, and whether there is one. A
+// body that fills in trailers while it is read may still be in use.
+func repeatBody(r *http.Request) (io.ReadCloser, bool) {
 	switch {
 	case r.Body == nil || r.Body == http.NoBody:
 		return r.Body, true
@@ -138,14 +167,14 @@ func again(r *http.Request) (io.ReadCloser, bool) {
 	return body, err == nil && body != nil
 }
 
-// maxDiscard is how much of a refusal is read, in bytes, so that its connection
-// can be used again. Ours has under a hundred.
+// maxDiscard is the most bytes that are read from a 401 so that its connection can
+// be used again. Those of this package have under a hundred.
 const maxDiscard = 4 << 10
 
-// discard gives up the answer. One that does not say that it is short may take
-// for ever to end.
+// discard closes resp's body. It reads a short body to its end first; a body of
+// unknown length may never end.
 func discard(resp *http.Response) {
-	if resp.Body == nil { // net/http sees to it; others may not
+	if resp.Body == nil { // net/http always sets it; another RoundTripper may not
 		return
 	}
 	if resp.ContentLength > 0 && resp.ContentLength <= maxDiscard {
@@ -154,9 +183,9 @@ func discard(resp *http.Response) {
 	_ = resp.Body.Close()
 }
 
-// proxied reports whether base would send r to a proxy, to which the token would
-// go in the clear, wherever the host is.
-func (t *transport) proxied(r *http.Request) bool {
+// usesProxy reports whether base sends r to a proxy, which could read the token
+// even if the host is this machine.
+func (t *transport) usesProxy(r *http.Request) bool {
 	base, ok := t.base.(*http.Transport)
 	if !ok || base.Proxy == nil {
 		return false
@@ -165,23 +194,24 @@ func (t *transport) proxied(r *http.Request) bool {
 	return err != nil || proxy != nil
 }
 
-// unsent closes the body of a request that is not sent, as [http.RoundTripper]
-// demands.
-func unsent(r *http.Request, err error) error {
+// closeBody closes the body of a request that is not sent, as [http.RoundTripper]
+// requires, and returns err.
+func closeBody(r *http.Request, err error) error {
 	if r.Body != nil {
 		_ = r.Body.Close()
 	}
 	return err
 }
 
-// CloseIdleConnections passes on what [http.Client.CloseIdleConnections] asks.
+// CloseIdleConnections calls base's method of that name, if it has one. It is for
+// [http.Client.CloseIdleConnections].
 func (t *transport) CloseIdleConnections() {
 	if c, ok := t.base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
 }
 
-// String returns a text that holds no token.
+// String returns a text without the token.
 func (t *transport) String() string { return "httpauth.Transport" }
 
 // Format writes String for every verb and flag.

@@ -11,12 +11,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// exampleSource stands for an agent.Agent, which is a TokenSource too.
+// exampleSource is the TokenSource of the examples. A program uses an agent.Agent.
 type exampleSource struct{}
 
 func (exampleSource) Token() (string, error) { return "an-example-of-a-token", nil }
 
-// A client whose requests to one host carry the token, and whose others do not.
+// A client that sends the token to one host, and to no other.
 func ExampleTransport() {
 	app := httptest.NewServer(httpauth.Middleware(verify.VerifierFunc(accept), httpauth.Options{})(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -52,11 +52,11 @@ func ExampleTransportOptions_Validate() {
 	fmt.Println(httpauth.TransportOptions{}.Validate())
 	fmt.Println(httpauth.TransportOptions{Hosts: []string{"orders.internal", "https://billing.internal/"}}.Validate())
 	// Output:
-	// httpauth: Hosts is empty; list the hosts that may be sent the token
-	// httpauth: Hosts[1] is no host and no host:port; leave out scheme, user and path, put an IPv6 address in brackets, write a name in ASCII (xn--)
+	// httpauth: Hosts is empty; list the hosts that the token may be sent to
+	// httpauth: Hosts[1] is not a host or host:port; leave out scheme, user and path, put an IPv6 address in brackets, write a name in ASCII (xn--)
 }
 
-// Plain HTTP off this machine has to be asked for.
+// Plain HTTP to another machine needs AllowPlaintext.
 func ExampleTransportOptions_plaintext() {
 	client := &http.Client{Transport: httpauth.Transport(exampleSource{}, nil, httpauth.TransportOptions{Hosts: []string{"orders.internal"}})}
 	resp, err := client.Get("http://orders.internal/")
@@ -66,5 +66,5 @@ func ExampleTransportOptions_plaintext() {
 	}
 	_ = resp.Body.Close()
 	// Output:
-	// Get "http://orders.internal/": httpauth: "orders.internal" would be sent the token in plain text; use https, or set AllowPlaintext if the connection is private by other means
+	// Get "http://orders.internal/": httpauth: the token would be sent to "orders.internal" in plain text; use https, or set AllowPlaintext if the connection is private by other means
 }

@@ -263,7 +263,7 @@ func TestTransportValidate(t *testing.T) {
 	}
 	for want, o := range map[string]httpauth.TransportOptions{
 		"httpauth: Hosts is empty":           {},
-		"httpauth: Hosts[1] is no host":      {Hosts: []string{"a", "https://canary"}},
+		"httpauth: Hosts[1] is not a host":   {Hosts: []string{"a", "https://canary"}},
 		"httpauth: Header is not a field":    {Hosts: to.Hosts, Header: "dapr-api-token: canary"},
 		"httpauth: Header belongs to the tr": {Hosts: []string{"canary/"}, Header: "Host"},
 	} {

@@ -297,7 +297,7 @@ func (o *Options) forwardAuth(realms *realm.Set) http.Handler {
 		} else {
 			realms.Missed()
 		}
-		p, _, err := g.Check(r)
+		p, err := g.Authenticate(r)
 		if err != nil {
 			g.Refuse(w, r, err)
 			return

@@ -130,7 +130,7 @@ func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Princ
 		g.Refuse(w, r, verify.ErrUnavailable)
 		return nil, nil, false
 	}
-	who, exempt, err := g.Check(r)
+	who, err := g.Authenticate(r)
 	if err != nil {
 		if mine == nil {
 			p.realms.Missed()
@@ -138,8 +138,7 @@ func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Princ
 		g.Refuse(w, r, err)
 		return nil, nil, false
 	}
-	g.Strip(r, exempt)
-	dropUpgrade(r.Header, exempt)
+	dropUpgrade(r.Header, who == nil)
 	dropForged(r.Header, tokens)
 	dropTrailers(r.Trailer, tokens)
 	return who, a, true
@@ -168,7 +167,7 @@ var identity = []string{httpauth.SubjectHeader, httpauth.MethodHeader} //nolint:
 
 // dropForged removes what a client pretends to be, and what an app could take for the
 // token, in any spelling that a server may take for that of ours. The token's own
-// header is for [httpauth.Guard.Strip] to remove.
+// header is for [httpauth.Guard.Authenticate] to remove.
 func dropForged(h http.Header, tokens []string) {
 	for name := range h {
 		if headername.IsAny(name, identity) || headername.Imitates(name, tokens) {

@@ -40,11 +40,12 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 			answer, err = rule.denied(req, verify.ErrUnavailable), nil
 		}
 	}()
-	p, _, fault := rule.guard.Check(req)
-	if fault != nil {
-		return rule.denied(req, fault), nil
+	came := maps.Clone(req.Header)
+	p, refusal := rule.guard.Authenticate(req)
+	if refusal != nil {
+		return rule.denied(req, refusal), nil
 	}
-	return rule.allowed(req, p, a.GetRequest().GetHttp()), nil
+	return rule.allowed(came, req.Header, p, a.GetRequest().GetHttp()), nil
 }
 
 // The identity headers as HTTP/2 and Envoy spell them.
@@ -77,19 +78,18 @@ var misspelt = [...]string{ //nolint:gochecknoglobals // a constant
 	"x_tokenagent_method", "x-tokenagent_method", "x_tokenagent-method",
 }
 
-// allowed lets the request on with the identity of p and without the token.
+// allowed lets the request pass with the identity of p and without the token. came
+// are the headers that the request came with, rest those without the token.
 //
 // Envoy first sets headers and then removes (ext_authz filter), so the identity
 // headers are overwritten and never removed. The spellings of these and of the token's
 // header that a server may take for them are removed: those in told, and misspelt.
-func (u *Rule) allowed(r *http.Request, p *verify.Principal, told *authv3.AttributeContext_HttpRequest) *authv3.CheckResponse {
+func (u *Rule) allowed(came, rest http.Header, p *verify.Principal, told *authv3.AttributeContext_HttpRequest) *authv3.CheckResponse {
 	remove := make([]string, len(misspelt), len(misspelt)+len(u.fields))
 	copy(remove, misspelt[:])
-	came := maps.Clone(r.Header)
-	u.guard.Strip(r, false)
 	for i := range u.fields {
 		f := &u.fields[i]
-		if _, stays := r.Header[f.key]; !stays && came[f.key] != nil {
+		if _, stays := rest[f.key]; !stays && came[f.key] != nil {
 			remove = append(remove, f.name)
 		}
 	}

@@ -6,25 +6,41 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Class is what a refusal tells the caller, less than the verifier knows: a
-// wrong, an expired and a revoked token look the same from outside. The zero
-// Class is Unavailable, so that what nobody classified is refused and retried.
+// A Class is what a refusal tells the caller. It tells less than the verifier
+// knows: wrong, expired and revoked tokens are all Invalid. The zero Class is
+// Unavailable, so an unclassified error is a refusal that callers retry.
 type Class uint8
 
-// The classes.
+// The classes of refusals.
 const (
-	Unavailable Class = iota // nobody can say yet; try again
-	Missing                  // no token was presented
-	Invalid                  // a token was presented and is not accepted
-	Busy                     // there was no time to check it; try again
-	Classes                  // how many there are
+	Unavailable Class = iota // no token source is loaded yet; retry
+	Missing                  // the request carries no token
+	Invalid                  // the request carries a token that is not accepted
+	Busy                     // there was no time to check the token; retry
+	Classes                  // the number of classes
 )
 
-// ClassOf returns the class of a verifier's error. Nil and errors that wrap
-// none of package verify's sentinels are Unavailable.
+// Text returns the text of the refusal.
+func (c Class) Text() string {
+	switch c {
+	case Unavailable:
+		return "token source not loaded yet"
+	case Busy:
+		return "too many signatures are being checked; try again"
+	}
+	return "missing or invalid token"
+}
+
+// Temporary reports whether the same request may be accepted later.
+func (c Class) Temporary() bool { return c == Unavailable || c == Busy }
+
+// ClassOf returns the class of a verifier's error. It is Unavailable for nil and
+// for an error that wraps none of package verify's sentinels. If the error wraps
+// several, the first in this order decides: revoked or expired, busy, unavailable,
+// invalid, missing.
 func ClassOf(err error) Class {
-	switch err { // the sentinels themselves first: most errors are, and it is cheap
-	case verify.ErrInvalidToken, verify.ErrExpiredToken, verify.ErrRevokedToken: //nolint:errorlint // wrapped ones are looked for below
+	switch err { // most errors are a sentinel itself; comparing is cheaper than errors.Is
+	case verify.ErrInvalidToken, verify.ErrExpiredToken, verify.ErrRevokedToken: //nolint:errorlint // errors.Is follows
 		return Invalid
 	case verify.ErrNoToken:
 		return Missing
@@ -46,11 +62,11 @@ func ClassOf(err error) Class {
 	return Unavailable
 }
 
-// Hold holds a verifier to its contract, which said p and err of token: without a
-// token there is no access, whatever it says, and a yes without a Principal is a fault
-// of its own that is refused as [verify.ErrUnavailable]. The Principal is nil exactly
-// when the error is not.
-func Hold(token string, p *verify.Principal, err error) (*verify.Principal, error) {
+// EnforceContract takes what a [verify.Verifier] returned for token, and returns
+// what its contract allows. An empty or a malformed token is never accepted, and
+// acceptance without a Principal becomes [verify.ErrUnavailable]. The returned
+// Principal is nil if and only if the returned error is not.
+func EnforceContract(token string, p *verify.Principal, err error) (*verify.Principal, error) {
 	switch {
 	case err != nil:
 		return nil, err

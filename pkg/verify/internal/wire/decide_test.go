@@ -78,9 +78,9 @@ func TestP5_NoTokenNoAccess(t *testing.T) {
 		"nobody, to a header sent twice":   {verify.Malformed, nil, nil, verify.ErrInvalidToken},
 		"nobody, where there is no token":  {"", nil, nil, verify.ErrNoToken},
 	} {
-		got, err := wire.Hold(c.token, c.p, c.err)
+		got, err := wire.EnforceContract(c.token, c.p, c.err)
 		if !errors.Is(err, c.want) || (err == nil) != (got != nil) {
-			t.Errorf("%s: Hold = %v, %v; want %v", name, got, err, c.want)
+			t.Errorf("%s: EnforceContract = %v, %v; want %v", name, got, err, c.want)
 		}
 	}
 }

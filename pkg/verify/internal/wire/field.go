@@ -8,31 +8,41 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Field is one place where a token may stand: an HTTP header field or a gRPC
-// metadata key.
+const (
+	// daprHeader is the HTTP header and gRPC metadata key in which daprd sends
+	// APP_API_TOKEN (https://docs.dapr.io/operations/security/app-api-token/).
+	daprHeader = "dapr-api-token"
+
+	// authorization is the header of RFC 9110 section 11.6.2, in lower case as in
+	// gRPC metadata.
+	authorization = "authorization"
+)
+
+// A Field is a header field, or a gRPC metadata key, that may carry a token.
 type Field struct {
-	Name   string // lower-case; an adapter may respell it once for its lookups
-	Bearer bool   // the value is "Bearer TOKEN" (RFC 6750 section 2.1), not the bare token
+	Name   string // in lower case; httpauth changes it to the canonical form
+	Bearer bool   // the value is "Bearer TOKEN" (RFC 6750 section 2.1), not TOKEN alone
 }
 
-// Fields returns the fields that names asks for, in order; no names means
-// [DefaultHeaders]. Authorization is always read with the Bearer scheme, any
-// other field bare. An error tells every unusable name by its index alone:
-// whoever pasted a whole header line here must not find the token in a log.
-func Fields(names []string) ([]Field, error) {
+// ParseFields returns the fields called names, in order. Without names it returns
+// dapr-api-token and authorization. authorization uses the Bearer scheme, any
+// other field holds the token alone. The error lists every unusable name by its
+// index and quotes none: if someone pasted a whole header line, the name would
+// hold the token.
+func ParseFields(names []string) ([]Field, error) {
 	if len(names) == 0 {
-		names = DefaultHeaders()
+		names = []string{daprHeader, authorization}
 	}
 	fields := make([]Field, 0, len(names))
 	seen := make(map[string]bool, len(names))
 	var errs []error
 	for i, name := range names {
-		f, fault := newField(name)
-		if fault == "" && seen[f.Name] {
-			fault = "is listed twice"
+		f, problem := parseField(name)
+		if problem == "" && seen[f.Name] {
+			problem = "is listed twice"
 		}
-		if fault != "" {
-			errs = append(errs, fmt.Errorf("Headers[%d] %s", i, fault))
+		if problem != "" {
+			errs = append(errs, fmt.Errorf("Headers[%d] %s", i, problem))
 		}
 		seen[f.Name] = true
 		fields = append(fields, f)
@@ -40,43 +50,22 @@ func Fields(names []string) ([]Field, error) {
 	return fields, errors.Join(errs...)
 }
 
-// OutgoingField returns the field that a token is sent in; "" means
-// [DaprHeader]. The error does not quote name, for the reason that [Fields]
-// has.
-func OutgoingField(name string) (Field, error) {
-	if name == "" {
-		name = DaprHeader
-	}
-	f, fault := newField(name)
-	if fault != "" {
-		return Field{}, errors.New("Header " + fault)
-	}
-	return f, nil
-}
-
-// newField returns the field called name, and what is wrong with the name.
-func newField(name string) (f Field, fault string) {
+// parseField returns the field called name. problem says what is wrong with the
+// name; it is "" for a good name.
+func parseField(name string) (f Field, problem string) {
 	lower := strings.ToLower(name)
 	switch {
 	case !IsToken(name):
-		fault = "is not a field name (RFC 9110 section 5.1)"
-	case framing(lower):
-		fault = "belongs to the transport and cannot carry a token"
+		problem = "is not a field name (RFC 9110 section 5.1)"
+	case isFraming(lower):
+		problem = "belongs to the transport and cannot carry a token"
 	}
-	return Field{Name: lower, Bearer: lower == Authorization}, fault
+	return Field{Name: lower, Bearer: lower == authorization}, problem
 }
 
-// Value returns what f holds when it carries token.
-func (f *Field) Value(token string) string {
-	if f.Bearer {
-		return "Bearer " + token
-	}
-	return token
-}
-
-// framing reports whether servers keep the field for themselves: it never
-// reaches an application, or the message breaks when it is removed.
-func framing(lower string) bool {
+// isFraming reports whether servers use the field themselves: such a field does
+// not reach the application, or the message breaks when the field is removed.
+func isFraming(lower string) bool {
 	switch lower {
 	case "connection", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding", "upgrade":
 		return true
@@ -84,42 +73,60 @@ func framing(lower string) bool {
 	return false
 }
 
-// Token returns the token that stands in f, given all of its values; f is present
-// where there is one or more. A field that is present decides, even when it is empty:
-// then Token returns "", as it does for Authorization with another scheme.
-// A field sent twice gives [verify.Malformed]: which of the two a proxy before
-// us looked at is anyone's guess.
-func (f *Field) Token(values []string) string {
-	if f.Bearer || len(values) != 1 {
-		return f.special(values)
-	}
-	return values[0] // in line with the caller, since this is what most requests have
+// GRPCReserves reports whether gRPC keeps the metadata key for itself: it begins
+// with "grpc-", or ends in "-bin" and holds binary data. Upper and lower case are
+// the same.
+func GRPCReserves(key string) bool {
+	key = strings.ToLower(key)
+	return strings.HasPrefix(key, "grpc-") || strings.HasSuffix(key, "-bin")
 }
 
-// special is Token of what few requests have. In line it would keep Token from being so.
-//
-//go:noinline
-func (f *Field) special(values []string) string {
+// Value returns the field's value that carries token.
+func (f *Field) Value(token string) string {
+	if f.Bearer {
+		return "Bearer " + token
+	}
+	return token
+}
+
+// Token returns the token in the field's values. It is "" if there are no values,
+// if the value is empty, and if Authorization uses another scheme. For a field
+// sent twice it is [verify.Malformed]: a proxy in front may have checked either
+// of the two.
+func (f *Field) Token(values []string) string {
 	switch {
 	case len(values) == 0:
 		return ""
 	case len(values) > 1:
 		return verify.Malformed
+	case f.Bearer:
+		return bearer(values[0])
 	}
-	return Bearer(values[0])
+	return values[0]
 }
 
-// IsToken reports whether s is a token in the sense of RFC 9110 section 5.6.2,
-// the grammar of methods and field names.
+// bearer returns the token of an Authorization value with the Bearer scheme
+// (RFC 6750 section 2.1; RFC 9110 section 11.1 makes the scheme case-insensitive).
+// It returns "" for any other value.
+func bearer(value string) string {
+	const scheme = "bearer"
+	if len(value) <= len(scheme) || value[len(scheme)] != ' ' || !strings.EqualFold(value[:len(scheme)], scheme) {
+		return ""
+	}
+	return strings.Trim(value[len(scheme)+1:], " ")
+}
+
+// IsToken reports whether s is a token as RFC 9110 section 5.6.2 defines it: the
+// syntax of methods and field names.
 func IsToken(s string) bool {
 	for i := range len(s) {
-		if c := s[i]; !alphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+		if c := s[i]; !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
 	}
 	return s != ""
 }
 
-func alphanumeric(c byte) bool {
+func isAlphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }

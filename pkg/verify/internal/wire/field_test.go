@@ -9,7 +9,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
-func TestFields(t *testing.T) {
+func TestParseFields(t *testing.T) {
 	dapr, authorization := wire.Field{Name: "dapr-api-token"}, wire.Field{Name: "authorization", Bearer: true}
 	for name, c := range map[string]struct {
 		names []string
@@ -21,49 +21,27 @@ func TestFields(t *testing.T) {
 		"any case is lower-case": {[]string{"X-API-key"}, []wire.Field{{Name: "x-api-key"}}},
 		"odd but legal":          {[]string{"x_key!"}, []wire.Field{{Name: "x_key!"}}},
 	} {
-		got, err := wire.Fields(c.names)
+		got, err := wire.ParseFields(c.names)
 		if err != nil || !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%s: Fields(%q) = %v, %v; want %v", name, c.names, got, err, c.want)
+			t.Errorf("%s: ParseFields(%q) = %v, %v; want %v", name, c.names, got, err, c.want)
 		}
 	}
 }
 
-func TestFieldsRefusesWhatIsNoFieldName(t *testing.T) {
+func TestParseFieldsRefuses(t *testing.T) {
 	for _, name := range []string{
 		"", " ", "a b", "x:", ":authority", "dapr-api-token: the-canary-token", "x\r\ny", "é", "a(b)", "x/y", `"x"`, "a\x00", "x\x7f",
 		"Host", "content-length", "Transfer-Encoding", "Connection", "Content-Type", "TE", "Trailer", "Upgrade",
 	} {
-		_, err := wire.Fields([]string{"ok", name})
+		_, err := wire.ParseFields([]string{"ok", name})
 		if err == nil || !strings.Contains(err.Error(), "Headers[1]") {
-			t.Errorf("Fields accepts %q, or does not say which it refuses: %v", name, err)
+			t.Errorf("ParseFields accepts %q, or does not say which it refuses: %v", name, err)
 		} else if strings.Contains(err.Error(), "canary") {
 			t.Errorf("the error quotes the entry: %v", err)
 		}
 	}
-	if _, err := wire.Fields([]string{"X-Key", "x-key"}); err == nil {
-		t.Error("Fields accepts one field listed twice")
-	}
-}
-
-func TestOutgoingField(t *testing.T) {
-	for name, want := range map[string]wire.Field{
-		"":              {Name: "dapr-api-token"},
-		"X-API-Key":     {Name: "x-api-key"},
-		"AUTHORIZATION": {Name: "authorization", Bearer: true},
-	} {
-		f, err := wire.OutgoingField(name)
-		if err != nil || f != want {
-			t.Errorf("OutgoingField(%q) = %v, %v; want %v", name, f, err, want)
-		}
-		// What one side writes is what the other reads.
-		if got := f.Token([]string{f.Value("t")}); got != "t" {
-			t.Errorf("OutgoingField(%q) carries %q as %q", name, "t", got)
-		}
-	}
-	for _, name := range []string{" ", "dapr-api-token: the-canary-token", "Host", "x\r\ny"} {
-		if _, err := wire.OutgoingField(name); err == nil || !strings.HasPrefix(err.Error(), "Header ") || strings.Contains(err.Error(), "canary") {
-			t.Errorf("OutgoingField(%q): %v", name, err)
-		}
+	if _, err := wire.ParseFields([]string{"X-Key", "x-key"}); err == nil {
+		t.Error("ParseFields accepts one field listed twice")
 	}
 }
 
@@ -95,6 +73,12 @@ func TestFieldToken(t *testing.T) {
 	}
 }
 
+// bearer returns the token of an Authorization value.
+func bearer(value string) string {
+	f := wire.Field{Name: "authorization", Bearer: true}
+	return f.Token([]string{value})
+}
+
 func TestBearer(t *testing.T) {
 	for value, want := range map[string]string{
 		"Bearer t":       "t",
@@ -120,23 +104,23 @@ func TestBearer(t *testing.T) {
 		"X-Bearer t":     "",
 		"BearerBearer t": "",
 	} {
-		if got := wire.Bearer(value); got != want {
+		if got := bearer(value); got != want {
 			t.Errorf("Bearer(%q) = %q, want %q", value, got, want)
 		}
 	}
 }
 
-// FuzzBearer: a token comes out only of a value that is the scheme, a blank
-// and that token, and it comes out whole.
+// FuzzBearer: only a value made of the scheme, a space and a token has a token, and
+// it is the whole token.
 func FuzzBearer(f *testing.F) {
 	for _, s := range []string{"", "Bearer t", "bearer  t ", "Basic x", "Bearer", "Bearer ", "Bearer\tt", "Bearer a b", "\u0042earer t"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
-		token := wire.Bearer(value)
+		token := bearer(value)
 		if token == "" {
 			// The converse, for values that are plainly well-formed.
-			if wire.IsToken(value) && wire.Bearer("Bearer "+value) != value {
+			if wire.IsToken(value) && bearer("Bearer "+value) != value {
 				t.Fatalf("a well-formed value is refused: %q", value)
 			}
 			return
@@ -145,8 +129,19 @@ func FuzzBearer(f *testing.F) {
 		if !ok || strings.ToLower(scheme) != "bearer" || len(scheme) != len("bearer") {
 			t.Fatalf("Bearer(%q) = %q: wrong scheme", value, token)
 		}
-		if strings.Trim(rest, " ") != token || wire.Bearer("Bearer "+token) != token {
+		if strings.Trim(rest, " ") != token || bearer("Bearer "+token) != token {
 			t.Fatalf("Bearer(%q) = %q: not the whole token", value, token)
 		}
 	})
+}
+
+func TestGRPCReserves(t *testing.T) {
+	for key, want := range map[string]bool{
+		"grpc-timeout": true, "GRPC-X": true, "token-bin": true, "Token-BIN": true,
+		"dapr-api-token": false, "x-grpc-y": false, "bin": false, "x-bin-y": false, "": false,
+	} {
+		if got := wire.GRPCReserves(key); got != want {
+			t.Errorf("GRPCReserves(%q) = %t", key, got)
+		}
+	}
 }

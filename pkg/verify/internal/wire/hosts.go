@@ -8,33 +8,33 @@ import (
 	"strings"
 )
 
-// Hosts are the places that a token may be sent to.
+// Hosts are the hosts that a token may be sent to.
 type Hosts []Host
 
-// A Host is one of them.
+// A Host is a host name or an address, with a port.
 type Host struct {
-	name string     // lower-case ASCII; "" for an IPv6 address
-	addr netip.Addr // valid for an IPv6 address alone, which has many spellings
+	name string     // in lower-case ASCII; "" for an IPv6 address
+	addr netip.Addr // valid only for an IPv6 address, which has many spellings
 	port string     // "" means the scheme's default port
 
-	// Loopback says that it is this machine: the name localhost (RFC 6761
-	// section 6.3), taken at its word, or an address in 127.0.0.0/8 or ::1.
+	// Loopback says that the host is this machine: the name localhost (RFC 6761
+	// section 6.3), which is not resolved, or an address in 127.0.0.0/8 or ::1.
 	Loopback bool
 }
 
 // ParseHosts returns the hosts that names list, each as "host" or "host:port".
-// No names is an error: it must not mean 'anywhere'. An error tells an unusable
-// name by its index alone.
+// An empty list is an error, because it must not mean "any host". The error lists
+// every unusable name by its index and quotes none.
 func ParseHosts(names []string) (Hosts, error) {
 	if len(names) == 0 {
-		return nil, errors.New("Hosts is empty; list the hosts that may be sent the token")
+		return nil, errors.New("Hosts is empty; list the hosts that the token may be sent to")
 	}
 	hosts := make(Hosts, 0, len(names))
 	var errs []error
 	for i, name := range names {
 		h, ok := parseHost(name)
 		if !ok {
-			errs = append(errs, fmt.Errorf("Hosts[%d] is no host and no host:port; leave out scheme, user and path, put an IPv6 address in brackets, write a name in ASCII (xn--)", i))
+			errs = append(errs, fmt.Errorf("Hosts[%d] is not a host or host:port; leave out scheme, user and path, put an IPv6 address in brackets, write a name in ASCII (xn--)", i))
 		}
 		hosts = append(hosts, h)
 	}
@@ -42,7 +42,7 @@ func ParseHosts(names []string) (Hosts, error) {
 }
 
 func parseHost(s string) (h Host, ok bool) {
-	name, port, bracketed, ok := split(s)
+	name, port, bracketed, ok := splitHostPort(s)
 	if !ok || port == "" && strings.HasSuffix(s, ":") {
 		return Host{}, false
 	}
@@ -52,12 +52,12 @@ func parseHost(s string) (h Host, ok bool) {
 		}
 	}
 	if bracketed {
-		h.addr, ok = ipv6(name)
+		h.addr, ok = parseIPv6(name)
 		h.Loopback = h.addr.Unmap().IsLoopback()
 		return h, ok
 	}
 	for i := range len(name) {
-		if c := name[i]; !alphanumeric(c) && c != '-' && c != '.' && c != '_' {
+		if c := name[i]; !isAlphanumeric(c) && c != '-' && c != '.' && c != '_' {
 			return Host{}, false
 		}
 	}
@@ -67,12 +67,12 @@ func parseHost(s string) (h Host, ok bool) {
 	return h, name != ""
 }
 
-// Find returns the host that authority ("host" or "host:port", RFC 3986 section
-// 3.2) names under scheme, and nil if it is none of hs. Names are compared in
-// ASCII, without case, and not resolved; a port that is missing on either side
-// is the default one of scheme.
+// Find returns the entry of hs that authority names under scheme, or nil.
+// authority is "host" or "host:port" (RFC 3986 section 3.2). Names are compared in
+// ASCII, ignoring case, and are not resolved. A port that is missing on either
+// side is the scheme's default port.
 func (hs Hosts) Find(scheme, authority string) *Host {
-	name, port, bracketed, ok := split(authority)
+	name, port, bracketed, ok := splitHostPort(authority)
 	if !ok {
 		return nil
 	}
@@ -82,14 +82,14 @@ func (hs Hosts) Find(scheme, authority string) *Host {
 	}
 	for i := range hs {
 		h := &hs[i]
-		if (h.port == port || h.port == "" && port == standard) && port != "" && h.is(name, bracketed) {
+		if (h.port == port || h.port == "" && port == standard) && port != "" && h.matches(name, bracketed) {
 			return h
 		}
 	}
 	return nil
 }
 
-// AnyLoopback reports whether one of hs is this machine.
+// AnyLoopback reports whether an entry of hs is this machine.
 func (hs Hosts) AnyLoopback() bool {
 	for i := range hs {
 		if hs[i].Loopback {
@@ -99,9 +99,11 @@ func (hs Hosts) AnyLoopback() bool {
 	return false
 }
 
-func (h *Host) is(name string, bracketed bool) bool {
+// matches reports whether name, without its brackets if bracketed, is h's name or
+// address.
+func (h *Host) matches(name string, bracketed bool) bool {
 	if h.addr.IsValid() || bracketed {
-		addr, ok := ipv6(name)
+		addr, ok := parseIPv6(name)
 		return ok && bracketed && addr == h.addr
 	}
 	if len(name) != len(h.name) {
@@ -119,10 +121,11 @@ func (h *Host) is(name string, bracketed bool) bool {
 	return true
 }
 
-// split takes authority apart; bracketed says that name stood in brackets,
-// which are gone. A colon too many is no host: it may be an IPv6 address with a
-// port or without.
-func split(authority string) (name, port string, bracketed, ok bool) {
+// splitHostPort splits authority into a name and a port, which is "" if there is
+// none. It removes brackets around the name and reports them. A name without
+// brackets that holds a colon is an error: it may be an IPv6 address with or
+// without a port.
+func splitHostPort(authority string) (name, port string, bracketed, ok bool) {
 	if inside, found := strings.CutPrefix(authority, "["); found {
 		name, rest, closed := strings.Cut(inside, "]")
 		port, colon := strings.CutPrefix(rest, ":")
@@ -132,13 +135,13 @@ func split(authority string) (name, port string, bracketed, ok bool) {
 	return name, port, false, !strings.Contains(port, ":")
 }
 
-func ipv6(s string) (netip.Addr, bool) {
+func parseIPv6(s string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(s)
 	return addr, err == nil && addr.Is6()
 }
 
-// defaultPort returns the port of RFC 9110 sections 4.2.1 and 4.2.2, and "" for
-// a scheme that is neither http nor https.
+// defaultPort returns the default port of RFC 9110 sections 4.2.1 and 4.2.2, or ""
+// for a scheme that is neither http nor https.
 func defaultPort(scheme string) string {
 	switch scheme {
 	case "https":

@@ -2,16 +2,16 @@ package wire
 
 import "strings"
 
-// SafePath reports whether path may be exempt: absolute, in the characters
-// that RFC 3986 section 3.3 allows in a path, and without what a router behind
-// us may read differently than we do, namely '%', "//", ';' and dot segments.
-// Two spellings of a safe path are always two different paths.
+// SafePath reports whether path may be exempt: it is absolute, holds only the
+// characters that RFC 3986 section 3.3 allows in a path, and holds nothing that
+// an app may read differently: '%', "//", ';' or a dot segment. Two different
+// safe paths never mean the same resource.
 func SafePath(path string) bool {
 	if path == "" || path[0] != '/' || strings.Contains(path, "//") {
 		return false
 	}
 	for i := range len(path) {
-		if c := path[i]; !alphanumeric(c) && strings.IndexByte("/-._~!$&'()*+,=:@", c) < 0 {
+		if c := path[i]; !isAlphanumeric(c) && strings.IndexByte("/-._~!$&'()*+,=:@", c) < 0 {
 			return false
 		}
 	}
