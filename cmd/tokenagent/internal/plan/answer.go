@@ -1,46 +1,10 @@
 package plan
 
 import (
-	"encoding/json"
 	"math"
-	"strings"
-	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 )
-
-// seconds is a duration in an answer; +Inf is none.
-type seconds float64
-
-// String writes 10m, not 10m0s.
-func (s seconds) String() string {
-	if math.IsInf(float64(s), 1) {
-		return "none"
-	}
-	text := time.Duration(math.Round(float64(s) * 1e9)).String()
-	for _, zero := range []string{"m0s", "h0m"} {
-		if strings.HasSuffix(text, zero) {
-			text = text[:len(text)-2]
-		}
-	}
-	return text
-}
-
-// MarshalJSON writes milliseconds exactly, and null for none.
-func (s seconds) MarshalJSON() ([]byte, error) {
-	if math.IsInf(float64(s), 1) {
-		return []byte("null"), nil
-	}
-	return json.Marshal(math.Round(float64(s)*1000) / 1000)
-}
-
-// coarse rounds s to a tenth below 10 seconds, and to seconds above.
-func (s seconds) coarse() seconds {
-	if s < 10 {
-		return seconds(math.Round(float64(s)*10) / 10)
-	}
-	return seconds(math.Round(float64(s)))
-}
 
 // An answer is what plan prints with --output json. Its names stay; new ones may be added.
 // Chances are from 0 to 1.
@@ -60,8 +24,9 @@ type answer struct {
 	Notes      []string    `json:"notes"`
 	Next       []string    `json:"next"` // what to do
 
-	enough limits // the limits; if there are none, those for the risk
-	given  bool   // flags ask for times
+	enough         limits // the limits; if there are none, those for the risk
+	given          bool   // flags ask for times
+	restartAssumed bool
 }
 
 type riskTimes struct {
@@ -80,7 +45,7 @@ type chance struct {
 // propose returns an answer with the limits, the advised and the chosen times.
 func (f *flags) propose() (*answer, error) {
 	m := &f.model
-	a := &answer{Schema: 1, Protocol: m.Protocol, Bounded: m.bounded(), Assumed: m, Notes: []string{}}
+	a := &answer{Schema: 1, Protocol: m.Protocol, Bounded: m.bounded(), Assumed: m, Notes: []string{}, restartAssumed: f.restartAssumed}
 	choose := func(name string, advised seconds) seconds {
 		if value := f.duration(name); value > 0 || f.set.Changed(name) {
 			a.given = true
@@ -129,8 +94,7 @@ func (a *answer) settings() []times {
 }
 
 // judge completes the answer with what the settings refuse.
-func (a *answer) judge(restartAssumed bool, settings []times, refused []refusal) {
-	a.Chances = nil
+func (a *answer) judge(settings []times, refused []refusal) {
 	for i, t := range settings {
 		r := refused[i]
 		c := chance{times: t, Safe: a.Limits.allow(t) && r.Any == 0, refusal: r}
@@ -147,6 +111,6 @@ func (a *answer) judge(restartAssumed bool, settings []times, refused []refusal)
 			a.Risks = append(a.Risks, riskTimes{risk, m.overlaps(m.limits(risk), risk, a.Chosen.StageWait).times})
 		}
 	}
-	a.note(restartAssumed)
+	a.note()
 	a.Next = a.next()
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -108,4 +109,37 @@ func readSamples(flag, name string) (dist, error) {
 func parseSeconds(text string) (float64, bool) {
 	d, err := time.ParseDuration(text)
 	return d.Seconds(), err == nil && d >= 0 && d <= maxDuration
+}
+
+// seconds is a duration in an answer; +Inf is none.
+type seconds float64
+
+// String writes 10m, not 10m0s.
+func (s seconds) String() string {
+	if math.IsInf(float64(s), 1) {
+		return "none"
+	}
+	text := time.Duration(math.Round(float64(s) * 1e9)).String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(text, zero) {
+			text = text[:len(text)-2]
+		}
+	}
+	return text
+}
+
+// MarshalJSON writes milliseconds exactly, and null for none.
+func (s seconds) MarshalJSON() ([]byte, error) {
+	if math.IsInf(float64(s), 1) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(math.Round(float64(s)*1000) / 1000)
+}
+
+// coarse rounds s to a tenth below 10 seconds, and to seconds above.
+func (s seconds) coarse() seconds {
+	if s < 10 {
+		return seconds(math.Round(float64(s)*10) / 10)
+	}
+	return seconds(math.Round(float64(s)))
 }

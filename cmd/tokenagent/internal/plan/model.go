@@ -1,6 +1,9 @@
 package plan
 
-import "math"
+import (
+	"math"
+	"math/rand/v2"
+)
 
 // The protocols are how a rotation is done.
 const (
@@ -101,8 +104,8 @@ func (m *model) firstChange() float64 {
 	}
 }
 
-// lastUse returns Emax after a stage wait, or what a sender exceeds with probability q.
-func (m *model) lastUse(q, waited float64) float64 {
+// lastUse returns Emax with a stage wait, or what a sender exceeds with probability q.
+func (m *model) lastUse(q, wait float64) float64 {
 	if m.readsSource() && !m.delivery.bounded() && !m.restart.bounded() {
 		q /= 2 // one half for each
 	}
@@ -111,7 +114,7 @@ func (m *model) lastUse(q, waited float64) float64 {
 		if m.Sender == execed && m.Protocol == staged && !m.delivery.bounded() {
 			q /= 2 // the staging is delivered too
 		}
-		last += m.path.longest(q) + max(0, m.RestartDelay-waited)
+		last += m.path.longest(q) + max(0, m.RestartDelay-max(0, wait-m.ClockSkew))
 	}
 	return last
 }
@@ -147,7 +150,7 @@ func (m *model) limits(risk float64) limits {
 
 // overlaps returns l with the overlaps for another stage wait.
 func (m *model) overlaps(l limits, risk float64, wait seconds) limits {
-	last, shortest := m.lastUse(risk/2/float64(m.Senders), max(0, float64(wait)-m.ClockSkew)), m.path.shortest()
+	last, shortest := m.lastUse(risk/2/float64(m.Senders), float64(wait)), m.path.shortest()
 	overlap, maxOverlap := max(0, last-shortest), math.Inf(1)
 	switch {
 	case m.Protocol != replace:
@@ -179,4 +182,112 @@ func roundUp(s seconds) seconds {
 		step = 60
 	}
 	return seconds(step * math.Ceil(float64(s)/step))
+}
+
+// What a kubelet adds to its sync period, in seconds.
+const (
+	// syncJitter is the largest random addition to a pod's sync period, as a part
+	// of it (workerResyncIntervalJitterFactor).
+	syncJitter = 0.5
+	// syncTick is how often the kubelet looks for pods that are due.
+	syncTick = 1
+	// syncWork is how long writing the volume takes at most; 0.15 s was measured.
+	syncWork = 0.3
+)
+
+// pollJitter is the jitter of the agent's poll interval, as a part of it.
+const pollJitter = 0.1
+
+// A path is the way of a change to a process that reads a mounted Secret or a file.
+// Times are in seconds and add up to
+//
+//	delivery + cache TTL + time to the next sync + work  + time to the next poll + debounce
+//	           └───────────── with a kubelet ─────────┘   └── without events ──┘
+type path struct {
+	delivery     dist    // until the change is where the kubelet or the agent looks
+	Delivery     string  `json:"delivery"`
+	KubeletSync  float64 `json:"kubelet_sync_seconds"`  // the kubelet's syncFrequency; 0 without a kubelet
+	CacheTTL     float64 `json:"cache_ttl_seconds"`     // of the kubelet's cache of Secrets
+	PollInterval float64 `json:"poll_interval_seconds"` // 0 if the agent sees file system events
+	Debounce     float64 `json:"debounce_seconds"`
+}
+
+// longest returns the longest time that the way takes. If the delivery has no
+// limit, it returns what is exceeded with probability q.
+func (p *path) longest(q float64) float64 {
+	longest := p.delivery.longest(q)
+	if p.KubeletSync > 0 {
+		longest += p.CacheTTL + p.longestPeriod() + syncWork
+	}
+	return longest + p.PollInterval*(1+pollJitter) + p.Debounce
+}
+
+func (p *path) shortest() float64 { return p.delivery.shortest + p.Debounce }
+
+func (p *path) longestPeriod() float64 { return p.KubeletSync*(1+syncJitter) + syncTick }
+
+// period draws the time from one sync of a pod to the next.
+func (p *path) period(r *rand.Rand) float64 {
+	return p.KubeletSync*(1+syncJitter*r.Float64()) + syncTick*r.Float64()
+}
+
+// nextSync draws the time from a random moment to the pod's next sync.
+func (p *path) nextSync(r *rand.Rand) float64 {
+	return around(r, p.longestPeriod(), func() float64 { return p.period(r) }) * r.Float64()
+}
+
+// read draws the time that the agent takes to publish a change that it can see.
+func (p *path) read(r *rand.Rand) float64 {
+	if p.PollInterval <= 0 {
+		return p.Debounce
+	}
+	interval := around(r, 1+pollJitter, func() float64 { return 1 + pollJitter*(2*r.Float64()-1) })
+	return p.PollInterval*interval*r.Float64() + p.Debounce
+}
+
+// around draws the interval around a random moment: of the intervals that draw
+// returns, a long one is hit more often than a short one.
+func around(r *rand.Rand, longest float64, draw func() float64) float64 {
+	for {
+		if x := draw(); r.Float64()*longest <= x {
+			return x
+		}
+	}
+}
+
+// draw returns when a change that is written at time 0 is published.
+func (p *path) draw(r *rand.Rand) float64 {
+	at := p.delivery.draw(r)
+	if p.KubeletSync > 0 {
+		at += p.CacheTTL*r.Float64() + p.nextSync(r) + syncWork*r.Float64()
+	}
+	return at + p.read(r)
+}
+
+// drawTwo returns when one process publishes what is staged at -wait and what is
+// promoted at 0. One sync of the pod can bring both.
+func (p *path) drawTwo(r *rand.Rand, wait float64) (stage, promote float64) {
+	stage, promote = p.delivery.draw(r)-wait, p.delivery.draw(r)
+	if p.KubeletSync > 0 {
+		stage += p.CacheTTL * r.Float64()
+		promote += p.CacheTTL * r.Float64()
+		first, second := &stage, &promote
+		if *second < *first {
+			first, second = second, first
+		}
+		far := *second-*first > 8*p.longestPeriod()
+		*first += p.nextSync(r)
+		if far { // the first sync says nothing about the second
+			*second += p.nextSync(r)
+		} else {
+			sync := *first
+			for sync < *second {
+				sync += p.period(r)
+			}
+			*second = sync
+		}
+		stage += syncWork * r.Float64()
+		promote += syncWork * r.Float64()
+	}
+	return stage + p.read(r), promote + p.read(r)
 }

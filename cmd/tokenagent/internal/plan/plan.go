@@ -10,8 +10,15 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 )
 
 // Command returns the command plan.
@@ -74,7 +81,7 @@ func (f *flags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	a.Simulation = sim
-	a.judge(f.restartAssumed, all, refused)
+	a.judge(all, refused)
 	if f.output == "json" {
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
@@ -82,4 +89,163 @@ func (f *flags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 	_, err = io.WriteString(stdout, a.text())
 	return err
+}
+
+const maxCount = 100_000
+
+// flags are the flags of plan, with the model that they describe.
+type flags struct {
+	model
+	set                      *pflag.FlagSet
+	replicas, rotations      int // 0 if not given
+	detection, watch, output string
+	seed                     uint64
+	restartAssumed           bool // --sender-restart is not given
+}
+
+func (f *flags) add(fs *pflag.FlagSet) {
+	f.set = fs
+	fs.SortFlags = false
+	fs.StringVar(&f.Protocol, "protocol", staged, "`NAME` of the protocol: staged, now or replace")
+	fs.IntVar(&f.replicas, "replicas", 0, "`N` processes that both check and send tokens, as pods with Dapr do; replaces --receivers and --senders")
+	fs.IntVar(&f.Receivers, "receivers", 3, "`N` receivers, which check tokens; at most 100000")
+	fs.IntVar(&f.Senders, "senders", 3, "`N` senders; at most 100000")
+	fs.IntVar(&f.Newcomers, "newcomers", 1, "`N` more senders that start just after the change, by a crash or a scale-up")
+	fs.StringVar(&f.Delivery, "delivery", "fixed:0s", "`DIST` of the time until a change reaches the cluster, or the file on each machine")
+	fs.Duration("kubelet-sync", time.Minute, "`DURATION` of the kubelet's syncFrequency; 0s means a file and no kubelet")
+	fs.StringVar(&f.detection, "detection", "watch", "`STRATEGY` of the kubelet's configMapAndSecretChangeDetectionStrategy: watch, cache or get")
+	fs.Duration("cache-ttl", time.Minute, "`DURATION` of the kubelet's cache with --detection cache: the node's annotation node.alpha.kubernetes.io/ttl")
+	fs.StringVar(&f.watch, "watch", "poll", "`MODE` of the agents: poll, or events if watch_mode is events on every agent")
+	fs.Duration("poll-interval", 10*time.Second, "`DURATION` of the agents' --poll-interval")
+	fs.Duration("debounce", time.Second, "`DURATION` of the agents' --debounce")
+	fs.StringVar(&f.Sender, "sender", restarted, "`KIND` of senders: restart, exec or transport")
+	fs.StringVar(&f.SenderRestart, "sender-restart", "", "`DIST` of the time until a sender has restarted, from the change on, with --sender exec from the end of --restart-delay on (default uniform:0s..10m, with exec uniform:0s..10s)")
+	fs.Duration("restart-delay", 0, "`DURATION` of tokenagent exec's --restart-delay (default 15s, with a kubelet 2m)")
+	fs.Duration("in-flight", 5*time.Second, "`DURATION` after its change in which a sender's last request with the old token arrives")
+	fs.Duration("clock-skew", time.Second, "`DURATION` that any two clocks differ at most")
+	fs.Float64Var(&f.RequestRate, "request-rate", 1, "`RATE` in requests a second from each sender, to random receivers")
+	fs.Duration("stage-wait", 0, "`DURATION` between stage and promote to judge (default: the shortest safe one)")
+	fs.Duration("overlap", 0, "`DURATION` of the overlap to judge (default: the shortest safe one)")
+	fs.BoolVar(&f.Sliding, "sliding", false, "with --protocol replace, the agents' overlap slides, as by default")
+	fs.Duration("max-overlap", 0, "`DURATION` of the agents' --max-overlap to judge, with --sliding (default: the shortest safe one)")
+	fs.Float64Var(&f.Risk, "risk", 1e-6, "`PROBABILITY` that a rotation refuses anything, to plan for if no time is safe")
+	fs.IntVar(&f.rotations, "rotations", 0, "`N` rotations to simulate, at most 100000; 0 means as many as take some seconds")
+	fs.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that the simulation is drawn from; the same one gives the same answer")
+	fs.StringVar(&f.output, "output", "text", "`FORM` of the answer: text or json")
+}
+
+// duration returns the value of a flag, in seconds.
+func (f *flags) duration(name string) float64 {
+	d, _ := f.set.GetDuration(name)
+	return d.Seconds()
+}
+
+// read completes the model, or says what is wrong with the flags.
+func (f *flags) read() error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	f.Sliding = f.Sliding && f.Protocol == replace
+	f.KubeletSync, f.InFlight, f.ClockSkew = f.duration("kubelet-sync"), f.duration("in-flight"), f.duration("clock-skew")
+	if f.detection == "cache" && f.KubeletSync > 0 {
+		f.CacheTTL = f.duration("cache-ttl")
+	}
+	if f.watch == "poll" {
+		f.PollInterval = f.duration("poll-interval")
+	}
+	if f.watch == "poll" || f.KubeletSync == 0 {
+		f.Debounce = f.duration("debounce") // an event of a kubelet needs none
+	}
+	restart := "uniform:0s..10m"
+	if f.Sender == execed {
+		restart = "uniform:0s..10s"
+		switch f.RestartDelay = f.duration("restart-delay"); {
+		case f.RestartDelay > 0 || f.set.Changed("restart-delay"):
+		case f.KubeletSync > 0:
+			f.RestartDelay = 120
+		default:
+			f.RestartDelay = 15
+		}
+	}
+	if f.restartAssumed = f.SenderRestart == "" && !f.set.Changed("sender-restart"); !f.restartAssumed {
+		restart = f.SenderRestart
+	}
+	if f.Sender == transport {
+		restart = "fixed:0s"
+	}
+	var err error
+	if f.delivery, err = parseDist("delivery", f.Delivery); err != nil {
+		return err
+	}
+	f.restart, err = parseDist("sender-restart", restart)
+	f.Delivery, f.SenderRestart = f.delivery.text, f.restart.text
+	return err
+}
+
+// check refuses values that are not allowed, and flags that mean nothing without others: on
+// the command line, since a variable of the environment may be meant for another command.
+func (f *flags) check() (err error) {
+	for _, c := range []struct {
+		name, value string
+		allowed     []string
+	}{
+		{"output", f.output, []string{"text", "json"}},
+		{"protocol", f.Protocol, []string{staged, now, replace}},
+		{"detection", f.detection, []string{"watch", "cache", "get"}},
+		{"watch", f.watch, []string{"poll", "events"}},
+		{"sender", f.Sender, []string{restarted, execed, transport}},
+	} {
+		if last := len(c.allowed) - 1; !slices.Contains(c.allowed, c.value) {
+			return fail.Usage("--%s must be %s or %s", c.name, strings.Join(c.allowed[:last], ", "), c.allowed[last])
+		}
+	}
+	kubelet, sliding := f.duration("kubelet-sync") != 0, f.Sliding && f.Protocol == replace
+	for _, c := range []struct {
+		name  string
+		fits  bool
+		needs string
+	}{
+		{"stage-wait", f.Protocol == staged, "--protocol staged"},
+		{"sliding", f.Protocol == replace, "--protocol replace"},
+		{"max-overlap", sliding, "--protocol replace and --sliding"},
+		{"detection", kubelet, "a kubelet: a --kubelet-sync above 0s"},
+		{"cache-ttl", f.detection == "cache" && kubelet, "--detection cache and a --kubelet-sync above 0s"},
+		{"poll-interval", f.watch == "poll", "--watch poll"},
+		{"restart-delay", f.Sender == execed, "--sender exec"},
+		{"sender-restart", f.Sender != transport, "--sender restart or exec; a transport needs no restart"},
+	} {
+		if f.set.Changed(c.name) && !c.fits {
+			return fail.Usage("--%s goes with %s; say so, or leave it out", c.name, c.needs)
+		}
+	}
+	replicas, others := f.set.Changed("replicas"), f.set.Changed("receivers") || f.set.Changed("senders")
+	if replicas && others {
+		return fail.Usage("--replicas is both --receivers and --senders; say either it or them")
+	}
+	f.set.VisitAll(func(flag *pflag.Flag) {
+		if d, e := f.set.GetDuration(flag.Name); e == nil && (d < 0 || d > maxDuration) {
+			err = fail.Usage("--%s must be from 0s to 720h", flag.Name)
+		}
+		least := 1
+		if name := flag.Name; name == "newcomers" || name == "rotations" || name == "replicas" && !replicas {
+			least = 0
+		}
+		if n, e := f.set.GetInt(flag.Name); e == nil && (n < least || n > maxCount) {
+			err = fail.Usage("--%s must be from %d to %d", flag.Name, least, maxCount)
+		}
+	})
+	if f.replicas > 0 && !others { // each is both; the command line counts more than the environment
+		f.Receivers, f.Senders = f.replicas, f.replicas
+	}
+	switch {
+	case err != nil:
+		return err
+	case f.watch == "poll" && f.duration("poll-interval") == 0:
+		return fail.Usage("--poll-interval must be above 0s; where agents do not poll, say --watch events")
+	case math.IsNaN(f.RequestRate) || f.RequestRate <= 0 || f.RequestRate > 1e6:
+		return fail.Usage("--request-rate must be above 0 and at most 1000000 a second")
+	case math.IsNaN(f.Risk) || f.Risk < 1e-12 || f.Risk >= 1:
+		return fail.Usage("--risk must be a chance from 1e-12 to below 1, such as 1e-6")
+	}
+	return nil
 }

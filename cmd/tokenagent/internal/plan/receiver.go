@@ -13,19 +13,14 @@ import (
 type receiver struct {
 	staged   float64 // publishes the staged token; +Inf without staging
 	promoted float64 // publishes that the new token is current
-	ahead    float64 // its clock minus the operator's
-	firstNew float64 // first use of the new token that it accepts; only for a sliding overlap
+	begins   float64 // its overlap: with a declared deadline the operator's time 0, otherwise promoted, or if it slides the first use of the new token
 }
 
 // knows returns from when it accepts the new token.
 func (v *receiver) knows() float64 { return min(v.staged, v.promoted) }
 
-// declaredEnd returns from when it refuses the old token if the source declares a
-// deadline, by the operator's clock.
-func (v *receiver) declaredEnd(deadline float64) float64 { return max(v.promoted, deadline-v.ahead) }
-
-// rememberedEnd returns from when it refuses an old token that it remembers.
-func (v *receiver) rememberedEnd(overlap float64) float64 { return v.promoted + overlap }
+// end returns from when it refuses the old token, unless the overlap slides.
+func (v *receiver) end(overlap float64) float64 { return max(v.promoted, v.begins+overlap) }
 
 // renewalRounding is how much earlier than the use a renewal may count: package
 // rotation renews once a second at most, and four times in a short overlap.
@@ -34,11 +29,10 @@ func renewalRounding(overlap float64) float64 { return min(1, overlap/4) }
 // manyRenewals is how many renewals are followed one by one.
 const manyRenewals = 200
 
-// slidingEnd returns from when it refuses the old token if the overlap slides. gap is
-// the overlap minus the rounding of a renewal.
-//
-// lastUse draws the last use of the old token between two times. unbroken draws until
-// when uses follow each other within gap; it is asked if there are many, and may be nil.
+// slidingEnd returns from when it refuses the old token if the overlap slides. gap is the
+// overlap minus the rounding of a renewal. lastUse draws the last use of the old token
+// between two times. unbroken draws until when uses follow each other within gap, if there
+// are many; it may be nil.
 func (v *receiver) slidingEnd(overlap, maxOverlap, gap float64,
 	lastUse func(from, to float64) (at float64, ok bool),
 	unbroken func(from, limit, gap float64) (until float64, broken bool),
@@ -47,8 +41,8 @@ func (v *receiver) slidingEnd(overlap, maxOverlap, gap float64,
 		return v.promoted
 	}
 	limit := v.promoted + max(overlap, maxOverlap)
-	for from, end := v.firstNew, v.firstNew+overlap; end < limit; {
-		if unbroken != nil && from > v.firstNew && limit-end >= manyRenewals*gap {
+	for from, end := v.begins, v.begins+overlap; end < limit; {
+		if unbroken != nil && from > v.begins && limit-end >= manyRenewals*gap {
 			until, broken := unbroken(from, limit, gap)
 			if broken {
 				return max(end, until)
@@ -103,32 +97,26 @@ func (q *requests) next(r *rand.Rand, t float64) float64 {
 	return max(t, (sent+q.sums[n])/float64(n))
 }
 
-// With fewer requests in a gap than denseInGap it does not take long until there are
-// none. With more than certainInGap there never are none.
-const (
-	denseInGap   = 5
-	certainInGap = 40
-)
-
 // lastOld draws the last request with the old token between two times.
 func (t *trial) lastOld(from, to float64) (float64, bool) {
 	at := -t.oldToken.next(t.r, -to)
 	return at, at > from
 }
 
-// unbroken draws until when the old token's requests follow each other within gap, between
-// from and limit. broken reports that they then do not; otherwise they are no longer dense.
+// unbroken draws until when requests with the old token follow each other within gap,
+// between from and limit. broken reports that they then do not; otherwise they are so rare
+// that it does not take long until they do not.
 //
-// The time until a dense Poisson process of rate λ has a gap of g is almost
-// exponential, with mean (exp(λg)-1)/λ. A falling rate counts as steady until a
-// twentieth of the senders has stopped.
+// The time until a Poisson process of rate λ has a gap of g is almost exponential for a
+// large λg, with mean (exp(λg)-1)/λ. From λg = 40 on there is none. A falling rate counts
+// as steady until a twentieth of the senders has stopped.
 func (t *trial) unbroken(from, limit, gap float64) (until float64, broken bool) {
 	q := t.oldToken
-	dense, certain := denseInGap/(q.rate*gap), certainInGap/(q.rate*gap)
+	rare, certain := 5/(q.rate*gap), 40/(q.rate*gap) // senders
 	for from < limit {
 		n := q.senders(-from)
 		senders := float64(n)
-		if n == 0 || senders < dense {
+		if n == 0 || senders < rare {
 			return from, false
 		}
 		left := senders - math.Floor(senders/20)

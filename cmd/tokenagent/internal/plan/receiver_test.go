@@ -53,19 +53,21 @@ func TestReceiverIsTheLedger(t *testing.T) {
 	none := time.Time{}
 	for n := range 6_000 {
 		overlap := math.Floor(r.Float64() * 100)
-		v := receiver{staged: r.Float64()*200 - 120, promoted: r.Float64() * 90, ahead: r.Float64()*6 - 3}
+		v := receiver{staged: r.Float64()*200 - 120, promoted: r.Float64() * 90}
 		remembered := n%2 == 0
-		l := ledgerReceiver{ahead: v.ahead, window: rotation.Window{Overlap: 15 * time.Minute}}
+		l := ledgerReceiver{ahead: r.Float64()*6 - 3, window: rotation.Window{Overlap: 15 * time.Minute}}
 		if remembered {
 			v.staged = math.Inf(1)
 			l.window.Overlap = duration(overlap)
 		}
 		// Queries at random, and on either side of what the model says.
-		until := overlap - r.Float64()
-		end := v.declaredEnd(until)
+		rounding := r.Float64()
+		until := overlap - rounding
+		v.begins = -l.ahead - rounding
 		if remembered {
-			end = v.rememberedEnd(overlap)
+			v.begins = v.promoted
 		}
+		end := v.end(overlap)
 		const eps = 1e-6
 		at := []float64{end - eps, end + eps, v.knows() - eps, v.knows() + eps}
 		for range 6 {
@@ -108,7 +110,7 @@ func TestSlidingReceiverIsTheLedger(t *testing.T) {
 	for range 5_000 {
 		overlap, limit := 2+r.Float64()*20, r.Float64()*120
 		v := receiver{staged: math.Inf(1), promoted: r.Float64() * 30}
-		v.firstNew = v.promoted + r.Float64()*60
+		v.begins = v.promoted + r.Float64()*60
 		var uses []float64
 		gap := 0.1 + r.Float64()*8
 		for u := 0.0; u < 200; u += gap * r.ExpFloat64() {
@@ -134,9 +136,9 @@ func TestSlidingReceiverIsTheLedger(t *testing.T) {
 				promoted = true
 				l.read(v.promoted, decl(newID, rotation.Current, time.Time{}))
 			}
-			if promoted && !opened && v.firstNew <= u {
+			if promoted && !opened && v.begins <= u {
 				opened = true
-				if !l.use(newID, v.firstNew) {
+				if !l.use(newID, v.begins) {
 					t.Fatal("the ledger refuses the new token")
 				}
 			}
@@ -150,7 +152,7 @@ func TestSlidingReceiverIsTheLedger(t *testing.T) {
 				t.Fatalf("%+v, overlap %g to %g: the ledger accepts at %g, the model until %g\nuses %v", v, overlap, limit, u, long, uses)
 			}
 		}
-		if long > v.firstNew+overlap {
+		if long > v.begins+overlap {
 			slid++
 		}
 		if long == short {
@@ -233,10 +235,7 @@ func singly(w *trial, number uint64, s times) refusal {
 	ends := make([]float64, m.Receivers)
 	for i := range ledgers {
 		v := &w.receivers[i]
-		ends[i] = v.declaredEnd(float64(s.Overlap) - w.rounding)
-		if m.Protocol == replace {
-			ends[i] = v.rememberedEnd(float64(s.Overlap))
-		}
+		ends[i] = v.end(float64(s.Overlap))
 		ledgers[i] = &ledgerReceiver{window: rotation.Window{Overlap: duration(float64(s.Overlap)), MaxOverlap: duration(float64(s.MaxOverlap))}}
 		ledgers[i].read(-1000, decl(oldID, rotation.Current, time.Time{}))
 	}

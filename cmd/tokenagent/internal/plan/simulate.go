@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -36,7 +37,6 @@ type trial struct {
 	*model
 	r         *rand.Rand
 	receivers []receiver
-	rounding  float64 // of the deadline
 	newToken  *requests
 	oldToken  *requests // time runs backwards
 	lastUse   float64   // of the old token
@@ -49,7 +49,8 @@ func (m *model) rotate(seed, number uint64, wait float64) *trial {
 	r := rand.New(rand.NewPCG(seed, number)) //nolint:gosec // a simulation, which the seed must repeat
 	clock := func() float64 { return m.ClockSkew * (r.Float64() - 0.5) }
 	stager, operator := clock(), clock()
-	t := &trial{model: m, r: r, receivers: make([]receiver, m.Receivers), rounding: deadlineRounding * r.Float64()}
+	rounding := deadlineRounding * r.Float64()
+	t := &trial{model: m, r: r, receivers: make([]receiver, m.Receivers)}
 	waited := max(0, wait+stager-operator)
 	read := func() (stage, change float64) {
 		if m.Protocol == staged {
@@ -60,13 +61,13 @@ func (m *model) rotate(seed, number uint64, wait float64) *trial {
 	slowest := math.Inf(-1) // staging, from when it was written
 	for i := range t.receivers {
 		v := &t.receivers[i]
-		v.ahead = clock() - operator
+		v.begins = operator - clock() - rounding
 		v.staged, v.promoted = read()
 		slowest = max(slowest, v.staged+waited)
 	}
 	first, last := make([]float64, m.Senders+m.Newcomers), make([]float64, m.Senders)
-	// When the first sender changes over: without a delay, from the change on, and with
-	// it, from the staging on.
+	// When the first sender changes over: from the change on without the delay of exec, and
+	// from the staging on with it.
 	undelayed, delayed := math.Inf(1), math.Inf(1)
 	for i := range last {
 		knows, change := -waited, 0.0 // the delay of exec begins when it knows
@@ -90,18 +91,15 @@ func (m *model) rotate(seed, number uint64, wait float64) *trial {
 	t.newToken, t.oldToken = newRequests(first, rate), newRequests(last, rate)
 	t.lastUse = -last[0]
 	for i := range t.receivers {
-		v, needed := &t.receivers[i], 0.0
+		v := &t.receivers[i]
 		switch {
-		case m.Protocol != replace:
-			needed = t.lastUse + v.ahead + t.rounding
 		case m.Sliding:
-			v.firstNew = t.newToken.next(r, v.promoted)
-			needed = t.lastUse - v.firstNew
-		default:
-			needed = t.lastUse - v.promoted
+			v.begins = t.newToken.next(r, v.promoted)
+		case m.Protocol == replace:
+			v.begins = v.promoted
 		}
 		if v.promoted < t.lastUse { // otherwise the old token is current until then
-			t.overlap = max(t.overlap, needed)
+			t.overlap = max(t.overlap, t.lastUse-v.begins)
 		}
 	}
 	return t
@@ -116,14 +114,9 @@ func (t *trial) refuse(overlap, maxOverlap float64) refusal {
 	changed := t.lastUse
 	for i := range t.receivers {
 		v := &t.receivers[i]
-		var end float64
-		switch {
-		case t.Protocol != replace:
-			end = v.declaredEnd(overlap - t.rounding)
-		case t.Sliding:
+		end := v.end(overlap)
+		if t.Sliding {
 			end = v.slidingEnd(overlap, maxOverlap, overlap-renewalRounding(overlap), t.lastOld, t.unbroken)
-		default:
-			end = v.rememberedEnd(overlap)
 		}
 		if end < t.lastUse-instant {
 			f.OldRequests += t.oldToken.before(-end)
@@ -155,15 +148,12 @@ type simulation struct {
 // simulate simulates n rotations and returns for each of the times, which have one stage
 // wait, what is refused on average. If it takes long, it reports its progress.
 func (m *model) simulate(ctx context.Context, all []times, n int, seed uint64, progress io.Writer) (simulation, []refusal, error) {
-	limit := m.overlaps(m.limits(0), 0, all[0].StageWait)
-	longest, last := float64(limit.Propagation), float64(limit.LastUse)
-	if math.IsInf(longest, 1) { // the last bar begins where one in a thousand is
-		longest = m.path.longest(1e-3)
+	wait := float64(all[0].StageWait)
+	shown := wait
+	if !m.bounded() { // the last bar begins where one in a thousand is
+		shown = 0
 	}
-	if math.IsInf(last, 1) {
-		last = m.lastUse(1e-3, 0)
-	}
-	reach, lastUse := newHistogram(longest), newHistogram(last)
+	reach, lastUse := newHistogram(m.path.longest(1e-3)), newHistogram(m.lastUse(1e-3, shown))
 	refused := make([]refusal, len(all))
 	var waits, overlaps []float64
 	reported := time.Now()
@@ -175,7 +165,7 @@ func (m *model) simulate(ctx context.Context, all []times, n int, seed uint64, p
 			reported = time.Now()
 			fmt.Fprintf(progress, "tokenagent: simulated %d of %d rotations\n", i, n)
 		}
-		t := m.rotate(seed, uint64(i), float64(all[0].StageWait))
+		t := m.rotate(seed, uint64(i), wait)
 		for j, s := range all {
 			refused[j].add(t.refuse(float64(s.Overlap), float64(s.MaxOverlap)), 1)
 		}
@@ -208,4 +198,86 @@ func (m *model) rotationsFor(all []times) int {
 		}
 	}
 	return max(10, min(1000, int(budget/cost)))
+}
+
+const (
+	fineBins = 1200 // counted
+	bins     = 12   // shown
+)
+
+// A histogram counts durations from 0 to top, in seconds; a longer one counts as the
+// longest.
+type histogram struct {
+	top    float64
+	counts [fineBins]uint64
+	n      uint64
+	least  float64
+	most   float64
+}
+
+func newHistogram(top float64) *histogram {
+	return &histogram{top: max(top, 1e-3), least: math.Inf(1), most: math.Inf(-1)}
+}
+
+func (h *histogram) add(seconds float64) {
+	h.counts[max(0, min(int(seconds/h.top*fineBins), fineBins-1))]++
+	h.n++
+	h.least, h.most = min(h.least, seconds), max(h.most, seconds)
+}
+
+// quantile returns what a part q of all does not exceed, to within a 1200th of top.
+func (h *histogram) quantile(q float64) float64 {
+	want, sum := q*float64(h.n), 0.0
+	for i, c := range h.counts[:fineBins-1] {
+		if sum+float64(c) >= want && c > 0 {
+			return min(h.most, max(h.least, h.top*(float64(i)+(want-sum)/float64(c))/fineBins))
+		}
+		sum += float64(c)
+	}
+	return h.most
+}
+
+// A bin is the part of all durations that are at least From and less than To. The last
+// bin has the longer ones too.
+type bin struct {
+	From  float64 `json:"from_seconds"`
+	To    float64 `json:"to_seconds"`
+	Share float64 `json:"share"`
+}
+
+// A spread is quantiles.
+type spread struct {
+	Half seconds `json:"p50"`
+	P95  seconds `json:"p95"`
+	P99  seconds `json:"p99"`
+	Most seconds `json:"max"`
+}
+
+// A shape is a spread and its bins.
+type shape struct {
+	spread
+	Bins []bin `json:"bins"`
+}
+
+func (h *histogram) shape() shape {
+	s := shape{spread: spreadOf(h.quantile)}
+	for i := range bins {
+		var sum uint64
+		for _, c := range h.counts[i*fineBins/bins : (i+1)*fineBins/bins] {
+			sum += c
+		}
+		s.Bins = append(s.Bins, bin{h.top * float64(i) / bins, h.top * float64(i+1) / bins, float64(sum) / float64(h.n)})
+	}
+	return s
+}
+
+func spreadOf(quantile func(q float64) float64) spread {
+	at := func(q float64) seconds { return seconds(quantile(q)) }
+	return spread{at(0.5), at(0.95), at(0.99), at(1)}
+}
+
+// quantiles sorts all, and returns what gives the quantiles.
+func quantiles(all []float64) func(q float64) float64 {
+	slices.Sort(all)
+	return func(q float64) float64 { return all[min(int(q*float64(len(all))), len(all)-1)] }
 }

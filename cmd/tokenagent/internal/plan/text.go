@@ -13,15 +13,15 @@ func (a *answer) text() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	m, c, sim := a.Assumed, a.Chosen, a.Simulation
-	wait := func(t times) string {
-		if m.Protocol != staged {
-			return ""
+	of := func(t times) string {
+		text := fmt.Sprintf("overlap %s", t.Overlap.coarse())
+		if m.Protocol == staged {
+			text = fmt.Sprintf("stage wait %s, %s", t.StageWait.coarse(), text)
 		}
-		return fmt.Sprintf("stage wait %s, ", t.StageWait.coarse())
-	}
-	limit := ""
-	if m.Sliding {
-		limit = fmt.Sprintf(", capped at %s", c.MaxOverlap.coarse())
+		if m.Sliding {
+			text += fmt.Sprintf(", capped at %s", t.MaxOverlap.coarse())
+		}
+		return text
 	}
 	verdict := "NOT SAFE: a rotation refuses something with a chance of " + percent(c.Any)
 	switch {
@@ -32,7 +32,7 @@ func (a *answer) text() string {
 	case c.Any == 0:
 		verdict = fmt.Sprintf("NOT SAFE, though none of %d simulated rotations refuses anything", sim.Rotations)
 	}
-	line("%soverlap %s%s: %s", wait(c.times), c.Overlap.coarse(), limit, verdict)
+	line("%s: %s", of(c.times), verdict)
 	for _, note := range a.Notes {
 		line("note: %s", note)
 	}
@@ -53,7 +53,7 @@ func (a *answer) text() string {
 	}
 	row("overlap needed", a.Limits.Overlap, sim.Overlap)
 	for _, r := range a.Risks {
-		line("for a risk of %g: %soverlap %s", r.Risk, wait(r.times), r.Overlap.coarse())
+		line("for a risk of %g: %s", r.Risk, of(r.times))
 	}
 
 	line("\nwhat a rotation refuses (mean number of requests):")
@@ -169,62 +169,47 @@ func (a *answer) next() []string {
 		}
 		return "tokenagent rotate " + step + " PATH"
 	}
-	var steps []string
-	if m.Protocol == now {
-		steps = append(steps, rotate("now "+overlap))
-	} else {
-		steps = append(steps, rotate("stage"))
-		if c.StageWait > 0 {
-			steps = append(steps, fmt.Sprintf("wait %s", c.StageWait))
-		}
-		steps = append(steps, rotate("promote "+overlap))
+	steps := []string{rotate("now " + overlap)}
+	switch {
+	case m.Protocol == staged && c.StageWait > 0:
+		steps = []string{rotate("stage"), "wait " + c.StageWait.String(), rotate("promote " + overlap)}
+	case m.Protocol == staged:
+		steps = []string{rotate("stage"), rotate("promote " + overlap)}
 	}
 	return append(steps, change, fmt.Sprintf("wait until the %s have passed, and nothing uses the old token any more", c.Overlap), rotate("retire"))
 }
 
 // note adds what the times do not say by themselves.
-func (a *answer) note(restartAssumed bool) {
-	m, c := a.Assumed, a.Chosen
-	add := func(format string, args ...any) { a.Notes = append(a.Notes, fmt.Sprintf(format, args...)) }
-	if a.Limits.unstaged {
-		knows := a.enough.Propagation.coarse().String()
-		if knows == "none" {
-			knows = "any time"
-		}
-		add("without staging no overlap is safe: requests with the new token are refused until each receiver knows it, up to %s; use --protocol staged", knows)
+func (a *answer) note() {
+	m, c, limits := a.Assumed, a.Chosen, a.Limits
+	knows := a.enough.Propagation.coarse().String()
+	if knows == "none" {
+		knows = "any time"
 	}
-	var none []string
+	var unsafe []string
 	if m.Protocol == staged {
-		none = append(none, "no stage wait")
+		unsafe = append(unsafe, "no stage wait")
 	}
 	if m.readsSource() {
-		none = append(none, "no overlap")
+		unsafe = append(unsafe, "no overlap")
 	}
-	if !m.delivery.bounded() && none != nil {
-		add("%s is safe: --delivery %s has no upper limit; check that it has arrived everywhere, or use uniform with a limit that you enforce", strings.Join(none, " and "), m.Delivery)
-	}
-	if !m.restart.bounded() {
-		add("no overlap is safe: --sender-restart %s has no upper limit; restart what is left at a fixed time, and use uniform with that time", m.SenderRestart)
-	}
-	if !a.Bounded && !a.given {
-		add("the times are for a risk of %g (--risk) that a rotation refuses anything", m.Risk)
-	}
-	for _, t := range []struct {
-		name                string
-		chosen, limit, safe seconds
+	short := func(chosen, limit seconds) bool { return a.given && chosen < limit && !math.IsInf(float64(limit), 1) }
+	for _, n := range []struct {
+		applies bool
+		text    string
 	}{
-		{"stage-wait", c.StageWait, a.Limits.StageWait, a.Advised.StageWait},
-		{"overlap", c.Overlap, a.Limits.Overlap, a.Advised.Overlap},
-		{"max-overlap", c.MaxOverlap, a.Limits.MaxOverlap, a.Advised.MaxOverlap},
+		{limits.unstaged, "without staging no overlap is safe: requests with the new token are refused until each receiver knows it, up to " + knows + "; use --protocol staged"},
+		{!m.delivery.bounded() && unsafe != nil, strings.Join(unsafe, " and ") + " is safe: --delivery " + m.Delivery + " has no upper limit; check that it has arrived everywhere, or use uniform with a limit that you enforce"},
+		{!m.restart.bounded(), "no overlap is safe: --sender-restart " + m.SenderRestart + " has no upper limit; restart what is left at a fixed time, and use uniform with that time"},
+		{!a.Bounded && !a.given, fmt.Sprintf("the times are for a risk of %g (--risk) that a rotation refuses anything", m.Risk)},
+		{short(c.StageWait, limits.StageWait), fmt.Sprintf("--stage-wait %s is too short: %s is safe", c.StageWait, a.Advised.StageWait)},
+		{short(c.Overlap, limits.Overlap), fmt.Sprintf("--overlap %s is too short: %s is safe", c.Overlap, a.Advised.Overlap)},
+		{short(c.MaxOverlap, limits.MaxOverlap), fmt.Sprintf("--max-overlap %s is too short: %s is safe", c.MaxOverlap, a.Advised.MaxOverlap)},
+		{m.Sender == restarted && a.restartAssumed, "how long senders take to restart is assumed: say --sender-restart"},
+		{m.Protocol == replace, "an agent that restarts in the overlap without a --state-file forgets the old token, and one that is new never knew it"},
 	} {
-		if a.given && t.chosen < t.limit && !math.IsInf(float64(t.limit), 1) {
-			add("--%s %s is too short: %s is safe", t.name, t.chosen, t.safe)
+		if n.applies {
+			a.Notes = append(a.Notes, n.text)
 		}
-	}
-	if m.Sender == restarted && restartAssumed {
-		add("how long senders take to restart is assumed: say --sender-restart")
-	}
-	if m.Protocol == replace {
-		add("an agent that restarts in the overlap without a --state-file forgets the old token, and one that is new never knew it")
 	}
 }
