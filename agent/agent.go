@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/broadcast"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -26,12 +27,10 @@ type Agent struct {
 	remote *jwks.RemoteSource  // of keys; nil for none
 	parts  []part              // those of the two that there are
 
-	watcher *reload.Watcher // nil where no source is watched
-	keeper  *keeper         // nil without a state file
-	changed broadcast       // of any of several parts
+	watcher *reload.Watcher   // nil where no source is watched
+	keeper  *keeper           // nil without a state file
+	changed broadcast.Channel // of any of several parts
 	closed  atomic.Bool
-	from    *handover                // from its predecessor; nil for none
-	to      atomic.Pointer[handover] // to its successor; nil for none
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -61,31 +60,24 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	if err := a.assemble(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	if err = a.checkPredecessor(); err != nil {
-		return nil, err
-	}
-	if err = r.Group.enter(a, r.Predecessor); err != nil {
-		return nil, fmt.Errorf("agent: %w", err)
-	}
-	a.inherit()
-	if r.StateFile != "" && a.keeper == nil {
+	switch {
+	case r.From != nil:
+		a.inherit(r.From)
+		r.From = nil // it need not be kept for as long as the Agent
+	case r.StateFile != "":
 		a.keeper = newKeeper(r, a.parts, time.Now())
 	}
 	if err = a.open(ctx); err != nil {
-		r.Group.leave(a)
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	if err = a.takeOver(ctx); err != nil {
-		r.Group.leave(a)
-		return nil, err
-	}
+	a.each(part.standIn)
 	_ = a.save() // is in the log and the status
 	r.warnOfSDKs()
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	for _, p := range a.parts {
 		a.running.Go(func() { p.run(run) })
-		a.running.Go(func() { p.narrate(run, a.tell) })
+		a.running.Go(func() { p.narrate(run, a.changed.Send) })
 	}
 	if a.keeper != nil {
 		a.running.Go(func() { a.remember(run) })
@@ -116,8 +108,8 @@ func (a *Agent) assemble() (err error) {
 	for _, p := range a.parts {
 		switch {
 		case !p.source().watched || a.watcher != nil || r.PollOnly:
-		case r.Group != nil:
-			a.watcher = r.Group.Watcher()
+		case r.Watcher != nil:
+			a.watcher = r.Watcher
 		default:
 			a.watcher = new(reload.Watcher)
 		}
@@ -191,15 +183,7 @@ func (a *Agent) Updated() <-chan struct{} {
 	if len(a.parts) == 1 {
 		return a.parts[0].updated()
 	}
-	return a.changed.next()
-}
-
-// tell wakes whoever waits for a change.
-func (a *Agent) tell() {
-	a.changed.send()
-	if a.cfg.Group != nil {
-		a.cfg.Group.changed.send()
-	}
+	return a.changed.Next()
 }
 
 // Reload reads the sources now, without waiting for an event or the next poll,
@@ -229,8 +213,6 @@ func (a *Agent) Reload() (changed bool, err error) {
 // nobody knows it is remembered all the same. See [verify.Digest]; and for what
 // is signed [verify.SigningInputDigest], [verify.RevokedTokenID] and
 // [verify.RevokedKeyID], or the thumbprint of a key.
-//
-// An Agent that another has taken over from hands it on to that one.
 //
 // It holds until [Agent.Unrevoke], or until the source says unrevoked, whatever
 // else the source declares. With a state file it outlives the process, and an error
@@ -275,18 +257,6 @@ func (a *Agent) Retire() error {
 // change has every part publish a change, and then writes it down.
 func (a *Agent) change(f func(part)) error {
 	a.each(f)
-	if a.from != nil {
-		if p := a.from.p.Load(); p != nil { // it may have to go on
-			p.each(f)
-		}
-	}
-	// Looked at afterwards: who takes over meanwhile either sees the change, or is
-	// seen.
-	if h := a.to.Load(); h != nil {
-		if err := h.a.change(f); !errors.Is(err, ErrClosed) || a.closed.Load() {
-			return err
-		}
-	}
 	if a.closed.Load() {
 		return ErrClosed
 	}
@@ -304,18 +274,17 @@ func (a *Agent) each(f func(part)) {
 // says that the state file could not be written for the last time.
 func (a *Agent) Close() error {
 	a.closing.Do(func() {
-		takenBack := a.settle()
 		// First the answer, then the waiting: a read that hangs must not keep
 		// tokens accepted.
 		a.closed.Store(true)
 		a.each(part.shut)
-		a.changed.send()
-		if !takenBack {
-			a.closeErr = a.save()
-		}
+		a.changed.Send()
+		a.closeErr = a.save()
 		a.stop()
 		a.running.Wait()
-		a.cfg.Group.leave(a)
+		if a.keeper != nil {
+			a.keeper.release(a)
+		}
 	})
 	return a.closeErr
 }

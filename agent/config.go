@@ -106,20 +106,20 @@ type Config struct {
 	// none. A change then takes up to Poll plus Debounce.
 	PollOnly bool
 
-	// Group is what several Agents of one process share. nil means that this one
-	// is alone.
-	Group *Group
-	// Predecessor is an Agent for the same credentials under another
-	// configuration, which this one replaces: it goes on from what that one
-	// accepts, with the deadlines that there are, also where it reads another
-	// source. The Predecessor goes on verifying and reading until it is closed,
-	// which is to be once no request asks it any more; what is revoked or retired
-	// through it reaches this one. To take the change back, close this one first. If
-	// Start fails nothing has changed.
+	// Watcher is what the Agent watches files with, so that several Agents of one
+	// process share an inotify instance, of which a user often has no more than
+	// 128. nil means one of its own. With PollOnly it is not used.
+	Watcher *reload.Watcher
+	// From is the Snapshot of another Agent, from which this one starts: it keeps
+	// the revocations, the retirements, and the superseded credentials with their
+	// deadlines, also where it reads another source. [Agent.Merge] describes how
+	// one Agent takes the place of another while requests come. With WaitForSource
+	// a source that cannot be read now keeps what the other Agent accepted.
 	//
-	// With WaitForSource a source that cannot be read now keeps what the Predecessor
-	// accepted. StateFile and Group must be those of the Predecessor. nil means none.
-	Predecessor *Agent
+	// With From the StateFile is not read at the start. If it is that of the
+	// other Agent, this one writes it after Merge, or once the other is closed. nil
+	// means none.
+	From *Snapshot
 
 	// Logger takes what operators need to know. nil means slog.Default().
 	// No token is ever logged, only fingerprints.

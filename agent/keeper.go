@@ -24,6 +24,7 @@ type keeper struct {
 	fault atomic.Pointer[string] // of the last read or write; nil for none
 
 	mu      sync.Mutex
+	owner   *Agent // the one that writes; nil for the first that has something to
 	said    string
 	written string // the payload that we read or wrote last; "" for none yet
 }
@@ -147,11 +148,11 @@ func (k *keeper) damaged() error {
 func (k *keeper) save(a *Agent) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	parts := a.parts
-	if a.to.Load() != nil {
-		return nil // the file is the successor's
+	if k.owner != nil && k.owner != a {
+		return nil // the file is another's
 	}
-	closed, written := false, k.written
+	k.owner = a
+	parts, closed, written := a.parts, false, k.written
 	err := statefile.Update(k.cfg.StateFile, func(old []byte, err error) ([]byte, error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, statefile.ErrDamaged):
@@ -182,6 +183,22 @@ func (k *keeper) save(a *Agent) error {
 	}
 	k.note(err)
 	return err
+}
+
+// claim makes a the one that writes.
+func (k *keeper) claim(a *Agent) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.owner = a
+}
+
+// release lets another Agent write, if a is the one that does.
+func (k *keeper) release(a *Agent) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.owner == a {
+		k.owner = nil
+	}
 }
 
 // merge takes over what a file revokes and retires that is not as we left it.

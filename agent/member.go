@@ -31,10 +31,9 @@ type member[V credential, S any] struct {
 	counts  *counts
 	// durations are how long reads took.
 	durations prometheus.Histogram
-	// Until a successor has caught up it keeps what it read, to proceed with it from
-	// what there is of its predecessor by then. Both are used by steps alone.
-	catching bool
-	declared *declaration[V] // of the last good content
+	// formerly are other names that the source had, in the Agents from whose
+	// Snapshots this one comes.
+	formerly []string
 	// expires is when a credential expires by itself; nil for never. longest is
 	// the longest lifetime of what it has signed; nil where it signs nothing.
 	expires func(V) time.Time
@@ -66,17 +65,21 @@ type part interface {
 
 	restore(w writtenSource, now time.Time) error
 	forget()
-	inherit(from part)
-	catchUp(from part)
-	caughtUp()
+	standIn()
 	adopt(w writtenSource)
 	write(now time.Time) (writtenSource, bool)
 	status(now time.Time) SourceStatus
 	collect(e emitter, now time.Time)
 }
 
-func (m *member[V, S]) source() *source          { return m.src }
-func (m *member[V, S]) isReady() bool            { return m.value.Stats().Applied > 0 || m.latest().loaded }
+func (m *member[V, S]) source() *source { return m.src }
+func (m *member[V, S]) isReady() bool   { return m.value.Stats().Applied > 0 || m.latest().loaded }
+
+// calls reports whether name is, or was, that of the source.
+func (m *member[V, S]) calls(name string) bool {
+	return name == m.src.name || slices.Contains(m.formerly, name)
+}
+
 func (m *member[V, S]) updated() <-chan struct{} { return m.value.Updated() }
 
 // remotePoll is how often a remote source is asked whether a request is due.
@@ -199,11 +202,11 @@ func (m *member[V, S]) revoked(id rotation.ID) bool {
 }
 
 // await returns true as soon as revoked says so, which is asked at every change,
-// and false when ctx ends or gone says so.
-func (m *member[V, S]) await(ctx context.Context, gone, revoked func() bool) bool {
+// and false when ctx ends or the Agent is closed.
+func (m *member[V, S]) await(ctx context.Context, revoked func() bool) bool {
 	for {
 		changed := m.value.Updated()
-		if gone() {
+		if m.closed.Load() {
 			return false
 		}
 		if revoked() {

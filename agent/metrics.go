@@ -37,7 +37,7 @@ var (
 	descDuration      = newDurations("").Desc()
 	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of SHA-256); 16 at most.", "source", "slot", "fingerprint")
 	descDeclared      = desc("revoked_token_declared", "Whether the source declares a token that is revoked, without the revocation (1), or not (0). The token stays refused.", "source")
-	descStateFile     = desc("state_file_successful", "Whether the last read or write of every state file was good (1) or not (0); only with one.")
+	descStateFile     = desc("state_file_successful", "Whether the last read or write of the state file was good (1) or not (0); only with one.")
 	descBusy          = desc("signature_checks_refused_total", "Verifications refused as unavailable because too many signatures were being checked.", "source")
 	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")
 )
@@ -54,9 +54,7 @@ func newDurations(source string) prometheus.Histogram {
 }
 
 // Describe implements [prometheus.Collector].
-func (a *Agent) Describe(ch chan<- *prometheus.Desc) { describe(ch) }
-
-func describe(ch chan<- *prometheus.Desc) {
+func (a *Agent) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReloads, descRotations, descGeneration, descSuccessful, descSuccessTime, descAccepted, descOverlap, descTokenExpires,
 		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descDeclared, descStateFile, descBusy, descBuildInfo,
@@ -77,46 +75,33 @@ func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
 }
 
 // Collect implements [prometheus.Collector]. It reads what the last change
-// published, and touches no file.
+// published, and touches no file. A registry takes the metrics of one Agent; several
+// Agents are told apart by [prometheus.WrapRegistererWith].
 func (a *Agent) Collect(ch chan<- prometheus.Metric) {
-	collect(ch, []*Agent{a}, a.tally(nil))
-}
-
-// collect emits what there is of agents, which refused what refusals say, by
-// method.
-func collect(ch chan<- prometheus.Metric, agents []*Agent, refusals tally) {
 	e, now := emitter(ch), time.Now()
-	kept, keeps := false, true
-	for _, a := range agents {
-		for _, p := range a.parts {
-			p.collect(e, now)
-		}
-		if a.tokens != nil {
-			e.accepted(a.tokens.counts, verify.MethodToken, a.tokens.src.name)
-		}
-		if a.keys != nil {
-			e.accepted(a.keys.counts, verify.MethodJWT, a.keys.src.name)
-			e.counter(descBusy, a.jwt.Busy(), a.keys.src.name)
-		}
-		if a.keeper != nil {
-			kept, keeps = true, keeps && a.keeper.faultText() == ""
-		}
+	for _, p := range a.parts {
+		p.collect(e, now)
 	}
-	for method, sums := range refusals {
-		for c := verify.Missing; c <= verify.Revoked; c++ {
-			e.counter(descVerifications, sums[refused+int(c)], "", method, c.String(), "")
-		}
+	if a.tokens != nil {
+		e.verifications(a.tokens.counts, verify.MethodToken, a.tokens.src.name)
 	}
-	if kept {
-		e.gauge(descStateFile, bit(keeps))
+	if a.keys != nil {
+		e.verifications(a.keys.counts, verify.MethodJWT, a.keys.src.name)
+		e.counter(descBusy, a.jwt.Busy(), a.keys.src.name)
+	}
+	if a.keeper != nil {
+		e.gauge(descStateFile, bit(a.keeper.faultText() == ""))
 	}
 	e.gauge(descBuildInfo, 1, buildinfo.Version(), runtime.Version())
 }
 
-func (e emitter) accepted(c *counts, method, source string) {
+func (e emitter) verifications(c *counts, method, source string) {
 	sums := c.sums()
 	for i, slot := range rotation.Slots {
 		e.counter(descVerifications, sums[i], source, method, "ok", slot.String())
+	}
+	for class := verify.Missing; class <= verify.Revoked; class++ {
+		e.counter(descVerifications, sums[refused+int(class)], "", method, class.String(), "")
 	}
 }
 

@@ -8,28 +8,20 @@ import (
 )
 
 // AwaitRevocation returns true as soon as what p proved itself by is revoked, and
-// false when ctx ends, or at once where p is not of one of this Agent's sources.
-// An overlap that ends, and Close, revoke nothing; the Agent
-// that has taken over from this one is asked from then on.
+// false when ctx ends or the Agent is closed; at once where p is not of one of its
+// sources. An overlap that ends, and Close, revoke nothing. An Agent that was
+// started from a Snapshot answers for the Principals of the Agent before it, too,
+// whatever name their source had there.
 func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
-	for {
-		var revoked bool
-		switch {
-		case a.vouched(p):
-			revoked = a.tokens.await(ctx, a.gone, func() bool { return a.tokens.revoked(p.Credential()) })
-		case a.signed(p):
-			revoked = a.keys.await(ctx, a.gone, func() bool { return a.keys.set().Revoked(p) })
-		}
-		if next := a.to.Load(); !revoked && ctx.Err() == nil && a.gone() {
-			a = next.a // it knows what is revoked from now on
-			continue
-		}
-		return revoked
+	switch {
+	case a.vouched(p):
+		return a.tokens.await(ctx, func() bool { return a.tokens.revoked(p.Credential()) })
+	case a.signed(p):
+		return a.keys.await(ctx, func() bool { return a.keys.set().Revoked(p) })
+	default:
+		return false
 	}
 }
-
-// gone reports whether a is closed and another Agent has taken over.
-func (a *Agent) gone() bool { return a.closed.Load() && a.to.Load() != nil }
 
 // RecordPreviousUse notes from where a superseded token came: logged once per
 // token and remote host, at most 100 of them, and listed in Status. httpauth
@@ -45,9 +37,9 @@ func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
 }
 
 func (a *Agent) vouched(p *verify.Principal) bool {
-	return a.tokens != nil && p.Method() == verify.MethodToken && p.Source() == a.tokens.src.name
+	return a.tokens != nil && p.Method() == verify.MethodToken && a.tokens.calls(p.Source())
 }
 
 func (a *Agent) signed(p *verify.Principal) bool {
-	return a.keys != nil && p.Method() == verify.MethodJWT && p.Source() == a.keys.src.name
+	return a.keys != nil && p.Method() == verify.MethodJWT && a.keys.calls(p.Source())
 }

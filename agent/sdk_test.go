@@ -42,16 +42,3 @@ func TestWarnsOfAppAPITokenBesideAnotherSource(t *testing.T) {
 		})
 	}
 }
-
-// TestWarnsOfAppAPITokenOncePerGroup: a daemon with many realms says it once.
-func TestWarnsOfAppAPITokenOncePerGroup(t *testing.T) {
-	t.Setenv("APP_API_TOKEN", tokenN(2))
-	var log witness.Log
-	var g agent.Group
-	for _, name := range []string{"a", "b"} {
-		start(t, agent.Config{TokenFile: file(t, tokenN(1)), Name: name, Group: &g, Logger: log.Logger()})
-	}
-	if got := strings.Count(log.String(), "APP_API_TOKEN is set"); got != 1 {
-		t.Errorf("%d warnings, want 1:\n%s", got, log.String())
-	}
-}

@@ -66,17 +66,9 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 		}
 		return m.with(&next, prev.ledger.Reject(fresh), nil), err
 	}
-	if m.catching {
-		m.declared = &d
-	}
-	return m.proceed(prev, d, now), nil
-}
-
-// proceed makes the next state from good content.
-func (m *member[V, S]) proceed(prev *state[V, S], d declaration[V], now time.Time) *state[V, S] {
 	next := *prev
 	next.loaded, next.content, next.rejected, next.notes = true, d.Content, nil, d.notes
-	return m.with(&next, rotation.Advance(prev.ledger, d.Content, now, m.src.window), d.Decls)
+	return m.with(&next, rotation.Advance(prev.ledger, d.Content, now, m.src.window), d.Decls), nil
 }
 
 // with returns the state that follows s with the ledger l, made of decls, if of any.

@@ -127,8 +127,7 @@ func adminHandler(realms *realm.Set, draining *atomic.Bool, certs listener.All, 
 		}
 	})
 	mux.HandleFunc("GET /readyz/{realm}", func(w http.ResponseWriter, r *http.Request) {
-		t := realms.Enter()
-		defer t.Leave()
+		t := realms.Table()
 		if one := t.Named(r.PathValue("realm")); one == nil {
 			http.Error(w, "there is no such realm; see /status", http.StatusNotFound)
 		} else {

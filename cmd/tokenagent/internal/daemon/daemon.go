@@ -289,8 +289,7 @@ func (l serverLog) Write(message []byte) (int, error) {
 func (o *Options) forwardAuth(realms *realm.Set) http.Handler {
 	stranger := o.stranger()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		t := realms.Enter()
-		defer t.Leave()
+		t := realms.Table()
 		g := stranger
 		if mine := t.ByPath(r.URL.EscapedPath(), r.Host); mine != nil {
 			g = mine.Guard

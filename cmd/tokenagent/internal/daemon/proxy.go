@@ -117,11 +117,10 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // admit makes of r what the app is to see, or answers it. who is nil where it
 // needs no token, else known to a.
 func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Principal, a verify.RevocationWaiter, ok bool) {
-	t := p.realms.Enter()
-	defer t.Leave()
+	t := p.realms.Table()
 	g, tokens, mine := p.stranger, p.headers, t.ByHost(r.Host)
 	if mine != nil {
-		g, tokens, a = mine.Guard, mine.Headers, mine.Agent
+		g, tokens, a = mine.Guard, mine.Headers, mine
 	}
 	// The brake: until tokens are loaded the app must look unhealthy, since
 	// daprd asks for subscriptions once, after the first healthy answer, and a

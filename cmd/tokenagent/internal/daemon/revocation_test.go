@@ -111,8 +111,7 @@ func TestP3_RevocationEndsTunnelsOfAReplacedAgent(t *testing.T) {
 	t.Cleanup(s.Handler.(*proxy).closeIdle)
 	client, server := open(t, serve(t, s), conns)
 	of := func() *agent.Agent {
-		table := set.Enter()
-		defer table.Leave()
+		table := set.Table()
 		return table.ByHost("x").Agent
 	}
 	old := of()

@@ -26,8 +26,7 @@ import (
 func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *authv3.CheckResponse, err error) {
 	a := r.GetAttributes()
 	name, named := a.GetContextExtensions()[Extension]
-	rule, leave := s.realms.Rule(name, named, a.GetRequest().GetHttp().GetHost())
-	defer leave()
+	rule := s.realms.Rule(name, named, a.GetRequest().GetHttp().GetHost())
 	if rule == nil {
 		rule = s.stranger
 	}

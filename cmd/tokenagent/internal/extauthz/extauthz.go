@@ -28,9 +28,8 @@ type Realms interface {
 	Updated() <-chan struct{} // closed at the next change
 	// Rule returns that of the realm called name where named is true, even if name
 	// is "", and otherwise that of the host, which comes from the request. It is nil
-	// where there is no such realm, or host is malformed. The caller calls leave
-	// when it no longer uses the rule.
-	Rule(name string, named bool, host string) (rule *Rule, leave func())
+	// where there is no such realm, or host is malformed. It is for one decision.
+	Rule(name string, named bool, host string) *Rule
 }
 
 // Extension is the context extension in which a route of Envoy names the realm of

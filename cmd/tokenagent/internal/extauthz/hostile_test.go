@@ -69,8 +69,7 @@ func FuzzCheck(f *testing.F) {
 	log := &witness.Log{}
 	a := alone(named("alice"), nil)
 	s := New(a, log.Logger())
-	u, leave := a.Rule("", false, "")
-	leave()
+	u := a.Rule("", false, "")
 	f.Cleanup(func() { _ = s.Close() })
 	fixed := append(misspelt[:], "dapr-api-token", "authorization")
 	f.Fuzz(func(t *testing.T, b []byte) {

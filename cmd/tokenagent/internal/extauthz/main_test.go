@@ -43,7 +43,7 @@ type lone struct {
 	rule *Rule
 }
 
-func (l lone) Rule(string, bool, string) (rule *Rule, leave func()) { return l.rule, func() {} }
+func (l lone) Rule(string, bool, string) *Rule { return l.rule }
 
 func alone(a Agent, headers []string) Realms {
 	return lone{a, NewRule(httpauth.New(a, httpauth.Options{Headers: headers, ForwardAuth: true}))}

@@ -3,7 +3,6 @@ package realm
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,9 +17,14 @@ func (s *Set) apply(ctx context.Context) error {
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
+	case <-s.run.Done():
+		return agent.ErrClosed
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.run, cancel)()
 	plan, last := s.plan.Load(), s.table.Load()
 	if plan == s.planned && (s.fault.Load() == nil || s.plan.Stats().LastError != nil) {
 		return nil // it is in force, or no more what the file says
@@ -30,25 +34,90 @@ func (s *Set) apply(ctx context.Context) error {
 	if s.note(err); err != nil {
 		return err
 	}
-	now := s.newTable(plan, agents) // whose agents have caught up
-	s.table.Store(now)
-	s.since.Store(time.Now().UnixNano())
-	if last == nil {
-		return nil
-	}
-	s.tell(last, now)
-	// Nobody asks the old ones any more, once those have left who were about to.
-	last.retire()
-	kept := make(map[*agent.Agent]struct{}, len(agents))
-	for _, a := range agents {
-		kept[a] = struct{}{}
-	}
-	for _, r := range last.realms {
-		if _, ok := kept[r.Agent]; !ok {
-			_ = r.Agent.Close() // what its state file has to say is in the log
+	now := s.newTable(plan, agents)
+	s.putIntoForce(last, now)
+	for _, r := range now.realms {
+		if !last.has(r) {
+			s.running.Go(func() { s.announce(r) })
 		}
 	}
+	if last != nil {
+		s.tell(last, now)
+		s.running.Go(func() { s.closeGone(last, now) })
+	}
 	return nil
+}
+
+// has reports whether the realm of r's name has r's agent in t, which may be nil.
+func (t *Table) has(r *Realm) bool {
+	mine := t.Named(r.Name)
+	return mine != nil && mine.Agent == r.Agent
+}
+
+// putIntoForce replaces last by now, whose agents first learn what those have
+// learned since whose place they take.
+func (s *Set) putIntoForce(last, now *Table) {
+	s.swap.Lock()
+	defer s.swap.Unlock()
+	var learning sync.WaitGroup
+	turn := make(chan struct{}, startAtOnce)
+	for _, r := range now.realms {
+		if before := last.Named(r.Name); before != nil && before.Agent != r.Agent {
+			learning.Go(func() {
+				turn <- struct{}{}
+				_ = r.Agent.Merge(before.Agent.Snapshot()) // what its state file has to say is in the log
+				<-turn
+			})
+		}
+	}
+	learning.Wait()
+	s.table.Store(now)
+	s.since.Store(time.Now().UnixNano())
+	s.changed.Send()
+}
+
+// grace is how long an agent goes on deciding once another is in its place, for the
+// requests that had looked up their realm before. One that takes longer gets 503.
+const grace = time.Second
+
+// closeGone closes, after the grace, the agents of last that are not in now. What they
+// have learned until then is not lost either.
+func (s *Set) closeGone(last, now *Table) {
+	select {
+	case <-time.After(grace):
+	case <-s.run.Done():
+	}
+	for _, r := range last.realms {
+		if now.has(r) {
+			continue
+		}
+		_ = r.Agent.Close() // what its state file has to say is in the log
+		s.swap.Lock()
+		if after := s.table.Load().Named(r.Name); after != nil && now.Named(r.Name) != nil {
+			_ = after.Agent.Merge(r.Agent.Snapshot())
+		}
+		s.swap.Unlock()
+	}
+}
+
+// announce tells those who wait for a change once r can decide, if it is still in
+// force then.
+func (s *Set) announce(r *Realm) {
+	for {
+		updated := r.Agent.Updated()
+		switch {
+		case !s.table.Load().has(r):
+			return
+		case r.Agent.Ready():
+			s.changed.Send()
+			return
+		}
+		select {
+		case <-updated:
+		case <-s.run.Done():
+			return
+		}
+	}
 }
 
 // note remembers why a plan is not in force, and logs it once until that changes.
@@ -71,14 +140,14 @@ func (s *Set) note(err error) {
 func (s *Set) newTable(plan *Plan, agents []*agent.Agent) *Table {
 	t := &Table{byName: make(map[string]*Realm), byHost: make(map[string]*Realm)}
 	for i, spec := range plan.Specs {
-		t.add(newRealm(agents[i], spec, s.o.Auth))
+		t.add(s.newRealm(agents[i], spec))
 	}
 	t.finish(plan)
 	return t
 }
 
-// startAtOnce is how many agents start at the same time: each reads its sources
-// twice with a pause between.
+// startAtOnce is how many agents start, or write a state file, at the same time: one
+// that starts reads its sources twice with a pause between.
 const startAtOnce = 32
 
 // agents returns the agents of plan, in its order: those of last whose realms did
@@ -98,9 +167,10 @@ func (s *Set) agents(ctx context.Context, last *Table, plan *Plan) ([]*agent.Age
 			turn <- struct{}{}
 			defer func() { <-turn }()
 			cfg := spec.Config
-			cfg.Group = &s.group
+			cfg.Watcher = &s.watcher
 			if before != nil {
-				cfg.Predecessor = before.Agent
+				from := before.Agent.Snapshot()
+				cfg.From = &from
 			}
 			var err error
 			if agents[i], err = agent.Start(ctx, cfg); err != nil {
@@ -108,18 +178,6 @@ func (s *Set) agents(ctx context.Context, last *Table, plan *Plan) ([]*agent.Age
 			}
 			fresh[i] = agents[i]
 		})
-	}
-	starting.Wait()
-	// Some have waited for others since they took over.
-	started := !slices.ContainsFunc(faults, func(err error) bool { return err != nil })
-	for i, a := range fresh {
-		if a != nil && started {
-			starting.Go(func() {
-				if err := a.CatchUp(ctx); err != nil {
-					faults[i] = fmt.Errorf("realm %s: %w", plan.Specs[i].Name, err)
-				}
-			})
-		}
 	}
 	starting.Wait()
 	var fault *multierror.Error
@@ -133,7 +191,7 @@ func (s *Set) agents(ctx context.Context, last *Table, plan *Plan) ([]*agent.Age
 	}
 	for _, a := range fresh {
 		if a != nil {
-			_ = a.Close() // which gives back to its predecessor what it had taken over
+			_ = a.Close()
 		}
 	}
 	fault.ErrorFormat = oneEach

@@ -1,6 +1,7 @@
 package realm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,8 @@ func (s *site) write(name, text string) {
 }
 
 // parse reads a line for each realm: its name, its token file, its overlap and
-// its hosts; "wait" behind the overlap waits for the source. A line "bad" is bad.
+// its hosts; "wait" behind the overlap waits for the source, and "=NAME" gives that
+// another name than the realm's. A line "bad" is bad.
 func (s *site) parse(c reload.Content) (*Plan, error) {
 	p := &Plan{Paths: true}
 	for line := range strings.Lines(string(c.Data)) {
@@ -58,7 +60,8 @@ func (s *site) parse(c reload.Content) (*Plan, error) {
 		if len(f) < 3 {
 			return nil, errors.New("bad")
 		}
-		overlap, wait := strings.CutSuffix(f[2], "wait")
+		overlap, called, _ := strings.Cut(f[2], "=")
+		overlap, wait := strings.CutSuffix(overlap, "wait")
 		d, err := time.ParseDuration(overlap)
 		if err != nil {
 			return nil, errors.New("bad")
@@ -66,7 +69,7 @@ func (s *site) parse(c reload.Content) (*Plan, error) {
 		p.Specs = append(p.Specs, Spec{
 			Name: f[0], Hosts: f[3:], Settings: strings.Join(f[:3], " "),
 			Config: agent.Config{
-				Name: f[0], TokenFile: filepath.Join(s.dir, f[1]), Overlap: d, WaitForSource: wait, Poll: pollOf(len(f)),
+				Name: cmp.Or(called, f[0]), TokenFile: filepath.Join(s.dir, f[1]), Overlap: d, WaitForSource: wait, Poll: pollOf(len(f)),
 				Logger: slog.New(slog.NewTextHandler(s.log, nil)),
 			},
 		})
@@ -133,8 +136,7 @@ func (s *site) start(t *testing.T, text string, tokens int) {
 
 // accepts reports whether the realm called name accepts token n.
 func (s *site) accepts(name string, n int) bool {
-	t := s.set.Enter()
-	defer t.Leave()
+	t := s.set.Table()
 	r := t.Named(name)
 	if r == nil {
 		return false
@@ -144,8 +146,7 @@ func (s *site) accepts(name string, n int) bool {
 }
 
 func (s *site) agentOf(name string) *agent.Agent {
-	t := s.set.Enter()
-	defer t.Leave()
+	t := s.set.Table()
 	return t.Named(name).Agent
 }
 

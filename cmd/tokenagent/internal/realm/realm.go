@@ -5,14 +5,15 @@ package realm
 
 import (
 	"cmp"
+	"context"
 	"net/url"
 	"path"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
@@ -45,13 +46,17 @@ type Realm struct {
 	Headers []string // that Guard reads
 	Rule    *extauthz.Rule
 
+	set      *Set
 	settings string
 }
 
-// newRealm returns the Realm of a, whose guards are as template says.
-func newRealm(a *agent.Agent, s Spec, template httpauth.Options) *Realm {
-	r := &Realm{Name: s.Name, Hosts: s.Hosts, Agent: a, settings: s.Settings}
-	template.Headers, template.Realm = s.Headers, s.Name
+var _ verify.RevocationWaiter = (*Realm)(nil)
+
+// newRealm returns the Realm of a.
+func (s *Set) newRealm(a *agent.Agent, spec Spec) *Realm {
+	r := &Realm{Name: spec.Name, Hosts: spec.Hosts, Agent: a, set: s, settings: spec.Settings}
+	template := s.o.Auth
+	template.Headers, template.Realm = spec.Headers, spec.Name
 	r.Guard = httpauth.New(a, template)
 	r.Headers = r.Guard.Headers()
 	verdict := r.Guard
@@ -63,12 +68,25 @@ func newRealm(a *agent.Agent, s Spec, template httpauth.Options) *Realm {
 	return r
 }
 
-// A Table is the realms as they are for a while. Who has one from [Set.Enter]
-// may use it until Leave: so long its agents are not closed.
-type Table struct {
-	mu      sync.RWMutex // held by those who use it, until they leave
-	retired bool         // nobody enters any more
+// AwaitRevocation asks the realm's agent, and once that is closed, the one that has
+// taken its place. It returns false when ctx ends, or when no agent of the realm
+// knows p any more.
+func (r *Realm) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
+	for a := r.Agent; ; {
+		if a.AwaitRevocation(ctx, p) {
+			return true
+		}
+		now := r.set.table.Load().Named(r.Name)
+		if ctx.Err() != nil || now == nil || now.Agent == a {
+			return false
+		}
+		a = now.Agent
+	}
+}
 
+// A Table is the realms as they are for a while. It is immutable. Once another is
+// in force, the agents that are not in that one are closed after a grace.
+type Table struct {
 	realms   []*Realm // in the order of their file
 	byName   map[string]*Realm
 	byHost   map[string]*Realm
@@ -101,28 +119,6 @@ func (t *Table) add(r *Realm) {
 func (t *Table) finish(plan *Plan) {
 	slices.SortStableFunc(t.suffixes, func(a, b suffix) int { return cmp.Compare(len(b.text), len(a.text)) })
 	t.fallback, t.paths = t.byName[plan.Default], plan.Paths
-}
-
-// enter reports whether t may be used, until Leave. It waits for nobody.
-func (t *Table) enter() bool {
-	if !t.mu.TryRLock() {
-		return false // it is being retired
-	}
-	if t.retired {
-		t.mu.RUnlock()
-		return false
-	}
-	return true
-}
-
-// Leave ends the use of t.
-func (t *Table) Leave() { t.mu.RUnlock() }
-
-// retire waits until nobody uses t, and lets nobody in any more.
-func (t *Table) retire() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.retired = true
 }
 
 // Realms returns all of them. Nobody may modify it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
+	"github.com/tokenagent/tokenagent/internal/broadcast"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
@@ -30,27 +31,31 @@ type Options struct {
 // A Set is the realms of a process, in step with their file. Make one with [Open]
 // or [Single]. It is safe for concurrent use.
 type Set struct {
-	o      Options
-	group  agent.Group
-	path   string                // of the file; "" for Single
-	plan   *reload.Value[Plan]   // what the file says; nil for Single
-	table  atomic.Pointer[Table] // what is in force
-	misses atomic.Uint64         // requests of no realm
+	o       Options
+	watcher reload.Watcher        // which all agents share
+	path    string                // of the file; "" for Single
+	plan    *reload.Value[Plan]   // what the file says; nil for Single
+	table   atomic.Pointer[Table] // what is in force
+	misses  atomic.Uint64         // requests of no realm
+	changed broadcast.Channel     // of which realms there are, and of whether they are ready
 
 	turn    chan struct{}          // held while a plan is put into force; a channel, so that waiting for it can end
 	planned *Plan                  // that was tried last; guarded by turn
 	fault   atomic.Pointer[string] // why that is not in force; nil if it is
 	since   atomic.Int64           // when a plan was last put into force, Unix time in nanoseconds
 
+	swap    sync.Mutex      // held while agents learn from those that they replace, and come into force
+	run     context.Context //nolint:containedctx // ends with Close
 	stop    context.CancelFunc
 	running sync.WaitGroup
+	closing sync.Once
 }
 
 // Single returns a Set of one realm without a name, which is a's and that of all
 // requests. It does not close a.
 func Single(a *agent.Agent, headers []string, o Options) *Set {
-	r := newRealm(a, Spec{Headers: headers}, o.Auth)
 	s := &Set{o: o}
+	r := s.newRealm(a, Spec{Headers: headers})
 	s.table.Store(&Table{realms: []*Realm{r}, fallback: r, single: true})
 	return s
 }
@@ -62,19 +67,22 @@ func Single(a *agent.Agent, headers []string, o Options) *Set {
 //
 // A file that is bad later, or of which one realm cannot start, changes nothing
 // and is tried again at every poll. The agents of realms that did not change stay
-// as they are; where one did change, another agent takes over what it accepts.
+// as they are; where one did change, another agent starts from what the old one
+// accepts and refuses, and learns before it decides what that one has learned since:
+// see [agent.Agent.Merge].
 func Open(ctx context.Context, path string, parse func(reload.Content) (*Plan, error), o Options) (*Set, error) {
 	s := &Set{o: o, path: path, turn: make(chan struct{}, 1)}
+	s.run, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.open(ctx, parse); err != nil {
+		s.stop()
 		return nil, err
 	}
 	if err := s.apply(ctx); err != nil {
+		s.stop()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	run, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.stop = stop
-	s.running.Go(func() { _ = s.plan.Run(run) })
-	s.running.Go(func() { s.follow(run) })
+	s.running.Go(func() { _ = s.plan.Run(s.run) })
+	s.running.Go(func() { s.follow(s.run) })
 	return s, nil
 }
 
@@ -84,7 +92,7 @@ func (s *Set) open(ctx context.Context, parse func(reload.Content) (*Plan, error
 	done := make(chan error, 1)
 	go func() {
 		v, err := reload.Open(reload.File(s.path), func(_ *Plan, c reload.Content, _ time.Time) (*Plan, error) { return parse(c) }, reload.Options{
-			Poll: s.o.Poll, Debounce: s.o.Debounce, Watcher: s.group.Watcher(), Logger: s.o.Logger, Name: "config",
+			Poll: s.o.Poll, Debounce: s.o.Debounce, Watcher: &s.watcher, Logger: s.o.Logger, Name: "config",
 		})
 		s.plan = v // and then it is told, or nobody looks
 		done <- err
@@ -130,8 +138,8 @@ func (s *Set) follow(ctx context.Context) {
 const defaultPoll = 10 * time.Second
 
 // Watcher returns what files of the process are watched with, for what is no
-// realm's. Nobody needs to close it.
-func (s *Set) Watcher() *reload.Watcher { return s.group.Watcher() }
+// realm's.
+func (s *Set) Watcher() *reload.Watcher { return &s.watcher }
 
 // Close stops watching the file and closes the agents of its realms, those of
 // Single apart.
@@ -139,12 +147,14 @@ func (s *Set) Close() error {
 	if s.plan == nil {
 		return nil
 	}
-	s.stop()
-	s.running.Wait()
-	t := s.table.Load()
-	for _, r := range t.realms {
-		_ = r.Agent.Close() // what its state file had to say is in the log
-	}
+	s.closing.Do(func() {
+		s.stop()
+		s.turn <- struct{}{} // for good: nothing comes into force any more
+		s.running.Wait()
+		for _, r := range s.table.Load().realms {
+			_ = r.Agent.Close() // what its state file had to say is in the log
+		}
+	})
 	return nil
 }
 
@@ -153,22 +163,14 @@ var (
 	_ prometheus.Collector = (*Set)(nil)
 )
 
-// Enter returns the realms as they are now, which stay usable until
-// [Table.Leave]. It waits for nobody.
-func (s *Set) Enter() *Table {
-	for {
-		if t := s.table.Load(); t.enter() {
-			return t
-		}
-	}
-}
+// Table returns the realms as they are now. It is for one decision: the agents of
+// realms that have gone since are closed after a second.
+func (s *Set) Table() *Table { return s.table.Load() }
 
 // Ready reports whether any realm can decide: one whose source is late, as
 // WaitForSource allows, holds up itself alone.
 func (s *Set) Ready() bool {
-	t := s.Enter()
-	defer t.Leave()
-	for _, r := range t.realms {
+	for _, r := range s.Table().realms {
 		if r.Agent.Ready() {
 			return true
 		}
@@ -176,13 +178,13 @@ func (s *Set) Ready() bool {
 	return false
 }
 
-// Updated returns a channel that is closed at the next change of what any realm
-// accepts. To miss none, take the channel first and look afterwards.
+// Updated returns a channel that is closed once another realm is in force, or ready.
+// To miss nothing, take the channel first and look afterwards.
 func (s *Set) Updated() <-chan struct{} {
 	if s.plan == nil {
 		return s.table.Load().realms[0].Agent.Updated()
 	}
-	return s.group.Updated()
+	return s.changed.Next()
 }
 
 // Reload reads the file and every source now. A fault is returned and changes
@@ -201,11 +203,7 @@ func (s *Set) Reload() (changed bool, err error) {
 		}
 		changed = s.table.Load() != before
 	}
-	// A source may hang: whoever changes the realms must not wait for that.
-	t := s.Enter()
-	realms := t.realms
-	t.Leave()
-	for _, r := range realms {
+	for _, r := range s.Table().realms {
 		news, err := r.Agent.Reload()
 		changed = changed || news
 		switch {
@@ -222,8 +220,8 @@ func (s *Set) Reload() (changed bool, err error) {
 // Rule implements [extauthz.Realms]. The name comes from the gateway, so that it
 // says which realm it is, and a host that is missing contradicts nothing. One that is
 // malformed is refused all the same: the app behind may read another host in it.
-func (s *Set) Rule(name string, named bool, host string) (rule *extauthz.Rule, leave func()) {
-	t := s.Enter()
+func (s *Set) Rule(name string, named bool, host string) *extauthz.Rule {
+	t := s.Table()
 	var r *Realm
 	if !named || t.single {
 		r = t.ByHost(host)
@@ -232,9 +230,9 @@ func (s *Set) Rule(name string, named bool, host string) (rule *extauthz.Rule, l
 	}
 	if r == nil {
 		s.Missed()
-		return nil, t.Leave
+		return nil
 	}
-	return r.Rule, t.Leave
+	return r.Rule
 }
 
 // Missed counts a request that was refused because it is of no realm.

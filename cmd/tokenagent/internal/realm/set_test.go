@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -156,9 +157,6 @@ func TestP2_ChangesLoseNoOverlap(t *testing.T) {
 			t.Errorf("token %d is lost", i)
 		}
 	}
-	if got := s.set.Status().Sources[0].Rotations; got != rounds {
-		t.Errorf("%d rotations, want %d", got, rounds)
-	}
 }
 
 // TestP3_ARealmThatHangsHoldsUpNoOther: while a realm of the changed file waits for a
@@ -182,21 +180,28 @@ func TestP3_ARealmThatHangsHoldsUpNoOther(t *testing.T) {
 	s.becomes("the others have started, and wait for it", func() bool {
 		return strings.Count(s.log.String(), `msg="source loaded" source=moves`) == 2
 	})
+	revoke := func(n int) string {
+		sum := verify.Digest(tokenN(n))
+		return "\nrevoked " + hex.EncodeToString(sum[:])
+	}
+	s.write("1", tokenN(1)+revoke(13))
+	s.becomes("the agent that moves reads a revocation where it will be", func() bool {
+		return strings.Contains(s.log.String(), `msg="source changed" source=moves`)
+	})
 	s.write("0", tokenN(10))
 	s.becomes("a rotates", func() bool { return s.accepts("a", 10) && !s.accepts("a", 0) })
-	sum := verify.Digest(tokenN(10))
-	s.write("0", tokenN(11)+"\nrevoked "+hex.EncodeToString(sum[:]))
+	s.write("0", tokenN(11)+"\n"+tokenN(13)+revoke(10))
 	s.becomes("a revokes", func() bool { return s.accepts("a", 11) && !s.accepts("a", 10) })
-	s.write("1", tokenN(12))
-	s.becomes("what moves still reads where it was", func() bool { return s.accepts("moves", 11) })
+	s.write("1", tokenN(12)+"\n"+tokenN(13)+"\n"+tokenN(10))
+	s.becomes("what moves still reads where it was", func() bool { return s.accepts("moves", 11) && s.accepts("moves", 13) })
 	s.becomes("b rotates", func() bool { return s.accepts("b", 12) && s.accepts("b", 1) })
 	answers()
 	s.becomes("the file comes into force", func() bool { return s.set.table.Load().Named("slow") != nil })
 	if !s.accepts("a", 11) || s.accepts("a", 10) || !s.accepts("b", 12) || !s.accepts("b", 1) {
 		t.Error("something was lost on the way")
 	}
-	if !s.accepts("moves", 11) || s.accepts("moves", 10) || !s.accepts("moves", 12) {
-		t.Error("what was read before the move is lost, or what was revoked then came back")
+	if !s.accepts("moves", 11) || s.accepts("moves", 10) || !s.accepts("moves", 12) || s.accepts("moves", 13) {
+		t.Error("what either agent read before the move is lost, or what it saw revoked came back")
 	}
 }
 
@@ -267,11 +272,10 @@ func TestUnchangedRealmsKeepTheirAgent(t *testing.T) {
 	if s.agentOf("b") != b {
 		t.Error("another agent, though only the hosts changed")
 	}
-	table := s.set.Enter()
+	table := s.set.Table()
 	if name(table.ByHost("c.example")) != "b" || name(table.ByHost("b.example")) != "-" || name(table.ByPath("/verify/a", "")) != "-" {
 		t.Error("the hosts are the old ones")
 	}
-	table.Leave()
 	s.becomes("its agent is closed", func() bool {
 		_, err := a.Verify(t.Context(), tokenN(0))
 		return errors.Is(err, verify.ErrUnavailable)
@@ -281,11 +285,50 @@ func TestUnchangedRealmsKeepTheirAgent(t *testing.T) {
 	}
 }
 
-// TestWhoEnteredMayStay: an agent is not closed while a request may ask it.
-func TestWhoEnteredMayStay(t *testing.T) {
+// TestP3_WhoWaitsForARevocationAsksTheNextAgent: a stream that an agent let in which
+// has been replaced ends when its token is revoked, also where the source has got
+// another name.
+func TestP3_WhoWaitsForARevocationAsksTheNextAgent(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\n", 1)
+	r := s.set.Table().Named("a")
+	p, err := r.Agent.Verify(t.Context(), tokenN(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan bool, 1)
+	go func() { heard <- r.AwaitRevocation(t.Context(), p) }()
+	for _, how := range []string{"20m", "30m=other"} {
+		before := s.agentOf("a")
+		s.write("realms", "a 0 "+how+"\n")
+		s.becomes("the agent is replaced", func() bool {
+			_, err := before.Verify(t.Context(), tokenN(0))
+			return errors.Is(err, verify.ErrUnavailable)
+		})
+	}
+	select {
+	case <-heard:
+		t.Error("the wait ended with its agent")
+	default:
+	}
+	sum := verify.Digest(tokenN(0))
+	s.write("0", tokenN(1)+"\nrevoked "+hex.EncodeToString(sum[:]))
+	select {
+	case revoked := <-heard:
+		if !revoked {
+			t.Error("the wait ended, and not by the revocation")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the revocation was not heard")
+	}
+}
+
+// TestGraceOfRequests: an agent that was replaced decides for a while about requests
+// that had looked up their realm before.
+func TestGraceOfRequests(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\nb 1 10m\n", 2)
-	table := s.set.Enter()
+	table := s.set.Table()
 	a := table.Named("a").Agent
 	s.write("realms", "b 1 10m\n")
 	s.becomes("a goes", func() bool { return s.set.table.Load() != table })
@@ -295,7 +338,6 @@ func TestWhoEnteredMayStay(t *testing.T) {
 	if s.accepts("a", 0) {
 		t.Error("who enters now is let into what has gone")
 	}
-	table.Leave()
 	s.becomes("its agent is closed", func() bool {
 		_, err := a.Verify(t.Context(), tokenN(0))
 		return err != nil
@@ -369,6 +411,24 @@ func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the 
 	if n, err := testutil.GatherAndCount(r, "tokenagent_generation"); err != nil || n != 100 {
 		t.Errorf("%d sources, %v", n, err)
 	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		names := make(map[string]struct{})
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "realm" {
+					names[l.GetValue()] = struct{}{}
+				}
+			}
+		}
+		ofSet := strings.HasPrefix(f.GetName(), "tokenagent_config_") || f.GetName() == "tokenagent_realms" || f.GetName() == "tokenagent_unknown_realm_total"
+		if want := 100; !ofSet && len(names) != want || ofSet && len(names) != 0 {
+			t.Errorf("%s of %d realms", f.GetName(), len(names))
+		}
+	}
 }
 
 // TestMissesAreCounted, of requests that Envoy asks about; an extension says which
@@ -390,7 +450,7 @@ func TestMissesAreCounted(t *testing.T) {
 		{none, "b.example:x", "-"},
 		{"b", "b.example:x", "-"},
 	} {
-		rule, leave := s.set.Rule(strings.TrimPrefix(c.name, none), c.name != none, c.host)
+		rule := s.set.Rule(strings.TrimPrefix(c.name, none), c.name != none, c.host)
 		table := s.set.table.Load()
 		got := "-"
 		for _, r := range table.realms {
@@ -398,7 +458,6 @@ func TestMissesAreCounted(t *testing.T) {
 				got = r.Name
 			}
 		}
-		leave()
 		if got != c.want {
 			t.Errorf("%+v: %s", c, got)
 		}
@@ -422,16 +481,15 @@ func TestSingle(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = a.Close() })
 	set := Single(a, nil, Options{})
-	table := set.Enter()
+	table := set.Table()
 	for _, r := range []*Realm{table.ByHost("x"), table.ByHost("x:y"), table.ByPath("/verify/x", "y"), table.ByPath("", "")} {
 		if r == nil || r.Agent != a {
 			t.Error("a request of no realm")
 		}
 	}
-	table.Leave()
 	for _, name := range []string{"x", ""} {
-		rule, leave := set.Rule(name, true, "x:y")
-		if leave(); rule == nil {
+		rule := set.Rule(name, true, "x:y")
+		if rule == nil {
 			t.Error("a check of no realm")
 		}
 	}

@@ -40,8 +40,7 @@ type OneStatus struct {
 
 // Status returns what the realms accept now.
 func (s *Set) Status() Status {
-	t := s.Enter()
-	defer t.Leave()
+	t := s.Table()
 	out := Status{Config: s.config()}
 	for i, r := range t.realms {
 		a := r.Agent.Status()
@@ -89,23 +88,25 @@ var (
 	descMisses        = prometheus.NewDesc("tokenagent_unknown_realm_total", "Requests refused because they are of no realm.", nil, nil)
 )
 
-// Describe implements [prometheus.Collector].
+// Describe implements [prometheus.Collector]. It describes nothing where there is a
+// file of realms, since their metrics come and go with them.
 func (s *Set) Describe(ch chan<- *prometheus.Desc) {
-	s.group.Describe(ch)
-	for _, d := range []*prometheus.Desc{descConfigGood, descConfigSuccess, descRealms, descMisses} {
-		ch <- d
+	if s.plan == nil {
+		s.Table().realms[0].Agent.Describe(ch)
 	}
 }
 
-// Collect implements [prometheus.Collector].
+// Collect implements [prometheus.Collector]. The metrics of an agent have the label
+// realm where there is a file of realms.
 func (s *Set) Collect(ch chan<- prometheus.Metric) {
-	t := s.Enter()
-	defer t.Leave()
+	t := s.Table()
 	if s.plan == nil {
 		t.realms[0].Agent.Collect(ch)
 		return
 	}
-	s.group.Collect(ch)
+	for _, r := range t.realms {
+		prometheus.WrapCollectorWith(prometheus.Labels{"realm": r.Name}, r.Agent).Collect(ch)
+	}
 	emit := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...) //nolint:promlinter // linted where they are gathered, in the tests
 	}
