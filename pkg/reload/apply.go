@@ -66,11 +66,11 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // The three functions below finish a read. reading must be held.
 //
-//	read and Step                    function          Stats      state
-//	error of the read                finishFailed      Failed     kept; of partial content, what the Step returns
-//	the accepted content             finishUnchanged   Unchanged  kept
-//	new content, the Step accepts it finishChanged     Applied    what the Step returns
-//	new content, the Step refuses it finishChanged     Rejected   kept, or what the Step returns beside the error
+//	result of read and Step            function          Stats       state
+//	error of the read                  finishFailed      Failed      kept, or what the Step returns for partial content
+//	the accepted content               finishUnchanged   Unchanged   kept
+//	new content, the Step accepts it   finishChanged     Applied     what the Step returns
+//	new content, the Step refuses it   finishChanged     Rejected    kept, or what the Step returns beside the error
 
 func (v *Value[S]) finishFailed(r reading, began time.Time) error {
 	v.stability.refuse(r)
@@ -105,7 +105,7 @@ func (v *Value[S]) finishChanged(r reading, began time.Time) error {
 	if err != nil {
 		res = rejected
 	}
-	// Record first: whoever sees the new state also sees the new Stats.
+	// Record first: a caller that sees the new state also sees the new Stats.
 	isNew, recovered := v.stats.record(res, time.Now(), err)
 	v.publish(next)
 	v.mu.Unlock()

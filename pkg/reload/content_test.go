@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// P7: what a Step is given shows nothing of itself.
+// P7: Content shows nothing of what was read, in any format.
 func TestP7_ContentShowsNothing(t *testing.T) {
 	const canary = "CANARY-0a1b2c3d"
 	for _, c := range []Content{{Data: []byte(canary)}, {Keys: map[string][]byte{"token": []byte(canary)}}} {
@@ -29,8 +29,8 @@ func TestP7_ContentShowsNothing(t *testing.T) {
 	}
 }
 
-// What a path is, is fixed by content and not by an empty directory, such as
-// a container runtime makes for a source that is not there yet.
+// An empty directory, such as a container runtime creates for a missing source, does not
+// fix the kind of a Path.
 func TestKindIsFixedByContent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	check(t, os.Mkdir(path, 0o700))
@@ -49,8 +49,8 @@ func TestKindIsFixedByContent(t *testing.T) {
 	}
 }
 
-// Two faults that take turns are told once each.
-func TestFaultsThatAlternateAreToldOnce(t *testing.T) {
+// Two errors that take turns are logged once each.
+func TestErrorsThatAlternateAreLoggedOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "0")
 	l := open(t, File(path), quick())
@@ -62,6 +62,6 @@ func TestFaultsThatAlternateAreToldOnce(t *testing.T) {
 	}
 	l.log.await(t, "source is bad", 2)
 	if n, _ := l.log.count("source is bad"); n != 2 {
-		t.Errorf("told %d times, want 2", n)
+		t.Errorf("logged %d times, want 2", n)
 	}
 }

@@ -6,8 +6,8 @@
 // [Open] reads the source into a [Content] and passes it to a [Step], a function
 // of the caller that parses it and returns the new state. [Value.Load] returns
 // that state: one atomic load. A Step that returns an error keeps the previous
-// state. [Value.Run] keeps watching the source; [Value.Updated] tells when there
-// is a new state to load.
+// state. [Value.Run] follows the changes of the source; [Value.Updated] returns a
+// channel that is closed when there is a new state.
 //
 // # How changes are found
 //
@@ -23,10 +23,10 @@
 // be a valid shorter token. How soon changed content is accepted depends on how it
 // became visible:
 //
-//	what changed since the accepted content             accepted
-//	a symlink on the path has a new target              at once
-//	an event reports a new file, and none a write to it after 2 ms
-//	anything else                                       after Options.Debounce without a change
+//	what changed since the accepted content               accepted
+//	a symlink on the path has a new target                at once
+//	an event reports a new file, and none a write to it   after 2 ms
+//	anything else                                         after Options.Debounce without a change
 //
 // The first case is how the kubelet updates a volume: it swaps the symlink
 // `..data` (https://kubernetes.io/docs/concepts/configuration/secret/). The second

@@ -11,8 +11,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// following returns a subscription, and what does something in dir and waits until
-// the subscription knows all of it.
+// following returns a subscription, and a function that calls its argument and waits
+// until all events of that in dir have arrived.
 func following(t *testing.T, dir string) (s *subscription, do func(func())) {
 	t.Helper()
 	w := new(Watcher)
@@ -31,24 +31,23 @@ func following(t *testing.T, dir string) (s *subscription, do func(func())) {
 	}
 }
 
-// told does what do says in dir, and returns what a Watcher tells of path then.
-func told(t *testing.T, dir, path string, do func()) pendingEvents {
+// eventsOf calls do, and returns the pending events of path after that.
+func eventsOf(t *testing.T, dir, path string, do func()) pendingEvents {
 	t.Helper()
 	s, doing := following(t, dir)
 	s.watch(dirsToWatch([]pathStep{{dir: dir, name: filepath.Base(path), last: true}}))
 	doing(do)
-	n, hinted := s.takePending()
-	if !hinted {
-		t.Error("no hint")
+	n, woken := s.takePending()
+	if !woken {
+		t.Error("not woken")
 	}
 	if _, again := s.takePending(); again {
-		t.Error("a hint that was taken is there still")
+		t.Error("an event that was taken is still there")
 	}
 	return n
 }
 
-// A file that was written to under its name is told of, unless another one took its
-// place since.
+// A write to a file is pending, unless another file took its place since.
 func TestPendingEventsOfWrites(t *testing.T) {
 	for name, c := range map[string]struct {
 		do      func(t *testing.T, path, elsewhere string)
@@ -82,7 +81,7 @@ func TestPendingEventsOfWrites(t *testing.T) {
 			dir, other := t.TempDir(), t.TempDir()
 			path := filepath.Join(dir, "token")
 			put(t, path, "0")
-			n := told(t, dir, path, func() { c.do(t, path, filepath.Join(other, "token")) })
+			n := eventsOf(t, dir, path, func() { c.do(t, path, filepath.Join(other, "token")) })
 			if n.written[path] != c.written || n.lost {
 				t.Errorf("written %t, lost %t; want written %t", n.written[path], n.lost, c.written)
 			}
@@ -90,7 +89,7 @@ func TestPendingEventsOfWrites(t *testing.T) {
 	}
 }
 
-// late does something between the pendingEvents and the read.
+// late calls do between the taking of events and the read.
 type late struct {
 	*file
 	do func()
@@ -104,9 +103,9 @@ func (l *late) readFiles(maxBytes int64) (Content, origin, error) {
 	return l.file.readFiles(maxBytes)
 }
 
-// P1: what is renamed into place is accepted by the first read that is no less than the
-// grace after that event. P4: what is made there, or touched between the event and the
-// read, waits for the Debounce, for its own event comes within the grace.
+// P1: a file that was renamed into place is accepted after the grace, with no poll. P4: a
+// file that was created there, or written to between the event and the read, waits for the
+// Debounce: the event of the write arrives within the grace.
 func TestP1_RenameNeedsTheGraceAlone(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs the events of Linux")
@@ -159,8 +158,8 @@ func TestP1_RenameNeedsTheGraceAlone(t *testing.T) {
 	}
 }
 
-// A hint that comes while another reason makes us read counts with that read.
-func TestHintWithAnotherReason(t *testing.T) {
+// An event that arrives before a read with another cause counts for that read.
+func TestEventBeforeAPoll(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	path, elsewhere := filepath.Join(dir, "token"), filepath.Join(other, "token")
 	put(t, path, "0")
@@ -186,9 +185,9 @@ func TestWriteInTheRoot(t *testing.T) {
 	}
 }
 
-// agrees reads again and again while somebody swaps what path links to, and sees that
-// what a read says of the way to its file is the way to what it read.
-func agrees(t *testing.T, dir string, swap func(i int, link func(target string))) {
+// checkOrigins reads repeatedly while swap changes the target of a symlink, and checks that
+// the origin of each read names the file that was read.
+func checkOrigins(t *testing.T, dir string, swap func(i int, link func(target string))) {
 	t.Helper()
 	path := filepath.Join(dir, "token")
 	link := func(target string) {
@@ -216,8 +215,8 @@ func agrees(t *testing.T, dir string, swap func(i int, link func(target string))
 		if err != nil {
 			continue // it changes faster than it can be read
 		}
-		if text, way := string(c.Data), from.links[len(from.links)-1].target; text != way {
-			t.Fatalf("it read %q by a link to %q", text, way)
+		if text, target := string(c.Data), from.links[len(from.links)-1].target; text != target {
+			t.Fatalf("it read %q by a link to %q", text, target)
 		}
 	}
 }
@@ -226,14 +225,14 @@ func TestOriginIsOfWhatWasRead(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "a"), "a")
 	put(t, filepath.Join(dir, "b"), "b")
-	agrees(t, dir, func(i int, link func(string)) { link([]string{"a", "b"}[i%2]) })
+	checkOrigins(t, dir, func(i int, link func(string)) { link([]string{"a", "b"}[i%2]) })
 }
 
 // The same where each file is removed once the next is there, so that the one after it
 // gets its inode number.
 func TestOriginWithReusedInodes(t *testing.T) {
 	dir := t.TempDir()
-	agrees(t, dir, func(i int, link func(string)) {
+	checkOrigins(t, dir, func(i int, link func(string)) {
 		name := strconv.Itoa(i)
 		_ = os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600)
 		link(name)

@@ -39,8 +39,8 @@ func TestFilesAtOnce(t *testing.T) {
 	l.becomes(t, both(a, "2", b, "1"))
 }
 
-// What is written into one of them is not believed before it is quiet, also where
-// the other was replaced as it should be.
+// A file that is being written is not accepted before the Debounce, even if the other
+// file was replaced by a swap.
 func TestFilesNeverTorn(t *testing.T) {
 	const debounce = 300 * time.Millisecond
 	mount, a, b := twoFiles(t)
@@ -59,7 +59,7 @@ func TestFilesNeverTorn(t *testing.T) {
 	}
 }
 
-// One that goes is a fault, and its return is noticed, by events alone.
+// A missing file is an error, and its return is noticed by events alone.
 func TestFilesOneIsMissing(t *testing.T) {
 	_, a, b := twoFiles(t)
 	for _, src := range []Source{Files(a, b), Files(b, a)} {

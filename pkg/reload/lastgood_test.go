@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// P4: whatever becomes of the source, what was good stays, the fault is
-// visible, logged once, and recoveries.
+// P4: after any error of the source the last good state stays, the error is visible and
+// logged once, and the Value recovers.
 func TestP4_BadSourceKeepsLastGood(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, path string){
 		"empty":        func(t *testing.T, path string) { put(t, path, "") },
@@ -41,7 +41,7 @@ func TestP4_BadSourceKeepsLastGood(t *testing.T) {
 					t.Errorf("is %q, ready %v", deref(l.Load()), l.Stats().Applied > 0)
 				}
 				if s.LastError == nil || s.Rejected+s.Failed < 4 {
-					t.Errorf("the fault is not visible, or not tried again: %+v", s)
+					t.Errorf("the error is not visible, or not tried again: %+v", s)
 				}
 				if n, _ := l.log.count("keeping the last good"); n != 1 {
 					t.Errorf("logged %d times: %q", n, l.log.recs)
@@ -50,7 +50,7 @@ func TestP4_BadSourceKeepsLastGood(t *testing.T) {
 				put(t, path, "better")
 				l.becomes2(t, "better", time.Minute)
 				if s := l.Stats(); s.LastError != nil {
-					t.Errorf("not healed: %v", s.LastError)
+					t.Errorf("not recovered: %v", s.LastError)
 				}
 				l.log.await(t, "source is good again", 1)
 			})
@@ -59,7 +59,7 @@ func TestP4_BadSourceKeepsLastGood(t *testing.T) {
 }
 
 // A rejected content is not remembered as seen: it is tried again when the Step
-// may think otherwise, and the same bytes as accepted before heal at once.
+// may decide otherwise, and the content accepted before is good at once.
 func TestRejectedIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A remote source is what is polled, and may tell that it has changed.
+// A remote source is polled, and has a Changed channel.
 type remote struct {
 	mu      sync.Mutex
 	text    string
@@ -42,16 +42,16 @@ func (r *remote) count() int {
 	return r.reads
 }
 
-// TestSourceThatWakes: what it says is read at once, without a poll, and weighed
-// like anything else.
-func TestSourceThatWakes(t *testing.T) {
+// A Source with a Changed channel is read when it delivers, without a poll; changed
+// content needs the Debounce as always.
+func TestSourceThatNotifies(t *testing.T) {
 	for name, c := range map[string]struct {
 		o    Options
 		wait time.Duration
 	}{
 		"at once":           {Options{Poll: -1, Debounce: -1}, 0},
 		"between two polls": {Options{Poll: time.Hour, Debounce: -1}, 0},
-		"held still":        {Options{Poll: -1, Debounce: time.Second}, time.Second},
+		"debounced":         {Options{Poll: -1, Debounce: time.Second}, time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -61,29 +61,29 @@ func TestSourceThatWakes(t *testing.T) {
 				r.set("two")
 				time.Sleep(time.Minute)
 				if got := *l.Load(); got != "one" {
-					t.Fatalf("%q without having been told", got)
+					t.Fatalf("%q before the channel delivered", got)
 				}
 				r.changed <- struct{}{}
 				if c.wait > 0 {
 					time.Sleep(c.wait - 1)
 					synctest.Wait()
 					if got := *l.Load(); got != "one" {
-						t.Fatalf("%q before it has held still", got)
+						t.Fatalf("%q before the Debounce", got)
 					}
 					time.Sleep(1)
 				}
 				synctest.Wait()
 				if got := *l.Load(); got != "two" {
-					t.Fatalf("%q after having been told", got)
+					t.Fatalf("%q after the channel delivered", got)
 				}
 			})
 		})
 	}
 }
 
-// TestSourceThatWakesAllTheTime: even one that breaks the rules and closes its
-// channel costs a read every limitPause, and keeps nobody from ending.
-func TestSourceThatWakesAllTheTime(t *testing.T) {
+// Even a Source that closes its channel, which it must not, causes at most one read every
+// limitPause, and Run ends with its context.
+func TestSourceThatAlwaysNotifies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &remote{text: "one", changed: make(chan struct{})}
 		r.most = 10*int(time.Second/limitPause) + 10*int(time.Second/limitWindow)*(limitFree+1)

@@ -112,7 +112,7 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 			t.Run(name+" "+watch, func(t *testing.T) {
 				t.Parallel()
 				if name == "hard link" && watch == "events" {
-					// inotify(7) tells of a name, and this write has another.
+					// inotify(7) reports a name, and this write has another.
 					o.Poll = 10 * time.Millisecond
 				}
 				path := filepath.Join(t.TempDir(), "d", "token")
@@ -144,7 +144,7 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 }
 
 // A file that stood half written in a directory before that was watched: there
-// is no event that tells of the write.
+// is no event of the write.
 func TestAppearsHalfWritten(t *testing.T) {
 	top := t.TempDir()
 	dir, fresh := filepath.Join(top, "d"), filepath.Join(top, "fresh")
@@ -247,7 +247,7 @@ func TestDebounceBoundary(t *testing.T) {
 	})
 }
 
-// A link that leads elsewhere is origin for a poll as well.
+// A symlink with a new target needs no event.
 func TestRetargetNeedsNoDebounce(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

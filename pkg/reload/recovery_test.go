@@ -20,9 +20,8 @@ func swapKeys(t *testing.T, dir string, kv ...string) {
 	check(t, kubemount.Write(dir, payload, 0o400))
 }
 
-// recoveries are what a source goes through in real life. Each runs once with
-// events and no polling, and once with polling alone; either must follow
-// without a restart.
+// recoveries are what happens to sources in practice. Each runs once with events and
+// no polling, and once with polling alone; both must follow without a restart.
 var recoveries = map[string]func(t *testing.T, dir string, start func(Source) *live){
 	"kubelet swap of a file": func(t *testing.T, dir string, start func(Source) *live) {
 		swapKeys(t, dir, "token", "0")

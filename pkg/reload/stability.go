@@ -38,11 +38,11 @@ func checksums(c Content) map[string]checksum {
 // A stabilityCheck decides when changed content is accepted. It keeps checksums
 // and the places of files, and no content.
 //
-//	changed since the accepted content                 decision
-//	nothing                                            unchanged
-//	keys behind a symlink with a new target            accept
-//	the same, or new files reported by an event        wait; accept after grace
-//	anything else                                      wait; accept after debounce
+//	every change since the accepted content is         decision
+//	(there is none)                                    unchanged
+//	a new target of a symlink                          accept
+//	that, or a new file, and an event reported it      wait, accept after grace
+//	anything else                                      wait, accept after debounce
 //
 // While the decision is wait, a read with other content starts the wait again. A
 // new file counts as "anything else" after markUnsettled, and a new target after

@@ -32,14 +32,14 @@ func TestStabilityCheck(t *testing.T) {
 		before  func(s *stabilityCheck)
 		now     reading
 		byEvent bool
-		age     time.Duration // since it was first judged
+		age     time.Duration // since the first decision
 		want    decision
 		wait    time.Duration
 	}{
 		"the same":                        {now: seen(t, fresh, "0", linkB), want: decisionUnchanged},
 		"in place, first seen":            {now: seen(t, old, "1", linkA), byEvent: true, want: decisionWait, wait: second},
 		"in place, just before":           {now: seen(t, old, "1", linkA), byEvent: true, age: second - 1, want: decisionWait, wait: 1},
-		"in place, settled":               {now: seen(t, old, "1", linkA), byEvent: true, age: second, want: decisionAccept},
+		"in place, after the debounce":    {now: seen(t, old, "1", linkA), byEvent: true, age: second, want: decisionAccept},
 		"link elsewhere":                  {now: seen(t, fresh, "1", linkB), want: decisionAccept},
 		"link gone, a file there":         {now: seen(t, fresh, "1"), want: decisionWait, wait: second},
 		"a link where none was":           {now: seen(t, fresh, "1", linkA, symlink{"/m", "x"}), want: decisionAccept},
@@ -98,8 +98,8 @@ func TestStabilityCheck(t *testing.T) {
 	}
 }
 
-// Each key is weighed by itself: one that came in one step does not vouch for
-// another, nor for one that is gone.
+// Each key is decided by itself: a new file for one says nothing about another, nor about
+// one that is gone.
 func TestEachKeyIsDecidedByItself(t *testing.T) {
 	dir := t.TempDir()
 	spots := func(names ...string) map[string]sourceFile {

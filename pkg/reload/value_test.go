@@ -95,7 +95,7 @@ type sourceFunc func() (Content, error)
 
 func (f sourceFunc) Read(context.Context, int64) (Content, error) { return f() }
 
-// A source of another's making is polled, and settles as well.
+// A Source of the caller is polled, and needs the Debounce as well.
 func TestOtherSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -123,7 +123,7 @@ func TestOtherSource(t *testing.T) {
 func TestStaticEnvironment(t *testing.T) {
 	t.Setenv("RELOAD_TEST", "0")
 	l := open(t, Env("RELOAD_TEST"), Options{})
-	if s := l.Stats(); s.Mode != modeStatic || deref(l.Load()) != "0" {
+	if s := l.Stats(); s.Mode != modeStatic || len(s.WatchErrors) != 4 || deref(l.Load()) != "0" {
 		t.Errorf("is %q, stats %+v", deref(l.Load()), s)
 	}
 	l.run(t)

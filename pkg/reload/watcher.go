@@ -20,11 +20,11 @@ import (
 //
 // Each watched directory is in one of these states:
 //
-//	state    next     when
-//	none     watched  a subscription needs it and the kernel watches it
-//	watched  lost     it was deleted or renamed, or another directory has its path
-//	watched  none     no subscription needs it
-//	lost     watched  a subscription calls watch again, as after every read
+//	state         next state   when
+//	not watched   watched      a Value reads through it
+//	watched       lost         it was deleted or renamed, or another directory took its path
+//	watched       not watched  no Value reads through it any more
+//	lost          watched      a Value has read again, which the loss itself causes
 type Watcher struct {
 	open func() (*fsnotify.Watcher, error) // for tests; nil means fsnotify.NewWatcher
 	off  bool                              // there are never any events

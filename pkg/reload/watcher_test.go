@@ -171,18 +171,18 @@ func TestRateLimit(t *testing.T) {
 	now := time.Now()
 	for i := range limitFree {
 		if limit.exceeded(now.Add(time.Duration(i) * time.Microsecond)) {
-			t.Fatalf("tired after %d hints", i)
+			t.Fatalf("exceeded after %d reads", i)
 		}
 	}
 	if !limit.exceeded(now.Add(100 * time.Millisecond)) {
-		t.Error("not tired of a busy directory")
+		t.Error("not exceeded in a busy directory")
 	}
 	if limit.exceeded(now.Add(limitWindow + time.Millisecond)) {
-		t.Error("still tired after a rest")
+		t.Error("still exceeded after a window")
 	}
 }
 
-// What happens after the read and before the watch is armed raises no event.
+// What happens after the read and before the directory is watched raises no event.
 func TestReadAgainOnceWatched(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "0")
@@ -203,17 +203,17 @@ func TestWatchAgain(t *testing.T) {
 	w := new(Watcher)
 	s := w.subscribe()
 	defer s.close()
-	arm := func() watchResult {
+	watch := func() watchResult {
 		path, err := resolve(filepath.Join(dir, "token"))
 		if err == nil {
 			t.Fatal("there is a token")
 		}
 		return s.watch(dirsToWatch(path.steps))
 	}
-	if a := arm(); !a.missed || !a.complete {
+	if a := watch(); !a.missed || !a.complete {
 		t.Fatalf("at first: %+v", a)
 	}
-	if a := arm(); a.missed || !a.complete {
+	if a := watch(); a.missed || !a.complete {
 		t.Errorf("again: %+v", a)
 	}
 	elsewhere, err := os.Lstat(other)
@@ -221,18 +221,18 @@ func TestWatchAgain(t *testing.T) {
 	w.mu.Lock()
 	w.dirs[dir].info = elsewhere
 	w.mu.Unlock()
-	if a := arm(); !a.missed {
+	if a := watch(); !a.missed {
 		t.Errorf("another directory was watched: %+v", a)
 	}
 	w.mu.Lock()
 	w.dirs[dir].lost = true
 	w.mu.Unlock()
-	if a := arm(); !a.missed {
+	if a := watch(); !a.missed {
 		t.Errorf("its watch was lost: %+v", a)
 	}
 	s.takePending()
 	check(t, w.notify.Remove(dir)) // as an unmount does, without an event
-	if a := arm(); a.err != nil {
+	if a := watch(); a.err != nil {
 		t.Error(a.err)
 	}
 	put(t, filepath.Join(dir, "token"), "0")
