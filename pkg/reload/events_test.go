@@ -173,6 +173,40 @@ func TestEventBeforeAPoll(t *testing.T) {
 	}
 }
 
+// A new file needs the Debounce if events were lost: one of them may be a write to it.
+func TestNewFileAfterLostEvents(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	put(t, path, "0")
+	l := open(t, File(path), Options{Poll: -1, Debounce: time.Hour})
+	s, doing := following(t, dir)
+	l.readAndWatch(t.Context(), s, false)
+	doing(func() { replace(t, path, "1") })
+	s.w.handleError(fsnotify.ErrEventOverflow)
+	if wait := l.readAndWatch(t.Context(), s, true); wait <= grace || *l.Load() != "0" {
+		t.Errorf("is %q, to wait %v", *l.Load(), wait)
+	}
+}
+
+// When one subscription finds that a directory was replaced, the others that share the
+// Watcher have missed events of it too.
+func TestReplacedDirectoryConcernsAllSubscriptions(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	check(t, os.Mkdir(dir, 0o700))
+	w := new(Watcher)
+	one, other := w.subscribe(), w.subscribe()
+	defer one.close()
+	defer other.close()
+	dirs := dirsToWatch([]pathStep{{dir: dir, name: "token", last: true}})
+	one.watch(dirs)
+	other.watch(dirs)
+	check(t, os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o700))
+	one.watch(dirs)
+	if events, woken := other.takePending(); !events.lost || !woken {
+		t.Errorf("lost %t, woken %t", events.lost, woken)
+	}
+}
+
 // In the root directory fsnotify writes two slashes.
 func TestWriteInTheRoot(t *testing.T) {
 	w := new(Watcher)
@@ -215,7 +249,11 @@ func checkOrigins(t *testing.T, dir string, swap func(i int, link func(target st
 		if err != nil {
 			continue // it changes faster than it can be read
 		}
-		if text, target := string(c.Data), from.links[len(from.links)-1].target; text != target {
+		target := "no link"
+		if n := len(from.links); n > 0 {
+			target = from.links[n-1].target
+		}
+		if text := string(c.Data); text != target {
 			t.Fatalf("it read %q by a link to %q", text, target)
 		}
 	}
@@ -237,5 +275,19 @@ func TestOriginWithReusedInodes(t *testing.T) {
 		_ = os.WriteFile(filepath.Join(dir, name), []byte(name), 0o600)
 		link(name)
 		_ = os.Remove(filepath.Join(dir, strconv.Itoa(i-1)))
+	})
+}
+
+// The same where a file and a symlink take turns: opening the path of the one must not
+// follow the other.
+func TestOriginOfFileAndLinkInTurn(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "a"), "a")
+	checkOrigins(t, dir, func(i int, link func(string)) {
+		if link("a"); i > 0 {
+			tmp := filepath.Join(dir, "plain")
+			_ = os.WriteFile(tmp, []byte("no link"), 0o600)
+			_ = os.Rename(tmp, filepath.Join(dir, "token"))
+		}
 	})
 }

@@ -153,7 +153,7 @@ func TestStepWithStateAndError(t *testing.T) {
 	}, Options{Wait: true})
 	check(t, err)
 	if deref(v.Load()) != "what is left" || v.Stats().Applied > 0 || v.Stats().Rejected != 1 {
-		t.Errorf("is %q, ready %v, %+v", deref(v.Load()), v.Stats().Applied > 0, v.Stats())
+		t.Errorf("is %q, %+v", deref(v.Load()), v.Stats())
 	}
 	updated := v.Updated()
 	if _, err := v.Reload(); !errors.Is(err, errBad) {
@@ -166,7 +166,29 @@ func TestStepWithStateAndError(t *testing.T) {
 	}
 	put(t, path, "good")
 	if changed, err := v.Reload(); !changed || err != nil || v.Stats().Applied == 0 {
-		t.Errorf("%v, %v, ready %v", changed, err, v.Stats().Applied > 0)
+		t.Errorf("%v, %v, %+v", changed, err, v.Stats())
+	}
+}
+
+// After bad content changed the state, the content accepted before is applied again.
+func TestGoodContentIsAppliedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "good")
+	v, err := Open(File(path), func(_ *string, c Content, _ time.Time) (*string, error) {
+		s := string(c.Data)
+		if s == "bad" {
+			return &s, errBad
+		}
+		return &s, nil
+	}, Options{})
+	check(t, err)
+	put(t, path, "bad")
+	if _, err := v.Reload(); !errors.Is(err, errBad) || *v.Load() != "bad" {
+		t.Fatalf("is %q, %v", *v.Load(), err)
+	}
+	put(t, path, "good")
+	if changed, err := v.Reload(); !changed || err != nil || *v.Load() != "good" {
+		t.Errorf("is %q, changed %t, %v", *v.Load(), changed, err)
 	}
 }
 
