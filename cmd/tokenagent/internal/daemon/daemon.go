@@ -22,9 +22,9 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
@@ -287,10 +287,10 @@ func (l serverLog) Write(message []byte) (int, error) {
 
 // forwardAuth answers for a gateway, whatever method and path it asks with.
 func (o *Options) forwardAuth(realms *realm.Set) http.Handler {
-	stranger := o.stranger()
+	denyAll := o.denyAll()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := realms.Table()
-		g := stranger
+		g := denyAll
 		if mine := t.ByPath(r.URL.EscapedPath(), r.Host); mine != nil {
 			g = mine.Guard
 		} else {
@@ -312,18 +312,11 @@ func (o *Options) forwardAuth(realms *realm.Set) http.Handler {
 			linger(w)
 		}
 		h := w.Header()
-		h[httpauth.SubjectHeader] = []string{httpauth.Subject(p)}
-		h[httpauth.MethodHeader] = methodOf(p)
+		h[gateway.SubjectHeader] = []string{gateway.Subject(p)}
+		h[gateway.MethodHeader] = methodOf(p)
 	})
 }
 
-// stranger decides about requests of no realm: what needs no token in any needs
-// none, and no token is accepted.
-func (o *Options) stranger() *httpauth.Guard { return httpauth.New(nobody{}, o.Auth()) }
-
-// nobody knows no token.
-type nobody struct{}
-
-func (nobody) Verify(context.Context, string) (*verify.Principal, error) {
-	return nil, verify.ErrInvalidToken
-}
+// denyAll returns the Guard for requests of no realm. It exempts what every realm
+// exempts, and refuses every token.
+func (o *Options) denyAll() *httpauth.Guard { return httpauth.New(gateway.DenyAll(), o.Auth()) }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -19,8 +20,8 @@ import (
 // takes the token off them.
 type proxy struct {
 	realms     *realm.Set
-	stranger   *httpauth.Guard
-	headers    []string // that stranger reads
+	denyAll    *httpauth.Guard // for requests of no realm
+	headers    []string        // that denyAll reads
 	healthPath string
 	transport  *transport
 	next       *httputil.ReverseProxy
@@ -60,9 +61,9 @@ func unasked(res *http.Response) error {
 func newProxy(realms *realm.Set, o *Options) *proxy {
 	transport := newTransport(o.Upstream)
 	target := targetOf(o.Upstream)
-	stranger := o.stranger()
+	denyAll := o.denyAll()
 	return &proxy{
-		realms: realms, stranger: stranger, headers: stranger.Headers(), healthPath: o.HealthPath, transport: transport,
+		realms: realms, denyAll: denyAll, headers: denyAll.Headers(), healthPath: o.HealthPath, transport: transport,
 		tunnels: newTunnels(), endRevoked: o.EndRevoked,
 		next: &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { rewrite(r, target) },
@@ -88,9 +89,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e := &exchange{ResponseWriter: w, continues: r.Header["Expect"] != nil}
 	if who != nil {
-		e.subject[0] = httpauth.Subject(who)
-		r.Header[httpauth.SubjectHeader] = e.subject[:]
-		r.Header[httpauth.MethodHeader] = methodOf(who)
+		e.subject[0] = gateway.Subject(who)
+		r.Header[gateway.SubjectHeader] = e.subject[:]
+		r.Header[gateway.MethodHeader] = methodOf(who)
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 { // -1 is unknown
 		// The app may answer while it is still being asked, as over HTTP/2. net/http
@@ -103,7 +104,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if p.endRevoked && who != nil {
 		var stop func()
-		r, stop = untilRevoked(w, r, a, who)
+		r, stop = endWhenRevoked(w, r, a, who)
 		defer stop()
 	}
 	if r.Header["Upgrade"] != nil {
@@ -118,7 +119,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // needs no token, else known to a.
 func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Principal, a verify.RevocationWaiter, ok bool) {
 	t := p.realms.Table()
-	g, tokens, mine := p.stranger, p.headers, t.ByHost(r.Host)
+	g, tokens, mine := p.denyAll, p.headers, t.ByHost(r.Host)
 	if mine != nil {
 		g, tokens, a = mine.Guard, mine.Headers, mine
 	}
@@ -162,7 +163,7 @@ func dropUpgrade(h http.Header, exempt bool) {
 }
 
 // identity are the header fields by which the app is told who asks.
-var identity = []string{httpauth.SubjectHeader, httpauth.MethodHeader} //nolint:gochecknoglobals // a constant
+var identity = []string{gateway.SubjectHeader, gateway.MethodHeader} //nolint:gochecknoglobals // a constant
 
 // dropForged removes what a client pretends to be, and what an app could take for the
 // token, in any spelling that a server may take for that of ours. The token's own
@@ -175,7 +176,7 @@ func dropForged(h http.Header, tokens []string) {
 	}
 }
 
-// The values of [httpauth.MethodHeader], shared so that no request pays for one.
+// The values of [gateway.MethodHeader], shared so that no request pays for one.
 // http.Header's own methods replace such a value, and never modify it.
 var (
 	byToken = []string{verify.MethodToken} //nolint:gochecknoglobals // a constant
@@ -201,7 +202,7 @@ func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 	passTrailers(r)
 	// The subject again, because a client can have it taken off on the way here
 	// by naming it in Connection (RFC 9110 section 7.6.1).
-	for _, name := range [...]string{httpauth.SubjectHeader, httpauth.MethodHeader, "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+	for _, name := range [...]string{gateway.SubjectHeader, gateway.MethodHeader, "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if values, ok := r.In.Header[name]; ok {
 			r.Out.Header[name] = values
 		}

@@ -117,17 +117,19 @@ func whole(s *http.Server) server {
 	return s
 }
 
-// untilRevoked returns r with a context that ends when the credential of who is
-// revoked, as well. stop lets go of it.
-func untilRevoked(w http.ResponseWriter, r *http.Request, a verify.RevocationWaiter, who *verify.Principal) (_ *http.Request, stop func()) {
+// endWhenRevoked returns r with a context that is cancelled when who's credential is
+// revoked; the client's connection is closed then, or the stream in HTTP/2. The caller
+// calls stop when the request has been served.
+func endWhenRevoked(w http.ResponseWriter, r *http.Request, a verify.RevocationWaiter, who *verify.Principal) (_ *http.Request, stop func()) {
 	ctx, cancel := context.WithCancel(r.Context())
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
 		if a.AwaitRevocation(ctx, who) {
 			cancel()
-			// A write that waits for a client who does not read, and a read from
-			// one who does not write, know no context. On a connection that is
-			// hijacked this is an error, and tunnelWriter closes that.
+			// A context does not end a write to a client that does not read, or a
+			// read from one that does not write. These deadlines do, and net/http
+			// then closes the connection. A hijacked connection has no deadlines
+			// here; tunnelWriter closes it.
 			c := http.NewResponseController(w)
 			_ = c.SetWriteDeadline(time.Now())
 			_ = c.SetReadDeadline(time.Now())

@@ -3,7 +3,7 @@ package daemon
 import (
 	"net/http"
 
-	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 )
 
 // alone reports whether r, on its way to an app over HTTP/1.1, must be the last on
@@ -16,7 +16,7 @@ func alone(r *http.Request) bool {
 	if r.ContentLength == 0 { // -1 is unknown
 		return false
 	}
-	if len(r.Header[httpauth.SubjectHeader]) == 0 {
+	if len(r.Header[gateway.SubjectHeader]) == 0 {
 		return true // needs no token
 	}
 	switch r.Method {

@@ -15,9 +15,9 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
 // Check decides about the request that r tells of. A refusal is an answer and
@@ -28,7 +28,7 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 	name, named := a.GetContextExtensions()[Extension]
 	rule := s.realms.Rule(name, named, a.GetRequest().GetHttp().GetHost())
 	if rule == nil {
-		rule = s.stranger
+		rule = s.denyAll
 	}
 	req := s.request(ctx, rule, a)
 	defer func() {
@@ -49,8 +49,8 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 
 // The identity headers as HTTP/2 and Envoy spell them.
 var (
-	subjectKey = strings.ToLower(httpauth.SubjectHeader) //nolint:gochecknoglobals // a constant
-	methodKey  = strings.ToLower(httpauth.MethodHeader)  //nolint:gochecknoglobals // a constant
+	subjectKey = strings.ToLower(gateway.SubjectHeader) //nolint:gochecknoglobals // a constant
+	methodKey  = strings.ToLower(gateway.MethodHeader)  //nolint:gochecknoglobals // a constant
 )
 
 // The values of the method, shared so that no request pays for one. Nobody modifies
@@ -100,7 +100,7 @@ func (u *Rule) allowed(came, rest http.Header, p *verify.Principal, told *authv3
 	return &authv3.CheckResponse{
 		Status: &rpcstatus.Status{Code: int32(codes.OK)},
 		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
-			Headers:         []*corev3.HeaderValueOption{overwrite(subjectKey, httpauth.Subject(p)), methodOf(p)},
+			Headers:         []*corev3.HeaderValueOption{overwrite(subjectKey, gateway.Subject(p)), methodOf(p)},
 			HeadersToRemove: remove,
 		}},
 	}

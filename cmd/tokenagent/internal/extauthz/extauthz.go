@@ -18,7 +18,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
@@ -46,14 +46,7 @@ type Rule struct {
 // NewRule returns the Rule that g decides by, which must be of forward auth.
 func NewRule(g *httpauth.Guard) *Rule {
 	h := g.Headers()
-	return &Rule{g, fields(h), append(h, httpauth.SubjectHeader, httpauth.MethodHeader)}
-}
-
-// stranger decides about requests of no realm.
-type stranger struct{}
-
-func (stranger) Verify(context.Context, string) (*verify.Principal, error) {
-	return nil, verify.ErrInvalidToken
+	return &Rule{g, fields(h), append(h, gateway.SubjectHeader, gateway.MethodHeader)}
 }
 
 // Limits bound what a client can hold without having proved anything.
@@ -74,7 +67,7 @@ const (
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
 	realms   Realms
-	stranger *Rule
+	denyAll  *Rule    // for requests of no realm
 	nowhere  *url.URL // shared: a Guard changes none
 	grpc     *grpc.Server
 	log      *slog.Logger
@@ -89,7 +82,7 @@ type Server struct {
 func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 	s := &Server{
 		realms:   realms,
-		stranger: NewRule(httpauth.New(stranger{}, httpauth.Options{ForwardAuth: true})),
+		denyAll:  NewRule(httpauth.New(gateway.DenyAll(), httpauth.Options{ForwardAuth: true})),
 		nowhere:  &url.URL{},
 		log:      log,
 		draining: make(chan struct{}),
