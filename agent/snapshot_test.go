@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -337,7 +338,10 @@ func TestStateFileHasOneWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	was := content()
-	if err := a.Retire(); err != nil {
+	if id := verify.Digest(tokenN(6)); !strings.Contains(was, hex.EncodeToString(id[:])) {
+		t.Error("Revoke has returned, and the file does not have it")
+	}
+	if err := a.Revoke(verify.Digest(tokenN(5))); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Close(); err != nil || content() != was {

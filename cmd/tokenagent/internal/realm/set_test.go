@@ -323,6 +323,20 @@ func TestP3_WhoWaitsForARevocationAsksTheNextAgent(t *testing.T) {
 	}
 }
 
+// TestP3_WhatIsRevokedInTheGraceHolds: what an agent that was replaced learns until it
+// is closed, the one in its place learns then.
+func TestP3_WhatIsRevokedInTheGraceHolds(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\n", 1)
+	before := s.agentOf("a")
+	s.write("realms", "a 0 20m\n")
+	s.becomes("the agent is replaced", func() bool { return s.agentOf("a") != before })
+	if err := before.Revoke(verify.Digest(tokenN(0))); err != nil {
+		t.Skipf("the grace was over: %v", err)
+	}
+	s.becomes("the other learns of it", func() bool { return !s.accepts("a", 0) })
+}
+
 // TestGraceOfRequests: an agent that was replaced decides for a while about requests
 // that had looked up their realm before.
 func TestGraceOfRequests(t *testing.T) {
