@@ -45,7 +45,7 @@ func (t *tokens) close() {
 	_ = t.previous.Close()
 }
 
-// Token implements httpauth.TokenSource and grpcauth.TokenSource.
+// Token implements verify.TokenSource.
 func (t *tokens) Token() (string, error) { return t.token(t.usePrevious.Load()) }
 
 func (t *tokens) token(previous bool) (string, error) {

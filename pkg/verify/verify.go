@@ -55,6 +55,13 @@ func (f VerifierFunc) Verify(ctx context.Context, token string) (*Principal, err
 	return f(ctx, token)
 }
 
+// A TokenSource returns the token to send now; senders use it, where receivers use a
+// [Verifier]. Senders ask it for every request, so it should answer from memory, as
+// agent.Agent does. Implementations are safe for concurrent use.
+type TokenSource interface {
+	Token() (string, error)
+}
+
 // A PreviousUseRecorder is a [Verifier] that wants to know from where a
 // superseded token is still used. The adapters call it after Verify returned a
 // Principal whose slot is previous, and never otherwise, so that the current

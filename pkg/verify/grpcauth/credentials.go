@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
@@ -88,7 +89,7 @@ func (o CredentialsOptions) destinations() (wire.Destinations, error) {
 //
 // PerRPCCredentials panics if src is nil or [CredentialsOptions.Validate] returns
 // an error.
-func PerRPCCredentials(src TokenSource, o CredentialsOptions) credentials.PerRPCCredentials {
+func PerRPCCredentials(src verify.TokenSource, o CredentialsOptions) credentials.PerRPCCredentials {
 	if src == nil {
 		panic("grpcauth: nil TokenSource")
 	}
@@ -97,13 +98,6 @@ func PerRPCCredentials(src TokenSource, o CredentialsOptions) credentials.PerRPC
 		panic(err)
 	}
 	return &perRPC{destinations: d, token: src.Token}
-}
-
-// A TokenSource returns the token to send now. It is asked for every call, so it
-// should answer from memory, as agent.Agent does. It must be safe for concurrent
-// use.
-type TokenSource interface {
-	Token() (string, error)
 }
 
 // A perRPC is immutable.

@@ -3,7 +3,10 @@ package grpcauth_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -13,24 +16,17 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
-// accept is the Verifier of the examples. A program uses an agent.Agent.
-func accept(_ context.Context, token string) (*verify.Principal, error) {
-	switch token {
-	case "":
-		return nil, verify.ErrNoToken
-	case "an-example-of-a-token":
-		return verify.NewPrincipal(verify.PrincipalConfig{Subject: "sidecar"}), nil
-	}
-	return nil, verify.ErrInvalidToken
-}
+// accepted is the Verifier of the examples. A program uses an agent.Agent.
+var accepted = verify.Static("an-example-of-a-token")
 
 // A server whose methods need a token, and whose health check does not.
 func Example() {
-	v, o := verify.VerifierFunc(accept), grpcauth.Options{}
+	v, o := accepted, grpcauth.Options{}
 	server := grpc.NewServer(
 		grpc.ChainUnaryInterceptor(grpcauth.UnaryServerInterceptor(v, o)),
 		grpc.ChainStreamInterceptor(grpcauth.StreamServerInterceptor(v, o)),
@@ -64,11 +60,12 @@ func Example() {
 	// Output:
 	// a probe without a token: SERVING
 	// a call without a token: rpc error: code = Unauthenticated desc = missing or invalid token
-	// a call with a token, by sidecar
+	// a call with a token, by static
 }
 
+// The interceptor without a server around it, as a test of a handler may use it.
 func ExampleUnaryServerInterceptor() {
-	intercept := grpcauth.UnaryServerInterceptor(verify.VerifierFunc(accept), grpcauth.Options{})
+	intercept := grpcauth.UnaryServerInterceptor(accepted, grpcauth.Options{})
 	handler := func(ctx context.Context, _ any) (any, error) {
 		p, _ := verify.FromContext(ctx)
 		return "hello " + p.Subject(), nil
@@ -78,6 +75,62 @@ func ExampleUnaryServerInterceptor() {
 		fmt.Println(intercept(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/orders.Orders/Place"}, handler))
 	}
 	// Output:
-	// hello sidecar <nil>
+	// hello static <nil>
 	// <nil> rpc error: code = Unauthenticated desc = missing or invalid token
+}
+
+// A server that ends its streams when their token is revoked. The Verifier must be
+// able to tell, as an agent.Agent is.
+func ExampleStreamServerInterceptor() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "token")
+	if err := os.WriteFile(path, []byte("an-example-of-a-token\n"), 0o600); err != nil {
+		fmt.Println(err)
+		return
+	}
+	a, err := agent.Start(context.Background(), agent.Config{TokenFile: path, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer a.Close()
+
+	server := grpc.NewServer(grpc.ChainStreamInterceptor(
+		grpcauth.StreamServerInterceptor(a, grpcauth.Options{EndRevokedStreams: true})))
+	defer server.Stop()
+	testpb.RegisterTestServiceServer(server, service{})
+	network := bufconn.Listen(1 << 16)
+	go func() { _ = server.Serve(network) }()
+	conn, err := grpc.NewClient("passthrough:///app",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return network.DialContext(ctx) }))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+
+	ctx := metadata.AppendToOutgoingContext(context.Background(), "dapr-api-token", "an-example-of-a-token")
+	stream, err := testpb.NewTestServiceClient(conn).FullDuplexCall(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_ = stream.Send(&testpb.StreamingOutputCallRequest{})
+	_, err = stream.Recv()
+	fmt.Println("before:", err)
+	if err := a.Revoke(verify.Digest("an-example-of-a-token")); err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = stream.Recv()
+	fmt.Println("after:", err)
+	// Output:
+	// before: <nil>
+	// after: rpc error: code = Unauthenticated desc = missing or invalid token
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
@@ -25,7 +25,7 @@ func ExamplePerRPCCredentials() {
 		fmt.Println(err)
 		return
 	}
-	server := grpc.NewServer(grpc.UnaryInterceptor(grpcauth.UnaryServerInterceptor(verify.VerifierFunc(accept), grpcauth.Options{})))
+	server := grpc.NewServer(grpc.UnaryInterceptor(grpcauth.UnaryServerInterceptor(accepted, grpcauth.Options{})))
 	defer server.Stop()
 	testpb.RegisterTestServiceServer(server, service{})
 	go func() { _ = server.Serve(listener) }()
@@ -42,7 +42,59 @@ func ExamplePerRPCCredentials() {
 	defer conn.Close()
 	resp, err := testpb.NewTestServiceClient(conn).UnaryCall(context.Background(), &testpb.SimpleRequest{})
 	fmt.Println(string(resp.GetPayload().GetBody()), err)
-	// Output: sidecar <nil>
+	// Output: static <nil>
+}
+
+// A call whose token the server no longer accepts is sent once more, with the token
+// that the source returns by then.
+func ExampleUnaryClientInterceptor() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	server := grpc.NewServer(grpc.UnaryInterceptor(grpcauth.UnaryServerInterceptor(accepted, grpcauth.Options{})))
+	defer server.Stop()
+	testpb.RegisterTestServiceServer(server, service{})
+	go func() { _ = server.Serve(listener) }()
+
+	source := &rotatingSource{tokens: []string{"the-token-before-that", "an-example-of-a-token"}}
+	addr := listener.Addr().String()
+	conn, err := grpc.NewClient(addr,
+		grpc.WithTransportCredentials(insecure.NewCredentials()), // within this machine
+		grpc.WithPerRPCCredentials(grpcauth.PerRPCCredentials(source, grpcauth.CredentialsOptions{Hosts: []string{addr}})),
+		grpc.WithUnaryInterceptor(grpcauth.UnaryClientInterceptor()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	resp, err := testpb.NewTestServiceClient(conn).UnaryCall(context.Background(), &testpb.SimpleRequest{})
+	fmt.Println(string(resp.GetPayload().GetBody()), err)
+	// Output: static <nil>
+}
+
+// A rotatingSource returns its tokens in turn, and then the last one.
+type rotatingSource struct {
+	mu     sync.Mutex
+	tokens []string
+}
+
+func (s *rotatingSource) Token() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	token := s.tokens[0]
+	if len(s.tokens) > 1 {
+		s.tokens = s.tokens[1:]
+	}
+	return token, nil
+}
+
+func ExampleOptions_Validate() {
+	fmt.Println(grpcauth.Options{Headers: []string{"token-bin"}, Exempt: []string{"/orders.Orders"}}.Validate())
+	// Output:
+	// grpcauth: Headers[0]: gRPC reserves keys that begin with grpc- or end in -bin
+	// grpcauth: Exempt[0]: not a full method such as /package.Service/Method
 }
 
 func ExampleCredentialsOptions_Validate() {

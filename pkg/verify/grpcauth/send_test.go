@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
@@ -136,7 +137,7 @@ func client(tb testing.TB, target string, opts ...grpc.DialOption) testpb.TestSe
 }
 
 // sends sends tokens of src to hosts.
-func sends(src grpcauth.TokenSource, hosts ...string) grpc.DialOption {
+func sends(src verify.TokenSource, hosts ...string) grpc.DialOption {
 	return grpc.WithPerRPCCredentials(grpcauth.PerRPCCredentials(src, grpcauth.CredentialsOptions{Hosts: hosts}))
 }
 

@@ -1,7 +1,6 @@
 package httpauth_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,16 +13,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// accept is the Verifier of the examples. A program uses an agent.Agent.
-func accept(_ context.Context, token string) (*verify.Principal, error) {
-	switch token {
-	case "":
-		return nil, verify.ErrNoToken
-	case "an-example-of-a-token":
-		return verify.NewPrincipal(verify.PrincipalConfig{Subject: "sidecar"}), nil
-	}
-	return nil, verify.ErrInvalidToken
-}
+// accepted is the Verifier of the examples. A program uses an agent.Agent.
+var accepted = verify.Static("an-example-of-a-token")
 
 // A server with one path that needs a token and one that does not.
 func Example() {
@@ -33,7 +24,7 @@ func Example() {
 		_, _ = io.WriteString(w, "hello "+p.Subject())
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	authenticated := httpauth.Middleware(verify.VerifierFunc(accept), httpauth.Options{Exempt: []string{"/healthz"}})(mux)
+	authenticated := httpauth.Middleware(accepted, httpauth.Options{Exempt: []string{"/healthz"}})(mux)
 
 	send := func(method, path, token string) {
 		r := httptest.NewRequest(method, path, http.NoBody)
@@ -47,13 +38,13 @@ func Example() {
 	send("POST", "/orders", "an-example-of-a-token")
 	send("GET", "/healthz", "")
 	// Output:
-	// 200 hello sidecar
+	// 200 hello static
 	// 200 ok
 }
 
 // What a client without a token gets, and one with a wrong token.
 func ExampleMiddleware() {
-	h := httpauth.Middleware(verify.VerifierFunc(accept), httpauth.Options{})(http.NotFoundHandler())
+	h := httpauth.Middleware(accepted, httpauth.Options{})(http.NotFoundHandler())
 	for _, credential := range []string{"", "Bearer not-the-token"} {
 		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 		if credential != "" {
@@ -70,7 +61,7 @@ func ExampleMiddleware() {
 
 // A forward-auth endpoint answers a gateway's question: may this request pass?
 func ExampleNew() {
-	g := httpauth.New(verify.VerifierFunc(accept), httpauth.Options{ForwardAuth: true})
+	g := httpauth.New(accepted, httpauth.Options{ForwardAuth: true})
 	decide := func(w http.ResponseWriter, r *http.Request) {
 		p, err := g.Authenticate(r)
 		if err != nil {
@@ -85,7 +76,7 @@ func ExampleNew() {
 	w := httptest.NewRecorder()
 	decide(w, r)
 	fmt.Println(w.Code, w.Header().Get("X-User"))
-	// Output: 200 sidecar
+	// Output: 200 static
 }
 
 // A reverse proxy passes on requests with an accepted token, without that token.
@@ -101,7 +92,7 @@ func ExampleGuard() {
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
 
-	g := httpauth.New(verify.VerifierFunc(accept), httpauth.Options{})
+	g := httpauth.New(accepted, httpauth.Options{})
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, err := g.Authenticate(r)
 		if err != nil {
@@ -120,7 +111,7 @@ func ExampleGuard() {
 		fmt.Println(w.Code, strings.TrimSpace(w.Body.String()))
 	}
 	// Output:
-	// 200 user "sidecar", token ""
+	// 200 user "static", token ""
 	// 401 missing or invalid token
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
@@ -71,7 +72,7 @@ func (o TransportOptions) destinations() (wire.Destinations, error) {
 // trailers. Otherwise the caller gets the 401.
 //
 // Transport panics if src is nil or [TransportOptions.Validate] returns an error.
-func Transport(src TokenSource, base http.RoundTripper, o TransportOptions) http.RoundTripper {
+func Transport(src verify.TokenSource, base http.RoundTripper, o TransportOptions) http.RoundTripper {
 	if src == nil {
 		panic("httpauth: nil TokenSource")
 	}
@@ -83,13 +84,6 @@ func Transport(src TokenSource, base http.RoundTripper, o TransportOptions) http
 		base = http.DefaultTransport
 	}
 	return &transport{destinations: d, token: src.Token, base: base}
-}
-
-// A TokenSource returns the token to send now. It is asked for every request, so
-// it should answer from memory, as agent.Agent does. It must be safe for
-// concurrent use.
-type TokenSource interface {
-	Token() (string, error)
 }
 
 // A transport is immutable.

@@ -18,7 +18,7 @@ func (exampleSource) Token() (string, error) { return "an-example-of-a-token", n
 
 // A client that sends the token to one host, and to no other.
 func ExampleTransport() {
-	app := httptest.NewServer(httpauth.Middleware(verify.VerifierFunc(accept), httpauth.Options{})(
+	app := httptest.NewServer(httpauth.Middleware(accepted, httpauth.Options{})(
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p, _ := verify.FromContext(r.Context())
 			_, _ = io.WriteString(w, "hello "+p.Subject())
@@ -44,7 +44,7 @@ func ExampleTransport() {
 	}
 	client.CloseIdleConnections()
 	// Output:
-	// 200 hello sidecar
+	// 200 hello static
 	// 200 0 tokens
 }
 

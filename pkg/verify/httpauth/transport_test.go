@@ -271,7 +271,7 @@ func TestTransportValidate(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%+v: %v, want %q", o, err, want)
 		}
-		for _, src := range []httpauth.TokenSource{tokens(good), nil} {
+		for _, src := range []verify.TokenSource{tokens(good), nil} {
 			func() {
 				defer func() {
 					if recover() == nil {
