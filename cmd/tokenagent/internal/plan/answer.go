@@ -57,13 +57,12 @@ func (f *flags) propose() (*answer, error) {
 	if !a.Bounded {
 		risk = m.Risk
 	}
-	a.Limits, a.enough = m.limits(0), m.limits(risk)
-	a.Advised.StageWait = roundUp(a.enough.StageWait)
+	a.Advised.StageWait = roundUp(m.limits(risk, -1).StageWait)
 	c := &a.Chosen.times
 	if m.Protocol == staged {
 		c.StageWait = choose("stage-wait", a.Advised.StageWait)
 	}
-	a.Limits, a.enough = m.overlaps(a.Limits, 0, c.StageWait), m.overlaps(a.enough, risk, c.StageWait)
+	a.Limits, a.enough = m.limits(0, c.StageWait), m.limits(risk, c.StageWait)
 	a.Advised.Overlap, a.Advised.MaxOverlap = roundUp(a.enough.Overlap), roundUp(a.enough.MaxOverlap)
 	c.Overlap, c.MaxOverlap = choose("overlap", a.Advised.Overlap), a.Advised.MaxOverlap
 	if !m.Sliding {
@@ -106,9 +105,9 @@ func (a *answer) judge(settings []times, refused []refusal) {
 	a.Chosen, a.Chances = a.Chances[0], a.Chances[1:]
 	a.Safe = a.Chosen.Safe
 	a.WithinRisk = a.enough.allow(a.Chosen.times) && (!a.Bounded || a.Chosen.Any == 0)
-	if m := a.Assumed; !a.Bounded {
-		for _, risk := range []float64{1e-2, 1e-4, 1e-6} {
-			a.Risks = append(a.Risks, riskTimes{risk, m.overlaps(m.limits(risk), risk, a.Chosen.StageWait).times})
+	for _, risk := range []float64{1e-2, 1e-4, 1e-6} {
+		if !a.Bounded {
+			a.Risks = append(a.Risks, riskTimes{risk, a.Assumed.limits(risk, a.Chosen.StageWait).times})
 		}
 	}
 	a.note()

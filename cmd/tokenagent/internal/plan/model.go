@@ -19,12 +19,10 @@ const (
 	transport = "transport" // a client of the library, which reads the source
 )
 
-// deadlineRounding is how much earlier a declared deadline may be, in seconds: it is
-// written in RFC 3339, without fractions.
-const deadlineRounding = 1
-
-// shortestSliding is the shortest overlap that slides, in seconds.
-const shortestSliding = 1
+const (
+	deadlineRounding = 1 // how much earlier a declared deadline may be: it has no fractions of a second
+	shortestSliding  = 1 // the shortest overlap that slides, in seconds
+)
 
 // A model is everything that the times of a rotation depend on. Times are in seconds.
 // Time 0 is when the new token becomes current in the source; it is staged at -W. The
@@ -92,16 +90,16 @@ func (m *model) readsSource() bool { return m.Sender != restarted }
 // bounded reports whether everything has an upper limit.
 func (m *model) bounded() bool { return m.delivery.bounded() && m.restart.bounded() }
 
-// firstChange returns Cmin, without the delay of exec.
-func (m *model) firstChange() float64 {
-	switch {
-	case m.Newcomers > 0:
-		return 0
-	case m.readsSource():
-		return m.path.shortest() + m.restart.shortest
-	default:
-		return m.restart.shortest
+// firstChange returns Cmin, without and with the delay of exec.
+func (m *model) firstChange() (undelayed, delayed float64) {
+	if m.Newcomers > 0 {
+		return 0, 0
 	}
+	first := m.restart.shortest
+	if m.readsSource() {
+		first += m.path.shortest()
+	}
+	return first, first + m.RestartDelay
 }
 
 // lastUse returns Emax with a stage wait, or what a sender exceeds with probability q.
@@ -134,36 +132,32 @@ type limits struct {
 	unstaged bool // a receiver can be sent a token that it cannot know yet, whatever the times
 }
 
-// limits returns the limits for a risk; 0 excludes every refusal.
-func (m *model) limits(risk float64) limits {
-	knows, first := m.path.longest(risk/2/float64(m.Receivers)), m.firstChange()
-	l := limits{Propagation: seconds(knows)}
-	known := knows <= first || m.Newcomers == 0 && knows <= first+m.RestartDelay
-	switch {
+// limits returns the limits for a risk; 0 excludes every refusal. The overlaps are for a
+// stage wait, or if that is negative for its own limit.
+func (m *model) limits(risk float64, wait seconds) limits {
+	shortest, longest := m.path.shortest(), m.path.longest(risk/2/float64(m.Receivers))
+	first, delayed := m.firstChange()
+	l := limits{Propagation: seconds(longest), times: times{MaxOverlap: seconds(math.Inf(1))}}
+	switch known := longest <= delayed; {
 	case m.Protocol != staged:
 		l.unstaged = !known
 	case !known:
-		l.StageWait = seconds(knows - first + m.ClockSkew)
+		l.StageWait = seconds(longest - first + m.ClockSkew)
 	}
-	return m.overlaps(l, risk, l.StageWait)
-}
-
-// overlaps returns l with the overlaps for another stage wait.
-func (m *model) overlaps(l limits, risk float64, wait seconds) limits {
-	last, shortest := m.lastUse(risk/2/float64(m.Senders), float64(wait)), m.path.shortest()
-	overlap, maxOverlap := max(0, last-shortest), math.Inf(1)
+	if wait < 0 {
+		wait = l.StageWait
+	}
+	last := m.lastUse(risk/2/float64(m.Senders), float64(wait))
+	l.LastUse = seconds(last)
 	switch {
 	case m.Protocol != replace:
-		overlap = last + m.ClockSkew + deadlineRounding
+		l.Overlap = seconds(last + m.ClockSkew + deadlineRounding)
 	case m.Sliding:
-		begins := m.firstChange()
-		if m.Newcomers == 0 {
-			begins += m.RestartDelay
-		}
-		overlap = max(shortestSliding, last-max(shortest, begins))
-		maxOverlap = max(overlap, last-shortest)
+		l.Overlap = seconds(max(shortestSliding, last-max(shortest, delayed)))
+		l.MaxOverlap = max(l.Overlap, seconds(last-shortest))
+	default:
+		l.Overlap = seconds(max(0, last-shortest))
 	}
-	l.LastUse, l.Overlap, l.MaxOverlap = seconds(last), seconds(overlap), seconds(maxOverlap)
 	return l
 }
 
@@ -184,19 +178,13 @@ func roundUp(s seconds) seconds {
 	return seconds(step * math.Ceil(float64(s)/step))
 }
 
-// What a kubelet adds to its sync period, in seconds.
+// What a kubelet and an agent add, in seconds or as a part of a period.
 const (
-	// syncJitter is the largest random addition to a pod's sync period, as a part
-	// of it (workerResyncIntervalJitterFactor).
-	syncJitter = 0.5
-	// syncTick is how often the kubelet looks for pods that are due.
-	syncTick = 1
-	// syncWork is how long writing the volume takes at most; 0.15 s was measured.
-	syncWork = 0.3
+	syncJitter = 0.5 // the largest addition to a sync period (workerResyncIntervalJitterFactor)
+	syncTick   = 1   // how often the kubelet looks for pods that are due
+	syncWork   = 0.3 // the longest time to write the volume; 0.15 s was measured
+	pollJitter = 0.1 // of a poll interval, either way
 )
-
-// pollJitter is the jitter of the agent's poll interval, as a part of it.
-const pollJitter = 0.1
 
 // A path is the way of a change to a process that reads a mounted Secret or a file.
 // Times are in seconds and add up to

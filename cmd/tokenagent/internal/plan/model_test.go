@@ -67,7 +67,7 @@ func TestLimitsHoldAndAreTight(t *testing.T) {
 	for name, m := range models(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := m.limits(0)
+			l := m.limits(0, -1)
 			var wait, overlap seconds
 			for seed := range uint64(20) {
 				res := rotate(t, &m, 10, seed, l.times)
@@ -96,7 +96,7 @@ func TestShorterTimesRefuse(t *testing.T) {
 	for name, m := range models(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := m.limits(0)
+			l := m.limits(0, -1)
 			all := rotate(t, &m, 20, 1, l.times)
 			short := l.times
 			short.Overlap = all.Overlap.Most - 4
@@ -133,7 +133,7 @@ func TestRefusalIsMonotoneInTheOverlap(t *testing.T) {
 	for name, m := range models(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := m.limits(0)
+			l := m.limits(0, -1)
 			var settings []times
 			for i := range 13 {
 				s := l.times
@@ -170,14 +170,14 @@ func TestRiskWhereNothingIsSafe(t *testing.T) {
 				continue
 			}
 			m.restart = dists(t, restarts)
-			l := m.limits(0)
+			l := m.limits(0, -1)
 			if m.bounded() || !math.IsInf(float64(l.Overlap), 1) || !math.IsInf(float64(l.LastUse), 1) || math.IsInf(float64(l.Propagation), 1) || math.IsInf(float64(l.StageWait), 1) {
 				t.Errorf("%s, %s: limits %+v", name, restarts, l)
 			}
 			const risk, n = 0.1, 800
 			m.Receivers, m.Senders = 20, 20
-			at := m.limits(risk)
-			if at.Overlap <= m.limits(2*risk).Overlap {
+			at := m.limits(risk, -1)
+			if at.Overlap <= m.limits(2*risk, -1).Overlap {
 				t.Errorf("%s: a larger risk gains nothing", name)
 			}
 			res := rotate(t, &m, n, 3, at.times)
@@ -199,12 +199,12 @@ func TestRiskWhereNothingIsSafe(t *testing.T) {
 	}
 	m := models(t)["staged"]
 	m.delivery = dists(t, "exponential:1m")
-	if l := m.limits(0); !math.IsInf(float64(l.StageWait), 1) || math.IsInf(float64(l.Overlap), 1) {
+	if l := m.limits(0, -1); !math.IsInf(float64(l.StageWait), 1) || math.IsInf(float64(l.Overlap), 1) {
 		t.Errorf("with a delivery without limit: %+v", l)
 	}
 	const risk, n = 0.1, 800
 	m.Receivers, m.Senders = 20, 20
-	at := m.limits(risk)
+	at := m.limits(risk, -1)
 	over := 0
 	for i := range uint64(n) {
 		if need := m.rotate(3, i, float64(at.StageWait)).wait; need > float64(at.StageWait) {
@@ -233,7 +233,7 @@ func TestNeedIsWhatDecides(t *testing.T) {
 			continue // needs the more the fewer renewals there happen to be
 		}
 		m.Receivers, m.Senders = 30, 30
-		l := m.limits(0)
+		l := m.limits(0, -1)
 		refused, old := 0, 0
 		for number := range uint64(400) {
 			s := l.times

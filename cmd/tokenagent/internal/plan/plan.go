@@ -76,11 +76,10 @@ func (f *flags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	if n == 0 {
 		n = f.rotationsFor(all)
 	}
-	sim, refused, err := f.simulate(ctx, all, n, f.seed, stderr)
-	if err != nil {
+	var refused []refusal
+	if a.Simulation, refused, err = f.simulate(ctx, all, n, f.seed, stderr); err != nil {
 		return err
 	}
-	a.Simulation = sim
 	a.judge(all, refused)
 	if f.output == "json" {
 		e := json.NewEncoder(stdout)
