@@ -43,7 +43,8 @@ func parseDist(flag, text string) (dist, error) {
 	}
 	a, okA := parseSeconds(first)
 	b, okB := parseSeconds(second)
-	form, ok := "", okA && okB
+	ok := okA && okB
+	var form string
 	switch kind {
 	case "fixed":
 		if form = "fixed:D"; ok {
@@ -53,19 +54,25 @@ func parseDist(flag, text string) (dist, error) {
 		if form = "uniform:D..D"; ok && a > b {
 			return dist{}, fail.Usage("--%s: uniform ends before it begins; put the shorter duration first", flag)
 		} else if ok {
-			return dist{fmt.Sprintf("uniform:%s..%s", seconds(a), seconds(b)), a,
-				func(float64) float64 { return b }, func(r *rand.Rand) float64 { return a + (b-a)*r.Float64() }}, nil
+			return dist{
+				fmt.Sprintf("uniform:%s..%s", seconds(a), seconds(b)), a,
+				func(float64) float64 { return b }, func(r *rand.Rand) float64 { return a + (b-a)*r.Float64() },
+			}, nil
 		}
 	case "exponential":
 		if form = "exponential:MEAN with a mean above 0s"; ok && a > 0 {
-			return dist{fmt.Sprintf("exponential:%s", seconds(a)), 0,
-				func(q float64) float64 { return -a * math.Log(q) }, func(r *rand.Rand) float64 { return a * r.ExpFloat64() }}, nil
+			return dist{
+				fmt.Sprintf("exponential:%s", seconds(a)), 0,
+				func(q float64) float64 { return -a * math.Log(q) }, func(r *rand.Rand) float64 { return a * r.ExpFloat64() },
+			}, nil
 		}
 	case "normal":
 		if form = "normal:MEAN,SD with a deviation above 0s"; ok && b > 0 {
-			return dist{fmt.Sprintf("normal:%s,%s", seconds(a), seconds(b)), 0, // P(X > a + b·z) = erfc(z/√2)/2
+			return dist{ // P(X > a + b·z) = erfc(z/√2)/2
+				fmt.Sprintf("normal:%s,%s", seconds(a), seconds(b)), 0,
 				func(q float64) float64 { return max(0, a+b*math.Sqrt2*math.Erfcinv(2*q)) },
-				func(r *rand.Rand) float64 { return max(0, a+b*r.NormFloat64()) }}, nil
+				func(r *rand.Rand) float64 { return max(0, a+b*r.NormFloat64()) },
+			}, nil
 		}
 	case "samples":
 		if form = "samples:FILE"; rest != "" {
@@ -101,8 +108,10 @@ func readSamples(flag, name string) (dist, error) {
 		return dist{}, fmt.Errorf("--%s: %s: there is no sample in it; write a duration a line, as 90s or 1h30m", flag, name)
 	}
 	slices.Sort(samples)
-	return dist{fmt.Sprintf("samples (%d)", len(samples)), samples[0],
-		func(float64) float64 { return samples[len(samples)-1] }, func(r *rand.Rand) float64 { return samples[r.IntN(len(samples))] }}, nil
+	return dist{
+		fmt.Sprintf("samples (%d)", len(samples)), samples[0],
+		func(float64) float64 { return samples[len(samples)-1] }, func(r *rand.Rand) float64 { return samples[r.IntN(len(samples))] },
+	}, nil
 }
 
 // parseSeconds reads a duration from 0 to maxDuration.
