@@ -52,7 +52,7 @@ func (d *dir) readFiles(maxBytes int64) (Content, origin, error) {
 			}
 		}
 		second := d.readKeys(maxBytes)
-		if first.equal(second) {
+		if first.equal(&second) {
 			return second.content, second.origin(), second.err
 		}
 		first = second
@@ -70,11 +70,11 @@ type dirRead struct {
 	err       error
 }
 
-func (r dirRead) origin() origin {
+func (r *dirRead) origin() origin {
 	return origin{steps: slices.Concat(r.root.steps, r.steps), links: r.root.links(), files: r.files}
 }
 
-func (r dirRead) equal(other dirRead) bool {
+func (r *dirRead) equal(other *dirRead) bool {
 	if (r.err == nil) != (other.err == nil) || r.err != nil && r.err.Error() != other.err.Error() {
 		return false
 	}
