@@ -27,8 +27,9 @@ func (c Class) Text() string {
 		return "token source not loaded yet"
 	case Busy:
 		return "too many signatures are being checked; try again"
+	default:
+		return "missing or invalid token"
 	}
-	return "missing or invalid token"
 }
 
 // Temporary reports whether the same request may be accepted later.
