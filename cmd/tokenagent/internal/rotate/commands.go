@@ -36,11 +36,11 @@ If one has leaked: stage, promote and revoke it at once, or revoke --slot curren
 where one is staged. unrevoke lifts what was revoked by mistake.
 
 Each step that finds its work done changes nothing and ends with exit code 0. Steps
-out of order are refused, with exit code 1. Files and directories are replaced in
-one step, and so that nobody's change is overwritten; owner and mode stay. A file with
-an access control list or SELinux label of its own is refused. On failure the source
-declares what it did before, and no Secret is put out; a plain directory may have got
-its ..data already, with the same content.`,
+out of order are refused, with exit code 1. A file is replaced in one step; the keys of
+a directory one after the other, so that old and new are accepted in between. Nobody's
+change is overwritten; owner and mode stay. A file with an access control list or
+SELinux label of its own is refused. On failure the source declares what it did before,
+and no Secret is put out; a directory of which some keys are replaced says so.`,
 		Example: `  tokenagent rotate stage /etc/app/token
   kubectl get secret app-api-token -o json | tokenagent rotate stage | kubectl replace -f -
   kubectl get secrets -A -l tokenagent/group=app -o json | tokenagent rotate stage | kubectl replace -f -

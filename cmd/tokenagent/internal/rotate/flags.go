@@ -16,10 +16,9 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/mint"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/store"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
-	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -49,14 +48,11 @@ func (f *fromFlags) read(ctx context.Context, in input) error {
 		}
 		text = b
 	default:
-		if err := place.Regular(f.from); err != nil {
-			return fmt.Errorf("--from: %w", err)
-		}
-		c, err := reload.File(f.from).Read(ctx, maxToken)
+		b, err := store.ReadFrom(ctx, f.from, maxToken)
 		if err != nil {
 			return fmt.Errorf("--from: %w", err)
 		}
-		text = c.Data
+		text = b
 	}
 	if len(text) > maxToken {
 		return fmt.Errorf("--from %s: longer than a token or a key can be (%d bytes)", f.from, maxToken)

@@ -188,7 +188,7 @@ func (r *report) print(w io.Writer) error {
 		prints []string
 	}{{"revoked", r.Revoked}, {"retired", r.Retired}, {"unrevoked", r.Unrevoked}} {
 		if len(list.prints) > 0 {
-			plain.Fprintf(t, "  %s\t%s\n", list.name, some(list.prints))
+			plain.Fprintf(t, "  %s\t%s\n", list.name, content.Some(list.prints))
 		}
 	}
 	if err := t.Flush(); err != nil {

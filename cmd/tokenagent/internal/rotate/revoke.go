@@ -183,7 +183,7 @@ func forget(c content.Content, id rotation.ID) (change, error) {
 	return change{to: to, changed: true, summary: "forgot that " + verify.Fingerprint(id) + " was revoked"}, nil
 }
 
-func printIDs(ids []rotation.ID) string { return some(fingerprints(ids)) }
+func printIDs(ids []rotation.ID) string { return content.Some(fingerprints(ids)) }
 
 func fingerprints(ids []rotation.ID) (out []string) {
 	for _, id := range ids {

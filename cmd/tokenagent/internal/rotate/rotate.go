@@ -18,6 +18,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/store"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -65,16 +66,22 @@ type run struct {
 // do performs the step. Nothing is written before everything that can be
 // refused was.
 func (r *run) do(ctx context.Context, path string) error {
-	t, err := r.open(ctx, path)
+	t, err := store.Open(ctx, store.Options{
+		Path: path, Kind: r.kind, Change: r.step != nil, Read: r.read, Stdin: r.stdin, Stdout: r.stdout, Stderr: r.stderr,
+	})
 	if err != nil {
 		return err
 	}
 	sources := t.Sources()
+	name := sources[0].Name
+	if len(sources) > 1 {
+		name = fmt.Sprintf("list of %d Secrets", len(sources))
+	}
 	revoke, _ := r.step.(*revokeStep)
 	for _, s := range sources {
-		err := s.content.Fault
+		err := s.Content.Fault
 		if err != nil && revoke != nil {
-			err = revoke.certain(s.content)
+			err = revoke.certain(s.Content)
 		}
 		if err != nil {
 			return err
@@ -85,12 +92,12 @@ func (r *run) do(ctx context.Context, path string) error {
 	}
 	from := make([]content.Content, len(sources))
 	for i, s := range sources {
-		if from[i] = s.content; from[i].Fixed != "" {
-			return fmt.Errorf("%s: %s", s.name, from[i].Fixed)
+		if from[i] = s.Content; from[i].Fixed != "" {
+			return fmt.Errorf("%s: %s", s.Name, from[i].Fixed)
 		}
 	}
 	if slices.ContainsFunc(from, func(c content.Content) bool { return c.Set != from[0].Set }) {
-		return fmt.Errorf("%s: some hold a key set and others a single key; rotate them apart", t.Name())
+		return fmt.Errorf("%s: some hold a key set and others a single key; rotate them apart", name)
 	}
 	r.read.Kind = from[0].Kind
 	if err := r.step.meet(ctx, from, r.read); err != nil {
@@ -111,7 +118,7 @@ func (r *run) do(ctx context.Context, path string) error {
 	changed := slices.ContainsFunc(changes, func(ch change) bool { return ch.changed })
 	if !r.dryRun && (changed || path == "") {
 		if err := commit(ctx, changes, write); err != nil {
-			return fmt.Errorf("%s: %w", t.Name(), err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	var made content.Credential
@@ -124,24 +131,27 @@ func (r *run) do(ctx context.Context, path string) error {
 			ch.summary = strings.ReplaceAll(ch.summary, print8(made), "a new "+from[i].Kind.Noun())
 		}
 		rep := tell(ch.to, made, time.Now())
-		rep.Target, rep.Changed, rep.DryRun, rep.Summary = sources[i].name, ch.changed, r.dryRun, ch.summary
+		rep.Target, rep.Changed, rep.DryRun, rep.Summary = sources[i].Name, ch.changed, r.dryRun, ch.summary
 		if !ch.changed {
 			rep.Summary = "nothing changed: " + ch.summary
 		}
 		rep.Warnings = append(append(rep.Warnings, ch.warnings...), warnings[i]...)
 		reports[i] = rep
 	}
-	return r.report(r.answer(t), reports)
+	if path == "" {
+		return r.report(r.stderr, reports) // standard output is the Secret's
+	}
+	return r.report(r.stdout, reports)
 }
 
 // plan returns what changes in each source, once agents are ready for it.
-func (r *run) plan(ctx context.Context, sources []source) ([]change, error) {
+func (r *run) plan(ctx context.Context, sources []store.Source) ([]change, error) {
 	once := func() ([]change, error) {
 		var changes []change
 		for _, s := range sources {
-			ch, err := r.step.plan(s.content, s.onePrevious, time.Now())
+			ch, err := r.step.plan(s.Content, s.OnePrevious, time.Now())
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.name, err)
+				return nil, fmt.Errorf("%s: %w", s.Name, err)
 			}
 			ch.settle()
 			changes = append(changes, ch)
@@ -158,8 +168,8 @@ func (r *run) plan(ctx context.Context, sources []source) ([]change, error) {
 			continue
 		}
 		again = true
-		if err := r.step.pass(ctx, sources[i].content, ch.to); err != nil {
-			return nil, fmt.Errorf("%s: %w", sources[i].name, err)
+		if err := r.step.pass(ctx, sources[i].Content, ch.to); err != nil {
+			return nil, fmt.Errorf("%s: %w", sources[i].Name, err)
 		}
 	}
 	if !again {
@@ -171,7 +181,7 @@ func (r *run) plan(ctx context.Context, sources []source) ([]change, error) {
 // sameCurrent refuses a promotion that gives the Secrets of a list different
 // tokens: senders in one namespace would be refused in another. To revoke may be
 // worth that.
-func (r *run) sameCurrent(sources []source, changes []change) error {
+func (r *run) sameCurrent(sources []store.Source, changes []change) error {
 	if !slices.ContainsFunc(changes, func(ch change) bool { return ch.promoted }) {
 		return nil
 	}
@@ -195,27 +205,19 @@ func (r *run) sameCurrent(sources []source, changes []change) error {
 
 // differ says which source would have which current token where they are not the
 // same, and "" where they are.
-func differ(sources []source, contents []content.Content) string {
+func differ(sources []store.Source, contents []content.Content) string {
 	var each []string
 	ids := map[rotation.ID]bool{}
 	for i, c := range contents {
 		if c.HasCurrent() {
-			each = append(each, print8(c.Current)+" in "+sources[i].name)
+			each = append(each, print8(c.Current)+" in "+sources[i].Name)
 			ids[c.Current.ID()] = true
 		}
 	}
 	if len(ids) < 2 {
 		return ""
 	}
-	return "the current " + contents[0].Kind.Noun() + " is not the same everywhere: " + some(each)
-}
-
-// answer is where the report of a step goes.
-func (r *run) answer(t target) io.Writer {
-	if _, ok := t.(*filter); ok {
-		return r.stderr // standard output is the Secret's
-	}
-	return r.stdout
+	return "the current " + contents[0].Kind.Noun() + " is not the same everywhere: " + content.Some(each)
 }
 
 // commit writes what changes. The private key comes first: a public one that is
@@ -238,11 +240,11 @@ func commit(ctx context.Context, changes []change, write func(context.Context) e
 }
 
 // status says what there is. Of a Secret too it is for standard output.
-func (r *run) status(t target) error {
+func (r *run) status(t store.Store) error {
 	sources := t.Sources()
 	all := make([]content.Content, len(sources))
 	for i, s := range sources {
-		all[i] = s.content
+		all[i] = s.Content
 	}
 	_, warnings, err := t.Prepare(all)
 	if err != nil {
@@ -255,7 +257,7 @@ func (r *run) status(t target) error {
 	reports := make([]*report, len(sources))
 	for i, c := range all {
 		rep := tell(c, content.Credential{}, time.Now())
-		rep.Target = sources[i].name
+		rep.Target = sources[i].Name
 		switch {
 		case c.Set && len(accepted(c)) == 0:
 			bad, rep.Summary = true, "bad: every key is revoked"

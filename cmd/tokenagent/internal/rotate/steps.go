@@ -289,7 +289,7 @@ func prints(tokens []content.Credential) string {
 	for i, t := range tokens {
 		out[i] = print8(t)
 	}
-	return some(out)
+	return content.Some(out)
 }
 
 var errManyRevoked = errors.New("1000 revocations are there already; take old ones out that nobody accepts any more, with --forget DIGEST")

@@ -6,8 +6,10 @@ package content
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
@@ -198,3 +200,14 @@ func confirm(want, got Content, err error) error {
 
 // Deadline renders a deadline as sources have it.
 func Deadline(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// maxNames is how many names a text lists.
+const maxNames = 10
+
+// Some lists names, and the number of those that would make the text too long.
+func Some(names []string) string {
+	if len(names) <= maxNames {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxNames], ", "), len(names)-maxNames)
+}

@@ -134,6 +134,25 @@ func one(tokens []Credential) Credential {
 	return tokens[0]
 }
 
+// Ordered returns the keys of the edit in the order in which they are to be written:
+// what is refused first, and no less than before; then the old token as the previous
+// one, with its deadline; then the new one as current; and at last what the next one
+// was. So every reader accepts the old and the new token, wherever the writer is.
+func (e KeyEdit) Ordered() (keys []string) {
+	for _, k := range []Kind{Tokens, Keys} {
+		n := k.names()
+		for _, key := range []string{n.unrevoked, n.revoked, n.retired, n.previous, n.until, n.current, n.next} {
+			if _, there := e[key]; there {
+				keys = append(keys, key)
+			}
+		}
+	}
+	if _, there := e[jwks.KeyJWKS]; there {
+		keys = append(keys, jwks.KeyJWKS)
+	}
+	return keys
+}
+
 // Apply returns a copy of keys with the edit made.
 func (e KeyEdit) Apply(keys map[string][]byte) map[string][]byte {
 	out := make(map[string][]byte, len(keys)+len(e))

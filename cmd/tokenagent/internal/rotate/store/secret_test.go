@@ -1,4 +1,4 @@
-package secret_test
+package store
 
 import (
 	"bytes"
@@ -9,36 +9,31 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/secret"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const canary = "CANARY-5ec2e7-0001"
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-func parse(t *testing.T, text string) *secret.Secret {
+func parse(t *testing.T, text string) *secret {
 	t.Helper()
-	d, err := secret.Parse([]byte(text))
+	d, err := parseSecrets([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d.Secrets[0]
+	return d.all[0]
 }
 
 // edit returns the document text with edit made in its first Secret.
 func edit(t *testing.T, text string, edit content.KeyEdit) string {
 	t.Helper()
-	d, err := secret.Parse([]byte(text))
+	d, err := parseSecrets([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := d.With(append([]content.KeyEdit{edit}, make([]content.KeyEdit, len(d.Secrets)-1)...))
+	out, err := d.with(append([]content.KeyEdit{edit}, make([]content.KeyEdit, len(d.all)-1)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +88,7 @@ func TestWithChangesNothingElse(t *testing.T) {
 			}
 			s := parse(t, text)
 			for key, want := range c.edit {
-				if have, ok := s.Keys()[key]; ok != (want != nil) || !bytes.Equal(have, want) {
+				if have, ok := s.keys[key]; ok != (want != nil) || !bytes.Equal(have, want) {
 					t.Errorf("%s reads back as %q", key, have)
 				}
 			}
@@ -150,9 +145,9 @@ func TestLists(t *testing.T) {
 		"bad":          {`{"apiVersion":"v1","kind":"List","items":[` + a + `,` + strings.Replace(a, "QQ==", canary, 1) + `]}`, 0, "secret a: data.token is no base64"},
 		"list of list": {`{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"List","items":[` + a + `]}]}`, 0, "item 1 of the list"},
 	} {
-		d, err := secret.Parse([]byte(c.text))
+		d, err := parseSecrets([]byte(c.text))
 		switch {
-		case c.says == "" && (err != nil || len(d.Secrets) != c.n || !d.IsList):
+		case c.says == "" && (err != nil || len(d.all) != c.n || !d.isList):
 			t.Errorf("%s: %v", name, err)
 		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "CANARY")):
 			t.Errorf("%s: %v", name, err)
@@ -164,8 +159,8 @@ func TestKeysAreMergedAsTheAPIServerDoes(t *testing.T) {
 	s := parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{"name":"n","namespace":"ns"},
 		"data":{"token":"QUFB\n","token-next":"QkI=","token-revoked":null,"other":"b3Ro"},"stringData":{"token-next":"\u0043","other":1}}`)
 	want := map[string][]byte{"token": []byte("AAA"), "token-next": []byte("C"), "token-revoked": {}}
-	if !maps.EqualFunc(s.Keys(), want, bytes.Equal) || s.Name != "ns/n" {
-		t.Errorf("%q %q", s.Keys(), s.Name)
+	if !maps.EqualFunc(s.keys, want, bytes.Equal) || s.name != "ns/n" {
+		t.Errorf("%q %q", s.keys, s.name)
 	}
 }
 
@@ -193,10 +188,10 @@ func TestParseRefuses(t *testing.T) {
 		"no string":                 {`{` + ok + `,"stringData":{"token":17}}`, "stringData.token is no string"},
 		"immutable no bool":         {`{` + ok + `,"immutable":"` + canary + `"}`, "immutable has not the form"},
 		"metadata":                  {`{` + ok + `,"metadata":{"annotations":"` + canary + `"}}`, "metadata has not the form"},
-		"too large":                 {`{` + ok + `,"x":"` + strings.Repeat("x", secret.MaxBytes) + `"}`, "too much for Secrets"},
+		"too large":                 {`{` + ok + `,"x":"` + strings.Repeat("x", maxSecrets) + `"}`, "too much for Secrets"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := secret.Parse([]byte(c.text))
+			_, err := parseSecrets([]byte(c.text))
 			if err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "CANARY") {
 				t.Errorf("%v; want %q", err, c.says)
 			}
@@ -225,7 +220,7 @@ func TestWarnings(t *testing.T) {
 		"no labels":        {`"resourceVersion":"1","labels":null,"annotations":null,"ownerReferences":null`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{`+c.metadata+`}}`).Warnings(keys)
+			got := parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{`+c.metadata+`}}`).warnings(keys)
 			text := strings.Join(got, "\n")
 			if len(got) != len(c.want) || strings.Contains(text, "CANARY") || strings.Contains(text, b64(canary)[:12]) {
 				t.Fatalf("%q", got)
@@ -257,7 +252,7 @@ func TestKeepers(t *testing.T) {
 		`"ownerReferences":[{"kind":"Whatever"}],"labels":{"app.kubernetes.io/managed-by":"me"}`:                                    nil,
 		`"labels":{"kustomize.toolkit.fluxcd.io/name":"x"},"annotations":{"kustomize.toolkit.fluxcd.io/reconcile":"disabled"}`:      nil,
 	} {
-		got := parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{"resourceVersion":"1",`+metadata+`}}`).Warnings(nil)
+		got := parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{"resourceVersion":"1",`+metadata+`}}`).warnings(nil)
 		if want == nil && len(got) > 0 || want != nil && len(got) != 1 {
 			t.Errorf("%s: %q", metadata, got)
 			continue
@@ -283,7 +278,7 @@ func TestWarnsOfANewlineThatDaprdSends(t *testing.T) {
 		{"\xef\xbb\xbfA-token", space},
 	} {
 		value, want := c.value, c.want
-		got := strings.Join(parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{"resourceVersion":"1"}}`).Warnings(map[string][]byte{"token": []byte(value)}), "")
+		got := strings.Join(parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{"resourceVersion":"1"}}`).warnings(map[string][]byte{"token": []byte(value)}), "")
 		if (got == "") != (want == "") || !strings.Contains(got, want) || strings.Contains(got, "A-token") {
 			t.Errorf("%q: %q", value, got)
 		}
@@ -303,17 +298,17 @@ func FuzzSecret(f *testing.F) {
 		f.Add([]byte(text), []byte{}, uint8(9))
 	}
 	f.Fuzz(func(t *testing.T, text, value []byte, which uint8) {
-		d, err := secret.Parse(text)
+		d, err := parseSecrets(text)
 		if err != nil {
 			if d != nil {
 				t.Fatal("an error, and a Secret all the same")
 			}
 			return
 		}
-		if d.IsList {
+		if d.isList {
 			return
 		}
-		s := d.Secrets[0]
+		s := d.all[0]
 		edit := content.KeyEdit{}
 		for i, key := range verify.Keys() {
 			switch which >> i & 1 {
@@ -325,18 +320,18 @@ func FuzzSecret(f *testing.F) {
 				}
 			}
 		}
-		out, err := d.With([]content.KeyEdit{edit})
+		out, err := d.with([]content.KeyEdit{edit})
 		if err != nil {
 			t.Fatal(err)
 		}
-		doc, err := secret.Parse(out)
+		doc, err := parseSecrets(out)
 		if err != nil {
 			t.Fatalf("%v\n%q\n%q", err, text, out)
 		}
-		again := doc.Secrets[0]
-		want := edit.Apply(s.Keys())
-		if !maps.EqualFunc(again.Keys(), want, bytes.Equal) {
-			t.Fatalf("%q reads back as %q, not %q", out, again.Keys(), want)
+		again := doc.all[0]
+		want := edit.Apply(s.keys)
+		if !maps.EqualFunc(again.keys, want, bytes.Equal) {
+			t.Fatalf("%q reads back as %q, not %q", out, again.keys, want)
 		}
 		if before, after := foreign(t, text), foreign(t, out); !reflect.DeepEqual(before, after) {
 			t.Fatalf("foreign members were\n%v\nare\n%v", before, after)
@@ -377,7 +372,7 @@ func foreign(t *testing.T, text []byte) map[string]string {
 // The name goes into texts for a terminal, and is text there.
 func TestNameIsText(t *testing.T) {
 	s := parse(t, `{"apiVersion":"v1","kind":"Secret","metadata":{"namespace":"\u001b[2J","name":"a\nb\u202e"}}`)
-	if s.Name != `\u001b[2J/a\u000ab\u202e` {
-		t.Errorf("%q", s.Name)
+	if s.name != `\u001b[2J/a\u000ab\u202e` {
+		t.Errorf("%q", s.name)
 	}
 }

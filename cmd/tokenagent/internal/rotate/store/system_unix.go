@@ -1,6 +1,6 @@
 //go:build unix
 
-package place
+package store
 
 import (
 	"errors"
@@ -16,33 +16,15 @@ func own(f *os.File, like fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	uid, gid, same := owner(have, like)
-	if same {
-		return nil
-	}
-	return kept(f.Chown(uid, gid), uid, gid)
-}
-
-// ownPath is own for a directory that we have just made.
-func ownPath(path string, like fs.FileInfo) error {
-	have, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	uid, gid, same := owner(have, like)
-	if same {
-		return nil
-	}
-	return kept(os.Lchown(path, uid, gid), uid, gid)
-}
-
-func owner(have, like fs.FileInfo) (uid, gid int, same bool) {
 	h, ok := have.Sys().(*syscall.Stat_t)
 	l, also := like.Sys().(*syscall.Stat_t)
-	if !ok || !also {
-		return 0, 0, true
+	if !ok || !also || h.Uid == l.Uid && h.Gid == l.Gid {
+		return nil
 	}
-	return int(l.Uid), int(l.Gid), h.Uid == l.Uid && h.Gid == l.Gid
+	if err := f.Chown(int(l.Uid), int(l.Gid)); err != nil {
+		return fmt.Errorf("%w, user %d and group %d; run this as that user or as root: %w", errOwner, l.Uid, l.Gid, err)
+	}
+	return nil
 }
 
 // madeFor reports whether a file of ours that was to take the place of like may
@@ -59,13 +41,6 @@ func names(info fs.FileInfo) int {
 		return 1
 	}
 	return int(s.Nlink)
-}
-
-func kept(err error, uid, gid int) error {
-	if err != nil {
-		return fmt.Errorf("%w, user %d and group %d; run this as that user or as root: %w", errOwner, uid, gid, err)
-	}
-	return nil
 }
 
 // syncDir makes the names in dir durable. File systems that cannot are let off.

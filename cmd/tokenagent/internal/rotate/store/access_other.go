@@ -1,6 +1,6 @@
 //go:build !linux
 
-package place
+package store
 
 import "os"
 

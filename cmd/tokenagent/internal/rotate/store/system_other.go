@@ -1,6 +1,6 @@
 //go:build !unix
 
-package place
+package store
 
 import (
 	"io/fs"
@@ -9,8 +9,6 @@ import (
 
 // own does nothing: a new file has the access control list of its directory.
 func own(*os.File, fs.FileInfo) error { return nil }
-
-func ownPath(string, fs.FileInfo) error { return nil }
 
 // madeFor tells no owners apart.
 func madeFor(fs.FileInfo, fs.FileInfo) bool { return true }

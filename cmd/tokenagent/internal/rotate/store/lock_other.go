@@ -1,6 +1,6 @@
 //go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
 
-package place
+package store
 
 // lock does nothing here; a change made meanwhile is still noticed, up to the
 // moment before it is replaced.

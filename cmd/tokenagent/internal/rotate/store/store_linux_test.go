@@ -1,4 +1,4 @@
-package place_test
+package store
 
 import (
 	"os"
@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
 )
 
 // asNobody runs f with the file permissions of another user (setfsuid(2)), on
@@ -66,15 +65,15 @@ func TestOwnersStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := readFile(t, path).Replace(t.Context(), []byte("two")); err != nil {
+	if err := loadFile(t, path).save(t.Context(), []byte("two")); err != nil {
 		t.Fatal(err)
 	}
 	edit := content.KeyEdit{"token": []byte("two"), "token-previous": []byte("one")}
-	if err := readDir(t, dir).Replace(t.Context(), edit); err != nil {
+	if err := loadDir(t, dir).save(t.Context(), edit); err != nil {
 		t.Fatal(err)
 	}
 	for p, id := range map[string]uint32{
-		path: 1001, filepath.Join(dir, "..data"): 1001, filepath.Join(dir, "token"): 1002,
+		path: 1001, filepath.Join(dir, "token"): 1002,
 		filepath.Join(dir, "token-next"): 1003, filepath.Join(dir, "token-previous"): 1002,
 	} {
 		if got := owner(p); got != [2]uint32{id, id + 1000} {
@@ -105,16 +104,16 @@ func TestNothingIsWrittenOnFailure(t *testing.T) {
 			}
 			ctx := t.Context()
 			asNobody(t, func() {
-				f, err := place.ReadFile(ctx, path)
+				f, err := readFile(ctx, path)
 				if err == nil {
-					err = f.Replace(ctx, []byte("two"))
+					err = f.save(ctx, []byte("two"))
 				}
 				if err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("file: %v; want %q", err, c.says)
 				}
-				d, err := place.ReadDir(ctx, dir)
+				d, err := readDir(ctx, dir, content.Names())
 				if err == nil {
-					err = d.Replace(ctx, content.KeyEdit{"token": []byte("two")})
+					err = d.save(ctx, content.KeyEdit{"token": []byte("two")})
 				}
 				if err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("directory: %v; want %q", err, c.says)
@@ -122,7 +121,7 @@ func TestNothingIsWrittenOnFailure(t *testing.T) {
 			})
 			for _, d := range []string{file, dir} {
 				have(t, filepath.Join(d, "token"), "one")
-				if got := names(t, d); !slices.Equal(got, []string{"token"}) {
+				if got := list(t, d); !slices.Equal(got, []string{"token"}) {
 					t.Errorf("left: %q", got)
 				}
 			}
@@ -141,11 +140,11 @@ func TestOddFilesAreRefused(t *testing.T) {
 	}
 	put(t, large, strings.Repeat("x", 4<<20+1), 0o600)
 	for _, path := range []string{fifo, large, "/dev/zero"} {
-		if _, err := place.ReadFile(t.Context(), path); err == nil {
+		if _, err := readFile(t.Context(), path); err == nil {
 			t.Errorf("%s was read", path)
 		}
 	}
-	if _, err := place.ReadDir(t.Context(), dir); err == nil {
+	if _, err := readDir(t.Context(), dir, content.Names()); err == nil {
 		t.Error("a directory with a named pipe was read")
 	}
 	linked := t.TempDir()
@@ -153,7 +152,7 @@ func TestOddFilesAreRefused(t *testing.T) {
 	if err := os.Symlink(filepath.Join(dir, "elsewhere"), filepath.Join(linked, "token")); err != nil {
 		t.Fatal(err)
 	}
-	err := readDir(t, linked).Replace(t.Context(), content.KeyEdit{"token": []byte("two")})
+	err := loadDir(t, linked).save(t.Context(), content.KeyEdit{"token": []byte("two")})
 	if err == nil || !strings.Contains(err.Error(), "key token is no regular file") {
 		t.Error(err)
 	}

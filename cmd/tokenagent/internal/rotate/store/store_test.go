@@ -1,4 +1,4 @@
-package place_test
+package store
 
 import (
 	"context"
@@ -13,7 +13,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/place"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 )
 
@@ -36,41 +35,33 @@ func have(t *testing.T, path, want string) {
 	}
 }
 
-func readFile(t *testing.T, path string) *place.File {
+func loadFile(t *testing.T, path string) *file {
 	t.Helper()
-	f, err := place.ReadFile(t.Context(), path)
+	f, err := readFile(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f
 }
 
-func readDir(t *testing.T, path string) *place.Dir {
+func loadDir(t *testing.T, path string) *dir {
 	t.Helper()
-	d, err := place.ReadDir(t.Context(), path)
+	d, err := readDir(t.Context(), path, content.Names())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return d
 }
 
-// names lists a directory without what ..data leads to.
-func names(t *testing.T, dir string) (out []string) {
+// list returns what a directory holds.
+func list(t *testing.T, dir string) (out []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	stamps := 0
 	for _, e := range entries {
-		if e.IsDir() && strings.HasPrefix(e.Name(), "..") {
-			stamps++
-			continue
-		}
 		out = append(out, e.Name())
-	}
-	if stamps > 1 {
-		t.Errorf("%d directories of updates are left", stamps)
 	}
 	return out
 }
@@ -85,7 +76,7 @@ func TestFileIsReplaced(t *testing.T) {
 	t.Chdir(filepath.Dir(link))
 	for _, p := range []string{path, link, "link"} {
 		before, _ := os.Stat(path)
-		if err := readFile(t, p).Replace(t.Context(), []byte("two via "+p)); err != nil {
+		if err := loadFile(t, p).save(t.Context(), []byte("two via "+p)); err != nil {
 			t.Fatal(err)
 		}
 		have(t, path, "two via "+p)
@@ -97,7 +88,7 @@ func TestFileIsReplaced(t *testing.T) {
 	if to, err := os.Readlink(link); err != nil || to != path {
 		t.Errorf("the link leads to %q, %v", to, err)
 	}
-	if got := names(t, dir); !slices.Equal(got, []string{"real"}) {
+	if got := list(t, dir); !slices.Equal(got, []string{"real"}) {
 		t.Errorf("left: %q", got)
 	}
 }
@@ -120,27 +111,13 @@ func TestLeftoversGo(t *testing.T) {
 	if err := os.Symlink(path, filepath.Join(dir, link)); err != nil {
 		t.Fatal(err)
 	}
-	if err := readFile(t, path).Replace(t.Context(), []byte("two")); err != nil {
+	if err := loadFile(t, path).save(t.Context(), []byte("two")); err != nil {
 		t.Fatal(err)
 	}
 	want := slices.Concat(others, []string{"token", link})
 	slices.Sort(want)
-	if got := names(t, dir); !slices.Equal(got, want) {
+	if got := list(t, dir); !slices.Equal(got, want) {
 		t.Errorf("left: %q, want %q", got, want)
-	}
-}
-
-// A plain directory stays plain where the new keys cannot be written.
-func TestPlainStaysPlainOnFailure(t *testing.T) {
-	dir := t.TempDir()
-	put(t, filepath.Join(dir, "token"), "one", 0o600)
-	edit := content.KeyEdit{"token": []byte("two"), "no/such": []byte("x")}
-	if err := readDir(t, dir).Replace(t.Context(), edit); err == nil || !strings.Contains(err.Error(), "writing the new keys") {
-		t.Error(err)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 1 || !entries[0].Type().IsRegular() {
-		t.Errorf("left: %v, %v", entries, err)
 	}
 }
 
@@ -158,15 +135,15 @@ func TestChangesMeanwhileAreNoticed(t *testing.T) {
 		t.Run("file "+name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "token")
 			put(t, path, "one", 0o600)
-			f := readFile(t, path)
+			f := loadFile(t, path)
 			if err := meanwhile(path); err != nil {
 				t.Fatal(err)
 			}
-			before := names(t, filepath.Dir(path))
-			if err := f.Replace(t.Context(), []byte("ours")); !errors.Is(err, place.ErrChanged) {
+			before := list(t, filepath.Dir(path))
+			if err := f.save(t.Context(), []byte("ours")); !errors.Is(err, ErrChanged) {
 				t.Fatal(err)
 			}
-			if after := names(t, filepath.Dir(path)); !slices.Equal(before, after) {
+			if after := list(t, filepath.Dir(path)); !slices.Equal(before, after) {
 				t.Errorf("was %q, is %q", before, after)
 			}
 			if text, _ := os.ReadFile(path); string(text) == "ours" {
@@ -184,15 +161,15 @@ func TestChangesMeanwhileAreNoticed(t *testing.T) {
 		t.Run("directory "+name, func(t *testing.T) {
 			dir := t.TempDir()
 			put(t, filepath.Join(dir, "token"), "one", 0o600)
-			d := readDir(t, dir)
+			d := loadDir(t, dir)
 			if err := meanwhile(dir); err != nil {
 				t.Fatal(err)
 			}
-			before := names(t, dir)
-			if err := d.Replace(t.Context(), content.KeyEdit{"token": []byte("ours")}); !errors.Is(err, place.ErrChanged) {
+			before := list(t, dir)
+			if err := d.save(t.Context(), content.KeyEdit{"token": []byte("ours")}); !errors.Is(err, ErrChanged) {
 				t.Fatal(err)
 			}
-			if after := names(t, dir); !slices.Equal(before, after) {
+			if after := list(t, dir); !slices.Equal(before, after) {
 				t.Errorf("was %q, is %q", before, after)
 			}
 		})
@@ -206,13 +183,13 @@ func TestOneOperatorWins(t *testing.T) {
 	put(t, filepath.Join(dir, "token"), "one", 0o600)
 	for name, replace := range map[string]func() func(text string) error{
 		"file": func() func(string) error {
-			f := readFile(t, path)
-			return func(text string) error { return f.Replace(context.Background(), []byte(text)) }
+			f := loadFile(t, path)
+			return func(text string) error { return f.save(context.Background(), []byte(text)) }
 		},
 		"directory": func() func(string) error {
-			d := readDir(t, dir)
+			d := loadDir(t, dir)
 			return func(text string) error {
-				return d.Replace(context.Background(), content.KeyEdit{"token": []byte(text)})
+				return d.save(context.Background(), content.KeyEdit{"token": []byte(text)})
 			}
 		},
 	} {
@@ -232,7 +209,7 @@ func TestOneOperatorWins(t *testing.T) {
 				switch {
 				case err == nil:
 					won++
-				case !errors.Is(err, place.ErrChanged) && !strings.Contains(err.Error(), "another rotation is at work"):
+				case !errors.Is(err, ErrChanged) && !strings.Contains(err.Error(), "another rotation is at work"):
 					t.Error(err)
 				}
 			}
@@ -286,7 +263,10 @@ func TestChangeable(t *testing.T) {
 		filepath.Join(single, "other"):     "",
 		filepath.Join(root, "none"):        "does not exist; make it first",
 	} {
-		err := place.Changeable(path)
+		info, err := look(path)
+		if err == nil {
+			err = changeable(path, info.IsDir())
+		}
 		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
 			t.Errorf("%s: %v; want %q", path, err, says)
 		}

@@ -1,4 +1,4 @@
-package place_test
+package store
 
 import (
 	"bytes"
@@ -56,7 +56,7 @@ func setAttribute(t *testing.T, path, name string, value []byte) {
 	}
 }
 
-func attribute(t *testing.T, path, name string) string {
+func xattr(t *testing.T, path, name string) string {
 	t.Helper()
 	value := make([]byte, 1<<10)
 	n, err := unix.Getxattr(path, name, value)
@@ -72,27 +72,23 @@ func attribute(t *testing.T, path, name string) string {
 // Who is let in by an access control list would not be afterwards, and the group,
 // whose bits are then the mask, would: so it is refused, and nothing changes.
 func TestAccessControlListsAreRefused(t *testing.T) {
-	path, dir, key := filepath.Join(t.TempDir(), "token"), t.TempDir(), t.TempDir()
-	for _, p := range []string{path, filepath.Join(dir, "token"), filepath.Join(key, "token")} {
+	path, key := filepath.Join(t.TempDir(), "token"), t.TempDir()
+	for _, p := range []string{path, filepath.Join(key, "token")} {
 		put(t, p, "one", 0o600)
-	}
-	for _, p := range []string{path, dir, filepath.Join(key, "token")} {
 		setAttribute(t, p, aclAccess, acl(t, 1001, 4))
 	}
 	const says = "cannot keep the access rights of "
-	err := readFile(t, path).Replace(t.Context(), []byte("two"))
+	err := loadFile(t, path).save(t.Context(), []byte("two"))
 	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "access control list") {
 		t.Errorf("file: %v", err)
 	}
-	for _, d := range []string{dir, key} {
-		err := readDir(t, d).Replace(t.Context(), content.KeyEdit{"token": []byte("two"), "token-previous": []byte("one")})
-		if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "access control list") {
-			t.Errorf("directory: %v", err)
-		}
+	err = loadDir(t, key).save(t.Context(), content.KeyEdit{"token": []byte("two"), "token-previous": []byte("one")})
+	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "access control list") {
+		t.Errorf("directory: %v", err)
 	}
-	for _, p := range []string{path, filepath.Join(dir, "token"), filepath.Join(key, "token")} {
+	for _, p := range []string{path, filepath.Join(key, "token")} {
 		have(t, p, "one")
-		if got := names(t, filepath.Dir(p)); !slices.Equal(got, []string{"token"}) {
+		if got := list(t, filepath.Dir(p)); !slices.Equal(got, []string{"token"}) {
 			t.Errorf("left: %q", got)
 		}
 	}
@@ -106,14 +102,14 @@ func TestDefaultLists(t *testing.T) {
 	put(t, without, "one", 0o640)
 	setAttribute(t, dir, aclDefault, acl(t, 1001, 4))
 	put(t, with, "one", 0o640)
-	list := attribute(t, with, aclAccess)
-	if err := readFile(t, with).Replace(t.Context(), []byte("two")); err != nil {
+	list := xattr(t, with, aclAccess)
+	if err := loadFile(t, with).save(t.Context(), []byte("two")); err != nil {
 		t.Error(err)
 	}
-	if got := attribute(t, with, aclAccess); got != list || list == "" {
+	if got := xattr(t, with, aclAccess); got != list || list == "" {
 		t.Errorf("its access control list was %q and is %q", list, got)
 	}
-	if err := readFile(t, without).Replace(t.Context(), []byte("two")); err == nil {
+	if err := loadFile(t, without).save(t.Context(), []byte("two")); err == nil {
 		t.Error("it has an access control list that it did not have")
 	}
 	have(t, without, "one")
@@ -123,7 +119,7 @@ func TestLabelsAreRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	put(t, path, "one", 0o604)
 	setAttribute(t, path, "security.selinux", []byte("system_u:object_r:etc_t:s0\x00"))
-	if err := readFile(t, path).Replace(t.Context(), []byte("two")); err == nil || !strings.Contains(err.Error(), "SELinux label") {
+	if err := loadFile(t, path).save(t.Context(), []byte("two")); err == nil || !strings.Contains(err.Error(), "SELinux label") {
 		t.Error(err)
 	}
 	have(t, path, "one")

@@ -1,0 +1,157 @@
+package store
+
+import (
+	"bytes"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+func mode(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode()
+}
+
+// A key that changes keeps the mode that it has; a new one takes that of the key
+// token. What is not ours stays.
+func TestDirectory(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "token"), "one", 0o440)
+	put(t, filepath.Join(dir, "token-next"), "two", 0o400)
+	put(t, filepath.Join(dir, "foreign"), "mine", 0o604)
+	put(t, filepath.Join(dir, "jwks.json"), "{}", 0o444)
+	save := func(edit content.KeyEdit) {
+		t.Helper()
+		if err := loadDir(t, dir).save(t.Context(), edit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(content.KeyEdit{"token-next": []byte("three")})
+	have(t, filepath.Join(dir, "token-next"), "three")
+	if got := mode(t, filepath.Join(dir, "token-next")); got != 0o400 {
+		t.Errorf("mode %v", got)
+	}
+	save(content.KeyEdit{"token": []byte("three"), "token-next": nil, "token-previous": []byte("one")})
+	for key, want := range map[string]struct {
+		text string
+		mode os.FileMode
+	}{"token": {"three", 0o440}, "token-previous": {"one", 0o440}, "foreign": {"mine", 0o604}, "jwks.json": {"{}", 0o444}} {
+		have(t, filepath.Join(dir, key), want.text)
+		if got := mode(t, filepath.Join(dir, key)); got != want.mode {
+			t.Errorf("%s: mode %v", key, got)
+		}
+	}
+	if got := list(t, dir); !slices.Equal(got, []string{"foreign", "jwks.json", "token", "token-previous"}) {
+		t.Errorf("holds %q", got)
+	}
+}
+
+// In a directory with ..data the keys are what that leads to, with a link beside.
+func TestDirectoryLaidOut(t *testing.T) {
+	dir := t.TempDir()
+	if err := kubemount.Write(dir, map[string][]byte{"token": []byte("one"), "token-next": []byte("two"), "foreign": []byte("f")}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := os.Readlink(filepath.Join(dir, "..data"))
+	edit := content.KeyEdit{"token": []byte("two"), "token-next": nil, "token-previous": []byte("one")}
+	if err := loadDir(t, dir).save(t.Context(), edit); err != nil {
+		t.Fatal(err)
+	}
+	for key, text := range map[string]string{"token": "two", "token-previous": "one", "foreign": "f"} {
+		have(t, filepath.Join(dir, "..data", key), text)
+		if to, err := os.Readlink(filepath.Join(dir, key)); err != nil || to != "..data/"+key {
+			t.Errorf("%s leads to %q, %v", key, to, err)
+		}
+	}
+	if got := list(t, dir); !slices.Equal(got, []string{before, "..data", "foreign", "token", "token-previous"}) {
+		t.Errorf("holds %q", got)
+	}
+}
+
+// A promotion that is cut short after any of its writes leaves a directory that
+// accepts the old and the new token, and can be repeated.
+func TestPromotionCutShort(t *testing.T) {
+	const a, b, c = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"
+	until := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	for name, start := range map[string]map[string][]byte{
+		"first":  {"token": []byte(a), "token-next": []byte(b)},
+		"second": {"token": []byte(a), "token-next": []byte(b), "token-previous": []byte(c), "token-previous-until": []byte("2001-01-01T00:00:00Z")},
+		"back":   {"token": []byte(a), "token-next": []byte(b), "token-previous": []byte(b), "token-previous-until": []byte("2001-01-01T00:00:00Z")},
+		"now":    {"token": []byte(a)},
+	} {
+		want, err := content.ParseKeys(start, content.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		deadline, _ := time.Parse(time.RFC3339, until)
+		want.Previous = []content.Superseded{{Token: want.Current, Until: deadline}}
+		want.Current, want.Next = content.Token(b), nil
+		whole, err := content.EditKeys(start, want, content.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := range len(whole) {
+			dir := t.TempDir()
+			for key, value := range start {
+				put(t, filepath.Join(dir, key), string(value), 0o600)
+			}
+			d := loadDir(t, dir)
+			for _, key := range whole.Ordered()[:n] {
+				r, err := d.prepareKey(key, whole[key])
+				if err == nil {
+					err = d.replaceKey(r)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			d = loadDir(t, dir)
+			got, err := verify.ParseKeys(d.keys, verify.ParseOptions{})
+			if err != nil {
+				t.Fatalf("%s, after %d writes: %v", name, n, err)
+			}
+			accepted := map[string]bool{}
+			for _, decl := range got.Decls {
+				if decl.Until.IsZero() || decl.Until.After(time.Now()) {
+					accepted[decl.Value.Reveal()] = true
+				}
+			}
+			if !accepted[a] || !accepted[b] && start["token-next"] != nil || accepted[c] {
+				t.Errorf("%s, after %d writes: a %v, b %v, c %v", name, n, accepted[a], accepted[b], accepted[c])
+			}
+			rest, err := content.EditKeys(d.keys, want, content.Options{})
+			if err == nil {
+				err = d.save(t.Context(), rest)
+			}
+			if err != nil || !maps.EqualFunc(loadDir(t, dir).keys, whole.Apply(start), bytes.Equal) {
+				t.Errorf("%s, repeated after %d writes: %v", name, n, err)
+			}
+		}
+	}
+}
+
+// What is refused is refused before anything else changes, and what is not, later.
+func TestOrder(t *testing.T) {
+	edit := content.KeyEdit{}
+	for _, key := range content.Names() {
+		edit[key] = nil
+	}
+	want := []string{
+		"token-unrevoked", "token-revoked", "token-retired", "token-previous", "token-previous-until", "token", "token-next",
+		"unrevoked", "revoked", "retired", "key-previous", "key-previous-until", "key", "key-next", "jwks.json",
+	}
+	if got := edit.Ordered(); !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
