@@ -122,7 +122,7 @@ func TestMergeModel(t *testing.T) {
 		pool[i] = id(byte(i + 1))
 	}
 	for seed := range uint64(3000) {
-		r, now := rand.New(rand.NewPCG(seed, 1)), start //nolint:gosec // repeatable
+		r, now := rand.New(rand.NewPCG(seed, 1)), start
 		step := func(l *Ledger[string]) *Ledger[string] {
 			switch r.IntN(6) {
 			case 0:

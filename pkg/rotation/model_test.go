@@ -334,7 +334,7 @@ func later(r *rand.Rand, l *Ledger[string], now time.Time) time.Time {
 
 // names are those that the credentials of the model go by, now the one and now the
 // other.
-var names = []ID{{97}, {98}, {99}} //nolint:gochecknoglobals // a constant
+var names = []ID{{97}, {98}, {99}}
 
 // revocable returns what somebody revokes, retires or unrevokes: a credential or a
 // name.

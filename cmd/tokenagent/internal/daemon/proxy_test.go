@@ -85,7 +85,7 @@ func TestP7_NoSpellingOfTheTokensHeaderReachesTheApp(t *testing.T) {
 			}
 		}
 	}
-	if s := ask(t, "GET", base+"/open", forged...).seen(t); s.Header["X-Other_name"] == nil && s.Header["X-Other_Name"] == nil {
+	if s := ask(t, "GET", base+"/open", forged...).seen(t); s.Header["X-Other_name"] == nil {
 		t.Errorf("another header is lost: %v", s.Header)
 	}
 }

@@ -92,8 +92,10 @@ func TestCheck(t *testing.T) {
 				"an end user's own": {[]string{"dapr-api-token", good, "authorization", "Bearer of-a-user"}, []string{"dapr-api-token"}},
 				"gRPC":              {[]string{"dapr-api-token", good, "content-type", "application/grpc"}, []string{"dapr-api-token"}},
 				"forged identity":   {[]string{"dapr-api-token", good, "x-tokenagent-subject", "admin", "x_tokenagent_subject", "admin", "x-tokenagent-method", "jwt", "x_tokenagent_method", "jwt"}, []string{"dapr-api-token"}},
-				"other spellings": {[]string{"dapr-api-token", good, "x.tokenagent.subject", "admin", "X-Tokenagent~Method", "jwt", "dapr_api_token", "zz", "Dapr.Api-Token", "zz", "x-tokenagent-subjects", "stays"},
-					[]string{"dapr-api-token", "x.tokenagent.subject", "x-tokenagent~method", "dapr_api_token", "dapr.api-token"}},
+				"other spellings": {
+					[]string{"dapr-api-token", good, "x.tokenagent.subject", "admin", "X-Tokenagent~Method", "jwt", "dapr_api_token", "zz", "Dapr.Api-Token", "zz", "x-tokenagent-subjects", "stays"},
+					[]string{"dapr-api-token", "x.tokenagent.subject", "x-tokenagent~method", "dapr_api_token", "dapr.api-token"},
+				},
 				"pseudo headers beside": {[]string{":path", "/", ":authority", "x", "dapr-api-token", good}, []string{"dapr-api-token"}},
 			} {
 				expectAllowed(t, network+" "+form+" "+name, check(t, c, ask(yes.headers...)), yes.removed...)

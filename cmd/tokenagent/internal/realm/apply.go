@@ -24,7 +24,7 @@ func (s *Set) apply(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.run, cancel)()
+	defer context.AfterFunc(s.run, cancel)() //nolint:contextcheck // the set ends it, too
 	plan, last := s.plan.Load(), s.table.Load()
 	if plan == s.planned && (s.fault.Load() == nil || s.plan.Stats().LastError != nil) {
 		return nil // it is in force, or no more what the file says

@@ -68,7 +68,7 @@ func (s *Set) config() *ConfigStatus {
 	}
 	stats := s.plan.Stats()
 	c := &ConfigStatus{
-		File: s.path, WatchMode: string(stats.Mode), LastSuccess: stats.LastSuccess.UTC().Round(0),
+		File: s.path, WatchMode: stats.Mode, LastSuccess: stats.LastSuccess.UTC().Round(0),
 		LastChange: time.Unix(0, s.since.Load()).UTC(), Good: true,
 	}
 	switch fault := s.fault.Load(); {

@@ -24,8 +24,10 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
-	for _, bad := range []string{"", "localhost", "ftp://h", "http://", "unix://", "http://u:CANARY@h:1", "http://h:CANARY-port", "://",
-		"http://127.0.0.1:1/?t=CANARY", "http://127.0.0.1:1#CANARY", "http://127.0.0.1:1?", "unix:///x?CANARY"} {
+	for _, bad := range []string{
+		"", "localhost", "ftp://h", "http://", "unix://", "http://u:CANARY@h:1", "http://h:CANARY-port", "://",
+		"http://127.0.0.1:1/?t=CANARY", "http://127.0.0.1:1#CANARY", "http://127.0.0.1:1?", "unix:///x?CANARY",
+	} {
 		err := statusclient.Check(bad)
 		if !errors.Is(err, statusclient.ErrURL) || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%s: %v", bad, err)
