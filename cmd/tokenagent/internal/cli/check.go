@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	rotated "github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -39,8 +41,7 @@ func (r *report) add(level, format string, args ...any) {
 }
 
 func newCheck() *cobra.Command {
-	var s source
-	var k keySource
+	r := config.Defaults()
 	var output, configFile string
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -64,37 +65,45 @@ would not, or would accept nothing.`,
 			if configFile != "" && (cmd.Flags().Changed("config") || realmsAlone(cmd) == nil) {
 				return checkRealms(cmd, configFile, output)
 			}
-			cfg, err := s.config(slog.New(slog.DiscardHandler))
+			cfg, err := agentConfig(cmd, &r, config.Check, slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
 			}
-			if err := k.config(cmd, &cfg, false); err != nil {
-				return err
-			}
 			cfg.PollOnly, cfg.WaitForSource = true, true
+			compareWithNothing(&cfg)
 			a, err := startAgent(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
 			defer a.Close()
-			r := examine(a.Status().Sources, time.Now())
-			if k.given() && !k.complete() {
-				r.add("info", "signed tokens are accepted with an --issuer and an --audience alone: check does without, run needs both")
+			found := examine(a.Status().Sources, time.Now())
+			if r.Keys.Given() && (r.Keys.Issuer == "" || len(r.Keys.Audiences) == 0) {
+				found.add("info", "signed tokens are accepted with an --issuer and an --audience alone: check does without, run needs both")
 			}
-			if err := r.print(cmd.OutOrStdout(), output); err != nil {
+			if err := found.print(cmd.OutOrStdout(), output); err != nil {
 				return err
 			}
-			if !r.OK {
+			if !found.OK {
 				return fail.Refused
 			}
 			return nil
 		},
 	}
-	s.add(cmd)
-	k.add(cmd)
+	config.AddFlags(cmd.Flags(), &r, config.Tokens, config.Signed)
 	cmd.Flags().StringVar(&configFile, "config", "", "`FILE` of realms, in place of one source")
 	addOutput(cmd, &output)
 	return cmd
+}
+
+// compareWithNothing fills in the issuer and the audience that an agent must have, for
+// a command to which neither is given. The name is one that nobody can have (RFC 2606
+// section 2).
+func compareWithNothing(cfg *agent.Config) {
+	const nobody = "https://issuer.invalid"
+	cfg.JWT.Issuer = cmp.Or(cfg.JWT.Issuer, nobody)
+	if len(cfg.JWT.Audiences) == 0 {
+		cfg.JWT.Audiences = []string{nobody}
+	}
 }
 
 // examine says what there is to say of the sources that an agent has just read.
@@ -250,4 +259,21 @@ func (r *report) print(w io.Writer, form string) error {
 	}
 	_, err := fmt.Fprintln(w, verdict)
 	return err
+}
+
+// outputs are the values of --output.
+const (
+	outputText = "text"
+	outputJSON = "json"
+)
+
+func addOutput(cmd *cobra.Command, p *string) {
+	cmd.Flags().StringVar(p, "output", outputText, "`FORM` of the answer: text or json")
+}
+
+func checkOutput(form string) error {
+	if form != outputText && form != outputJSON {
+		return fail.Usage("{output} must be text or json")
+	}
+	return nil
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 )
 
 // eachFlag calls f for every flag of every command, with arguments that reach the
@@ -118,7 +120,7 @@ func TestP5_EmptyDaprVariableIsNotOpen(t *testing.T) {
 // TestP5_EmptyRealmFieldIsAnError gives every key of a realm nothing, in each way
 // that YAML has for that.
 func TestP5_EmptyRealmFieldIsAnError(t *testing.T) {
-	for _, key := range realmKeys() {
+	for _, key := range config.RealmKeys() {
 		forms := []string{"", `""`, "''", "null", "~", "' '", "[]"}
 		if key.List {
 			forms = append(forms, `[""]`, `[a, ""]`, "[a, null]", `"a,"`)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/supervise"
@@ -26,16 +27,14 @@ const (
 
 // execFlags are the flags of exec.
 type execFlags struct {
-	source
+	realm                             config.Realm
 	env, stopSignal, onChange, signal string
 	delay, stopTimeout                time.Duration
-	poll, debounce                    time.Duration
-	wait                              bool
 	admin, logLevel, logFormat        string
 	listeners                         listenFlags
 }
 
-func newExec() *cobra.Command { return new(execFlags).command() }
+func newExec() *cobra.Command { return (&execFlags{realm: config.Defaults()}).command() }
 
 func (e *execFlags) command() *cobra.Command {
 	cmd := &cobra.Command{
@@ -87,9 +86,10 @@ The token stands in CMD's environment, which root and CMD's own user can read in
 		Args: dashed,
 		RunE: e.run,
 	}
-	e.add(cmd)
 	e.listeners.addAdmin(cmd)
 	f := cmd.Flags()
+	config.AddFlags(f, &e.realm, config.Tokens, config.Reading)
+	f.Lookup("wait-for-source").Usage = "wait until the source has a token, then start CMD, instead of failing"
 	f.StringVar(&e.env, "env", agent.DaprTokenEnv, "`NAME` of the variable in which CMD gets the token")
 	f.DurationVar(&e.delay, "restart-delay", -1, "how long to wait after a change before CMD gets the new token, so that receivers have it first; 0s means no wait")
 	f.Lookup("restart-delay").DefValue = "15s, or 2m in a volume that a kubelet mounts"
@@ -97,9 +97,6 @@ The token stands in CMD's environment, which root and CMD's own user can read in
 	f.DurationVar(&e.stopTimeout, "stop-timeout", 30*time.Second, "how long CMD may take to end then, before it is killed")
 	f.StringVar(&e.onChange, "on-change", "restart", "`WHAT` a change does: restart CMD, or signal it")
 	f.StringVar(&e.signal, "signal", "HUP", "`SIGNAL` that tells CMD of a change (with --on-change signal)")
-	f.DurationVar(&e.poll, "poll-interval", 10*time.Second, "how often the source is read whatever the file system reports; 0s means never")
-	f.DurationVar(&e.debounce, "debounce", time.Second, "how long a file written in place must be quiet; 0s believes it at once")
-	f.BoolVar(&e.wait, "wait-for-source", false, "wait until the source has a token, then start CMD, instead of failing")
 	f.StringVar(&e.admin, "admin-listen", "", "`ADDR` of /metrics, /livez, /readyz and /status, such as 127.0.0.1:9466; empty for none")
 	allowEmpty(cmd, "admin-listen")
 	f.StringVar(&e.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
@@ -125,7 +122,7 @@ func (e *execFlags) run(cmd *cobra.Command, args []string) (err error) {
 		return err
 	}
 	protect(log)
-	cfg, err := e.agent(log)
+	cfg, err := e.agent(cmd, log)
 	if err != nil {
 		return err
 	}
@@ -178,14 +175,14 @@ func told(signals <-chan os.Signal) syscall.Signal {
 }
 
 // agent returns the configuration of the agent that watches the source.
-func (e *execFlags) agent(log *slog.Logger) (agent.Config, error) {
-	cfg, err := e.config(log)
+func (e *execFlags) agent(cmd *cobra.Command, log *slog.Logger) (agent.Config, error) {
+	cfg, err := agentConfig(cmd, &e.realm, config.Run, log)
 	if err != nil {
 		return cfg, err
 	}
-	if e.tokenFile == "" && e.envFile == "" {
+	if cfg.TokenFile == "" && cfg.EnvFile == "" {
 		path, ok := os.LookupEnv(agent.DaprTokenEnv + "_FILE")
-		if e.tokenEnv != "" || !ok {
+		if cfg.TokenEnv != "" || !ok {
 			return cfg, fail.Usage("--token-file or --env-file is missing; an environment variable as the source could never change")
 		}
 		if path == "" {
@@ -195,22 +192,15 @@ func (e *execFlags) agent(log *slog.Logger) (agent.Config, error) {
 		cfg.TokenFile = path
 	}
 	// Nothing is verified here, so nothing superseded needs to be remembered.
-	cfg.Overlap, cfg.WaitForSource = -1, e.wait
-	if cfg.Poll, err = span("poll-interval", e.poll); err != nil {
-		return cfg, err
-	}
-	if e.poll > 0 && e.poll < 10*time.Millisecond {
-		return cfg, fail.Usage("--poll-interval must be at least 10ms, or 0s for never")
-	}
-	cfg.Debounce, err = span("debounce", e.debounce)
-	return cfg, err
+	cfg.Overlap = -1
+	return cfg, nil
 }
 
 // options returns what to run, and how, with the source that cfg names.
 func (e *execFlags) options(args []string, cfg agent.Config, log *slog.Logger) (supervise.Options, error) {
 	o := supervise.Options{
 		Command: args, Env: e.env, Environ: os.Environ(),
-		Delay: e.delay, StopTimeout: e.stopTimeout, Wait: e.wait, Logger: log,
+		Delay: e.delay, StopTimeout: e.stopTimeout, Wait: cfg.WaitForSource, Logger: log,
 	}
 	if e.delay == -1 {
 		o.Delay = defaultDelay

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/inspect"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
@@ -49,7 +50,7 @@ type judgement struct {
 }
 
 func newInspect() *cobra.Command {
-	var k keySource
+	r := config.Defaults()
 	var output string
 	cmd := &cobra.Command{
 		Use:   "inspect",
@@ -70,24 +71,25 @@ malformed, or no JSON Web Token.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			cfg := agent.Config{Logger: slog.New(slog.DiscardHandler), PollOnly: true}
-			if err := k.config(cmd, &cfg, false); err != nil {
+			cfg, err := agentConfig(cmd, &r, config.Check, slog.New(slog.DiscardHandler))
+			if err != nil {
 				return err
 			}
+			cfg.PollOnly = true
 			token, err := readToken(cmd)
 			if err != nil {
 				return err
 			}
 			i := look(token, time.Now())
-			if k.given() && i.Fault == "" {
-				if err := i.judge(cmd, token, &k, cfg); err != nil {
+			if r.Keys.Given() && i.Fault == "" {
+				if err := i.judge(cmd, token, cfg); err != nil {
 					return err
 				}
 			}
 			return i.print(cmd.OutOrStdout(), output)
 		},
 	}
-	k.add(cmd)
+	config.AddFlags(cmd.Flags(), &r, config.Signed)
 	addOutput(cmd, &output)
 	return cmd
 }
@@ -116,19 +118,19 @@ func look(token string, now time.Time) *inspection {
 }
 
 // judge asks the keys. What the flags leave open is taken from the token.
-func (i *inspection) judge(cmd *cobra.Command, token string, k *keySource, cfg agent.Config) error {
+func (i *inspection) judge(cmd *cobra.Command, token string, cfg agent.Config) error {
 	j := &judgement{}
 	i.Verdict = j
-	asked := cfg.JWT // without what stands for nothing
-	asked.Issuer, asked.Audiences = k.issuer, k.audience
-	if iss := i.Claims.Text("iss"); k.issuer == "" && iss != "" {
-		cfg.JWT.Issuer, asked.Issuer = iss, iss
+	if iss := i.Claims.Text("iss"); cfg.JWT.Issuer == "" && iss != "" {
+		cfg.JWT.Issuer = iss
 		j.Unchecked = append(j.Unchecked, "iss")
 	}
-	if aud := i.Claims.Texts("aud"); len(k.audience) == 0 && len(aud) > 0 && aud[0] != "" {
-		cfg.JWT.Audiences, asked.Audiences = aud[:1], aud[:1]
+	if aud := i.Claims.Texts("aud"); len(cfg.JWT.Audiences) == 0 && len(aud) > 0 && aud[0] != "" {
+		cfg.JWT.Audiences = aud[:1]
 		j.Unchecked = append(j.Unchecked, "aud")
 	}
+	asked := cfg.JWT
+	compareWithNothing(&cfg)
 	a, err := startAgent(cmd.Context(), cfg)
 	if err != nil {
 		return err
@@ -219,4 +221,14 @@ func (j *judgement) rest(w io.Writer) (err error) {
 		_, err = fmt.Fprintf(w, "  %s was not checked: the token's own was taken, since there is no --%s\n", claim, flag)
 	}
 	return err
+}
+
+// readable returns text from outside in a form in which it can be shown: what
+// a terminal could take for more than text is escaped, and what is not plain to
+// read stands in quotes.
+func readable(text string) string {
+	if text == "" || plain.Text(text) != text || strings.ContainsAny(text, ` ,;"\`) {
+		return inspect.Quote(text)
+	}
+	return text
 }

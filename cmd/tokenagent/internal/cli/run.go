@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"io"
 	stdlog "log" //nolint:depguard // to take it away from libraries
 	"log/slog"
@@ -13,28 +15,28 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/internal/option"
 )
 
 // runFlags are the flags of run.
 type runFlags struct {
-	source
-	keys                            keySource
-	rotation                        rotationFlags
-	listeners                       listenFlags
-	name, listen, grpcListen, admin string
-	configFile                      string
-	upstream, healthPath            string
-	allowPath                       []string
-	endRevoked                      bool
-	drain, shutdownDelay            time.Duration
-	logLevel, logFormat             string
+	realm                     config.Realm
+	listeners                 listenFlags
+	listen, grpcListen, admin string
+	configFile                string
+	upstream, healthPath      string
+	allowPath                 []string
+	endRevoked                bool
+	drain, shutdownDelay      time.Duration
+	logLevel, logFormat       string
 }
 
 func newRun() *cobra.Command {
-	var r runFlags
+	r := runFlags{realm: config.Defaults()}
 	cmd := &cobra.Command{
 		Use:         "run",
 		Annotations: map[string]string{ownSignals: "true"},
@@ -62,12 +64,10 @@ or SIGINT ends that.`,
   tokenagent run --jwks-url https://issuer.example/jwks.json --issuer https://issuer.example --audience orders --wait-for-source`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
-	r.add(cmd)
-	r.keys.add(cmd)
-	r.rotation.add(cmd)
 	r.listeners.add(cmd)
 	f := cmd.Flags()
-	f.StringVar(&r.name, "name", "token", "name of the token source in metrics and logs, and the subject of its callers")
+	config.AddFlags(f, &r.realm, config.Tokens, config.Signed, config.Overlap, config.Reading, config.Request)
+	f.StringVar(&r.realm.Name, "name", r.realm.Name, "name of the token source in metrics and logs, and the subject of its callers")
 	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
 	f.StringVar(&r.grpcListen, "grpc-listen", "", "`ADDR` of Envoy ext_authz over gRPC and of grpc health: host:port or unix:///path; empty for none")
 	allowEmpty(cmd, "grpc-listen")
@@ -104,13 +104,21 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	if err := r.listeners.config(cmd, &o); err != nil {
 		return err
 	}
-	var watch agent.Config // certificates are watched as sources are
-	if err := r.rotation.config(&watch); err != nil {
+	if r.configFile != "" {
+		if err := realmsAlone(cmd); err != nil {
+			return err
+		}
+		only := config.Defaults() // variables are not for the realms of the file either
+		only.Rotation.Poll, only.Rotation.Debounce = r.realm.Rotation.Poll, r.realm.Rotation.Debounce
+		r.realm = only
+	}
+	cfg, err := agentConfig(cmd, &r.realm, config.Run, log)
+	if err != nil {
 		return err
 	}
-	o.Poll, o.Debounce = watch.Poll, watch.Debounce
+	o.Poll, o.Debounce = cfg.Poll, cfg.Debounce // certificates, and the file of realms, are watched as sources are
 	o.Hangup = hangup
-	realms, stop, err := r.realms(cmd, o)
+	realms, stop, err := r.realms(cmd.Context(), cfg, o)
 	if err != nil {
 		if cmd.Context().Err() != nil && fail.Code(err) != 2 {
 			return nil // told to end before it began
@@ -121,54 +129,47 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	return daemon.Run(cmd.Context(), realms, o)
 }
 
-// realms starts the agent of the flags, or those of --config.
-func (r *runFlags) realms(cmd *cobra.Command, o daemon.Options) (realms *realm.Set, stop func(), err error) {
-	ro := realm.Options{Auth: o.Auth(), Logger: o.Logger}
+// realms starts the agent of cfg, or those of --config.
+func (r *runFlags) realms(ctx context.Context, cfg agent.Config, o daemon.Options) (realms *realm.Set, stop func(), err error) {
+	ro := realm.Options{Auth: o.Auth(), Logger: o.Logger, Poll: o.Poll, Debounce: o.Debounce}
 	if r.configFile != "" {
-		return r.openRealms(cmd, ro)
+		s, err := realm.Open(ctx, r.configFile, realmParser(r.configFile, o.Logger), ro)
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, func() { _ = s.Close() }, nil
 	}
-	cfg, err := r.config(o.Logger)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := r.keys.config(cmd, &cfg, true); err != nil {
-		return nil, nil, err
-	}
-	if r.keys.given() && r.name == r.keys.keyName {
-		return nil, nil, fail.Usage("--name and --key-name are the same; metrics could not tell the two sources apart")
-	}
-	if err := r.rotation.config(&cfg); err != nil {
-		return nil, nil, err
-	}
-	cfg.Name = r.name
-	a, err := startAgent(cmd.Context(), cfg)
+	a, err := startAgent(ctx, cfg)
 	if err != nil {
 		return nil, nil, err
 	}
 	return realm.Single(a, o.Headers, ro), func() { _ = a.Close() }, nil
 }
 
-// openRealms starts those of --config.
-func (r *runFlags) openRealms(cmd *cobra.Command, o realm.Options) (realms *realm.Set, stop func(), err error) {
-	if err := realmsAlone(cmd); err != nil {
-		return nil, nil, err
+// agentConfig returns the agent's configuration that the flags of cmd make of r. What
+// is wrong with them is a usage error.
+func agentConfig(cmd *cobra.Command, r *config.Realm, use config.Use, log *slog.Logger) (agent.Config, error) {
+	r.Set = config.Changed(cmd.Flags())
+	if err := r.Validate(use); err != nil {
+		return agent.Config{}, fail.Exit(2, err)
 	}
-	var watch agent.Config // the file is watched as sources are
-	if err := r.rotation.config(&watch); err != nil {
-		return nil, nil, err
+	return r.Agent(log), nil
+}
+
+// startAgent starts an agent of flags. What is wrong with one of them, or that the
+// source is none, is a usage error; what is wrong with the source is not.
+func startAgent(ctx context.Context, cfg agent.Config) (*agent.Agent, error) {
+	a, err := agent.Start(ctx, cfg)
+	if _, ok := errors.AsType[*option.Error](err); ok {
+		return nil, fail.Exit(2, err)
 	}
-	o.Poll, o.Debounce = watch.Poll, watch.Debounce
-	s, err := realm.Open(cmd.Context(), r.configFile, realmParser(r.configFile, o.Logger), o)
-	if err != nil {
-		return nil, nil, err
-	}
-	return s, func() { _ = s.Close() }, nil
+	return a, err
 }
 
 func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 	o := daemon.Options{
 		Listen: r.listen, GRPCListen: r.grpcListen, AdminListen: r.admin, AllowPaths: r.allowPath, HealthPath: r.healthPath,
-		Headers: r.rotation.header, DrainTimeout: r.drain, ShutdownDelay: r.shutdownDelay, Logger: log, EndRevoked: r.endRevoked,
+		Headers: r.realm.Headers, DrainTimeout: r.drain, ShutdownDelay: r.shutdownDelay, Logger: log, EndRevoked: r.endRevoked,
 	}
 	if r.upstream != "" {
 		u, err := parseUpstream(r.upstream)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -28,8 +29,7 @@ type verdict struct {
 }
 
 func newVerify() *cobra.Command {
-	var s source
-	var k keySource
+	r := config.Defaults()
 	var output string
 	cmd := &cobra.Command{
 		Use:   "verify",
@@ -47,11 +47,8 @@ inspect' says.`,
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			cfg, err := s.config(slog.New(slog.DiscardHandler))
+			cfg, err := agentConfig(cmd, &r, config.Run, slog.New(slog.DiscardHandler))
 			if err != nil {
-				return err
-			}
-			if err := k.config(cmd, &cfg, true); err != nil {
 				return err
 			}
 			token, err := readToken(cmd)
@@ -68,7 +65,7 @@ inspect' says.`,
 			p, err := a.Verify(cmd.Context(), token)
 			if err != nil {
 				v.Reason = verify.Class(err).String()
-				v.signed = k.given() && strings.Count(token, ".") == 2
+				v.signed = r.Keys.Given() && strings.Count(token, ".") == 2
 			} else {
 				v.Accepted, v.Method, v.Slot, v.Source = true, p.Method(), p.Slot().String(), p.Source()
 				if v.Method == verify.MethodJWT {
@@ -78,8 +75,7 @@ inspect' says.`,
 			return v.print(cmd.OutOrStdout(), output)
 		},
 	}
-	s.add(cmd)
-	k.add(cmd)
+	config.AddFlags(cmd.Flags(), &r, config.Tokens, config.Signed)
 	addOutput(cmd, &output)
 	return cmd
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 )
 
 // document reads the whole.
@@ -71,7 +73,7 @@ func (p *parser) realms(d *Document, e *entry, common []Setting) {
 		where := keyRealms + "." + r.key
 		realm := Realm{Name: r.key, Line: r.line, Settings: p.settings(r.value, where, false)}
 		for _, s := range common {
-			if !slices.ContainsFunc(realm.Settings, func(own Setting) bool { return own.Key == s.Key }) {
+			if !slices.ContainsFunc(realm.Settings, func(own Setting) bool { return own.Name == s.Name }) {
 				realm.Settings = append(realm.Settings, s)
 			}
 		}
@@ -85,7 +87,7 @@ func (p *parser) realms(d *Document, e *entry, common []Setting) {
 // settings reads a realm, or what realms have in common.
 func (p *parser) settings(n *yaml.Node, where string, common bool) (out []Setting) {
 	for _, e := range p.entries(n, where) {
-		i := slices.IndexFunc(p.known, func(k Key) bool { return k.Name == e.key })
+		i := slices.IndexFunc(p.known, func(k config.Field) bool { return k.Name == e.key })
 		switch {
 		case i < 0:
 			names := make([]string, len(p.known))
@@ -97,7 +99,7 @@ func (p *parser) settings(n *yaml.Node, where string, common bool) (out []Settin
 			p.fault(e.line, "%s: %s is each realm's own; put it there", where, e.key)
 		default:
 			if v, ok := p.texts(e.value, where+"."+e.key, p.known[i].List); ok {
-				out = append(out, Setting{Key: e.key, Values: v, Line: e.line, Common: common})
+				out = append(out, Setting{Field: &p.known[i], Values: v, Line: e.line, Common: common})
 			}
 		}
 	}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 )
 
 // A Document is a file without faults, of its own form.
@@ -27,23 +29,17 @@ type Document struct {
 // A Realm is one entry of realms, with the defaults for what it leaves out.
 type Realm struct {
 	Name     string
-	Line     int // on which it begins
-	Settings []Setting
+	Line     int       // on which it begins
+	Settings []Setting // its own come first
 }
 
 // A Setting is one key with what stands there, as text.
 type Setting struct {
-	Key    string
+	*config.Field
+
 	Values []string // one, unless the key takes a list
 	Line   int
 	Common bool // from defaults
-}
-
-// A Key is one that a realm may have.
-type Key struct {
-	Name string
-	List bool // it takes several values
-	Own  bool // it makes no sense in defaults
 }
 
 // The keys beside those of realms.
@@ -54,11 +50,10 @@ const (
 	keyPaths    = "paths"
 )
 
-// Parse reads data, which is called name in errors, with realms that have the
-// keys known. The error names every fault with its line and its mend, ten at most,
-// and quotes no value.
-func Parse(name string, data []byte, known []Key) (*Document, error) {
-	p := &parser{name: name, known: known}
+// Parse reads data, which is called name in errors. The error names every fault with
+// its line and its mend, ten at most, and quotes no value.
+func Parse(name string, data []byte) (*Document, error) {
+	p := &parser{name: name, known: config.RealmKeys()}
 	d := &Document{Paths: true}
 	if root := p.root(data); root != nil {
 		p.document(d, root)
@@ -72,7 +67,7 @@ func Parse(name string, data []byte, known []Key) (*Document, error) {
 
 type parser struct {
 	name   string
-	known  []Key
+	known  []config.Field
 	faults *multierror.Error
 	lines  map[string]int // of realms, by name
 }

@@ -2,7 +2,6 @@ package realmfile
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -11,17 +10,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func keys() []Key {
-	return []Key{
-		{Name: "token-file", Own: true},
-		{Name: "overlap"},
-		{Name: "header", List: true},
-		{Name: "audience", List: true},
-		{Name: "hosts", List: true, Own: true},
-		{Name: "wait-for-source"},
-	}
-}
-
 // text renders a Document, to be compared.
 func text(d *Document) string {
 	var b strings.Builder
@@ -29,7 +17,7 @@ func text(d *Document) string {
 	for _, r := range d.Realms {
 		fmt.Fprintf(&b, "\n%s@%d", r.Name, r.Line)
 		for _, s := range r.Settings {
-			fmt.Fprintf(&b, " %s@%d=%s", s.Key, s.Line, strings.Join(s.Values, "|"))
+			fmt.Fprintf(&b, " %s@%d=%s", s.Name, s.Line, strings.Join(s.Values, "|"))
 			if s.Common {
 				b.WriteString("*")
 			}
@@ -62,7 +50,7 @@ realms:
 orders@8 token-file@9=/run/orders hosts@10=orders.example overlap@3=10m* header@4=X-Token*
 payments@11 token-file@12=/run/pay: ments overlap@13=0s header@14=A|B wait-for-source@17=true`
 	for _, data := range []string{file, strings.ReplaceAll(file, "\n", "\r\n"), "\ufeff" + file, "---\n" + file[len("# two realms\n"):]} {
-		d, err := Parse("f", []byte(data), keys())
+		d, err := Parse("f", []byte(data))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +58,7 @@ payments@11 token-file@12=/run/pay: ments overlap@13=0s header@14=A|B wait-for-s
 			t.Errorf("got:\n%s\nwant:\n%s", got, want)
 		}
 	}
-	d, err := Parse("f", []byte("realms: {a: {overlap: 1m}}"), keys())
+	d, err := Parse("f", []byte("realms: {a: {overlap: 1m}}"))
 	if err != nil || text(d) != "default= paths=true\na@1 overlap@1=1m" {
 		t.Errorf("in one line: %v, %v", d, err)
 	}
@@ -94,7 +82,7 @@ func TestFaults(t *testing.T) {
 		"realms:\n  a:\n    tokenFile: x":                      "f:3: realms.a: unknown key tokenFile; did you mean token-file?",
 		"realms:\n  a:\n    overlp: 1m":                        "f:3: realms.a: unknown key overlp; did you mean overlap?",
 		"realms:\n  a:\n    host: x":                           "f:3: realms.a: unknown key host; did you mean hosts?",
-		"realms:\n  a:\n    " + canary + ": 1":                 "f:3: realms.a: unknown key; there are audience, header, hosts, overlap, token-file, wait-for-source",
+		"realms:\n  a:\n    " + canary + ": 1":                 "f:3: realms.a: unknown key; there are algorithm, audience, debounce, env-file, header, hosts, issuer, ",
 		"realms:\n  a:\n    overlap: 1m\n    overlap: 2m":      "f:4: realms.a: a key comes twice; the first is on line 3",
 		"realms:\n  a: {}\n  b: {}\n  a: {}":                   "f:4: realms: a key comes twice; the first is on line 2",
 		"realms:\n  a:\n    overlap: [1m]":                     "f:3: realms.a.overlap: it takes one value",
@@ -120,7 +108,7 @@ func TestFaults(t *testing.T) {
 		"default-realm: " + canary + "\nrealms:\n  orders: {}": "f:1: default-realm: there is no realm of that name",
 		"paths: maybe\nrealms:\n  a: {}":                       "f:1: paths: it must be true or false",
 	} {
-		d, err := Parse("f", []byte(data), keys())
+		d, err := Parse("f", []byte(data))
 		if err == nil {
 			t.Errorf("%q: accepted as %s", data, text(d))
 			continue
@@ -137,7 +125,7 @@ func TestFaults(t *testing.T) {
 // TestAllFaultsAtOnce, up to ten.
 func TestAllFaultsAtOnce(t *testing.T) {
 	t.Parallel()
-	_, err := Parse("f", []byte("realms:\n  a:\n"+strings.Repeat("    overlp: 1\n", 1)+"    hedaer: 2\n"), keys())
+	_, err := Parse("f", []byte("realms:\n  a:\n"+strings.Repeat("    overlp: 1\n", 1)+"    hedaer: 2\n"))
 	if err == nil || strings.Count(err.Error(), "\n") != 1 {
 		t.Errorf("two faults: %v", err)
 	}
@@ -145,7 +133,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	for i := range 15 {
 		fmt.Fprintf(&b, "  r%d: 1\n", i)
 	}
-	_, err = Parse("f", []byte("realms:\n"+b.String()), keys())
+	_, err = Parse("f", []byte("realms:\n"+b.String()))
 	if err == nil || strings.Count(err.Error(), "\n") != 10 || !strings.HasSuffix(err.Error(), "and 5 more") {
 		t.Errorf("fifteen faults: %v", err)
 	}
@@ -158,7 +146,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		d, err := Parse("f", data, keys())
+		d, err := Parse("f", data)
 		if err != nil {
 			if strings.Contains(err.Error(), "CANARY") {
 				t.Fatal("quoted")
@@ -175,8 +163,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("realm %q on line %d of %d", r.Name, r.Line, n)
 			}
 			for _, s := range r.Settings {
-				i := slices.IndexFunc(keys(), func(k Key) bool { return k.Name == s.Key })
-				if i < 0 || len(s.Values) == 0 || len(s.Values) > 1 && !keys()[i].List || s.Line < 1 || s.Line > n {
+				if len(s.Values) == 0 || len(s.Values) > 1 && !s.List || s.Line < 1 || s.Line > n {
 					t.Fatalf("%+v", s)
 				}
 			}

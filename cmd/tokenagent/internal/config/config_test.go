@@ -1,0 +1,176 @@
+package config
+
+import (
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/option"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+)
+
+// both returns what flags and a file of realms make of settings such as
+// "token-file=/f header=A header=B".
+func both(t *testing.T, settings string) (flags, file Realm) {
+	t.Helper()
+	flags, file = Defaults(), Defaults()
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	AddFlags(fs, &flags, Tokens, Signed, Reading, Overlap, Request)
+	values := make(map[string][]string)
+	for s := range strings.FieldsSeq(settings) {
+		if err := fs.Parse([]string{"--" + s}); err != nil {
+			t.Fatal(err)
+		}
+		name, value, _ := strings.Cut(s, "=")
+		values[name] = append(values[name], value)
+	}
+	flags.Set = Changed(fs)
+	for _, f := range Fields {
+		if v, ok := values[f.Name]; ok {
+			if err := file.SetKey("/dir", &f, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return flags, file
+}
+
+// TestEachFieldFromBothSides: a flag and a key of a file do the same.
+func TestEachFieldFromBothSides(t *testing.T) {
+	for _, f := range Fields {
+		if f.Topic == NoFlag {
+			continue
+		}
+		settings := f.Name + "=/a"
+		switch r := Defaults(); f.flag(&r).Value.Type() {
+		case "stringArray":
+			settings += " " + f.Name + "=b,c"
+		case "int":
+			settings = f.Name + "=77"
+		case "bool":
+			settings = f.Name + "=true"
+		case "duration":
+			settings = f.Name + "=7m"
+		}
+		flags, file := both(t, settings)
+		if none := Defaults(); !reflect.DeepEqual(flags, file) || !flags.Set[f.Name] || f.Name != "header" && flags.AgentText() == none.AgentText() {
+			t.Errorf("%s: flags\n%+v\nfile\n%+v", settings, flags, file)
+		}
+	}
+	for _, f := range Fields {
+		if f.Path {
+			r := Defaults()
+			if err := r.SetKey("/dir", &f, []string{"../sub/./x"}); err != nil || *f.At(&r).(*string) != "/sub/x" {
+				t.Errorf("%s: %v %+v", f.Name, err, r)
+			}
+		}
+	}
+}
+
+// TestValidate: a realm of flags and one of a file fail alike, each in its own words.
+func TestValidate(t *testing.T) {
+	const keys, url = "key-file=/f issuer=i audience=a ", "jwks-url=https://h/ issuer=i audience=a "
+	for settings, want := range map[string]string{
+		"token-file=/f":                                            "",
+		"token-file=/f env-file=/g":                                "{token-file} and {env-file} are both set; one source is meant",
+		"token-file=/f token-env=X":                                "{token-file} and {token-env} are both set",
+		"token-file=/f min-token-bytes=0":                          "{min-token-bytes} must be at least 1",
+		keys + "jwks-url=https://h/":                               "{key-file} and {jwks-url} are both set",
+		"key-file=/f audience=a":                                   "{issuer} is missing",
+		"jwks-url=https://h/ issuer=i":                             "{audience} is missing",
+		"token-file=/f issuer=i":                                   "{issuer} goes with {key-file} or {jwks-url}",
+		"token-file=/f audience=i":                                 "{audience} goes with",
+		"token-file=/f leeway=1s":                                  "{leeway} goes with",
+		"token-file=/f require-claim=a":                            "{require-claim} goes with",
+		"token-file=/f key-name=a":                                 "{key-name} goes with",
+		"token-file=/f jwks-ca-file=/a":                            "{jwks-ca-file} goes with {jwks-url}",
+		keys + "max-stale=1h":                                      "{max-stale} goes with {jwks-url}",
+		keys + "jwks-ca-file=/a":                                   "{jwks-ca-file} goes with {jwks-url}",
+		keys + "jwks-bearer-file=/a":                               "{jwks-bearer-file} goes with {jwks-url}",
+		keys + "key-algorithm=none":                                "{key-algorithm} must be one of HS256",
+		keys + "algorithm=ES256":                                   "",
+		keys + "algorithm=ES256 algorithm=none":                    "{algorithm} must be one of HS256",
+		keys + "require-claim=a require-claim=b=":                  "{require-claim} number 2: the value is empty",
+		keys + "require-claim==CANARY":                             "{require-claim} number 1: the form is NAME",
+		keys + "require-claim=/a~b=c":                              "{require-claim} number 1: a JSON Pointer in which ~",
+		keys + "jwt-cache=-1":                                      "{jwt-cache} must be 0 to",
+		keys + "leeway=11m":                                        "{leeway} must be 0s to 10m",
+		keys + "leeway=-1s":                                        "{leeway} must be 0s to 10m",
+		url + "max-stale=1m":                                       "{max-stale} must be at least 2m",
+		url + "max-stale=0s":                                       "",
+		"jwks-url=http://h.example/CANARY issuer=i audience=a":     "{jwks-url}: the URL is not https",
+		"jwks-url=https://u:CANARY@h.example/ issuer=i audience=a": "{jwks-url}: the URL holds a user name or password",
+		"token-file=/f overlap=-1m":                                "{overlap} must not be negative; 0s means none",
+		"token-file=/f debounce=-1s":                               "{debounce} must not be negative; 0s means none",
+		"token-file=/f poll-interval=-1s":                          "{poll-interval} must not be negative",
+		"token-file=/f poll-interval=1ms":                          "{poll-interval} must be at least 10ms",
+		"token-file=/f max-overlap=1m":                             "{max-overlap} must be at least {overlap}, 15m",
+		"token-file=/f max-overlap=1m overlap=0s":                  "{max-overlap} needs {overlap}",
+		"token-file=/f max-overlap=-1s overlap=0s":                 "",
+		"token-file=/f header=a:b":                                 "{header}: ",
+		"token-file=/f leeway=1s debounce=-1s":                     "{leeway} goes with {key-file} or {jwks-url}, and neither is given; {debounce} must not",
+	} {
+		flags, file := both(t, settings)
+		for _, c := range []struct {
+			realm Realm
+			use   Use
+			spell option.Spelling
+		}{{flags, Run, option.Flag}, {flags, Check, option.Flag}, {file, InRealm, option.Key}} {
+			err := c.realm.Validate(c.use)
+			if c.use == Check && strings.Contains(want, "is missing") || want == "" {
+				if err != nil {
+					t.Errorf("%s for use %d: %v", settings, c.use, err)
+				}
+				continue
+			}
+			text := option.Errorf(c.spell, want).Error()
+			if err == nil || !strings.HasPrefix(option.Text(err, c.spell), text) || strings.Contains(err.Error(), "CANARY") {
+				t.Errorf("%s for use %d: %v, want %s", settings, c.use, err, text)
+			}
+		}
+	}
+	flags, file := both(t, keys)
+	flags.Name, file.Name = "keys", "keys"
+	if err := flags.Validate(Run); err == nil || !strings.Contains(err.Error(), "are the same") || file.Validate(InRealm) != nil {
+		t.Errorf("two sources of one name: %v, %v", err, file.Validate(InRealm))
+	}
+	if none := Defaults(); none.Validate(InRealm) == nil || none.Validate(Run) != nil {
+		t.Error("without a source a realm is good, or a command is not")
+	}
+}
+
+// TestAgent: what is given arrives where the agent looks for it.
+func TestAgent(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	for settings, change := range map[string]func(*agent.Config){
+		"": func(*agent.Config) {},
+		"overlap=0s max-overlap=-1s poll-interval=0s debounce=0s wait-for-source=true state-file=/s token-file=/f min-token-bytes=9": func(c *agent.Config) {
+			c.Overlap, c.MaxOverlap, c.Poll, c.Debounce = -1, -time.Second, -1, -1
+			c.WaitForSource, c.StateFile, c.TokenFile, c.MinTokenBytes = true, "/s", "/f", 9
+		},
+		"jwks-url=https://h/ key-algorithm=PS256 max-stale=1h issuer=i audience=a audience=b key-name=n jwks-ca-file=/ca jwks-bearer-file=/t": func(c *agent.Config) {
+			c.JWKSURL, c.KeyName, c.KeyAlgorithm = "https://h/", "n", "PS256"
+			c.JWKS = jwks.RemoteOptions{MaxStale: time.Hour, Algorithm: "PS256", CAFile: "/ca", BearerFile: "/t"}
+			c.JWT = verify.JWTConfig{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, Leeway: verify.DefaultLeeway, CacheSize: verify.DefaultJWTCache}
+		},
+		"key-file=/f jwt-cache=0 leeway=0s algorithm=ES256 jwt-type=at+jwt require-claim=a require-claim=b=1 require-claim=b=2=3 require-claim=b": func(c *agent.Config) {
+			c.KeyFile, c.KeyName = "/f", "keys"
+			c.JWT = verify.JWTConfig{Leeway: -1, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"}, RequiredClaims: map[string][]string{"a": nil, "b": {"1", "2=3"}}, CacheSize: -1}
+		},
+	} {
+		want := agent.Config{Name: "token", MinTokenBytes: verify.DefaultMinTokenBytes, Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second, Logger: log}
+		change(&want)
+		flags, file := both(t, settings)
+		for _, r := range []Realm{flags, file} {
+			if got := r.Agent(log); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s:\n%+v\nwant\n%+v", settings, got, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,161 @@
+package config
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A Need is the source without which a setting has no use.
+type Need int
+
+const (
+	NeedsNothing Need = iota
+	NeedsTokens       // a source of tokens
+	NeedsKeys         // a source of keys
+	NeedsURL          // a JWKS of a server
+)
+
+// Has reports whether r has what is needed.
+func (r *Realm) Has(n Need) bool {
+	switch n {
+	case NeedsTokens:
+		return r.Source.Given()
+	case NeedsKeys:
+		return r.Keys.Given()
+	case NeedsURL:
+		return r.Keys.URL != ""
+	default:
+		return true
+	}
+}
+
+// A Topic is what a setting is about. A command has the flags of whole topics.
+type Topic string
+
+// The topics of settings.
+const (
+	Tokens  Topic = "Source of tokens"
+	Signed  Topic = "Signed tokens"
+	Reading Topic = "Reading of sources"
+	Overlap Topic = "Overlap"
+	Request Topic = "Requests"
+	NoFlag  Topic = "" // in a file of realms alone
+)
+
+// A Field is one setting.
+type Field struct {
+	Name  string // of the flag, and of the key
+	Topic Topic
+	List  bool // it takes several values
+	Own   bool // no two realms have it in common
+	Path  bool // of a file; in a file of realms relative to that one
+	Needs Need
+	Usage string
+	Form  func(string) (string, error) // makes a value of what stands in a file; nil takes it as it is
+	At    func(*Realm) any             // a pointer to it
+}
+
+// Fields are all settings.
+var Fields = []Field{ //nolint:gochecknoglobals // a constant
+	{Name: "token-file", Topic: Tokens, Own: true, Path: true, Usage: "`PATH` of the token file, or of a directory such as a mounted Secret", At: func(r *Realm) any { return &r.Source.TokenFile }},
+	{Name: "token-env", Topic: Tokens, Own: true, Usage: "`NAME` of the environment variable that holds the token; with --env-file, of the key in it (default " + agent.DaprTokenEnv + ")", At: func(r *Realm) any { return &r.Source.TokenEnv }},
+	{Name: "env-file", Topic: Tokens, Own: true, Path: true, Usage: "`PATH` of a file of KEY=value lines that holds the token", At: func(r *Realm) any { return &r.Source.EnvFile }},
+	{Name: "min-token-bytes", Topic: Tokens, Needs: NeedsTokens, Usage: "shortest token that is accepted, in bytes", At: func(r *Realm) any { return &r.Source.MinTokenBytes }},
+
+	{Name: "key-file", Topic: Signed, Own: true, Path: true, Usage: "`PATH` of the keys by which signed tokens (JWT) are accepted: a JWKS, PEM or an HMAC secret, or a directory such as a mounted Secret", At: func(r *Realm) any { return &r.Keys.File }},
+	{Name: "jwks-url", Topic: Signed, Own: true, Usage: "`URL` of the JWKS of an issuer, in place of --key-file: https, or http on loopback", At: func(r *Realm) any { return &r.Keys.URL }},
+	{Name: "jwks-ca-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of the PEM certificates of the CAs trusted for --jwks-url, in place of the system's; reloaded when it changes", At: func(r *Realm) any { return &r.Keys.CAFile }},
+	{Name: "jwks-bearer-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of a token sent to the server of --jwks-url alone, as Authorization: Bearer; reloaded when it changes", At: func(r *Realm) any { return &r.Keys.BearerFile }},
+	{Name: "key-name", Topic: Signed, Needs: NeedsKeys, Usage: "`NAME` by which metrics and logs call the key source", At: func(r *Realm) any { return &r.Keys.Name }},
+	{Name: "issuer", Topic: Signed, Needs: NeedsKeys, Usage: "the `ISS` that signed tokens must have, to the letter", At: func(r *Realm) any { return &r.Keys.Issuer }},
+	{Name: "audience", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "an `AUD` that signed tokens may have, of which they must have one; repeatable", At: func(r *Realm) any { return &r.Keys.Audiences }},
+	{Name: "key-algorithm", Topic: Signed, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default that of the curve, RS256 for RSA, HS256 for a secret): " + strings.Join(verify.Algorithms(), ", "), At: func(r *Realm) any { return &r.Keys.KeyAlgorithm }},
+	{Name: "algorithm", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`ALG` that is accepted; repeatable (default all that there is a key for)", At: func(r *Realm) any { return &r.Keys.Algorithms }},
+	{Name: "jwt-type", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "the header `TYP` that signed tokens may have, such as at+jwt; repeatable (default any, or none)", At: func(r *Realm) any { return &r.Keys.Types }},
+	{Name: "require-claim", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`NAME[=VALUE]` of a claim that signed tokens must have; /a/b is a JSON Pointer; repeatable, any value of one name will do", At: func(r *Realm) any { return &r.Keys.RequireClaims }},
+	{Name: "leeway", Topic: Signed, Needs: NeedsKeys, Usage: "how much the clocks of issuer and verifier may differ, at most 10m; 0s for none", At: func(r *Realm) any { return &r.Keys.Leeway }},
+	{Name: "jwt-cache", Topic: Signed, Needs: NeedsKeys, Usage: "how many verified signed tokens to cache, so that their signature is not checked again; 0 for none", At: func(r *Realm) any { return &r.Keys.Cache }},
+	{Name: "max-stale", Topic: Signed, Needs: NeedsURL, Usage: "how long the keys of --jwks-url are good without its server having confirmed them; 0s means for ever", At: func(r *Realm) any { return &r.Keys.MaxStale }},
+
+	{Name: "overlap", Topic: Overlap, Usage: "`DURATION` for which a superseded token or key stays accepted after its last use, counted at the earliest from the first use of the new one; 0s means not at all", At: func(r *Realm) any { return &r.Rotation.Overlap }},
+	{Name: "max-overlap", Topic: Overlap, Usage: "`DURATION` after which a superseded token or key is refused, however much it is used; negative makes the overlap fixed (default 24h, or --overlap where that is longer)", At: func(r *Realm) any { return &r.Rotation.MaxOverlap }},
+	{Name: "state-file", Topic: Overlap, Own: true, Path: true, Usage: "`PATH` of a file in which superseded tokens, superseded keys and revocations outlive a restart; mode 0600, in a directory that others cannot write", At: func(r *Realm) any { return &r.Rotation.StateFile }},
+
+	{Name: "poll-interval", Topic: Reading, Usage: "how often the source is read whatever the file system reports; 0s means never", At: func(r *Realm) any { return &r.Rotation.Poll }},
+	{Name: "debounce", Topic: Reading, Usage: "how long a file written in place must be quiet; 0s believes it at once", At: func(r *Realm) any { return &r.Rotation.Debounce }},
+	{Name: "wait-for-source", Topic: Reading, Usage: "start even if the source has no good content, and answer 503 until it has", At: func(r *Realm) any { return &r.Rotation.Wait }},
+
+	{Name: "header", Topic: Request, List: true, Usage: "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)", At: func(r *Realm) any { return &r.Headers }},
+	{Name: "hosts", Topic: NoFlag, List: true, Own: true, Form: realm.CheckHost, At: func(r *Realm) any { return &r.Hosts }},
+}
+
+// AddFlags adds the flags of topics, which set r. What r is now are their defaults.
+func AddFlags(fs *pflag.FlagSet, r *Realm, topics ...Topic) {
+	for i := range Fields {
+		if f := &Fields[i]; slices.Contains(topics, f.Topic) {
+			fs.AddFlag(f.flag(r))
+		}
+	}
+}
+
+// flag returns a flag that sets f in r.
+func (f *Field) flag(r *Realm) *pflag.Flag {
+	var fs pflag.FlagSet
+	switch p := f.At(r).(type) {
+	case *string:
+		fs.StringVar(p, f.Name, *p, f.Usage)
+	case *[]string:
+		fs.StringArrayVar(p, f.Name, *p, f.Usage)
+	case *int:
+		fs.IntVar(p, f.Name, *p, f.Usage)
+	case *bool:
+		fs.BoolVar(p, f.Name, *p, f.Usage)
+	case *time.Duration:
+		fs.DurationVar(p, f.Name, *p, f.Usage)
+	}
+	return fs.Lookup(f.Name)
+}
+
+// RealmKeys returns the settings of a realm in a file. It has a name already.
+func RealmKeys() []Field {
+	return slices.DeleteFunc(slices.Clone(Fields), func(f Field) bool { return f.Name == "key-name" })
+}
+
+// forms says what a value of each type of pflag looks like.
+var forms = map[string]string{ //nolint:gochecknoglobals // a constant
+	"duration": "a duration such as 90s, 15m or 24h", "bool": "true or false", "int": "a whole number",
+}
+
+// SetKey sets f as a file of realms in directory dir has it. The error says what form
+// the value must have, and does not quote it.
+func (r *Realm) SetKey(dir string, f *Field, values []string) error {
+	r.Set[f.Name] = true
+	v := f.flag(r).Value
+	for _, s := range values {
+		if f.Path && !filepath.IsAbs(s) {
+			s = filepath.Join(dir, s)
+		}
+		if f.Path {
+			s = filepath.Clean(s)
+		}
+		if f.Form != nil {
+			var err error
+			if s, err = f.Form(s); err != nil {
+				return err
+			}
+		}
+		if v.Set(s) != nil {
+			return errors.New("it must be " + forms[v.Type()])
+		}
+	}
+	return nil
+}

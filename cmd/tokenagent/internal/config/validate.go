@@ -1,0 +1,124 @@
+package config
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/tokenagent/tokenagent/internal/option"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
+	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+)
+
+// A Use is what a Realm is for.
+type Use int
+
+const (
+	Run     Use = iota // by a command that verifies
+	Check              // by a command that does without an issuer and an audience
+	InRealm            // in a file of realms
+)
+
+const (
+	// maxCache bounds what a slip of the pen costs: some 4 KiB a token, at the worst.
+	maxCache = 1_000_000
+	// maxLeeway is that of verify.JWTConfig.
+	maxLeeway = 10 * time.Minute
+	// minStale is twice the shortest time between two requests for a JWKS.
+	minStale = 2 * time.Minute
+	// minPoll is that of agent.Config.
+	minPoll = 10 * time.Millisecond
+)
+
+// faults collects what is wrong.
+type faults []error
+
+// unless adds an error where ok is false.
+func (f *faults) unless(ok bool, format string, args ...any) {
+	if !ok {
+		*f = append(*f, option.Errorf(option.Flag, format, args...))
+	}
+}
+
+// Validate returns everything that is wrong with r as a go-multierror of
+// option.Errors.
+func (r *Realm) Validate(use Use) error {
+	f := new(faults)
+	r.Source.validate(f)
+	f.unless(use != InRealm || r.Source.Given() || r.Keys.Given(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file} or {jwks-url}")
+	for i := range Fields {
+		if field := &Fields[i]; r.Set[field.Name] && !r.Has(field.Needs) {
+			f.unless(field.Needs != NeedsKeys, "{"+field.Name+"} goes with {key-file} or {jwks-url}, and neither is given")
+			f.unless(field.Needs != NeedsURL, "{"+field.Name+"} goes with {jwks-url}; give both, or leave it out")
+		}
+	}
+	if r.Keys.Given() {
+		r.Keys.validate(f, use)
+		f.unless(use == InRealm || r.Name != r.Keys.Name, "{name} and {key-name} are the same; metrics could not tell the two sources apart")
+	}
+	r.Rotation.validate(f)
+	if err := (httpauth.Options{Headers: r.Headers}).Validate(); err != nil {
+		f.unless(false, "{header}: %w", err)
+	}
+	if len(*f) == 0 {
+		return nil
+	}
+	return &multierror.Error{Errors: *f, ErrorFormat: oneLine}
+}
+
+// oneLine joins errors, since go-multierror's own text takes many lines.
+func oneLine(errs []error) string {
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (s *Source) validate(f *faults) {
+	f.unless(s.TokenFile == "" || s.EnvFile == "", "{token-file} and {env-file} are both set; one source is meant")
+	f.unless(s.TokenFile == "" || s.TokenEnv == "", "{token-file} and {token-env} are both set; one source is meant")
+	f.unless(s.MinTokenBytes >= 1, "{min-token-bytes} must be at least 1")
+}
+
+func (k *Keys) validate(f *faults, use Use) {
+	f.unless(k.File == "" || k.URL == "", "{key-file} and {jwks-url} are both set; one source of keys is meant")
+	f.unless(use == Check || k.Issuer != "", "{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
+	f.unless(use == Check || len(k.Audiences) > 0, "{audience} is missing: give the aud that signed tokens must have, since the same keys may sign for others")
+	known := verify.Algorithms()
+	unknown := func(alg string) bool { return !slices.Contains(known, alg) }
+	f.unless(k.KeyAlgorithm == "" || !unknown(k.KeyAlgorithm), "{key-algorithm} must be one of %s", strings.Join(known, ", "))
+	f.unless(!slices.ContainsFunc(k.Algorithms, unknown), "{algorithm} must be one of %s", strings.Join(known, ", "))
+	f.unless(k.Cache >= 0 && k.Cache <= maxCache, "{jwt-cache} must be 0 to %d", maxCache)
+	f.unless(k.Leeway >= 0 && k.Leeway <= maxLeeway, "{leeway} must be 0s to %s", maxLeeway)
+	if _, err := k.required(); err != nil {
+		*f = append(*f, err)
+	}
+	if k.URL == "" {
+		return
+	}
+	f.unless(k.MaxStale == 0 || k.MaxStale >= minStale, "{max-stale} must be at least %s, or 0s for ever", minStale)
+	if _, err := jwks.Remote(k.URL, jwks.RemoteOptions{}); err != nil {
+		f.unless(false, "{jwks-url}: %s", strings.TrimPrefix(err.Error(), "jwks: remote: "))
+	}
+}
+
+func (r *Rotation) validate(f *faults) {
+	for _, d := range []struct {
+		name string
+		d    time.Duration
+	}{{"overlap", r.Overlap}, {"poll-interval", r.Poll}, {"debounce", r.Debounce}} {
+		f.unless(d.d >= 0, "{"+d.name+"} must not be negative; 0s means none")
+	}
+	f.unless(r.Poll <= 0 || r.Poll >= minPoll, "{poll-interval} must be at least %s, or 0s for never", minPoll)
+	switch {
+	case r.MaxOverlap <= 0:
+	case r.Overlap == 0:
+		f.unless(false, "{max-overlap} needs {overlap}, and that is 0s")
+	default:
+		f.unless(r.MaxOverlap >= r.Overlap, "{max-overlap} must be at least {overlap}, %s", r.Overlap)
+	}
+}
