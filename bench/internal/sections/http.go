@@ -104,6 +104,7 @@ func middlewareOf(ctx context.Context, r *report.Run, good bool) ([]report.Row, 
 	c.add("floor-value", good, serve(valued))
 	c.add("ours", good, serve(httpauth.Middleware(a, httpauth.Options{WithoutPrincipal: true})(end)))
 	c.add("ours-principal", good, serve(httpauth.Middleware(a, httpauth.Options{})(end)))
+	c.add("ours-in-place", good, serve(httpauth.Middleware(a, httpauth.Options{InPlace: true})(end)))
 	c.add("otel", good, serve(collector))
 	c.add("dapr", good, serve(dapr))
 	c.add("dapr-open", true, serve(open))
@@ -117,11 +118,14 @@ func middlewareOf(ctx context.Context, r *report.Run, good bool) ([]report.Row, 
 	plain.Floor = base
 	with := beside(what+", Principal in the context", by["ours-principal"], by["otel"], "OTel in a handler")
 	with.Floor = base
+	inPlace := beside(what+", Principal in the context, InPlace", by["ours-in-place"], by["otel"], "OTel in a handler")
+	inPlace.Floor = base
 	if good {
 		plain = plain.AtMostFloor(2, by["ours"].Ratio(by["floor"]))
 		with = with.AtMostFloor(3, by["ours-principal"].Ratio(by["floor"]))
+		inPlace = inPlace.AtMostFloor(3, by["ours-in-place"].Ratio(by["floor"]))
 	}
-	rows := []report.Row{plain, with}
+	rows := []report.Row{plain, with, inPlace}
 	if good {
 		rows = append(rows,
 			report.Row{What: "accepted, without Principal, against a floor that also removes the token", Ours: by["ours"].Median(), Floor: by["floor-removing"].Median()}.

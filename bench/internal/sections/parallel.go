@@ -71,6 +71,7 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	}
 	// Those that make garbage.
 	principal := crew("HTTP middleware, Principal in the context", serve(httpauth.Options{}))
+	inPlace := crew("HTTP middleware, Principal in the context, InPlace", serve(httpauth.Options{InPlace: true}))
 	rpc := crew("gRPC interceptor, Principal in the context", intercept(grpcauth.Options{}))
 	bare := crew("net/http's WithContext alone", handle(copied))
 	crews := []measure.Crew{
@@ -83,6 +84,7 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 		}),
 		crew("HTTP middleware, without Principal", serve(httpauth.Options{WithoutPrincipal: true})),
 		principal,
+		inPlace,
 		crew("gRPC interceptor", intercept(grpcauth.Options{WithoutPrincipal: true})),
 		rpc,
 		crew("signed token, again", func() func() bool {
@@ -101,7 +103,7 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	for i := range crews[1:] {
 		rows[1+i] = rows[1+i].AtLeast(1.8, rows[1+i].Ours.Value, "at least 1.8×")
 	}
-	some := []measure.Crew{principal, rpc, bare}
+	some := []measure.Crew{principal, inPlace, rpc, bare}
 	for i := range some {
 		some[i].Name += ", nothing else alive"
 	}

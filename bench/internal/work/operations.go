@@ -95,6 +95,7 @@ func (o *Operations) requests(ctx context.Context, dir string) error {
 	with, without := httpauth.Middleware(a, httpauth.Options{}), httpauth.Middleware(a, httpauth.Options{WithoutPrincipal: true})
 	o.add("HTTP, without Principal", 500, true, serve(without(end), Token(0)))
 	o.add("HTTP, Principal", 500, true, serve(with(end), Token(0)))
+	o.add("HTTP, Principal, InPlace", 500, true, serve(httpauth.Middleware(a, httpauth.Options{InPlace: true})(end), Token(0)))
 	o.add("HTTP, refused", 500, false, serve(with(end), Token(1)))
 
 	for _, token := range []string{Token(0), Token(1)} {

@@ -67,6 +67,7 @@ func BenchmarkMiddleware(b *testing.B) {
 		o                httpauth.Options
 	}{
 		{"Principal", "Dapr-Api-Token", good, httpauth.Options{}},
+		{"Principal/InPlace", "Dapr-Api-Token", good, httpauth.Options{InPlace: true}},
 		{"WithoutPrincipal", "Dapr-Api-Token", good, httpauth.Options{WithoutPrincipal: true}},
 		{"WithoutPrincipal/Bearer", "Authorization", "Bearer " + good, httpauth.Options{WithoutPrincipal: true}},
 		{"WithoutPrincipal/Exemptions", "Dapr-Api-Token", good, httpauth.Options{WithoutPrincipal: true, Exempt: []string{"/healthz", "/readyz"}}},
@@ -124,6 +125,7 @@ func TestAllocations(t *testing.T) {
 		want float64
 	}{
 		"with the Principal":    {verify.VerifierFunc(yes), httpauth.Options{}, 2},
+		"in place":              {verify.VerifierFunc(yes), httpauth.Options{InPlace: true}, 1},
 		"without the Principal": {verify.VerifierFunc(yes), httpauth.Options{WithoutPrincipal: true, Exempt: []string{"/open"}}, 0},
 		"refused": {verify.VerifierFunc(func(context.Context, string) (*verify.Principal, error) {
 			return nil, verify.ErrExpiredToken

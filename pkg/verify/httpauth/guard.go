@@ -118,6 +118,9 @@ func (g *Guard) Headers() []string {
 // exempt. Neither is a request target in absolute form (RFC 9112 section 3.2.2),
 // which names a host.
 func (g *Guard) isExempt(r *http.Request) bool {
+	if len(g.exempt) == 0 && (!g.grpcExempt || r.ProtoMajor != 2) {
+		return false // most requests
+	}
 	if !slices.Contains(g.exempt, route{r.Method, r.URL.Path}) &&
 		!(g.grpcExempt && isGRPC(r) && wire.GRPCExempt(r.URL.Path)) {
 		return false

@@ -36,7 +36,8 @@ import (
 //
 // The handler gets a copy of the request, as [http.Request.WithContext] makes it.
 // So the server does not delete the temporary files of a multipart form that the
-// handler parses; the handler must, with r.MultipartForm.RemoveAll.
+// handler parses; the handler must, with r.MultipartForm.RemoveAll, unless
+// [Options.InPlace] is set.
 //
 // Middleware panics if v is nil or [Options.Validate] returns an error, as
 // [http.ServeMux.Handle] does for a bad pattern. It does not recover from a panic
@@ -51,7 +52,11 @@ func Middleware(v verify.Verifier, o Options) func(http.Handler) http.Handler {
 				return
 			}
 			if p != nil && !o.WithoutPrincipal {
-				r = r.WithContext(verify.NewContext(r.Context(), p))
+				if ctx := verify.NewContext(r.Context(), p); o.InPlace {
+					*r = *r.WithContext(ctx) // the copy stays on the stack
+				} else {
+					r = r.WithContext(ctx)
+				}
 			}
 			next.ServeHTTP(w, r)
 		})

@@ -25,6 +25,7 @@ func TestValidate(t *testing.T) {
 		"Exempt[1]":               {Exempt: []string{"/a", "healthz"}},
 		"Exempt[2]":               {Exempt: []string{"/a", "/b", "GET"}},
 		"Exempt cannot be used":   {Exempt: []string{"/a"}, ForwardAuth: true},
+		"InPlace cannot be used":  {InPlace: true, WithoutPrincipal: true},
 		"Realm: byte 1":           {Realm: "a\"b"},
 		"Realm: byte 0":           {Realm: "\\"},
 		"Realm: byte 2":           {Realm: "ab\r\nSet-Cookie: x"},

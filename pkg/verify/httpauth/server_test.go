@@ -2,11 +2,17 @@ package httpauth_test
 
 import (
 	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -99,6 +105,139 @@ func TestServer(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// formFiles sends h a form with a file over each version of HTTP, and reports for
+// which the server has removed that file in the end. h parses the form.
+func formFiles(t *testing.T, h http.Handler) (removed map[int]bool) {
+	t.Helper()
+	names := make(chan string, 2)
+	s := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		names <- w.Header().Get("File")
+	}))
+	files := make(map[int]string)
+	for major, client := range clients(t) {
+		var body bytes.Buffer
+		form := multipart.NewWriter(&body)
+		part, err := form.CreateFormFile("a", "a")
+		if err == nil {
+			_, err = part.Write(make([]byte, 100))
+		}
+		if err = errors.Join(err, form.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/form", &body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", form.FormDataContentType())
+		r.Header.Set("dapr-api-token", good)
+		resp, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if files[major] = <-names; files[major] == "" {
+			t.Fatalf("HTTP %d: the form was in no file", major)
+		}
+	}
+	s.Close() // which waits for what the server does after the handlers
+	removed = make(map[int]bool)
+	for major, file := range files {
+		removed[major] = os.Remove(file) != nil
+	}
+	return removed
+}
+
+// parseForm parses a form into files, and names the file of its field "a".
+func parseForm(w http.ResponseWriter, r *http.Request) {
+	if err := r.ParseMultipartForm(1); err != nil { // more goes into files
+		return
+	}
+	if f, _, err := r.FormFile("a"); err == nil {
+		defer f.Close()
+		w.Header().Set("File", f.(*os.File).Name())
+	}
+}
+
+// TestNetHTTPRemovesFormFiles has nothing of ours in it. It shows what net/http's
+// server removes after a handler: since Go 1.27 its HTTP/2 server looks for the
+// form in a request of its own, and leaves the files of the handler's behind.
+func TestNetHTTPRemovesFormFiles(t *testing.T) {
+	want := map[int]bool{1: true, 2: !strings.HasPrefix(runtime.Version(), "go1.27")}
+	if removed := formFiles(t, http.HandlerFunc(parseForm)); !reflect.DeepEqual(removed, want) {
+		t.Errorf("%s removes %v, want %v; if a new Go release has changed this, change the comment of Options.InPlace, too", runtime.Version(), removed, want)
+	}
+}
+
+// TestInPlaceShowsTheServerTheForm: in place, the server removes what it removes
+// without a middleware. Otherwise it does not find the form of the copy.
+func TestInPlaceShowsTheServerTheForm(t *testing.T) {
+	for inPlace, want := range map[bool]map[int]bool{
+		false: {1: false, 2: false},
+		true:  formFiles(t, http.HandlerFunc(parseForm)),
+	} {
+		h := httpauth.Middleware(&fake{}, httpauth.Options{InPlace: inPlace})(http.HandlerFunc(parseForm))
+		if removed := formFiles(t, h); !reflect.DeepEqual(removed, want) {
+			t.Errorf("in place %t: the server removes %v, want %v", inPlace, removed, want)
+		}
+	}
+}
+
+// TestInPlace: what is outside of the middleware sees the Principal exactly where
+// that was asked for.
+func TestInPlace(t *testing.T) {
+	for _, inPlace := range []bool{false, true} {
+		next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if p, _ := verify.FromContext(r.Context()); p != current {
+				t.Errorf("in place %t: the handler finds %v", inPlace, p)
+			}
+		})
+		h := httpauth.Middleware(&fake{}, httpauth.Options{InPlace: inPlace})(next)
+		outside := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r)
+			if p, found := verify.FromContext(r.Context()); found != inPlace || found && p != current {
+				t.Errorf("in place %t: outside finds %v", inPlace, p)
+			}
+			if r.Pattern != "/form" || r.URL.Path != "/form" {
+				t.Errorf("in place %t: the request is %q, %q", inPlace, r.Pattern, r.URL)
+			}
+		})
+		mux := http.NewServeMux()
+		mux.Handle("/form", outside)
+		s := listen(t, mux)
+		for _, client := range clients(t) {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/form", http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("dapr-api-token", good)
+			resp, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				t.Errorf("in place %t: %s", inPlace, resp.Status)
+			}
+		}
+	}
+}
+
+// TestRequestUsedAgain: a request that comes by many times carries one Principal.
+func TestRequestUsedAgain(t *testing.T) {
+	r := get("/")
+	h := httpauth.Middleware(&fake{}, httpauth.Options{InPlace: true})(http.NotFoundHandler())
+	pass := func() string {
+		r.Header.Set("dapr-api-token", good)
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		return fmt.Sprint(r.Context())
+	}
+	first := pass()
+	if second := pass(); second != first || strings.Count(first, "WithPrincipal") != 1 {
+		t.Errorf("the contexts are %q and %q", first, second)
 	}
 }
 
