@@ -105,11 +105,7 @@ func TestUsage(t *testing.T) {
 		"a token as value":  {[]string{"run", "--overlap", good}, "--overlap is not of the form duration"},
 		"empty listen":      {[]string{"run", "--token-file", path, "--listen="}, "--listen is empty"},
 		"stray argument":    {[]string{"verify", "--token-file", path, good}, "takes no arguments"},
-		"two sources":       {[]string{"run", "--token-file", path, "--env-file", path}, "--token-file and --env-file"},
-		"file and env":      {[]string{"run", "--token-file", path, "--token-env", "X"}, "--token-file and --token-env"},
 		"negative delay":    {[]string{"run", "--token-file", path, "--shutdown-delay=-1s"}, "--shutdown-delay must not be negative"},
-		"negative overlap":  {[]string{"run", "--token-file", path, "--overlap=-1s"}, "--overlap must not be negative"},
-		"no duration":       {[]string{"run", "--token-file", path, "--overlap", "soon"}, "overlap"},
 		"grpc on listen":    {[]string{"run", "--token-file", path, "--grpc-listen", "127.0.0.1:9465"}, "--grpc-listen and --listen"},
 		"grpc on admin":     {[]string{"run", "--token-file", path, "--grpc-listen", "unix:///a", "--admin-listen", "unix:///a"}, "--grpc-listen and --admin-listen"},
 		"upstream path":     {[]string{"run", "--token-file", path, "--upstream", "http://h:1/x"}, "--upstream must be"},
@@ -121,7 +117,6 @@ func TestUsage(t *testing.T) {
 		"log level":         {[]string{"run", "--token-file", path, "--log-level", "loud"}, "--log-level must be"},
 		"log format":        {[]string{"run", "--token-file", path, "--log-format", "xml"}, "--log-format must be"},
 		"output":            {[]string{"check", "--token-file", path, "--output", "yaml"}, "--output must be"},
-		"min bytes":         {[]string{"check", "--token-file", path, "--min-token-bytes", "0"}, "--min-token-bytes"},
 		"empty input":       {[]string{"verify", "--token-file", path}, "standard input is empty"},
 		"agent url":         {[]string{"status", "--agent", "localhost"}, "--agent must be"},
 		"agent query":       {[]string{"status", "--agent", "http://127.0.0.1:1/?t=" + good}, "--agent must be"},
@@ -345,5 +340,16 @@ func TestTextIsAllThatComesOut(t *testing.T) {
 	o = invoke(t, "", "rotate", "status", path+"\x1b")
 	if o.want(t, 1, `\u001b`); strings.Contains(o.out+o.errOut, "\x1b") {
 		t.Errorf("%q%q", o.out, o.errOut)
+	}
+}
+
+// TestHelpOfRunIsByTopic: each flag stands under a heading, and in the order of them.
+func TestHelpOfRunIsByTopic(t *testing.T) {
+	out := invoke(t, "", "run", "--help").out
+	for _, want := range []string{"\nSource:\n", "--token-file PATH", "\nSigned tokens:\n", "--issuer ISS", "\nOverlap:\n", "--state-file", "\nListeners:\n", "--listen ADDR", "\nProxy:\n", "--upstream URL", "\nTLS:\n", "--admin-tls-cert-file", "\nLogging:\n", "--log-level", "\nOther:\n  -h, --help   help for run\n"} {
+		_, rest, ok := strings.Cut(out, want)
+		if out = rest; !ok {
+			t.Fatalf("%q is not there, or not in order", want)
+		}
 	}
 }

@@ -30,15 +30,12 @@ func TestExecUsage(t *testing.T) {
 		"empty program":    {[]string{"--token-file", path, "--", ""}, "the program is missing"},
 		"no source":        {[]string{"--", "true"}, "--token-file or --env-file is missing"},
 		"env as a source":  {[]string{"--token-env", "X", "--", "true"}, "--token-file or --env-file is missing"},
-		"two sources":      {[]string{"--token-file", path, "--env-file", path, "--", "true"}, "--token-file and --env-file"},
 		"env":              {[]string{"--token-file", path, "--env", good, "--", "true"}, "--env must be the name"},
 		"negative delay":   {[]string{"--token-file", path, "--restart-delay=-1s", "--", "true"}, "--restart-delay must not be negative"},
 		"no stop timeout":  {[]string{"--token-file", path, "--stop-timeout=0s", "--", "true"}, "--stop-timeout must be longer"},
 		"stop signal":      {[]string{"--token-file", path, "--stop-signal=15", "--", "true"}, "--stop-signal must be the name"},
 		"signal":           {[]string{"--token-file", path, "--on-change=signal", "--signal=SEGV", "--", "true"}, "--signal must be the name"},
 		"on change":        {[]string{"--token-file", path, "--on-change=reload", "--", "true"}, "--on-change must be"},
-		"poll":             {[]string{"--token-file", path, "--poll-interval=1ms", "--", "true"}, "--poll-interval must be"},
-		"negative quiet":   {[]string{"--token-file", path, "--debounce=-1s", "--", "true"}, "--debounce must not be negative"},
 		"unknown log form": {[]string{"--token-file", path, "--log-format=xml", "--", "true"}, "--log-format must be"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,22 +16,26 @@ type listenFlags struct {
 
 // addAdmin adds the flags that a command with an admin port alone has.
 func (l *listenFlags) addAdmin(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.StringVar(&l.mode, "socket-mode", "", "`MODE` of Unix sockets, in octal such as 0660; without it the umask decides")
-	f.StringVar(&l.owner, "socket-owner", "", "`USER[:GROUP]` that owns the Unix sockets, by name or number (default: the user and group of the process)")
-	addFiles(cmd, "admin-", &l.admin, "--admin-listen where it is host:port")
+	l.addSockets(cmd)
+	addFiles(cmd, "admin-", &l.admin, "--admin-listen")
 }
 
-func (l *listenFlags) add(cmd *cobra.Command) {
-	l.addAdmin(cmd)
-	addFiles(cmd, "", &l.main, "--listen and --grpc-listen where they are host:port")
+func (l *listenFlags) addSockets(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&l.mode, "socket-mode", "", "`MODE` of Unix sockets, in octal such as 0660; without it the umask decides")
+	f.StringVar(&l.owner, "socket-owner", "", "`USER[:GROUP]` that owns the Unix sockets, by name or number (default: those of the process)")
+}
+
+func (l *listenFlags) addTLS(cmd *cobra.Command) {
+	addFiles(cmd, "", &l.main, "--listen and --grpc-listen")
+	addFiles(cmd, "admin-", &l.admin, "--admin-listen")
 }
 
 func addFiles(cmd *cobra.Command, prefix string, files *listener.Files, of string) {
 	f := cmd.Flags()
-	f.StringVar(&files.Cert, prefix+"tls-cert-file", "", "PEM certificate `FILE` for "+of+"; enables TLS; reloaded when it changes")
+	f.StringVar(&files.Cert, prefix+"tls-cert-file", "", "`FILE` of the certificate (PEM) for TLS on "+of)
 	f.StringVar(&files.Key, prefix+"tls-key-file", "", "`FILE` of its private key, in PEM")
-	f.StringVar(&files.ClientCA, prefix+"tls-client-ca-file", "", "PEM `FILE` of CA certificates: clients of "+of+" must present a certificate signed by one of these CAs")
+	f.StringVar(&files.ClientCA, prefix+"tls-client-ca-file", "", "`FILE` of the CA certificates (PEM) one of which must have signed that of a client")
 }
 
 // config puts the flags into o, which has its addresses.

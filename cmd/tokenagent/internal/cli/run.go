@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
@@ -64,25 +66,51 @@ or SIGINT ends that.`,
   tokenagent run --jwks-url https://issuer.example/jwks.json --issuer https://issuer.example --audience orders --wait-for-source`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
-	r.listeners.add(cmd)
 	f := cmd.Flags()
-	config.AddFlags(f, &r.realm, config.Tokens, config.Signed, config.Overlap, config.Reading, config.Request)
-	f.StringVar(&r.realm.Name, "name", r.realm.Name, "name of the token source in metrics and logs, and the subject of its callers")
+	f.SortFlags = false // topics come in this order
+	f.StringVar(&r.configFile, "config", "", "`FILE` of realms, in place of one source")
+	f.StringVar(&r.realm.Name, "name", r.realm.Name, "`NAME` of the token source in metrics and logs, and the subject of its callers")
+	config.AddFlags(f, &r.realm, config.Tokens, config.Reading, config.Signed, config.Overlap, config.Request)
 	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
-	f.StringVar(&r.grpcListen, "grpc-listen", "", "`ADDR` of Envoy ext_authz over gRPC and of grpc health: host:port or unix:///path; empty for none")
+	f.StringVar(&r.grpcListen, "grpc-listen", "", "`ADDR` of Envoy ext_authz over gRPC and of grpc health; empty for none")
 	allowEmpty(cmd, "grpc-listen")
 	f.StringVar(&r.admin, "admin-listen", "127.0.0.1:9464", "`ADDR` of /metrics, /livez, /readyz and /status; empty for none")
 	allowEmpty(cmd, "admin-listen")
-	f.StringVar(&r.configFile, "config", "", "`FILE` of realms, in place of one source: each with sources, headers and overlap of its own, reached as /verify/NAME, by Host, or by ext_authz context extension")
-	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http://, https:// or h2c://, host and port alone; or unix:///path, or h2c+unix:///path")
-	f.BoolVar(&r.endRevoked, "end-revoked-streams", false, "end requests, streams and WebSockets that are under way when the token they came with is revoked (with --upstream)")
-	f.StringArrayVar(&r.allowPath, "allow-path", nil, "path that needs no token, as `[METHOD ]/path`, exact; repeatable (with --upstream)")
-	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check: needs no token, and answers 503 until the source is loaded, so that daprd waits (with --upstream)")
-	f.DurationVar(&r.shutdownDelay, "shutdown-delay", 0, "how long to accept new connections after SIGTERM while /readyz answers 503; give clients enough time to notice")
-	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "how long requests may take to end after SIGTERM and --shutdown-delay")
-	f.StringVar(&r.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
+	f.DurationVar(&r.shutdownDelay, "shutdown-delay", 0, "`DURATION` after SIGTERM in which connections are accepted while /readyz says 503")
+	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "`DURATION` that requests may take to end after that")
+	r.listeners.addSockets(cmd)
+	config.SetTopic(f, "Listeners")
+	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http, https, h2c, unix or h2c+unix, without a path on a host")
+	f.StringArrayVar(&r.allowPath, "allow-path", nil, "`[METHOD ]/path` that needs no token, exact; repeatable")
+	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check, without a token; 503 until the source is loaded")
+	f.BoolVar(&r.endRevoked, "end-revoked-streams", false, "end requests, streams and WebSockets when their token is revoked")
+	config.SetTopic(f, "Proxy")
+	r.listeners.addTLS(cmd)
+	config.SetTopic(f, "TLS")
+	f.StringVar(&r.logLevel, "log-level", "info", "`LEVEL` from which on is logged: debug, info, warn or error")
 	f.StringVar(&r.logFormat, "log-format", "text", "`FORM` of the log on standard error: text or json")
+	config.SetTopic(f, "Logging")
+	cmd.SetUsageFunc(usageByTopic)
 	return cmd
+}
+
+// usageByTopic prints the flags under their topics.
+func usageByTopic(cmd *cobra.Command) error {
+	topics, all := make(map[string]*pflag.FlagSet), []string{}
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		topic := strings.Join(f.Annotations[config.TopicKey], "") // none of --help
+		if topics[topic] == nil {
+			topics[topic], all = pflag.NewFlagSet(topic, pflag.ContinueOnError), append(all, topic)
+			topics[topic].SortFlags = false
+		}
+		topics[topic].AddFlag(f)
+	})
+	text := "Usage:\n  " + cmd.UseLine() + "\n\nExamples:\n" + cmd.Example + "\n"
+	for _, topic := range all {
+		text += "\n" + cmp.Or(topic, "Other") + ":\n" + topics[topic].FlagUsages()
+	}
+	_, err := io.WriteString(cmd.OutOrStdout(), text)
+	return err
 }
 
 func (r *runFlags) run(cmd *cobra.Command) error {

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestErrorsSpeakOfWhatWasSet: of flags on the command line, and of fields in a file
-// of realms. Package agent tests that the library speaks of its own fields.
+// TestErrorsSpeakOfWhatWasSet: of flags on the command line. Package config tests that
+// they speak of keys in a file of realms, package agent of fields in the library.
 func TestErrorsSpeakOfWhatWasSet(t *testing.T) {
 	for _, name := range []string{"APP_API_TOKEN", "APP_API_TOKEN_FILE"} {
 		t.Setenv(name, "")
@@ -28,15 +28,6 @@ func TestErrorsSpeakOfWhatWasSet(t *testing.T) {
 	} {
 		if o := invoke(t, "", args...); o.code != 2 || !strings.Contains(o.errOut, want) || strings.Contains(o.errOut, "Config.") {
 			t.Errorf("exit code %d, %s, want %q", o.code, o.errOut, want)
-		}
-	}
-	for want, text := range map[string]string{
-		"realms.a: token-file and env-file are both set":         "token-file: x\n    env-file: x",
-		"realms.a: debounce must not be negative; 0s means none": "token-file: x\n    debounce: -1s",
-	} {
-		o := invoke(t, "", "check", "--config", realmsFile(t, "realms:\n  a:\n    "+text+"\n", "x", good))
-		if o.code != 1 || !strings.Contains(o.errOut, want) || strings.Contains(o.errOut, "--") {
-			t.Errorf("exit code %d, %s%s, want %q", o.code, o.out, o.errOut, want)
 		}
 	}
 }

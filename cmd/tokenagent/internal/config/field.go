@@ -4,14 +4,11 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // A Need is the source without which a setting has no use.
@@ -38,14 +35,15 @@ func (r *Realm) Has(n Need) bool {
 	}
 }
 
-// A Topic is what a setting is about. A command has the flags of whole topics.
+// A Topic is what a setting is about, and a heading of help. A command has the flags of
+// whole topics.
 type Topic string
 
 // The topics of settings.
 const (
-	Tokens  Topic = "Source of tokens"
+	Tokens  Topic = "Source"
 	Signed  Topic = "Signed tokens"
-	Reading Topic = "Reading of sources"
+	Reading Topic = "Reading the source"
 	Overlap Topic = "Overlap"
 	Request Topic = "Requests"
 	NoFlag  Topic = "" // in a file of realms alone
@@ -67,31 +65,31 @@ type Field struct {
 // Fields are all settings.
 var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "token-file", Topic: Tokens, Own: true, Path: true, Usage: "`PATH` of the token file, or of a directory such as a mounted Secret", At: func(r *Realm) any { return &r.Source.TokenFile }},
-	{Name: "token-env", Topic: Tokens, Own: true, Usage: "`NAME` of the environment variable that holds the token; with --env-file, of the key in it (default " + agent.DaprTokenEnv + ")", At: func(r *Realm) any { return &r.Source.TokenEnv }},
+	{Name: "token-env", Topic: Tokens, Own: true, Usage: "`NAME` of the variable that holds the token, or of the key in --env-file (default APP_API_TOKEN)", At: func(r *Realm) any { return &r.Source.TokenEnv }},
 	{Name: "env-file", Topic: Tokens, Own: true, Path: true, Usage: "`PATH` of a file of KEY=value lines that holds the token", At: func(r *Realm) any { return &r.Source.EnvFile }},
-	{Name: "min-token-bytes", Topic: Tokens, Needs: NeedsTokens, Usage: "shortest token that is accepted, in bytes", At: func(r *Realm) any { return &r.Source.MinTokenBytes }},
+	{Name: "min-token-bytes", Topic: Tokens, Needs: NeedsTokens, Usage: "`BYTES` that a token must have at least", At: func(r *Realm) any { return &r.Source.MinTokenBytes }},
 
-	{Name: "key-file", Topic: Signed, Own: true, Path: true, Usage: "`PATH` of the keys by which signed tokens (JWT) are accepted: a JWKS, PEM or an HMAC secret, or a directory such as a mounted Secret", At: func(r *Realm) any { return &r.Keys.File }},
-	{Name: "jwks-url", Topic: Signed, Own: true, Usage: "`URL` of the JWKS of an issuer, in place of --key-file: https, or http on loopback", At: func(r *Realm) any { return &r.Keys.URL }},
-	{Name: "jwks-ca-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of the PEM certificates of the CAs trusted for --jwks-url, in place of the system's; reloaded when it changes", At: func(r *Realm) any { return &r.Keys.CAFile }},
-	{Name: "jwks-bearer-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of a token sent to the server of --jwks-url alone, as Authorization: Bearer; reloaded when it changes", At: func(r *Realm) any { return &r.Keys.BearerFile }},
-	{Name: "key-name", Topic: Signed, Needs: NeedsKeys, Usage: "`NAME` by which metrics and logs call the key source", At: func(r *Realm) any { return &r.Keys.Name }},
-	{Name: "issuer", Topic: Signed, Needs: NeedsKeys, Usage: "the `ISS` that signed tokens must have, to the letter", At: func(r *Realm) any { return &r.Keys.Issuer }},
-	{Name: "audience", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "an `AUD` that signed tokens may have, of which they must have one; repeatable", At: func(r *Realm) any { return &r.Keys.Audiences }},
-	{Name: "key-algorithm", Topic: Signed, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default that of the curve, RS256 for RSA, HS256 for a secret): " + strings.Join(verify.Algorithms(), ", "), At: func(r *Realm) any { return &r.Keys.KeyAlgorithm }},
+	{Name: "key-file", Topic: Signed, Own: true, Path: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", At: func(r *Realm) any { return &r.Keys.File }},
+	{Name: "jwks-url", Topic: Signed, Own: true, Usage: "`URL` of an issuer's JWKS, in place of --key-file: https, or http on loopback", At: func(r *Realm) any { return &r.Keys.URL }},
+	{Name: "jwks-ca-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, in place of the system's", At: func(r *Realm) any { return &r.Keys.CAFile }},
+	{Name: "jwks-bearer-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent to the server of --jwks-url alone", At: func(r *Realm) any { return &r.Keys.BearerFile }},
+	{Name: "key-name", Topic: Signed, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", At: func(r *Realm) any { return &r.Keys.Name }},
+	{Name: "issuer", Topic: Signed, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, to the letter", At: func(r *Realm) any { return &r.Keys.Issuer }},
+	{Name: "audience", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`AUD` that signed tokens may have, of which they must have one; repeatable", At: func(r *Realm) any { return &r.Keys.Audiences }},
+	{Name: "key-algorithm", Topic: Signed, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default that of the curve, RS256 for RSA, HS256 for a secret)", At: func(r *Realm) any { return &r.Keys.KeyAlgorithm }},
 	{Name: "algorithm", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`ALG` that is accepted; repeatable (default all that there is a key for)", At: func(r *Realm) any { return &r.Keys.Algorithms }},
-	{Name: "jwt-type", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "the header `TYP` that signed tokens may have, such as at+jwt; repeatable (default any, or none)", At: func(r *Realm) any { return &r.Keys.Types }},
-	{Name: "require-claim", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`NAME[=VALUE]` of a claim that signed tokens must have; /a/b is a JSON Pointer; repeatable, any value of one name will do", At: func(r *Realm) any { return &r.Keys.RequireClaims }},
-	{Name: "leeway", Topic: Signed, Needs: NeedsKeys, Usage: "how much the clocks of issuer and verifier may differ, at most 10m; 0s for none", At: func(r *Realm) any { return &r.Keys.Leeway }},
-	{Name: "jwt-cache", Topic: Signed, Needs: NeedsKeys, Usage: "how many verified signed tokens to cache, so that their signature is not checked again; 0 for none", At: func(r *Realm) any { return &r.Keys.Cache }},
-	{Name: "max-stale", Topic: Signed, Needs: NeedsURL, Usage: "how long the keys of --jwks-url are good without its server having confirmed them; 0s means for ever", At: func(r *Realm) any { return &r.Keys.MaxStale }},
+	{Name: "jwt-type", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`TYP` that signed tokens may have, such as at+jwt; repeatable (default any, or none)", At: func(r *Realm) any { return &r.Keys.Types }},
+	{Name: "require-claim", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`NAME[=VALUE]` of a claim that signed tokens must have; repeatable; /a/b is a JSON Pointer", At: func(r *Realm) any { return &r.Keys.RequireClaims }},
+	{Name: "leeway", Topic: Signed, Needs: NeedsKeys, Usage: "`DURATION` by which the clocks of issuer and verifier may differ, at most 10m", At: func(r *Realm) any { return &r.Keys.Leeway }},
+	{Name: "jwt-cache", Topic: Signed, Needs: NeedsKeys, Usage: "`COUNT` of verified signed tokens whose signature is not checked again; 0 for none", At: func(r *Realm) any { return &r.Keys.Cache }},
+	{Name: "max-stale", Topic: Signed, Needs: NeedsURL, Usage: "`DURATION` for which keys of --jwks-url are good unconfirmed; 0s for ever", At: func(r *Realm) any { return &r.Keys.MaxStale }},
 
-	{Name: "overlap", Topic: Overlap, Usage: "`DURATION` for which a superseded token or key stays accepted after its last use, counted at the earliest from the first use of the new one; 0s means not at all", At: func(r *Realm) any { return &r.Rotation.Overlap }},
-	{Name: "max-overlap", Topic: Overlap, Usage: "`DURATION` after which a superseded token or key is refused, however much it is used; negative makes the overlap fixed (default 24h, or --overlap where that is longer)", At: func(r *Realm) any { return &r.Rotation.MaxOverlap }},
-	{Name: "state-file", Topic: Overlap, Own: true, Path: true, Usage: "`PATH` of a file in which superseded tokens, superseded keys and revocations outlive a restart; mode 0600, in a directory that others cannot write", At: func(r *Realm) any { return &r.Rotation.StateFile }},
+	{Name: "overlap", Topic: Overlap, Usage: "`DURATION` for which a superseded token or key is accepted after its last use; 0s for none", At: func(r *Realm) any { return &r.Rotation.Overlap }},
+	{Name: "max-overlap", Topic: Overlap, Usage: "`DURATION` after which it is refused, however much it is used; negative for a fixed overlap (default 24h, or --overlap if longer)", At: func(r *Realm) any { return &r.Rotation.MaxOverlap }},
+	{Name: "state-file", Topic: Overlap, Own: true, Path: true, Usage: "`PATH` of a file in which superseded tokens and keys, and revocations, outlive a restart", At: func(r *Realm) any { return &r.Rotation.StateFile }},
 
-	{Name: "poll-interval", Topic: Reading, Usage: "how often the source is read whatever the file system reports; 0s means never", At: func(r *Realm) any { return &r.Rotation.Poll }},
-	{Name: "debounce", Topic: Reading, Usage: "how long a file written in place must be quiet; 0s believes it at once", At: func(r *Realm) any { return &r.Rotation.Debounce }},
+	{Name: "poll-interval", Topic: Reading, Usage: "`DURATION` between two reads of a source, whatever the file system reports; 0s for never", At: func(r *Realm) any { return &r.Rotation.Poll }},
+	{Name: "debounce", Topic: Reading, Usage: "`DURATION` for which a file written in place must be quiet; 0s for none", At: func(r *Realm) any { return &r.Rotation.Debounce }},
 	{Name: "wait-for-source", Topic: Reading, Usage: "start even if the source has no good content, and answer 503 until it has", At: func(r *Realm) any { return &r.Rotation.Wait }},
 
 	{Name: "header", Topic: Request, List: true, Usage: "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)", At: func(r *Realm) any { return &r.Headers }},
@@ -100,11 +98,26 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 
 // AddFlags adds the flags of topics, which set r. What r is now are their defaults.
 func AddFlags(fs *pflag.FlagSet, r *Realm, topics ...Topic) {
-	for i := range Fields {
-		if f := &Fields[i]; slices.Contains(topics, f.Topic) {
-			fs.AddFlag(f.flag(r))
+	for _, t := range topics {
+		for i := range Fields {
+			if f := &Fields[i]; f.Topic == t {
+				fs.AddFlag(f.flag(r))
+			}
 		}
+		SetTopic(fs, t)
 	}
+}
+
+// TopicKey is the annotation of a flag that holds its topic.
+const TopicKey = "topic"
+
+// SetTopic puts the flags that have no topic yet under t.
+func SetTopic(fs *pflag.FlagSet, t Topic) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[TopicKey] == nil {
+			_ = fs.SetAnnotation(f.Name, TopicKey, []string{string(t)}) // it is there
+		}
+	})
 }
 
 // flag returns a flag that sets f in r.
