@@ -4,8 +4,6 @@
 package generate
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,11 +15,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 const (
-	defaultBytes = 32 // 256 bits, as RFC 4086 would have it for a long-lived secret
+	defaultBytes = keygen.TokenBytes // 256 bits, as RFC 4086 would have it for a long-lived secret
 	minBytes     = 16
 	maxBytes     = 4096 // base64 of it still fits the headers that servers take
 )
@@ -92,17 +91,7 @@ func (f *flags) token(stderr io.Writer) (token string, expires time.Time, err er
 	if err := f.opaqueOnly(); err != nil {
 		return "", time.Time{}, err
 	}
-	return opaque(f.bytes), time.Time{}, nil
-}
-
-// Opaque returns a new token of the form that generate prints without flags:
-// 32 random bytes as base64url, 43 characters.
-func Opaque() string { return opaque(defaultBytes) }
-
-func opaque(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b) // never fails; see crypto/rand
-	return base64.RawURLEncoding.EncodeToString(b)
+	return keygen.Secret(f.bytes), time.Time{}, nil
 }
 
 // opaqueOnly refuses what has no meaning for an opaque token.

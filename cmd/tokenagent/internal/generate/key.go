@@ -5,16 +5,16 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 )
 
 const (
@@ -47,32 +47,18 @@ func sign(s signingKey, claims jwt.MapClaims) (string, error) {
 	return token, nil
 }
 
-// newKey makes a signing key for alg and returns it with the content of its
-// file. A secret for HS256 is text without white space, so that it is the same
-// to readers that strip and to those that do not.
+// newKey makes a signing key for alg and returns it with the content of its file.
 func newKey(alg string) (key any, file []byte, err error) {
-	if alg == algHS256 {
-		b := make([]byte, minSecret)
-		_, _ = rand.Read(b) // never fails; see crypto/rand
-		text := []byte(base64.RawURLEncoding.EncodeToString(b))
-		return text, text, nil
-	}
 	switch alg {
+	case algHS256:
+		text := []byte(keygen.Secret(minSecret))
+		return text, text, nil
 	case algES256:
-		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		return keygen.New(keygen.Kind{Curve: elliptic.P256()})
 	case algEdDSA:
-		_, key, err = ed25519.GenerateKey(rand.Reader)
-	default:
-		key, err = rsa.GenerateKey(rand.Reader, minRSABits)
+		return keygen.New(keygen.Kind{})
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("making a key: %w", err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("making a key: %w", err)
-	}
-	return key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	return keygen.New(keygen.Kind{RSABits: minRSABits})
 }
 
 // parseKey reads the content of a signing key's file. Its errors say what the

@@ -2,14 +2,9 @@ package generate
 
 import (
 	"crypto"
-	"crypto/x509"
-	"encoding/base64"
-	"encoding/json"
-	"encoding/pem"
 	"errors"
 
-	"github.com/MicahParks/jwkset"
-
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -28,36 +23,21 @@ func thumbprint(alg string, key any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	id := k.ID()
-	return base64.RawURLEncoding.EncodeToString(id[:]), nil
+	return keygen.Thumbprint(k), nil
 }
 
-// publicPEM returns the public part of key as PEM (SPKI, RFC 5280 section 4.1).
 func publicPEM(key any) ([]byte, error) {
 	signer, ok := key.(crypto.Signer)
 	if !ok {
 		return nil, errSecret
 	}
-	der, err := x509.MarshalPKIXPublicKey(signer.Public())
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), nil
+	return keygen.PEM(signer.Public())
 }
 
-// publicJWKS returns the public part of key as a JSON Web Key Set of one (RFC
-// 7517 section 5), pinned to alg. kid may be "".
 func publicJWKS(alg, kid string, key any) ([]byte, error) {
 	signer, ok := key.(crypto.Signer)
 	if !ok {
 		return nil, errSecret
 	}
-	jwk, err := jwkset.NewJWKFromKey(signer.Public(), jwkset.JWKOptions{
-		Metadata: jwkset.JWKMetadataOptions{ALG: jwkset.ALG(alg), KID: kid, USE: jwkset.UseSig},
-	})
-	if err != nil {
-		return nil, err
-	}
-	text, err := json.MarshalIndent(jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{jwk.Marshal()}}, "", "  ")
-	return append(text, '\n'), err
+	return keygen.JWKS(alg, kid, signer.Public())
 }

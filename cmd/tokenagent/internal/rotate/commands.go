@@ -1,10 +1,10 @@
 package rotate
 
 import (
-	"context"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -59,36 +59,37 @@ and no Secret is put out; a directory of which some keys are replaced says so.`,
 		},
 		SuggestionsMinimumDistance: 2,
 	}
-	cmd.AddCommand(stageCommand(), promoteCommand(), retireCommand(), revokeCommand(), unrevokeCommand(), nowCommand(), statusCommand())
+	for _, s := range steps {
+		cmd.AddCommand(newRequest(s).command())
+	}
 	return cmd
 }
 
-// ungated is a step that waits for no agent and makes no token.
-type ungated struct{}
-
-func (ungated) pass(context.Context, content.Content, content.Content) error { return nil }
-func (ungated) made() content.Credential                                     { return content.Credential{} }
-
-type stageStep struct {
-	ungated
-	stageFlags
+// A step is one of the subcommands. Each function may be nil.
+type step struct {
+	name, short, long string
+	// flags adds the flags of the step.
+	flags func(*request, *pflag.FlagSet)
+	// check refuses flags that do not go together, before the source is read.
+	check func(*request) error
+	// validate refuses flags that do not go with what all sources declare, and makes
+	// what the flags ask for: once, for all of them.
+	validate func(*request, []content.Content) error
+	// plan says what to change in c. It is asked again after a wait. Status has none.
+	plan func(r *request, c content.Content, onePrevious bool, now time.Time) (change, error)
+	// ready is what agents must pass before the change is made.
+	ready func(r *request, from, to content.Content) gate.Check
 }
 
-func (s *stageStep) prepare(ctx context.Context, in input) error { return s.read(ctx, in) }
-func (s *stageStep) made() content.Credential                    { return s.stageFlags.made() }
-func (s *stageStep) meet(ctx context.Context, all []content.Content, o content.Options) error {
-	return s.stageFlags.meet(ctx, all, o)
-}
-
-func (s *stageStep) plan(c content.Content, _ bool, _ time.Time) (change, error) {
-	return s.staging().do(c)
-}
-
-func stageCommand() *cobra.Command {
-	var s stageStep
-	r := &run{name: "stage", step: &s}
-	cmd := r.command("stage", "Publish a new token or key to receivers, before anybody sends by it",
-		`stage puts a new token into slot next (token-next): 32 random bytes as generate
+//nolint:gochecknoglobals // a table
+var steps = []step{
+	{
+		name: "stage", short: "Publish a new token or key to receivers, before anybody sends by it",
+		flags:    (*request).addStage,
+		check:    (*request).checkStage,
+		validate: (*request).validateStage,
+		plan:     (*request).stage,
+		long: `stage puts a new token into slot next (token-next): 32 random bytes as generate
 makes them, or the token that --from names. Receivers accept it from then on; senders
 go on with the current one.
 
@@ -103,54 +104,15 @@ nothing is staged: each stage that makes an HMAC secret adds one more.
 
 All Secrets of a List get the same one: what is staged in one of them, else a new one.
 
-To go back to an earlier token, stage it with --from and promote it.`)
-	s.stageFlags.add(cmd.Flags())
-	return cmd
-}
-
-type promoteStep struct {
-	ungated
-	promoteFlags
-	gateFlags
-	expectFlag
-}
-
-func (s *promoteStep) prepare(_ context.Context, in input) error {
-	if err := s.promoteFlags.read(in); err != nil {
-		return err
-	}
-	if err := s.expectFlag.read(); err != nil {
-		return err
-	}
-	return s.gateFlags.read()
-}
-
-func (s *promoteStep) meet(_ context.Context, all []content.Content, _ content.Options) error {
-	return s.promoteFlags.meet(all[0])
-}
-
-func (s *promoteStep) plan(c content.Content, onePrevious bool, now time.Time) (change, error) {
-	p := s.promotion(onePrevious, now)
-	p.expect = s.expect
-	return p.do(c, now)
-}
-
-func (s *promoteStep) pass(ctx context.Context, _, to content.Content) error {
-	if !to.Set {
-		return s.Pass(ctx, gate.Loaded(print8(to.Current)))
-	}
-	var all []gate.Check
-	for _, k := range accepted(to) {
-		all = append(all, gate.Loaded(print8(k)))
-	}
-	return s.Pass(ctx, gate.All(all...))
-}
-
-func promoteCommand() *cobra.Command {
-	var s promoteStep
-	r := &run{name: "promote", step: &s}
-	cmd := r.command("promote", "Make the staged token current, and the current one previous",
-		`promote makes the staged token the current one, which senders send, and the old one
+To go back to an earlier token, stage it with --from and promote it.`,
+	},
+	{
+		name: "promote", short: "Make the staged token current, and the current one previous",
+		flags:    (*request).addPromote,
+		validate: (*request).validateOverlap,
+		plan:     (*request).promote,
+		ready:    (*request).loaded,
+		long: `promote makes the staged token the current one, which senders send, and the old one
 previous, accepted until its deadline. Do it once every receiver has the staged token:
 --agent asks receivers, and refuses unless all of them accept it.
 
@@ -168,66 +130,100 @@ agents refuse it at once instead of remembering it for an overlap of their own.
 For verification keys --overlap must be given: longer than signers take to change to
 the new key and the longest token is good for, together. Signers change after promote.
 In a key set nothing changes: --agent asks whether every receiver has all its keys, so
-that signers may.`)
-	s.promoteFlags.add(cmd.Flags())
-	s.gateFlags.add(cmd.Flags())
-	s.expectFlag.add(cmd.Flags(), "promote the one with this `FINGERPRINT` or none")
-	return cmd
-}
+that signers may.`,
+	},
+	{
+		name: "retire", short: "End the overlap: accept nothing superseded any more",
+		flags:    (*request).addRetire,
+		check:    (*request).checkRetire,
+		validate: (*request).validateRetire,
+		plan:     (*request).retire,
+		ready:    (*request).unused,
+		long: `retire takes the previous token out, in a file all of them, whether their deadlines
+have come or not. Receivers refuse it then. --agent asks receivers, and refuses unless
+all of them have the current token and have seen no use of the old one for --idle. An
+agent that started or changed less than --idle ago cannot know, and must watch longer.
 
-type nowStep struct {
-	ungated
-	stageFlags
-	promoteFlags
-	again bool
-}
+The digest of what was retired goes into token-retired (in a file a line "retired",
+for keys the key retired), which keeps the last 16: an agent that missed the promotion
+would otherwise remember the old token for an overlap of its own.
 
-func (s *nowStep) prepare(ctx context.Context, in input) error {
-	if err := s.promoteFlags.read(in); err != nil {
-		return err
-	}
-	return s.stageFlags.read(ctx, in)
-}
+--slot next takes the staged token out instead, and revokes nothing: stage is undone.
+One that is previous as well is accepted until its deadline then, and one that the
+source lists stays accepted.
 
-func (s *nowStep) meet(ctx context.Context, all []content.Content, o content.Options) error {
-	if all[0].Set {
-		return nil // it is refused, and nothing is made for that
-	}
-	if err := s.promoteFlags.meet(all[0]); err != nil {
-		return err
-	}
-	return s.stageFlags.meet(ctx, all, o)
-}
+A verification key is in use for as long as tokens that it signed are sent; those that
+an agent knows from before count, too. From a key set --key takes a key out; agents
+record no use of such keys, so wait until everything that it signed has expired.`,
+	},
+	{
+		name: "revoke", short: "Refuse a token or key from now on, whatever window it is in",
+		flags:    (*request).addRevoke,
+		check:    (*request).checkRevoke,
+		validate: (*request).validateRevoke,
+		plan:     (*request).revoke,
+		long: `revoke puts the SHA-256 of a token into the list of revocations and takes the token
+out of its slot: the previous one by default, that of --slot, or the one that --from or
+--digest names. Agents refuse it as soon as they have read that.
 
-func (s *nowStep) made() content.Credential { return s.stageFlags.made() }
+To revoke the current token, stage another first: it takes its place in the same step.
+Without one, revoke is refused unless --force is given, and then every sender of the
+current token is refused until stage and promote are done.
 
-func (s *nowStep) plan(c content.Content, onePrevious bool, now time.Time) (change, error) {
-	return atOnce(c, s.staging(), s.promotion(onePrevious, now), s.again, now)
-}
+After --slot current the slot holds another token: repeat such a command with --expect
+and the fingerprint that was meant. --digest and --from can be repeated as they are.
 
-func nowCommand() *cobra.Command {
-	var s nowStep
-	r := &run{name: "now", step: &s}
-	cmd := r.command("now", "Stage and promote in one, for one machine",
-		`now makes a new token or key current and the old one previous with its deadline, in
+A verification key is revoked by its RFC 7638 thumbprint, and everything that it
+signed with it; a signed token by --jti, or by --digest with the SHA-256 of what stands
+before its last dot. --kid revokes all keys and tokens of a name.
+
+Agents take revocations from a source that is broken elsewhere, and so does revoke put
+them in: what --digest or --from names, or with --force --slot current, where that can
+be read. All else stays as it is; a warning says what is wrong.
+
+Each Secret of a List refuses what is in the slot of any of them. They must have the
+same token current afterwards, unless --force is given.
+
+The list holds 1000 at most. --forget takes out what nobody accepts any more, however
+old the agents' memory: once the longest overlap is over.`,
+	},
+	{
+		name: "unrevoke", short: "Lift the revocation of a token or key that was revoked by mistake",
+		flags:    (*request).addUnrevoke,
+		check:    (*request).checkUnrevoke,
+		validate: (*request).validateUnrevoke,
+		plan:     (*request).unrevoke,
+		long: `unrevoke takes the SHA-256 of a token out of the list of revocations and puts it
+under token-unrevoked (in a file a line "unrevoked", for keys the key unrevoked). Agents
+remember what was revoked, and go on refusing it until they read that.
+
+The token is named by --digest or --from; with a PATH and without either it is read
+from standard input. --fingerprint names one that the source says is revoked. Revoking
+took the token out of its slot: stage it with --from where it is to be accepted again.
+
+To revoke it once more takes it out of token-unrevoked again.`,
+	},
+	{
+		name: "now", short: "Stage and promote in one, for one machine",
+		flags:    (*request).addNow,
+		check:    (*request).checkStage,
+		validate: (*request).validateNow,
+		plan:     (*request).now,
+		long: `now makes a new token or key current and the old one previous with its deadline, in
 one step. It is for one machine, where receivers see the change as soon as senders do;
 anywhere else stage, wait and promote.
 
 A token that is staged is the one that it promotes. Each now is a rotation of its own,
 so that while the overlap of the last one is under way it is refused without --again
-(in a directory or a Secret also --drop-previous, since there is room for one).`)
-	s.stageFlags.add(cmd.Flags())
-	s.promoteFlags.add(cmd.Flags())
-	cmd.Flags().BoolVar(&s.again, "again", false, "rotate although the last rotation's overlap is under way")
-	return cmd
-}
-
-func statusCommand() *cobra.Command {
-	return (&run{name: "status"}).command("status", "Show the slots, their deadlines and the next step",
-		`status shows what the source declares, by fingerprint, how long the old one is still
+(in a directory or a Secret also --drop-previous, since there is room for one).`,
+	},
+	{
+		name: "status", short: "Show the slots, their deadlines and the next step",
+		long: `status shows what the source declares, by fingerprint, how long the old one is still
 accepted, and what to do next. A Secret is read from standard input, and the report
 goes to standard output.
 
 Exit code 0 means good, 1 that the content is bad or what is current revoked. What
-running agents accept is shown by tokenagent status.`)
+running agents accept is shown by tokenagent status.`,
+	},
 }

@@ -3,135 +3,296 @@ package rotate
 import (
 	"context"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/mint"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/store"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
+	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// fromFlags say which token or key is meant, by the file that holds it.
-type fromFlags struct {
-	from string
-	text verify.Token // what the file holds
+// A request is one step on one source, as the command line asks for it.
+type request struct {
+	step
+	path           string // "" for a filter
+	changed        func(flag string) bool
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	// Flags. Those that a step does not have keep their defaults.
+	output, kind                        string
+	dryRun                              bool
+	read                                content.Options
+	from, privateOut                    string
+	replace, again, dropPrevious, force bool
+	overlap, idle                       time.Duration
+	until, expect, slot, key            string
+	digest, fingerprint, kid, jti       string
+	forget                              string
+	gate.Gate
+	secure statusclient.TLS
+
+	// What the flags mean.
+	text    verify.Token       // what the file of --from holds
+	token   content.Credential // to stage, where none is staged
+	given   bool               // token is there already, and not made for this
+	private verify.Token       // the private half of token as PEM; reveals "" for none
+	at      time.Time          // of --until
+	id      *rotation.ID       // to revoke, to unrevoke or to forget; nil where it has to be looked up
+	line    string             // how id is written; "" means as hex digits
+	said    string             // what reports call id; "" means its fingerprint
+	ids     []rotation.ID      // to revoke
 }
 
-func (f *fromFlags) add(fs *pflag.FlagSet, what string) {
-	fs.StringVar(&f.from, "from", "", what+" in `FILE`, alone; - means standard input, with PATH")
+// unset is a duration that nobody gave, be it in the environment.
+const unset = time.Duration(math.MinInt64)
+
+func newRequest(s step) *request { return &request{step: s, overlap: unset, idle: unset} }
+
+// command returns the subcommand.
+func (r *request) command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: r.name + " [PATH]", Short: r.short, Long: r.long,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 1:
+				return fail.Usage("%s takes one PATH alone; a token or key comes from a file", cmd.Name())
+			case len(args) == 1 && (args[0] == "" || args[0] == "-"):
+				return fail.Usage("PATH must be a file or a directory; leave it out to filter a Secret from standard input to standard output")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r.path = strings.Join(args, "")
+			r.changed, r.stdin, r.stdout, r.stderr = cmd.Flags().Changed, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if err := r.checkFlags(cmd.Context()); err != nil {
+				return err
+			}
+			return r.do(cmd.Context())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&r.output, "output", formText, "`FORM` of the report: text or json; without PATH it goes to standard error")
+	f.StringVar(&r.kind, "kind", "", "`KIND` to rotate where there are both: tokens or keys")
+	f.StringVar(&r.read.Algorithm, "key-algorithm", "", "`ALG` of verification keys that name none, as the agents have it (default: RS256, HS256, or that of the curve)")
+	f.IntVar(&r.read.MinTokenBytes, "min-token-bytes", verify.DefaultMinTokenBytes, "shortest token that is accepted, in bytes")
+	if r.plan != nil {
+		f.BoolVar(&r.dryRun, "dry-run", false, "say what would be done, and write nothing; without PATH standard output stays empty")
+		r.flags(r, f)
+	}
+	return cmd
+}
+
+func (r *request) addFrom(f *pflag.FlagSet, what string) {
+	f.StringVar(&r.from, "from", "", what+" in `FILE`, alone; - means standard input, with PATH")
+}
+
+func (r *request) addExpect(f *pflag.FlagSet, what string) {
+	f.StringVar(&r.expect, "expect", "", what+" the one with this `FINGERPRINT` or none")
+}
+
+func (r *request) addGate(f *pflag.FlagSet) {
+	f.StringSliceVar(&r.Agents, "agent", nil, "`URL` of the admin port of an agent that must be ready before the step runs: http://host:port, https://host:port or unix:///path; repeat it for each agent, with the agent's own address (a Service reaches only one of them)")
+	f.StringVar(&r.Source, "source", "", "`NAME` of the source to ask the agents about (default: any)")
+	r.secure.Add(f)
+	f.DurationVar(&r.Wait, "wait", 0, "how long to wait for the agents; 0s asks them once")
+}
+
+func (r *request) addOverlap(f *pflag.FlagSet) {
+	f.DurationVar(&r.overlap, "overlap", unset, "how long the old one stays accepted; 0s means not at all; must be given for verification keys")
+	f.Lookup("overlap").DefValue = agent.DefaultOverlap.String()
+	f.StringVar(&r.until, "until", "", "accept the old one until `TIME` (RFC 3339) instead")
+	f.BoolVar(&r.dropPrevious, "drop-previous", false, "stop accepting the previous token or key of an earlier rotation")
+}
+
+func (r *request) addStage(f *pflag.FlagSet) {
+	r.addFrom(f, "stage the token or verification key")
+	f.StringVar(&r.privateOut, "private-out", "", "make a key pair, and put the private key into a new `FILE` (mode 0600) and nowhere else")
+	f.BoolVar(&r.replace, "replace", false, "replace a token or key that is already staged")
+}
+
+func (r *request) addPromote(f *pflag.FlagSet) {
+	r.addOverlap(f)
+	r.addGate(f)
+	r.addExpect(f, "promote")
+}
+
+func (r *request) addNow(f *pflag.FlagSet) {
+	r.addStage(f)
+	r.addOverlap(f)
+	f.BoolVar(&r.again, "again", false, "rotate although the last rotation's overlap is under way")
+}
+
+func (r *request) addRetire(f *pflag.FlagSet) {
+	r.addGate(f)
+	f.DurationVar(&r.idle, "idle", unset, "with --agent: how long the old one must not have been used")
+	f.Lookup("idle").DefValue = "15m, or half of the overlap where that is less"
+	f.StringVar(&r.slot, "slot", rotation.Previous.String(), "take out what is in `SLOT`: previous or next")
+	f.StringVar(&r.key, "key", "", "of a key set: take out the key with this `KID` (any of its names), fingerprint or thumbprint")
+}
+
+func (r *request) addRevoke(f *pflag.FlagSet) {
+	r.addFrom(f, "revoke the token or key")
+	r.addExpect(f, "revoke")
+	f.StringVar(&r.slot, "slot", rotation.Previous.String(), "revoke what is in `SLOT`: previous, next or current")
+	f.StringVar(&r.digest, "digest", "", "revoke the token with this SHA-256, in `HEX`, or the key with this thumbprint, in hex or base64url")
+	f.StringVar(&r.kid, "kid", "", "revoke every verification key, and every signed token, of this `NAME`")
+	f.StringVar(&r.jti, "jti", "", "revoke the signed token with this `ID`")
+	f.StringVar(&r.forget, "forget", "", "instead of revoking, remove this SHA-256, in `HEX`, or another revocation from the list")
+	f.BoolVar(&r.force, "force", false, "revoke the current one even if none is staged to take its place, or not the same one in all Secrets of a List")
+}
+
+func (r *request) addUnrevoke(f *pflag.FlagSet) {
+	r.addFrom(f, "lift the revocation of the token or key")
+	f.StringVar(&r.digest, "digest", "", "lift the revocation of the token with this SHA-256, in `HEX`, or of the key with this thumbprint, in hex or base64url")
+	f.StringVar(&r.fingerprint, "fingerprint", "", "lift the revocation in the source that has this `FINGERPRINT`, 8 hex digits")
+	f.StringVar(&r.kid, "kid", "", "lift that of every verification key, and every signed token, of this `NAME`")
+	f.StringVar(&r.jti, "jti", "", "lift that of the signed token with this `ID`")
+}
+
+// checkFlags refuses flags that do not go together, and reads the file of --from.
+func (r *request) checkFlags(ctx context.Context) (err error) {
+	r.expect, r.fingerprint = strings.ToLower(r.expect), strings.ToLower(r.fingerprint)
+	switch {
+	case r.output != formText && r.output != formJSON:
+		return fail.Usage("--output must be text or json")
+	case r.read.MinTokenBytes < 1:
+		return fail.Usage("--min-token-bytes must be at least 1")
+	case r.kind != "" && r.kind != content.Tokens.String() && r.kind != content.Keys.String():
+		return fail.Usage("--kind must be tokens or keys")
+	case r.read.Algorithm != "" && !slices.Contains(verify.Algorithms(), r.read.Algorithm):
+		return fail.Usage("--key-algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
+	case r.overlap < 0 && r.overlap != unset:
+		return fail.Usage("--overlap must not be negative; 0s means none")
+	case r.changed("overlap") && r.changed("until"):
+		return fail.Usage("--overlap and --until are both set; one deadline is meant")
+	case r.expect != "" && !isFingerprint(r.expect):
+		return fail.Usage("--expect must be a fingerprint: 8 hex digits, as tokenagent rotate status shows them")
+	case r.Wait < 0:
+		return fail.Usage("--wait must not be negative; 0s asks once")
+	}
+	if r.until != "" && !r.changed("overlap") {
+		if r.at, err = time.Parse(time.RFC3339, r.until); err != nil {
+			return fail.Usage("--until is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+		}
+		if !r.at.After(time.Now()) {
+			return fail.Usage("--until has passed; --overlap 0s refuses the old token at once")
+		}
+	}
+	for _, url := range r.Agents {
+		if err := statusclient.Check(url); err != nil {
+			return fail.Usage("--agent %w", err)
+		}
+	}
+	client, err := r.secure.Client()
+	if err != nil {
+		return err
+	}
+	r.Ask = client.Ask
+	if r.check != nil {
+		if err := r.check(r); err != nil {
+			return err
+		}
+	}
+	if r.from == "" {
+		return nil
+	}
+	return r.readFrom(ctx)
+}
+
+func isFingerprint(text string) bool {
+	return len(text) == 8 && strings.Trim(text, "0123456789abcdef") == ""
 }
 
 // maxToken bounds what is read as one token or key, in bytes.
 const maxToken = 1 << 20
 
-// read reads the file.
-func (f *fromFlags) read(ctx context.Context, in input) error {
+// readFrom reads the file of --from.
+func (r *request) readFrom(ctx context.Context) (err error) {
 	var text []byte
 	switch {
-	case f.from == "-" && in.path == "":
+	case r.from == "-" && r.path == "":
 		return fail.Usage("--from - goes with PATH alone; without it, standard input is the Secret's")
-	case f.from == "-":
-		b, err := stdin.Read(ctx, in.stdin, in.stderr, "a token or key", maxToken)
-		if err != nil {
-			return err
-		}
-		text = b
+	case r.from == "-":
+		text, err = stdin.Read(ctx, r.stdin, r.stderr, "a token or key", maxToken)
 	default:
-		b, err := store.ReadFrom(ctx, f.from, maxToken)
-		if err != nil {
-			return fmt.Errorf("--from: %w", err)
+		if text, err = store.ReadFrom(ctx, r.from, maxToken); err != nil {
+			err = fmt.Errorf("--from: %w", err)
 		}
-		text = b
 	}
-	if len(text) > maxToken {
-		return fmt.Errorf("--from %s: longer than a token or a key can be (%d bytes)", f.from, maxToken)
+	if err == nil && len(text) > maxToken {
+		err = fmt.Errorf("--from %s: longer than a token or a key can be (%d bytes)", r.from, maxToken)
 	}
-	f.text = verify.NewToken(string(text))
-	return nil
+	r.text = verify.NewToken(string(text))
+	return err
 }
 
-// credential returns the token or key that was read, of the kind of o.
-func (f *fromFlags) credential(o content.Options) (content.Credential, error) {
-	o.Name = "--from " + f.from
-	text := []byte(f.text.Reveal())
+// credential returns the token or key that --from holds, of the kind of the source.
+func (r *request) credential() (content.Credential, error) {
+	o := r.read
+	o.Name = "--from " + r.from
 	parse := content.ParseLines
 	if o.Kind == content.Keys {
 		parse = content.ParseKeyFile
 	}
-	c, err := parse(text, o)
-	if err != nil {
+	c, err := parse([]byte(r.text.Reveal()), o)
+	switch {
+	case err != nil:
 		return content.Credential{}, err
-	}
-	if c.Set {
-		return content.Credential{}, fmt.Errorf("--from %s: a set of keys; one key must be there alone", f.from)
-	}
-	if len(c.Next)+len(c.Previous)+len(c.Listed)+len(c.Revoked) > 0 {
-		return content.Credential{}, fmt.Errorf("--from %s: more than one %s; it must be there alone", f.from, o.Kind.Noun())
+	case c.Set:
+		return content.Credential{}, fmt.Errorf("--from %s: a set of keys; one key must be there alone", r.from)
+	case len(c.Next)+len(c.Previous)+len(c.Listed)+len(c.Revoked) > 0:
+		return content.Credential{}, fmt.Errorf("--from %s: more than one %s; it must be there alone", r.from, o.Kind.Noun())
 	}
 	return c.Current, nil
 }
 
-// stageFlags say which token or key to stage.
-type stageFlags struct {
-	fromFlags
-	privateOut string
-	replace    bool
-
-	ready staging
-}
-
-func (f *stageFlags) add(fs *pflag.FlagSet) {
-	f.fromFlags.add(fs, "stage the token or verification key")
-	fs.StringVar(&f.privateOut, "private-out", "", "make a key pair, and put the private key into a new `FILE` (mode 0600) and nowhere else")
-	fs.BoolVar(&f.replace, "replace", false, "replace a token or key that is already staged")
-}
-
-func (f *stageFlags) read(ctx context.Context, in input) error {
+func (r *request) checkStage() error {
 	switch {
-	case f.from == "" && f.privateOut == "":
+	case r.privateOut == "":
 		return nil
-	case f.privateOut == "":
-		return f.fromFlags.read(ctx, in)
-	case f.from != "":
+	case r.from != "":
 		return fail.Usage("--from and --private-out are both set; stage a key that there is, or make one")
 	}
-	return (&privateFile{path: f.privateOut}).outside(in.path)
+	return r.checkPrivateOut()
 }
 
-// meet reads or makes what is to be staged, once. Where one of several Secrets has
+// validateStage makes what is to be staged, once. Where one of several Secrets has
 // a token staged already, that is the one for all of them: kubectl replace may have
 // come through with some of them alone.
-func (f *stageFlags) meet(ctx context.Context, all []content.Content, o content.Options) (err error) {
-	f.ready = staging{given: f.from != "", replace: f.replace}
+func (r *request) validateStage(all []content.Content) (err error) {
+	r.given = r.from != ""
 	c := all[0]
 	staged := stagedIn(all)
 	switch {
-	case f.from != "":
-		f.ready.token, err = f.credential(o)
+	case r.from != "":
+		r.token, err = r.credential()
 		if err == nil && c.Set {
-			f.ready.token, err = mint.ForSet(f.ready.token)
+			r.token, err = forSet(r.token)
 		}
-	case len(all) > 1 && len(staged) > 1 && !f.replace:
+	case len(all) > 1 && len(staged) > 1 && !r.replace:
 		err = fmt.Errorf("the Secrets of the list have different %ss staged, %s; stage one for all of them with --replace", c.Kind.Noun(), prints(staged))
-	case len(all) > 1 && len(staged) == 1 && !f.replace:
-		f.ready.token, f.ready.given = staged[0], true
+	case len(all) > 1 && len(staged) == 1 && !r.replace:
+		r.token, r.given = staged[0], true
 	case c.Kind == content.Keys:
-		err = f.pair(ctx, all)
-	case f.privateOut != "":
+		err = r.pair(all)
+	case r.privateOut != "":
 		err = fail.Usage("--private-out goes with verification keys; a token has no private half")
 	default:
-		f.ready.token = content.Token(generate.Opaque())
+		r.token = content.Token(keygen.Secret(keygen.TokenBytes))
 	}
 	return err
 }
@@ -141,7 +302,7 @@ func (f *stageFlags) meet(ctx context.Context, all []content.Content, o content.
 func stagedIn(all []content.Content) (staged []content.Credential) {
 	for _, c := range all {
 		for _, t := range c.Next {
-			if !c.Refuses(t) && !slices.ContainsFunc(staged, func(s content.Credential) bool { return s.ID() == t.ID() }) {
+			if !c.Refuses(t) && !isIn(staged, t.ID()) {
 				staged = append(staged, t)
 			}
 		}
@@ -149,151 +310,213 @@ func stagedIn(all []content.Content) (staged []content.Credential) {
 	return staged
 }
 
-// pair makes a key like those that are there.
-func (f *stageFlags) pair(ctx context.Context, all []content.Content) error {
-	c := all[0]
-	model, err := mint.Model(c)
-	if err != nil {
-		return err
-	}
-	alg := model.Key().Algorithm()
-	switch shared := model.Key().PublicKey() == nil; {
-	case shared && f.privateOut != "":
-		return fail.Usage("--private-out goes with key pairs; a key for %s is one secret, which stands in the source", alg)
-	case !shared && f.privateOut == "":
-		return fail.Usage("a key for %s has a private half, which must go somewhere: name a new file with --private-out FILE, or stage the public key of a pair that there is, with --from FILE", alg)
-	}
-	file := &privateFile{path: f.privateOut}
-	if f.privateOut != "" && file.exists() {
-		f.ready.given = true
-		f.ready.token, err = file.used(ctx, all)
-		return err
-	}
-	made, err := mint.Like(model, c.Set)
-	if err != nil {
-		return err
-	}
-	f.ready.token = made.Public
-	if file.text = made.Private; f.privateOut != "" {
-		f.ready.private = file
-	}
-	return nil
-}
-
-func (f *stageFlags) staging() staging { return f.ready }
-
-func (f *stageFlags) made() content.Credential {
-	if f.ready.given {
-		return content.Credential{}
-	}
-	return f.ready.token
-}
-
-// promoteFlags say what becomes of the token or key that is superseded.
-type promoteFlags struct {
-	overlap      time.Duration
-	until        string
-	at           time.Time // of until
-	dropPrevious bool
-}
-
-// unset is an overlap that nobody gave, be it in the environment.
-const unset = time.Duration(math.MinInt64)
-
-func (f *promoteFlags) add(fs *pflag.FlagSet) {
-	fs.DurationVar(&f.overlap, "overlap", unset, "how long the old one stays accepted; 0s means not at all; must be given for verification keys")
-	fs.Lookup("overlap").DefValue = agent.DefaultOverlap.String()
-	fs.StringVar(&f.until, "until", "", "accept the old one until `TIME` (RFC 3339) instead")
-	fs.BoolVar(&f.dropPrevious, "drop-previous", false, "stop accepting the previous token or key of an earlier rotation")
-}
-
-func (f *promoteFlags) read(in input) error {
-	switch {
-	case f.overlap < 0 && f.overlap != unset:
-		return fail.Usage("--overlap must not be negative; 0s means none")
-	case in.changed("overlap") && in.changed("until"):
-		return fail.Usage("--overlap and --until are both set; one deadline is meant")
-	case f.until == "" || in.changed("overlap"):
-		return nil
-	}
-	var err error
-	if f.at, err = time.Parse(time.RFC3339, f.until); err != nil {
-		return fail.Usage("--until is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
-	}
-	if !f.at.After(time.Now()) {
-		return fail.Usage("--until has passed; --overlap 0s refuses the old token at once")
-	}
-	return nil
-}
-
-// meet refuses to guess how long an old key is needed.
-func (f *promoteFlags) meet(c content.Content) error {
-	switch {
-	case f.overlap != unset || f.until != "" || c.Set:
+// validateOverlap refuses to guess how long an old key is needed.
+func (r *request) validateOverlap(all []content.Content) error {
+	switch c := all[0]; {
+	case r.overlap != unset || r.until != "" || c.Set:
 	case c.Kind == content.Keys:
 		return fail.Usage("--overlap is missing: what the old key signed is refused when it ends; make it longer than signers take to change, and the longest token is good for, together")
 	default:
-		f.overlap = agent.DefaultOverlap
+		r.overlap = agent.DefaultOverlap
 	}
 	return nil
 }
 
-// promotion counts the deadline from now, in whole seconds: an overlap is never
-// shorter than was asked for, and none is over at once. It is declared all the
-// same where there is none, since an agent that sees no previous token
-// remembers it for an overlap of its own.
-func (f *promoteFlags) promotion(onePrevious bool, now time.Time) promotion {
-	until := f.at
-	if until.IsZero() {
-		until = now.Add(f.overlap).Truncate(time.Second)
-		if f.overlap > 0 && until.Before(now.Add(f.overlap)) {
-			until = until.Add(time.Second)
+func (r *request) validateNow(all []content.Content) error {
+	if all[0].Set {
+		return nil // it is refused, and nothing is made for that
+	}
+	if err := r.validateOverlap(all); err != nil {
+		return err
+	}
+	return r.validateStage(all)
+}
+
+// deadline counts from now, in whole seconds: an overlap is never shorter than was
+// asked for, and none is over at once. It is declared all the same where there is
+// none, since an agent that sees no previous token remembers it for an overlap of its
+// own.
+func (r *request) deadline(now time.Time) time.Time {
+	if !r.at.IsZero() {
+		return r.at
+	}
+	until := now.Add(r.overlap).Truncate(time.Second)
+	if r.overlap > 0 && until.Before(now.Add(r.overlap)) {
+		until = until.Add(time.Second)
+	}
+	return until
+}
+
+// loaded is passed by agents that accept what is promoted.
+func (r *request) loaded(_, to content.Content) gate.Check {
+	if !to.Set {
+		return gate.Loaded(print8(to.Current))
+	}
+	var all []gate.Check
+	for _, k := range accepted(to) {
+		all = append(all, gate.Loaded(print8(k)))
+	}
+	return gate.All(all...)
+}
+
+func (r *request) checkRetire() error {
+	if r.slot != rotation.Previous.String() && r.slot != rotation.Next.String() {
+		return fail.Usage("--slot must be previous or next; senders send the current one, which promote replaces")
+	}
+	if r.idle == unset {
+		r.idle = 0 // the agents' overlap decides
+	} else if r.idle <= 0 {
+		return fail.Usage("--idle must be positive")
+	}
+	return nil
+}
+
+// validateRetire holds --key to key sets, where no key is previous.
+func (r *request) validateRetire(all []content.Content) error {
+	c := all[0]
+	if r.slot == rotation.Next.String() {
+		switch {
+		case c.Set:
+			return fail.Usage("a key set has no slots; --key names the one that goes")
+		case r.key != "":
+			return fail.Usage("--key goes with key sets; here it is the staged %s that goes", c.Kind.Noun())
+		case len(r.Agents) > 0:
+			return fail.Usage("--agent goes with --slot previous: of a staged %s agents record no use", c.Kind.Noun())
 		}
+		return nil
 	}
-	return promotion{until: until, dropPrevious: f.dropPrevious, onePrevious: onePrevious}
-}
-
-// gateFlags say which agents must be ready.
-type gateFlags struct {
-	gate.Gate
-	secure statusclient.TLS
-}
-
-func (f *gateFlags) add(fs *pflag.FlagSet) {
-	fs.StringSliceVar(&f.Agents, "agent", nil, "`URL` of the admin port of an agent that must be ready before the step runs: http://host:port, https://host:port or unix:///path; repeat it for each agent, with the agent's own address (a Service reaches only one of them)")
-	fs.StringVar(&f.Source, "source", "", "`NAME` of the source to ask the agents about (default: any)")
-	f.secure.Add(fs)
-	fs.DurationVar(&f.Wait, "wait", 0, "how long to wait for the agents; 0s asks them once")
-}
-
-func (f *gateFlags) read() error {
-	if f.Wait < 0 {
-		return fail.Usage("--wait must not be negative; 0s asks once")
+	switch {
+	case c.Set && r.key == "":
+		return fail.Usage("--key is missing: of a key set name the one that goes, by its kid or fingerprint, once everything that it signed has expired")
+	case c.Set && len(r.Agents) > 0:
+		return fail.Usage("--agent cannot tell who uses a key of a set, since agents record uses of a previous one alone; leave it out, and wait until what the key signed has expired")
+	case !c.Set && r.key != "":
+		return fail.Usage("--key goes with key sets; here the previous %s is what goes", c.Kind.Noun())
 	}
-	for _, url := range f.Agents {
-		if err := statusclient.Check(url); err != nil {
-			return fail.Usage("--agent %w", err)
+	return nil
+}
+
+// unused is passed by agents that saw no use of what is retired.
+func (r *request) unused(from, _ content.Content) gate.Check {
+	var old []string
+	for _, p := range from.Previous {
+		old = append(old, print8(p.Token))
+	}
+	return gate.Unused(print8(from.Current), old, r.idle)
+}
+
+var errDigest = fail.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum; or the thumbprint of the key")
+
+// count returns how many of flags are given.
+func count(flags ...string) int {
+	return len(slices.DeleteFunc(flags, func(f string) bool { return f == "" }))
+}
+
+func (r *request) checkRevoke() error {
+	slots := []string{rotation.Current.String(), rotation.Next.String(), rotation.Previous.String()}
+	named := count(r.digest, r.from, r.kid, r.jti, r.forget)
+	switch {
+	case named > 1 || named == 1 && r.changed("slot"):
+		return fail.Usage("of --slot, --digest, --from, --kid, --jti and --forget one is meant")
+	case r.expect != "" && named > 0:
+		return fail.Usage("--expect goes with --slot; the other flags name what is meant already")
+	case !slices.Contains(slots, r.slot):
+		return fail.Usage("--slot must be previous, next or current")
+	case r.forget != "":
+		id, ok := parseDigest(r.forget)
+		if !ok {
+			id, ok = content.Revocation(r.forget, content.Keys)
 		}
+		if !ok {
+			return fail.Usage("--forget must be a SHA-256: 64 hex digits; of keys also a thumbprint in base64url, kid NAME or jti ID")
+		}
+		r.id = &id
+	case r.kid != "":
+		r.said = "every key and token of that kid"
+	case r.jti != "":
+		r.said = "the token with that jti"
 	}
-	client, err := f.secure.Client()
+	return r.named()
+}
+
+func (r *request) checkUnrevoke() error {
+	switch given := count(r.from, r.fingerprint, r.digest, r.kid, r.jti); {
+	case given > 1:
+		return fail.Usage("of --from, --digest, --fingerprint, --kid and --jti one is meant")
+	case given == 0 && r.path == "":
+		return fail.Usage("say what is no longer revoked, with --digest, --fingerprint or --from FILE; standard input is the Secret's")
+	case given == 0:
+		r.from = "-"
+	case r.fingerprint != "" && !isFingerprint(r.fingerprint):
+		return fail.Usage("--fingerprint must be 8 hex digits, as tokenagent rotate status shows them")
+	}
+	return r.named()
+}
+
+// named takes --digest, --kid or --jti.
+func (r *request) named() (err error) {
+	var id rotation.ID
+	switch ok := true; {
+	case r.digest != "":
+		if id, ok = parseDigest(r.digest); !ok {
+			return errDigest
+		}
+	case r.kid != "":
+		id, r.line, err = revokedName("kid", r.kid)
+	case r.jti != "":
+		id, r.line, err = revokedName("jti", r.jti)
+	default:
+		return nil
+	}
+	r.id = &id
+	return err
+}
+
+// validateRevoke holds the flags to the kind of source, and finds what is meant.
+func (r *request) validateRevoke(all []content.Content) error {
+	switch c := all[0]; {
+	case c.Kind == content.Tokens && r.kid+r.jti != "":
+		return fail.Usage("--kid and --jti go with verification keys; name the token with --from or --digest")
+	case c.Set && (r.changed("slot") || count(r.digest, r.from, r.kid, r.jti, r.forget) == 0):
+		return fail.Usage("a key set has no slots; say what to revoke with --from, --digest, --kid or --jti")
+	}
+	if err := r.idFrom(); err != nil {
+		return err
+	}
+	ids, err := r.resolve(all)
+	r.ids = ids
+	return err
+}
+
+func (r *request) validateUnrevoke(all []content.Content) error {
+	if all[0].Kind == content.Tokens && r.kid+r.jti != "" {
+		return fail.Usage("--kid and --jti go with verification keys; name the token with --from, --digest or --fingerprint")
+	}
+	return r.idFrom()
+}
+
+// idFrom takes the ID of what --from holds.
+func (r *request) idFrom() error {
+	if r.from == "" {
+		return nil
+	}
+	v, err := r.credential()
 	if err != nil {
 		return err
 	}
-	f.Ask = client.Ask
+	id := v.ID()
+	r.id = &id
 	return nil
 }
 
-// expectFlag names a token or key by its fingerprint.
-type expectFlag struct{ expect string }
-
-func (f *expectFlag) add(fs *pflag.FlagSet, what string) {
-	fs.StringVar(&f.expect, "expect", "", what)
-}
-
-func (f *expectFlag) read() error {
-	f.expect = strings.ToLower(f.expect)
-	if f.expect != "" && (len(f.expect) != 8 || strings.Trim(f.expect, "0123456789abcdef") != "") {
-		return fail.Usage("--expect must be a fingerprint: 8 hex digits, as tokenagent rotate status shows them")
+// certain returns why c does not parse, unless what to revoke is certain all the same.
+func (r *request) certain(c content.Content) error {
+	slotKnown := r.slot == rotation.Current.String() && r.force && c.HasCurrent() && (r.expect == "" || r.expect == print8(c.Current))
+	switch named := count(r.digest, r.from, r.kid, r.jti) > 0; {
+	case r.forget != "":
+		return c.Fault
+	case !named && !slotKnown:
+		return fmt.Errorf("%w; to revoke before that is mended, say what with --digest or --from", c.Fault)
 	}
 	return nil
 }

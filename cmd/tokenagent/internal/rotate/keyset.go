@@ -10,26 +10,26 @@ import (
 // The steps on a key set, in which no key is current: all of them are accepted,
 // and the signers alone decide with which they sign.
 
-// add puts a key into a key set.
-func (s staging) add(c content.Content) (change, error) {
+// addKey puts a key into a key set.
+func (r *request) addKey(c content.Content) (change, error) {
 	switch {
-	case s.given && c.Refuses(s.token):
-		return refuse("the key %s is revoked; give another one", print8(s.token))
-	case s.replace:
+	case r.given && c.Refuses(r.token):
+		return refuse("the key %s is revoked; give another one", print8(r.token))
+	case r.replace:
 		return refuse("a key set has room for many keys, and nothing is replaced in it; leave --replace out, and retire what is not to be accepted")
-	case slices.ContainsFunc(c.Listed, func(k content.Credential) bool { return k.ID() == s.token.ID() }):
-		return unchanged(c, "%s is in the set already", print8(s.token))
+	case slices.ContainsFunc(c.Listed, func(k content.Credential) bool { return k.ID() == r.token.ID() }):
+		return unchanged(c, "%s is in the set already", print8(r.token))
 	}
 	to := c.Clone()
-	to.Listed = append(to.Listed, s.token)
-	return change{to: to, changed: true, private: s.private, summary: "added " + print8(s.token) + " to the set"}, nil
+	to.Listed = append(to.Listed, r.token)
+	return change{to: to, changed: true, made: true, summary: "added " + print8(r.token) + " to the set"}, nil
 }
 
-// inSet has nothing to write. It is where agents are asked before signers change.
-func (p promotion) inSet(c content.Content) (change, error) {
-	is := func(k content.Credential) bool { return print8(k) == p.expect }
-	if p.expect != "" && !slices.ContainsFunc(accepted(c), is) {
-		return refuse("%s, as --expect says, is not accepted; look who was here (tokenagent rotate status), and stage first", p.expect)
+// promoteInSet has nothing to write. It is where agents are asked before signers change.
+func (r *request) promoteInSet(c content.Content) (change, error) {
+	is := func(k content.Credential) bool { return print8(k) == r.expect }
+	if r.expect != "" && !slices.ContainsFunc(accepted(c), is) {
+		return refuse("%s, as --expect says, is not accepted; look who was here (tokenagent rotate status), and stage first", r.expect)
 	}
 	ch, err := unchanged(c, "a key set has no current key: let signers change to the new one now, and retire the old one once everything that it signed has expired")
 	ch.ask = true

@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
+	"unicode"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -15,27 +19,17 @@ import (
 // maxRevoked bounds the list of revocations: a Secret holds 1 MiB.
 const maxRevoked = 1000
 
-// A revocation is what revoke is asked for: a token or key by its slot, or by its
-// digest where that is known.
-type revocation struct {
-	slot   rotation.Slot // where digest is not known
-	digest *rotation.ID
-	line   string // how digest is written; "" means as hex digits
-	said   string // what reports call it; "" means its fingerprint
-	expect string // fingerprint of what to revoke; "" means whichever is in slot
-	force  bool
-
-	ids []rotation.ID // what is meant, by resolve
-}
-
-// do refuses a token or key from now on, and takes it out of its slot.
-func (r revocation) do(c content.Content) (change, error) {
+// revoke refuses a token or key from now on, and takes it out of its slot.
+func (r *request) revoke(c content.Content, _ bool, _ time.Time) (change, error) {
+	if r.forget != "" {
+		return forget(c, *r.id)
+	}
 	if c.Bare && c.Kind == content.Keys {
 		return refuse("a key set that is a file has no place for revocations; retire --key takes a key out at once, and a directory has the key revoked beside jwks.json")
 	}
 	ids := r.ids
 	if len(ids) == 0 {
-		return r.nothing(c)
+		return r.nothingToRevoke(c)
 	}
 	fresh := slices.DeleteFunc(slices.Clone(ids), c.IsRevoked)
 	to := c.Clone()
@@ -49,21 +43,21 @@ func (r revocation) do(c content.Content) (change, error) {
 	}
 	to.Next = slices.DeleteFunc(to.Next, hits(ids))
 	to.Previous = slices.DeleteFunc(to.Previous, func(s content.Superseded) bool { return hits(ids)(s.Token) })
-	ch := change{summary: "revoked " + r.name(ids)}
+	ch := change{summary: "revoked " + r.called(ids)}
 	var err error
 	if c.Set {
-		err = r.inSet(c, to, &ch)
+		err = r.revokeInSet(c, to, &ch)
 	} else {
 		to.Listed = slices.DeleteFunc(to.Listed, hits(ids))
 		if c.HasCurrent() && hits(fresh)(c.Current) {
-			err = r.current(c, &to, &ch)
+			err = r.revokeCurrent(c, &to, &ch)
 		}
 	}
 	if err != nil {
 		return change{}, err
 	}
 	if to.Equal(c) {
-		return unchanged(c, "%s is revoked already", r.name(ids))
+		return unchanged(c, "%s is revoked already", r.called(ids))
 	}
 	ch.to, ch.changed = to, true
 	return ch, nil
@@ -74,15 +68,15 @@ func hits(ids []rotation.ID) func(v content.Credential) bool {
 	return content.Content{Revoked: ids}.Refuses
 }
 
-func (r revocation) name(ids []rotation.ID) string {
+func (r *request) called(ids []rotation.ID) string {
 	if r.said != "" {
 		return r.said
 	}
 	return printIDs(ids)
 }
 
-// inSet leaves the keys of a set where they are: to take one out is for retire.
-func (r revocation) inSet(c, to content.Content, ch *change) error {
+// revokeInSet leaves the keys of a set where they are: to take one out is for retire.
+func (r *request) revokeInSet(c, to content.Content, ch *change) error {
 	if len(accepted(to)) > 0 || len(accepted(c)) == 0 {
 		return nil
 	}
@@ -93,8 +87,8 @@ func (r revocation) inSet(c, to content.Content, ch *change) error {
 	return nil
 }
 
-// current settles what takes the place of the current token or key.
-func (r revocation) current(c content.Content, to *content.Content, ch *change) error {
+// revokeCurrent settles what takes the place of the current token or key.
+func (r *request) revokeCurrent(c content.Content, to *content.Content, ch *change) error {
 	noun := c.Kind.Noun()
 	switch {
 	case len(to.Next) == 1 && !c.Refuses(to.Next[0]):
@@ -119,9 +113,9 @@ func (r revocation) current(c content.Content, to *content.Content, ch *change) 
 
 // resolve finds what is meant, once for all: each Secret of a List is to refuse
 // what is in the slot of any of them.
-func (r revocation) resolve(all []content.Content) (ids []rotation.ID, err error) {
-	if r.digest != nil {
-		return []rotation.ID{*r.digest}, nil
+func (r *request) resolve(all []content.Content) (ids []rotation.ID, err error) {
+	if r.id != nil {
+		return []rotation.ID{*r.id}, nil
 	}
 	meant := func(id rotation.ID) bool { return r.expect == "" || verify.Fingerprint(id) == r.expect }
 	var revoked []rotation.ID
@@ -143,11 +137,11 @@ func (r revocation) resolve(all []content.Content) (ids []rotation.ID, err error
 	return nil, fmt.Errorf("there is no %s %s to revoke; name the %s with --from FILE or --digest, or another --slot", r.slot, noun, noun)
 }
 
-func inSlot(c content.Content, slot rotation.Slot) (in []content.Credential) {
+func inSlot(c content.Content, slot string) (in []content.Credential) {
 	switch {
-	case slot == rotation.Next:
+	case slot == rotation.Next.String():
 		return c.Next
-	case slot == rotation.Previous:
+	case slot == rotation.Previous.String():
 		for _, s := range c.Previous {
 			in = append(in, s.Token)
 		}
@@ -157,8 +151,8 @@ func inSlot(c content.Content, slot rotation.Slot) (in []content.Credential) {
 	return in
 }
 
-// nothing says that what is meant is revoked already.
-func (r revocation) nothing(c content.Content) (change, error) {
+// nothingToRevoke says that what is meant is revoked already.
+func (r *request) nothingToRevoke(c content.Content) (change, error) {
 	if r.expect != "" {
 		return unchanged(c, "%s is revoked already", r.expect)
 	}
@@ -205,4 +199,73 @@ func parseDigest(text string) (id rotation.ID, ok bool) {
 		return id, false
 	}
 	return rotation.ID(b), true
+}
+
+// revokedName returns what the kid or jti name is revoked by, and the line that
+// says so.
+func revokedName(what, name string) (id rotation.ID, line string, err error) {
+	line = what + " " + name
+	want := verify.RevokedKeyID(name)
+	if what == "jti" {
+		want = verify.RevokedTokenID(name)
+	}
+	// The list has lines, and no white space around a name.
+	id, ok := content.Revocation(line, content.Keys)
+	if !ok || id != want || strings.ContainsFunc(name, unicode.IsControl) {
+		return id, "", fail.Usage("--%s must be a name that stands in one line, without white space around it; name the token or the key by --digest", what)
+	}
+	return id, line, nil
+}
+
+// maxUnrevoked is how many lifted revocations are kept. Without the oldest an
+// agent that never saw it goes on refusing, which is safe.
+const maxUnrevoked = 1000
+
+// unrevoke lifts a revocation.
+func (r *request) unrevoke(c content.Content, _ bool, _ time.Time) (change, error) {
+	if c.Bare && c.Kind == content.Keys {
+		return refuse("a key set that is a file has no place for revocations, and so none to lift")
+	}
+	id, err := r.findRevoked(c)
+	if err != nil {
+		return change{}, err
+	}
+	if !c.IsRevoked(id) && slices.Contains(c.Unrevoked, id) {
+		return unchanged(c, "%s is no longer revoked already", verify.Fingerprint(id))
+	}
+	is := func(have rotation.ID) bool { return have == id }
+	to := c.Clone()
+	to.Revoked = slices.DeleteFunc(to.Revoked, is)
+	to.Unrevoked = append(slices.DeleteFunc(to.Unrevoked, is), id)
+	to.Unrevoked = to.Unrevoked[max(len(to.Unrevoked)-maxUnrevoked, 0):]
+	if r.line != "" {
+		to.Wording = map[rotation.ID]string{id: r.line}
+	}
+	ch := change{to: to, changed: true, summary: verify.Fingerprint(id) + " is no longer revoked"}
+	if named := r.kid+r.jti != ""; !named && !isIn(c.Declared(), id) {
+		ch.summary += "; it is in no slot, so stage it with --from where it is to be accepted again"
+	}
+	return ch, nil
+}
+
+// findRevoked returns the ID that is meant. A fingerprint names one that is in a list.
+func (r *request) findRevoked(c content.Content) (rotation.ID, error) {
+	if r.id != nil {
+		return *r.id, nil
+	}
+	for _, list := range [][]rotation.ID{c.Revoked, c.Unrevoked} {
+		var found []rotation.ID
+		for _, id := range list {
+			if verify.Fingerprint(id) == r.fingerprint && !slices.Contains(found, id) {
+				found = append(found, id)
+			}
+		}
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return rotation.ID{}, errors.New("several revocations have that fingerprint; name the one that is meant with --digest")
+		}
+	}
+	return rotation.ID{}, errors.New("nothing of that fingerprint is revoked here; what agents remember and the source does not say is named with --digest or --from FILE")
 }

@@ -21,8 +21,8 @@ type change struct {
 	ask bool
 	// promoted tells that another token or key becomes current.
 	promoted bool
-	// private is the private key that goes with what is staged; nil for none.
-	private *privateFile
+	// made tells that the key of the request is staged, whose private half is to be written.
+	made bool
 }
 
 // unchanged is the change of a step that finds its work done.
@@ -36,33 +36,25 @@ func refuse(format string, args ...any) (change, error) {
 
 func print8(t content.Credential) string { return t.Fingerprint() }
 
-// A staging is what stage is asked for.
-type staging struct {
-	token   content.Credential // to stage, where none is staged
-	private *privateFile       // what goes with it; nil for nothing
-	given   bool               // by --from, and not made for this
-	replace bool
-}
-
-// do puts a token or a key into slot next.
-func (s staging) do(c content.Content) (change, error) {
+// stage puts a token or a key into slot next.
+func (r *request) stage(c content.Content, _ bool, _ time.Time) (change, error) {
 	if c.Set {
-		return s.add(c)
+		return r.addKey(c)
 	}
 	staged := slices.DeleteFunc(slices.Clone(c.Next), c.Refuses)
 	noun := c.Kind.Noun()
-	id := s.token.ID()
+	id := r.token.ID()
 	switch {
-	case s.given && c.Refuses(s.token):
-		return refuse("the %s %s is revoked; give another one", noun, print8(s.token))
-	case s.given && id == c.Current.ID():
-		return unchanged(c, "%s is the current %s already", print8(s.token), noun)
-	case s.given && len(c.Next) == 1 && id == c.Next[0].ID():
-		return unchanged(c, "%s is staged already", print8(s.token))
-	case s.replace || len(staged) == 0:
+	case r.given && c.Refuses(r.token):
+		return refuse("the %s %s is revoked; give another one", noun, print8(r.token))
+	case r.given && id == c.Current.ID():
+		return unchanged(c, "%s is the current %s already", print8(r.token), noun)
+	case r.given && len(c.Next) == 1 && id == c.Next[0].ID():
+		return unchanged(c, "%s is staged already", print8(r.token))
+	case r.replace || len(staged) == 0:
 	case len(staged) > 1:
 		return refuse("%d %ss are staged, %s; leave one of them, or stage a single one with --replace", len(staged), noun, prints(staged))
-	case s.given:
+	case r.given:
 		return refuse("another %s, %s, is staged; promote it first, or put yours in its place with --replace", noun, print8(staged[0]))
 	case staged[0].ID() == c.Current.ID():
 		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, print8(staged[0]))
@@ -70,37 +62,29 @@ func (s staging) do(c content.Content) (change, error) {
 		return unchanged(c, "%s is staged already", print8(staged[0]))
 	}
 	to := c.Clone()
-	to.Next = []content.Credential{s.token}
+	to.Next = []content.Credential{r.token}
 	retireGone(c, &to)
-	return change{to: to, changed: true, private: s.private, summary: "staged " + print8(s.token) + " as the next " + noun}, nil
+	return change{to: to, changed: true, made: true, summary: "staged " + print8(r.token) + " as the next " + noun}, nil
 }
 
-// A promotion is what promote is asked for.
-type promotion struct {
-	until        time.Time // the deadline of the token that is superseded
-	expect       string    // fingerprint of what to promote; "" means whichever is staged
-	dropPrevious bool
-	onePrevious  bool // whether the document has room for one previous token alone
-}
-
-// do makes the staged token current and the current one previous.
-func (p promotion) do(c content.Content, now time.Time) (change, error) {
+// promote makes the staged token current and the current one previous.
+func (r *request) promote(c content.Content, onePrevious bool, now time.Time) (change, error) {
 	if c.Set {
-		return p.inSet(c)
+		return r.promoteInSet(c)
 	}
-	noun := c.Kind.Noun()
-	if p.expect != "" && p.expect == print8(c.Current) {
-		return unchanged(c, "%s is the current %s already", p.expect, noun)
+	noun, until := c.Kind.Noun(), r.deadline(now)
+	if r.expect != "" && r.expect == print8(c.Current) {
+		return unchanged(c, "%s is the current %s already", r.expect, noun)
 	}
 	if len(c.Next) == 0 {
-		return p.noneStaged(c, now)
+		return r.noneStaged(c, now)
 	}
 	n := c.Next[0]
 	switch {
 	case len(c.Next) > 1:
 		return refuse("%d %ss are staged, %s; leave one of them, or stage a single one with --replace", len(c.Next), noun, prints(c.Next))
-	case p.expect != "" && p.expect != print8(n):
-		return refuse("the staged %s is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", noun, print8(n), p.expect)
+	case r.expect != "" && r.expect != print8(n):
+		return refuse("the staged %s is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", noun, print8(n), r.expect)
 	case c.Refuses(n):
 		return refuse("the staged %s, %s, is revoked; stage another, which takes its place", noun, print8(n))
 	case n.ID() == c.Current.ID():
@@ -112,7 +96,7 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 		id := s.Token.ID()
 		return !s.Live(now) || id == n.ID() || id == c.Current.ID() || c.Refuses(s.Token)
 	})
-	if p.dropPrevious {
+	if r.dropPrevious {
 		older = nil
 	}
 	to.Previous = older
@@ -123,13 +107,13 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 	if c.Refuses(c.Current) {
 		ch.summary += fmt.Sprintf("; %s is revoked and stays refused", print8(c.Current))
 	} else {
-		if p.onePrevious && len(older) > 0 {
+		if onePrevious && len(older) > 0 {
 			return refuse("%s is still accepted as the previous %s%s, and there is room for one; retire it first, or refuse it from now on with --drop-previous",
 				print8(older[0].Token), noun, deadline(older[0]))
 		}
-		to.Previous = append([]content.Superseded{{Token: c.Current, Until: p.until}}, older...)
-		ch.summary += "; " + print8(c.Current) + " is accepted until " + content.Deadline(p.until)
-		if !now.Before(p.until) {
+		to.Previous = append([]content.Superseded{{Token: c.Current, Until: until}}, older...)
+		ch.summary += "; " + print8(c.Current) + " is accepted until " + content.Deadline(until)
+		if !now.Before(until) {
 			ch.summary = fmt.Sprintf("promoted %s; %s is accepted no more", print8(n), print8(c.Current))
 		}
 	}
@@ -140,7 +124,7 @@ func (p promotion) do(c content.Content, now time.Time) (change, error) {
 }
 
 // noneStaged tells a promotion that was done from one that has nothing to promote.
-func (p promotion) noneStaged(c content.Content, now time.Time) (change, error) {
+func (r *request) noneStaged(c content.Content, now time.Time) (change, error) {
 	// A promotion leaves a previous token with a deadline, which a short overlap
 	// has behind it soon, and none at once.
 	var last content.Superseded
@@ -150,7 +134,7 @@ func (p promotion) noneStaged(c content.Content, now time.Time) (change, error) 
 		}
 	}
 	switch {
-	case p.expect != "" || last.Until.IsZero():
+	case r.expect != "" || last.Until.IsZero():
 	case last.Live(now):
 		return unchanged(c, "promoted already: %s is current, and %s is accepted%s", print8(c.Current), print8(last.Token), deadline(last))
 	default:
@@ -159,14 +143,20 @@ func (p promotion) noneStaged(c content.Content, now time.Time) (change, error) 
 		ch.warnings = []string{"nothing is staged, and the last rotation is over: if another one was meant, stage first"}
 		return ch, err
 	}
-	if p.expect != "" {
-		return refuse("%s, as --expect says, is neither staged nor current; look who was here (tokenagent rotate status), and stage first", p.expect)
+	if r.expect != "" {
+		return refuse("%s, as --expect says, is neither staged nor current; look who was here (tokenagent rotate status), and stage first", r.expect)
 	}
 	return refuse("no %s is staged; stage one first, and promote it once every receiver has it", c.Kind.Noun())
 }
 
 // retire ends the overlap: no superseded token is accepted any more.
-func retire(c content.Content) (change, error) {
+func (r *request) retire(c content.Content, _ bool, now time.Time) (change, error) {
+	switch {
+	case r.slot == rotation.Next.String():
+		return unstage(c, now)
+	case c.Set:
+		return retireKey(c, r.key)
+	}
 	if len(c.Previous) == 0 {
 		return unchanged(c, "there is no previous %s; nothing to retire", c.Kind.Noun())
 	}
@@ -242,27 +232,27 @@ func unstage(c content.Content, now time.Time) (change, error) {
 	return ch, nil
 }
 
-// atOnce is stage and promote in one. Unlike them it is something new each time,
+// now is stage and promote in one. Unlike them it is something new each time,
 // so that within an overlap it takes a word more.
-func atOnce(c content.Content, s staging, p promotion, again bool, now time.Time) (change, error) {
+func (r *request) now(c content.Content, onePrevious bool, now time.Time) (change, error) {
 	if c.Set {
 		return refuse("a key set has no current key; stage, wait for the receivers, let signers change, wait for what the old key signed to expire, and retire it")
 	}
 	for _, old := range c.Previous {
-		if !again && old.Live(now) && !c.Refuses(old.Token) {
+		if !r.again && old.Live(now) && !c.Refuses(old.Token) {
 			return refuse("the last rotation is still under way: %s is accepted%s; retire it first, or rotate all the same with --again%s",
-				print8(old.Token), deadline(old), alsoDrop(p.onePrevious))
+				print8(old.Token), deadline(old), alsoDrop(onePrevious))
 		}
 	}
-	staged, err := s.do(c)
+	staged, err := r.stage(c, onePrevious, now)
 	if err != nil {
 		return change{}, err
 	}
 	if len(staged.to.Next) == 0 {
 		return staged, nil // given, and current already
 	}
-	ch, err := p.do(staged.to, now)
-	ch.private = staged.private
+	ch, err := r.promote(staged.to, onePrevious, now)
+	ch.made = staged.made
 	return ch, err
 }
 

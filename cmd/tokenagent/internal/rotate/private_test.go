@@ -1,4 +1,4 @@
-package mint_test
+package rotate
 
 import (
 	"encoding/json"
@@ -6,17 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/mint"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const hmacCanary = "CANARY-9d21-0123456789-0123456789"
 
-func key(t *testing.T, text string) content.Credential {
+func parseKey(t *testing.T, text string) content.Credential {
 	t.Helper()
 	c, err := content.ParseKeyFile([]byte(text), content.Options{Kind: content.Keys})
 	if err != nil {
@@ -33,14 +29,14 @@ const (
 	private    = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n"
 )
 
-func TestForSetNamesByThumbprint(t *testing.T) {
+func TestSetKeysAreNamedByThumbprint(t *testing.T) {
 	for name, text := range map[string]string{"PEM": publicPEM, "JWK": public, "JWK with more": `{ "x5t":"é",` + public[1:], "named": `{"kid":"2031",` + public[1:]} {
-		got, err := mint.ForSet(key(t, "\n"+text))
+		got, err := forSet(parseKey(t, "\n"+text))
 		want := thumbprint
 		if name == "named" {
 			want = "2031"
 		}
-		if err != nil || got.Key().KeyID() != want || mint.Thumbprint(got.Key()) != thumbprint {
+		if err != nil || got.Key().KeyID() != want || keygen.Thumbprint(got.Key()) != thumbprint {
 			t.Errorf("%s: %v, %v", name, got.Key().KeyID(), err)
 		}
 		if name == "JWK with more" && !strings.Contains(got.Reveal(), `"x5t":"é"`) {
@@ -51,40 +47,41 @@ func TestForSetNamesByThumbprint(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, members, err)
 		}
 	}
-	got, err := mint.ForSet(key(t, hmacCanary+"\n"))
-	if err != nil || got.ID() != key(t, hmacCanary).ID() || got.Key().Algorithm() != "HS256" {
+	got, err := forSet(parseKey(t, hmacCanary+"\n"))
+	if err != nil || got.ID() != parseKey(t, hmacCanary).ID() || got.Key().Algorithm() != "HS256" {
 		t.Errorf("a secret: %v, %v", got, err)
 	}
 }
 
 func TestPublicHalf(t *testing.T) {
-	k, err := mint.PublicHalf([]byte(private), "EdDSA")
-	if err != nil || mint.Thumbprint(k) != thumbprint {
+	k, err := publicHalf([]byte(private), "EdDSA")
+	if err != nil || keygen.Thumbprint(k) != thumbprint {
 		t.Errorf("%v, %v", k, err)
 	}
 	for _, text := range []string{"", hmacCanary, publicPEM, private + private, private[:60], strings.Replace(private, "MC4", "AC4", 1)} {
-		if k, err := mint.PublicHalf([]byte(text), "EdDSA"); err == nil || strings.Contains(err.Error(), "CANARY") {
+		if k, err := publicHalf([]byte(text), "EdDSA"); err == nil || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%v, %v", k, err)
 		}
 	}
-	if _, err := mint.PublicHalf([]byte(private), "ES256"); err == nil {
+	if _, err := publicHalf([]byte(private), "ES256"); err == nil {
 		t.Error("a key of another algorithm")
 	}
 }
 
 // Nothing that was made shows itself.
-func TestPairShowsNothing(t *testing.T) {
+func TestKeysThatAreMadeShowNothing(t *testing.T) {
 	for _, model := range []string{publicPEM, public, hmacCanary, `{"kty":"oct","k":"Q0FOQVJZLTlkMjEtMDEyMzQ1Njc4OS0wMTIzNDU2Nzg5"}`} {
-		p, err := mint.Like(key(t, model), false)
+		made, private, err := keyLike(parseKey(t, model), false)
 		if err != nil {
 			t.Fatal(err)
 		}
+		p := request{token: made, private: private}
 		hidden := []string{"PRIVATE", "PUBLIC", "Q0FOQVJZ"}
-		if p.Private.Reveal() == "" {
-			hidden = append(hidden, p.Public.Reveal())
+		if p.private.Reveal() == "" {
+			hidden = append(hidden, p.token.Reveal())
 		}
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-			for _, shown := range []string{fmt.Sprintf(verb, p), fmt.Sprintf(verb, &p), fmt.Sprintf(verb, p.Public), fmt.Sprintf(verb, content.Content{Current: p.Public})} {
+			for _, shown := range []string{fmt.Sprintf(verb, p.private), fmt.Sprintf(verb, p.token), fmt.Sprintf(verb, content.Content{Current: p.token})} {
 				for _, text := range hidden {
 					if strings.Contains(shown, text) || strings.Contains(shown, fmt.Sprintf("%x", text)) {
 						t.Errorf("%s shows %s", verb, shown)
@@ -92,7 +89,7 @@ func TestPairShowsNothing(t *testing.T) {
 				}
 			}
 		}
-		if text, err := json.Marshal(p); err != nil || strings.Contains(string(text), "PRIVATE") {
+		if text, err := json.Marshal([]any{p.token, p.private}); err != nil || strings.Contains(string(text), "PRIVATE") {
 			t.Errorf("%s, %v", text, err)
 		}
 	}
