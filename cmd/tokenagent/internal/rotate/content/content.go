@@ -5,6 +5,7 @@
 package content
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -134,48 +135,88 @@ func (c Content) Refuses(v Credential) bool {
 	return c.IsRevoked(v.ID()) || slices.ContainsFunc(v.key.RevocableNames(), c.IsRevoked)
 }
 
+// An item is one thing that a source declares: a credential in a slot, or a digest.
+type item struct {
+	word     string // the slot, or what begins a line with the digest
+	id       rotation.ID
+	kid, alg string // of a key
+	until    int64  // of a previous one, in seconds; 0 for none
+}
+
+// A line is an item and how a file of tokens says it.
+type line struct {
+	item
+	text string
+}
+
+// The words that begin a line with a digest; see [verify.Parse].
+const (
+	wordRevoked   = "revoked"
+	wordRetired   = "retired"
+	wordUnrevoked = "unrevoked"
+)
+
+func (c Credential) in(slot rotation.Slot, until int64) item {
+	return item{slot.String(), c.ID(), c.key.KeyID(), c.key.Algorithm(), until}
+}
+
+func (s Superseded) item() item {
+	if s.Until.IsZero() {
+		return s.Token.in(rotation.Previous, 0)
+	}
+	return s.Token.in(rotation.Previous, s.Until.Unix())
+}
+
+// lines returns what c declares besides the current credential, in the order in which
+// it is written.
+func (c Content) lines() (out []line) {
+	for _, t := range c.Next {
+		out = append(out, line{t.in(rotation.Next, 0), t.Reveal() + " next"})
+	}
+	for _, s := range c.Previous {
+		text := s.Token.Reveal() + " previous"
+		if !s.Until.IsZero() {
+			text += " until=" + Deadline(s.Until)
+		}
+		out = append(out, line{s.item(), text})
+	}
+	for _, t := range c.Listed {
+		out = append(out, line{t.in(rotation.Listed, 0), t.Reveal()})
+	}
+	for _, word := range []string{wordRevoked, wordRetired, wordUnrevoked} {
+		ids, _ := c.digests(word)
+		for _, id := range ids {
+			out = append(out, line{item{word: word, id: id}, word + " " + hex.EncodeToString(id[:])})
+		}
+	}
+	return out
+}
+
+// digests returns what the lines of a file that begin with word are to say, and
+// whether there are such lines.
+func (c Content) digests(word string) (ids []rotation.ID, ok bool) {
+	switch word {
+	case wordRevoked:
+		return c.Revoked, true
+	case wordRetired:
+		return c.Retired, true
+	case wordUnrevoked:
+		return c.Unrevoked, true
+	}
+	return nil, false
+}
+
 // Equal reports whether both declare the same. Order matters to no reader, and
 // not here either.
 func (c Content) Equal(d Content) bool {
-	return c.Kind == d.Kind && c.Current.mark() == d.Current.mark() &&
-		sameSet(c.Next, d.Next, Credential.mark) && sameSet(c.Listed, d.Listed, Credential.mark) &&
-		sameIDs(c.Revoked, d.Revoked) && sameIDs(c.Retired, d.Retired) && sameIDs(c.Unrevoked, d.Unrevoked) &&
-		sameSet(c.Previous, d.Previous, Superseded.key)
-}
-
-type superseded struct {
-	mark
-	until int64
-}
-
-func (s Superseded) key() superseded {
-	if s.Until.IsZero() {
-		return superseded{mark: s.Token.mark()}
-	}
-	return superseded{s.Token.mark(), s.Until.Unix()}
-}
-
-func sameIDs(a, b []rotation.ID) bool {
-	return sameSet(a, b, func(id rotation.ID) rotation.ID { return id })
-}
-
-func sameSet[T any, K comparable](a, b []T, key func(T) K) bool {
-	m := make(map[K]bool, len(a))
-	for _, x := range a {
-		m[key(x)] = false
-	}
-	for _, x := range b {
-		if _, ok := m[key(x)]; !ok {
-			return false
+	set := func(c Content) map[item]bool {
+		m := map[item]bool{c.Current.in(rotation.Current, 0): true}
+		for _, l := range c.lines() {
+			m[l.item] = true
 		}
-		m[key(x)] = true
+		return m
 	}
-	for _, both := range m {
-		if !both {
-			return false
-		}
-	}
-	return true
+	return c.Kind == d.Kind && maps.Equal(set(c), set(d))
 }
 
 // has reports whether the token id is among tokens.

@@ -86,11 +86,3 @@ func (c Credential) String() string {
 
 // Format writes String for every verb and flag.
 func (c Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
-
-// A mark is what makes a Credential the same as another to those who read it.
-type mark struct {
-	id       rotation.ID
-	kid, alg string
-}
-
-func (c Credential) mark() mark { return mark{c.ID(), c.key.KeyID(), c.key.Algorithm()} }

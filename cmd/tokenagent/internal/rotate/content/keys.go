@@ -103,13 +103,13 @@ func EditKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) 
 		put(n.next, next, next != "" && next == one(have.Next).Reveal())
 
 		var previous, until string
-		var was, is superseded
+		var was, is item
 		if len(have.Previous) > 0 {
-			was = have.Previous[0].key()
+			was = have.Previous[0].item()
 		}
 		if len(want.Previous) > 0 {
 			p := want.Previous[0]
-			is, previous = p.key(), p.Token.Reveal()
+			is, previous = p.item(), p.Token.Reveal()
 			if !p.Until.IsZero() {
 				until = Deadline(p.Until)
 			}

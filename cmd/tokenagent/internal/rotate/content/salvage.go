@@ -146,7 +146,7 @@ func behind(text []byte, line string) []byte {
 }
 
 func confirmRevoked(want Content, is []rotation.ID) error {
-	if !sameIDs(want.Revoked, is) {
+	if !(Content{Revoked: want.Revoked}).Equal(Content{Revoked: is}) {
 		return ErrUnfaithful
 	}
 	return nil
