@@ -65,19 +65,20 @@ and no Secret is put out; a directory of which some keys are replaced says so.`,
 	return cmd
 }
 
-// A step is one of the subcommands. Each function may be nil.
+// A step is one of the subcommands. Status has no functions.
 type step struct {
 	name, short, long string
 	// flags adds the flags of the step.
 	flags func(*request, *pflag.FlagSet)
-	// check refuses flags that do not go together, before the source is read.
+	// check refuses flags that do not go together, before the source is read; nil for
+	// those of which any do.
 	check func(*request) error
 	// validate refuses flags that do not go with what all sources declare, and makes
 	// what the flags ask for: once, for all of them.
 	validate func(*request, []content.Content) error
-	// plan says what to change in c. It is asked again after a wait. Status has none.
+	// plan says what to change in c. It is asked again after a wait.
 	plan func(r *request, c content.Content, onePrevious bool, now time.Time) (change, error)
-	// ready is what agents must pass before the change is made.
+	// ready is what agents must pass before the change is made; nil for nothing.
 	ready func(r *request, from, to content.Content) gate.Check
 }
 

@@ -352,11 +352,11 @@ func (r *request) loaded(_, to content.Content) gate.Check {
 	if !to.Set {
 		return gate.Loaded(print8(to.Current))
 	}
-	var all []gate.Check
+	var all []string
 	for _, k := range accepted(to) {
-		all = append(all, gate.Loaded(print8(k)))
+		all = append(all, print8(k))
 	}
-	return gate.All(all...)
+	return gate.Loaded(all...)
 }
 
 func (r *request) checkRetire() error {

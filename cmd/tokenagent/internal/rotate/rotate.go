@@ -61,10 +61,8 @@ func (r *request) do(ctx context.Context) error {
 		return fmt.Errorf("%s: some hold a key set and others a single key; rotate them apart", name)
 	}
 	r.read.Kind = from[0].Kind
-	if r.validate != nil {
-		if err := r.validate(r, from); err != nil {
-			return err
-		}
+	if err := r.validate(r, from); err != nil {
+		return err
 	}
 	changes, err := r.changes(ctx, sources)
 	if err != nil {

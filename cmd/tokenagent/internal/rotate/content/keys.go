@@ -1,11 +1,11 @@
 package content
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -69,8 +69,9 @@ type KeyEdit map[string][]byte
 var errOne = errors.New("keys hold one next and one previous token, and none that is listed")
 
 // EditKeys returns what is to change in keys so that they declare want. Where they
-// do not parse, as want says, revocations are added and nothing else is done. A key whose token stays keeps its bytes. The result has been
-// parsed and says exactly what want does.
+// do not parse, as want says, revocations are added and nothing else is done. A key
+// whose token stays keeps its bytes. The result has been parsed and says exactly what
+// want does.
 func EditKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) {
 	if want.Fault != nil {
 		return revokeKeys(keys, want, o)
@@ -118,9 +119,10 @@ func EditKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) 
 		put(n.until, until, until != "" && was == is)
 	}
 	for word, key := range map[string]string{wordRevoked: n.revoked, wordRetired: n.retired, wordUnrevoked: n.unrevoked} {
-		if text, changed := digestLines(keys[key], word, have, want); changed {
-			put(key, text, false)
-		}
+		was, _ := have.digests(word)
+		is, _ := want.digests(word)
+		text := editDigests(keys[key], word, want, func(id rotation.ID) bool { return !slices.Contains(is, id) }, added(was, is))
+		put(key, string(text), bytes.Equal(text, keys[key]))
 	}
 
 	got, err := ParseKeys(edit.Apply(keys), o)
@@ -167,47 +169,28 @@ func (e KeyEdit) Apply(keys map[string][]byte) map[string][]byte {
 	return out
 }
 
-// digestLines returns the text of a key of digests, such as token-revoked, with
-// those of want, keeping every line that may stay. word says which digests.
-func digestLines(text []byte, word string, have, want Content) (out string, changed bool) {
-	was, _ := have.digests(word)
-	is, _ := want.digests(word)
-	var b strings.Builder
-	kept := withoutLines(text, func(line string) bool {
+// editDigests returns the text of a key of digests, such as token-revoked, without
+// those that drop names and with those of add. word says which digests. All other
+// lines stay.
+func editDigests(text []byte, word string, want Content, drop func(rotation.ID) bool, add []rotation.ID) []byte {
+	text = withoutLines(text, func(line string) bool {
 		id, ok := digestLine(line, word, want.Kind)
-		return ok && !slices.Contains(is, id)
+		return ok && drop(id)
 	})
-	changed = len(kept) < len(text)
-	b.Write(kept)
-	for _, id := range is {
-		if slices.Contains(was, id) {
-			continue
-		}
-		if s := b.String(); s != "" && !strings.HasSuffix(s, "\n") {
-			b.WriteByte('\n')
-		}
+	for _, id := range add {
 		line := want.Wording[id]
 		if line == "" {
 			line = hex.EncodeToString(id[:])
 		}
-		b.WriteString(line + "\n")
-		changed = true
+		text = behind(text, line)
 	}
-	return b.String(), changed
+	return text
 }
 
 // Revocation returns what a line in a list of revocations revokes, and whether it
 // is one.
 func Revocation(line string, k Kind) (id rotation.ID, ok bool) {
-	keys := map[string][]byte{k.names().revoked: []byte(line)}
-	var ids []rotation.ID
-	if k == Keys {
-		got, _ := jwks.ParseKeys(keys, jwks.ParseOptions{})
-		ids = got.Revoked
-	} else {
-		got, _ := verify.ParseKeys(keys, verify.ParseOptions{})
-		ids = got.Revoked
-	}
+	ids := Options{Kind: k}.revoked(map[string][]byte{k.names().revoked: []byte(line)})
 	if len(ids) != 1 {
 		return rotation.ID{}, false
 	}

@@ -32,8 +32,9 @@ func Alone(text []byte) bool {
 }
 
 // EditLines returns text changed so that it declares want. Where it does not parse,
-// as want says, revocations are added and nothing else is done. Comments, blank lines and the lines of tokens that stay are kept, in their
-// order. The result has been parsed and says exactly what want does.
+// as want says, revocations are added and nothing else is done. Comments, blank lines
+// and the lines of tokens that stay are kept, in their order. The result has been
+// parsed and says exactly what want does.
 func EditLines(text []byte, want Content, o Options) ([]byte, error) {
 	if want.Fault != nil {
 		return revokeLines(text, want, o)

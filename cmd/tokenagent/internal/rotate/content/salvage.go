@@ -69,13 +69,13 @@ func (o Options) revoked(keys map[string][]byte) []rotation.ID {
 // bytes. It has been read back.
 func revokeLines(text []byte, want Content, o Options) ([]byte, error) {
 	was, _ := verify.Parse(text, o.tokens())
-	out := text
-	for _, id := range added(was.Revoked, want.Revoked) {
-		kept := withoutLines(out, func(line string) bool {
-			lifted, ok := digestLine(line, wordUnrevoked, Tokens)
-			return ok && lifted == id && strings.HasPrefix(line, wordUnrevoked)
-		})
-		out = behind(kept, "revoked "+hex.EncodeToString(id[:]))
+	fresh := added(was.Revoked, want.Revoked)
+	out := withoutLines(text, func(line string) bool {
+		lifted, ok := digestLine(line, wordUnrevoked, Tokens)
+		return ok && slices.Contains(fresh, lifted) && strings.HasPrefix(line, wordUnrevoked)
+	})
+	for _, id := range fresh {
+		out = behind(out, "revoked "+hex.EncodeToString(id[:]))
 	}
 	is, _ := verify.Parse(out, o.tokens())
 	return out, confirmRevoked(want, is.Revoked)
@@ -83,24 +83,12 @@ func revokeLines(text []byte, want Content, o Options) ([]byte, error) {
 
 // revokeKeys is revokeLines for the keys of a directory or a Secret.
 func revokeKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) {
-	n := o.Kind.names()
-	revoked, lifted := keys[n.revoked], keys[n.unrevoked]
+	n, edit := o.Kind.names(), KeyEdit{}
 	fresh := added(o.revoked(keys), want.Revoked)
-	for _, id := range fresh {
-		line := want.Wording[id]
-		if line == "" {
-			line = hex.EncodeToString(id[:])
-		}
-		revoked = behind(revoked, line)
-	}
-	lifted = withoutLines(lifted, func(line string) bool {
-		id, ok := digestLine(line, wordUnrevoked, o.Kind)
-		return ok && slices.Contains(fresh, id)
-	})
-	edit := KeyEdit{}
 	if len(fresh) > 0 {
-		edit[n.revoked] = revoked
+		edit[n.revoked] = editDigests(keys[n.revoked], wordRevoked, want, func(rotation.ID) bool { return false }, fresh)
 	}
+	lifted := editDigests(keys[n.unrevoked], wordUnrevoked, want, func(id rotation.ID) bool { return slices.Contains(fresh, id) }, nil)
 	if len(lifted) < len(keys[n.unrevoked]) {
 		edit[n.unrevoked] = lifted // nil where nothing is left: the key goes
 	}

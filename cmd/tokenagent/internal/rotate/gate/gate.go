@@ -110,34 +110,23 @@ func (g Gate) one(ctx context.Context, url string, check Check) string {
 	return plain.Text(check(sources, a.At)) // the agent's words
 }
 
-// All is passed by an agent that passes each of checks.
-func All(checks ...Check) Check {
-	return func(sources []agent.SourceStatus, at time.Time) string {
-		for _, check := range checks {
-			if why := check(sources, at); why != "" {
-				return why
+// Loaded is passed by an agent of which sources accept each of the tokens or keys
+// fingerprints without a deadline: as next, current or listed.
+func Loaded(fingerprints ...string) Check {
+	return func(sources []agent.SourceStatus, _ time.Time) string {
+		loaded, faults := map[string]bool{}, []string(nil)
+		for _, s := range sources {
+			for _, t := range s.Tokens {
+				loaded[t.Fingerprint] = loaded[t.Fingerprint] || t.Slot != "previous"
+			}
+			faults = append(faults, s.Fault)
+		}
+		for _, f := range fingerprints {
+			if !loaded[f] {
+				return "it has not loaded " + f + because(faults...)
 			}
 		}
 		return ""
-	}
-}
-
-// Loaded is passed by an agent of which a source accepts the token or key
-// fingerprint without a deadline: as next, current or listed.
-func Loaded(fingerprint string) Check {
-	return func(sources []agent.SourceStatus, _ time.Time) string {
-		var faults []string
-		for _, s := range sources {
-			if slices.ContainsFunc(s.Tokens, func(t agent.TokenStatus) bool {
-				return t.Fingerprint == fingerprint && t.Slot != "previous"
-			}) {
-				return ""
-			}
-			if s.Fault != "" {
-				faults = append(faults, s.Fault)
-			}
-		}
-		return "it has not loaded " + fingerprint + because(faults)
 	}
 }
 
@@ -160,17 +149,17 @@ func Unused(current string, previous []string, idle time.Duration) Check {
 				case t.Slot == "current" && t.Fingerprint == current:
 					has = true
 				case old && t.Slot != "previous":
-					return fmt.Sprintf("it still has %s as %s%s", t.Fingerprint, t.Slot, because(faultOf(s)))
+					return fmt.Sprintf("it still has %s as %s%s", t.Fingerprint, t.Slot, because(s.Fault))
 				case old:
 					if why := used(s, t, at, idle); why != "" {
 						return why
 					}
 				}
 			}
-			faults = append(faults, faultOf(s)...)
+			faults = append(faults, s.Fault)
 		}
 		if !has {
-			return "its current token is not " + current + " yet" + because(faults)
+			return "its current token is not " + current + " yet" + because(faults...)
 		}
 		return ""
 	}
@@ -226,14 +215,8 @@ func used(s agent.SourceStatus, t agent.TokenStatus, at time.Time, idle time.Dur
 	return ""
 }
 
-func faultOf(s agent.SourceStatus) []string {
-	if s.Fault == "" {
-		return nil
-	}
-	return []string{s.Fault}
-}
-
-func because(faults []string) string {
+func because(faults ...string) string {
+	faults = slices.DeleteFunc(faults, func(f string) bool { return f == "" })
 	if len(faults) == 0 {
 		return ""
 	}

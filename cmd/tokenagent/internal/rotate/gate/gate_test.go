@@ -54,12 +54,12 @@ func TestLoaded(t *testing.T) {
 }
 
 // Each of several checks has to pass.
-func TestAll(t *testing.T) {
+func TestLoadedAll(t *testing.T) {
 	s := []agent.SourceStatus{source(agent.TokenStatus{Slot: "listed", Fingerprint: fresh})}
-	if got := gate.All(gate.Loaded(fresh), gate.Loaded(old))(s, now); got != "it has not loaded "+old {
+	if got := gate.Loaded(fresh, old)(s, now); got != "it has not loaded "+old {
 		t.Errorf("%q", got)
 	}
-	if got := gate.All(gate.Loaded(fresh), gate.Loaded(fresh))(s, now); got != "" {
+	if got := gate.Loaded(fresh, fresh)(s, now); got != "" {
 		t.Errorf("%q", got)
 	}
 }
