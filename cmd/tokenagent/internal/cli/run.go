@@ -105,11 +105,12 @@ func usageByTopic(cmd *cobra.Command) error {
 		}
 		topics[topic].AddFlag(f)
 	})
-	text := "Usage:\n  " + cmd.UseLine() + "\n\nExamples:\n" + cmd.Example + "\n"
+	var text strings.Builder
+	text.WriteString("Usage:\n  " + cmd.UseLine() + "\n\nExamples:\n" + cmd.Example + "\n")
 	for _, topic := range all {
-		text += "\n" + cmp.Or(topic, "Other") + ":\n" + topics[topic].FlagUsages()
+		text.WriteString("\n" + cmp.Or(topic, "Other") + ":\n" + topics[topic].FlagUsages())
 	}
-	_, err := io.WriteString(cmd.OutOrStdout(), text)
+	_, err := io.WriteString(cmd.OutOrStdout(), text.String())
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 // A Need is the source without which a setting has no use.
 type Need int
 
+// The needs of settings.
 const (
 	NeedsNothing Need = iota
 	NeedsTokens       // a source of tokens

@@ -16,6 +16,7 @@ import (
 // A Use is what a Realm is for.
 type Use int
 
+// The uses.
 const (
 	Run     Use = iota // by a command that verifies
 	Check              // by a command that does without an issuer and an audience
