@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -201,7 +200,7 @@ func (c Config) resolve() (*resolved, error) {
 		}
 	}
 	if faults != nil {
-		faults.ErrorFormat = oneLine
+		faults.ErrorFormat = option.OneLine
 		return nil, fmt.Errorf("agent: %w", faults)
 	}
 	return r, nil
@@ -303,14 +302,4 @@ func named(first bool, a, b string) string {
 		return a
 	}
 	return b
-}
-
-// oneLine joins the faults of a configuration, since go-multierror's own text
-// takes many lines.
-func oneLine(errs []error) string {
-	texts := make([]string, len(errs))
-	for i, err := range errs {
-		texts[i] = err.Error()
-	}
-	return strings.Join(texts, "; ")
 }

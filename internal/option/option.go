@@ -90,3 +90,13 @@ func each(err error, f func(*Error)) {
 		each(e.Unwrap(), f)
 	}
 }
+
+// OneLine joins the errors of a configuration, since go-multierror's own text takes
+// many lines.
+func OneLine(errs []error) string {
+	texts := make([]string, len(errs))
+	for i, err := range errs {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}

@@ -346,7 +346,7 @@ func TestTextIsAllThatComesOut(t *testing.T) {
 // TestHelpOfRunIsByTopic: each flag stands under a heading, and in the order of them.
 func TestHelpOfRunIsByTopic(t *testing.T) {
 	out := invoke(t, "", "run", "--help").out
-	for _, want := range []string{"\nSource:\n", "--token-file PATH", "\nSigned tokens:\n", "--issuer ISS", "\nOverlap:\n", "--state-file", "\nListeners:\n", "--listen ADDR", "\nProxy:\n", "--upstream URL", "\nTLS:\n", "--admin-tls-cert-file", "\nLogging:\n", "--log-level", "\nOther:\n  -h, --help   help for run\n"} {
+	for _, want := range []string{"\nSource:\n", "--token-file PATH", "\nSigned tokens:\n", "--issuer ISS", "\nOverlap:\n", "--state-file", "\nListeners:\n", "--listen ADDR", "\nProxy:\n", "--upstream URL", "\nTLS and Unix sockets:\n", "--admin-tls-cert-file", "\nLogging:\n", "--log-level", "\nOther:\n  -h, --help"} {
 		_, rest, ok := strings.Cut(out, want)
 		if out = rest; !ok {
 			t.Fatalf("%q is not there, or not in order", want)

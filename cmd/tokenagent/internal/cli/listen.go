@@ -16,19 +16,15 @@ type listenFlags struct {
 
 // addAdmin adds the flags that a command with an admin port alone has.
 func (l *listenFlags) addAdmin(cmd *cobra.Command) {
-	l.addSockets(cmd)
-	addFiles(cmd, "admin-", &l.admin, "--admin-listen")
-}
-
-func (l *listenFlags) addSockets(cmd *cobra.Command) {
 	f := cmd.Flags()
+	addFiles(cmd, "admin-", &l.admin, "--admin-listen")
 	f.StringVar(&l.mode, "socket-mode", "", "`MODE` of Unix sockets, in octal such as 0660; without it the umask decides")
 	f.StringVar(&l.owner, "socket-owner", "", "`USER[:GROUP]` that owns the Unix sockets, by name or number (default: those of the process)")
 }
 
-func (l *listenFlags) addTLS(cmd *cobra.Command) {
+func (l *listenFlags) add(cmd *cobra.Command) {
 	addFiles(cmd, "", &l.main, "--listen and --grpc-listen")
-	addFiles(cmd, "admin-", &l.admin, "--admin-listen")
+	l.addAdmin(cmd)
 }
 
 func addFiles(cmd *cobra.Command, prefix string, files *listener.Files, of string) {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -78,15 +77,14 @@ or SIGINT ends that.`,
 	allowEmpty(cmd, "admin-listen")
 	f.DurationVar(&r.shutdownDelay, "shutdown-delay", 0, "`DURATION` after SIGTERM in which connections are accepted while /readyz says 503")
 	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "`DURATION` that requests may take to end after that")
-	r.listeners.addSockets(cmd)
 	config.SetTopic(f, "Listeners")
 	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http, https, h2c, unix or h2c+unix, without a path on a host")
 	f.StringArrayVar(&r.allowPath, "allow-path", nil, "`[METHOD ]/path` that needs no token, exact; repeatable")
 	f.StringVar(&r.healthPath, "health-path", "", "`PATH` of the app's health check, without a token; 503 until the source is loaded")
 	f.BoolVar(&r.endRevoked, "end-revoked-streams", false, "end requests, streams and WebSockets when their token is revoked")
 	config.SetTopic(f, "Proxy")
-	r.listeners.addTLS(cmd)
-	config.SetTopic(f, "TLS")
+	r.listeners.add(cmd)
+	config.SetTopic(f, "TLS and Unix sockets")
 	f.StringVar(&r.logLevel, "log-level", "info", "`LEVEL` from which on is logged: debug, info, warn or error")
 	f.StringVar(&r.logFormat, "log-format", "text", "`FORM` of the log on standard error: text or json")
 	config.SetTopic(f, "Logging")
@@ -96,20 +94,18 @@ or SIGINT ends that.`,
 
 // usageByTopic prints the flags under their topics.
 func usageByTopic(cmd *cobra.Command) error {
-	topics, all := make(map[string]*pflag.FlagSet), []string{}
-	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		topic := strings.Join(f.Annotations[config.TopicKey], "") // none of --help
-		if topics[topic] == nil {
-			topics[topic], all = pflag.NewFlagSet(topic, pflag.ContinueOnError), append(all, topic)
-			topics[topic].SortFlags = false
-		}
-		topics[topic].AddFlag(f)
-	})
+	config.SetTopic(cmd.Flags(), "Other") // --help
 	var text strings.Builder
 	text.WriteString("Usage:\n  " + cmd.UseLine() + "\n\nExamples:\n" + cmd.Example + "\n")
-	for _, topic := range all {
-		text.WriteString("\n" + cmp.Or(topic, "Other") + ":\n" + topics[topic].FlagUsages())
-	}
+	lines, topic := strings.SplitAfter(cmd.LocalFlags().FlagUsages(), "\n"), ""
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if t := f.Annotations[config.TopicKey][0]; t != topic {
+			topic = t
+			text.WriteString("\n" + t + ":\n")
+		}
+		text.WriteString(lines[0])
+		lines = lines[1:]
+	})
 	_, err := io.WriteString(cmd.OutOrStdout(), text.String())
 	return err
 }

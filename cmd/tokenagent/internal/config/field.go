@@ -24,16 +24,7 @@ const (
 
 // Has reports whether r has what is needed.
 func (r *Realm) Has(n Need) bool {
-	switch n {
-	case NeedsTokens:
-		return r.Source.Given()
-	case NeedsKeys:
-		return r.Keys.Given()
-	case NeedsURL:
-		return r.Keys.URL != ""
-	default:
-		return true
-	}
+	return n == NeedsNothing || n == NeedsTokens && r.Source.Given() || n == NeedsKeys && r.Keys.Given() || n == NeedsURL && r.Keys.URL != ""
 }
 
 // A Topic is what a setting is about, and a heading of help. A command has the flags of

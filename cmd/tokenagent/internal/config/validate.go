@@ -67,16 +67,7 @@ func (r *Realm) Validate(use Use) error {
 	if len(*f) == 0 {
 		return nil
 	}
-	return &multierror.Error{Errors: *f, ErrorFormat: oneLine}
-}
-
-// oneLine joins errors, since go-multierror's own text takes many lines.
-func oneLine(errs []error) string {
-	texts := make([]string, len(errs))
-	for i, err := range errs {
-		texts[i] = err.Error()
-	}
-	return strings.Join(texts, "; ")
+	return &multierror.Error{Errors: *f, ErrorFormat: option.OneLine}
 }
 
 func (s *Source) validate(f *faults) {
@@ -108,18 +99,11 @@ func (k *Keys) validate(f *faults, use Use) {
 }
 
 func (r *Rotation) validate(f *faults) {
-	for _, d := range []struct {
-		name string
-		d    time.Duration
-	}{{"overlap", r.Overlap}, {"poll-interval", r.Poll}, {"debounce", r.Debounce}} {
-		f.unless(d.d >= 0, "{"+d.name+"} must not be negative; 0s means none")
-	}
+	const negative = "must not be negative; 0s means none"
+	f.unless(r.Overlap >= 0, "{overlap} "+negative)
+	f.unless(r.Poll >= 0, "{poll-interval} "+negative)
+	f.unless(r.Debounce >= 0, "{debounce} "+negative)
 	f.unless(r.Poll <= 0 || r.Poll >= minPoll, "{poll-interval} must be at least %s, or 0s for never", minPoll)
-	switch {
-	case r.MaxOverlap <= 0:
-	case r.Overlap == 0:
-		f.unless(false, "{max-overlap} needs {overlap}, and that is 0s")
-	default:
-		f.unless(r.MaxOverlap >= r.Overlap, "{max-overlap} must be at least {overlap}, %s", r.Overlap)
-	}
+	f.unless(r.MaxOverlap <= 0 || r.Overlap != 0, "{max-overlap} needs {overlap}, and that is 0s")
+	f.unless(r.MaxOverlap <= 0 || r.MaxOverlap >= r.Overlap, "{max-overlap} must be at least {overlap}, %s", r.Overlap)
 }
