@@ -456,8 +456,9 @@ func (r *request) checkUnrevoke() error {
 // named takes --digest, --kid or --jti.
 func (r *request) named() (err error) {
 	var id rotation.ID
-	switch ok := true; {
+	switch {
 	case r.digest != "":
+		var ok bool
 		if id, ok = parseDigest(r.digest); !ok {
 			return errDigest
 		}

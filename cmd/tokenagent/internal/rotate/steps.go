@@ -87,6 +87,10 @@ func (r *request) promote(c content.Content, onePrevious bool, now time.Time) (c
 		return refuse("the staged %s is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", noun, print8(n), r.expect)
 	case c.Refuses(n):
 		return refuse("the staged %s, %s, is revoked; stage another, which takes its place", noun, print8(n))
+	case n.ID() == c.Current.ID() && len(c.Previous) > 0 && !c.Previous[0].Until.IsZero():
+		to := c.Clone() // a promotion that was cut short before its last write
+		to.Next = nil
+		return change{to: to, changed: true, summary: fmt.Sprintf("promoted %s; %s is accepted%s", print8(n), print8(c.Previous[0].Token), deadline(c.Previous[0]))}, nil
 	case n.ID() == c.Current.ID():
 		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, print8(n))
 	}
@@ -239,7 +243,7 @@ func (r *request) now(c content.Content, onePrevious bool, now time.Time) (chang
 		return refuse("a key set has no current key; stage, wait for the receivers, let signers change, wait for what the old key signed to expire, and retire it")
 	}
 	for _, old := range c.Previous {
-		if !r.again && old.Live(now) && !c.Refuses(old.Token) {
+		if !r.again && old.Live(now) && !c.Refuses(old.Token) && old.Token.ID() != c.Current.ID() {
 			return refuse("the last rotation is still under way: %s is accepted%s; retire it first, or rotate all the same with --again%s",
 				print8(old.Token), deadline(old), alsoDrop(onePrevious))
 		}

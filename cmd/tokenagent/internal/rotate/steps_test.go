@@ -333,3 +333,29 @@ func TestWhatTakesTheRevokedPlaceIsCurrentAlone(t *testing.T) {
 		t.Errorf("listed are %v", c.Listed)
 	}
 }
+
+// A promotion in a directory that was cut short after any of its writes is finished by
+// another one.
+func TestPromotionCutShortIsFinished(t *testing.T) {
+	for name, keys := range map[string]map[string]string{
+		"previous": {"token": one, "token-next": two, "token-previous": one},
+		"deadline": {"token": one, "token-next": two, "token-previous": one, "token-previous-until": "2999-01-01T00:00:00Z"},
+		"current":  {"token": two, "token-next": two, "token-previous": one, "token-previous-until": "2999-01-01T00:00:00Z"},
+	} {
+		dir := path(t.TempDir())
+		for key, text := range keys {
+			put(t, string(dir)+"/"+key, text)
+		}
+		dir.do(t, "promote").want(t, 0, "promoted "+print8(two)+"; "+print8(one)+" is accepted until ")
+		want(t, dir, "current=two previous=one")
+		dir.do(t, "promote").want(t, 0, "nothing changed: promoted already")
+		if t.Failed() {
+			t.Fatal(name)
+		}
+	}
+	dir := path(t.TempDir())
+	put(t, string(dir)+"/token", one)
+	put(t, string(dir)+"/token-previous", one)
+	dir.do(t, "now", "--from", tokenFile(t, two)).want(t, 0)
+	want(t, dir, "current=two previous=one")
+}

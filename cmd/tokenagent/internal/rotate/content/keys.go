@@ -3,7 +3,6 @@ package content
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"maps"
 	"slices"
 
@@ -65,9 +64,6 @@ func ParseKeys(keys map[string][]byte, o Options) (Content, error) {
 // change; a nil value means that the key goes.
 type KeyEdit map[string][]byte
 
-// errOne is for a want that keys cannot hold; the steps see to it before.
-var errOne = errors.New("keys hold one next and one previous token, and none that is listed")
-
 // EditKeys returns what is to change in keys so that they declare want. Where they
 // do not parse, as want says, revocations are added and nothing else is done. A key
 // whose token stays keeps its bytes. The result has been parsed and says exactly what
@@ -75,9 +71,6 @@ var errOne = errors.New("keys hold one next and one previous token, and none tha
 func EditKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) {
 	if want.Fault != nil {
 		return revokeKeys(keys, want, o)
-	}
-	if len(want.Next) > 1 || len(want.Previous) > 1 || len(want.Listed) > 0 && !want.Set {
-		return nil, errOne
 	}
 	have, err := ParseKeys(keys, o)
 	if err != nil {

@@ -93,15 +93,18 @@ func insert(out []string, at int, lines []string, eol string) []string {
 	return slices.Insert(out, at, lines...)
 }
 
-// lineItem returns what a line of these fields, which has been parsed, declares, and
-// the zero item for a comment. A current token is listed here.
+// lineItem returns what a line of these fields declares, where it parses, and the zero
+// item for a comment. A current token is listed here.
 func lineItem(fields []string) item {
 	if len(fields) == 0 || fields[0][0] == '#' {
 		return item{}
 	}
 	if _, isDigest := (Content{}).digests(fields[0]); isDigest {
 		it := item{word: fields[0]}
-		_, _ = hex.Decode(it.id[:], []byte(fields[1]))
+		if len(fields) > 1 {
+			digest, _ := hex.DecodeString(fields[1])
+			copy(it.id[:], digest)
+		}
 		return it
 	}
 	it := item{word: rotation.Listed.String(), id: verify.Digest(fields[0])}

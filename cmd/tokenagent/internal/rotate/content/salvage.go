@@ -18,16 +18,8 @@ func SalvageLines(text []byte, o Options, fault error) Content {
 	t, _ := verify.Parse(text, o.tokens())
 	c := Content{Fault: fault, Revoked: t.Revoked}
 	for raw := range bytes.Lines(bytes.TrimPrefix(text, []byte(bom))) {
-		fields := strings.FieldsFunc(string(raw), isWhite)
-		if len(fields) > 0 {
-			if _, isDigest := c.digests(fields[0]); isDigest {
-				continue
-			}
-		}
-		switch {
-		case len(fields) == 0, fields[0][0] == '#':
-			continue
-		case len(fields) > 1 && (fields[1] == rotation.Next.String() || fields[1] == rotation.Previous.String()):
+		switch lineItem(strings.FieldsFunc(string(raw), isWhite)).word {
+		case "", wordRevoked, wordRetired, wordUnrevoked, rotation.Next.String(), rotation.Previous.String():
 			continue
 		}
 		// The first of the others is the current one, or was to be.

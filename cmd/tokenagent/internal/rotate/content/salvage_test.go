@@ -111,3 +111,13 @@ func FuzzRevokeLine(f *testing.F) {
 		}
 	})
 }
+
+// A line that is no digest at all is passed over.
+func TestSalvageLongDigest(t *testing.T) {
+	for _, text := range []string{"revoked\n", "revoked " + hexA + hexA + "\n", "revoked x\n"} {
+		got := content.SalvageLines([]byte(text+a+"\n"), content.Options{}, errors.New("broken"))
+		if got.Current.ID() != verify.Digest(a) || len(got.Revoked) != 0 {
+			t.Errorf("%q: %v, revoked %v", text, got.Current, got.Revoked)
+		}
+	}
+}

@@ -237,14 +237,15 @@ func (d *secrets) Prepare(to []content.Content) (func(context.Context) error, []
 // anything it is the text that was parsed.
 func (d *secrets) with(edits []content.KeyEdit) ([]byte, error) {
 	changed := false
-	items := make([]object, len(d.all))
-	for i, s := range d.all {
-		_, annotated := s.annotations[lastApplied]
-		changed = changed || annotated || len(edits[i]) > 0
-		var err error
-		if items[i], err = s.with(edits[i]); err != nil {
+	var items []object
+	for i, edit := range edits {
+		_, annotated := d.all[i].annotations[lastApplied]
+		changed = changed || annotated || len(edit) > 0
+		item, err := d.all[i].with(edit)
+		if err != nil {
 			return nil, err
 		}
+		items = append(items, item)
 	}
 	if !changed {
 		return d.text, nil
