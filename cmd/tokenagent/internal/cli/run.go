@@ -174,7 +174,7 @@ func (r *runFlags) realms(ctx context.Context, cfg agent.Config, o daemon.Option
 // agentConfig returns the agent's configuration that the flags of cmd make of r. What
 // is wrong with them is a usage error.
 func agentConfig(cmd *cobra.Command, r *config.Realm, use config.Use, log *slog.Logger) (agent.Config, error) {
-	r.Set = config.Changed(cmd.Flags())
+	cmd.Flags().Visit(func(f *pflag.Flag) { r.Set[f.Name] = true }) // variables are not among them
 	if err := r.Validate(use); err != nil {
 		return agent.Config{}, fail.Exit(2, err)
 	}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/internal/option"
@@ -27,7 +25,9 @@ type Realm struct {
 	Source   Source
 	Keys     Keys
 	Rotation Rotation
-	Set      Set
+	// Set holds the names of the settings that were given explicitly. Variables of the
+	// environment do not count: they may be meant for another command.
+	Set map[string]bool
 }
 
 // A Source says where the tokens are.
@@ -59,17 +59,6 @@ type Rotation struct {
 	Wait                                bool
 }
 
-// A Set holds the names of the settings that were given explicitly. Variables of the
-// environment do not count: they may be meant for another command.
-type Set map[string]bool
-
-// Changed returns the flags that the command line gives.
-func Changed(fs *pflag.FlagSet) Set {
-	s := make(Set)
-	fs.Visit(func(f *pflag.Flag) { s[f.Name] = true })
-	return s
-}
-
 // Defaults returns what is in force where nothing is given.
 func Defaults() Realm {
 	return Realm{
@@ -77,7 +66,7 @@ func Defaults() Realm {
 		Source:   Source{MinTokenBytes: verify.DefaultMinTokenBytes},
 		Keys:     Keys{Name: "keys", Leeway: verify.DefaultLeeway, Cache: verify.DefaultJWTCache},
 		Rotation: Rotation{Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second},
-		Set:      make(Set),
+		Set:      make(map[string]bool),
 	}
 }
 

@@ -30,7 +30,7 @@ func both(t *testing.T, settings string) (flags, file Realm) {
 		name, value, _ := strings.Cut(s, "=")
 		values[name] = append(values[name], value)
 	}
-	flags.Set = Changed(fs)
+	fs.Visit(func(f *pflag.Flag) { flags.Set[f.Name] = true })
 	for _, f := range Fields {
 		if v, ok := values[f.Name]; ok {
 			if err := file.SetKey("/dir", &f, v); err != nil {
