@@ -350,11 +350,11 @@ func (r *request) deadline(now time.Time) time.Time {
 // loaded is passed by agents that accept what is promoted.
 func (r *request) loaded(_, to content.Content) gate.Check {
 	if !to.Set {
-		return gate.Loaded(print8(to.Current))
+		return gate.Loaded(to.Current.Fingerprint())
 	}
 	var all []string
 	for _, k := range accepted(to) {
-		all = append(all, print8(k))
+		all = append(all, k.Fingerprint())
 	}
 	return gate.Loaded(all...)
 }
@@ -400,9 +400,9 @@ func (r *request) validateRetire(all []content.Content) error {
 func (r *request) unused(from, _ content.Content) gate.Check {
 	var old []string
 	for _, p := range from.Previous {
-		old = append(old, print8(p.Token))
+		old = append(old, p.Token.Fingerprint())
 	}
-	return gate.Unused(print8(from.Current), old, r.idle)
+	return gate.Unused(from.Current.Fingerprint(), old, r.idle)
 }
 
 var errDigest = fail.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum; or the thumbprint of the key")
@@ -512,7 +512,7 @@ func (r *request) idFrom() error {
 
 // certain returns why c does not parse, unless what to revoke is certain all the same.
 func (r *request) certain(c content.Content) error {
-	slotKnown := r.slot == rotation.Current.String() && r.force && c.HasCurrent() && (r.expect == "" || r.expect == print8(c.Current))
+	slotKnown := r.slot == rotation.Current.String() && r.force && c.HasCurrent() && (r.expect == "" || r.expect == c.Current.Fingerprint())
 	switch named := count(r.digest, r.from, r.kid, r.jti) > 0; {
 	case r.forget != "":
 		return c.Fault

@@ -14,20 +14,20 @@ import (
 func (r *request) addKey(c content.Content) (change, error) {
 	switch {
 	case r.given && c.Refuses(r.token):
-		return refuse("the key %s is revoked; give another one", print8(r.token))
+		return refuse("the key %s is revoked; give another one", r.token.Fingerprint())
 	case r.replace:
 		return refuse("a key set has room for many keys, and nothing is replaced in it; leave --replace out, and retire what is not to be accepted")
 	case slices.ContainsFunc(c.Listed, func(k content.Credential) bool { return k.ID() == r.token.ID() }):
-		return unchanged(c, "%s is in the set already", print8(r.token))
+		return unchanged(c, "%s is in the set already", r.token.Fingerprint())
 	}
 	to := c.Clone()
 	to.Listed = append(to.Listed, r.token)
-	return change{to: to, changed: true, made: true, summary: "added " + print8(r.token) + " to the set"}, nil
+	return change{to: to, changed: true, made: true, summary: "added " + r.token.Fingerprint() + " to the set"}, nil
 }
 
 // promoteInSet has nothing to write. It is where agents are asked before signers change.
 func (r *request) promoteInSet(c content.Content) (change, error) {
-	is := func(k content.Credential) bool { return print8(k) == r.expect }
+	is := func(k content.Credential) bool { return k.Fingerprint() == r.expect }
 	if r.expect != "" && !slices.ContainsFunc(accepted(c), is) {
 		return refuse("%s, as --expect says, is not accepted; look who was here (tokenagent rotate status), and stage first", r.expect)
 	}
@@ -48,10 +48,10 @@ func retireKey(c content.Content, name string) (change, error) {
 	to := c.Clone()
 	to.Listed = without(to.Listed, named[0].ID())
 	if len(accepted(to)) == 0 {
-		return refuse("%s is the last key that is accepted, and nothing would be without it; stage another one first", print8(named[0]))
+		return refuse("%s is the last key that is accepted, and nothing would be without it; stage another one first", named[0].Fingerprint())
 	}
 	retireGone(c, &to)
-	ch := change{to: to, changed: true, summary: "retired " + print8(named[0])}
+	ch := change{to: to, changed: true, summary: "retired " + named[0].Fingerprint()}
 	if kids := named[0].KeyIDs(); len(kids) > 1 {
 		ch.summary += fmt.Sprintf(", under all its names: kid %q", kids)
 	}
@@ -70,7 +70,7 @@ func findKeys(c content.Content, name string) []content.Credential {
 	if id, ok := parseDigest(name); ok {
 		return keep(func(k content.Credential) bool { return k.ID() == id })
 	}
-	return keep(func(k content.Credential) bool { return print8(k) == name })
+	return keep(func(k content.Credential) bool { return k.Fingerprint() == name })
 }
 
 // accepted returns the keys of a set that are not revoked.

@@ -58,7 +58,7 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 		if made.Reveal() != "" && t.ID() == made.ID() {
 			return slot{noun: c.Kind.Noun(), Algorithm: t.Key().Algorithm()}
 		}
-		s := slot{Fingerprint: print8(t), KeyID: t.Key().KeyID(), Algorithm: t.Key().Algorithm(), Revoked: c.Refuses(t)}
+		s := slot{Fingerprint: t.Fingerprint(), KeyID: t.Key().KeyID(), Algorithm: t.Key().Algorithm(), Revoked: c.Refuses(t)}
 		if kids := t.KeyIDs(); len(kids) > 1 {
 			s.KeyIDs = kids
 		}
@@ -71,7 +71,7 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 	for _, t := range c.Next {
 		r.Next = append(r.Next, show(t))
 		if _, was := c.Superseded(t); was {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("the staged %s %s is one that was superseded, and is accepted until it is taken out (retire --slot next); to promote it is to go back to it", c.Kind.Noun(), print8(t)))
+			r.Warnings = append(r.Warnings, fmt.Sprintf("the staged %s %s is one that was superseded, and is accepted until it is taken out (retire --slot next); to promote it is to go back to it", c.Kind.Noun(), t.Fingerprint()))
 		}
 	}
 	for _, t := range c.Listed {

@@ -97,14 +97,14 @@ func (r *request) revokeCurrent(c content.Content, to *content.Content, ch *chan
 		to.Previous = slices.DeleteFunc(to.Previous, func(s content.Superseded) bool { return s.Token.ID() == id })
 		to.Listed = without(to.Listed, id)
 		ch.promoted = true
-		ch.summary += "; " + print8(to.Current) + ", which was staged, is current"
+		ch.summary += "; " + to.Current.Fingerprint() + ", which was staged, is current"
 	case len(to.Next) > 1:
 		return fmt.Errorf("%d %ss are staged, %s, and one must take the place of the current one; leave one of them", len(to.Next), noun, prints(to.Next))
 	case !r.force && c.Fault != nil:
 		return fmt.Errorf("%w; %s is the current %s, and none can take its place before that is mended: mend it, or refuse every request from now on with --force",
-			c.Fault, print8(c.Current), noun)
+			c.Fault, c.Current.Fingerprint(), noun)
 	case !r.force:
-		return fmt.Errorf("%s is the current %s and none is staged to take its place; stage one first, and then revoke, or refuse every request from now on with --force", print8(c.Current), noun)
+		return fmt.Errorf("%s is the current %s and none is staged to take its place; stage one first, and then revoke, or refuse every request from now on with --force", c.Current.Fingerprint(), noun)
 	default:
 		ch.warnings = append(ch.warnings, "the current "+noun+" is revoked and none takes its place: its senders are refused; run stage and promote")
 	}

@@ -89,7 +89,7 @@ func (r *request) do(ctx context.Context) error {
 	reports := make([]*report, len(changes))
 	for i, ch := range changes {
 		if r.dryRun {
-			ch.summary = strings.ReplaceAll(ch.summary, print8(made), "a new "+from[i].Kind.Noun())
+			ch.summary = strings.ReplaceAll(ch.summary, made.Fingerprint(), "a new "+from[i].Kind.Noun())
 		}
 		rep := tell(ch.to, made, time.Now())
 		rep.Target, rep.Changed, rep.DryRun, rep.Summary = sources[i].Name, ch.changed, r.dryRun, ch.summary
@@ -173,7 +173,7 @@ func differ(sources []store.Source, contents []content.Content) string {
 	ids := map[rotation.ID]bool{}
 	for i, c := range contents {
 		if c.HasCurrent() {
-			each = append(each, print8(c.Current)+" in "+sources[i].Name)
+			each = append(each, c.Current.Fingerprint()+" in "+sources[i].Name)
 			ids[c.Current.ID()] = true
 		}
 	}

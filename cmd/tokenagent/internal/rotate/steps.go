@@ -34,8 +34,6 @@ func refuse(format string, args ...any) (change, error) {
 	return change{}, fmt.Errorf(format, args...)
 }
 
-func print8(t content.Credential) string { return t.Fingerprint() }
-
 // stage puts a token or a key into slot next.
 func (r *request) stage(c content.Content, _ bool, _ time.Time) (change, error) {
 	if c.Set {
@@ -46,25 +44,25 @@ func (r *request) stage(c content.Content, _ bool, _ time.Time) (change, error) 
 	id := r.token.ID()
 	switch {
 	case r.given && c.Refuses(r.token):
-		return refuse("the %s %s is revoked; give another one", noun, print8(r.token))
+		return refuse("the %s %s is revoked; give another one", noun, r.token.Fingerprint())
 	case r.given && id == c.Current.ID():
-		return unchanged(c, "%s is the current %s already", print8(r.token), noun)
+		return unchanged(c, "%s is the current %s already", r.token.Fingerprint(), noun)
 	case r.given && len(c.Next) == 1 && id == c.Next[0].ID():
-		return unchanged(c, "%s is staged already", print8(r.token))
+		return unchanged(c, "%s is staged already", r.token.Fingerprint())
 	case r.replace || len(staged) == 0:
 	case len(staged) > 1:
 		return refuse("%d %ss are staged, %s; leave one of them, or stage a single one with --replace", len(staged), noun, prints(staged))
 	case r.given:
-		return refuse("another %s, %s, is staged; promote it first, or put yours in its place with --replace", noun, print8(staged[0]))
+		return refuse("another %s, %s, is staged; promote it first, or put yours in its place with --replace", noun, staged[0].Fingerprint())
 	case staged[0].ID() == c.Current.ID():
-		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, print8(staged[0]))
+		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, staged[0].Fingerprint())
 	default:
-		return unchanged(c, "%s is staged already", print8(staged[0]))
+		return unchanged(c, "%s is staged already", staged[0].Fingerprint())
 	}
 	to := c.Clone()
 	to.Next = []content.Credential{r.token}
 	retireGone(c, &to)
-	return change{to: to, changed: true, made: true, summary: "staged " + print8(r.token) + " as the next " + noun}, nil
+	return change{to: to, changed: true, made: true, summary: "staged " + r.token.Fingerprint() + " as the next " + noun}, nil
 }
 
 // promote makes the staged token current and the current one previous.
@@ -73,7 +71,7 @@ func (r *request) promote(c content.Content, onePrevious bool, now time.Time) (c
 		return r.promoteInSet(c)
 	}
 	noun, until := c.Kind.Noun(), r.deadline(now)
-	if r.expect != "" && r.expect == print8(c.Current) {
+	if r.expect != "" && r.expect == c.Current.Fingerprint() {
 		return unchanged(c, "%s is the current %s already", r.expect, noun)
 	}
 	if len(c.Next) == 0 {
@@ -83,16 +81,16 @@ func (r *request) promote(c content.Content, onePrevious bool, now time.Time) (c
 	switch {
 	case len(c.Next) > 1:
 		return refuse("%d %ss are staged, %s; leave one of them, or stage a single one with --replace", len(c.Next), noun, prints(c.Next))
-	case r.expect != "" && r.expect != print8(n):
-		return refuse("the staged %s is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", noun, print8(n), r.expect)
+	case r.expect != "" && r.expect != n.Fingerprint():
+		return refuse("the staged %s is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", noun, n.Fingerprint(), r.expect)
 	case c.Refuses(n):
-		return refuse("the staged %s, %s, is revoked; stage another, which takes its place", noun, print8(n))
+		return refuse("the staged %s, %s, is revoked; stage another, which takes its place", noun, n.Fingerprint())
 	case n.ID() == c.Current.ID() && len(c.Previous) > 0 && !c.Previous[0].Until.IsZero():
 		to := c.Clone() // a promotion that was cut short before its last write
 		to.Next = nil
-		return change{to: to, changed: true, summary: fmt.Sprintf("promoted %s; %s is accepted%s", print8(n), print8(c.Previous[0].Token), deadline(c.Previous[0]))}, nil
+		return change{to: to, changed: true, summary: fmt.Sprintf("promoted %s; %s is accepted%s", n.Fingerprint(), c.Previous[0].Token.Fingerprint(), deadline(c.Previous[0]))}, nil
 	case n.ID() == c.Current.ID():
-		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, print8(n))
+		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, n.Fingerprint())
 	}
 	to := c.Clone()
 	to.Current, to.Next = n, nil
@@ -104,21 +102,21 @@ func (r *request) promote(c content.Content, onePrevious bool, now time.Time) (c
 		older = nil
 	}
 	to.Previous = older
-	ch := change{changed: true, promoted: true, summary: fmt.Sprintf("promoted %s", print8(n))}
+	ch := change{changed: true, promoted: true, summary: fmt.Sprintf("promoted %s", n.Fingerprint())}
 	if _, was := c.Superseded(n); was {
-		ch.warnings = append(ch.warnings, fmt.Sprintf("%s was superseded before, and this goes back to it", print8(n)))
+		ch.warnings = append(ch.warnings, fmt.Sprintf("%s was superseded before, and this goes back to it", n.Fingerprint()))
 	}
 	if c.Refuses(c.Current) {
-		ch.summary += fmt.Sprintf("; %s is revoked and stays refused", print8(c.Current))
+		ch.summary += fmt.Sprintf("; %s is revoked and stays refused", c.Current.Fingerprint())
 	} else {
 		if onePrevious && len(older) > 0 {
 			return refuse("%s is still accepted as the previous %s%s, and there is room for one; retire it first, or refuse it from now on with --drop-previous",
-				print8(older[0].Token), noun, deadline(older[0]))
+				older[0].Token.Fingerprint(), noun, deadline(older[0]))
 		}
 		to.Previous = append([]content.Superseded{{Token: c.Current, Until: until}}, older...)
-		ch.summary += "; " + print8(c.Current) + " is accepted until " + content.Deadline(until)
+		ch.summary += "; " + c.Current.Fingerprint() + " is accepted until " + content.Deadline(until)
 		if !now.Before(until) {
-			ch.summary = fmt.Sprintf("promoted %s; %s is accepted no more", print8(n), print8(c.Current))
+			ch.summary = fmt.Sprintf("promoted %s; %s is accepted no more", n.Fingerprint(), c.Current.Fingerprint())
 		}
 	}
 	to.Listed = without(to.Listed, c.Current.ID(), n.ID())
@@ -140,9 +138,9 @@ func (r *request) noneStaged(c content.Content, now time.Time) (change, error) {
 	switch {
 	case r.expect != "" || last.Until.IsZero():
 	case last.Live(now):
-		return unchanged(c, "promoted already: %s is current, and %s is accepted%s", print8(c.Current), print8(last.Token), deadline(last))
+		return unchanged(c, "promoted already: %s is current, and %s is accepted%s", c.Current.Fingerprint(), last.Token.Fingerprint(), deadline(last))
 	default:
-		ch, err := unchanged(c, "promoted already: %s is current, and %s was accepted%s", print8(c.Current), print8(last.Token), deadline(last))
+		ch, err := unchanged(c, "promoted already: %s is current, and %s was accepted%s", c.Current.Fingerprint(), last.Token.Fingerprint(), deadline(last))
 		// A rotation of long ago that nobody retired looks the same.
 		ch.warnings = []string{"nothing is staged, and the last rotation is over: if another one was meant, stage first"}
 		return ch, err
@@ -226,9 +224,9 @@ func unstage(c content.Content, now time.Time) (change, error) {
 	for _, t := range c.Next {
 		switch old, was := c.Superseded(t); {
 		case was && old.Live(now):
-			ch.summary += "; " + print8(t) + " is accepted" + deadline(old)
+			ch.summary += "; " + t.Fingerprint() + " is accepted" + deadline(old)
 		case !was && isIn(c.Listed, t.ID()):
-			ch.summary += "; " + print8(t) + " is listed, too, and stays accepted"
+			ch.summary += "; " + t.Fingerprint() + " is listed, too, and stays accepted"
 		}
 	}
 	retireGone(c, &to)
@@ -245,7 +243,7 @@ func (r *request) now(c content.Content, onePrevious bool, now time.Time) (chang
 	for _, old := range c.Previous {
 		if !r.again && old.Live(now) && !c.Refuses(old.Token) && old.Token.ID() != c.Current.ID() {
 			return refuse("the last rotation is still under way: %s is accepted%s; retire it first, or rotate all the same with --again%s",
-				print8(old.Token), deadline(old), alsoDrop(onePrevious))
+				old.Token.Fingerprint(), deadline(old), alsoDrop(onePrevious))
 		}
 	}
 	staged, err := r.stage(c, onePrevious, now)
@@ -281,7 +279,7 @@ func without(tokens []content.Credential, ids ...rotation.ID) []content.Credenti
 func prints(tokens []content.Credential) string {
 	out := make([]string, len(tokens))
 	for i, t := range tokens {
-		out[i] = print8(t)
+		out[i] = t.Fingerprint()
 	}
 	return content.Some(out)
 }
@@ -293,10 +291,10 @@ var errManyRevoked = errors.New("1000 revocations are there already; take old on
 // or any other tool that keeps a Secret.
 func undone(c content.Content) string {
 	if _, was := c.Superseded(c.Current); was && !c.Set {
-		return fmt.Sprintf("the rotation was undone: the current %s, %s, is the previous one", c.Kind.Noun(), print8(c.Current))
+		return fmt.Sprintf("the rotation was undone: the current %s, %s, is the previous one", c.Kind.Noun(), c.Current.Fingerprint())
 	}
 	if !c.Set && slices.Contains(c.Retired, c.Current.ID()) {
-		return fmt.Sprintf("the rotation was undone: the current %s, %s, is one that was retired", c.Kind.Noun(), print8(c.Current))
+		return fmt.Sprintf("the rotation was undone: the current %s, %s, is one that was retired", c.Kind.Noun(), c.Current.Fingerprint())
 	}
 	return ""
 }
