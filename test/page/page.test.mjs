@@ -63,7 +63,7 @@ test("it follows a rotation without being loaded again", (t) => scene(t, {}, asy
 	assert.equal(page.loads, 1);
 }));
 
-test("the countdown runs between two answers", (t) => scene(t, { flags: ["--overlap", "5m"] }, async (page, agent) => {
+test("the countdown runs between two answers", (t) => scene(t, { flags: ["--overlap", "5m", "--max-overlap=-1s"] }, async (page, agent) => {
 	agent.write(second);
 	await until("the countdown is shown", () => page.evaluate("document.querySelector('[role=timer]') !== null"));
 	await page.evaluate(`{
@@ -97,7 +97,7 @@ test("an agent that has nothing to accept is not ready", (t) => scene(t, { conte
 	await shows(page, "The agent: Ready.");
 }));
 
-test("all facts are there without JavaScript", (t) => scene(t, { javascript: false }, async (page, agent) => {
+test("all facts are there without JavaScript", (t) => scene(t, { javascript: false, flags: ["--max-overlap=-1s"] }, async (page, agent) => {
 	agent.write(second);
 	const tokens = await agent.tokens(2);
 	await agent.send(first, "127.0.0.7");
