@@ -60,8 +60,9 @@ lint: imports $(LINT) ## Lint, hold the import directions, check the formatting
 fmt: $(LINT) ## Format as the linter wants it
 	$(LINT) fmt
 
-imports: ## Check what each package links, through its dependencies too
+imports: ## Check what each package links, and how much the public ones export
 	@GO='$(GO)' bash tools/imports.sh
+	@GO='$(GO)' bash tools/surface.sh
 
 promises: ## Check that each of the eight promises has its tests
 	@GO='$(GO)' bash tools/promises.sh

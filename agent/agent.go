@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/broadcast"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/pkg/reload"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // An Agent keeps the accepted tokens and verification keys in step with their
@@ -21,11 +21,11 @@ import (
 // is not usable. It is safe for concurrent use and must not be copied.
 type Agent struct {
 	cfg    *resolved
-	tokens *tokenMember        // nil without a token source
-	keys   *keyMember          // nil without a key source
-	jwt    *verify.JWTVerifier // by keys
-	remote *jwks.RemoteSource  // of keys; nil for none
-	parts  []part              // those of the two that there are
+	tokens *tokenMember       // nil without a token source
+	keys   *keyMember         // nil without a key source
+	jwt    *jwt.Verifier      // by keys
+	remote *jwks.RemoteSource // of keys; nil for none
+	parts  []part             // those of the two that there are
 
 	watcher *reload.Watcher   // nil where no source is watched
 	keeper  *keeper           // nil without a state file
@@ -95,11 +95,11 @@ func (a *Agent) assemble() (err error) {
 	if r.keys != nil {
 		a.remote, _ = r.keys.source.(*jwks.RemoteSource)
 		a.keys = newKeys(r.keys, r.KeyAlgorithm, a.remote, &a.closed, r.Logger)
-		c := r.JWT
+		var onUnknownKey func(kid string)
 		if a.remote != nil {
-			c.OnUnknownKey = a.remote.UnknownKey
+			onUnknownKey = a.remote.UnknownKey
 		}
-		if a.jwt, err = verify.NewJWTVerifier(a.usableKeys, c); err != nil {
+		if a.jwt, err = jwt.NewVerifier(a.usableKeys, r.JWT.config(onUnknownKey)); err != nil {
 			return err
 		}
 		a.keys.longest = a.jwt.LongestLifetime
@@ -119,7 +119,7 @@ func (a *Agent) assemble() (err error) {
 
 // usableKeys returns the keys that may vouch now: none where those of a server
 // have not been confirmed for too long.
-func (a *Agent) usableKeys() *verify.KeySet {
+func (a *Agent) usableKeys() *jwt.KeySet {
 	if a.remote != nil && !a.remote.Usable() {
 		return nil
 	}
@@ -217,7 +217,7 @@ func (a *Agent) Reload() (changed bool, err error) {
 // It holds until [Agent.Unrevoke], or until the source says unrevoked, whatever
 // else the source declares. With a state file it outlives the process, and an error
 // says that it could not be written there.
-func (a *Agent) Revoke(id rotation.ID) error {
+func (a *Agent) Revoke(id verify.ID) error {
 	err := a.change(func(p part) { p.revoke(id) })
 	if !errors.Is(err, ErrClosed) {
 		a.cfg.Logger.Warn("revoked", "fingerprint", verify.Fingerprint(id))
@@ -230,7 +230,7 @@ func (a *Agent) Revoke(id rotation.ID) error {
 // returned. A source that still revokes id is an error, and then nothing changes:
 // take it out there first, as tokenagent rotate unrevoke does. The other errors are
 // as those of [Agent.Revoke]. Unrevoking a token that is not revoked does nothing.
-func (a *Agent) Unrevoke(id rotation.ID) error {
+func (a *Agent) Unrevoke(id verify.ID) error {
 	var refused error
 	err := a.change(func(p part) { refused = errors.Join(refused, p.unrevoke(id)) })
 	if refused != nil {

@@ -11,11 +11,11 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/option"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/reload"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // DaprTokenEnv is the variable in which Dapr hands an app its API token
@@ -32,8 +32,9 @@ const (
 	DefaultMaxOverlap = 24 * time.Hour
 )
 
-// A Config says where the tokens are and how they rotate. The zero Config
-// finds its source in the environment: APP_API_TOKEN_FILE, else APP_API_TOKEN.
+// A Config says where the tokens are and how they rotate. The zero Config reads the
+// path in the environment variable APP_API_TOKEN_FILE, or the token in APP_API_TOKEN.
+// It is an error if both are set, or neither.
 type Config struct {
 	// TokenFile is the path of a token file, or of a directory such as a
 	// mounted Kubernetes Secret. Which of the two is fixed at the first load.
@@ -46,21 +47,20 @@ type Config struct {
 	// by TokenEnv holds the token; "" there means APP_API_TOKEN.
 	EnvFile string
 
-	// KeyFile is the path of a file of verification keys (JWKS, PEM or an HMAC
-	// secret), or of a directory of them, as package jwks describes. Signed
-	// tokens, JSON Web Tokens, are accepted by them, if they are as JWT says.
-	// With it or JWKSURL alone no token source is looked for.
+	// KeyFile is the path of the keys that verify signed tokens: a file that holds a
+	// JWKS (RFC 7517), PEM or an HMAC secret, or a directory with the file jwks.json,
+	// or with key and, if there is one, key-next and key-previous. With KeyFile or
+	// JWKSURL, the environment is not searched for a token source.
 	KeyFile string
-	// JWKSURL is where an issuer publishes its keys as a JWKS, in place of
-	// KeyFile: https, or http on loopback. JWKS tunes how it is asked. Without a Logger
-	// it takes that of the Config.
+	// JWKSURL is where an issuer publishes its keys as a JWKS, instead of KeyFile:
+	// https, or http on loopback. JWKS says how the server is asked.
 	JWKSURL string
-	JWKS    jwks.RemoteOptions
+	JWKS    JWKS
 	// JWT says which signed tokens are accepted. Its Issuer and Audiences are
 	// required with KeyFile or JWKSURL.
-	JWT verify.JWTConfig
-	// KeyAlgorithm is that of keys that name none. "" means the one that
-	// [verify.DefaultAlgorithm] gives.
+	JWT JWT
+	// KeyAlgorithm is the algorithm of keys that name none. "" means RS256 for an RSA
+	// key, that of the curve for an elliptic curve, and HS256 for a secret.
 	KeyAlgorithm string
 
 	// Name is what metrics, logs and Principals call the token source. ""
@@ -183,7 +183,7 @@ func (c Config) resolve() (*resolved, error) {
 		r.window.MaxOverlap = c.MaxOverlap
 	}
 	if c.MinTokenBytes < 0 {
-		fault("{min-token-bytes} is negative; 0 means %d", verify.DefaultMinTokenBytes)
+		fault("{min-token-bytes} is negative; 0 means %d", token.DefaultMinBytes)
 	}
 	if c.Poll > 0 && c.Poll < minPoll {
 		fault("{poll-interval} is shorter than %s; file system events tell sooner", minPoll)
@@ -215,12 +215,7 @@ func (r *resolved) findKeys() error {
 	case c.KeyFile != "":
 		r.keys = &source{source: reload.Path(c.KeyFile, jwks.KeyNames()...), kind: "key file", location: c.KeyFile, identity: absolute(c.KeyFile), watched: true}
 	case c.JWKSURL != "":
-		o := c.JWKS
-		o.Algorithm = cmp.Or(o.Algorithm, c.KeyAlgorithm)
-		if o.Logger == nil {
-			o.Logger = r.Logger
-		}
-		remote, err := jwks.Remote(c.JWKSURL, o)
+		remote, err := jwks.Remote(c.JWKSURL, c.JWKS.options(c.KeyAlgorithm, r.Logger))
 		if err != nil {
 			return err
 		}
@@ -229,7 +224,8 @@ func (r *resolved) findKeys() error {
 		return nil
 	}
 	r.keys.name, r.keys.window = r.KeyName, r.window
-	return r.JWT.Validate()
+	rules := r.JWT.config(nil)
+	return rules.Validate()
 }
 
 func absolute(path string) string {
@@ -283,7 +279,7 @@ func (r *resolved) findInEnvironment() error {
 }
 
 func (r *resolved) file(path string) {
-	r.token(&source{source: reload.Path(path, verify.Keys()...), kind: "file", location: path, identity: absolute(path), watched: true})
+	r.token(&source{source: reload.Path(path, token.FileNames()...), kind: "file", location: path, identity: absolute(path), watched: true})
 }
 
 func (r *resolved) env(name string) {

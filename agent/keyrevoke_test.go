@@ -15,14 +15,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
+	gojwt "github.com/golang-jwt/jwt/v5"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/agent/internal/statefile"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // jwk returns the public key as a JWK of that kid.
@@ -193,7 +193,7 @@ func TestP3_StreamsOfRevokedKeysEnd(t *testing.T) {
 	for name, id := range map[string]func(p *verify.Principal) rotation.ID{
 		"kid of the token": func(*verify.Principal) rotation.ID { return verify.RevokedKeyID("leaked") },
 		"thumbprint": func(*verify.Principal) rotation.ID {
-			k, err := verify.NewKey(verify.KeyConfig{Material: one.private.Public()})
+			k, err := jwt.NewKey(jwt.KeyConfig{Material: one.private.Public()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -201,8 +201,8 @@ func TestP3_StreamsOfRevokedKeysEnd(t *testing.T) {
 		},
 	} {
 		a := start(t, signedBy(file(t, one.public)))
-		claims := jwt.MapClaims{"iss": "https://issuer.example", "aud": "orders", "exp": time.Now().Add(time.Hour).Unix()}
-		unsigned := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
+		claims := gojwt.MapClaims{"iss": "https://issuer.example", "aud": "orders", "exp": time.Now().Add(time.Hour).Unix()}
+		unsigned := gojwt.NewWithClaims(gojwt.SigningMethodEdDSA, claims)
 		unsigned.Header["kid"] = "leaked"
 		token, err := unsigned.SignedString(one.private)
 		if err != nil {
@@ -231,7 +231,7 @@ func TestP5_StaleServerKeysVouchForNothing(t *testing.T) {
 		var down atomic.Bool
 		cfg := signedBy("")
 		cfg.JWKSURL = "https://issuer.example/keys"
-		cfg.JWKS = jwks.RemoteOptions{MaxStale: 5 * time.Minute, Client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		cfg.JWKS = agent.JWKS{MaxStale: 5 * time.Minute, Client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			if down.Load() {
 				return nil, errors.New("down")
 			}
@@ -277,7 +277,7 @@ func TestStateFileWithSecretKeys(t *testing.T) {
 	cfg := signedBy(dir)
 	cfg.StateFile = stateFile(t)
 	a := start(t, cfg)
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+	token, err := gojwt.NewWithClaims(gojwt.SigningMethodHS256, gojwt.MapClaims{
 		"iss": "https://issuer.example", "aud": "orders", "exp": time.Now().Add(time.Hour).Unix(),
 	}).SignedString([]byte(old))
 	if err != nil {

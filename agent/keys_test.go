@@ -14,11 +14,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
+	gojwt "github.com/golang-jwt/jwt/v5"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -44,7 +44,7 @@ func newIssuer(t *testing.T) issuer {
 func (i issuer) sign(t *testing.T, jti string, lasts time.Duration) string {
 	t.Helper()
 	now := time.Now()
-	text, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, jwt.MapClaims{
+	text, err := gojwt.NewWithClaims(gojwt.SigningMethodEdDSA, gojwt.MapClaims{
 		"iss": "https://issuer.example", "aud": "orders", "sub": canary + "alice", "jti": jti,
 		"iat": now.Unix(), "exp": now.Add(lasts).Unix(),
 	}).SignedString(i.private)
@@ -58,7 +58,7 @@ func (i issuer) sign(t *testing.T, jti string, lasts time.Duration) string {
 func signedBy(path string) agent.Config {
 	return agent.Config{
 		KeyFile: path, PollOnly: true, Overlap: 10 * time.Minute,
-		JWT: verify.JWTConfig{Issuer: "https://issuer.example", Audiences: []string{"orders"}},
+		JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"orders"}},
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/witness"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // TestP4_BadFilesOfAKeyServerShow: a CA or token that cannot be used any more changes
@@ -41,7 +40,7 @@ func TestP4_BadFilesOfAKeyServerShow(t *testing.T) {
 	replace(t, bearer, "CANARY-token\n")
 	var log witness.Log
 	cfg := signedBy("")
-	cfg.JWKSURL, cfg.JWKS, cfg.Logger = srv.URL, jwks.RemoteOptions{CAFile: ca, BearerFile: bearer}, log.Logger()
+	cfg.JWKSURL, cfg.JWKS, cfg.Logger = srv.URL, agent.JWKS{CAFile: ca, BearerFile: bearer}, log.Logger()
 	a := start(t, cfg)
 	source := func() agent.SourceStatus { return a.Status().Sources[0] }
 	for path, content := range map[string]string{ca: good, bearer: "CANARY-token\n"} {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // soon is how long before its expiry a token that is a JWT is warned of.

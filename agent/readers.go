@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // warnOfReaders warns, once for each file, where every user of the machine may read
@@ -21,7 +21,7 @@ func (m *member[V, S]) warnOfReaders(live []*rotation.Entry[V]) {
 	if runtime.GOOS == "windows" || !m.src.watched || kubemount.Managed(m.src.location) {
 		return
 	}
-	keys := []string{verify.KeyCurrent, verify.KeyNext, verify.KeyPrevious}
+	keys := []string{token.FileCurrent, token.FileNext, token.FilePrevious}
 	if m.src.kind == "key file" {
 		if !slices.ContainsFunc(live, isShared[V]) {
 			return // public keys may be read by everyone

@@ -10,13 +10,12 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 	"github.com/tokenagent/tokenagent/internal/witness"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // TestWarnsOfReadableSecrets gives files of each kind modes that let others read.
 func TestWarnsOfReadableSecrets(t *testing.T) {
 	const token = "gW3m0rSxQ4aNf1lUeZ8tYc7P"
-	jwt := verify.JWTConfig{Issuer: "i", Audiences: []string{"a"}}
+	jwt := agent.JWT{Issuer: "i", Audiences: []string{"a"}}
 	// RFC 8037 appendix A.2.
 	const public = `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	for name, c := range map[string]struct {

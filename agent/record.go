@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // A codec turns a credential into what may be written down of it, beside its ID,

@@ -3,7 +3,7 @@ package agent
 import (
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // A stay says since when a credential has been in its slot, as this process saw

@@ -4,7 +4,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // A Snapshot is what an Agent accepted and refused at one moment, for another
@@ -12,8 +13,8 @@ import (
 // immutable, and refers to the tokens without showing them. The zero Snapshot is
 // that of an Agent that has read nothing.
 type Snapshot struct {
-	tokens memberSnapshot[verify.Token, verify.TokenSet]
-	keys   memberSnapshot[verify.Key, verify.KeySet]
+	tokens memberSnapshot[token.Token, token.Set]
+	keys   memberSnapshot[jwt.Key, jwt.KeySet]
 	keeper *keeper
 }
 

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/reload"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
 // A state is all that requests and scrapes read of one source: immutable, and

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/buildinfo"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/reload"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // StatusSchema is the version of the form of a [Status].
@@ -130,7 +130,7 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 		if e.Slot == rotation.Previous {
 			t.LastUsed = utc(e.Use.Last())
 		}
-		k, isKey := any(e.Value).(verify.Key)
+		k, isKey := any(e.Value).(jwt.Key)
 		if !isKey {
 			src.Tokens = append(src.Tokens, t)
 			continue
@@ -169,7 +169,7 @@ func (m *member[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotati
 	if s.set != nil && len(live) == 0 {
 		out = append(out, "nothing is accepted")
 	}
-	if set, ok := any(s.set).(*verify.KeySet); ok && set.Untried() > 0 {
+	if set, ok := any(s.set).(*jwt.KeySet); ok && set.Untried() > 0 {
 		out = append(out, fmt.Sprintf("there are more keys of one algorithm than are tried on a token, by %d; give them names (kid), and tokens too", set.Untried()))
 	}
 	if declared := s.revokedDeclared(); len(declared) > 0 {

@@ -8,15 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/reload"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // BenchmarkStep is what a change of the token costs once its bytes are read: with
 // so many superseded tokens still accepted, or known to be accepted no more.
 func BenchmarkStep(b *testing.B) {
-	token := func(i int) reload.Content {
+	contentOf := func(i int) reload.Content {
 		return reload.Content{Data: fmt.Appendf(nil, "%0200d\n", i), Path: "token"}
 	}
 	for _, n := range []int{0, 1, 250} {
@@ -30,9 +30,9 @@ func BenchmarkStep(b *testing.B) {
 				src := &source{name: "token", window: rotation.Window{Overlap: time.Hour}}
 				m := newTokens(src, 16, &closed, slog.New(slog.DiscardHandler))
 				now := time.Now()
-				var s *state[verify.Token, verify.TokenSet]
-				step := func(i int) *state[verify.Token, verify.TokenSet] {
-					next, err := m.step(s, token(i), now)
+				var s *state[token.Token, token.Set]
+				step := func(i int) *state[token.Token, token.Set] {
+					next, err := m.step(s, contentOf(i), now)
 					if err != nil {
 						b.Fatal(err)
 					}

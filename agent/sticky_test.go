@@ -14,9 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/witness"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -129,7 +130,7 @@ func TestP3_StickyForWhatIsSigned(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	token := i.sign(t, "the-jti", time.Hour)
-	key, err := verify.NewKey(verify.KeyConfig{KeyID: "main", Material: i.private.Public()})
+	key, err := jwt.NewKey(jwt.KeyConfig{KeyID: "main", Material: i.private.Public()})
 	if err != nil {
 		t.Fatal(err)
 	}

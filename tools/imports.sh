@@ -22,10 +22,12 @@ grpc='google\.golang\.org/grpc(/.*)?'
 prometheus='github\.com/prometheus/.*'
 own="$module/(agent|cmd|deploy|examples)(/.*)?"
 
-links_not pkg/reload "$http|$grpc|$prometheus|$own|$module/pkg/(rotation|verify)(/.*)?"
-links_not pkg/rotation "net(/.*)?|$grpc|$prometheus|$own|$module/pkg/(reload|verify)(/.*)?"
-links_not pkg/verify "$http|$grpc|$prometheus|$own"
-links_not pkg/verify/jwks "$grpc|$prometheus|$own"
+links_not pkg/reload "$http|$grpc|$prometheus|$own|$module/pkg/verify(/.*)?|$module/internal/(rotation|token|jwt)(/.*)?"
+links_not internal/rotation "net(/.*)?|$grpc|$prometheus|$own|$module/pkg/.*|$module/internal/(token|jwt)(/.*)?"
+links_not pkg/verify "$http|$grpc|$prometheus|$own|$module/pkg/reload|$module/internal/(token|jwt)(/.*)?"
+links_not internal/token "$http|$grpc|$prometheus|$own|$module/internal/jwt(/.*)?"
+links_not internal/jwt "$http|$grpc|$prometheus|$own"
+links_not internal/jwt/jwks "$grpc|$prometheus|$own"
 links_not pkg/verify/httpauth "$grpc|$prometheus|$own"
 links_not pkg/verify/grpcauth "$prometheus|$own"
 links_not agent "$grpc|$module/(cmd|deploy|examples)(/.*)?"

@@ -5,13 +5,11 @@ import (
 	"encoding/hex"
 	"hash"
 	"sync"
-
-	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
 // Digest returns the SHA-256 of a token, which is its ID in the ledger and
 // what a revocation names.
-func Digest(token string) rotation.ID {
+func Digest(token string) ID {
 	// A token fits the buffer, so that hashing one allocates nothing.
 	var buf [512]byte
 	if len(token) <= len(buf) {
@@ -26,7 +24,7 @@ func Digest(token string) rotation.ID {
 		_, _ = l.hash.Write(l.buf[:n]) // never fails; see hash.Hash
 		token = token[n:]
 	}
-	return rotation.ID(l.hash.Sum(l.buf[:0]))
+	return ID(l.hash.Sum(l.buf[:0]))
 }
 
 type longDigest struct {
@@ -39,21 +37,21 @@ var long = sync.Pool{New: func() any { return &longDigest{hash: sha256.New()} }}
 
 // Fingerprint returns the first 8 hex digits of id: enough to tell tokens
 // apart, too little to find one.
-func Fingerprint(id rotation.ID) string { return hex.EncodeToString(id[:4]) }
+func Fingerprint(id ID) string { return hex.EncodeToString(id[:4]) }
 
 // RevokedKeyID returns what to revoke so that every key named kid is refused, and
 // every token that names it.
-func RevokedKeyID(kid string) rotation.ID { return sha256.Sum256([]byte("kid\x00" + kid)) }
+func RevokedKeyID(kid string) ID { return sha256.Sum256([]byte("kid\x00" + kid)) }
 
 // RevokedTokenID returns what to revoke so that tokens with the "jti" (RFC 7519
 // section 4.1.7) are refused.
-func RevokedTokenID(jti string) rotation.ID { return sha256.Sum256([]byte("jti\x00" + jti)) }
+func RevokedTokenID(jti string) ID { return sha256.Sum256([]byte("jti\x00" + jti)) }
 
 // SigningInputDigest returns what to revoke so that the signed token is refused:
 // the SHA-256 of what stands before its last dot (RFC 7515 section 5.1). An ECDSA
 // signature has a twin that is as good, so a digest of the whole token would not
 // hold. It does not check that the token is one.
-func SigningInputDigest(token string) rotation.ID {
+func SigningInputDigest(token string) ID {
 	for i := len(token) - 1; i >= 0; i-- {
 		if token[i] == '.' {
 			return Digest(token[:i])

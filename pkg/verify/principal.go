@@ -3,8 +3,6 @@ package verify
 import (
 	"context"
 	"fmt"
-
-	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
 // The methods by which a Principal can have proved itself.
@@ -21,11 +19,11 @@ type Principal struct {
 	method  string
 	source  string
 	keyID   string
-	slot    rotation.Slot
+	slot    Slot
 	claims  map[string]any
 	// behind a pointer to a pointer, where no verb of fmt gets to it
-	credential  **rotation.ID
-	revocableBy []rotation.ID
+	credential  **ID
+	revocableBy []ID
 }
 
 // PrincipalConfig holds the facts of a new Principal, for Verifiers outside
@@ -35,14 +33,14 @@ type PrincipalConfig struct {
 	Method  string         // MethodToken, MethodJWT, or a Verifier's own
 	Source  string         // the configured name of the source that vouches
 	KeyID   string         // fingerprint of the token, or kid of the key
-	Slot    rotation.Slot  // the slot of that token or key
+	Slot    Slot           // the slot of that token or key
 	Claims  map[string]any // a JWT's claims; not copied: the caller gives it up
 
-	Credential rotation.ID // what to revoke it by; zero where that is not known
+	Credential ID // what to revoke it by; zero where that is not known
 
 	// RevocableBy is everything else whose revocation refuses the caller: of a
 	// JWT its jti and its kid, and the key that signed it. It is not copied.
-	RevocableBy []rotation.ID
+	RevocableBy []ID
 }
 
 // NewPrincipal returns the Principal that c describes.
@@ -88,9 +86,9 @@ func (p *Principal) KeyID() string {
 	return p.keyID
 }
 
-// Slot returns the slot of the token or key that vouches; [rotation.Previous]
+// Slot returns the slot of the token or key that vouches; [SlotPrevious]
 // means that the sender has not changed over yet.
-func (p *Principal) Slot() rotation.Slot {
+func (p *Principal) Slot() Slot {
 	if p == nil {
 		return 0
 	}
@@ -100,16 +98,16 @@ func (p *Principal) Slot() rotation.Slot {
 // Credential returns by what the token or key that vouches is known to its
 // source and revoked: the SHA-256 of an opaque token. It is zero where that is
 // not known.
-func (p *Principal) Credential() rotation.ID {
+func (p *Principal) Credential() ID {
 	if p == nil || p.credential == nil {
-		return rotation.ID{}
+		return ID{}
 	}
 	return **p.credential
 }
 
 // RevocableBy returns everything but Credential whose revocation refuses the
 // caller. The caller must not modify it.
-func (p *Principal) RevocableBy() []rotation.ID {
+func (p *Principal) RevocableBy() []ID {
 	if p == nil {
 		return nil
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
-
-	"github.com/tokenagent/tokenagent/pkg/rotation"
 )
 
 // Static returns a Verifier that accepts exactly the given tokens, all of them
@@ -29,7 +27,7 @@ func Static(tokens ...string) Verifier {
 		id := Digest(token)
 		s[i] = NewPrincipal(PrincipalConfig{
 			Subject: "static", Method: MethodToken, Source: "static",
-			KeyID: Fingerprint(id), Slot: rotation.Current, Credential: id,
+			KeyID: Fingerprint(id), Slot: SlotCurrent, Credential: id,
 		})
 	}
 	return s

@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/reload"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // TestOIDC has a real OpenID provider sign tokens for workers that never stop,
@@ -67,8 +68,8 @@ func TestOIDC(t *testing.T) {
 
 // A gate verifies tokens by the provider's keys.
 type gate struct {
-	*verify.JWTVerifier
-	keys   *reload.Value[rotation.Ledger[verify.Key]]
+	*jwt.Verifier
+	keys   *reload.Value[rotation.Ledger[jwt.Key]]
 	source *jwks.RemoteSource
 }
 
@@ -82,7 +83,7 @@ func newGate(t *testing.T, p *provider) *gate {
 		t.Fatal(err)
 	}
 	g := &gate{source: src}
-	g.keys, err = reload.Open(src, func(prev *rotation.Ledger[verify.Key], c reload.Content, now time.Time) (*rotation.Ledger[verify.Key], error) {
+	g.keys, err = reload.Open(src, func(prev *rotation.Ledger[jwt.Key], c reload.Content, now time.Time) (*rotation.Ledger[jwt.Key], error) {
 		k, err := jwks.Parse(c.Data, src.ParseOptions())
 		if err != nil {
 			return nil, err
@@ -90,18 +91,18 @@ func newGate(t *testing.T, p *provider) *gate {
 		if len(k.Skipped) != 1 { // the key for encryption
 			return nil, fmt.Errorf("%d keys left out", len(k.Skipped))
 		}
-		return rotation.Advance(prev, rotation.Content[verify.Key]{Decls: k.Decls}, now, rotation.Window{Overlap: time.Hour}), nil
+		return rotation.Advance(prev, rotation.Content[jwt.Key]{Decls: k.Decls}, now, rotation.Window{Overlap: time.Hour}), nil
 	}, reload.Options{Poll: 50 * time.Millisecond, Debounce: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := func() *verify.KeySet {
+	set := func() *jwt.KeySet {
 		if !src.Usable() {
 			return nil
 		}
-		return verify.NewKeySet(g.keys.Load(), "keys")
+		return jwt.NewKeySet(g.keys.Load(), "keys")
 	}
-	g.JWTVerifier, err = verify.NewJWTVerifier(set, verify.JWTConfig{Issuer: p.url, Audiences: []string{"sid1"}, OnUnknownKey: src.UnknownKey})
+	g.Verifier, err = jwt.NewVerifier(set, jwt.Config{Issuer: p.url, Audiences: []string{"sid1"}, OnUnknownKey: src.UnknownKey})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +124,7 @@ func (g *gate) accepts(token string) error {
 }
 
 func (g *gate) has(kid string) bool {
-	return slices.ContainsFunc(g.keys.Load().Entries, func(e rotation.Entry[verify.Key]) bool { return e.Value.KeyID() == kid })
+	return slices.ContainsFunc(g.keys.Load().Entries, func(e rotation.Entry[jwt.Key]) bool { return e.Value.KeyID() == kid })
 }
 
 func (g *gate) await(t *testing.T, what string, done func() bool) {

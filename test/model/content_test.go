@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	tokens "github.com/tokenagent/tokenagent/internal/token"
 )
 
 // A version is what the operator publishes at one moment. Times are since the
@@ -79,17 +79,17 @@ func (v *version) String() string {
 func (v *version) written(base time.Time, skew time.Duration) (keys map[string][]byte, file []byte) {
 	at := func(until time.Duration) string { return base.Add(until - skew).UTC().Format(time.RFC3339) }
 	var lines bytes.Buffer
-	keys = map[string][]byte{verify.KeyCurrent: []byte(v.current.text())}
+	keys = map[string][]byte{tokens.FileCurrent: []byte(v.current.text())}
 	fmt.Fprintf(&lines, "%s\n", v.current.text())
 	if v.next != none {
-		keys[verify.KeyNext] = []byte(v.next.text())
+		keys[tokens.FileNext] = []byte(v.next.text())
 		fmt.Fprintf(&lines, "%s next\n", v.next.text())
 	}
 	for _, p := range v.previous {
-		keys[verify.KeyPrevious] = []byte(p.token.text())
+		keys[tokens.FilePrevious] = []byte(p.token.text())
 		fmt.Fprintf(&lines, "%s previous", p.token.text())
 		if p.until != 0 {
-			keys[verify.KeyPreviousUntil] = []byte(at(p.until))
+			keys[tokens.FilePreviousUntil] = []byte(at(p.until))
 			fmt.Fprintf(&lines, " until=%s", at(p.until))
 		}
 		lines.WriteByte('\n')
@@ -97,7 +97,7 @@ func (v *version) written(base time.Time, skew time.Duration) (keys map[string][
 	for _, list := range []struct {
 		word, key string
 		tokens    []token
-	}{{"revoked", verify.KeyRevoked, v.revoked}, {"retired", verify.KeyRetired, v.retired}, {"unrevoked", verify.KeyUnrevoked, v.unrevoked}} {
+	}{{"revoked", tokens.FileRevoked, v.revoked}, {"retired", tokens.FileRetired, v.retired}, {"unrevoked", tokens.FileUnrevoked, v.unrevoked}} {
 		for _, k := range list.tokens {
 			id := k.id()
 			keys[list.key] = fmt.Appendf(keys[list.key], "%x\n", id)
@@ -111,17 +111,17 @@ func (v *version) written(base time.Time, skew time.Duration) (keys map[string][
 }
 
 // parse has the real parsers read v, in either form.
-func (v *version) parse(base time.Time, skew time.Duration) (verify.Tokens, error) {
+func (v *version) parse(base time.Time, skew time.Duration) (tokens.Tokens, error) {
 	keys, file := v.written(base, skew)
-	asFile, err := verify.Parse(file, verify.ParseOptions{})
+	asFile, err := tokens.Parse(file, tokens.Options{})
 	if err != nil || keys == nil {
 		return asFile, err
 	}
-	asKeys, err := verify.ParseKeys(keys, verify.ParseOptions{})
+	asKeys, err := tokens.ParseDir(keys, tokens.Options{})
 	if err != nil {
 		return asKeys, err
 	}
-	same := func(a, b rotation.Decl[verify.Token]) bool {
+	same := func(a, b rotation.Decl[tokens.Token]) bool {
 		return a.ID == b.ID && a.Slot == b.Slot && a.Until.Equal(b.Until)
 	}
 	if !slices.EqualFunc(asFile.Decls, asKeys.Decls, same) || !slices.Equal(asFile.Revoked, asKeys.Revoked) ||

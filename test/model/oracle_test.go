@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // An oracle says what a receiver has to answer, from what it has seen so far and

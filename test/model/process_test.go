@@ -4,7 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	tokens "github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -12,19 +13,19 @@ import (
 // agent joins them. The zero process has loaded nothing.
 type process struct {
 	window rotation.Window
-	ledger *rotation.Ledger[verify.Token]
-	set    *verify.TokenSet
+	ledger *rotation.Ledger[tokens.Token]
+	set    *tokens.Set
 }
 
 // see has the process read what its source says now.
-func (p *process) see(t verify.Tokens, now time.Time) {
+func (p *process) see(t tokens.Tokens, now time.Time) {
 	p.ledger = rotation.Advance(p.ledger, t, now, p.window)
-	p.set = verify.NewTokenSet(p.ledger, "token")
+	p.set = tokens.NewSet(p.ledger, "token")
 }
 
 // A disk is what a state file holds.
 type disk struct {
-	snapshot rotation.Snapshot[verify.Token]
+	snapshot rotation.Snapshot[tokens.Token]
 }
 
 // write returns what the process would have written down at now: no token, only
@@ -33,7 +34,7 @@ func (p *process) write(now time.Time) disk {
 	d := disk{p.ledger.Snapshot(now)}
 	for i := range d.snapshot.Entries {
 		r := &d.snapshot.Entries[i]
-		r.Value = verify.RememberedToken(r.ID)
+		r.Value = tokens.Remembered(r.ID)
 	}
 	return d
 }

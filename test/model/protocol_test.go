@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // bounds are the worst that a protocol reckons with.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	tokens "github.com/tokenagent/tokenagent/internal/token"
 )
 
 // A run drives the real code through a world, on the clock of a testing/synctest bubble,
@@ -14,7 +14,7 @@ type run struct {
 	*world
 	base     time.Time
 	lives    []life
-	parsed   map[reading]verify.Tokens
+	parsed   map[reading]tokens.Tokens
 	tokens   []token
 	expiry   map[token]expiry
 	arriving []token // what senders have under way
@@ -52,7 +52,7 @@ func (w *world) run() (*violation, int, error) { return w.runOn(nil) }
 
 // runOn is run with receivers that services stand in for, where it is not nil.
 func (w *world) runOn(services []*service) (*violation, int, error) {
-	r := &run{world: w, base: time.Now().Truncate(second).Add(second), parsed: map[reading]verify.Tokens{}, expiry: w.expiries()}
+	r := &run{world: w, base: time.Now().Truncate(second).Add(second), parsed: map[reading]tokens.Tokens{}, expiry: w.expiries()}
 	steps := make([][]step, len(w.receivers))
 	for i := range w.receivers {
 		x := &w.receivers[i]
@@ -200,7 +200,7 @@ func (r *run) proceed(i int, _ bool) *violation {
 	return nil
 }
 
-func (r *run) read(version int, skew time.Duration) (verify.Tokens, error) {
+func (r *run) read(version int, skew time.Duration) (tokens.Tokens, error) {
 	key := reading{version, skew}
 	tokens, ok := r.parsed[key]
 	if !ok {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // A world is one history: what is published, and when each receiver and sender

@@ -15,11 +15,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
+	gojwt "github.com/golang-jwt/jwt/v5"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // What every signed token claims, and what it is signed under.
@@ -66,7 +66,7 @@ func NewSigner(algorithm string) (Signer, error) {
 // Sign returns a token whose jti is id, good for a day.
 func (s Signer) Sign(id int) (string, error) {
 	now := time.Now()
-	t := jwt.NewWithClaims(jwt.GetSigningMethod(s.Algorithm), jwt.MapClaims{
+	t := gojwt.NewWithClaims(gojwt.GetSigningMethod(s.Algorithm), gojwt.MapClaims{
 		"iss": Issuer, "aud": Audience, "sub": "system:serviceaccount:shop:orders", "jti": strconv.Itoa(id),
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(24 * time.Hour).Unix(),
 	})
@@ -86,21 +86,16 @@ func (s Signer) SignAll(n int) ([]string, error) {
 	return tokens, nil
 }
 
-// config is what the agents and the verifiers here ask of a token.
-func config(cache int) verify.JWTConfig {
-	return verify.JWTConfig{Issuer: Issuer, Audiences: []string{Audience}, CacheSize: cache}
-}
-
 // JWTVerifier returns a verifier of what s signs, with nothing in its cache, whose
-// size is as in [verify.JWTConfig].
-func (s Signer) JWTVerifier(cache int) (*verify.JWTVerifier, error) {
-	k, err := verify.NewKey(verify.KeyConfig{KeyID: KeyID, Algorithm: s.Algorithm, Material: s.Public})
+// size is as in [jwt.Config].
+func (s Signer) JWTVerifier(cache int) (*jwt.Verifier, error) {
+	k, err := jwt.NewKey(jwt.KeyConfig{KeyID: KeyID, Algorithm: s.Algorithm, Material: s.Public})
 	if err != nil {
 		return nil, err
 	}
-	ledger := rotation.Advance(nil, rotation.Content[verify.Key]{Decls: []rotation.Decl[verify.Key]{{ID: k.ID(), Slot: rotation.Current, Value: k}}}, time.Now(), rotation.Window{})
-	set := verify.NewKeySet(ledger, "keys")
-	return verify.NewJWTVerifier(func() *verify.KeySet { return set }, config(cache))
+	ledger := rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: []rotation.Decl[jwt.Key]{{ID: k.ID(), Slot: rotation.Current, Value: k}}}, time.Now(), rotation.Window{})
+	set := jwt.NewKeySet(ledger, "keys")
+	return jwt.NewVerifier(func() *jwt.KeySet { return set }, jwt.Config{Issuer: Issuer, Audiences: []string{Audience}, CacheSize: cache})
 }
 
 // JWTAgent starts an agent that accepts what the keys of jwks have signed, which
@@ -110,5 +105,5 @@ func JWTAgent(ctx context.Context, dir string, jwks []byte, cache int) (*agent.A
 	if err := os.WriteFile(path, jwks, 0o600); err != nil {
 		return nil, err
 	}
-	return agent.Start(ctx, agent.Config{KeyFile: path, PollOnly: true, Poll: time.Hour, JWT: config(cache), Logger: slog.New(slog.DiscardHandler)})
+	return agent.Start(ctx, agent.Config{KeyFile: path, PollOnly: true, Poll: time.Hour, JWT: agent.JWT{Issuer: Issuer, Audiences: []string{Audience}, CacheSize: cache}, Logger: slog.New(slog.DiscardHandler)})
 }

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
@@ -68,7 +67,7 @@ func (g *guard) authenticate(ctx context.Context, fullMethod string) (*verify.Pr
 	if err != nil {
 		return nil, g.refusals[wire.ClassOf(err)]
 	}
-	if g.recorder != nil && p.Slot() == rotation.Previous {
+	if g.recorder != nil && p.Slot() == verify.SlotPrevious {
 		g.recorder.RecordPreviousUse(p, remoteAddr(ctx))
 	}
 	return p, nil

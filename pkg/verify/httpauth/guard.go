@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
@@ -70,7 +69,7 @@ func (g *Guard) Authenticate(r *http.Request) (*verify.Principal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if g.recorder != nil && p.Slot() == rotation.Previous {
+	if g.recorder != nil && p.Slot() == verify.SlotPrevious {
 		g.recorder.RecordPreviousUse(p, r.RemoteAddr)
 	}
 	g.removeTokens(r.Header, at)

@@ -19,7 +19,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	rotated "github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // A finding is one thing that check has to say. Only an error is a fault.
@@ -130,7 +130,7 @@ func (r *report) tokens(src *agent.SourceStatus, now time.Time) {
 	if src.Kind == "env" {
 		r.add("info", "%s is an environment variable", src.Location)
 	} else {
-		r.describe(src.Location, verify.Keys(), secretContent)
+		r.describe(src.Location, token.FileNames(), secretContent)
 		r.whiteSpace(src.Location)
 	}
 	r.state(src)
@@ -148,14 +148,14 @@ func (r *report) tokens(src *agent.SourceStatus, now time.Time) {
 // whiteSpace warns of a newline in a mounted Secret that daprd reads, too. path is
 // the mount, or the key token in it.
 func (r *report) whiteSpace(path string) {
-	if filepath.Base(path) == verify.KeyCurrent {
+	if filepath.Base(path) == token.FileCurrent {
 		path = filepath.Dir(path)
 	}
-	text, err := os.ReadFile(filepath.Join(path, "..data", verify.KeyCurrent))
+	text, err := os.ReadFile(filepath.Join(path, "..data", token.FileCurrent))
 	if err != nil {
 		return // no mounted Secret, or the agent's own error says it better
 	}
-	if warning := rotated.WhiteSpace(map[string][]byte{verify.KeyCurrent: text}); warning != "" {
+	if warning := rotated.WhiteSpace(map[string][]byte{token.FileCurrent: text}); warning != "" {
 		r.add("warning", "%s", warning)
 	}
 }
@@ -173,7 +173,7 @@ func (r *report) state(src *agent.SourceStatus) {
 func (r *report) token(t agent.TokenStatus, now time.Time) {
 	r.add("info", "%s: %s%s", t.Slot, t.Fingerprint, about(t, now))
 	if t.Slot == "previous" && t.Deadline.IsZero() {
-		r.add("warning", "the previous token %s has no deadline; give it one (%s, or until= in a file)", t.Fingerprint, verify.KeyPreviousUntil)
+		r.add("warning", "the previous token %s has no deadline; give it one (%s, or until= in a file)", t.Fingerprint, token.FilePreviousUntil)
 	}
 	if t.Expires.IsZero() {
 		return

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 )
 
 // isKeys reports whether a source is one of keys.

@@ -12,9 +12,9 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/claims"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/option"
-	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // A Realm is the configuration of one realm, or of a command without realms.
@@ -63,8 +63,8 @@ type Rotation struct {
 func Defaults() Realm {
 	return Realm{
 		Name:     "token",
-		Source:   Source{MinTokenBytes: verify.DefaultMinTokenBytes},
-		Keys:     Keys{Name: "keys", Leeway: verify.DefaultLeeway, Cache: verify.DefaultJWTCache},
+		Source:   Source{MinTokenBytes: token.DefaultMinBytes},
+		Keys:     Keys{Name: "keys", Leeway: jwt.DefaultLeeway, Cache: jwt.DefaultCacheSize},
 		Rotation: Rotation{Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second},
 		Set:      make(map[string]bool),
 	}
@@ -81,13 +81,13 @@ func (r *Realm) Agent(log *slog.Logger) agent.Config {
 	}
 	if k := &r.Keys; k.Given() {
 		cfg.KeyFile, cfg.JWKSURL, cfg.KeyName, cfg.KeyAlgorithm = k.File, k.URL, k.Name, k.KeyAlgorithm
-		cfg.JWT = verify.JWTConfig{
+		cfg.JWT = agent.JWT{
 			Issuer: k.Issuer, Audiences: k.Audiences, Algorithms: k.Algorithms, Types: k.Types,
 			Leeway: orNone(k.Leeway), CacheSize: orNone(k.Cache),
 		}
 		cfg.JWT.RequiredClaims, _ = k.required()
 		if k.URL != "" {
-			cfg.JWKS = jwks.RemoteOptions{MaxStale: k.MaxStale, Algorithm: k.KeyAlgorithm, CAFile: k.CAFile, BearerFile: k.BearerFile}
+			cfg.JWKS = agent.JWKS{MaxStale: k.MaxStale, CAFile: k.CAFile, BearerFile: k.BearerFile}
 		}
 	}
 	return cfg

@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/option"
-	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // both returns what flags and a file of realms make of settings such as
@@ -156,15 +156,15 @@ func TestAgent(t *testing.T) {
 		},
 		"jwks-url=https://h/ key-algorithm=PS256 max-stale=1h issuer=i audience=a audience=b key-name=n jwks-ca-file=/ca jwks-bearer-file=/t": func(c *agent.Config) {
 			c.JWKSURL, c.KeyName, c.KeyAlgorithm = "https://h/", "n", "PS256"
-			c.JWKS = jwks.RemoteOptions{MaxStale: time.Hour, Algorithm: "PS256", CAFile: "/ca", BearerFile: "/t"}
-			c.JWT = verify.JWTConfig{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, Leeway: verify.DefaultLeeway, CacheSize: verify.DefaultJWTCache}
+			c.JWKS = agent.JWKS{MaxStale: time.Hour, CAFile: "/ca", BearerFile: "/t"}
+			c.JWT = agent.JWT{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, Leeway: jwt.DefaultLeeway, CacheSize: jwt.DefaultCacheSize}
 		},
 		"key-file=/f jwt-cache=0 leeway=0s algorithm=ES256 jwt-type=at+jwt require-claim=a require-claim=b=1 require-claim=b=2=3 require-claim=b": func(c *agent.Config) {
 			c.KeyFile, c.KeyName = "/f", "keys"
-			c.JWT = verify.JWTConfig{Leeway: -1, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"}, RequiredClaims: map[string][]string{"a": nil, "b": {"1", "2=3"}}, CacheSize: -1}
+			c.JWT = agent.JWT{Leeway: -1, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"}, RequiredClaims: map[string][]string{"a": nil, "b": {"1", "2=3"}}, CacheSize: -1}
 		},
 	} {
-		want := agent.Config{Name: "token", MinTokenBytes: verify.DefaultMinTokenBytes, Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second, Logger: log}
+		want := agent.Config{Name: "token", MinTokenBytes: token.DefaultMinBytes, Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second, Logger: log}
 		change(&want)
 		flags, file := both(t, settings)
 		for _, r := range []Realm{flags, file} {

@@ -7,10 +7,10 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/option"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // A Use is what a Realm is for.
@@ -80,7 +80,7 @@ func (k *Keys) validate(f *faults, use Use) {
 	f.unless(k.File == "" || k.URL == "", "{key-file} and {jwks-url} are both set; one source of keys is meant")
 	f.unless(use == Check || k.Issuer != "", "{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
 	f.unless(use == Check || len(k.Audiences) > 0, "{audience} is missing: give the aud that signed tokens must have, since the same keys may sign for others")
-	known := verify.Algorithms()
+	known := jwt.Algorithms()
 	unknown := func(alg string) bool { return !slices.Contains(known, alg) }
 	f.unless(k.KeyAlgorithm == "" || !unknown(k.KeyAlgorithm), "{key-algorithm} must be one of %s", strings.Join(known, ", "))
 	f.unless(!slices.ContainsFunc(k.Algorithms, unknown), "{algorithm} must be one of %s", strings.Join(known, ", "))

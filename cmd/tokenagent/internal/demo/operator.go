@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -30,7 +31,7 @@ func (o *operator) layOut() error {
 		return err
 	}
 	o.current = o.world.introduce()
-	o.secret = map[string][]byte{verify.KeyCurrent: []byte(o.world.text(o.current))}
+	o.secret = map[string][]byte{token.FileCurrent: []byte(o.world.text(o.current))}
 	return kubemount.Write(o.mount, o.secret, 0o400)
 }
 
@@ -56,7 +57,7 @@ func (o *operator) rotate(ctx context.Context) error {
 // stageAndPromote lets every receiver know the new token before anybody sends it.
 func (o *operator) stageAndPromote(ctx context.Context) error {
 	n := o.world.introduce()
-	o.secret[verify.KeyNext] = []byte(o.world.text(n))
+	o.secret[token.FileNext] = []byte(o.world.text(n))
 	took, err := o.swap(ctx, func(s agent.SourceStatus) bool { return has(s, "next", o.world.fingerprint(n)) })
 	if err != nil {
 		return err
@@ -66,13 +67,13 @@ func (o *operator) stageAndPromote(ctx context.Context) error {
 	if err := pause(ctx, o.step/2); err != nil {
 		return err
 	}
-	delete(o.secret, verify.KeyNext)
+	delete(o.secret, token.FileNext)
 	return o.promote(ctx, n)
 }
 
 // promote makes token n the current one.
 func (o *operator) promote(ctx context.Context, n int) error {
-	o.secret[verify.KeyCurrent] = []byte(o.world.text(n))
+	o.secret[token.FileCurrent] = []byte(o.world.text(n))
 	// Before the fact: on a machine that stalls, the deadline may overtake us.
 	o.world.loosen(o.current, time.Now().Add(o.world.overlap))
 	took, err := o.swap(ctx, func(s agent.SourceStatus) bool { return has(s, "current", o.world.fingerprint(n)) })
@@ -94,7 +95,7 @@ func (o *operator) leak(ctx context.Context) error {
 	if err := o.rotate(ctx); err != nil {
 		return err
 	}
-	o.secret[verify.KeyRevoked] = fmt.Appendf(nil, "%x\n", verify.Digest(o.world.text(leaked)))
+	o.secret[token.FileRevoked] = fmt.Appendf(nil, "%x\n", verify.Digest(o.world.text(leaked)))
 	o.world.loosen(leaked, time.Now()) // before the fact: an answer may overtake us
 	took, err := o.swap(ctx, func(s agent.SourceStatus) bool { return s.Revoked > 0 })
 	if err != nil {

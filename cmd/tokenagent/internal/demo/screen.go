@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // A screen shows what happens: on a terminal as a table that is redrawn in

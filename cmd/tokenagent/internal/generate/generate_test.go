@@ -18,6 +18,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -57,16 +58,16 @@ func TestOpaque(t *testing.T) {
 	for args, n := range map[string]int{"": 32, "--bytes=16": 16, "--bytes=64": 64} {
 		for range 50 {
 			out, errs := must(t, strings.Fields(args)...)
-			token, ok := strings.CutSuffix(out, "\n")
-			b, err := base64.RawURLEncoding.DecodeString(token)
+			text, ok := strings.CutSuffix(out, "\n")
+			b, err := base64.RawURLEncoding.DecodeString(text)
 			if !ok || err != nil || len(b) != n || errs != "" {
 				t.Fatalf("%q: %d bytes, %v; stderr %q", args, len(b), err, errs)
 			}
-			if seen[token] {
+			if seen[text] {
 				t.Fatal("the same token twice")
 			}
-			seen[token] = true
-			if _, err := verify.Parse([]byte(token), verify.ParseOptions{}); err != nil {
+			seen[text] = true
+			if _, err := token.Parse([]byte(text), token.Options{}); err != nil {
 				t.Fatalf("a source would refuse it: %v", err)
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 )
 
 var errSecret = errors.New("a secret has no public key")
@@ -19,7 +19,7 @@ func thumbprint(alg string, key any) (string, error) {
 	if !ok {
 		return "", nil
 	}
-	k, err := verify.NewKey(verify.KeyConfig{Algorithm: alg, Material: signer.Public()})
+	k, err := jwt.NewKey(jwt.KeyConfig{Algorithm: alg, Material: signer.Public()})
 	if err != nil {
 		return "", err
 	}

@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // What --public-jwks-out writes is a key source that accepts the token beside it,
@@ -99,9 +100,9 @@ func parse(t *testing.T, path string) jwks.Keys {
 
 func verifier(t *testing.T, keys jwks.Keys) verify.Verifier {
 	t.Helper()
-	ledger := rotation.Advance(nil, rotation.Content[verify.Key]{Decls: keys.Decls}, time.Now(), rotation.Window{})
-	set := verify.NewKeySet(ledger, "keys")
-	v, err := verify.NewJWTVerifier(func() *verify.KeySet { return set }, verify.JWTConfig{Issuer: "us", Audiences: []string{"a"}})
+	ledger := rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: keys.Decls}, time.Now(), rotation.Window{})
+	set := jwt.NewKeySet(ledger, "keys")
+	v, err := jwt.NewVerifier(func() *jwt.KeySet { return set }, jwt.Config{Issuer: "us", Audiences: []string{"a"}})
 	if err != nil {
 		t.Fatal(err)
 	}

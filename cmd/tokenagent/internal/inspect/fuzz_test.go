@@ -12,7 +12,8 @@ import (
 	"unicode"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/inspect"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -97,13 +98,13 @@ func signed(claims string) string {
 // strict returns a verifier with one key, for the issuer "us" and the audience "app".
 func strict(tb testing.TB) verify.Verifier {
 	tb.Helper()
-	key, err := verify.NewKey(verify.KeyConfig{Material: []byte(secret)})
+	key, err := jwt.NewKey(jwt.KeyConfig{Material: []byte(secret)})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	decls := []rotation.Decl[verify.Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}
-	one := verify.NewKeySet(rotation.Advance(nil, rotation.Content[verify.Key]{Decls: decls}, time.Now(), rotation.Window{}), "keys")
-	v, err := verify.NewJWTVerifier(func() *verify.KeySet { return one }, verify.JWTConfig{Issuer: "us", Audiences: []string{"app"}, MaxBytes: 1 << 20})
+	decls := []rotation.Decl[jwt.Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}
+	one := jwt.NewKeySet(rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: decls}, time.Now(), rotation.Window{}), "keys")
+	v, err := jwt.NewVerifier(func() *jwt.KeySet { return one }, jwt.Config{Issuer: "us", Audiences: []string{"app"}, MaxBytes: 1 << 20})
 	if err != nil {
 		tb.Fatal(err)
 	}

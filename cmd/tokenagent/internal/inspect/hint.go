@@ -13,13 +13,13 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/internal/claims"
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 )
 
 // Hints says what mends it that a verifier with the configuration c and these keys
 // refused the token with err: everything in which the two differ, not alone what
 // the verifier found first. In c no Issuer, or no Audiences, is any.
-func (t *Token) Hints(c verify.JWTConfig, keys []agent.TokenStatus, err error, now time.Time) (out []string) {
+func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time.Time) (out []string) {
 	hint := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	t.hintKey(c, keys, hint)
 	if typ := t.Header.Text("typ"); len(c.Types) > 0 && !slices.ContainsFunc(c.Types, func(s string) bool { return bareType(s) == bareType(typ) }) {
@@ -33,7 +33,7 @@ func (t *Token) Hints(c verify.JWTConfig, keys []agent.TokenStatus, err error, n
 	}
 	t.hintTimes(c.Leeway, now, hint)
 	t.hintClaims(c.RequiredClaims, hint)
-	if errors.Is(err, verify.ErrSignature) {
+	if errors.Is(err, jwt.ErrSignature) {
 		if strings.HasPrefix(t.Header.Text("alg"), "HS") {
 			hint("its signer has another secret, or it was changed on its way; white space around a secret counts for the signer and not here")
 		} else {
@@ -43,13 +43,13 @@ func (t *Token) Hints(c verify.JWTConfig, keys []agent.TokenStatus, err error, n
 	return out
 }
 
-func (t *Token) hintKey(c verify.JWTConfig, keys []agent.TokenStatus, hint func(format string, args ...any)) {
+func (t *Token) hintKey(c agent.JWT, keys []agent.TokenStatus, hint func(format string, args ...any)) {
 	alg := oneName(t.Header.Text("alg"))
 	if len(c.Algorithms) > 0 && !slices.ContainsFunc(c.Algorithms, func(a string) bool { return oneName(a) == alg }) {
 		hint("alg: %s is asked for, and %s", quoteAll(c.Algorithms), has(t.Header, "alg"))
 		return
 	}
-	if !slices.Contains(verify.Algorithms(), alg) {
+	if !slices.Contains(jwt.Algorithms(), alg) {
 		return // a warning says so
 	}
 	_, named := t.Header.Find("kid")
@@ -79,7 +79,7 @@ func (t *Token) hintKey(c verify.JWTConfig, keys []agent.TokenStatus, hint func(
 
 func (t *Token) hintTimes(leeway time.Duration, now time.Time, hint func(format string, args ...any)) {
 	if leeway == 0 {
-		leeway = verify.DefaultLeeway
+		leeway = jwt.DefaultLeeway
 	}
 	leeway = max(leeway, 0)
 	const clocks = "; if the clocks differ by more than --leeway, set them right or raise it"

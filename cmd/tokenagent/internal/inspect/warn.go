@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 )
 
 const (
@@ -87,8 +87,8 @@ func (t *Token) warnHeader(warn func(format string, args ...any)) {
 		warn("no alg that is text: such tokens are refused")
 	case strings.EqualFold(alg, "none"):
 		warn("alg is none: nobody has signed it, and no agent accepts it")
-	case !slices.Contains(verify.Algorithms(), alg):
-		warn("alg is %s, which is none of %s; such tokens are refused", Quote(alg), strings.Join(verify.Algorithms(), ", "))
+	case !slices.Contains(jwt.Algorithms(), alg):
+		warn("alg is %s, which is none of %s; such tokens are refused", Quote(alg), strings.Join(jwt.Algorithms(), ", "))
 	}
 	if _, there := t.Header.Find("crit"); there {
 		warn("the header has crit, an extension that must be understood (RFC 7515 section 4.1.11); none is here, so such tokens are refused")

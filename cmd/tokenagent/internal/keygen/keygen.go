@@ -17,7 +17,7 @@ import (
 
 	"github.com/MicahParks/jwkset"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 )
 
 // TokenBytes is how many random bytes a token has by default.
@@ -113,7 +113,7 @@ func marshal(alg, kid string, key any) (jwkset.JWKMarshal, error) {
 
 // Thumbprint returns the RFC 7638 thumbprint of k in base64url, which is the name of
 // keys that are made here.
-func Thumbprint(k verify.Key) string {
+func Thumbprint(k jwt.Key) string {
 	id := k.ID()
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 var (
@@ -45,7 +45,7 @@ func decl(id rotation.ID, s rotation.Slot, until time.Time) rotation.Decl[int] {
 	return rotation.Decl[int]{ID: id, Slot: s, Until: until}
 }
 
-// What the model says of a receiver is what pkg/rotation decides from the same
+// What the model says of a receiver is what internal/rotation decides from the same
 // content, clocks and uses.
 func TestReceiverIsTheLedger(t *testing.T) {
 	t.Parallel()

@@ -18,7 +18,6 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/witness"
 	"github.com/tokenagent/tokenagent/pkg/reload"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
@@ -77,7 +76,7 @@ func (s *site) parse(c reload.Content) (*Plan, error) {
 	for i := range p.Specs {
 		if c := &p.Specs[i].Config; p.Specs[i].Name == "slow" {
 			c.JWKSURL, c.KeyName, c.WaitForSource = s.slow, "slow.keys", true
-			c.JWT = verify.JWTConfig{Issuer: "https://issuer.example", Audiences: []string{"x"}}
+			c.JWT = agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"x"}}
 		}
 	}
 	return p, nil

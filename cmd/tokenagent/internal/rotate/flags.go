@@ -20,8 +20,9 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/store"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // A request is one step on one source, as the command line asks for it.
@@ -46,10 +47,10 @@ type request struct {
 	secure statusclient.TLS
 
 	// What the flags mean.
-	text    verify.Token       // what the file of --from holds
+	text    token.Token        // what the file of --from holds
 	token   content.Credential // to stage, where none is staged
 	given   bool               // token is there already, and not made for this
-	private verify.Token       // the private half of token as PEM; reveals "" for none
+	private token.Token        // the private half of token as PEM; reveals "" for none
 	at      time.Time          // of --until
 	id      *rotation.ID       // to revoke, to unrevoke or to forget; nil where it has to be looked up
 	line    string             // how id is written; "" means as hex digits
@@ -88,7 +89,7 @@ func (r *request) command() *cobra.Command {
 	f.StringVar(&r.output, "output", formText, "`FORM` of the report: text or json; without PATH it goes to standard error")
 	f.StringVar(&r.kind, "kind", "", "`KIND` to rotate where there are both: tokens or keys")
 	f.StringVar(&r.read.Algorithm, "key-algorithm", "", "`ALG` of verification keys that name none, as the agents have it (default: RS256, HS256, or that of the curve)")
-	f.IntVar(&r.read.MinTokenBytes, "min-token-bytes", verify.DefaultMinTokenBytes, "shortest token that is accepted, in bytes")
+	f.IntVar(&r.read.MinTokenBytes, "min-token-bytes", token.DefaultMinBytes, "shortest token that is accepted, in bytes")
 	if r.plan != nil {
 		f.BoolVar(&r.dryRun, "dry-run", false, "say what would be done, and write nothing; without PATH standard output stays empty")
 		r.flags(r, f)
@@ -173,8 +174,8 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 		return fail.Usage("--min-token-bytes must be at least 1")
 	case r.kind != "" && r.kind != content.Tokens.String() && r.kind != content.Keys.String():
 		return fail.Usage("--kind must be tokens or keys")
-	case r.read.Algorithm != "" && !slices.Contains(verify.Algorithms(), r.read.Algorithm):
-		return fail.Usage("--key-algorithm must be one of %s", strings.Join(verify.Algorithms(), ", "))
+	case r.read.Algorithm != "" && !slices.Contains(jwt.Algorithms(), r.read.Algorithm):
+		return fail.Usage("--key-algorithm must be one of %s", strings.Join(jwt.Algorithms(), ", "))
 	case r.overlap < 0 && r.overlap != unset:
 		return fail.Usage("--overlap must not be negative; 0s means none")
 	case r.changed("overlap") && r.changed("until"):
@@ -236,7 +237,7 @@ func (r *request) readFrom(ctx context.Context) (err error) {
 	if err == nil && len(text) > maxToken {
 		err = fmt.Errorf("--from %s: longer than a token or a key can be (%d bytes)", r.from, maxToken)
 	}
-	r.text = verify.NewToken(string(text))
+	r.text = token.New(string(text))
 	return err
 }
 

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 func hexOf(d rotation.ID) string { return hex.EncodeToString(d[:]) }

@@ -16,14 +16,14 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 func keyConfig(source string) agent.Config {
 	return agent.Config{
 		KeyFile: source, Poll: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
-		JWT: verify.JWTConfig{Issuer: "https://issuer.example", Audiences: []string{"orders"}},
+		JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"orders"}},
 	}
 }
 

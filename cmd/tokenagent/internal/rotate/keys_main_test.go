@@ -18,11 +18,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
+	gojwt "github.com/golang-jwt/jwt/v5"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // hmacCanary is an HMAC secret that nothing but a source may show.
@@ -33,7 +33,7 @@ type signer struct {
 	alg     string
 	private any
 	public  string // PEM, or the secret
-	key     verify.Key
+	key     jwt.Key
 }
 
 func newSigner(t *testing.T, alg string) signer {
@@ -64,7 +64,7 @@ func newSigner(t *testing.T, alg string) signer {
 		s.public = string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 		material = pair.Public()
 	}
-	if s.key, err = verify.NewKey(verify.KeyConfig{Algorithm: alg, Material: material}); err != nil {
+	if s.key, err = jwt.NewKey(jwt.KeyConfig{Algorithm: alg, Material: material}); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -106,7 +106,7 @@ func (s signer) jwk(t *testing.T, kid string) string {
 func (s signer) sign(t *testing.T, kid, jti string, lasts time.Duration) string {
 	t.Helper()
 	now := time.Now()
-	token := jwt.NewWithClaims(jwt.GetSigningMethod(s.alg), jwt.MapClaims{
+	token := gojwt.NewWithClaims(gojwt.GetSigningMethod(s.alg), gojwt.MapClaims{
 		"iss": "https://issuer.example", "aud": "orders", "sub": "alice", "jti": jti, "iat": now.Unix(), "exp": now.Add(lasts).Unix(),
 	})
 	if kid != "" {
@@ -138,7 +138,7 @@ func readPrivate(t *testing.T, alg, path string) signer {
 		t.Fatal(err)
 	}
 	s := signer{alg: alg, private: private}
-	if s.key, err = verify.NewKey(verify.KeyConfig{Algorithm: alg, Material: private.(crypto.Signer).Public()}); err != nil {
+	if s.key, err = jwt.NewKey(jwt.KeyConfig{Algorithm: alg, Material: private.(crypto.Signer).Public()}); err != nil {
 		t.Fatal(err)
 	}
 	return s

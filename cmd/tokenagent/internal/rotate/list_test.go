@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -73,7 +74,7 @@ func (l *list) slots(t *testing.T) (out []string) {
 		if _, there := s.Metadata.Annotations[lastApplied]; there && s.Metadata.Annotations["mine"] != "kept" {
 			t.Errorf("annotations %v", s.Metadata.Annotations)
 		}
-		got, err := verify.ParseKeys(s.Data, verify.ParseOptions{})
+		got, err := token.ParseDir(s.Data, token.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -168,7 +169,7 @@ func (p path) content(t *testing.T) content.Content {
 	var c content.Content
 	if info.IsDir() {
 		keys := map[string][]byte{}
-		for _, key := range verify.Keys() {
+		for _, key := range token.FileNames() {
 			if data, err := os.ReadFile(filepath.Join(string(p), key)); err == nil {
 				keys[key] = data
 			}

@@ -17,8 +17,9 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // pair makes a key like those that are there.
@@ -71,7 +72,7 @@ func modelKey(c content.Content) (content.Credential, error) {
 // keyLike returns a new key of the algorithm and the length of model, written in
 // model's form, or as a JWK with a name for a key set; and the private key as PEM,
 // where that is another.
-func keyLike(model content.Credential, set bool) (made content.Credential, private verify.Token, err error) {
+func keyLike(model content.Credential, set bool) (made content.Credential, private token.Token, err error) {
 	alg := model.Key().Algorithm()
 	var material any
 	if model.Key().PublicKey() == nil { // as long as the hash
@@ -85,9 +86,9 @@ func keyLike(model content.Credential, set bool) (made content.Credential, priva
 		if err != nil {
 			return made, private, err
 		}
-		material, private = signer.Public(), verify.NewToken(string(text))
+		material, private = signer.Public(), token.New(string(text))
 	}
-	k, err := verify.NewKey(verify.KeyConfig{Algorithm: alg, Material: material})
+	k, err := jwt.NewKey(jwt.KeyConfig{Algorithm: alg, Material: material})
 	if err != nil {
 		return made, private, fmt.Errorf("making a key: %w", err)
 	}
@@ -104,7 +105,7 @@ func keyLike(model content.Credential, set bool) (made content.Credential, priva
 
 // asJWK returns k, which is made of material, written as a JWK. named gives it its
 // thumbprint as kid where it has none.
-func asJWK(k verify.Key, material any, named bool) (content.Credential, error) {
+func asJWK(k jwt.Key, material any, named bool) (content.Credential, error) {
 	kid := k.KeyID()
 	if named && kid == "" {
 		kid = keygen.Thumbprint(k)
@@ -117,7 +118,7 @@ func asJWK(k verify.Key, material any, named bool) (content.Credential, error) {
 }
 
 // readJWK returns the key that text, a JWK, says, which must be k but for its name.
-func readJWK(text []byte, k verify.Key) (content.Credential, error) {
+func readJWK(text []byte, k jwt.Key) (content.Credential, error) {
 	got, err := jwks.Parse(text, jwks.ParseOptions{Algorithm: k.Algorithm()})
 	if err != nil {
 		return content.Credential{}, err
@@ -149,17 +150,17 @@ func forSet(v content.Credential) (content.Credential, error) {
 
 // publicHalf returns the key that verifies what the private key in text signs:
 // PKCS #8 as PEM. The error quotes nothing.
-func publicHalf(text []byte, algorithm string) (verify.Key, error) {
+func publicHalf(text []byte, algorithm string) (jwt.Key, error) {
 	block, rest := pem.Decode(text)
 	if block == nil || block.Type != "PRIVATE KEY" || strings.TrimSpace(string(rest)) != "" {
-		return verify.Key{}, errors.New("no private key alone, as PEM of PKCS #8")
+		return jwt.Key{}, errors.New("no private key alone, as PEM of PKCS #8")
 	}
 	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	signer, ok := private.(crypto.Signer)
 	if err != nil || !ok {
-		return verify.Key{}, errors.New("a private key that cannot be read")
+		return jwt.Key{}, errors.New("a private key that cannot be read")
 	}
-	return verify.NewKey(verify.KeyConfig{Algorithm: algorithm, Material: signer.Public()})
+	return jwt.NewKey(jwt.KeyConfig{Algorithm: algorithm, Material: signer.Public()})
 }
 
 // checkPrivateOut refuses a file for the private key that lies in the source, where

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // Options say how a source is read. The zero value is good, for tokens.
@@ -26,8 +26,8 @@ type Options struct {
 	Algorithm     string // of keys that name none; "" means that of their kind
 }
 
-func (o Options) tokens() verify.ParseOptions {
-	return verify.ParseOptions{Name: o.Name, MinTokenBytes: o.MinTokenBytes}
+func (o Options) tokens() token.Options {
+	return token.Options{Name: o.Name, MinTokenBytes: o.MinTokenBytes}
 }
 
 func (o Options) keys() jwks.ParseOptions {
@@ -73,7 +73,7 @@ type Superseded struct {
 func (s Superseded) Live(now time.Time) bool { return s.Until.IsZero() || now.Before(s.Until) }
 
 // Of sorts what package verify has parsed.
-func Of(t verify.Tokens) Content {
+func Of(t token.Tokens) Content {
 	c := Content{Revoked: slices.Clone(t.Revoked), Retired: slices.Clone(t.Retired), Unrevoked: slices.Clone(t.Unrevoked)}
 	for _, d := range t.Decls {
 		put(&c, Credential{text: d.Value}, d.Slot, d.Until)

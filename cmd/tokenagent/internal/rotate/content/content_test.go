@@ -12,7 +12,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -235,7 +236,7 @@ func FuzzEditLines(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v\n%q", err, text)
 		}
-		parsed, err := verify.Parse(got, verify.ParseOptions{})
+		parsed, err := token.Parse(got, token.Options{})
 		if err != nil || !content.Of(parsed).Equal(want) {
 			t.Fatalf("%v\n%q\n%q", err, text, got)
 		}

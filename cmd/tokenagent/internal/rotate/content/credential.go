@@ -5,7 +5,9 @@ import (
 	"io"
 	"slices"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -33,17 +35,17 @@ func (k Kind) Noun() string {
 // A Credential is a token or a verification key. It shows itself by its
 // fingerprint, whatever the verb. The zero Credential is neither.
 type Credential struct {
-	text verify.Token // the token, or how the key is written, which may be a secret
-	key  verify.Key   // the zero Key for a token
+	text token.Token // the token, or how the key is written, which may be a secret
+	key  jwt.Key     // the zero Key for a token
 }
 
 // Token returns the Credential that is the token text.
-func Token(text string) Credential { return Credential{text: verify.NewToken(text)} }
+func Token(text string) Credential { return Credential{text: token.New(text)} }
 
 // Key returns the Credential that is the key k, which is written as text. A key
 // of a set has its text there, and "" here, unless it is to be added.
-func Key(k verify.Key, text []byte) Credential {
-	return Credential{text: verify.NewToken(string(text)), key: k}
+func Key(k jwt.Key, text []byte) Credential {
+	return Credential{text: token.New(string(text)), key: k}
 }
 
 func (c Credential) isKey() bool { return c.key.Algorithm() != "" }
@@ -61,7 +63,7 @@ func (c Credential) ID() rotation.ID {
 func (c Credential) Fingerprint() string { return verify.Fingerprint(c.ID()) }
 
 // Key returns the key, and the zero Key for a token.
-func (c Credential) Key() verify.Key { return c.key }
+func (c Credential) Key() jwt.Key { return c.key }
 
 // KeyIDs returns each kid that a key goes by once.
 func (c Credential) KeyIDs() (kids []string) {

@@ -6,14 +6,14 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // Names returns the keys of both kinds that agents read from a directory or a
 // Secret. Where a directory has a ..data, they look for all of them there.
-func Names() []string { return append(verify.Keys(), jwks.KeyNames()...) }
+func Names() []string { return append(token.FileNames(), jwks.KeyNames()...) }
 
 // The names of the keys by what stands there.
 type names struct{ current, next, previous, until, revoked, retired, unrevoked string }
@@ -22,7 +22,7 @@ func (k Kind) names() names {
 	if k == Keys {
 		return names{jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious, jwks.KeyPreviousUntil, jwks.KeyRevoked, jwks.KeyRetired, jwks.KeyUnrevoked}
 	}
-	return names{verify.KeyCurrent, verify.KeyNext, verify.KeyPrevious, verify.KeyPreviousUntil, verify.KeyRevoked, verify.KeyRetired, verify.KeyUnrevoked}
+	return names{token.FileCurrent, token.FileNext, token.FilePrevious, token.FilePreviousUntil, token.FileRevoked, token.FileRetired, token.FileUnrevoked}
 }
 
 // Has reports whether one of keys declares something of the kind.
@@ -53,7 +53,7 @@ func ParseKeys(keys map[string][]byte, o Options) (Content, error) {
 	if o.Kind == Keys {
 		return parseKeyDir(keys, o)
 	}
-	t, err := verify.ParseKeys(keys, o.tokens())
+	t, err := token.ParseDir(keys, o.tokens())
 	if err != nil {
 		return Content{}, err
 	}

@@ -8,13 +8,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // ParseLines reads the text of a file of tokens; see [verify.Parse].
 func ParseLines(text []byte, o Options) (Content, error) {
-	t, err := verify.Parse(text, o.tokens())
+	t, err := token.Parse(text, o.tokens())
 	if foreign := Foreign(text); foreign != nil {
 		return Content{}, fmt.Errorf("%s: %w", o.Name, foreign)
 	}

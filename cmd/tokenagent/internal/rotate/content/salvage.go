@@ -6,16 +6,16 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokenagent/tokenagent/pkg/rotation"
-	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // SalvageLines returns what can be told of the text of a file of tokens that does
 // not parse, for the reason fault: its revocations, which hold all the same, and
 // the current token where it is certain, else the zero Credential.
 func SalvageLines(text []byte, o Options, fault error) Content {
-	t, _ := verify.Parse(text, o.tokens())
+	t, _ := token.Parse(text, o.tokens())
 	c := Content{Fault: fault, Revoked: t.Revoked}
 	for raw := range bytes.Lines(bytes.TrimPrefix(text, []byte(bom))) {
 		switch lineItem(strings.FieldsFunc(string(raw), isWhite)).word {
@@ -23,7 +23,7 @@ func SalvageLines(text []byte, o Options, fault error) Content {
 			continue
 		}
 		// The first of the others is the current one, or was to be.
-		if t, err := verify.Parse(raw, o.tokens()); err == nil {
+		if t, err := token.Parse(raw, o.tokens()); err == nil {
 			c.Current = Of(t).Current
 		}
 		break
@@ -52,7 +52,7 @@ func (o Options) revoked(keys map[string][]byte) []rotation.ID {
 		got, _ := jwks.ParseKeys(keys, o.keys())
 		return got.Revoked
 	}
-	got, _ := verify.ParseKeys(keys, o.tokens())
+	got, _ := token.ParseDir(keys, o.tokens())
 	return got.Revoked
 }
 
@@ -60,7 +60,7 @@ func (o Options) revoked(keys map[string][]byte) []rotation.ID {
 // that want revokes as well, and without those that lift that. All else keeps its
 // bytes. It has been read back.
 func revokeLines(text []byte, want Content, o Options) ([]byte, error) {
-	was, _ := verify.Parse(text, o.tokens())
+	was, _ := token.Parse(text, o.tokens())
 	fresh := added(was.Revoked, want.Revoked)
 	out := withoutLines(text, func(line string) bool {
 		lifted, ok := digestLine(line, wordUnrevoked, Tokens)
@@ -69,7 +69,7 @@ func revokeLines(text []byte, want Content, o Options) ([]byte, error) {
 	for _, id := range fresh {
 		out = behind(out, "revoked "+hex.EncodeToString(id[:]))
 	}
-	is, _ := verify.Parse(out, o.tokens())
+	is, _ := token.Parse(out, o.tokens())
 	return out, confirmRevoked(want, is.Revoked)
 }
 

@@ -7,7 +7,8 @@ import (
 	"testing"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/pkg/rotation"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -104,8 +105,8 @@ func FuzzRevokeLine(f *testing.F) {
 		if err != nil || !lifts && !bytes.HasPrefix(got, text) {
 			t.Fatalf("%v\n%q\n%q", err, text, got)
 		}
-		was, faultWas := verify.Parse(text, verify.ParseOptions{})
-		is, faultIs := verify.Parse(got, verify.ParseOptions{})
+		was, faultWas := token.Parse(text, token.Options{})
+		is, faultIs := token.Parse(got, token.Options{})
 		if !slices.Equal(is.Revoked, append(was.Revoked, verify.Digest(fresh))) || (faultWas == nil) != (faultIs == nil) {
 			t.Fatalf("%v, %v\n%q\n%q", faultWas, faultIs, text, got)
 		}

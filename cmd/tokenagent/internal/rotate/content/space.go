@@ -3,7 +3,7 @@ package content
 import (
 	"bytes"
 
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 // WhiteSpace returns a warning if the key token among keys, those of a Kubernetes
@@ -11,14 +11,14 @@ import (
 // daprd gets the bytes as they are in its environment, and a newline breaks each of
 // its calls to the app.
 func WhiteSpace(keys map[string][]byte) string {
-	value := keys[verify.KeyCurrent]
+	value := keys[token.FileCurrent]
 	trimmed := bytes.Trim(bytes.TrimPrefix(value, []byte(bom)), white)
 	switch {
 	case len(trimmed) == 0 || len(trimmed) == len(value):
 		return ""
 	case bytes.ContainsAny(value, "\r\n"):
-		return "key " + verify.KeyCurrent + " has a newline beside the token; daprd sends it as part of the token, and all its calls to the app fail: write it without (printf %s, or tokenagent generate | tr -d '\\n')"
+		return "key " + token.FileCurrent + " has a newline beside the token; daprd sends it as part of the token, and all its calls to the app fail: write it without (printf %s, or tokenagent generate | tr -d '\\n')"
 	default:
-		return "key " + verify.KeyCurrent + " has white space beside the token, which daprd sends as part of it; write it without"
+		return "key " + token.FileCurrent + " has white space beside the token, which daprd sends as part of it; write it without"
 	}
 }

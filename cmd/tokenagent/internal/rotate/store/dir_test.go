@@ -11,7 +11,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 func mode(t *testing.T, path string) os.FileMode {
@@ -117,7 +117,7 @@ func TestPromotionCutShort(t *testing.T) {
 				}
 			}
 			d = loadDir(t, dir)
-			got, err := verify.ParseKeys(d.keys, verify.ParseOptions{})
+			got, err := token.ParseDir(d.keys, token.Options{})
 			if err != nil {
 				t.Fatalf("%s, after %d writes: %v", name, n, err)
 			}

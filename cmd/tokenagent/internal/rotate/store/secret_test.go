@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/pkg/verify"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
 
 const canary = "CANARY-5ec2e7-0001"
@@ -310,7 +310,7 @@ func FuzzSecret(f *testing.F) {
 		}
 		s := d.all[0]
 		edit := content.KeyEdit{}
-		for i, key := range verify.Keys() {
+		for i, key := range token.FileNames() {
 			switch which >> i & 1 {
 			case 1:
 				edit[key] = append([]byte{}, value...)
@@ -359,7 +359,7 @@ func foreign(t *testing.T, text []byte) map[string]string {
 			out[name] = compact(t, string(raw))
 			continue
 		}
-		for _, key := range verify.Keys() {
+		for _, key := range token.FileNames() {
 			delete(values, key)
 		}
 		for key, raw := range values {

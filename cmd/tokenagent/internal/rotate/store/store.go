@@ -20,10 +20,10 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/reload"
-	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/jwks"
 )
 
 // maxBytes bounds what is read of a file, or of all keys of a directory, in
@@ -114,7 +114,7 @@ func (o Options) openDir(ctx context.Context) (Store, error) {
 	names := content.Names()
 	switch o.Kind {
 	case content.Tokens.String():
-		names = verify.Keys()
+		names = token.FileNames()
 	case content.Keys.String():
 		names = jwks.KeyNames()
 	}
@@ -179,7 +179,7 @@ func (o Options) parse(keys map[string][]byte, names []string) (content.Content,
 		o.Read.Kind = content.Keys
 	case !tokens:
 		return content.Content{}, fmt.Errorf("%s: no key %s, and none of %s or %s: %s; the token must be under the first, verification keys under one of the others",
-			o.Read.Name, verify.KeyCurrent, jwks.KeyCurrent, jwks.KeyJWKS, present(names))
+			o.Read.Name, token.FileCurrent, jwks.KeyCurrent, jwks.KeyJWKS, present(names))
 	}
 	c, err := content.ParseKeys(keys, o.Read)
 	if err == nil {
@@ -280,7 +280,7 @@ func volume(path string) string {
 
 // currentNames are the names of keys under which something stands that needs no
 // other key beside it.
-func currentNames() []string { return []string{verify.KeyCurrent, jwks.KeyCurrent, jwks.KeyJWKS} }
+func currentNames() []string { return []string{token.FileCurrent, jwks.KeyCurrent, jwks.KeyJWKS} }
 
 // keyOfDirectory refuses a path that is one key of several in a plain
 // directory: a line for another slot would spoil it.
@@ -289,13 +289,13 @@ func keyOfDirectory(path string, isDir bool) error {
 		return nil
 	}
 	dir, base := filepath.Split(path)
-	beside := verify.Keys()
+	beside := token.FileNames()
 	switch {
 	case !slices.Contains(content.Names(), base):
 		return nil
 	case !slices.Contains(currentNames(), base):
 		return fmt.Errorf("%s has the name of a key; give the directory that it is in", path)
-	case base != verify.KeyCurrent:
+	case base != token.FileCurrent:
 		beside = jwks.KeyNames()
 	}
 	for _, key := range beside {

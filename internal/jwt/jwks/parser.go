@@ -1,0 +1,190 @@
+package jwks
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+)
+
+// A parser gathers what a source declares, and the first fault in it.
+type parser struct {
+	o     ParseOptions
+	key   string // the directory key being read; "" in a file
+	line  int    // the line being read; 0 for none
+	until time.Time
+	got   Keys
+	err   error
+
+	seen  map[rotation.ID]declared
+	named map[name]string // where a kid and algorithm were declared
+}
+
+// declared says where a key was declared.
+type declared struct {
+	place string // the first
+	index int    // of that in got.Decls
+	names map[name]bool
+}
+
+type name struct{ kid, alg string }
+
+func newParser(o ParseOptions) *parser {
+	p := &parser{o: o, seen: make(map[rotation.ID]declared), named: make(map[name]string)}
+	if o.Algorithm != "" && !slices.Contains(jwt.Algorithms(), o.Algorithm) {
+		p.fault("the algorithm for keys that name none is none of %s", strings.Join(jwt.Algorithms(), ", "))
+	}
+	return p
+}
+
+// fault keeps the first error, with the place that it belongs to. Its texts
+// are constants and numbers: nothing that was read goes in.
+func (p *parser) fault(format string, args ...any) {
+	if p.err == nil {
+		p.err = p.placed(fmt.Sprintf(format, args...))
+	}
+}
+
+func (p *parser) placed(text string) error { return errors.New(p.place() + ": " + text) }
+
+func (p *parser) place() string {
+	place := p.o.Name
+	switch {
+	case place == "" && p.key == "":
+		place = "key source"
+	case place == "":
+		place = p.key
+	case p.key != "":
+		place = place + "/" + p.key
+	}
+	if p.line > 0 && !p.o.Remote { // behind a URL it would be a port
+		place = fmt.Sprintf("%s:%d", place, p.line)
+	}
+	return place
+}
+
+// result returns what was gathered, or the fault.
+func (p *parser) result() (Keys, error) {
+	if p.err != nil { // of what is bad only revocations hold
+		p.got.Content = rotation.Content[jwt.Key]{Revoked: p.got.Revoked}
+	}
+	return p.got, p.err
+}
+
+const (
+	bom   = "\xef\xbb\xbf"
+	white = " \t\r\n\v\f"
+)
+
+// What may stand at a place.
+type form int
+
+const (
+	anything form = iota // a file: keys of any form
+	oneKey               // a key of a directory: one key of any form
+	aSet                 // jwks.json: a JWKS, or one JWK
+)
+
+// content takes a file, or the value of a directory's key.
+func (p *parser) content(text []byte, slot rotation.Slot, f form) {
+	text = bytes.TrimPrefix(text, []byte(bom))
+	start := bytes.TrimLeft(text, white)
+	switch {
+	case len(text) > maxBytes:
+		p.fault("over 4 MiB; a key source is smaller")
+	case len(start) == 0:
+		p.fault("empty; put a verification key there")
+	case start[0] == '{' || f == aSet || p.o.Remote:
+		p.json(text, slot, f)
+	case bytes.HasPrefix(start, []byte(pemBegin)):
+		p.pem(text, slot, f)
+	default:
+		p.secret(bytes.TrimRight(start, white), slot)
+	}
+	p.line = 0
+}
+
+// deadline takes the key that dates key-previous.
+func (p *parser) deadline(keys map[string][]byte) {
+	value, ok := keys[KeyPreviousUntil]
+	if _, previous := keys[KeyPrevious]; !ok || !previous {
+		return
+	}
+	p.key = KeyPreviousUntil
+	t, err := time.Parse(time.RFC3339, strings.Trim(strings.TrimPrefix(string(value), bom), white))
+	if err != nil {
+		p.fault("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+		return
+	}
+	p.until = sane(t)
+}
+
+// sane keeps t within the years that RFC 3339 and JSON can say, and away from
+// the zero Time, which would mean that there is no deadline at all.
+func sane(t time.Time) time.Time {
+	first, last := time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	switch {
+	case t.Before(first):
+		return first
+	case t.After(last):
+		return last
+	default:
+		return t
+	}
+}
+
+// declare takes a key that is named at place, such as "keys[3]", or "" for where
+// the parser is. In a set one key may go by several kids and algorithms, as
+// Keycloak, OpenAM and WSO2 publish it: it is declared once, with all of them. Elsewhere
+// it has one of each, and may be declared again, as the same token may.
+func (p *parser) declare(k jwt.Key, slot rotation.Slot, place string, set bool) error {
+	if len(p.got.Decls) == maxKeys {
+		return fmt.Errorf("more than %d keys; a source has at most so many", maxKeys)
+	}
+	as := name{k.KeyID(), k.Algorithm()}
+	if place == "" {
+		place = p.place()
+	}
+	was, again := p.seen[k.ID()]
+	switch other, taken := p.named[as]; {
+	case again && set && was.names[as]:
+		return fmt.Errorf("the same key, kid and algorithm as %s; declare it once", was.place)
+	case again && !set && !was.names[as]:
+		return fmt.Errorf("the same key as %s, with another kid or algorithm; declare it once", was.place)
+	case taken && !was.names[as] && as.kid != "" && !p.o.Remote:
+		return fmt.Errorf("the same kid and algorithm as %s; give each key a name of its own", other)
+	}
+	if !again {
+		was = declared{place, len(p.got.Decls), make(map[name]bool)}
+		p.seen[k.ID()] = was
+	}
+	was.names[as], p.named[as] = true, place
+	if again && set {
+		d := &p.got.Decls[was.index]
+		d.Value = d.Value.Also(k)
+		d.Names = d.Value.RevocableNames()
+		return nil
+	}
+	d := rotation.Decl[jwt.Key]{ID: k.ID(), Slot: slot, Value: k, Names: k.RevocableNames()}
+	if slot == rotation.Previous {
+		d.Until = p.until
+	}
+	p.got.Decls = append(p.got.Decls, d)
+	return nil
+}
+
+// take declares a key that stands alone at its place.
+func (p *parser) take(c jwt.KeyConfig, slot rotation.Slot) {
+	k, err := jwt.NewKey(c)
+	if err == nil {
+		err = p.declare(k, slot, "", false)
+	}
+	if err != nil {
+		p.fault("%v", err)
+	}
+}

@@ -1,0 +1,78 @@
+package jwks
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/placeholder"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+)
+
+// secret takes an HMAC secret in raw text.
+func (p *parser) secret(text []byte, slot rotation.Slot) {
+	if err := secretive(text); err != nil {
+		p.fault("%v", err)
+		return
+	}
+	alg := p.o.Algorithm
+	if alg != "" && !strings.HasPrefix(alg, "HS") {
+		// Before its length is: what is no key of that algorithm may be a file
+		// of another kind.
+		p.fault("text that is neither PEM nor JSON, so an HMAC secret, which does not fit the algorithm %s", alg)
+		return
+	}
+	p.take(jwt.KeyConfig{Algorithm: alg, Material: bytes.Clone(text)}, slot)
+}
+
+// secretive refuses text that is no secret but a document that came here by
+// mistake. Most such documents are public, and whoever knows one could sign.
+func secretive(text []byte) error {
+	for _, c := range text {
+		if c < 0x21 || c > 0x7E {
+			return errors.New("neither JSON, nor PEM, nor an HMAC secret of one word of printable ASCII (0x21 to 0x7E); " +
+				"make PEM of a key in another form (openssl pkey -pubin -pubout), and of a secret with other bytes a JWK of kty oct")
+		}
+	}
+	lower := bytes.ToLower(text[:min(len(text), 8)])
+	switch {
+	case bytes.IndexByte([]byte(`[<"`), text[0]) >= 0:
+		return errors.New("a document that is no key set; if it is an HMAC secret, put it into a JWK of kty oct")
+	case bytes.HasPrefix(lower, []byte("http://")), bytes.HasPrefix(lower, []byte("https://")):
+		return errors.New("the address of a key set and not the set; give it as the URL of a remote one")
+	}
+	if what := placeholder.Describe(string(text)); what != "" {
+		return fmt.Errorf("it looks like %s and not like a key; put the key itself there, or an HMAC secret that looks so into a JWK of kty oct", what)
+	}
+	first, _, _ := strings.Cut(string(text), ".") // of a JWT, its header
+	first = strings.TrimRight(first, "=")
+	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+		decoded, err := e.DecodeString(first)
+		if err == nil && document(decoded) {
+			return errors.New("the base64 of a document, or a token, and no secret; decode it (base64 -d), or put BEGIN and END lines around a public key")
+		}
+	}
+	return nil
+}
+
+// document reports whether b is something that people encode in base64 and that
+// is no secret.
+func document(b []byte) bool {
+	b = bytes.TrimLeft(b, white)
+	if bytes.HasPrefix(b, []byte(pemBegin)) || bytes.HasPrefix(b, []byte("{")) && json.Valid(b) {
+		return true
+	}
+	if _, err := x509.ParsePKIXPublicKey(b); err == nil {
+		return true
+	}
+	if _, err := x509.ParsePKCS1PublicKey(b); err == nil {
+		return true
+	}
+	_, err := x509.ParseCertificate(b)
+	return err == nil
+}

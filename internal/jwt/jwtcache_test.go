@@ -1,0 +1,340 @@
+package jwt
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A counting method is HS256 that counts its verifications, and holds them up
+// where it is told to.
+type counting struct {
+	jwt.SigningMethod
+	checks atomic.Int64
+	begun  chan struct{} // told of each, if not nil
+	held   chan struct{} // waited for, if not nil
+}
+
+func (c *counting) Verify(input string, sig []byte, key any) error {
+	c.checks.Add(1)
+	if c.begun != nil {
+		c.begun <- struct{}{}
+	}
+	if c.held != nil {
+		<-c.held
+	}
+	return c.SigningMethod.Verify(input, sig, key)
+}
+
+// counted returns a key whose verifications are counted.
+func counted(tb testing.TB, kid string) (Key, *counting) {
+	tb.Helper()
+	k := signingKeys()["HS256"].key(tb, kid)
+	c := &counting{SigningMethod: jwt.SigningMethodHS256}
+	(*k.k).method = c
+	return k, c
+}
+
+func TestCachedTokensAreNotCheckedAgain(t *testing.T) {
+	t.Parallel()
+	key, checks := counted(t, "k1")
+	k := signingKeys()["HS256"]
+	set := keySet(t, nil, key)
+	v, err := NewVerifier(func() *KeySet { return set }, Config{Issuer: issuer, Audiences: []string{audience}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := k.sign(t, claimsNow(nil), map[string]any{"kid": "k1"})
+	want := func(what string, n int64) {
+		t.Helper()
+		if err := verdictOf(v, token); err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if got := checks.checks.Load(); got != n {
+			t.Errorf("%s: %d signatures checked so far, want %d", what, got, n)
+		}
+	}
+	want("first", 1)
+	want("again", 1)
+	other := signingKeys()["EdDSA"].key(t, "k2")
+	set = keySet(t, nil, key, other)
+	want("another key came", 1)
+	set = keySet(t, []rotation.ID{verify.RevokedTokenID("t-2")}, key)
+	want("another token was revoked", 1)
+	set = keySet(t, nil, other)
+	if err := verdictOf(v, token); !errors.Is(err, verify.ErrInvalidToken) {
+		t.Errorf("its key is gone: %v", err)
+	}
+	set = keySet(t, nil, key)
+	want("its key is back", 1)
+	set = keySet(t, []rotation.ID{verify.RevokedTokenID("t-1")}, key)
+	if err := verdictOf(v, token); !errors.Is(err, verify.ErrRevokedToken) {
+		t.Errorf("revoked: %v", err)
+	}
+	set = nil
+	if err := verdictOf(v, token); !errors.Is(err, verify.ErrUnavailable) {
+		t.Errorf("nothing loaded: %v", err)
+	}
+}
+
+// TestCacheOff: the switch is one.
+func TestCacheOff(t *testing.T) {
+	t.Parallel()
+	key, checks := counted(t, "")
+	v := verifier(t, keySet(t, nil, key), func(c *Config) { c.CacheSize = -1 })
+	token := signingKeys()["HS256"].sign(t, claimsNow(nil), nil)
+	for range 3 {
+		if err := verdictOf(v, token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := checks.checks.Load(); got != 3 {
+		t.Errorf("%d signatures checked, want 3", got)
+	}
+}
+
+// TestBadTokensPushNothingOut sends a great many bad tokens past a small cache.
+func TestBadTokensPushNothingOut(t *testing.T) {
+	t.Parallel()
+	key, checks := counted(t, "")
+	v := verifier(t, keySet(t, nil, key), func(c *Config) { c.CacheSize = 4 })
+	k := signingKeys()["HS256"]
+	good := k.sign(t, claimsNow(nil), nil)
+	if err := verdictOf(v, good); err != nil {
+		t.Fatal(err)
+	}
+	forger := signingKey{"HS256", []byte("another secret of thirty-two bytes"), nil}
+	for i := range 2000 {
+		bad := forger.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), nil)
+		if err := verdictOf(v, bad); !errors.Is(err, verify.ErrInvalidToken) {
+			t.Fatal(err)
+		}
+	}
+	before := checks.checks.Load()
+	if err := verdictOf(v, good); err != nil || checks.checks.Load() != before {
+		t.Errorf("the good one is not known any more: %v", err)
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["HS256"]
+	v := verifier(t, keySet(t, nil, k.key(t, "")), func(c *Config) { c.CacheSize = 64 })
+	for i := range 500 {
+		if err := verdictOf(v, k.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := 0
+	for i := range v.cache.sets {
+		for w := range v.cache.sets[i] {
+			if v.cache.sets[i][w].Load() != nil {
+				held++
+			}
+		}
+	}
+	if held < 32 || held > 128 {
+		t.Errorf("%d tokens in a cache for 64", held)
+	}
+	long := k.sign(t, claimsNow(map[string]any{"x": make([]byte, maxCachedBytes)}), nil)
+	if err := verdictOf(v, long); err != nil {
+		t.Fatal(err)
+	}
+	if v.cache.find(v.cache.hash(long), long) != nil {
+		t.Error("a token that is longer than the bound is cached")
+	}
+}
+
+func TestP6_CachedTokenAllocatesNothing(t *testing.T) {
+	k := signingKeys()["ES256"]
+	v := verifier(t, keySet(t, nil, k.key(t, "")), nil)
+	token := k.sign(t, claimsNow(nil), nil)
+	if n := testing.AllocsPerRun(100, func() { _, _ = v.Verify(context.Background(), token) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestCacheUnderReloads verifies from many goroutines while keys come and go.
+func TestCacheUnderReloads(t *testing.T) {
+	t.Parallel()
+	k := signingKeys()["HS256"]
+	key := k.key(t, "k1")
+	var set atomic.Pointer[KeySet]
+	set.Store(keySet(t, nil, key))
+	v, err := NewVerifier(set.Load, Config{Issuer: issuer, Audiences: []string{audience}, CacheSize: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tokens []string
+	for i := range 16 {
+		tokens = append(tokens, k.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), map[string]any{"kid": "k1"}))
+	}
+	revoked := k.sign(t, claimsNow(map[string]any{"jti": "revoked"}), map[string]any{"kid": "k1"})
+	if err := verdictOf(v, revoked); err != nil {
+		t.Fatal(err)
+	}
+	set.Store(keySet(t, []rotation.ID{verify.RevokedTokenID("revoked")}, key))
+	var stop atomic.Bool
+	var all sync.WaitGroup
+	for g := range 2 {
+		all.Go(func() {
+			for i := g; !stop.Load(); i++ {
+				if err := verdictOf(v, tokens[i%len(tokens)]); err != nil && !errors.Is(err, verify.ErrBusy) {
+					t.Error(err)
+					return
+				}
+				if err := verdictOf(v, revoked); !errors.Is(err, verify.ErrRevokedToken) && !errors.Is(err, verify.ErrBusy) {
+					t.Errorf("revoked: %v", err)
+					return
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	for range 300 {
+		set.Store(keySet(t, []rotation.ID{verify.RevokedTokenID("revoked")}, key))
+		runtime.Gosched()
+	}
+	stop.Store(true)
+	all.Wait()
+}
+
+// FuzzJWT: what is accepted golang-jwt verifies with the same key, and claims
+// what is asked for.
+func FuzzJWT(f *testing.F) {
+	k := signingKeys()["HS256"]
+	set := keySet(f, nil, k.key(f, "k1"))
+	v := verifier(f, set, nil)
+	f.Add(k.sign(f, claimsNow(nil), map[string]any{"kid": "k1"}))
+	f.Add(k.sign(f, claimsNow(nil), nil))
+	f.Add(k.signRaw(f, `{"alg":"HS256","kid":"k1"}`, `{"exp":1e99,"aud":["orders"],"iss":"`+issuer+`"}`))
+	f.Add("a.b.c")
+	f.Fuzz(func(t *testing.T, token string) {
+		p, err := v.Verify(context.Background(), token)
+		if err != nil {
+			if p != nil {
+				t.Fatal("a Principal beside an error")
+			}
+			_ = verify.Class(err)
+			return
+		}
+		parsed, err := jwt.Parse(token, func(*jwt.Token) (any, error) { return k.public, nil },
+			jwt.WithValidMethods([]string{"HS256"}), jwt.WithStrictDecoding(), jwt.WithExpirationRequired(),
+			jwt.WithIssuer(issuer), jwt.WithAudience(audience))
+		if err != nil || !parsed.Valid {
+			t.Fatalf("accepted, and golang-jwt says %v", err)
+		}
+	})
+}
+
+// FuzzJWTClaims signs whatever claims and header there are: the key is good, so
+// all that stands between is what we ask for.
+func FuzzJWTClaims(f *testing.F) {
+	k := signingKeys()["HS256"]
+	v := verifier(f, keySet(f, nil, k.key(f, "k1")), func(c *Config) { c.CacheSize = -1 })
+	f.Add(`{"alg":"HS256","kid":"k1"}`, text(f, claimsNow(nil)))
+	f.Add(`{"alg":"HS256"}`, `{"exp":9999999999,"iss":"`+issuer+`","aud":"orders","nbf":0.5}`)
+	f.Add(`{"alg":"HS256","crit":["x"]}`, `{"exp":1,"exp":2}`)
+	f.Fuzz(func(t *testing.T, header, claims string) {
+		token := k.signRaw(t, header, claims)
+		if _, err := v.Verify(context.Background(), token); err != nil {
+			return
+		}
+		if _, err := jwt.Parse(token, func(*jwt.Token) (any, error) { return k.public, nil },
+			jwt.WithValidMethods([]string{"HS256"}), jwt.WithStrictDecoding(), jwt.WithExpirationRequired(),
+			jwt.WithIssuer(issuer), jwt.WithAudience(audience), jwt.WithIssuedAt()); err != nil {
+			t.Fatalf("accepted, and golang-jwt says %v", err)
+		}
+	})
+}
+
+func BenchmarkJWT(b *testing.B) {
+	for _, alg := range []string{"HS256", "RS256", "ES256", "EdDSA"} {
+		k := signingKeys()[alg]
+		set := keySet(b, nil, k.key(b, "k1"))
+		token := k.sign(b, claimsNow(nil), map[string]any{"kid": "k1"})
+		for name, size := range map[string]int{"hit": 0, "checked": -1} {
+			v := verifier(b, set, func(c *Config) { c.CacheSize = size })
+			b.Run(alg+"/"+name, func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := v.Verify(context.Background(), token); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+		b.Run(alg+"/golang-jwt", func(b *testing.B) {
+			b.ReportAllocs()
+			p := jwt.NewParser(jwt.WithValidMethods([]string{alg}), jwt.WithIssuer(issuer), jwt.WithAudience(audience), jwt.WithExpirationRequired())
+			for b.Loop() {
+				if _, err := p.Parse(token, func(*jwt.Token) (any, error) { return k.public, nil }); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkJWTHitsOfMany finds one of many cached tokens.
+func BenchmarkJWTHitsOfMany(b *testing.B) {
+	k := signingKeys()["HS256"]
+	v := verifier(b, keySet(b, nil, k.key(b, "")), func(c *Config) { c.CacheSize = 40000 })
+	tokens := make([]string, 10000)
+	for i := range tokens {
+		tokens[i] = k.sign(b, claimsNow(map[string]any{"jti": strconv.Itoa(i), "exp": time.Now().Add(24 * time.Hour).Unix()}), nil)
+		if err := verdictOf(v, tokens[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	i := 0
+	for b.Loop() {
+		i = (i + 7919) % len(tokens)
+		_, _ = v.Verify(context.Background(), tokens[i])
+	}
+}
+
+// TestP3_CachedTokenOfAnotherKeyDies: a key that is pinned to another algorithm,
+// or called by another name, is another key, whatever its thumbprint.
+func TestP3_CachedTokenOfAnotherKeyDies(t *testing.T) {
+	t.Parallel()
+	rs, ps := signingKeys()["RS256"], signingKeys()["PS256"]
+	for name, other := range map[string]Key{"algorithm": ps.key(t, "k1"), "name": rs.key(t, "k2")} {
+		set := keySet(t, nil, rs.key(t, "k1"))
+		v, err := NewVerifier(func() *KeySet { return set }, Config{Issuer: issuer, Audiences: []string{audience}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := rs.sign(t, claimsNow(nil), map[string]any{"kid": "k1"})
+		if err := verdictOf(v, token); err != nil {
+			t.Fatal(err)
+		}
+		set = keySet(t, nil, other)
+		if err := verdictOf(v, token); !errors.Is(err, verify.ErrInvalidToken) {
+			t.Errorf("another %s: %v", name, err)
+		}
+	}
+}
+
+// TestCacheComparesWholeTokens: a hash that is the same proves nothing.
+func TestCacheComparesWholeTokens(t *testing.T) {
+	t.Parallel()
+	c := newJWTCache(4)
+	c.put(&cached{hash: c.hash("one"), token: "two"}, keySet(t, nil), time.Now())
+	if c.find(c.hash("one"), "one") != nil {
+		t.Error("another token of the same hash was found")
+	}
+	if c.find(c.hash("one"), "two") == nil {
+		t.Error("the token itself was not found")
+	}
+}

@@ -1,0 +1,44 @@
+package jwt
+
+import (
+	"fmt"
+
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// A refusal says in words why a signed token is refused, and is of one class. Its
+// text is a constant: nothing of the token goes in.
+func refusal(class error, why string) error { return fmt.Errorf("%w: %s", class, why) }
+
+// ErrSignature is the refusal of a signed token whose signature none of the
+// accepted keys has made. It wraps [ErrInvalidToken]. It is told apart because it
+// alone says that somebody forged or changed a token, or that the keys are those
+// of another issuer; the answer to the caller is the same.
+var ErrSignature = refusal(verify.ErrInvalidToken, "no accepted key has made its signature")
+
+// Why else signed tokens are refused.
+var (
+	errForm             = refusal(verify.ErrInvalidToken, "not a JSON Web Token in compact form, or not in its one strict spelling")
+	errHeader           = refusal(verify.ErrInvalidToken, "its header is longer than what is read before a signature is checked")
+	errTwice            = refusal(verify.ErrInvalidToken, "a member stands twice in its header or claims")
+	errTooLong          = refusal(verify.ErrInvalidToken, "longer than what is parsed")
+	errCritical         = refusal(verify.ErrInvalidToken, "its header has crit: an extension that must be understood, and none is")
+	errAlgorithm        = refusal(verify.ErrInvalidToken, "its algorithm is none that is accepted")
+	errType             = refusal(verify.ErrInvalidToken, "its typ is none that is accepted")
+	errUnknownKey       = refusal(verify.ErrInvalidToken, "no key has the name that its kid gives")
+	errOtherAlgorithm   = refusal(verify.ErrInvalidToken, "the key that its kid names is for another algorithm")
+	errNoKeyOfAlgorithm = refusal(verify.ErrInvalidToken, "it names no key, and none is for its algorithm")
+	errNoExpiry         = refusal(verify.ErrInvalidToken, "it has no exp, or none that is a time")
+	errNotBefore        = refusal(verify.ErrInvalidToken, "its nbf has not come yet, or is no time")
+	errIssuedAt         = refusal(verify.ErrInvalidToken, "its iat is no number")
+	errIssuer           = refusal(verify.ErrInvalidToken, "its iss is not the accepted issuer")
+	errAudience         = refusal(verify.ErrInvalidToken, "its aud is none of the accepted audiences")
+	errClaims           = refusal(verify.ErrInvalidToken, "a required claim is missing or has another value")
+	errSubject          = refusal(verify.ErrInvalidToken, "its sub is neither a string nor a whole number")
+	errTokenID          = refusal(verify.ErrInvalidToken, "its jti is no string")
+	errExpired          = refusal(verify.ErrExpiredToken, "its exp has come")
+	errKeyExpired       = refusal(verify.ErrExpiredToken, "the key that signed it was superseded, and its overlap has ended")
+	errRevokedKey       = refusal(verify.ErrRevokedToken, "the key that it names, or the one for its algorithm, is revoked")
+	errRevoked          = refusal(verify.ErrRevokedToken, "it is revoked, by its jti or by its digest")
+	errNoKeys           = refusal(verify.ErrUnavailable, "no keys loaded yet")
+)

@@ -1,0 +1,213 @@
+package token
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+func show(got Tokens) string {
+	var b strings.Builder
+	for _, d := range got.Decls {
+		fmt.Fprintf(&b, "%s:%s", d.Value.Reveal()[:1], d.Slot)
+		if !d.Until.IsZero() {
+			b.WriteString("@" + d.Until.UTC().Format(time.RFC3339))
+		}
+		b.WriteByte(' ')
+	}
+	for _, list := range []struct {
+		word string
+		ids  []rotation.ID
+	}{{"revoked", got.Revoked}, {"retired", got.Retired}, {"unrevoked", got.Unrevoked}} {
+		for _, id := range list.ids {
+			b.WriteString(list.word + ":" + verify.Fingerprint(id) + " ")
+		}
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	digest := fmt.Sprintf("%x", verify.Digest(tokenB))
+	fp := digest[:8]
+	for name, c := range map[string]struct{ text, want string }{
+		"one token":             {tokenA, "A:current"},
+		"trailing newline":      {tokenA + "\n", "A:current"},
+		"crlf, bom, blanks":     {"\xef\xbb\xbf \t" + tokenA + " \r\n\r\n\v\f\r\n", "A:current"},
+		"list":                  {tokenA + "\n" + tokenB + "\n" + tokenC, "A:current B:listed C:listed"},
+		"slots":                 {tokenB + " next\n" + tokenA + "\n" + tokenC + "\tprevious", "B:next A:current C:previous"},
+		"until":                 {tokenA + "\n" + tokenB + " previous until=2026-01-02T03:04:05+01:00", "A:current B:previous@2026-01-02T02:04:05Z"},
+		"comments":              {"# " + tokenB + "\n  #x\n" + tokenA, "A:current"},
+		"revoked":               {tokenA + "\nrevoked " + digest, "A:current revoked:" + fp},
+		"revoked in upper case": {tokenA + "\nrevoked " + strings.ToUpper(digest), "A:current revoked:" + fp},
+		"retired":               {tokenA + "\nretired " + digest, "A:current retired:" + fp},
+		"unrevoked":             {"unrevoked " + digest + "\n" + tokenA, "A:current unrevoked:" + fp},
+		"the same token twice":  {tokenA + "\n" + tokenA, "A:current A:listed"},
+	} {
+		got, err := Parse([]byte(c.text), Options{})
+		if err != nil || show(got) != c.want {
+			t.Errorf("%s: %s, %v; want %s", name, show(got), err, c.want)
+		}
+	}
+}
+
+func TestParseFaults(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":               {"", "app.tok: no current token"},
+		"comment alone":       {"# x\n", "app.tok: no current token"},
+		"next alone":          {tokenA + " next", "app.tok: no current token"},
+		"short":               {"\nshort", "app.tok:2: the token is 5 bytes, shorter than 16"},
+		"not ascii":           {strings.Repeat("a", 20) + "é", "app.tok:1: byte 21 of the token is outside 0x21 to 0x7E"},
+		"nul":                 {tokenA + "\x00", "app.tok:1: byte 21 of the token"},
+		"word behind":         {tokenA + "\n" + tokenB + " old", "app.tok:2: after the token stands something other"},
+		"until without slot":  {tokenA + " until=2026-01-02T03:04:05Z", "app.tok:1: until= goes with previous"},
+		"until with next":     {tokenA + "\n" + tokenB + " next until=2026-01-02T03:04:05Z", "app.tok:2: until= goes with previous"},
+		"until is no time":    {tokenA + "\n" + tokenB + " previous until=tomorrow", "app.tok:2: the deadline is no RFC 3339 time"},
+		"until without zone":  {tokenA + "\n" + tokenB + " previous until=2026-01-02T03:04:05", "app.tok:2: the deadline is no RFC 3339 time"},
+		"too much":            {tokenA + " previous until=2026-01-02T03:04:05Z x", "app.tok:1: the line goes on"},
+		"revoked short":       {tokenA + "\nrevoked abcd", "app.tok:2: a revocation is the 64 hex digits"},
+		"revoked without any": {tokenA + "\nrevoked", "app.tok:2: a revocation is the 64 hex digits"},
+		"revoked no hex":      {tokenA + "\nrevoked " + strings.Repeat("g", 64), "app.tok:2: a revocation holds a character"},
+		"retired short":       {tokenA + "\nretired abcd", "app.tok:2: a retirement is the 64 hex digits"},
+		"retired no hex":      {tokenA + "\nretired " + strings.Repeat("g", 64), "app.tok:2: a retirement holds a character"},
+		"unrevoked twice":     {tokenA + "\nunrevoked " + strings.Repeat("a", 64) + " " + strings.Repeat("b", 64), "app.tok:2: a lifted revocation is the 64 hex"},
+		"the first fault":     {"short\n" + tokenA + " x", "app.tok:1: the token is 5 bytes"},
+	} {
+		got, err := Parse([]byte(c.text), Options{Name: "app.tok"})
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) || got.Decls != nil {
+			t.Errorf("%s: %v, %v; want %s", name, got.Decls, err, c.want)
+		}
+	}
+}
+
+// TestBadContentNeitherRetiresNorUnrevokes: of bad content only revocations hold.
+func TestBadContentNeitherRetiresNorUnrevokes(t *testing.T) {
+	t.Parallel()
+	id := verify.Digest(tokenB)
+	got, err := Parse(fmt.Appendf(nil, "retired %x\nunrevoked %[1]x\nrevoked %[1]x\nshort", id), Options{})
+	if err == nil || show(got) != "revoked:"+verify.Fingerprint(id) {
+		t.Errorf("%s, %v", show(got), err)
+	}
+}
+
+// TestP3_RevocationOutlivesMalformedContent: a well-formed digest counts beside
+// any fault, before it and behind it.
+func TestP3_RevocationOutlivesMalformedContent(t *testing.T) {
+	t.Parallel()
+	id := verify.Digest(tokenB)
+	line := fmt.Sprintf("revoked %x\n", id)
+	for _, text := range []string{line + "short", "short\n" + line, tokenA + " what\n" + line + "revoked abc", line} {
+		got, err := Parse([]byte(text), Options{})
+		if err == nil || len(got.Revoked) != 1 || got.Revoked[0] != id {
+			t.Errorf("%q: %d revocations, %v", text, len(got.Revoked), err)
+		}
+	}
+	got, err := ParseDir(map[string][]byte{"token-revoked": fmt.Appendf(nil, "nonsense\n%x\n", id)}, Options{Name: "d"})
+	if err == nil || err.Error() != "d/token-revoked:1: a revocation is the 64 hex digits of the token's SHA-256, alone; this one is not" || len(got.Revoked) != 1 {
+		t.Errorf("%d revocations, %v", len(got.Revoked), err)
+	}
+}
+
+func TestParseKeys(t *testing.T) {
+	t.Parallel()
+	type m = map[string][]byte
+	until := []byte("2026-01-02T03:04:05Z\n")
+	for name, c := range map[string]struct {
+		keys       m
+		want, text string
+	}{
+		"token":             {m{"token": []byte(tokenA + "\n")}, "A:current", ""},
+		"all":               {m{"token": []byte(tokenA), "token-next": []byte(tokenB), "token-previous": []byte(tokenC), "token-previous-until": until}, "A:current B:next C:previous@2026-01-02T03:04:05Z", ""},
+		"undated previous":  {m{"token": []byte(tokenA), "token-previous": []byte(tokenC)}, "A:current C:previous", ""},
+		"until alone":       {m{"token": []byte(tokenA), "token-previous-until": until}, "A:current", ""},
+		"revoked":           {m{"token": []byte(tokenA), "token-revoked": fmt.Appendf(nil, "# leaked\n%x\r\nrevoked %[1]x", verify.Digest(tokenB))}, "A:current revoked:" + verify.Fingerprint(verify.Digest(tokenB)) + " revoked:" + verify.Fingerprint(verify.Digest(tokenB)), ""},
+		"retired":           {m{"token": []byte(tokenA), "token-retired": fmt.Appendf(nil, "%x\nretired %[1]x", verify.Digest(tokenB))}, "A:current retired:" + verify.Fingerprint(verify.Digest(tokenB)) + " retired:" + verify.Fingerprint(verify.Digest(tokenB)), ""},
+		"unrevoked":         {m{"token": []byte(tokenA), "token-unrevoked": fmt.Appendf(nil, "%x\nunrevoked %[1]x", verify.Digest(tokenB))}, "A:current unrevoked:" + verify.Fingerprint(verify.Digest(tokenB)) + " unrevoked:" + verify.Fingerprint(verify.Digest(tokenB)), ""},
+		"nothing revoked":   {m{"token": []byte(tokenA), "token-revoked": nil}, "A:current", ""},
+		"foreign keys":      {m{"token": []byte(tokenA), "tls.key": []byte("x")}, "A:current", ""},
+		"empty directory":   {m{}, "", "mount: no key token"},
+		"no current":        {m{"token-next": []byte(tokenA)}, "", "mount: no key token"},
+		"empty token":       {m{"token": []byte("\n")}, "", "mount/token: empty"},
+		"empty next":        {m{"token": []byte(tokenA), "token-next": nil}, "", "mount/token-next: empty"},
+		"two words":         {m{"token": []byte(tokenA + " next")}, "", "mount/token:1: more than one word"},
+		"two lines":         {m{"token": []byte(tokenA + "\n" + tokenB)}, "", "mount/token:2: more than one word"},
+		"short":             {m{"token": []byte(tokenA), "token-next": []byte("x")}, "", "mount/token-next: the token is 1 bytes"},
+		"until is no time":  {m{"token": []byte(tokenA), "token-previous": []byte(tokenC), "token-previous-until": []byte("soon")}, "", "mount/token-previous-until: the deadline is no"},
+		"until is empty":    {m{"token": []byte(tokenA), "token-previous": []byte(tokenC), "token-previous-until": nil}, "", "mount/token-previous-until: the deadline is no"},
+		"another word":      {m{"token": []byte(tokenA), "token-retired": fmt.Appendf(nil, "revoked %x", verify.Digest(tokenB))}, "", "mount/token-retired:1: a retirement is"},
+		"revoked malformed": {m{"token": []byte(tokenA), "token-revoked": []byte("x y")}, "", "mount/token-revoked:1: a revocation is"},
+	} {
+		got, err := ParseDir(c.keys, Options{Name: "mount/"})
+		switch {
+		case c.text == "" && (err != nil || show(got) != c.want):
+			t.Errorf("%s: %s, %v; want %s", name, show(got), err, c.want)
+		case c.text != "" && (err == nil || !strings.HasPrefix(err.Error(), c.text) || got.Decls != nil):
+			t.Errorf("%s: %s, %v; want %s", name, show(got), err, c.text)
+		}
+	}
+}
+
+func TestMinTokenBytes(t *testing.T) {
+	t.Parallel()
+	if _, err := Parse([]byte("abc"), Options{MinTokenBytes: 3}); err != nil {
+		t.Error(err)
+	}
+	if _, err := Parse([]byte(strings.Repeat("a", 31)), Options{MinTokenBytes: 32}); err == nil {
+		t.Error("31 bytes accepted where 32 are asked for")
+	}
+	if _, err := Parse([]byte(strings.Repeat("a", 16)), Options{}); err != nil {
+		t.Errorf("16 bytes: %v", err)
+	}
+}
+
+// FuzzParse holds any input to: no panic, no fault that quotes what was read,
+// and what is accepted is acceptable.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{tokenA, tokenA + " next", tokenA + "\n" + tokenB + " previous until=2026-01-02T03:04:05Z", "revoked " + strings.Repeat("0", 64), "retired " + strings.Repeat("0", 64) + "\nunrevoked " + strings.Repeat("1", 64), "\xef\xbb\xbf#", "\x00"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		check(t, text)(Parse(text, Options{}))
+		check(t, text)(ParseDir(map[string][]byte{FileCurrent: text, FileNext: text, FilePrevious: text, FilePreviousUntil: text, FileRevoked: text, FileRetired: text, FileUnrevoked: text}, Options{}))
+	})
+}
+
+func check(t *testing.T, text []byte) func(Tokens, error) {
+	t.Helper()
+	return func(got Tokens, err error) {
+		t.Helper()
+		if err != nil {
+			for word := range bytes.FieldsSeq(text) {
+				if len(word) >= 8 && strings.Contains(err.Error(), string(word)) && !strings.Contains("previous-until token-previous outside revocation retirement character something", string(word)) {
+					t.Fatalf("the fault quotes %q: %v", word, err)
+				}
+			}
+			return
+		}
+		current := 0
+		for _, d := range got.Decls {
+			s := d.Value.Reveal()
+			if len(s) < DefaultMinBytes || strings.ContainsFunc(s, func(r rune) bool { return r < 0x21 || r > 0x7E }) {
+				t.Fatalf("accepted %q", s)
+			}
+			if d.ID != verify.Digest(s) || !bytes.Contains(text, []byte(s)) {
+				t.Fatalf("%q is not what was written", s)
+			}
+			if d.Slot == rotation.Current {
+				current++
+			}
+			if !d.Until.IsZero() && d.Slot != rotation.Previous {
+				t.Fatalf("a deadline on %s", d.Slot)
+			}
+		}
+		if current != 1 {
+			t.Fatalf("%d current tokens", current)
+		}
+	}
+}

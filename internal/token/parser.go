@@ -1,0 +1,241 @@
+package token
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tokenagent/tokenagent/internal/placeholder"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+)
+
+// A parser gathers what a source declares, and the first fault in it.
+type parser struct {
+	o       Options
+	key     string // the directory key being read; "" in a file
+	line    int    // the line being read; 0 for none
+	got     Tokens
+	current bool // whether there is a current token
+	err     error
+}
+
+// fault keeps the first error, with the place that it belongs to. Its texts
+// are constants and numbers: nothing that was read goes in.
+func (p *parser) fault(format string, args ...any) {
+	if p.err != nil {
+		return
+	}
+	place := p.o.Name
+	switch {
+	case place == "" && p.key == "":
+		place = "token source"
+	case place == "":
+		place = p.key
+	case p.key != "":
+		place = place + "/" + p.key
+	}
+	if p.line > 0 {
+		place = fmt.Sprintf("%s:%d", place, p.line)
+	}
+	p.err = fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...))
+}
+
+// result returns what was gathered, or the fault; missing is the one to give
+// where there is no other and no current token.
+func (p *parser) result(missing string) (Tokens, error) {
+	if !p.current {
+		p.line = 0
+		p.fault("%s", missing)
+	}
+	if p.err != nil { // of what is bad only revocations hold
+		p.got = Tokens{Revoked: p.got.Revoked}
+	}
+	return p.got, p.err
+}
+
+const bom = "\xef\xbb\xbf"
+
+// white is what surrounds a line or parts its fields. It is ASCII alone: any
+// other byte outside 0x21 to 0x7E is a fault, to be told and not skipped.
+const white = " \t\r\v\f"
+
+// lines calls f with the fields of each line that says something.
+func (p *parser) lines(text []byte, f func(fields []string)) {
+	text = bytes.TrimPrefix(text, []byte(bom))
+	p.line = 0
+	for line := range bytes.Lines(text) {
+		p.line++
+		fields := strings.FieldsFunc(string(line), func(r rune) bool {
+			return r == '\n' || strings.ContainsRune(white, r)
+		})
+		if len(fields) > 0 && fields[0][0] != '#' {
+			f(fields)
+		}
+	}
+	p.line = 0
+}
+
+// digests returns where the digests behind word are gathered, and nil where word
+// begins no such line.
+func (p *parser) digests(word string) *[]rotation.ID {
+	switch word {
+	case "revoked":
+		return &p.got.Revoked
+	case "retired":
+		return &p.got.Retired
+	case "unrevoked":
+		return &p.got.Unrevoked
+	default:
+		return nil
+	}
+}
+
+// digest takes the fields behind word into what digests returned for it.
+func (p *parser) digest(word string, fields []string, into *[]rotation.ID) {
+	var id rotation.ID
+	if len(fields) != 1 || len(fields[0]) != hex.EncodedLen(len(id)) {
+		p.fault("%s is the 64 hex digits of the token's SHA-256, alone; this one is not", noun(word))
+		return
+	}
+	if _, err := hex.Decode(id[:], []byte(fields[0])); err != nil {
+		p.fault("%s holds a character that is no hex digit", noun(word))
+		return
+	}
+	*into = append(*into, id)
+}
+
+// noun names what a line with word says.
+func noun(word string) string {
+	switch word {
+	case "retired":
+		return "a retirement"
+	case "unrevoked":
+		return "a lifted revocation"
+	default:
+		return "a revocation"
+	}
+}
+
+// declare takes a line TOKEN [next|previous] [until=RFC3339].
+func (p *parser) declare(fields []string) {
+	text, line, fields := fields[0], fields, fields[1:]
+	slot := rotation.Listed
+	if !p.current {
+		slot = rotation.Current
+	}
+	if len(fields) > 0 {
+		switch fields[0] {
+		case rotation.Next.String():
+			slot, fields = rotation.Next, fields[1:]
+		case rotation.Previous.String():
+			slot, fields = rotation.Previous, fields[1:]
+		}
+	}
+	var until time.Time
+	if len(fields) > 0 {
+		value, ok := strings.CutPrefix(fields[0], "until=")
+		if !ok {
+			p.placeholder(line...) // says more than what follows
+			p.fault("after the token stands something other than next, previous or until=; one token a line")
+			return
+		}
+		if slot != rotation.Previous {
+			p.fault("until= goes with previous alone; write TOKEN previous until=TIME")
+			return
+		}
+		if until, ok = p.time(value); !ok {
+			return
+		}
+		fields = fields[1:]
+	}
+	if len(fields) > 0 {
+		p.fault("the line goes on after what it may hold: TOKEN [next|previous] [until=TIME]")
+		return
+	}
+	p.add(text, slot, until)
+}
+
+// single takes the value of a directory key, which holds one token.
+func (p *parser) single(value []byte, slot rotation.Slot, keys map[string][]byte) {
+	token, lines := "", 0
+	p.lines(value, func(fields []string) {
+		p.placeholder(fields...) // says more than what follows
+		if lines++; lines > 1 || len(fields) > 1 {
+			p.fault("more than one word; a key holds one token")
+			return
+		}
+		token = fields[0]
+	})
+	if lines == 0 {
+		p.fault("empty; put a token there, or delete the key")
+		return
+	}
+	var until time.Time
+	if value, ok := keys[FilePreviousUntil]; ok && slot == rotation.Previous {
+		key := p.key
+		p.key = FilePreviousUntil
+		until, _ = p.time(strings.Trim(strings.TrimPrefix(string(value), bom), white+"\n"))
+		p.key = key
+	}
+	p.add(token, slot, until)
+}
+
+func (p *parser) time(value string) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339, value)
+	if err != nil {
+		p.fault("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+		return time.Time{}, false
+	}
+	return sane(t), true
+}
+
+// sane keeps t within the years that RFC 3339 and JSON can say, and away from
+// the zero Time, which would mean that there is no deadline at all.
+func sane(t time.Time) time.Time {
+	first, last := time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	switch {
+	case t.Before(first):
+		return first
+	case t.After(last):
+		return last
+	default:
+		return t
+	}
+}
+
+// placeholder reports whether words, as one line, are something else in the place
+// of a token, and notes that as an error.
+func (p *parser) placeholder(words ...string) bool {
+	what := placeholder.Describe(strings.Join(words, " "))
+	if what != "" {
+		p.fault("it looks like %s and not like a token; put the token itself there, alone", what)
+	}
+	return what != ""
+}
+
+// add declares a token, if its bytes can be one.
+func (p *parser) add(text string, slot rotation.Slot, until time.Time) {
+	if p.placeholder(text) {
+		return
+	}
+	for i := range len(text) {
+		if text[i] < 0x21 || text[i] > 0x7E {
+			// daprd 1.16 cannot send it over gRPC, nor some of it over HTTP.
+			p.fault("byte %d of the token is outside 0x21 to 0x7E; use printable ASCII", i+1)
+			return
+		}
+	}
+	least := p.o.MinTokenBytes
+	if least == 0 {
+		least = DefaultMinBytes
+	}
+	if len(text) < least {
+		p.fault("the token is %d bytes, shorter than %d; use a longer one (tokenagent generate)", len(text), least)
+		return
+	}
+	t := New(text)
+	p.got.Decls = append(p.got.Decls, rotation.Decl[Token]{ID: t.ID(), Slot: slot, Until: until, Value: t})
+	p.current = p.current || slot == rotation.Current
+}
