@@ -1,3 +1,6 @@
+// Package jwt verifies signed tokens: JSON Web Tokens (RFC 7519). A [KeySet] holds
+// the keys that one ledger accepts, a [Verifier] checks tokens against it and
+// remembers those whose signature was good. Package jwks reads the keys.
 package jwt
 
 import (
@@ -16,7 +19,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A JWTConfig says which signed tokens are accepted.
+// A Config says which signed tokens are accepted.
 type Config struct {
 	// Issuer is the "iss" that a token must have, to the letter (RFC 7519 section
 	// 4.1.1). Required: without it a token that the same keys signed for anybody
@@ -45,7 +48,7 @@ type Config struct {
 	// MaxBytes is the longest token that is parsed, in bytes. 0 means 16 KiB.
 	MaxBytes int
 	// CacheSize is how many verified tokens are known again without checking
-	// their signature. 0 means DefaultJWTCache, negative none.
+	// their signature. 0 means DefaultCacheSize, negative none.
 	CacheSize int
 	// OnUnknownKey is called with the kid of a token for which there is no key, or
 	// whose signature none of the keys for it has made, so that a remote source can
@@ -55,7 +58,7 @@ type Config struct {
 	OnUnknownKey func(kid string)
 }
 
-// DefaultJWTCache is how many verified tokens are known again by default.
+// DefaultCacheSize is how many verified tokens are known again by default.
 const DefaultCacheSize = 4096
 
 // DefaultLeeway is how much clocks may differ by default.
@@ -68,9 +71,9 @@ const (
 	maxCachedBytes = 4 << 10
 )
 
-// A JWTVerifier is the [Verifier] of signed tokens: JSON Web Tokens (RFC 7519) in
+// A Verifier is the [Verifier] of signed tokens: JSON Web Tokens (RFC 7519) in
 // the compact form of RFC 7515. It is safe for concurrent use. The zero
-// JWTVerifier is not usable.
+// Verifier is not usable.
 type Verifier struct {
 	keys  func() *KeySet
 	cfg   Config
@@ -88,7 +91,7 @@ type Verifier struct {
 
 var _ verify.Verifier = (*Verifier)(nil)
 
-// NewJWTVerifier returns a Verifier that accepts what c asks for and one of keys
+// NewVerifier returns a Verifier that accepts what c asks for and one of keys
 // signed. keys is called once for each verification and may return another set
 // each time; nil means that none is loaded, and is refused with ErrUnavailable.
 func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {

@@ -332,9 +332,9 @@ func TestJWTRequirements(t *testing.T) {
 	}
 }
 
-// TestJWTConfigRefusesEmptiness: what golang-jwt takes for "do not check" is a
+// TestConfigRefusesEmptiness: what golang-jwt takes for "do not check" is a
 // fault here.
-func TestJWTConfigRefusesEmptiness(t *testing.T) {
+func TestConfigRefusesEmptiness(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]Config{
 		"no issuer":         {Audiences: []string{"a"}},

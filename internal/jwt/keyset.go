@@ -9,7 +9,7 @@ import (
 )
 
 // A KeySet is the keys that one ledger accepts, in the form in which a
-// [JWTVerifier] looks for them. It is immutable and safe for concurrent use. The
+// [Verifier] looks for them. It is immutable and safe for concurrent use. The
 // nil KeySet has not been loaded.
 type KeySet struct {
 	source  string

@@ -1,3 +1,6 @@
+// Package token reads the sources of shared tokens and verifies such tokens.
+// [Parse] and [ParseDir] read what a file, an environment variable or a directory
+// declares, and a [Set] is the verifier of the tokens that one ledger accepts.
 package token
 
 import (
@@ -6,16 +9,16 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// DefaultMinTokenBytes is the length under which a token is refused as too
+// DefaultMinBytes is the length under which a token is refused as too
 // easy to guess, or as the torn half of another.
 const DefaultMinBytes = 16
 
 // Tokens is what a token source says.
 type Tokens = rotation.Content[Token]
 
-// ParseOptions tune the parsing of token sources. The zero value is good.
+// Options tune the parsing of token sources. The zero value is good.
 type Options struct {
-	MinTokenBytes int    // shortest token in bytes; 0 means DefaultMinTokenBytes
+	MinTokenBytes int    // shortest token in bytes; 0 means DefaultMinBytes
 	Name          string // what errors call the source, such as its path
 }
 
@@ -58,12 +61,12 @@ const (
 	FileUnrevoked     = "token-unrevoked"
 )
 
-// Keys returns the keys that ParseKeys reads.
+// FileNames returns the file names that ParseDir reads.
 func FileNames() []string {
 	return []string{FileCurrent, FileNext, FilePrevious, FilePreviousUntil, FileRevoked, FileRetired, FileUnrevoked}
 }
 
-// ParseKeys parses the keys of a directory: token, which must be there;
+// ParseDir parses the keys of a directory: token, which must be there;
 // token-next; token-previous with its RFC 3339 deadline token-previous-until;
 // and token-revoked, token-retired and token-unrevoked with one digest a line.
 // Keys that it does not know are ignored. Errors are as those of [Parse].

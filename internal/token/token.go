@@ -28,14 +28,14 @@ type secret struct {
 	expires time.Time
 }
 
-// NewToken returns the Token whose bytes are text. If it has the form of a JSON
+// New returns the Token whose bytes are text. If it has the form of a JSON
 // Web Token, its "exp" claim (RFC 7519 section 4.1.4) is read, unverified.
 func New(text string) Token {
 	s := &secret{text: text, id: verify.Digest(text), expires: jwtExpiry(text)}
 	return Token{&s}
 }
 
-// RememberedToken returns the token with the SHA-256 id, of which nothing else is
+// Remembered returns the token with the SHA-256 id, of which nothing else is
 // known: a process wrote that down before it was restarted. Reveal returns "".
 func Remembered(id rotation.ID) Token {
 	s := &secret{id: id}
@@ -43,7 +43,7 @@ func Remembered(id rotation.ID) Token {
 }
 
 // Reveal returns the token's bytes, for the one who sends them. They are "" for
-// a [RememberedToken].
+// a [Remembered].
 func (t Token) Reveal() string {
 	if t.s == nil {
 		return ""

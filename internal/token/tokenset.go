@@ -13,10 +13,10 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A TokenSet is the Verifier of opaque shared tokens: those that one ledger
-// accepts. It is immutable and safe for concurrent use. The nil TokenSet has
+// A Set is the Verifier of opaque shared tokens: those that one ledger
+// accepts. It is immutable and safe for concurrent use. The nil Set has
 // not been loaded: it refuses everything with ErrUnavailable. The zero
-// TokenSet accepts nothing.
+// Set accepts nothing.
 //
 // Verify costs the same however many tokens are accepted, but for one or two
 // somewhat less. A keyed hash of the presented token, seeded at random for each
@@ -65,7 +65,7 @@ type tokenEntry struct {
 	asked bool
 }
 
-// NewTokenSet returns the set of the tokens that l accepts; source is the
+// NewSet returns the set of the tokens that l accepts; source is the
 // configured name of where they come from, and their Principals' subject. For
 // the nil ledger it returns nil.
 func NewSet(l *rotation.Ledger[Token], source string) *Set {

@@ -1,10 +1,10 @@
-// Package verify decides whether a presented token is good.
+// Package verify says what a verifier of tokens is.
 //
-// A [Verifier] is asked with the token as it came off the wire and answers
-// with a [Principal] or with an error that wraps exactly one of this package's
-// five sentinels. [TokenSet] is the verifier for opaque shared tokens; [Any]
-// asks several verifiers in turn. The package knows neither net/http nor grpc:
-// see httpauth and grpcauth for those.
+// A [Verifier] gets the token as the caller sent it. It answers with a
+// [Principal], or with an error that wraps exactly one of the errors of this
+// package. An agent (package agent) is the Verifier of tokens that rotate, [Static]
+// that of a fixed set, and [Any] asks several in turn. Packages httpauth and
+// grpcauth ask a Verifier about HTTP requests and gRPC calls.
 package verify
 
 import (

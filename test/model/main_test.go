@@ -1,7 +1,7 @@
 // Package model explores the rotation protocol: operators that stage, promote,
 // retire and revoke, receivers that learn of it late and restart, senders that
 // change over later still, and clocks that are off. The receivers in it are the
-// real ones: [verify.ParseKeys], [rotation.Advance] and [verify.TokenSet]. The
+// real ones: [token.ParseDir], [rotation.Advance] and [token.Set]. The
 // rest is a table of who does what when, which is either every table that there
 // is of a small size, or a large one at random. README.md says what it shows.
 package model

@@ -207,7 +207,7 @@ func (s *RemoteSource) isDue(now time.Time) bool {
 func (s *RemoteSource) FileFault() error { return s.files.fault() }
 
 // UnknownKey says that a token named a key that there is not, or that its key has not
-// signed it; see [verify.JWTConfig]. A request follows with the next Read, which is at
+// signed it; see [verify.Config]. A request follows with the next Read, which is at
 // once where a [reload.Value] runs, unless tokens have caused too many; see
 // [RemoteOptions.CoolDown]. It never blocks.
 func (s *RemoteSource) UnknownKey(_ string) {

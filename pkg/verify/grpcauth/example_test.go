@@ -87,7 +87,7 @@ func ExampleStreamServerInterceptor() {
 		fmt.Println(err)
 		return
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	path := filepath.Join(dir, "token")
 	if err := os.WriteFile(path, []byte("an-example-of-a-token\n"), 0o600); err != nil {
 		fmt.Println(err)

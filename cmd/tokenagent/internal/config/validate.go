@@ -26,7 +26,7 @@ const (
 const (
 	// maxCache bounds what a slip of the pen costs: some 4 KiB a token, at the worst.
 	maxCache = 1_000_000
-	// maxLeeway is that of verify.JWTConfig.
+	// maxLeeway is that of jwt.Config.
 	maxLeeway = 10 * time.Minute
 	// minStale is twice the shortest time between two requests for a JWKS.
 	minStale = 2 * time.Minute

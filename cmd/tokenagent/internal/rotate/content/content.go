@@ -149,7 +149,7 @@ type line struct {
 	text string
 }
 
-// The words that begin a line with a digest; see [verify.Parse].
+// The words that begin a line with a digest; see [token.Parse].
 const (
 	wordRevoked   = "revoked"
 	wordRetired   = "retired"

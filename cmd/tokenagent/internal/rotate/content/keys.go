@@ -47,7 +47,7 @@ func (k Kind) HasCurrent(keys map[string][]byte) bool {
 	return current || k == Keys && set
 }
 
-// ParseKeys reads the keys of a directory or a Secret; see [verify.ParseKeys] and
+// ParseKeys reads the keys of a directory or a Secret; see [token.ParseDir] and
 // [jwks.ParseKeys].
 func ParseKeys(keys map[string][]byte, o Options) (Content, error) {
 	if o.Kind == Keys {

@@ -13,7 +13,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// ParseLines reads the text of a file of tokens; see [verify.Parse].
+// ParseLines reads the text of a file of tokens; see [token.Parse].
 func ParseLines(text []byte, o Options) (Content, error) {
 	t, err := token.Parse(text, o.tokens())
 	if foreign := Foreign(text); foreign != nil {
