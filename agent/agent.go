@@ -20,16 +20,16 @@ import (
 // sources and verifies requests with them. Make one with [Start]; the zero Agent
 // is not usable. It is safe for concurrent use and must not be copied.
 type Agent struct {
-	cfg    *resolved
-	tokens *tokenMember       // nil without a token source
-	keys   *keyMember         // nil without a key source
-	jwt    *jwt.Verifier      // by keys
-	remote *jwks.RemoteSource // of keys; nil for none
-	parts  []part             // those of the two that there are
+	cfg     *resolved
+	tokens  *tokenSource       // nil without a token source
+	keys    *keySource         // nil without a key source
+	jwt     *jwt.Verifier      // by keys
+	remote  *jwks.RemoteSource // of keys; nil for none
+	sources []credentialSource // those of the two that there are
 
 	watcher *reload.Watcher   // nil where no source is watched
-	keeper  *keeper           // nil without a state file
-	changed broadcast.Channel // of any of several parts
+	store   *stateStore       // nil without a state file
+	changed broadcast.Channel // of any source
 	closed  atomic.Bool
 
 	stop    context.CancelFunc
@@ -65,32 +65,32 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		a.inherit(r.From)
 		r.From = nil // it need not be kept for as long as the Agent
 	case r.StateFile != "":
-		a.keeper = newKeeper(r, a.parts, time.Now())
+		a.store = newStateStore(r, a.sources, time.Now())
 	}
 	if err = a.open(ctx); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	a.each(part.standIn)
+	a.each(credentialSource.standIn)
 	_ = a.save() // is in the log and the status
 	r.warnOfSDKs()
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
-	for _, p := range a.parts {
+	for _, p := range a.sources {
 		a.running.Go(func() { p.run(run) })
-		a.running.Go(func() { p.narrate(run, a.changed.Send) })
+		a.running.Go(func() { p.logChanges(run, a.changed.Send) })
 	}
-	if a.keeper != nil {
+	if a.store != nil {
 		a.running.Go(func() { a.remember(run) })
 	}
 	return a, nil
 }
 
-// assemble makes the parts that cfg asks for.
+// assemble makes the sources that cfg asks for.
 func (a *Agent) assemble() (err error) {
 	r := a.cfg
 	if r.tokens != nil {
 		a.tokens = newTokens(r.tokens, r.MinTokenBytes, &a.closed, r.Logger)
-		a.parts = append(a.parts, a.tokens)
+		a.sources = append(a.sources, a.tokens)
 	}
 	if r.keys != nil {
 		a.remote, _ = r.keys.source.(*jwks.RemoteSource)
@@ -103,9 +103,9 @@ func (a *Agent) assemble() (err error) {
 			return err
 		}
 		a.keys.longest = a.jwt.LongestLifetime
-		a.parts = append(a.parts, a.keys)
+		a.sources = append(a.sources, a.keys)
 	}
-	for _, p := range a.parts {
+	for _, p := range a.sources {
 		switch {
 		case !p.source().watched || a.watcher != nil || r.PollOnly:
 		case r.Watcher != nil:
@@ -132,7 +132,7 @@ func (a *Agent) open(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, p := range a.parts {
+	for _, p := range a.sources {
 		done := make(chan error, 1)
 		go func() { done <- p.open(a.cfg, a.watcher) }()
 		select {
@@ -169,7 +169,7 @@ func (a *Agent) Token() (string, error) {
 // Ready reports whether good content has come of every source and the Agent is
 // not closed. It stays true while a source is broken: what was accepted still is.
 func (a *Agent) Ready() bool {
-	for _, p := range a.parts {
+	for _, p := range a.sources {
 		if !p.isReady() {
 			return false
 		}
@@ -180,8 +180,8 @@ func (a *Agent) Ready() bool {
 // Updated returns a channel that is closed at the next change of what is
 // accepted. To miss none, take the channel first and look afterwards.
 func (a *Agent) Updated() <-chan struct{} {
-	if len(a.parts) == 1 {
-		return a.parts[0].updated()
+	if len(a.sources) == 1 {
+		return a.sources[0].updated()
 	}
 	return a.changed.Next()
 }
@@ -197,7 +197,7 @@ func (a *Agent) Reload() (changed bool, err error) {
 		a.remote.Refresh()
 	}
 	var faults []error
-	for _, p := range a.parts {
+	for _, p := range a.sources {
 		news, err := p.reload()
 		changed = changed || news
 		faults = append(faults, err)
@@ -218,7 +218,7 @@ func (a *Agent) Reload() (changed bool, err error) {
 // else the source declares. With a state file it outlives the process, and an error
 // says that it could not be written there.
 func (a *Agent) Revoke(id verify.ID) error {
-	err := a.change(func(p part) { p.revoke(id) })
+	err := a.change(func(p credentialSource) { p.revoke(id) })
 	if !errors.Is(err, ErrClosed) {
 		a.cfg.Logger.Warn("revoked", "fingerprint", verify.Fingerprint(id))
 	}
@@ -232,7 +232,7 @@ func (a *Agent) Revoke(id verify.ID) error {
 // as those of [Agent.Revoke]. Unrevoking a token that is not revoked does nothing.
 func (a *Agent) Unrevoke(id verify.ID) error {
 	var refused error
-	err := a.change(func(p part) { refused = errors.Join(refused, p.unrevoke(id)) })
+	err := a.change(func(p credentialSource) { refused = errors.Join(refused, p.unrevoke(id)) })
 	if refused != nil {
 		return refused
 	}
@@ -247,15 +247,15 @@ func (a *Agent) Unrevoke(id verify.ID) error {
 // previous stays refused until the source declares it in another slot. The error
 // is as that of Revoke.
 func (a *Agent) Retire() error {
-	err := a.change(part.retire)
+	err := a.change(credentialSource.retire)
 	if !errors.Is(err, ErrClosed) {
 		a.cfg.Logger.Info("what was superseded is retired")
 	}
 	return err
 }
 
-// change has every part publish a change, and then writes it down.
-func (a *Agent) change(f func(part)) error {
+// change has every source publish a change, and then writes it down.
+func (a *Agent) change(f func(credentialSource)) error {
 	a.each(f)
 	if a.closed.Load() {
 		return ErrClosed
@@ -263,8 +263,8 @@ func (a *Agent) change(f func(part)) error {
 	return a.save()
 }
 
-func (a *Agent) each(f func(part)) {
-	for _, p := range a.parts {
+func (a *Agent) each(f func(credentialSource)) {
+	for _, p := range a.sources {
 		f(p)
 	}
 }
@@ -277,20 +277,20 @@ func (a *Agent) Close() error {
 		// First the answer, then the waiting: a read that hangs must not keep
 		// tokens accepted.
 		a.closed.Store(true)
-		a.each(part.shut)
+		a.each(credentialSource.shut)
 		a.changed.Send()
 		a.closeErr = a.save()
 		a.stop()
 		a.running.Wait()
-		if a.keeper != nil {
-			a.keeper.release(a)
+		if a.store != nil {
+			a.store.release(a)
 		}
 	})
 	return a.closeErr
 }
 
 // String returns a text that holds no token.
-func (a *Agent) String() string { return "agent(" + a.parts[0].source().name + ")" }
+func (a *Agent) String() string { return "agent(" + a.sources[0].source().name + ")" }
 
 // Format writes String for every verb and flag.
 func (a *Agent) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }

@@ -128,13 +128,13 @@ type Config struct {
 // resolved is a Config with its defaults and its sources.
 type resolved struct {
 	Config
-	tokens *source // nil for none
-	keys   *source // nil for none
+	tokens *sourceSpec // nil for none
+	keys   *sourceSpec // nil for none
 	window rotation.Window
 }
 
 // A source is where credentials of one kind stand.
-type source struct {
+type sourceSpec struct {
 	name         string
 	kind         string // file, env file or env; key file or jwks url
 	location     string
@@ -213,13 +213,13 @@ func (r *resolved) findKeys() error {
 	case c.KeyFile != "" && c.JWKSURL != "":
 		return option.Errorf(option.Field, "{key-file} and {jwks-url} are both set; one source is meant: leave one empty")
 	case c.KeyFile != "":
-		r.keys = &source{source: reload.Path(c.KeyFile, jwks.KeyNames()...), kind: "key file", location: c.KeyFile, identity: absolute(c.KeyFile), watched: true}
+		r.keys = &sourceSpec{source: reload.Path(c.KeyFile, jwks.KeyNames()...), kind: "key file", location: c.KeyFile, identity: absolute(c.KeyFile), watched: true}
 	case c.JWKSURL != "":
 		remote, err := jwks.Remote(c.JWKSURL, c.JWKS.options(c.KeyAlgorithm, r.Logger))
 		if err != nil {
 			return err
 		}
-		r.keys = &source{source: remote, kind: "jwks url", location: remote.String(), identity: remote.String(), remote: true}
+		r.keys = &sourceSpec{source: remote, kind: "jwks url", location: remote.String(), identity: remote.String(), remote: true}
 	default:
 		return nil
 	}
@@ -251,7 +251,7 @@ func (r *resolved) findTokens() error {
 	case c.EnvFile != "":
 		name := cmp.Or(c.TokenEnv, DaprTokenEnv)
 		shown := fmt.Sprint(reload.Env(name))
-		r.token(&source{source: reload.EnvFile(c.EnvFile, name), kind: "env file", location: c.EnvFile, identity: absolute(c.EnvFile) + " " + shown, watched: true})
+		r.token(&sourceSpec{source: reload.EnvFile(c.EnvFile, name), kind: "env file", location: c.EnvFile, identity: absolute(c.EnvFile) + " " + shown, watched: true})
 	case c.TokenEnv != "":
 		r.env(c.TokenEnv)
 	default:
@@ -279,16 +279,16 @@ func (r *resolved) findInEnvironment() error {
 }
 
 func (r *resolved) file(path string) {
-	r.token(&source{source: reload.Path(path, token.FileNames()...), kind: "file", location: path, identity: absolute(path), watched: true})
+	r.token(&sourceSpec{source: reload.Path(path, token.FileNames()...), kind: "file", location: path, identity: absolute(path), watched: true})
 }
 
 func (r *resolved) env(name string) {
 	src := reload.Env(name)
 	shown := fmt.Sprint(src)
-	r.token(&source{source: src, kind: "env", location: shown, identity: shown})
+	r.token(&sourceSpec{source: src, kind: "env", location: shown, identity: shown})
 }
 
-func (r *resolved) token(s *source) {
+func (r *resolved) token(s *sourceSpec) {
 	s.name, s.window, s.needsCurrent = r.Name, r.window, true
 	r.tokens = s
 }

@@ -79,7 +79,7 @@ func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
 // Agents are told apart by [prometheus.WrapRegistererWith].
 func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 	e, now := emitter(ch), time.Now()
-	for _, p := range a.parts {
+	for _, p := range a.sources {
 		p.collect(e, now)
 	}
 	if a.tokens != nil {
@@ -89,8 +89,8 @@ func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 		e.verifications(a.keys.counts, verify.MethodJWT, a.keys.src.name)
 		e.counter(descBusy, a.jwt.Busy(), a.keys.src.name)
 	}
-	if a.keeper != nil {
-		e.gauge(descStateFile, bit(a.keeper.faultText() == ""))
+	if a.store != nil {
+		e.gauge(descStateFile, bit(a.store.faultText() == ""))
 	}
 	e.gauge(descBuildInfo, 1, buildinfo.Version(), runtime.Version())
 }
@@ -105,7 +105,7 @@ func (e emitter) verifications(c *counts, method, source string) {
 	}
 }
 
-func (m *member[V, S]) collect(e emitter, now time.Time) {
+func (m *typedSource[V, S]) collect(e emitter, now time.Time) {
 	name := m.src.name
 	s, stats := m.value.Load(), m.value.Stats()
 	e.counter(descReloads, stats.Applied, name, "applied")
@@ -134,7 +134,7 @@ func (m *member[V, S]) collect(e emitter, now time.Time) {
 	m.collectEntries(e, s, now)
 }
 
-func (m *member[V, S]) collectEntries(e emitter, s *state[V, S], now time.Time) {
+func (m *typedSource[V, S]) collectEntries(e emitter, s *state[V, S], now time.Time) {
 	name, live := m.src.name, m.accepted(s, now)
 	infos := make(map[[2]string]struct{}, maxInfo)
 	var accepted [len(rotation.Slots)]int

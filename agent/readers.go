@@ -17,7 +17,7 @@ import (
 // a secret of the source: a token, or the secret of an HMAC key. In a volume that a
 // kubelet mounts mode 0644 is the default, and the pod's file system keeps others
 // out, so nothing is said of those.
-func (m *member[V, S]) warnOfReaders(live []*rotation.Entry[V]) {
+func (m *typedSource[V, S]) warnOfReaders(live []*rotation.Entry[V]) {
 	if runtime.GOOS == "windows" || !m.src.watched || kubemount.Managed(m.src.location) {
 		return
 	}

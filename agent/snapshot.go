@@ -13,23 +13,23 @@ import (
 // immutable, and refers to the tokens without showing them. The zero Snapshot is
 // that of an Agent that has read nothing.
 type Snapshot struct {
-	tokens memberSnapshot[token.Token, token.Set]
-	keys   memberSnapshot[jwt.Key, jwt.KeySet]
-	keeper *keeper
+	tokens sourceSnapshot[token.Token, token.Set]
+	keys   sourceSnapshot[jwt.Key, jwt.KeySet]
+	store  *stateStore
 }
 
-// A memberSnapshot is the part of a Snapshot that is about one source.
-type memberSnapshot[V credential, S any] struct {
+// A sourceSnapshot is the part of a Snapshot that is about one source.
+type sourceSnapshot[V credential, S any] struct {
 	state *state[V, S] // nil for none
 	names []string     // of the source, and those that it had before
-	users *users
+	users *previousUsers
 }
 
 // Snapshot returns what the Agent accepts and refuses now; after Close, what it
 // accepted and refused at the end. The windows of superseded credentials are shared
 // by all Agents that come from it, so that a use in one of them counts in all.
 func (a *Agent) Snapshot() Snapshot {
-	s := Snapshot{keeper: a.keeper}
+	s := Snapshot{store: a.store}
 	if a.tokens != nil {
 		s.tokens = a.tokens.memberSnapshot()
 	}
@@ -73,8 +73,8 @@ func (a *Agent) Merge(s Snapshot) error {
 	if a.closed.Load() {
 		return ErrClosed
 	}
-	if a.keeper != nil {
-		a.keeper.claim(a)
+	if a.store != nil {
+		a.store.claim(a)
 	}
 	return a.save()
 }
@@ -89,19 +89,19 @@ func (a *Agent) inherit(s *Snapshot) {
 	}
 	switch {
 	case a.cfg.StateFile == "":
-	case s.keeper != nil && s.keeper.cfg.StateFile == a.cfg.StateFile:
-		a.keeper = s.keeper
+	case s.store != nil && s.store.cfg.StateFile == a.cfg.StateFile:
+		a.store = s.store
 	default:
-		a.keeper = &keeper{cfg: a.cfg}
+		a.store = &stateStore{cfg: a.cfg}
 	}
 }
 
-func (m *member[V, S]) memberSnapshot() memberSnapshot[V, S] {
-	return memberSnapshot[V, S]{state: m.latest(), names: append(slices.Clone(m.formerly), m.src.name), users: m.users}
+func (m *typedSource[V, S]) memberSnapshot() sourceSnapshot[V, S] {
+	return sourceSnapshot[V, S]{state: m.latest(), names: append(slices.Clone(m.formerly), m.src.name), users: m.users}
 }
 
 // latest returns what there is, and after Close what there was.
-func (m *member[V, S]) latest() *state[V, S] {
+func (m *typedSource[V, S]) latest() *state[V, S] {
 	if s := m.last.Load(); s != nil {
 		return s
 	}
@@ -109,7 +109,7 @@ func (m *member[V, S]) latest() *state[V, S] {
 }
 
 // inherit has m start from s.
-func (m *member[V, S]) inherit(s memberSnapshot[V, S]) {
+func (m *typedSource[V, S]) inherit(s sourceSnapshot[V, S]) {
 	if s.state == nil {
 		return
 	}
@@ -122,7 +122,7 @@ func (m *member[V, S]) inherit(s memberSnapshot[V, S]) {
 }
 
 // standIn publishes what m started from where the source could not be read.
-func (m *member[V, S]) standIn() {
+func (m *typedSource[V, S]) standIn() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		if s := m.initial; prev == nil && s != nil && s.loaded {
 			return m.with(s, s.ledger, nil)
@@ -132,7 +132,7 @@ func (m *member[V, S]) standIn() {
 }
 
 // merge adds what there is of other, which may be nil.
-func (m *member[V, S]) merge(other *state[V, S]) {
+func (m *typedSource[V, S]) merge(other *state[V, S]) {
 	if other == nil {
 		return
 	}

@@ -25,7 +25,7 @@ type state[V credential, S any] struct {
 	// lastPrevious is the last use of superseded credentials that have left the
 	// ledger.
 	lastPrevious time.Time
-	stays        map[rotation.ID]stay // of what is in the ledger
+	slotsSince   map[rotation.ID]slotSince // of what is in the ledger
 }
 
 // A credential is what a source declares: a shared token or a verification key.
@@ -48,7 +48,7 @@ var errPartial = errors.New("agent: not all keys could be read")
 
 // advance makes the next state from what the source says. Revocations in bad
 // content hold all the same, since they only ever take away.
-func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
+func (m *typedSource[V, S]) advance(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
 	d, err := m.parse(c)
 	if c.Partial && err == nil {
 		err = errPartial
@@ -72,10 +72,10 @@ func (m *member[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 }
 
 // with returns the state that follows s with the ledger l, made of decls, if of any.
-func (m *member[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rotation.Decl[V]) *state[V, S] {
+func (m *typedSource[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rotation.Decl[V]) *state[V, S] {
 	next := *s
 	next.lastPrevious = s.previousLastUsed()
-	next.ledger, next.stays = l, stays(s.stays, l, time.Now())
+	next.ledger, next.slotsSince = l, slotsSince(s.slotsSince, l, time.Now())
 	if next.loaded {
 		next.set = m.build(l, s.set, decls)
 	}
@@ -127,4 +127,29 @@ func overlapUntil[V any](entries []*rotation.Entry[V], now time.Time) time.Time 
 		}
 	}
 	return until
+}
+
+// A slotSince says since when a credential has been in its slot, as this process saw
+// it.
+type slotSince struct {
+	slot  rotation.Slot
+	since time.Time
+}
+
+// slotsSince returns those of the credentials in l: as they were in before where the
+// slot is the same, and from now for the others.
+func slotsSince[V any](before map[rotation.ID]slotSince, l *rotation.Ledger[V], now time.Time) map[rotation.ID]slotSince {
+	if l == nil {
+		return nil
+	}
+	after := make(map[rotation.ID]slotSince, len(l.Entries))
+	for i := range l.Entries {
+		e := &l.Entries[i]
+		s, ok := before[e.ID]
+		if !ok || s.slot != e.Slot {
+			s = slotSince{e.Slot, now}
+		}
+		after[e.ID] = s
+	}
+	return after
 }

@@ -86,18 +86,18 @@ type PreviousUser struct {
 func (a *Agent) Status() Status {
 	now := time.Now()
 	s := Status{Schema: StatusSchema, Ready: a.Ready(), Version: buildinfo.Version()}
-	for _, p := range a.parts {
+	for _, p := range a.sources {
 		src := p.status(now)
 		src.Ready = src.Ready && !a.closed.Load()
-		if a.keeper != nil {
-			src.StateFile, src.StateFault = a.cfg.StateFile, a.keeper.faultText()
+		if a.store != nil {
+			src.StateFile, src.StateFault = a.cfg.StateFile, a.store.faultText()
 		}
 		s.Sources = append(s.Sources, src)
 	}
 	return s
 }
 
-func (m *member[V, S]) status(now time.Time) SourceStatus {
+func (m *typedSource[V, S]) status(now time.Time) SourceStatus {
 	s, stats := m.value.Load(), m.value.Stats()
 	if s == nil {
 		s = &state[V, S]{}
@@ -125,7 +125,7 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 	for _, e := range live {
 		t := TokenStatus{
 			Slot: e.Slot.String(), Fingerprint: e.Value.Fingerprint(), Declared: e.Declared,
-			Since: utc(s.stays[e.ID].since), Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(m.expiry(e.Value)),
+			Since: utc(s.slotsSince[e.ID].since), Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(m.expiry(e.Value)),
 		}
 		if e.Slot == rotation.Previous {
 			t.LastUsed = utc(e.Use.Last())
@@ -145,7 +145,7 @@ func (m *member[V, S]) status(now time.Time) SourceStatus {
 }
 
 // fault returns what is wrong with the source, and nil where nothing is.
-func (m *member[V, S]) fault(stats reload.Stats) error {
+func (m *typedSource[V, S]) fault(stats reload.Stats) error {
 	if stats.LastError != nil || m.sideFault == nil {
 		return stats.LastError
 	}
@@ -153,7 +153,7 @@ func (m *member[V, S]) fault(stats reload.Stats) error {
 }
 
 // limits says in words what cannot heal or needs a person.
-func (m *member[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotation.Entry[V]) (out []string) {
+func (m *typedSource[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotation.Entry[V]) (out []string) {
 	if stats.Mode == "static" {
 		out = append(out, "a process's own environment cannot change from outside; it is read at start and at reload")
 	}
@@ -208,7 +208,7 @@ func (s *state[V, S]) overlaps() bool {
 }
 
 // list returns the known users, the latest first.
-func (u *users) list() []PreviousUser {
+func (u *previousUsers) list() []PreviousUser {
 	m := u.byID.Load()
 	if m == nil {
 		return nil

@@ -27,7 +27,7 @@ func BenchmarkStep(b *testing.B) {
 			}
 			b.Run(name, func(b *testing.B) {
 				var closed atomic.Bool
-				src := &source{name: "token", window: rotation.Window{Overlap: time.Hour}}
+				src := &sourceSpec{name: "token", window: rotation.Window{Overlap: time.Hour}}
 				m := newTokens(src, 16, &closed, slog.New(slog.DiscardHandler))
 				now := time.Now()
 				var s *state[token.Token, token.Set]

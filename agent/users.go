@@ -15,7 +15,7 @@ const maxUsers = 100
 
 // users knows from which hosts superseded tokens still come. Looking one up
 // takes no lock; only a host that is new does.
-type users struct {
+type previousUsers struct {
 	mu   sync.Mutex
 	byID atomic.Pointer[map[userID]*user]
 
@@ -33,7 +33,7 @@ type user struct {
 
 // mark notes a use by id, and reports whether it is the first. matter names the
 // tokens whose users to keep when there are too many.
-func (u *users) mark(id userID, now time.Time, matter func(now time.Time) map[string]bool) (first bool) {
+func (u *previousUsers) mark(id userID, now time.Time, matter func(now time.Time) map[string]bool) (first bool) {
 	m := u.byID.Load()
 	if m != nil {
 		if known := (*m)[id]; known != nil {
@@ -69,7 +69,7 @@ func (u *users) mark(id userID, now time.Time, matter func(now time.Time) map[st
 
 // mayPrune lets one caller a second look for users to forget, so that a crowd
 // of new ones costs the requests that bring them nothing.
-func (u *users) mayPrune(now time.Time) bool {
+func (u *previousUsers) mayPrune(now time.Time) bool {
 	last := u.pruned.Load()
 	return now.UnixNano()-last >= int64(time.Second) && u.pruned.CompareAndSwap(last, now.UnixNano())
 }

@@ -154,7 +154,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		n.refuses(&b.Decl) // what was revoked may have another name in c
 	}
 
-	tombs := newGraveyard(prev.ended, prev.endedAt)
+	tombs := newTombstones(prev.ended, prev.endedAt)
 	tombs.sourceRead()
 	declared := strongest(c.Decls)
 	named := make(map[ID]struct{}, len(declared)+len(c.Retired))
@@ -167,7 +167,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 			if tombs.bars(d.ID, d.Until) {
 				continue
 			}
-			e.lease = declaredAgain(b, d.Until, now)
+			e.window = declaredAgain(b, d.Until, now)
 			if !e.Live(now) {
 				tombs.passed(d.ID, d.Until).named = true
 				continue
@@ -210,7 +210,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		switch {
 		case b.Slot == Current:
 			b.Slot, b.Declared, b.Until = Previous, false, time.Time{}
-			b.lease = w.lease(now, n.Number)
+			b.window = w.lease(now, n.Number)
 		case b.Declared && b.Slot == Previous:
 			tombs.add(b.ID)
 			continue
@@ -258,17 +258,17 @@ func (l *Ledger[V]) revokedBy(revoked map[ID]struct{}, id ID) bool {
 	return among(id) || slices.ContainsFunc(l.names[id], among)
 }
 
-// declaredAgain returns the lease of a credential that is declared previous
+// declaredAgain returns the window of a credential that is declared previous
 // until then. Where b, what it was before, was declared the same, it is the same
-// lease: reading it again measures nothing anew.
-func declaredAgain[V any](b *Entry[V], until, now time.Time) *lease {
+// window: reading it again measures nothing anew.
+func declaredAgain[V any](b *Entry[V], until, now time.Time) *window {
 	switch {
 	case until.IsZero():
 		return nil
-	case b != nil && b.Declared && b.Slot == Previous && b.lease != nil && b.lease.until.Equal(until):
-		return b.lease
+	case b != nil && b.Declared && b.Slot == Previous && b.window != nil && b.window.until.Equal(until):
+		return b.window
 	default:
-		return declaredLease(until, now)
+		return declaredWindow(until, now)
 	}
 }
 
@@ -296,13 +296,13 @@ func (l *Ledger[V]) revokeNamed(ids []ID, names map[ID][]ID) *Ledger[V] {
 		n.noteNames(id, more)
 	}
 	n.keepNames(n)
-	tombs := newGraveyard(l.ended, l.endedAt)
+	tombs := newTombstones(l.ended, l.endedAt)
 	for _, e := range l.Entries {
 		switch {
 		case !n.refuses(&e.Decl):
 			n.Entries = append(n.Entries, e)
 			continue
-		case e.Declared && e.lease.ended():
+		case e.Declared && e.window.ended():
 			tombs.passed(e.ID, e.Until).named = true
 		}
 		if e.Declared {
@@ -403,7 +403,7 @@ func (l *Ledger[V]) retire(ends func(ID) bool, others []ID) *Ledger[V] {
 		l = &Ledger[V]{}
 	}
 	n := l.next()
-	tombs := newGraveyard(l.ended, l.endedAt)
+	tombs := newTombstones(l.ended, l.endedAt)
 	for _, e := range l.Entries {
 		if e.Slot != Previous || !ends(e.ID) {
 			n.Entries = append(n.Entries, e)

@@ -24,7 +24,7 @@ func (l *Ledger[V]) Merge(other *Ledger[V], now time.Time, w Window) *Ledger[V] 
 	}
 	l = l.Adopt(other.Snapshot(now), func(ID) bool { return false })
 	n := l.next()
-	tombs := newGraveyard(l.ended, l.endedAt)
+	tombs := newTombstones(l.ended, l.endedAt)
 	for i := range other.ended {
 		tombs.passed(other.ended[i].id, other.ended[i].until)
 	}
@@ -45,7 +45,7 @@ func (l *Ledger[V]) Merge(other *Ledger[V], now time.Time, w Window) *Ledger[V] 
 		switch {
 		case e.Slot == Current:
 			e.Slot, e.Declared, e.Until = Previous, false, time.Time{}
-			e.lease = w.lease(now, n.Number)
+			e.window = w.lease(now, n.Number)
 		case e.Slot != Previous || e.Declared:
 			continue
 		}

@@ -49,13 +49,13 @@ type Entry[V any] struct {
 	// follow share it, so that a reload forgets no use. Never nil.
 	Use *Use
 
-	lease *lease   // nil means no deadline
-	opens *opening // the windows that a use of this credential opens; nil for none
+	window *window     // nil means no deadline
+	opens  *activation // the windows that a use of this credential opens; nil for none
 }
 
 // Live reports whether the credential is accepted at now: before its deadline,
 // never at it. It changes nothing.
-func (e *Entry[V]) Live(now time.Time) bool { return e.lease.live(now) }
+func (e *Entry[V]) Live(now time.Time) bool { return e.window.live(now) }
 
 // Accept reports whether the credential is accepted at now, and if so records
 // the use: in Use, in its own window where that slides, and in the windows that
@@ -66,7 +66,7 @@ func (e *Entry[V]) Live(now time.Time) bool { return e.lease.live(now) }
 // Where neither [Entry.Dated] nor [Entry.Opens] is true there is nothing to
 // record and nothing to ask, so a verifier may leave the call and the clock out.
 func (e *Entry[V]) Accept(now time.Time) bool {
-	if !e.lease.accept(now) {
+	if !e.window.accept(now) {
 		return false
 	}
 	if e.Slot == Previous {
@@ -78,7 +78,7 @@ func (e *Entry[V]) Accept(now time.Time) bool {
 
 // Dated reports whether the credential may come to a deadline, or has uses to
 // record.
-func (e *Entry[V]) Dated() bool { return e.lease != nil || e.Slot == Previous }
+func (e *Entry[V]) Dated() bool { return e.window != nil || e.Slot == Previous }
 
 // Opens reports whether a use of the credential would open a window that waits
 // for one.
@@ -88,15 +88,15 @@ func (e *Entry[V]) Opens() bool { return e.opens.pending() }
 // accepted, as things stand at now, and the zero Time where there is none. That
 // of a window that slides moves with each use, up to Cap. It is told by the
 // wall clock as it goes now, though windows are measured without it.
-func (e *Entry[V]) Deadline(now time.Time) time.Time { return e.lease.deadline(now) }
+func (e *Entry[V]) Deadline(now time.Time) time.Time { return e.window.deadline(now) }
 
 // Cap returns the moment past which no use renews a window that slides, and the
 // zero Time for any other.
-func (e *Entry[V]) Cap(now time.Time) time.Time { return e.lease.cap(now) }
+func (e *Entry[V]) Cap(now time.Time) time.Time { return e.window.cap(now) }
 
 // Waiting reports whether the window of a superseded credential still waits for
 // the first use of the one that took its place.
-func (e *Entry[V]) Waiting() bool { return e.lease.waiting() }
+func (e *Entry[V]) Waiting() bool { return e.window.waiting() }
 
 // A Window says how long a superseded credential stays accepted.
 type Window struct {

@@ -11,7 +11,7 @@ import (
 // A Snapshot is what has to be written down of a ledger for it to outlive the
 // process. Times are by the wall clock.
 type Snapshot[V any] struct {
-	Entries []Record[V]
+	Entries []SnapshotEntry[V]
 	Revoked []ID // sorted
 	// Names are those of each revoked credential that has any: all that it has had
 	// since it was revoked, sorted.
@@ -27,9 +27,9 @@ type Snapshot[V any] struct {
 	Ended []ID
 }
 
-// A Record is one credential of a Snapshot: that it was current, the window that it
+// A SnapshotEntry is one credential of a Snapshot: that it was current, the window that it
 // was left, or when it was used.
-type Record[V any] struct {
+type SnapshotEntry[V any] struct {
 	ID    ID
 	Names []ID // as in Decl
 	Value V
@@ -60,7 +60,7 @@ func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
 	}
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		r := Record[V]{ID: e.ID, Names: e.Names, Value: e.Value, Slot: e.Slot, Declared: e.Declared}
+		r := SnapshotEntry[V]{ID: e.ID, Names: e.Names, Value: e.Value, Slot: e.Slot, Declared: e.Declared}
 		switch {
 		case e.Slot == Current:
 		case e.Slot == Previous && e.Declared:
@@ -69,8 +69,8 @@ func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
 			}
 		case e.Slot == Previous && e.Live(now):
 			r.LastUsed = e.Use.Last()
-			r.Deadline, r.Cap, r.Order = e.Deadline(now), e.Cap(now), e.lease.order
-			r.Renewed = e.lease.renewed(now)
+			r.Deadline, r.Cap, r.Order = e.Deadline(now), e.Cap(now), e.window.order
+			r.Renewed = e.window.renewed(now)
 		default:
 			continue
 		}
@@ -141,13 +141,13 @@ func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
 		case r.Slot == Previous && r.Declared:
 			l.uses[r.ID] = e.Use
 		case r.Slot == Previous:
-			if e.lease = restored(r, now, w); e.Live(now) {
+			if e.window = restored(r, now, w); e.Live(now) {
 				l.Entries = append(l.Entries, e)
 			}
 		}
 	}
 	l.reorder()
-	tombs := newGraveyard(nil, nil)
+	tombs := newTombstones(nil, nil)
 	for _, id := range m.Retired {
 		o := tombs.add(id)
 		o.retired, o.named = true, true // until the source is read
@@ -161,13 +161,13 @@ func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
 
 // reorder puts the restored windows before all that are granted from now on.
 func (l *Ledger[V]) reorder() {
-	var all []*lease
+	var all []*window
 	for i := range l.Entries {
-		if o := l.Entries[i].lease; o != nil {
+		if o := l.Entries[i].window; o != nil {
 			all = append(all, o)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b *lease) int { return cmp.Compare(a.order, b.order) })
+	slices.SortStableFunc(all, func(a, b *window) int { return cmp.Compare(a.order, b.order) })
 	for i, o := range all {
 		o.order = int64(i - len(all))
 	}
@@ -175,16 +175,16 @@ func (l *Ledger[V]) reorder() {
 
 // renewed returns when a window that slides was last renewed, by the wall clock
 // of now, and the zero Time for one that waits or does not slide.
-func (l *lease) renewed(now time.Time) time.Time {
+func (l *window) renewed(now time.Time) time.Time {
 	if state := l.state.Load(); l.overlap > 0 && state != waiting {
 		return onWall(l.from.Add(time.Duration(state)), now)
 	}
 	return time.Time{}
 }
 
-// restored returns the lease of the record r, as far as w grants it from now.
-func restored[V any](r Record[V], now time.Time, w Window) *lease {
-	l := &lease{from: now, length: min(r.Deadline.Sub(now), w.longest()), order: r.Order}
+// restored returns the window of the record r, as far as w grants it from now.
+func restored[V any](r SnapshotEntry[V], now time.Time, w Window) *window {
+	l := &window{from: now, length: min(r.Deadline.Sub(now), w.longest()), order: r.Order}
 	if r.Cap.IsZero() || !w.slides() || l.length <= 0 {
 		return l // with a fixed deadline; or it had ended
 	}

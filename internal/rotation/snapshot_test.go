@@ -65,25 +65,25 @@ func TestP8_RestoredWindowsAreClamped(t *testing.T) {
 	fixed := Window{Overlap: time.Minute}
 	far := start.Add(1000 * time.Hour)
 	for name, c := range map[string]struct {
-		record Record[string]
+		record SnapshotEntry[string]
 		w      Window
 		want   time.Duration // 0 means not accepted
 	}{
-		"fixed, far":                 {Record[string]{Deadline: far}, fixed, time.Minute},
-		"fixed, none now":            {Record[string]{Deadline: far}, Window{}, 0},
-		"fixed, past":                {Record[string]{Deadline: start}, fixed, 0},
-		"fixed, slides now":          {Record[string]{Deadline: far}, sliding, 10 * time.Minute},
-		"slides, far":                {Record[string]{Deadline: far, Cap: far}, sliding, 10 * time.Minute},
-		"slides, renewed long ago":   {Record[string]{Deadline: far, Cap: far, Renewed: start.Add(-time.Hour)}, sliding, 0},
-		"slides, renewed in future":  {Record[string]{Deadline: far, Cap: far, Renewed: far}, sliding, time.Minute},
-		"slides, fixed now":          {Record[string]{Deadline: start.Add(50 * time.Second), Cap: far, Renewed: start.Add(-10 * time.Second)}, fixed, 50 * time.Second},
-		"slides, waiting, fixed now": {Record[string]{Deadline: far, Cap: far}, fixed, time.Minute},
-		"slides, past its cap":       {Record[string]{Deadline: start, Cap: start}, sliding, 0},
+		"fixed, far":                 {SnapshotEntry[string]{Deadline: far}, fixed, time.Minute},
+		"fixed, none now":            {SnapshotEntry[string]{Deadline: far}, Window{}, 0},
+		"fixed, past":                {SnapshotEntry[string]{Deadline: start}, fixed, 0},
+		"fixed, slides now":          {SnapshotEntry[string]{Deadline: far}, sliding, 10 * time.Minute},
+		"slides, far":                {SnapshotEntry[string]{Deadline: far, Cap: far}, sliding, 10 * time.Minute},
+		"slides, renewed long ago":   {SnapshotEntry[string]{Deadline: far, Cap: far, Renewed: start.Add(-time.Hour)}, sliding, 0},
+		"slides, renewed in future":  {SnapshotEntry[string]{Deadline: far, Cap: far, Renewed: far}, sliding, time.Minute},
+		"slides, fixed now":          {SnapshotEntry[string]{Deadline: start.Add(50 * time.Second), Cap: far, Renewed: start.Add(-10 * time.Second)}, fixed, 50 * time.Second},
+		"slides, waiting, fixed now": {SnapshotEntry[string]{Deadline: far, Cap: far}, fixed, time.Minute},
+		"slides, past its cap":       {SnapshotEntry[string]{Deadline: start, Cap: start}, sliding, 0},
 		"slides, had ended, longer now": {
-			Record[string]{Deadline: start.Add(-time.Second), Cap: far, Renewed: start.Add(-30 * time.Second)}, sliding, 0,
+			SnapshotEntry[string]{Deadline: start.Add(-time.Second), Cap: far, Renewed: start.Add(-30 * time.Second)}, sliding, 0,
 		},
-		"a zero deadline":             {Record[string]{}, fixed, 0},
-		"a listed one, never written": {Record[string]{Slot: Listed, Deadline: far}, fixed, 0},
+		"a zero deadline":             {SnapshotEntry[string]{}, fixed, 0},
+		"a listed one, never written": {SnapshotEntry[string]{Slot: Listed, Deadline: far}, fixed, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +91,7 @@ func TestP8_RestoredWindowsAreClamped(t *testing.T) {
 			if c.record.Slot == 0 {
 				c.record.Slot = Previous
 			}
-			l := Restore(Snapshot[string]{Entries: []Record[string]{{ID: id(2), Slot: Current}, c.record}}, start, c.w)
+			l := Restore(Snapshot[string]{Entries: []SnapshotEntry[string]{{ID: id(2), Slot: Current}, c.record}}, start, c.w)
 			l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, c.w)
 			if c.want == 0 {
 				if slotOf(l, id(1), start) != 0 {
@@ -127,7 +127,7 @@ func TestRestoreKeepsUsesAndRetirements(t *testing.T) {
 func TestRestoreTakesTheFirstOfTwo(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Restore(Snapshot[string]{Entries: []Record[string]{
+	l := Restore(Snapshot[string]{Entries: []SnapshotEntry[string]{
 		{ID: id(1), Slot: Previous, Deadline: start.Add(time.Second)},
 		{ID: id(1), Slot: Current},
 		{ID: id(2), Slot: Current},
@@ -188,7 +188,7 @@ func TestRestoreKeepsUsesOfDeclaredOnes(t *testing.T) {
 	if got := l.Entries[1].Use.Last(); !got.Equal(used) {
 		t.Errorf("last used %s, want %s", got, used)
 	}
-	ahead := Snapshot[string]{Entries: []Record[string]{{ID: id(1), Slot: Previous, Declared: true, LastUsed: start.Add(time.Hour)}}}
+	ahead := Snapshot[string]{Entries: []SnapshotEntry[string]{{ID: id(1), Slot: Previous, Declared: true, LastUsed: start.Add(time.Hour)}}}
 	l = advance(Restore(ahead, start, Window{}), content, nil, start, Window{})
 	if got := l.Entries[1].Use.Last(); !got.Equal(start) {
 		t.Errorf("a use from the future: %s, want %s", got, start)

@@ -27,28 +27,28 @@ func (t *tombstone) holds() bool { return t.retired || !t.until.IsZero() }
 // maxEnded bounds how many tombstones that the source does not name are kept.
 const maxEnded = 256
 
-// A graveyard gathers the tombstones of a new ledger. It begins with those of the
+// A tombstones gathers the tombstones of a new ledger. It begins with those of the
 // ledger before, which it does not modify.
-type graveyard struct {
+type tombstones struct {
 	list   []tombstone // oldest first
 	before map[ID]int  // where in list, of those that there were
 	added  map[ID]int  // the others
 }
 
-func newGraveyard(before []tombstone, at map[ID]int) *graveyard {
-	return &graveyard{list: slices.Clone(before), before: at, added: make(map[ID]int)}
+func newTombstones(before []tombstone, at map[ID]int) *tombstones {
+	return &tombstones{list: slices.Clone(before), before: at, added: make(map[ID]int)}
 }
 
 // sourceRead forgets which credentials the source names: it is about to be said
 // again.
-func (g *graveyard) sourceRead() {
+func (g *tombstones) sourceRead() {
 	for i := range g.list {
 		g.list[i].named = false
 	}
 }
 
 // find returns where the tombstone of the credential id is.
-func (g *graveyard) find(id ID) (i int, ok bool) {
+func (g *tombstones) find(id ID) (i int, ok bool) {
 	if i, ok = g.before[id]; !ok {
 		i, ok = g.added[id]
 	}
@@ -57,7 +57,7 @@ func (g *graveyard) find(id ID) (i int, ok bool) {
 
 // add returns the tombstone of the credential id, a new one where there was none.
 // It may be used until the next add.
-func (g *graveyard) add(id ID) *tombstone {
+func (g *tombstones) add(id ID) *tombstone {
 	i, ok := g.find(id)
 	if !ok {
 		i = len(g.list)
@@ -69,7 +69,7 @@ func (g *graveyard) add(id ID) *tombstone {
 
 // passed notes that the deadline has passed until which the credential id is, or
 // was, declared previous.
-func (g *graveyard) passed(id ID, until time.Time) *tombstone {
+func (g *tombstones) passed(id ID, until time.Time) *tombstone {
 	t := g.add(id)
 	if until.After(t.until) {
 		t.until = until
@@ -79,7 +79,7 @@ func (g *graveyard) passed(id ID, until time.Time) *tombstone {
 
 // bars reports whether the credential id, declared previous until then, stays
 // ended. The tombstone that bars it is kept for as long as it is declared.
-func (g *graveyard) bars(id ID, until time.Time) bool {
+func (g *tombstones) bars(id ID, until time.Time) bool {
 	i, ok := g.find(id)
 	if !ok {
 		return false
@@ -99,7 +99,7 @@ func (l *Ledger[V]) settle(tombs []tombstone) {
 		if a.Slot != b.Slot || a.Slot != Previous {
 			return cmp.Compare(a.Slot, b.Slot)
 		}
-		return b.lease.compare(a.lease)
+		return b.window.compare(a.window)
 	})
 	l.openings()
 	if len(tombs) == 0 {
@@ -125,8 +125,8 @@ func (l *Ledger[V]) settle(tombs []tombstone) {
 	}
 }
 
-// compare orders leases by when they end at the latest, no end last.
-func (l *lease) compare(o *lease) int {
+// compare orders windows by when they end at the latest, no end last.
+func (l *window) compare(o *window) int {
 	switch {
 	case l == nil && o == nil:
 		return 0

@@ -21,7 +21,7 @@ func remembered(t *testing.T, old, revoked, retired string) *Set {
 	now := time.Now()
 	w := rotation.Window{Overlap: time.Minute}
 	l := rotation.Restore(rotation.Snapshot[Token]{
-		Entries: []rotation.Record[Token]{{
+		Entries: []rotation.SnapshotEntry[Token]{{
 			ID: verify.Digest(old), Value: Remembered(verify.Digest(old)),
 			Slot: rotation.Previous, Deadline: now.Add(time.Minute),
 		}},

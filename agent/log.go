@@ -13,14 +13,14 @@ import (
 // soon is how long before its expiry a token that is a JWT is warned of.
 const soon = 24 * time.Hour
 
-// narrate tells operators of every change, and whoever waits for one, until ctx
+// logChanges tells operators of every change, and whoever waits for one, until ctx
 // ends.
-func (m *member[V, S]) narrate(ctx context.Context, changed func()) {
+func (m *typedSource[V, S]) logChanges(ctx context.Context, changed func()) {
 	var last *state[V, S]
 	for {
 		updated := m.value.Updated()
 		if s := m.value.Load(); s != nil && s != last {
-			m.tell(last, s)
+			m.logChange(last, s)
 			last = s
 			changed()
 		}
@@ -32,7 +32,7 @@ func (m *member[V, S]) narrate(ctx context.Context, changed func()) {
 	}
 }
 
-func (m *member[V, S]) tell(last, s *state[V, S]) {
+func (m *typedSource[V, S]) logChange(last, s *state[V, S]) {
 	log := m.log.With("source", m.src.name)
 	if !s.loaded {
 		return
@@ -79,7 +79,7 @@ func (m *member[V, S]) tell(last, s *state[V, S]) {
 
 // overlapWords returns, for the log, until when the last superseded credential is
 // accepted as things stand, until when it can be at most, and what would put it off.
-func (m *member[V, S]) overlapWords(live []*rotation.Entry[V], now time.Time) []any {
+func (m *typedSource[V, S]) overlapWords(live []*rotation.Entry[V], now time.Time) []any {
 	until := overlapUntil(live, now)
 	if until.IsZero() {
 		return nil
@@ -117,7 +117,7 @@ func stagedFingerprints[V credential](live []*rotation.Entry[V]) string {
 
 // warnOfRevoked tells of each credential that the source begins to declare though
 // it is revoked, up to maxNotes of them.
-func (m *member[V, S]) warnOfRevoked(log *slog.Logger, last, s *state[V, S]) {
+func (m *typedSource[V, S]) warnOfRevoked(log *slog.Logger, last, s *state[V, S]) {
 	told := 0
 	var before []string
 	if last != nil {
@@ -133,7 +133,7 @@ func (m *member[V, S]) warnOfRevoked(log *slog.Logger, last, s *state[V, S]) {
 }
 
 // expiry returns when v expires by itself, and the zero Time for never.
-func (m *member[V, S]) expiry(v V) time.Time {
+func (m *typedSource[V, S]) expiry(v V) time.Time {
 	if m.expires == nil {
 		return time.Time{}
 	}

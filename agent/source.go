@@ -15,10 +15,10 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A member is one source of an Agent and what became of it. V is the kind of
+// A typedSource is one source of an Agent and what became of it. V is the kind of
 // credential that it declares, S what verifies by those.
-type member[V credential, S any] struct {
-	src     *source
+type typedSource[V credential, S any] struct {
+	src     *sourceSpec
 	parse   func(reload.Content) (declaration[V], error)
 	build   func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
 	codec   codec[V]
@@ -27,7 +27,7 @@ type member[V credential, S any] struct {
 	initial *state[V, S]                // what there was before the start; nil for nothing
 	closed  *atomic.Bool                // the Agent's
 	last    atomic.Pointer[state[V, S]] // what there was when it closed
-	users   *users
+	users   *previousUsers
 	counts  *counts
 	// durations are how long reads took.
 	durations prometheus.Histogram
@@ -38,7 +38,7 @@ type member[V credential, S any] struct {
 	// the longest lifetime of what it has signed; nil where it signs nothing.
 	expires func(V) time.Time
 	longest func() time.Duration
-	// readable are the files that warnOfReaders has warned of. narrate alone uses it.
+	// readable are the files that warnOfReaders has warned of. logChanges alone uses it.
 	readable map[string]struct{}
 	// usable reports whether what was read may vouch now; nil where it always may.
 	usable func() bool
@@ -47,15 +47,15 @@ type member[V credential, S any] struct {
 	sideFault func() error
 }
 
-// A part is a member whatever its kind: what an Agent does with all of its
+// A credentialSource is a typedSource of any kind: what an Agent does with all of its
 // sources alike.
-type part interface {
+type credentialSource interface {
 	open(r *resolved, w *reload.Watcher) error
 	run(ctx context.Context)
-	narrate(ctx context.Context, changed func())
+	logChanges(ctx context.Context, changed func())
 	shut()
 
-	source() *source
+	source() *sourceSpec
 	isReady() bool
 	updated() <-chan struct{}
 	reload() (changed bool, err error)
@@ -63,30 +63,30 @@ type part interface {
 	unrevoke(id rotation.ID) error
 	retire()
 
-	restore(w writtenSource, now time.Time) error
+	restore(w storedSource, now time.Time) error
 	forget()
 	standIn()
-	adopt(w writtenSource)
-	write(now time.Time) (writtenSource, bool)
+	adopt(w storedSource)
+	write(now time.Time) (storedSource, bool)
 	status(now time.Time) SourceStatus
 	collect(e emitter, now time.Time)
 }
 
-func (m *member[V, S]) source() *source { return m.src }
-func (m *member[V, S]) isReady() bool   { return m.value.Stats().Applied > 0 || m.latest().loaded }
+func (m *typedSource[V, S]) source() *sourceSpec { return m.src }
+func (m *typedSource[V, S]) isReady() bool       { return m.value.Stats().Applied > 0 || m.latest().loaded }
 
 // calls reports whether name is, or was, that of the source.
-func (m *member[V, S]) calls(name string) bool {
+func (m *typedSource[V, S]) calls(name string) bool {
 	return name == m.src.name || slices.Contains(m.formerly, name)
 }
 
-func (m *member[V, S]) updated() <-chan struct{} { return m.value.Updated() }
+func (m *typedSource[V, S]) updated() <-chan struct{} { return m.value.Updated() }
 
 // remotePoll is how often a remote source is asked whether a request is due.
 const remotePoll = 2 * time.Second
 
 // open reads the source for the first time.
-func (m *member[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
+func (m *typedSource[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	poll, debounce := r.Poll, r.Debounce
 	if m.src.remote {
 		// A server is asked when the source says so, which needs looking often; and
@@ -102,14 +102,14 @@ func (m *member[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	return err
 }
 
-func (m *member[V, S]) run(ctx context.Context) { _ = m.value.Run(ctx) }
+func (m *typedSource[V, S]) run(ctx context.Context) { _ = m.value.Run(ctx) }
 
-func (m *member[V, S]) reload() (changed bool, err error) { return m.value.Reload() }
+func (m *typedSource[V, S]) reload() (changed bool, err error) { return m.value.Reload() }
 
 // step is the source's step until the Agent is closed: a read that began before
 // must not publish afterwards. Steps and the Agent's own changes exclude each
 // other.
-func (m *member[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
+func (m *typedSource[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
 	if m.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -117,7 +117,7 @@ func (m *member[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) 
 }
 
 // base returns what to go on from: s, or what there was before the start.
-func (m *member[V, S]) base(s *state[V, S]) *state[V, S] {
+func (m *typedSource[V, S]) base(s *state[V, S]) *state[V, S] {
 	switch {
 	case s != nil:
 		return s
@@ -129,14 +129,14 @@ func (m *member[V, S]) base(s *state[V, S]) *state[V, S] {
 }
 
 // set returns what verifies now, and nil where nothing does.
-func (m *member[V, S]) set() *S {
+func (m *typedSource[V, S]) set() *S {
 	if s := m.value.Load(); s != nil {
 		return s.set
 	}
 	return nil
 }
 
-func (m *member[V, S]) revoke(id rotation.ID) {
+func (m *typedSource[V, S]) revoke(id rotation.ID) {
 	m.change(func(s *state[V, S], _ time.Time) *state[V, S] {
 		if s.ledger.HasRevocation(id) {
 			return s
@@ -149,7 +149,7 @@ func (m *member[V, S]) revoke(id rotation.ID) {
 
 // unrevoke lifts the revocation of id, unless the source makes it, and accepts what
 // the source declares.
-func (m *member[V, S]) unrevoke(id rotation.ID) (err error) {
+func (m *typedSource[V, S]) unrevoke(id rotation.ID) (err error) {
 	m.change(func(s *state[V, S], now time.Time) *state[V, S] {
 		if slices.Contains(s.content.Revoked, id) || slices.Contains(s.rejected, id) {
 			err = fmt.Errorf("agent: %s revokes it; take it out there (tokenagent rotate unrevoke)", m.src.location)
@@ -169,7 +169,7 @@ func (m *member[V, S]) unrevoke(id rotation.ID) (err error) {
 	return err
 }
 
-func (m *member[V, S]) retire() {
+func (m *typedSource[V, S]) retire() {
 	m.change(func(s *state[V, S], _ time.Time) *state[V, S] {
 		if !s.ledger.Overlaps() {
 			return s
@@ -178,7 +178,7 @@ func (m *member[V, S]) retire() {
 	})
 }
 
-func (m *member[V, S]) change(f func(s *state[V, S], now time.Time) *state[V, S]) {
+func (m *typedSource[V, S]) change(f func(s *state[V, S], now time.Time) *state[V, S]) {
 	m.value.Apply(func(prev *state[V, S], now time.Time) *state[V, S] {
 		if m.closed.Load() {
 			return prev
@@ -188,7 +188,7 @@ func (m *member[V, S]) change(f func(s *state[V, S], now time.Time) *state[V, S]
 }
 
 // shut takes everything out. It is called once the Agent is closed.
-func (m *member[V, S]) shut() {
+func (m *typedSource[V, S]) shut() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		last := m.base(prev)
 		m.last.Store(last)
@@ -197,13 +197,13 @@ func (m *member[V, S]) shut() {
 }
 
 // revoked reports whether the credential id is.
-func (m *member[V, S]) revoked(id rotation.ID) bool {
+func (m *typedSource[V, S]) revoked(id rotation.ID) bool {
 	return m.base(m.value.Load()).ledger.Revoked(id)
 }
 
 // await returns true as soon as revoked says so, which is asked at every change,
 // and false when ctx ends or the Agent is closed.
-func (m *member[V, S]) await(ctx context.Context, revoked func() bool) bool {
+func (m *typedSource[V, S]) await(ctx context.Context, revoked func() bool) bool {
 	for {
 		changed := m.value.Updated()
 		if m.closed.Load() {
@@ -221,7 +221,7 @@ func (m *member[V, S]) await(ctx context.Context, revoked func() bool) bool {
 }
 
 // recordPreviousUse notes from where a superseded credential came.
-func (m *member[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
+func (m *typedSource[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
 	id := userID{hostOf(remote), p.KeyID()}
 	if !m.users.mark(id, time.Now(), m.superseded) {
 		return
@@ -235,7 +235,7 @@ func (m *member[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
 }
 
 // accepted returns the entries of s that may vouch at now.
-func (m *member[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
+func (m *typedSource[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
 	if m.usable != nil && !m.usable() {
 		return nil
 	}
@@ -243,7 +243,7 @@ func (m *member[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry
 }
 
 // superseded returns what is superseded and accepted, so that its users matter.
-func (m *member[V, S]) superseded(now time.Time) map[string]bool {
+func (m *typedSource[V, S]) superseded(now time.Time) map[string]bool {
 	found := make(map[string]bool)
 	for _, e := range m.value.Load().live(now) {
 		if e.Slot == rotation.Previous {

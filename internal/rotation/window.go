@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// A lease is the time that a superseded credential has left. Its terms are
+// A window is the time that a superseded credential has left. Its terms are
 // fixed when it is made; what moves is one atomic number. The ledgers that
-// follow share it. The nil lease has no end.
+// follow share it. The nil window has no end.
 //
 // Its times carry the monotonic clock where the caller's do (package time,
 // "Monotonic Clocks"), so that a step of the wall clock neither lengthens nor
 // shortens what is measured from a moment. A deadline that was declared is a
 // wall-clock time, so it ends by whichever clock gets there first: else a clock
 // that was set back would give a token the time again that it has had.
-type lease struct {
+type window struct {
 	from    time.Time     // when it was granted
 	length  time.Duration // from then on, at the most
 	until   time.Time     // as declared, without monotonic clock; zero where it was not
@@ -35,10 +35,10 @@ const (
 	over    = math.MaxInt64
 )
 
-// lease returns that of a credential whose place another took at now, in the
+// window returns that of a credential whose place another took at now, in the
 // order-th ledger.
-func (w Window) lease(now time.Time, order uint64) *lease {
-	l := &lease{from: now, length: w.longest(), order: int64(order)}
+func (w Window) lease(now time.Time, order uint64) *window {
+	l := &window{from: now, length: w.longest(), order: int64(order)}
 	if w.slides() {
 		l.overlap = w.Overlap
 		l.state.Store(waiting)
@@ -48,13 +48,13 @@ func (w Window) lease(now time.Time, order uint64) *lease {
 
 // declaredLease returns that of a credential which is declared previous until
 // then, read at now.
-func declaredLease(until, now time.Time) *lease {
+func declaredWindow(until, now time.Time) *window {
 	until = until.Round(0)
-	return &lease{from: now, length: until.Sub(now), until: until} // Sub saturates at 292 years
+	return &window{from: now, length: until.Sub(now), until: until} // Sub saturates at 292 years
 }
 
-// end returns when the lease ends, given its state, by the clock of from.
-func (l *lease) end(state int64) time.Time {
+// end returns when the window ends, given its state, by the clock of from.
+func (l *window) end(state int64) time.Time {
 	// Written so that nothing overflows where the two are as good as for ever.
 	if renewed := time.Duration(state); l.overlap > 0 && state != waiting && renewed < l.length-l.overlap {
 		return l.from.Add(renewed + l.overlap)
@@ -62,14 +62,14 @@ func (l *lease) end(state int64) time.Time {
 	return l.from.Add(l.length)
 }
 
-func (l *lease) liveIn(state int64, now time.Time) bool {
+func (l *window) liveIn(state int64, now time.Time) bool {
 	return state != over && now.Before(l.end(state)) && (l.until.IsZero() || now.Before(l.until))
 }
 
-func (l *lease) live(now time.Time) bool { return l == nil || l.liveIn(l.state.Load(), now) }
+func (l *window) live(now time.Time) bool { return l == nil || l.liveIn(l.state.Load(), now) }
 
-// accept reports whether the lease has not ended at now, and renews it.
-func (l *lease) accept(now time.Time) bool {
+// accept reports whether the window has not ended at now, and renews it.
+func (l *window) accept(now time.Time) bool {
 	if l == nil {
 		return true
 	}
@@ -94,21 +94,21 @@ func (l *lease) accept(now time.Time) bool {
 // grain is how far apart two renewals are at least. Where the overlap is hardly
 // longer than that of a Use, it is less: a sender in constant use must not fall
 // out between two of them.
-func (l *lease) grain() time.Duration { return min(grain, l.overlap/4) }
+func (l *window) grain() time.Duration { return min(grain, l.overlap/4) }
 
 // open begins a window that waited for the use that is made at now.
-func (l *lease) open(now time.Time) {
+func (l *window) open(now time.Time) {
 	l.state.CompareAndSwap(waiting, int64(now.Sub(l.from)))
 }
 
 // ended reports whether somebody has seen the end.
-func (l *lease) ended() bool { return l != nil && l.state.Load() == over }
+func (l *window) ended() bool { return l != nil && l.state.Load() == over }
 
-func (l *lease) waiting() bool {
+func (l *window) waiting() bool {
 	return l != nil && l.overlap > 0 && l.state.Load() == waiting
 }
 
-func (l *lease) deadline(now time.Time) time.Time {
+func (l *window) deadline(now time.Time) time.Time {
 	switch {
 	case l == nil:
 		return time.Time{}
@@ -121,7 +121,7 @@ func (l *lease) deadline(now time.Time) time.Time {
 	return l.until
 }
 
-func (l *lease) cap(now time.Time) time.Time {
+func (l *window) cap(now time.Time) time.Time {
 	if l == nil || l.overlap <= 0 {
 		return time.Time{}
 	}
@@ -143,15 +143,15 @@ func onWall(t, now time.Time) time.Time {
 	return as
 }
 
-// An opening is the windows that wait for the use of one credential.
-type opening struct {
+// An activation is the windows that wait for the use of one credential.
+type activation struct {
 	done   atomic.Bool // so that a use costs the same however many there were
-	leases []*lease
+	leases []*window
 }
 
-func (o *opening) pending() bool { return o != nil && !o.done.Load() }
+func (o *activation) pending() bool { return o != nil && !o.done.Load() }
 
-func (o *opening) use(now time.Time) {
+func (o *activation) use(now time.Time) {
 	if !o.pending() {
 		return
 	}
@@ -165,13 +165,13 @@ func (o *opening) use(now time.Time) {
 // that of every credential before it, and one that was current in between those
 // of the credentials before that.
 func (l *Ledger[V]) openings() {
-	var all []*lease
+	var all []*window
 	for i := range l.Entries {
-		if e := &l.Entries[i]; e.lease.waiting() {
-			all = append(all, e.lease)
+		if e := &l.Entries[i]; e.window.waiting() {
+			all = append(all, e.window)
 		}
 	}
-	slices.SortFunc(all, func(a, b *lease) int { return cmp.Compare(a.order, b.order) })
+	slices.SortFunc(all, func(a, b *window) int { return cmp.Compare(a.order, b.order) })
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		e.opens = nil
@@ -179,12 +179,12 @@ func (l *Ledger[V]) openings() {
 		switch {
 		case e.Slot == Current:
 		case e.Slot == Previous && !e.Declared:
-			before, _ = slices.BinarySearchFunc(all, e.lease.order, func(a *lease, order int64) int { return cmp.Compare(a.order, order) })
+			before, _ = slices.BinarySearchFunc(all, e.window.order, func(a *window, order int64) int { return cmp.Compare(a.order, order) })
 		default:
 			continue
 		}
 		if before > 0 {
-			e.opens = &opening{leases: all[:before:before]}
+			e.opens = &activation{leases: all[:before:before]}
 		}
 	}
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/tokenagent/tokenagent/agent/internal/statefile"
 )
 
-// A keeper writes down what must outlive the process: which credential was
+// A stateStore writes down what must outlive the process: which credential was
 // current, the windows of superseded ones, and what was revoked or retired. It
 // writes no token, only SHA-256 digests; of verification keys also those that are
 // public.
-type keeper struct {
+type stateStore struct {
 	cfg   *resolved
 	fault atomic.Pointer[string] // of the last read or write; nil for none
 
@@ -30,20 +30,20 @@ type keeper struct {
 }
 
 // written is the form of the state file. Digests are hex, times RFC 3339.
-type written struct {
-	Schema  int             `json:"schema"`
-	Sources []writtenSource `json:"sources"`
+type storedState struct {
+	Schema  int            `json:"schema"`
+	Sources []storedSource `json:"sources"`
 }
 
 // A writtenSource is what one source left. It is tied to that: the tokens of
 // another must never be accepted.
-type writtenSource struct {
-	Name      string          `json:"name"`
-	Kind      string          `json:"kind"`
-	Location  string          `json:"location"`
-	Entries   []writtenRecord `json:"entries"`
-	Revoked   []string        `json:"revoked,omitempty"`
-	Unrevoked []string        `json:"unrevoked,omitempty"` // by the last content
+type storedSource struct {
+	Name      string         `json:"name"`
+	Kind      string         `json:"kind"`
+	Location  string         `json:"location"`
+	Entries   []storedRecord `json:"entries"`
+	Revoked   []string       `json:"revoked,omitempty"`
+	Unrevoked []string       `json:"unrevoked,omitempty"` // by the last content
 	// Names are what the revoked keys were called.
 	Names    map[string][]string `json:"revoked_names,omitempty"`
 	Retired  []string            `json:"retired,omitempty"`
@@ -51,7 +51,7 @@ type writtenSource struct {
 	LastUsed time.Time           `json:"previous_last_used,omitzero"` // of what has left
 }
 
-type writtenRecord struct {
+type storedRecord struct {
 	ID       string    `json:"sha256"` // of a key its thumbprint
 	Slot     string    `json:"slot"`
 	Declared bool      `json:"declared,omitempty"`
@@ -68,11 +68,11 @@ type writtenRecord struct {
 
 const writtenSchema = 2
 
-// newKeeper reads the state file of r into the parts. A file that is bad is a
+// newStateStore reads the state file of r into the sources. A file that is bad is a
 // fault to be told and no reason not to start: then the old token is not
 // accepted, and the current is.
-func newKeeper(r *resolved, parts []part, now time.Time) *keeper {
-	k := &keeper{cfg: r}
+func newStateStore(r *resolved, parts []credentialSource, now time.Time) *stateStore {
+	k := &stateStore{cfg: r}
 	payload, err := statefile.Load(r.StateFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		payload, err = nil, nil
@@ -84,8 +84,8 @@ func newKeeper(r *resolved, parts []part, now time.Time) *keeper {
 	return k
 }
 
-// restore puts into the parts what the file says of them.
-func (k *keeper) restore(payload []byte, parts []part, now time.Time) error {
+// restore puts into the sources what the file says of them.
+func (k *stateStore) restore(payload []byte, parts []credentialSource, now time.Time) error {
 	w, err := k.decode(payload, parts)
 	if err != nil {
 		return err
@@ -108,8 +108,8 @@ func (k *keeper) restore(payload []byte, parts []part, now time.Time) error {
 }
 
 // decode reads a payload and sees that it belongs to our sources.
-func (k *keeper) decode(payload []byte, parts []part) (*written, error) {
-	var w written
+func (k *stateStore) decode(payload []byte, parts []credentialSource) (*storedState, error) {
+	var w storedState
 	if json.Unmarshal(payload, &w) != nil || w.Schema < 1 {
 		return nil, k.damaged()
 	}
@@ -120,7 +120,7 @@ func (k *keeper) decode(payload []byte, parts []part) (*written, error) {
 		return nil, fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", k.cfg.StateFile, w.Schema)
 	}
 	for _, s := range w.Sources {
-		if !slices.ContainsFunc(parts, func(p part) bool { return s.of(p.source()) }) {
+		if !slices.ContainsFunc(parts, func(p credentialSource) bool { return s.of(p.source()) }) {
 			return nil, fmt.Errorf("%s: it belongs to source %q from %s %s, not to this agent; give each agent a file of its own, or remove it",
 				k.cfg.StateFile, s.Name, s.Kind, s.Location)
 		}
@@ -132,27 +132,27 @@ func (k *keeper) decode(payload []byte, parts []part) (*written, error) {
 // salted names of its own.
 var errOldState = errors.New("written by an older version of tokenagent, and not taken over")
 
-func (w *writtenSource) of(s *source) bool {
+func (w *storedSource) of(s *sourceSpec) bool {
 	return w.Name == s.name && w.Kind == s.kind && w.Location == s.identity
 }
 
-func (k *keeper) damaged() error {
+func (k *stateStore) damaged() error {
 	return fmt.Errorf("%s: %w: it holds no state; it is replaced at the next change", k.cfg.StateFile, statefile.ErrDamaged)
 }
 
-// save writes down what the parts say, if the file does not say so already. What
+// save writes down what the sources say, if the file does not say so already. What
 // is revoked or retired in a file that is not as we left it is taken over first:
 // somebody may have put right what we could not read at the start, or another
-// process of the same source may have written. Each part is asked in turn, so that
+// process of the same source may have written. Each source is asked in turn, so that
 // no state is overwritten by an older one.
-func (k *keeper) save(a *Agent) error {
+func (k *stateStore) save(a *Agent) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.owner != nil && k.owner != a {
 		return nil // the file is another's
 	}
 	k.owner = a
-	parts, closed, written := a.parts, false, k.written
+	parts, closed, written := a.sources, false, k.written
 	err := statefile.Update(k.cfg.StateFile, func(old []byte, err error) ([]byte, error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, statefile.ErrDamaged):
@@ -186,14 +186,14 @@ func (k *keeper) save(a *Agent) error {
 }
 
 // claim makes a the one that writes.
-func (k *keeper) claim(a *Agent) {
+func (k *stateStore) claim(a *Agent) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.owner = a
 }
 
 // release lets another Agent write, if a is the one that does.
-func (k *keeper) release(a *Agent) {
+func (k *stateStore) release(a *Agent) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.owner == a {
@@ -202,7 +202,7 @@ func (k *keeper) release(a *Agent) {
 }
 
 // merge takes over what a file revokes and retires that is not as we left it.
-func (k *keeper) merge(payload []byte, parts []part) error {
+func (k *stateStore) merge(payload []byte, parts []credentialSource) error {
 	w, err := k.decode(payload, parts)
 	switch {
 	case errors.Is(err, statefile.ErrDamaged), errors.Is(err, errOldState):
@@ -220,9 +220,9 @@ func (k *keeper) merge(payload []byte, parts []part) error {
 	return nil
 }
 
-// encode returns what the parts say, and false where there is nothing any more.
-func (k *keeper) encode(parts []part) (payload []byte, ok bool, err error) {
-	w := written{Schema: writtenSchema}
+// encode returns what the sources say, and false where there is nothing any more.
+func (k *stateStore) encode(parts []credentialSource) (payload []byte, ok bool, err error) {
+	w := storedState{Schema: writtenSchema}
 	now := time.Now()
 	for _, p := range parts {
 		s, ok := p.write(now)
@@ -246,7 +246,7 @@ func unhex(text string) (b [32]byte, ok bool) {
 
 // note remembers the fault of a read or write, and logs it once until it changes.
 // mu must be held, but in newKeeper.
-func (k *keeper) note(err error) {
+func (k *stateStore) note(err error) {
 	healed := err == nil && k.fault.Load() != nil
 	if err == nil {
 		k.fault.Store(nil)
@@ -266,7 +266,7 @@ func (k *keeper) note(err error) {
 
 // faultText says what is wrong with the state file, and "" if nothing is. It does
 // not wait for one that is being written.
-func (k *keeper) faultText() string {
+func (k *stateStore) faultText() string {
 	if text := k.fault.Load(); text != nil {
 		return *text
 	}
@@ -299,8 +299,8 @@ const defaultFlush = 10 * time.Second
 
 // save writes down what there is now. It does nothing without a state file.
 func (a *Agent) save() error {
-	if a.keeper == nil {
+	if a.store == nil {
 		return nil
 	}
-	return a.keeper.save(a)
+	return a.store.save(a)
 }

@@ -13,15 +13,15 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// The two kinds of members.
+// The two kinds of sources.
 type (
-	tokenMember = member[token.Token, token.Set]
-	keyMember   = member[jwt.Key, jwt.KeySet]
+	tokenSource = typedSource[token.Token, token.Set]
+	keySource   = typedSource[jwt.Key, jwt.KeySet]
 )
 
-// newTokens returns the member of a source of shared tokens.
-func newTokens(src *source, minBytes int, closed *atomic.Bool, log *slog.Logger) *tokenMember {
-	m := &tokenMember{src: src, closed: closed, log: log, counts: newCounts(), users: &users{}}
+// newTokens returns the source of shared tokens.
+func newTokens(src *sourceSpec, minBytes int, closed *atomic.Bool, log *slog.Logger) *tokenSource {
+	m := &tokenSource{src: src, closed: closed, log: log, counts: newCounts(), users: &previousUsers{}}
 	m.parse = func(c reload.Content) (declaration[token.Token], error) {
 		o := token.Options{MinTokenBytes: minBytes, Name: nameOf(c, src)}
 		var t token.Tokens
@@ -39,17 +39,17 @@ func newTokens(src *source, minBytes int, closed *atomic.Bool, log *slog.Logger)
 	}
 	m.expires = token.Token.Expires
 	m.codec = codec[token.Token]{
-		write: func(token.Token, *writtenRecord) {},
-		read: func(id rotation.ID, _ writtenRecord) (token.Token, bool) {
+		write: func(token.Token, *storedRecord) {},
+		read: func(id rotation.ID, _ storedRecord) (token.Token, bool) {
 			return token.Remembered(id), true
 		},
 	}
 	return m
 }
 
-// newKeys returns the member of a source of verification keys.
-func newKeys(src *source, algorithm string, remote *jwks.RemoteSource, closed *atomic.Bool, log *slog.Logger) *keyMember {
-	m := &keyMember{src: src, closed: closed, log: log, counts: newCounts(), users: &users{}}
+// newKeys returns the source of verification keys.
+func newKeys(src *sourceSpec, algorithm string, remote *jwks.RemoteSource, closed *atomic.Bool, log *slog.Logger) *keySource {
+	m := &keySource{src: src, closed: closed, log: log, counts: newCounts(), users: &previousUsers{}}
 	m.parse = func(c reload.Content) (declaration[jwt.Key], error) {
 		o := jwks.ParseOptions{Name: nameOf(c, src), Algorithm: algorithm}
 		if remote != nil {
@@ -79,7 +79,7 @@ func newKeys(src *source, algorithm string, remote *jwks.RemoteSource, closed *a
 	return m
 }
 
-func nameOf(c reload.Content, src *source) string {
+func nameOf(c reload.Content, src *sourceSpec) string {
 	if c.Path != "" {
 		return c.Path
 	}
@@ -88,7 +88,7 @@ func nameOf(c reload.Content, src *source) string {
 
 // writeKey writes a key down where it is public. A secret is not: that it was
 // superseded a restart forgets, where the source does not declare it.
-func writeKey(k jwt.Key, r *writtenRecord) {
+func writeKey(k jwt.Key, r *storedRecord) {
 	der, err := x509.MarshalPKIXPublicKey(k.PublicKey())
 	if err != nil {
 		return // a secret
@@ -96,7 +96,7 @@ func writeKey(k jwt.Key, r *writtenRecord) {
 	r.Material, r.Method, r.KeyID = base64.StdEncoding.EncodeToString(der), k.Algorithm(), k.KeyID()
 }
 
-func readKey(id rotation.ID, r writtenRecord) (k jwt.Key, ok bool) {
+func readKey(id rotation.ID, r storedRecord) (k jwt.Key, ok bool) {
 	der, err := base64.StdEncoding.DecodeString(r.Material)
 	if err != nil || len(der) == 0 {
 		return k, false

@@ -127,7 +127,7 @@ func TestSuccessorsOpenWindows(t *testing.T) {
 	}
 }
 
-// TestUnchangedContentKeepsTheWindow: the lease goes from ledger to ledger.
+// TestUnchangedContentKeepsTheWindow: the window goes from ledger to ledger.
 func TestUnchangedContentKeepsTheWindow(t *testing.T) {
 	t.Parallel()
 	l, _, renewed := switched(sliding)

@@ -19,7 +19,7 @@ func (r *resolved) checkStateFile() error {
 		return option.Errorf(option.Field, "{state-file} is a directory; name a file in it")
 	}
 	r.StateFile = absolute(r.StateFile) // a later chdir must not move it
-	for _, s := range []*source{r.tokens, r.keys} {
+	for _, s := range []*sourceSpec{r.tokens, r.keys} {
 		if s == nil || !s.watched {
 			continue
 		}

@@ -12,15 +12,15 @@ import (
 // A codec turns a credential into what may be written down of it, beside its ID,
 // and back.
 type codec[V credential] struct {
-	write func(v V, r *writtenRecord)
+	write func(v V, r *storedRecord)
 	// read returns false for a record that yields no credential.
-	read func(id rotation.ID, r writtenRecord) (V, bool)
+	read func(id rotation.ID, r storedRecord) (V, bool)
 	// names are by what a credential can be revoked besides its ID; nil for none.
 	names func(V) []rotation.ID
 }
 
 // restore takes over what w says.
-func (m *member[V, S]) restore(w writtenSource, now time.Time) error {
+func (m *typedSource[V, S]) restore(w storedSource, now time.Time) error {
 	snapshot, ok := m.snapshot(w)
 	if !ok {
 		return errNoState
@@ -35,7 +35,7 @@ func (m *member[V, S]) restore(w writtenSource, now time.Time) error {
 
 // snapshot returns what w says, without digests that are none, and whether there
 // were no such.
-func (m *member[V, S]) snapshot(w writtenSource) (out rotation.Snapshot[V], good bool) {
+func (m *typedSource[V, S]) snapshot(w storedSource) (out rotation.Snapshot[V], good bool) {
 	good = true
 	id := func(text string) rotation.ID {
 		id, ok := unhex(text)
@@ -53,7 +53,7 @@ func (m *member[V, S]) snapshot(w writtenSource) (out rotation.Snapshot[V], good
 		return out
 	}
 	for _, r := range w.Entries {
-		e := rotation.Record[V]{
+		e := rotation.SnapshotEntry[V]{
 			ID: id(r.ID), Slot: rotation.Previous, Declared: r.Declared, LastUsed: r.LastUsed,
 			Deadline: r.Deadline, Cap: r.Cap, Renewed: r.Renewed, Order: r.Order,
 		}
@@ -81,10 +81,10 @@ func (m *member[V, S]) snapshot(w writtenSource) (out rotation.Snapshot[V], good
 var errNoState = errors.New("agent: a state file with digests that are none")
 
 // forget takes back what restore took over, before anything is read.
-func (m *member[V, S]) forget() { m.initial = nil }
+func (m *typedSource[V, S]) forget() { m.initial = nil }
 
 // adopt takes over what w revokes and retires and we do not know of.
-func (m *member[V, S]) adopt(w writtenSource) {
+func (m *typedSource[V, S]) adopt(w storedSource) {
 	snapshot, _ := m.snapshot(w)
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		if last := m.last.Load(); last != nil { // closed: what there was is still to be written
@@ -95,7 +95,7 @@ func (m *member[V, S]) adopt(w writtenSource) {
 	})
 }
 
-func (m *member[V, S]) adopted(s *state[V, S], snapshot rotation.Snapshot[V]) *state[V, S] {
+func (m *typedSource[V, S]) adopted(s *state[V, S], snapshot rotation.Snapshot[V]) *state[V, S] {
 	l := s.ledger.Adopt(snapshot, func(id rotation.ID) bool { return slices.Contains(s.lifted, id) })
 	if l == s.ledger {
 		return s
@@ -104,11 +104,11 @@ func (m *member[V, S]) adopted(s *state[V, S], snapshot rotation.Snapshot[V]) *s
 }
 
 // write returns what to write down, and false once there is nothing any more.
-func (m *member[V, S]) write(now time.Time) (writtenSource, bool) {
+func (m *typedSource[V, S]) write(now time.Time) (storedSource, bool) {
 	s := m.base(m.value.Load())
 	if m.closed.Load() { // then s may be empty; what there was, Close keeps
 		if s = m.last.Load(); s == nil {
-			return writtenSource{}, false
+			return storedSource{}, false
 		}
 	}
 	digests := func(ids []rotation.ID) (texts []string) {
@@ -118,8 +118,8 @@ func (m *member[V, S]) write(now time.Time) (writtenSource, bool) {
 		return texts
 	}
 	snapshot := s.ledger.Snapshot(now)
-	w := writtenSource{
-		Name: m.src.name, Kind: m.src.kind, Location: m.src.identity, Entries: []writtenRecord{},
+	w := storedSource{
+		Name: m.src.name, Kind: m.src.kind, Location: m.src.identity, Entries: []storedRecord{},
 		Revoked: digests(snapshot.Revoked), Unrevoked: digests(snapshot.Unrevoked),
 		Retired: digests(snapshot.Retired), Ended: digests(snapshot.Ended), LastUsed: utc(s.lastPrevious),
 	}
@@ -130,7 +130,7 @@ func (m *member[V, S]) write(now time.Time) (writtenSource, bool) {
 		w.Names[hex.EncodeToString(id[:])] = digests(names)
 	}
 	for _, r := range snapshot.Entries {
-		record := writtenRecord{
+		record := storedRecord{
 			ID: hex.EncodeToString(r.ID[:]), Slot: r.Slot.String(), Declared: r.Declared, LastUsed: utc(r.LastUsed),
 			Deadline: utc(r.Deadline), Cap: utc(r.Cap), Renewed: utc(r.Renewed), Order: r.Order,
 		}
