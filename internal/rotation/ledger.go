@@ -6,32 +6,31 @@ import (
 	"time"
 )
 
-// A Ledger is the accepted credentials at one moment. It is immutable (the Use
-// of an Entry apart) and safe for concurrent use; its slices must not be
-// modified. The nil Ledger is empty.
+// A Ledger holds the credentials that are accepted at one moment. Apart from the uses and
+// windows of its entries, a Ledger is immutable. It is safe for concurrent use. Callers
+// must not modify its slices. The nil Ledger and the zero Ledger are empty.
 type Ledger[V any] struct {
-	// Number counts the changes: 1 for the first ledger, one more for each
-	// that follows.
+	// Number counts the changes: the first ledger has Number 1, and each change adds 1.
 	Number uint64
-	// Entries holds each credential once, by slot: current, next, previous
-	// (latest deadline first, undated before dated), listed. An entry whose
-	// deadline has passed since stays until the next change.
+	// Entries holds each credential once, sorted by slot: current, next, previous (no
+	// deadline first, then the latest deadline first), listed. An entry stays in Entries
+	// after its deadline until the next change.
 	Entries []Entry[V]
 
-	// RevokedDeclared are the credentials that the source declares without their
-	// revocation, though they are revoked. They are refused.
+	// RevokedDeclared lists the revoked credentials that the source still declares
+	// without listing their revocation. The ledger refuses them.
 	RevokedDeclared []Decl[V]
 
 	revoked map[ID]struct{}
-	names   map[ID][]ID     // of each revoked credential that has any: all that it has had since it was revoked
-	lifted  map[ID]struct{} // what the last content unrevoked: it lifts no revocation that comes later
+	names   map[ID][]ID     // all names that each revoked credential has had since its revocation
+	lifted  map[ID]struct{} // the IDs that the last content unrevoked; they lift no later revocation
 	ended   []tombstone     // oldest first
-	endedAt map[ID]int      // where in ended
-	uses    map[ID]*Use     // of declared credentials, from Restore to the next Advance
+	endedAt map[ID]int      // index in ended
+	uses    map[ID]*Use     // uses of declared credentials, set by Restore for the next Advance
 }
 
-// Current returns the entry in slot current. There is none where the source
-// revoked it.
+// Current returns the entry in slot current. The result is false if there is no such
+// entry, for example because the source revoked the current credential.
 func (l *Ledger[V]) Current() (*Entry[V], bool) {
 	if l == nil || len(l.Entries) == 0 || l.Entries[0].Slot != Current {
 		return nil, false
@@ -39,8 +38,7 @@ func (l *Ledger[V]) Current() (*Entry[V], bool) {
 	return &l.Entries[0], true
 }
 
-// Revoked reports whether id is revoked: itself, or as a credential one of whose
-// names is.
+// Revoked reports whether the credential id is revoked, by its ID or by one of its names.
 func (l *Ledger[V]) Revoked(id ID) bool {
 	if l == nil {
 		return false
@@ -48,7 +46,8 @@ func (l *Ledger[V]) Revoked(id ID) bool {
 	return l.HasRevocation(id) || l.anyRevoked(l.names[id])
 }
 
-// HasRevocation reports whether id itself was revoked, as opposed to a name of it.
+// HasRevocation reports whether id itself is revoked. It ignores the names of the
+// credential.
 func (l *Ledger[V]) HasRevocation(id ID) bool {
 	if l == nil {
 		return false
@@ -66,18 +65,18 @@ func (l *Ledger[V]) anyRevoked(names []ID) bool {
 	return false
 }
 
-// refuses reports whether the credential is revoked, and if so notes its names, so
-// that it does not come back under another one.
+// refuses reports whether the credential is revoked. If so, refuses records the names of
+// the credential, so that the credential does not return under another name.
 func (l *Ledger[V]) refuses(d *Decl[V]) bool {
 	if !l.Revoked(d.ID) && !l.anyRevoked(d.Names) {
 		return false
 	}
-	l.noteNames(d.ID, d.Names)
+	l.addNames(d.ID, d.Names)
 	return true
 }
 
-// noteNames adds to the names of the revoked credential id.
-func (l *Ledger[V]) noteNames(id ID, names []ID) {
+// addNames adds names to the revoked credential id.
+func (l *Ledger[V]) addNames(id ID, names []ID) {
 	for _, name := range names {
 		if slices.Contains(l.names[id], name) {
 			continue
@@ -89,8 +88,8 @@ func (l *Ledger[V]) noteNames(id ID, names []ID) {
 	}
 }
 
-// Ended reports whether the credential id was superseded and is accepted no
-// more. The last 256 are known.
+// Ended reports whether the credential id was superseded and is no longer accepted. The
+// ledger remembers at least the last 256 such credentials.
 func (l *Ledger[V]) Ended(id ID) bool {
 	if l == nil {
 		return false
@@ -99,8 +98,9 @@ func (l *Ledger[V]) Ended(id ID) bool {
 	return ok
 }
 
-// EachRefused calls f for every credential that is known and refused: with
-// revoked set for those that are revoked, else for those that have ended.
+// EachRefused calls f for every refused credential that the ledger knows. The argument
+// revoked is true for a revoked credential, and false for an ended one. f may be called
+// twice for a credential that is both.
 func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 	if l == nil {
 		return
@@ -118,28 +118,29 @@ func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 	}
 }
 
-// Advance returns the ledger that follows prev, which may be nil, when the source
-// says c at now. It changes neither prev nor c.
+// Advance returns the ledger that follows prev when the source declares c at now. The
+// ledger prev may be nil. Advance modifies neither prev nor c.
 //
-// What becomes of each credential:
+// Advance decides for each credential:
 //
-//   - revoked, now or at any time before: refused, also if c declares it;
-//     Unrevoked lifts that, once for as long as it stands there, so that it does
-//     not lift a revocation that somebody made by hand since;
-//   - declared current, next or listed: accepted, without deadline, whatever it
-//     was before;
-//   - declared previous: accepted until exactly its Until, or while declared
-//     where it has none; that beats a deadline remembered for it, both ways.
-//     An Until that has passed once has passed, even if the clock is set back;
-//   - not declared, and retired: refused as one whose deadline has passed, for as
-//     long as nothing declares it;
-//   - absent, and current before: remembered as previous for the window w;
-//   - absent, and remembered: keeps its window;
-//   - absent, and anything else before: dropped.
+//   - A credential that is revoked, now or earlier, is refused, even if c declares it.
+//     Unrevoked lifts a revocation once, when the ID first appears there. So an ID that
+//     stays in Unrevoked does not lift a later manual revocation.
+//   - A credential that is declared current, next or listed is accepted without deadline,
+//     whatever its slot was before.
+//   - A credential that is declared previous is accepted until its Until, or while it is
+//     declared if Until is zero. The declaration replaces a remembered deadline, whether
+//     earlier or later. An Until that has passed stays passed, even if the clock is set
+//     back.
+//   - A credential that is retired and not declared is refused until the source declares
+//     it.
+//   - An absent credential that was current is remembered as previous for the window w.
+//   - An absent credential that was remembered keeps its window.
+//   - Any other absent credential is dropped.
 //
-// A credential that is declared several times counts once, in the strongest
-// slot: current, next, previous, listed. Of several that are declared current
-// the first is; the others are listed.
+// If c declares a credential several times, the strongest slot counts: current, next,
+// previous, listed. If c declares several credentials current, the first one is current
+// and the others are listed.
 func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Ledger[V] {
 	if prev == nil {
 		prev = &Ledger[V]{}
@@ -151,7 +152,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 	for i := range prev.Entries {
 		b := &prev.Entries[i]
 		before[b.ID] = b
-		n.refuses(&b.Decl) // what was revoked may have another name in c
+		n.refuses(&b.Decl) // record its names: c may use other names
 	}
 
 	tombs := newTombstones(prev.ended, prev.endedAt)
@@ -200,7 +201,8 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 			continue
 		}
 		if b.Slot == Previous && b.Declared && !b.Live(now) {
-			// Were it declared again, and the clock set back, it would come back.
+			// Remember the deadline: the clock may be set back and the credential
+			// declared again.
 			tombs.passed(b.ID, b.Until)
 			continue
 		}
@@ -210,7 +212,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		switch {
 		case b.Slot == Current:
 			b.Slot, b.Declared, b.Until = Previous, false, time.Time{}
-			b.window = w.lease(now, n.Number)
+			b.window = w.grant(now, n.Number)
 		case b.Declared && b.Slot == Previous:
 			tombs.add(b.ID)
 			continue
@@ -227,8 +229,8 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 	return n
 }
 
-// revoke takes over what prev has revoked, and what the source revokes and
-// unrevokes now.
+// revoke copies the revocations of prev and applies the revocations and unrevocations of
+// the source.
 func (l *Ledger[V]) revoke(prev *Ledger[V], revoked map[ID]struct{}, unrevoked []ID) {
 	l.revoked = make(map[ID]struct{}, len(prev.revoked)+len(revoked))
 	maps.Copy(l.revoked, prev.revoked)
@@ -246,21 +248,21 @@ func (l *Ledger[V]) revoke(prev *Ledger[V], revoked map[ID]struct{}, unrevoked [
 	l.keepNames(prev)
 }
 
-// keepNames takes over the names of the credentials that are revoked still.
+// keepNames copies the names of the credentials that are still revoked.
 func (l *Ledger[V]) keepNames(prev *Ledger[V]) {
 	l.names = maps.Clone(prev.names)
 	maps.DeleteFunc(l.names, func(id ID, _ []ID) bool { return !l.Revoked(id) })
 }
 
-// revokedBy reports whether the credential id or one of its names is among revoked.
+// revokedBy reports whether revoked contains id or a name of the credential id.
 func (l *Ledger[V]) revokedBy(revoked map[ID]struct{}, id ID) bool {
 	among := func(id ID) bool { _, ok := revoked[id]; return ok }
 	return among(id) || slices.ContainsFunc(l.names[id], among)
 }
 
-// declaredAgain returns the window of a credential that is declared previous
-// until then. Where b, what it was before, was declared the same, it is the same
-// window: reading it again measures nothing anew.
+// declaredAgain returns the window of a credential that is declared previous with the
+// deadline until. If the earlier entry b has the same declaration, declaredAgain returns
+// the window of b, so that a reload does not restart the measurement.
 func declaredAgain[V any](b *Entry[V], until, now time.Time) *window {
 	switch {
 	case until.IsZero():
@@ -272,16 +274,18 @@ func declaredAgain[V any](b *Entry[V], until, now time.Time) *window {
 	}
 }
 
-// Overlaps reports whether there is a superseded credential to retire.
+// Overlaps reports whether the ledger holds a superseded credential, which Retire would
+// end.
 func (l *Ledger[V]) Overlaps() bool {
 	return l != nil && slices.ContainsFunc(l.Entries, func(e Entry[V]) bool { return e.Slot == Previous })
 }
 
-// Revoke returns the ledger that follows l when ids are refused from now on,
-// whatever the source says, until they are unrevoked. Deadlines do not move.
+// Revoke returns the ledger that follows l when ids are revoked. They stay refused,
+// whatever the source declares, until they are unrevoked. Deadlines do not move. The
+// ledger l may be nil.
 func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] { return l.revokeNamed(ids, nil) }
 
-// revokeNamed revokes ids, and adds to the names of revoked credentials.
+// revokeNamed revokes ids and adds names to revoked credentials.
 func (l *Ledger[V]) revokeNamed(ids []ID, names map[ID][]ID) *Ledger[V] {
 	if l == nil {
 		l = &Ledger[V]{}
@@ -293,7 +297,7 @@ func (l *Ledger[V]) revokeNamed(ids []ID, names map[ID][]ID) *Ledger[V] {
 		n.revoked[id] = struct{}{}
 	}
 	for id, more := range names {
-		n.noteNames(id, more)
+		n.addNames(id, more)
 	}
 	n.keepNames(n)
 	tombs := newTombstones(l.ended, l.endedAt)
@@ -313,19 +317,21 @@ func (l *Ledger[V]) revokeNamed(ids []ID, names map[ID][]ID) *Ledger[V] {
 	return n
 }
 
-// Reject returns the ledger that follows l when the source's content is bad, and
-// has these revocations in it. They hold, and nothing else of it does.
+// Reject returns the ledger that follows l when the source's content is invalid but lists
+// the given revocations. The revocations hold; the rest of the content is ignored. The
+// ledger l may be nil.
 func (l *Ledger[V]) Reject(revoked []ID) *Ledger[V] {
 	n := l.Revoke(revoked...)
 	n.lifted = maps.Clone(n.lifted)
-	for _, id := range revoked { // so that the source can lift it again
+	for _, id := range revoked { // the source may lift the revocation again
 		delete(n.lifted, id)
 	}
 	return n
 }
 
-// Unrevoke returns the ledger that follows l when ids are no longer revoked. What
-// the source declares of them is accepted from the next Advance on.
+// Unrevoke returns the ledger that follows l when the revocations of ids are lifted. The
+// next Advance accepts these credentials if the source declares them. The ledger l may be
+// nil.
 func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
 	if l == nil {
 		l = &Ledger[V]{}
@@ -340,11 +346,12 @@ func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
 	return n
 }
 
-// Adopt returns the ledger that follows l when another process with the same source
-// left m: what m revokes and retires is refused from now on. That is not so of a
-// revocation that the source's last content lifted here, where m was left before it
-// was read there, nor of one of which lifted says that it was lifted by hand. Where
-// m says nothing new, Adopt returns l.
+// Adopt returns the ledger that follows l when another process with the same source left
+// the snapshot m. The credentials that m revokes or retires are refused from now on.
+// There are two exceptions. Adopt ignores a revocation that the last content of l's
+// source lifted, if m does not record that content. Adopt also ignores a revocation for
+// which lifted returns true, which means that a caller lifted it by hand. If m holds
+// nothing new, Adopt returns l itself. The ledger l may be nil.
 func (l *Ledger[V]) Adopt(m Snapshot[V], lifted func(ID) bool) *Ledger[V] {
 	was := l
 	if l == nil {
@@ -373,8 +380,8 @@ func (l *Ledger[V]) Adopt(m Snapshot[V], lifted func(ID) bool) *Ledger[V] {
 	}
 }
 
-// next returns a ledger that follows l by a change that is not the source's, with
-// all of l but for its entries, and what is ended.
+// next returns a ledger for a change that the source did not make. The ledger has the
+// state of l without its entries and tombstones.
 func (l *Ledger[V]) next() *Ledger[V] {
 	return &Ledger[V]{
 		Number: l.Number + 1, RevokedDeclared: l.RevokedDeclared,
@@ -382,22 +389,22 @@ func (l *Ledger[V]) next() *Ledger[V] {
 	}
 }
 
-// Retire returns the ledger that follows l when every superseded credential is
-// refused from now on. One that the source still declares previous stays
-// refused until the source declares it in another slot.
+// Retire returns the ledger that follows l when every superseded credential is refused
+// from now on. A retired credential that the source still declares previous stays refused
+// until the source declares it in another slot. The ledger l may be nil.
 func (l *Ledger[V]) Retire() *Ledger[V] {
 	return l.retire(func(ID) bool { return true }, nil)
 }
 
-// RetireIDs returns the ledger that follows l when the superseded credentials among
-// ids are refused from now on, as if they had been retired while their source
-// declared them.
+// RetireIDs returns the ledger that follows l when the superseded credentials among ids
+// are refused from now on, as if Retire had ended them while their source declared them.
+// The ledger l may be nil.
 func (l *Ledger[V]) RetireIDs(ids ...ID) *Ledger[V] {
 	return l.retire(func(id ID) bool { return slices.Contains(ids, id) }, ids)
 }
 
-// retire ends the superseded credentials that ends names, and holds back those of
-// them that are declared, and others.
+// retire ends the superseded credentials for which ends returns true. It marks those that
+// the source declares, and others, as retired.
 func (l *Ledger[V]) retire(ends func(ID) bool, others []ID) *Ledger[V] {
 	if l == nil {
 		l = &Ledger[V]{}
@@ -419,8 +426,8 @@ func (l *Ledger[V]) retire(ends func(ID) bool, others []ID) *Ledger[V] {
 	return n
 }
 
-// strongest returns decls with each credential once, in its strongest slot,
-// and with one current at most. The order is that of first mention.
+// strongest returns decls with each credential once, in its strongest slot, and with at
+// most one current credential. The result keeps the order of first mention.
 func strongest[V any](decls []Decl[V]) []Decl[V] {
 	out := make([]Decl[V], 0, len(decls))
 	at := make(map[ID]int, len(decls))
@@ -444,9 +451,8 @@ func strongest[V any](decls []Decl[V]) []Decl[V] {
 	return out
 }
 
-// stronger reports whether a declaration a of a credential beats b. Of two
-// deadlines the earlier counts, since a token must never outlive one that
-// somebody wrote down.
+// stronger reports whether declaration a of a credential beats declaration b. The earlier
+// of two deadlines wins, so that a token never outlives a declared deadline.
 func stronger[V any](a, b Decl[V]) bool {
 	if a.Slot != b.Slot {
 		return a.Slot < b.Slot

@@ -2,19 +2,19 @@ package rotation
 
 import "time"
 
-// Merge returns the ledger that follows l when, at now, it learns what other
-// knows. Both may be nil.
+// Merge returns the ledger that follows l when l takes over the knowledge of other at
+// now. Both ledgers may be nil.
 //
-//   - What other revoked or retired is refused, as by Adopt: apart from a revocation
-//     that l's source lifted and other's source did not lift yet.
-//   - What l only remembers, and other saw end, is refused.
-//   - A superseded credential that other remembers is accepted until its deadline
-//     there. The two ledgers share its window and its uses.
-//   - The current credential of other, where l's source does not declare it, is
-//     superseded now, and gets the window w.
+//   - A credential that other revoked or retired is refused, as by Adopt, except if l's
+//     source lifted the revocation and other's source has not lifted it yet.
+//   - A credential that l only remembers, and that ended in other, is refused.
+//   - A superseded credential that other remembers is accepted until its deadline in
+//     other. The two ledgers share its window and its uses.
+//   - The current credential of other is superseded at now and gets the window w, if l's
+//     source does not declare it.
 //
-// What l refuses stays refused, and what l declares stays as declared, unless other
-// revoked or retired it. Windows that l granted do not change.
+// A credential that l refuses stays refused. A credential that l declares keeps its
+// declaration, unless other revoked or retired it. The windows of l do not change.
 func (l *Ledger[V]) Merge(other *Ledger[V], now time.Time, w Window) *Ledger[V] {
 	if l == nil {
 		l = &Ledger[V]{}
@@ -45,7 +45,7 @@ func (l *Ledger[V]) Merge(other *Ledger[V], now time.Time, w Window) *Ledger[V] 
 		switch {
 		case e.Slot == Current:
 			e.Slot, e.Declared, e.Until = Previous, false, time.Time{}
-			e.window = w.lease(now, n.Number)
+			e.window = w.grant(now, n.Number)
 		case e.Slot != Previous || e.Declared:
 			continue
 		}

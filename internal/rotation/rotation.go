@@ -1,70 +1,75 @@
 // Package rotation decides which credentials are accepted now, and until when.
 //
-// It is a pure ledger: [Advance] takes the ledger that was, what the source
-// declares now and the time, and returns the ledger that is. It does no I/O,
-// starts no goroutine and keeps no clock. Shared tokens and verification keys
-// use the same ledger, so they rotate by the same rules.
+// The package is a pure ledger: [Advance] takes the previous ledger, the content that the
+// source declares now and the time, and returns the next ledger. The package does no I/O,
+// starts no goroutine and reads no clock. Shared tokens and verification keys use the
+// same ledger, so they rotate by the same rules.
 //
-// The unit is the credential, not the version of the file: each one has its
-// own slot and its own deadline, so that two rotations inside one window keep
-// both superseded credentials, each to its own deadline, and a rotation back
-// restores what it displaced.
+// The ledger tracks credentials, not versions of a file. Each credential has its own slot
+// and its own deadline. So two rotations within one overlap keep both superseded
+// credentials, each until its own deadline, and a rotation back makes the earlier
+// credential current again.
 package rotation
 
 import "time"
 
-// An ID names a credential without giving it away: the SHA-256 of a token, or
-// the RFC 7638 thumbprint of a key.
+// An ID names a credential without revealing it: the SHA-256 of a token, or the RFC 7638
+// thumbprint of a key.
 type ID = [32]byte
 
 // A Decl is one credential as its source declares it.
 type Decl[V any] struct {
 	ID    ID
-	Slot  Slot      // the zero Slot is taken as Listed
-	Until time.Time // of Previous: accepted until exactly then; zero means while declared. Ignored in other slots
+	Slot  Slot      // the zero Slot means Listed
+	Until time.Time // deadline of a credential in slot Previous; zero means none; ignored in other slots
 	Value V
-	// Names are further IDs by which the credential can be revoked, such as one
-	// made of the kid of a key.
+	// Names are further IDs that revoke the credential, such as an ID made from the kid
+	// of a key.
 	Names []ID
 }
 
-// A Content is what a source says at one moment.
+// A Content is what a source declares at one moment. The zero Content declares nothing.
 type Content[V any] struct {
 	Decls []Decl[V]
-	// Revoked is refused from now on, also once the source no longer says so.
+	// Revoked lists the credentials that are refused from now on, even after the source
+	// stops listing them.
 	Revoked []ID
-	// Retired is accepted no more and not remembered, where Decls do not have it.
+	// Retired lists credentials that are no longer accepted and get no window. An ID that
+	// is also in Decls is ignored here.
 	Retired []ID
-	// Unrevoked is no longer revoked, where Revoked does not have it.
+	// Unrevoked lists the revocations that the source lifts. An ID that is also in
+	// Revoked is ignored here.
 	Unrevoked []ID
 }
 
-// An Entry is one credential of a [Ledger].
+// An Entry is one accepted credential of a [Ledger]. Its methods are safe for concurrent
+// use.
 type Entry[V any] struct {
 	Decl[V]
-	// Declared tells a credential that the source names now from one that is
-	// only remembered through its overlap.
+	// Declared reports whether the source declares the credential now. If it is false,
+	// the ledger only remembers the credential until the end of its window.
 	Declared bool
-	// Use is where uses of the credential are recorded. The ledgers that
-	// follow share it, so that a reload forgets no use. Never nil.
+	// Use records the uses of the credential. Successive ledgers share it, so a reload
+	// keeps the last use. It is never nil.
 	Use *Use
 
 	window *window     // nil means no deadline
-	opens  *activation // the windows that a use of this credential opens; nil for none
+	opens  *activation // the windows that a use of this credential opens; nil if there are none
 }
 
-// Live reports whether the credential is accepted at now: before its deadline,
-// never at it. It changes nothing.
+// Live reports whether the credential is accepted at now, which must be before its
+// deadline. Live records nothing.
 func (e *Entry[V]) Live(now time.Time) bool { return e.window.live(now) }
 
-// Accept reports whether the credential is accepted at now, and if so records
-// the use: in Use, in its own window where that slides, and in the windows that
-// wait for this credential to be used. A credential that it has once refused is
-// refused for good, whatever becomes of the clock, until its source declares it
-// anew. It allocates nothing and takes no lock.
+// Accept reports whether the credential is accepted at now. If so, Accept records the use
+// in Use if the slot is Previous, renews the window of the credential if that window
+// slides, and opens the windows that wait for a use of this credential. Once Accept has
+// refused a credential, it keeps refusing the credential, even if the clock is set back,
+// until the source declares the credential anew. Accept allocates nothing and takes no
+// lock.
 //
-// Where neither [Entry.Dated] nor [Entry.Opens] is true there is nothing to
-// record and nothing to ask, so a verifier may leave the call and the clock out.
+// If both [Entry.Dated] and [Entry.Opens] return false, Accept always returns true and
+// records nothing, so a verifier may skip the call and need not read the clock.
 func (e *Entry[V]) Accept(now time.Time) bool {
 	if !e.window.accept(now) {
 		return false
@@ -76,44 +81,43 @@ func (e *Entry[V]) Accept(now time.Time) bool {
 	return true
 }
 
-// Dated reports whether the credential may come to a deadline, or has uses to
-// record.
+// Dated reports whether the credential has a deadline, or uses to record.
 func (e *Entry[V]) Dated() bool { return e.window != nil || e.Slot == Previous }
 
-// Opens reports whether a use of the credential would open a window that waits
-// for one.
+// Opens reports whether a use of the credential would open a waiting window.
 func (e *Entry[V]) Opens() bool { return e.opens.pending() }
 
-// Deadline returns the first moment at which the credential is no longer
-// accepted, as things stand at now, and the zero Time where there is none. That
-// of a window that slides moves with each use, up to Cap. It is told by the
-// wall clock as it goes now, though windows are measured without it.
+// Deadline returns the first moment at which the credential is no longer accepted, as
+// known at now. It returns the zero Time if the credential has no deadline. The deadline
+// of a sliding window moves with each use, up to Cap. The result is a time of the current
+// wall clock, although windows are measured by the monotonic clock.
 func (e *Entry[V]) Deadline(now time.Time) time.Time { return e.window.deadline(now) }
 
-// Cap returns the moment past which no use renews a window that slides, and the
-// zero Time for any other.
+// Cap returns the latest possible deadline of a sliding window. It returns the zero Time
+// if the window does not slide, or if there is no window.
 func (e *Entry[V]) Cap(now time.Time) time.Time { return e.window.cap(now) }
 
-// Waiting reports whether the window of a superseded credential still waits for
-// the first use of the one that took its place.
+// Waiting reports whether the window of a superseded credential still waits for the first
+// use of its successor.
 func (e *Entry[V]) Waiting() bool { return e.window.waiting() }
 
-// A Window says how long a superseded credential stays accepted.
+// A Window says how long a superseded credential stays accepted. The zero Window grants
+// no overlap: a superseded credential is refused at once.
 type Window struct {
-	// Overlap counts from the moment at which another credential became
-	// current. Zero or negative means that there is none.
+	// Overlap is counted from the moment at which another credential became current. Zero
+	// or a negative value means no overlap.
 	Overlap time.Duration
-	// MaxOverlap, where positive, makes the window slide. Then it opens at the
-	// first accepted use of a credential that took the place; each accepted use
-	// of the superseded one renews it by Overlap, to within a second; and it
-	// ends MaxOverlap after the switch whatever the uses were. Less than
-	// Overlap counts as Overlap. Zero or negative means that it does not slide.
+	// MaxOverlap makes the window slide if it is positive. A sliding window opens at the
+	// first accepted use of a successor. Each accepted use of the superseded credential
+	// renews the window by Overlap, to within a second. The window ends MaxOverlap after
+	// the switch at the latest. A positive value below Overlap counts as Overlap. Zero or
+	// a negative value makes the window fixed.
 	MaxOverlap time.Duration
 }
 
 func (w Window) slides() bool { return w.Overlap > 0 && w.MaxOverlap > 0 }
 
-// longest returns the longest that a window can last from its beginning.
+// longest returns the maximum length of a window.
 func (w Window) longest() time.Duration {
 	if w.slides() {
 		return max(w.Overlap, w.MaxOverlap)

@@ -1,23 +1,23 @@
 package rotation
 
-// A Slot says what part a credential plays in a rotation. The zero Slot is
-// none: no credential has it.
+// A Slot says which part a credential plays in a rotation. No accepted credential has the
+// zero Slot.
 type Slot uint8
 
-// The slots, in the order in which one wins when a source names the same
-// credential several times.
+// The slots, strongest first. If a source declares a credential several times, the
+// strongest slot counts.
 const (
-	Current  Slot = iota + 1 // what senders send; accepted always
-	Next                     // staged for receivers before any sender uses it; accepted while declared
-	Previous                 // superseded: declared so, or remembered; accepted until its deadline
-	Listed                   // one more accepted entry of a plain list; accepted while declared
+	Current  Slot = iota + 1 // senders send it; always accepted
+	Next                     // receivers accept it before any sender uses it; accepted while declared
+	Previous                 // superseded, by declaration or by a rotation; accepted until its deadline
+	Listed                   // another entry of a plain list; accepted while declared
 )
 
-// Slots lists every slot.
+// Slots lists every slot, strongest first. Callers must not modify it.
 var Slots = [...]Slot{Current, Next, Previous, Listed} //nolint:gochecknoglobals // a constant table
 
-// String returns the slot's name as metrics and status show it, and "" for
-// the zero Slot.
+// String returns the name of the slot in metrics and status, such as "current". It
+// returns "" for the zero Slot and for unknown slots.
 func (s Slot) String() string {
 	switch s {
 	case Current:

@@ -8,51 +8,52 @@ import (
 	"time"
 )
 
-// A Snapshot is what has to be written down of a ledger for it to outlive the
-// process. Times are by the wall clock.
+// A Snapshot is the state of a ledger that must outlive the process. Its times are
+// wall-clock times. The zero Snapshot is empty.
 type Snapshot[V any] struct {
 	Entries []SnapshotEntry[V]
 	Revoked []ID // sorted
-	// Names are those of each revoked credential that has any: all that it has had
-	// since it was revoked, sorted.
+	// Names holds, for each revoked credential, all names that it has had since its
+	// revocation, sorted.
 	Names map[ID][]ID
-	// Unrevoked is what the last content lifted, sorted, so that it does not lift
-	// a later revocation after a restart.
+	// Unrevoked lists the IDs that the last content unrevoked, sorted. They do not lift a
+	// later revocation after a restart.
 	Unrevoked []ID
-	// Retired are those that Retire took out while their source declared them, so
-	// that the declaration does not bring them back.
+	// Retired lists the credentials that Retire ended while their source declared them.
+	// Their declaration does not restore them.
 	Retired []ID
-	// Ended are others that are accepted no more, the latest last, so that their
-	// use can be told from a guess.
+	// Ended lists other credentials that are no longer accepted, the latest last. The
+	// list lets a verifier tell the use of an ended credential from a guess.
 	Ended []ID
 }
 
-// A SnapshotEntry is one credential of a Snapshot: that it was current, the window that it
-// was left, or when it was used.
+// A SnapshotEntry is one credential of a Snapshot: the current credential, a superseded
+// credential with its window, or the last use of a declared previous credential.
 type SnapshotEntry[V any] struct {
 	ID    ID
 	Names []ID // as in Decl
 	Value V
 	Slot  Slot // Current or Previous
-	// Declared says that the source will declare it again, so that no window is
-	// needed of it, but only its last use.
+	// Declared reports whether the source declares the credential. A declared previous
+	// credential has only a last use here, and no window.
 	Declared bool
 
-	// Of slot Previous.
-	LastUsed time.Time // zero for never
-	Deadline time.Time // as things stood
-	// Of a window that slides.
-	Cap     time.Time // the latest that the deadline can be; zero for one that does not slide
-	Renewed time.Time // zero while it waits for the first use
-	Order   int64     // of the windows: the one granted later is greater
+	// The following fields apply to slot Previous.
+	LastUsed time.Time // zero if never used
+	Deadline time.Time // the deadline when the snapshot was taken
+	// Cap and Renewed apply to a sliding window.
+	Cap     time.Time // the latest possible deadline; zero if the window does not slide
+	Renewed time.Time // the last renewal; zero while the window waits for the first use
+	Order   int64     // a window that is granted later has a greater Order
 }
 
-// maxWritten is how many ends are written down for telling alone.
+// maxWritten bounds the length of Snapshot.Ended.
 const maxWritten = 32
 
-// Snapshot returns what to write down of l at now: the current credential, those
-// that are remembered and live, the last uses of those that are declared previous,
-// and what is refused. What the source declares otherwise it will declare again.
+// Snapshot returns the state of l at now: the current credential, the remembered
+// credentials that are live, the last uses of the declared previous credentials, and the
+// refused credentials. The snapshot omits other declared credentials, because the source
+// declares them again after a restart. The ledger l may be nil.
 func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
 	var m Snapshot[V]
 	if l == nil {
@@ -108,14 +109,15 @@ func setOf(ids []ID) map[ID]struct{} {
 	return set
 }
 
-// Restore returns the ledger that had this Snapshot, as it is at now under w, with
-// Number 0. Advance goes on from there: a recorded current credential that the
-// source no longer declares was superseded, at the latest, now.
+// Restore returns the ledger of the snapshot m, as of now and under the window w, with
+// Number 0. Call Advance with the content of the source next. If the source no longer
+// declares the current credential of m, Advance treats the credential as superseded at
+// now.
 //
-// A Snapshot can be old, its clock wrong, or w another one since. So no window is
-// longer from now on than w would grant now, and what had ended has ended:
-// without an overlap in w, nothing superseded is restored. Of several records of
-// one ID the first counts.
+// The snapshot can be old, its clock can have been wrong, and w can have changed. So a
+// restored window is never longer than a window that w grants now, and an ended window
+// stays ended. If w has no overlap, Restore restores no superseded credential. If m has
+// several entries with one ID, the first one counts.
 func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
 	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: setOf(m.Revoked), lifted: setOf(m.Unrevoked)}
 	l.keepNames(&Ledger[V]{names: m.Names})
@@ -131,13 +133,13 @@ func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
 		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Names: r.Names, Slot: r.Slot, Value: r.Value}, Use: new(Use)}
 		switch {
 		case !r.LastUsed.IsZero() && now.Before(r.LastUsed):
-			e.Use.Mark(now) // whatever the clock said then
+			e.Use.Mark(now) // the clock was wrong: no use is later than now
 		case !r.LastUsed.IsZero():
 			e.Use.Mark(r.LastUsed)
 		}
 		switch _, two := l.Current(); {
 		case r.Slot == Current && !two:
-			l.Entries = slices.Insert(l.Entries, 0, e) // where Current looks
+			l.Entries = slices.Insert(l.Entries, 0, e) // Current looks at index 0
 		case r.Slot == Previous && r.Declared:
 			l.uses[r.ID] = e.Use
 		case r.Slot == Previous:
@@ -150,7 +152,7 @@ func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
 	tombs := newTombstones(nil, nil)
 	for _, id := range m.Retired {
 		o := tombs.add(id)
-		o.retired, o.named = true, true // until the source is read
+		o.retired, o.named = true, true // named until the source is read
 	}
 	for _, id := range m.Ended {
 		tombs.add(id)
@@ -159,7 +161,8 @@ func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
 	return l
 }
 
-// reorder puts the restored windows before all that are granted from now on.
+// reorder gives the restored windows negative orders, so that they come before all
+// windows that are granted from now on.
 func (l *Ledger[V]) reorder() {
 	var all []*window
 	for i := range l.Entries {
@@ -173,26 +176,26 @@ func (l *Ledger[V]) reorder() {
 	}
 }
 
-// renewed returns when a window that slides was last renewed, by the wall clock
-// of now, and the zero Time for one that waits or does not slide.
-func (l *window) renewed(now time.Time) time.Time {
-	if state := l.state.Load(); l.overlap > 0 && state != waiting {
-		return onWall(l.from.Add(time.Duration(state)), now)
+// renewed returns the last renewal of a sliding window, by the wall clock of now. It
+// returns the zero Time if the window waits or does not slide.
+func (w *window) renewed(now time.Time) time.Time {
+	if state := w.state.Load(); w.overlap > 0 && state != waiting {
+		return onWall(w.from.Add(time.Duration(state)), now)
 	}
 	return time.Time{}
 }
 
-// restored returns the window of the record r, as far as w grants it from now.
+// restored returns the window of the entry r, limited to a window that w grants at now.
 func restored[V any](r SnapshotEntry[V], now time.Time, w Window) *window {
 	l := &window{from: now, length: min(r.Deadline.Sub(now), w.longest()), order: r.Order}
 	if r.Cap.IsZero() || !w.slides() || l.length <= 0 {
-		return l // with a fixed deadline; or it had ended
+		return l // the window is fixed, or has ended
 	}
 	l.length = min(r.Cap.Sub(now), w.longest())
 	l.overlap = w.Overlap
 	l.state.Store(waiting)
 	if !r.Renewed.IsZero() {
-		// None can have been later than now, whatever the clock said then.
+		// No renewal is later than now, even if the clock was ahead.
 		l.state.Store(min(int64(r.Renewed.Sub(now)), 0))
 	}
 	return l

@@ -6,48 +6,49 @@ import (
 	"time"
 )
 
-// A tombstone stands for a credential that was superseded and is accepted no more:
-// so that its use can be told from a guess, and so that it does not come back.
+// A tombstone marks a superseded credential that is no longer accepted. The tombstone
+// tells a use of the credential from a guess, and keeps the credential from coming back.
 type tombstone struct {
 	id ID
-	// retired holds the credential back while the source still declares it
-	// previous.
+	// retired bars the credential while the source still declares it previous.
 	retired bool
-	// until is the declared deadline that has passed, which holds it back while
-	// the source declares that or an earlier one. Zero where it had none.
+	// until is the declared deadline that has passed. It bars the credential while the
+	// source declares this deadline or an earlier one. It is zero if the credential had
+	// no declared deadline.
 	until time.Time
-	// named says that the source still says something of it, so that the tombstone
-	// is not forgotten.
+	// named reports whether the source still mentions the credential. The ledger never
+	// forgets a named tombstone.
 	named bool
 }
 
-// holds reports whether the tombstone does more than name the reason of a refusal.
+// holds reports whether the tombstone bars its credential. A tombstone that does not hold
+// only gives the reason for a refusal.
 func (t *tombstone) holds() bool { return t.retired || !t.until.IsZero() }
 
-// maxEnded bounds how many tombstones that the source does not name are kept.
+// maxEnded bounds the number of tombstones. Named tombstones may exceed it.
 const maxEnded = 256
 
-// A tombstones gathers the tombstones of a new ledger. It begins with those of the
-// ledger before, which it does not modify.
+// A tombstones collects the tombstones of a new ledger. It starts with a copy of the
+// tombstones of the previous ledger.
 type tombstones struct {
 	list   []tombstone // oldest first
-	before map[ID]int  // where in list, of those that there were
-	added  map[ID]int  // the others
+	before map[ID]int  // index in list of the previous ledger's tombstones
+	added  map[ID]int  // index in list of the new tombstones
 }
 
 func newTombstones(before []tombstone, at map[ID]int) *tombstones {
 	return &tombstones{list: slices.Clone(before), before: at, added: make(map[ID]int)}
 }
 
-// sourceRead forgets which credentials the source names: it is about to be said
-// again.
+// sourceRead clears named of every tombstone. The caller then marks the tombstones that
+// the new content mentions.
 func (g *tombstones) sourceRead() {
 	for i := range g.list {
 		g.list[i].named = false
 	}
 }
 
-// find returns where the tombstone of the credential id is.
+// find returns the index of the tombstone of the credential id.
 func (g *tombstones) find(id ID) (i int, ok bool) {
 	if i, ok = g.before[id]; !ok {
 		i, ok = g.added[id]
@@ -55,8 +56,8 @@ func (g *tombstones) find(id ID) (i int, ok bool) {
 	return i, ok
 }
 
-// add returns the tombstone of the credential id, a new one where there was none.
-// It may be used until the next add.
+// add returns the tombstone of the credential id and creates it if necessary. The pointer
+// is valid until the next call of add.
 func (g *tombstones) add(id ID) *tombstone {
 	i, ok := g.find(id)
 	if !ok {
@@ -67,8 +68,7 @@ func (g *tombstones) add(id ID) *tombstone {
 	return &g.list[i]
 }
 
-// passed notes that the deadline has passed until which the credential id is, or
-// was, declared previous.
+// passed records that the declared deadline until of the credential id has passed.
 func (g *tombstones) passed(id ID, until time.Time) *tombstone {
 	t := g.add(id)
 	if until.After(t.until) {
@@ -77,8 +77,9 @@ func (g *tombstones) passed(id ID, until time.Time) *tombstone {
 	return t
 }
 
-// bars reports whether the credential id, declared previous until then, stays
-// ended. The tombstone that bars it is kept for as long as it is declared.
+// bars reports whether a tombstone bars the credential id, which the source declares
+// previous with the deadline until. bars marks such a tombstone as named, so that it
+// stays while the source declares the credential.
 func (g *tombstones) bars(id ID, until time.Time) bool {
 	i, ok := g.find(id)
 	if !ok {
@@ -90,10 +91,10 @@ func (g *tombstones) bars(id ID, until time.Time) bool {
 	return bars
 }
 
-// settle finishes a ledger: it sorts the entries, tells each what its use opens,
-// and takes over the tombstones, which are its own then, but for those of
-// credentials that are accepted, or revoked anyway. One that holds its credential
-// back outlives its revocation.
+// settle completes a ledger: it sorts the entries, links each entry to the windows that
+// its use opens, and stores the tombstones. settle takes ownership of tombs. It drops the
+// tombstones of accepted credentials, and those of revoked credentials unless they hold,
+// because a tombstone that holds must outlive the revocation.
 func (l *Ledger[V]) settle(tombs []tombstone) {
 	slices.SortStableFunc(l.Entries, func(a, b Entry[V]) int {
 		if a.Slot != b.Slot || a.Slot != Previous {
@@ -101,7 +102,7 @@ func (l *Ledger[V]) settle(tombs []tombstone) {
 		}
 		return b.window.compare(a.window)
 	})
-	l.openings()
+	l.linkActivations()
 	if len(tombs) == 0 {
 		return
 	}
@@ -113,7 +114,7 @@ func (l *Ledger[V]) settle(tombs []tombstone) {
 		_, ok := accepted[t.id]
 		return ok || !t.holds() && l.Revoked(t.id)
 	})
-	// Forget the oldest first, and never one that the source names.
+	// Drop the oldest tombstones first, but never a named one.
 	surplus := len(kept) - maxEnded
 	l.ended = slices.DeleteFunc(kept, func(t tombstone) bool {
 		surplus--
@@ -125,15 +126,16 @@ func (l *Ledger[V]) settle(tombs []tombstone) {
 	}
 }
 
-// compare orders windows by when they end at the latest, no end last.
-func (l *window) compare(o *window) int {
+// compare orders windows by their latest possible end. A nil window, which has no end,
+// comes last.
+func (w *window) compare(o *window) int {
 	switch {
-	case l == nil && o == nil:
+	case w == nil && o == nil:
 		return 0
-	case l == nil:
+	case w == nil:
 		return 1
 	case o == nil:
 		return -1
 	}
-	return l.from.Add(l.length).Compare(o.from.Add(o.length))
+	return w.from.Add(w.length).Compare(o.from.Add(o.length))
 }

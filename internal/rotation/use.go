@@ -5,17 +5,18 @@ import (
 	"time"
 )
 
-// Use records when a credential was last used. The zero value was never used.
-// It is safe for concurrent use.
+// A Use records when a credential was last used. The zero Use has recorded no use. A Use
+// is safe for concurrent use, and must not be copied.
 type Use struct {
 	last atomic.Int64 // Unix time in nanoseconds; 0 means never
 }
 
-// grain is how exact a recorded use is. A store for each use would make every
-// core that verifies fight for one cache line.
+// grain is the resolution of a recorded use. If every use were stored, all cores that
+// verify would contend for one cache line.
 const grain = time.Second
 
-// Mark records a use at now, to within a second and never backwards.
+// Mark records a use at now, to within a second. A time before the recorded one has no
+// effect.
 func (u *Use) Mark(now time.Time) {
 	n := now.UnixNano()
 	for {
@@ -29,8 +30,8 @@ func (u *Use) Mark(now time.Time) {
 	}
 }
 
-// Last returns when the credential was last used, and the zero Time if it
-// never was.
+// Last returns the time of the last use by the wall clock, to within a second. It returns
+// the zero Time if the credential was never used.
 func (u *Use) Last() time.Time {
 	n := u.last.Load()
 	if n == 0 {

@@ -8,36 +8,36 @@ import (
 	"time"
 )
 
-// A window is the time that a superseded credential has left. Its terms are
-// fixed when it is made; what moves is one atomic number. The ledgers that
-// follow share it. The nil window has no end.
+// A window is the time that a superseded credential stays accepted. All fields except
+// state are fixed when the window is created. Successive ledgers share the window. The
+// nil window has no end.
 //
-// Its times carry the monotonic clock where the caller's do (package time,
-// "Monotonic Clocks"), so that a step of the wall clock neither lengthens nor
-// shortens what is measured from a moment. A deadline that was declared is a
-// wall-clock time, so it ends by whichever clock gets there first: else a clock
-// that was set back would give a token the time again that it has had.
+// The times carry the monotonic clock if the caller's times do (see package time,
+// "Monotonic Clocks"), so that a step of the wall clock neither lengthens nor shortens a
+// measured duration. A declared deadline is a wall-clock time. Its window ends by
+// whichever clock reaches the end first, so that setting the clock back does not extend
+// the life of a token.
 type window struct {
-	from    time.Time     // when it was granted
-	length  time.Duration // from then on, at the most
-	until   time.Time     // as declared, without monotonic clock; zero where it was not
-	overlap time.Duration // positive where the window slides
-	order   int64         // of the grants: the later one is greater
+	from    time.Time     // the time of the grant
+	length  time.Duration // maximum length, counted from the grant
+	until   time.Time     // declared deadline, without monotonic clock; zero if none is declared
+	overlap time.Duration // positive if the window slides
+	order   int64         // a later grant has a greater order
 
-	// state is when the window was last renewed, in nanoseconds from the grant;
-	// or one of the two below. An end is entered here by whoever sees it first,
-	// so that none who looked at the clock before can renew it afterwards.
+	// state is the time of the last renewal in nanoseconds since the grant, or waiting,
+	// or over. The first caller that sees the end stores over, so that a concurrent
+	// caller with an earlier time cannot renew the window afterwards.
 	state atomic.Int64
 }
 
 const (
-	waiting = math.MinInt64
-	over    = math.MaxInt64
+	waiting = math.MinInt64 // a sliding window waits for the first use of a successor
+	over    = math.MaxInt64 // a caller has seen the end
 )
 
-// window returns that of a credential whose place another took at now, in the
-// order-th ledger.
-func (w Window) lease(now time.Time, order uint64) *window {
+// grant returns the window of a credential that is superseded at now, in the ledger whose
+// Number is order.
+func (w Window) grant(now time.Time, order uint64) *window {
 	l := &window{from: now, length: w.longest(), order: int64(order)}
 	if w.slides() {
 		l.overlap = w.Overlap
@@ -46,94 +46,94 @@ func (w Window) lease(now time.Time, order uint64) *window {
 	return l
 }
 
-// declaredLease returns that of a credential which is declared previous until
-// then, read at now.
+// declaredWindow returns the window of a credential that is declared previous with the
+// deadline until, read at now.
 func declaredWindow(until, now time.Time) *window {
 	until = until.Round(0)
 	return &window{from: now, length: until.Sub(now), until: until} // Sub saturates at 292 years
 }
 
-// end returns when the window ends, given its state, by the clock of from.
-func (l *window) end(state int64) time.Time {
-	// Written so that nothing overflows where the two are as good as for ever.
-	if renewed := time.Duration(state); l.overlap > 0 && state != waiting && renewed < l.length-l.overlap {
-		return l.from.Add(renewed + l.overlap)
+// end returns the end of the window in the given state, by the clock of from.
+func (w *window) end(state int64) time.Time {
+	// This comparison does not overflow, even for very long durations.
+	if renewed := time.Duration(state); w.overlap > 0 && state != waiting && renewed < w.length-w.overlap {
+		return w.from.Add(renewed + w.overlap)
 	}
-	return l.from.Add(l.length)
+	return w.from.Add(w.length)
 }
 
-func (l *window) liveIn(state int64, now time.Time) bool {
-	return state != over && now.Before(l.end(state)) && (l.until.IsZero() || now.Before(l.until))
+func (w *window) liveIn(state int64, now time.Time) bool {
+	return state != over && now.Before(w.end(state)) && (w.until.IsZero() || now.Before(w.until))
 }
 
-func (l *window) live(now time.Time) bool { return l == nil || l.liveIn(l.state.Load(), now) }
+func (w *window) live(now time.Time) bool { return w == nil || w.liveIn(w.state.Load(), now) }
 
-// accept reports whether the window has not ended at now, and renews it.
-func (l *window) accept(now time.Time) bool {
-	if l == nil {
+// accept reports whether the window is live at now. If so, accept renews a sliding
+// window.
+func (w *window) accept(now time.Time) bool {
+	if w == nil {
 		return true
 	}
 	for {
-		state := l.state.Load()
-		if !l.liveIn(state, now) {
-			if state == over || l.state.CompareAndSwap(state, over) {
+		state := w.state.Load()
+		if !w.liveIn(state, now) {
+			if state == over || w.state.CompareAndSwap(state, over) {
 				return false
 			}
 			continue
 		}
-		n := int64(now.Sub(l.from))
-		if l.overlap <= 0 || state == waiting || n < state+int64(l.grain()) {
+		n := int64(now.Sub(w.from))
+		if w.overlap <= 0 || state == waiting || n < state+int64(w.grain()) {
 			return true
 		}
-		if l.state.CompareAndSwap(state, n) {
+		if w.state.CompareAndSwap(state, n) {
 			return true
 		}
 	}
 }
 
-// grain is how far apart two renewals are at least. Where the overlap is hardly
-// longer than that of a Use, it is less: a sender in constant use must not fall
-// out between two of them.
-func (l *window) grain() time.Duration { return min(grain, l.overlap/4) }
+// grain returns the minimum time between two renewals. It is smaller than the grain of a
+// Use if the overlap is short, so that the window does not end between two renewals while
+// a sender uses the credential continuously.
+func (w *window) grain() time.Duration { return min(grain, w.overlap/4) }
 
-// open begins a window that waited for the use that is made at now.
-func (l *window) open(now time.Time) {
-	l.state.CompareAndSwap(waiting, int64(now.Sub(l.from)))
+// open starts a waiting window at now, the time of the first use of a successor.
+func (w *window) open(now time.Time) {
+	w.state.CompareAndSwap(waiting, int64(now.Sub(w.from)))
 }
 
-// ended reports whether somebody has seen the end.
-func (l *window) ended() bool { return l != nil && l.state.Load() == over }
+// ended reports whether a caller has seen the end of the window.
+func (w *window) ended() bool { return w != nil && w.state.Load() == over }
 
-func (l *window) waiting() bool {
-	return l != nil && l.overlap > 0 && l.state.Load() == waiting
+func (w *window) waiting() bool {
+	return w != nil && w.overlap > 0 && w.state.Load() == waiting
 }
 
-func (l *window) deadline(now time.Time) time.Time {
+func (w *window) deadline(now time.Time) time.Time {
 	switch {
-	case l == nil:
+	case w == nil:
 		return time.Time{}
-	case l.until.IsZero():
-		return onWall(l.end(l.state.Load()), now)
+	case w.until.IsZero():
+		return onWall(w.end(w.state.Load()), now)
 	}
-	if end := onWall(l.from.Add(l.length), now); l.length < math.MaxInt64 && end.Before(l.until.Add(-stepped)) {
+	if end := onWall(w.from.Add(w.length), now); w.length < math.MaxInt64 && end.Before(w.until.Add(-stepped)) {
 		return end
 	}
-	return l.until
+	return w.until
 }
 
-func (l *window) cap(now time.Time) time.Time {
-	if l == nil || l.overlap <= 0 {
+func (w *window) cap(now time.Time) time.Time {
+	if w == nil || w.overlap <= 0 {
 		return time.Time{}
 	}
-	return onWall(l.from.Add(l.length), now)
+	return onWall(w.from.Add(w.length), now)
 }
 
-// stepped is by how much the wall clock must be off for us to say that it was
-// set. Less is the noise of reading two clocks.
+// stepped is the smallest difference that counts as a step of the wall clock. A smaller
+// difference is the noise of reading two clocks.
 const stepped = time.Second
 
-// onWall returns t, which may carry a wall clock that was set since, by the wall
-// clock of now.
+// onWall converts t to the wall clock of now, which may have been set since t was read.
 func onWall(t, now time.Time) time.Time {
 	as := now.Add(t.Sub(now)).Round(0)
 	t = t.Round(0)
@@ -143,28 +143,28 @@ func onWall(t, now time.Time) time.Time {
 	return as
 }
 
-// An activation is the windows that wait for the use of one credential.
+// An activation holds the windows that wait for the use of one credential.
 type activation struct {
-	done   atomic.Bool // so that a use costs the same however many there were
-	leases []*window
+	done    atomic.Bool // set after the first use, which opens all windows
+	windows []*window
 }
 
-func (o *activation) pending() bool { return o != nil && !o.done.Load() }
+func (a *activation) pending() bool { return a != nil && !a.done.Load() }
 
-func (o *activation) use(now time.Time) {
-	if !o.pending() {
+func (a *activation) use(now time.Time) {
+	if !a.pending() {
 		return
 	}
-	for _, l := range o.leases {
-		l.open(now)
+	for _, w := range a.windows {
+		w.open(now)
 	}
-	o.done.Store(true)
+	a.done.Store(true)
 }
 
-// openings tells each entry which windows wait for its use: the current one
-// that of every credential before it, and one that was current in between those
-// of the credentials before that.
-func (l *Ledger[V]) openings() {
+// linkActivations links each entry to the waiting windows that its use opens. A use of
+// the current credential opens all waiting windows. A use of a remembered credential
+// opens the windows that were granted before its own.
+func (l *Ledger[V]) linkActivations() {
 	var all []*window
 	for i := range l.Entries {
 		if e := &l.Entries[i]; e.window.waiting() {
@@ -184,7 +184,7 @@ func (l *Ledger[V]) openings() {
 			continue
 		}
 		if before > 0 {
-			e.opens = &activation{leases: all[:before:before]}
+			e.opens = &activation{windows: all[:before:before]}
 		}
 	}
 }
