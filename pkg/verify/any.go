@@ -5,13 +5,15 @@ import (
 	"errors"
 )
 
-// Any returns a Verifier that accepts what the first of vs to accept it
-// accepts. A refusal is that of the class that says most: revoked, expired,
-// unavailable, invalid, missing, in this order. Any of nothing refuses
-// everything with ErrUnavailable.
+// Any returns a Verifier that asks vs in order and returns the first Principal. If all of
+// vs refuse the token, Any returns the error of the class that says most: revoked,
+// expired, unavailable, invalid, missing, in this order. A nil Principal without an error
+// counts as ErrUnavailable. If vs is empty, the Verifier refuses every token with
+// ErrUnavailable.
 //
-// If some of vs want to know who uses superseded tokens, each is told of the
-// uses of its own: those of which it is the source, see [PreviousUseRecorder].
+// The Verifier is also a [PreviousUseRecorder], which passes each use to every recorder
+// among vs. It is a [RevocationWaiter] if any of vs is one. Any copies vs, and the
+// Verifier is safe for concurrent use.
 func Any(vs ...Verifier) Verifier {
 	all := anyOf(append([]Verifier(nil), vs...))
 	var waiters []RevocationWaiter
@@ -26,14 +28,15 @@ func Any(vs ...Verifier) Verifier {
 	return all
 }
 
-// A waitingAny is an anyOf some of which are RevocationWaiters: one without them
-// must not look as if it were one.
+// A waitingAny is an anyOf that implements RevocationWaiter. It is a separate type, so
+// that an anyOf without waiters does not implement the interface.
 type waitingAny struct {
 	anyOf
 	waiters []RevocationWaiter
 }
 
-// AwaitRevocation asks all at once, since several may share the name of a source.
+// AwaitRevocation asks all waiters at the same time, because several waiters may have
+// sources of the same name.
 func (a *waitingAny) AwaitRevocation(ctx context.Context, p *Principal) bool {
 	if len(a.waiters) == 1 {
 		return a.waiters[0].AwaitRevocation(ctx, p)
@@ -61,7 +64,7 @@ func (a anyOf) Verify(ctx context.Context, token string) (*Principal, error) {
 		if err == nil && p != nil {
 			return p, nil
 		}
-		if err == nil { // neither yes nor no is no
+		if err == nil { // a nil Principal without an error is a refusal
 			err = ErrUnavailable
 		}
 		if worst == nil || Class(err) > Class(worst) {
@@ -74,8 +77,8 @@ func (a anyOf) Verify(ctx context.Context, token string) (*Principal, error) {
 	return nil, worst
 }
 
-// RecordPreviousUse passes the use on to all; a recorder ignores a Principal
-// that is not its own.
+// RecordPreviousUse passes the use to every recorder. A recorder ignores a Principal of
+// another Verifier.
 func (a anyOf) RecordPreviousUse(p *Principal, remote string) {
 	for _, v := range a {
 		if r, ok := v.(PreviousUseRecorder); ok {
@@ -84,25 +87,27 @@ func (a anyOf) RecordPreviousUse(p *Principal, remote string) {
 	}
 }
 
-// A RefusalClass is the class of a refusal, ordered by how much it says.
+// A RefusalClass is the class of a refusal. A class that says more about the token is
+// greater. The zero RefusalClass is Missing.
 type RefusalClass uint8
 
-// The classes of refusal, each that of the sentinel of the same name.
+// The classes of refusal, one for each error of this package.
 const (
 	Missing     RefusalClass = iota // ErrNoToken
 	Invalid                         // ErrInvalidToken
-	Unavailable                     // ErrUnavailable, and any error that is none of the five
+	Unavailable                     // ErrUnavailable, and any error that wraps none of the five
 	Expired                         // ErrExpiredToken
 	Revoked                         // ErrRevokedToken
 )
 
-// Class returns the class of the error err of a Verifier, which must not be
-// nil. An error of no known class is Unavailable: something failed, and
-// nothing was found wrong with the token.
+// Class returns the class of err, the error of a Verifier. If err wraps several errors
+// of this package, the first of ErrRevokedToken, ErrExpiredToken, ErrInvalidToken and
+// ErrNoToken decides. If err wraps none of these four, Class returns Unavailable, because
+// the Verifier did not judge the token. Class must not be called with a nil error.
 func Class(err error) RefusalClass {
-	// The sentinels themselves first: errors.Is walks.
+	// The common case: err is one of the errors itself, so errors.Is need not unwrap it.
 	switch err {
-	case ErrNoToken: //nolint:errorlint // the walk follows
+	case ErrNoToken: //nolint:errorlint // errors.Is follows below
 		return Missing
 	case ErrInvalidToken:
 		return Invalid
@@ -127,7 +132,8 @@ func Class(err error) RefusalClass {
 	}
 }
 
-// String returns the class as metrics name it.
+// String returns the name of the class in metrics, such as "revoked". It returns "" for
+// an unknown class.
 func (c RefusalClass) String() string {
 	switch c {
 	case Missing:

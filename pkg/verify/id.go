@@ -7,21 +7,22 @@ import (
 	"sync"
 )
 
-// Digest returns the SHA-256 of a token, which is its ID in the ledger and
-// what a revocation names.
+// Digest returns the SHA-256 (FIPS 180-4) of token. The digest is the ID of a shared
+// token, by which a source revokes the token. Digest does not allocate, except to fill a
+// pool for tokens of more than 512 bytes.
 func Digest(token string) ID {
-	// A token fits the buffer, so that hashing one allocates nothing.
+	// A usual token fits the buffer, so Digest does not allocate.
 	var buf [512]byte
 	if len(token) <= len(buf) {
 		return sha256.Sum256(buf[:copy(buf[:], token)])
 	}
-	// Whoever sends a longer one must not make us allocate either.
-	l := long.Get().(*longDigest) //nolint:forcetypeassert // nothing else is put there
-	defer long.Put(l)
+	// Pooled buffers keep callers with longer tokens from causing allocations.
+	l := longDigests.Get().(*longDigest) //nolint:forcetypeassert // the pool holds only *longDigest
+	defer longDigests.Put(l)
 	l.hash.Reset()
 	for len(token) > 0 {
 		n := copy(l.buf[:], token)
-		_, _ = l.hash.Write(l.buf[:n]) // never fails; see hash.Hash
+		_, _ = l.hash.Write(l.buf[:n]) // a hash.Hash never returns an error
 		token = token[n:]
 	}
 	return ID(l.hash.Sum(l.buf[:0]))
@@ -32,25 +33,25 @@ type longDigest struct {
 	buf  [1024]byte
 }
 
-//nolint:gochecknoglobals // a pool
-var long = sync.Pool{New: func() any { return &longDigest{hash: sha256.New()} }}
+var longDigests = sync.Pool{New: func() any { return &longDigest{hash: sha256.New()} }} //nolint:gochecknoglobals // a pool
 
-// Fingerprint returns the first 8 hex digits of id: enough to tell tokens
-// apart, too little to find one.
+// Fingerprint returns the first 8 hex digits of id. They tell tokens apart, but reveal
+// too little to find a token.
 func Fingerprint(id ID) string { return hex.EncodeToString(id[:4]) }
 
-// RevokedKeyID returns what to revoke so that every key named kid is refused, and
-// every token that names it.
+// RevokedKeyID returns the ID that revokes every key with the "kid" kid (RFC 7517 section
+// 4.5), and every signed token whose header names this kid (RFC 7515 section 4.1.4).
 func RevokedKeyID(kid string) ID { return sha256.Sum256([]byte("kid\x00" + kid)) }
 
-// RevokedTokenID returns what to revoke so that tokens with the "jti" (RFC 7519
-// section 4.1.7) are refused.
+// RevokedTokenID returns the ID that revokes every signed token with the "jti" claim jti
+// (RFC 7519 section 4.1.7).
 func RevokedTokenID(jti string) ID { return sha256.Sum256([]byte("jti\x00" + jti)) }
 
-// SigningInputDigest returns what to revoke so that the signed token is refused:
-// the SHA-256 of what stands before its last dot (RFC 7515 section 5.1). An ECDSA
-// signature has a twin that is as good, so a digest of the whole token would not
-// hold. It does not check that the token is one.
+// SigningInputDigest returns the ID that revokes a signed token: the SHA-256 of its
+// signing input (RFC 7515 section 5.1), which is the part before the last dot. The ID
+// leaves out the signature, because anyone can derive a second valid ECDSA signature from
+// the first and so evade a digest of the whole token. If token has no dot,
+// SigningInputDigest returns Digest(token). It does not validate token.
 func SigningInputDigest(token string) ID {
 	for i := len(token) - 1; i >= 0; i-- {
 		if token[i] == '.' {

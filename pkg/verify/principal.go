@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// The methods by which a Principal can have proved itself.
+// The values of Principal.Method that this module uses.
 const (
 	MethodToken = "token" // an opaque shared token
 	MethodJWT   = "jwt"   // a signed JSON Web Token (RFC 7519)
 )
 
-// A Principal says who a verified caller is and how that is known. It is
-// immutable and shared between requests. The nil and the zero Principal are
-// nobody: every accessor returns its zero value.
+// A Principal describes a verified caller and how a Verifier identified the caller. A
+// Principal is immutable and safe for concurrent use. The nil Principal and the zero
+// Principal describe nobody: every method returns its zero value.
 type Principal struct {
 	subject string
 	method  string
@@ -21,29 +21,31 @@ type Principal struct {
 	keyID   string
 	slot    Slot
 	claims  map[string]any
-	// behind a pointer to a pointer, where no verb of fmt gets to it
+	// credential is a pointer to a pointer, because package fmt does not follow it with
+	// any verb.
 	credential  **ID
 	revocableBy []ID
 }
 
-// PrincipalConfig holds the facts of a new Principal, for Verifiers outside
-// this package and for tests.
+// A PrincipalConfig holds the fields of a new Principal. Verifiers outside this package
+// and tests use it. Every field may be zero.
 type PrincipalConfig struct {
-	Subject string         // who; the source's name for opaque tokens
-	Method  string         // MethodToken, MethodJWT, or a Verifier's own
-	Source  string         // the configured name of the source that vouches
+	Subject string         // who the caller is; the source's name for opaque tokens
+	Method  string         // MethodToken, MethodJWT, or a value of another Verifier
+	Source  string         // the configured name of the source of the token or key
 	KeyID   string         // fingerprint of the token, or kid of the key
-	Slot    Slot           // the slot of that token or key
-	Claims  map[string]any // a JWT's claims; not copied: the caller gives it up
+	Slot    Slot           // the slot of the token or key
+	Claims  map[string]any // the claims of a JWT; not copied, so do not modify the map afterwards
 
-	Credential ID // what to revoke it by; zero where that is not known
+	Credential ID // the ID that revokes the token or key; zero if unknown
 
-	// RevocableBy is everything else whose revocation refuses the caller: of a
-	// JWT its jti and its kid, and the key that signed it. It is not copied.
+	// RevocableBy lists the other IDs whose revocation refuses the caller. For a JWT
+	// these are the IDs of its jti, its kid and its key. NewPrincipal does not copy the
+	// slice, so do not modify it afterwards.
 	RevocableBy []ID
 }
 
-// NewPrincipal returns the Principal that c describes.
+// NewPrincipal returns the Principal that c describes. It does not validate c.
 func NewPrincipal(c PrincipalConfig) *Principal {
 	id := &c.Credential
 	return &Principal{
@@ -52,8 +54,8 @@ func NewPrincipal(c PrincipalConfig) *Principal {
 	}
 }
 
-// Subject returns who the caller is: the source's configured name for an
-// opaque token, which proves only that its sender holds the secret.
+// Subject returns who the caller is. For an opaque token this is the configured name of
+// the source, because the token proves only that its sender holds the secret.
 func (p *Principal) Subject() string {
 	if p == nil {
 		return ""
@@ -61,7 +63,7 @@ func (p *Principal) Subject() string {
 	return p.subject
 }
 
-// Method returns how the caller proved itself, such as [MethodToken].
+// Method returns how the caller was authenticated, such as [MethodToken].
 func (p *Principal) Method() string {
 	if p == nil {
 		return ""
@@ -69,7 +71,7 @@ func (p *Principal) Method() string {
 	return p.method
 }
 
-// Source returns the configured name of the source that vouches.
+// Source returns the configured name of the source of the token or key.
 func (p *Principal) Source() string {
 	if p == nil {
 		return ""
@@ -77,8 +79,8 @@ func (p *Principal) Source() string {
 	return p.source
 }
 
-// KeyID returns the token's fingerprint (the first 8 hex digits of its
-// SHA-256), or the kid of the key that signed it.
+// KeyID returns the [Fingerprint] of an opaque token, or the kid of the key that signed a
+// JWT.
 func (p *Principal) KeyID() string {
 	if p == nil {
 		return ""
@@ -86,8 +88,8 @@ func (p *Principal) KeyID() string {
 	return p.keyID
 }
 
-// Slot returns the slot of the token or key that vouches; [SlotPrevious]
-// means that the sender has not changed over yet.
+// Slot returns the slot of the token or key. [SlotPrevious] means that the sender still
+// uses a superseded credential.
 func (p *Principal) Slot() Slot {
 	if p == nil {
 		return 0
@@ -95,9 +97,8 @@ func (p *Principal) Slot() Slot {
 	return p.slot
 }
 
-// Credential returns by what the token or key that vouches is known to its
-// source and revoked: the SHA-256 of an opaque token. It is zero where that is
-// not known.
+// Credential returns the ID by which the source knows and revokes the token or key: the
+// SHA-256 of an opaque token. It returns the zero ID if the ID is unknown.
 func (p *Principal) Credential() ID {
 	if p == nil || p.credential == nil {
 		return ID{}
@@ -105,8 +106,8 @@ func (p *Principal) Credential() ID {
 	return **p.credential
 }
 
-// RevocableBy returns everything but Credential whose revocation refuses the
-// caller. The caller must not modify it.
+// RevocableBy returns the IDs, other than Credential, whose revocation refuses the
+// caller. The caller must not modify the slice.
 func (p *Principal) RevocableBy() []ID {
 	if p == nil {
 		return nil
@@ -114,8 +115,9 @@ func (p *Principal) RevocableBy() []ID {
 	return p.revocableBy
 }
 
-// Claim returns the JWT claim called name, and whether there is one. Values
-// are as encoding/json decodes them and must not be modified.
+// Claim returns the value of the JWT claim called name, and whether the token has this
+// claim. The value has the type that encoding/json decodes into an any. The caller must
+// not modify it.
 func (p *Principal) Claim(name string) (any, bool) {
 	if p == nil {
 		return nil, false
@@ -126,22 +128,23 @@ func (p *Principal) Claim(name string) (any, bool) {
 
 type contextKey struct{}
 
-// NewContext returns a copy of ctx that carries p.
+// NewContext returns a copy of ctx that carries p. The copy replaces a Principal that ctx
+// carries.
 func NewContext(ctx context.Context, p *Principal) context.Context {
 	if c, ok := ctx.(*principalContext); ok {
-		ctx = c.Context // whose Principal nobody would find below p
+		ctx = c.Context // p hides the Principal of c
 	}
 	return &principalContext{ctx, p}
 }
 
-// A principalContext is what context.WithValue would make, at half the size: that
-// is allocated for each request, and saves 15 ns of it.
+// A principalContext does what context.WithValue does, in half the memory. A server
+// allocates one for each request; the smaller size saves 15 ns.
 type principalContext struct {
-	context.Context //nolint:containedctx // it is one
+	context.Context //nolint:containedctx // principalContext is a context
 	principal       *Principal
 }
 
-// Value returns the Principal for its key.
+// Value returns the Principal for contextKey, and asks the parent for any other key.
 func (c *principalContext) Value(key any) any {
 	if _, ok := key.(contextKey); ok {
 		return c.principal
@@ -149,8 +152,8 @@ func (c *principalContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// String names what the context is made of, as those of package context do.
-// Without it fmt would read all of their fields, which others write.
+// String returns a description in the form that package context uses. Without this
+// method, fmt would read fields of the parents while other goroutines write them.
 func (c *principalContext) String() string {
 	inner := fmt.Sprintf("%T", c.Context)
 	if s, ok := c.Context.(fmt.Stringer); ok {
@@ -159,8 +162,8 @@ func (c *principalContext) String() string {
 	return inner + ".WithPrincipal"
 }
 
-// FromContext returns the Principal that ctx carries, and whether it carries
-// one.
+// FromContext returns the Principal that ctx carries. The result is false if ctx carries
+// no Principal or a nil one.
 func FromContext(ctx context.Context) (*Principal, bool) {
 	p, ok := ctx.Value(contextKey{}).(*Principal)
 	return p, ok && p != nil

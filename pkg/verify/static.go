@@ -6,15 +6,14 @@ import (
 	"crypto/subtle"
 )
 
-// Static returns a Verifier that accepts exactly the given tokens, all of them
-// current and for as long as it lives. It is meant for tests and for small
-// programs that read a token once; use package agent for tokens that rotate.
+// Static returns a Verifier that accepts exactly the given tokens, in slot current and
+// without a deadline. It is meant for tests and for small programs that read a token
+// once. Use package agent for tokens that rotate.
 //
-// The Principal of an accepted token has the subject and source "static". Static
-// panics if there is no token, or if one is empty: an empty set of tokens must
-// never be taken for an open door. It does not check the form of the tokens. The
-// Verifier is safe for concurrent use, and a check takes the same time for each
-// token of a length, whichever of them matches.
+// The Principal of an accepted token has the subject and source "static". Static panics
+// if tokens is empty or contains an empty token, so that a missing token never admits
+// everybody. It does not check the format of the tokens. The Verifier is safe for
+// concurrent use. The duration of a check does not depend on which token matches.
 func Static(tokens ...string) Verifier {
 	if len(tokens) == 0 {
 		panic("verify: Static needs a token")
@@ -35,7 +34,8 @@ func Static(tokens ...string) Verifier {
 
 type static []*Principal
 
-// Verify compares SHA-256 digests, so that its time tells nothing about the tokens.
+// Verify compares SHA-256 digests in constant time, so that its duration reveals nothing
+// about the tokens.
 func (s static) Verify(_ context.Context, token string) (*Principal, error) {
 	if token == "" {
 		return nil, ErrNoToken
@@ -54,5 +54,5 @@ func (s static) Verify(_ context.Context, token string) (*Principal, error) {
 	return found, nil
 }
 
-// String returns a text that holds no token.
+// String returns a text that contains no token.
 func (s static) String() string { return "verify.Static" }
