@@ -16,27 +16,26 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// An Agent keeps the accepted tokens and verification keys in step with their
-// sources and verifies requests with them. Make one with [Start]; the zero Agent
-// is not usable. It is safe for concurrent use and must not be copied.
+// An Agent verifies requests with the tokens and keys of its sources, and follows
+// the changes of these sources. Create an Agent with [Start]; the zero Agent is not
+// usable. All methods are safe for concurrent use. An Agent must not be copied.
 type Agent struct {
 	cfg     *resolved
-	tokens  *tokenSource       // nil without a token source
-	keys    *keySource         // nil without a key source
-	jwt     *jwt.Verifier      // by keys
-	remote  *jwks.RemoteSource // of keys; nil for none
-	sources []credentialSource // those of the two that there are
+	tokens  *tokenSource       // nil if there is no token source
+	keys    *keySource         // nil if there is no key source
+	jwt     *jwt.Verifier      // uses keys; nil if there is no key source
+	remote  *jwks.RemoteSource // the source of keys; nil if it is not a server
+	sources []credentialSource // tokens and keys, without the nil ones
 
-	watcher *reload.Watcher   // nil where no source is watched
-	store   *stateStore       // nil without a state file
-	changed broadcast.Channel // of any source
+	watcher *reload.Watcher   // nil if no source is watched
+	store   *stateStore       // nil if there is no state file
+	changed broadcast.Channel // signals a change of any source
 	closed  atomic.Bool
 
-	stop    context.CancelFunc
-	running sync.WaitGroup
-	closing sync.Once
-
-	closeErr error // written by closing alone
+	stop      context.CancelFunc
+	running   sync.WaitGroup
+	closeOnce sync.Once
+	closeErr  error // set in closeOnce
 }
 
 var (
@@ -45,34 +44,34 @@ var (
 	_ verify.RevocationWaiter    = (*Agent)(nil)
 )
 
-// Start reads the sources that cfg names and returns an Agent that is ready, or
-// an error that names every fault of cfg, or the fault of a source. With
-// cfg.WaitForSource a source's fault is no error: the Agent is returned, and is
-// ready once the sources are.
+// Start reads the sources that cfg names and returns an Agent that is ready. If cfg
+// is invalid, the error lists everything that is wrong with it. An error of a source
+// is returned too, unless cfg.WaitForSource is set: then Start returns an Agent that
+// becomes ready when its sources do.
 //
-// ctx bounds the start alone. The Agent runs until Close.
+// ctx limits only Start. The Agent runs until the caller calls Close.
 func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	r, err := cfg.resolve()
 	if err != nil {
 		return nil, err
 	}
 	a := &Agent{cfg: r}
-	if err := a.assemble(); err != nil {
+	if err := a.createSources(); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	switch {
 	case r.From != nil:
-		a.inherit(r.From)
-		r.From = nil // it need not be kept for as long as the Agent
+		a.startFrom(r.From)
+		r.From = nil // let the garbage collector free the Snapshot
 	case r.StateFile != "":
 		a.store = newStateStore(r, a.sources, time.Now())
 	}
 	if err = a.open(ctx); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	a.each(credentialSource.standIn)
-	_ = a.save() // is in the log and the status
-	r.warnOfSDKs()
+	a.each(credentialSource.publishInitial)
+	_ = a.save() // save logs the error; Status shows it
+	r.warnAboutSDKs()
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
 	for _, p := range a.sources {
@@ -80,21 +79,22 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		a.running.Go(func() { p.logChanges(run, a.changed.Send) })
 	}
 	if a.store != nil {
-		a.running.Go(func() { a.remember(run) })
+		a.running.Go(func() { a.saveChanges(run) })
 	}
 	return a, nil
 }
 
-// assemble makes the sources that cfg asks for.
-func (a *Agent) assemble() (err error) {
+// createSources creates the sources that the configuration names, their verifier
+// and their watcher.
+func (a *Agent) createSources() (err error) {
 	r := a.cfg
 	if r.tokens != nil {
-		a.tokens = newTokens(r.tokens, r.MinTokenBytes, &a.closed, r.Logger)
+		a.tokens = newTokenSource(r.tokens, r.MinTokenBytes, &a.closed, r.Logger)
 		a.sources = append(a.sources, a.tokens)
 	}
 	if r.keys != nil {
 		a.remote, _ = r.keys.source.(*jwks.RemoteSource)
-		a.keys = newKeys(r.keys, r.KeyAlgorithm, a.remote, &a.closed, r.Logger)
+		a.keys = newKeySource(r.keys, r.KeyAlgorithm, a.remote, &a.closed, r.Logger)
 		var onUnknownKey func(kid string)
 		if a.remote != nil {
 			onUnknownKey = a.remote.UnknownKey
@@ -102,7 +102,7 @@ func (a *Agent) assemble() (err error) {
 		if a.jwt, err = jwt.NewVerifier(a.usableKeys, r.JWT.config(onUnknownKey)); err != nil {
 			return err
 		}
-		a.keys.longest = a.jwt.LongestLifetime
+		a.keys.longestLifetime = a.jwt.LongestLifetime
 		a.sources = append(a.sources, a.keys)
 	}
 	for _, p := range a.sources {
@@ -117,8 +117,8 @@ func (a *Agent) assemble() (err error) {
 	return nil
 }
 
-// usableKeys returns the keys that may vouch now: none where those of a server
-// have not been confirmed for too long.
+// usableKeys returns the keys that verify signed tokens now. It returns nil if the
+// server has not confirmed the keys for longer than JWKS.MaxStale.
 func (a *Agent) usableKeys() *jwt.KeySet {
 	if a.remote != nil && !a.remote.Usable() {
 		return nil
@@ -126,8 +126,8 @@ func (a *Agent) usableKeys() *jwt.KeySet {
 	return a.keys.set()
 }
 
-// open reads the sources for the first time. A read that hangs, as on a dead
-// network file system, is left behind when ctx ends.
+// open reads the sources for the first time. If ctx ends first, open returns without
+// waiting for the read: a read of a dead network file system may never return.
 func (a *Agent) open(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -147,15 +147,16 @@ func (a *Agent) open(ctx context.Context) error {
 	return nil
 }
 
-// ErrClosed says that the Agent was closed.
+// ErrClosed is the error of calls that need an open Agent after [Agent.Close].
 var ErrClosed = errors.New("agent: closed")
 
-// Token returns the current token, for those who send it. The error wraps
-// [verify.ErrUnavailable] where there is none: nothing loaded yet, the current
-// token revoked, no token source, or the Agent closed.
+// Token returns the current token, which a sender attaches to its requests. Token
+// reads memory only. If there is no current token, the error wraps
+// [verify.ErrUnavailable]: the source is not loaded yet, the token is revoked, the
+// Agent has no token source, or the Agent is closed.
 func (a *Agent) Token() (string, error) {
 	if a.tokens == nil {
-		return "", fmt.Errorf("agent: it has keys and no token: %w", verify.ErrUnavailable)
+		return "", fmt.Errorf("agent: no token source is configured: %w", verify.ErrUnavailable)
 	}
 	if s := a.tokens.value.Load(); s != nil && s.set != nil {
 		if c, ok := s.ledger.Current(); ok {
@@ -166,8 +167,9 @@ func (a *Agent) Token() (string, error) {
 	return "", fmt.Errorf("agent: %w", verify.ErrUnavailable)
 }
 
-// Ready reports whether good content has come of every source and the Agent is
-// not closed. It stays true while a source is broken: what was accepted still is.
+// Ready reports whether every source has been loaded and the Agent is not closed.
+// A later error of a source does not change Ready, since the Agent keeps accepting
+// what it accepted before.
 func (a *Agent) Ready() bool {
 	for _, p := range a.sources {
 		if !p.isReady() {
@@ -177,8 +179,9 @@ func (a *Agent) Ready() bool {
 	return !a.closed.Load()
 }
 
-// Updated returns a channel that is closed at the next change of what is
-// accepted. To miss none, take the channel first and look afterwards.
+// Updated returns a channel that is closed when the accepted tokens or keys change
+// next. A caller that must not miss a change calls Updated before it reads the state,
+// for example with [Agent.Token]. Close closes the channel as well.
 func (a *Agent) Updated() <-chan struct{} {
 	if len(a.sources) == 1 {
 		return a.sources[0].updated()
@@ -186,9 +189,11 @@ func (a *Agent) Updated() <-chan struct{} {
 	return a.changed.Next()
 }
 
-// Reload reads the sources now, without waiting for an event or the next poll,
-// and reports whether what is accepted changed. A source's fault is returned and
-// changes nothing.
+// Reload reads the sources now, without waiting for an event or the next poll. It
+// reports whether the accepted tokens or keys changed. If a source cannot be read or
+// is invalid, Reload returns the error and the Agent keeps accepting what it accepted
+// before; only revocations in an invalid source take effect. After Close the error is
+// [ErrClosed].
 func (a *Agent) Reload() (changed bool, err error) {
 	if a.closed.Load() {
 		return false, ErrClosed
@@ -196,43 +201,47 @@ func (a *Agent) Reload() (changed bool, err error) {
 	if a.remote != nil {
 		a.remote.Refresh()
 	}
-	var faults []error
+	var errs []error
 	for _, p := range a.sources {
-		news, err := p.reload()
-		changed = changed || news
-		faults = append(faults, err)
+		sourceChanged, err := p.reload()
+		changed = changed || sourceChanged
+		errs = append(errs, err)
 	}
 	if a.remote != nil {
-		faults = append(faults, a.remote.FileFault())
+		errs = append(errs, a.remote.FileFault())
 	}
-	return changed, errors.Join(faults...)
+	return changed, errors.Join(errs...)
 }
 
-// Revoke refuses the token with the SHA-256 id from now on, in whatever slot it
-// is: every verification that begins after Revoke returned. Of a token that
-// nobody knows it is remembered all the same. See [verify.Digest]; and for what
-// is signed [verify.SigningInputDigest], [verify.RevokedTokenID] and
-// [verify.RevokedKeyID], or the thumbprint of a key.
+// Revoke makes the Agent refuse the credential id: every verification that begins
+// after Revoke returns. The slot of the credential does not matter, and the Agent
+// need not know the credential yet. For a shared token, id is its SHA-256
+// ([verify.Digest]). For signed tokens, id comes from [verify.SigningInputDigest],
+// [verify.RevokedTokenID] or [verify.RevokedKeyID], or is the thumbprint of a key
+// (RFC 7638).
 //
-// It holds until [Agent.Unrevoke], or until the source says unrevoked, whatever
-// else the source declares. With a state file it outlives the process, and an error
-// says that it could not be written there.
+// The revocation lasts until [Agent.Unrevoke], or until the source lists id as
+// unrevoked; a source that declares the credential again does not lift it. With a
+// state file the revocation survives a restart. An error means that the state file
+// could not be written, and the revocation holds in this process; after Close the
+// error is [ErrClosed].
 func (a *Agent) Revoke(id verify.ID) error {
-	err := a.change(func(p credentialSource) { p.revoke(id) })
+	err := a.changeAll(func(p credentialSource) { p.revoke(id) })
 	if !errors.Is(err, ErrClosed) {
 		a.cfg.Logger.Warn("revoked", "fingerprint", verify.Fingerprint(id))
 	}
 	return err
 }
 
-// Unrevoke lifts the revocation of id, by whom it ever was made: what the source
-// declares of it is accepted by every verification that begins after Unrevoke
-// returned. A source that still revokes id is an error, and then nothing changes:
-// take it out there first, as tokenagent rotate unrevoke does. The other errors are
-// as those of [Agent.Revoke]. Unrevoking a token that is not revoked does nothing.
+// Unrevoke lifts the revocation of id, whether a call of Revoke or the source made
+// it. If the source declares the credential, every verification that begins after
+// Unrevoke returns accepts it. If the source still revokes id, Unrevoke returns an
+// error and does not lift the revocation: remove the revocation from the source first,
+// as tokenagent rotate unrevoke does. The other errors are those of [Agent.Revoke].
+// Unrevoking a credential that is not revoked does nothing.
 func (a *Agent) Unrevoke(id verify.ID) error {
 	var refused error
-	err := a.change(func(p credentialSource) { refused = errors.Join(refused, p.unrevoke(id)) })
+	err := a.changeAll(func(p credentialSource) { refused = errors.Join(refused, p.unrevoke(id)) })
 	if refused != nil {
 		return refused
 	}
@@ -242,20 +251,20 @@ func (a *Agent) Unrevoke(id verify.ID) error {
 	return err
 }
 
-// Retire ends every overlap now: superseded tokens and keys are refused by every
-// verification that begins after Retire returned. One that the source declares
-// previous stays refused until the source declares it in another slot. The error
-// is as that of Revoke.
+// Retire ends every overlap now: every verification that begins after Retire returns
+// refuses superseded tokens and keys. If the source declares a retired credential
+// as previous, the Agent refuses it until the source declares it in another slot. The
+// errors are those of [Agent.Revoke].
 func (a *Agent) Retire() error {
-	err := a.change(credentialSource.retire)
+	err := a.changeAll(credentialSource.retire)
 	if !errors.Is(err, ErrClosed) {
-		a.cfg.Logger.Info("what was superseded is retired")
+		a.cfg.Logger.Info("superseded tokens and keys retired")
 	}
 	return err
 }
 
-// change has every source publish a change, and then writes it down.
-func (a *Agent) change(f func(credentialSource)) error {
+// changeAll calls f for every source and then saves the state.
+func (a *Agent) changeAll(f func(credentialSource)) error {
 	a.each(f)
 	if a.closed.Load() {
 		return ErrClosed
@@ -269,15 +278,16 @@ func (a *Agent) each(f func(credentialSource)) {
 	}
 }
 
-// Close stops watching and waits until that has ended. Afterwards nothing is
-// accepted: Verify answers [verify.ErrUnavailable]. It is idempotent. The error
-// says that the state file could not be written for the last time.
+// Close makes the Agent refuse every token, stops watching and waits until the
+// Agent's goroutines have ended. From then on Verify returns [verify.ErrUnavailable].
+// The error means that the state file could not be written. Further calls of Close
+// return the same error.
 func (a *Agent) Close() error {
-	a.closing.Do(func() {
-		// First the answer, then the waiting: a read that hangs must not keep
-		// tokens accepted.
+	a.closeOnce.Do(func() {
+		// Refuse tokens before waiting for the goroutines: a read that hangs must
+		// not keep tokens accepted.
 		a.closed.Store(true)
-		a.each(credentialSource.shut)
+		a.each(credentialSource.close)
 		a.changed.Send()
 		a.closeErr = a.save()
 		a.stop()
@@ -289,8 +299,9 @@ func (a *Agent) Close() error {
 	return a.closeErr
 }
 
-// String returns a text that holds no token.
+// String returns the name of the Agent's first source. It never shows a token.
 func (a *Agent) String() string { return "agent(" + a.sources[0].source().name + ")" }
 
-// Format writes String for every verb and flag.
+// Format implements [fmt.Formatter]: it writes String for every verb and flag, so
+// that no verb shows a token.
 func (a *Agent) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, a.String()) }

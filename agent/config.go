@@ -18,153 +18,162 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// DaprTokenEnv is the variable in which Dapr hands an app its API token
-// (https://docs.dapr.io/operations/security/app-api-token/). With "_FILE"
-// behind it, it names the file that holds the token.
+// DaprTokenEnv is the name of the environment variable from which daprd and the app
+// read the app API token (https://docs.dapr.io/operations/security/app-api-token/).
+// The variable with the suffix "_FILE" holds the path of the token file instead.
 const DaprTokenEnv = "APP_API_TOKEN" //nolint:gosec // a name
 
-// minPoll keeps polling from becoming a loop that never rests.
+// minPoll is the shortest poll interval; a shorter one would keep a core busy.
 const minPoll = 10 * time.Millisecond
 
-// The default window of a superseded token: see Config.
+// The defaults of Config.Overlap and Config.MaxOverlap.
 const (
 	DefaultOverlap    = 15 * time.Minute
 	DefaultMaxOverlap = 24 * time.Hour
 )
 
-// A Config says where the tokens are and how they rotate. The zero Config reads the
-// path in the environment variable APP_API_TOKEN_FILE, or the token in APP_API_TOKEN.
-// It is an error if both are set, or neither.
+// A Config configures an Agent: its sources and how tokens rotate. The zero Config
+// reads the file whose path is in the environment variable APP_API_TOKEN_FILE, or the
+// token in APP_API_TOKEN. If both variables are set, or neither is, Start fails.
 type Config struct {
-	// TokenFile is the path of a token file, or of a directory such as a
-	// mounted Kubernetes Secret. Which of the two is fixed at the first load.
+	// TokenFile is the path of a token file, or of a directory such as a mounted
+	// Kubernetes Secret. If the first successful read finds a file, a later
+	// directory at the path is an error, and vice versa.
 	TokenFile string
-	// TokenEnv is the name of the environment variable that holds the token.
-	// A process's own environment cannot change from outside: it is read at
-	// Start and at Reload. With EnvFile, the key in that file.
+	// TokenEnv is the name of the environment variable that holds the token. Other
+	// processes cannot change the environment of this one, so the Agent reads the
+	// variable only in Start and Reload. With EnvFile, TokenEnv is a key of that file.
 	TokenEnv string
-	// EnvFile is the path of a file of KEY=value lines, of which the one named
-	// by TokenEnv holds the token; "" there means APP_API_TOKEN.
+	// EnvFile is the path of a file of KEY=value lines. TokenEnv names the key that
+	// holds the token; if TokenEnv is "", the key is APP_API_TOKEN.
 	EnvFile string
 
-	// KeyFile is the path of the keys that verify signed tokens: a file that holds a
-	// JWKS (RFC 7517), PEM or an HMAC secret, or a directory with the file jwks.json,
-	// or with key and, if there is one, key-next and key-previous. With KeyFile or
-	// JWKSURL, the environment is not searched for a token source.
+	// KeyFile is the path of the keys that verify signed tokens. A file holds a JWKS
+	// (RFC 7517), PEM or an HMAC secret. A directory holds the file jwks.json, or the
+	// file key and optionally key-next and key-previous. If KeyFile or JWKSURL is
+	// set, Start does not look for a token source in the environment.
 	KeyFile string
-	// JWKSURL is where an issuer publishes its keys as a JWKS, instead of KeyFile:
-	// https, or http on loopback. JWKS says how the server is asked.
+	// JWKSURL is the URL at which an issuer publishes its keys as a JWKS (RFC 7517).
+	// It must be https, or http on loopback. KeyFile must be "".
 	JWKSURL string
-	JWKS    JWKS
-	// JWT says which signed tokens are accepted. Its Issuer and Audiences are
-	// required with KeyFile or JWKSURL.
+	// JWKS configures the requests to JWKSURL.
+	JWKS JWKS
+	// JWT configures which signed tokens are accepted. Its Issuer and Audiences are
+	// required if KeyFile or JWKSURL is set.
 	JWT JWT
-	// KeyAlgorithm is the algorithm of keys that name none. "" means RS256 for an RSA
-	// key, that of the curve for an elliptic curve, and HS256 for a secret.
+	// KeyAlgorithm is the algorithm of keys that do not name one (RFC 7518 section
+	// 3.1). "" means RS256 for an RSA key, the algorithm of the curve for an elliptic
+	// curve key, and HS256 for a secret.
 	KeyAlgorithm string
 
-	// Name is what metrics, logs and Principals call the token source. ""
-	// means "token". Letters, digits, '.', '_' and '-'.
+	// Name is the name of the token source in metrics, logs and Principals: at most
+	// 63 letters, digits, '.', '_' and '-'. "" means "token".
 	Name string
-	// KeyName is the same for the key source. "" means "keys".
+	// KeyName is the name of the key source, in the same form. "" means "keys".
 	KeyName string
 	// Overlap is how long a superseded token stays accepted after its last use. 0
-	// means DefaultOverlap, negative that it is refused at once.
+	// means DefaultOverlap. If Overlap is negative, a superseded token is refused at
+	// once.
 	Overlap time.Duration
-	// MaxOverlap is how long after the switch a superseded token is accepted at the
-	// most, whatever its uses. Until the first accepted use of the new token the old
-	// one stays accepted; then Overlap begins, and each accepted use of the old one
-	// renews it, to within a second. That is for senders that change only when they
-	// restart, as daprd does. It must be at least Overlap. 0 means
-	// DefaultMaxOverlap, or Overlap where that is longer. Negative makes the window
-	// fixed: it ends Overlap after the switch.
+	// MaxOverlap is the longest time after the switch that a superseded token stays
+	// accepted, however often it is used. The old token stays accepted until the
+	// first accepted use of the new token. Then Overlap begins, and each accepted use
+	// of the old token renews Overlap, to within a second. This lets senders switch
+	// when they restart, as daprd does. MaxOverlap must be at least Overlap. 0 means
+	// DefaultMaxOverlap, or Overlap if that is longer. If MaxOverlap is negative, the
+	// old token is refused Overlap after the switch, whether it is used or not.
 	MaxOverlap time.Duration
-	// StateFile is the path of a file in which the Agent remembers superseded
-	// tokens (by SHA-256), their deadlines and what was revoked, so that a restart
-	// in the middle of a rotation changes nothing, and revokes no less. It is equal in
-	// trust to the token: only a regular file of our own user with mode 0600 is
-	// used, in a directory that others cannot write; that one directory is made
-	// if it is not there. A file that is bad does not keep the Agent from
-	// starting, without the old tokens; it is logged and shown in Status. Each
-	// source needs a file of its own. "" means none: a restart forgets.
+	// StateFile is the path of a file in which the Agent saves the SHA-256 of
+	// superseded tokens, their deadlines, and revocations, so that a restart during a
+	// rotation loses none of them. The file is as sensitive as the token: the Agent
+	// uses only a regular file with mode 0600 that belongs to its user, in a directory
+	// that others cannot write. If that directory does not exist, the Agent creates
+	// it, but no parent. If the file is unusable, the Agent starts without the old
+	// tokens; the error is logged and shown in Status. Agents with different sources
+	// need different files. "" means none: a restart forgets.
 	StateFile string
-	// MinTokenBytes is the shortest token accepted, in bytes. 0 means
-	// [verify.DefaultMinTokenBytes].
+	// MinTokenBytes is the length in bytes of the shortest accepted token. 0 means
+	// 16.
 	MinTokenBytes int
-	// WaitForSource lets Start succeed without good content. Until it comes,
-	// Ready is false and Verify answers [verify.ErrUnavailable].
+	// WaitForSource lets Start succeed if a source cannot be read or is invalid. Until
+	// the source is loaded, Ready returns false and Verify returns
+	// [verify.ErrUnavailable].
 	WaitForSource bool
 
-	// Poll is how often the source is read again whatever the file system
-	// reports. 0 means 10 s, negative never.
+	// Poll is the interval at which the Agent reads its sources without a file system
+	// event. 0 means 10 s. If Poll is negative, the Agent does not poll. A positive
+	// Poll must be at least 10 ms.
 	Poll time.Duration
-	// Debounce is how long a file that is written in place must be quiet
-	// before it is believed. 0 means 1 s, negative believes it at once.
+	// Debounce is how long a file that was written in place must stay unchanged
+	// before the Agent accepts its content. 0 means 1 s. If Debounce is negative, the
+	// Agent accepts the content at once.
 	Debounce time.Duration
-	// PollOnly leaves file system events alone, for file systems that report
-	// none. A change then takes up to Poll plus Debounce.
+	// PollOnly turns file system events off, for file systems that send none. The
+	// Agent then notices a change after at most Poll plus Debounce.
 	PollOnly bool
 
-	// Watcher is what the Agent watches files with, so that several Agents of one
-	// process share an inotify instance, of which a user often has no more than
-	// 128. nil means one of its own. With PollOnly it is not used.
+	// Watcher watches the files. Several Agents can share one Watcher and so one
+	// inotify instance; Linux allows 128 for each user by default (inotify(7)). nil
+	// means a Watcher of the Agent's own. With PollOnly, Watcher is not used.
 	Watcher *reload.Watcher
-	// From is the Snapshot of another Agent, from which this one starts: it keeps
-	// the revocations, the retirements, and the superseded credentials with their
-	// deadlines, also where it reads another source. [Agent.Merge] describes how
-	// one Agent takes the place of another while requests come. With WaitForSource
-	// a source that cannot be read now keeps what the other Agent accepted.
+	// From is the Snapshot of another Agent. The new Agent starts with its
+	// revocations, its retirements, and its superseded credentials with their
+	// deadlines, even if the new Agent reads another source. [Agent.Merge] describes
+	// how to replace an Agent while requests arrive. With WaitForSource, if the source
+	// cannot be read, the new Agent accepts what the other Agent accepted. nil means
+	// none.
 	//
-	// With From the StateFile is not read at the start. If it is that of the
-	// other Agent, this one writes it after Merge, or once the other is closed. nil
-	// means none.
+	// If From is set, Start does not read StateFile. If both Agents have the same
+	// StateFile, the new Agent writes it after Merge, or after the other Agent is
+	// closed.
 	From *Snapshot
 
-	// Logger takes what operators need to know. nil means slog.Default().
-	// No token is ever logged, only fingerprints.
+	// Logger logs changes and errors. nil means [slog.Default]. The Agent logs
+	// fingerprints (the first 8 hex digits of a SHA-256), never a token.
 	Logger *slog.Logger
 }
 
-// resolved is a Config with its defaults and its sources.
+// resolved is a valid Config with its defaults and its sources.
 type resolved struct {
 	Config
-	tokens *sourceSpec // nil for none
-	keys   *sourceSpec // nil for none
+	tokens *sourceSpec // nil if there is no token source
+	keys   *sourceSpec // nil if there is no key source
 	window rotation.Window
 }
 
-// A source is where credentials of one kind stand.
+// A sourceSpec describes a source of tokens or keys.
 type sourceSpec struct {
 	name         string
-	kind         string // file, env file or env; key file or jwks url
+	kind         string // for tokens: file, env file or env; for keys: key file or jwks url
 	location     string
-	identity     string // location, whatever the working directory
+	identity     string // location with an absolute path
 	source       reload.Source
 	watched      bool
-	remote       bool // a server
-	needsCurrent bool // without a current one something is wrong
+	remote       bool // the source is a server
+	needsCurrent bool // report if there is no current credential
 	window       rotation.Window
 }
 
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
-var envForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// resolve finds every fault of c, and all of them together.
+// resolve returns c with its defaults and sources. The error lists everything that
+// is wrong with c.
 func (c Config) resolve() (*resolved, error) {
-	var faults *multierror.Error
-	fault := func(format string, args ...any) {
-		faults = multierror.Append(faults, option.Errorf(option.Field, format, args...))
+	var errs *multierror.Error
+	addError := func(format string, args ...any) {
+		errs = multierror.Append(errs, option.Errorf(option.Field, format, args...))
 	}
 	r := &resolved{Config: c}
 	r.Name, r.KeyName = cmp.Or(c.Name, "token"), cmp.Or(c.KeyName, "keys")
 	for setting, name := range map[string]string{"{name}": r.Name, "{key-name}": r.KeyName} {
-		if !nameForm.MatchString(name) {
-			fault(setting + " must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit")
+		if !namePattern.MatchString(name) {
+			addError(setting + " must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit")
 		}
 	}
 	if r.Name == r.KeyName {
-		fault("{name} and {key-name} are the same; metrics could not tell the two apart")
+		addError("{name} and {key-name} are the same; metrics could not distinguish the two sources")
 	}
 	switch {
 	case c.Overlap == 0:
@@ -176,37 +185,37 @@ func (c Config) resolve() (*resolved, error) {
 	case c.MaxOverlap == 0 && r.window.Overlap > 0:
 		r.window.MaxOverlap = max(DefaultMaxOverlap, r.window.Overlap)
 	case c.MaxOverlap > 0 && r.window.Overlap == 0:
-		fault("{max-overlap} needs {overlap}, and that is none; leave {max-overlap} out")
+		addError("{max-overlap} needs {overlap}, but {overlap} is none; leave {max-overlap} out")
 	case c.MaxOverlap > 0 && c.MaxOverlap < r.window.Overlap:
-		fault("{max-overlap} (%s) is shorter than {overlap} (%s); make it at least as long", c.MaxOverlap, r.window.Overlap)
+		addError("{max-overlap} (%s) is shorter than {overlap} (%s); make it at least as long", c.MaxOverlap, r.window.Overlap)
 	case c.MaxOverlap > 0:
 		r.window.MaxOverlap = c.MaxOverlap
 	}
 	if c.MinTokenBytes < 0 {
-		fault("{min-token-bytes} is negative; 0 means %d", token.DefaultMinBytes)
+		addError("{min-token-bytes} is negative; 0 means %d", token.DefaultMinBytes)
 	}
 	if c.Poll > 0 && c.Poll < minPoll {
-		fault("{poll-interval} is shorter than %s; file system events tell sooner", minPoll)
+		addError("{poll-interval} is shorter than %s; file system events report changes sooner", minPoll)
 	}
 	if c.Poll < 0 && c.PollOnly {
-		fault("{poll-only} with a negative {poll-interval} would never notice a change; give {poll-interval} or leave {poll-only} out")
+		addError("{poll-only} with a negative {poll-interval} would never notice a change; give {poll-interval} or leave {poll-only} out")
 	}
 	if r.Logger == nil {
 		r.Logger = slog.Default()
 	}
 	for _, find := range []func() error{r.findKeys, r.findTokens, r.checkStateFile} {
 		if err := find(); err != nil {
-			faults = multierror.Append(faults, err)
+			errs = multierror.Append(errs, err)
 		}
 	}
-	if faults != nil {
-		faults.ErrorFormat = option.OneLine
-		return nil, fmt.Errorf("agent: %w", faults)
+	if errs != nil {
+		errs.ErrorFormat = option.OneLine
+		return nil, fmt.Errorf("agent: %w", errs)
 	}
 	return r, nil
 }
 
-// findKeys settles where the keys are.
+// findKeys sets r.keys from the configuration.
 func (r *resolved) findKeys() error {
 	c := r.Config
 	switch {
@@ -235,25 +244,25 @@ func absolute(path string) string {
 	return path
 }
 
-// findTokens settles where the tokens are.
+// findTokens sets r.tokens from the configuration or the environment.
 func (r *resolved) findTokens() error {
 	c := r.Config
 	switch {
 	case r.keys != nil && c.TokenFile == "" && c.EnvFile == "" && c.TokenEnv == "":
 		return nil
 	case c.TokenFile != "" && (c.TokenEnv != "" || c.EnvFile != ""):
-		return option.Errorf(option.Field, "{token-file} and "+named(c.TokenEnv != "", "{token-env}", "{env-file}")+" are both set; one source is meant: leave one empty")
+		return option.Errorf(option.Field, "{token-file} and "+choose(c.TokenEnv != "", "{token-env}", "{env-file}")+" are both set; one source is meant: leave one empty")
 	case c.TokenFile != "":
-		r.file(c.TokenFile)
-	case c.TokenEnv != "" && !envForm.MatchString(c.TokenEnv):
-		// It is not quoted: a shell may have put the token in its place.
+		r.useFile(c.TokenFile)
+	case c.TokenEnv != "" && !envPattern.MatchString(c.TokenEnv):
+		// The error does not quote TokenEnv: it may be a token that a shell expanded.
 		return option.Errorf(option.Field, "{token-env} is not the name of an environment variable, which has letters, digits and '_' and does not begin with a digit; give the name, not the value")
 	case c.EnvFile != "":
 		name := cmp.Or(c.TokenEnv, DaprTokenEnv)
 		shown := fmt.Sprint(reload.Env(name))
-		r.token(&sourceSpec{source: reload.EnvFile(c.EnvFile, name), kind: "env file", location: c.EnvFile, identity: absolute(c.EnvFile) + " " + shown, watched: true})
+		r.useTokenSource(&sourceSpec{source: reload.EnvFile(c.EnvFile, name), kind: "env file", location: c.EnvFile, identity: absolute(c.EnvFile) + " " + shown, watched: true})
 	case c.TokenEnv != "":
-		r.env(c.TokenEnv)
+		r.useEnv(c.TokenEnv)
 	default:
 		return r.findInEnvironment()
 	}
@@ -269,31 +278,31 @@ func (r *resolved) findInEnvironment() error {
 	case hasFile && path == "":
 		return option.Errorf(option.Field, "no source configured, and "+DaprTokenEnv+"_FILE is empty; give it the path of the token file")
 	case hasFile:
-		r.file(path)
+		r.useFile(path)
 	case hasToken:
-		r.env(DaprTokenEnv)
+		r.useEnv(DaprTokenEnv)
 	default:
 		return option.Errorf(option.Field, "no source; set {token-file}, {env-file} or {token-env}, or the environment variable "+DaprTokenEnv+"_FILE or "+DaprTokenEnv)
 	}
 	return nil
 }
 
-func (r *resolved) file(path string) {
-	r.token(&sourceSpec{source: reload.Path(path, token.FileNames()...), kind: "file", location: path, identity: absolute(path), watched: true})
+func (r *resolved) useFile(path string) {
+	r.useTokenSource(&sourceSpec{source: reload.Path(path, token.FileNames()...), kind: "file", location: path, identity: absolute(path), watched: true})
 }
 
-func (r *resolved) env(name string) {
+func (r *resolved) useEnv(name string) {
 	src := reload.Env(name)
 	shown := fmt.Sprint(src)
-	r.token(&sourceSpec{source: src, kind: "env", location: shown, identity: shown})
+	r.useTokenSource(&sourceSpec{source: src, kind: "env", location: shown, identity: shown})
 }
 
-func (r *resolved) token(s *sourceSpec) {
+func (r *resolved) useTokenSource(s *sourceSpec) {
 	s.name, s.window, s.needsCurrent = r.Name, r.window, true
 	r.tokens = s
 }
 
-func named(first bool, a, b string) string {
+func choose(first bool, a, b string) string {
 	if first {
 		return a
 	}

@@ -1,19 +1,18 @@
-// Package agent keeps the accepted tokens of a service in step with where they
-// are kept, and verifies requests with them.
+// Package agent verifies requests with tokens and keys that it keeps up to date
+// with their sources.
 //
-// [Start] reads a token source (a file, a mounted Kubernetes Secret, an env
-// file or an environment variable) and returns an [Agent] that is ready, or an
-// error. From then on the Agent watches the source. When another token appears
-// there, it is accepted at once; the one before it stays accepted through an
-// overlap window, so that senders may change over when it suits them. A source
-// that breaks changes nothing: what was accepted stays so, and the fault is
-// logged, counted and shown.
+// [Start] reads the sources that a [Config] names: a token from a file, a mounted
+// Kubernetes Secret, an env file or an environment variable, and keys for signed
+// tokens from a file or a server. Start returns an [Agent] that is ready, or an error.
+// The caller must call [Agent.Close].
 //
-// An Agent is a [verify.Verifier], so httpauth and grpcauth take it as it is,
-// and a [prometheus.Collector], which the caller registers. It links no grpc.
+// The Agent watches its sources. It accepts a new token as soon as it reads it, and
+// the token before it until an overlap ends ([Config.Overlap]), so that senders can
+// switch later. An error of a source is logged, counted and shown in [Agent.Status];
+// the Agent keeps accepting what it accepted before.
 //
-// The data's way: the source's bytes go through one pure step (parse, then
-// [rotation.Advance]) into an immutable set of tokens behind one atomic
-// pointer. Requests read the pointer and nothing else; so do scrapes. Deadlines
-// are decided when a token is verified, never by a timer.
+// An Agent is a [verify.Verifier], which httpauth and grpcauth take, a
+// [verify.TokenSource] for senders, and a [prometheus.Collector], which the caller
+// registers. All methods are safe for concurrent use. Verify never waits for a source:
+// it loads one atomic pointer. The package does not link gRPC.
 package agent

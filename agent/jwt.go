@@ -9,40 +9,45 @@ import (
 	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 )
 
-// JWT says which signed tokens (JSON Web Tokens, RFC 7519) are accepted. Issuer
-// and Audiences are required.
+// JWT configures which signed tokens (JSON Web Tokens, RFC 7519) are accepted. The
+// zero JWT is invalid: Issuer and Audiences are required.
 type JWT struct {
 	// Issuer is the "iss" that a token must have, compared byte by byte (RFC 7519
-	// section 4.1.1). Without it, any token that the same keys signed would do.
+	// section 4.1.1).
 	Issuer string
-	// Audiences are the values of which a token's "aud" must hold one (RFC 7519
-	// section 4.1.3).
+	// Audiences are the accepted audiences: the "aud" of a token must contain at least
+	// one of them (RFC 7519 section 4.1.3).
 	Audiences []string
 	// Algorithms are the accepted signature algorithms (RFC 7518 section 3.1, RFC
-	// 8037, RFC 9864). Empty means the algorithm of each key.
+	// 8037, RFC 9864). If Algorithms is empty, each key verifies tokens of its own
+	// algorithm.
 	Algorithms []string
 	// Types are the accepted values of the header "typ" (RFC 7515 section 4.1.9),
-	// such as "at+jwt" (RFC 9068 section 2.1), in any case and with or without
-	// "application/". Empty means that the header is not checked.
+	// such as "at+jwt" (RFC 9068 section 2.1). Case and the prefix "application/" do
+	// not matter. If Types is empty, the header is not checked.
 	Types []string
-	// RequiredClaims are the claims that a token must have, each with its accepted
-	// values; no value means that any will do. A name that begins with "/" is a JSON
-	// Pointer (RFC 6901) into the claims, such as /realm_access/roles. One element
-	// of a list must match. The strings "scope" (RFC 8693 section 4.2) and "scp" are
-	// lists of words separated by spaces (RFC 6749 section 3.3).
+	// RequiredClaims maps each claim that a token must have to its accepted values. If
+	// a claim has no accepted values here, any value matches. A name that begins with
+	// "/" is a JSON Pointer (RFC 6901) into the claims, such as /realm_access/roles. If
+	// the claim is a list, one element must match. The strings "scope" (RFC 8693
+	// section 4.2) and "scp" are lists of words separated by spaces (RFC 6749 section
+	// 3.3).
 	RequiredClaims map[string][]string
-	// Leeway is how far the clocks of issuer and verifier may differ. It is added to
-	// "exp" and taken from "nbf". 0 means 30 s, negative none; at most 10 minutes.
+	// Leeway is how far the clocks of issuer and verifier may differ. The Agent adds
+	// Leeway to "exp" and subtracts it from "nbf" (RFC 7519 sections 4.1.4 and 4.1.5).
+	// 0 means 30 s; a negative Leeway means none. Leeway must not exceed 10 minutes.
 	Leeway time.Duration
-	// MaxBytes is the length in bytes of the longest token that is parsed. 0 means
-	// 16 KiB.
+	// MaxBytes is the length in bytes of the longest signed token that is accepted. 0
+	// means 16 KiB.
 	MaxBytes int
-	// CacheSize is the number of verified tokens whose signature is not checked
-	// again. 0 means 4,096, negative none.
+	// CacheSize is the number of verified tokens that the Agent caches. The signature
+	// of a cached token is not checked again. 0 means 4,096; a negative CacheSize
+	// turns the cache off.
 	CacheSize int
 }
 
-// config returns j with what the internal verifier asks when it has no key.
+// config returns the configuration of the internal verifier, which calls
+// onUnknownKey for a token whose key it does not have. onUnknownKey may be nil.
 func (j *JWT) config(onUnknownKey func(kid string)) jwt.Config {
 	return jwt.Config{
 		Issuer: j.Issuer, Audiences: j.Audiences, Algorithms: j.Algorithms, Types: j.Types, RequiredClaims: j.RequiredClaims,
@@ -50,36 +55,37 @@ func (j *JWT) config(onUnknownKey func(kid string)) jwt.Config {
 	}
 }
 
-// JWKS says how an issuer's server is asked for its keys (RFC 7517 section 5). The
-// zero value is ready to use.
+// JWKS configures the requests for an issuer's keys (RFC 7517 section 5). The zero
+// JWKS has the defaults.
 type JWKS struct {
-	// Client makes the requests; its cookies are not used. A Client without a
-	// Transport gets one that takes proxies from the environment. nil means the
-	// zero http.Client.
+	// Client makes the requests, without its cookies. If its Transport is nil, the
+	// Agent uses one that takes proxies from the environment
+	// ([http.ProxyFromEnvironment]). nil means the zero http.Client.
 	Client *http.Client
-	// CAFile is the path of a PEM file of the CA certificates that are trusted for
-	// the server. It is read again before each request, and needs a Client without
-	// a Transport. "" means the system's.
+	// CAFile is the path of a PEM file with the CA certificates that the Agent trusts
+	// for the server. The Agent reads the file before each request. With CAFile, the
+	// Client must not have a Transport. "" means the CA certificates of the system.
 	CAFile string
-	// BearerFile is the path of a token that is sent to this server and to none that
-	// it redirects to (RFC 6750 section 2.1). It is read again before each request.
-	// "" means none.
+	// BearerFile is the path of a file with a token that the Agent sends to the server
+	// (RFC 6750 section 2.1), but not to other servers that it redirects to. The Agent
+	// reads the file before each request. "" means none.
 	//
-	// If a CAFile or BearerFile is bad or missing, the last good one stays in use. No
-	// request is made before there was a good one.
+	// If CAFile or BearerFile becomes invalid or missing, the Agent uses the last good
+	// content. The Agent makes no request before each file was good once.
 	BearerFile string
-	// Timeout bounds a request including its answer. 0 means 10 s.
+	// Timeout limits a request, including reading the response. 0 means 10 s.
 	Timeout time.Duration
-	// MinRefresh and MaxRefresh bound how long an answer counts as fresh, whatever
-	// it says itself. 0 means 1 minute and 1 hour.
+	// MinRefresh and MaxRefresh limit how long a response is fresh, whatever its
+	// headers say (RFC 9111 section 4.2). 0 means 1 minute for MinRefresh, and 1 hour or
+	// MinRefresh, whichever is longer, for MaxRefresh.
 	MinRefresh, MaxRefresh time.Duration
-	// CoolDown bounds the requests that tokens with an unknown key or a bad
+	// CoolDown limits the requests that tokens with an unknown key or an invalid
 	// signature cause: three at once, then one for each third of a CoolDown. 0 means
 	// 1 minute.
 	CoolDown time.Duration
-	// MaxStale is how long keys stay usable that the server has not confirmed. An
-	// answer that only says "not modified" confirms them for an hour at most. It must
-	// be at least twice MinRefresh. 0 means forever.
+	// MaxStale is how long keys stay usable after the server last confirmed them. A
+	// response "304 Not Modified" confirms them for at most an hour. MaxStale must be
+	// at least twice MinRefresh. 0 means forever.
 	MaxStale time.Duration
 }
 

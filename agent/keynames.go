@@ -13,10 +13,10 @@ import (
 // maxKeyNames is how many names of keys an error lists.
 const maxKeyNames = 10
 
-// nameKeys adds to err, which is about the directory c, the names of the keys that
+// addKeyNames adds to err, which is about the directory c, the names of the keys that
 // there are where none of wanted is: the Secret may have the token under another one.
 // It names what can be a key of a Secret and quotes no content.
-func nameKeys(err error, c reload.Content, wanted ...string) error {
+func addKeyNames(err error, c reload.Content, wanted ...string) error {
 	if err == nil || slices.ContainsFunc(wanted, func(key string) bool { _, there := c.Keys[key]; return there }) {
 		return err
 	}

@@ -19,8 +19,8 @@ type (
 	keySource   = typedSource[jwt.Key, jwt.KeySet]
 )
 
-// newTokens returns the source of shared tokens.
-func newTokens(src *sourceSpec, minBytes int, closed *atomic.Bool, log *slog.Logger) *tokenSource {
+// newTokenSource returns the source of shared tokens.
+func newTokenSource(src *sourceSpec, minBytes int, closed *atomic.Bool, log *slog.Logger) *tokenSource {
 	m := &tokenSource{src: src, closed: closed, log: log, counts: newCounts(), users: &previousUsers{}}
 	m.parse = func(c reload.Content) (declaration[token.Token], error) {
 		o := token.Options{MinTokenBytes: minBytes, Name: nameOf(c, src)}
@@ -28,7 +28,7 @@ func newTokens(src *sourceSpec, minBytes int, closed *atomic.Bool, log *slog.Log
 		var err error
 		if c.Keys != nil {
 			t, err = token.ParseDir(c.Keys, o)
-			err = nameKeys(err, c, token.FileCurrent)
+			err = addKeyNames(err, c, token.FileCurrent)
 		} else {
 			t, err = token.Parse(c.Data, o)
 		}
@@ -47,8 +47,8 @@ func newTokens(src *sourceSpec, minBytes int, closed *atomic.Bool, log *slog.Log
 	return m
 }
 
-// newKeys returns the source of verification keys.
-func newKeys(src *sourceSpec, algorithm string, remote *jwks.RemoteSource, closed *atomic.Bool, log *slog.Logger) *keySource {
+// newKeySource returns the source of verification keys.
+func newKeySource(src *sourceSpec, algorithm string, remote *jwks.RemoteSource, closed *atomic.Bool, log *slog.Logger) *keySource {
 	m := &keySource{src: src, closed: closed, log: log, counts: newCounts(), users: &previousUsers{}}
 	m.parse = func(c reload.Content) (declaration[jwt.Key], error) {
 		o := jwks.ParseOptions{Name: nameOf(c, src), Algorithm: algorithm}
@@ -59,7 +59,7 @@ func newKeys(src *sourceSpec, algorithm string, remote *jwks.RemoteSource, close
 		var err error
 		if c.Keys != nil {
 			k, err = jwks.ParseKeys(c.Keys, o)
-			err = nameKeys(err, c, jwks.KeyCurrent, jwks.KeyJWKS)
+			err = addKeyNames(err, c, jwks.KeyCurrent, jwks.KeyJWKS)
 		} else {
 			k, err = jwks.Parse(c.Data, o)
 		}
@@ -73,7 +73,7 @@ func newKeys(src *sourceSpec, algorithm string, remote *jwks.RemoteSource, close
 		return jwt.NextKeySet(l, src.name, before, declared)
 	}
 	if remote != nil {
-		m.usable, m.sideFault = remote.Usable, remote.FileFault
+		m.usable, m.fileError = remote.Usable, remote.FileFault
 	}
 	m.codec = codec[jwt.Key]{write: writeKey, read: readKey, names: jwt.Key.RevocableNames}
 	return m

@@ -10,8 +10,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// soon is how long before its expiry a token that is a JWT is warned of.
-const soon = 24 * time.Hour
+// expiryWarning is how long before its expiry a token that is a JWT is warned of.
+const expiryWarning = 24 * time.Hour
 
 // logChanges tells operators of every change, and whoever waits for one, until ctx
 // ends.
@@ -42,14 +42,14 @@ func (m *typedSource[V, S]) logChange(last, s *state[V, S]) {
 			log.Warn("about the source", "note", note)
 		}
 	}
-	m.warnOfRevoked(log, last, s)
+	m.warnAboutRevoked(log, last, s)
 	now := time.Now()
 	live := s.live(now)
-	m.warnOfReaders(live)
+	m.warnAboutReaders(live)
 	var n [len(rotation.Slots)]int
 	for _, e := range live {
 		n[e.Slot-1]++
-		if exp := m.expiry(e.Value); !exp.IsZero() && exp.Before(now.Add(soon)) {
+		if exp := m.expiry(e.Value); !exp.IsZero() && exp.Before(now.Add(expiryWarning)) {
 			log.Warn("a token is a JWT whose exp has come or comes within a day; receivers that check it refuse it then",
 				"slot", e.Slot.String(), "fingerprint", e.Value.Fingerprint(), "expires", exp.UTC())
 		}
@@ -57,7 +57,7 @@ func (m *typedSource[V, S]) logChange(last, s *state[V, S]) {
 	args := []any{
 		"generation", s.ledger.Number, "next", n[rotation.Next-1], "previous", n[rotation.Previous-1], "listed", n[rotation.Listed-1],
 	}
-	args = append(args, m.overlapWords(live, now)...)
+	args = append(args, m.overlapArgs(live, now)...)
 	if staged := stagedFingerprints(live); staged != "" {
 		args = append(args, "next_fingerprint", staged)
 	}
@@ -77,9 +77,9 @@ func (m *typedSource[V, S]) logChange(last, s *state[V, S]) {
 	}
 }
 
-// overlapWords returns, for the log, until when the last superseded credential is
+// overlapArgs returns, for the log, until when the last superseded credential is
 // accepted as things stand, until when it can be at most, and what would put it off.
-func (m *typedSource[V, S]) overlapWords(live []*rotation.Entry[V], now time.Time) []any {
+func (m *typedSource[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time) []any {
 	until := overlapUntil(live, now)
 	if until.IsZero() {
 		return nil
@@ -115,9 +115,9 @@ func stagedFingerprints[V credential](live []*rotation.Entry[V]) string {
 	return strings.Join(staged, ",")
 }
 
-// warnOfRevoked tells of each credential that the source begins to declare though
+// warnAboutRevoked tells of each credential that the source begins to declare though
 // it is revoked, up to maxNotes of them.
-func (m *typedSource[V, S]) warnOfRevoked(log *slog.Logger, last, s *state[V, S]) {
+func (m *typedSource[V, S]) warnAboutRevoked(log *slog.Logger, last, s *state[V, S]) {
 	told := 0
 	var before []string
 	if last != nil {

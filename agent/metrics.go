@@ -90,7 +90,7 @@ func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 		e.counter(descBusy, a.jwt.Busy(), a.keys.src.name)
 	}
 	if a.store != nil {
-		e.gauge(descStateFile, bit(a.store.faultText() == ""))
+		e.gauge(descStateFile, bit(a.store.errorText() == ""))
 	}
 	e.gauge(descBuildInfo, 1, buildinfo.Version(), runtime.Version())
 }
@@ -112,7 +112,7 @@ func (m *typedSource[V, S]) collect(e emitter, now time.Time) {
 	e.counter(descReloads, stats.Unchanged, name, "unchanged")
 	e.counter(descReloads, stats.Rejected, name, "rejected")
 	e.counter(descReloads, stats.Failed, name, "error")
-	e.gauge(descSuccessful, bit(m.fault(stats) == nil), name)
+	e.gauge(descSuccessful, bit(m.lastError(stats) == nil), name)
 	e.gauge(descSuccessTime, unix(stats.LastSuccess), name)
 	for _, mode := range []string{"events", "poll", "static"} {
 		e.gauge(descWatchMode, bit(stats.Mode == mode), name, mode)

@@ -13,11 +13,11 @@ import (
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// warnOfReaders warns, once for each file, where every user of the machine may read
+// warnAboutReaders warns, once for each file, where every user of the machine may read
 // a secret of the source: a token, or the secret of an HMAC key. In a volume that a
 // kubelet mounts mode 0644 is the default, and the pod's file system keeps others
 // out, so nothing is said of those.
-func (m *typedSource[V, S]) warnOfReaders(live []*rotation.Entry[V]) {
+func (m *typedSource[V, S]) warnAboutReaders(live []*rotation.Entry[V]) {
 	if runtime.GOOS == "windows" || !m.src.watched || kubemount.Managed(m.src.location) {
 		return
 	}
@@ -31,16 +31,16 @@ func (m *typedSource[V, S]) warnOfReaders(live []*rotation.Entry[V]) {
 	for _, path := range secretFiles(m.src.location, keys) {
 		info, err := os.Stat(path)
 		if err != nil || info.Mode().Perm()&0o004 == 0 {
-			delete(m.readable, path)
+			delete(m.warned, path)
 			continue
 		}
-		if _, told := m.readable[path]; told {
+		if _, told := m.warned[path]; told {
 			continue
 		}
-		if m.readable == nil {
-			m.readable = make(map[string]struct{})
+		if m.warned == nil {
+			m.warned = make(map[string]struct{})
 		}
-		m.readable[path] = struct{}{}
+		m.warned[path] = struct{}{}
 		m.log.Warn("every user of this machine can read the secret in this file; take the right away (chmod o-r), and rotate what it holds if others have accounts here",
 			"source", m.src.name, "file", path, "mode", info.Mode().Perm().String())
 	}

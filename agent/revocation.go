@@ -14,10 +14,10 @@ import (
 // whatever name their source had there.
 func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	switch {
-	case a.vouched(p):
-		return a.tokens.await(ctx, func() bool { return a.tokens.revoked(p.Credential()) })
-	case a.signed(p):
-		return a.keys.await(ctx, func() bool { return a.keys.set().Revoked(p) })
+	case a.fromToken(p):
+		return a.tokens.awaitRevocation(ctx, func() bool { return a.tokens.revoked(p.Credential()) })
+	case a.fromKey(p):
+		return a.keys.awaitRevocation(ctx, func() bool { return a.keys.set().Revoked(p) })
 	default:
 		return false
 	}
@@ -29,17 +29,17 @@ func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
 	switch {
 	case p.Slot() != rotation.Previous:
-	case a.vouched(p):
+	case a.fromToken(p):
 		a.tokens.recordPreviousUse(p, remote)
-	case a.signed(p):
+	case a.fromKey(p):
 		a.keys.recordPreviousUse(p, remote)
 	}
 }
 
-func (a *Agent) vouched(p *verify.Principal) bool {
-	return a.tokens != nil && p.Method() == verify.MethodToken && a.tokens.calls(p.Source())
+func (a *Agent) fromToken(p *verify.Principal) bool {
+	return a.tokens != nil && p.Method() == verify.MethodToken && a.tokens.hasName(p.Source())
 }
 
-func (a *Agent) signed(p *verify.Principal) bool {
-	return a.keys != nil && p.Method() == verify.MethodJWT && a.keys.calls(p.Source())
+func (a *Agent) fromKey(p *verify.Principal) bool {
+	return a.keys != nil && p.Method() == verify.MethodJWT && a.keys.hasName(p.Source())
 }

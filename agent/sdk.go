@@ -2,10 +2,10 @@ package agent
 
 import "os"
 
-// warnOfSDKs warns where APP_API_TOKEN is in the environment and the tokens come
+// warnAboutSDKs warns where APP_API_TOKEN is in the environment and the tokens come
 // from elsewhere. Dapr SDKs read the variable once and check the token themselves,
 // so they refuse the new token after a rotation.
-func (r *resolved) warnOfSDKs() {
+func (r *resolved) warnAboutSDKs() {
 	isSource := r.tokens != nil && r.tokens.kind == "env" && r.tokens.location == DaprTokenEnv
 	if os.Getenv(DaprTokenEnv) == "" || isSource {
 		return

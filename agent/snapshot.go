@@ -31,10 +31,10 @@ type sourceSnapshot[V credential, S any] struct {
 func (a *Agent) Snapshot() Snapshot {
 	s := Snapshot{store: a.store}
 	if a.tokens != nil {
-		s.tokens = a.tokens.memberSnapshot()
+		s.tokens = a.tokens.snapshot()
 	}
 	if a.keys != nil {
-		s.keys = a.keys.memberSnapshot()
+		s.keys = a.keys.snapshot()
 	}
 	return s
 }
@@ -80,12 +80,12 @@ func (a *Agent) Merge(s Snapshot) error {
 }
 
 // inherit has a start from s.
-func (a *Agent) inherit(s *Snapshot) {
+func (a *Agent) startFrom(s *Snapshot) {
 	if a.tokens != nil {
-		a.tokens.inherit(s.tokens)
+		a.tokens.startFrom(s.tokens)
 	}
 	if a.keys != nil {
-		a.keys.inherit(s.keys)
+		a.keys.startFrom(s.keys)
 	}
 	switch {
 	case a.cfg.StateFile == "":
@@ -96,12 +96,12 @@ func (a *Agent) inherit(s *Snapshot) {
 	}
 }
 
-func (m *typedSource[V, S]) memberSnapshot() sourceSnapshot[V, S] {
-	return sourceSnapshot[V, S]{state: m.latest(), names: append(slices.Clone(m.formerly), m.src.name), users: m.users}
+func (m *typedSource[V, S]) snapshot() sourceSnapshot[V, S] {
+	return sourceSnapshot[V, S]{state: m.lastState(), names: append(slices.Clone(m.formerNames), m.src.name), users: m.users}
 }
 
 // latest returns what there is, and after Close what there was.
-func (m *typedSource[V, S]) latest() *state[V, S] {
+func (m *typedSource[V, S]) lastState() *state[V, S] {
 	if s := m.last.Load(); s != nil {
 		return s
 	}
@@ -109,20 +109,20 @@ func (m *typedSource[V, S]) latest() *state[V, S] {
 }
 
 // inherit has m start from s.
-func (m *typedSource[V, S]) inherit(s sourceSnapshot[V, S]) {
+func (m *typedSource[V, S]) startFrom(s sourceSnapshot[V, S]) {
 	if s.state == nil {
 		return
 	}
 	m.initial, m.users = s.state, s.users
 	for _, name := range s.names {
-		if !m.calls(name) {
-			m.formerly = append(m.formerly, name)
+		if !m.hasName(name) {
+			m.formerNames = append(m.formerNames, name)
 		}
 	}
 }
 
-// standIn publishes what m started from where the source could not be read.
-func (m *typedSource[V, S]) standIn() {
+// publishInitial publishes what m started from where the source could not be read.
+func (m *typedSource[V, S]) publishInitial() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		if s := m.initial; prev == nil && s != nil && s.loaded {
 			return m.with(s, s.ledger, nil)

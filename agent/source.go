@@ -31,20 +31,20 @@ type typedSource[V credential, S any] struct {
 	counts  *counts
 	// durations are how long reads took.
 	durations prometheus.Histogram
-	// formerly are other names that the source had, in the Agents from whose
+	// formerNames are other names that the source had, in the Agents from whose
 	// Snapshots this one comes.
-	formerly []string
-	// expires is when a credential expires by itself; nil for never. longest is
+	formerNames []string
+	// expires is when a credential expires by itself; nil for never. longestLifetime is
 	// the longest lifetime of what it has signed; nil where it signs nothing.
-	expires func(V) time.Time
-	longest func() time.Duration
-	// readable are the files that warnOfReaders has warned of. logChanges alone uses it.
-	readable map[string]struct{}
+	expires         func(V) time.Time
+	longestLifetime func() time.Duration
+	// readable are the files that warnAboutReaders has warned of. logChanges alone uses it.
+	warned map[string]struct{}
 	// usable reports whether what was read may vouch now; nil where it always may.
 	usable func() bool
-	// sideFault is what is wrong with the files by which the source is read, where
+	// fileError is what is wrong with the files by which the source is read, where
 	// it can be read all the same; nil for a source without any.
-	sideFault func() error
+	fileError func() error
 }
 
 // A credentialSource is a typedSource of any kind: what an Agent does with all of its
@@ -53,7 +53,7 @@ type credentialSource interface {
 	open(r *resolved, w *reload.Watcher) error
 	run(ctx context.Context)
 	logChanges(ctx context.Context, changed func())
-	shut()
+	close()
 
 	source() *sourceSpec
 	isReady() bool
@@ -65,7 +65,7 @@ type credentialSource interface {
 
 	restore(w storedSource, now time.Time) error
 	forget()
-	standIn()
+	publishInitial()
 	adopt(w storedSource)
 	write(now time.Time) (storedSource, bool)
 	status(now time.Time) SourceStatus
@@ -73,11 +73,13 @@ type credentialSource interface {
 }
 
 func (m *typedSource[V, S]) source() *sourceSpec { return m.src }
-func (m *typedSource[V, S]) isReady() bool       { return m.value.Stats().Applied > 0 || m.latest().loaded }
+func (m *typedSource[V, S]) isReady() bool {
+	return m.value.Stats().Applied > 0 || m.lastState().loaded
+}
 
 // calls reports whether name is, or was, that of the source.
-func (m *typedSource[V, S]) calls(name string) bool {
-	return name == m.src.name || slices.Contains(m.formerly, name)
+func (m *typedSource[V, S]) hasName(name string) bool {
+	return name == m.src.name || slices.Contains(m.formerNames, name)
 }
 
 func (m *typedSource[V, S]) updated() <-chan struct{} { return m.value.Updated() }
@@ -188,7 +190,7 @@ func (m *typedSource[V, S]) change(f func(s *state[V, S], now time.Time) *state[
 }
 
 // shut takes everything out. It is called once the Agent is closed.
-func (m *typedSource[V, S]) shut() {
+func (m *typedSource[V, S]) close() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		last := m.base(prev)
 		m.last.Store(last)
@@ -203,7 +205,7 @@ func (m *typedSource[V, S]) revoked(id rotation.ID) bool {
 
 // await returns true as soon as revoked says so, which is asked at every change,
 // and false when ctx ends or the Agent is closed.
-func (m *typedSource[V, S]) await(ctx context.Context, revoked func() bool) bool {
+func (m *typedSource[V, S]) awaitRevocation(ctx context.Context, revoked func() bool) bool {
 	for {
 		changed := m.value.Updated()
 		if m.closed.Load() {

@@ -90,7 +90,7 @@ func (a *Agent) Status() Status {
 		src := p.status(now)
 		src.Ready = src.Ready && !a.closed.Load()
 		if a.store != nil {
-			src.StateFile, src.StateFault = a.cfg.StateFile, a.store.faultText()
+			src.StateFile, src.StateFault = a.cfg.StateFile, a.store.errorText()
 		}
 		s.Sources = append(s.Sources, src)
 	}
@@ -106,7 +106,7 @@ func (m *typedSource[V, S]) status(now time.Time) SourceStatus {
 	src := SourceStatus{
 		Name: m.src.name, Kind: m.src.kind, Location: m.src.location, Ready: m.isReady(),
 		Rotations: s.rotations, WatchMode: stats.Mode,
-		LastReloadGood: m.fault(stats) == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
+		LastReloadGood: m.lastError(stats) == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
 		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),
 		PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: m.users.list(),
 	}
@@ -119,7 +119,7 @@ func (m *typedSource[V, S]) status(now time.Time) SourceStatus {
 			}
 		})
 	}
-	if err := m.fault(stats); err != nil {
+	if err := m.lastError(stats); err != nil {
 		src.Fault = err.Error()
 	}
 	for _, e := range live {
@@ -145,11 +145,11 @@ func (m *typedSource[V, S]) status(now time.Time) SourceStatus {
 }
 
 // fault returns what is wrong with the source, and nil where nothing is.
-func (m *typedSource[V, S]) fault(stats reload.Stats) error {
-	if stats.LastError != nil || m.sideFault == nil {
+func (m *typedSource[V, S]) lastError(stats reload.Stats) error {
+	if stats.LastError != nil || m.fileError == nil {
 		return stats.LastError
 	}
-	return m.sideFault()
+	return m.fileError()
 }
 
 // limits says in words what cannot heal or needs a person.
@@ -177,8 +177,8 @@ func (m *typedSource[V, S]) limits(s *state[V, S], stats reload.Stats, live []*r
 			strings.Join(declared[:min(len(declared), maxNotes)], ", ")))
 	}
 	out = append(out, s.notes[:min(len(s.notes), maxNotes)]...)
-	if m.longest != nil && s.overlaps() {
-		if lasts := m.longest(); lasts > m.src.window.Overlap {
+	if m.longestLifetime != nil && s.overlaps() {
+		if lasts := m.longestLifetime(); lasts > m.src.window.Overlap {
 			out = append(out, fmt.Sprintf("tokens were accepted that are good for %s, and a superseded key only is for %s; lengthen the overlap", lasts, m.src.window.Overlap))
 		}
 	}

@@ -28,7 +28,7 @@ func BenchmarkStep(b *testing.B) {
 			b.Run(name, func(b *testing.B) {
 				var closed atomic.Bool
 				src := &sourceSpec{name: "token", window: rotation.Window{Overlap: time.Hour}}
-				m := newTokens(src, 16, &closed, slog.New(slog.DiscardHandler))
+				m := newTokenSource(src, 16, &closed, slog.New(slog.DiscardHandler))
 				now := time.Now()
 				var s *state[token.Token, token.Set]
 				step := func(i int) *state[token.Token, token.Set] {

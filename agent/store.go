@@ -25,7 +25,7 @@ type stateStore struct {
 
 	mu      sync.Mutex
 	owner   *Agent // the one that writes; nil for the first that has something to
-	said    string
+	logged  string
 	written string // the payload that we read or wrote last; "" for none yet
 }
 
@@ -66,7 +66,7 @@ type storedRecord struct {
 	KeyID    string `json:"kid,omitempty"`
 }
 
-const writtenSchema = 2
+const storedSchema = 2
 
 // newStateStore reads the state file of r into the sources. A file that is bad is a
 // fault to be told and no reason not to start: then the old token is not
@@ -113,10 +113,10 @@ func (k *stateStore) decode(payload []byte, parts []credentialSource) (*storedSt
 	if json.Unmarshal(payload, &w) != nil || w.Schema < 1 {
 		return nil, k.damaged()
 	}
-	if w.Schema < writtenSchema {
+	if w.Schema < storedSchema {
 		return nil, fmt.Errorf("%s: %w (schema %d) and replaced at the next change: what was revoked by hand before this start has to be revoked again", k.cfg.StateFile, errOldState, w.Schema)
 	}
-	if w.Schema > writtenSchema {
+	if w.Schema > storedSchema {
 		return nil, fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", k.cfg.StateFile, w.Schema)
 	}
 	for _, s := range w.Sources {
@@ -222,7 +222,7 @@ func (k *stateStore) merge(payload []byte, parts []credentialSource) error {
 
 // encode returns what the sources say, and false where there is nothing any more.
 func (k *stateStore) encode(parts []credentialSource) (payload []byte, ok bool, err error) {
-	w := storedState{Schema: writtenSchema}
+	w := storedState{Schema: storedSchema}
 	now := time.Now()
 	for _, p := range parts {
 		s, ok := p.write(now)
@@ -235,8 +235,8 @@ func (k *stateStore) encode(parts []credentialSource) (payload []byte, ok bool, 
 	return payload, true, err
 }
 
-// unhex returns the 32 bytes that text says, and whether it says any.
-func unhex(text string) (b [32]byte, ok bool) {
+// decodeDigest returns the 32 bytes that text says, and whether it says any.
+func decodeDigest(text string) (b [32]byte, ok bool) {
 	if len(text) != hex.EncodedLen(len(b)) {
 		return b, false
 	}
@@ -255,18 +255,18 @@ func (k *stateStore) note(err error) {
 		k.fault.Store(&text)
 	}
 	switch {
-	case err != nil && err.Error() != k.said:
-		k.said = err.Error()
+	case err != nil && err.Error() != k.logged:
+		k.logged = err.Error()
 		k.cfg.Logger.Error("the state file is bad: a restart forgets superseded tokens and what was revoked by hand", "error", err)
 	case healed:
-		k.said = ""
+		k.logged = ""
 		k.cfg.Logger.Info("the state file is good again")
 	}
 }
 
-// faultText says what is wrong with the state file, and "" if nothing is. It does
+// errorText says what is wrong with the state file, and "" if nothing is. It does
 // not wait for one that is being written.
-func (k *stateStore) faultText() string {
+func (k *stateStore) errorText() string {
 	if text := k.fault.Load(); text != nil {
 		return *text
 	}
@@ -275,7 +275,7 @@ func (k *stateStore) faultText() string {
 
 // remember writes down every change, and at every poll the uses since, until ctx
 // ends.
-func (a *Agent) remember(ctx context.Context) {
+func (a *Agent) saveChanges(ctx context.Context) {
 	every := a.cfg.Poll
 	if every <= 0 {
 		every = defaultFlush

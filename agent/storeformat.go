@@ -21,7 +21,7 @@ type codec[V credential] struct {
 
 // restore takes over what w says.
 func (m *typedSource[V, S]) restore(w storedSource, now time.Time) error {
-	snapshot, ok := m.snapshot(w)
+	snapshot, ok := m.decode(w)
 	if !ok {
 		return errNoState
 	}
@@ -35,16 +35,16 @@ func (m *typedSource[V, S]) restore(w storedSource, now time.Time) error {
 
 // snapshot returns what w says, without digests that are none, and whether there
 // were no such.
-func (m *typedSource[V, S]) snapshot(w storedSource) (out rotation.Snapshot[V], good bool) {
+func (m *typedSource[V, S]) decode(w storedSource) (out rotation.Snapshot[V], good bool) {
 	good = true
 	id := func(text string) rotation.ID {
-		id, ok := unhex(text)
+		id, ok := decodeDigest(text)
 		good = good && ok
 		return id
 	}
 	ids := func(texts []string) (out []rotation.ID) {
 		for _, text := range texts {
-			if id, ok := unhex(text); ok {
+			if id, ok := decodeDigest(text); ok {
 				out = append(out, id)
 			} else {
 				good = false
@@ -85,7 +85,7 @@ func (m *typedSource[V, S]) forget() { m.initial = nil }
 
 // adopt takes over what w revokes and retires and we do not know of.
 func (m *typedSource[V, S]) adopt(w storedSource) {
-	snapshot, _ := m.snapshot(w)
+	snapshot, _ := m.decode(w)
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		if last := m.last.Load(); last != nil { // closed: what there was is still to be written
 			m.last.Store(m.adopted(last, snapshot))

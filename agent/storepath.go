@@ -25,9 +25,9 @@ func (r *resolved) checkStateFile() error {
 		}
 		path := absolute(s.location)
 		switch {
-		case same(r.StateFile, path):
+		case sameFile(r.StateFile, path):
 			return option.Errorf(option.Field, "{state-file} is the source %s itself; give it a path of its own", s.location)
-		case same(filepath.Dir(r.StateFile), path), within(r.StateFile, path):
+		case sameFile(filepath.Dir(r.StateFile), path), inside(r.StateFile, path):
 			return option.Errorf(option.Field, "{state-file} lies in the source directory %s; give it a path outside", s.location)
 		}
 	}
@@ -35,8 +35,8 @@ func (r *resolved) checkStateFile() error {
 }
 
 // same reports whether two paths lead to one file, be it that they do not exist.
-func same(a, b string) bool {
-	if unlinked(a) == unlinked(b) {
+func sameFile(a, b string) bool {
+	if resolveSymlinks(a) == resolveSymlinks(b) {
 		return true
 	}
 	x, err := os.Stat(a)
@@ -48,23 +48,23 @@ func same(a, b string) bool {
 }
 
 // within reports whether path lies below the directory dir.
-func within(path, dir string) bool {
+func inside(path, dir string) bool {
 	info, err := os.Stat(dir)
 	if err != nil || !info.IsDir() {
 		return false
 	}
-	rel, err := filepath.Rel(unlinked(dir), unlinked(path))
+	rel, err := filepath.Rel(resolveSymlinks(dir), resolveSymlinks(path))
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
 // unlinked returns path without symbolic links, as far as it exists.
-func unlinked(path string) string {
+func resolveSymlinks(path string) string {
 	path = filepath.Clean(path)
 	if found, err := filepath.EvalSymlinks(path); err == nil {
 		return found
 	}
 	if dir := filepath.Dir(path); dir != path {
-		return filepath.Join(unlinked(dir), filepath.Base(path))
+		return filepath.Join(resolveSymlinks(dir), filepath.Base(path))
 	}
 	return path
 }

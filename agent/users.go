@@ -31,9 +31,9 @@ type user struct {
 	use   rotation.Use
 }
 
-// mark notes a use by id, and reports whether it is the first. matter names the
+// mark notes a use by id, and reports whether it is the first. accepted names the
 // tokens whose users to keep when there are too many.
-func (u *previousUsers) mark(id userID, now time.Time, matter func(now time.Time) map[string]bool) (first bool) {
+func (u *previousUsers) mark(id userID, now time.Time, accepted func(now time.Time) map[string]bool) (first bool) {
 	m := u.byID.Load()
 	if m != nil {
 		if known := (*m)[id]; known != nil {
@@ -56,7 +56,7 @@ func (u *previousUsers) mark(id userID, now time.Time, matter func(now time.Time
 		maps.Copy(next, *m)
 	}
 	if len(next) >= maxUsers {
-		keep := matter(now)
+		keep := accepted(now)
 		maps.DeleteFunc(next, func(id userID, _ *user) bool { return !keep[id.fingerprint] })
 	}
 	if first = len(next) < maxUsers; first {
