@@ -1,6 +1,6 @@
-// Package token reads the sources of shared tokens and verifies such tokens.
-// [Parse] and [ParseDir] read what a file, an environment variable or a directory
-// declares, and a [Set] is the verifier of the tokens that one ledger accepts.
+// Package token parses the sources of shared tokens and verifies shared tokens. [Parse]
+// and [ParseDir] parse a file, an environment variable or a directory. A [Set] is the
+// verifier of the tokens that one ledger accepts.
 package token
 
 import (
@@ -9,35 +9,35 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// DefaultMinBytes is the length under which a token is refused as too
-// easy to guess, or as the torn half of another.
+// DefaultMinBytes is the default minimum length of a token in bytes. A shorter token is
+// easy to guess, or is the rest of a truncated token.
 const DefaultMinBytes = 16
 
-// Tokens is what a token source says.
+// Tokens is the content of a token source.
 type Tokens = rotation.Content[Token]
 
-// Options tune the parsing of token sources. The zero value is good.
+// Options configure the parsing of token sources. The zero Options are valid.
 type Options struct {
 	MinTokenBytes int    // shortest token in bytes; 0 means DefaultMinBytes
-	Name          string // what errors call the source, such as its path
+	Name          string // name of the source in errors, such as its path
 }
 
-// Parse parses the text of a file or of an environment value: one token, or
-// lines of
+// Parse parses the text of a file or of an environment variable. The text holds a single
+// token, or lines of the form
 //
 //	TOKEN [next|previous] [until=RFC3339]
 //	revoked HEX64
 //	retired HEX64
 //	unrevoked HEX64
 //
-// where HEX64 is the SHA-256 of a token. The first bare token is current,
-// further bare ones are listed; until goes with previous. Blank lines and
-// lines that begin with # are ignored, as are a UTF-8 byte order mark,
+// HEX64 is the SHA-256 of a token in hexadecimal. The first token without a slot is
+// current, and the other tokens without a slot are listed. Only previous takes until.
+// Parse ignores blank lines, lines that begin with #, a UTF-8 byte order mark,
 // surrounding white space and CRLF.
 //
-// The error names the source, the line and what to do, and quotes nothing. The
-// well-formed revocations are returned beside it, since they hold even where
-// the rest is rejected.
+// The error names the source and the line, says how to fix the line, and never quotes the
+// text. Together with an error, Parse returns the well-formed revocations, because they
+// hold even if the rest of the text is rejected.
 func Parse(text []byte, o Options) (Tokens, error) {
 	p := parser{o: o}
 	p.lines(text, func(fields []string) {
@@ -47,7 +47,7 @@ func Parse(text []byte, o Options) (Tokens, error) {
 			p.declare(fields)
 		}
 	})
-	return p.result("no current token; put one on a line of its own")
+	return p.result("no current token; put one on its own line")
 }
 
 // The keys of a directory source, such as a mounted Kubernetes Secret.
@@ -61,22 +61,23 @@ const (
 	FileUnrevoked     = "token-unrevoked"
 )
 
-// FileNames returns the file names that ParseDir reads.
+// FileNames returns the names of the files that ParseDir reads, in a new slice.
 func FileNames() []string {
 	return []string{FileCurrent, FileNext, FilePrevious, FilePreviousUntil, FileRevoked, FileRetired, FileUnrevoked}
 }
 
-// ParseDir parses the keys of a directory: token, which must be there;
-// token-next; token-previous with its RFC 3339 deadline token-previous-until;
-// and token-revoked, token-retired and token-unrevoked with one digest a line.
-// Keys that it does not know are ignored. Errors are as those of [Parse].
+// ParseDir parses the files of a directory, given by name in keys. The file token is
+// required. The file token-next is optional, and so is token-previous with its RFC 3339
+// deadline in token-previous-until. The files token-revoked, token-retired and
+// token-unrevoked hold one digest per line. ParseDir ignores other names. It returns
+// errors as [Parse] does.
 func ParseDir(keys map[string][]byte, o Options) (Tokens, error) {
 	o.Name = strings.TrimSuffix(o.Name, "/")
 	p := parser{o: o}
 	for _, word := range []string{"revoked", "retired", "unrevoked"} {
 		p.key = "token-" + word
 		p.lines(keys[p.key], func(fields []string) {
-			if fields[0] == word { // a file's form, understood here too
+			if fields[0] == word { // accept the form of Parse, too
 				fields = fields[1:]
 			}
 			p.digest(word, fields, p.digests(word))

@@ -11,19 +11,19 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// A parser gathers what a source declares, and the first fault in it.
+// A parser collects the content of a source and the first error in it.
 type parser struct {
 	o       Options
-	key     string // the directory key being read; "" in a file
-	line    int    // the line being read; 0 for none
+	key     string // the directory key that is being parsed; "" in a file
+	line    int    // the line that is being parsed, from 1; 0 if none
 	got     Tokens
 	current bool // whether there is a current token
 	err     error
 }
 
-// fault keeps the first error, with the place that it belongs to. Its texts
-// are constants and numbers: nothing that was read goes in.
-func (p *parser) fault(format string, args ...any) {
+// fail records the first error with its position. The format and args must not contain
+// the text of the source.
+func (p *parser) fail(format string, args ...any) {
 	if p.err != nil {
 		return
 	}
@@ -42,14 +42,14 @@ func (p *parser) fault(format string, args ...any) {
 	p.err = fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...))
 }
 
-// result returns what was gathered, or the fault; missing is the one to give
-// where there is no other and no current token.
+// result returns the content or the first error. The error is missing if there is no
+// other error and no current token.
 func (p *parser) result(missing string) (Tokens, error) {
 	if !p.current {
 		p.line = 0
-		p.fault("%s", missing)
+		p.fail("%s", missing)
 	}
-	if p.err != nil { // of what is bad only revocations hold
+	if p.err != nil { // only the revocations of an invalid source hold
 		p.got = Tokens{Revoked: p.got.Revoked}
 	}
 	return p.got, p.err
@@ -57,11 +57,11 @@ func (p *parser) result(missing string) (Tokens, error) {
 
 const bom = "\xef\xbb\xbf"
 
-// white is what surrounds a line or parts its fields. It is ASCII alone: any
-// other byte outside 0x21 to 0x7E is a fault, to be told and not skipped.
+// white lists the white space around and between fields. It is ASCII only: any other byte
+// outside 0x21 to 0x7E is an error.
 const white = " \t\r\v\f"
 
-// lines calls f with the fields of each line that says something.
+// lines calls f with the fields of each line, except for blank lines and comments.
 func (p *parser) lines(text []byte, f func(fields []string)) {
 	text = bytes.TrimPrefix(text, []byte(bom))
 	p.line = 0
@@ -77,8 +77,8 @@ func (p *parser) lines(text []byte, f func(fields []string)) {
 	p.line = 0
 }
 
-// digests returns where the digests behind word are gathered, and nil where word
-// begins no such line.
+// digests returns the list for the lines that begin with word, or nil if word begins no
+// such line.
 func (p *parser) digests(word string) *[]rotation.ID {
 	switch word {
 	case "revoked":
@@ -92,21 +92,21 @@ func (p *parser) digests(word string) *[]rotation.ID {
 	}
 }
 
-// digest takes the fields behind word into what digests returned for it.
+// digest parses the fields after word and appends the digest to the list.
 func (p *parser) digest(word string, fields []string, into *[]rotation.ID) {
 	var id rotation.ID
 	if len(fields) != 1 || len(fields[0]) != hex.EncodedLen(len(id)) {
-		p.fault("%s is the 64 hex digits of the token's SHA-256, alone; this one is not", noun(word))
+		p.fail("%s is the 64 hex digits of the token's SHA-256, alone; this one is not", noun(word))
 		return
 	}
 	if _, err := hex.Decode(id[:], []byte(fields[0])); err != nil {
-		p.fault("%s holds a character that is no hex digit", noun(word))
+		p.fail("%s holds a character that is no hex digit", noun(word))
 		return
 	}
 	*into = append(*into, id)
 }
 
-// noun names what a line with word says.
+// noun returns the noun for a line that begins with word.
 func noun(word string) string {
 	switch word {
 	case "retired":
@@ -118,7 +118,7 @@ func noun(word string) string {
 	}
 }
 
-// declare takes a line TOKEN [next|previous] [until=RFC3339].
+// declare parses a line TOKEN [next|previous] [until=RFC3339].
 func (p *parser) declare(fields []string) {
 	text, line, fields := fields[0], fields, fields[1:]
 	slot := rotation.Listed
@@ -137,12 +137,12 @@ func (p *parser) declare(fields []string) {
 	if len(fields) > 0 {
 		value, ok := strings.CutPrefix(fields[0], "until=")
 		if !ok {
-			p.placeholder(line...) // says more than what follows
-			p.fault("after the token stands something other than next, previous or until=; one token a line")
+			p.placeholder(line...) // a placeholder is the more specific error
+			p.fail("after the token stands something other than next, previous or until=; one token a line")
 			return
 		}
 		if slot != rotation.Previous {
-			p.fault("until= goes with previous alone; write TOKEN previous until=TIME")
+			p.fail("until= goes with previous alone; write TOKEN previous until=TIME")
 			return
 		}
 		if until, ok = p.time(value); !ok {
@@ -151,25 +151,25 @@ func (p *parser) declare(fields []string) {
 		fields = fields[1:]
 	}
 	if len(fields) > 0 {
-		p.fault("the line goes on after what it may hold: TOKEN [next|previous] [until=TIME]")
+		p.fail("the line goes on after what it may hold: TOKEN [next|previous] [until=TIME]")
 		return
 	}
 	p.add(text, slot, until)
 }
 
-// single takes the value of a directory key, which holds one token.
+// single parses the value of a directory key, which holds one token.
 func (p *parser) single(value []byte, slot rotation.Slot, keys map[string][]byte) {
 	token, lines := "", 0
 	p.lines(value, func(fields []string) {
-		p.placeholder(fields...) // says more than what follows
+		p.placeholder(fields...) // a placeholder is the more specific error
 		if lines++; lines > 1 || len(fields) > 1 {
-			p.fault("more than one word; a key holds one token")
+			p.fail("more than one word; a key holds one token")
 			return
 		}
 		token = fields[0]
 	})
 	if lines == 0 {
-		p.fault("empty; put a token there, or delete the key")
+		p.fail("empty; put a token there, or delete the key")
 		return
 	}
 	var until time.Time
@@ -185,14 +185,14 @@ func (p *parser) single(value []byte, slot rotation.Slot, keys map[string][]byte
 func (p *parser) time(value string) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339, value)
 	if err != nil {
-		p.fault("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+		p.fail("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
 		return time.Time{}, false
 	}
 	return sane(t), true
 }
 
-// sane keeps t within the years that RFC 3339 and JSON can say, and away from
-// the zero Time, which would mean that there is no deadline at all.
+// sane limits t to the years that RFC 3339 and JSON can represent. It never returns the
+// zero Time, which would mean no deadline.
 func sane(t time.Time) time.Time {
 	first, last := time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	switch {
@@ -205,25 +205,25 @@ func sane(t time.Time) time.Time {
 	}
 }
 
-// placeholder reports whether words, as one line, are something else in the place
-// of a token, and notes that as an error.
+// placeholder reports whether the line of words is a placeholder or another text instead
+// of a token. If so, placeholder records an error.
 func (p *parser) placeholder(words ...string) bool {
 	what := placeholder.Describe(strings.Join(words, " "))
 	if what != "" {
-		p.fault("it looks like %s and not like a token; put the token itself there, alone", what)
+		p.fail("it looks like %s and not like a token; put the token itself there, alone", what)
 	}
 	return what != ""
 }
 
-// add declares a token, if its bytes can be one.
+// add declares a token. It records an error if text is not a valid token.
 func (p *parser) add(text string, slot rotation.Slot, until time.Time) {
 	if p.placeholder(text) {
 		return
 	}
 	for i := range len(text) {
 		if text[i] < 0x21 || text[i] > 0x7E {
-			// daprd 1.16 cannot send it over gRPC, nor some of it over HTTP.
-			p.fault("byte %d of the token is outside 0x21 to 0x7E; use printable ASCII", i+1)
+			// daprd 1.16 cannot send such bytes over gRPC, and some of them not over HTTP.
+			p.fail("byte %d of the token is outside 0x21 to 0x7E; use printable ASCII", i+1)
 			return
 		}
 	}
@@ -232,7 +232,7 @@ func (p *parser) add(text string, slot rotation.Slot, until time.Time) {
 		least = DefaultMinBytes
 	}
 	if len(text) < least {
-		p.fault("the token is %d bytes, shorter than %d; use a longer one (tokenagent generate)", len(text), least)
+		p.fail("the token is %d bytes, shorter than %d; use a longer one (tokenagent generate)", len(text), least)
 		return
 	}
 	t := New(text)

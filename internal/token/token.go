@@ -13,12 +13,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Token is a secret that does not show itself: fmt, encoding/json and
-// log/slog render its fingerprint, whatever the verb. The zero Token is empty.
+// A Token is a secret that does not reveal itself: fmt, encoding/json and log/slog print
+// its fingerprint for every verb. A Token is immutable and safe for concurrent use. The
+// zero Token is empty.
 type Token struct {
-	// fmt prints unexported fields without asking their methods. It follows a
-	// pointer to a struct when the verb does not fit, but never one to a
-	// pointer.
+	// fmt prints unexported fields without calling their methods. If a verb does not fit,
+	// fmt follows a pointer to a struct, but never a pointer to a pointer.
 	s **secret
 }
 
@@ -28,22 +28,22 @@ type secret struct {
 	expires time.Time
 }
 
-// New returns the Token whose bytes are text. If it has the form of a JSON
-// Web Token, its "exp" claim (RFC 7519 section 4.1.4) is read, unverified.
+// New returns the Token with the bytes text. If text has the form of a JSON Web Token,
+// New reads its "exp" claim (RFC 7519 section 4.1.4) without verifying the signature.
 func New(text string) Token {
 	s := &secret{text: text, id: verify.Digest(text), expires: jwtExpiry(text)}
 	return Token{&s}
 }
 
-// Remembered returns the token with the SHA-256 id, of which nothing else is
-// known: a process wrote that down before it was restarted. Reveal returns "".
+// Remembered returns a token of which only the SHA-256 id is known, because the state of
+// an earlier process holds only that. Its Reveal returns "".
 func Remembered(id rotation.ID) Token {
 	s := &secret{id: id}
 	return Token{&s}
 }
 
-// Reveal returns the token's bytes, for the one who sends them. They are "" for
-// a [Remembered].
+// Reveal returns the bytes of the token. Use it only to send or compare the token. Reveal
+// returns "" for a [Remembered] token and for the zero Token.
 func (t Token) Reveal() string {
 	if t.s == nil {
 		return ""
@@ -51,7 +51,7 @@ func (t Token) Reveal() string {
 	return (*t.s).text
 }
 
-// Fingerprint returns the first 8 hex digits of the token's SHA-256, and "" for
+// Fingerprint returns the first 8 hex digits of the token's SHA-256. It returns "" for
 // the zero Token.
 func (t Token) Fingerprint() string {
 	if t.s == nil {
@@ -60,11 +60,10 @@ func (t Token) Fingerprint() string {
 	return verify.Fingerprint((*t.s).id)
 }
 
-// Label returns Fingerprint: what a Principal says of the token that vouches for
-// it.
+// Label returns Fingerprint, which a Principal reports as its KeyID.
 func (t Token) Label() string { return t.Fingerprint() }
 
-// ID returns the token's SHA-256.
+// ID returns the SHA-256 of the token. It returns the zero ID for the zero Token.
 func (t Token) ID() rotation.ID {
 	if t.s == nil {
 		return rotation.ID{}
@@ -72,9 +71,9 @@ func (t Token) ID() rotation.ID {
 	return (*t.s).id
 }
 
-// Expires returns the "exp" of a token that is a JSON Web Token, and the zero
-// Time for any other. Nobody has checked the token's signature; an opaque
-// token is accepted by its slot and not by its exp.
+// Expires returns the "exp" claim if the token is a JSON Web Token, and the zero Time
+// otherwise. The signature of the token has not been verified. A shared token is accepted
+// by its slot, whatever its exp.
 func (t Token) Expires() time.Time {
 	if t.s == nil {
 		return time.Time{}
@@ -82,7 +81,7 @@ func (t Token) Expires() time.Time {
 	return (*t.s).expires
 }
 
-// String returns the token's fingerprint.
+// String returns the fingerprint in the form token(FINGERPRINT).
 func (t Token) String() string {
 	if t.s == nil {
 		return "token()"
@@ -90,16 +89,16 @@ func (t Token) String() string {
 	return "token(" + t.Fingerprint() + ")"
 }
 
-// Format writes the fingerprint for every verb and flag.
+// Format writes String for every verb and flag.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
 
-// MarshalText returns the fingerprint.
+// MarshalText returns String. The error is always nil.
 func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// LogValue returns the fingerprint.
+// LogValue returns String.
 func (t Token) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
-// maxJWT bounds what is parsed as a JSON Web Token only to read its expiry.
+// maxJWT is the length in bytes up to which New looks for an expiry.
 const maxJWT = 64 << 10
 
 func jwtExpiry(text string) time.Time {

@@ -13,43 +13,41 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Set is the Verifier of opaque shared tokens: those that one ledger
-// accepts. It is immutable and safe for concurrent use. The nil Set has
-// not been loaded: it refuses everything with ErrUnavailable. The zero
-// Set accepts nothing.
+// A Set is the Verifier of the shared tokens that one ledger accepts. It is immutable and
+// safe for concurrent use. The nil Set is not loaded yet: it refuses every token with
+// ErrUnavailable. The zero Set accepts no token.
 //
-// Verify costs the same however many tokens are accepted, but for one or two
-// somewhat less. A keyed hash of the presented token, seeded at random for each
-// set, finds the one candidate; a comparison of the whole token that takes the
-// same time wherever the two differ decides. So the time that a refusal takes tells the length of what
-// was presented, which its sender knows, and nothing of what is accepted.
+// The duration of Verify does not depend on the number of accepted tokens, except that
+// one or two tokens take slightly less. A keyed hash of the presented token, with a
+// random seed for each set, finds the only candidate. A constant-time comparison of the
+// whole token decides. So the duration of a refusal reveals the length of the presented
+// token, which its sender knows, but nothing about the accepted tokens.
 type Set struct {
-	// fmt follows a pointer to a struct when the verb does not fit, but never
-	// one to a pointer: so a set shows no token even where it cannot be asked
-	// how to render itself, as in another struct's unexported field.
+	// If a verb does not fit, fmt follows a pointer to a struct, but never a pointer to a
+	// pointer. So fmt prints no token, even if the set is an unexported field of another
+	// struct.
 	index **index
-	// What is looked for by SHA-256, where the index does not have it: tokens whose
-	// bytes are not known, and those that are known and refused.
+	// byDigest holds the tokens whose bytes are unknown.
 	byDigest map[rotation.ID]*tokenEntry
 	ledger   *rotation.Ledger[Token]
-	refuses  bool // it knows credentials that it refuses
+	refuses  bool // whether the ledger knows refused credentials
 }
 
 // An index is a hash table with open addressing.
 type index struct {
-	few   [fewTokens]bucket // all there are, where that is no more
-	known int               // how many of few that is; 0 where they are more
+	few   [fewTokens]bucket // all tokens, if there are at most fewTokens
+	inFew int               // number of tokens in few; 0 if there are more than fewTokens
 	seed  maphash.Seed
-	table []bucket // a power of two long, at most half full
+	table []bucket // its length is a power of two; at most half full
 }
 
-// fewTokens is up to how many each is compared with what was presented: two
-// comparisons of 200 bytes cost less than the hash of them. Between rotations there
-// is one token, and during one there are two.
+// fewTokens is the number of tokens up to which Verify compares each token: two
+// comparisons of 200 bytes cost less than one hash. Between rotations there is one token,
+// and during a rotation there are two.
 const fewTokens = 2
 
-// A bucket is half a cache line, and holds the token itself so that the
-// comparison need not wait for the entry to come from memory.
+// A bucket is half a cache line. It holds the token itself, so that the comparison does
+// not wait for the entry to arrive from memory.
 type bucket struct {
 	hash  uint64
 	token string
@@ -59,15 +57,14 @@ type bucket struct {
 type tokenEntry struct {
 	principal *verify.Principal
 	entry     *rotation.Entry[Token]
-	// asked: nothing is accepted without the ledger's entry. What is not so when
-	// a ledger is made never is, and of many tokens one saves waiting for it to
-	// come from memory.
-	asked bool
+	// conditional reports whether the ledger's entry must accept each use. It is fixed
+	// when the set is built, so the common case skips a cache miss on the entry.
+	conditional bool
 }
 
-// NewSet returns the set of the tokens that l accepts; source is the
-// configured name of where they come from, and their Principals' subject. For
-// the nil ledger it returns nil.
+// NewSet returns the set of the tokens that l accepts. The argument source is the
+// configured name of the token source, which is also the subject of the Principals. If l
+// is nil, NewSet returns nil.
 func NewSet(l *rotation.Ledger[Token], source string) *Set {
 	if l == nil {
 		return nil
@@ -80,8 +77,8 @@ func NewSet(l *rotation.Ledger[Token], source string) *Set {
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		t := &tokenEntry{
-			entry: e,
-			asked: e.Dated() || e.Opens(),
+			entry:       e,
+			conditional: e.Dated() || e.Opens(),
 			principal: verify.NewPrincipal(verify.PrincipalConfig{
 				Subject: source, Method: verify.MethodToken, Source: source,
 				KeyID: e.Value.Fingerprint(), Slot: e.Slot, Credential: e.ID,
@@ -123,13 +120,13 @@ func (x *index) keepFew() {
 		x.few[n] = b
 		n++
 	}
-	x.known = n
+	x.inFew = n
 }
 
-// Verify accepts token if it is in the set and its deadline has not come. The
-// deadline is compared with the clock here and now, not by a timer that may be
-// late. It allocates nothing, locks nothing and ignores ctx. Its errors are
-// the sentinels of this package themselves.
+// Verify accepts token if the set contains it and its deadline has not passed. Verify
+// compares the deadline with the current time and does not rely on a timer. It allocates
+// nothing, takes no lock and ignores ctx. Its errors are those of package verify, not
+// wrapped.
 func (s *Set) Verify(_ context.Context, token string) (*verify.Principal, error) {
 	if s == nil {
 		return nil, verify.ErrUnavailable
@@ -143,34 +140,33 @@ func (s *Set) Verify(_ context.Context, token string) (*verify.Principal, error)
 	e := (*s.index).find(token)
 	if e == nil {
 		var err error
-		if e, err = s.unknown(token); err != nil {
+		if e, err = s.lookupDigest(token); err != nil {
 			return nil, err
 		}
 	}
-	if e.asked {
-		return e.ask()
+	if e.conditional {
+		return e.accept()
 	}
 	return e.principal, nil
 }
 
-// ask decides about a token that is the entry's by what the ledger says. The current
-// token's path reads no clock, but for the first use after a switch, if a window
-// waits for that.
-func (e *tokenEntry) ask() (*verify.Principal, error) {
+// accept decides by the ledger's entry. For the current token, accept reads the clock
+// only if a window waits for the first use of the token.
+func (e *tokenEntry) accept() (*verify.Principal, error) {
 	if (e.entry.Dated() || e.entry.Opens()) && !e.entry.Accept(time.Now()) {
 		return nil, verify.ErrExpiredToken
 	}
 	return e.principal, nil
 }
 
-// find returns the entry of token, and nil if there is none. Of a few it looks at
-// each, and at a token of another length as long as at one of the same: equal would
-// tell the lengths that are accepted.
+// find returns the entry of token, or nil if the index does not contain the token. It
+// compares token with each of few. If the lengths differ, find compares token with
+// itself, so that its duration does not reveal the accepted lengths.
 func (x *index) find(token string) (found *tokenEntry) {
-	if x.known == 0 {
+	if x.inFew == 0 {
 		return x.byHash(token)
 	}
-	for i := range x.known {
+	for i := range x.inFew {
 		b := &x.few[i]
 		known := b.token
 		if len(known) != len(token) {
@@ -196,11 +192,11 @@ func (x *index) byHash(token string) *tokenEntry {
 	}
 }
 
-// unknown looks for a token that is not in the index: one that is accepted and
-// whose bytes are not known, or one that was superseded or revoked, as opposed to
-// one that never was. Only a token of none of these pays for it all. Hashes are
-// compared by a map, in a time that tells of the hash and not of the token.
-func (s *Set) unknown(token string) (*tokenEntry, error) {
+// lookupDigest looks up a token that is not in the index. The token may be accepted
+// although its bytes are unknown, may be superseded or revoked, or may be a guess. Only
+// such a token pays for the SHA-256. The map lookup is not constant-time, but its
+// duration depends only on the digest.
+func (s *Set) lookupDigest(token string) (*tokenEntry, error) {
 	if len(s.byDigest) == 0 && !s.refuses {
 		return nil, verify.ErrInvalidToken
 	}
@@ -217,7 +213,7 @@ func (s *Set) unknown(token string) (*tokenEntry, error) {
 	return nil, verify.ErrInvalidToken
 }
 
-// String returns a text that holds no token.
+// String returns the number of tokens, and never a token.
 func (s *Set) String() string {
 	if s == nil {
 		return "tokens(not loaded)"
