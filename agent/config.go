@@ -21,7 +21,9 @@ import (
 // DaprTokenEnv is the name of the environment variable from which daprd and the app
 // read the app API token (https://docs.dapr.io/operations/security/app-api-token/).
 // The variable with the suffix "_FILE" holds the path of the token file instead.
-const DaprTokenEnv = "APP_API_TOKEN" //nolint:gosec // a name
+//
+//nolint:gosec // the name of a variable, not a token
+const DaprTokenEnv = "APP_API_TOKEN"
 
 // minPoll is the shortest poll interval; a shorter one would keep a core busy.
 const minPoll = 10 * time.Millisecond

@@ -10,12 +10,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// maxKeyNames is how many names of keys an error lists.
+// maxKeyNames is the largest number of key names in an error.
 const maxKeyNames = 10
 
-// addKeyNames adds to err, which is about the directory c, the names of the keys that
-// there are where none of wanted is: the Secret may have the token under another one.
-// It names what can be a key of a Secret and quotes no content.
+// addKeyNames adds the names of the keys in the directory c to err, if c has none of
+// the wanted keys: the Secret may hold the token under another key. The error lists
+// only names that a key of a Secret can have, and quotes no content.
 func addKeyNames(err error, c reload.Content, wanted ...string) error {
 	if err == nil || slices.ContainsFunc(wanted, func(key string) bool { _, there := c.Keys[key]; return there }) {
 		return err

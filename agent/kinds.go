@@ -19,7 +19,7 @@ type (
 	keySource   = typedSource[jwt.Key, jwt.KeySet]
 )
 
-// newTokenSource returns the source of shared tokens.
+// newTokenSource returns a source of shared tokens. closed belongs to the Agent.
 func newTokenSource(src *sourceSpec, minBytes int, closed *atomic.Bool, log *slog.Logger) *tokenSource {
 	m := &tokenSource{src: src, closed: closed, log: log, counts: newCounts(), users: &previousUsers{}}
 	m.parse = func(c reload.Content) (declaration[token.Token], error) {
@@ -47,7 +47,8 @@ func newTokenSource(src *sourceSpec, minBytes int, closed *atomic.Bool, log *slo
 	return m
 }
 
-// newKeySource returns the source of verification keys.
+// newKeySource returns a source of verification keys. remote is nil if the source is
+// not a server. closed belongs to the Agent.
 func newKeySource(src *sourceSpec, algorithm string, remote *jwks.RemoteSource, closed *atomic.Bool, log *slog.Logger) *keySource {
 	m := &keySource{src: src, closed: closed, log: log, counts: newCounts(), users: &previousUsers{}}
 	m.parse = func(c reload.Content) (declaration[jwt.Key], error) {
@@ -64,8 +65,8 @@ func newKeySource(src *sourceSpec, algorithm string, remote *jwks.RemoteSource, 
 			k, err = jwks.Parse(c.Data, o)
 		}
 		d := declaration[jwt.Key]{Content: k.Content}
-		for _, left := range k.Skipped {
-			d.notes = append(d.notes, "left out: "+left.Error())
+		for _, skipped := range k.Skipped {
+			d.notes = append(d.notes, "left out: "+skipped.Error())
 		}
 		return d, err
 	}
@@ -79,6 +80,7 @@ func newKeySource(src *sourceSpec, algorithm string, remote *jwks.RemoteSource, 
 	return m
 }
 
+// nameOf returns the name of the source for error messages.
 func nameOf(c reload.Content, src *sourceSpec) string {
 	if c.Path != "" {
 		return c.Path
@@ -86,16 +88,18 @@ func nameOf(c reload.Content, src *sourceSpec) string {
 	return src.location
 }
 
-// writeKey writes a key down where it is public. A secret is not: that it was
-// superseded a restart forgets, where the source does not declare it.
+// writeKey stores a public key in r. An HMAC secret is not stored, so a restart forgets
+// a superseded secret that the source does not declare.
 func writeKey(k jwt.Key, r *storedRecord) {
 	der, err := x509.MarshalPKIXPublicKey(k.PublicKey())
 	if err != nil {
-		return // a secret
+		return // an HMAC secret
 	}
 	r.Material, r.Method, r.KeyID = base64.StdEncoding.EncodeToString(der), k.Algorithm(), k.KeyID()
 }
 
+// readKey returns the public key that writeKey stored in r, and false if r holds no key
+// with this id.
 func readKey(id rotation.ID, r storedRecord) (k jwt.Key, ok bool) {
 	der, err := base64.StdEncoding.DecodeString(r.Material)
 	if err != nil || len(der) == 0 {

@@ -10,10 +10,11 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// expiryWarning is how long before its expiry a token that is a JWT is warned of.
+// expiryWarning is how long before the exp of a token that is a JWT the Agent logs a
+// warning.
 const expiryWarning = 24 * time.Hour
 
-// logChanges tells operators of every change, and whoever waits for one, until ctx
+// logChanges logs every change of the source and calls changed after each, until ctx
 // ends.
 func (m *typedSource[V, S]) logChanges(ctx context.Context, changed func()) {
 	var last *state[V, S]
@@ -39,7 +40,7 @@ func (m *typedSource[V, S]) logChange(last, s *state[V, S]) {
 	}
 	for _, note := range s.notes[:min(len(s.notes), maxNotes)] {
 		if last == nil || !slices.Contains(last.notes, note) {
-			log.Warn("about the source", "note", note)
+			log.Warn("source accepted with a warning", "note", note)
 		}
 	}
 	m.warnAboutRevoked(log, last, s)
@@ -50,7 +51,7 @@ func (m *typedSource[V, S]) logChange(last, s *state[V, S]) {
 	for _, e := range live {
 		n[e.Slot-1]++
 		if exp := m.expiry(e.Value); !exp.IsZero() && exp.Before(now.Add(expiryWarning)) {
-			log.Warn("a token is a JWT whose exp has come or comes within a day; receivers that check it refuse it then",
+			log.Warn("a token is a JWT whose exp has come or comes within a day; receivers that check exp refuse it then",
 				"slot", e.Slot.String(), "fingerprint", e.Value.Fingerprint(), "expires", exp.UTC())
 		}
 	}
@@ -77,23 +78,23 @@ func (m *typedSource[V, S]) logChange(last, s *state[V, S]) {
 	}
 }
 
-// overlapArgs returns, for the log, until when the last superseded credential is
-// accepted as things stand, until when it can be at most, and what would put it off.
+// overlapArgs returns log attributes of the overlap: its end if no credential is used
+// again, the latest end that uses can extend it to, and which uses extend it.
 func (m *typedSource[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time) []any {
 	until := overlapUntil(live, now)
 	if until.IsZero() {
 		return nil
 	}
-	most, slides, waits := until, false, false
+	latest, slides, waits := until, false, false
 	for _, e := range live {
 		if limit := e.Cap(now); !limit.IsZero() {
 			slides, waits = true, waits || e.Waiting()
-			if limit.After(most) {
-				most = limit
+			if limit.After(latest) {
+				latest = limit
 			}
 		}
 	}
-	args := []any{"overlap_until", until.UTC(), "overlap_until_at_most", most.UTC()}
+	args := []any{"overlap_until", until.UTC(), "overlap_until_at_most", latest.UTC()}
 	switch {
 	case waits:
 		args = append(args, "overlap_begins_with", "the first use of the new one")
@@ -104,7 +105,8 @@ func (m *typedSource[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time
 	return args
 }
 
-// stagedFingerprints returns those of what is staged, separated by commas.
+// stagedFingerprints returns the fingerprints of the credentials in slot next, at most
+// maxNotes, separated by commas.
 func stagedFingerprints[V credential](live []*rotation.Entry[V]) string {
 	var staged []string
 	for _, e := range live {
@@ -115,24 +117,24 @@ func stagedFingerprints[V credential](live []*rotation.Entry[V]) string {
 	return strings.Join(staged, ",")
 }
 
-// warnAboutRevoked tells of each credential that the source begins to declare though
-// it is revoked, up to maxNotes of them.
+// warnAboutRevoked logs each revoked credential that the source newly declares without
+// its revocation, at most maxNotes of them.
 func (m *typedSource[V, S]) warnAboutRevoked(log *slog.Logger, last, s *state[V, S]) {
-	told := 0
+	logged := 0
 	var before []string
 	if last != nil {
 		before = last.revokedDeclared()
 	}
 	for _, fingerprint := range s.revokedDeclared() {
-		if told < maxNotes && !slices.Contains(before, fingerprint) {
-			told++
+		if logged < maxNotes && !slices.Contains(before, fingerprint) {
+			logged++
 			log.Warn("the source declares, without the revocation, what is revoked; it stays refused until the revocation is lifted (tokenagent rotate unrevoke)",
 				"fingerprint", fingerprint)
 		}
 	}
 }
 
-// expiry returns when v expires by itself, and the zero Time for never.
+// expiry returns the exp of v, and the zero Time if v does not expire.
 func (m *typedSource[V, S]) expiry(v V) time.Time {
 	if m.expires == nil {
 		return time.Time{}

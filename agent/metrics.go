@@ -13,47 +13,49 @@ import (
 
 var _ prometheus.Collector = (*Agent)(nil)
 
-// maxInfo bounds the one label that is not from a closed set.
+// maxInfo is the largest number of token_info series of a source. The label fingerprint
+// is the only one whose values are not a closed set.
 const maxInfo = 16
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("tokenagent_"+name, help, labels, nil)
 }
 
-//nolint:gochecknoglobals // constants, which the language cannot say
+//nolint:gochecknoglobals // never changed
 var (
-	descReloads       = desc("reloads_total", "Reads of the source, by what came of them.", "source", "result")
+	descReloads       = desc("reloads_total", "Reads of the source, by result.", "source", "result")
 	descRotations     = desc("rotations_total", "Changes of the current token.", "source")
-	descGeneration    = desc("generation", "Changes of what is accepted since the start.", "source")
-	descSuccessful    = desc("last_reload_successful", "Whether the last read of the source was good (1) or not (0).", "source")
-	descSuccessTime   = desc("last_reload_success_timestamp_seconds", "When the source was last read and good, as Unix time; 0 for never.", "source")
+	descGeneration    = desc("generation", "Changes of the accepted tokens since the start.", "source")
+	descSuccessful    = desc("last_reload_successful", "Whether the last read of the source succeeded (1) or not (0).", "source")
+	descSuccessTime   = desc("last_reload_success_timestamp_seconds", "Unix time of the last successful read of the source; 0 if there was none.", "source")
 	descAccepted      = desc("accepted_tokens", "Tokens accepted now.", "source", "slot")
-	descOverlap       = desc("overlap_expires_timestamp_seconds", "When the last overlap that is open ends, as Unix time; 0 when none is.", "source")
-	descTokenExpires  = desc("token_expires_timestamp_seconds", "The earliest exp of the tokens that are JWTs, as Unix time.", "source", "slot")
-	descPreviousUsed  = desc("previous_last_used_timestamp_seconds", "When a superseded token was last accepted, as Unix time; 0 for never.", "source")
-	descVerifications = desc("verifications_total", "Verifications, one a request; source and slot are empty for those refused.", "source", "method", "result", "slot")
-	descWatchMode     = desc("watch_mode", "How changes are noticed: 1 for the mode in force.", "source", "mode")
-	descWatchErrors   = desc("watch_errors_total", "Faults of watching; polling goes on.", "source", "reason")
+	descOverlap       = desc("overlap_expires_timestamp_seconds", "Unix time at which the last open overlap ends; 0 if none is open.", "source")
+	descTokenExpires  = desc("token_expires_timestamp_seconds", "Unix time of the earliest exp of the tokens that are JWTs.", "source", "slot")
+	descPreviousUsed  = desc("previous_last_used_timestamp_seconds", "Unix time at which a superseded token was last accepted; 0 if none was.", "source")
+	descVerifications = desc("verifications_total", "Verifications, one for each request. Refusals have an empty source and slot.", "source", "method", "result", "slot")
+	descWatchMode     = desc("watch_mode", "How the agent notices changes: 1 for the mode in use.", "source", "mode")
+	descWatchErrors   = desc("watch_errors_total", "Errors of the file system watcher. Polling continues.", "source", "reason")
 	descDuration      = newDurations("").Desc()
-	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of SHA-256); 16 at most.", "source", "slot", "fingerprint")
-	descDeclared      = desc("revoked_token_declared", "Whether the source declares a token that is revoked, without the revocation (1), or not (0). The token stays refused.", "source")
-	descStateFile     = desc("state_file_successful", "Whether the last read or write of the state file was good (1) or not (0); only with one.")
+	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of the SHA-256); at most 16.", "source", "slot", "fingerprint")
+	descDeclared      = desc("revoked_token_declared", "Whether the source declares a revoked token without its revocation (1) or not (0). The token stays refused.", "source")
+	descStateFile     = desc("state_file_successful", "Whether the last read or write of the state file succeeded (1) or not (0). Absent without a state file.")
 	descBusy          = desc("signature_checks_refused_total", "Verifications refused as unavailable because too many signatures were being checked.", "source")
 	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")
 )
 
-// newDurations returns the histogram of how long reads of a source took. Its buckets
-// reach from a read of tmpfs to a file system that hangs.
+// newDurations returns the histogram of the durations of reads. Its buckets range from
+// a read of tmpfs to a file system that hangs.
 func newDurations(source string) prometheus.Histogram {
 	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "tokenagent_reload_duration_seconds",
-		Help:    "How long reads of the source took, from the first byte to the swap.",
+		Help:    "Seconds that reads of the source took, from the first byte until the result was published.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
 	}, []string{"source"})
 	return v.WithLabelValues(source).(prometheus.Histogram)
 }
 
-// Describe implements [prometheus.Collector].
+// Describe implements [prometheus.Collector]. It sends the description of every metric,
+// whether or not the Agent has that metric now.
 func (a *Agent) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReloads, descRotations, descGeneration, descSuccessful, descSuccessTime, descAccepted, descOverlap, descTokenExpires,
@@ -67,16 +69,16 @@ func (a *Agent) Describe(ch chan<- *prometheus.Desc) {
 type emitter chan<- prometheus.Metric
 
 func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	e <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...) //nolint:promlinter // linted where they are gathered, in the tests
+	e <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...) //nolint:promlinter // the tests lint the gathered metrics
 }
 
 func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
 	e <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...) //nolint:promlinter // as above
 }
 
-// Collect implements [prometheus.Collector]. It reads what the last change
-// published, and touches no file. A registry takes the metrics of one Agent; several
-// Agents are told apart by [prometheus.WrapRegistererWith].
+// Collect implements [prometheus.Collector]. It reads memory only, and is safe for
+// concurrent use. To register several Agents with one registry, give each a label with
+// [prometheus.WrapRegistererWith].
 func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 	e, now := emitter(ch), time.Now()
 	for _, p := range a.sources {
@@ -145,10 +147,10 @@ func (m *typedSource[V, S]) collectEntries(e emitter, s *state[V, S], now time.T
 		if exp := m.expiry(entry.Value); !exp.IsZero() && (expires[k].IsZero() || exp.Before(expires[k])) {
 			expires[k] = exp
 		}
-		// Two tokens may share a fingerprint, once in four billion. A series that
-		// comes twice would cost the whole scrape.
+		// Two tokens may share a fingerprint, and a duplicate series would make the
+		// whole scrape fail.
 		info := [2]string{entry.Slot.String(), entry.Value.Fingerprint()}
-		if _, twice := infos[info]; i < maxInfo && !twice {
+		if _, duplicate := infos[info]; i < maxInfo && !duplicate {
 			infos[info] = struct{}{}
 			e.gauge(descTokenInfo, 1, name, info[0], info[1])
 		}

@@ -13,10 +13,11 @@ import (
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// warnAboutReaders warns, once for each file, where every user of the machine may read
-// a secret of the source: a token, or the secret of an HMAC key. In a volume that a
-// kubelet mounts mode 0644 is the default, and the pod's file system keeps others
-// out, so nothing is said of those.
+// warnAboutReaders logs a warning, once for each file, if every user of the machine may
+// read a secret of the source: a token or an HMAC key. Volumes that the kubelet mounts
+// are exempt: their files have mode 0644 by default, and other users cannot reach the
+// file system of the pod
+// (https://kubernetes.io/docs/concepts/storage/volumes/#secret).
 func (m *typedSource[V, S]) warnAboutReaders(live []*rotation.Entry[V]) {
 	if runtime.GOOS == "windows" || !m.src.watched || kubemount.Managed(m.src.location) {
 		return
@@ -24,7 +25,7 @@ func (m *typedSource[V, S]) warnAboutReaders(live []*rotation.Entry[V]) {
 	keys := []string{token.FileCurrent, token.FileNext, token.FilePrevious}
 	if m.src.kind == "key file" {
 		if !slices.ContainsFunc(live, isShared[V]) {
-			return // public keys may be read by everyone
+			return // public keys are no secret
 		}
 		keys = []string{jwks.KeyJWKS, jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious}
 	}
@@ -34,7 +35,7 @@ func (m *typedSource[V, S]) warnAboutReaders(live []*rotation.Entry[V]) {
 			delete(m.warned, path)
 			continue
 		}
-		if _, told := m.warned[path]; told {
+		if _, warned := m.warned[path]; warned {
 			continue
 		}
 		if m.warned == nil {
@@ -46,8 +47,8 @@ func (m *typedSource[V, S]) warnAboutReaders(live []*rotation.Entry[V]) {
 	}
 }
 
-// secretFiles returns the files that hold the secrets of a source at path: itself,
-// or the keys of a directory.
+// secretFiles returns the files that may hold the secrets of the source at path: the
+// given keys if path is a directory, and else path.
 func secretFiles(path string, keys []string) []string {
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
 		return []string{path}
@@ -59,7 +60,7 @@ func secretFiles(path string, keys []string) []string {
 	return files
 }
 
-// isShared reports whether the entry is a secret that both sides know.
+// isShared reports whether e is an HMAC key, a secret that issuer and verifier share.
 func isShared[V credential](e *rotation.Entry[V]) bool {
 	key, ok := any(e.Value).(interface{ Algorithm() string })
 	return ok && strings.HasPrefix(key.Algorithm(), "HS")

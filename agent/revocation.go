@@ -7,11 +7,11 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// AwaitRevocation returns true as soon as what p proved itself by is revoked, and
-// false when ctx ends or the Agent is closed; at once where p is not of one of its
-// sources. An overlap that ends, and Close, revoke nothing. An Agent that was
-// started from a Snapshot answers for the Principals of the Agent before it, too,
-// whatever name their source had there.
+// AwaitRevocation waits until the credential of p is revoked and returns true. It
+// returns false if ctx ends or the Agent is closed, and at once if p does not come from
+// a source of this Agent. The end of an overlap is not a revocation. An Agent that
+// started from a Snapshot also knows the Principals of the earlier Agents, even if
+// their source had another name. AwaitRevocation implements [verify.RevocationWaiter].
 func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	switch {
 	case a.fromToken(p):
@@ -23,9 +23,11 @@ func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	}
 }
 
-// RecordPreviousUse notes from where a superseded token came: logged once per
-// token and remote host, at most 100 of them, and listed in Status. httpauth
-// and grpcauth call it.
+// RecordPreviousUse records that the host of the address remote used the superseded
+// credential of p. The Agent logs each credential and host once and lists at most 100
+// in Status. Principals in other slots or from other sources are ignored. Packages
+// httpauth and grpcauth call RecordPreviousUse, which implements
+// [verify.PreviousUseRecorder].
 func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
 	switch {
 	case p.Slot() != rotation.Previous:
@@ -36,10 +38,12 @@ func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
 	}
 }
 
+// fromToken reports whether p was verified by a token of a's token source.
 func (a *Agent) fromToken(p *verify.Principal) bool {
 	return a.tokens != nil && p.Method() == verify.MethodToken && a.tokens.hasName(p.Source())
 }
 
+// fromKey reports whether p was verified by a key of a's key source.
 func (a *Agent) fromKey(p *verify.Principal) bool {
 	return a.keys != nil && p.Method() == verify.MethodJWT && a.keys.hasName(p.Source())
 }

@@ -2,9 +2,10 @@ package agent
 
 import "os"
 
-// warnAboutSDKs warns where APP_API_TOKEN is in the environment and the tokens come
-// from elsewhere. Dapr SDKs read the variable once and check the token themselves,
-// so they refuse the new token after a rotation.
+// warnAboutSDKs logs a warning if APP_API_TOKEN is set in the environment but is not
+// the token source. Dapr SDKs read the variable once and check the token themselves
+// (https://docs.dapr.io/operations/security/app-api-token/), so they refuse the new
+// token after a rotation.
 func (r *resolved) warnAboutSDKs() {
 	isSource := r.tokens != nil && r.tokens.kind == "env" && r.tokens.location == DaprTokenEnv
 	if os.Getenv(DaprTokenEnv) == "" || isSource {
