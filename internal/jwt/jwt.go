@@ -1,6 +1,6 @@
-// Package jwt verifies signed tokens: JSON Web Tokens (RFC 7519). A [KeySet] holds
-// the keys that one ledger accepts, a [Verifier] checks tokens against it and
-// remembers those whose signature was good. Package jwks reads the keys.
+// Package jwt verifies signed tokens: JSON Web Tokens (RFC 7519). A [KeySet] holds the
+// keys that one ledger accepts. A [Verifier] verifies tokens with a KeySet and caches
+// verified tokens. Package jwks loads the keys.
 package jwt
 
 import (
@@ -19,81 +19,89 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Config says which signed tokens are accepted.
+// A Config says which signed tokens are accepted. Issuer and Audiences are required, so
+// the zero Config is not valid.
 type Config struct {
-	// Issuer is the "iss" that a token must have, to the letter (RFC 7519 section
-	// 4.1.1). Required: without it a token that the same keys signed for anybody
-	// would do.
+	// Issuer is the exact "iss" of accepted tokens (RFC 7519 section 4.1.1). It is
+	// required. Otherwise the Verifier would accept a token that the same keys signed for
+	// another issuer.
 	Issuer string
-	// Audiences are those of which a token's "aud" must name one (RFC 7519
-	// section 4.1.3). At least one is required, for the same reason.
+	// Audiences lists the accepted audiences. The "aud" of a token must name at least one
+	// of them (RFC 7519 section 4.1.3). At least one audience is required. Otherwise the
+	// Verifier would accept a token that was issued for another service.
 	Audiences []string
-	// Algorithms are those that are accepted. None means every one that a key is
-	// pinned to. "Ed25519" (RFC 9864) and "EdDSA" (RFC 8037) mean the same.
+	// Algorithms lists the accepted algorithms. If the list is empty, a token may have
+	// the algorithm of any key. "Ed25519" (RFC 9864) and "EdDSA" (RFC 8037) mean the
+	// same.
 	Algorithms []string
-	// Types are the accepted values of the header "typ" (RFC 7515 section 4.1.9),
-	// such as "at+jwt" (RFC 9068 section 2.1), in any case and with or without
-	// "application/". None means that it is not looked at.
+	// Types lists the accepted values of the header "typ" (RFC 7515 section 4.1.9), such
+	// as "at+jwt" (RFC 9068 section 2.1). The comparison ignores case and the prefix
+	// "application/". If the list is empty, the Verifier ignores typ.
 	Types []string
-	// RequiredClaims are claims that a token must have, and for each the accepted
-	// values; none means any. A name that begins with "/" is a JSON Pointer (RFC
-	// 6901) into the claims, such as /realm_access/roles. Of a list one element
-	// must match; of the strings "scope" (RFC 8693 section 4.2) and "scp" one
-	// word, where words are separated by spaces (RFC 6749 section 3.3).
+	// RequiredClaims maps the name of each required claim to its accepted values. An
+	// empty list accepts any value. A name that begins with "/" is a JSON Pointer (RFC
+	// 6901) into the claims, such as /realm_access/roles. If the claim is a list, one
+	// element must match. If the claim is a string called "scope" (RFC 8693 section 4.2)
+	// or "scp", one of its words must match; spaces separate the words (RFC 6749 section
+	// 3.3).
 	RequiredClaims map[string][]string
-	// Leeway is how much the clocks of issuer and verifier may differ: it is added
-	// to "exp" and taken from "nbf". 0 means DefaultLeeway, negative none. At most
-	// 10 minutes.
+	// Leeway is the allowed difference between the clocks of issuer and verifier. The
+	// Verifier adds it to "exp" and subtracts it from "nbf". Zero means DefaultLeeway,
+	// and a negative value means none. The maximum is 10 minutes.
 	Leeway time.Duration
-	// MaxBytes is the longest token that is parsed, in bytes. 0 means 16 KiB.
+	// MaxBytes is the maximum length of a token in bytes. Zero means 16 KiB.
 	MaxBytes int
-	// CacheSize is how many verified tokens are known again without checking
-	// their signature. 0 means DefaultCacheSize, negative none.
+	// CacheSize is the number of verified tokens that are cached, so that their
+	// signatures are not checked again. Zero means DefaultCacheSize, and a negative value
+	// disables the cache.
 	CacheSize int
-	// OnUnknownKey is called with the kid of a token for which there is no key, or
-	// whose signature none of the keys for it has made, so that a remote source can
-	// look whether there is one now: issuers publish new keys under old names, too.
-	// Whoever sends tokens chooses the kid, which may be "". It must not block. nil
-	// for nobody.
+	// OnUnknownKey, if not nil, is called with the kid of a token if no key matches the
+	// token, or if none of the matching keys made its signature. A remote source can then
+	// look for new keys; issuers also publish new keys under old names. The sender of the
+	// token chooses the kid, which may be "". OnUnknownKey must not block, and must be
+	// safe for concurrent use.
 	OnUnknownKey func(kid string)
 }
 
-// DefaultCacheSize is how many verified tokens are known again by default.
+// DefaultCacheSize is the default number of cached tokens.
 const DefaultCacheSize = 4096
 
-// DefaultLeeway is how much clocks may differ by default.
+// DefaultLeeway is the default allowed difference between clocks.
 const DefaultLeeway = 30 * time.Second
 
 const (
 	defaultMaxJWTBytes = 16 << 10
-	// maxCachedBytes is the longest token that is cached: the cache is bounded by
-	// its entries, so each of them must be bounded too.
+	// maxCachedBytes is the maximum length of a cached token. The cache bounds the number
+	// of its entries, so the size of an entry must be bounded, too.
 	maxCachedBytes = 4 << 10
 )
 
-// A Verifier is the [Verifier] of signed tokens: JSON Web Tokens (RFC 7519) in
-// the compact form of RFC 7515. It is safe for concurrent use. The zero
-// Verifier is not usable.
+// A Verifier is the [verify.Verifier] of signed tokens: JSON Web Tokens (RFC 7519) in the
+// compact serialization (RFC 7515 section 7.1). It is safe for concurrent use. The zero
+// Verifier is not usable; use NewVerifier.
 type Verifier struct {
 	keys  func() *KeySet
 	cfg   Config
 	types []string
-	// required is cfg.RequiredClaims in the form in which tokens are asked for them.
+	// required is the compiled form of cfg.RequiredClaims.
 	required []claims.Requirement
 	cache    *jwtCache
 	checks   *checkLimit
-	// recent is the key that signed the latest token which did not say its key.
+	// recent is the ID of the key that signed the latest token without a usable kid.
 	recent atomic.Pointer[rotation.ID]
 
-	busy    atomic.Uint64
-	longest atomic.Int64 // nanoseconds
+	busy    atomic.Uint64 // see Busy
+	longest atomic.Int64  // see LongestLifetime; nanoseconds
 }
 
 var _ verify.Verifier = (*Verifier)(nil)
 
-// NewVerifier returns a Verifier that accepts what c asks for and one of keys
-// signed. keys is called once for each verification and may return another set
-// each time; nil means that none is loaded, and is refused with ErrUnavailable.
+// NewVerifier returns a Verifier that accepts the tokens that meet c and that one of keys
+// signed. NewVerifier copies c. The Verifier calls keys
+// once for each verification. The function keys must be safe for concurrent use, and may
+// return another set each time. If keys returns nil, no keys are loaded, and the Verifier
+// refuses the token with ErrUnavailable. NewVerifier returns an error if c is not valid
+// or keys is nil.
 func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -122,7 +130,7 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
 		r, err := claims.Require(name, slices.Clone(c.RequiredClaims[name]))
 		if err != nil {
-			return nil, err // never: Validate has looked
+			return nil, err // unreachable: Validate has checked the name
 		}
 		v.required = append(v.required, r)
 	}
@@ -132,50 +140,51 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Validate reports everything that is wrong with c. golang-jwt takes an empty
-// issuer or audience for one that need not be checked; here it is a fault.
+// Validate returns an error that lists everything that is wrong with c, or nil.
+// golang-jwt does not check an empty issuer or audience, so Validate rejects them.
 func (c *Config) Validate() error {
-	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("verify: JWT: "+format, args...)) }
+	var errs []error
+	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("verify: JWT: "+format, args...)) }
 	if c.Issuer == "" {
-		fault("no issuer; give the iss that tokens must have")
+		fail("no issuer; give the iss that tokens must have")
 	}
 	if len(c.Audiences) == 0 || slices.Contains(c.Audiences, "") {
-		fault("no audience, or an empty one; give the aud that tokens must have")
+		fail("no audience, or an empty one; give the aud that tokens must have")
 	}
 	for i, a := range c.Algorithms {
 		if !slices.Contains(Algorithms(), a) {
-			fault("Algorithms[%d] is none of %s", i, strings.Join(Algorithms(), ", "))
+			fail("Algorithms[%d] is none of %s", i, strings.Join(Algorithms(), ", "))
 		}
 	}
 	if slices.Contains(c.Types, "") {
-		fault("an empty type; leave it out")
+		fail("an empty type; leave it out")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
 		if _, err := claims.Require(name, nil); err != nil {
-			fault("a required claim: %w", err)
+			fail("a required claim: %w", err)
 		}
 	}
 	if c.Leeway > maxLeeway {
-		fault("Leeway must be at most %s; 0 means %s, negative none", maxLeeway, DefaultLeeway)
+		fail("Leeway must be at most %s; 0 means %s, negative none", maxLeeway, DefaultLeeway)
 	}
 	if c.MaxBytes < 0 {
-		fault("MaxBytes is negative; 0 means %d", defaultMaxJWTBytes)
+		fail("MaxBytes is negative; 0 means %d", defaultMaxJWTBytes)
 	}
-	return errors.Join(faults...)
+	return errors.Join(errs...)
 }
 
-// maxLeeway keeps a leeway from making exp mean nothing.
+// maxLeeway bounds Leeway, so that exp keeps its meaning.
 const maxLeeway = 10 * time.Minute
 
-// Verify accepts token if one of the keys signed it and it claims what is asked
-// for. A token that it has verified before is found in a cache for as long as the
-// token, its key and the revocations allow; that waits for nothing and allocates
-// nothing. Any other token waits until its signature is checked, which at most half
-// of the processors (GOMAXPROCS at start) do at once, for all verifiers of the process.
-// Where so many wait that it cannot join them within 100 ms, or when ctx ends, the
-// answer is ErrBusy. While others wait, a token with a bad signature is refused after
-// about a second, so that whoever sent it does not send the next at once.
+// Verify accepts token if one of the keys signed it and its claims meet the Config.
+// Verify finds a token that it has verified before in a cache, as long as the token, its
+// key and the revocations allow; such a call does not block and allocates nothing.
+//
+// Any other token waits for the check of its signature. All verifiers of the process
+// together check at most as many signatures at once as half of the processors (GOMAXPROCS
+// at start). If the queue stays full for 100 ms, or if ctx ends first, Verify returns
+// ErrBusy. While other checks wait, Verify delays the refusal of a token with a bad
+// signature by about a second, which slows down senders of forged tokens.
 func (v *Verifier) Verify(ctx context.Context, token string) (*verify.Principal, error) {
 	set := v.keys()
 	switch {
@@ -207,13 +216,14 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*verify.Principal,
 	return e.principal, nil
 }
 
-// verifyUncached verifies a token and adds it to the cache. known is its entry from
-// an earlier set, or nil: a good signature stays good while its key is there.
+// verifyUncached verifies a token and adds it to the cache. The argument known is the
+// cached entry from an earlier key set, or nil. The signature of known need not be
+// checked again if its key is in set.
 func (v *Verifier) verifyUncached(ctx context.Context, set *KeySet, token string, hash uint64, known *cached) (*cached, error) {
 	if known != nil {
 		key := set.find(known.key.key)
 		if key == nil {
-			known = nil // maybe another key has signed it, too
+			known = nil // another key may have signed the token
 		} else {
 			next := *known
 			next.set, next.key = set.mark, key
@@ -233,7 +243,8 @@ func (v *Verifier) verifyUncached(ctx context.Context, set *KeySet, token string
 		if known, err = v.judge(set, key, j); err != nil {
 			return nil, err
 		}
-		// A copy: the caller's may be a part of something large, or be used again.
+		// Clone the token: the caller's string may be part of a larger string, or its
+		// memory may be reused.
 		known.hash, known.token = hash, strings.Clone(token)
 	}
 	if set.revokes && slices.ContainsFunc([]rotation.ID{known.signingSum, known.jti, known.kid}, set.revoked) {
@@ -255,12 +266,12 @@ func (v *Verifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, 
 	}
 	keys, err := set.candidates(j.alg, j.kid, j.named, time.Now())
 	if err != nil {
-		if verify.Class(err) == verify.Invalid { // and not one that is known to be gone
+		if verify.Class(err) == verify.Invalid { // the key is unknown, and not revoked or expired
 			v.unknown(j.kid)
 		}
 		return nil, err
 	}
-	nameless := !j.named || keys[0].key.KeyID() == "" // the token does not say which key
+	nameless := !j.named || keys[0].key.KeyID() == "" // the token does not name a single key
 	if nameless {
 		v.recentFirst(keys)
 	}
@@ -278,14 +289,14 @@ func (v *Verifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, 
 			return k, nil
 		}
 	}
-	v.unknown(j.kid) // the issuer may have a new key under the old name
+	v.unknown(j.kid) // the issuer may have a new key with the old kid
 	v.checks.hold(ctx)
 	return nil, ErrSignature
 }
 
-// recentFirst moves the key that signed the latest token which did not say its key to
-// the front: issuers that name no keys mostly sign with one of them at a time, and
-// forged tokens never change which.
+// recentFirst moves the key that signed the latest token without a usable kid to the
+// front of keys. Issuers that send no kid mostly sign with one key at a time. A forged
+// token never changes the order.
 func (v *Verifier) recentFirst(keys []*keyEntry) {
 	id := v.recent.Load()
 	if id == nil {
@@ -306,20 +317,21 @@ func (v *Verifier) unknown(kid string) {
 	}
 }
 
-// Busy returns how many tokens were refused because too many signatures waited to be
-// checked.
+// Busy returns the number of tokens that were refused with ErrBusy. It is safe for
+// concurrent use.
 func (v *Verifier) Busy() uint64 { return v.busy.Load() }
 
-// LongestLifetime returns the longest time between "iat" and "exp" of the tokens
-// that were accepted: a key must stay accepted for as long after it has signed
-// its last. 0 means that none had both.
+// LongestLifetime returns the longest time between "iat" and "exp" of all accepted
+// tokens. A superseded key must stay accepted for this time after its last signature.
+// LongestLifetime returns 0 if no accepted token had both claims. It is safe for
+// concurrent use.
 func (v *Verifier) LongestLifetime() time.Duration { return time.Duration(v.longest.Load()) }
 
-// String returns a text that holds no token.
+// String returns a constant text without any token.
 func (v *Verifier) String() string { return "jwt verifier" }
 
 // Format writes String for every verb and flag.
 func (v *Verifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.String()) }
 
-// bareType returns a media type as it is compared (RFC 7515 section 4.1.9).
+// bareType returns a media type in the form for comparison (RFC 7515 section 4.1.9).
 func bareType(t string) string { return strings.TrimPrefix(strings.ToLower(t), "application/") }

@@ -12,18 +12,18 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A jwtCache knows signed tokens again whose signature was good. A hit is found
-// by a hash that is keyed at random and decided by a comparison of the whole
-// token; it takes no lock and writes nothing. Only good tokens get in, so nobody
-// without one can push others out. What is found is no answer yet: whether the
-// token is accepted now, the one who asks decides.
+// A jwtCache caches signed tokens with a good signature. A lookup finds the entry by a
+// hash with a random key and compares the whole token. A lookup takes no lock and writes
+// nothing. The cache holds only verified tokens, so a sender without a valid token cannot
+// evict entries. An entry does not mean that the token is accepted now; the caller
+// decides that.
 //
-// It is an array of small sets, each of which a new entry replaces one of: first
-// one that is of no use any more, else one at random, since keeping account of
-// uses would make every reader a writer.
+// The cache is an array of small sets. A new entry replaces a useless entry of its set,
+// or a random entry if all are useful. The cache does not record uses, because a record
+// would turn every reader into a writer.
 type jwtCache struct {
 	seed maphash.Seed
-	sets []cacheSet // a power of two
+	sets []cacheSet // the length is a power of two
 }
 
 const cacheWays = 4
@@ -34,28 +34,28 @@ type cacheSet [cacheWays]atomic.Pointer[cached]
 type cached struct {
 	hash      uint64
 	token     string
-	set       *byte // the mark of the set under which it was found good
+	set       *byte // the mark of the key set that verified the token
 	key       *keyEntry
-	subject   string // "" for none
+	subject   string // "" if the token has none
 	claims    map[string]any
 	principal *verify.Principal
-	notBefore time.Time // with the leeway taken off; zero for none
-	expires   time.Time // with the leeway put on
-	// What can revoke it, beside its key: its digest, and its jti and kid where
-	// it has them, else zero.
+	notBefore time.Time // nbf minus the leeway; zero if there is no nbf
+	expires   time.Time // exp plus the leeway
+	// The IDs, besides the key, that revoke the token: its digest, its jti and its kid.
+	// The ID of a missing jti or kid is zero.
 	signingSum, jti, kid rotation.ID
 }
 
-// newJWTCache returns a cache for about size tokens, and nil for none.
+// newJWTCache returns a cache for at least size tokens, or nil if size is not positive.
 func newJWTCache(size int) *jwtCache {
 	if size <= 0 {
 		return nil
 	}
-	n := 1 << bits.Len(uint((size-1)/cacheWays)) // at least size in all
+	n := 1 << bits.Len(uint((size-1)/cacheWays)) // at least size entries in all sets
 	return &jwtCache{seed: maphash.MakeSeed(), sets: make([]cacheSet, n)}
 }
 
-// hash returns the hash of a token. The nil cache has none.
+// hash returns the hash of a token. It returns 0 for the nil cache.
 func (c *jwtCache) hash(token string) uint64 {
 	if c == nil {
 		return 0
@@ -63,7 +63,7 @@ func (c *jwtCache) hash(token string) uint64 {
 	return maphash.String(c.seed, token)
 }
 
-// find returns what is known of the token, and nil for nothing.
+// find returns the entry of the token, or nil if there is none.
 func (c *jwtCache) find(hash uint64, token string) *cached {
 	if c == nil {
 		return nil
@@ -77,7 +77,7 @@ func (c *jwtCache) find(hash uint64, token string) *cached {
 	return nil
 }
 
-// put takes in e, which was found good under keys. An entry of the same token goes.
+// put adds e, which was verified with keys. It replaces an entry of the same token.
 func (c *jwtCache) put(e *cached, keys *KeySet, now time.Time) {
 	if c == nil {
 		return
@@ -95,7 +95,7 @@ func (c *jwtCache) put(e *cached, keys *KeySet, now time.Time) {
 		}
 	}
 	if victim < 0 {
-		victim = rand.IntN(cacheWays) //nolint:gosec // no secret
+		victim = rand.IntN(cacheWays) //nolint:gosec // the choice is not a secret
 	}
 	set[victim].Store(e)
 }

@@ -7,35 +7,35 @@ import (
 	"time"
 )
 
-// A checkLimit bounds how many signatures are checked at once. A bad signature costs
-// as much as a good one, and whoever sends tokens chooses how many come, so checks
-// get half of the processors. The rest is left to tokens that need no check: shared
-// ones, and those that were verified before.
+// A checkLimit bounds the number of signature checks that run at once. A bad signature
+// costs as much as a good one, and senders choose how many tokens they send, so checks
+// get half of the processors. The other half serves tokens that need no check: shared
+// tokens and cached tokens.
 //
-// Places are taken by checks, not by tokens: a token that tries eight keys lets others
-// go first in between. Before it gets a place, a check enters one of two short queues,
-// both first in, first out. One is for the first check of a token, the other for
-// further checks, so that a token that names its key does not stand behind those that
-// name none.
+// A check takes a place, not a token: while a token tries eight keys, other checks run in
+// between. Before a check gets a place, it enters one of two short queues, both first in,
+// first out. One queue holds the first check of each token, the other holds further
+// checks. So a token with a kid does not wait for the further checks of tokens without
+// one.
 //
-// A queue is only short if those who send forged tokens do not send the next one as
-// soon as the last was answered. So their refusal waits while others do; see hold.
+// The queues stay short only if senders of forged tokens do not send the next token as
+// soon as the last one is refused. So hold delays these refusals while other checks wait.
 type checkLimit struct {
-	places  chan struct{} // holds one value for each check that runs
-	first   chan struct{} // for each first check that runs or is in the queue
-	further chan struct{} // for each further one
-	held    chan struct{} // for each forged token whose refusal waits
+	places  chan struct{} // one value for each running check
+	first   chan struct{} // one value for each first check that runs or waits
+	further chan struct{} // one value for each further check that runs or waits
+	held    chan struct{} // one value for each delayed refusal
 }
 
 const (
-	// maxCheckWait is how long a check waits to enter its queue.
+	// maxCheckWait is the longest time that a check waits to enter its queue.
 	maxCheckWait = 100 * time.Millisecond
-	// queuedPerPlace is how long each queue is. Its time is short even for the slowest
-	// keys, those on P-521: some 2 ms a check.
+	// queuedPerPlace is the length of each queue per place. The wait is short even for
+	// the slowest keys, on P-521: about 2 ms per check.
 	queuedPerPlace = 64
-	// holdTime is how long the refusal of a forged token waits, on average.
+	// holdTime is the average delay of the refusal of a forged token.
 	holdTime = time.Second
-	// heldPerPlace bounds the memory that this takes.
+	// heldPerPlace bounds the number of delayed refusals per place, and so their memory.
 	heldPerPlace = 1024
 )
 
@@ -48,13 +48,14 @@ func newCheckLimit(places int) *checkLimit {
 	}
 }
 
-// processChecks is the limit of all verifiers, since they share the processors. Its
-// channels are made here and not at their first use: that may be in a bubble of
-// testing/synctest, which others have no access to.
-var processChecks = newCheckLimit(max(1, runtime.GOMAXPROCS(0)/2)) //nolint:gochecknoglobals // see above
+// processChecks is the limit of all verifiers of the process, because they share the
+// processors. Its channels are created here and not at their first use, because the first
+// use may run in a bubble of testing/synctest, and goroutines outside cannot use channels
+// of a bubble.
+var processChecks = newCheckLimit(max(1, runtime.GOMAXPROCS(0)/2)) //nolint:gochecknoglobals // one limit per process
 
-// do runs one check of a token and returns its result. It returns false where ctx
-// ended, or the queue was full for maxCheckWait, before the check began.
+// do runs one check of a token and returns its result. The result done is false if ctx
+// ended before the check began, or if the queue stayed full for maxCheckWait.
 func (l *checkLimit) do(ctx context.Context, isFirst bool, check func() bool) (good, done bool) {
 	queue := l.further
 	if isFirst {
@@ -73,9 +74,9 @@ func (l *checkLimit) do(ctx context.Context, isFirst bool, check func() bool) (g
 	return check(), true
 }
 
-// hold waits for about holdTime if other checks wait, or until ctx ends, before a forged
-// token is refused. Whoever sends the next one when the last was answered leaves the
-// places to others meanwhile. The time is random, so that they do not come back together.
+// hold delays the refusal of a forged token by about holdTime if other checks wait, but
+// not after ctx ends. A sender that waits for the refusal leaves the places to other
+// tokens meanwhile. The delay is random, so that such senders do not return all at once.
 func (l *checkLimit) hold(ctx context.Context) {
 	if len(l.first)+len(l.further) <= cap(l.places) {
 		return
@@ -86,7 +87,7 @@ func (l *checkLimit) hold(ctx context.Context) {
 		return
 	}
 	defer func() { <-l.held }()
-	wait := time.NewTimer(holdTime/2 + rand.N(holdTime)) //nolint:gosec // no secret
+	wait := time.NewTimer(holdTime/2 + rand.N(holdTime)) //nolint:gosec // the delay is not a secret
 	defer wait.Stop()
 	select {
 	case <-wait.C:
@@ -94,8 +95,8 @@ func (l *checkLimit) hold(ctx context.Context) {
 	}
 }
 
-// enter sends to queue, and reports whether that was possible within maxCheckWait and
-// before ctx ended.
+// enter sends to queue. It returns false if that is not possible within maxCheckWait and
+// before ctx ends.
 func enter(ctx context.Context, queue chan<- struct{}) bool {
 	select {
 	case queue <- struct{}{}:

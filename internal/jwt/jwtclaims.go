@@ -12,7 +12,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// judge holds the claims of j, which key signed, to what is asked for.
+// judge checks the claims of j, which key signed, against the Config.
 func (v *Verifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error) {
 	members, text, err := object(j.body)
 	if err != nil {
@@ -45,8 +45,8 @@ func (v *Verifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error) {
 	if !e.notBefore.IsZero() {
 		e.notBefore = e.notBefore.Add(-v.cfg.Leeway)
 	}
-	// What iat says refuses nothing: it is for whoever wonders how old a token is
-	// (RFC 7519 section 4.1.6), and the clocks of issuers run ahead.
+	// iat never refuses a token: it only tells the age of a token (RFC 7519 section
+	// 4.1.6), and the clocks of issuers may be ahead.
 	if iat, has := members["iat"]; has {
 		if _, ok := iat.(float64); !ok {
 			return nil, errIssuedAt
@@ -67,15 +67,15 @@ func (v *Verifier) judge(set *KeySet, key *keyEntry, j *jws) (*cached, error) {
 	}
 	issued, ok := instant(members, "iat")
 	if lasts := int64(expires.Sub(issued)); ok && !issued.IsZero() && lasts > v.longest.Load() {
-		v.longest.Store(lasts) // of two at once either will do
+		v.longest.Store(lasts) // of two concurrent stores either one will do
 	}
 	e.subject, e.claims = subject, members
 	e.principal = e.principalOf(set, key)
 	return e, nil
 }
 
-// principalOf returns who is vouched for. Whoever reads the subject must never
-// find it empty, so that of a token without one is the source's name.
+// principalOf returns the Principal of the token. Readers of the subject must never find
+// it empty, so a token without a subject gets the name of the source.
 func (e *cached) principalOf(set *KeySet, key *keyEntry) *verify.Principal {
 	return verify.NewPrincipal(verify.PrincipalConfig{
 		Subject: cmp.Or(e.subject, set.source), Method: verify.MethodJWT, Source: set.source, KeyID: key.key.Label(),
@@ -84,12 +84,13 @@ func (e *cached) principalOf(set *KeySet, key *keyEntry) *verify.Principal {
 	})
 }
 
-// latest is the last second that RFC 3339 can say. What lies past it is no time
-// that anybody meant, and would overflow elsewhere.
+// latest is the last second that RFC 3339 can represent, in Unix time. A later time is an
+// error of the issuer and would overflow elsewhere.
 const latest = 253402300799
 
-// instant returns a NumericDate (RFC 7519 section 2), the zero Time where the
-// claim is not there, and whether it is none or good.
+// instant returns the NumericDate (RFC 7519 section 2) of the claim name. It returns the
+// zero Time and true if there is no such claim, and false if the claim is not a valid
+// time.
 func instant(claims map[string]any, name string) (time.Time, bool) {
 	value, has := claims[name]
 	if !has {

@@ -9,23 +9,22 @@ import (
 	"github.com/tokenagent/tokenagent/internal/strictjson"
 )
 
-// A jws is a signed token taken apart (RFC 7515 section 7.1). Nothing in it has
-// been verified.
+// A jws is a parsed signed token (RFC 7515 section 7.1). Nothing in it has been verified.
 type jws struct {
 	alg, kid, typ string
-	named         bool // it has a kid
+	named         bool // whether the token has a kid
 	signingInput  string
 	signature     []byte
-	body          string // the claims, still as they were sent
+	body          string // the claims, still encoded
 }
 
-// parseJWS takes a token apart and reads its header, which is short; the claims
-// are for when the signature is known to be good. It is strict: of all that means the same only one
-// spelling is taken, since what is read differently elsewhere, or could be sent
-// again in another form, is no use to anybody honest.
+// parseJWS splits a token and decodes its header, which is short. The claims are decoded
+// only after the signature is verified. parseJWS is strict: it accepts only one spelling
+// of each token, so that other parsers read the token in the same way, and nobody can
+// present it in another form.
 func parseJWS(token string) (*jws, error) {
 	for i := range len(token) {
-		// encoding/base64 skips line breaks, even where it is strict.
+		// encoding/base64 skips line breaks, even in strict mode.
 		if c := token[i]; !alphanumeric(c) && c != '-' && c != '_' && c != '.' {
 			return nil, errForm
 		}
@@ -48,7 +47,7 @@ func parseJWS(token string) (*jws, error) {
 		return nil, err
 	}
 	if _, has := header["crit"]; has {
-		return nil, errCritical // RFC 7515 section 4.1.11: we understand no extension
+		return nil, errCritical // RFC 7515 section 4.1.11: this package supports no extension
 	}
 	if j.alg, ok = header["alg"].(string); !ok || j.alg == "" {
 		return nil, errForm
@@ -68,8 +67,9 @@ func parseJWS(token string) (*jws, error) {
 	return j, nil
 }
 
-// maxHeader bounds what is decoded before a signature is checked, in characters.
-// Certificates in a header (x5c) may not fit; they are not used.
+// maxHeader bounds the encoded header, in bytes, which is decoded before the signature is
+// checked. A header with certificates (x5c) may be longer; this package does not use
+// them.
 const maxHeader = 4 << 10
 
 // maxKeyID bounds a kid, in bytes.
@@ -81,10 +81,9 @@ func alphanumeric(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// object decodes one segment that holds a JSON object, and returns its text, too.
-// One that names a member
-// twice is refused: which of the two counts, parsers do not agree on (RFC 7519
-// section 4).
+// object decodes one segment that holds a JSON object, and returns the object and its
+// text. object rejects a repeated member name, because parsers disagree about which value
+// counts (RFC 7519 section 4).
 func object(segment string) (map[string]any, []byte, error) {
 	text, err := strictBase64.DecodeString(segment)
 	if err != nil {

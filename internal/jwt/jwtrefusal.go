@@ -6,17 +6,17 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A refusal says in words why a signed token is refused, and is of one class. Its
-// text is a constant: nothing of the token goes in.
+// refusal returns an error that wraps class and says why a signed token is refused. The
+// text is constant: it never quotes the token.
 func refusal(class error, why string) error { return fmt.Errorf("%w: %s", class, why) }
 
-// ErrSignature is the refusal of a signed token whose signature none of the
-// accepted keys has made. It wraps [ErrInvalidToken]. It is told apart because it
-// alone says that somebody forged or changed a token, or that the keys are those
-// of another issuer; the answer to the caller is the same.
+// ErrSignature refuses a signed token if no accepted key made its signature. It wraps
+// [verify.ErrInvalidToken]. It is exported because only this error means that somebody
+// forged or changed a token, or that the keys belong to another issuer. The response to
+// the caller is the same as for other invalid tokens.
 var ErrSignature = refusal(verify.ErrInvalidToken, "no accepted key has made its signature")
 
-// Why else signed tokens are refused.
+// The other reasons to refuse a signed token.
 var (
 	errForm             = refusal(verify.ErrInvalidToken, "not a JSON Web Token in compact form, or not in its one strict spelling")
 	errHeader           = refusal(verify.ErrInvalidToken, "its header is longer than what is read before a signature is checked")

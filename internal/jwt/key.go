@@ -21,42 +21,39 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Key verifies the signatures of one algorithm, to which it is pinned: what a
-// token says of its algorithm chooses among keys and never how one is used, so
-// that a public key cannot be taken for an HMAC secret. It is immutable and safe
-// for concurrent use, and shows no secret under any verb of fmt. The zero Key
-// verifies nothing.
+// A Key verifies signatures of one algorithm. The algorithm of a token selects among
+// keys, but never changes how a key is used, so that a public key cannot serve as an HMAC
+// secret. A Key is immutable and safe for concurrent use. It reveals no secret under any
+// verb of fmt. The zero Key verifies nothing.
 type Key struct {
-	k **key // as Token has it
+	k **key // fmt never follows a pointer to a pointer
 }
 
 type key struct {
 	id     rotation.ID
 	kid    string
 	method jwt.SigningMethod
-	also   []Key // the same key under further names; see Also
-	public any   // in the form that method takes: []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
+	also   []Key // the same key with other kids or algorithms; see Also
+	public any   // the key for method.Verify: []byte, *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey
 }
 
-// A KeyConfig is what a new Key is made of.
+// A KeyConfig holds the parts of a new Key. Material is required.
 type KeyConfig struct {
-	// KeyID is the name by which tokens select the key, their header "kid" (RFC
-	// 7515 section 4.1.4). A key without one verifies tokens of its algorithm
-	// under any name.
+	// KeyID is the kid of the key. A token selects the key by its header "kid" (RFC 7515
+	// section 4.1.4). A key without KeyID verifies tokens of its algorithm with any kid.
 	KeyID string
-	// Algorithm is one of those that Algorithms lists. "" means the one that
-	// DefaultAlgorithm gives for Material.
+	// Algorithm is one of Algorithms. "" means the DefaultAlgorithm of Material.
 	Algorithm string
-	// Material is an *rsa.PublicKey of 2048 to 8192 bits, an *ecdsa.PublicKey on
-	// the algorithm's own curve, an ed25519.PublicKey, or the []byte of an HMAC
-	// secret at least as long as the hash (RFC 7518 section 3.2). It is not
-	// copied: the caller gives it up.
+	// Material is an *rsa.PublicKey of 2048 to 8192 bits, an *ecdsa.PublicKey on the
+	// curve of the algorithm, an ed25519.PublicKey, or the []byte of an HMAC secret at
+	// least as long as the hash (RFC 7518 section 3.2). NewKey does not copy it, so do
+	// not modify it afterwards.
 	Material any
 }
 
-// Algorithms lists the signature algorithms that keys can have (RFC 7518 section
-// 3.1, RFC 8037 section 3.1, RFC 9864 section 2.2), without "none". "Ed25519" is
-// the newer name of what "EdDSA" means with an Ed25519 key; a [Key] says "EdDSA".
+// Algorithms returns the supported signature algorithms in a new slice (RFC 7518 section
+// 3.1, RFC 8037 section 3.1, RFC 9864 section 2.2). "none" is not supported. "Ed25519" is
+// the newer name for "EdDSA" with an Ed25519 key; a [Key] reports "EdDSA".
 func Algorithms() []string {
 	return []string{
 		"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
@@ -64,7 +61,7 @@ func Algorithms() []string {
 	}
 }
 
-// canonicalAlgorithm returns the one name of an algorithm that has two.
+// canonicalAlgorithm returns "EdDSA" for "Ed25519", and alg otherwise.
 func canonicalAlgorithm(alg string) string {
 	if alg == "Ed25519" {
 		return "EdDSA"
@@ -72,9 +69,9 @@ func canonicalAlgorithm(alg string) string {
 	return alg
 }
 
-// signingMethod returns how signatures of the algorithm are checked. golang-jwt
-// takes an RSASSA-PSS salt of any length; RFC 7518 section 3.5 wants one as long
-// as the hash.
+// signingMethod returns the method that verifies signatures of the algorithm. golang-jwt
+// accepts an RSASSA-PSS salt of any length, but RFC 7518 section 3.5 requires a salt as
+// long as the hash.
 func signingMethod(alg string) jwt.SigningMethod {
 	method := jwt.GetSigningMethod(alg)
 	pss, ok := method.(*jwt.SigningMethodRSAPSS)
@@ -88,9 +85,10 @@ func signingMethod(alg string) jwt.SigningMethod {
 	}
 }
 
-// DefaultAlgorithm returns the algorithm of a key that names none: that of its
-// curve, RS256 for RSA (the default of OpenID Connect Core section 2), HS256 for
-// a secret. It is "" for anything that is no verification key.
+// DefaultAlgorithm returns the algorithm of a key that does not specify one: HS256 for a
+// secret, RS256 for an RSA key (the default of OpenID Connect Core section 2), and the
+// algorithm of the curve for other keys. It returns "" if material is not a supported
+// verification key.
 func DefaultAlgorithm(material any) string {
 	switch m := material.(type) {
 	case []byte:
@@ -114,17 +112,17 @@ func DefaultAlgorithm(material any) string {
 
 const (
 	minRSABits = 2048
-	maxRSABits = 8192 // what more costs, whoever sends tokens makes us pay
+	maxRSABits = 8192 // a longer key would let senders of tokens cause too much work
 )
 
-// What keeps material from being a Key. Texts are constants.
+// Errors of NewKey. The texts are constants.
 var (
 	errPrivate = errors.New("a private key, which signs; give the public key alone (openssl pkey -pubout)")
 	errNoKey   = errors.New("no key of a kind that verifies signatures; RSA, EC P-256, P-384, P-521, Ed25519 or an HMAC secret does")
 )
 
-// NewKey returns the Key that c describes. The error says what is wrong and what
-// mends it, and quotes neither key nor name.
+// NewKey returns the Key that c describes. The error says what is wrong and how to fix
+// it. It quotes neither the key nor its kid.
 func NewKey(c KeyConfig) (Key, error) {
 	alg := canonicalAlgorithm(c.Algorithm)
 	if alg == "" {
@@ -173,8 +171,9 @@ func mismatch(alg, fits string) error {
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// The thumb functions check material against the algorithm and return what RFC
-// 7638 section 3 has hashed: the required members in lexicographic order.
+// The thumb functions validate material for the algorithm and return the JSON text whose
+// hash is the thumbprint: the required members in lexicographic order (RFC 7638 section
+// 3).
 
 func secretThumb(secret []byte, method jwt.SigningMethod) (string, error) {
 	m, ok := method.(*jwt.SigningMethodHMAC)
@@ -182,7 +181,7 @@ func secretThumb(secret []byte, method jwt.SigningMethod) (string, error) {
 		return "", mismatch(method.Alg(), "HS256, HS384 or HS512")
 	}
 	if least := m.Hash.Size(); len(secret) < least {
-		// golang-jwt takes a key of any length, the empty one too.
+		// golang-jwt accepts a key of any length, even an empty one.
 		return "", fmt.Errorf("an HMAC secret of %d bytes; %s needs at least %d (RFC 7518 section 3.2)", len(secret), m.Alg(), least)
 	}
 	return `{"k":"` + b64(secret) + `","kty":"oct"}`, nil
@@ -217,7 +216,7 @@ func curveThumb(k *ecdsa.PublicKey, method jwt.SigningMethod) (string, error) {
 		return "", errNoKey
 	}
 	if fits != method.Alg() {
-		// golang-jwt would take any curve whose signature has the right length.
+		// golang-jwt accepts any curve whose signatures have the right length.
 		return "", mismatch(method.Alg(), fits)
 	}
 	point, err := k.Bytes() // SEC 1 section 2.3.3, uncompressed: 4, x, y
@@ -228,7 +227,8 @@ func curveThumb(k *ecdsa.PublicKey, method jwt.SigningMethod) (string, error) {
 	return `{"crv":"` + k.Params().Name + `","kty":"EC","x":"` + b64(point[1:1+half]) + `","y":"` + b64(point[1+half:]) + `"}`, nil
 }
 
-// ID returns the key's RFC 7638 thumbprint with SHA-256, by which it is revoked.
+// ID returns the RFC 7638 thumbprint of the key with SHA-256, which revokes the key. It
+// returns the zero ID for the zero Key.
 func (k Key) ID() rotation.ID {
 	if k.k == nil {
 		return rotation.ID{}
@@ -236,9 +236,10 @@ func (k Key) ID() rotation.ID {
 	return (*k.k).id
 }
 
-// Also returns k that goes by the kid and algorithm of other, too. Issuers publish
-// one key under several of them, and it is revoked under all of them at once: so it
-// is one credential. KeyID and Algorithm stay those of k. Both must be the same key.
+// Also returns a copy of k that also has the kids and algorithms of other. Issuers
+// publish one key with several kids, and a revocation holds for all of them, so the key
+// is one credential. KeyID and Algorithm of the result are those of k. Also panics if k
+// and other are different keys.
 func (k Key) Also(other Key) Key {
 	if k.ID() != other.ID() {
 		panic("verify: Key.Also: these are two keys")
@@ -249,8 +250,8 @@ func (k Key) Also(other Key) Key {
 	return Key{&p}
 }
 
-// Names returns k once for each kid and algorithm that it goes by, the first of
-// which are those that KeyID and Algorithm return.
+// Names returns k once for each of its kids and algorithms. KeyID and Algorithm of k are
+// those of the first element. Names returns nil for the zero Key.
 func (k Key) Names() []Key {
 	if k.k == nil {
 		return nil
@@ -258,8 +259,8 @@ func (k Key) Names() []Key {
 	return append([]Key{k}, (*k.k).also...)
 }
 
-// RevocableNames returns by what k can be revoked, besides its thumbprint: each kid
-// that it goes by, as [RevokedKeyID] has it.
+// RevocableNames returns the [verify.RevokedKeyID] of each kid of k. These IDs revoke the
+// key, as its thumbprint does.
 func (k Key) RevocableNames() (ids []rotation.ID) {
 	for _, named := range k.Names() {
 		if kid := named.KeyID(); kid != "" {
@@ -269,7 +270,7 @@ func (k Key) RevocableNames() (ids []rotation.ID) {
 	return ids
 }
 
-// KeyID returns the name by which tokens select the key; "" where it has none.
+// KeyID returns the kid of the key, or "" if the key has none.
 func (k Key) KeyID() string {
 	if k.k == nil {
 		return ""
@@ -277,7 +278,7 @@ func (k Key) KeyID() string {
 	return (*k.k).kid
 }
 
-// Algorithm returns the algorithm that the key is pinned to.
+// Algorithm returns the algorithm of the key, or "" for the zero Key.
 func (k Key) Algorithm() string {
 	if k.k == nil {
 		return ""
@@ -285,7 +286,7 @@ func (k Key) Algorithm() string {
 	return (*k.k).method.Alg()
 }
 
-// Fingerprint returns the first 8 hex digits of ID.
+// Fingerprint returns the first 8 hex digits of ID, or "" for the zero Key.
 func (k Key) Fingerprint() string {
 	if k.k == nil {
 		return ""
@@ -293,8 +294,8 @@ func (k Key) Fingerprint() string {
 	return verify.Fingerprint((*k.k).id)
 }
 
-// Label returns KeyID, or Fingerprint where there is none: what a Principal says
-// of the key that vouches for it.
+// Label returns KeyID, or Fingerprint if the key has no kid. A Principal reports it as
+// its KeyID.
 func (k Key) Label() string {
 	if kid := k.KeyID(); kid != "" {
 		return kid
@@ -302,9 +303,9 @@ func (k Key) Label() string {
 	return k.Fingerprint()
 }
 
-// PublicKey returns the key where it may be shown: an *rsa.PublicKey,
-// *ecdsa.PublicKey or ed25519.PublicKey, which must not be modified. It is nil
-// for a secret.
+// PublicKey returns the public key: an *rsa.PublicKey, *ecdsa.PublicKey or
+// ed25519.PublicKey. The caller must not modify it. PublicKey returns nil for an HMAC
+// secret and for the zero Key.
 func (k Key) PublicKey() crypto.PublicKey {
 	if k.k == nil {
 		return nil
@@ -315,12 +316,12 @@ func (k Key) PublicKey() crypto.PublicKey {
 	return (*k.k).public
 }
 
-// verify reports whether signature is the key's of what stands before it.
+// verify reports whether the key made signature for signingInput.
 func (k Key) verify(signingInput string, signature []byte) bool {
 	return k.k != nil && (*k.k).method.Verify(signingInput, signature, (*k.k).public) == nil
 }
 
-// String returns the key's fingerprint and algorithm.
+// String returns the fingerprint and the algorithm of the key.
 func (k Key) String() string {
 	if k.k == nil {
 		return "key()"
@@ -331,7 +332,7 @@ func (k Key) String() string {
 // Format writes String for every verb and flag.
 func (k Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
-// MarshalText returns String.
+// MarshalText returns String. The error is always nil.
 func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // LogValue returns String.

@@ -8,50 +8,49 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A KeySet is the keys that one ledger accepts, in the form in which a
-// [Verifier] looks for them. It is immutable and safe for concurrent use. The
-// nil KeySet has not been loaded.
+// A KeySet holds the keys that one ledger accepts, indexed for a [Verifier]. It is
+// immutable and safe for concurrent use. The nil KeySet is not loaded yet.
 type KeySet struct {
 	source  string
-	mark    *byte // of this set and no other; what holds it holds nothing else
+	mark    *byte // identifies the set; a pointer to it does not keep the set alive
 	ledger  *rotation.Ledger[Key]
-	byID    map[rotation.ID][]*keyEntry // one for each kid and algorithm of the key
+	byID    map[rotation.ID][]*keyEntry // one entry for each kid and algorithm of a key
 	byName  map[string][]*keyEntry      // by kid
-	unnamed map[string][]*keyEntry      // by algorithm, those that have no kid
-	byAlg   map[string][]*keyEntry
-	gone    []goneKey // of this set's predecessors, the latest last
-	revokes bool      // something is revoked
+	unnamed map[string][]*keyEntry      // keys without a kid, by algorithm
+	byAlg   map[string][]*keyEntry      // by algorithm, each key once
+	gone    []goneKey                   // keys of earlier sets that are no longer accepted, the latest last
+	revokes bool                        // whether the ledger holds any revocation
 }
 
 type keyEntry struct {
 	key   Key
-	entry *rotation.Entry[Key] // a copy: its ledger may go
+	entry *rotation.Entry[Key] // a copy, so that the ledger can be freed
 }
 
-// A goneKey is one that is accepted no more, so that its tokens can be told from
-// those of nobody.
+// A goneKey is a key that is no longer accepted. It gives the reason to refuse a token
+// that names the key.
 type goneKey struct {
 	id       rotation.ID
 	alg, kid string
 	why      error
 }
 
-// maxGone bounds how many of them are known.
+// maxGone bounds the number of gone keys.
 const maxGone = 256
 
-// NewKeySet returns the set of the keys that l accepts; source is the configured
-// name of where they come from. For the nil ledger it returns nil.
+// NewKeySet returns the set of the keys that l accepts. The argument source is the
+// configured name of the key source. If l is nil, NewKeySet returns nil.
 //
-// What l revokes is a key by its RFC 7638 thumbprint, every token that names a key
-// by [RevokedKeyID], a token by [RevokedTokenID] of its "jti", or by
-// [SigningInputDigest].
+// The revocations of l refuse a key by its RFC 7638 thumbprint, all tokens that name a
+// kid by [verify.RevokedKeyID], and a single token by the [verify.RevokedTokenID] of its
+// "jti" or by its [verify.SigningInputDigest].
 func NewKeySet(l *rotation.Ledger[Key], source string) *KeySet {
 	return NextKeySet(l, source, nil, nil)
 }
 
-// NextKeySet is [NewKeySet] for a set that follows before, made of the keys
-// declared, which were just read; either may be nil. They are only remembered for
-// the words of refusals.
+// NextKeySet is like [NewKeySet] for the set that follows before, where declared lists
+// the keys that the source just declared. Either may be nil. They serve only to explain
+// refusals.
 func NextKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared []rotation.Decl[Key]) *KeySet {
 	if l == nil {
 		return nil
@@ -67,7 +66,7 @@ func NextKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared
 			kid, alg := key.KeyID(), key.Algorithm()
 			k := &keyEntry{key: key, entry: &e}
 			s.byID[e.ID] = append(s.byID[e.ID], k)
-			// Under a second kid it is the same key: trying it again is no use.
+			// Add a key with several kids only once: a second try gives the same result.
 			if same := s.byAlg[alg]; len(same) == 0 || same[len(same)-1].key.ID() != e.ID {
 				s.byAlg[alg] = append(s.byAlg[alg], k)
 			}
@@ -82,7 +81,8 @@ func NextKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared
 	return s
 }
 
-// recall gathers the keys that are gone and still known to the ledger.
+// recall collects the keys that are no longer accepted and that the ledger knows as
+// revoked or ended.
 func (s *KeySet) recall(before *KeySet, declared []rotation.Decl[Key]) {
 	var all []goneKey
 	if before != nil {
@@ -118,13 +118,13 @@ func (s *KeySet) recall(before *KeySet, declared []rotation.Decl[Key]) {
 	s.gone = s.gone[max(0, len(s.gone)-maxGone):]
 }
 
-// revoked reports whether id is.
+// revoked reports whether id is revoked. The zero ID is never revoked.
 func (s *KeySet) revoked(id rotation.ID) bool {
 	return s.revokes && id != rotation.ID{} && s.ledger.Revoked(id)
 }
 
-// find returns the entry of the key under the kid and algorithm of like, and nil
-// where there is none any more.
+// find returns the entry of the key with the kid and algorithm of like, or nil if the set
+// does not contain it.
 func (s *KeySet) find(like Key) *keyEntry {
 	for _, k := range s.byID[like.ID()] {
 		if k.key.Algorithm() == like.Algorithm() && k.key.KeyID() == like.KeyID() {
@@ -134,7 +134,7 @@ func (s *KeySet) find(like Key) *keyEntry {
 	return nil
 }
 
-// Len returns how many keys there are.
+// Len returns the number of keys. It returns 0 for the nil KeySet.
 func (s *KeySet) Len() int {
 	if s == nil {
 		return 0
@@ -142,19 +142,19 @@ func (s *KeySet) Len() int {
 	return len(s.byID)
 }
 
-// maxTried is how many keys are tried on one token. Each try costs a signature
-// check, and whoever sends tokens would choose how many we make.
+// maxTried bounds the number of keys that are tried on one token. Each try costs a
+// signature check, and senders choose how many tokens they send.
 const maxTried = 8
 
-// candidates returns the keys that may have signed a token with this header, best
-// first. A name selects the keys of that name, and those that have none; without a
-// name it is all keys of the algorithm. No other algorithm's key is ever among
-// them, nor one whose overlap has ended.
+// candidates returns at most maxTried keys that may have signed a token with this header,
+// best first. If the token has a kid, the candidates are the keys with this kid, and then
+// the keys without one. Otherwise they are all keys of the algorithm. A key of another
+// algorithm, or a key whose overlap has ended, is never a candidate.
 func (s *KeySet) candidates(alg, kid string, named bool, now time.Time) ([]*keyEntry, error) {
 	var found []*keyEntry
 	take := func(keys []*keyEntry) {
 		for _, k := range keys {
-			again := func(f *keyEntry) bool { return f.key.ID() == k.key.ID() } // it has no kid as well
+			again := func(f *keyEntry) bool { return f.key.ID() == k.key.ID() } // the key is also listed without a kid
 			if len(found) < maxTried && k.key.Algorithm() == alg && k.entry.Live(now) && !slices.ContainsFunc(found, again) {
 				found = append(found, k)
 			}
@@ -172,12 +172,12 @@ func (s *KeySet) candidates(alg, kid string, named bool, now time.Time) ([]*keyE
 	return nil, s.without(alg, kid, named)
 }
 
-// without says why there is no key for a token.
+// without returns the reason why there is no key for a token.
 func (s *KeySet) without(alg, kid string, named bool) error {
 	if named && s.revoked(verify.RevokedKeyID(kid)) {
 		return errRevokedKey
 	}
-	for _, k := range s.byAlg[alg] { // those whose overlap has ended since
+	for _, k := range s.byAlg[alg] { // their overlap has ended since the set was built
 		if !named || k.key.KeyID() == kid || k.key.KeyID() == "" {
 			return errKeyExpired
 		}
@@ -197,8 +197,9 @@ func (s *KeySet) without(alg, kid string, named bool) error {
 	}
 }
 
-// Untried returns for how many keys there is no room among those that are tried
-// on a token which names none: the worst of all algorithms.
+// Untried returns how many keys of one algorithm exceed the number of keys that are tried
+// on a token without a kid. It returns the maximum over all algorithms, and 0 for the nil
+// KeySet.
 func (s *KeySet) Untried() (n int) {
 	if s == nil {
 		return 0
@@ -209,8 +210,9 @@ func (s *KeySet) Untried() (n int) {
 	return n
 }
 
-// Revoked reports whether what p proved itself by is revoked: its token, by
-// digest or jti, or the key that signed it. Of what is no JWT it knows nothing.
+// Revoked reports whether the credential of p is revoked: its token, by digest or jti, or
+// the key that signed the token. Revoked returns false if p was not authenticated by a
+// JWT, and for the nil KeySet.
 func (s *KeySet) Revoked(p *verify.Principal) bool {
 	return s != nil && slices.ContainsFunc(p.RevocableBy(), s.revoked)
 }
