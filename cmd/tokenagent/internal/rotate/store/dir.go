@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/pkg/reload"
@@ -87,8 +88,14 @@ func (d *dir) Prepare(to []content.Content) (func(context.Context) error, [][]st
 	return func(ctx context.Context) error { return d.save(ctx, edit) }, [][]string{warnings}, nil
 }
 
+// removalPause is how long save waits before it removes the first key. An agent
+// takes a new file over after a few milliseconds, but once a key is gone it waits for
+// its whole debounce. The pause lets it read what was written first, such as a
+// revocation, while all keys are still there.
+const removalPause = 50 * time.Millisecond
+
 // save replaces the keys of edit one by one, each by a rename, in the order of
-// [content.KeyEdit.Ordered]. All new files are made first, so that what cannot be
+// [content.KeyEdit.Ordered], and pauses before it removes the first one. All new files are made first, so that what cannot be
 // written is refused before anything changes. A new key has the mode and owner of
 // the current token or key; every other one keeps its own.
 //
@@ -118,12 +125,27 @@ func (d *dir) save(ctx context.Context, edit content.KeyEdit) error {
 	if err := d.unchanged(ctx); err != nil {
 		return err
 	}
+	paused := false
 	for i, r := range changes {
+		if r.temp == "" && i > 0 && !paused {
+			paused = true
+			pause(ctx, removalPause)
+		}
 		if err := d.replaceKey(r); err != nil {
 			return fmt.Errorf("%d of %d keys are replaced, and the old token or key is accepted as before; do the step again: %w", i, len(changes), explain(err))
 		}
 	}
 	return nil
+}
+
+// pause returns after wait, or when ctx ends.
+func pause(ctx context.Context, wait time.Duration) {
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // prepareKey makes the file that is to replace key; value nil means that the key goes.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -77,6 +78,38 @@ func TestDirectoryLaidOut(t *testing.T) {
 	if got := list(t, dir); !slices.Equal(got, []string{before, "..data", "foreign", "token", "token-previous"}) {
 		t.Errorf("holds %q", got)
 	}
+}
+
+// Agents have time to read a revocation before a key goes: after that they wait for
+// their debounce.
+func TestRevocationStandsAloneBeforeAKeyGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		for _, key := range []string{"token", "token-next", "token-previous", "token-previous-until"} {
+			put(t, filepath.Join(dir, key), "2999-01-01T00:00:00Z", 0o600)
+		}
+		d := loadDir(t, dir)
+		begun := time.Now()
+		seen := make(chan []string)
+		go func() {
+			time.Sleep(removalPause - time.Millisecond)
+			seen <- list(t, dir)
+		}()
+		edit := content.KeyEdit{"token-revoked": []byte("x"), "token-previous": nil, "token-previous-until": nil, "token-next": nil}
+		if err := d.save(t.Context(), edit); err != nil {
+			t.Fatal(err)
+		}
+		took := time.Since(begun)
+		if got := <-seen; !slices.Equal(got, []string{"token", "token-next", "token-previous", "token-previous-until", "token-revoked"}) {
+			t.Errorf("in the pause it holds %q", got)
+		}
+		if took != removalPause {
+			t.Errorf("it took %v", took)
+		}
+		if got := list(t, dir); !slices.Equal(got, []string{"token", "token-revoked"}) {
+			t.Errorf("holds %q", got)
+		}
+	})
 }
 
 // A promotion that is cut short after any of its writes leaves a directory that
