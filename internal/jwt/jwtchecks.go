@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"time"
+
+	"github.com/tokenagent/tokenagent/internal/hold"
 )
 
 // A checkLimit bounds the number of signature checks that run at once. A bad signature
@@ -33,10 +35,13 @@ const (
 	// queuedPerPlace is the length of each queue per place. The wait is short even for
 	// the slowest keys, on P-521: about 2 ms per check.
 	queuedPerPlace = 64
-	// holdTime is the average delay of the refusal of a forged token.
-	holdTime = time.Second
-	// heldPerPlace bounds the number of delayed refusals per place, and so their memory.
-	heldPerPlace = 1024
+	// holdTime is how long the refusal of a forged token waits, on average. At most it
+	// is one and a half times as long, which is less than the second that the gateways
+	// of deploy/gateways wait for an answer.
+	holdTime = 600 * time.Millisecond
+	// maxHeld bounds the memory that waiting refusals take: about 30 KB each for the
+	// longest tokens.
+	maxHeld = 128
 )
 
 func newCheckLimit(places int) *checkLimit {
@@ -44,7 +49,7 @@ func newCheckLimit(places int) *checkLimit {
 		places:  make(chan struct{}, places),
 		first:   make(chan struct{}, queuedPerPlace*places),
 		further: make(chan struct{}, queuedPerPlace*places),
-		held:    make(chan struct{}, heldPerPlace*places),
+		held:    make(chan struct{}, maxHeld),
 	}
 }
 
@@ -78,7 +83,7 @@ func (l *checkLimit) do(ctx context.Context, isFirst bool, check func() bool) (g
 // not after ctx ends. A sender that waits for the refusal leaves the places to other
 // tokens meanwhile. The delay is random, so that such senders do not return all at once.
 func (l *checkLimit) hold(ctx context.Context) {
-	if len(l.first)+len(l.further) <= cap(l.places) {
+	if len(l.first)+len(l.further) <= cap(l.places) || hold.IsOff(ctx) {
 		return
 	}
 	select {

@@ -22,11 +22,13 @@ type Ledger[V any] struct {
 	RevokedDeclared []Decl[V]
 
 	revoked map[ID]struct{}
-	names   map[ID][]ID     // all names that each revoked credential has had since its revocation
-	lifted  map[ID]struct{} // the IDs that the last content unrevoked; they lift no later revocation
-	ended   []tombstone     // oldest first
-	endedAt map[ID]int      // index in ended
-	uses    map[ID]*Use     // uses of declared credentials, set by Restore for the next Advance
+	names   map[ID][]ID // all names that each revoked credential has had since its revocation
+	// lifted holds the IDs that the last content unrevoked. They lift no later
+	// revocation. The value reports whether the source has lifted one by that.
+	lifted  map[ID]bool
+	ended   []tombstone // oldest first
+	endedAt map[ID]int  // index in ended
+	uses    map[ID]*Use // uses of declared credentials, set by Restore for the next Advance
 }
 
 // Current returns the entry in slot current. The result is false if there is no such
@@ -234,15 +236,17 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 func (l *Ledger[V]) revoke(prev *Ledger[V], revoked map[ID]struct{}, unrevoked []ID) {
 	l.revoked = make(map[ID]struct{}, len(prev.revoked)+len(revoked))
 	maps.Copy(l.revoked, prev.revoked)
-	l.lifted = make(map[ID]struct{}, len(unrevoked))
+	l.lifted = make(map[ID]bool, len(unrevoked))
 	for _, id := range unrevoked {
 		if _, both := revoked[id]; both {
 			continue
 		}
-		l.lifted[id] = struct{}{}
-		if _, before := prev.lifted[id]; !before {
+		did, before := prev.lifted[id]
+		if !before {
+			_, did = l.revoked[id]
 			delete(l.revoked, id)
 		}
+		l.lifted[id] = did
 	}
 	maps.Copy(l.revoked, revoked)
 	l.keepNames(prev)
@@ -358,8 +362,7 @@ func (l *Ledger[V]) Adopt(m Snapshot[V], lifted func(ID) bool) *Ledger[V] {
 		l = &Ledger[V]{}
 	}
 	revoked := slices.DeleteFunc(slices.Clone(m.Revoked), func(id ID) bool {
-		_, here := l.lifted[id]
-		return l.HasRevocation(id) || lifted(id) || here && !slices.Contains(m.Unrevoked, id)
+		return l.HasRevocation(id) || lifted(id) || l.lifted[id] && !slices.Contains(m.Unrevoked, id)
 	})
 	retired := slices.DeleteFunc(slices.Clone(m.Retired), func(id ID) bool {
 		i, ok := l.endedAt[id]

@@ -95,7 +95,7 @@ func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
 	return m
 }
 
-func sorted(set map[ID]struct{}) []ID {
+func sorted[T any](set map[ID]T) []ID {
 	return slices.SortedFunc(maps.Keys(set), compare)
 }
 
@@ -119,7 +119,10 @@ func setOf(ids []ID) map[ID]struct{} {
 // stays ended. If w has no overlap, Restore restores no superseded credential. If m has
 // several entries with one ID, the first one counts.
 func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
-	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: setOf(m.Revoked), lifted: setOf(m.Unrevoked)}
+	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: setOf(m.Revoked), lifted: make(map[ID]bool, len(m.Unrevoked))}
+	for _, id := range m.Unrevoked {
+		l.lifted[id] = false // whether it lifted one is not known any more
+	}
 	l.keepNames(&Ledger[V]{names: m.Names})
 	seen := make(map[ID]struct{}, len(m.Entries))
 	for _, r := range m.Entries {

@@ -3,6 +3,8 @@ package verify
 import (
 	"context"
 	"errors"
+
+	"github.com/tokenagent/tokenagent/internal/hold"
 )
 
 // Any returns a Verifier that asks vs in order and returns the first Principal. If all of
@@ -59,8 +61,15 @@ type anyOf []Verifier
 
 func (a anyOf) Verify(ctx context.Context, token string) (*Principal, error) {
 	var worst error
-	for _, v := range a {
-		p, err := v.Verify(ctx, token)
+	early := ctx
+	if len(a) > 1 {
+		early = hold.Off(ctx) // a Verifier that is not the last must not delay its refusal
+	}
+	for i, v := range a {
+		if i == len(a)-1 {
+			early = ctx
+		}
+		p, err := v.Verify(early, token)
 		if err == nil && p != nil {
 			return p, nil
 		}
