@@ -228,6 +228,26 @@ func TestP3_RefusedAsATokenThoughSigned(t *testing.T) {
 	}
 }
 
+// TestP3_RevokedAsATokenBeforeTheSourceIsLoaded: the keys do not let in what was
+// revoked by hand as a shared token, even if no token was read yet.
+func TestP3_RevokedAsATokenBeforeTheSourceIsLoaded(t *testing.T) {
+	t.Parallel()
+	i := newIssuer(t)
+	signed := i.sign(t, "1", time.Hour)
+	cfg := signedBy(file(t, i.public))
+	cfg.TokenFile, cfg.WaitForSource = filepath.Join(t.TempDir(), "missing"), true
+	a := start(t, cfg)
+	if got := class(a, signed); got != "ok" {
+		t.Fatalf("before: %s", got)
+	}
+	if err := a.Revoke(verify.Digest(signed)); err != nil {
+		t.Fatal(err)
+	}
+	if got := class(a, signed); got != "revoked" {
+		t.Errorf("after: %s", got)
+	}
+}
+
 // TestP3_SignedTokensAreRevoked in each way that there is, cached or not.
 func TestP3_SignedTokensAreRevoked(t *testing.T) {
 	t.Parallel()

@@ -74,7 +74,11 @@ type credentialSource interface {
 
 func (m *typedSource[V, S]) source() *sourceSpec { return m.src }
 func (m *typedSource[V, S]) isReady() bool {
-	return m.value.Stats().Applied > 0 || m.lastState().loaded
+	if m.value.Stats().Applied > 0 {
+		return true
+	}
+	// Credentials of a Snapshot, which may vouch only while they are usable.
+	return m.lastState().loaded && (m.usable == nil || m.usable())
 }
 
 // calls reports whether name is, or was, that of the source.

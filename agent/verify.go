@@ -35,6 +35,10 @@ func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, er
 		a.tokens.counts.refused(err)
 		return nil, err
 	}
+	if verify.Class(err) == verify.Unavailable && a.tokens.revoked(verify.Digest(token)) {
+		a.tokens.counts.refused(verify.ErrRevokedToken) // by hand, before the source was loaded
+		return nil, verify.ErrRevokedToken
+	}
 	return a.verifySigned(ctx, token, err)
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/tokenagent/tokenagent/internal/hold"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -232,6 +233,9 @@ func TestForgedTokenIsHeldWhileOthersWait(t *testing.T) {
 		}
 		if len(l.held) != 0 {
 			t.Errorf("%d are still held", len(l.held))
+		}
+		if d := held(hold.Off(t.Context())); d != 0 {
+			t.Errorf("held for %s though another verifier is asked next", d)
 		}
 		for range maxHeld {
 			l.held <- struct{}{}

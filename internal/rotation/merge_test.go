@@ -35,6 +35,11 @@ func TestP3_MergeRevokes(t *testing.T) {
 	if got := slotOf(Advance(m, lifts, start, w), id(5), start); got != 0 {
 		t.Errorf("the same content lifts it once more: %s", got)
 	}
+	// A line of an earlier rotation lifts nothing: a later revocation by hand holds.
+	stale := Advance(Advance(nil, lifts, start, w), lifts, start, w)
+	if m := stale.Merge(Advance(nil, content, start, w).Revoke(id(5)), start, w); !m.Revoked(id(5)) {
+		t.Error("a line that has lifted nothing lifts the other's revocation")
+	}
 	// A credential that is refused by a name of its stays so without that.
 	m = Advance(m.Merge(other, start, w), Content[string]{Decls: []Decl[string]{decl(1, Current), decl(2, Listed)}}, start, w)
 	if !m.Revoked(id(2)) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+
+	"github.com/tokenagent/tokenagent/internal/placeholder"
 )
 
 // Static returns a Verifier that accepts exactly the given tokens, in slot current and
@@ -11,8 +13,9 @@ import (
 // once. Use package agent for tokens that rotate.
 //
 // The Principal of an accepted token has the subject and source "static". Static panics
-// if tokens is empty or contains an empty token, so that a missing token never admits
-// everybody. It does not check the format of the tokens. The Verifier is safe for
+// if tokens is empty, or contains an empty token or the placeholder of a templating
+// tool, so that a missing token never admits everybody. It does not check the length or
+// the bytes of the tokens. The Verifier is safe for
 // concurrent use. The duration of a check does not depend on which token matches.
 func Static(tokens ...string) Verifier {
 	if len(tokens) == 0 {
@@ -22,6 +25,9 @@ func Static(tokens ...string) Verifier {
 	for i, token := range tokens {
 		if token == "" {
 			panic("verify: a token of Static is empty")
+		}
+		if what := placeholder.Describe(token); what != "" {
+			panic("verify: a token of Static looks like " + what)
 		}
 		id := Digest(token)
 		s[i] = NewPrincipal(PrincipalConfig{

@@ -43,7 +43,7 @@ func TestStatic(t *testing.T) {
 
 // TestP5_StaticWithoutATokenPanics: an unset variable must not become a token.
 func TestP5_StaticWithoutATokenPanics(t *testing.T) {
-	for name, tokens := range map[string][]string{"none": nil, "empty": {""}, "one empty": {"the-first-token-of-this-test", ""}} {
+	for name, tokens := range map[string][]string{"none": nil, "empty": {""}, "one empty": {"the-first-token-of-this-test", ""}, "a placeholder": {"${APP_API_TOKEN}"}, "of Kubernetes": {"$(APP_API_TOKEN)"}} {
 		func() {
 			defer func() {
 				if recover() == nil {

@@ -33,7 +33,8 @@ type Options struct {
 	// is revoked. The handler's context is cancelled, its Send and Recv return the
 	// status Unauthenticated at once, even if they were waiting, and the caller gets
 	// that status when the handler returns. The Verifier must be a
-	// [verify.RevocationWaiter], as an agent is. It costs one goroutine per stream,
+	// [verify.RevocationWaiter], as an agent is. A handler that neither looks at its
+	// context nor sends or receives keeps the call open until it returns. It costs one goroutine per stream,
 	// and one per message while that is sent or received.
 	//
 	// After a revocation grpc may still use the message of a Send or Recv that was

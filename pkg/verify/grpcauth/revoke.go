@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
@@ -58,16 +59,61 @@ func (s *revocableStream) untilRevoked(transfer func() error) error {
 	if s.isRevoked() {
 		return errRevoked
 	}
-	done := make(chan error, 1)
-	go func() { done <- transfer() }()
+	done := make(chan outcome, 1)
+	go func() { done <- call(transfer) }()
 	select {
-	case err := <-done:
+	case o := <-done:
+		if o.panicked {
+			panic(o.value) // where a recovery interceptor finds it
+		}
 		if s.isRevoked() {
 			return errRevoked
 		}
-		return err
+		return o.err
 	case <-s.revoked:
 		return errRevoked
+	}
+}
+
+// An outcome is how a transfer ended.
+type outcome struct {
+	err      error
+	panicked bool
+	value    any // of the panic
+}
+
+// call calls transfer and recovers from a panic in it, such as that of a codec.
+func call(transfer func() error) (o outcome) {
+	o.panicked = true
+	defer func() {
+		if o.panicked {
+			o.value = recover()
+		}
+	}()
+	o.err = transfer()
+	o.panicked = false
+	return o
+}
+
+// SetHeader fails after the revocation, as the methods below do: metadata must not
+// reach the revoked caller either.
+func (s *revocableStream) SetHeader(md metadata.MD) error {
+	if s.isRevoked() {
+		return errRevoked
+	}
+	return s.ServerStream.SetHeader(md)
+}
+
+func (s *revocableStream) SendHeader(md metadata.MD) error {
+	if s.isRevoked() {
+		return errRevoked
+	}
+	return s.ServerStream.SendHeader(md)
+}
+
+func (s *revocableStream) SetTrailer(md metadata.MD) {
+	if !s.isRevoked() {
+		s.ServerStream.SetTrailer(md)
 	}
 }
 
