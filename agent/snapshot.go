@@ -8,26 +8,26 @@ import (
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// A Snapshot is what an Agent accepted and refused at one moment, for another
-// Agent to start from (Config.From) or to learn from ([Agent.Merge]). It is
-// immutable, and refers to the tokens without showing them. The zero Snapshot is
-// that of an Agent that has read nothing.
+// A Snapshot holds what an Agent accepted and refused at one moment. Another Agent can
+// start from a Snapshot (Config.From) or add it to its own state ([Agent.Merge]). A
+// Snapshot is immutable, and formatting it shows no token. The zero Snapshot is that of
+// an Agent that has read nothing.
 type Snapshot struct {
 	tokens sourceSnapshot[token.Token, token.Set]
 	keys   sourceSnapshot[jwt.Key, jwt.KeySet]
 	store  *stateStore
 }
 
-// A sourceSnapshot is the part of a Snapshot that is about one source.
+// A sourceSnapshot is the part of a Snapshot for one source.
 type sourceSnapshot[V credential, S any] struct {
-	state *state[V, S] // nil for none
-	names []string     // of the source, and those that it had before
+	state *state[V, S] // nil if the Agent has no such source
+	names []string     // the current and former names of the source
 	users *previousUsers
 }
 
-// Snapshot returns what the Agent accepts and refuses now; after Close, what it
-// accepted and refused at the end. The windows of superseded credentials are shared
-// by all Agents that come from it, so that a use in one of them counts in all.
+// Snapshot returns what the Agent accepts and refuses now or, after Close, what the
+// Agent accepted and refused when it was closed. All Agents that start from a Snapshot
+// share its superseded credentials: a use in one of them extends the overlap in all.
 func (a *Agent) Snapshot() Snapshot {
 	s := Snapshot{store: a.store}
 	if a.tokens != nil {
@@ -39,9 +39,9 @@ func (a *Agent) Snapshot() Snapshot {
 	return s
 }
 
-// Merge adds to a what the Agent from which a was started has learned since the
-// Snapshot in Config.From; s is a second Snapshot of it. To replace an Agent while
-// requests come:
+// Merge adds s to the state of a. s is a second Snapshot of the Agent from which a was
+// started, taken after the one in Config.From. To replace an Agent while requests
+// arrive:
 //
 //	from := old.Snapshot()
 //	next, err := agent.Start(ctx, agent.Config{From: &from, ...})
@@ -49,20 +49,21 @@ func (a *Agent) Snapshot() Snapshot {
 //	// hand requests to next
 //	err = old.Close()
 //
-// From Merge on, next refuses everything that old had revoked or retired when the
-// second Snapshot was taken, whatever the two sources say in the meantime, and also
-// what next learned itself: revocations and retirements are only added. One
-// revocation is not added: one that next's source has lifted, and old's has not yet.
-// An Unrevoke of next holds after the last Merge.
-// It accepts each superseded credential that old remembered, until the deadline
-// that it had in old, and old's current one: if next's source does not declare it,
-// as one that was superseded now. Whatever else old's source declares, next
-// accepts only if its own source declares it. Two things are lost: what old is told by
-// hand (Revoke, Retire) after the second Snapshot, so tell next from then on; and an
-// Unrevoke of old between the two.
+// After Merge, next refuses every credential that next or old had revoked or retired
+// when the second Snapshot was taken. Merge does not add a revocation that the source
+// of next has lifted but the source of old has not. A call of Unrevoke on next should
+// follow the last Merge, since a Merge may add the revocation again.
 //
-// Merge makes a the one that writes the state file, and its error says that this
-// failed, or is [ErrClosed].
+// After Merge, next accepts each superseded credential of old until its deadline in
+// old. If the source of next does not declare the current credential of old, next
+// accepts it as superseded at the time of Merge. Anything else that the source of old
+// declares, next accepts only if its own source declares it.
+//
+// Two kinds of calls on old are lost: Revoke and Retire after the second Snapshot, which
+// the caller must make on next instead, and Unrevoke between the two Snapshots.
+//
+// From Merge on, a writes the state file. An error means that the file could not be
+// written. After Close of a, the error is [ErrClosed].
 func (a *Agent) Merge(s Snapshot) error {
 	if a.tokens != nil {
 		a.tokens.merge(s.tokens.state)
@@ -79,7 +80,7 @@ func (a *Agent) Merge(s Snapshot) error {
 	return a.save()
 }
 
-// inherit has a start from s.
+// startFrom initializes the sources and the state store of a from s.
 func (a *Agent) startFrom(s *Snapshot) {
 	if a.tokens != nil {
 		a.tokens.startFrom(s.tokens)
@@ -100,15 +101,15 @@ func (m *typedSource[V, S]) snapshot() sourceSnapshot[V, S] {
 	return sourceSnapshot[V, S]{state: m.lastState(), names: append(slices.Clone(m.formerNames), m.src.name), users: m.users}
 }
 
-// latest returns what there is, and after Close what there was.
+// lastState returns the current state and, after Close, the last state before it.
 func (m *typedSource[V, S]) lastState() *state[V, S] {
 	if s := m.last.Load(); s != nil {
 		return s
 	}
-	return m.base(m.value.Load())
+	return m.orInitial(m.value.Load())
 }
 
-// inherit has m start from s.
+// startFrom makes s the initial state of m.
 func (m *typedSource[V, S]) startFrom(s sourceSnapshot[V, S]) {
 	if s.state == nil {
 		return
@@ -121,7 +122,7 @@ func (m *typedSource[V, S]) startFrom(s sourceSnapshot[V, S]) {
 	}
 }
 
-// publishInitial publishes what m started from where the source could not be read.
+// publishInitial publishes the initial state if the source could not be read.
 func (m *typedSource[V, S]) publishInitial() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		if s := m.initial; prev == nil && s != nil && s.loaded {
@@ -131,14 +132,14 @@ func (m *typedSource[V, S]) publishInitial() {
 	})
 }
 
-// merge adds what there is of other, which may be nil.
+// merge adds other, which may be nil, to the state of m.
 func (m *typedSource[V, S]) merge(other *state[V, S]) {
 	if other == nil {
 		return
 	}
-	m.change(func(s *state[V, S], now time.Time) *state[V, S] {
+	m.apply(func(s *state[V, S], now time.Time) *state[V, S] {
 		next, more := *s, other
-		if !s.loaded && other.loaded { // nothing good could be read; what was good stays
+		if !s.loaded && other.loaded { // the source has not been read; keep what other read
 			next, more = *other, s
 		}
 		return m.with(&next, next.ledger.Merge(more.ledger, now, m.src.window), nil)

@@ -15,40 +15,42 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A typedSource is one source of an Agent and what became of it. V is the kind of
-// credential that it declares, S what verifies by those.
+// A typedSource is one source of an Agent, with its state. V is the type of its
+// credentials, and S the set of credentials that verifies requests.
 type typedSource[V credential, S any] struct {
-	src     *sourceSpec
-	parse   func(reload.Content) (declaration[V], error)
-	build   func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
-	codec   codec[V]
-	log     *slog.Logger
-	value   *reload.Value[state[V, S]]
-	initial *state[V, S]                // what there was before the start; nil for nothing
-	closed  *atomic.Bool                // the Agent's
-	last    atomic.Pointer[state[V, S]] // what there was when it closed
-	users   *previousUsers
-	counts  *counts
-	// durations are how long reads took.
-	durations prometheus.Histogram
-	// formerNames are other names that the source had, in the Agents from whose
-	// Snapshots this one comes.
+	src       *sourceSpec
+	parse     func(reload.Content) (declaration[V], error)
+	build     func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
+	codec     codec[V]
+	log       *slog.Logger
+	value     *reload.Value[state[V, S]]
+	initial   *state[V, S]                // from the state file or Config.From; nil if there is none
+	closed    *atomic.Bool                // belongs to the Agent
+	last      atomic.Pointer[state[V, S]] // set by close: the state before it
+	users     *previousUsers
+	counts    *counts
+	durations prometheus.Histogram // of reads
+	// formerNames are the other names of the source in the Agents whose Snapshots this
+	// Agent started from.
 	formerNames []string
-	// expires is when a credential expires by itself; nil for never. longestLifetime is
-	// the longest lifetime of what it has signed; nil where it signs nothing.
-	expires         func(V) time.Time
+	// expires returns the exp of a credential, and the zero Time if it has none. nil if
+	// no credential of this type expires by itself.
+	expires func(V) time.Time
+	// longestLifetime returns the longest lifetime of the accepted tokens that the
+	// credentials signed. nil if the credentials sign nothing.
 	longestLifetime func() time.Duration
-	// readable are the files that warnAboutReaders has warned of. logChanges alone uses it.
+	// warned holds the files that warnAboutReaders has warned of. Only the goroutine of
+	// logChanges uses it.
 	warned map[string]struct{}
-	// usable reports whether what was read may vouch now; nil where it always may.
+	// usable reports whether the credentials may verify requests now. nil means always.
 	usable func() bool
-	// fileError is what is wrong with the files by which the source is read, where
-	// it can be read all the same; nil for a source without any.
+	// fileError returns the error of the CA or token file of a key server. nil if the
+	// source has no such files.
 	fileError func() error
 }
 
-// A credentialSource is a typedSource of any kind: what an Agent does with all of its
-// sources alike.
+// A credentialSource is a typedSource of any type: the methods that an Agent calls on all
+// of its sources.
 type credentialSource interface {
 	open(r *resolved, w *reload.Watcher) error
 	run(ctx context.Context)
@@ -81,22 +83,23 @@ func (m *typedSource[V, S]) isReady() bool {
 	return m.lastState().loaded && (m.usable == nil || m.usable())
 }
 
-// calls reports whether name is, or was, that of the source.
+// hasName reports whether name is the current or a former name of the source.
 func (m *typedSource[V, S]) hasName(name string) bool {
 	return name == m.src.name || slices.Contains(m.formerNames, name)
 }
 
 func (m *typedSource[V, S]) updated() <-chan struct{} { return m.value.Updated() }
 
-// remotePoll is how often a remote source is asked whether a request is due.
+// remotePoll is the interval at which a key server's source checks whether a request is
+// due.
 const remotePoll = 2 * time.Second
 
 // open reads the source for the first time.
 func (m *typedSource[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	poll, debounce := r.Poll, r.Debounce
 	if m.src.remote {
-		// A server is asked when the source says so, which needs looking often; and
-		// its answer comes whole.
+		// The source decides whether a poll makes a request. A response is complete, so
+		// it needs no debounce.
 		poll, debounce = remotePoll, -1
 	}
 	m.durations = newDurations(m.src.name)
@@ -112,18 +115,18 @@ func (m *typedSource[V, S]) run(ctx context.Context) { _ = m.value.Run(ctx) }
 
 func (m *typedSource[V, S]) reload() (changed bool, err error) { return m.value.Reload() }
 
-// step is the source's step until the Agent is closed: a read that began before
-// must not publish afterwards. Steps and the Agent's own changes exclude each
-// other.
+// step is the [reload.Step] of the source. After Close, step returns ErrClosed, so that a
+// read that began before Close publishes nothing. The Value serializes steps and calls of
+// apply.
 func (m *typedSource[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
 	if m.closed.Load() {
 		return nil, ErrClosed
 	}
-	return m.advance(m.base(prev), c, now)
+	return m.advance(m.orInitial(prev), c, now)
 }
 
-// base returns what to go on from: s, or what there was before the start.
-func (m *typedSource[V, S]) base(s *state[V, S]) *state[V, S] {
+// orInitial returns s or, if s is nil, the initial state. The result is never nil.
+func (m *typedSource[V, S]) orInitial(s *state[V, S]) *state[V, S] {
 	switch {
 	case s != nil:
 		return s
@@ -134,7 +137,7 @@ func (m *typedSource[V, S]) base(s *state[V, S]) *state[V, S] {
 	}
 }
 
-// set returns what verifies now, and nil where nothing does.
+// set returns the set that verifies requests now, and nil if there is none.
 func (m *typedSource[V, S]) set() *S {
 	if s := m.value.Load(); s != nil {
 		return s.set
@@ -143,7 +146,7 @@ func (m *typedSource[V, S]) set() *S {
 }
 
 func (m *typedSource[V, S]) revoke(id rotation.ID) {
-	m.change(func(s *state[V, S], _ time.Time) *state[V, S] {
+	m.apply(func(s *state[V, S], _ time.Time) *state[V, S] {
 		if s.ledger.HasRevocation(id) {
 			return s
 		}
@@ -153,12 +156,12 @@ func (m *typedSource[V, S]) revoke(id rotation.ID) {
 	})
 }
 
-// unrevoke lifts the revocation of id, unless the source makes it, and accepts what
-// the source declares.
+// unrevoke lifts the revocation of id and accepts the credential if the source declares
+// it. If the source itself revokes id, unrevoke returns an error.
 func (m *typedSource[V, S]) unrevoke(id rotation.ID) (err error) {
-	m.change(func(s *state[V, S], now time.Time) *state[V, S] {
+	m.apply(func(s *state[V, S], now time.Time) *state[V, S] {
 		if slices.Contains(s.content.Revoked, id) || slices.Contains(s.rejected, id) {
-			err = fmt.Errorf("agent: %s revokes it; take it out there (tokenagent rotate unrevoke)", m.src.location)
+			err = fmt.Errorf("agent: %s revokes it; remove the revocation there (tokenagent rotate unrevoke)", m.src.location)
 			return s
 		}
 		if !s.ledger.HasRevocation(id) {
@@ -176,7 +179,7 @@ func (m *typedSource[V, S]) unrevoke(id rotation.ID) (err error) {
 }
 
 func (m *typedSource[V, S]) retire() {
-	m.change(func(s *state[V, S], _ time.Time) *state[V, S] {
+	m.apply(func(s *state[V, S], _ time.Time) *state[V, S] {
 		if !s.ledger.Overlaps() {
 			return s
 		}
@@ -184,31 +187,33 @@ func (m *typedSource[V, S]) retire() {
 	})
 }
 
-func (m *typedSource[V, S]) change(f func(s *state[V, S], now time.Time) *state[V, S]) {
+// apply publishes the state that f returns. After Close, apply does nothing.
+func (m *typedSource[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V, S]) {
 	m.value.Apply(func(prev *state[V, S], now time.Time) *state[V, S] {
 		if m.closed.Load() {
 			return prev
 		}
-		return f(m.base(prev), now)
+		return f(m.orInitial(prev), now)
 	})
 }
 
-// shut takes everything out. It is called once the Agent is closed.
+// close publishes a state that accepts nothing. The Agent calls close after it has set
+// closed.
 func (m *typedSource[V, S]) close() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		last := m.base(prev)
+		last := m.orInitial(prev)
 		m.last.Store(last)
 		return &state[V, S]{rotations: last.rotations}
 	})
 }
 
-// revoked reports whether the credential id is.
+// revoked reports whether the credential id is revoked.
 func (m *typedSource[V, S]) revoked(id rotation.ID) bool {
-	return m.base(m.value.Load()).ledger.Revoked(id)
+	return m.orInitial(m.value.Load()).ledger.Revoked(id)
 }
 
-// await returns true as soon as revoked says so, which is asked at every change,
-// and false when ctx ends or the Agent is closed.
+// awaitRevocation calls revoked at every change until it returns true. awaitRevocation
+// returns false if ctx ends or the Agent is closed.
 func (m *typedSource[V, S]) awaitRevocation(ctx context.Context, revoked func() bool) bool {
 	for {
 		changed := m.value.Updated()
@@ -226,7 +231,8 @@ func (m *typedSource[V, S]) awaitRevocation(ctx context.Context, revoked func() 
 	}
 }
 
-// recordPreviousUse notes from where a superseded credential came.
+// recordPreviousUse records and logs that the host of remote used the superseded
+// credential of p.
 func (m *typedSource[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
 	id := userID{hostOf(remote), p.KeyID()}
 	if !m.users.mark(id, time.Now(), m.superseded) {
@@ -240,7 +246,7 @@ func (m *typedSource[V, S]) recordPreviousUse(p *verify.Principal, remote string
 	}
 }
 
-// accepted returns the entries of s that may vouch at now.
+// accepted returns the entries of s that verify requests at now.
 func (m *typedSource[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
 	if m.usable != nil && !m.usable() {
 		return nil
@@ -248,7 +254,7 @@ func (m *typedSource[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.
 	return s.live(now)
 }
 
-// superseded returns what is superseded and accepted, so that its users matter.
+// superseded returns the labels of the superseded credentials that are accepted at now.
 func (m *typedSource[V, S]) superseded(now time.Time) map[string]bool {
 	found := make(map[string]bool)
 	for _, e := range m.value.Load().live(now) {

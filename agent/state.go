@@ -9,52 +9,52 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// A state is all that requests and scrapes read of one source: immutable, and
-// replaced whole. V is the kind of credential, S what verifies by it.
+// A state is what requests and scrapes read of one source. It is immutable; a change
+// publishes a new state. V and S are those of typedSource.
 type state[V credential, S any] struct {
 	ledger *rotation.Ledger[V]
-	// set is nil until good content came, and again once the Agent is closed.
+	// set is nil until the source is loaded, and after Close.
 	set       *S
-	content   rotation.Content[V] // the last that was good
-	rejected  []rotation.ID       // what the source revokes by now, where that has been rejected since
-	lifted    []rotation.ID       // unrevoked through Agent.Unrevoke: an older state file does not revoke it again
-	current   rotation.ID         // the last current credential there was
+	content   rotation.Content[V] // the last valid content
+	rejected  []rotation.ID       // revocations in the source's content, if that content was rejected
+	lifted    []rotation.ID       // unrevoked by Agent.Unrevoke; an older state file must not revoke them again
+	current   rotation.ID         // the current credential, or the last one if there is none now
 	loaded    bool
-	notes     []string // as in declaration
+	notes     []string // warnings about valid content
 	rotations uint64
-	// lastPrevious is the last use of superseded credentials that have left the
-	// ledger.
+	// lastPrevious is the last use of the superseded credentials that have been removed
+	// from the ledger.
 	lastPrevious time.Time
-	slotsSince   map[rotation.ID]slotSince // of what is in the ledger
+	slotsSince   map[rotation.ID]slotSince // for each entry of the ledger
 }
 
 // A credential is what a source declares: a shared token or a verification key.
 type credential interface {
-	// Fingerprint names it without giving it away.
+	// Fingerprint identifies the credential without revealing it.
 	Fingerprint() string
-	// Label is what the Principals call it that it vouches for.
+	// Label is the KeyID of the Principals that the credential verifies.
 	Label() string
 }
 
-// A declaration is what content says.
+// A declaration is the parsed content of a source.
 type declaration[V credential] struct {
 	rotation.Content[V]
-	notes []string // what else there is to say of content that is good
+	notes []string // warnings about valid content
 }
 
-// errPartial rejects content of which a key could not be read; that fault has
-// been told already.
+// errPartial rejects content of which a key could not be read. The source has already
+// returned the error of that key.
 var errPartial = errors.New("agent: not all keys could be read")
 
-// advance makes the next state from what the source says. Revocations in bad
-// content hold all the same, since they only ever take away.
+// advance returns the state that follows prev when the source has the content c.
+// Revocations in invalid content take effect too, since they only remove access.
 func (m *typedSource[V, S]) advance(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
 	d, err := m.parse(c)
 	if c.Partial && err == nil {
 		err = errPartial
 	}
 	if err != nil {
-		// Only what is revoked is news: what else was read is not declared by it.
+		// Only the revocations of invalid content count.
 		fresh := slices.DeleteFunc(slices.Clone(d.Revoked), prev.ledger.HasRevocation)
 		if len(fresh) == 0 && slices.Equal(d.Revoked, prev.rejected) {
 			return nil, err
@@ -71,7 +71,8 @@ func (m *typedSource[V, S]) advance(prev *state[V, S], c reload.Content, now tim
 	return m.with(&next, rotation.Advance(prev.ledger, d.Content, now, m.src.window), d.Decls), nil
 }
 
-// with returns the state that follows s with the ledger l, made of decls, if of any.
+// with returns the state that follows s with the ledger l. decls is what the source
+// declares if l came from new content, and else nil.
 func (m *typedSource[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rotation.Decl[V]) *state[V, S] {
 	next := *s
 	next.lastPrevious = s.previousLastUsed()
@@ -88,7 +89,7 @@ func (m *typedSource[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []
 	return &next
 }
 
-// live returns the entries that are accepted at now. s may be nil.
+// live returns the entries of s that are accepted at now. s may be nil.
 func (s *state[V, S]) live(now time.Time) []*rotation.Entry[V] {
 	if s == nil || s.set == nil {
 		return nil
@@ -117,8 +118,8 @@ func (s *state[V, S]) previousLastUsed() time.Time {
 	return last
 }
 
-// overlapUntil returns the latest deadline among entries, and the zero Time
-// where none has one.
+// overlapUntil returns the latest deadline of entries, and the zero Time if none has a
+// deadline.
 func overlapUntil[V any](entries []*rotation.Entry[V], now time.Time) time.Time {
 	var until time.Time
 	for _, e := range entries {
@@ -129,15 +130,15 @@ func overlapUntil[V any](entries []*rotation.Entry[V], now time.Time) time.Time 
 	return until
 }
 
-// A slotSince says since when a credential has been in its slot, as this process saw
-// it.
+// A slotSince is a slot of a credential and the time since which this process has seen
+// the credential there.
 type slotSince struct {
 	slot  rotation.Slot
 	since time.Time
 }
 
-// slotsSince returns those of the credentials in l: as they were in before where the
-// slot is the same, and from now for the others.
+// slotsSince returns the slotSince of each credential in l: the one in before if the slot
+// has not changed, and else one that begins now.
 func slotsSince[V any](before map[rotation.ID]slotSince, l *rotation.Ledger[V], now time.Time) map[rotation.ID]slotSince {
 	if l == nil {
 		return nil

@@ -13,11 +13,11 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// StatusSchema is the version of the form of a [Status].
+// StatusSchema is the value of Status.Schema: the version of the format.
 const StatusSchema = 1
 
-// A Status says what an Agent accepts now and how it came to that. It holds no
-// token, and is what the daemon answers as JSON under /status.
+// A Status describes the state of an Agent. It contains fingerprints but no token. The
+// daemon serves it as JSON at /status.
 type Status struct {
 	Schema  int            `json:"schema"`
 	Ready   bool           `json:"ready"`
@@ -25,64 +25,65 @@ type Status struct {
 	Sources []SourceStatus `json:"sources"`
 }
 
-// A SourceStatus is the part of a [Status] that is about one source.
+// A SourceStatus is the part of a [Status] for one source.
 type SourceStatus struct {
 	Name       string `json:"name"`
-	Kind       string `json:"kind"`     // "file" (or directory), "env file" or "env"; of keys "key file" (or directory) or "jwks url"
-	Location   string `json:"location"` // its path, or the variable's name
+	Kind       string `json:"kind"`     // "file" (or directory), "env file" or "env"; for keys "key file" (or directory) or "jwks url"
+	Location   string `json:"location"` // the path, the URL or the name of the variable
 	Ready      bool   `json:"ready"`
-	Generation uint64 `json:"generation"` // changes of what is accepted
-	Rotations  uint64 `json:"rotations"`  // changes of the current token
+	Generation uint64 `json:"generation"` // changes of the accepted tokens or keys since the start
+	Rotations  uint64 `json:"rotations"`  // changes of the current token since the start
 
 	WatchMode         string    `json:"watch_mode"`
 	LastReloadGood    bool      `json:"last_reload_successful"`
 	LastReloadSuccess time.Time `json:"last_reload_success,omitzero"`
 	LastChange        time.Time `json:"last_change,omitzero"`
-	Fault             string    `json:"fault,omitempty"` // of the last read, with its mend
-	// Limits names what keeps the source from ever changing under a running
-	// process.
+	Fault             string    `json:"fault,omitempty"` // the error of the last read, with its fix; "" if it succeeded
+	// Limits lists, for people, what keeps the source from changing in a running
+	// process, and warnings about its content.
 	Limits []string `json:"limits,omitempty"`
-	// StateFile is where superseded tokens are remembered; "" where a restart
-	// forgets them. StateFault says what is wrong with it, with its mend.
+	// StateFile is the path of the state file; "" if there is none. StateFault is the
+	// error of its last read or write, with its fix; "" if it succeeded.
 	StateFile  string `json:"state_file,omitempty"`
 	StateFault string `json:"state_fault,omitempty"`
 
-	Tokens  []TokenStatus `json:"tokens"`  // or keys
-	Revoked int           `json:"revoked"` // digests that are refused
-	// RevokedDeclared are the fingerprints of the revoked tokens or keys that the
-	// source declares without their revocation. They are refused; see Unrevoke.
+	Tokens  []TokenStatus `json:"tokens"`  // the accepted tokens or keys
+	Revoked int           `json:"revoked"` // number of revoked digests
+	// RevokedDeclared lists the fingerprints of revoked tokens or keys that the source
+	// declares without their revocation. The Agent refuses them; see Unrevoke.
 	RevokedDeclared  []string       `json:"revoked_declared,omitempty"`
 	OverlapExpires   time.Time      `json:"overlap_expires,omitzero"`
 	PreviousLastUsed time.Time      `json:"previous_last_used,omitzero"`
-	PreviousUsers    []PreviousUser `json:"previous_users,omitempty"` // latest first, 100 at most
+	PreviousUsers    []PreviousUser `json:"previous_users,omitempty"` // latest first, at most 100
 }
 
-// A TokenStatus is one token, or verification key, that is accepted now.
+// A TokenStatus describes a token or verification key that is accepted now.
 type TokenStatus struct {
 	Slot        string    `json:"slot"`
 	Fingerprint string    `json:"fingerprint"`
-	Declared    bool      `json:"declared"`           // false for one that is remembered through its overlap
-	Since       time.Time `json:"since,omitzero"`     // from when it has been in its slot, as this process saw it
-	Deadline    time.Time `json:"deadline,omitzero"`  // from when it is refused, as things stand
-	Cap         time.Time `json:"cap,omitzero"`       // the latest that uses can put the deadline off to, where they do
-	Waiting     bool      `json:"waiting,omitempty"`  // the overlap begins with the first use of the new token
-	LastUsed    time.Time `json:"last_used,omitzero"` // of slot previous, to within a second
-	Expires     time.Time `json:"expires,omitzero"`   // the exp of a token that is a JWT
+	Declared    bool      `json:"declared"`           // false if the source no longer declares the token and its overlap lasts
+	Since       time.Time `json:"since,omitzero"`     // since when this process has seen the token in its slot
+	Deadline    time.Time `json:"deadline,omitzero"`  // when the token will be refused, unless a use extends the overlap; zero for never
+	Cap         time.Time `json:"cap,omitzero"`       // the latest Deadline that uses can lead to; zero if uses do not move it
+	Waiting     bool      `json:"waiting,omitempty"`  // the overlap begins at the first use of the new token
+	LastUsed    time.Time `json:"last_used,omitzero"` // only in slot previous; accurate to a second
+	Expires     time.Time `json:"expires,omitzero"`   // the exp of a token that is a JWT; zero if there is none
 
-	// Of a verification key. One that goes by several is listed once for each.
+	// KeyID and Algorithm are set for verification keys. A key with several names is
+	// listed once for each.
 	KeyID     string `json:"kid,omitempty"`
 	Algorithm string `json:"alg,omitempty"`
 }
 
-// A PreviousUser is a host that still used a superseded token.
+// A PreviousUser is a host that has used a superseded token or key.
 type PreviousUser struct {
 	Host        string    `json:"host"`
 	Fingerprint string    `json:"fingerprint"`
 	First       time.Time `json:"first"`
-	Last        time.Time `json:"last"` // to within a second
+	Last        time.Time `json:"last"` // accurate to a second
 }
 
-// Status returns what the Agent accepts now and how it came to that.
+// Status returns the state of the Agent. It reads memory only.
 func (a *Agent) Status() Status {
 	now := time.Now()
 	s := Status{Schema: StatusSchema, Ready: a.Ready(), Version: buildinfo.Version()}
@@ -144,7 +145,8 @@ func (m *typedSource[V, S]) status(now time.Time) SourceStatus {
 	return src
 }
 
-// fault returns what is wrong with the source, and nil where nothing is.
+// lastError returns the error of the last read or, if there is none, of the CA or token
+// file of a key server.
 func (m *typedSource[V, S]) lastError(stats reload.Stats) error {
 	if stats.LastError != nil || m.fileError == nil {
 		return stats.LastError
@@ -152,7 +154,7 @@ func (m *typedSource[V, S]) lastError(stats reload.Stats) error {
 	return m.fileError()
 }
 
-// limits says in words what cannot heal or needs a person.
+// limits returns the warnings for SourceStatus.Limits.
 func (m *typedSource[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotation.Entry[V]) (out []string) {
 	if stats.Mode == "static" {
 		out = append(out, "a process's own environment cannot change from outside; it is read at start and at reload")
@@ -170,7 +172,7 @@ func (m *typedSource[V, S]) limits(s *state[V, S], stats reload.Stats, live []*r
 		out = append(out, "nothing is accepted")
 	}
 	if set, ok := any(s.set).(*jwt.KeySet); ok && set.Untried() > 0 {
-		out = append(out, fmt.Sprintf("there are more keys of one algorithm than are tried on a token, by %d; give them names (kid), and tokens too", set.Untried()))
+		out = append(out, fmt.Sprintf("%d keys are not tried, because too many have the same algorithm; give keys and tokens a kid", set.Untried()))
 	}
 	if declared := s.revokedDeclared(); len(declared) > 0 {
 		out = append(out, fmt.Sprintf("revoked, and declared without the revocation: %s; refused until the revocation is lifted (tokenagent rotate unrevoke)",
@@ -179,14 +181,14 @@ func (m *typedSource[V, S]) limits(s *state[V, S], stats reload.Stats, live []*r
 	out = append(out, s.notes[:min(len(s.notes), maxNotes)]...)
 	if m.longestLifetime != nil && s.overlaps() {
 		if lasts := m.longestLifetime(); lasts > m.src.window.Overlap {
-			out = append(out, fmt.Sprintf("tokens were accepted that are good for %s, and a superseded key only is for %s; lengthen the overlap", lasts, m.src.window.Overlap))
+			out = append(out, fmt.Sprintf("accepted tokens are valid for up to %s, but a superseded key only for %s; lengthen the overlap", lasts, m.src.window.Overlap))
 		}
 	}
 	return out
 }
 
-// revokedDeclared returns the fingerprints of what the source declares and is
-// revoked all the same.
+// revokedDeclared returns the fingerprints of the revoked credentials that the source
+// declares without their revocation.
 func (s *state[V, S]) revokedDeclared() (fingerprints []string) {
 	if s.ledger == nil {
 		return nil
@@ -197,17 +199,17 @@ func (s *state[V, S]) revokedDeclared() (fingerprints []string) {
 	return fingerprints
 }
 
-// maxNotes bounds what is said of content that is good.
+// maxNotes is the largest number of notes, or of fingerprints, in a message.
 const maxNotes = 10
 
-// overlaps reports whether a superseded credential of the source gets an overlap:
-// one that was current does.
+// overlaps reports whether the source has a current credential, which will have an overlap
+// when it is superseded.
 func (s *state[V, S]) overlaps() bool {
 	_, ok := s.ledger.Current()
 	return ok
 }
 
-// list returns the known users, the latest first.
+// list returns the recorded users, the latest first.
 func (u *previousUsers) list() []PreviousUser {
 	m := u.byID.Load()
 	if m == nil {

@@ -9,21 +9,22 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// A codec turns a credential into what may be written down of it, beside its ID,
-// and back.
+// A codec stores a credential in a storedRecord, without revealing a secret, and restores
+// it.
 type codec[V credential] struct {
 	write func(v V, r *storedRecord)
-	// read returns false for a record that yields no credential.
+	// read returns false if the record holds no credential.
 	read func(id rotation.ID, r storedRecord) (V, bool)
-	// names are by what a credential can be revoked besides its ID; nil for none.
+	// names returns the IDs, other than its own, by which a credential can be revoked.
+	// nil if there are none.
 	names func(V) []rotation.ID
 }
 
-// restore takes over what w says.
+// restore makes the state in w the initial state.
 func (m *typedSource[V, S]) restore(w storedSource, now time.Time) error {
 	snapshot, ok := m.decode(w)
 	if !ok {
-		return errNoState
+		return errInvalidDigest
 	}
 	s := &state[V, S]{ledger: rotation.Restore(snapshot, now, m.src.window), lastPrevious: w.LastUsed}
 	if c, ok := s.ledger.Current(); ok {
@@ -33,8 +34,8 @@ func (m *typedSource[V, S]) restore(w storedSource, now time.Time) error {
 	return nil
 }
 
-// snapshot returns what w says, without digests that are none, and whether there
-// were no such.
+// decode returns the snapshot in w, without invalid digests. good is false if there was
+// one.
 func (m *typedSource[V, S]) decode(w storedSource) (out rotation.Snapshot[V], good bool) {
 	good = true
 	id := func(text string) rotation.ID {
@@ -61,8 +62,8 @@ func (m *typedSource[V, S]) decode(w storedSource) (out rotation.Snapshot[V], go
 			e.Slot = rotation.Current
 		}
 		var ok bool
-		if e.Value, ok = m.codec.read(e.ID, r); !ok && !r.Declared { // of one that is declared its last use is all that is wanted
-			continue // it cannot be accepted, and nobody is the worse for it
+		if e.Value, ok = m.codec.read(e.ID, r); !ok && !r.Declared { // a declared credential needs only its last use
+			continue // without its value the credential cannot be accepted
 		}
 		if m.codec.names != nil {
 			e.Names = m.codec.names(e.Value)
@@ -78,23 +79,24 @@ func (m *typedSource[V, S]) decode(w storedSource) (out rotation.Snapshot[V], go
 	return out, good
 }
 
-var errNoState = errors.New("agent: a state file with digests that are none")
+var errInvalidDigest = errors.New("agent: the state file has an invalid digest")
 
-// forget takes back what restore took over, before anything is read.
+// forget undoes restore. It must be called before open.
 func (m *typedSource[V, S]) forget() { m.initial = nil }
 
-// adopt takes over what w revokes and retires and we do not know of.
+// adopt adds the revocations and retirements of w to the state.
 func (m *typedSource[V, S]) adopt(w storedSource) {
 	snapshot, _ := m.decode(w)
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		if last := m.last.Load(); last != nil { // closed: what there was is still to be written
+		if last := m.last.Load(); last != nil { // closed, but the last state must still be saved
 			m.last.Store(m.adopted(last, snapshot))
 			return prev
 		}
-		return m.adopted(m.base(prev), snapshot)
+		return m.adopted(m.orInitial(prev), snapshot)
 	})
 }
 
+// adopted returns s with the revocations and retirements of snapshot.
 func (m *typedSource[V, S]) adopted(s *state[V, S], snapshot rotation.Snapshot[V]) *state[V, S] {
 	l := s.ledger.Adopt(snapshot, func(id rotation.ID) bool { return slices.Contains(s.lifted, id) })
 	if l == s.ledger {
@@ -103,10 +105,11 @@ func (m *typedSource[V, S]) adopted(s *state[V, S], snapshot rotation.Snapshot[V
 	return m.with(s, l, nil)
 }
 
-// write returns what to write down, and false once there is nothing any more.
+// write returns the state to save, and false if the source is closed and close has not
+// stored a last state yet.
 func (m *typedSource[V, S]) write(now time.Time) (storedSource, bool) {
-	s := m.base(m.value.Load())
-	if m.closed.Load() { // then s may be empty; what there was, Close keeps
+	s := m.orInitial(m.value.Load())
+	if m.closed.Load() { // s may be the empty state that close publishes
 		if s = m.last.Load(); s == nil {
 			return storedSource{}, false
 		}

@@ -8,8 +8,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// checkStateFile refuses a StateFile that would be written over a source, or into
-// the directory that is one.
+// checkStateFile returns an error if StateFile is a directory, a source, or a file in a
+// source directory. It makes StateFile absolute.
 func (r *resolved) checkStateFile() error {
 	if r.StateFile == "" {
 		return nil
@@ -18,7 +18,7 @@ func (r *resolved) checkStateFile() error {
 	if err == nil && info.IsDir() || strings.HasSuffix(r.StateFile, string(filepath.Separator)) {
 		return option.Errorf(option.Field, "{state-file} is a directory; name a file in it")
 	}
-	r.StateFile = absolute(r.StateFile) // a later chdir must not move it
+	r.StateFile = absolute(r.StateFile) // a later chdir must not change the path
 	for _, s := range []*sourceSpec{r.tokens, r.keys} {
 		if s == nil || !s.watched {
 			continue
@@ -34,7 +34,7 @@ func (r *resolved) checkStateFile() error {
 	return nil
 }
 
-// same reports whether two paths lead to one file, be it that they do not exist.
+// sameFile reports whether a and b are the same file, or would be if they existed.
 func sameFile(a, b string) bool {
 	if resolveSymlinks(a) == resolveSymlinks(b) {
 		return true
@@ -47,7 +47,7 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(x, y)
 }
 
-// within reports whether path lies below the directory dir.
+// inside reports whether path is dir or below dir, and dir is a directory.
 func inside(path, dir string) bool {
 	info, err := os.Stat(dir)
 	if err != nil || !info.IsDir() {
@@ -57,7 +57,7 @@ func inside(path, dir string) bool {
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }
 
-// unlinked returns path without symbolic links, as far as it exists.
+// resolveSymlinks resolves the symbolic links in the part of path that exists.
 func resolveSymlinks(path string) string {
 	path = filepath.Clean(path)
 	if found, err := filepath.EvalSymlinks(path); err == nil {

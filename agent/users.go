@@ -10,20 +10,20 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// maxUsers bounds how many hosts are remembered.
+// maxUsers is the largest number of remembered hosts.
 const maxUsers = 100
 
-// users knows from which hosts superseded tokens still come. Looking one up
-// takes no lock; only a host that is new does.
+// previousUsers records which hosts still use superseded credentials. Looking up a known
+// host takes no lock; adding a host does.
 type previousUsers struct {
 	mu   sync.Mutex
 	byID atomic.Pointer[map[userID]*user]
 
-	pruned atomic.Int64 // when it was last tried, Unix time in nanoseconds
+	pruned atomic.Int64 // last time of mayPrune, as Unix time in nanoseconds
 }
 
-// A userID is a host that uses one token: when that token has gone and the
-// next one is superseded, the same host is news again.
+// A userID is a host and the fingerprint of the credential that it uses. When the next
+// credential is superseded, the same host counts as a new user.
 type userID struct{ host, fingerprint string }
 
 type user struct {
@@ -31,8 +31,8 @@ type user struct {
 	use   rotation.Use
 }
 
-// mark notes a use by id, and reports whether it is the first. accepted names the
-// tokens whose users to keep when there are too many.
+// mark records a use by id and reports whether it is the first. If there are too many
+// users, mark keeps only those of the fingerprints that accepted returns.
 func (u *previousUsers) mark(id userID, now time.Time, accepted func(now time.Time) map[string]bool) (first bool) {
 	m := u.byID.Load()
 	if m != nil {
@@ -67,15 +67,16 @@ func (u *previousUsers) mark(id userID, now time.Time, accepted func(now time.Ti
 	return first
 }
 
-// mayPrune lets one caller a second look for users to forget, so that a crowd
-// of new ones costs the requests that bring them nothing.
+// mayPrune returns true at most once a second, so that many new users do not make every
+// request search for users to remove.
 func (u *previousUsers) mayPrune(now time.Time) bool {
 	last := u.pruned.Load()
 	return now.UnixNano()-last >= int64(time.Second) && u.pruned.CompareAndSwap(last, now.UnixNano())
 }
 
-// hostOf returns the host of an address as a transport gives it. What has no
-// port, as a Unix socket's peer, is taken as it is; no name at all is "local".
+// hostOf returns the host of an address that a transport reports, at most 64 bytes. An
+// address without a port, such as that of a Unix socket, is returned unchanged. For an
+// empty or unnamed address hostOf returns "local".
 func hostOf(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

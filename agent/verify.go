@@ -7,15 +7,15 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// Verify accepts token if a source declares it, or if it was superseded and its
-// deadline has not come; and a signed token if an accepted key signed it and it
-// claims what is asked for. It waits for nothing and ignores ctx; for a shared
-// token, and for a signed one that it has verified before, it allocates nothing.
-// What is revoked as a shared token, or was one and has come to its end, is refused
-// even if it is signed as well: no other way lets in what one has shut out.
-// Before the first good content and after Close it answers
-// [verify.ErrUnavailable]. Each call is counted once in
-// tokenagent_verifications_total.
+// Verify accepts a shared token if the source declares it, or if it was superseded and
+// its deadline has not passed. It accepts a signed token if an accepted key signed it
+// and its claims satisfy Config.JWT. A token that the token source revoked, or that was
+// superseded and has ended, is refused even if it is also a valid signed token.
+//
+// Verify reads memory only. For a shared token, and for a signed token in the cache, it
+// allocates nothing. Each call adds one to tokenagent_verifications_total. An error
+// wraps one of the errors of package verify; before the source is loaded and after
+// Close, it wraps [verify.ErrUnavailable].
 func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, error) {
 	if a.tokens == nil {
 		p, err := a.jwt.Verify(ctx, token)
@@ -42,16 +42,17 @@ func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, er
 	return a.verifySigned(ctx, token, err)
 }
 
-// verifySigned asks the keys about what is not known as a shared token, for which
-// err is the refusal. Of two refusals that counts which says more.
+// verifySigned verifies token as a signed token, after the token source has refused it
+// with err. If the keys refuse token too, verifySigned returns the refusal of the higher
+// class.
 func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
-	p, other := a.jwt.Verify(ctx, token)
-	if other == nil {
+	p, jwtErr := a.jwt.Verify(ctx, token)
+	if jwtErr == nil {
 		a.keys.counts.accepted(p)
 		return p, nil
 	}
-	if verify.Class(other) > verify.Class(err) {
-		err = other
+	if verify.Class(jwtErr) > verify.Class(err) {
+		err = jwtErr
 	}
 	if looksSigned(token) {
 		a.keys.counts.refused(err)
@@ -61,5 +62,5 @@ func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*ver
 	return nil, err
 }
 
-// looksSigned reports whether token has the form of a signed one.
+// looksSigned reports whether token has the three parts of a JWS (RFC 7515 section 7.1).
 func looksSigned(token string) bool { return strings.Count(token, ".") == 2 }
