@@ -37,7 +37,7 @@ var (
 	descWatchErrors   = desc("watch_errors_total", "Errors of the file system watcher. Polling continues.", "source", "reason")
 	descDuration      = newDurations("").Desc()
 	descTokenInfo     = desc("token_info", "The tokens accepted now, by fingerprint (the first 8 hex digits of the SHA-256); at most 16.", "source", "slot", "fingerprint")
-	descDeclared      = desc("revoked_token_declared", "Whether the source declares a revoked token without its revocation (1) or not (0). The token stays refused.", "source")
+	descDeclared      = desc("revoked_token_declared", "Whether the source declares a token that is revoked, without the revocation (1), or not (0). The token stays refused.", "source")
 	descStateFile     = desc("state_file_successful", "Whether the last read or write of the state file succeeded (1) or not (0). Absent without a state file.")
 	descBusy          = desc("signature_checks_refused_total", "Verifications refused as unavailable because too many signatures were being checked.", "source")
 	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")

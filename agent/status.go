@@ -181,7 +181,7 @@ func (m *typedSource[V, S]) limits(s *state[V, S], stats reload.Stats, live []*r
 	out = append(out, s.notes[:min(len(s.notes), maxNotes)]...)
 	if m.longestLifetime != nil && s.overlaps() {
 		if lasts := m.longestLifetime(); lasts > m.src.window.Overlap {
-			out = append(out, fmt.Sprintf("accepted tokens are valid for up to %s, but a superseded key only for %s; lengthen the overlap", lasts, m.src.window.Overlap))
+			out = append(out, fmt.Sprintf("accepted tokens are good for %s, but a superseded key only for %s; lengthen the overlap", lasts, m.src.window.Overlap))
 		}
 	}
 	return out
