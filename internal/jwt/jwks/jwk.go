@@ -20,7 +20,7 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// json takes a JWKS or a JWK.
+// json parses a JWKS or a JWK.
 func (p *parser) json(text []byte, slot rotation.Slot, f form) {
 	top, ok := p.object(text)
 	if !ok {
@@ -30,35 +30,35 @@ func (p *parser) json(text []byte, slot rotation.Slot, f form) {
 	_, isKey := top["kty"]
 	switch {
 	case isSet && isKey:
-		p.fault(`an object with both "keys" and "kty"; a JWKS has the one, a JWK the other`)
+		p.fail(`an object with both "keys" and "kty"; a JWKS has the one, a JWK the other`)
 	case isSet && f == oneKey:
-		p.fault("a set of keys, where one key stands; put it under %s", KeyJWKS)
+		p.fail("a set of keys, where one key stands; put it under %s", KeyJWKS)
 	case isSet:
 		p.set(set)
 	case p.o.Remote:
-		p.fault(`no JWKS: the object has no "keys"; give the address of the key set (jwks_uri)`)
+		p.fail(`no JWKS: the object has no "keys"; give the address of the key set (jwks_uri)`)
 	case !isKey:
-		p.fault(`neither a JWKS nor a JWK: the object has neither "keys" nor "kty"`)
+		p.fail(`neither a JWKS nor a JWK: the object has neither "keys" nor "kty"`)
 	default:
 		k, err := p.jwk(top)
 		if err == nil {
 			err = p.declare(k, slot, "", false)
 		}
 		if err != nil {
-			p.fault("%v", err)
+			p.fail("%v", err)
 		}
 	}
 }
 
-// set takes the keys of a JWKS.
+// set parses the keys of a JWKS.
 func (p *parser) set(raw json.RawMessage) {
 	var keys []json.RawMessage
 	if err := json.Unmarshal(raw, &keys); err != nil {
-		p.fault(`"keys" is no array; list the keys there`)
+		p.fail(`"keys" is no array; list the keys there`)
 		return
 	}
 	if len(keys) > maxKeys {
-		p.fault("more than %d keys; a source has at most so many", maxKeys)
+		p.fail("more than %d keys; a source has at most so many", maxKeys)
 		return
 	}
 	var first error
@@ -78,19 +78,19 @@ func (p *parser) set(raw json.RawMessage) {
 			first = cmp.Or(first, err)
 			p.got.Skipped = append(p.got.Skipped, p.placed(place+": "+err.Error()))
 		default:
-			p.fault("%s: %v", place, err)
+			p.fail("%s: %v", place, err)
 		}
 	}
 	switch {
 	case len(p.got.Decls) > 0:
 	case len(p.got.Skipped) > 0:
-		p.fault("none of its %d keys verifies signatures here; of the first: %v", len(keys), first)
+		p.fail("none of its %d keys verifies signatures here; of the first: %v", len(keys), first)
 	default:
-		p.fault("a key set without keys; nothing would be accepted")
+		p.fail("a key set without keys; nothing would be accepted")
 	}
 }
 
-// What can be wrong with a JWK. Texts are constants.
+// Errors of jwk. The texts are constants.
 var (
 	errKty      = errors.New("its kty is none of RSA, EC, OKP and oct")
 	errCrv      = errors.New("its crv is none that its kty has here: EC has P-256, P-384 and P-521, OKP has Ed25519")
@@ -102,10 +102,10 @@ var (
 	errMaterial = errors.New("its members are no key; RSA has n and e, EC has a point x and y on its curve, OKP has x, oct has k")
 )
 
-// jwk returns the key that a JWK is. The members of one from a server may be spelled
-// as issuers do: with null or empty members, in base64 of either alphabet, with
-// padding, numbers with leading zeros, coordinates without them. Its thumbprint is
-// that of the same key in the spelling of RFC 7638.
+// jwk returns the key of a JWK. A JWK from a server may have the spellings that issuers
+// use: null or empty members, base64 in either alphabet, padding, numbers with leading
+// zeros, and coordinates without leading zeros. Its thumbprint is that of the key in the
+// spelling of RFC 7638.
 func (p *parser) jwk(members map[string]json.RawMessage) (jwt.Key, error) {
 	if p.o.Remote {
 		maps.DeleteFunc(members, func(_ string, value json.RawMessage) bool { return isEmpty(value) })
@@ -149,7 +149,7 @@ func (p *parser) jwk(members map[string]json.RawMessage) (jwt.Key, error) {
 	return k, nil
 }
 
-// isEmpty reports whether a member says nothing: null, "" or [].
+// isEmpty reports whether the value of a member is empty: null, "" or [].
 func isEmpty(value json.RawMessage) bool {
 	switch v := string(value); v {
 	case "null", `""`:
@@ -159,8 +159,8 @@ func isEmpty(value json.RawMessage) bool {
 	}
 }
 
-// material returns the key that the members are, as verify.KeyConfig takes it, and
-// how RFC 7518 section 6 and RFC 8037 section 2 spell those that it is made of.
+// material returns the key for jwt.KeyConfig.Material, and the canonical spelling of its
+// members (RFC 7518 section 6, RFC 8037 section 2).
 func (p *parser) material(text map[string]string) (material any, canonical map[string]string, err error) {
 	var b [2][]byte
 	read := func(members ...string) bool {
@@ -240,7 +240,7 @@ func number(b []byte) []byte { return bytes.TrimLeft(b, "\x00") }
 
 var standardAlphabet = strings.NewReplacer("+", "-", "/", "_") //nolint:gochecknoglobals // a constant
 
-// decode returns the bytes of a member.
+// decode returns the decoded bytes of a member.
 func (p *parser) decode(member, text string) ([]byte, error) {
 	switch {
 	case text == "":
@@ -257,8 +257,8 @@ func (p *parser) decode(member, text string) ([]byte, error) {
 	return b, nil
 }
 
-// spelling says what is wrong with a member that is a number or bytes, but not as
-// the RFCs spell it.
+// spelling returns the error of a member that decodes, but does not have the spelling of
+// the RFCs.
 func spelling(member, text string) error {
 	b, _ := base64.RawURLEncoding.DecodeString(text)
 	switch {
@@ -277,7 +277,7 @@ func spelling(member, text string) error {
 	}
 }
 
-// purpose holds a JWK to being for verifying signatures.
+// purpose returns an error if a JWK is not a public key for verifying signatures.
 func (p *parser) purpose(members map[string]json.RawMessage, text map[string]string) error {
 	for _, m := range []string{"d", "p", "q", "dp", "dq", "qi", "oth"} {
 		if _, there := members[m]; there {

@@ -1,9 +1,8 @@
-// Package jwks reads verification keys: from a file or a directory, with [Parse]
-// and [ParseKeys], and from a server, with [Remote].
+// Package jwks loads verification keys: from a file or a directory with [Parse] and
+// [ParseKeys], and from a server with [Remote].
 //
-// What it returns are declarations for [rotation.Advance], so that keys rotate
-// by the rules by which tokens do. It stands apart from package verify because
-// it links net/http.
+// The package returns declarations for [rotation.Advance], so keys rotate by the same
+// rules as shared tokens. It is separate from package jwt because it links net/http.
 package jwks
 
 import (
@@ -14,54 +13,54 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// Keys is what a key source says. A key can be revoked by its kid as well, see
-// [verify.Key.RevocableNames].
+// Keys is the content of a key source. The kid of a key revokes the key, too; see
+// [jwt.Key.RevocableNames].
 type Keys struct {
 	rotation.Content[jwt.Key]
-	// Skipped says which keys of a remote JWKS were left out, and why. It is
-	// empty for any other source.
+	// Skipped holds one error for each key of a remote JWKS that was left out. It is
+	// empty for other sources.
 	Skipped []error
 }
 
-// ParseOptions tune the parsing of key sources. The zero value is good.
+// ParseOptions configure the parsing of key sources. The zero ParseOptions are valid.
 type ParseOptions struct {
-	Name string // what errors call the source, such as its path
+	Name string // name of the source in errors, such as its path
 
-	// Algorithm is that of keys that name none: PEM, secrets, JWKs without "alg".
-	// "" means the one that verify.DefaultAlgorithm gives.
+	// Algorithm is the algorithm of keys that do not specify one: PEM, secrets, and JWKs
+	// without "alg". "" means the result of jwt.DefaultAlgorithm.
 	Algorithm string
 
-	// Remote says that the content came from a server. Then it must be a JWKS,
-	// and a key in it that cannot verify signatures here is left out, since an
-	// identity provider publishes keys for other purposes too. Left out is also
-	// what must not be public: private keys, and secrets.
+	// Remote means that the content came from a server. The content must then be a JWKS.
+	// Keys that cannot verify signatures here are skipped, because an identity provider
+	// also publishes keys for other purposes. Private keys and secrets, which must not be
+	// public, are skipped, too.
 	Remote bool
 }
 
 // The limits of a source.
 const (
-	maxBytes = 4 << 20 // of each file, or key of a directory
+	maxBytes = 4 << 20 // bytes of a file, or of a key of a directory
 	maxKeys  = 1000
-	maxKeyID = 1024 // bytes of a kid; no token with a longer one is accepted
+	maxKeyID = 1024 // bytes of a kid; a token with a longer kid is never accepted
 )
 
-// Parse parses the text of a file. It is one of
+// Parse parses the text of a file, which has one of these forms:
 //
-//   - a JSON Web Key Set (RFC 7517 section 5), whose keys are listed;
-//   - a JSON Web Key (RFC 7517 section 4), which is current;
-//   - PEM (RFC 7468): public keys, certificates, RSA public keys of PKCS #1. The
-//     first is current, further ones are listed. Of a certificate its key is
-//     taken and nothing else is looked at: not its issuer, nor its dates;
-//   - anything else that is one word of printable ASCII: an HMAC secret, which
-//     is current. One that has other bytes goes into a JWK of kty oct.
+//   - A JSON Web Key Set (RFC 7517 section 5). Its keys are listed.
+//   - A JSON Web Key (RFC 7517 section 4). The key is current.
+//   - PEM (RFC 7468) with public keys, certificates or PKCS #1 RSA public keys. The first
+//     key is current, and the others are listed. Parse uses only the key of a certificate
+//     and ignores its issuer and its dates.
+//   - Any other single word of printable ASCII, which is an HMAC secret. The secret is
+//     current. A secret with other bytes must be a JWK of kty oct.
 //
-// A UTF-8 byte order mark, surrounding white space and CRLF are ignored. A set is
-// strict: each key must be one that verifies signatures, with its members in
-// their one spelling, and no two have a kid and algorithm, or the key itself, in
-// common. x5c, x5t, x5u and members that are not known are ignored.
+// Parse ignores a UTF-8 byte order mark, surrounding white space and CRLF. Parse is
+// strict about a set: each key must verify signatures, each member must have its
+// canonical spelling, no key may repeat its kid and algorithm, and two keys must not
+// share a kid and algorithm. Parse ignores x5c, x5t, x5u and unknown members.
 //
-// The error names the source, the line or the key's index, and the mend, and
-// quotes nothing.
+// The error names the source and the line or the index of the key, says how to fix the
+// source, and never quotes the text.
 func Parse(text []byte, o ParseOptions) (Keys, error) {
 	p := newParser(o)
 	p.content(text, rotation.Current, anything)
@@ -80,27 +79,30 @@ const (
 	KeyUnrevoked     = "unrevoked"
 )
 
-// KeyNames returns the keys that ParseKeys reads.
+// KeyNames returns the names of the keys that ParseKeys reads, in a new slice.
 func KeyNames() []string {
 	return []string{KeyJWKS, KeyCurrent, KeyNext, KeyPrevious, KeyPreviousUntil, KeyRevoked, KeyRetired, KeyUnrevoked}
 }
 
-// ParseKeys parses the keys of a directory: either jwks.json; or key, with
-// key-next, and key-previous with its RFC 3339 deadline key-previous-until, each
-// of which holds one verification key in any form that [Parse] takes. Keys that
-// it does not know are ignored.
+// ParseKeys parses the keys of a directory. The directory has either jwks.json, or key
+// with the optional key-next and key-previous. The optional key-previous-until is the RFC
+// 3339 deadline of key-previous. Each of key, key-next and key-previous holds one
+// verification key in any form that [Parse] accepts. ParseKeys ignores unknown keys of
+// the directory.
 //
-// The key revoked has on each line what is not accepted any more:
+// Each line of the key revoked names a revoked key or token:
 //
-//	THUMBPRINT  a key, by RFC 7638 with SHA-256, in base64url or in hex
-//	HEX64       a token, by the SHA-256 of what stands before its last dot
-//	kid NAME    all keys and tokens of a name
+//	THUMBPRINT  a key, by RFC 7638 with SHA-256, in base64url or in hexadecimal
+//	HEX64       a token, by the SHA-256 of the part before its last dot
+//	kid NAME    all keys and tokens with this kid
 //	jti ID      a token
 //
-// with blank lines and lines that begin with # ignored. The key unrevoked has the
-// same lines, for what is no longer revoked, and retired has the THUMBPRINT of keys
-// that are not accepted any more. Errors are as those of Parse. The well-formed revocations are returned beside them, since they hold
-// even where the rest is rejected.
+// Blank lines and lines that begin with # are ignored. The key unrevoked has the same
+// lines, for revocations that the source lifts. The key retired lists the THUMBPRINT of
+// each key that is no longer accepted.
+//
+// ParseKeys returns errors as Parse does. Together with an error, it returns the
+// well-formed revocations, because they hold even if the rest is rejected.
 func ParseKeys(keys map[string][]byte, o ParseOptions) (Keys, error) {
 	o.Name = strings.TrimSuffix(o.Name, "/")
 	p := newParser(o)
@@ -116,12 +118,12 @@ func ParseKeys(keys map[string][]byte, o ParseOptions) (Keys, error) {
 	_, isKey := keys[KeyCurrent]
 	switch {
 	case isSet && slices.ContainsFunc(slots(), func(s slot) bool { _, there := keys[s.key]; return there }):
-		p.fault("%s stands beside %s, %s or %s; keep one or the other", KeyJWKS, KeyCurrent, KeyNext, KeyPrevious)
+		p.fail("%s stands beside %s, %s or %s; keep one or the other", KeyJWKS, KeyCurrent, KeyNext, KeyPrevious)
 	case isSet:
 		p.key = KeyJWKS
 		p.content(set, rotation.Current, aSet)
 	case !isKey:
-		p.fault("no key %s or %s; verification keys stand there", KeyJWKS, KeyCurrent)
+		p.fail("no key %s or %s; verification keys stand there", KeyJWKS, KeyCurrent)
 	default:
 		p.deadline(keys)
 		for _, s := range slots() {
@@ -135,7 +137,7 @@ func ParseKeys(keys map[string][]byte, o ParseOptions) (Keys, error) {
 	return p.result()
 }
 
-// A slot is what stands under a key of a directory.
+// A slot maps a key of a directory to a slot of the ledger.
 type slot struct {
 	key  string
 	slot rotation.Slot

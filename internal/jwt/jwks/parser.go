@@ -12,23 +12,23 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// A parser gathers what a source declares, and the first fault in it.
+// A parser collects the content of a source and the first error in it.
 type parser struct {
 	o     ParseOptions
-	key   string // the directory key being read; "" in a file
-	line  int    // the line being read; 0 for none
-	until time.Time
+	key   string    // the directory key that is being parsed; "" in a file
+	line  int       // the line that is being parsed, from 1; 0 if none
+	until time.Time // deadline of key-previous; zero if none
 	got   Keys
 	err   error
 
 	seen  map[rotation.ID]declared
-	named map[name]string // where a kid and algorithm were declared
+	named map[name]string // the place of each kid and algorithm
 }
 
-// declared says where a key was declared.
+// declared records where a key was declared.
 type declared struct {
-	place string // the first
-	index int    // of that in got.Decls
+	place string // place of the first declaration
+	index int    // index of the first declaration in got.Decls
 	names map[name]bool
 }
 
@@ -37,14 +37,14 @@ type name struct{ kid, alg string }
 func newParser(o ParseOptions) *parser {
 	p := &parser{o: o, seen: make(map[rotation.ID]declared), named: make(map[name]string)}
 	if o.Algorithm != "" && !slices.Contains(jwt.Algorithms(), o.Algorithm) {
-		p.fault("the algorithm for keys that name none is none of %s", strings.Join(jwt.Algorithms(), ", "))
+		p.fail("the algorithm for keys that name none is none of %s", strings.Join(jwt.Algorithms(), ", "))
 	}
 	return p
 }
 
-// fault keeps the first error, with the place that it belongs to. Its texts
-// are constants and numbers: nothing that was read goes in.
-func (p *parser) fault(format string, args ...any) {
+// fail records the first error with its position. The format and args must not contain
+// the text of the source.
+func (p *parser) fail(format string, args ...any) {
 	if p.err == nil {
 		p.err = p.placed(fmt.Sprintf(format, args...))
 	}
@@ -62,15 +62,15 @@ func (p *parser) place() string {
 	case p.key != "":
 		place = place + "/" + p.key
 	}
-	if p.line > 0 && !p.o.Remote { // behind a URL it would be a port
+	if p.line > 0 && !p.o.Remote { // after a URL, the line would look like a port
 		place = fmt.Sprintf("%s:%d", place, p.line)
 	}
 	return place
 }
 
-// result returns what was gathered, or the fault.
+// result returns the content or the first error.
 func (p *parser) result() (Keys, error) {
-	if p.err != nil { // of what is bad only revocations hold
+	if p.err != nil { // only the revocations of an invalid source hold
 		p.got.Content = rotation.Content[jwt.Key]{Revoked: p.got.Revoked}
 	}
 	return p.got, p.err
@@ -81,7 +81,7 @@ const (
 	white = " \t\r\n\v\f"
 )
 
-// What may stand at a place.
+// A form says which content a place accepts.
 type form int
 
 const (
@@ -90,15 +90,15 @@ const (
 	aSet                 // jwks.json: a JWKS, or one JWK
 )
 
-// content takes a file, or the value of a directory's key.
+// content parses a file, or the value of a key of a directory.
 func (p *parser) content(text []byte, slot rotation.Slot, f form) {
 	text = bytes.TrimPrefix(text, []byte(bom))
 	start := bytes.TrimLeft(text, white)
 	switch {
 	case len(text) > maxBytes:
-		p.fault("over 4 MiB; a key source is smaller")
+		p.fail("over 4 MiB; a key source is smaller")
 	case len(start) == 0:
-		p.fault("empty; put a verification key there")
+		p.fail("empty; put a verification key there")
 	case start[0] == '{' || f == aSet || p.o.Remote:
 		p.json(text, slot, f)
 	case bytes.HasPrefix(start, []byte(pemBegin)):
@@ -109,7 +109,7 @@ func (p *parser) content(text []byte, slot rotation.Slot, f form) {
 	p.line = 0
 }
 
-// deadline takes the key that dates key-previous.
+// deadline parses the deadline of key-previous.
 func (p *parser) deadline(keys map[string][]byte) {
 	value, ok := keys[KeyPreviousUntil]
 	if _, previous := keys[KeyPrevious]; !ok || !previous {
@@ -118,14 +118,14 @@ func (p *parser) deadline(keys map[string][]byte) {
 	p.key = KeyPreviousUntil
 	t, err := time.Parse(time.RFC3339, strings.Trim(strings.TrimPrefix(string(value), bom), white))
 	if err != nil {
-		p.fault("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+		p.fail("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
 		return
 	}
 	p.until = sane(t)
 }
 
-// sane keeps t within the years that RFC 3339 and JSON can say, and away from
-// the zero Time, which would mean that there is no deadline at all.
+// sane limits t to the years that RFC 3339 and JSON can represent. It never returns the
+// zero Time, which would mean no deadline.
 func sane(t time.Time) time.Time {
 	first, last := time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 	switch {
@@ -138,10 +138,10 @@ func sane(t time.Time) time.Time {
 	}
 }
 
-// declare takes a key that is named at place, such as "keys[3]", or "" for where
-// the parser is. In a set one key may go by several kids and algorithms, as
-// Keycloak, OpenAM and WSO2 publish it: it is declared once, with all of them. Elsewhere
-// it has one of each, and may be declared again, as the same token may.
+// declare declares the key k at place, such as "keys[3]"; "" means the position of the
+// parser. A set may hold one key with several kids and algorithms, as Keycloak, OpenAM
+// and WSO2 publish them. Such a key is declared once, with all of them. Elsewhere a key
+// has one kid and one algorithm, and may be declared again, as a token may.
 func (p *parser) declare(k jwt.Key, slot rotation.Slot, place string, set bool) error {
 	if len(p.got.Decls) == maxKeys {
 		return fmt.Errorf("more than %d keys; a source has at most so many", maxKeys)
@@ -178,13 +178,13 @@ func (p *parser) declare(k jwt.Key, slot rotation.Slot, place string, set bool) 
 	return nil
 }
 
-// take declares a key that stands alone at its place.
+// take declares a key that is not part of a set.
 func (p *parser) take(c jwt.KeyConfig, slot rotation.Slot) {
 	k, err := jwt.NewKey(c)
 	if err == nil {
 		err = p.declare(k, slot, "", false)
 	}
 	if err != nil {
-		p.fault("%v", err)
+		p.fail("%v", err)
 	}
 }

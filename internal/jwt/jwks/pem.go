@@ -16,9 +16,9 @@ const (
 	pemEnd   = "-----END "
 )
 
-// pem takes public keys and certificates in the form of RFC 7468: blocks with
-// nothing but white space around them. encoding/pem passes over what it cannot
-// read, and would find a key in the middle of anything.
+// pem parses public keys and certificates in PEM (RFC 7468). Only white space may
+// surround the blocks, because encoding/pem skips text that it cannot parse, and would
+// find a key within any text.
 func (p *parser) pem(text []byte, slot rotation.Slot, f form) {
 	var certificates []*x509.Certificate
 	line := 1
@@ -30,15 +30,15 @@ func (p *parser) pem(text []byte, slot rotation.Slot, f form) {
 		case len(rest) == 0:
 			return
 		case !bytes.HasPrefix(rest, []byte(pemBegin)):
-			p.fault("something that is no PEM block stands behind one; keep the blocks alone")
+			p.fail("something that is no PEM block stands behind one; keep the blocks alone")
 			return
 		case n > 0 && f == oneKey:
-			p.fault("a second PEM block, where one key stands; keep one")
+			p.fail("a second PEM block, where one key stands; keep one")
 			return
 		}
 		block, length := firstBlock(rest)
 		if block == nil {
-			p.fault("a PEM block that is broken or cut off; copy it whole, from BEGIN to END")
+			p.fail("a PEM block that is broken or cut off; copy it whole, from BEGIN to END")
 			return
 		}
 		material, certificate, err := publicKey(block)
@@ -47,7 +47,7 @@ func (p *parser) pem(text []byte, slot rotation.Slot, f form) {
 			certificates = append(certificates, certificate)
 		}
 		if err != nil {
-			p.fault("%v", err)
+			p.fail("%v", err)
 			return
 		}
 		if n > 0 && slot == rotation.Current {
@@ -59,8 +59,8 @@ func (p *parser) pem(text []byte, slot rotation.Slot, f form) {
 	}
 }
 
-// firstBlock returns the block at the start of text and how long it is, and nil
-// where there is none that is whole.
+// firstBlock returns the block at the start of text and its length in bytes. It returns
+// nil if text does not start with a whole block.
 func firstBlock(text []byte) (*pem.Block, int) {
 	end := bytes.Index(text, []byte(pemEnd))
 	if end < 0 {
@@ -80,7 +80,7 @@ func firstBlock(text []byte) (*pem.Block, int) {
 	return block, length
 }
 
-// publicKey returns the key in a block, and the certificate where it is in one.
+// publicKey returns the key in a block, and the certificate if the block is one.
 func publicKey(b *pem.Block) (material any, certificate *x509.Certificate, err error) {
 	if strings.HasSuffix(b.Type, "PRIVATE KEY") {
 		return nil, nil, errors.New("a private key, which signs; give the public key alone (openssl pkey -pubout)")
@@ -106,8 +106,8 @@ func publicKey(b *pem.Block) (material any, certificate *x509.Certificate, err e
 	return material, certificate, nil
 }
 
-// chained refuses the issuer of a certificate that was read before: the rest of
-// a chain, whose keys sign certificates and no tokens.
+// chained returns an error if c is the issuer of a certificate in before. Such a
+// certificate is part of a chain, and its key signs certificates and not tokens.
 func chained(before []*x509.Certificate, c *x509.Certificate) error {
 	for _, b := range before {
 		if bytes.Equal(b.RawIssuer, c.RawSubject) && !bytes.Equal(b.RawIssuer, b.RawSubject) {

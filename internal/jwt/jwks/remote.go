@@ -17,42 +17,43 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// RemoteOptions tune a RemoteSource. The zero value is good.
+// RemoteOptions configure a RemoteSource. The zero RemoteOptions are valid.
 type RemoteOptions struct {
-	// Client makes the requests. Its cookies are not used, and redirects are followed
-	// by the rules of [Remote]. Without a Transport it gets one that takes proxies
-	// from the environment. nil means one without anything.
+	// Client makes the requests. Its cookies and its redirect policy are not used;
+	// [Remote] describes the redirects. If Client has no Transport, the source uses a
+	// transport that takes proxies from the environment. nil means the zero http.Client.
 	Client *http.Client
-	// CAFile is the path of the PEM certificates of the CAs that are trusted for the
-	// server, in place of those of the system. It is read again before each request:
-	// connections are not kept. It goes with a Client that has no Transport. ""
-	// means those of the system, which on Linux are read again as well.
+	// CAFile is the path of PEM certificates of the CAs that are trusted for the server,
+	// instead of the CAs of the system. The file is read again before each request, and
+	// connections are not kept. CAFile requires a Client without a Transport. "" means
+	// the CAs of the system, which on Linux are also read again.
 	CAFile string
-	// BearerFile is the path of a token that is sent to the server, and to no other
-	// that it redirects to (RFC 6750 section 2.1). It is read again before each
-	// request. "" means none.
+	// BearerFile is the path of a bearer token for the server (RFC 6750 section 2.1). The
+	// token is not sent to other servers after a redirect. The file is read again before
+	// each request. "" means no token.
 	//
-	// A CAFile or BearerFile that is bad or missing keeps what was good, and is what
-	// FileFault returns; until there was a good one, no request is made.
+	// If CAFile or BearerFile is invalid or missing, the last valid content stays in use,
+	// and FileFault returns the error. No request is made before the files have been
+	// valid once.
 	BearerFile string
-	// Timeout bounds a request with its answer. 0 means 10 s.
+	// Timeout bounds a request, including the answer. Zero means 10 s.
 	Timeout time.Duration
-	// MinRefresh and MaxRefresh bound how long an answer is taken for fresh,
-	// whatever it says itself. 0 means 1 min and 1 h.
+	// MinRefresh and MaxRefresh bound the time for which an answer is fresh, whatever its
+	// headers say. Zero means 1 min and 1 h.
 	MinRefresh, MaxRefresh time.Duration
 	// CoolDown bounds the requests that tokens with an unknown key or a bad signature
-	// cause: three at once, and after that one each third of a CoolDown. So a forged
-	// token now and then does not keep a new key waiting. 0 means 1 min.
+	// cause: a burst of three, and then one per third of CoolDown. So an occasional
+	// forged token does not delay a new key. Zero means 1 min.
 	CoolDown time.Duration
-	// MaxStale is how long keys are usable without the server having confirmed
-	// them. At least twice MinRefresh. 0 means for ever. Where the server only says
-	// that nothing has changed, that confirms them for an hour at most; then it has to
-	// give them once more.
+	// MaxStale is the time for which keys are usable after the server last confirmed
+	// them. The minimum is twice MinRefresh. Zero means no limit. An answer that the keys
+	// have not changed confirms them for at most an hour after the last whole answer;
+	// then the source asks for a whole answer again.
 	MaxStale time.Duration
-	// Algorithm is as in ParseOptions.
+	// Algorithm is the same as ParseOptions.Algorithm.
 	Algorithm string
-	// Logger takes what is wrong with CAFile and BearerFile, once each time. nil
-	// discards it.
+	// Logger receives the errors of CAFile and BearerFile, once per error. nil discards
+	// them.
 	Logger *slog.Logger
 }
 
@@ -63,56 +64,60 @@ const (
 	usualCoolDown = time.Minute
 )
 
-// A RemoteSource is the JWKS at a URL, as a [reload.Source]. [Remote] makes one.
-// All methods may be called concurrently.
+// A RemoteSource is the JWKS at a URL, as a [reload.Source]. Use [Remote] to create one;
+// the zero RemoteSource is not usable. All methods are safe for concurrent use.
 //
-// It is to be read often, as by a [reload.Value] that polls every few seconds:
-// Read answers from memory, and makes a request only when one is due. So the
-// poll interval bounds how late a request is, and the source decides when there
-// is one: when the last answer is no longer fresh (its Cache-Control, within
-// MinRefresh and MaxRefresh, spread by a tenth), when a token named an unknown
-// key or had a bad signature, when Refresh was called, and after a failure again and again, 1 s later
-// at first and then ever more seldom, up to MinRefresh, or when the server said
-// (Retry-After). An answer comes whole, so the Value needs no Debounce: give it a
-// negative one.
+// Call Read often, for example from a [reload.Value] that polls every few seconds. Read
+// answers from memory and makes a request only if one is due. So the poll interval bounds
+// the delay of a request. A request is due
 //
-// Read returns only what [Parse] takes for a good set, and remembers only that.
-// While the last request failed it returns that fault, so that whoever reads
-// keeps what was good before and says so.
+//   - when the last answer is no longer fresh by its Cache-Control, between MinRefresh
+//     and MaxRefresh, and varied at random by a tenth;
+//   - when a token named an unknown key or had a bad signature;
+//   - when Refresh was called;
+//   - after a failure: 1 s later at first, then after longer pauses up to MinRefresh, or
+//     when the server asks for in Retry-After.
+//
+// An answer is always whole, so the Value needs no Debounce: set Debounce to a negative
+// value.
+//
+// Read returns and remembers only a key set that [Parse] accepts. If the last request
+// failed, Read returns its error, so that the caller keeps the earlier keys and reports
+// the error.
 type RemoteSource struct {
-	url  string // never shown: its query may hold a secret
+	url  string // never shown, because the query may hold a secret
 	name string
 	o    RemoteOptions
 
-	turn    chan struct{} // of one; held while reading, also during the request
+	turn    chan struct{} // a mutex with one place; held by Read, also during the request
 	changed chan struct{}
-	begin   time.Time // the clocks below count from here
+	begin   time.Time // spent, stale and files.looked count nanoseconds from begin
 
-	asked  atomic.Bool  // a token named an unknown key since the last request
-	forced atomic.Bool  // Refresh was called since
-	spent  atomic.Int64 // when all requests that tokens have caused are made good; see mayAsk
-	stale  atomic.Int64 // when the keys are no longer usable, if ever
+	asked  atomic.Bool  // whether a token named an unknown key since the last request
+	forced atomic.Bool  // whether Refresh was called since the last request
+	spent  atomic.Int64 // when the burst is whole again; see mayAsk
+	stale  atomic.Int64 // when the keys go stale; 0 before the first keys; see Usable
 
-	// turn must be held.
+	// turn guards the following fields.
 	files     sideFiles
-	system    *x509.CertPool // the roots of the system, when they were last read; nil for those of crypto/x509
-	body      []byte         // the last good answer; nil for none
-	etag      string         // of that
-	whole     bool           // the answer has to be given again, changed or not
-	answered  time.Time      // when it last was
-	confirmed time.Time      // when it last was, or was said to be unchanged
-	err       error          // of the last request
-	failures  int            // in a row
-	next      time.Time      // when a request is due at the latest
+	system    *x509.CertPool // the system roots as last read; nil means the roots of crypto/x509
+	body      []byte         // the last valid answer; nil if there is none
+	etag      string         // the ETag of body
+	whole     bool           // whether to ask for the whole answer, changed or not
+	answered  time.Time      // when the server last sent the keys
+	confirmed time.Time      // when the server last sent or confirmed the keys
+	err       error          // the error of the last request
+	failures  int            // failed requests in a row
+	next      time.Time      // when the next request is due at the latest
 }
 
-// Remote returns the source that the URL is. It reads CAFile and BearerFile, and makes
-// no request.
+// Remote returns the source for the URL address. It reads CAFile and BearerFile, and
+// makes no request. It returns an error if address or o is not valid.
 //
-// The URL must be https; http will do where the host is loopback. It must not
-// hold a user name or password, and its query is never shown. Redirects are
-// followed to https alone, and at most three. No environment but that of the
-// proxies is looked at.
+// The URL must use https, or http with a loopback host. The URL must not contain a user
+// name or password. Its query is never shown. The source follows at most three redirects,
+// and only to https. The source uses the environment variables for proxies and, for the
+// system CAs, SSL_CERT_FILE and SSL_CERT_DIR.
 func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 	u, err := url.Parse(address)
 	switch {
@@ -148,7 +153,7 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 	return s, nil
 }
 
-// loopback reports whether what is sent to host stays on this machine.
+// loopback reports whether host is a loopback address or localhost.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
@@ -160,14 +165,15 @@ func (s *RemoteSource) String() string { return s.name }
 // Format writes String for every verb and flag.
 func (s *RemoteSource) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// ParseOptions returns those by which what Read returns is to be parsed.
+// ParseOptions returns the options for parsing the content that Read returns.
 func (s *RemoteSource) ParseOptions() ParseOptions {
 	return ParseOptions{Name: s.name, Algorithm: s.o.Algorithm, Remote: true}
 }
 
-// Read returns the last good key set, after a request where one is due, or the
-// fault of the last request. It waits for a request that another Read makes.
-// Only Read makes requests, and nothing else waits for one.
+// Read returns the last valid key set, or the error of the last request. If a request is
+// due, Read makes it first. If another Read makes a request, Read waits for it. Only Read
+// makes requests, and no other method waits for one. The error wraps [reload.ErrTooLarge]
+// if the key set is longer than limit bytes.
 func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, error) {
 	select {
 	case <-ctx.Done():
@@ -178,7 +184,7 @@ func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, e
 	if now := time.Now(); s.isDue(now) {
 		s.request(ctx, now, min(limit, maxBytes))
 		if err := ctx.Err(); err != nil {
-			// Whoever asked is gone. What came of it may be due to that.
+			// The caller is gone, and the result may be caused by the end of ctx.
 			return reload.Content{}, fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
@@ -191,8 +197,8 @@ func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, e
 	return reload.Content{Data: s.body, Path: s.name}, nil
 }
 
-// isDue reports whether to make a request now. A request is also due where the last
-// one failed and the files have changed since, since that may be the fix.
+// isDue reports whether a request is due now. A request is also due if the last one
+// failed and the files have changed since, because the change may be the fix.
 func (s *RemoteSource) isDue(now time.Time) bool {
 	due := s.due(now)
 	if since := s.since(); due || since >= s.files.looked+int64(lookAgain) {
@@ -202,14 +208,14 @@ func (s *RemoteSource) isDue(now time.Time) bool {
 	return due
 }
 
-// FileFault returns what is wrong with CAFile and BearerFile, as they were last read,
-// and nil where nothing is. What was good in them is still in force.
-func (s *RemoteSource) FileFault() error { return s.files.fault() }
+// FileFault returns the errors of CAFile and BearerFile as last read, or nil. The last
+// valid content of the files stays in use.
+func (s *RemoteSource) FileFault() error { return s.files.lastError() }
 
-// UnknownKey says that a token named a key that there is not, or that its key has not
-// signed it; see [verify.Config]. A request follows with the next Read, which is at
-// once where a [reload.Value] runs, unless tokens have caused too many; see
-// [RemoteOptions.CoolDown]. It never blocks.
+// UnknownKey reports that a token named an unknown key, or that no key made its
+// signature; see [jwt.Config.OnUnknownKey]. The next Read makes a request, unless tokens
+// have caused too many; see [RemoteOptions.CoolDown]. UnknownKey notifies Changed, so a
+// running [reload.Value] reads at once. UnknownKey never blocks.
 func (s *RemoteSource) UnknownKey(_ string) {
 	if s.asked.Load() || !s.asked.CompareAndSwap(false, true) {
 		return
@@ -219,22 +225,22 @@ func (s *RemoteSource) UnknownKey(_ string) {
 	}
 }
 
-// Refresh makes a request due that asks for the whole answer, even while the last answer is fresh or the server
-// asked to be left alone: a person says so. It never blocks.
+// Refresh makes a request for the whole answer due, even if the last answer is fresh or
+// the server asked for a pause. It is meant for a person's command. Refresh never blocks.
 func (s *RemoteSource) Refresh() {
 	s.forced.Store(true)
 	s.wake()
 }
 
-// Usable reports whether the server has confirmed the keys less than MaxStale
-// ago. Before it has given any they are not. It takes no lock and reads the
-// clock only where there is a MaxStale.
+// Usable reports whether the server has sent keys, and has confirmed them less than
+// MaxStale ago. It takes no lock, and reads the clock only if there is a MaxStale.
 func (s *RemoteSource) Usable() bool {
 	stale := s.stale.Load()
 	return stale > 0 && (s.o.MaxStale == 0 || int64(time.Since(s.begin)) < stale)
 }
 
-// Changed delivers when a Read is worth while before the next poll.
+// Changed returns a channel that receives a value when the caller should call Read before
+// the next poll.
 func (s *RemoteSource) Changed() <-chan struct{} { return s.changed }
 
 func (s *RemoteSource) wake() {
@@ -244,5 +250,5 @@ func (s *RemoteSource) wake() {
 	}
 }
 
-// since is the time by the monotonic clock.
+// since returns the nanoseconds since begin by the monotonic clock.
 func (s *RemoteSource) since() int64 { return int64(time.Since(s.begin)) }

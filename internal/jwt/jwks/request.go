@@ -19,16 +19,17 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// client returns the one that makes the next request. A transport of our own is new
-// for each, so that what is trusted by then holds, and no connection outlives it.
+// client returns the client for the next request. If the options have no transport, each
+// request gets a new one, so that it uses the current CAs, and no connection outlives the
+// request.
 func (s *RemoteSource) client(ctx context.Context) http.Client {
 	var c http.Client
 	if s.o.Client != nil {
 		c = *s.o.Client
 	}
 	if c.Transport == nil {
-		// Not the shared default one, which others may have changed. A request
-		// an hour needs no connection kept.
+		// Do not use http.DefaultTransport, which other packages may have changed.
+		// Requests are too rare to keep connections.
 		c.Transport = &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: s.o.Timeout}).DialContext,
@@ -44,13 +45,13 @@ func (s *RemoteSource) client(ctx context.Context) http.Client {
 	return c
 }
 
-// roots returns the CAs that are trusted now; nil means those of crypto/x509.
+// roots returns the CAs that are trusted now. nil means the roots of crypto/x509.
 func (s *RemoteSource) roots(ctx context.Context) *x509.CertPool {
 	if s.files.ca != nil {
 		return s.files.ca.Load()
 	}
 	if now := systemRoots(ctx); now != nil {
-		s.system = now // or else keep what was good
+		s.system = now // otherwise keep the last roots
 	}
 	return s.system
 }
@@ -60,7 +61,7 @@ var (
 	errDowngrade = errors.New("a redirect away from https")
 )
 
-// follow decides about a redirect.
+// follow returns an error if a redirect must not be followed.
 func follow(r *http.Request, via []*http.Request) error {
 	switch {
 	case len(via) > 3:
@@ -68,18 +69,19 @@ func follow(r *http.Request, via []*http.Request) error {
 	case r.URL.Scheme != "https" || r.URL.User != nil:
 		return errDowngrade
 	}
-	r.Header.Del("Referer") // it would show the query to another host
+	r.Header.Del("Referer") // the header would reveal the query to another host
 	first := via[0].URL
 	other := func(r *http.Request) bool { return !isServer(first, r.URL) }
 	if other(r) || slices.ContainsFunc(via, other) {
-		// net/http takes another port, and a subdomain, for the same server. Nor may
-		// another server choose what is asked for with the token.
+		// net/http sends the token to other ports and subdomains, too. Once a redirect
+		// has left the server, do not send the token again, because another server must
+		// not choose what is requested with it.
 		r.Header.Del("Authorization")
 	}
 	return nil
 }
 
-// isServer reports whether two URLs are of one server.
+// isServer reports whether two URLs have the same scheme, host and port.
 func isServer(a, b *url.URL) bool {
 	port := func(u *url.URL) string {
 		return cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
@@ -87,19 +89,20 @@ func isServer(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
 }
 
-// An answer is what a request gave.
+// An answer is the result of a request.
 type answer struct {
 	header http.Header
 	body   []byte
-	same   bool          // not modified: body is nil
-	after  time.Duration // of an error: how long to leave the server alone
+	same   bool          // the keys are not modified, and body is nil
+	after  time.Duration // after an error, the pause that the server asks for
 }
 
-// fetch makes one request, with the condition that the answer has changed or without.
-// The error names the source and the fix, and quotes nothing of the answer.
+// fetch makes one request. If conditional is true, the server may answer that the keys
+// have not changed. The error names the source and says how to fix it, and never quotes
+// the answer.
 //
-// If-Modified-Since is never sent: servers compare it with the time of a file, and
-// say of one that was rolled back or built anew that it has not been modified.
+// fetch never sends If-Modified-Since. Servers compare it with the time of a file, and
+// answer that a rolled back or rebuilt file has not been modified.
 func (s *RemoteSource) fetch(ctx context.Context, limit int64, conditional bool) (a answer, err error) {
 	if err := s.files.missing(); err != nil {
 		return a, fmt.Errorf("%s: it is not asked without its files: %w", s.name, err)
@@ -108,7 +111,7 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64, conditional bool)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
-		return a, s.fault("no request can be made of it; correct the URL")
+		return a, s.errorf("no request can be made of it; correct the URL")
 	}
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	r.Header.Set("User-Agent", "tokenagent")
@@ -119,7 +122,7 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64, conditional bool)
 	case conditional:
 		r.Header.Set("If-None-Match", s.etag) // RFC 9110 section 13.1.2
 	case s.body != nil:
-		r.Header.Set("Cache-Control", "no-cache") // nor shall a proxy on the way repeat itself
+		r.Header.Set("Cache-Control", "no-cache") // a proxy must not repeat its cached answer
 	}
 	client := s.client(ctx)
 	resp, err := client.Do(r)
@@ -133,16 +136,16 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64, conditional bool)
 		a.same = true
 		return a, nil
 	case code == http.StatusNotModified:
-		return a, s.fault("the server answers 304 to a request without a condition; fix it there, or in the proxy before it")
+		return a, s.errorf("the server answers 304 to a request without a condition; fix it there, or in the proxy before it")
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		return a, s.fault("the server answers %d; give it a token that may read the keys (--jwks-bearer-file, RemoteOptions.BearerFile)", code)
+		return a, s.errorf("the server answers %d; give it a token that may read the keys (--jwks-bearer-file, RemoteOptions.BearerFile)", code)
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
 		a.after = retryAfter(resp.Header, time.Now())
-		return a, s.fault("the server answers %d; it is asked again later", code)
+		return a, s.errorf("the server answers %d; it is asked again later", code)
 	case code >= http.StatusInternalServerError:
-		return a, s.fault("the server answers %d; fix it there", code)
+		return a, s.errorf("the server answers %d; fix it there", code)
 	case code != http.StatusOK:
-		return a, s.fault("the server answers %d; give the address of the key set (jwks_uri)", code)
+		return a, s.errorf("the server answers %d; give the address of the key set (jwks_uri)", code)
 	}
 	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, limit+1)); err != nil {
 		return a, s.unreachable(err)
@@ -154,7 +157,7 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64, conditional bool)
 	return a, err
 }
 
-func (s *RemoteSource) fault(format string, args ...any) error {
+func (s *RemoteSource) errorf(format string, args ...any) error {
 	return errors.New(s.name + ": " + fmt.Sprintf(format, args...))
 }
 
@@ -162,9 +165,9 @@ func (s *RemoteSource) tooLarge(limit int64) error {
 	return fmt.Errorf("%s: %w: over %d bytes; give the address of the key set (jwks_uri)", s.name, reload.ErrTooLarge, limit)
 }
 
-// unreachable words what kept an answer from coming. The words of net/http hold
-// the URL with its query, ports that differ from time to time, and what the
-// server sent.
+// unreachable returns the error of a request without an answer. It does not use the text
+// of net/http, which contains the URL with its query, changing port numbers, and data
+// from the server.
 func (s *RemoteSource) unreachable(err error) error {
 	var timeout net.Error
 	var name *net.DNSError
@@ -172,23 +175,24 @@ func (s *RemoteSource) unreachable(err error) error {
 	var authority x509.UnknownAuthorityError
 	switch {
 	case errors.Is(err, errRedirects):
-		return s.fault("%v; give the address where they end", errRedirects)
+		return s.errorf("%v; give the address where they end", errRedirects)
 	case errors.Is(err, errDowngrade):
-		return s.fault("%v, where anybody on the way could put keys in; give the https address of the key set", errDowngrade)
+		return s.errorf("%v, where anybody on the way could put keys in; give the https address of the key set", errDowngrade)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return s.fault("no whole answer within %s; look whether the server, or the proxy, can be reached", s.o.Timeout)
+		return s.errorf("no whole answer within %s; look whether the server, or the proxy, can be reached", s.o.Timeout)
 	case errors.As(err, &name):
-		return s.fault("the host's name is not known; correct the URL, or fix the DNS")
+		return s.errorf("the host's name is not known; correct the URL, or fix the DNS")
 	case errors.As(err, &untrusted), errors.As(err, &authority):
-		return s.fault("the server's certificate is not trusted; correct the host, or give its CA (--jwks-ca-file, RemoteOptions.CAFile)")
+		return s.errorf("the server's certificate is not trusted; correct the host, or give its CA (--jwks-ca-file, RemoteOptions.CAFile)")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return s.fault("the connection is refused; look whether the server, or the proxy, runs")
+		return s.errorf("the connection is refused; look whether the server, or the proxy, runs")
 	default:
-		return s.fault("no answer in HTTP, or not a whole one; look whether the URL is that of a web server")
+		return s.errorf("no answer in HTTP, or not a whole one; look whether the URL is that of a web server")
 	}
 }
 
-// validator returns a header that can be sent back as it is, and "" otherwise.
+// validator returns the value of a header if it can be sent back unchanged, and ""
+// otherwise.
 func validator(h http.Header, name string) string {
 	text := h.Get(name)
 	if len(text) > 1024 {
@@ -196,7 +200,7 @@ func validator(h http.Header, name string) string {
 	}
 	for i := range len(text) {
 		if text[i] < 0x20 || text[i] > 0x7E {
-			return "" // a request with it would fail from now on
+			return "" // a request with this value would always fail
 		}
 	}
 	return text

@@ -10,7 +10,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// identities takes the lines of the keys revoked, retired and unrevoked.
+// identities parses the lines of the keys revoked, retired and unrevoked.
 func (p *parser) identities(text []byte, into *[]rotation.ID) {
 	text = bytes.TrimPrefix(text, []byte(bom))
 	for line := range bytes.Lines(text) {
@@ -19,15 +19,15 @@ func (p *parser) identities(text []byte, into *[]rotation.ID) {
 		if said == "" || said[0] == '#' {
 			continue
 		}
-		if rest, ok := strings.CutPrefix(said, p.key); ok && strings.IndexAny(rest, white) == 0 { // a token file's form, understood here too
+		if rest, ok := strings.CutPrefix(said, p.key); ok && strings.IndexAny(rest, white) == 0 { // accept the form of a token file, too
 			said = strings.TrimLeft(rest, white)
 		}
 		id, ok := identity(said)
 		switch {
 		case p.key == KeyRetired && (!ok || strings.ContainsAny(said, white)):
-			p.fault("a retirement is the thumbprint of a key in 64 hex digits or 43 of base64url; this one is not")
+			p.fail("a retirement is the thumbprint of a key in 64 hex digits or 43 of base64url; this one is not")
 		case !ok:
-			p.fault("a revocation is a thumbprint or digest in 64 hex digits or 43 of base64url, kid NAME or jti ID; this one is not")
+			p.fail("a revocation is a thumbprint or digest in 64 hex digits or 43 of base64url, kid NAME or jti ID; this one is not")
 		default:
 			*into = append(*into, id)
 		}
@@ -36,7 +36,7 @@ func (p *parser) identities(text []byte, into *[]rotation.ID) {
 }
 
 func identity(said string) (id rotation.ID, ok bool) {
-	// A kid or jti may have spaces in it: it is what stands after the first.
+	// A kid or jti may contain spaces: it is all text after the first white space.
 	if i := strings.IndexAny(said, white); i >= 0 {
 		rest := strings.Trim(said[i:], white)
 		switch said[:i] {

@@ -9,10 +9,11 @@ import (
 	"time"
 )
 
-// due reports whether to make a request now. turn must be held.
+// due reports whether a request is due at now. The caller must hold turn.
 func (s *RemoteSource) due(now time.Time) bool {
 	if s.o.MaxStale > 0 && s.stale.Load() > 0 && !wall(now).Before(wall(s.confirmed).Add(s.o.MaxStale)) {
-		// A machine that slept has a monotonic clock that did, too.
+		// The monotonic clock stops while the machine sleeps, so also compare the wall
+		// clock.
 		s.stale.Store(0)
 	}
 	switch {
@@ -26,27 +27,27 @@ func (s *RemoteSource) due(now time.Time) bool {
 	}
 }
 
-// burst is how many requests tokens can cause in a row.
+// burst is the number of requests that tokens can cause in a row.
 const burst = 3
 
-// refill returns how long it takes until one of them is made good.
+// refill returns the time after which tokens can cause one more request, in nanoseconds.
 func (s *RemoteSource) refill() int64 { return int64(s.o.CoolDown / burst) }
 
-// mayAsk reports whether tokens may cause another request now: less than burst of
-// those that they have caused are not yet made good.
+// mayAsk reports whether tokens may cause another request now: burst is not used up.
 func (s *RemoteSource) mayAsk() bool { return s.spent.Load()-s.since() <= (burst-1)*s.refill() }
 
-// wall drops the monotonic reading, so that times are compared by the wall clock.
+// wall removes the monotonic reading, so that times are compared by the wall clock.
 func wall(t time.Time) time.Time { return t.Round(0) }
 
-// maxRepeated is how long the server may say that its answer has not changed. Then
-// it has to give it once more.
+// maxRepeated is the longest time for which the server may answer that its keys have not
+// changed. After that time, the next request asks for the whole answer.
 const maxRepeated = time.Hour
 
-// request makes one and takes what comes of it. turn must be held.
+// request makes one request and stores the result. The caller must hold turn.
 func (s *RemoteSource) request(ctx context.Context, now time.Time, limit int64) {
 	if s.asked.Swap(false) {
-		// Before the request, so that what is asked during it waits for the next.
+		// Count the request first, so that a token that arrives during the request waits
+		// for the next one.
 		s.spent.Store(max(s.spent.Load(), s.since()) + s.refill())
 		s.whole = true
 	}
@@ -74,7 +75,7 @@ func (s *RemoteSource) request(ctx context.Context, now time.Time, limit int64) 
 	s.stale.Store(int64(now.Add(max(s.o.MaxStale, 1)).Sub(s.begin)))
 }
 
-// pause returns how long to wait after a failure.
+// pause returns the time to wait after a failure.
 func (s *RemoteSource) pause(a answer) time.Duration {
 	wait := s.o.MinRefresh
 	if doublings := s.failures - 1; doublings < 32 {
@@ -82,15 +83,15 @@ func (s *RemoteSource) pause(a answer) time.Duration {
 	}
 	wait = spread(wait)
 	if a.after > 0 {
-		// Not before it said, and a tenth later at most.
+		// Wait at least as long as the server asked, and at most a tenth longer.
 		asked := min(a.after, s.patience(time.Now()))
-		wait = max(wait, asked+time.Duration(rand.Int64N(int64(asked)/10+1))) //nolint:gosec // no secret
+		wait = max(wait, asked+time.Duration(rand.Int64N(int64(asked)/10+1))) //nolint:gosec // the delay is not a secret
 	}
 	return wait
 }
 
-// patience is how long a server may ask to be left alone. One that is well again
-// must be asked before the keys are stale, and not much after they were rotated.
+// patience returns the longest pause that a server may ask for. A server that has
+// recovered must be asked before the keys go stale, and soon after a rotation.
 func (s *RemoteSource) patience(now time.Time) time.Duration {
 	most := 5 * s.o.MinRefresh
 	if s.o.MaxStale == 0 {
@@ -103,10 +104,10 @@ func (s *RemoteSource) patience(now time.Time) time.Duration {
 	return min(most, max(left/2, time.Second))
 }
 
-// silent is how long an answer is fresh that does not say.
+// silent is the freshness of an answer without a Cache-Control max-age.
 const silent = 5 * time.Minute
 
-// freshness returns how long an answer is taken for fresh (RFC 9111 section 4.2).
+// freshness returns the time for which an answer is fresh (RFC 9111 section 4.2).
 func (s *RemoteSource) freshness(h http.Header) time.Duration {
 	fresh := silent
 	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
@@ -122,8 +123,8 @@ func (s *RemoteSource) freshness(h http.Header) time.Duration {
 	return s.within(fresh)
 }
 
-// within keeps a refresh interval within its bounds, and so short that a request
-// can fail before the keys are stale.
+// within limits a refresh interval to its bounds, and to half of MaxStale, so that one
+// request can fail before the keys go stale.
 func (s *RemoteSource) within(d time.Duration) time.Duration {
 	d = min(max(d, s.o.MinRefresh), s.o.MaxRefresh)
 	if s.o.MaxStale > 0 {
@@ -132,8 +133,8 @@ func (s *RemoteSource) within(d time.Duration) time.Duration {
 	return d
 }
 
-// seconds returns the delta-seconds of RFC 9111 section 1.2.2, and 0 for what is
-// none. One that is too large counts as very large.
+// seconds returns the delta-seconds (RFC 9111 section 1.2.2) in text, at most 2^31
+// seconds. It returns 0 if text is not a number.
 func seconds(text string) time.Duration {
 	const most = 1 << 31
 	n, err := strconv.ParseUint(text, 10, 64)
@@ -143,8 +144,8 @@ func seconds(text string) time.Duration {
 	return time.Duration(min(n, most)) * time.Second
 }
 
-// retryAfter returns what the header of that name asks for (RFC 9110 section
-// 10.2.3), and 0 for nothing.
+// retryAfter returns the delay in the Retry-After header (RFC 9110 section 10.2.3), or 0
+// if there is none.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := h.Get("Retry-After")
 	if at, err := http.ParseTime(text); err == nil {
@@ -153,7 +154,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return seconds(text)
 }
 
-// spread is spread for an interval that has to stay within MaxRefresh.
+// spread is like the function spread, but the result is at most MaxRefresh if d is.
 func (s *RemoteSource) spread(d time.Duration) time.Duration {
 	d = spread(d)
 	if most := s.o.MaxRefresh; d > most {
@@ -162,7 +163,8 @@ func (s *RemoteSource) spread(d time.Duration) time.Duration {
 	return d
 }
 
-// spread moves d by a tenth either way, so that a fleet does not ask in step.
+// spread changes d at random by up to a tenth, so that the machines of a fleet do not
+// make their requests at the same time.
 func spread(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // no secret
+	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // the delay is not a secret
 }

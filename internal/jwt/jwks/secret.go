@@ -14,24 +14,23 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// secret takes an HMAC secret in raw text.
+// secret parses an HMAC secret in plain text.
 func (p *parser) secret(text []byte, slot rotation.Slot) {
 	if err := secretive(text); err != nil {
-		p.fault("%v", err)
+		p.fail("%v", err)
 		return
 	}
 	alg := p.o.Algorithm
 	if alg != "" && !strings.HasPrefix(alg, "HS") {
-		// Before its length is: what is no key of that algorithm may be a file
-		// of another kind.
-		p.fault("text that is neither PEM nor JSON, so an HMAC secret, which does not fit the algorithm %s", alg)
+		// Report the mismatch before the length: the text may be a file of another kind.
+		p.fail("text that is neither PEM nor JSON, so an HMAC secret, which does not fit the algorithm %s", alg)
 		return
 	}
 	p.take(jwt.KeyConfig{Algorithm: alg, Material: bytes.Clone(text)}, slot)
 }
 
-// secretive refuses text that is no secret but a document that came here by
-// mistake. Most such documents are public, and whoever knows one could sign.
+// secretive returns an error if text is a document and not a secret. Most such documents
+// are public, and anybody who knows the secret can sign.
 func secretive(text []byte) error {
 	for _, c := range text {
 		if c < 0x21 || c > 0x7E {
@@ -49,7 +48,7 @@ func secretive(text []byte) error {
 	if what := placeholder.Describe(string(text)); what != "" {
 		return fmt.Errorf("it looks like %s and not like a key; put the key itself there, or an HMAC secret that looks so into a JWK of kty oct", what)
 	}
-	first, _, _ := strings.Cut(string(text), ".") // of a JWT, its header
+	first, _, _ := strings.Cut(string(text), ".") // the header, if text is a JWT
 	first = strings.TrimRight(first, "=")
 	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		decoded, err := e.DecodeString(first)
@@ -60,8 +59,8 @@ func secretive(text []byte) error {
 	return nil
 }
 
-// document reports whether b is something that people encode in base64 and that
-// is no secret.
+// document reports whether b is a document that people encode in base64, and not a
+// secret.
 func document(b []byte) bool {
 	b = bytes.TrimLeft(b, white)
 	if bytes.HasPrefix(b, []byte(pemBegin)) || bytes.HasPrefix(b, []byte("{")) && json.Valid(b) {

@@ -16,20 +16,20 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// sideFiles are the files by which the server is trusted and by which it trusts us.
-// Both are read again before every request, and every lookAgain, so that what is
-// wrong with them shows. One that is bad keeps what was good.
+// sideFiles holds the files with the CAs of the server and with the bearer token. The
+// source reads both again before every request, and every lookAgain, so that it reports
+// an error in a file soon. If a new file is invalid, the last valid content stays in use.
 type sideFiles struct {
 	ca     *reload.Value[x509.CertPool] // nil without a CAFile
 	bearer *reload.Value[string]        // nil without a BearerFile
-	looked int64                        // when they were read last, as RemoteSource.since has it
+	looked int64                        // when the files were last read; see RemoteSource.since
 }
 
-// lookAgain is how often the files are read while no request is due.
+// lookAgain is the interval at which the files are read while no request is due.
 const lookAgain = 10 * time.Second
 
-// openSideFiles reads the files for the first time. One that is bad is an error of
-// the first Read, and not one of here.
+// openSideFiles reads the files for the first time. If a file is invalid, the first Read
+// returns the error, and openSideFiles does not.
 func openSideFiles(o RemoteOptions) (f sideFiles, err error) {
 	options := reload.Options{Wait: true, Logger: o.Logger}
 	if o.CAFile != "" {
@@ -47,8 +47,8 @@ func openSideFiles(o RemoteOptions) (f sideFiles, err error) {
 	return f, nil
 }
 
-// read reads the files again and reports whether they changed. What is wrong with
-// them is in fault.
+// read reads the files again and reports whether they changed. lastError returns their
+// errors.
 func (f *sideFiles) read() (changed bool) {
 	if f.ca != nil {
 		changed, _ = f.ca.Reload()
@@ -60,16 +60,16 @@ func (f *sideFiles) read() (changed bool) {
 	return changed
 }
 
-// missing returns why a request cannot be made: there never was a good file.
+// missing returns the error that prevents a request: a file has never been valid.
 func (f *sideFiles) missing() error {
 	if f.ca != nil && f.ca.Load() == nil || f.bearer != nil && f.bearer.Load() == nil {
-		return f.fault()
+		return f.lastError()
 	}
 	return nil
 }
 
-// fault returns what is wrong with the files now, and nil where nothing is.
-func (f *sideFiles) fault() error {
+// lastError returns the current errors of the files, or nil.
+func (f *sideFiles) lastError() error {
 	var errs []error
 	if f.ca != nil {
 		errs = append(errs, f.ca.Stats().LastError)
@@ -80,9 +80,9 @@ func (f *sideFiles) fault() error {
 	return errors.Join(errs...)
 }
 
-// parseCA takes PEM certificates. A file that is cut off, or that has a broken block in
-// it, is refused whole: encoding/pem passes over what it cannot read, and a CA
-// would be lost in silence.
+// parseCA parses PEM certificates. It rejects a file that is truncated or has a broken
+// block, because encoding/pem skips what it cannot parse, and a CA would silently be
+// lost.
 func parseCA(_ *x509.CertPool, c reload.Content, _ time.Time) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	n := 0
@@ -109,7 +109,7 @@ func parseCA(_ *x509.CertPool, c reload.Content, _ time.Time) (*x509.CertPool, e
 	return pool, nil
 }
 
-// parseBearer takes a token as RFC 6750 section 2.1 sends it.
+// parseBearer parses a bearer token (RFC 6750 section 2.1).
 func parseBearer(_ *string, c reload.Content, _ time.Time) (*string, error) {
 	token := string(bytes.Trim(bytes.TrimPrefix(c.Data, []byte(bom)), white))
 	bad := func(r rune) bool { return r < 0x21 || r > 0x7e }
@@ -122,10 +122,11 @@ func parseBearer(_ *string, c reload.Content, _ time.Time) (*string, error) {
 	return &token, nil
 }
 
-// maxBearer bounds what goes into a header.
+// maxBearer is the maximum length of a bearer token in bytes, so that the token fits into
+// a header.
 const maxBearer = 16 << 10
 
-// Where Linux distributions keep the roots that they trust, as crypto/x509 has it.
+// The places where Linux distributions keep their trusted roots, as in crypto/x509.
 var (
 	//nolint:gochecknoglobals // a constant
 	rootFiles = []string{
@@ -136,10 +137,10 @@ var (
 	rootDirs = []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
 )
 
-// systemRoots reads the roots that the system trusts, SSL_CERT_FILE and SSL_CERT_DIR
-// included. crypto/x509 reads them once in the life of a process: a CA that is
-// renewed in a mounted file would never be trusted. nil means that there are none, or
-// that this is not Linux; then those of crypto/x509 are in force.
+// systemRoots reads the roots that the system trusts, and respects SSL_CERT_FILE and
+// SSL_CERT_DIR. crypto/x509 reads the roots only once per process, so it would never
+// trust a renewed CA in a mounted file. If there are no roots, or the system is not
+// Linux, systemRoots returns nil, and the roots of crypto/x509 apply.
 func systemRoots(ctx context.Context) *x509.CertPool {
 	if runtime.GOOS != "linux" {
 		return nil
@@ -173,7 +174,7 @@ func systemRoots(ctx context.Context) *x509.CertPool {
 		for _, e := range entries {
 			path := filepath.Join(dir, e.Name())
 			if target, err := os.Readlink(path); err == nil && !strings.Contains(target, "/") {
-				continue // the same certificate under the hash of its name
+				continue // a link to a certificate from the hash of its name
 			}
 			add(path)
 		}
