@@ -3,7 +3,7 @@
 # name, TestP1_... to TestP8_...
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-tests=$(${GO:-go} test -list '^TestP[1-8]_' ./... | grep '^TestP' || true)
+tests=$(git grep -hoE '^func TestP[1-8]_[A-Za-z0-9_]+\(t' -- '*_test.go' | sed 's/^func //')
 failed=0
 for n in 1 2 3 4 5 6 7 8; do
 	count=$(grep -c "^TestP${n}_" <<<"$tests" || true)
