@@ -51,7 +51,7 @@ new token first; another change begins the delay anew. A token that was seen
 staged (slot next or listed) was known from then on, and the delay counts from
 there. When the source revokes the token that CMD has, the delay is over as soon as
 there is another; as long as there is none, CMD goes on. The delay is 2m in a volume
-that a kubelet mounts; a directory that 'rotate' has laid out is none.
+that a kubelet mounts, and 15s elsewhere.
 
 CMD gets TERM, INT, QUIT, USR1, USR2, WINCH, ALRM and CONT as exec gets them. After
 TERM, INT or the stop signal it is not started again, and exec waits for its end

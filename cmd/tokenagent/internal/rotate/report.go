@@ -118,12 +118,14 @@ func nextStep(c content.Content, now time.Time) string {
 		return "none: " + c.Fixed
 	case c.Set:
 		return nextInSet(c)
-	case len(c.Next) > 0 && c.Refuses(c.Current):
+	case len(c.Next) > 0 && c.Next[0].ID() != c.Current.ID() && c.Refuses(c.Current):
 		return "promote, at once: the current " + noun + " is revoked"
 	case c.Refuses(c.Current):
 		return "stage and promote, at once: the current " + noun + " is revoked and nothing else takes its place"
 	case undone(c) != "":
 		return "stage and promote, once nobody puts the old " + noun + " back"
+	case nextIsCurrent(c):
+		return "promote, to finish a step that was cut short: the staged " + noun + " is current already"
 	case len(c.Next) == 1 && was:
 		return "retire --slot next, once nobody sends the " + noun + " that is staged, which was superseded before; or promote, to go back to it"
 	case len(c.Next) > 0:

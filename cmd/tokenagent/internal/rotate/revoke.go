@@ -27,6 +27,15 @@ func (r *request) revoke(c content.Content, _ bool, _ time.Time) (change, error)
 	if c.Bare && c.Kind == content.Keys {
 		return refuse("a key set that is a file has no place for revocations; retire --key takes a key out at once, and a directory has the key revoked beside jwks.json")
 	}
+	if r.finishes(c) {
+		to := c.Clone()
+		to.Next = nil
+		p := c.Current.Fingerprint()
+		return change{
+			to: to, changed: true, summary: p + " is current, and staged no more; revoked already: " + printIDs(c.Revoked),
+			warnings: []string{fmt.Sprintf("the last step was cut short and is finished; %s is not revoked: if it is to be, do the step again", p)},
+		}, nil
+	}
 	ids := r.ids
 	if len(ids) == 0 {
 		return r.nothingToRevoke(c)
@@ -49,7 +58,8 @@ func (r *request) revoke(c content.Content, _ bool, _ time.Time) (change, error)
 		err = r.revokeInSet(c, to, &ch)
 	} else {
 		to.Listed = slices.DeleteFunc(to.Listed, hits(ids))
-		if c.HasCurrent() && hits(fresh)(c.Current) {
+		again := slices.ContainsFunc(to.Next, func(n content.Credential) bool { return !to.Refuses(n) }) // cut short
+		if c.HasCurrent() && (hits(fresh)(c.Current) || again && hits(ids)(c.Current)) {
 			err = r.revokeCurrent(c, &to, &ch)
 		}
 	}
@@ -61,6 +71,12 @@ func (r *request) revoke(c content.Content, _ bool, _ time.Time) (change, error)
 	}
 	ch.to, ch.changed = to, true
 	return ch, nil
+}
+
+// finishes reports whether the step is one that was cut short before its last write:
+// what was staged is current, and staged still. It is not what is to be revoked.
+func (r *request) finishes(c content.Content) bool {
+	return r.id == nil && r.slot == rotation.Current.String() && nextIsCurrent(c) && len(c.Revoked) > 0 && r.expect != c.Current.Fingerprint()
 }
 
 // hits reports whether one of ids revokes v, be it by its name.
@@ -121,6 +137,9 @@ func (r *request) resolve(all []content.Content) (ids []rotation.ID, err error) 
 	var revoked []rotation.ID
 	for _, c := range all {
 		revoked = append(revoked, c.Revoked...)
+		if r.finishes(c) {
+			continue
+		}
 		for _, t := range inSlot(c, r.slot) {
 			if id := t.ID(); meant(id) && !slices.Contains(ids, id) {
 				ids = append(ids, id)

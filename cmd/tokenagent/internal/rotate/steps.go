@@ -40,6 +40,9 @@ func (r *request) stage(c content.Content, _ bool, _ time.Time) (change, error) 
 		return r.addKey(c)
 	}
 	staged := slices.DeleteFunc(slices.Clone(c.Next), c.Refuses)
+	if nextIsCurrent(c) {
+		staged = nil
+	}
 	noun := c.Kind.Noun()
 	id := r.token.ID()
 	switch {
@@ -54,8 +57,6 @@ func (r *request) stage(c content.Content, _ bool, _ time.Time) (change, error) 
 		return refuse("%d %ss are staged, %s; leave one of them, or stage a single one with --replace", len(staged), noun, prints(staged))
 	case r.given:
 		return refuse("another %s, %s, is staged; promote it first, or put yours in its place with --replace", noun, staged[0].Fingerprint())
-	case staged[0].ID() == c.Current.ID():
-		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, staged[0].Fingerprint())
 	default:
 		return unchanged(c, "%s is staged already", staged[0].Fingerprint())
 	}
@@ -71,6 +72,9 @@ func (r *request) promote(c content.Content, onePrevious bool, now time.Time) (c
 		return r.promoteInSet(c)
 	}
 	noun, until := c.Kind.Noun(), r.deadline(now)
+	if nextIsCurrent(c) && (r.expect == "" || r.expect == c.Current.Fingerprint()) {
+		return finish(c)
+	}
 	if r.expect != "" && r.expect == c.Current.Fingerprint() {
 		return unchanged(c, "%s is the current %s already", r.expect, noun)
 	}
@@ -85,12 +89,6 @@ func (r *request) promote(c content.Content, onePrevious bool, now time.Time) (c
 		return refuse("the staged %s is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", noun, n.Fingerprint(), r.expect)
 	case c.Refuses(n):
 		return refuse("the staged %s, %s, is revoked; stage another, which takes its place", noun, n.Fingerprint())
-	case n.ID() == c.Current.ID() && len(c.Previous) > 0 && !c.Previous[0].Until.IsZero():
-		to := c.Clone() // a promotion that was cut short before its last write
-		to.Next = nil
-		return change{to: to, changed: true, summary: fmt.Sprintf("promoted %s; %s is accepted%s", n.Fingerprint(), c.Previous[0].Token.Fingerprint(), deadline(c.Previous[0]))}, nil
-	case n.ID() == c.Current.ID():
-		return refuse("the staged %s, %s, is the current one; stage another with --replace", noun, n.Fingerprint())
 	}
 	to := c.Clone()
 	to.Current, to.Next = n, nil
@@ -123,6 +121,23 @@ func (r *request) promote(c content.Content, onePrevious bool, now time.Time) (c
 	retireGone(c, &to)
 	ch.to = to
 	return ch, nil
+}
+
+// nextIsCurrent reports whether what is staged is current already. A promotion or a
+// revocation in a directory that was cut short before its last write leaves that.
+func nextIsCurrent(c content.Content) bool {
+	return len(c.Next) == 1 && c.Next[0].ID() == c.Current.ID() && !c.Refuses(c.Current)
+}
+
+// finish makes the last write of a promotion that was cut short: nothing is staged.
+func finish(c content.Content) (change, error) {
+	to := c.Clone()
+	to.Next = nil
+	summary := fmt.Sprintf("promoted %s", c.Current.Fingerprint())
+	if len(c.Previous) > 0 && !c.Previous[0].Until.IsZero() {
+		summary += fmt.Sprintf("; %s is accepted%s", c.Previous[0].Token.Fingerprint(), deadline(c.Previous[0]))
+	}
+	return change{to: to, changed: true, summary: summary}, nil
 }
 
 // noneStaged tells a promotion that was done from one that has nothing to promote.
@@ -250,8 +265,8 @@ func (r *request) now(c content.Content, onePrevious bool, now time.Time) (chang
 	if err != nil {
 		return change{}, err
 	}
-	if len(staged.to.Next) == 0 {
-		return staged, nil // given, and current already
+	if r.given && r.token.ID() == c.Current.ID() {
+		return staged, nil // current already, whatever is staged
 	}
 	ch, err := r.promote(staged.to, onePrevious, now)
 	ch.made = staged.made

@@ -241,10 +241,73 @@ func TestOddlyStaged(t *testing.T) {
 	}
 	file.do(t, "stage", "--replace", "--from", tokenFile(t, three)).want(t, 0)
 	want(t, file, "current=one next=three")
-	put(t, string(file), one+"\n"+one+" next\n")
-	for _, step := range []string{"stage", "promote", "now"} {
-		file.do(t, step).want(t, 1, "is the current one; stage another with --replace")
+}
+
+// What is staged and current already is staged no more after any step.
+func TestNextIsCurrent(t *testing.T) {
+	for step, state := range map[string]string{
+		"promote":                           "current=two revoked=one",
+		"promote --expect " + print8(two):   "current=two revoked=one",
+		"stage --from FROM3":                "current=two next=three revoked=one",
+		"now --from FROM3":                  "current=three previous=two revoked=one",
+		"retire --slot next":                "current=two revoked=one",
+		"revoke --slot current":             "current=two revoked=one",
+		"revoke --slot current --expect P1": "current=two revoked=one",
+	} {
+		file := path(t.TempDir() + "/token")
+		put(t, string(file), two+"\n"+two+" next\nrevoked "+id(one)+"\n")
+		file.do(t, "status").want(t, 0, "next: promote, to finish a step that was cut short: the staged token is current already")
+		args := strings.Fields(strings.NewReplacer("FROM3", tokenFile(t, three), "P1", print8(one)).Replace(step))
+		if o := file.do(t, args[0], args[1:]...).want(t, 0); strings.Contains(o.out, "nothing changed") {
+			t.Errorf("%s: %s", step, o.out)
+		}
+		if want(t, file, state); t.Failed() {
+			t.Fatal(step)
+		}
 	}
+	file := path(t.TempDir() + "/token")
+	put(t, string(file), two+"\n"+two+" next\nrevoked "+id(one)+"\n")
+	file.do(t, "revoke", "--slot=current", "--expect", print8(two)).want(t, 1, "none is staged to take its place")
+	file.do(t, "revoke", "--slot=current", "--force").want(t, 0, print8(two)+" is not revoked: if it is to be, do the step again")
+	put(t, string(file), two+"\n"+two+" next\n") // no revocation that was cut short
+	file.do(t, "revoke", "--slot=current").want(t, 1, "none is staged to take its place")
+	put(t, string(file), two+"\n"+two+" next\nrevoked "+id(two)+"\n")
+	file.do(t, "status").want(t, 1, "next: stage and promote, at once")
+}
+
+// The given token is current, whatever is staged.
+func TestNowWithTheCurrentToken(t *testing.T) {
+	forEachWay(t, func(t *testing.T, b bench) {
+		b.do(t, "stage", "--from", tokenFile(t, two)).want(t, 0)
+		b.do(t, "now", "--from", tokenFile(t, one)).want(t, 0, "nothing changed: "+print8(one)+" is the current token already")
+		want(t, b, "current=one next=two")
+	})
+}
+
+// A revocation of the current token in a directory that was cut short after any of
+// its writes is finished by another one.
+func TestRevocationCutShortIsFinished(t *testing.T) {
+	for name, keys := range map[string]map[string]string{
+		"revoked": {"token": one, "token-next": two, "token-revoked": id(one)},
+		"current": {"token": two, "token-next": two, "token-revoked": id(one)},
+	} {
+		for _, expect := range []string{"", print8(one)} {
+			dir := path(t.TempDir())
+			for key, text := range keys {
+				put(t, string(dir)+"/"+key, text)
+			}
+			dir.do(t, "revoke", "--slot=current", "--expect="+expect).want(t, 0, print8(two))
+			want(t, dir, "current=two revoked=one")
+			dir.do(t, "revoke", "--slot=current", "--expect="+print8(one)).want(t, 0, "nothing changed")
+			if t.Failed() {
+				t.Fatal(name, expect)
+			}
+		}
+	}
+	file := path(t.TempDir() + "/token")
+	put(t, string(file), one+"\n"+two+" next\nrevoked "+id(one)+"\n")
+	file.do(t, "revoke", "--digest", id(three)).want(t, 0) // is not about the current one
+	want(t, file, "current=one next=two revoked=one revoked=three")
 }
 
 // A list without an end would fill a Secret.
