@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -262,6 +263,26 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 		t.Error("the variable beats the flag")
 	}
 	invoke(t, "", "run", "--token-file", "x").want(t, 2, "--token-file does not go with --config")
+}
+
+// TestVariablesAreNotForTheRealmsOfAFile, nor for requests of no realm: one that is
+// exempt arrives without the token, and a bad value, which may be meant for another
+// command, does not stop run.
+func TestVariablesAreNotForTheRealmsOfAFile(t *testing.T) {
+	path := realmsFile(t, "realms:\n  a: {token-file: x, hosts: a.example}\n", "x", good)
+	arrived := make(chan http.Header, 1)
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { arrived <- r.Header }))
+	t.Cleanup(app.Close)
+	for _, header := range []string{"X-Env", "not a header"} {
+		t.Setenv("TOKENAGENT_HEADER", header)
+		r := startRun(t, "--config", path, "--upstream", app.URL, "--allow-path", "/healthz")
+		if code, _ := r.request(t, "/healthz", "dapr-api-token: "+good); code != 200 {
+			t.Fatalf("status %d", code)
+		}
+		if h := <-arrived; h.Get("dapr-api-token") != "" {
+			t.Error("the token arrived")
+		}
+	}
 }
 
 // TestDocumentedRealms: the file in the documentation is one, and names every key.

@@ -122,13 +122,6 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	protect(log)
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(foreign{log})
-	o, err := r.options(log)
-	if err != nil {
-		return err
-	}
-	if err := r.listeners.config(cmd, &o); err != nil {
-		return err
-	}
 	if r.configFile != "" {
 		if err := realmsAlone(cmd); err != nil {
 			return err
@@ -136,6 +129,13 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 		only := config.Defaults() // variables are not for the realms of the file either
 		only.Rotation.Poll, only.Rotation.Debounce = r.realm.Rotation.Poll, r.realm.Rotation.Debounce
 		r.realm = only
+	}
+	o, err := r.options(log)
+	if err != nil {
+		return err
+	}
+	if err := r.listeners.config(cmd, &o); err != nil {
+		return err
 	}
 	cfg, err := agentConfig(cmd, &r.realm, config.Run, log)
 	if err != nil {

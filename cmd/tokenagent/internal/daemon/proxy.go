@@ -13,15 +13,12 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/pkg/verify"
-	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
 // A proxy lets requests through to the app that carry an accepted token, and
 // takes the token off them.
 type proxy struct {
 	realms     *realm.Set
-	denyAll    *httpauth.Guard // for requests of no realm
-	headers    []string        // that denyAll reads
 	healthPath string
 	transport  *transport
 	next       *httputil.ReverseProxy
@@ -61,9 +58,8 @@ func unasked(res *http.Response) error {
 func newProxy(realms *realm.Set, o *Options) *proxy {
 	transport := newTransport(o.Upstream)
 	target := targetOf(o.Upstream)
-	denyAll := o.denyAll()
 	return &proxy{
-		realms: realms, denyAll: denyAll, headers: denyAll.Headers(), healthPath: o.HealthPath, transport: transport,
+		realms: realms, healthPath: o.HealthPath, transport: transport,
 		tunnels: newTunnels(), endRevoked: o.EndRevoked,
 		next: &httputil.ReverseProxy{
 			Rewrite:   func(r *httputil.ProxyRequest) { rewrite(r, target) },
@@ -119,7 +115,8 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // needs no token, else known to a.
 func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Principal, a verify.RevocationWaiter, ok bool) {
 	t := p.realms.Table()
-	g, tokens, mine := p.denyAll, p.headers, t.ByHost(r.Host)
+	g, tokens := t.DenyAll()
+	mine := t.ByHost(r.Host)
 	if mine != nil {
 		g, tokens, a = mine.Guard, mine.Headers, mine
 	}

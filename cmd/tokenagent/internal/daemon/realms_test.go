@@ -86,6 +86,9 @@ func TestP5_ProxyByHost(t *testing.T) {
 		{"other", "/x", "dapr-api-token", tokenOf("a"), 401, ""},
 		{"other", "/x", "", "", 401, ""},
 		{"other", "/healthz", "", "", 200, ""},
+		{"other", "/healthz", "X-B", tokenOf("b"), 200, ""}, // whosever header it is
+		{"other", "/healthz", "X_B", tokenOf("b"), 200, ""},
+		{"other", "/healthz", "dapr-api-token", tokenOf("a"), 200, ""},
 		{"a.example", "/healthz", "", "", 200, ""},
 		{"other", "/brake", "", "", 200, ""},
 	} {

@@ -143,6 +143,7 @@ func (s *Set) newTable(plan *Plan, agents []*agent.Agent) *Table {
 		t.add(s.newRealm(agents[i], spec))
 	}
 	t.finish(plan)
+	t.ofNone(s.o.Auth)
 	return t
 }
 

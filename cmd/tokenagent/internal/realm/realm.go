@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
@@ -69,16 +70,20 @@ func (s *Set) newRealm(a *agent.Agent, spec Spec) *Realm {
 }
 
 // AwaitRevocation asks the realm's agent, and once that is closed, the one that has
-// taken its place. It returns false when ctx ends, or when no agent of the realm
-// knows p any more.
+// taken its place. It returns true, too, when the file has no realm of that name any
+// more: such a realm accepts nothing. It returns false when ctx ends, when no agent of
+// the realm knows p any more, and when the Set is closed.
 func (r *Realm) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	for a := r.Agent; ; {
 		if a.AwaitRevocation(ctx, p) {
 			return true
 		}
 		now := r.set.table.Load().Named(r.Name)
-		if ctx.Err() != nil || now == nil || now.Agent == a {
+		if ctx.Err() != nil || now != nil && now.Agent == a {
 			return false
+		}
+		if now == nil {
+			return r.set.plan != nil && r.set.run.Err() == nil
 		}
 		a = now.Agent
 	}
@@ -94,6 +99,9 @@ type Table struct {
 	fallback *Realm
 	paths    bool
 	single   bool // fallback is the realm of every request
+
+	denyAll *httpauth.Guard // nil where single
+	headers []string        // that denyAll reads
 }
 
 // A suffix is what follows the '*' of a host such as *.example.com.
@@ -120,6 +128,25 @@ func (t *Table) finish(plan *Plan) {
 	slices.SortStableFunc(t.suffixes, func(a, b suffix) int { return cmp.Compare(len(b.text), len(a.text)) })
 	t.fallback, t.paths = t.byName[plan.Default], plan.Paths
 }
+
+// ofNone makes the Guard for requests of no realm.
+func (t *Table) ofNone(o httpauth.Options) {
+	t.headers = httpauth.New(gateway.DenyAll(), o).Headers()
+	for _, r := range t.realms {
+		for _, name := range r.Headers {
+			if !slices.Contains(t.headers, name) {
+				t.headers = append(t.headers, name)
+			}
+		}
+	}
+	o.Headers = t.headers
+	t.denyAll = httpauth.New(gateway.DenyAll(), o)
+}
+
+// DenyAll returns the Guard for requests of no realm, and the headers that it reads:
+// those of all realms and the default ones. It refuses every token; where a request
+// needs none, it takes off the token of whichever realm.
+func (t *Table) DenyAll() (g *httpauth.Guard, headers []string) { return t.denyAll, t.headers }
 
 // Realms returns all of them. Nobody may modify it.
 func (t *Table) Realms() []*Realm { return t.realms }

@@ -323,6 +323,41 @@ func TestP3_WhoWaitsForARevocationAsksTheNextAgent(t *testing.T) {
 	}
 }
 
+// TestP3_WhoWaitsForARevocationHearsThatTheRealmIsGone: nothing that it accepted is
+// good any more. The end of the whole is no revocation.
+func TestP3_WhoWaitsForARevocationHearsThatTheRealmIsGone(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\nb 1 10m\n", 2)
+	heard := make(map[string]chan bool)
+	for i, name := range []string{"a", "b"} {
+		r := s.set.Table().Named(name)
+		p, err := r.Agent.Verify(t.Context(), tokenN(i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h := make(chan bool, 1)
+		heard[name] = h
+		go func() { h <- r.AwaitRevocation(t.Context(), p) }()
+	}
+	s.write("realms", "b 1 10m\n")
+	hear := func(name string, want bool) {
+		t.Helper()
+		select {
+		case got := <-heard[name]:
+			if got != want {
+				t.Errorf("%s: %t", name, got)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s: nothing was heard", name)
+		}
+	}
+	hear("a", true)
+	if err := s.set.Close(); err != nil {
+		t.Fatal(err)
+	}
+	hear("b", false)
+}
+
 // TestP3_WhatIsRevokedInTheGraceHolds: what an agent that was replaced learns until it
 // is closed, the one in its place learns then.
 func TestP3_WhatIsRevokedInTheGraceHolds(t *testing.T) {
