@@ -161,7 +161,7 @@ func (m *typedSource[V, S]) revoke(id rotation.ID) {
 func (m *typedSource[V, S]) unrevoke(id rotation.ID) (err error) {
 	m.apply(func(s *state[V, S], now time.Time) *state[V, S] {
 		if slices.Contains(s.content.Revoked, id) || slices.Contains(s.rejected, id) {
-			err = fmt.Errorf("agent: %s revokes it; remove the revocation there (tokenagent rotate unrevoke)", m.src.location)
+			err = fmt.Errorf("agent: %s revokes it; take it out there (tokenagent rotate unrevoke)", m.src.location)
 			return s
 		}
 		if !s.ledger.HasRevocation(id) {
