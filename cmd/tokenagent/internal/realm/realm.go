@@ -220,12 +220,35 @@ func (t *Table) ByPath(escaped, host string) *Realm {
 }
 
 // isNearPrefix reports whether a path that does not begin with prefix would do so, or
-// would be prefix without its '/', once it is decoded, cleaned and in lower case.
+// would be prefix without its '/', to a program that decodes it (however often), takes
+// '\' for '/', cleans it, drops parameters (;x) and final dots of segments, and
+// ignores case.
 func isNearPrefix(escaped string) bool {
-	plain, err := url.PathUnescape(escaped)
-	if err != nil {
-		return true // whatever it was meant to be
+	const most = 5 // times that it is decoded; nobody means to encode it more often
+	plain := escaped
+	for range most {
+		next, err := url.PathUnescape(plain)
+		if err != nil {
+			return plain == escaped || beginsLikePrefix(plain) // whatever it was meant to be
+		}
+		if next == plain {
+			return beginsLikePrefix(plain)
+		}
+		plain = next
 	}
-	plain = strings.ToLower(path.Clean(plain))
+	return true
+}
+
+// beginsLikePrefix is isNearPrefix for a decoded path.
+func beginsLikePrefix(plain string) bool {
+	segments := strings.Split(strings.ReplaceAll(plain, `\`, "/"), "/")
+	for i, s := range segments {
+		s, _, _ = strings.Cut(s, ";")
+		if bare := strings.TrimRight(s, "."); bare != "" {
+			s = bare // but not of . and ..
+		}
+		segments[i] = s
+	}
+	plain = strings.ToLower(path.Clean(strings.Join(segments, "/")))
 	return plain+"/" == prefix || strings.HasPrefix(plain, prefix)
 }

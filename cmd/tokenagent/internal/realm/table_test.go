@@ -143,6 +143,8 @@ func TestP5_NearlyAVerifyPathIsOfNoRealm(t *testing.T) {
 	for _, path := range []string{
 		"//verify/pay", "///verify//pay", "/Verify/pay", "/VERIFY/pay/x", "/verify%2fpay", "/verify%2Fpay", "/%76erify/pay", "/%2fverify/pay", "/%2F/verify/pay",
 		"/./verify/pay", "/x/../verify/pay", "/%2e/verify/pay", "/x/%2e%2e/verify/pay", "/verify", "//verify", "/VERIFY", "/verify/.", "/verify//pay", "/verify/./pay", "/%zz",
+		"/verify;x/pay", "/;x/verify/pay", "/verify%3bx/pay", `/verify\pay`, "/verify%5cpay", "/verify%5Cpay", `/x\..\verify\pay`, "/verify./pay", "/verify../pay", "/verify.", "/verify;x",
+		"/%2576erify/pay", "/%252fverify/pay", "/%252576erify/pay", "/verify%252fpay", "/verify%2fpay%25zz", "/%25252525252576erify/pay",
 	} {
 		for _, host := range []string{"gateway", "orders.example"} {
 			if got := name(table.ByPath(path, host)); got != "-" {
@@ -150,7 +152,7 @@ func TestP5_NearlyAVerifyPathIsOfNoRealm(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "", "*", "/verifypay", "/verify-pay", "/x/verify/pay", "/verified/pay", "/veri/fy/pay", "/%252fverify/pay"} {
+	for _, path := range []string{"/", "", "*", "/verifypay", "/verify-pay", "/x/verify/pay", "/verified/pay", "/veri/fy/pay", "/x;/verify/pay", "/100%25", "/a%25zz", "/verifyp;/verify/pay"} {
 		if got := name(table.ByPath(path, "gateway")); got != "orders" {
 			t.Errorf("%q: %s", path, got)
 		}
