@@ -109,6 +109,7 @@ func (d *dir) save(ctx context.Context, edit content.KeyEdit) error {
 	if err := d.unchanged(ctx); err != nil {
 		return err
 	}
+	d.sweep()
 	var changes []replacement
 	defer func() {
 		for _, r := range changes {
@@ -131,11 +132,34 @@ func (d *dir) save(ctx context.Context, edit content.KeyEdit) error {
 			paused = true
 			pause(ctx, removalPause)
 		}
-		if err := d.replaceKey(r); err != nil {
-			return fmt.Errorf("%d of %d keys are replaced, and the old token or key is accepted as before; do the step again: %w", i, len(changes), explain(err))
+		replaced, err := d.replaceKey(r)
+		if replaced {
+			i++
+		}
+		if err != nil {
+			return fmt.Errorf("%d of %d keys are replaced; do the step again: %w", i, len(changes), explain(err))
 		}
 	}
 	return nil
+}
+
+// sweep removes the new files that killed rotations have left of any key, be it one
+// that is not there any more.
+func (d *dir) sweep() {
+	for _, key := range content.Names() {
+		path := filepath.Join(d.data, key)
+		info, err := os.Lstat(path)
+		if err != nil {
+			like, e := d.like()
+			if e != nil {
+				return
+			}
+			info, err = os.Lstat(like)
+		}
+		if err == nil {
+			sweep(path, info)
+		}
+	}
 }
 
 // pause returns after wait, or when ctx ends.
@@ -169,18 +193,17 @@ func (d *dir) prepareKey(key string, value []byte) (replacement, error) {
 	return prepare(path, value, path)
 }
 
-// replaceKey puts the new file in the place of the key. In a directory with ..data
-// each key has a link beside it.
-func (d *dir) replaceKey(r replacement) error {
+// replaceKey puts the new file in the place of the key, and reports whether it did,
+// even where it fails later. In a directory with ..data each key has a link beside it.
+func (d *dir) replaceKey(r replacement) (replaced bool, err error) {
 	key := filepath.Base(r.path)
 	link := filepath.Join(d.real, key)
 	if err := r.commit(); err != nil {
-		return err
+		return false, err
 	}
 	if err := syncDir(d.data); err != nil || !d.laidOut() {
-		return err
+		return true, err
 	}
-	var err error
 	switch info, e := os.Lstat(link); {
 	case e != nil && r.temp != "":
 		err = os.Symlink(filepath.Join(dataLink, key), link)
@@ -188,9 +211,9 @@ func (d *dir) replaceKey(r replacement) error {
 		err = os.Remove(link)
 	}
 	if err != nil {
-		return err
+		return true, err
 	}
-	return syncDir(d.real)
+	return true, syncDir(d.real)
 }
 
 // unchanged reports ErrChanged unless the directory is as it was read.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,6 +113,60 @@ func TestRevocationStandsAloneBeforeAKeyGoes(t *testing.T) {
 	})
 }
 
+// What killed rotations have left of a key goes, also where the key itself is
+// removed, gone or left as it is.
+func TestDirectoryIsSwept(t *testing.T) {
+	dir := t.TempDir()
+	for _, key := range []string{"token", "token-next", "foreign"} {
+		put(t, filepath.Join(dir, key), "one", 0o600)
+	}
+	for _, key := range []string{"token", "token-next", "token-previous", "token-retired", "foreign"} {
+		put(t, filepath.Join(dir, "."+key+tempMark+strings.Repeat("A", 26)), "secret", 0o600)
+	}
+	if err := loadDir(t, dir).save(t.Context(), content.KeyEdit{"token-next": nil}); err != nil {
+		t.Fatal(err)
+	}
+	if got := list(t, dir); !slices.Equal(got, []string{".foreign" + tempMark + strings.Repeat("A", 26), "foreign", "token"}) {
+		t.Errorf("holds %q", got)
+	}
+}
+
+// The error of a save that fails half-way counts what is replaced. A key whose link
+// cannot be made is replaced already.
+func TestFailureCountsWhatIsReplaced(t *testing.T) {
+	dir := t.TempDir()
+	if err := kubemount.Write(dir, map[string][]byte{"token": []byte("one")}, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := loadDir(t, dir)
+	r, err := d.prepareKey("token-revoked", []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.real = filepath.Join(dir, "none")
+	if replaced, err := d.replaceKey(r); !replaced || err == nil {
+		t.Errorf("replaced %v, error %v", replaced, err)
+	}
+	have(t, filepath.Join(dir, "..data", "token-revoked"), "x")
+
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		for _, key := range []string{"token", "token-next"} {
+			put(t, filepath.Join(dir, key), "one", 0o600)
+		}
+		gone := filepath.Join(dir, "token-next")
+		go func() { // a directory that is not empty cannot be removed as a file
+			time.Sleep(removalPause / 2)
+			_ = os.Remove(gone)
+			_ = os.MkdirAll(filepath.Join(gone, "x"), 0o700)
+		}()
+		err := loadDir(t, dir).save(t.Context(), content.KeyEdit{"token-revoked": []byte("x"), "token-next": nil})
+		if err == nil || !strings.HasPrefix(err.Error(), "1 of 2 keys are replaced; do the step again: ") {
+			t.Error(err)
+		}
+	})
+}
+
 // A promotion that is cut short after any of its writes leaves a directory that
 // accepts the old and the new token, and can be repeated.
 func TestPromotionCutShort(t *testing.T) {
@@ -143,7 +198,7 @@ func TestPromotionCutShort(t *testing.T) {
 			for _, key := range whole.Ordered()[:n] {
 				r, err := d.prepareKey(key, whole[key])
 				if err == nil {
-					err = d.replaceKey(r)
+					_, err = d.replaceKey(r)
 				}
 				if err != nil {
 					t.Fatal(err)

@@ -74,6 +74,7 @@ func (f *file) save(ctx context.Context, text []byte) error {
 	if err := f.unchanged(ctx); err != nil {
 		return err
 	}
+	sweep(f.real, f.info)
 	r, err := prepare(f.real, text, f.real)
 	if err != nil {
 		return fmt.Errorf("writing a new file beside it: %w", explain(err))

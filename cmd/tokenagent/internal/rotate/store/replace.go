@@ -26,7 +26,6 @@ func prepare(path string, data []byte, like string) (r replacement, err error) {
 	if err != nil || data == nil {
 		return replacement{path: path}, err
 	}
-	sweep(path, info)
 	r = replacement{path, filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+tempMark+rand.Text())}
 	f, err := os.OpenFile(r.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
