@@ -80,7 +80,7 @@ type JWKS struct {
 	// MinRefresh, whichever is longer, for MaxRefresh.
 	MinRefresh, MaxRefresh time.Duration
 	// CoolDown limits the requests that tokens with an unknown key or an invalid
-	// signature cause: three at once, then one for each third of a CoolDown. 0 means
+	// signature cause: one for each third of a CoolDown. 0 means
 	// 1 minute.
 	CoolDown time.Duration
 	// MaxStale is how long keys stay usable after the server last confirmed them. A

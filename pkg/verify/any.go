@@ -61,15 +61,16 @@ type anyOf []Verifier
 
 func (a anyOf) Verify(ctx context.Context, token string) (*Principal, error) {
 	var worst error
-	early := ctx
+	notLast := ctx
 	if len(a) > 1 {
-		early = hold.Off(ctx) // a Verifier that is not the last must not delay its refusal
+		notLast = hold.Off(ctx) // a Verifier that is not the last must not delay its refusal
 	}
 	for i, v := range a {
+		asked := notLast
 		if i == len(a)-1 {
-			early = ctx
+			asked = ctx
 		}
-		p, err := v.Verify(early, token)
+		p, err := v.Verify(asked, token)
 		if err == nil && p != nil {
 			return p, nil
 		}

@@ -82,7 +82,7 @@ func TestP4_BrokenServerChangesNothing(t *testing.T) {
 }
 
 // TestRemoteUnknownKey: a key that was just published is accepted as soon as
-// somebody uses it, and whatever is sent causes three requests a CoolDown, after three at once.
+// somebody uses it, and whatever is sent causes three requests a CoolDown at most.
 func TestRemoteUnknownKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -108,11 +108,11 @@ func TestRemoteUnknownKey(t *testing.T) {
 			}
 			time.Sleep(900 * time.Millisecond)
 		}
-		if n := p.count() - 2; n < 130 || n > 153 {
-			t.Errorf("%d requests in 50 minutes, want three a minute", n)
+		if n := p.count() - 2; n < 90 || n > 153 {
+			t.Errorf("%d requests in 50 minutes, want two to three a minute", n)
 		}
 		for i := 2; i+5 < len(p.times); i++ {
-			if gap := p.times[i+5].Sub(p.times[i]); gap < time.Minute {
+			if gap := p.times[i+5].Sub(p.times[i]); gap < 90*time.Second {
 				t.Errorf("six requests within %s", gap)
 			}
 		}
@@ -127,25 +127,23 @@ func TestRemoteUnknownKeyWhileCooling(t *testing.T) {
 		keys := string(set(newEC(t).jwk("kid", "a")))
 		s, p := remote(t, RemoteOptions{}, says(200, keys, "Cache-Control", "max-age=3600"))
 		read(t, s)
-		for range 3 {
-			s.UnknownKey("gone")
-			read(t, s)
-			<-s.Changed()
-		}
+		s.UnknownKey("gone")
+		read(t, s)
+		<-s.Changed()
 		s.UnknownKey("gone")
 		if len(s.Changed()) != 0 {
 			t.Error("says that a read is worth while, and none is")
 		}
 		time.Sleep(20*time.Second - 1)
-		if read(t, s); p.count() != 4 {
+		if read(t, s); p.count() != 2 {
 			t.Fatalf("%d requests", p.count())
 		}
 		time.Sleep(1)
-		if read(t, s); p.count() != 5 {
+		if read(t, s); p.count() != 3 {
 			t.Fatalf("%d requests", p.count())
 		}
 		time.Sleep(10 * time.Minute)
-		if read(t, s); p.count() != 5 {
+		if read(t, s); p.count() != 3 {
 			t.Fatalf("%d requests without having been asked", p.count())
 		}
 	})
@@ -170,7 +168,7 @@ func TestRemoteKidBeforePublication(t *testing.T) {
 			time.Sleep(time.Second)
 			synctest.Wait()
 		}
-		if took := time.Since(began); took > 15*time.Second || p.count() != 3 {
+		if took := time.Since(began); took > 31*time.Second || p.count() != 3 {
 			t.Errorf("accepted after %s and %d requests", took, p.count())
 		}
 	})
@@ -194,7 +192,7 @@ func TestRemoteNewKeyUnderOldKid(t *testing.T) {
 		if f.accepts(old.sign(t, "k")) == nil || p.count() != 2 {
 			t.Errorf("the old key is accepted, or it took %d requests", p.count())
 		}
-		// Forgers cause three requests a minute at most, after three at once.
+		// Forgers cause three requests a minute at most.
 		for range 600 {
 			if f.accepts(old.sign(t, "k")) == nil {
 				t.Fatal("accepted")
@@ -207,9 +205,8 @@ func TestRemoteNewKeyUnderOldKid(t *testing.T) {
 	})
 }
 
-// TestForgedTokenDelaysNoNewKey: a forged token every minute, of either kind, does not
-// keep a key that is published meanwhile from being found by its first token. Without
-// a pause between them, forged tokens keep it out for a third of a CoolDown.
+// TestForgedTokenDelaysNoNewKey: forged tokens of either kind keep a key that is
+// published meanwhile out for a third of a CoolDown at most, now and then or without a pause.
 func TestForgedTokenDelaysNoNewKey(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -217,8 +214,8 @@ func TestForgedTokenDelaysNoNewKey(t *testing.T) {
 		every  time.Duration
 		within time.Duration
 	}{
-		"an unknown kid":                   {"x", time.Minute, 0},
-		"a bad signature":                  {"a", time.Minute, 0},
+		"an unknown kid":                   {"x", time.Minute, 23 * time.Second},
+		"a bad signature":                  {"a", time.Minute, 23 * time.Second},
 		"an unknown kid, without a pause":  {"x", 100 * time.Millisecond, 23 * time.Second},
 		"a bad signature, without a pause": {"a", 100 * time.Millisecond, 23 * time.Second},
 	} {

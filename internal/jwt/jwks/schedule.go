@@ -27,14 +27,14 @@ func (s *RemoteSource) due(now time.Time) bool {
 	}
 }
 
-// burst is the number of requests that tokens can cause in a row.
-const burst = 3
+// perCoolDown is the number of requests that tokens can cause in each CoolDown.
+const perCoolDown = 3
 
 // refill returns the time after which tokens can cause one more request, in nanoseconds.
-func (s *RemoteSource) refill() int64 { return int64(s.o.CoolDown / burst) }
+func (s *RemoteSource) refill() int64 { return int64(s.o.CoolDown / perCoolDown) }
 
-// mayAsk reports whether tokens may cause another request now: burst is not used up.
-func (s *RemoteSource) mayAsk() bool { return s.spent.Load()-s.since() <= (burst-1)*s.refill() }
+// mayAsk reports whether tokens may cause another request now.
+func (s *RemoteSource) mayAsk() bool { return s.spent.Load() <= s.since() }
 
 // wall removes the monotonic reading, so that times are compared by the wall clock.
 func wall(t time.Time) time.Time { return t.Round(0) }
