@@ -214,10 +214,10 @@ func TestForgedTokenDelaysNoNewKey(t *testing.T) {
 		every  time.Duration
 		within time.Duration
 	}{
-		"an unknown kid":                   {"x", time.Minute, 23 * time.Second},
-		"a bad signature":                  {"a", time.Minute, 23 * time.Second},
-		"an unknown kid, without a pause":  {"x", 100 * time.Millisecond, 23 * time.Second},
-		"a bad signature, without a pause": {"a", 100 * time.Millisecond, 23 * time.Second},
+		"an unknown kid":                   {"x", time.Minute, 31 * time.Second},
+		"a bad signature":                  {"a", time.Minute, 31 * time.Second},
+		"an unknown kid, without a pause":  {"x", 100 * time.Millisecond, 31 * time.Second},
+		"a bad signature, without a pause": {"a", 100 * time.Millisecond, 31 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
