@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/tokenagent/tokenagent/internal/hold"
 )
@@ -62,8 +63,10 @@ type anyOf []Verifier
 func (a anyOf) Verify(ctx context.Context, token string) (*Principal, error) {
 	var worst error
 	notLast := ctx
-	if len(a) > 1 {
-		notLast = hold.Off(ctx) // a Verifier that is not the last must not delay its refusal
+	if len(a) > 1 && strings.Count(token, ".") == 2 {
+		// A Verifier that is not the last must not delay its refusal, as it may do for a
+		// token of the form of a JWT. For other tokens the copy of ctx is saved.
+		notLast = hold.Off(ctx)
 	}
 	for i, v := range a {
 		asked := notLast
