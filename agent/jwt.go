@@ -13,10 +13,12 @@ import (
 // zero JWT is invalid: Issuer and Audiences are required.
 type JWT struct {
 	// Issuer is the "iss" that a token must have, compared byte by byte (RFC 7519
-	// section 4.1.1).
+	// section 4.1.1). It is required: otherwise a token that the same keys signed for
+	// another issuer would be accepted.
 	Issuer string
 	// Audiences are the accepted audiences: the "aud" of a token must contain at least
-	// one of them (RFC 7519 section 4.1.3).
+	// one of them (RFC 7519 section 4.1.3). At least one is required: otherwise a token
+	// that was issued for another service would be accepted.
 	Audiences []string
 	// Algorithms are the accepted signature algorithms (RFC 7518 section 3.1, RFC
 	// 8037, RFC 9864). If Algorithms is empty, each key verifies tokens of its own
@@ -80,8 +82,7 @@ type JWKS struct {
 	// MinRefresh, whichever is longer, for MaxRefresh.
 	MinRefresh, MaxRefresh time.Duration
 	// CoolDown limits the requests that tokens with an unknown key or an invalid
-	// signature cause: one for each third of a CoolDown. 0 means
-	// 1 minute.
+	// signature cause: one for each third of a CoolDown. 0 means 1 minute.
 	CoolDown time.Duration
 	// MaxStale is how long keys stay usable after the server last confirmed them. A
 	// response "304 Not Modified" confirms them for at most an hour. MaxStale must be

@@ -20,41 +20,17 @@ import (
 )
 
 // A Config says which signed tokens are accepted. Issuer and Audiences are required, so
-// the zero Config is not valid.
+// the zero Config is not valid. agent.JWT describes the fields that embedders set.
 type Config struct {
-	// Issuer is the exact "iss" of accepted tokens (RFC 7519 section 4.1.1). It is
-	// required. Otherwise the Verifier would accept a token that the same keys signed for
-	// another issuer.
-	Issuer string
-	// Audiences lists the accepted audiences. The "aud" of a token must name at least one
-	// of them (RFC 7519 section 4.1.3). At least one audience is required. Otherwise the
-	// Verifier would accept a token that was issued for another service.
-	Audiences []string
-	// Algorithms lists the accepted algorithms. If the list is empty, a token may have
-	// the algorithm of any key. "Ed25519" (RFC 9864) and "EdDSA" (RFC 8037) mean the
-	// same.
-	Algorithms []string
-	// Types lists the accepted values of the header "typ" (RFC 7515 section 4.1.9), such
-	// as "at+jwt" (RFC 9068 section 2.1). The comparison ignores case and the prefix
-	// "application/". If the list is empty, the Verifier ignores typ.
-	Types []string
-	// RequiredClaims maps the name of each required claim to its accepted values. An
-	// empty list accepts any value. A name that begins with "/" is a JSON Pointer (RFC
-	// 6901) into the claims, such as /realm_access/roles. If the claim is a list, one
-	// element must match. If the claim is a string called "scope" (RFC 8693 section 4.2)
-	// or "scp", one of its words must match; spaces separate the words (RFC 6749 section
-	// 3.3).
+	Issuer         string
+	Audiences      []string
+	Algorithms     []string
+	Types          []string
 	RequiredClaims map[string][]string
-	// Leeway is the allowed difference between the clocks of issuer and verifier. The
-	// Verifier adds it to "exp" and subtracts it from "nbf". Zero means DefaultLeeway,
-	// and a negative value means none. The maximum is 10 minutes.
-	Leeway time.Duration
-	// MaxBytes is the maximum length of a token in bytes. Zero means 16 KiB.
-	MaxBytes int
-	// CacheSize is the number of verified tokens that are cached, so that their
-	// signatures are not checked again. Zero means DefaultCacheSize, and a negative value
-	// disables the cache.
-	CacheSize int
+	Leeway         time.Duration // zero means DefaultLeeway
+	MaxBytes       int           // zero means 16 KiB
+	CacheSize      int           // zero means DefaultCacheSize
+
 	// OnUnknownKey, if not nil, is called with the kid of a token if no key matches the
 	// token, or if none of the matching keys made its signature. A remote source can then
 	// look for new keys; issuers also publish new keys under old names. The sender of the

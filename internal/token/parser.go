@@ -183,26 +183,12 @@ func (p *parser) single(value []byte, slot rotation.Slot, keys map[string][]byte
 }
 
 func (p *parser) time(value string) (time.Time, bool) {
-	t, err := time.Parse(time.RFC3339, value)
+	t, err := rotation.ParseDeadline(value)
 	if err != nil {
-		p.fail("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+		p.fail("%v", err)
 		return time.Time{}, false
 	}
-	return sane(t), true
-}
-
-// sane limits t to the years that RFC 3339 and JSON can represent. It never returns the
-// zero Time, which would mean no deadline.
-func sane(t time.Time) time.Time {
-	first, last := time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	switch {
-	case t.Before(first):
-		return first
-	case t.After(last):
-		return last
-	default:
-		return t
-	}
+	return t, true
 }
 
 // placeholder reports whether the line of words is a placeholder or another text instead

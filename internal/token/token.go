@@ -112,5 +112,5 @@ func jwtExpiry(text string) time.Time {
 	if _, _, err := jwt.NewParser().ParseUnverified(text, &c); err != nil || c.Expires == nil {
 		return time.Time{}
 	}
-	return sane(c.Expires.Time)
+	return rotation.ClampTime(c.Expires.Time)
 }

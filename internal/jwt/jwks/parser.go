@@ -116,25 +116,9 @@ func (p *parser) deadline(keys map[string][]byte) {
 		return
 	}
 	p.key = KeyPreviousUntil
-	t, err := time.Parse(time.RFC3339, strings.Trim(strings.TrimPrefix(string(value), bom), white))
-	if err != nil {
-		p.fail("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
-		return
-	}
-	p.until = sane(t)
-}
-
-// sane limits t to the years that RFC 3339 and JSON can represent. It never returns the
-// zero Time, which would mean no deadline.
-func sane(t time.Time) time.Time {
-	first, last := time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
-	switch {
-	case t.Before(first):
-		return first
-	case t.After(last):
-		return last
-	default:
-		return t
+	var err error
+	if p.until, err = rotation.ParseDeadline(strings.Trim(strings.TrimPrefix(string(value), bom), white)); err != nil {
+		p.fail("%v", err)
 	}
 }
 

@@ -17,39 +17,16 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// RemoteOptions configure a RemoteSource. The zero RemoteOptions are valid.
+// RemoteOptions configure a RemoteSource. The zero RemoteOptions are valid. agent.JWKS
+// describes the fields that embedders set.
 type RemoteOptions struct {
-	// Client makes the requests. Its cookies and its redirect policy are not used;
-	// [Remote] describes the redirects. If Client has no Transport, the source uses a
-	// transport that takes proxies from the environment. nil means the zero http.Client.
-	Client *http.Client
-	// CAFile is the path of PEM certificates of the CAs that are trusted for the server,
-	// instead of the CAs of the system. The file is read again before each request, and
-	// connections are not kept. CAFile requires a Client without a Transport. "" means
-	// the CAs of the system, which on Linux are also read again.
-	CAFile string
-	// BearerFile is the path of a bearer token for the server (RFC 6750 section 2.1). The
-	// token is not sent to other servers after a redirect. The file is read again before
-	// each request. "" means no token.
-	//
-	// If CAFile or BearerFile is invalid or missing, the last valid content stays in use,
-	// and FileFault returns the error. No request is made before the files have been
-	// valid once.
-	BearerFile string
-	// Timeout bounds a request, including the answer. Zero means 10 s.
-	Timeout time.Duration
-	// MinRefresh and MaxRefresh bound the time for which an answer is fresh, whatever its
-	// headers say. Zero means 1 min and 1 h.
+	Client                 *http.Client // nil means the zero http.Client
+	CAFile                 string
+	BearerFile             string // errors of this file and of CAFile are in FileFault
+	Timeout                time.Duration
 	MinRefresh, MaxRefresh time.Duration
-	// CoolDown bounds the requests that tokens with an unknown key or a bad signature
-	// cause: a burst of three, and then one per third of CoolDown. So an occasional
-	// forged token does not delay a new key. Zero means 1 min.
-	CoolDown time.Duration
-	// MaxStale is the time for which keys are usable after the server last confirmed
-	// them. The minimum is twice MinRefresh. Zero means no limit. An answer that the keys
-	// have not changed confirms them for at most an hour after the last whole answer;
-	// then the source asks for a whole answer again.
-	MaxStale time.Duration
+	CoolDown               time.Duration
+	MaxStale               time.Duration
 	// Algorithm is the same as ParseOptions.Algorithm.
 	Algorithm string
 	// Logger receives the errors of CAFile and BearerFile, once per error. nil discards
