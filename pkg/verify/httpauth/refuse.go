@@ -1,12 +1,11 @@
 package httpauth
 
 import (
-	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/httpconn"
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
@@ -57,21 +56,12 @@ func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 		// as long as it likes. HTTP/2 resets only the stream.
 		h["Connection"] = connectionClose
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // not every ResponseWriter has one
-		closeInTwoSteps(w)
+		httpconn.CloseInTwoSteps(w)
 	}
 	w.WriteHeader(a.status)
 	if len(a.body) > 0 {
 		_, _ = w.Write(a.body) // the client may be gone
 	}
-}
-
-// closeInTwoSteps makes net/http close its own direction of the connection half a
-// second before the other. Otherwise a client that is still sending its body would
-// lose the answer (RFC 9112 section 9.6). The documented way to ask for this is to
-// read a body beyond its limit; it works with net/http's own ResponseWriter.
-func closeInTwoSteps(w http.ResponseWriter) {
-	var one [1]byte
-	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(one[:])
 }
 
 // httpRefusal builds the refusal of class as plain HTTP.

@@ -25,6 +25,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/internal/httpconn"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
@@ -309,7 +310,7 @@ func (o *Options) forwardAuth(realms *realm.Set) http.Handler {
 			// then take the next request for it.
 			w.Header()["Connection"] = []string{"close"}
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
-			linger(w)
+			httpconn.CloseInTwoSteps(w)
 		}
 		h := w.Header()
 		h[gateway.SubjectHeader] = []string{gateway.Subject(p)}

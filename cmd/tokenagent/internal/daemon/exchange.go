@@ -4,10 +4,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tokenagent/tokenagent/internal/httpconn"
 )
 
 // An exchange is one request on its way to the app and its answer on the way back.
@@ -78,16 +79,7 @@ func (e *exchange) finish(r *http.Request) {
 		e.body.release()
 		_ = c.SetReadDeadline(time.Now().Add(lingerTime))
 	}
-	linger(e.ResponseWriter)
-}
-
-// linger makes net/http close the connection in two steps after the answer, its own
-// direction first, so that a client that still sends can read the answer. The
-// documented way to ask for that is a body beyond its limit. It changes nothing over
-// HTTP/2, where a stream ends alone.
-func linger(w http.ResponseWriter) {
-	var one [1]byte
-	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("x")), 0).Read(one[:])
+	httpconn.CloseInTwoSteps(e.ResponseWriter)
 }
 
 // A clientBody is the body of a request over HTTP/1. To close it reads nothing: the
