@@ -7,11 +7,6 @@ import (
 	"strings"
 )
 
-// LaidOut reports whether path is a directory that has the form of a mounted
-// volume, with `..data`, or a key in such a directory. [Write] makes that form
-// as well; [Managed] tells a kubelet's own.
-func LaidOut(path string) bool { return volume(path) != "" }
-
 // volume returns the directory of path that has `..data`, and "" if none has.
 func volume(path string) string {
 	for _, dir := range []string{path, filepath.Dir(path)} {

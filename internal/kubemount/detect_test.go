@@ -7,20 +7,20 @@ import (
 	"testing"
 )
 
-func TestLaidOut(t *testing.T) {
+func TestVolume(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	plain := filepath.Join(dir, "plain")
 	if err := os.WriteFile(plain, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if LaidOut(plain) || LaidOut(dir) || LaidOut(filepath.Join(dir, "none")) {
+	if volume(plain) != "" || volume(dir) != "" || volume(filepath.Join(dir, "none")) != "" {
 		t.Error("a plain file or directory is taken for a volume")
 	}
 	if err := Write(dir, map[string][]byte{"token": []byte("x")}, 0o400); err != nil {
 		t.Fatal(err)
 	}
-	if !LaidOut(dir) || !LaidOut(filepath.Join(dir, "token")) {
+	if volume(dir) == "" || volume(filepath.Join(dir, "token")) == "" {
 		t.Error("a volume, or a key in it, is not seen as one")
 	}
 	if Managed(dir) {

@@ -24,11 +24,7 @@ import (
 // extAuthz compares tokenagent's Check over gRPC with a server of grpc-go that
 // gives the same answer to every call, each in a process of its own.
 func extAuthz(ctx context.Context, r *report.Run) ([]report.Row, error) {
-	dir, err := folder(r)
-	if err != nil {
-		return nil, err
-	}
-	p, err := servers.Build(ctx, dir)
+	dir, p, err := programs(ctx, r)
 	if err != nil {
 		return nil, err
 	}

@@ -33,11 +33,7 @@ const (
 // connections with how long they wait while none do, by turns, and counts the new
 // good tokens that are refused meanwhile.
 func flood(ctx context.Context, r *report.Run) ([]report.Row, error) {
-	dir, err := folder(r)
-	if err != nil {
-		return nil, err
-	}
-	p, err := servers.Build(ctx, dir)
+	dir, p, err := programs(ctx, r)
 	if err != nil {
 		return nil, err
 	}

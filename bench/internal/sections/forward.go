@@ -24,11 +24,7 @@ const inFlight = 16
 // net/http server that answers 200 to everything: in processes of their own, on
 // the same kind of socket, behind nginx's that are configured alike.
 func forward(ctx context.Context, r *report.Run) ([]report.Row, error) {
-	dir, err := folder(r)
-	if err != nil {
-		return nil, err
-	}
-	p, err := servers.Build(ctx, dir)
+	dir, p, err := programs(ctx, r)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/bench/internal/measure"
 	"github.com/tokenagent/tokenagent/bench/internal/report"
+	"github.com/tokenagent/tokenagent/bench/internal/servers"
 )
 
 // All returns every section in the order of the report.
@@ -101,6 +102,16 @@ func inMemory(r *report.Run) (dir string, remove func(), err error) {
 		dir, err = folder(r)
 	}
 	return dir, func() { _ = os.RemoveAll(dir) }, err
+}
+
+// programs builds the programs that are measured in processes of their own, into a new
+// folder for files of r.
+func programs(ctx context.Context, r *report.Run) (dir string, p servers.Programs, err error) {
+	if dir, err = folder(r); err != nil {
+		return "", p, err
+	}
+	p, err = servers.Build(ctx, dir)
+	return dir, p, err
 }
 
 // folder makes a new folder for files of r.

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"io"
-	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -36,30 +34,14 @@ func TestErrorsSpeakOfWhatWasSet(t *testing.T) {
 func TestStatusAndMetricsShowTheBuiltVersion(t *testing.T) {
 	invoke(t, "", "version").want(t, 0, "v0-test") // sets it, as the program does when it starts
 	r := startRun(t, "--token-file", file(t, good))
-	get := func(path string) string {
-		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.admin+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := r.client.Do(q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer a.Body.Close()
-		text, err := io.ReadAll(a.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
 	var s struct{ Version string }
-	if err := json.Unmarshal([]byte(get("/status")), &s); err != nil || s.Version != "v0-test" {
+	if err := json.Unmarshal([]byte(r.page(t, "/status")), &s); err != nil || s.Version != "v0-test" {
 		t.Errorf("/status: %+v %v", s, err)
 	}
-	if text := get("/metrics"); !strings.Contains(text, `version="v0-test"`) || !strings.Contains(text, "tokenagent_build_info{") {
+	if text := r.page(t, "/metrics"); !strings.Contains(text, `version="v0-test"`) || !strings.Contains(text, "tokenagent_build_info{") {
 		t.Error("tokenagent_build_info has another version")
 	}
-	if !strings.Contains(get("/"), "v0-test") {
+	if !strings.Contains(r.page(t, "/"), "v0-test") {
 		t.Error("the page has another version")
 	}
 }
