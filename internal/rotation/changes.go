@@ -1,0 +1,151 @@
+package rotation
+
+import (
+	"maps"
+	"slices"
+)
+
+// Revoke returns the ledger that follows l when ids are revoked. They stay refused,
+// whatever the source declares, until they are unrevoked. Deadlines do not move. The
+// ledger l may be nil.
+func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] { return l.revokeNamed(ids, nil) }
+
+// revokeNamed revokes ids and adds names to revoked credentials.
+func (l *Ledger[V]) revokeNamed(ids []ID, names map[ID][]ID) *Ledger[V] {
+	if l == nil {
+		l = &Ledger[V]{}
+	}
+	n := l.next()
+	n.revoked = make(map[ID]struct{}, len(l.revoked)+len(ids))
+	maps.Copy(n.revoked, l.revoked)
+	for _, id := range ids {
+		n.revoked[id] = struct{}{}
+	}
+	for id, more := range names {
+		n.addNames(id, more)
+	}
+	n.keepNames(n)
+	tombs := newTombstones(l.ended, l.endedAt)
+	for _, e := range l.Entries {
+		switch {
+		case !n.refuses(&e.Decl):
+			n.Entries = append(n.Entries, e)
+			continue
+		case e.Declared && e.window.ended():
+			tombs.passed(e.ID, e.Until).named = true
+		}
+		if e.Declared {
+			n.RevokedDeclared = append(slices.Clip(n.RevokedDeclared), e.Decl)
+		}
+	}
+	n.settle(tombs.list)
+	return n
+}
+
+// Reject returns the ledger that follows l when the source's content is invalid but lists
+// the given revocations. The revocations hold; the rest of the content is ignored. The
+// ledger l may be nil.
+func (l *Ledger[V]) Reject(revoked []ID) *Ledger[V] {
+	n := l.Revoke(revoked...)
+	n.lifted = maps.Clone(n.lifted)
+	for _, id := range revoked { // the source may lift the revocation again
+		delete(n.lifted, id)
+	}
+	return n
+}
+
+// Unrevoke returns the ledger that follows l when the revocations of ids are lifted. The
+// next Advance accepts these credentials if the source declares them. The ledger l may be
+// nil.
+func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
+	if l == nil {
+		l = &Ledger[V]{}
+	}
+	n := l.next()
+	n.Entries, n.revoked = l.Entries, maps.Clone(l.revoked)
+	for _, id := range ids {
+		delete(n.revoked, id)
+	}
+	n.keepNames(l)
+	n.ended, n.endedAt = l.ended, l.endedAt
+	return n
+}
+
+// Adopt returns the ledger that follows l when another process with the same source left
+// the snapshot m. The credentials that m revokes or retires are refused from now on.
+// There are two exceptions. Adopt ignores a revocation that the last content of l's
+// source lifted, if m does not record that content. Adopt also ignores a revocation for
+// which lifted returns true, which means that a caller lifted it by hand. If m holds
+// nothing new, Adopt returns l itself. The ledger l may be nil.
+func (l *Ledger[V]) Adopt(m Snapshot[V], lifted func(ID) bool) *Ledger[V] {
+	was := l
+	if l == nil {
+		l = &Ledger[V]{}
+	}
+	revoked := slices.DeleteFunc(slices.Clone(m.Revoked), func(id ID) bool {
+		return l.HasRevocation(id) || lifted(id) || l.lifted[id] && !slices.Contains(m.Unrevoked, id)
+	})
+	retired := slices.DeleteFunc(slices.Clone(m.Retired), func(id ID) bool {
+		i, ok := l.endedAt[id]
+		return ok && l.ended[i].retired
+	})
+	n := l.revokeNamed(revoked, m.Names)
+	news := len(revoked) > 0
+	for id, names := range n.names {
+		news = news || len(names) > len(l.names[id])
+	}
+	switch {
+	case len(retired) > 0:
+		return n.RetireIDs(retired...)
+	case news:
+		return n
+	default:
+		return was
+	}
+}
+
+// next returns a ledger for a change that the source did not make. The ledger has the
+// state of l without its entries and tombstones.
+func (l *Ledger[V]) next() *Ledger[V] {
+	return &Ledger[V]{
+		Number: l.Number + 1, RevokedDeclared: l.RevokedDeclared,
+		revoked: l.revoked, names: maps.Clone(l.names), lifted: l.lifted, uses: l.uses,
+	}
+}
+
+// Retire returns the ledger that follows l when every superseded credential is refused
+// from now on. A retired credential that the source still declares previous stays refused
+// until the source declares it in another slot. The ledger l may be nil.
+func (l *Ledger[V]) Retire() *Ledger[V] {
+	return l.retire(func(ID) bool { return true }, nil)
+}
+
+// RetireIDs returns the ledger that follows l when the superseded credentials among ids
+// are refused from now on, as if Retire had ended them while their source declared them.
+// The ledger l may be nil.
+func (l *Ledger[V]) RetireIDs(ids ...ID) *Ledger[V] {
+	return l.retire(func(id ID) bool { return slices.Contains(ids, id) }, ids)
+}
+
+// retire ends the superseded credentials for which ends returns true. It marks those that
+// the source declares, and others, as retired.
+func (l *Ledger[V]) retire(ends func(ID) bool, others []ID) *Ledger[V] {
+	if l == nil {
+		l = &Ledger[V]{}
+	}
+	n := l.next()
+	tombs := newTombstones(l.ended, l.endedAt)
+	for _, e := range l.Entries {
+		if e.Slot != Previous || !ends(e.ID) {
+			n.Entries = append(n.Entries, e)
+			continue
+		}
+		o := tombs.add(e.ID)
+		o.retired, o.named = e.Declared, e.Declared
+	}
+	for _, id := range others {
+		tombs.add(id).retired = true
+	}
+	n.settle(tombs.list)
+	return n
+}
