@@ -42,7 +42,7 @@ type declaration[V credential] struct {
 	notes []string // warnings about valid content
 }
 
-// errPartial rejects content of which a key could not be read. The source has already
+// errPartial rejects content in which a key could not be read. The source has already
 // returned the error of that key.
 var errPartial = errors.New("agent: not all keys could be read")
 

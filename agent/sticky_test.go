@@ -190,8 +190,8 @@ func TestUnrevokeOfWhatTheSourceRevokes(t *testing.T) {
 	}
 }
 
-// TestUnrevokeOfWhatBadContentRevokes is refused for as long as that is what the
-// source says, whoever else revoked it.
+// TestUnrevokeOfWhatBadContentRevokes: Unrevoke fails as long as the source revokes the
+// token, even if the token was revoked by hand as well.
 func TestUnrevokeOfWhatBadContentRevokes(t *testing.T) {
 	t.Parallel()
 	for _, byHandToo := range []bool{false, true} {

@@ -15,10 +15,10 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Forgery is a key set that costs a verifier as much as it can be made to pay for
-// one token: eight keys of 4096 bits without a name, all of which are tried, and
-// beside them a key on P-521 and one on P-256, which have names. The private keys
-// of the last nameless one and of the one on P-256 are known; see [Forgery.New].
+// Forgery is the key set that makes a forged token as expensive as possible: eight RSA
+// keys of 4096 bits without a kid, which the verifier tries one after another, and two
+// keys with a kid, on P-521 and P-256. Forgery has the private keys of the last RSA key
+// and of the key on P-256; see [Forgery.New].
 type Forgery struct {
 	Path  string // of the JWKS
 	rsa   *rsa.PrivateKey

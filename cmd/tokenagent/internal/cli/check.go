@@ -90,7 +90,7 @@ would not, or would accept nothing.`,
 		},
 	}
 	config.AddFlags(cmd.Flags(), &r, config.Tokens, config.Signed)
-	cmd.Flags().StringVar(&configFile, "config", "", "`FILE` of realms, in place of one source")
+	cmd.Flags().StringVar(&configFile, "config", "", "`FILE` of realms, instead of one source")
 	addOutput(cmd, &output)
 	return cmd
 }

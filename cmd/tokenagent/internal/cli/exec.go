@@ -93,13 +93,13 @@ The token stands in CMD's environment, which root and CMD's own user can read in
 	f.StringVar(&e.env, "env", agent.DaprTokenEnv, "`NAME` of the variable in which CMD gets the token")
 	f.DurationVar(&e.delay, "restart-delay", -1, "how long to wait after a change before CMD gets the new token, so that receivers have it first; 0s means no wait")
 	f.Lookup("restart-delay").DefValue = "15s, or 2m in a volume that a kubelet mounts"
-	f.StringVar(&e.stopSignal, "stop-signal", "TERM", "`SIGNAL` that asks CMD to end before it is started anew")
+	f.StringVar(&e.stopSignal, "stop-signal", "TERM", "`SIGNAL` that asks CMD to end before it is restarted")
 	f.DurationVar(&e.stopTimeout, "stop-timeout", 30*time.Second, "how long CMD may take to end then, before it is killed")
 	f.StringVar(&e.onChange, "on-change", "restart", "`WHAT` a change does: restart CMD, or signal it")
 	f.StringVar(&e.signal, "signal", "HUP", "`SIGNAL` that tells CMD of a change (with --on-change signal)")
 	f.StringVar(&e.admin, "admin-listen", "", "`ADDR` of /metrics, /livez, /readyz and /status, such as 127.0.0.1:9466; empty for none")
 	allowEmpty(cmd, "admin-listen")
-	f.StringVar(&e.logLevel, "log-level", "info", "least `LEVEL` that is logged: debug, info, warn or error")
+	f.StringVar(&e.logLevel, "log-level", "info", "minimum `LEVEL` to log: debug, info, warn or error")
 	f.StringVar(&e.logFormat, "log-format", "text", "`FORM` of the log on standard error: text or json")
 	return cmd
 }

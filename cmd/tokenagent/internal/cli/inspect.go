@@ -223,9 +223,8 @@ func (j *judgement) rest(w io.Writer) (err error) {
 	return err
 }
 
-// readable returns text from outside in a form in which it can be shown: what
-// a terminal could take for more than text is escaped, and what is not plain to
-// read stands in quotes.
+// readable returns untrusted text in a form that is safe to show on a terminal. It
+// escapes control sequences, and quotes text that would be ambiguous without quotes.
 func readable(text string) string {
 	if text == "" || plain.Text(text) != text || strings.ContainsAny(text, ` ,;"\`) {
 		return inspect.Quote(text)

@@ -29,9 +29,9 @@ func (l *listenFlags) add(cmd *cobra.Command) {
 
 func addFiles(cmd *cobra.Command, prefix string, files *listener.Files, of string) {
 	f := cmd.Flags()
-	f.StringVar(&files.Cert, prefix+"tls-cert-file", "", "`FILE` of the certificate (PEM) for TLS on "+of)
-	f.StringVar(&files.Key, prefix+"tls-key-file", "", "`FILE` of its private key, in PEM")
-	f.StringVar(&files.ClientCA, prefix+"tls-client-ca-file", "", "`FILE` of the CA certificates (PEM) one of which must have signed that of a client")
+	f.StringVar(&files.Cert, prefix+"tls-cert-file", "", "PEM certificate `FILE` for "+of+"; enables TLS")
+	f.StringVar(&files.Key, prefix+"tls-key-file", "", "PEM private key `FILE` of that certificate")
+	f.StringVar(&files.ClientCA, prefix+"tls-client-ca-file", "", "PEM `FILE` of CA certificates; clients must present a certificate signed by one of them")
 }
 
 // config puts the flags into o, which has its addresses.

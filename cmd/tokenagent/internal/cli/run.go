@@ -67,7 +67,7 @@ or SIGINT ends that.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false // topics come in this order
-	f.StringVar(&r.configFile, "config", "", "`FILE` of realms, in place of one source")
+	f.StringVar(&r.configFile, "config", "", "`FILE` of realms, instead of one source")
 	f.StringVar(&r.realm.Name, "name", r.realm.Name, "`NAME` of the token source in metrics and logs, and the subject of its callers")
 	config.AddFlags(f, &r.realm, config.Tokens, config.Reading, config.Signed, config.Overlap, config.Request)
 	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
@@ -75,8 +75,8 @@ or SIGINT ends that.`,
 	allowEmpty(cmd, "grpc-listen")
 	f.StringVar(&r.admin, "admin-listen", "127.0.0.1:9464", "`ADDR` of /metrics, /livez, /readyz and /status; empty for none")
 	allowEmpty(cmd, "admin-listen")
-	f.DurationVar(&r.shutdownDelay, "shutdown-delay", 0, "`DURATION` after SIGTERM in which connections are accepted while /readyz says 503")
-	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "`DURATION` that requests may take to end after that")
+	f.DurationVar(&r.shutdownDelay, "shutdown-delay", 0, "`DURATION` after SIGTERM for which connections are still accepted while /readyz answers 503")
+	f.DurationVar(&r.drain, "drain-timeout", 20*time.Second, "`DURATION` that requests may then take to end")
 	config.SetTopic(f, "Listeners")
 	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http, https, h2c, unix or h2c+unix, without a path on a host")
 	f.StringArrayVar(&r.allowPath, "allow-path", nil, "`[METHOD ]/path` that needs no token, exact; repeatable")
@@ -85,7 +85,7 @@ or SIGINT ends that.`,
 	config.SetTopic(f, "Proxy")
 	r.listeners.add(cmd)
 	config.SetTopic(f, "TLS and Unix sockets")
-	f.StringVar(&r.logLevel, "log-level", "info", "`LEVEL` from which on is logged: debug, info, warn or error")
+	f.StringVar(&r.logLevel, "log-level", "info", "minimum `LEVEL` to log: debug, info, warn or error")
 	f.StringVar(&r.logFormat, "log-format", "text", "`FORM` of the log on standard error: text or json")
 	config.SetTopic(f, "Logging")
 	cmd.SetUsageFunc(usageByTopic)

@@ -98,7 +98,7 @@ func TestShutdownDelayTakesNewConnections(t *testing.T) {
 	}
 }
 
-// TestSecondSignalEndsTheShutdownDelay: whoever asks twice does not want to wait.
+// TestSecondSignalEndsTheShutdownDelay: an operator who sends two signals does not want to wait.
 func TestSecondSignalEndsTheShutdownDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -37,7 +37,7 @@ type Set struct {
 	plan    *reload.Value[Plan]   // what the file says; nil for Single
 	table   atomic.Pointer[Table] // what is in force
 	misses  atomic.Uint64         // requests of no realm
-	changed broadcast.Channel     // of which realms there are, and of whether they are ready
+	changed broadcast.Channel     // signals a change of the realms or of their readiness
 
 	turn    chan struct{}          // held while a plan is put into force; a channel, so that waiting for it can end
 	planned *Plan                  // that was tried last; guarded by turn
