@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -106,7 +106,7 @@ func TestP7_TokenInPlaceOfAName(t *testing.T) {
 			"env, waiting": {TokenEnv: token, WaitForSource: true, StateFile: stateFile(t)},
 			"both, faulty": {TokenEnv: token, EnvFile: env, WaitForSource: true, StateFile: stateFile(t)},
 		} {
-			var log witness.Log
+			var log testlog.Log
 			cfg.Logger = log.Logger()
 			a, err := agent.Start(t.Context(), cfg)
 			shown := log.String() + fmt.Sprint(err)

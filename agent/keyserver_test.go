@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 // TestP4_BadFilesOfAKeyServerShow: a CA or token that cannot be used any more changes
@@ -38,7 +38,7 @@ func TestP4_BadFilesOfAKeyServerShow(t *testing.T) {
 	good := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
 	replace(t, ca, good)
 	replace(t, bearer, "CANARY-token\n")
-	var log witness.Log
+	var log testlog.Log
 	cfg := signedBy("")
 	cfg.JWKSURL, cfg.JWKS, cfg.Logger = srv.URL, agent.JWKS{CAFile: ca, BearerFile: bearer}, log.Logger()
 	a := start(t, cfg)

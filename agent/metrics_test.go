@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -152,7 +152,7 @@ func TestExpiryOfTokensThatAreJWTs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log witness.Log
+	var log testlog.Log
 	a := start(t, agent.Config{TokenFile: file(t, token), Logger: log.Logger()})
 	if got := metric(t, a, `token_expires_timestamp_seconds{slot="current",source="token"}`); got == "" || got == "0" {
 		t.Errorf("expiry is %q", got)
@@ -165,7 +165,7 @@ func TestExpiryOfTokensThatAreJWTs(t *testing.T) {
 
 func TestWhoStillUsesTheOldToken(t *testing.T) {
 	t.Parallel()
-	var log witness.Log
+	var log testlog.Log
 	path := file(t, tokenN(0))
 	a := start(t, agent.Config{TokenFile: path, PollOnly: true, Logger: log.Logger()})
 	rotate := func(n int) {
@@ -227,7 +227,7 @@ func TestWhoStillUsesTheOldToken(t *testing.T) {
 // and looks for the canary in all that it says.
 func TestP7_NothingShowsAToken(t *testing.T) {
 	t.Parallel()
-	var log witness.Log
+	var log testlog.Log
 	path := file(t, tokenN(0))
 	a := start(t, agent.Config{TokenFile: path, PollOnly: true, Logger: log.Logger()})
 	var said strings.Builder

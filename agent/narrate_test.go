@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -28,7 +28,7 @@ func TestLogOfARotation(t *testing.T) {
 		"fixed": {-1, []string{"overlap_until=2000-01-01T00:15:0", "overlap_until_at_most=2000-01-01T00:15:0"}, "renewed_by"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var log witness.Log
+			var log testlog.Log
 			replace(t, path, tokenN(0))
 			a := start(t, agent.Config{TokenFile: path, PollOnly: true, Poll: time.Hour, MaxOverlap: c.most, Logger: log.Logger()})
 			replace(t, path, tokenN(0)+"\n"+tokenN(1)+" next")

@@ -9,7 +9,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 // TestWarnsOfReadableSecrets gives files of each kind modes that let others read.
@@ -43,7 +43,7 @@ func TestWarnsOfReadableSecrets(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var log witness.Log
+			var log testlog.Log
 			cfg := c.cfg(dir)
 			cfg.Logger = log.Logger()
 			a := start(t, cfg)
@@ -73,7 +73,7 @@ func TestNoWarningOfAMountedSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{dir, filepath.Join(dir, "token")} {
-		var log witness.Log
+		var log testlog.Log
 		a := start(t, agent.Config{TokenFile: path, Logger: log.Logger()})
 		eventually(t, a, "it says that it is loaded", func() bool { return strings.Contains(log.String(), "source loaded") })
 		if strings.Contains(log.String(), "can read") {

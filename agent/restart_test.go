@@ -14,7 +14,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/rotation"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -319,7 +319,7 @@ func TestP8_BadStateFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := file(t, tokenN(0))
-			var log witness.Log
+			var log testlog.Log
 			cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t), Logger: log.Logger()}
 			a := start(t, cfg)
 			rotated(t, a, path, 1)

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 // TestWarnsOfAppAPITokenBesideAnotherSource: an SDK would check the token a second
@@ -30,7 +30,7 @@ func TestWarnsOfAppAPITokenBesideAnotherSource(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("APP_API_TOKEN", c.value)
 			t.Setenv("ANOTHER_TOKEN", tokenN(3))
-			var log witness.Log
+			var log testlog.Log
 			c.cfg.Logger = log.Logger()
 			start(t, c.cfg)
 			if got := strings.Count(log.String(), "level=WARN msg=\"APP_API_TOKEN is set"); got != c.want {

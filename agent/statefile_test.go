@@ -13,7 +13,7 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/agent/internal/statefile"
 	"github.com/tokenagent/tokenagent/internal/rotation"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -238,7 +238,7 @@ func TestStateFileOfAnOlderVersion(t *testing.T) {
 		want     string
 		replaced bool
 	}{1: {"older version of tokenagent", true}, 3: {"another version of tokenagent (schema 3)", false}} {
-		var log witness.Log
+		var log testlog.Log
 		cfg := agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true, StateFile: stateFile(t), Logger: log.Logger()}
 		old := fmt.Sprintf(`{"schema":%d,"key":"%064d","sources":[{"name":"token","kind":"file","location":%q,"entries":[]}]}`, schema, 0, cfg.TokenFile)
 		if err := statefile.Update(cfg.StateFile, func([]byte, error) ([]byte, error) { return []byte(old), nil }); err != nil {

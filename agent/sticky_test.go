@@ -17,7 +17,7 @@ import (
 	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 	"github.com/tokenagent/tokenagent/internal/rotation"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -53,7 +53,7 @@ func TestP3_ReapplyUnrevokesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			var log witness.Log
+			var log testlog.Log
 			cfg := agent.Config{TokenFile: dir, PollOnly: true, Poll: time.Hour, Logger: log.Logger(), StateFile: stateFile(t)}
 			var a *agent.Agent
 			put := func(keys map[string]string) {

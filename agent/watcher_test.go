@@ -8,14 +8,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 // TestSharedWatcherTakesOneInotifyInstance: of a hundred Agents each sees its own
 // swap by an event. It is not parallel, since others have instances, too.
 func TestSharedWatcherTakesOneInotifyInstance(t *testing.T) { //nolint:paralleltest // counts what the process has
-	before := witness.Inotify(t)
+	before := testlog.Inotify(t)
 	w := new(reload.Watcher)
 	agents, paths := make([]*agent.Agent, 100), make([]string, 100)
 	for i := range agents {
@@ -27,7 +27,7 @@ func TestSharedWatcherTakesOneInotifyInstance(t *testing.T) { //nolint:parallelt
 		replace(t, paths[i], tokenN(1000+i))
 		eventually(t, a, "the swap", func() bool { return accepts(a, tokenN(1000+i)) })
 	}
-	if got := witness.Inotify(t) - before; got != 1 {
+	if got := testlog.Inotify(t) - before; got != 1 {
 		t.Errorf("%d inotify instances", got)
 	}
 	// One that is closed takes nothing away from the others.
@@ -37,7 +37,7 @@ func TestSharedWatcherTakesOneInotifyInstance(t *testing.T) { //nolint:parallelt
 	for _, a := range agents {
 		_ = a.Close()
 	}
-	if got := witness.Inotify(t) - before; got != 0 {
+	if got := testlog.Inotify(t) - before; got != 0 {
 		t.Errorf("%d inotify instances left", got)
 	}
 }

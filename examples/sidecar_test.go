@@ -14,15 +14,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 // start runs a program until stop, which ends it by SIGTERM and fails where it
 // does not end well, or shows a token. A test that fails stops it, too.
-func start(t *testing.T, env []string, name string, args ...string) (out *witness.Log, stop func()) {
+func start(t *testing.T, env []string, name string, args ...string) (out *testlog.Log, stop func()) {
 	t.Helper()
 	ctx, kill := context.WithCancel(context.Background())
-	out = new(witness.Log)
+	out = new(testlog.Log)
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(cmd.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = out, out

@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
 	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
 )
@@ -31,7 +31,7 @@ type view interface {
 type library struct {
 	agent    *agent.Agent
 	registry *prometheus.Registry
-	log      witness.Log
+	log      testlog.Log
 }
 
 func (l *library) Ready() bool { return l.agent.Ready() }

@@ -16,9 +16,9 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	rotated "github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
@@ -84,7 +84,7 @@ would not, or would accept nothing.`,
 				return err
 			}
 			if !found.OK {
-				return fail.Refused
+				return exitcode.Refused
 			}
 			return nil
 		},
@@ -249,7 +249,7 @@ func (r *report) print(w io.Writer, form string) error {
 		if f.Level != "info" {
 			text = f.Level + ": " + text
 		}
-		if _, err := fmt.Fprintln(w, plain.Lines(text)); err != nil {
+		if _, err := fmt.Fprintln(w, termsafe.Lines(text)); err != nil {
 			return err
 		}
 	}
@@ -273,7 +273,7 @@ func addOutput(cmd *cobra.Command, p *string) {
 
 func checkOutput(form string) error {
 	if form != outputText && form != outputJSON {
-		return fail.Usage("{output} must be text or json")
+		return exitcode.Usage("{output} must be text or json")
 	}
 	return nil
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
@@ -57,7 +57,7 @@ func checkRealms(cmd *cobra.Command, path, output string) error {
 		return err
 	}
 	if !all.OK {
-		return fail.Refused
+		return exitcode.Refused
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (r *realmsReport) print(w io.Writer, form string) error {
 			if f.Level != "info" {
 				text = f.Level + ": " + text
 			}
-			b.WriteString("  " + plain.Lines(text) + "\n")
+			b.WriteString("  " + termsafe.Lines(text) + "\n")
 		}
 		if !one.OK {
 			bad = append(bad, one.Name)

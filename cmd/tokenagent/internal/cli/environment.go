@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realmfile"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
 // emptyMeansNone marks a flag whose empty value has a meaning. For every other flag
@@ -40,7 +40,7 @@ func emptyFlags(flags *pflag.FlagSet) (err error) {
 }
 
 func emptyFlag(f *pflag.Flag) error {
-	return fail.Usage("--%s is empty%s; give it a value, or leave the flag out", f.Name, orElement(f))
+	return exitcode.Usage("--%s is empty%s; give it a value, or leave the flag out", f.Name, orElement(f))
 }
 
 // orElement says what else may be empty of a list.
@@ -109,9 +109,9 @@ func fromEnvironment(flags *pflag.FlagSet) (err error) {
 		}
 		switch {
 		case e == nil && isEmpty(f), e != nil && value == "":
-			err = fail.Usage("%s, for --%s, is set and empty%s; give it a value, or unset it", name, f.Name, orElement(f))
+			err = exitcode.Usage("%s, for --%s, is set and empty%s; give it a value, or unset it", name, f.Name, orElement(f))
 		case e != nil:
-			err = fail.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
+			err = exitcode.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
 		}
 	})
 	return err
@@ -144,7 +144,7 @@ func warnOfUnknown(cmd *cobra.Command, environ []string) error {
 			log.Warn("a variable of the environment sets no flag", "variable", name, "hint", hint)
 			continue
 		}
-		if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "tokenagent: warning: the environment variable %s sets no flag; %s\n", plain.Text(name), hint); err != nil {
+		if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "tokenagent: warning: the environment variable %s sets no flag; %s\n", termsafe.Text(name), hint); err != nil {
 			return err
 		}
 	}

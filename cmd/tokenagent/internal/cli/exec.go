@@ -12,7 +12,7 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/supervise"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 )
@@ -108,7 +108,7 @@ The token stands in CMD's environment, which root and CMD's own user can read in
 // flags would be taken for ours.
 func dashed(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 || cmd.ArgsLenAtDash() != 0 {
-		return fail.Usage("exec takes the program to run behind --, as in: tokenagent exec --token-file PATH -- CMD ARG")
+		return exitcode.Usage("exec takes the program to run behind --, as in: tokenagent exec --token-file PATH -- CMD ARG")
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (e *execFlags) run(cmd *cobra.Command, args []string) (err error) {
 	a, err := startAgent(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil {
-			return fail.Exit(128+int(told(signals)), nil) // before it began
+			return exitcode.With(128+int(told(signals)), nil) // before it began
 		}
 		return err
 	}
@@ -183,10 +183,10 @@ func (e *execFlags) agent(cmd *cobra.Command, log *slog.Logger) (agent.Config, e
 	if cfg.TokenFile == "" && cfg.EnvFile == "" {
 		path, ok := os.LookupEnv(agent.DaprTokenEnv + "_FILE")
 		if cfg.TokenEnv != "" || !ok {
-			return cfg, fail.Usage("--token-file or --env-file is missing; an environment variable as the source could never change")
+			return cfg, exitcode.Usage("--token-file or --env-file is missing; an environment variable as the source could never change")
 		}
 		if path == "" {
-			return cfg, fail.Usage(agent.DaprTokenEnv + "_FILE is set and empty; give it the path of the token file, or give --token-file")
+			return cfg, exitcode.Usage(agent.DaprTokenEnv + "_FILE is set and empty; give it the path of the token file, or give --token-file")
 		}
 		// The variable beside it is the one that CMD gets, and no second source.
 		cfg.TokenFile = path
@@ -210,19 +210,19 @@ func (e *execFlags) options(args []string, cfg agent.Config, log *slog.Logger) (
 	}
 	var ok bool
 	if o.StopSignal, ok = supervise.ParseSignal(e.stopSignal); !ok {
-		return o, fail.Usage("--stop-signal must be the name of a signal, such as TERM, INT or QUIT")
+		return o, exitcode.Usage("--stop-signal must be the name of a signal, such as TERM, INT or QUIT")
 	}
 	switch e.onChange {
 	case "restart":
 	case "signal":
 		if o.ChangeSignal, ok = supervise.ParseSignal(e.signal); !ok {
-			return o, fail.Usage("--signal must be the name of a signal, such as HUP or USR1")
+			return o, exitcode.Usage("--signal must be the name of a signal, such as HUP or USR1")
 		}
 	default:
-		return o, fail.Usage("--on-change must be restart or signal")
+		return o, exitcode.Usage("--on-change must be restart or signal")
 	}
 	if err := o.Validate(); err != nil {
-		return o, fail.Usage("%w", err)
+		return o, exitcode.Usage("%w", err)
 	}
 	return o, nil
 }

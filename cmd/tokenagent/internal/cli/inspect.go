@@ -14,9 +14,9 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/inspect"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -164,7 +164,7 @@ func (i *inspection) print(w io.Writer, form string) (err error) {
 		err = i.text(w)
 	}
 	if err == nil && (i.Fault != "" || i.Verdict != nil && !i.Verdict.Accepted) {
-		err = fail.Refused
+		err = exitcode.Refused
 	}
 	return err
 }
@@ -177,7 +177,7 @@ func (i *inspection) json(w io.Writer) error {
 		return err
 	}
 	var out bytes.Buffer
-	if err := json.Indent(&out, []byte(plain.Text(string(text))), "", "  "); err != nil {
+	if err := json.Indent(&out, []byte(termsafe.Text(string(text))), "", "  "); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(w, out.String())
@@ -226,7 +226,7 @@ func (j *judgement) rest(w io.Writer) (err error) {
 // readable returns untrusted text in a form that is safe to show on a terminal. It
 // escapes control sequences, and quotes text that would be ambiguous without quotes.
 func readable(text string) string {
-	if text == "" || plain.Text(text) != text || strings.ContainsAny(text, ` ,;"\`) {
+	if text == "" || termsafe.Text(text) != text || strings.ContainsAny(text, ` ,;"\`) {
 		return inspect.Quote(text)
 	}
 	return text

@@ -4,7 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 )
 
@@ -41,15 +41,15 @@ func (l *listenFlags) config(cmd *cobra.Command, o *daemon.Options) (err error) 
 		files  listener.Files
 	}{{"", l.main}, {"admin-", l.admin}} {
 		if err := one.files.Validate(one.prefix); err != nil {
-			return fail.Usage("%w", err)
+			return exitcode.Usage("%w", err)
 		}
 	}
 	const noTLS = "; a Unix socket speaks none, and --socket-mode and --socket-owner say who may connect to it"
 	if l.main.Given() && !overTCP(o.Listen) && !overTCP(o.GRPCListen) {
-		return fail.Usage("--tls-cert-file goes with a --listen or --grpc-listen of the form host:port" + noTLS)
+		return exitcode.Usage("--tls-cert-file goes with a --listen or --grpc-listen of the form host:port" + noTLS)
 	}
 	if l.admin.Given() && !overTCP(o.AdminListen) {
-		return fail.Usage("--admin-tls-cert-file goes with an --admin-listen of the form host:port" + noTLS)
+		return exitcode.Usage("--admin-tls-cert-file goes with an --admin-listen of the form host:port" + noTLS)
 	}
 	sockets := 0
 	for _, at := range []struct{ flag, addr string }{{"listen", o.Listen}, {"grpc-listen", o.GRPCListen}, {"admin-listen", o.AdminListen}} {
@@ -57,7 +57,7 @@ func (l *listenFlags) config(cmd *cobra.Command, o *daemon.Options) (err error) 
 			continue
 		}
 		if err := listener.Check(at.addr); err != nil {
-			return fail.Usage("--%s: %w", at.flag, err)
+			return exitcode.Usage("--%s: %w", at.flag, err)
 		}
 		if _, ok := listener.Path(at.addr); ok {
 			sockets++
@@ -66,17 +66,17 @@ func (l *listenFlags) config(cmd *cobra.Command, o *daemon.Options) (err error) 
 	// From the environment they may be meant for another command.
 	for _, name := range []string{"socket-mode", "socket-owner"} {
 		if sockets == 0 && cmd.Flags().Changed(name) {
-			return fail.Usage("--%s goes with an address of the form unix:///path", name)
+			return exitcode.Usage("--%s goes with an address of the form unix:///path", name)
 		}
 	}
 	if l.mode != "" {
 		if o.Socket.Mode, err = listener.ParseMode(l.mode); err != nil {
-			return fail.Usage("--socket-mode %w", err)
+			return exitcode.Usage("--socket-mode %w", err)
 		}
 	}
 	if l.owner != "" {
 		if o.Socket.Owner, err = listener.ParseOwner(l.owner); err != nil {
-			return fail.Usage("--socket-owner %w", err)
+			return exitcode.Usage("--socket-owner %w", err)
 		}
 	}
 	o.TLS, o.AdminTLS = l.main, l.admin

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realmfile"
 	"github.com/tokenagent/tokenagent/internal/option"
@@ -119,8 +119,8 @@ func realmsAlone(cmd *cobra.Command) error {
 	case "":
 		return nil
 	case "name", "key-name":
-		return fail.Usage("--%s does not go with --config: a realm's sources are called as the realm is", stray)
+		return exitcode.Usage("--%s does not go with --config: a realm's sources are called as the realm is", stray)
 	default:
-		return fail.Usage("--%s does not go with --config: write it into the file as %s, in a realm or for all of them in defaults", stray, stray)
+		return exitcode.Usage("--%s does not go with --config: write it into the file as %s, in a realm or for all of them in defaults", stray, stray)
 	}
 }

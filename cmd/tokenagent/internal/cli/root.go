@@ -22,12 +22,12 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/demo"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plan"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realmfile"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/internal/buildinfo"
 	"github.com/tokenagent/tokenagent/internal/option"
 )
@@ -81,14 +81,14 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	if own {
 		e = <-ended
 	} else {
-		e = await(ctx, ended, end{target, fail.Interrupted})
-		if ctx.Err() != nil && fail.Code(e.err) == 1 && !errors.Is(e.err, fail.Refused) {
-			e.err = fail.Interrupted // what failed because of that has nothing to add
+		e = await(ctx, ended, end{target, exitcode.Interrupted})
+		if ctx.Err() != nil && exitcode.Of(e.err) == 1 && !errors.Is(e.err, exitcode.Refused) {
+			e.err = exitcode.Interrupted // what failed because of that has nothing to add
 		}
 	}
-	code := fail.Code(e.err)
-	if e.err != nil && !errors.Is(e.err, fail.Refused) {
-		fmt.Fprintf(stderr, "tokenagent: %s\n", plain.Lines(option.Text(e.err, option.Flag)))
+	code := exitcode.Of(e.err)
+	if e.err != nil && !errors.Is(e.err, exitcode.Refused) {
+		fmt.Fprintf(stderr, "tokenagent: %s\n", termsafe.Lines(option.Text(e.err, option.Flag)))
 		if code == 2 {
 			fmt.Fprintf(stderr, "tokenagent: see '%s --help'\n", e.cmd.CommandPath())
 		}
@@ -134,7 +134,7 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				_ = cmd.Help()
-				return fail.Usage("a command is missing")
+				return exitcode.Usage("a command is missing")
 			}
 			return noSuchCommand(cmd, args)
 		},
@@ -167,20 +167,20 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		if errors.Is(err, errEmptied) {
-			return fail.Usage("--%s is given twice, and empty the second time; give it once", e.GetFlag().Name)
+			return exitcode.Usage("--%s is given twice, and empty the second time; give it once", e.GetFlag().Name)
 		}
 		if e.GetValue() == "" {
 			return emptyFlag(e.GetFlag())
 		}
-		return fail.Usage("--%s is not of the form %s", e.GetFlag().Name, e.GetFlag().Value.Type())
+		return exitcode.Usage("--%s is not of the form %s", e.GetFlag().Name, e.GetFlag().Value.Type())
 	}
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok && e.GetFlag() != nil {
-		return fail.Usage("--%s needs a value", e.GetFlag().Name)
+		return exitcode.Usage("--%s needs a value", e.GetFlag().Name)
 	}
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok && e.GetSpecifiedShortnames() == "" {
 		return unknownFlag(e.GetSpecifiedName(), flagNames(cmd.Flags()))
 	}
-	return fail.Usage("there are long flags alone, as --name or --name=value")
+	return exitcode.Usage("there are long flags alone, as --name or --name=value")
 }
 
 // flagForm is what the name of a flag looks like. Only such a name is quoted:
@@ -197,11 +197,11 @@ func unknownFlag(name string, flags []string) error {
 	}
 	switch {
 	case near != "":
-		return fail.Usage("unknown flag: --%s; did you mean --%s?", name, near)
+		return exitcode.Usage("unknown flag: --%s; did you mean --%s?", name, near)
 	case len(name) <= 32 && flagForm.MatchString(name):
-		return fail.Usage("unknown flag: --%s", name)
+		return exitcode.Usage("unknown flag: --%s", name)
 	default:
-		return fail.Usage("there is no flag of that name")
+		return exitcode.Usage("there is no flag of that name")
 	}
 }
 
@@ -214,7 +214,7 @@ func flagNames(flags *pflag.FlagSet) (names []string) {
 // be a token.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fail.Usage("%s takes no arguments, only flags; a token comes on standard input or from a file", cmd.Name())
+		return exitcode.Usage("%s takes no arguments, only flags; a token comes on standard input or from a file", cmd.Name())
 	}
 	return nil
 }
@@ -272,9 +272,9 @@ func noSuchCommand(parent *cobra.Command, rest []string) error {
 		}
 	}
 	if parent == nil || parent.Root() == parent {
-		return fail.Usage("there is no command of that name%s", hint)
+		return exitcode.Usage("there is no command of that name%s", hint)
 	}
-	return fail.Usage("%s has no command of that name%s", parent.Name(), hint)
+	return exitcode.Usage("%s has no command of that name%s", parent.Name(), hint)
 }
 
 // unknown returns an error where args name a command that there is none of. cobra

@@ -18,7 +18,7 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/internal/option"
 )
@@ -145,7 +145,7 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	o.Hangup = hangup
 	realms, stop, err := r.realms(cmd.Context(), cfg, o)
 	if err != nil {
-		if cmd.Context().Err() != nil && fail.Code(err) != 2 {
+		if cmd.Context().Err() != nil && exitcode.Of(err) != 2 {
 			return nil // told to end before it began
 		}
 		return err
@@ -176,7 +176,7 @@ func (r *runFlags) realms(ctx context.Context, cfg agent.Config, o daemon.Option
 func agentConfig(cmd *cobra.Command, r *config.Realm, use config.Use, log *slog.Logger) (agent.Config, error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) { r.Set[f.Name] = true }) // variables are not among them
 	if err := r.Validate(use); err != nil {
-		return agent.Config{}, fail.Exit(2, err)
+		return agent.Config{}, exitcode.With(2, err)
 	}
 	return r.Agent(log), nil
 }
@@ -186,7 +186,7 @@ func agentConfig(cmd *cobra.Command, r *config.Realm, use config.Use, log *slog.
 func startAgent(ctx context.Context, cfg agent.Config) (*agent.Agent, error) {
 	a, err := agent.Start(ctx, cfg)
 	if _, ok := errors.AsType[*option.Error](err); ok {
-		return nil, fail.Exit(2, err)
+		return nil, exitcode.With(2, err)
 	}
 	return a, err
 }
@@ -204,24 +204,24 @@ func (r *runFlags) options(log *slog.Logger) (daemon.Options, error) {
 		o.Upstream = u
 	}
 	if o.Upstream == nil && (len(r.allowPath) > 0 || r.healthPath != "") {
-		return o, fail.Usage("--allow-path and --health-path go with --upstream; a gateway that asks forward-auth has its own exemptions")
+		return o, exitcode.Usage("--allow-path and --health-path go with --upstream; a gateway that asks forward-auth has its own exemptions")
 	}
 	if o.Upstream == nil && r.endRevoked {
-		return o, fail.Usage("--end-revoked-streams goes with --upstream; forward-auth holds no stream")
+		return o, exitcode.Usage("--end-revoked-streams goes with --upstream; forward-auth holds no stream")
 	}
 	for _, other := range []struct{ flag, addr string }{{"listen", r.listen}, {"admin-listen", r.admin}} {
 		if r.grpcListen != "" && r.grpcListen == other.addr && !strings.HasSuffix(other.addr, ":0") {
-			return o, fail.Usage("--grpc-listen and --%s are the same address; each needs its own", other.flag)
+			return o, exitcode.Usage("--grpc-listen and --%s are the same address; each needs its own", other.flag)
 		}
 	}
 	if r.drain < 0 {
-		return o, fail.Usage("--drain-timeout must not be negative")
+		return o, exitcode.Usage("--drain-timeout must not be negative")
 	}
 	if r.shutdownDelay < 0 {
-		return o, fail.Usage("--shutdown-delay must not be negative; 0s means that new connections are refused at once")
+		return o, exitcode.Usage("--shutdown-delay must not be negative; 0s means that new connections are refused at once")
 	}
 	if err := o.Validate(); err != nil {
-		return o, fail.Usage("%w", err)
+		return o, exitcode.Usage("%w", err)
 	}
 	return o, nil
 }
@@ -242,7 +242,7 @@ func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	case "debug", "info", "warn", "error":
 		_ = l.UnmarshalText([]byte(level))
 	default:
-		return nil, fail.Usage("--log-level must be debug, info, warn or error")
+		return nil, exitcode.Usage("--log-level must be debug, info, warn or error")
 	}
 	o := &slog.HandlerOptions{Level: l}
 	switch format {
@@ -251,6 +251,6 @@ func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, o)), nil
 	default:
-		return nil, fail.Usage("--log-format must be text or json")
+		return nil, exitcode.Usage("--log-format must be text or json")
 	}
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
 func newStatus() *cobra.Command {
@@ -36,7 +36,7 @@ or does not answer.`,
 				return err
 			}
 			if timeout <= 0 {
-				return fail.Usage("--timeout must be above 0s")
+				return exitcode.Usage("--timeout must be above 0s")
 			}
 			client, err := secure.Client()
 			if err != nil {
@@ -46,7 +46,7 @@ or does not answer.`,
 			defer cancel()
 			answer, err := client.Ask(ctx, url)
 			if errors.Is(err, statusclient.ErrURL) {
-				return fail.Usage("--agent %w", err)
+				return exitcode.Usage("--agent %w", err)
 			}
 			if err != nil {
 				return err
@@ -60,7 +60,7 @@ or does not answer.`,
 				err = printStatus(cmd.OutOrStdout(), s, now)
 			}
 			if err == nil && !healthy(s, now) {
-				err = fail.Refused
+				err = exitcode.Refused
 			}
 			return err
 		},
@@ -93,12 +93,12 @@ func healthy(s *realm.Status, now time.Time) bool {
 // printStatus writes s for people. What the agent says is text and no more.
 func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
 	if s.Draining {
-		plain.Fprintf(w, "not ready: the agent is draining, and about to end\n")
+		termsafe.Fprintf(w, "not ready: the agent is draining, and about to end\n")
 	}
 	if c := s.Config; c != nil {
-		plain.Fprintf(w, "realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
+		termsafe.Fprintf(w, "realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
 		if c.Fault != "" {
-			plain.Fprintf(w, "  fault %s\n", c.Fault)
+			termsafe.Fprintf(w, "  fault %s\n", c.Fault)
 		}
 	}
 	for _, c := range s.Certificates {
@@ -106,9 +106,9 @@ func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
 		if c.ClientCerts {
 			clients = ", clients show one too"
 		}
-		plain.Fprintf(w, "certificate of %s: %s, last change %s%s\n", c.Listener, expiry(c.NotAfter, now), ago(c.LastChange, now), clients)
+		termsafe.Fprintf(w, "certificate of %s: %s, last change %s%s\n", c.Listener, expiry(c.NotAfter, now), ago(c.LastChange, now), clients)
 		if c.Fault != "" {
-			plain.Fprintf(w, "  fault %s\n", c.Fault)
+			termsafe.Fprintf(w, "  fault %s\n", c.Fault)
 		}
 	}
 	for _, src := range s.Sources {
@@ -116,28 +116,28 @@ func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
 		if !src.Ready {
 			state = "not ready: no good content yet"
 		}
-		plain.Fprintf(w, "source %s: %s\n", src.Name, state)
+		termsafe.Fprintf(w, "source %s: %s\n", src.Name, state)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		plain.Fprintf(t, "  from\t%s %s, watched by %s\n", src.Kind, src.Location, src.WatchMode)
-		plain.Fprintf(t, "  generation\t%d, rotated %d times, last change %s\n", src.Generation, src.Rotations, ago(src.LastChange, now))
-		plain.Fprintf(t, "  last good read\t%s\n", ago(src.LastReloadSuccess, now))
+		termsafe.Fprintf(t, "  from\t%s %s, watched by %s\n", src.Kind, src.Location, src.WatchMode)
+		termsafe.Fprintf(t, "  generation\t%d, rotated %d times, last change %s\n", src.Generation, src.Rotations, ago(src.LastChange, now))
+		termsafe.Fprintf(t, "  last good read\t%s\n", ago(src.LastReloadSuccess, now))
 		if src.Fault != "" {
-			plain.Fprintf(t, "  fault\t%s\n", src.Fault)
+			termsafe.Fprintf(t, "  fault\t%s\n", src.Fault)
 		}
 		if src.StateFault != "" {
-			plain.Fprintf(t, "  state file\t%s\n", src.StateFault)
+			termsafe.Fprintf(t, "  state file\t%s\n", src.StateFault)
 		}
 		for _, l := range src.Limits {
-			plain.Fprintf(t, "  note\t%s\n", l)
+			termsafe.Fprintf(t, "  note\t%s\n", l)
 		}
 		for _, tok := range src.Tokens {
-			plain.Fprintf(t, "  %s\t%s%s\n", tok.Slot, tok.Fingerprint, about(tok, now))
+			termsafe.Fprintf(t, "  %s\t%s%s\n", tok.Slot, tok.Fingerprint, about(tok, now))
 		}
 		if src.Revoked > 0 {
-			plain.Fprintf(t, "  revoked\t%d\n", src.Revoked)
+			termsafe.Fprintf(t, "  revoked\t%d\n", src.Revoked)
 		}
 		for _, u := range src.PreviousUsers {
-			plain.Fprintf(t, "  used by\t%s with %s, last %s\n", u.Host, u.Fingerprint, ago(u.Last, now))
+			termsafe.Fprintf(t, "  used by\t%s with %s, last %s\n", u.Host, u.Fingerprint, ago(u.Last, now))
 		}
 		if err := t.Flush(); err != nil {
 			return err

@@ -4,7 +4,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // parseUpstream reads what --upstream says: scheme, host and port; or of a Unix
@@ -14,16 +14,16 @@ func parseUpstream(text string) (*url.URL, error) {
 	scheme, path, _ := strings.Cut(text, "://")
 	if scheme == "unix" || scheme == "h2c+unix" {
 		if len(path) < 2 || path[0] != '/' || strings.HasSuffix(path, "/") || strings.ContainsAny(path, "?#\x00") {
-			return nil, fail.Usage("--upstream %s:// must be followed by the absolute path of a socket, such as %s:///run/app.sock", scheme, scheme)
+			return nil, exitcode.Usage("--upstream %s:// must be followed by the absolute path of a socket, such as %s:///run/app.sock", scheme, scheme)
 		}
 		return &url.URL{Scheme: scheme, Path: path}, nil
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fail.Usage("--upstream must be a URL with host and port alone, such as http://127.0.0.1:3000, or unix:///path")
+		return nil, exitcode.Usage("--upstream must be a URL with host and port alone, such as http://127.0.0.1:3000, or unix:///path")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "h2c" {
-		return nil, fail.Usage("--upstream must begin with http://, https://, h2c://, unix:// or h2c+unix://")
+		return nil, exitcode.Usage("--upstream must begin with http://, https://, h2c://, unix:// or h2c+unix://")
 	}
 	return u, nil
 }

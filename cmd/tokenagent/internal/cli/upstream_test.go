@@ -3,7 +3,7 @@ package cli
 import (
 	"testing"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 func TestUpstreamForms(t *testing.T) {
@@ -23,7 +23,7 @@ func TestUpstreamForms(t *testing.T) {
 		"unix://", "unix:///", "unix://run/app.sock", "unix:/run/app.sock", "unix:///run/", "unix:///a?b", "h2c+unix://x", "https+unix:///a",
 		"http://", "http://u:p@host", "http://host/path", "http://host?x", "http://host/?x", "http://host#x", "ftp://host", "127.0.0.1:3000", "http://%zz",
 	} {
-		if u, err := parseUpstream(text); err == nil || fail.Code(err) != 2 {
+		if u, err := parseUpstream(text); err == nil || exitcode.Of(err) != 2 {
 			t.Errorf("%s: %v, %v", text, u, err)
 		}
 	}

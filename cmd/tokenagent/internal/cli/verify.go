@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -95,7 +95,7 @@ func (v verdict) print(w io.Writer, form string) error {
 		_, err = fmt.Fprintf(w, "refused: token %s is %s\n", v.Fingerprint, v.Reason)
 	}
 	if err == nil && !v.Accepted {
-		err = fail.Refused
+		err = exitcode.Refused
 	}
 	return err
 }
@@ -111,9 +111,9 @@ func readToken(cmd *cobra.Command) (string, error) {
 	token := strings.TrimSpace(string(b))
 	switch {
 	case len(b) > maxToken:
-		return "", fail.Usage("standard input is longer than a token can be (1 MiB)")
+		return "", exitcode.Usage("standard input is longer than a token can be (1 MiB)")
 	case token == "":
-		return "", fail.Usage("standard input is empty; the token is read from there")
+		return "", exitcode.Usage("standard input is empty; the token is read from there")
 	}
 	return token, nil
 }

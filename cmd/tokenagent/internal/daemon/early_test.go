@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 // A scripted app answers the header of each request with fixed bytes, as soon as it
@@ -89,7 +89,7 @@ func (w *wire) pieces(form bodyForm, n, size int) error {
 func TestEarlyAnswerReachesASlowClient(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
-	log := &witness.Log{}
+	log := &testlog.Log{}
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	const parts, size = 10, 1000
 	withLength := scripted(t, "HTTP/1.1 413 Too Large\r\nContent-Length: 6\r\n\r\nenough")
@@ -302,7 +302,7 @@ func TestNoContentTypeIsMadeUp(t *testing.T) {
 // TestPanicsOfTheServerAreLogged, without what may be a token in them.
 func TestPanicsOfTheServerAreLogged(t *testing.T) {
 	t.Parallel()
-	log := &witness.Log{}
+	log := &testlog.Log{}
 	s := newServer(slog.New(slog.NewTextHandler(log, nil)))
 	s.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("with " + good + "\ngoroutine " + good) })
 	w := dialRaw(t, serve(t, s))

@@ -19,7 +19,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 func TestMain(m *testing.M) {
@@ -158,14 +158,14 @@ type daemonUnderTest struct {
 	main, admin string
 	stop        context.CancelFunc
 	ended       chan error
-	log         *witness.Log
+	log         *testlog.Log
 }
 
 // runDaemon runs Run on free ports.
 func runDaemon(t *testing.T, a *agent.Agent, o Options) *daemonUnderTest {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	d := &daemonUnderTest{stop: stop, ended: make(chan error, 1), log: &witness.Log{}}
+	d := &daemonUnderTest{stop: stop, ended: make(chan error, 1), log: &testlog.Log{}}
 	o.Listen, o.AdminListen = freeAddr(t), freeAddr(t)
 	d.main, d.admin = "http://"+o.Listen, "http://"+o.AdminListen
 	o.Logger = slog.New(slog.NewTextHandler(d.log, nil))

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 // echo answers with the request as the app saw it.
@@ -165,7 +165,7 @@ func TestHealthBrake(t *testing.T) {
 func TestProxyWithoutTheApp(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
-	var log witness.Log
+	var log testlog.Log
 	gone, _ := url.Parse("http://" + freeAddr(t))
 	base := front(t, a, Options{Upstream: gone, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	r := ask(t, "GET", base+"/x?token="+bad, "dapr-api-token: "+good)

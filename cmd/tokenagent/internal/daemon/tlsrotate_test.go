@@ -22,7 +22,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 // healthOver asks grpc at addr over one new connection, and returns whose certificate
@@ -213,7 +213,7 @@ func TestTLSFaultAtStartLeavesNothing(t *testing.T) {
 // Tokens of realms and certificates share one inotify instance, of which a user has
 // few. It is not parallel: it counts what the whole process has.
 func TestOneInotifyInstance(t *testing.T) {
-	had := witness.Inotify(t)
+	had := testlog.Inotify(t)
 	f, _ := selfSigned(t, t.TempDir(), "all")
 	other, _ := selfSigned(t, t.TempDir(), "admin")
 	other.ClientCA = f.Cert
@@ -221,11 +221,11 @@ func TestOneInotifyInstance(t *testing.T) {
 	set := openRealms(t, o)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	log := &witness.Log{}
+	log := &testlog.Log{}
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	go func() { ended <- Run(ctx, set, o) }()
 	until(t, "certificates are watched", func() bool { return strings.Count(log.String(), "watching the source") >= 3 })
-	if n := witness.Inotify(t) - had; n != 1 {
+	if n := testlog.Inotify(t) - had; n != 1 {
 		t.Errorf("%d inotify instances, want one", n)
 	}
 	stop()

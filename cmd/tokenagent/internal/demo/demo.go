@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -51,7 +51,7 @@ type Options struct {
 }
 
 // Run runs the demo until its script or ctx ends, and writes to out. The error
-// is [fail.Refused] if a request was judged wrongly or got no answer.
+// is [exitcode.Refused] if a request was judged wrongly or got no answer.
 func Run(ctx context.Context, out io.Writer, o Options) error {
 	if o.Step == 0 {
 		o.Step = 1400 * time.Millisecond
@@ -103,7 +103,7 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		return fail.Interrupted
+		return exitcode.Interrupted
 	}
 	return nil
 }
@@ -128,7 +128,7 @@ func perform(ctx context.Context, op *operator, screen *screen, all []*sender) e
 func verdict(out io.Writer, t tally) error {
 	if t.wronglyRefused+t.wronglyLetIn+t.unanswered > 0 {
 		fmt.Fprintln(out, "bad: requests were judged wrongly, or not at all")
-		return fail.Refused
+		return exitcode.Refused
 	}
 	fmt.Fprintln(out, "good: nobody was wrongly refused, nobody wrongly let in")
 	fmt.Fprintln(out, "next: tokenagent generate > token && chmod 600 token && tokenagent run --token-file token")

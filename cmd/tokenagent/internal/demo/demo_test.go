@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -97,7 +97,7 @@ func TestDemoNoticesABrokenVerifier(t *testing.T) {
 			var out bytes.Buffer
 			o := quick
 			o.wrap = c.wrap
-			if err := Run(t.Context(), &out, o); !errors.Is(err, fail.Refused) {
+			if err := Run(t.Context(), &out, o); !errors.Is(err, exitcode.Refused) {
 				t.Errorf("the demo is content: %v", err)
 			}
 			if h, g := row(t, out.String(), c.row); h == 0 || g == 0 {
@@ -112,7 +112,7 @@ func TestDemoStopsWhenInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out stopper
 	out.stop = cancel
-	if err := Run(ctx, &out, quick); !errors.Is(err, fail.Interrupted) {
+	if err := Run(ctx, &out, quick); !errors.Is(err, exitcode.Interrupted) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	row(t, out.String(), "sent")

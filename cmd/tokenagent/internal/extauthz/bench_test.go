@@ -8,7 +8,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 // bare is what every answer over grpc-go costs: the same call with the same
@@ -32,8 +32,8 @@ func benchRequest() *authv3.CheckRequest {
 
 // BenchmarkCheck is the decision without the call around it.
 func BenchmarkCheck(b *testing.B) {
-	a, _ := startAgent(b, good, (&witness.Log{}).Logger())
-	s := New(alone(a, nil), (&witness.Log{}).Logger())
+	a, _ := startAgent(b, good, (&testlog.Log{}).Logger())
+	s := New(alone(a, nil), (&testlog.Log{}).Logger())
 	for _, token := range []string{good, bad} {
 		request := benchRequest()
 		request.Attributes.Request.Http.Headers["dapr-api-token"] = token
@@ -54,8 +54,8 @@ func BenchmarkCheck(b *testing.B) {
 // blocks, so that what else the machine does falls on both. The metric
 // "throughput-of-bare" is the first's throughput as a part of the second's.
 func BenchmarkCall(b *testing.B) {
-	a, _ := startAgent(b, good, (&witness.Log{}).Logger())
-	s := New(alone(a, nil), (&witness.Log{}).Logger())
+	a, _ := startAgent(b, good, (&testlog.Log{}).Logger())
+	s := New(alone(a, nil), (&testlog.Log{}).Logger())
 	answer, err := s.Check(b.Context(), benchRequest())
 	if err != nil {
 		b.Fatal(err)

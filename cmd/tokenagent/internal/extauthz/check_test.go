@@ -21,7 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/prototext"
 
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -82,7 +82,7 @@ func value(d *authv3.DeniedHttpResponse, name string) string {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	a, _ := startAgent(t, good, (&witness.Log{}).Logger())
+	a, _ := startAgent(t, good, (&testlog.Log{}).Logger())
 	for _, network := range []string{"tcp", "unix"} {
 		c, _ := front(t, a, network)
 		for form, ask := range map[string]func(...string) *authv3.CheckRequest{"joined": joined, "raw": raw} {
@@ -127,7 +127,7 @@ func TestCheck(t *testing.T) {
 // TestCheckOfOddRequests: what no Envoy sends is a no, too.
 func TestCheckOfOddRequests(t *testing.T) {
 	t.Parallel()
-	a, _ := startAgent(t, good, (&witness.Log{}).Logger())
+	a, _ := startAgent(t, good, (&testlog.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
 	both := raw("dapr-api-token", good)
 	both.Attributes.Request.Http.Headers = map[string]string{"dapr-api-token": good}
@@ -155,7 +155,7 @@ func TestCheckOfOddRequests(t *testing.T) {
 
 func TestCheckWithConfiguredHeaders(t *testing.T) {
 	t.Parallel()
-	a, _ := startAgent(t, good, (&witness.Log{}).Logger())
+	a, _ := startAgent(t, good, (&testlog.Log{}).Logger())
 	c, _ := front(t, a, "tcp", "X-App-Token", "X-Second")
 	expectAllowed(t, "the first", check(t, c, joined("x-app-token", good, "x-second", bad, "authorization", "Bearer x")), "x-app-token", "x-second")
 	expectAllowed(t, "the second", check(t, c, joined("x-second", good)), "x-second")
@@ -165,7 +165,7 @@ func TestCheckWithConfiguredHeaders(t *testing.T) {
 // TestP2_P3_ExtAuthzRefusesSupersededAndRevoked: the three bad ones look alike.
 func TestP2_P3_ExtAuthzRefusesSupersededAndRevoked(t *testing.T) {
 	t.Parallel()
-	a, path := startAgent(t, good, (&witness.Log{}).Logger())
+	a, path := startAgent(t, good, (&testlog.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
 	digest := sha256.Sum256([]byte(bad))
 	write(t, path, good+"\n"+old+" previous until=2001-01-01T00:00:00Z\n"+"revoked "+hex.EncodeToString(digest[:])+"\n")
@@ -191,7 +191,7 @@ func TestP2_P3_ExtAuthzRefusesSupersededAndRevoked(t *testing.T) {
 // failure_mode_allow has no say.
 func TestP5_ExtAuthzNotLoadedIsNoYes(t *testing.T) {
 	t.Parallel()
-	a, path := startAgent(t, "", (&witness.Log{}).Logger())
+	a, path := startAgent(t, "", (&testlog.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
 	for _, r := range []*authv3.CheckRequest{joined(), raw("dapr-api-token", good)} {
 		answer := check(t, c, r)
@@ -243,7 +243,7 @@ func TestP5_ExtAuthzFailsClosed(t *testing.T) {
 
 func TestCheckCountsAndRemembersFromWhere(t *testing.T) {
 	t.Parallel()
-	a, path := startAgent(t, old, (&witness.Log{}).Logger())
+	a, path := startAgent(t, old, (&testlog.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
 	write(t, path, good)
 	if _, err := a.Reload(); err != nil {
@@ -279,7 +279,7 @@ func TestCheckCountsAndRemembersFromWhere(t *testing.T) {
 // TestP7_ExtAuthzShowsNoToken: in no answer and in no line of the log.
 func TestP7_ExtAuthzShowsNoToken(t *testing.T) {
 	t.Parallel()
-	log := &witness.Log{}
+	log := &testlog.Log{}
 	a, path := startAgent(t, old, log.Logger())
 	c, own := front(t, a, "tcp")
 	write(t, path, good)

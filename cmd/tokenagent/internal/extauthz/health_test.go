@@ -14,7 +14,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -22,8 +22,8 @@ const authorization = "envoy.service.auth.v3.Authorization"
 
 func TestHealthFollowsTheAgent(t *testing.T) {
 	t.Parallel()
-	a, path := startAgent(t, "", (&witness.Log{}).Logger())
-	s := New(alone(a, nil), (&witness.Log{}).Logger())
+	a, path := startAgent(t, "", (&testlog.Log{}).Logger())
+	s := New(alone(a, nil), (&testlog.Log{}).Logger())
 	h := healthpb.NewHealthClient(serve(t, s, func() { _ = s.Close() }, "unix"))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -88,7 +88,7 @@ func (g gate) Verify(ctx context.Context, token string) (p *verify.Principal, er
 func TestShutdownDrains(t *testing.T) {
 	t.Parallel()
 	g := gate{entered: make(chan struct{}), release: make(chan struct{})}
-	s := New(alone(g, nil), (&witness.Log{}).Logger())
+	s := New(alone(g, nil), (&testlog.Log{}).Logger())
 	conn := serve(t, s, func() { _ = s.Close() }, "tcp")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -122,7 +122,7 @@ func TestShutdownDrains(t *testing.T) {
 func TestShutdownCutsOffWhenItsTimeIsOver(t *testing.T) {
 	t.Parallel()
 	g := gate{entered: make(chan struct{}), release: make(chan struct{})}
-	s := New(alone(g, nil), (&witness.Log{}).Logger())
+	s := New(alone(g, nil), (&testlog.Log{}).Logger())
 	c := authv3.NewAuthorizationClient(serve(t, s, func() { _ = s.Close() }, "tcp"))
 	answered := make(chan error, 1)
 	go func() {
@@ -146,8 +146,8 @@ func TestShutdownCutsOffWhenItsTimeIsOver(t *testing.T) {
 // TestNothingElseIsServed: above all no reflection.
 func TestNothingElseIsServed(t *testing.T) {
 	t.Parallel()
-	a, _ := startAgent(t, good, (&witness.Log{}).Logger())
-	s := New(alone(a, nil), (&witness.Log{}).Logger())
+	a, _ := startAgent(t, good, (&testlog.Log{}).Logger())
+	s := New(alone(a, nil), (&testlog.Log{}).Logger())
 	var names []string
 	for name := range s.grpc.GetServiceInfo() {
 		names = append(names, name)
@@ -169,7 +169,7 @@ func TestNothingElseIsServed(t *testing.T) {
 // TestEndedBeforeItBegan: Serve after Close is no fault.
 func TestEndedBeforeItBegan(t *testing.T) {
 	t.Parallel()
-	s := New(alone(broken{}, nil), (&witness.Log{}).Logger())
+	s := New(alone(broken{}, nil), (&testlog.Log{}).Logger())
 	_ = s.Close()
 	_ = serve(t, s, func() {}, "tcp")
 }

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -66,7 +66,7 @@ func FuzzCheck(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	log := &witness.Log{}
+	log := &testlog.Log{}
 	a := alone(named("alice"), nil)
 	s := New(a, log.Logger())
 	u := a.Rule("", false, "")

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
@@ -107,9 +107,9 @@ func serve(tb testing.TB, s interface {
 }
 
 // front serves ext_authz for a, and returns its client and the log.
-func front(tb testing.TB, a Agent, network string, headers ...string) (authv3.AuthorizationClient, *witness.Log) {
+func front(tb testing.TB, a Agent, network string, headers ...string) (authv3.AuthorizationClient, *testlog.Log) {
 	tb.Helper()
-	log := &witness.Log{}
+	log := &testlog.Log{}
 	s := New(alone(a, headers), log.Logger())
 	return authv3.NewAuthorizationClient(serve(tb, s, func() { _ = s.Close() }, network)), log
 }

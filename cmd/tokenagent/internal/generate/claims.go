@@ -11,7 +11,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // claimFlags are the flags that say what a JWT claims.
@@ -34,11 +34,11 @@ func (c *claimFlags) add(fs *pflag.FlagSet) {
 func (c *claimFlags) claims(now time.Time) (jwt.MapClaims, time.Time, error) {
 	switch {
 	case c.expiresIn < time.Second:
-		return nil, time.Time{}, fail.Usage("--expires-in must be at least 1s")
+		return nil, time.Time{}, exitcode.Usage("--expires-in must be at least 1s")
 	case c.notBefore < 0:
-		return nil, time.Time{}, fail.Usage("--not-before-in must not be negative; 0s leaves the claim out")
+		return nil, time.Time{}, exitcode.Usage("--not-before-in must not be negative; 0s leaves the claim out")
 	case c.notBefore >= c.expiresIn:
-		return nil, time.Time{}, fail.Usage("--not-before-in must be shorter than --expires-in, or the token is never good")
+		return nil, time.Time{}, exitcode.Usage("--not-before-in must be shorter than --expires-in, or the token is never good")
 	}
 	now = now.UTC().Truncate(time.Second)
 	expires := now.Add(c.expiresIn).Truncate(time.Second)
@@ -62,10 +62,10 @@ func (c *claimFlags) claims(now time.Time) (jwt.MapClaims, time.Time, error) {
 	for i, text := range c.claim {
 		name, value, err := claim(text)
 		if err != nil {
-			return nil, time.Time{}, fail.Usage("--claim number %d: %w", i+1, err)
+			return nil, time.Time{}, exitcode.Usage("--claim number %d: %w", i+1, err)
 		}
 		if _, twice := m[name]; twice {
-			return nil, time.Time{}, fail.Usage("--claim number %d: %s is given twice", i+1, name)
+			return nil, time.Time{}, exitcode.Usage("--claim number %d: %s is given twice", i+1, name)
 		}
 		m[name] = value
 	}

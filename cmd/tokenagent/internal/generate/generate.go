@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -73,7 +73,7 @@ HS256 it gets the file of the secret itself.`,
 
 func (f *flags) run(stdout, stderr io.Writer) error {
 	if f.output != "text" && f.output != "json" {
-		return fail.Usage("--output must be text or json")
+		return exitcode.Usage("--output must be text or json")
 	}
 	token, expires, err := f.token(stderr)
 	if err != nil {
@@ -108,13 +108,13 @@ func (f *flags) opaqueOnly() error {
 	own.VisitAll(list)
 	switch {
 	case len(names) == 1:
-		return fail.Usage("%s goes with --jwt; say --jwt %s, or leave it out", names[0], algorithmsText)
+		return exitcode.Usage("%s goes with --jwt; say --jwt %s, or leave it out", names[0], algorithmsText)
 	case len(names) > 1:
-		return fail.Usage("%s go with --jwt; say --jwt %s, or leave them out", strings.Join(names, ", "), algorithmsText)
+		return exitcode.Usage("%s go with --jwt; say --jwt %s, or leave them out", strings.Join(names, ", "), algorithmsText)
 	case f.bytes < minBytes:
-		return fail.Usage("--bytes must be at least %d; a shorter token can be guessed", minBytes)
+		return exitcode.Usage("--bytes must be at least %d; a shorter token can be guessed", minBytes)
 	case f.bytes > maxBytes:
-		return fail.Usage("--bytes must be at most %d; a longer token fits no header", maxBytes)
+		return exitcode.Usage("--bytes must be at most %d; a longer token fits no header", maxBytes)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func (f *flags) signed(stderr io.Writer, now time.Time) (string, time.Time, erro
 		return "", time.Time{}, err
 	}
 	if f.changed("bytes") {
-		return "", time.Time{}, fail.Usage("--bytes is for opaque tokens; leave it out with --jwt")
+		return "", time.Time{}, exitcode.Usage("--bytes is for opaque tokens; leave it out with --jwt")
 	}
 	claims, expires, err := f.claims.claims(now)
 	if err != nil {
@@ -160,5 +160,5 @@ func algorithm(name string) (string, error) {
 	if i := slices.IndexFunc(algorithms, func(a string) bool { return strings.EqualFold(a, name) }); i >= 0 {
 		return algorithms[i], nil
 	}
-	return "", fail.Usage("--jwt must be " + algorithmsText)
+	return "", exitcode.Usage("--jwt must be " + algorithmsText)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/spf13/cobra"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
 	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -188,7 +188,7 @@ func TestFailingOutput(t *testing.T) {
 	cmd.SetArgs(nil)
 	cmd.SetOut(failing{})
 	cmd.SetErr(io.Discard)
-	if err := cmd.Execute(); fail.Code(err) != 1 {
+	if err := cmd.Execute(); exitcode.Of(err) != 1 {
 		t.Errorf("%v", err)
 	}
 }

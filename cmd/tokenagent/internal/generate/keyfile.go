@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // maxKeyFile bounds what is read as a key.
@@ -77,17 +77,17 @@ func (k *keyFlags) open(alg string, stderr io.Writer) (signingKey, error) {
 	outputs := k.outputs()
 	switch {
 	case k.signing != "" && k.fresh != "":
-		return signingKey{}, fail.Usage("--signing-key and --new-signing-key are both set; one key signs")
+		return signingKey{}, exitcode.Usage("--signing-key and --new-signing-key are both set; one key signs")
 	case k.signing == "" && k.fresh == "":
-		return signingKey{}, fail.Usage("--jwt needs --signing-key FILE, or --new-signing-key FILE to make one")
+		return signingKey{}, exitcode.Usage("--jwt needs --signing-key FILE, or --new-signing-key FILE to make one")
 	case len(outputs) > 0 && alg == algHS256:
-		return signingKey{}, fail.Usage("--%s goes with ES256, EdDSA, RS256 and PS256; HS256 has a secret alone, which verifiers need too", outputs[0].flag)
+		return signingKey{}, exitcode.Usage("--%s goes with ES256, EdDSA, RS256 and PS256; HS256 has a secret alone, which verifiers need too", outputs[0].flag)
 	case k.kid != "" && k.noKid:
-		return signingKey{}, fail.Usage("--kid and --no-kid are both set; a key has one name or none")
+		return signingKey{}, exitcode.Usage("--kid and --no-kid are both set; a key has one name or none")
 	case len(k.kid) > maxKeyID:
-		return signingKey{}, fail.Usage("--kid is longer than %d bytes; verifiers take none that is", maxKeyID)
+		return signingKey{}, exitcode.Usage("--kid is longer than %d bytes; verifiers take none that is", maxKeyID)
 	case len(outputs) == 2 && k.public == k.jwks:
-		return signingKey{}, fail.Usage("--public-key-out and --public-jwks-out name one file; give each its own")
+		return signingKey{}, exitcode.Usage("--public-key-out and --public-jwks-out name one file; give each its own")
 	}
 	if k.fresh != "" {
 		return k.create(alg, outputs)

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 func TestUsage(t *testing.T) {
@@ -45,7 +45,7 @@ func TestUsage(t *testing.T) {
 		t.Run(args, func(t *testing.T) {
 			t.Chdir(t.TempDir())
 			out, _, err := run(strings.Fields(args)...)
-			if fail.Code(err) != 2 || !strings.Contains(err.Error(), says) {
+			if exitcode.Of(err) != 2 || !strings.Contains(err.Error(), says) {
 				t.Errorf("%v; want %q", err, says)
 			}
 			if left, _ := os.ReadDir("."); out != "" || len(left) != 0 {
@@ -97,7 +97,7 @@ func TestWrongKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, _, err := run("--jwt", c.alg, "--signing-key", write(t, c.file, 0o600))
-			if fail.Code(err) != 1 || !strings.Contains(err.Error(), c.says) || out != "" {
+			if exitcode.Of(err) != 1 || !strings.Contains(err.Error(), c.says) || out != "" {
 				t.Errorf("%v; want %q", err, c.says)
 			}
 			if strings.Contains(err.Error(), "kkkk") {
@@ -105,7 +105,7 @@ func TestWrongKeys(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := run("--jwt", "ES256", "--signing-key", filepath.Join(t.TempDir(), "none")); fail.Code(err) != 1 {
+	if _, _, err := run("--jwt", "ES256", "--signing-key", filepath.Join(t.TempDir(), "none")); exitcode.Of(err) != 1 {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -147,7 +147,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 		{"--new-signing-key", fresh, "--public-key-out", public},
 		{"--new-signing-key", fresh, "--public-jwks-out", public},
 	} {
-		if out, _, err := run(append([]string{"--jwt", "EdDSA"}, args...)...); fail.Code(err) != 1 || out != "" || !strings.Contains(err.Error(), "is not overwritten") {
+		if out, _, err := run(append([]string{"--jwt", "EdDSA"}, args...)...); exitcode.Of(err) != 1 || out != "" || !strings.Contains(err.Error(), "is not overwritten") {
 			t.Errorf("%v: %v", args, err)
 		}
 	}
@@ -157,7 +157,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 	must(t, "--jwt", "EdDSA", "--new-signing-key", fresh)
 	for _, path := range []string{fresh, public} {
 		for _, flag := range []string{"--public-key-out", "--public-jwks-out"} {
-			if _, _, err := run("--jwt", "EdDSA", "--signing-key", fresh, flag, path); fail.Code(err) != 1 || !strings.Contains(err.Error(), "holds something else") {
+			if _, _, err := run("--jwt", "EdDSA", "--signing-key", fresh, flag, path); exitcode.Of(err) != 1 || !strings.Contains(err.Error(), "holds something else") {
 				t.Errorf("%s: %v", path, err)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/internal/jwt"
 )
@@ -113,7 +113,7 @@ func (t *Token) hintClaims(required map[string][]string, hint func(format string
 		}
 		value, there := r.Find(members)
 		written, err := json.Marshal(value)
-		hint("%s: %s is asked for, and %s", plain.Text(name), quoteAll(required[name]), hasValue(name, written, there && err == nil))
+		hint("%s: %s is asked for, and %s", termsafe.Text(name), quoteAll(required[name]), hasValue(name, written, there && err == nil))
 	}
 }
 
@@ -125,7 +125,7 @@ func has(o Object, name string) string {
 
 func hasValue(name string, value json.RawMessage, there bool) string {
 	if !there {
-		return "the token has no " + plain.Text(name)
+		return "the token has no " + termsafe.Text(name)
 	}
 	return "the token has " + compact(value)
 }

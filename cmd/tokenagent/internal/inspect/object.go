@@ -9,7 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
 // An Object is a JSON object whose members stand in the order in which they were
@@ -189,5 +189,5 @@ func compact(value json.RawMessage) string {
 	if err := json.Compact(&b, value); err != nil {
 		return "?"
 	}
-	return plain.Text(strings.TrimSpace(b.String()))
+	return termsafe.Text(strings.TrimSpace(b.String()))
 }

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
 // Text writes what the token says, for a person.
@@ -27,7 +27,7 @@ func (t *Token) Text(w io.Writer, now time.Time) error {
 			if at, ok := t.Claims.Time(m.Name); ok && part.name == "claims" && slices.Contains(Times(), m.Name) {
 				line += "  (" + when(m.Name, at, now) + ")"
 			}
-			fmt.Fprintf(tab, "  %s\t%s\n", plain.Text(m.Name), line)
+			fmt.Fprintf(tab, "  %s\t%s\n", termsafe.Text(m.Name), line)
 		}
 		if err := tab.Flush(); err != nil {
 			return err

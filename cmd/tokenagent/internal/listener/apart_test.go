@@ -10,12 +10,12 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 // byEvents never polls, and waits for quiet as token sources do, for less long.
-func byEvents(log *witness.Log) reload.Options {
+func byEvents(log *testlog.Log) reload.Options {
 	o := quick(log)
 	o.Poll, o.Debounce = -1, 200*time.Millisecond
 	return o
@@ -50,7 +50,7 @@ func TestTwoFoldersByEvents(t *testing.T) {
 	cert, key := swap("first")
 	cert()
 	key()
-	log := &witness.Log{}
+	log := &testlog.Log{}
 	c := openWith(t, Files{Cert: filepath.Join(certs, "tls.crt"), Key: filepath.Join(keys, "tls.key")}, byEvents(log))
 	watched(t, c)
 	was := "first"
@@ -78,7 +78,7 @@ func TestTwoFoldersNeverTorn(t *testing.T) {
 	cert, key := root.issue(t, "first", soon())
 	put(t, f.Cert, cert)
 	put(t, f.Key, key)
-	log := &witness.Log{}
+	log := &testlog.Log{}
 	o := byEvents(log)
 	o.Debounce = 2 * time.Second // longer than this test is held up between two writes
 	c := openWith(t, f, o)

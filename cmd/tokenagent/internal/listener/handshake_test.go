@@ -8,7 +8,7 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
 // Client certificates are asked for, and those of a root that has gone are refused
@@ -81,7 +81,7 @@ func TestFailedHandshakesLeaveNothing(t *testing.T) {
 	cert, key := root.issue(t, "server", soon())
 	put(t, f.Cert, cert)
 	put(t, f.Key, key)
-	o := quick(&witness.Log{})
+	o := quick(&testlog.Log{})
 	o.PollOnly = true // one of file system events starts goroutines later
 	addr := echo(t, openWith(t, f, o))
 	silent, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
@@ -25,9 +25,9 @@ func quick(log io.Writer) reload.Options {
 	return reload.Options{Poll: 20 * time.Millisecond, Debounce: -1, Logger: slog.New(slog.NewTextHandler(log, nil))}
 }
 
-func openCerts(t *testing.T, f Files) (*Certificates, *witness.Log) {
+func openCerts(t *testing.T, f Files) (*Certificates, *testlog.Log) {
 	t.Helper()
-	log := &witness.Log{}
+	log := &testlog.Log{}
 	return openWith(t, f, quick(log)), log
 }
 

@@ -3,7 +3,7 @@ package plan
 import (
 	"math"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // An answer is what plan prints with --output json. Its names stay; new ones may be added.
@@ -69,10 +69,10 @@ func (f *flags) propose() (*answer, error) {
 		return a, nil
 	}
 	if c.Overlap == 0 {
-		return nil, fail.Usage("--sliding goes with an overlap above 0s; 0s is no window, and nothing could slide")
+		return nil, exitcode.Usage("--sliding goes with an overlap above 0s; 0s is no window, and nothing could slide")
 	}
 	if c.MaxOverlap = choose("max-overlap", max(c.MaxOverlap, c.Overlap)); c.MaxOverlap < c.Overlap {
-		return nil, fail.Usage("--max-overlap is shorter than the overlap, %s; say at least as much", c.Overlap)
+		return nil, exitcode.Usage("--max-overlap is shorter than the overlap, %s; say at least as much", c.Overlap)
 	}
 	return a, nil
 }

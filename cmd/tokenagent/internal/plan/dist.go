@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // maxDuration bounds every duration that is given, so that no sum can overflow.
@@ -52,7 +52,7 @@ func parseDist(flag, text string) (dist, error) {
 		}
 	case "uniform":
 		if form = "uniform:D..D"; ok && a > b {
-			return dist{}, fail.Usage("--%s: uniform ends before it begins; put the shorter duration first", flag)
+			return dist{}, exitcode.Usage("--%s: uniform ends before it begins; put the shorter duration first", flag)
 		} else if ok {
 			return dist{
 				fmt.Sprintf("uniform:%s..%s", seconds(a), seconds(b)), a,
@@ -81,7 +81,7 @@ func parseDist(flag, text string) (dist, error) {
 	default:
 		form = "fixed:D, uniform:D..D, exponential:MEAN, normal:MEAN,SD or samples:FILE"
 	}
-	return dist{}, fail.Usage("--%s has the form %s; durations are written as 90s or 1h30m, from 0s to 720h", flag, form)
+	return dist{}, exitcode.Usage("--%s has the form %s; durations are written as 90s or 1h30m, from 0s to 720h", flag, form)
 }
 
 // readSamples reads a file with one duration a line. A line that begins with # is a

@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -87,8 +87,8 @@ func TestDistFaults(t *testing.T) {
 		"normal:" + canary + "," + "1s": {2, "normal:MEAN,SD"},
 	} {
 		_, err := parseDist("x", text)
-		if fail.Code(err) != want.code || err == nil || !strings.Contains(err.Error(), want.says) {
-			t.Errorf("%q: %v, code %d; want %q, %d", text, err, fail.Code(err), want.says, want.code)
+		if exitcode.Of(err) != want.code || err == nil || !strings.Contains(err.Error(), want.says) {
+			t.Errorf("%q: %v, code %d; want %q, %d", text, err, exitcode.Of(err), want.says, want.code)
 		}
 		if err != nil && strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("the error quotes the value: %v", err)
@@ -100,12 +100,12 @@ func TestDistFaults(t *testing.T) {
 		"# nothing\n":                           "there is no sample in it; write a duration a line",
 	} {
 		_, err := parseDist("x", inFile(t, "samples:f", content))
-		if fail.Code(err) != 1 || !strings.HasPrefix(err.Error(), "--x: ") || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "CANARY") {
+		if exitcode.Of(err) != 1 || !strings.HasPrefix(err.Error(), "--x: ") || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%.20q: %v; want %q", content, err, says)
 		}
 	}
 	_, err := parseDist("x", "samples:"+t.TempDir()+"/none")
-	if fail.Code(err) != 1 || !errors.Is(err, fs.ErrNotExist) {
+	if exitcode.Of(err) != 1 || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v does not wrap its cause", err)
 	}
 }
@@ -161,7 +161,7 @@ func FuzzDist(f *testing.F) {
 		}
 		d, err := parseDist("x", text)
 		if err != nil {
-			if fail.Code(err) != 2 && !strings.HasPrefix(text, "samples:") {
+			if exitcode.Of(err) != 2 && !strings.HasPrefix(text, "samples:") {
 				t.Fatalf("%q: %v is no usage error", text, err)
 			}
 			return

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // Command returns the command plan.
@@ -195,7 +195,7 @@ func (f *flags) check() (err error) {
 		{"sender", f.Sender, []string{restarted, execed, transport}},
 	} {
 		if last := len(c.allowed) - 1; !slices.Contains(c.allowed, c.value) {
-			return fail.Usage("--%s must be %s or %s", c.name, strings.Join(c.allowed[:last], ", "), c.allowed[last])
+			return exitcode.Usage("--%s must be %s or %s", c.name, strings.Join(c.allowed[:last], ", "), c.allowed[last])
 		}
 	}
 	kubelet, sliding := f.duration("kubelet-sync") != 0, f.Sliding && f.Protocol == replace
@@ -214,23 +214,23 @@ func (f *flags) check() (err error) {
 		{"sender-restart", f.Sender != transport, "--sender restart or exec; a transport needs no restart"},
 	} {
 		if f.set.Changed(c.name) && !c.fits {
-			return fail.Usage("--%s goes with %s; say so, or leave it out", c.name, c.needs)
+			return exitcode.Usage("--%s goes with %s; say so, or leave it out", c.name, c.needs)
 		}
 	}
 	replicas, others := f.set.Changed("replicas"), f.set.Changed("receivers") || f.set.Changed("senders")
 	if replicas && others {
-		return fail.Usage("--replicas is both --receivers and --senders; say either it or them")
+		return exitcode.Usage("--replicas is both --receivers and --senders; say either it or them")
 	}
 	f.set.VisitAll(func(flag *pflag.Flag) {
 		if d, e := f.set.GetDuration(flag.Name); e == nil && (d < 0 || d > maxDuration) {
-			err = fail.Usage("--%s must be from 0s to 720h", flag.Name)
+			err = exitcode.Usage("--%s must be from 0s to 720h", flag.Name)
 		}
 		least := 1
 		if name := flag.Name; name == "newcomers" || name == "rotations" || name == "replicas" && !replicas {
 			least = 0
 		}
 		if n, e := f.set.GetInt(flag.Name); e == nil && (n < least || n > maxCount) {
-			err = fail.Usage("--%s must be from %d to %d", flag.Name, least, maxCount)
+			err = exitcode.Usage("--%s must be from %d to %d", flag.Name, least, maxCount)
 		}
 	})
 	if f.replicas > 0 && !others { // each is both; the command line counts more than the environment
@@ -240,11 +240,11 @@ func (f *flags) check() (err error) {
 	case err != nil:
 		return err
 	case f.watch == "poll" && f.duration("poll-interval") == 0:
-		return fail.Usage("--poll-interval must be above 0s; where agents do not poll, say --watch events")
+		return exitcode.Usage("--poll-interval must be above 0s; where agents do not poll, say --watch events")
 	case math.IsNaN(f.RequestRate) || f.RequestRate <= 0 || f.RequestRate > 1e6:
-		return fail.Usage("--request-rate must be above 0 and at most 1000000 a second")
+		return exitcode.Usage("--request-rate must be above 0 and at most 1000000 a second")
 	case math.IsNaN(f.Risk) || f.Risk < 1e-12 || f.Risk >= 1:
-		return fail.Usage("--risk must be a chance from 1e-12 to below 1, such as 1e-6")
+		return exitcode.Usage("--risk must be a chance from 1e-12 to below 1, such as 1e-6")
 	}
 	return nil
 }

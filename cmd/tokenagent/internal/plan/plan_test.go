@@ -17,7 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // run runs the command as the root command does, with few rotations.
@@ -128,7 +128,7 @@ func TestSamples(t *testing.T) {
 	if a.Limits.LastUse != 305 || a.Limits.Overlap != 307 || a.Advised.Overlap != 310 || a.Assumed.SenderRestart != "samples (3)" || !a.Safe {
 		t.Errorf("%+v", a)
 	}
-	if _, _, err := run(t.Context(), "--sender-restart", "samples:"+name+"-none"); fail.Code(err) != 1 {
+	if _, _, err := run(t.Context(), "--sender-restart", "samples:"+name+"-none"); exitcode.Of(err) != 1 {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -165,7 +165,7 @@ func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out, _, err := run(ctx, "--receivers", "1000")
-	if !errors.Is(err, context.Canceled) || fail.Code(err) != 1 || out != "" {
+	if !errors.Is(err, context.Canceled) || exitcode.Of(err) != 1 || out != "" {
 		t.Errorf("%v, printed %q", err, out)
 	}
 }

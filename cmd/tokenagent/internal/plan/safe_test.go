@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // randomArgs are flags that fit together, with extremes among their values: a
@@ -139,7 +139,7 @@ func TestSlidingNeedsAWindow(t *testing.T) {
 		t.Error(out)
 	}
 	out, _, err := run(t.Context(), strings.Fields(args+" --overlap 0s")...)
-	if fail.Code(err) != 2 || !strings.Contains(err.Error(), "--sliding goes with an overlap above 0s") || out != "" {
+	if exitcode.Of(err) != 2 || !strings.Contains(err.Error(), "--sliding goes with an overlap above 0s") || out != "" {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 func TestUsage(t *testing.T) {
@@ -54,7 +54,7 @@ func TestUsage(t *testing.T) {
 		"--delivery uniform:2s..1s":                      "--delivery: uniform ends before it begins",
 	} {
 		out, errs, err := run(t.Context(), strings.Fields(args)...)
-		if fail.Code(err) != 2 || !strings.Contains(err.Error(), says) || out != "" || errs != "" {
+		if exitcode.Of(err) != 2 || !strings.Contains(err.Error(), says) || out != "" || errs != "" {
 			t.Errorf("plan %s: %v; want %q\n%s%s", args, err, says, out, errs)
 		}
 	}

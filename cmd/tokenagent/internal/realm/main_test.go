@@ -16,7 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
@@ -31,7 +31,7 @@ func tokenN(n int) string { return fmt.Sprintf("%s%08d", canary, n) }
 type site struct {
 	t   *testing.T
 	dir string
-	log *witness.Log
+	log *testlog.Log
 	set *Set
 	// slow is where the realm called slow has keys, too.
 	slow string
@@ -93,7 +93,7 @@ func pollOf(fields int) time.Duration {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	return &site{t: t, dir: t.TempDir(), log: &witness.Log{}}
+	return &site{t: t, dir: t.TempDir(), log: &testlog.Log{}}
 }
 
 func (s *site) open(ctx context.Context) (*Set, error) {

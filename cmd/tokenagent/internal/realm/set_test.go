@@ -22,7 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/witness"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -439,7 +439,7 @@ func TestReload(t *testing.T) {
 // TestHundredRealms take one inotify instance, and their metrics one registry. It
 // is not parallel, since others have instances, too.
 func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the process has
-	before := witness.Inotify(t)
+	before := testlog.Inotify(t)
 	var b strings.Builder
 	for i := range 100 {
 		fmt.Fprintf(&b, "r%d %d 10m r%d.example\n", i, i, i)
@@ -452,7 +452,7 @@ func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the 
 			t.Errorf("%s does not accept its own token, or another's", name)
 		}
 	}
-	if got := witness.Inotify(t) - before; got != 1 {
+	if got := testlog.Inotify(t) - before; got != 1 {
 		t.Errorf("%d inotify instances", got)
 	}
 	r := prometheus.NewPedanticRegistry()

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 )
 
@@ -25,7 +25,7 @@ func TestTheSecretMustArrive(t *testing.T) {
 		if err != nil {
 			_, _ = os.Stderr.WriteString(err.Error() + "\n")
 		}
-		os.Exit(fail.Code(err))
+		os.Exit(exitcode.Of(err))
 	}
 	for to, c := range map[string]struct {
 		code int

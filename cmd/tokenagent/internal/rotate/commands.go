@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
 )
@@ -49,13 +49,13 @@ and no Secret is put out; a directory of which some keys are replaced says so.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				_ = cmd.Help()
-				return fail.Usage("a step is missing: stage, promote, retire, revoke, unrevoke, now or status")
+				return exitcode.Usage("a step is missing: stage, promote, retire, revoke, unrevoke, now or status")
 			}
 			hint := ""
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 				hint = "; did you mean " + near[0] + "?"
 			}
-			return fail.Usage("rotate has no step of that name%s", hint)
+			return exitcode.Usage("rotate has no step of that name%s", hint)
 		},
 		SuggestionsMinimumDistance: 2,
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
@@ -63,9 +63,9 @@ func (r *request) command() *cobra.Command {
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 1:
-				return fail.Usage("%s takes one PATH alone; a token or key comes from a file", cmd.Name())
+				return exitcode.Usage("%s takes one PATH alone; a token or key comes from a file", cmd.Name())
 			case len(args) == 1 && (args[0] == "" || args[0] == "-"):
-				return fail.Usage("PATH must be a file or a directory; leave it out to filter a Secret from standard input to standard output")
+				return exitcode.Usage("PATH must be a file or a directory; leave it out to filter a Secret from standard input to standard output")
 			}
 			return nil
 		},

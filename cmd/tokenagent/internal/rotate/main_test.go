@@ -16,7 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
@@ -70,7 +70,7 @@ func run(t *testing.T, stdin string, secret bool, args ...string) outcome {
 			t.Errorf("%v shows a token:\n%s", args, shown)
 		}
 	}
-	return outcome{fail.Code(err), out.String(), errs.String()}
+	return outcome{exitcode.Of(err), out.String(), errs.String()}
 }
 
 func (o outcome) want(t *testing.T, code int, texts ...string) outcome {

@@ -14,7 +14,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/internal/jwt"
@@ -32,9 +32,9 @@ func (r *request) pair(all []content.Content) error {
 	alg := model.Key().Algorithm()
 	switch shared := model.Key().PublicKey() == nil; {
 	case shared && r.privateOut != "":
-		return fail.Usage("--private-out goes with key pairs; a key for %s is one secret, which stands in the source", alg)
+		return exitcode.Usage("--private-out goes with key pairs; a key for %s is one secret, which stands in the source", alg)
 	case !shared && r.privateOut == "":
-		return fail.Usage("a key for %s has a private half, which must go somewhere: name a new file with --private-out FILE, or stage the public key of a pair that there is, with --from FILE", alg)
+		return exitcode.Usage("a key for %s has a private half, which must go somewhere: name a new file with --private-out FILE, or stage the public key of a pair that there is, with --from FILE", alg)
 	}
 	if _, err := os.Lstat(r.privateOut); r.privateOut != "" && !errors.Is(err, fs.ErrNotExist) {
 		r.given = true
@@ -176,7 +176,7 @@ func (r *request) checkPrivateOut() error {
 	}
 	for up := filepath.Dir(at); up != at; at, up = up, filepath.Dir(up) {
 		if info, err := os.Stat(up); err == nil && os.SameFile(info, src) {
-			return fail.Usage("--private-out must not lie in %s, which receivers read; name a file that the signer alone reads", r.path)
+			return exitcode.Usage("--private-out must not lie in %s, which receivers read; name a file that the signer alone reads", r.path)
 		}
 	}
 	return nil

@@ -7,8 +7,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
 // reportSchema is the version of the form of a report.
@@ -170,9 +170,9 @@ func (r *report) print(w io.Writer) error {
 	if r.DryRun {
 		mark = "dry run, nothing written: "
 	}
-	plain.Fprintf(w, "%s: %s%s\n", r.Target, mark, r.Summary)
+	termsafe.Fprintf(w, "%s: %s%s\n", r.Target, mark, r.Summary)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name string, s slot) { plain.Fprintf(t, "  %s\t%s\n", name, s.String()) }
+	line := func(name string, s slot) { termsafe.Fprintf(t, "  %s\t%s\n", name, s.String()) }
 	if r.Current != nil {
 		line("current", *r.Current)
 	}
@@ -190,13 +190,13 @@ func (r *report) print(w io.Writer) error {
 		prints []string
 	}{{"revoked", r.Revoked}, {"retired", r.Retired}, {"unrevoked", r.Unrevoked}} {
 		if len(list.prints) > 0 {
-			plain.Fprintf(t, "  %s\t%s\n", list.name, content.Some(list.prints))
+			termsafe.Fprintf(t, "  %s\t%s\n", list.name, content.Some(list.prints))
 		}
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "next: %s\n", plain.Text(r.NextStep))
+	_, err := fmt.Fprintf(w, "next: %s\n", termsafe.Text(r.NextStep))
 	return err
 }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -231,7 +231,7 @@ func revokedName(what, name string) (id rotation.ID, line string, err error) {
 	// The list has lines, and no white space around a name.
 	id, ok := content.Revocation(line, content.Keys)
 	if !ok || id != want || strings.ContainsFunc(name, unicode.IsControl) {
-		return id, "", fail.Usage("--%s must be a name that stands in one line, without white space around it; name the token or the key by --digest", what)
+		return id, "", exitcode.Usage("--%s must be a name that stands in one line, without white space around it; name the token or the key by --digest", what)
 	}
 	return id, line, nil
 }

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/store"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
@@ -237,7 +237,7 @@ func (r *request) status(t store.Store) error {
 		return err
 	}
 	if bad {
-		return fail.Refused
+		return exitcode.Refused
 	}
 	return nil
 }
@@ -248,7 +248,7 @@ func (r *request) report(w io.Writer, reports []*report) error {
 		rep.Step = r.name
 		for _, text := range rep.Warnings {
 			if r.output == formText {
-				plain.Fprintf(r.stderr, "tokenagent: warning: %s: %s\n", rep.Target, text)
+				termsafe.Fprintf(r.stderr, "tokenagent: warning: %s: %s\n", rep.Target, text)
 			}
 		}
 	}

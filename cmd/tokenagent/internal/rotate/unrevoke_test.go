@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 )
 
@@ -97,7 +97,7 @@ func TestInterruptEndsAtOnce(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- cmd.ExecuteContext(ctx) }()
 		interrupt()
-		if err := <-done; !errors.Is(err, fail.Interrupted) || fail.Code(err) != 130 || out.Len() > 0 {
+		if err := <-done; !errors.Is(err, exitcode.Interrupted) || exitcode.Of(err) != 130 || out.Len() > 0 {
 			t.Errorf("%v: %v, and %d bytes", args, err, out.Len())
 		}
 		_ = feed.Close()

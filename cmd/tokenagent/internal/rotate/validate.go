@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
@@ -25,33 +25,33 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 	r.expect, r.fingerprint = strings.ToLower(r.expect), strings.ToLower(r.fingerprint)
 	switch {
 	case r.output != formText && r.output != formJSON:
-		return fail.Usage("--output must be text or json")
+		return exitcode.Usage("--output must be text or json")
 	case r.read.MinTokenBytes < 1:
-		return fail.Usage("--min-token-bytes must be at least 1")
+		return exitcode.Usage("--min-token-bytes must be at least 1")
 	case r.kind != "" && r.kind != content.Tokens.String() && r.kind != content.Keys.String():
-		return fail.Usage("--kind must be tokens or keys")
+		return exitcode.Usage("--kind must be tokens or keys")
 	case r.read.Algorithm != "" && !slices.Contains(jwt.Algorithms(), r.read.Algorithm):
-		return fail.Usage("--key-algorithm must be one of %s", strings.Join(jwt.Algorithms(), ", "))
+		return exitcode.Usage("--key-algorithm must be one of %s", strings.Join(jwt.Algorithms(), ", "))
 	case r.overlap < 0 && r.overlap != unset:
-		return fail.Usage("--overlap must not be negative; 0s means none")
+		return exitcode.Usage("--overlap must not be negative; 0s means none")
 	case r.changed("overlap") && r.changed("until"):
-		return fail.Usage("--overlap and --until are both set; one deadline is meant")
+		return exitcode.Usage("--overlap and --until are both set; one deadline is meant")
 	case r.expect != "" && !isFingerprint(r.expect):
-		return fail.Usage("--expect must be a fingerprint: 8 hex digits, as tokenagent rotate status shows them")
+		return exitcode.Usage("--expect must be a fingerprint: 8 hex digits, as tokenagent rotate status shows them")
 	case r.Wait < 0:
-		return fail.Usage("--wait must not be negative; 0s asks once")
+		return exitcode.Usage("--wait must not be negative; 0s asks once")
 	}
 	if r.until != "" && !r.changed("overlap") {
 		if r.at, err = time.Parse(time.RFC3339, r.until); err != nil {
-			return fail.Usage("--until is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+			return exitcode.Usage("--until is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
 		}
 		if !r.at.After(time.Now()) {
-			return fail.Usage("--until has passed; --overlap 0s refuses the old token at once")
+			return exitcode.Usage("--until has passed; --overlap 0s refuses the old token at once")
 		}
 	}
 	for _, url := range r.Agents {
 		if err := statusclient.Check(url); err != nil {
-			return fail.Usage("--agent %w", err)
+			return exitcode.Usage("--agent %w", err)
 		}
 	}
 	client, err := r.secure.Client()
@@ -82,7 +82,7 @@ func (r *request) readFrom(ctx context.Context) (err error) {
 	var text []byte
 	switch {
 	case r.from == "-" && r.path == "":
-		return fail.Usage("--from - goes with PATH alone; without it, standard input is the Secret's")
+		return exitcode.Usage("--from - goes with PATH alone; without it, standard input is the Secret's")
 	case r.from == "-":
 		text, err = stdin.Read(ctx, r.stdin, r.stderr, "a token or key", maxToken)
 	default:
@@ -122,7 +122,7 @@ func (r *request) checkStage() error {
 	case r.privateOut == "":
 		return nil
 	case r.from != "":
-		return fail.Usage("--from and --private-out are both set; stage a key that there is, or make one")
+		return exitcode.Usage("--from and --private-out are both set; stage a key that there is, or make one")
 	}
 	return r.checkPrivateOut()
 }
@@ -147,7 +147,7 @@ func (r *request) validateStage(all []content.Content) (err error) {
 	case c.Kind == content.Keys:
 		err = r.pair(all)
 	case r.privateOut != "":
-		err = fail.Usage("--private-out goes with verification keys; a token has no private half")
+		err = exitcode.Usage("--private-out goes with verification keys; a token has no private half")
 	default:
 		r.token = content.Token(keygen.Secret(keygen.TokenBytes))
 	}
@@ -172,7 +172,7 @@ func (r *request) validateOverlap(all []content.Content) error {
 	switch c := all[0]; {
 	case r.overlap != unset || r.until != "" || c.Set:
 	case c.Kind == content.Keys:
-		return fail.Usage("--overlap is missing: what the old key signed is refused when it ends; make it longer than signers take to change, and the longest token is good for, together")
+		return exitcode.Usage("--overlap is missing: what the old key signed is refused when it ends; make it longer than signers take to change, and the longest token is good for, together")
 	default:
 		r.overlap = agent.DefaultOverlap
 	}
@@ -218,12 +218,12 @@ func (r *request) loaded(_, to content.Content) gate.Check {
 
 func (r *request) checkRetire() error {
 	if r.slot != rotation.Previous.String() && r.slot != rotation.Next.String() {
-		return fail.Usage("--slot must be previous or next; senders send the current one, which promote replaces")
+		return exitcode.Usage("--slot must be previous or next; senders send the current one, which promote replaces")
 	}
 	if r.idle == unset {
 		r.idle = 0 // the agents' overlap decides
 	} else if r.idle <= 0 {
-		return fail.Usage("--idle must be positive")
+		return exitcode.Usage("--idle must be positive")
 	}
 	return nil
 }
@@ -234,21 +234,21 @@ func (r *request) validateRetire(all []content.Content) error {
 	if r.slot == rotation.Next.String() {
 		switch {
 		case c.Set:
-			return fail.Usage("a key set has no slots; --key names the one that goes")
+			return exitcode.Usage("a key set has no slots; --key names the one that goes")
 		case r.key != "":
-			return fail.Usage("--key goes with key sets; here it is the staged %s that goes", c.Kind.Noun())
+			return exitcode.Usage("--key goes with key sets; here it is the staged %s that goes", c.Kind.Noun())
 		case len(r.Agents) > 0:
-			return fail.Usage("--agent goes with --slot previous: of a staged %s agents record no use", c.Kind.Noun())
+			return exitcode.Usage("--agent goes with --slot previous: of a staged %s agents record no use", c.Kind.Noun())
 		}
 		return nil
 	}
 	switch {
 	case c.Set && r.key == "":
-		return fail.Usage("--key is missing: of a key set name the one that goes, by its kid or fingerprint, once everything that it signed has expired")
+		return exitcode.Usage("--key is missing: of a key set name the one that goes, by its kid or fingerprint, once everything that it signed has expired")
 	case c.Set && len(r.Agents) > 0:
-		return fail.Usage("--agent cannot tell who uses a key of a set, since agents record uses of a previous one alone; leave it out, and wait until what the key signed has expired")
+		return exitcode.Usage("--agent cannot tell who uses a key of a set, since agents record uses of a previous one alone; leave it out, and wait until what the key signed has expired")
 	case !c.Set && r.key != "":
-		return fail.Usage("--key goes with key sets; here the previous %s is what goes", c.Kind.Noun())
+		return exitcode.Usage("--key goes with key sets; here the previous %s is what goes", c.Kind.Noun())
 	}
 	return nil
 }
@@ -262,7 +262,7 @@ func (r *request) unused(from, _ content.Content) gate.Check {
 	return gate.Unused(from.Current.Fingerprint(), old, r.idle)
 }
 
-var errDigest = fail.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum; or the thumbprint of the key")
+var errDigest = exitcode.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum; or the thumbprint of the key")
 
 // count returns how many of flags are given.
 func count(flags ...string) int {
@@ -274,18 +274,18 @@ func (r *request) checkRevoke() error {
 	named := count(r.digest, r.from, r.kid, r.jti, r.forget)
 	switch {
 	case named > 1 || named == 1 && r.changed("slot"):
-		return fail.Usage("of --slot, --digest, --from, --kid, --jti and --forget one is meant")
+		return exitcode.Usage("of --slot, --digest, --from, --kid, --jti and --forget one is meant")
 	case r.expect != "" && named > 0:
-		return fail.Usage("--expect goes with --slot; the other flags name what is meant already")
+		return exitcode.Usage("--expect goes with --slot; the other flags name what is meant already")
 	case !slices.Contains(slots, r.slot):
-		return fail.Usage("--slot must be previous, next or current")
+		return exitcode.Usage("--slot must be previous, next or current")
 	case r.forget != "":
 		id, ok := parseDigest(r.forget)
 		if !ok {
 			id, ok = content.Revocation(r.forget, content.Keys)
 		}
 		if !ok {
-			return fail.Usage("--forget must be a SHA-256: 64 hex digits; of keys also a thumbprint in base64url, kid NAME or jti ID")
+			return exitcode.Usage("--forget must be a SHA-256: 64 hex digits; of keys also a thumbprint in base64url, kid NAME or jti ID")
 		}
 		r.id = &id
 	case r.kid != "":
@@ -299,13 +299,13 @@ func (r *request) checkRevoke() error {
 func (r *request) checkUnrevoke() error {
 	switch given := count(r.from, r.fingerprint, r.digest, r.kid, r.jti); {
 	case given > 1:
-		return fail.Usage("of --from, --digest, --fingerprint, --kid and --jti one is meant")
+		return exitcode.Usage("of --from, --digest, --fingerprint, --kid and --jti one is meant")
 	case given == 0 && r.path == "":
-		return fail.Usage("say what is no longer revoked, with --digest, --fingerprint or --from FILE; standard input is the Secret's")
+		return exitcode.Usage("say what is no longer revoked, with --digest, --fingerprint or --from FILE; standard input is the Secret's")
 	case given == 0:
 		r.from = "-"
 	case r.fingerprint != "" && !isFingerprint(r.fingerprint):
-		return fail.Usage("--fingerprint must be 8 hex digits, as tokenagent rotate status shows them")
+		return exitcode.Usage("--fingerprint must be 8 hex digits, as tokenagent rotate status shows them")
 	}
 	return r.named()
 }
@@ -334,9 +334,9 @@ func (r *request) named() (err error) {
 func (r *request) validateRevoke(all []content.Content) error {
 	switch c := all[0]; {
 	case c.Kind == content.Tokens && r.kid+r.jti != "":
-		return fail.Usage("--kid and --jti go with verification keys; name the token with --from or --digest")
+		return exitcode.Usage("--kid and --jti go with verification keys; name the token with --from or --digest")
 	case c.Set && (r.changed("slot") || count(r.digest, r.from, r.kid, r.jti, r.forget) == 0):
-		return fail.Usage("a key set has no slots; say what to revoke with --from, --digest, --kid or --jti")
+		return exitcode.Usage("a key set has no slots; say what to revoke with --from, --digest, --kid or --jti")
 	}
 	if err := r.idFrom(); err != nil {
 		return err
@@ -348,7 +348,7 @@ func (r *request) validateRevoke(all []content.Content) error {
 
 func (r *request) validateUnrevoke(all []content.Content) error {
 	if all[0].Kind == content.Tokens && r.kid+r.jti != "" {
-		return fail.Usage("--kid and --jti go with verification keys; name the token with --from, --digest or --fingerprint")
+		return exitcode.Usage("--kid and --jti go with verification keys; name the token with --from, --digest or --fingerprint")
 	}
 	return r.idFrom()
 }

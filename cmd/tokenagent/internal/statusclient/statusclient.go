@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
 // maxStatus bounds what is read as a status, in bytes.
@@ -105,10 +105,10 @@ func (c *Client) Ask(ctx context.Context, base string) (Answer, error) {
 	}
 	defer res.Body.Close()
 	if res.StatusCode >= 300 && res.StatusCode < 400 {
-		return Answer{}, fmt.Errorf("%s answers %s, a redirect, which is not followed: another agent's answer would count for this one; --agent must be the admin port itself", u.Host, plain.Text(res.Status))
+		return Answer{}, fmt.Errorf("%s answers %s, a redirect, which is not followed: another agent's answer would count for this one; --agent must be the admin port itself", u.Host, termsafe.Text(res.Status))
 	}
 	if res.StatusCode != http.StatusOK {
-		return Answer{}, fmt.Errorf("%s answers %s; --agent must be the admin port of a tokenagent", u.Host, plain.Text(res.Status))
+		return Answer{}, fmt.Errorf("%s answers %s; --agent must be the admin port of a tokenagent", u.Host, termsafe.Text(res.Status))
 	}
 	a := Answer{Status: new(realm.Status), At: time.Now()}
 	if at, err := http.ParseTime(res.Header.Get("Date")); err == nil {

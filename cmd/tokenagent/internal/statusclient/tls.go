@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // TLS is the flags about an admin port that speaks TLS.
@@ -26,7 +26,7 @@ func (t *TLS) Add(fs *pflag.FlagSet) {
 // the flag, and quotes nothing of a file.
 func (t *TLS) Client() (*Client, error) {
 	if (t.certFile == "") != (t.keyFile == "") {
-		return nil, fail.Usage("--agent-cert-file and --agent-key-file go together, and one of them is missing")
+		return nil, exitcode.Usage("--agent-cert-file and --agent-key-file go together, and one of them is missing")
 	}
 	if t.caFile == "" && t.certFile == "" {
 		return &Client{}, nil

@@ -21,7 +21,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 )
 
@@ -136,7 +136,7 @@ func TestTLSFaults(t *testing.T) {
 		{[]string{"--agent-cert-file", junk, "--agent-key-file", key}, 1, "are no pair"},
 	} {
 		_, err := flags(t, c.args...).Client()
-		if err == nil || fail.Code(err) != c.code || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "CANARY") {
+		if err == nil || exitcode.Of(err) != c.code || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%q: %v, want %q", c.args, err, c.says)
 		}
 	}

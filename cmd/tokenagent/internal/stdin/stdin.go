@@ -8,11 +8,11 @@ import (
 	"io"
 	"os"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
 // Read reads in to its end, but no more than limit+1 bytes, so that the caller can
-// tell what is longer than limit. The error is [fail.Interrupted] as soon as ctx
+// tell what is longer than limit. The error is [exitcode.Interrupted] as soon as ctx
 // ends; the read itself may go on until the process exits, since a terminal or a
 // pipe cannot be told to stop.
 //
@@ -33,7 +33,7 @@ func Read(ctx context.Context, in io.Reader, stderr io.Writer, what string, limi
 	}()
 	select {
 	case <-ctx.Done():
-		return nil, fail.Interrupted
+		return nil, exitcode.Interrupted
 	case r := <-done:
 		if r.err != nil {
 			return nil, fmt.Errorf("reading %s from standard input: %w", what, r.err)

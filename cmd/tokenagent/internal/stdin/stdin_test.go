@@ -11,7 +11,7 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 )
 
@@ -30,8 +30,8 @@ func TestReadEndsWithItsContext(t *testing.T) {
 		synctest.Wait()
 		select {
 		case err := <-ended:
-			if !errors.Is(err, fail.Interrupted) || fail.Code(err) != 130 {
-				t.Errorf("%v, exit code %d", err, fail.Code(err))
+			if !errors.Is(err, exitcode.Interrupted) || exitcode.Of(err) != 130 {
+				t.Errorf("%v, exit code %d", err, exitcode.Of(err))
 			}
 		default:
 			t.Error("it goes on waiting")

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -251,7 +251,7 @@ func (w *world) wantEnd(code int) {
 	w.t.Helper()
 	select {
 	case err := <-w.result:
-		if got := fail.Code(err); got != code {
+		if got := exitcode.Of(err); got != code {
 			w.t.Errorf("exit code %d, want %d (%v)", got, code, err)
 		}
 		if w.s.stats.Load().running {

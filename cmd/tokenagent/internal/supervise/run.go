@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -61,9 +61,9 @@ func code(err error) error {
 	var start startError
 	switch {
 	case errors.As(err, &e):
-		return fail.Exit(int(e), nil)
+		return exitcode.With(int(e), nil)
 	case errors.As(err, &start):
-		return fail.Exit(start.code, start.error)
+		return exitcode.With(start.code, start.error)
 	default:
 		return err
 	}

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
 const (
@@ -56,7 +56,7 @@ func (g Gate) Pass(ctx context.Context, check Check) error {
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return fmt.Errorf("%w while waiting: %w", fail.Interrupted, g.refusal(lag, true))
+			return fmt.Errorf("%w while waiting: %w", exitcode.Interrupted, g.refusal(lag, true))
 		case <-t.C:
 		}
 	}
@@ -98,7 +98,7 @@ func (g Gate) one(ctx context.Context, url string, check Check) string {
 	}
 	a, err := ask(ctx, url)
 	if err != nil {
-		return plain.Text(err.Error())
+		return termsafe.Text(err.Error())
 	}
 	sources := a.Status.Sources
 	if g.Source != "" {
@@ -107,7 +107,7 @@ func (g Gate) one(ctx context.Context, url string, check Check) string {
 	if len(sources) == 0 {
 		return "it has no such source; --source must be the name that its configuration gives"
 	}
-	return plain.Text(check(sources, a.At)) // the agent's words
+	return termsafe.Text(check(sources, a.At)) // the agent's words
 }
 
 // Loaded is passed by an agent of which sources accept each of the tokens or keys

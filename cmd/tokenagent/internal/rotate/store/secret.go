@@ -12,8 +12,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
 // maxSecrets bounds what is read from standard input, in bytes. The API server takes
@@ -165,7 +165,7 @@ func parseSecret(top object) (*secret, error) {
 	if bad != "" {
 		return nil, fmt.Errorf("the Secret's %s has not the form that Kubernetes gives it; pipe the answer of kubectl get secret NAME -o json unchanged", bad)
 	}
-	s.name = plain.Text(strings.TrimPrefix(namespace+"/"+name, "/"))
+	s.name = termsafe.Text(strings.TrimPrefix(namespace+"/"+name, "/"))
 	if bad := read(top, map[string]any{"data": &s.data, "stringData": &s.stringData}); bad != "" {
 		return nil, fmt.Errorf("secret %s: its %s is no object of keys and values; fix it (kubectl edit secret)", s.name, bad)
 	}

@@ -17,7 +17,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/fail"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
@@ -128,7 +128,7 @@ func (o Options) openDir(ctx context.Context) (Store, error) {
 	return d, err
 }
 
-var errNoInput = fail.Usage("PATH is missing, and no Secret comes on standard input; give the file or directory, or pipe a Secret: " +
+var errNoInput = exitcode.Usage("PATH is missing, and no Secret comes on standard input; give the file or directory, or pipe a Secret: " +
 	"kubectl get secret NAME -o json | tokenagent rotate STEP | kubectl replace -f -")
 
 func (o Options) openSecrets(ctx context.Context) (Store, error) {
@@ -157,7 +157,7 @@ func (o Options) openSecrets(ctx context.Context) (Store, error) {
 		case err != nil:
 			return nil, err
 		case i > 0 && c.Kind != d.o.Kind:
-			return nil, fail.Usage("some Secrets of the list have tokens and others verification keys; say which with --kind tokens or --kind keys")
+			return nil, exitcode.Usage("some Secrets of the list have tokens and others verification keys; say which with --kind tokens or --kind keys")
 		}
 		d.o.Kind = c.Kind
 		d.sources = append(d.sources, Source{Name: o.Read.Name, Content: c, OnePrevious: true})
@@ -174,7 +174,7 @@ func (o Options) parse(keys map[string][]byte, names []string) (content.Content,
 	case o.Kind == content.Keys.String():
 		o.Read.Kind = content.Keys
 	case tokens && verifying:
-		return content.Content{}, fail.Usage("%s has tokens and verification keys; say which with --kind tokens or --kind keys", o.Read.Name)
+		return content.Content{}, exitcode.Usage("%s has tokens and verification keys; say which with --kind tokens or --kind keys", o.Read.Name)
 	case verifying:
 		o.Read.Kind = content.Keys
 	case !tokens:

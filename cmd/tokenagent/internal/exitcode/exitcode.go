@@ -1,7 +1,7 @@
-// Package fail says how a command of tokenagent ends: 0 good, 1 refused or
+// Package exitcode says how a command of tokenagent ends: 0 good, 1 refused or
 // failed, 2 usage, 130 interrupted; exec alone ends with the code of the program
 // it ran.
-package fail
+package exitcode
 
 import (
 	"errors"
@@ -35,10 +35,10 @@ type exit struct {
 
 func (e exit) Unwrap() error { return e.error }
 
-// Exit returns what ends the command with the exit code of another program, and
+// With returns what ends the command with the exit code of another program, and
 // with the text of err; nil says nothing, as [Refused] does. Code 0 without err
 // is nil.
-func Exit(code int, err error) error {
+func With(code int, err error) error {
 	if err == nil {
 		if code == 0 {
 			return nil
@@ -48,8 +48,8 @@ func Exit(code int, err error) error {
 	return exit{err, code}
 }
 
-// Code returns the exit code for what a command returned.
-func Code(err error) int {
+// Of returns the exit code for what a command returned.
+func Of(err error) int {
 	var u usage
 	var e exit
 	switch {

@@ -1,11 +1,11 @@
-package plain_test
+package termsafe_test
 
 import (
 	"strings"
 	"testing"
 	"unicode"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plain"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
 func TestText(t *testing.T) {
@@ -19,15 +19,15 @@ func TestText(t *testing.T) {
 		"zero\u200bwidth, \U000e0041": `zero\u200bwidth, \udb40\udc41`,
 		"\xff\xfe":                    `\ufffd\ufffd`,
 	} {
-		if got := plain.Text(in); got != want || plain.Text(got) != got {
+		if got := termsafe.Text(in); got != want || termsafe.Text(got) != got {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}
 	}
-	if got := plain.Lines("a\n\tb\x1b\r"); got != "a\n\tb\\u001b\\u000d" {
+	if got := termsafe.Lines("a\n\tb\x1b\r"); got != "a\n\tb\\u001b\\u000d" {
 		t.Errorf("lines become %q", got)
 	}
 	var b strings.Builder
-	if plain.Fprintf(&b, "%s\t%d %s\n", "x\x1b\n", 5, "y"); b.String() != "x\\u001b\\u000a\t5 y\n" {
+	if termsafe.Fprintf(&b, "%s\t%d %s\n", "x\x1b\n", 5, "y"); b.String() != "x\\u001b\\u000a\t5 y\n" {
 		t.Errorf("%q", b.String())
 	}
 }
@@ -35,7 +35,7 @@ func TestText(t *testing.T) {
 func FuzzText(f *testing.F) {
 	f.Add("\x1b]0;x\x07\U000e0001\xc3")
 	f.Fuzz(func(t *testing.T, s string) {
-		if i := strings.IndexFunc(plain.Text(s), func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+		if i := strings.IndexFunc(termsafe.Text(s), func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
 			t.Errorf("%q keeps what is not to be printed", s)
 		}
 	})

@@ -1,6 +1,6 @@
-// Package witness tells tests what a process has logged, and what it holds of the
+// Package testlog tells tests what a process has logged, and what it holds of the
 // system.
-package witness
+package testlog
 
 import (
 	"bytes"

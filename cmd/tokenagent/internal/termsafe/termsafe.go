@@ -1,6 +1,6 @@
-// Package plain keeps what came from outside from being more than text on a
+// Package termsafe keeps what came from outside from being more than text on a
 // terminal.
-package plain
+package termsafe
 
 import (
 	"fmt"
