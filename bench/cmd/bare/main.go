@@ -4,6 +4,7 @@
 //	bare http unix:///run/bare.sock
 //	bare alike unix:///run/alike.sock       with tokenagent's deadlines and header
 //	bare grpc 127.0.0.1:9001 <answer       a CheckResponse in protobuf
+//	bare proxy 127.0.0.1:9002 127.0.0.1:80  net/http/httputil's ReverseProxy
 package main
 
 import (
@@ -13,6 +14,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -30,8 +33,8 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) != 2 {
-		return errors.New("http ADDR, alike ADDR or grpc ADDR")
+	if len(args) < 2 || (args[0] == "proxy") != (len(args) == 3) {
+		return errors.New("http ADDR, alike ADDR, grpc ADDR or proxy ADDR UPSTREAM")
 	}
 	network, addr := "tcp", args[1]
 	if path, unix := strings.CutPrefix(addr, "unix://"); unix {
@@ -56,6 +59,15 @@ func run(args []string) error {
 			}),
 		}
 		return s.Serve(l)
+	}
+	if args[0] == "proxy" {
+		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // that is what it is
+		transport.MaxIdleConnsPerHost = 256
+		upstream := &url.URL{Scheme: "http", Host: args[2]}
+		return http.Serve(l, &httputil.ReverseProxy{ //nolint:gosec // no timeouts: as bare as can be
+			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(upstream); r.SetXForwarded() },
+			Transport: transport,
+		})
 	}
 	answer := &authv3.CheckResponse{}
 	text, err := io.ReadAll(os.Stdin)

@@ -25,6 +25,8 @@ func All() []report.Section {
 		{Name: "idle", Title: "Watching a file that does not change", Run: idle},
 		{Name: "forward", Title: "Forward auth, 16 connections: answers in a second", Run: forward},
 		{Name: "extauthz", Title: "Envoy ext_authz over gRPC: answers in a second", Run: extAuthz},
+		{Name: "proxy", Title: "Reverse proxy, 16 connections: answers in a second", Run: proxy},
+		{Name: "realms", Title: "1,000 realms in one process", Run: realms},
 		{Name: "flood", Title: "Good requests while 64 connections send forged tokens", Run: flood},
 	}
 }

@@ -12,6 +12,9 @@ import (
 // HaveNginx reports whether nginx is installed.
 func HaveNginx() bool { _, err := exec.LookPath("nginx"); return err == nil }
 
+// Caddy returns the path of an installed Caddy.
+func Caddy() (string, error) { return exec.LookPath("caddy") }
+
 // Before starts an nginx that asks the server at addr about each request, and
 // returns where it listens. With app it is configured by the file of
 // deploy/gateways, and an app, itself nginx, gets what is let through; without,

@@ -1,0 +1,105 @@
+package sections
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/tokenagent/tokenagent/bench/internal/report"
+	"github.com/tokenagent/tokenagent/bench/internal/servers"
+	"github.com/tokenagent/tokenagent/bench/internal/work"
+)
+
+// proxy compares tokenagent as a reverse proxy with two others before the same
+// app: Go's ReverseProxy, which checks nothing, and a Caddy that compares the
+// token's header with a constant.
+func proxy(ctx context.Context, r *report.Run) ([]report.Row, error) {
+	dir, p, err := programs(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	token, err := work.WriteTokens(dir, 1)
+	if err != nil {
+		return nil, err
+	}
+	app, stop, err := start(ctx, dir, func(at servers.Addr) []string { return []string{p.Bare, "http", at.Flag()} })
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	ours, stop, err := start(ctx, dir, func(at servers.Addr) []string {
+		return []string{p.Tokenagent, "run", "--token-file", token, "--upstream", "http://" + app.Address, "--listen", at.Flag(), "--admin-listen", ""}
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	bare, stop, err := start(ctx, dir, func(at servers.Addr) []string { return []string{p.Bare, "proxy", at.Flag(), app.Address} })
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+
+	row, err := proxies(ctx, r, "Proxy/ReverseProxy", "httputil.ReverseProxy, which checks nothing", ours, bare)
+	if err != nil {
+		return nil, err
+	}
+	rows := []report.Row{row.AtLeast(0.95, row.Ratio.Value, "at least 95% of the peer")}
+
+	const name = "Caddy's reverse_proxy with a header matcher"
+	path, missing := servers.Caddy()
+	if missing != nil {
+		return append(rows, report.Row{What: "to an app", PeerName: name, Missed: "Caddy is not installed"}), nil
+	}
+	caddy, stop, err := start(ctx, dir, func(at servers.Addr) []string {
+		return []string{path, "run", "--adapter", "caddyfile", "--config", caddyfile(dir, at, app)}
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	row, err = proxies(ctx, r, "Proxy/Caddy", name, ours, caddy)
+	if err != nil {
+		return nil, err
+	}
+	return append(rows, row.AtLeast(1.05, row.Ratio.Value, "at least 1.05 times the peer")), nil
+}
+
+// start starts a program, which gets the address to listen at.
+func start(ctx context.Context, dir string, command func(at servers.Addr) []string) (at servers.Addr, stop func(), err error) {
+	if at, err = servers.New(ctx, "tcp", dir); err != nil {
+		return at, nil, err
+	}
+	args := command(at)
+	stop, err = servers.Start(ctx, at, nil, args[0], args[1:]...)
+	return at, stop, err
+}
+
+func proxies(ctx context.Context, r *report.Run, group, peer string, ours, theirs servers.Addr) (report.Row, error) {
+	speed, _, err := compare(ctx, r, group, [2]servers.Addr{ours, theirs})
+	if err != nil {
+		return report.Row{}, fmt.Errorf("%s: %w", group, err)
+	}
+	return throughput("to an app", speed, peer), nil
+}
+
+// caddyfile writes a configuration that lets one token through to app. It returns
+// the path, of which Caddy tells if there is none.
+func caddyfile(dir string, at, app servers.Addr) string {
+	path := filepath.Join(dir, "Caddyfile")
+	text := fmt.Sprintf(`{
+	admin off
+	auto_https off
+}
+http://%s {
+	@good header %s %s
+	handle @good {
+		reverse_proxy %s
+	}
+	respond 401
+}
+`, at.Address, work.Header, work.Token(0), app.Address)
+	_ = os.WriteFile(path, []byte(text), 0o600)
+	return path
+}
