@@ -178,10 +178,6 @@ A verification key is revoked by its RFC 7638 thumbprint, and everything that it
 signed with it; a signed token by --jti, or by --digest with the SHA-256 of what stands
 before its last dot. --kid revokes all keys and tokens of a name.
 
-Agents take revocations from a source that is broken elsewhere, and so does revoke put
-them in: what --digest or --from names, or with --force --slot current, where that can
-be read. All else stays as it is; a warning says what is wrong.
-
 Each Secret of a List refuses what is in the slot of any of them. They must have the
 same token current afterwards, unless --force is given.
 

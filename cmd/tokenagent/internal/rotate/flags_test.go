@@ -128,6 +128,9 @@ func TestBadContent(t *testing.T) {
 		}
 		run(t, "", false, step, filepath.Join(dir, "none")).want(t, 1, "does not exist; make it first")
 	}
+	for _, source := range []string{file, dir} {
+		run(t, "", false, "revoke", "--digest", id(two), source).want(t, 1, "into the list of revocations by hand: agents apply it before the rest is fixed")
+	}
 }
 
 // A file of another form, of which a line passes for a token, is left alone.

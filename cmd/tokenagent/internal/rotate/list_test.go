@@ -277,38 +277,3 @@ func TestListRevokesASlotEverywhere(t *testing.T) {
 	}
 	l.want(t, "a current="+print8(three), "b current="+print8(three))
 }
-
-// A Secret that does not parse holds up no revocation, in itself or in another.
-func TestListRevokesWhereOneIsBroken(t *testing.T) {
-	fresh := func() *list {
-		return newList(withKeys("a", two, `"token-previous":"`+b64(one)+`"`), withKeys("b", two, `"token-next":"`+b64("short")+`","token-unrevoked":"`+b64(id(one)+"\n")+`"`))
-	}
-	l := fresh()
-	for _, args := range [][]string{{"revoke"}, {"revoke", "--slot=next"}, {"revoke", "--slot=current"}} {
-		l.do(t, args[0], args[1:]...).want(t, 1, "secret b/t/token-next: the token is 5 bytes", "say what with --digest or --from")
-	}
-	l.do(t, "revoke", "--forget", id(one)).want(t, 1, "secret b/t/token-next: the token is 5 bytes")
-	l.do(t, "status").want(t, 1, "secret b/t/token-next: the token is 5 bytes")
-	l.do(t, "revoke", "--digest", id(two)).want(t, 1, print8(two)+" is the current token", "with --force")
-	o := l.do(t, "revoke", "--digest", id(one)).want(t, 0, "secret a/t: revoked "+print8(one), "secret b/t: revoked "+print8(one), "warning: secret b/t: THE SOURCE IS BROKEN, and stays so: ")
-	if strings.Contains(o.errOut, "secret a/t: THE SOURCE") {
-		t.Errorf("secret a is not broken: %s", o.errOut)
-	}
-	if got, want := l.revoked(t), []string{"a " + print8(one), "b " + print8(one)}; !slices.Equal(got, want) {
-		t.Errorf("revoked %q, want %q", got, want)
-	}
-	items := l.items(t)
-	if _, there := items[0].Data["token-previous"]; there || string(items[1].Data["token-next"]) != "short" || len(items[1].Data["token-unrevoked"]) > 0 {
-		t.Errorf("%q", items)
-	}
-	before := l.text
-	l.do(t, "revoke", "--digest", id(one)).want(t, 0, "secret a/t: nothing changed: ", "secret b/t: nothing changed: ")
-	if l.text != before {
-		t.Error("the second time changes something")
-	}
-	l = fresh()
-	l.do(t, "revoke", "--slot=current", "--force").want(t, 0)
-	if got, want := l.revoked(t), []string{"a " + print8(two), "b " + print8(two)}; !slices.Equal(got, want) {
-		t.Errorf("revoked %q, want %q", got, want)
-	}
-}

@@ -33,7 +33,6 @@ type report struct {
 	Unrevoked []string `json:"unrevoked,omitempty"`
 
 	Warnings []string `json:"warnings"`
-	Fault    string   `json:"fault,omitempty"` // of a source in which all else is as it was; then next, previous and listed are not known
 	NextStep string   `json:"next_step"`
 }
 
@@ -94,11 +93,6 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 			"change the "+c.Kind.Noun()+" there first, or stop that tool, and then stage and promote the new one again with --from FILE, or another one")
 	}
 	r.NextStep = nextStep(c, now)
-	if c.Fault != nil {
-		r.Fault = c.Fault.Error()
-		r.NextStep = "mend the source: agents go on with what they accepted before, but for what is revoked"
-		r.Warnings = append(r.Warnings, "THE SOURCE IS BROKEN, and stays so: "+r.Fault)
-	}
 	return r
 }
 

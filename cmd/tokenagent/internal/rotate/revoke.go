@@ -116,9 +116,6 @@ func (r *request) revokeCurrent(c content.Content, to *content.Content, ch *chan
 		ch.summary += "; " + to.Current.Fingerprint() + ", which was staged, is current"
 	case len(to.Next) > 1:
 		return fmt.Errorf("%d %ss are staged, %s, and one must take the place of the current one; leave one of them", len(to.Next), noun, prints(to.Next))
-	case !r.force && c.Fault != nil:
-		return fmt.Errorf("%w; %s is the current %s, and none can take its place before that is mended: mend it, or refuse every request from now on with --force",
-			c.Fault, c.Current.Fingerprint(), noun)
 	case !r.force:
 		return fmt.Errorf("%s is the current %s and none is staged to take its place; stage one first, and then revoke, or refuse every request from now on with --force", c.Current.Fingerprint(), noun)
 	default:

@@ -40,11 +40,10 @@ func (r *request) do(ctx context.Context) error {
 		name = fmt.Sprintf("list of %d Secrets", len(sources))
 	}
 	for _, s := range sources {
-		err := s.Content.Fault
-		if err != nil && r.name == "revoke" {
-			err = r.certain(s.Content)
-		}
-		if err != nil {
+		switch err := s.Content.Fault; {
+		case err != nil && r.name == "revoke":
+			return fmt.Errorf("%w; fix that first, or write the SHA-256 of the token into the list of revocations by hand: agents apply it before the rest is fixed", err)
+		case err != nil:
 			return err
 		}
 	}

@@ -366,15 +366,3 @@ func (r *request) idFrom() error {
 	r.id = &id
 	return nil
 }
-
-// certain returns why c does not parse, unless what to revoke is certain all the same.
-func (r *request) certain(c content.Content) error {
-	slotKnown := r.slot == rotation.Current.String() && r.force && c.HasCurrent() && (r.expect == "" || r.expect == c.Current.Fingerprint())
-	switch named := count(r.digest, r.from, r.kid, r.jti) > 0; {
-	case r.forget != "":
-		return c.Fault
-	case !named && !slotKnown:
-		return fmt.Errorf("%w; to revoke before that is mended, say what with --digest or --from", c.Fault)
-	}
-	return nil
-}
