@@ -6,29 +6,20 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/app"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/load"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/redis"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/sidecar"
 )
 
 // A bench is one app with its tokenagent, its daprd and a broker of its own.
 type bench struct {
 	t      *testing.T
 	way    way
-	mount  *secret.Mount
-	tokens []secret.Token // all that ever were in the Secret, newest last
-	tally  app.Tally
+	mount  *secretMount
+	tokens []sharedToken // all that ever were in the Secret, newest last
+	tally  appTally
 	view   view
 	port   int // where daprd sends
-	side   *sidecar.Sidecar
+	side   *sidecar
 
-	messages, calls *load.Stream
+	messages, calls *stream
 	callsRefused    atomic.Int64 // as the callers saw it
 }
 
@@ -36,33 +27,33 @@ type bench struct {
 // is in the mount unless tokenagent is to wait for it.
 func newBench(t *testing.T, w way, s setting) *bench {
 	t.Helper()
-	b := &bench{t: t, way: w, mount: secret.NewMount(t), tokens: []secret.Token{secret.NewToken()}}
+	b := &bench{t: t, way: w, mount: newSecretMount(t), tokens: []sharedToken{newToken()}}
 	if !s.wait {
 		b.mount.Publish(map[string]string{"token": string(b.token())})
 	}
 	s.dir = b.mount.Dir
 	b.port, b.view = w.start(t, &b.tally, s)
-	cfg := sidecar.Config{
-		Binary: built(t, daprdBinary), AppPort: b.port, Protocol: w.protocol, Health: s.wait, Redis: redis.Start(t), Redeliver: losesRefused(t),
+	cfg := sidecarConfig{
+		Binary: built(t, daprdBinary), AppPort: b.port, Protocol: w.protocol, Health: s.wait, Redis: startRedis(t), Redeliver: losesRefused(t),
 	}
 	if s.under != nil {
 		cfg.Under = s.under(s.dir)
 	}
-	b.side = sidecar.New(t, cfg)
+	b.side = newSidecar(t, cfg)
 	return b
 }
 
 // token is the newest one.
-func (b *bench) token() secret.Token { return b.tokens[len(b.tokens)-1] }
+func (b *bench) token() sharedToken { return b.tokens[len(b.tokens)-1] }
 
 // load starts daprd with the current token, and traffic of every kind, and
 // returns when each kind has got through.
 func (b *bench) load(beat time.Duration) {
 	b.t.Helper()
 	b.side.Start(b.token())
-	b.messages = load.Start(b.t, "message", 2, beat, b.side.Publish, nil)
-	b.calls = load.Start(b.t, "call", 1, beat, b.side.Invoke, func(err error) {
-		var status sidecar.StatusError
+	b.messages = startStream(b.t, "message", 2, beat, b.side.Publish, nil)
+	b.calls = startStream(b.t, "call", 1, beat, b.side.Invoke, func(err error) {
+		var status statusError
 		if errors.As(err, &status) && (status == http.StatusUnauthorized || status == http.StatusServiceUnavailable) {
 			b.callsRefused.Add(1)
 		}
@@ -74,14 +65,14 @@ func (b *bench) load(beat time.Duration) {
 func (b *bench) flow() {
 	b.t.Helper()
 	messages, calls, ticks := b.tally.Messages.Len(), b.tally.Calls.Len(), b.tally.Ticks.Load()
-	poll.Until(b.t, 20*time.Second, "messages, calls and a cron tick come in", func() bool {
+	waitFor(b.t, 20*time.Second, "messages, calls and a cron tick come in", func() bool {
 		return b.tally.Messages.Len() >= messages+10 && b.tally.Calls.Len() >= calls+10 && b.tally.Ticks.Load() > ticks
 	})
 }
 
 // renew makes a new token, without telling anybody.
-func (b *bench) renew() (old, next secret.Token) {
-	old, next = b.token(), secret.NewToken()
+func (b *bench) renew() (old, next sharedToken) {
+	old, next = b.token(), newToken()
 	b.tokens = append(b.tokens, next)
 	return old, next
 }
@@ -91,8 +82,8 @@ func (b *bench) renew() (old, next secret.Token) {
 func (b *bench) publish(slot string, keys map[string]string) (took time.Duration) {
 	b.t.Helper()
 	b.mount.Publish(keys)
-	want := scrape.Labels{"slot": slot, "fingerprint": b.token().Fingerprint()}
-	return poll.Until(b.t, 15*time.Second, "tokenagent shows the new token as "+slot, func() bool {
+	want := labels{"slot": slot, "fingerprint": b.token().Fingerprint()}
+	return waitFor(b.t, 15*time.Second, "tokenagent shows the new token as "+slot, func() bool {
 		return b.page().Has("tokenagent_token_info", want)
 	})
 }
@@ -102,7 +93,7 @@ func (b *bench) drain() {
 	b.t.Helper()
 	b.messages.Stop()
 	b.calls.Stop()
-	poll.Until(b.t, 45*time.Second, "every published message is handled", func() bool {
+	waitFor(b.t, 45*time.Second, "every published message is handled", func() bool {
 		return len(b.tally.Messages.Missing(&b.messages.Acked)) == 0
 	})
 	if missing := b.tally.Calls.Missing(&b.calls.Acked); len(missing) > 0 {
@@ -116,11 +107,11 @@ func (b *bench) drain() {
 		b.calls.Failed(), b.messages.Failed())
 }
 
-func (b *bench) page() scrape.Page { return scrape.Parse(b.t, b.view.Metrics()) }
+func (b *bench) page() metricsPage { return parseMetrics(b.t, b.view.Metrics()) }
 
 // accepted is the number of good verifications; slot "" means any.
 func (b *bench) accepted(slot string) int {
-	match := scrape.Labels{"result": "ok"}
+	match := labels{"result": "ok"}
 	if slot != "" {
 		match["slot"] = slot
 	}
@@ -145,7 +136,7 @@ func (b *bench) noneSince(event string, accepted int) {
 func (b *bench) refused() int {
 	page := b.page()
 	const name = "tokenagent_verifications_total"
-	counted := page.Sum(name, nil) - page.Sum(name, scrape.Labels{"result": "ok"})
+	counted := page.Sum(name, nil) - page.Sum(name, labels{"result": "ok"})
 	return int(max(counted, float64(b.tally.Refused.Load()), float64(b.callsRefused.Load())))
 }
 
@@ -154,7 +145,7 @@ func (b *bench) refused() int {
 // sets its wall clock meanwhile would otherwise move one and not the other.
 func (b *bench) overlapExpires() time.Time {
 	b.t.Helper()
-	seconds := b.page().Sum("tokenagent_overlap_expires_timestamp_seconds", scrape.Labels{"source": "token"})
+	seconds := b.page().Sum("tokenagent_overlap_expires_timestamp_seconds", labels{"source": "token"})
 	if seconds == 0 {
 		return time.Time{}
 	}
@@ -163,13 +154,13 @@ func (b *bench) overlapExpires() time.Time {
 }
 
 // admits reports whether a call past daprd with the token gets in.
-func (b *bench) admits(token secret.Token) bool {
+func (b *bench) admits(token sharedToken) bool {
 	b.t.Helper()
-	call := app.CallHTTP
+	call := callHTTPApp
 	if b.way.protocol == "grpc" {
-		call = app.CallGRPC
+		call = callGRPCApp
 	}
-	admitted, err := call(b.t.Context(), process.Loopback(b.port), string(token))
+	admitted, err := call(b.t.Context(), loopback(b.port), string(token))
 	if err != nil {
 		b.t.Fatalf("call the app: %v", err)
 	}

@@ -10,38 +10,31 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/app"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/load"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/redis"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/sidecar"
 )
 
 // TestControl shows that these tests notice an outage: apps that read their
 // token once, as most do today, refuse what comes after a rotation.
 func TestControl(t *testing.T) {
-	old, next := secret.NewToken(), secret.NewToken()
+	old, next := newToken(), newToken()
 
-	for protocol, serve := range map[string]func(*testing.T, *app.Tally) int{
-		"http": func(t *testing.T, tally *app.Tally) int {
-			return app.ServeHTTP(t, tally, fixedHTTP(old), always)
+	for protocol, serve := range map[string]func(*testing.T, *appTally) int{
+		"http": func(t *testing.T, tally *appTally) int {
+			return serveHTTPApp(t, tally, fixedHTTP(old), always)
 		},
-		"grpc": func(t *testing.T, tally *app.Tally) int {
-			return app.ServeGRPC(t, tally, []grpc.UnaryServerInterceptor{fixedGRPC(old)}, always)
+		"grpc": func(t *testing.T, tally *appTally) int {
+			return serveGRPCApp(t, tally, []grpc.UnaryServerInterceptor{fixedGRPC(old)}, always)
 		},
 	} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
-			var tally app.Tally
-			side := sidecar.New(t, sidecar.Config{
-				Binary: built(t, daprdBinary), Protocol: protocol, AppPort: serve(t, &tally), Redis: redis.Start(t),
+			var tally appTally
+			side := newSidecar(t, sidecarConfig{
+				Binary: built(t, daprdBinary), Protocol: protocol, AppPort: serve(t, &tally), Redis: startRedis(t),
 			})
 			side.Start(old)
-			messages := load.Start(t, "message", 2, 10*time.Millisecond, side.Publish, nil)
-			calls := load.Start(t, "call", 1, 20*time.Millisecond, side.Invoke, nil)
-			poll.Until(t, 20*time.Second, "everything is handled", func() bool {
+			messages := startStream(t, "message", 2, 10*time.Millisecond, side.Publish, nil)
+			calls := startStream(t, "call", 1, 20*time.Millisecond, side.Invoke, nil)
+			waitFor(t, 20*time.Second, "everything is handled", func() bool {
 				return tally.Messages.Len() >= 100 && tally.Calls.Len() >= 50 && tally.Ticks.Load() >= 2
 			})
 			if n := tally.Refused.Load(); n != 0 {
@@ -52,7 +45,7 @@ func TestControl(t *testing.T) {
 			// gRPC asks for them without a token, and then each delivery is
 			// refused.
 			side.Recreate(next)
-			poll.Until(t, 20*time.Second, "the app refuses, and messages stay unhandled", func() bool {
+			waitFor(t, 20*time.Second, "the app refuses, and messages stay unhandled", func() bool {
 				return tally.Refused.Load() > 0 && messages.Acked.Len() > tally.Messages.Len()+20
 			})
 			calls.Stop()
@@ -62,7 +55,7 @@ func TestControl(t *testing.T) {
 	}
 }
 
-func fixedHTTP(token secret.Token) func(http.Handler) http.Handler {
+func fixedHTTP(token sharedToken) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Dapr-Api-Token") != string(token) {
@@ -74,7 +67,7 @@ func fixedHTTP(token secret.Token) func(http.Handler) http.Handler {
 	}
 }
 
-func fixedGRPC(token secret.Token) grpc.UnaryServerInterceptor {
+func fixedGRPC(token sharedToken) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		values := metadata.ValueFromIncomingContext(ctx, "dapr-api-token")
 		if len(values) > 0 && values[0] != string(token) {

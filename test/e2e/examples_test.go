@@ -9,12 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/app"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/load"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/sidecar"
 )
 
 // TestExamples rotates under load before the apps in Node and in Python, which
@@ -32,20 +26,20 @@ func TestExamples(t *testing.T) {
 				t.Fatalf("install %s; run.sh does: %v", c.program, err)
 			}
 			x := &example{}
-			b := newBench(t, way{name: c.name, protocol: "http", start: func(t *testing.T, _ *app.Tally, s setting) (int, view) {
+			b := newBench(t, way{name: c.name, protocol: "http", start: func(t *testing.T, _ *appTally, s setting) (int, view) {
 				t.Helper()
-				port := process.FreePort(t)
+				port := freePort(t)
 				x.start(t, program, filepath.Join("..", "..", "examples", c.file), port)
-				return startProxy(t, s, "http://"+process.Loopback(port), "/healthz")
+				return startProxy(t, s, "http://"+loopback(port), "/healthz")
 			}}, setting{overlap: time.Minute})
 			b.side.Start(b.token())
-			b.messages = load.Start(t, "message", 2, 10*time.Millisecond, b.side.Publish, nil)
+			b.messages = startStream(t, "message", 2, 10*time.Millisecond, b.side.Publish, nil)
 			x.flow(t)
 
 			for n := range rotations {
 				previous := b.accepted("previous")
 				switches[n%len(switches)](b)
-				poll.Until(t, 10*time.Second, "the old token is used, in the previous slot", func() bool {
+				waitFor(t, 10*time.Second, "the old token is used, in the previous slot", func() bool {
 					return b.accepted("previous") > previous
 				})
 				if n%2 == 0 {
@@ -60,7 +54,7 @@ func TestExamples(t *testing.T) {
 				}
 			}
 			b.messages.Stop()
-			poll.Until(t, 45*time.Second, "every published message is handled", func() bool {
+			waitFor(t, 45*time.Second, "every published message is handled", func() bool {
 				return len(x.handled().Missing(&b.messages.Acked)) == 0
 			})
 			if n := b.refused(); n != 0 {
@@ -83,18 +77,18 @@ func TestExamples(t *testing.T) {
 }
 
 // An example is an app that prints what it handles.
-type example struct{ process *process.Process }
+type example struct{ process *process }
 
 // start returns when the app answers: daprd asks for subscriptions once.
 func (x *example) start(t *testing.T, program, file string, port int) {
 	t.Helper()
-	x.process = process.Start(t, filepath.Base(file), program, []string{file}, []string{
-		fmt.Sprintf("PORT=%d", port), "PUBSUB=" + sidecar.PubSub, "TOPIC=" + sidecar.Topic,
+	x.process = startProcess(t, filepath.Base(file), program, []string{file}, []string{
+		fmt.Sprintf("PORT=%d", port), "PUBSUB=" + pubSub, "TOPIC=" + topic,
 	})
 	client := &http.Client{Timeout: 5 * time.Second}
 	t.Cleanup(client.CloseIdleConnections)
-	poll.Until(t, 10*time.Second, "the app answers", func() bool {
-		res, err := client.Get("http://" + process.Loopback(port) + "/healthz")
+	waitFor(t, 10*time.Second, "the app answers", func() bool {
+		res, err := client.Get("http://" + loopback(port) + "/healthz")
 		if err != nil {
 			return false
 		}
@@ -106,8 +100,8 @@ func (x *example) start(t *testing.T, program, file string, port int) {
 // order is what the apps print of a message.
 var order = regexp.MustCompile(`(?m)^order "(.*)" from token$`)
 
-func (x *example) handled() *load.IDs {
-	var ids load.IDs
+func (x *example) handled() *idSet {
+	var ids idSet
 	for _, m := range order.FindAllStringSubmatch(x.process.Output(), -1) {
 		ids.Add(m[1])
 	}
@@ -118,5 +112,5 @@ func (x *example) handled() *load.IDs {
 func (x *example) flow(t *testing.T) {
 	t.Helper()
 	before := x.handled().Len()
-	poll.Until(t, 20*time.Second, "messages come in", func() bool { return x.handled().Len() >= before+10 })
+	waitFor(t, 20*time.Second, "messages come in", func() bool { return x.handled().Len() >= before+10 })
 }

@@ -6,10 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
 )
 
 // TestExec leaves the restarts of daprd to `tokenagent exec`, which watches the
@@ -22,25 +18,25 @@ func TestExec(t *testing.T) {
 		}
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
-			admin := process.FreePort(t)
+			admin := freePort(t)
 			b := newBench(t, w, setting{overlap: time.Minute, under: func(dir string) []string {
 				return []string{
 					built(t, tokenagentBinary), "exec", "--token-file", dir, "--env", "APP_API_TOKEN", "--restart-delay", "1s",
-					"--admin-listen", process.Loopback(admin), "--log-level", "debug", "--",
+					"--admin-listen", loopback(admin), "--log-level", "debug", "--",
 				}
 			}})
 			b.load(10 * time.Millisecond)
-			exec := &daemon{t: t, process: b.side.Process(), admin: "http://" + process.Loopback(admin), client: &http.Client{Timeout: 5 * time.Second}}
+			exec := &daemon{t: t, process: b.side.Process(), admin: "http://" + loopback(admin), client: &http.Client{Timeout: 5 * time.Second}}
 			t.Cleanup(exec.client.CloseIdleConnections)
-			page := func() scrape.Page { return scrape.Parse(t, exec.Metrics()) }
+			page := func() metricsPage { return parseMetrics(t, exec.Metrics()) }
 			restarts := func() int { return int(page().Sum("tokenagent_exec_restarts_total", nil)) }
 
 			var took []time.Duration
 			for n := range rotations {
 				switches[n%len(switches)](b)
-				took = append(took, poll.Until(t, 20*time.Second, "daprd runs with the new token", func() bool {
+				took = append(took, waitFor(t, 20*time.Second, "daprd runs with the new token", func() bool {
 					p := page()
-					return p.Has("tokenagent_exec_token_info", scrape.Labels{"fingerprint": b.token().Fingerprint()}) &&
+					return p.Has("tokenagent_exec_token_info", labels{"fingerprint": b.token().Fingerprint()}) &&
 						p.Sum("tokenagent_exec_running", nil) == 1 && p.Sum("tokenagent_exec_restarts_total", nil) == float64(n+1)
 				}))
 				current := b.accepted("current")
@@ -53,8 +49,8 @@ func TestExec(t *testing.T) {
 			current := b.token()
 			b.renew()
 			b.publish("next", map[string]string{"token": string(current), "token-next": string(b.token())})
-			poll.Until(t, 15*time.Second, "exec sees the staged token", func() bool {
-				return page().Has("tokenagent_token_info", scrape.Labels{"slot": "next", "fingerprint": b.token().Fingerprint()})
+			waitFor(t, 15*time.Second, "exec sees the staged token", func() bool {
+				return page().Has("tokenagent_token_info", labels{"slot": "next", "fingerprint": b.token().Fingerprint()})
 			})
 			b.flow()
 			b.drain()

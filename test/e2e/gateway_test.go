@@ -13,24 +13,19 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
 )
 
 // A stand is one gateway between clients and an app that checks nothing itself:
 // whatever reaches the app, the gateway has let through.
 type stand struct {
 	t     *testing.T
-	mount *secret.Mount
+	mount *secretMount
 	view  *daemon
 	dir   string // for sockets and configuration
 	app   string // host:port
 	// forward is where a gateway that speaks no Unix sockets asks, as host:port.
 	forward string
-	tokens  []secret.Token
+	tokens  []sharedToken
 	client  *http.Client
 
 	// ask sends one request with headers as "Name: value" lines to the gateway.
@@ -41,15 +36,15 @@ type stand struct {
 }
 
 // newStand starts tokenagent and the app; without a token the Secret is empty.
-func newStand(t *testing.T, token secret.Token, tcp bool) *stand {
+func newStand(t *testing.T, token sharedToken, tcp bool) *stand {
 	t.Helper()
-	s := &stand{t: t, dir: t.TempDir(), mount: secret.NewMount(t), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
+	s := &stand{t: t, dir: t.TempDir(), mount: newSecretMount(t), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 	t.Cleanup(s.client.CloseIdleConnections)
 	if token != "" {
 		s.tokens = append(s.tokens, token)
 		s.mount.Publish(map[string]string{"token": string(token)})
 	}
-	l := process.Listen(t)
+	l := listen(t)
 	s.app = l.Addr().String()
 	app := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := r.Header.Clone()
@@ -63,16 +58,16 @@ func newStand(t *testing.T, token secret.Token, tcp bool) *stand {
 
 	listen := "unix://" + s.socket("forward")
 	if tcp {
-		s.forward = process.Loopback(process.FreePort(t))
+		s.forward = loopback(freePort(t))
 		listen = s.forward
 	}
-	admin := process.FreePort(t)
+	admin := freePort(t)
 	args := []string{
 		"run", "--token-file", s.mount.Dir, "--wait-for-source", "--overlap", "10m", "--log-level", "debug",
-		"--listen", listen, "--grpc-listen", "unix://" + s.socket("authz"), "--admin-listen", process.Loopback(admin),
+		"--listen", listen, "--grpc-listen", "unix://" + s.socket("authz"), "--admin-listen", loopback(admin),
 	}
-	start := func() *process.Process { return process.Start(t, "tokenagent", built(t, tokenagentBinary), args, nil) }
-	s.view = &daemon{t: t, process: start(), start: start, admin: "http://" + process.Loopback(admin), client: &http.Client{Timeout: 5 * time.Second}}
+	start := func() *process { return startProcess(t, "tokenagent", built(t, tokenagentBinary), args, nil) }
+	s.view = &daemon{t: t, process: start(), start: start, admin: "http://" + loopback(admin), client: &http.Client{Timeout: 5 * time.Second}}
 	t.Cleanup(s.view.client.CloseIdleConnections)
 	s.view.answers()
 	return s
@@ -138,8 +133,8 @@ func (s *stand) must(headers ...string) int {
 	return status
 }
 
-func dapr(token secret.Token) string   { return "dapr-api-token: " + string(token) }
-func bearer(token secret.Token) string { return "Authorization: Bearer " + string(token) }
+func dapr(token sharedToken) string   { return "dapr-api-token: " + string(token) }
+func bearer(token sharedToken) string { return "Authorization: Bearer " + string(token) }
 
 // installed returns the path of a gateway's program, or ends the test: run.sh
 // installs it.
@@ -154,7 +149,7 @@ func installed(t *testing.T, name string) string {
 
 // semantics holds the gateway to what each of them must do with headers.
 func (s *stand) semantics() {
-	token, bad := s.tokens[0], secret.NewToken()
+	token, bad := s.tokens[0], newToken()
 	for name, headers := range map[string][]string{
 		"none": nil, "wrong": {dapr(bad)}, "empty decides": {"dapr-api-token: ", bearer(token)},
 		"twice": {dapr(token), dapr(token)}, "basic": {"Authorization: Basic " + string(token)},
@@ -203,7 +198,7 @@ func (s *stand) semantics() {
 // to zero refused and zero accepted after revocation.
 func (s *stand) rotate() {
 	const rotations, workers, revokeEach = 24, 4, 6
-	var sending atomic.Pointer[secret.Token] // what senders have
+	var sending atomic.Pointer[sharedToken] // what senders have
 	sending.Store(&s.tokens[0])
 	var sent, refused atomic.Int64
 	ctx, stop := context.WithCancel(s.t.Context())
@@ -230,14 +225,14 @@ func (s *stand) rotate() {
 	}
 	goesOn := func(what string) { // some requests that began afterwards are through
 		from := sent.Load()
-		poll.Until(s.t, 20*time.Second, what, func() bool { return sent.Load() >= from+2*workers })
+		waitFor(s.t, 20*time.Second, what, func() bool { return sent.Load() >= from+2*workers })
 	}
 	revoked, accepted := 0, 0
 	for n := range rotations {
-		old, next := s.tokens[len(s.tokens)-1], secret.NewToken()
+		old, next := s.tokens[len(s.tokens)-1], newToken()
 		s.tokens = append(s.tokens, next)
 		keys := map[string]string{"token": string(next)}
-		s.publish(keys, "tokenagent_token_info", scrape.Labels{"slot": "current", "fingerprint": next.Fingerprint()})
+		s.publish(keys, "tokenagent_token_info", labels{"slot": "current", "fingerprint": next.Fingerprint()})
 		goesOn("senders go on with the old token")
 		sending.Store(&next)
 		goesOn("senders use the new token")
@@ -249,10 +244,10 @@ func (s *stand) rotate() {
 			s.t.Error("the old token is refused before it is revoked")
 		}
 		keys["token-revoked"] = old.Digest()
-		before := scrape.Parse(s.t, s.view.Metrics()).Sum("tokenagent_generation", nil)
+		before := parseMetrics(s.t, s.view.Metrics()).Sum("tokenagent_generation", nil)
 		s.mount.Publish(keys)
-		poll.Until(s.t, 20*time.Second, "the revocation is published", func() bool {
-			return scrape.Parse(s.t, s.view.Metrics()).Sum("tokenagent_generation", nil) > before
+		waitFor(s.t, 20*time.Second, "the revocation is published", func() bool {
+			return parseMetrics(s.t, s.view.Metrics()).Sum("tokenagent_generation", nil) > before
 		})
 		for range 25 {
 			for _, header := range []string{dapr(old), bearer(old)} {
@@ -278,8 +273,8 @@ func (s *stand) rotate() {
 }
 
 // publish swaps the Secret and waits until tokenagent shows the sample.
-func (s *stand) publish(keys map[string]string, metric string, match scrape.Labels) {
+func (s *stand) publish(keys map[string]string, metric string, match labels) {
 	s.t.Helper()
 	s.mount.Publish(keys)
-	poll.Until(s.t, 20*time.Second, "the new token is accepted", func() bool { return scrape.Parse(s.t, s.view.Metrics()).Has(metric, match) })
+	waitFor(s.t, 20*time.Second, "the new token is accepted", func() bool { return parseMetrics(s.t, s.view.Metrics()).Has(metric, match) })
 }

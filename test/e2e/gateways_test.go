@@ -13,17 +13,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
 )
 
 // nginx puts the nginx of the system before the app, with the file that
 // deploy/gateways has.
 func (s *stand) nginx() {
 	s.t.Helper()
-	gateway := process.Loopback(process.FreePort(s.t))
+	gateway := loopback(freePort(s.t))
 	site := s.write("tokenagent.conf", s.config("nginx/tokenagent.conf",
 		"unix:/run/tokenagent/forward.sock", "unix:"+s.socket("forward"), "127.0.0.1:3000", s.app, "127.0.0.1:8080", gateway))
 	// The workers are of the same user as tokenagent here.
@@ -36,25 +32,25 @@ func (s *stand) nginx() {
 			client_body_temp_path DIR/body; proxy_temp_path DIR/proxy; fastcgi_temp_path DIR/fastcgi; uwsgi_temp_path DIR/uwsgi; scgi_temp_path DIR/scgi;
 			include SITE;
 		}`))
-	p := process.Start(s.t, "nginx", installed(s.t, "nginx"), []string{"-c", main, "-e", "stderr"}, nil)
+	p := startProcess(s.t, "nginx", installed(s.t, "nginx"), []string{"-c", main, "-e", "stderr"}, nil)
 	s.serves(p, "http://"+gateway)
 }
 
 func (s *stand) caddy() {
 	s.t.Helper()
-	gateway := process.Loopback(process.FreePort(s.t))
+	gateway := loopback(freePort(s.t))
 	site := s.write("Caddyfile", "{\n\tadmin off\n}\n"+s.config("caddy/Caddyfile",
 		"unix//run/tokenagent/forward.sock", "unix/"+s.socket("forward"), "127.0.0.1:3000", s.app, "127.0.0.1:8080", gateway))
-	p := process.Start(s.t, "caddy", installed(s.t, "caddy"), []string{"run", "--adapter", "caddyfile", "--config", site},
+	p := startProcess(s.t, "caddy", installed(s.t, "caddy"), []string{"run", "--adapter", "caddyfile", "--config", site},
 		[]string{"XDG_DATA_HOME=" + s.dir, "XDG_CONFIG_HOME=" + s.dir})
 	s.serves(p, "http://"+gateway)
 }
 
 func (s *stand) traefik() {
 	s.t.Helper()
-	gateway := process.Loopback(process.FreePort(s.t))
+	gateway := loopback(freePort(s.t))
 	routes := s.write("dynamic.yaml", s.config("traefik/dynamic.yaml", "127.0.0.1:9465", s.forward, "127.0.0.1:3000", s.app))
-	p := process.Start(s.t, "traefik", built(s.t, traefikBinary), []string{
+	p := startProcess(s.t, "traefik", built(s.t, traefikBinary), []string{
 		"--entryPoints.web.address=" + gateway, "--providers.file.filename=" + routes,
 		"--global.checkNewVersion=false", "--global.sendAnonymousUsage=false",
 	}, nil)
@@ -62,10 +58,10 @@ func (s *stand) traefik() {
 }
 
 // serves waits until the gateway answers.
-func (s *stand) serves(p *process.Process, base string) {
+func (s *stand) serves(p *process, base string) {
 	s.t.Helper()
 	s.through(base)
-	poll.Until(s.t, 20*time.Second, "the gateway answers", func() bool {
+	waitFor(s.t, 20*time.Second, "the gateway answers", func() bool {
 		if !p.Running() {
 			s.t.Fatalf("the gateway ended with exit code %d", p.ExitCode())
 		}
@@ -151,7 +147,7 @@ func whole() map[string]gateway {
 }
 
 // behind runs test with each of gateways; each has a tokenagent of its own.
-func behind(t *testing.T, gateways map[string]gateway, token func() secret.Token, test func(s *stand, g gateway)) {
+func behind(t *testing.T, gateways map[string]gateway, token func() sharedToken, test func(s *stand, g gateway)) {
 	t.Helper()
 	for name, g := range gateways {
 		t.Run(name, func(t *testing.T) {
@@ -166,7 +162,7 @@ func behind(t *testing.T, gateways map[string]gateway, token func() secret.Token
 // TestGateway rotates 24 times under load behind each gateway: nothing is
 // refused, and nothing is accepted after its revocation.
 func TestGateway(t *testing.T) {
-	behind(t, gateways, secret.NewToken, func(s *stand, _ gateway) {
+	behind(t, gateways, newToken, func(s *stand, _ gateway) {
 		s.semantics()
 		s.rotate()
 	})
@@ -175,20 +171,20 @@ func TestGateway(t *testing.T) {
 // TestGatewayBeforeTheSecret: until the Secret is there a gateway says neither
 // yes nor no, and that it is worth while to try again.
 func TestGatewayBeforeTheSecret(t *testing.T) {
-	behind(t, whole(), func() secret.Token { return "" }, func(s *stand, _ gateway) {
-		token := secret.NewToken()
+	behind(t, whole(), func() sharedToken { return "" }, func(s *stand, _ gateway) {
+		token := newToken()
 		status, h, err := s.ask(dapr(token))
 		if err != nil || status != http.StatusServiceUnavailable || h.Get("Retry-After") == "" {
 			s.t.Errorf("%d, %v, %v", status, h, err)
 		}
 		s.mount.Publish(map[string]string{"token": string(token)})
-		poll.Until(s.t, 20*time.Second, "the token is accepted", func() bool { return s.must(dapr(token)) == http.StatusOK })
+		waitFor(s.t, 20*time.Second, "the token is accepted", func() bool { return s.must(dapr(token)) == http.StatusOK })
 	})
 }
 
 // TestGatewayWithoutTokenagent: nobody who can be asked is no yes.
 func TestGatewayWithoutTokenagent(t *testing.T) {
-	behind(t, whole(), secret.NewToken, func(s *stand, g gateway) {
+	behind(t, whole(), newToken, func(s *stand, g gateway) {
 		if s.must(dapr(s.tokens[0])) != http.StatusOK {
 			s.t.Fatal("the token is not accepted")
 		}

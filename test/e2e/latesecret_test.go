@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/load"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
 )
 
 // TestLateSecret starts the app and its daprd before the Secret exists. The
@@ -19,7 +16,7 @@ func TestLateSecret(t *testing.T) {
 			t.Error("ready without a token")
 		}
 		b.side.Start(b.token())
-		var early load.IDs
+		var early idSet
 		for n := range 50 {
 			id := fmt.Sprintf("early-%d", n)
 			if err := b.side.Publish(id); err != nil {
@@ -28,14 +25,14 @@ func TestLateSecret(t *testing.T) {
 			early.Add(id)
 		}
 		// Three health probes and more.
-		poll.Throughout(t, time.Now().Add(4*time.Second), "daprd sends nothing to an app that is not ready", func() bool {
+		throughout(t, time.Now().Add(4*time.Second), "daprd sends nothing to an app that is not ready", func() bool {
 			return b.tally.Messages.Len() == 0 && b.tally.Ticks.Load() == 0 && b.refused() == 0
 		})
 
 		b.mount.Publish(map[string]string{"token": string(b.token())})
 		started := time.Now()
-		poll.Until(t, 15*time.Second, "the agent is ready", b.view.Ready)
-		poll.Until(t, 20*time.Second, "the messages published before are handled, and cron ticks", func() bool {
+		waitFor(t, 15*time.Second, "the agent is ready", b.view.Ready)
+		waitFor(t, 20*time.Second, "the messages published before are handled, and cron ticks", func() bool {
 			return len(b.tally.Messages.Missing(&early)) == 0 && b.tally.Ticks.Load() > 0
 		})
 		took := time.Since(started)

@@ -138,7 +138,7 @@ func (g *gate) await(t *testing.T, what string, done func() bool) {
 		select {
 		case <-updated:
 		case <-limit:
-			t.Fatalf("waited in vain for %s; the last fault: %v", what, g.keys.Stats().LastError)
+			t.Fatalf("waited in vain for %s; the last error: %v", what, g.keys.Stats().LastError)
 		}
 	}
 }

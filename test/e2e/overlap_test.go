@@ -3,8 +3,6 @@ package e2e
 import (
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
 )
 
 // TestOverlapEnds rotates and leaves daprd alone for longer than the overlap:
@@ -23,12 +21,12 @@ func TestOverlapEnds(t *testing.T) {
 
 		mark := deadline.Add(w.transit)
 		b.tally.Mark(mark)
-		poll.Throughout(t, deadline.Add(-100*time.Millisecond), "nothing is refused in the overlap", func() bool {
+		throughout(t, deadline.Add(-100*time.Millisecond), "nothing is refused in the overlap", func() bool {
 			return b.refused() == 0
 		})
-		poll.Until(t, 5*time.Second, "the overlap is over", func() bool { return time.Now().After(deadline) })
+		waitFor(t, 5*time.Second, "the overlap is over", func() bool { return time.Now().After(deadline) })
 		accepted := b.accepted("")
-		poll.Until(t, 20*time.Second, "everything is refused, for longer than the broker takes to deliver again", func() bool {
+		waitFor(t, 20*time.Second, "everything is refused, for longer than the broker takes to deliver again", func() bool {
 			return b.refused() >= 50 && time.Now().After(mark.Add(4*time.Second))
 		})
 		b.noneSince("the deadline", accepted)

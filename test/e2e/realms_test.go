@@ -10,11 +10,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
 )
 
 // tenants are the realms of TestRealms: two that nginx names by path, and one by
@@ -55,33 +50,33 @@ func TestRealms(t *testing.T) {
 	const rounds = 20
 	s := &stand{t: t, dir: t.TempDir(), client: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 	t.Cleanup(s.client.CloseIdleConnections)
-	mounts, dirs, tokens := map[string]*secret.Mount{}, map[string]string{}, map[string]*atomic.Pointer[secret.Token]{}
-	everyToken := []secret.Token{}
-	fresh := func(name string, keys map[string]string) secret.Token {
-		token := secret.NewToken()
+	mounts, dirs, tokens := map[string]*secretMount{}, map[string]string{}, map[string]*atomic.Pointer[sharedToken]{}
+	everyToken := []sharedToken{}
+	fresh := func(name string, keys map[string]string) sharedToken {
+		token := newToken()
 		everyToken = append(everyToken, token)
 		keys["token"] = string(token)
 		mounts[name].Publish(keys)
 		return token
 	}
 	for _, name := range tenants {
-		mounts[name], tokens[name] = secret.NewMount(t), &atomic.Pointer[secret.Token]{}
+		mounts[name], tokens[name] = newSecretMount(t), &atomic.Pointer[sharedToken]{}
 		dirs[name] = mounts[name].Dir
 		token := fresh(name, map[string]string{})
 		tokens[name].Store(&token)
 	}
 	file := s.write("realms.yaml", realmsFile(0, dirs))
-	admin := process.FreePort(t)
-	start := func() *process.Process {
-		return process.Start(t, "tokenagent", built(t, tokenagentBinary), []string{
-			"run", "--config", file, "--listen", "unix://" + s.socket("forward"), "--admin-listen", process.Loopback(admin),
+	admin := freePort(t)
+	start := func() *process {
+		return startProcess(t, "tokenagent", built(t, tokenagentBinary), []string{
+			"run", "--config", file, "--listen", "unix://" + s.socket("forward"), "--admin-listen", loopback(admin),
 		}, nil)
 	}
-	s.view = &daemon{t: t, process: start(), start: start, admin: "http://" + process.Loopback(admin), client: &http.Client{Timeout: 5 * time.Second}}
+	s.view = &daemon{t: t, process: start(), start: start, admin: "http://" + loopback(admin), client: &http.Client{Timeout: 5 * time.Second}}
 	t.Cleanup(s.view.client.CloseIdleConnections)
 	s.view.answers()
 	base := s.realmsNginx()
-	ask := func(name string, token secret.Token) int {
+	ask := func(name string, token sharedToken) int {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/"+name, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +92,7 @@ func TestRealms(t *testing.T) {
 		_ = res.Body.Close()
 		return res.StatusCode
 	}
-	poll.Until(t, 20*time.Second, "nginx answers", func() bool { return ask("orders", *tokens["orders"].Load()) == http.StatusNoContent })
+	waitFor(t, 20*time.Second, "nginx answers", func() bool { return ask("orders", *tokens["orders"].Load()) == http.StatusNoContent })
 
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -133,26 +128,26 @@ func TestRealms(t *testing.T) {
 			old := *tokens[name].Load()
 			keys := map[string]string{}
 			token := fresh(name, keys)
-			poll.Until(t, 20*time.Second, "the new token is accepted", func() bool { return ask(name, token) == http.StatusNoContent })
+			waitFor(t, 20*time.Second, "the new token is accepted", func() bool { return ask(name, token) == http.StatusNoContent })
 			from := sent.Load()
-			poll.Until(t, 20*time.Second, "senders go on with the old token", func() bool { return sent.Load() > from+6 })
+			waitFor(t, 20*time.Second, "senders go on with the old token", func() bool { return sent.Load() > from+6 })
 			tokens[name].Store(&token)
 			if n%5 != 0 {
 				continue
 			}
 			from = sent.Load()
-			poll.Until(t, 20*time.Second, "senders use the new token", func() bool { return sent.Load() > from+6 })
+			waitFor(t, 20*time.Second, "senders use the new token", func() bool { return sent.Load() > from+6 })
 			keys["token-revoked"] = old.Digest()
 			mounts[name].Publish(keys)
-			poll.Until(t, 20*time.Second, "the old token is refused", func() bool { return ask(name, old) == http.StatusUnauthorized })
+			waitFor(t, 20*time.Second, "the old token is refused", func() bool { return ask(name, old) == http.StatusUnauthorized })
 			for range 10 {
 				if status := ask(name, old); status != http.StatusUnauthorized {
 					t.Errorf("%s: revoked, and %d", name, status)
 				}
 			}
 		}
-		poll.Until(t, 20*time.Second, "the file is in force", func() bool {
-			return scrape.Parse(t, s.view.Metrics()).Sum("tokenagent_realms", nil) == float64(3+n%2)
+		waitFor(t, 20*time.Second, "the file is in force", func() bool {
+			return parseMetrics(t, s.view.Metrics()).Sum("tokenagent_realms", nil) == float64(3+n%2)
 		})
 	}
 	stop()
@@ -172,7 +167,7 @@ func TestRealms(t *testing.T) {
 // realmsNginx starts nginx with realmsSite and returns its address.
 func (s *stand) realmsNginx() (base string) {
 	s.t.Helper()
-	gateway := process.Loopback(process.FreePort(s.t))
+	gateway := loopback(freePort(s.t))
 	proxy := s.write("proxy.conf", `proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass_request_body off; proxy_set_header Content-Length "";`)
 	site := strings.NewReplacer("SOCKET", s.socket("forward"), "APP", s.socket("app"), "GATEWAY", gateway, "PROXY", proxy).Replace(realmsSite)
 	main := s.write("nginx.conf", strings.NewReplacer("DIR", s.dir, "SITE", site).Replace(`
@@ -184,6 +179,6 @@ func (s *stand) realmsNginx() (base string) {
 			client_body_temp_path DIR/body; proxy_temp_path DIR/proxy; fastcgi_temp_path DIR/fastcgi; uwsgi_temp_path DIR/uwsgi; scgi_temp_path DIR/scgi;
 			SITE
 		}`))
-	process.Start(s.t, "nginx", installed(s.t, "nginx"), []string{"-c", main, "-e", "stderr"}, nil)
+	startProcess(s.t, "nginx", installed(s.t, "nginx"), []string{"-c", main, "-e", "stderr"}, nil)
 	return "http://" + gateway
 }

@@ -4,14 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/load"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/redis"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/sidecar"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/app"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
 )
 
 // losesRefused reports whether this daprd acknowledges a Redis message that the app
@@ -38,37 +30,37 @@ func TestRefusedMessages(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			old, next := secret.NewToken(), secret.NewToken()
-			mount := secret.NewMount(t)
+			old, next := newToken(), newToken()
+			mount := newSecretMount(t)
 			mount.Publish(map[string]string{"token": string(old)})
-			var tally app.Tally
+			var tally appTally
 			port, view := embeddedHTTP(t, &tally, setting{dir: mount.Dir})
-			broker := redis.Start(t)
-			side := sidecar.New(t, sidecar.Config{
+			broker := startRedis(t)
+			side := newSidecar(t, sidecarConfig{
 				Binary: built(t, daprdBinary), Protocol: "http", AppPort: port, Redis: broker, Redeliver: c.redeliver,
 			})
 			side.Start(old)
-			messages := load.Start(t, "message", 2, 20*time.Millisecond, side.Publish, nil)
-			poll.Until(t, 20*time.Second, "messages are handled", func() bool { return tally.Messages.Len() >= 50 })
+			messages := startStream(t, "message", 2, 20*time.Millisecond, side.Publish, nil)
+			waitFor(t, 20*time.Second, "messages are handled", func() bool { return tally.Messages.Len() >= 50 })
 
 			mount.Publish(map[string]string{"token": string(next), "token-revoked": old.Digest() + "\n"})
-			poll.Until(t, 20*time.Second, "messages are refused", func() bool {
+			waitFor(t, 20*time.Second, "messages are refused", func() bool {
 				return messages.Acked.Len()-tally.Messages.Len() >= 50 && tally.Refused.Load() >= 10
 			})
 			side.Recreate(next)
 			handled := tally.Messages.Len()
-			poll.Until(t, 20*time.Second, "messages are handled again", func() bool { return tally.Messages.Len() >= handled+50 })
+			waitFor(t, 20*time.Second, "messages are handled again", func() bool { return tally.Messages.Len() >= handled+50 })
 			messages.Stop()
 			missing := func() int { return len(tally.Messages.Missing(&messages.Acked)) }
 			if losesRefused(t) && !c.redeliver {
-				poll.Until(t, 45*time.Second, "the broker waits for no acknowledgement", func() bool {
-					return redis.Pending(t, broker, sidecar.Topic, sidecar.AppID) == 0
+				waitFor(t, 45*time.Second, "the broker waits for no acknowledgement", func() bool {
+					return pendingMessages(t, broker, topic, appID) == 0
 				})
 				if missing() == 0 {
 					t.Error("no message was lost: the Resiliency is not needed with this version of Dapr")
 				}
 			} else {
-				poll.Until(t, 90*time.Second, "every published message is handled", func() bool { return missing() == 0 })
+				waitFor(t, 90*time.Second, "every published message is handled", func() bool { return missing() == 0 })
 			}
 			t.Logf("%d published, %d refusals, %d lost", messages.Acked.Len(), tally.Refused.Load(), missing())
 			if !view.Ready() {

@@ -4,9 +4,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
 )
 
 // TestRestartInTheMiddle replaces the token and leaves daprd alone for longer than
@@ -34,21 +31,21 @@ func TestRestartInTheMiddle(t *testing.T) {
 			refused := func() float64 {
 				page := b.page()
 				const name = "tokenagent_verifications_total"
-				return page.Sum(name, nil) - page.Sum(name, scrape.Labels{"result": "ok"})
+				return page.Sum(name, nil) - page.Sum(name, labels{"result": "ok"})
 			}
 			for range 3 {
 				until := time.Now().Add(overlap + time.Second)
-				poll.Throughout(t, until, "nothing is refused", func() bool { return refused() == 0 })
+				throughout(t, until, "nothing is refused", func() bool { return refused() == 0 })
 				program.crash()
 				b.flow()
-				if n := b.page().Sum("tokenagent_verifications_total", scrape.Labels{"slot": "previous", "result": "ok"}); n == 0 {
+				if n := b.page().Sum("tokenagent_verifications_total", labels{"slot": "previous", "result": "ok"}); n == 0 {
 					t.Error("after a restart the old token is not the one that comes")
 				}
 			}
 			b.side.Recreate(next)
 			b.flow()
-			poll.Until(t, 20*time.Second, "the overlap of the old token ends", func() bool {
-				return !b.page().Has("tokenagent_token_info", scrape.Labels{"slot": "previous"})
+			waitFor(t, 20*time.Second, "the overlap of the old token ends", func() bool {
+				return !b.page().Has("tokenagent_token_info", labels{"slot": "previous"})
 			})
 			if n := refused(); n > 0 {
 				t.Errorf("%v refused", n)

@@ -3,9 +3,6 @@ package e2e
 import (
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
 )
 
 // TestRevocation publishes a new token and revokes the old one, as after a
@@ -25,8 +22,8 @@ func TestRevocation(t *testing.T) {
 		b.tally.Mark(mark)
 		accepted := b.accepted("")
 		var revoked int
-		poll.Until(t, 15*time.Second, "the revoked token is refused time and again", func() bool {
-			revoked = int(b.page().Sum("tokenagent_verifications_total", scrape.Labels{"result": "revoked"}))
+		waitFor(t, 15*time.Second, "the revoked token is refused time and again", func() bool {
+			revoked = int(b.page().Sum("tokenagent_verifications_total", labels{"result": "revoked"}))
 			return revoked >= 100 && time.Now().After(mark.Add(2*time.Second))
 		})
 		b.noneSince("the revocation", accepted)

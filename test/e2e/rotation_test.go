@@ -4,9 +4,6 @@ import (
 	"slices"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
 )
 
 const rotations = 20
@@ -34,7 +31,7 @@ func stage(b *bench) time.Duration {
 	return b.publish("current", promoted(old, next))
 }
 
-func promoted(old, next secret.Token) map[string]string {
+func promoted(old, next sharedToken) map[string]string {
 	return map[string]string{
 		"token":                string(next),
 		"token-previous":       string(old),
@@ -55,7 +52,7 @@ func TestRotation(t *testing.T) {
 		for n := range rotations {
 			previous := b.accepted("previous")
 			took = append(took, switches[n%len(switches)](b))
-			poll.Until(t, 10*time.Second, "the old token is used, in the previous slot", func() bool {
+			waitFor(t, 10*time.Second, "the old token is used, in the previous slot", func() bool {
 				return b.accepted("previous") > previous
 			})
 			if n%2 == 0 {

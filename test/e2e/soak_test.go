@@ -13,10 +13,6 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/rawload"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/scrape"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
 )
 
 // long makes TestSoak as long as it is meant to be: `make soak`.
@@ -25,10 +21,10 @@ var long = flag.Bool("soak", false, "soak at full length")
 // A soak is one tokenagent, for long, and what it has of what can leak.
 type soak struct {
 	t      *testing.T
-	mount  *secret.Mount
+	mount  *secretMount
 	view   *daemon
-	steady secret.Token // in the slot next all the time, for the load
-	tokens []secret.Token
+	steady sharedToken // in the slot next all the time, for the load
+	tokens []sharedToken
 
 	forward, authz, admin string // host:port, a socket's path, host:port
 }
@@ -64,12 +60,12 @@ func TestSoak(t *testing.T) {
 	if after != before {
 		t.Errorf("holds %+v after it, %+v before it", after, before)
 	}
-	page := scrape.Parse(t, s.view.Metrics())
+	page := parseMetrics(t, s.view.Metrics())
 	memory, peak := page.Sum("process_resident_memory_bytes", nil), s.peak()
 	if memory >= mostMemory {
 		t.Errorf("%.1f MB of memory, and at times %.1f MB", memory/1e6, peak/1e6)
 	}
-	ok := page.Sum("tokenagent_verifications_total", scrape.Labels{"result": "ok"})
+	ok := page.Sum("tokenagent_verifications_total", labels{"result": "ok"})
 	if int(ok) < requests {
 		t.Errorf("only %.0f requests were accepted", ok)
 	}
@@ -85,11 +81,11 @@ func TestSoak(t *testing.T) {
 
 func startSoak(t *testing.T) *soak {
 	t.Helper()
-	s := &soak{t: t, mount: secret.NewMount(t), steady: secret.NewToken(), authz: filepath.Join(t.TempDir(), "authz.sock")}
-	s.forward, s.admin = process.Loopback(process.FreePort(t)), process.Loopback(process.FreePort(t))
+	s := &soak{t: t, mount: newSecretMount(t), steady: newToken(), authz: filepath.Join(t.TempDir(), "authz.sock")}
+	s.forward, s.admin = loopback(freePort(t)), loopback(freePort(t))
 	s.publish()
 	// A short overlap: the old tokens go while the soak goes on.
-	p := process.Start(t, "tokenagent", built(t, tokenagentBinary), []string{
+	p := startProcess(t, "tokenagent", built(t, tokenagentBinary), []string{
 		"run", "--token-file", s.mount.Dir, "--overlap", "2s", "--max-overlap=-1s", "--listen", s.forward, "--grpc-listen", "unix://" + s.authz, "--admin-listen", s.admin,
 	}, nil)
 	// Its connections are closed at once, as what they are would be counted.
@@ -100,8 +96,8 @@ func startSoak(t *testing.T) *soak {
 }
 
 // publish puts a new token into the Secret, beside the steady one.
-func (s *soak) publish() (next secret.Token) {
-	next = secret.NewToken()
+func (s *soak) publish() (next sharedToken) {
+	next = newToken()
 	s.tokens = append(s.tokens, next)
 	s.mount.Publish(map[string]string{"token": string(next), "token-next": string(s.steady)})
 	return next
@@ -134,29 +130,29 @@ func (s *soak) load(requests, rotations int) {
 			return // and the load is told to end
 		}
 		if n%10 == 5 {
-			s.fault()
+			s.publishInvalid()
 		}
 		old := s.tokens[len(s.tokens)-1]
 		next := s.publish()
-		poll.Until(s.t, 20*time.Second, "the new token is shown", func() bool {
-			return scrape.Parse(s.t, s.view.Metrics()).Has("tokenagent_token_info", scrape.Labels{"slot": "current", "fingerprint": next.Fingerprint()})
+		waitFor(s.t, 20*time.Second, "the new token is shown", func() bool {
+			return parseMetrics(s.t, s.view.Metrics()).Has("tokenagent_token_info", labels{"slot": "current", "fingerprint": next.Fingerprint()})
 		})
 		s.clients(old, next)
 	}
 	loading.Wait()
 }
 
-// fault publishes what cannot be accepted, and waits until that shows.
-func (s *soak) fault() {
+// publishInvalid publishes an invalid token, and waits until the status shows the error.
+func (s *soak) publishInvalid() {
 	s.t.Helper()
 	s.mount.Publish(map[string]string{"token": "too-short"})
-	poll.Until(s.t, 20*time.Second, "the fault shows", func() bool { return strings.Contains(s.view.page("/status"), "shorter than 16") })
+	waitFor(s.t, 20*time.Second, "the error shows", func() bool { return strings.Contains(s.view.page("/status"), "shorter than 16") })
 }
 
 // settled is what tokenagent holds when nobody asks it but the test itself.
 func (s *soak) settled() (h held) {
 	s.t.Helper()
-	poll.Until(s.t, 20*time.Second, "what it holds stays the same", func() bool {
+	waitFor(s.t, 20*time.Second, "what it holds stays the same", func() bool {
 		was := h
 		h = s.least(20)
 		return h == was
@@ -169,7 +165,7 @@ func (s *soak) settled() (h held) {
 func (s *soak) least(n int) (h held) {
 	s.t.Helper()
 	for i := range n {
-		page := scrape.Parse(s.t, s.view.Metrics())
+		page := parseMetrics(s.t, s.view.Metrics())
 		now := held{int(page.Sum("go_goroutines", nil)), int(page.Sum("process_open_fds", nil)), s.watches()}
 		if i == 0 {
 			h = now

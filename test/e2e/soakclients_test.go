@@ -12,16 +12,14 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
 )
 
 // clients lets one of every kind come and go, those that behave and those that
 // do not.
-func (s *soak) clients(old, next secret.Token) {
+func (s *soak) clients(old, next sharedToken) {
 	s.t.Helper()
 	s.http1(next, http.StatusOK)
-	s.http1(secret.NewToken(), http.StatusUnauthorized)
+	s.http1(newToken(), http.StatusUnauthorized)
 	s.http1("", http.StatusUnauthorized)
 	s.http1(old, 0)
 	s.http2(next)
@@ -39,7 +37,7 @@ func (s *soak) clients(old, next secret.Token) {
 
 // http1 is a gateway that connects, asks three times and goes. want is the
 // status; 0 where the overlap may be over or not.
-func (s *soak) http1(token secret.Token, want int) {
+func (s *soak) http1(token sharedToken, want int) {
 	s.t.Helper()
 	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
 	defer client.CloseIdleConnections()
@@ -51,7 +49,7 @@ func (s *soak) http1(token secret.Token, want int) {
 }
 
 // http2 is one that does so over HTTP/2 without TLS.
-func (s *soak) http2(token secret.Token) {
+func (s *soak) http2(token sharedToken) {
 	s.t.Helper()
 	var p http.Protocols
 	p.SetUnencryptedHTTP2(true)
@@ -62,7 +60,7 @@ func (s *soak) http2(token secret.Token) {
 	}
 }
 
-func (s *soak) get(client *http.Client, token secret.Token) int {
+func (s *soak) get(client *http.Client, token sharedToken) int {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, "http://"+s.forward, nil)
 	if err != nil {
@@ -102,7 +100,7 @@ func (s *soak) broken() {
 }
 
 // envoy asks over gRPC, watches the health, and then ends as told.
-func (s *soak) envoy(token secret.Token, end func(conn *grpc.ClientConn, below net.Conn)) {
+func (s *soak) envoy(token sharedToken, end func(conn *grpc.ClientConn, below net.Conn)) {
 	s.t.Helper()
 	var below net.Conn
 	conn, err := grpc.NewClient("passthrough:///authz", grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -132,7 +130,7 @@ func (s *soak) envoy(token secret.Token, end func(conn *grpc.ClientConn, below n
 	for _, c := range []struct {
 		token string
 		code  int32
-	}{{string(token), 0}, {string(secret.NewToken()), 16}} {
+	}{{string(token), 0}, {string(newToken()), 16}} {
 		r, err := authv3.NewAuthorizationClient(conn).Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
 			Http: &authv3.AttributeContext_HttpRequest{HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: "dapr-api-token", RawValue: []byte(c.token)}}}},
 		}}})

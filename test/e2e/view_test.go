@@ -15,8 +15,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/testlog"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
 )
 
 // A view is what an operator sees of tokenagent.
@@ -54,8 +52,8 @@ func (l *library) Log() string { return l.log.String() }
 // daemon is the view of the program.
 type daemon struct {
 	t       testing.TB
-	process *process.Process
-	start   func() *process.Process
+	process *process
+	start   func() *process
 	admin   string
 	client  *http.Client
 }
@@ -71,7 +69,7 @@ func (d *daemon) crash() {
 // answers waits until the program serves its admin port.
 func (d *daemon) answers() {
 	d.t.Helper()
-	poll.Until(d.t, 10*time.Second, "tokenagent answers on its admin port", func() bool {
+	waitFor(d.t, 10*time.Second, "tokenagent answers on its admin port", func() bool {
 		if !d.process.Running() {
 			d.t.Fatalf("tokenagent ended with exit code %d", d.process.ExitCode())
 		}

@@ -14,8 +14,6 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/app"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
 )
 
 // A way is one way to put tokenagent between daprd and an app. start runs
@@ -29,7 +27,7 @@ type way struct {
 	// takes as long as a busy machine makes it; the program's own count of
 	// good verifications has no such allowance.
 	transit time.Duration
-	start   func(t *testing.T, tally *app.Tally, s setting) (port int, v view)
+	start   func(t *testing.T, tally *appTally, s setting) (port int, v view)
 }
 
 // A setting is what the tests vary about tokenagent.
@@ -60,18 +58,18 @@ func forEachWay(t *testing.T, test func(t *testing.T, w way)) {
 	}
 }
 
-func embeddedHTTP(t *testing.T, tally *app.Tally, s setting) (int, view) {
+func embeddedHTTP(t *testing.T, tally *appTally, s setting) (int, view) {
 	t.Helper()
 	v := startAgent(t, s)
 	guard := httpauth.Middleware(v.agent, httpauth.Options{Exempt: []string{"GET /healthz"}})
-	return app.ServeHTTP(t, tally, guard, v.agent.Ready), v
+	return serveHTTPApp(t, tally, guard, v.agent.Ready), v
 }
 
-func embeddedGRPC(t *testing.T, tally *app.Tally, s setting) (int, view) {
+func embeddedGRPC(t *testing.T, tally *appTally, s setting) (int, view) {
 	t.Helper()
 	v := startAgent(t, s)
 	guard := []grpc.UnaryServerInterceptor{grpcauth.UnaryServerInterceptor(v.agent, grpcauth.Options{})}
-	return app.ServeGRPC(t, tally, guard, v.agent.Ready), v
+	return serveGRPCApp(t, tally, guard, v.agent.Ready), v
 }
 
 func startAgent(t *testing.T, s setting) *library {
@@ -103,28 +101,28 @@ func startAgent(t *testing.T, s setting) *library {
 
 // proxyHTTP puts the program before an app that checks nothing, not even
 // whether it is ready: --health-path does it.
-func proxyHTTP(t *testing.T, tally *app.Tally, s setting) (int, view) {
+func proxyHTTP(t *testing.T, tally *appTally, s setting) (int, view) {
 	t.Helper()
-	port := app.ServeHTTP(t, tally, nil, always)
-	return startProxy(t, s, "http://"+process.Loopback(port), "/healthz")
+	port := serveHTTPApp(t, tally, nil, always)
+	return startProxy(t, s, "http://"+loopback(port), "/healthz")
 }
 
-func proxyGRPC(t *testing.T, tally *app.Tally, s setting) (int, view) {
+func proxyGRPC(t *testing.T, tally *appTally, s setting) (int, view) {
 	t.Helper()
-	port := app.ServeGRPC(t, tally, nil, always)
-	return startProxy(t, s, "h2c://"+process.Loopback(port), runtimev1.AppCallbackHealthCheck_HealthCheck_FullMethodName)
+	port := serveGRPCApp(t, tally, nil, always)
+	return startProxy(t, s, "h2c://"+loopback(port), runtimev1.AppCallbackHealthCheck_HealthCheck_FullMethodName)
 }
 
 func always() bool { return true }
 
 func startProxy(t *testing.T, s setting, upstream, healthPath string) (int, view) {
 	t.Helper()
-	port, admin := process.FreePort(t), process.FreePort(t)
+	port, admin := freePort(t), freePort(t)
 	args := []string{
 		"run",
 		"--token-file", s.dir,
-		"--listen", process.Loopback(port),
-		"--admin-listen", process.Loopback(admin),
+		"--listen", loopback(port),
+		"--admin-listen", loopback(admin),
 		"--upstream", upstream,
 		"--overlap", s.overlap.String(),
 		"--wait-for-source=" + strconv.FormatBool(s.wait),
@@ -137,8 +135,8 @@ func startProxy(t *testing.T, s setting, upstream, healthPath string) (int, view
 	args = append(args, s.flags...)
 	v := &daemon{
 		t:      t,
-		start:  func() *process.Process { return process.Start(t, "tokenagent", built(t, tokenagentBinary), args, nil) },
-		admin:  "http://" + process.Loopback(admin),
+		start:  func() *process { return startProcess(t, "tokenagent", built(t, tokenagentBinary), args, nil) },
+		admin:  "http://" + loopback(admin),
 		client: &http.Client{Timeout: 5 * time.Second},
 	}
 	v.process = v.start()

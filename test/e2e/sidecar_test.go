@@ -1,5 +1,4 @@
-// Package sidecar runs the real daprd on loopback and calls its HTTP API.
-package sidecar
+package e2e
 
 import (
 	"net/http"
@@ -9,14 +8,10 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/secret"
 )
 
-// Config says which app the sidecar serves.
-type Config struct {
+// A sidecarConfig says which app the sidecar serves.
+type sidecarConfig struct {
 	Binary   string // daprd
 	AppPort  int    // where daprd sends, with the token
 	Protocol string // "http" or "grpc"
@@ -28,45 +23,45 @@ type Config struct {
 	Redeliver bool
 
 	// Under is the program that runs daprd and gives it its token, with its
-	// arguments up to daprd's path; none means that the Sidecar does both.
+	// arguments up to daprd's path; none means that the sidecar does both.
 	Under []string
 }
 
-// A Sidecar is the place of one app's daprd. The process in it is replaced,
+// A sidecar is the place of one app's daprd. The process in it is replaced,
 // because daprd reads its token only once.
-type Sidecar struct {
+type sidecar struct {
 	t                 testing.TB
-	cfg               Config
+	cfg               sidecarConfig
 	client            *http.Client
 	resources, config string
 	current           atomic.Pointer[daprd]
 }
 
 type daprd struct {
-	process *process.Process
+	process *process
 	base    string // of its HTTP API
 }
 
-// New prepares a Sidecar without starting a process.
-func New(tb testing.TB, cfg Config) *Sidecar {
+// newSidecar prepares a sidecar without starting a process.
+func newSidecar(tb testing.TB, cfg sidecarConfig) *sidecar {
 	tb.Helper()
-	s := &Sidecar{t: tb, cfg: cfg, client: &http.Client{Timeout: 5 * time.Second}}
+	s := &sidecar{t: tb, cfg: cfg, client: &http.Client{Timeout: 5 * time.Second}}
 	s.resources, s.config = writeResources(tb, cfg)
 	tb.Cleanup(s.client.CloseIdleConnections)
 	return s
 }
 
 // Start runs a daprd that sends token, and returns when its API can publish.
-func (s *Sidecar) Start(token secret.Token) {
+func (s *sidecar) Start(token sharedToken) {
 	s.t.Helper()
 	s.current.Store(s.launch(token))
 }
 
 // Process is the daprd that runs now, or the program that runs it.
-func (s *Sidecar) Process() *process.Process { return s.current.Load().process }
+func (s *sidecar) Process() *process { return s.current.Load().process }
 
 // Recreate stops the old daprd before it starts one with the new token.
-func (s *Sidecar) Recreate(token secret.Token) {
+func (s *sidecar) Recreate(token sharedToken) {
 	s.t.Helper()
 	s.current.Load().process.Stop()
 	s.Start(token)
@@ -74,24 +69,24 @@ func (s *Sidecar) Recreate(token secret.Token) {
 
 // Surge starts a daprd with the new token before it stops the old one, so
 // that for a while both send.
-func (s *Sidecar) Surge(token secret.Token) {
+func (s *sidecar) Surge(token sharedToken) {
 	s.t.Helper()
 	old := s.current.Swap(s.launch(token))
 	old.process.Stop()
 }
 
-func (s *Sidecar) launch(token secret.Token) *daprd {
+func (s *sidecar) launch(token sharedToken) *daprd {
 	s.t.Helper()
-	api := process.FreePort(s.t)
+	api := freePort(s.t)
 	args := []string{
-		"--app-id", AppID,
+		"--app-id", appID,
 		"--app-port", strconv.Itoa(s.cfg.AppPort),
 		"--app-protocol", s.cfg.Protocol,
 		"--resources-path", s.resources,
 		"--config", s.config,
 		"--dapr-http-port", strconv.Itoa(api),
-		"--dapr-grpc-port", strconv.Itoa(process.FreePort(s.t)),
-		"--dapr-internal-grpc-port", strconv.Itoa(process.FreePort(s.t)),
+		"--dapr-grpc-port", strconv.Itoa(freePort(s.t)),
+		"--dapr-internal-grpc-port", strconv.Itoa(freePort(s.t)),
 		"--dapr-listen-addresses", "127.0.0.1",
 		"--dapr-internal-grpc-listen-address", "127.0.0.1",
 		"--dapr-graceful-shutdown-seconds", "5",
@@ -113,12 +108,12 @@ func (s *Sidecar) launch(token secret.Token) *daprd {
 		args = slices.Concat(under[1:], []string{binary}, args)
 		binary, token = under[0], "stale-token-from-the-pod"
 	}
-	d := &daprd{base: "http://" + process.Loopback(api)}
-	d.process = process.Start(s.t, "daprd", binary, args, []string{
+	d := &daprd{base: "http://" + loopback(api)}
+	d.process = startProcess(s.t, "daprd", binary, args, []string{
 		"APP_API_TOKEN=" + string(token),
 		"DAPR_HOST_IP=127.0.0.1",
 	})
-	poll.Until(s.t, 20*time.Second, "daprd is ready to publish", func() bool {
+	waitFor(s.t, 20*time.Second, "daprd is ready to publish", func() bool {
 		if !d.process.Running() {
 			s.t.Fatalf("daprd ended with exit code %d", d.process.ExitCode())
 		}
@@ -128,18 +123,18 @@ func (s *Sidecar) launch(token secret.Token) *daprd {
 }
 
 // Publish gives daprd a message for the topic; nil means that it has taken it.
-func (s *Sidecar) Publish(id string) error {
-	return s.do(http.MethodPost, s.base()+"/v1.0/publish/"+PubSub+"/"+Topic, strconv.Quote(id))
+func (s *sidecar) Publish(id string) error {
+	return s.do(http.MethodPost, s.base()+"/v1.0/publish/"+pubSub+"/"+topic, strconv.Quote(id))
 }
 
 // Invoke calls the app's method through daprd; nil means that the app did it.
-func (s *Sidecar) Invoke(id string) error {
-	return s.do(http.MethodPost, s.base()+"/v1.0/invoke/"+AppID+"/method/"+Method, strconv.Quote(id))
+func (s *sidecar) Invoke(id string) error {
+	return s.do(http.MethodPost, s.base()+"/v1.0/invoke/"+appID+"/method/"+appMethod, strconv.Quote(id))
 }
 
-func (s *Sidecar) base() string { return s.current.Load().base }
+func (s *sidecar) base() string { return s.current.Load().base }
 
-func (s *Sidecar) do(method, url, body string) error {
+func (s *sidecar) do(method, url, body string) error {
 	req, err := http.NewRequestWithContext(s.t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		return err
@@ -151,12 +146,12 @@ func (s *Sidecar) do(method, url, body string) error {
 	}
 	_ = resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
-		return StatusError(resp.StatusCode)
+		return statusError(resp.StatusCode)
 	}
 	return nil
 }
 
-// StatusError is a status of daprd's API, or the app's own passed through it.
-type StatusError int
+// A statusError is a status of daprd's API, or the app's own passed through it.
+type statusError int
 
-func (e StatusError) Error() string { return http.StatusText(int(e)) }
+func (e statusError) Error() string { return http.StatusText(int(e)) }

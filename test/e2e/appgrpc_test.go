@@ -1,4 +1,4 @@
-package app
+package e2e
 
 import (
 	"context"
@@ -11,38 +11,35 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/sidecar"
 )
 
-// ServeGRPC runs an app for daprd's gRPC protocol behind the guard's
+// serveGRPCApp runs an app for daprd's gRPC protocol behind the guard's
 // interceptors until the test ends, and returns its port. healthy decides the
 // answer of its health check.
-func ServeGRPC(tb testing.TB, tally *Tally, guard []grpc.UnaryServerInterceptor, healthy func() bool) int {
+func serveGRPCApp(tb testing.TB, tally *appTally, guard []grpc.UnaryServerInterceptor, healthy func() bool) int {
 	tb.Helper()
-	listener := process.Listen(tb)
+	listener := listen(tb)
 	interceptors := append([]grpc.UnaryServerInterceptor{tally.watchGRPC}, guard...)
 	server := grpc.NewServer(grpc.ChainUnaryInterceptor(append(interceptors, tally.countGRPC)...))
-	callback := &callback{t: tb, tally: tally, healthy: healthy}
+	callback := &grpcApp{t: tb, tally: tally, healthy: healthy}
 	runtimev1.RegisterAppCallbackServer(server, callback)
 	runtimev1.RegisterAppCallbackHealthCheckServer(server, callback)
 	go func() { _ = server.Serve(listener) }() // ends with Stop
 	tb.Cleanup(server.Stop)
-	return process.Port(listener)
+	return portOf(listener)
 }
 
-// watchGRPC stands before the guard.
-func (t *Tally) watchGRPC(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	resp, err := next(begin(ctx), req)
+// watchGRPC goes before the guard.
+func (t *appTally) watchGRPC(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	resp, err := next(withBegin(ctx), req)
 	if err != nil && info.FullMethod != runtimev1.AppCallbackHealthCheck_HealthCheck_FullMethodName {
 		t.Refused.Add(1)
 	}
 	return resp, err
 }
 
-// countGRPC stands behind the guard.
-func (t *Tally) countGRPC(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+// countGRPC goes behind the guard.
+func (t *appTally) countGRPC(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	switch info.FullMethod {
 	case runtimev1.AppCallback_OnTopicEvent_FullMethodName,
 		runtimev1.AppCallback_OnBindingEvent_FullMethodName,
@@ -52,44 +49,44 @@ func (t *Tally) countGRPC(ctx context.Context, req any, info *grpc.UnaryServerIn
 	return next(ctx, req)
 }
 
-type callback struct {
+type grpcApp struct {
 	runtimev1.UnimplementedAppCallbackServer
 	runtimev1.UnimplementedAppCallbackHealthCheckServer
 	t       testing.TB
-	tally   *Tally
+	tally   *appTally
 	healthy func() bool
 }
 
-func (c *callback) ListTopicSubscriptions(context.Context, *emptypb.Empty) (*runtimev1.ListTopicSubscriptionsResponse, error) {
+func (c *grpcApp) ListTopicSubscriptions(context.Context, *emptypb.Empty) (*runtimev1.ListTopicSubscriptionsResponse, error) {
 	return &runtimev1.ListTopicSubscriptionsResponse{
-		Subscriptions: []*runtimev1.TopicSubscription{{PubsubName: sidecar.PubSub, Topic: sidecar.Topic}},
+		Subscriptions: []*runtimev1.TopicSubscription{{PubsubName: pubSub, Topic: topic}},
 	}, nil
 }
 
-func (c *callback) ListInputBindings(context.Context, *emptypb.Empty) (*runtimev1.ListInputBindingsResponse, error) {
-	return &runtimev1.ListInputBindingsResponse{Bindings: []string{sidecar.Cron}}, nil
+func (c *grpcApp) ListInputBindings(context.Context, *emptypb.Empty) (*runtimev1.ListInputBindingsResponse, error) {
+	return &runtimev1.ListInputBindingsResponse{Bindings: []string{cronBinding}}, nil
 }
 
-func (c *callback) OnTopicEvent(_ context.Context, in *runtimev1.TopicEventRequest) (*runtimev1.TopicEventResponse, error) {
+func (c *grpcApp) OnTopicEvent(_ context.Context, in *runtimev1.TopicEventRequest) (*runtimev1.TopicEventResponse, error) {
 	if id, ok := c.unquote(in.GetData()); ok {
 		c.tally.Messages.Add(id)
 	}
 	return &runtimev1.TopicEventResponse{}, nil
 }
 
-func (c *callback) OnBindingEvent(context.Context, *runtimev1.BindingEventRequest) (*runtimev1.BindingEventResponse, error) {
+func (c *grpcApp) OnBindingEvent(context.Context, *runtimev1.BindingEventRequest) (*runtimev1.BindingEventResponse, error) {
 	c.tally.Ticks.Add(1)
 	return &runtimev1.BindingEventResponse{}, nil
 }
 
-func (c *callback) OnInvoke(_ context.Context, in *commonv1.InvokeRequest) (*commonv1.InvokeResponse, error) {
+func (c *grpcApp) OnInvoke(_ context.Context, in *commonv1.InvokeRequest) (*commonv1.InvokeResponse, error) {
 	if id, ok := c.unquote(in.GetData().GetValue()); ok {
 		c.tally.Calls.Add(id)
 	}
 	return &commonv1.InvokeResponse{}, nil
 }
 
-func (c *callback) unquote(data []byte) (string, bool) {
+func (c *grpcApp) unquote(data []byte) (string, bool) {
 	id, err := strconv.Unquote(string(data))
 	if err != nil {
 		c.t.Errorf("data that is no string: %v", err)
@@ -97,7 +94,7 @@ func (c *callback) unquote(data []byte) (string, bool) {
 	return id, err == nil
 }
 
-func (c *callback) HealthCheck(context.Context, *emptypb.Empty) (*runtimev1.HealthCheckResponse, error) {
+func (c *grpcApp) HealthCheck(context.Context, *emptypb.Empty) (*runtimev1.HealthCheckResponse, error) {
 	if !c.healthy() {
 		return nil, status.Error(codes.Unavailable, "not ready")
 	}

@@ -1,5 +1,4 @@
-// Package redis runs a throw-away redis-server that keeps what it was given.
-package redis
+package e2e
 
 import (
 	"bufio"
@@ -11,21 +10,18 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/test/e2e/internal/poll"
-	"github.com/tokenagent/tokenagent/test/e2e/internal/process"
 )
 
-// Start runs redis-server on a loopback port with an append-only file in a
+// startRedis runs redis-server on a loopback port with an append-only file in a
 // temporary directory, and returns its address once it answers.
-func Start(tb testing.TB) (addr string) {
+func startRedis(tb testing.TB) (addr string) {
 	tb.Helper()
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
 		tb.Fatal("redis-server is not installed; on Debian and Ubuntu: apt-get install redis-server")
 	}
-	port := process.FreePort(tb)
-	server := process.Start(tb, "redis", binary, []string{
+	port := freePort(tb)
+	server := startProcess(tb, "redis", binary, []string{
 		"--bind", "127.0.0.1",
 		"--port", strconv.Itoa(port),
 		"--dir", tb.TempDir(),
@@ -33,16 +29,16 @@ func Start(tb testing.TB) (addr string) {
 		"--appendfsync", "always",
 		"--save", "",
 	}, nil)
-	addr = process.Loopback(port)
-	poll.Until(tb, 10*time.Second, "redis answers PING", func() bool {
-		return server.Running() && answers(tb.Context(), addr)
+	addr = loopback(port)
+	waitFor(tb, 10*time.Second, "redis answers PING", func() bool {
+		return server.Running() && redisAnswers(tb.Context(), addr)
 	})
 	return addr
 }
 
-// Pending is how many messages of a stream the group was given and has not
+// pendingMessages is how many messages of a stream the group was given and has not
 // acknowledged (XPENDING).
-func Pending(tb testing.TB, addr, stream, group string) int {
+func pendingMessages(tb testing.TB, addr, stream, group string) int {
 	tb.Helper()
 	conn, err := new(net.Dialer).DialContext(tb.Context(), "tcp", addr)
 	if err != nil {
@@ -60,7 +56,7 @@ func Pending(tb testing.TB, addr, stream, group string) int {
 	return n
 }
 
-func answers(ctx context.Context, addr string) bool {
+func redisAnswers(ctx context.Context, addr string) bool {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return false

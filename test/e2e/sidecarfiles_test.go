@@ -1,4 +1,4 @@
-package sidecar
+package e2e
 
 import (
 	"fmt"
@@ -10,17 +10,17 @@ import (
 
 // Names that the apps under test and the sidecar agree on.
 const (
-	AppID  = "app"
-	PubSub = "broker" // the pub/sub component
-	Topic  = "messages"
-	Cron   = "tick" // the binding, and so the path that it calls
-	Method = "call" // the method invoked
+	appID       = "app"
+	pubSub      = "broker" // the pub/sub component
+	topic       = "messages"
+	cronBinding = "tick" // the binding, and so the path that it calls
+	appMethod   = "call" // the method invoked
 )
 
 // The name resolver of daprd's default, mDNS, joins a multicast group. The
 // Kubernetes one only fills in a template, so it needs neither a network nor
 // Kubernetes.
-const configuration = `apiVersion: dapr.io/v1alpha1
+const daprdConfiguration = `apiVersion: dapr.io/v1alpha1
 kind: Configuration
 metadata:
   name: loopback
@@ -38,7 +38,7 @@ spec:
 const pubSubComponent = `apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
-  name: ` + PubSub + `
+  name: ` + pubSub + `
 spec:
   type: pubsub.redis
   version: v1
@@ -56,7 +56,7 @@ spec:
 const cronComponent = `apiVersion: dapr.io/v1alpha1
 kind: Component
 metadata:
-  name: ` + Cron + `
+  name: ` + cronBinding + `
 spec:
   type: bindings.cron
   version: v1
@@ -76,11 +76,11 @@ func resiliency(tb testing.TB) string {
 	}
 	text := string(file)
 	for name, ours := range map[string]string{
-		"\nscopes: [orders]\n": "\nscopes: [" + AppID + "]\n",
-		"\n      pubsub: ":     "\n      " + PubSub + ": ",
+		"\nscopes: [orders]\n": "\nscopes: [" + appID + "]\n",
+		"\n      pubsub: ":     "\n      " + pubSub + ": ",
 	} {
 		if strings.Count(text, name) != 1 {
-			tb.Fatalf("%s: %q does not stand there once", path, name)
+			tb.Fatalf("%s: %q is not in it exactly once", path, name)
 		}
 		text = strings.Replace(text, name, ours, 1)
 	}
@@ -89,7 +89,7 @@ func resiliency(tb testing.TB) string {
 
 // writeResources puts the components and the configuration into temporary
 // files and returns their paths.
-func writeResources(tb testing.TB, cfg Config) (resources, config string) {
+func writeResources(tb testing.TB, cfg sidecarConfig) (resources, config string) {
 	tb.Helper()
 	dir := tb.TempDir()
 	resources, config = filepath.Join(dir, "resources"), filepath.Join(dir, "config.yaml")
@@ -99,7 +99,7 @@ func writeResources(tb testing.TB, cfg Config) (resources, config string) {
 	files := map[string]string{
 		filepath.Join(resources, "broker.yaml"): fmt.Sprintf(pubSubComponent, cfg.Redis),
 		filepath.Join(resources, "tick.yaml"):   cronComponent,
-		config:                                  configuration,
+		config:                                  daprdConfiguration,
 	}
 	if cfg.Redeliver {
 		files[filepath.Join(resources, "resiliency.yaml")] = resiliency(tb)

@@ -1,10 +1,10 @@
-// Package process runs child processes that never outlive the test: each has
-// a process group of its own, which is killed when the test ends, and dies
-// with the test binary even when that is killed.
-package process
+package e2e
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +15,10 @@ import (
 	"time"
 )
 
-// A Process is a running child with its output in a file.
-type Process struct {
+// A process is a running child with its output in a file. It never outlives the
+// test: it has a process group of its own, which is killed when the test ends,
+// and it dies with the test binary even if that is killed.
+type process struct {
 	t      testing.TB
 	name   string
 	cmd    *exec.Cmd
@@ -25,11 +27,11 @@ type Process struct {
 	stop   sync.Once
 }
 
-// Start runs path with args and env (in addition to PATH and HOME) until Stop
+// startProcess runs path with args and env (in addition to PATH and HOME) until Stop
 // or the end of the test.
-func Start(tb testing.TB, name, path string, args, env []string) *Process {
+func startProcess(tb testing.TB, name, path string, args, env []string) *process {
 	tb.Helper()
-	p := &Process{t: tb, name: name, log: filepath.Join(tb.TempDir(), name+".log"), exited: make(chan struct{})}
+	p := &process{t: tb, name: name, log: filepath.Join(tb.TempDir(), name+".log"), exited: make(chan struct{})}
 	out, err := os.Create(p.log)
 	if err != nil {
 		tb.Fatal(err)
@@ -56,7 +58,7 @@ func Start(tb testing.TB, name, path string, args, env []string) *Process {
 }
 
 // Stop asks the process to end, waits, and kills what is left of its group.
-func (p *Process) Stop() {
+func (p *process) Stop() {
 	p.stop.Do(func() {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)
 		select {
@@ -72,13 +74,13 @@ func (p *Process) Stop() {
 }
 
 // Kill ends the process as a crash does, and waits.
-func (p *Process) Kill() {
+func (p *process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
 }
 
 // Running reports whether the process has not ended yet.
-func (p *Process) Running() bool {
+func (p *process) Running() bool {
 	select {
 	case <-p.exited:
 		return false
@@ -88,16 +90,16 @@ func (p *Process) Running() bool {
 }
 
 // Pid is the process's id; it stays the same after the end.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
+func (p *process) Pid() int { return p.cmd.Process.Pid }
 
 // ExitCode waits for the end; -1 means that a signal ended the process.
-func (p *Process) ExitCode() int {
+func (p *process) ExitCode() int {
 	<-p.exited
 	return p.cmd.ProcessState.ExitCode()
 }
 
 // Output is everything that the process has written so far.
-func (p *Process) Output() string {
+func (p *process) Output() string {
 	data, err := os.ReadFile(p.log)
 	if err != nil {
 		p.t.Error(err)
@@ -109,3 +111,45 @@ func lastLines(text string, n int) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
+
+// takenPorts are the ports that freePort has returned, to whichever test.
+//
+//nolint:gochecknoglobals // ports belong to the machine, not to a test
+var takenPorts sync.Map
+
+// freePort returns a loopback port that nobody listens on and that it has not
+// returned before. It stays below Linux's ephemeral range (from 32768), so
+// that no outgoing connection takes the port before its server does.
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	for range 100 {
+		port := 20000 + rand.IntN(12000) //nolint:gosec // a port, not a secret
+		if _, again := takenPorts.LoadOrStore(port, true); again {
+			continue
+		}
+		l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", loopback(port))
+		if err != nil {
+			continue
+		}
+		_ = l.Close()
+		return port
+	}
+	tb.Fatal("no free loopback port in 100 tries")
+	return 0
+}
+
+// listen opens a loopback port for a server in this process.
+func listen(tb testing.TB) net.Listener {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", loopback(0))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
+}
+
+// portOf is where l listens.
+func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
+
+// loopback is the address of a port on this machine, as host:port.
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

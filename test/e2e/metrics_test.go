@@ -1,5 +1,4 @@
-// Package scrape reads a metrics page the way that Prometheus does.
-package scrape
+package e2e
 
 import (
 	"strings"
@@ -10,14 +9,14 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// A Page is one scrape.
-type Page map[string]*dto.MetricFamily
+// A metricsPage is one scrape.
+type metricsPage map[string]*dto.MetricFamily
 
-// Labels select the samples that have all of these values.
-type Labels map[string]string
+// labels select the samples that have all of these values.
+type labels map[string]string
 
-// Parse reads a page in the text format.
-func Parse(tb testing.TB, text string) Page {
+// parseMetrics reads a page in the text format.
+func parseMetrics(tb testing.TB, text string) metricsPage {
 	tb.Helper()
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
@@ -28,10 +27,10 @@ func Parse(tb testing.TB, text string) Page {
 }
 
 // Sum adds the values of the samples of a counter or gauge that match.
-func (p Page) Sum(name string, match Labels) float64 {
+func (p metricsPage) Sum(name string, match labels) float64 {
 	var sum float64
 	for _, m := range p[name].GetMetric() {
-		if matches(m, match) {
+		if labelsMatch(m, match) {
 			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetUntyped().GetValue()
 		}
 	}
@@ -39,17 +38,17 @@ func (p Page) Sum(name string, match Labels) float64 {
 }
 
 // Has reports whether a sample matches.
-func (p Page) Has(name string, match Labels) bool {
+func (p metricsPage) Has(name string, match labels) bool {
 	for _, m := range p[name].GetMetric() {
-		if matches(m, match) {
+		if labelsMatch(m, match) {
 			return true
 		}
 	}
 	return false
 }
 
-func matches(m *dto.Metric, match Labels) bool {
-	have := Labels{}
+func labelsMatch(m *dto.Metric, match labels) bool {
+	have := labels{}
 	for _, pair := range m.GetLabel() {
 		have[pair.GetName()] = pair.GetValue()
 	}
