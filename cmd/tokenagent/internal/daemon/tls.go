@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 
@@ -19,11 +20,20 @@ import (
 // from then on; ctx bounds the first read alone.
 func (o *Options) openCerts(ctx context.Context, w *reload.Watcher) (main, admin *listener.Certificates, err error) {
 	ro := reload.Options{Poll: o.Poll, Debounce: o.Debounce, Watcher: w, Logger: o.Logger}
-	if main, err = listener.OpenInto(ctx, &o.certs, "listen", "", o.TLS, ro); err != nil {
-		return nil, nil, err
-	}
-	if admin, err = listener.OpenInto(ctx, &o.certs, adminFlag, "admin-", o.AdminTLS, ro); err != nil {
-		return nil, nil, err
+	for _, one := range []struct {
+		name, prefix string
+		files        listener.Files
+		opened       **listener.Certificates
+	}{{"listen", "", o.TLS, &main}, {adminFlag, "admin-", o.AdminTLS, &admin}} {
+		if !one.files.Given() {
+			continue
+		}
+		c, err := listener.OpenCertificates(ctx, one.name, one.files, ro)
+		if err != nil {
+			return nil, nil, fmt.Errorf("--%stls-*-file: %w", one.prefix, err)
+		}
+		*one.opened = c
+		o.certs = append(o.certs, c)
 	}
 	return main, admin, nil
 }

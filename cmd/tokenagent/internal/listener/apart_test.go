@@ -27,7 +27,7 @@ func watched(t *testing.T, c *Certificates) {
 }
 
 func isNamed(c *Certificates, name string) bool {
-	leaf := c.pair.Load().cert.Leaf
+	leaf := c.pair.Load().Leaf
 	return leaf != nil && leaf.Subject.CommonName == name
 }
 
@@ -60,12 +60,12 @@ func TestTwoFoldersByEvents(t *testing.T) {
 			first, second = second, first
 		}
 		first()
-		until(t, "the fault shows", func() bool { return !c.Status().Good })
+		until(t, "the error shows", func() bool { return !c.Status().Good })
 		if !isNamed(c, was) {
 			t.Fatalf("no longer %s, while the files do not fit", was)
 		}
 		second()
-		until(t, name+" is in force", func() bool { return isNamed(c, name) && c.Status().Good })
+		until(t, name+" is in use", func() bool { return isNamed(c, name) && c.Status().Good })
 		was = name
 	}
 }
@@ -98,15 +98,15 @@ func TestTwoFoldersNeverTorn(t *testing.T) {
 			t.Fatal(err)
 		}
 		long = long[n:]
-		if c.pair.Load().cert.Leaf.Subject.CommonName != "first" {
+		if c.pair.Load().Leaf.Subject.CommonName != "first" {
 			t.Fatal("half of a file was believed")
 		}
 		<-tick.C
 	}
 	_ = out.Close()
-	until(t, "the new chain is in force", func() bool { return isNamed(c, "second") })
-	if n := len(c.pair.Load().cert.Certificate); n != 2 {
-		t.Errorf("%d certificates in force, want both", n)
+	until(t, "the new chain is in use", func() bool { return isNamed(c, "second") })
+	if n := len(c.pair.Load().Certificate); n != 2 {
+		t.Errorf("%d certificates in use, want both", n)
 	}
 	if n := c.pair.Stats().Applied; n != 2 {
 		t.Errorf("%d changes, want the one of the start and one more", n)
@@ -126,7 +126,7 @@ func TestOneFolderNeverMixes(t *testing.T) {
 	if err := write(0); err != nil {
 		t.Fatal(err)
 	}
-	src, step := Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}.pairSource()
+	src, parse := Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}.pair()
 	done := make(chan error, 1)
 	go func() {
 		for i := range 800 {
@@ -150,13 +150,13 @@ func TestOneFolderNeverMixes(t *testing.T) {
 		if err != nil {
 			continue // it changes faster than it can be read
 		}
-		if _, err := step(nil, c, time.Time{}); err != nil {
+		if _, err := parse(c); err != nil {
 			t.Fatal(errors.Join(err, <-done))
 		}
 	}
 }
 
-// What hangs at the start is given up when the start is.
+// A first read that hangs is given up when the start is.
 func TestStartEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -12,37 +13,40 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// Certificates are those of one or more listeners, in step with their files. Each
-// handshake has what is good at its time; connections stay as they began. Files
-// that are bad change nothing, are in the log once, and are tried again. It is
-// safe for concurrent use.
+// Certificates are the TLS certificates of one or more listeners. They are reloaded
+// when their files change: new handshakes get the new certificate, and open
+// connections are not affected. Bad files change nothing, are logged once, and are
+// read again later. Certificates are safe for concurrent use.
 type Certificates struct {
 	name    string // in metrics and status
-	pair    *reload.Value[pair]
-	clients *reload.Value[x509.CertPool] // nil asks for none
-	log     *slog.Logger
+	pair    *reload.Value[tls.Certificate]
+	clients *reload.Value[x509.CertPool] // nil if clients need no certificate
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
 
-// OpenCertificates reads f, and keeps in step with it until Close. name is what
-// metrics and status call the listener. A certificate that has expired is taken,
-// with a warning: clients say better what they think of it than nobody at the
-// port. The error names the file and the mend, and nothing of what was read. ctx
-// bounds the first read alone; one that hangs is left behind when ctx ends.
+// OpenCertificates reads f and watches it until Close. name is that of the listener
+// in metrics and status. An expired certificate is used, with a warning, because
+// clients report that more clearly than a closed port. The error names the file and
+// the fix, and quotes no content. ctx bounds the first read alone; a read that hangs
+// is abandoned when ctx ends.
 func OpenCertificates(ctx context.Context, name string, f Files, o reload.Options) (*Certificates, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Certificates{name: name, log: o.Logger}
+	c := &Certificates{name: name}
 	if err := within(ctx, func() error { return c.read(f, o) }); err != nil {
 		return nil, err
 	}
-	c.follow(context.WithoutCancel(ctx))
+	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	c.running.Go(func() { _ = c.pair.Run(ctx) })
+	if c.clients != nil {
+		c.running.Go(func() { _ = c.clients.Run(ctx) })
+	}
 	return c, nil
 }
 
-// within returns what read does, or why ctx ended before that.
+// within returns the error of read, or that of ctx if ctx ends first.
 func within(ctx context.Context, read func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- read() }()
@@ -56,9 +60,17 @@ func within(ctx context.Context, read func() error) error {
 
 // read reads all files for the first time.
 func (c *Certificates) read(f Files, o reload.Options) (err error) {
-	src, step := f.pairSource()
+	source, parse := f.pair()
 	o.Name = c.name + " certificate"
-	if c.pair, err = reload.Open(src, step, o); err != nil || f.ClientCA == "" {
+	log := o.Logger.With("for", c.name)
+	step := func(_ *tls.Certificate, content reload.Content, now time.Time) (*tls.Certificate, error) {
+		pair, err := parse(content)
+		if err == nil {
+			logValidity(log, pair.Leaf, now)
+		}
+		return pair, err
+	}
+	if c.pair, err = reload.Open(source, step, o); err != nil || f.ClientCA == "" {
 		return err
 	}
 	o.Name = c.name + " client CA"
@@ -66,76 +78,48 @@ func (c *Certificates) read(f Files, o reload.Options) (err error) {
 	return err
 }
 
-// follow keeps in step with the files until Close, or until ctx ends.
-func (c *Certificates) follow(ctx context.Context) {
-	ctx, c.stop = context.WithCancel(ctx)
-	updated := c.pair.Updated()
-	c.tell()
-	c.running.Go(func() { _ = c.pair.Run(ctx) })
-	if c.clients != nil {
-		c.running.Go(func() { _ = c.clients.Run(ctx) })
-	}
-	c.running.Go(func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-updated:
-			}
-			updated = c.pair.Updated()
-			c.tell()
-		}
-	})
-}
-
-// tell logs until when the certificate is good.
-func (c *Certificates) tell() {
-	p, now := c.pair.Load(), time.Now()
-	log := c.log.With("for", c.name, "not_after", p.until)
+func logValidity(log *slog.Logger, leaf *x509.Certificate, now time.Time) {
+	log = log.With("not_after", leaf.NotAfter)
 	switch {
-	case now.After(p.until):
+	case now.After(leaf.NotAfter):
 		log.Warn("the certificate has EXPIRED, and clients will refuse it; replace its files, they are read again")
-	case now.Before(p.notBefore):
-		log.Warn("the certificate is not valid yet, and clients will refuse it; look at the clock, or replace its files", "not_before", p.notBefore)
+	case now.Before(leaf.NotBefore):
+		log.Warn("the certificate is not valid yet, and clients will refuse it; check the clock, or replace its files", "not_before", leaf.NotBefore)
 	default:
-		log.Info("certificate in force")
+		log.Info("certificate in use")
 	}
 }
 
-// Close stops following the files.
+// Close stops watching the files.
 func (c *Certificates) Close() {
 	c.stop()
 	c.running.Wait()
 }
 
-// Reload reads the files now. What is bad changes nothing.
+// Reload reads the files now. Bad files change nothing.
 func (c *Certificates) Reload() (changed bool, err error) {
 	changed, err = c.pair.Reload()
+	if c.clients != nil {
+		poolChanged, poolErr := c.clients.Reload()
+		changed, err = changed || poolChanged, errors.Join(err, poolErr)
+	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", c.name, err)
 	}
-	if c.clients == nil {
-		return changed, err
-	}
-	more, poolErr := c.clients.Reload()
-	if poolErr != nil && err == nil {
-		err = fmt.Errorf("%s: %w", c.name, poolErr)
-	}
-	return changed || more, err
+	return changed, err
 }
 
-// Config returns the settings of a server that speaks protocols (ALPN, RFC 7301),
-// the best first. It gives each handshake what is good by then.
+// Config returns the configuration of a server that speaks protocols (ALPN, RFC
+// 7301), the preferred one first. Each handshake uses the certificates of that time.
 //
-// With client certificates nothing is resumed: a ticket would vouch for a client
-// whose root has gone meanwhile. Without them there is nothing to vouch for, and
-// tickets save a handshake as ever.
+// If clients need a certificate, no session is resumed: a ticket would vouch for a
+// client whose CA has been removed since.
 func (c *Certificates) Config(protocols ...string) *tls.Config {
-	now := func() *tls.Config {
+	current := func() *tls.Config {
 		o := &tls.Config{
 			MinVersion:   tls.VersionTLS12,
 			NextProtos:   protocols,
-			Certificates: []tls.Certificate{c.pair.Load().cert},
+			Certificates: []tls.Certificate{*c.pair.Load()},
 		}
 		if c.clients != nil {
 			o.ClientAuth = tls.RequireAndVerifyClientCert
@@ -144,7 +128,7 @@ func (c *Certificates) Config(protocols ...string) *tls.Config {
 		}
 		return o
 	}
-	o := now()
-	o.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return now(), nil }
+	o := current()
+	o.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return current(), nil }
 	return o
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,19 +13,18 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// Files are where a listener's certificates stand, in PEM. The zero value means no
-// TLS.
+// Files are the PEM files of a listener's certificates. The zero value means no TLS.
 type Files struct {
-	Cert     string // the server's own first, then those between it and the root
+	Cert     string // the server's own certificate, then the intermediate ones
 	Key      string // its private key; may be the same file
-	ClientCA string // of the roots of client certificates; "" asks for none
+	ClientCA string // the CA certificates that client certificates must be signed by; "" asks for none
 }
 
 // Given reports whether there is TLS.
 func (f Files) Given() bool { return f != Files{} }
 
-// Validate reports what is missing beside what is given. prefix is that of the
-// flags, such as "admin-".
+// Validate reports which file is missing. prefix is that of the flags, such as
+// "admin-".
 func (f Files) Validate(prefix string) error {
 	switch {
 	case f.Cert == "" && f.Key == "" && f.ClientCA != "":
@@ -37,67 +37,67 @@ func (f Files) Validate(prefix string) error {
 	return nil
 }
 
-// A pair is a certificate and its key, as they were read together.
-type pair struct {
-	cert             tls.Certificate
-	notBefore, until time.Time // of the first of cert
-}
-
-// pairSource returns the source of a certificate and its key, and what makes a pair
-// of it. In one directory they are read as one version of it; elsewhere one after
-// the other, and what does not fit is refused until it does.
-func (f Files) pairSource() (reload.Source, reload.Step[pair]) {
-	dir, cert := filepath.Split(f.Cert)
-	other, key := filepath.Split(f.Key)
-	if filepath.Clean(dir) != filepath.Clean(other) {
-		cert, key = f.Cert, f.Key
+// pair returns the source of the certificate and its key, and the function that
+// parses both. In one directory they are read as one version of it. Otherwise they
+// are read one after the other, and refused as long as they do not match.
+func (f Files) pair() (reload.Source, func(reload.Content) (*tls.Certificate, error)) {
+	dir, certName := filepath.Split(f.Cert)
+	keyDir, keyName := filepath.Split(f.Key)
+	source := reload.Dir(filepath.Clean(dir), certName, keyName)
+	if filepath.Clean(dir) != filepath.Clean(keyDir) {
+		certName, keyName = f.Cert, f.Key
+		source = reload.Files(certName, keyName)
 	}
-	step := func(_ *pair, c reload.Content, _ time.Time) (*pair, error) {
-		for _, one := range []struct{ key, path string }{{cert, f.Cert}, {key, f.Key}} {
-			if _, ok := c.Keys[one.key]; !ok {
-				return nil, fmt.Errorf("%s is not there; a listener takes a certificate and its key, put it there", one.path)
-			}
+	return source, func(c reload.Content) (*tls.Certificate, error) {
+		cert, ok := c.Keys[certName]
+		if !ok {
+			return nil, notThere(f.Cert)
 		}
-		return f.parse(c.Keys[cert], c.Keys[key])
-	}
-	switch {
-	case filepath.Clean(dir) != filepath.Clean(other):
-		return reload.Files(f.Cert, f.Key), step
-	case cert == key:
-		return reload.Dir(filepath.Clean(dir), cert), step
-	default:
-		return reload.Dir(filepath.Clean(dir), cert, key), step
+		key, ok := c.Keys[keyName]
+		if !ok {
+			return nil, notThere(f.Key)
+		}
+		return f.parsePair(cert, key)
 	}
 }
 
-// parse makes a pair of what was read. Its errors are its own: those of crypto/tls
-// quote the types of PEM blocks, and with that what a file holds.
-func (f Files) parse(cert, key []byte) (*pair, error) {
-	chain, err := certificates(f.Cert, cert)
-	if err != nil {
+func notThere(path string) error {
+	return fmt.Errorf("%s does not exist; a listener needs a certificate and its key, put it there", path)
+}
+
+// parsePair words its errors itself, because those of crypto/tls quote the types of
+// PEM blocks, which are content of the file.
+func (f Files) parsePair(cert, key []byte) (*tls.Certificate, error) {
+	if _, err := parseCertificates(f.Cert, cert); err != nil {
 		return nil, err
 	}
 	if err := checkKey(f.Key, key); err != nil {
 		return nil, err
 	}
-	made, err := tls.X509KeyPair(cert, key)
+	pair, err := tls.X509KeyPair(cert, key)
 	switch {
 	case err == nil:
+		return &pair, nil
 	case strings.Contains(err.Error(), "does not match"):
-		return nil, fmt.Errorf("%s is not the key of %s; put both of one pair there, the certificate of the server first in its file", f.Key, f.Cert)
+		return nil, fmt.Errorf("%s is not the key of %s; put a certificate and its own key there, the certificate of the server first in its file", f.Key, f.Cert)
 	default:
 		return nil, fmt.Errorf("%s holds a private key that cannot be read; it must be PEM of PKCS #8, PKCS #1 or SEC 1", f.Key)
 	}
-	return &pair{cert: made, notBefore: chain[0].NotBefore, until: chain[0].NotAfter}, nil
 }
 
-func certificates(path string, text []byte) ([]*x509.Certificate, error) {
-	var all []*x509.Certificate
-	for {
-		var b *pem.Block
-		if b, text = pem.Decode(text); b == nil {
-			break
+func pemBlocks(text []byte) iter.Seq[*pem.Block] {
+	return func(yield func(*pem.Block) bool) {
+		for {
+			var b *pem.Block
+			if b, text = pem.Decode(text); b == nil || !yield(b) {
+				return
+			}
 		}
+	}
+}
+
+func parseCertificates(path string, text []byte) (all []*x509.Certificate, err error) {
+	for b := range pemBlocks(text) {
 		if b.Type != "CERTIFICATE" {
 			continue
 		}
@@ -114,39 +114,31 @@ func certificates(path string, text []byte) ([]*x509.Certificate, error) {
 }
 
 func checkKey(path string, text []byte) error {
-	for {
-		var b *pem.Block
-		if b, text = pem.Decode(text); b == nil {
-			return fmt.Errorf("%s holds no private key; it must be PEM, with BEGIN PRIVATE KEY", path)
-		}
+	for b := range pemBlocks(text) {
 		if b.Type == "ENCRYPTED PRIVATE KEY" || b.Headers["Proc-Type"] != "" {
-			return fmt.Errorf("%s holds a key with a passphrase; put one without there", path)
+			return fmt.Errorf("%s holds a key with a passphrase; put one without a passphrase there", path)
 		}
-		if b.Type == "PRIVATE KEY" || strings.HasSuffix(b.Type, " PRIVATE KEY") {
+		if strings.HasSuffix(b.Type, "PRIVATE KEY") {
 			return nil
 		}
 	}
+	return fmt.Errorf("%s holds no private key; it must be PEM, with BEGIN PRIVATE KEY", path)
 }
 
-// parsePool makes the roots of client certificates of what was read.
+// parsePool parses the CA certificates of clients.
 func (f Files) parsePool(_ *x509.CertPool, c reload.Content, _ time.Time) (*x509.CertPool, error) {
-	// A key here is a mix-up, and one that many should not read.
-	for rest := c.Data; ; {
-		var b *pem.Block
-		if b, rest = pem.Decode(rest); b == nil {
-			break
-		}
-		if b.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("%s holds something else than certificates; put the roots of clients there, and nothing more", f.ClientCA)
+	for b := range pemBlocks(c.Data) {
+		if b.Type != "CERTIFICATE" { // such as a private key, in a file that many may read
+			return nil, fmt.Errorf("%s holds something other than certificates; put only the CA certificates of clients there", f.ClientCA)
 		}
 	}
-	all, err := certificates(f.ClientCA, c.Data)
+	all, err := parseCertificates(f.ClientCA, c.Data)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
-	for _, root := range all {
-		pool.AddCert(root)
+	for _, ca := range all {
+		pool.AddCert(ca)
 	}
 	return pool, nil
 }

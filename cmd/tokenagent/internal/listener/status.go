@@ -6,48 +6,76 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A Status says how a listener's certificates are.
+// A Status describes a listener's certificates.
 type Status struct {
 	Listener    string    `json:"listener"`
-	NotAfter    time.Time `json:"not_after"`              // of the certificate in force
-	ClientCerts bool      `json:"client_certs"`           // are asked for
+	NotAfter    time.Time `json:"not_after"`              // of the certificate in use
+	ClientCerts bool      `json:"client_certs"`           // whether clients need one
 	Good        bool      `json:"last_reload_successful"` // of all files
-	LastChange  time.Time `json:"last_change"`            // of the certificate, or of the roots of clients
-	Fault       string    `json:"fault,omitempty"`        // of the last read, with its mend
+	LastChange  time.Time `json:"last_change"`            // of the certificate, or of the CA certificates of clients
+	Fault       string    `json:"fault,omitempty"`        // the error of the last read, with its fix
 }
 
-// Status returns how the certificates are now.
+// Status returns the state of the certificates.
 func (c *Certificates) Status() Status {
 	stats := c.pair.Stats()
-	s := Status{Listener: c.name, NotAfter: c.pair.Load().until.UTC(), Good: true, LastChange: stats.LastChange.UTC().Round(0)}
-	err := stats.LastError
+	s := Status{Listener: c.name, NotAfter: c.pair.Load().Leaf.NotAfter.UTC()}
 	if c.clients != nil {
-		more := c.clients.Stats()
 		s.ClientCerts = true
-		if err == nil {
-			err = more.LastError
+		pool := c.clients.Stats()
+		if stats.LastError == nil {
+			stats.LastError = pool.LastError
 		}
-		if at := more.LastChange.UTC().Round(0); at.After(s.LastChange) {
-			s.LastChange = at
+		if pool.LastChange.After(stats.LastChange) {
+			stats.LastChange = pool.LastChange
 		}
 	}
-	if err != nil {
-		s.Good, s.Fault = false, err.Error()
+	s.LastChange = stats.LastChange.UTC().Round(0)
+	s.Good = stats.LastError == nil
+	if !s.Good {
+		s.Fault = stats.LastError.Error()
 	}
 	return s
 }
 
-//nolint:gochecknoglobals // constants, which the language cannot say
+//nolint:gochecknoglobals // constants, which the language cannot express
 var (
-	descExpires = prometheus.NewDesc("tokenagent_tls_certificate_expires_timestamp_seconds", "When the certificate in force ends, as Unix time.", []string{"listener"}, nil)
-	descGood    = prometheus.NewDesc("tokenagent_tls_last_reload_successful", "Whether the files of the certificate, and of the roots of clients, were good when they were last read (1) or not (0).", []string{"listener"}, nil)
+	descExpires = prometheus.NewDesc("tokenagent_tls_certificate_expires_timestamp_seconds", "When the certificate in use expires, as Unix time.", []string{"listener"}, nil)
+	descGood    = prometheus.NewDesc("tokenagent_tls_last_reload_successful", "Whether the files of the certificate, and of the client CA, were good when they were last read (1) or not (0).", []string{"listener"}, nil)
 )
 
-func (c *Certificates) collect(ch chan<- prometheus.Metric) {
-	s, good := c.Status(), 0.0
-	if s.Good {
-		good = 1
+// All are the certificates of a process, one for each listener with TLS.
+type All []*Certificates
+
+// Close stops watching the files of all.
+func (a All) Close() {
+	for _, c := range a {
+		c.Close()
 	}
-	ch <- prometheus.MustNewConstMetric(descExpires, prometheus.GaugeValue, float64(s.NotAfter.Unix()), c.name)
-	ch <- prometheus.MustNewConstMetric(descGood, prometheus.GaugeValue, good, c.name)
+}
+
+// Status returns the state of each.
+func (a All) Status() (all []Status) {
+	for _, c := range a {
+		all = append(all, c.Status())
+	}
+	return all
+}
+
+// Describe implements [prometheus.Collector].
+func (a All) Describe(ch chan<- *prometheus.Desc) {
+	ch <- descExpires
+	ch <- descGood
+}
+
+// Collect implements [prometheus.Collector].
+func (a All) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range a.Status() {
+		good := 0.0
+		if s.Good {
+			good = 1
+		}
+		ch <- prometheus.MustNewConstMetric(descExpires, prometheus.GaugeValue, float64(s.NotAfter.Unix()), s.Listener)
+		ch <- prometheus.MustNewConstMetric(descGood, prometheus.GaugeValue, good, s.Listener)
+	}
 }

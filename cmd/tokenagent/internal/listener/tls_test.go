@@ -202,7 +202,7 @@ func TestBadPairChangesNothing(t *testing.T) {
 			}
 			cert, key = root.issue(t, "second", soon())
 			put(t, f.Cert, cert)
-			until(t, "the fault shows", func() bool { return strings.Contains(c.Status().Fault, "is not the key of") })
+			until(t, "the error shows", func() bool { return strings.Contains(c.Status().Fault, "is not the key of") })
 			sees("first")
 			secret := bytes.Split(key, []byte("\n"))[1]
 			broken := bytes.Replace(key, secret, []byte("CANARY"), 1)
@@ -216,7 +216,7 @@ func TestBadPairChangesNothing(t *testing.T) {
 			polls := c.pair.Stats().Rejected + 20
 			until(t, "twenty polls", func() bool { return c.pair.Stats().Rejected >= polls })
 			if n := strings.Count(log.String(), "holds no private key"); n > 2 {
-				t.Errorf("one fault is logged %d times", n)
+				t.Errorf("one error is logged %d times", n)
 			}
 			put(t, f.Key, key)
 			until(t, "it heals", func() bool { return c.Status().Good })
@@ -245,7 +245,7 @@ func TestBadPairAtStart(t *testing.T) {
 		{cert, []byte("-----BEGIN ENCRYPTED PRIVATE KEY-----\nQ0FOQVJZ\n-----END ENCRYPTED PRIVATE KEY-----\n"), root.pem(), "passphrase"},
 		{cert, []byte("-----BEGIN PRIVATE KEY-----\nQ0FOQVJZ\n-----END PRIVATE KEY-----\n"), root.pem(), "cannot be read"},
 		{cert, key, []byte("CANARY"), "holds no certificate"},
-		{cert, key, append(root.pem(), key...), "something else than certificates"},
+		{cert, key, append(root.pem(), key...), "something other than certificates"},
 	} {
 		put(t, f.Cert, c.cert)
 		put(t, f.Key, c.key)
@@ -266,8 +266,8 @@ func TestBadPairAtStart(t *testing.T) {
 	}
 }
 
-// An expired certificate is served, and said to be one.
-func TestExpiredIsTakenAndTold(t *testing.T) {
+// An expired certificate is served, with a warning.
+func TestExpiredIsServedWithAWarning(t *testing.T) {
 	root, dir := newAuthority(t), t.TempDir()
 	both := filepath.Join(dir, "both.pem")
 	cert, key := root.issue(t, "old", time.Now().Add(-time.Minute))
