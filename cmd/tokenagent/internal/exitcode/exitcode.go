@@ -11,11 +11,15 @@ import (
 
 // Refused ends a command with exit code 1 and no further word: the command has
 // said what it found.
-var Refused = errors.New("refused") //nolint:gochecknoglobals,revive,staticcheck // an outcome, not a fault
+//
+//nolint:gochecknoglobals,revive,staticcheck // an outcome, not an error
+var Refused = errors.New("refused")
 
 // Interrupted ends a command with exit code 130, as shells report a program that
 // SIGINT ended (POSIX XCU 2.8.2). SIGTERM ends a command in the same way.
-var Interrupted = errors.New("interrupted") //nolint:gochecknoglobals,revive,staticcheck // an outcome, not an error
+//
+//nolint:gochecknoglobals,revive,staticcheck // an outcome, not an error
+var Interrupted = errors.New("interrupted")
 
 type usage struct{ error }
 
