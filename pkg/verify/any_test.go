@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/tokenagent/tokenagent/internal/hold"
@@ -29,7 +30,7 @@ func TestAnyDelaysOnlyTheLastRefusal(t *testing.T) {
 		return nil, verify.ErrInvalidToken
 	})
 	_, _ = verify.Any(v, v, v).Verify(t.Context(), "a.b.c")
-	if len(off) != 3 || !off[0] || !off[1] || off[2] {
+	if !slices.Equal(off, []bool{true, true, false}) {
 		t.Errorf("delays are off: %v, want true true false", off)
 	}
 }

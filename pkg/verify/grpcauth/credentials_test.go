@@ -106,8 +106,14 @@ func TestCredentialsWithoutAToken(t *testing.T) {
 		_, err := unary(t.Context(), api)
 		_, streamErr := bidi(t.Context(), api)
 		for _, err := range []error{err, streamErr} {
-			if status.Code(err) != codes.Unavailable || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), "desc = grpcauth: ") || strings.Contains(err.Error(), "canary") {
-				t.Errorf("%s: %v", name, err)
+			if status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "desc = grpcauth: ") {
+				t.Errorf("%s: %v, want Unavailable by grpcauth", name, err)
+			}
+			if c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("%s: %v does not wrap %v", name, err, c.want)
+			}
+			if strings.Contains(err.Error(), "canary") {
+				t.Errorf("%s: shows the token: %v", name, err)
 			}
 		}
 	}

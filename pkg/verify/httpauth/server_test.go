@@ -100,8 +100,14 @@ func TestServer(t *testing.T) {
 				}
 				defer resp.Body.Close()
 				got, err := io.ReadAll(resp.Body)
-				if err != nil || resp.StatusCode != c.status || string(got) != c.body || resp.ProtoMajor != major {
-					t.Errorf("%s %d %q, %v; want %d %q", resp.Proto, resp.StatusCode, got, err, c.status, c.body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if resp.ProtoMajor != major {
+					t.Errorf("answered over %s, want HTTP/%d", resp.Proto, major)
+				}
+				if resp.StatusCode != c.status || string(got) != c.body {
+					t.Errorf("%d %q; want %d %q", resp.StatusCode, got, c.status, c.body)
 				}
 			})
 		}

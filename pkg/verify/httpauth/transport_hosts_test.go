@@ -64,8 +64,14 @@ func TestTransportHosts(t *testing.T) {
 			}
 			err := roundTrip(rt, r)
 			if want == plaintext && !allow {
-				if err == nil || !strings.Contains(err.Error(), "AllowPlaintext") || len(w.sent) != 0 || body.closed == 0 {
-					t.Errorf("%s: %v, %d sent", url, err, len(w.sent))
+				if err == nil || !strings.Contains(err.Error(), "AllowPlaintext") {
+					t.Errorf("%s: %v, want an error that names AllowPlaintext", url, err)
+				}
+				if len(w.sent) != 0 {
+					t.Errorf("%s: %d requests sent, want none", url, len(w.sent))
+				}
+				if body.closed == 0 {
+					t.Errorf("%s: the body is not closed", url)
 				}
 				continue
 			}
@@ -90,8 +96,17 @@ func TestTransportLeavesOtherHostsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp.Body.Close()
-	if resp.StatusCode != http.StatusUnauthorized || len(w.sent) != 1 || w.sent[0] != r || r.Header.Get("Dapr-Api-Token") != "the caller's" || asked != 0 {
-		t.Errorf("%s, sent %q, source asked %d times", resp.Status, w.tokens("Dapr-Api-Token"), asked)
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("answer %s, want the other host's 401", resp.Status)
+	}
+	if len(w.sent) != 1 || w.sent[0] != r {
+		t.Errorf("%d requests sent, want the caller's own and no other", len(w.sent))
+	}
+	if got := r.Header.Get("Dapr-Api-Token"); got != "the caller's" {
+		t.Errorf("the caller's header is now %q", got)
+	}
+	if asked != 0 {
+		t.Errorf("the source was asked %d times, want 0", asked)
 	}
 }
 

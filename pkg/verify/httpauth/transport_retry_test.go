@@ -85,8 +85,11 @@ func TestTransportTriesEveryMethodOnceMore(t *testing.T) {
 		r, _ := post(t, "https://api.example/", "b", true)
 		r.Method = method
 		status, _, err := exchange(httpauth.Transport(tokens("one", "two"), w, to), r)
-		if err != nil || status != http.StatusOK || len(w.sent) != 2 || w.sent[1].Method != method {
-			t.Errorf("%s: %v after %d", method, err, len(w.sent))
+		if err != nil || status != http.StatusOK {
+			t.Errorf("%s: %d, %v", method, status, err)
+		}
+		if len(w.sent) != 2 || w.sent[1].Method != method {
+			t.Errorf("%s: %d requests sent, want 2 with this method", method, len(w.sent))
 		}
 	}
 }
@@ -102,8 +105,14 @@ func TestTransportReadsLittleOfARefusal(t *testing.T) {
 	})
 	r, _ := post(t, "https://api.example/", "b", true)
 	status, _, err := exchange(httpauth.Transport(tokens("one", "two"), base, to), r)
-	if err != nil || status != http.StatusOK || endless.closed != 1 || read > 64<<10 {
-		t.Errorf("%v, %d bytes read, closed %d times", err, read, endless.closed)
+	if err != nil || status != http.StatusOK {
+		t.Errorf("%d, %v", status, err)
+	}
+	if endless.closed != 1 {
+		t.Errorf("the refusal's body was closed %d times, want once", endless.closed)
+	}
+	if read > 64<<10 {
+		t.Errorf("%d bytes of the refusal were read, want 64 KiB at most", read)
 	}
 }
 
@@ -123,8 +132,11 @@ func TestTransportErrorsOfBase(t *testing.T) {
 	boom := errors.New("boom")
 	w := &wire{err: boom}
 	r, body := post(t, "https://api.example/", "b", true)
-	if status, _, err := exchange(httpauth.Transport(tokens("one", "two"), w, to), r); status != 0 || !errors.Is(err, boom) || len(w.sent) != 1 || body.closed == 0 {
-		t.Errorf("%d, %v after %d", status, err, len(w.sent))
+	if status, _, err := exchange(httpauth.Transport(tokens("one", "two"), w, to), r); status != 0 || !errors.Is(err, boom) {
+		t.Errorf("%d, %v; want the error of base", status, err)
+	}
+	if len(w.sent) != 1 || body.closed == 0 {
+		t.Errorf("%d requests sent, body closed %d times; want one request and a closed body", len(w.sent), body.closed)
 	}
 	// Likewise where the second one fails, and where base answers nothing.
 	n := 0
