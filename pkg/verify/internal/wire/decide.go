@@ -35,30 +35,20 @@ func (c Class) Text() string {
 // Temporary reports whether the same request may be accepted later.
 func (c Class) Temporary() bool { return c == Unavailable || c == Busy }
 
-// ClassOf returns the class of a verifier's error. It is Unavailable for nil and
-// for an error that wraps none of package verify's sentinels. If the error wraps
-// several, the first in this order decides: revoked or expired, busy, unavailable,
-// invalid, missing.
+// ClassOf returns the class of a verifier's error. An error that wraps none of
+// package verify's sentinels, and nil, are Unavailable.
 func ClassOf(err error) Class {
-	switch err { // most errors are a sentinel itself; comparing is cheaper than errors.Is
-	case verify.ErrInvalidToken, verify.ErrExpiredToken, verify.ErrRevokedToken: //nolint:errorlint // errors.Is follows
-		return Invalid
-	case verify.ErrNoToken:
-		return Missing
-	case verify.ErrUnavailable:
+	if err == nil {
 		return Unavailable
 	}
-	switch {
-	case errors.Is(err, verify.ErrRevokedToken), errors.Is(err, verify.ErrExpiredToken):
-		return Invalid
-	case errors.Is(err, verify.ErrBusy):
-		return Busy
-	case errors.Is(err, verify.ErrUnavailable):
-		return Unavailable
-	case errors.Is(err, verify.ErrInvalidToken):
-		return Invalid
-	case errors.Is(err, verify.ErrNoToken):
+	switch verify.Class(err) {
+	case verify.Missing:
 		return Missing
+	case verify.Invalid, verify.Expired, verify.Revoked:
+		return Invalid
+	}
+	if errors.Is(err, verify.ErrBusy) {
+		return Busy
 	}
 	return Unavailable
 }

@@ -37,6 +37,7 @@ func TestClassOf(t *testing.T) {
 	}
 }
 
+// TestClassOfSeveral: an answer says what verify.Class, and so the metrics, say.
 func TestClassOfSeveral(t *testing.T) {
 	for _, c := range []struct {
 		errs []error
@@ -44,9 +45,9 @@ func TestClassOfSeveral(t *testing.T) {
 	}{
 		{[]error{verify.ErrUnavailable, verify.ErrRevokedToken}, wire.Invalid},
 		{[]error{verify.ErrUnavailable, verify.ErrExpiredToken}, wire.Invalid},
-		{[]error{verify.ErrInvalidToken, verify.ErrUnavailable}, wire.Unavailable},
+		{[]error{verify.ErrInvalidToken, verify.ErrUnavailable}, wire.Invalid},
 		{[]error{verify.ErrNoToken, verify.ErrInvalidToken}, wire.Invalid},
-		{[]error{verify.ErrNoToken, verify.ErrUnavailable}, wire.Unavailable},
+		{[]error{verify.ErrNoToken, verify.ErrUnavailable}, wire.Missing},
 	} {
 		if got := wire.ClassOf(errors.Join(c.errs...)); got != c.want {
 			t.Errorf("ClassOf(%v) = %d, want %d", c.errs, got, c.want)
