@@ -28,7 +28,7 @@ func TestListenFlagsThatDoNotFit(t *testing.T) {
 		{run, []string{"--listen", "8080"}, "--listen: missing port in address; give it as host:port"},
 		{run, []string{"--grpc-listen", "[::1:80"}, "--grpc-listen: missing ']' in address; give it as host:port"},
 		{run, []string{"--admin-listen", "127.0.0.1:65536"}, "--admin-listen: there is no port 65536; give it as host:port"},
-		{run, []string{"--listen", "unix://"}, "--listen: unix:// is without a path"},
+		{run, []string{"--listen", "unix://"}, "--listen: unix:// has no path"},
 		{run, []string{"--socket-mode", "0660"}, "--socket-mode goes with an address of the form unix:///path"},
 		{run, []string{"--socket-owner", "0"}, "--socket-owner goes with an address"},
 		{run, []string{"--listen", "unix:///s", "--socket-mode", bad}, "--socket-mode must be permissions in octal"},
