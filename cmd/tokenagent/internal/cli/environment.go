@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realmfile"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
@@ -58,9 +58,9 @@ func isEmpty(f *pflag.Flag) bool {
 	}
 	if list, ok := f.Value.(pflag.SliceValue); ok {
 		values := list.GetSlice()
-		return len(values) == 0 || slices.ContainsFunc(values, realmfile.EmptyElement)
+		return len(values) == 0 || slices.ContainsFunc(values, config.IsEmptyElement)
 	}
-	return realmfile.Empty(f.Value.String())
+	return config.IsEmpty(f.Value.String())
 }
 
 // errEmptied is the error of a flag that the command line sets, and empties later.
@@ -137,7 +137,7 @@ func warnOfUnknown(cmd *cobra.Command, environ []string) error {
 	}
 	for _, name := range names {
 		hint := "unset it"
-		if near := realmfile.Nearest(name, known); near != "" {
+		if near := config.Nearest(name, known); near != "" {
 			hint = "did you mean " + near + "?"
 		}
 		if log != nil {

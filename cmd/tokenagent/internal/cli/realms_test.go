@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -164,8 +165,8 @@ func (r *running) becomes(t *testing.T, what, path, text string) {
 	}
 }
 
-// TestRealmFaults: each names the line and the mend, as run and check tell it.
-func TestRealmFaults(t *testing.T) {
+// TestRealmErrors: run and check name the line and the fix.
+func TestRealmErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"a: {}": ":2: realms.a: it has no source; give it token-file",
@@ -174,7 +175,7 @@ func TestRealmFaults(t *testing.T) {
 		"a:\n    token-file: x\n    min-token-bytes: few":                                ":4: realms.a.min-token-bytes: it must be a whole number",
 		"a:\n    token-file: ''":                                                         ":3: realms.a.token-file: it is empty",
 		"a:\n    key-file: x":                                                            ":2: realms.a: issuer is missing",
-		"a:\n    token-file: x\n    header: 'not a header'":                              ":2: realms.a: header: ",
+		"a:\n    token-file: x\n    header: 'not a header'":                              ":4: realms.a: header: ",
 		"a:\n    token-file: x\n    hosts: ['a:80']":                                     ":4: realms.a.hosts: it has a port",
 		"a:\n    token-file: x\n    key-name: k":                                         ":4: realms.a: unknown key",
 		"a: {token-file: x, hosts: h}\n  b: {token-file: x, hosts: H}":                   ":3: realms.b: realm a has this host already",
@@ -212,40 +213,37 @@ func TestCheckRealms(t *testing.T) {
 	o.want(t, 1)
 }
 
-// TestSettingsAreThoseOfTheAgent: what only says whose requests are whose, and the
-// order of the keys, make no other agent.
-func TestSettingsAreThoseOfTheAgent(t *testing.T) {
+// TestOnlySettingsOfTheAgentChangeIt: hosts and headers do not, nor the order of the
+// keys, nor defaults that the realm has no use for.
+func TestOnlySettingsOfTheAgentChangeIt(t *testing.T) {
 	t.Parallel()
-	within := func(common, text string) string {
+	log := slog.New(slog.DiscardHandler)
+	compile := func(defaults, text string) agent.Config {
 		t.Helper()
-		plan, err := realmParser("f", slog.New(slog.DiscardHandler))(reload.Content{Data: []byte(common + "realms:\n  a: {" + text + "}\n")})
+		plan, err := realmParser("f", log)(reload.Content{Data: []byte(defaults + "realms:\n  a: {" + text + "}\n")})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return plan.Specs[0].Settings
+		return plan.Specs[0].Config
 	}
-	settings := func(text string) string { return within("", text) }
-	was := settings("token-file: x, overlap: 5m")
-	for text, same := range map[string]bool{
-		"overlap: 5m, token-file: x":                                    true,
-		"token-file: x, overlap: 5m, header: [A, B], hosts: [h, '*.i']": true,
-		"token-file: ./x, overlap: 5m, debounce: 1s":                    true, // by default
-		"token-file: x, overlap: 6m":                                    false,
-		"token-file: y, overlap: 5m":                                    false,
-		"token-file: x":                                                 false,
-		"token-file: x, overlap: 5m, wait-for-source: true":             false,
+	const text = "token-file: x, overlap: 5m"
+	was := compile("", text)
+	for _, c := range []struct {
+		defaults, text string
+		same           bool
+	}{
+		{"", "overlap: 5m, token-file: x", true},
+		{"", "token-file: x, overlap: 5m, header: [A, B], hosts: [h, '*.i']", true},
+		{"", "token-file: ./x, overlap: 5m, debounce: 1s", true}, // by default
+		{"", "token-file: x, overlap: 6m", false},
+		{"", "token-file: y, overlap: 5m", false},
+		{"", "token-file: x", false},
+		{"", "token-file: x, overlap: 5m, wait-for-source: true", false},
+		{"defaults: {audience: b}\n", text, true},
+		{"defaults: {audience: b, min-token-bytes: 20}\n", text, false},
 	} {
-		if (settings(text) == was) != same {
-			t.Errorf("%s: equal %t", text, !same)
-		}
-	}
-	// What realms have in common and this one has no use for.
-	for common, same := range map[string]bool{
-		"defaults: {audience: b, min-token-bytes: 20}\n": false,
-		"defaults: {audience: b}\n":                      true,
-	} {
-		if (within(common, "token-file: x, overlap: 5m") == was) != same {
-			t.Errorf("%s: equal %t", common, !same)
+		if reflect.DeepEqual(compile(c.defaults, c.text), was) != c.same {
+			t.Errorf("%s%s: equal %t", c.defaults, c.text, !c.same)
 		}
 	}
 }
@@ -310,9 +308,9 @@ func TestDocumentedRealms(t *testing.T) {
 	if got := plan.Specs[2].Config; got.JWT.Issuer != "https://issuer.example" || got.JWT.Audiences[0] != "shop" || len(got.JWT.RequiredClaims["roles"]) != 2 {
 		t.Errorf("%+v", got.JWT)
 	}
-	for _, k := range config.RealmKeys() {
-		if !strings.Contains(string(page), "`"+k.Name+"`") {
-			t.Errorf("docs/realms.md does not name %s", k.Name)
+	for _, name := range config.RealmKeys() {
+		if !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/realms.md does not name %s", name)
 		}
 	}
 }

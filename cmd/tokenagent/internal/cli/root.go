@@ -21,11 +21,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/demo"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/generate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/plan"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realmfile"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/internal/buildinfo"
@@ -189,7 +189,7 @@ var flagForm = regexp.MustCompile(`^[a-z]{2,}(?:-[a-z]+)*$`)
 
 // unknownFlag says that no flag is called name, and which one may be meant.
 func unknownFlag(name string, flags []string) error {
-	near := realmfile.Nearest(name, flags)
+	near := config.Nearest(name, flags)
 	for _, f := range flags {
 		if near == "" && strings.HasPrefix(f, name+"-") {
 			near = f

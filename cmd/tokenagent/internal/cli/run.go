@@ -68,7 +68,7 @@ or SIGINT ends that.`,
 	f := cmd.Flags()
 	f.SortFlags = false // topics come in this order
 	f.StringVar(&r.configFile, "config", "", "`FILE` of realms, instead of one source")
-	f.StringVar(&r.realm.Name, "name", r.realm.Name, "`NAME` of the token source in metrics and logs, and the subject of its callers")
+	f.StringVar(&r.realm.Source.Name, "name", r.realm.Source.Name, "`NAME` of the token source in metrics and logs, and the subject of its callers")
 	config.AddFlags(f, &r.realm, config.Tokens, config.Reading, config.Signed, config.Overlap, config.Request)
 	f.StringVar(&r.listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
 	f.StringVar(&r.grpcListen, "grpc-listen", "", "`ADDR` of Envoy ext_authz over gRPC and of grpc health; empty for none")
@@ -174,7 +174,7 @@ func (r *runFlags) realms(ctx context.Context, cfg agent.Config, o daemon.Option
 // agentConfig returns the agent's configuration that the flags of cmd make of r. What
 // is wrong with them is a usage error.
 func agentConfig(cmd *cobra.Command, r *config.Realm, use config.Use, log *slog.Logger) (agent.Config, error) {
-	cmd.Flags().Visit(func(f *pflag.Flag) { r.Set[f.Name] = true }) // variables are not among them
+	cmd.Flags().Visit(func(f *pflag.Flag) { r.Given[f.Name] = 0 }) // variables are not among them
 	if err := r.Validate(use); err != nil {
 		return agent.Config{}, exitcode.With(2, err)
 	}

@@ -1,11 +1,10 @@
-// Package config is the configuration of one realm: where its tokens and keys are
-// and how they rotate. Flags and the keys of a file of realms fill the same struct
-// through one table, and Validate checks it.
+// Package config reads the configuration of realms: where tokens and keys are and how
+// they rotate. Flags and the YAML of a file of realms fill the same Realm through one
+// table, Fields, and Validate checks it.
 package config
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"time"
@@ -19,21 +18,22 @@ import (
 
 // A Realm is the configuration of one realm, or of a command without realms.
 type Realm struct {
-	Name     string
-	Hosts    []string // as realm.CheckHost returns them
+	Name     string // only in a file of realms
+	Hosts    []string
 	Headers  []string
 	Source   Source
 	Keys     Keys
 	Rotation Rotation
-	// Set holds the names of the settings that were given explicitly. Variables of the
-	// environment do not count: they may be meant for another command.
-	Set map[string]bool
+	// Given holds the names of the settings that were given explicitly, with their
+	// line in the file of realms, or 0 for a flag. Environment variables do not count:
+	// they may be meant for another command.
+	Given map[string]int
 }
 
 // A Source says where the tokens are.
 type Source struct {
-	TokenFile, TokenEnv, EnvFile string
-	MinTokenBytes                int
+	TokenFile, TokenEnv, EnvFile, Name string
+	MinTokenBytes                      int
 }
 
 // Given reports whether a source is named.
@@ -59,21 +59,20 @@ type Rotation struct {
 	Wait                                bool
 }
 
-// Defaults returns what is in force where nothing is given.
+// Defaults returns a Realm in which nothing is given.
 func Defaults() Realm {
 	return Realm{
-		Name:     "token",
-		Source:   Source{MinTokenBytes: token.DefaultMinBytes},
+		Source:   Source{Name: "token", MinTokenBytes: token.DefaultMinBytes},
 		Keys:     Keys{Name: "keys", Leeway: jwt.DefaultLeeway, Cache: jwt.DefaultCacheSize},
 		Rotation: Rotation{Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second},
-		Set:      make(map[string]bool),
+		Given:    make(map[string]int),
 	}
 }
 
 // Agent returns the agent's configuration. r is valid.
 func (r *Realm) Agent(log *slog.Logger) agent.Config {
 	cfg := agent.Config{
-		Name: r.Name, TokenFile: r.Source.TokenFile, TokenEnv: r.Source.TokenEnv, EnvFile: r.Source.EnvFile,
+		Name: r.Source.Name, TokenFile: r.Source.TokenFile, TokenEnv: r.Source.TokenEnv, EnvFile: r.Source.EnvFile,
 		MinTokenBytes: r.Source.MinTokenBytes,
 		Overlap:       orNone(r.Rotation.Overlap), MaxOverlap: r.Rotation.MaxOverlap,
 		Poll: orNone(r.Rotation.Poll), Debounce: orNone(r.Rotation.Debounce),
@@ -124,12 +123,4 @@ func (k *Keys) required() (map[string][]string, error) {
 		required[name] = values
 	}
 	return required, nil
-}
-
-// AgentText returns a text that is equal where the agent is: all of r but what only
-// says whose requests are whose, and how often a setting was given.
-func (r *Realm) AgentText() string {
-	c := *r
-	c.Hosts, c.Headers, c.Set = nil, nil, nil
-	return fmt.Sprintf("%#v", c)
 }

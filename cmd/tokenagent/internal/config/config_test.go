@@ -30,10 +30,10 @@ func both(t *testing.T, settings string) (flags, file Realm) {
 		name, value, _ := strings.Cut(s, "=")
 		values[name] = append(values[name], value)
 	}
-	fs.Visit(func(f *pflag.Flag) { flags.Set[f.Name] = true })
-	for _, f := range Fields {
-		if v, ok := values[f.Name]; ok {
-			if err := file.SetKey("/dir", &f, v); err != nil {
+	fs.Visit(func(f *pflag.Flag) { flags.Given[f.Name] = 0 })
+	for i := range Fields {
+		if v, ok := values[Fields[i].Name]; ok {
+			if err := file.set(setting{Field: &Fields[i], values: v}, "/dir"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -59,14 +59,20 @@ func TestEachFieldFromBothSides(t *testing.T) {
 			settings = f.Name + "=7m"
 		}
 		flags, file := both(t, settings)
-		if none := Defaults(); !reflect.DeepEqual(flags, file) || !flags.Set[f.Name] || f.Name != "header" && flags.AgentText() == none.AgentText() {
+		if !reflect.DeepEqual(flags, file) {
 			t.Errorf("%s: flags\n%+v\nfile\n%+v", settings, flags, file)
+		}
+		if _, given := flags.Given[f.Name]; !given {
+			t.Errorf("%s is not given", f.Name)
+		}
+		if none := Defaults(); reflect.DeepEqual(f.At(&flags), f.At(&none)) {
+			t.Errorf("%s has changed nothing", settings)
 		}
 	}
 	for _, f := range Fields {
 		if f.Path {
 			r := Defaults()
-			if err := r.SetKey("/dir", &f, []string{"../sub/./x"}); err != nil || *f.At(&r).(*string) != "/sub/x" {
+			if err := r.set(setting{Field: &f, values: []string{"../sub/./x"}}, "/dir"); err != nil || *f.At(&r).(*string) != "/sub/x" {
 				t.Errorf("%s: %v %+v", f.Name, err, r)
 			}
 		}
@@ -135,10 +141,10 @@ func TestValidate(t *testing.T) {
 			}
 		}
 	}
-	flags, file := both(t, keys)
-	flags.Name, file.Name = "keys", "keys"
-	if err := flags.Validate(Run); err == nil || !strings.Contains(err.Error(), "are the same") || file.Validate(InRealm) != nil {
-		t.Errorf("two sources of one name: %v, %v", err, file.Validate(InRealm))
+	flags, _ := both(t, keys)
+	flags.Source.Name = "keys"
+	if err := flags.Validate(Run); err == nil || !strings.Contains(err.Error(), "are the same") {
+		t.Errorf("two sources of one name: %v", err)
 	}
 	if none := Defaults(); none.Validate(InRealm) == nil || none.Validate(Run) != nil {
 		t.Error("without a source a realm is good, or a command is not")

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -22,13 +20,11 @@ const (
 	NeedsURL          // a JWKS of a server
 )
 
-// Has reports whether r has what is needed.
-func (r *Realm) Has(n Need) bool {
+func (r *Realm) has(n Need) bool {
 	return n == NeedsNothing || n == NeedsTokens && r.Source.Given() || n == NeedsKeys && r.Keys.Given() || n == NeedsURL && r.Keys.URL != ""
 }
 
-// A Topic is what a setting is about, and a heading of help. A command has the flags of
-// whole topics.
+// A Topic is a heading of help. A command has the flags of whole topics.
 type Topic string
 
 // The topics of settings.
@@ -38,20 +34,21 @@ const (
 	Reading Topic = "Reading the source"
 	Overlap Topic = "Overlap"
 	Request Topic = "Requests"
-	NoFlag  Topic = "" // in a file of realms alone
+	NoFlag  Topic = "" // only in a file of realms
 )
 
-// A Field is one setting.
+// A Field is one setting: a flag, a key in a file of realms, or both.
 type Field struct {
-	Name  string // of the flag, and of the key
-	Topic Topic
-	List  bool // it takes several values
-	Own   bool // no two realms have it in common
-	Path  bool // of a file; in a file of realms relative to that one
-	Needs Need
-	Usage string
-	Form  func(string) (string, error) // makes a value of what stands in a file; nil takes it as it is
-	At    func(*Realm) any             // a pointer to it
+	Name     string
+	Topic    Topic
+	List     bool // it takes several values
+	Own      bool // it cannot be in the defaults of a file
+	FlagOnly bool
+	Path     bool // its value is a path
+	Needs    Need
+	Usage    string
+	Form     func(string) (string, error) // checks and normalizes a value in a file; nil takes any
+	At       func(*Realm) any             // returns a pointer to its value
 }
 
 // Fields are all settings.
@@ -65,7 +62,7 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "jwks-url", Topic: Signed, Own: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback", At: func(r *Realm) any { return &r.Keys.URL }},
 	{Name: "jwks-ca-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, instead of the system's", At: func(r *Realm) any { return &r.Keys.CAFile }},
 	{Name: "jwks-bearer-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url", At: func(r *Realm) any { return &r.Keys.BearerFile }},
-	{Name: "key-name", Topic: Signed, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", At: func(r *Realm) any { return &r.Keys.Name }},
+	{Name: "key-name", Topic: Signed, FlagOnly: true, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", At: func(r *Realm) any { return &r.Keys.Name }},
 	{Name: "issuer", Topic: Signed, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte", At: func(r *Realm) any { return &r.Keys.Issuer }},
 	{Name: "audience", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "accepted `AUD`; a signed token must have at least one of them; repeatable", At: func(r *Realm) any { return &r.Keys.Audiences }},
 	{Name: "key-algorithm", Topic: Signed, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default: the curve's algorithm, RS256 for RSA, HS256 for a secret)", At: func(r *Realm) any { return &r.Keys.KeyAlgorithm }},
@@ -88,7 +85,7 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "hosts", Topic: NoFlag, List: true, Own: true, Form: realm.CheckHost, At: func(r *Realm) any { return &r.Hosts }},
 }
 
-// AddFlags adds the flags of topics, which set r. What r is now are their defaults.
+// AddFlags adds the flags of topics. They set r, and what r is now are their defaults.
 func AddFlags(fs *pflag.FlagSet, r *Realm, topics ...Topic) {
 	for _, t := range topics {
 		for i := range Fields {
@@ -130,37 +127,13 @@ func (f *Field) flag(r *Realm) *pflag.Flag {
 	return fs.Lookup(f.Name)
 }
 
-// RealmKeys returns the settings of a realm in a file. It has a name already.
-func RealmKeys() []Field {
-	return slices.DeleteFunc(slices.Clone(Fields), func(f Field) bool { return f.Name == "key-name" })
-}
-
-// forms says what a value of each type of pflag looks like.
-var forms = map[string]string{ //nolint:gochecknoglobals // a constant
-	"duration": "a duration such as 90s, 15m or 24h", "bool": "true or false", "int": "a whole number",
-}
-
-// SetKey sets f as a file of realms in directory dir has it. The error says what form
-// the value must have, and does not quote it.
-func (r *Realm) SetKey(dir string, f *Field, values []string) error {
-	r.Set[f.Name] = true
-	v := f.flag(r).Value
-	for _, s := range values {
-		if f.Path && !filepath.IsAbs(s) {
-			s = filepath.Join(dir, s)
-		}
-		if f.Path {
-			s = filepath.Clean(s)
-		}
-		if f.Form != nil {
-			var err error
-			if s, err = f.Form(s); err != nil {
-				return err
-			}
-		}
-		if v.Set(s) != nil {
-			return errors.New("it must be " + forms[v.Type()])
+// RealmKeys returns the names of the settings of a realm in a file, sorted.
+func RealmKeys() (names []string) {
+	for i := range Fields {
+		if !Fields[i].FlagOnly {
+			names = append(names, Fields[i].Name)
 		}
 	}
-	return nil
+	slices.Sort(names)
+	return names
 }

@@ -34,76 +34,77 @@ const (
 	minPoll = 10 * time.Millisecond
 )
 
-// faults collects what is wrong.
-type faults []error
+// problems collects what is wrong.
+type problems []error
 
 // unless adds an error where ok is false.
-func (f *faults) unless(ok bool, format string, args ...any) {
+func (p *problems) unless(ok bool, format string, args ...any) {
 	if !ok {
-		*f = append(*f, option.Errorf(option.Flag, format, args...))
+		*p = append(*p, option.Errorf(option.Flag, format, args...))
 	}
 }
 
 // Validate returns everything that is wrong with r as a go-multierror of
 // option.Errors.
 func (r *Realm) Validate(use Use) error {
-	f := new(faults)
-	r.Source.validate(f)
-	f.unless(use != InRealm || r.Source.Given() || r.Keys.Given(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file} or {jwks-url}")
+	p := new(problems)
+	r.Source.validate(p)
+	p.unless(use != InRealm || r.Source.Given() || r.Keys.Given(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file} or {jwks-url}")
 	for i := range Fields {
-		if field := &Fields[i]; r.Set[field.Name] && !r.Has(field.Needs) {
-			f.unless(field.Needs != NeedsKeys, "{"+field.Name+"} goes with {key-file} or {jwks-url}, and neither is given")
-			f.unless(field.Needs != NeedsURL, "{"+field.Name+"} goes with {jwks-url}; give both, or leave it out")
+		field := &Fields[i]
+		if _, given := r.Given[field.Name]; given && !r.has(field.Needs) {
+			p.unless(field.Needs != NeedsKeys, "{"+field.Name+"} goes with {key-file} or {jwks-url}, and neither is given")
+			p.unless(field.Needs != NeedsURL, "{"+field.Name+"} goes with {jwks-url}; give both, or leave it out")
 		}
 	}
 	if r.Keys.Given() {
-		r.Keys.validate(f, use)
-		f.unless(use == InRealm || r.Name != r.Keys.Name, "{name} and {key-name} are the same; metrics could not tell the two sources apart")
+		r.Keys.validate(p, use)
+		p.unless(r.Source.Name != r.Keys.Name, "{name} and {key-name} are the same; metrics could not tell the two sources apart")
 	}
-	r.Rotation.validate(f)
+	r.Rotation.validate(p)
 	if err := (httpauth.Options{Headers: r.Headers}).Validate(); err != nil {
-		f.unless(false, "{header}: %w", err)
+		p.unless(false, "{header}: %w", err)
 	}
-	if len(*f) == 0 {
+	if len(*p) == 0 {
 		return nil
 	}
-	return &multierror.Error{Errors: *f, ErrorFormat: option.OneLine}
+	return &multierror.Error{Errors: *p, ErrorFormat: option.OneLine}
 }
 
-func (s *Source) validate(f *faults) {
-	f.unless(s.TokenFile == "" || s.EnvFile == "", "{token-file} and {env-file} are both set; one source is meant")
-	f.unless(s.TokenFile == "" || s.TokenEnv == "", "{token-file} and {token-env} are both set; one source is meant")
-	f.unless(s.MinTokenBytes >= 1, "{min-token-bytes} must be at least 1")
+func (s *Source) validate(p *problems) {
+	p.unless(s.TokenFile == "" || s.EnvFile == "", "{token-file} and {env-file} are both set; one source is meant")
+	p.unless(s.TokenFile == "" || s.TokenEnv == "", "{token-file} and {token-env} are both set; one source is meant")
+	p.unless(s.MinTokenBytes >= 1, "{min-token-bytes} must be at least 1")
 }
 
-func (k *Keys) validate(f *faults, use Use) {
-	f.unless(k.File == "" || k.URL == "", "{key-file} and {jwks-url} are both set; one source of keys is meant")
-	f.unless(use == Check || k.Issuer != "", "{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
-	f.unless(use == Check || len(k.Audiences) > 0, "{audience} is missing: give the aud that signed tokens must have, since the same keys may sign for others")
+func (k *Keys) validate(p *problems, use Use) {
+	p.unless(k.File == "" || k.URL == "", "{key-file} and {jwks-url} are both set; one source of keys is meant")
+	p.unless(use == Check || k.Issuer != "", "{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
+	p.unless(use == Check || len(k.Audiences) > 0, "{audience} is missing: give the aud that signed tokens must have, since the same keys may sign for others")
 	known := jwt.Algorithms()
 	unknown := func(alg string) bool { return !slices.Contains(known, alg) }
-	f.unless(k.KeyAlgorithm == "" || !unknown(k.KeyAlgorithm), "{key-algorithm} must be one of %s", strings.Join(known, ", "))
-	f.unless(!slices.ContainsFunc(k.Algorithms, unknown), "{algorithm} must be one of %s", strings.Join(known, ", "))
-	f.unless(k.Cache >= 0 && k.Cache <= maxCache, "{jwt-cache} must be 0 to %d", maxCache)
-	f.unless(k.Leeway >= 0 && k.Leeway <= maxLeeway, "{leeway} must be 0s to %s", maxLeeway)
+	p.unless(k.KeyAlgorithm == "" || !unknown(k.KeyAlgorithm), "{key-algorithm} must be one of %s", strings.Join(known, ", "))
+	p.unless(!slices.ContainsFunc(k.Algorithms, unknown), "{algorithm} must be one of %s", strings.Join(known, ", "))
+	p.unless(k.Cache >= 0 && k.Cache <= maxCache, "{jwt-cache} must be 0 to %d", maxCache)
+	p.unless(k.Leeway >= 0 && k.Leeway <= maxLeeway, "{leeway} must be 0s to %s", maxLeeway)
 	if _, err := k.required(); err != nil {
-		*f = append(*f, err)
+		*p = append(*p, err)
 	}
 	if k.URL == "" {
 		return
 	}
-	f.unless(k.MaxStale == 0 || k.MaxStale >= minStale, "{max-stale} must be at least %s, or 0s for ever", minStale)
+	p.unless(k.MaxStale == 0 || k.MaxStale >= minStale, "{max-stale} must be at least %s, or 0s for ever", minStale)
 	if _, err := jwks.Remote(k.URL, jwks.RemoteOptions{}); err != nil {
-		f.unless(false, "{jwks-url}: %s", strings.TrimPrefix(err.Error(), "jwks: remote: "))
+		p.unless(false, "{jwks-url}: %s", strings.TrimPrefix(err.Error(), "jwks: remote: "))
 	}
 }
 
-func (r *Rotation) validate(f *faults) {
+func (r *Rotation) validate(p *problems) {
 	const negative = "must not be negative; 0s means none"
-	f.unless(r.Overlap >= 0, "{overlap} "+negative)
-	f.unless(r.Poll >= 0, "{poll-interval} "+negative)
-	f.unless(r.Debounce >= 0, "{debounce} "+negative)
-	f.unless(r.Poll <= 0 || r.Poll >= minPoll, "{poll-interval} must be at least %s, or 0s for never", minPoll)
-	f.unless(r.MaxOverlap <= 0 || r.Overlap != 0, "{max-overlap} needs {overlap}, and that is 0s")
-	f.unless(r.MaxOverlap <= 0 || r.MaxOverlap >= r.Overlap, "{max-overlap} must be at least {overlap}, %s", r.Overlap)
+	p.unless(r.Overlap >= 0, "{overlap} "+negative)
+	p.unless(r.Poll >= 0, "{poll-interval} "+negative)
+	p.unless(r.Debounce >= 0, "{debounce} "+negative)
+	p.unless(r.Poll <= 0 || r.Poll >= minPoll, "{poll-interval} must be at least %s, or 0s for never", minPoll)
+	p.unless(r.MaxOverlap <= 0 || r.Overlap != 0, "{max-overlap} needs {overlap}, and that is 0s")
+	p.unless(r.MaxOverlap <= 0 || r.MaxOverlap >= r.Overlap, "{max-overlap} must be at least {overlap}, %s", r.Overlap)
 }

@@ -99,7 +99,7 @@ func TestP3_RevocationEndsTunnelsOfAReplacedAgent(t *testing.T) {
 	o := Options{Upstream: u, EndRevoked: true, Logger: slog.New(slog.DiscardHandler)}
 	set, err := realm.Open(t.Context(), file, func(c reload.Content) (*realm.Plan, error) {
 		overlap, err := time.ParseDuration(string(c.Data))
-		return &realm.Plan{Specs: []realm.Spec{{Name: "a", Settings: string(c.Data), Hosts: []string{"x"}, Config: agent.Config{
+		return &realm.Plan{Specs: []realm.Spec{{Name: "a", Hosts: []string{"x"}, Config: agent.Config{
 			Name: "a", TokenFile: token, Overlap: overlap, Poll: -1, Debounce: -1, Logger: o.Logger,
 		}}}}, err
 	}, realm.Options{Auth: o.Auth(), Poll: -1, Debounce: -1, Logger: o.Logger})

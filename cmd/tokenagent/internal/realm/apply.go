@@ -3,85 +3,132 @@ package realm
 import (
 	"context"
 	"fmt"
-	"strings"
+	"reflect"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// apply puts into force what the file says now, if it is not yet.
+// apply puts the content of the file into force, if it is not in force yet.
 func (s *Set) apply(ctx context.Context) error {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-s.run.Done():
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if s.run.Err() != nil {
 		return agent.ErrClosed
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.run, cancel)() //nolint:contextcheck // the set ends it, too
+	defer context.AfterFunc(s.run, cancel)() //nolint:contextcheck // Close ends the start, too
 	plan, last := s.plan.Load(), s.table.Load()
-	if plan == s.planned && (s.fault.Load() == nil || s.plan.Stats().LastError != nil) {
-		return nil // it is in force, or no more what the file says
+	if plan == s.tried && (s.applyErr.Load() == nil || s.plan.Stats().LastError != nil) {
+		return nil // it is in force, or the file has become bad since
 	}
-	agents, err := s.agents(ctx, last, plan)
-	s.planned = plan
-	if s.note(err); err != nil {
+	realms, err := s.start(ctx, last, plan)
+	s.tried = plan
+	s.logResult(err)
+	if err != nil {
 		return err
 	}
-	now := s.newTable(plan, agents)
-	s.putIntoForce(last, now)
+	now := newTable(realms, plan, s.o.Auth)
+	s.swap(last, now)
 	for _, r := range now.realms {
 		if !last.has(r) {
 			s.running.Go(func() { s.announce(r) })
 		}
 	}
 	if last != nil {
-		s.tell(last, now)
+		s.logChanges(last, now)
 		s.running.Go(func() { s.closeGone(last, now) })
 	}
 	return nil
 }
 
-// has reports whether the realm of r's name has r's agent in t, which may be nil.
+// has reports whether t, which may be nil, has a realm with the name and the agent of r.
 func (t *Table) has(r *Realm) bool {
 	mine := t.Named(r.Name)
 	return mine != nil && mine.Agent == r.Agent
 }
 
-// putIntoForce replaces last by now, whose agents first learn what those have
-// learned since whose place they take.
-func (s *Set) putIntoForce(last, now *Table) {
-	s.swap.Lock()
-	defer s.swap.Unlock()
-	var learning sync.WaitGroup
-	turn := make(chan struct{}, startAtOnce)
-	for _, r := range now.realms {
-		if before := last.Named(r.Name); before != nil && before.Agent != r.Agent {
-			learning.Go(func() {
-				turn <- struct{}{}
-				_ = r.Agent.Merge(before.Agent.Snapshot()) // what its state file has to say is in the log
-				<-turn
-			})
+// start returns the realms of plan. Unchanged realms keep their agent of last, and the
+// others get a new one. After an error the agents of last go on as before.
+func (s *Set) start(ctx context.Context, last *Table, plan *Plan) ([]*Realm, error) {
+	realms, errs := make([]*Realm, len(plan.Specs)), make([]error, len(plan.Specs))
+	inParallel(len(realms), func(i int) {
+		spec := plan.Specs[i]
+		before := last.Named(spec.Name)
+		if before != nil && reflect.DeepEqual(before.config, spec.Config) {
+			realms[i] = s.newRealm(before.Agent, spec)
+			return
+		}
+		cfg := spec.Config
+		cfg.Watcher = &s.watcher
+		if before != nil {
+			from := before.Agent.Snapshot()
+			cfg.From = &from
+		}
+		a, err := agent.Start(ctx, cfg)
+		if err != nil {
+			errs[i] = fmt.Errorf("realm %s: %w", spec.Name, err)
+			return
+		}
+		realms[i] = s.newRealm(a, spec)
+	})
+	failed := &multierror.Error{ErrorFormat: option.OneLine}
+	for _, err := range errs {
+		if err != nil {
+			failed.Errors = append(failed.Errors, err)
 		}
 	}
-	learning.Wait()
-	s.table.Store(now)
-	s.since.Store(time.Now().UnixNano())
-	s.changed.Send()
+	if len(failed.Errors) == 0 {
+		return realms, nil
+	}
+	for _, r := range realms {
+		if r != nil && !last.has(r) {
+			_ = r.Agent.Close()
+		}
+	}
+	return nil, failed
 }
 
-// grace is how long an agent goes on deciding once another is in its place, for the
-// requests that had looked up their realm before. One that takes longer gets 503.
+// inParallel calls f for 0 to n-1, and returns when all calls have. An agent that starts
+// reads its sources twice with a pause between, so that many can start at the same time.
+func inParallel(n int, f func(i int)) {
+	var running sync.WaitGroup
+	slots := make(chan struct{}, 32)
+	for i := range n {
+		slots <- struct{}{}
+		running.Go(func() {
+			f(i)
+			<-slots
+		})
+	}
+	running.Wait()
+}
+
+// swap replaces last with now. The new agents first learn what the agents that they
+// replace have learned since the start.
+func (s *Set) swap(last, now *Table) {
+	inParallel(len(now.realms), func(i int) {
+		r := now.realms[i]
+		if before := last.Named(r.Name); before != nil && before.Agent != r.Agent {
+			_ = r.Agent.Merge(before.Agent.Snapshot()) // an error of its state file is in the log
+		}
+	})
+	s.table.Store(now)
+	s.since.Store(time.Now().UnixNano())
+	s.updated.Send()
+}
+
+// grace is how long a replaced agent still decides, for requests that had looked up
+// their realm before. A request that takes longer gets 503.
 const grace = time.Second
 
-// closeGone closes, after the grace, the agents of last that are not in now. What they
-// have learned until then is not lost either.
+// closeGone closes, after the grace, the agents of last that are not in now. The agents
+// that replaced them learn what they have learned until then.
 func (s *Set) closeGone(last, now *Table) {
 	select {
 	case <-time.After(grace):
@@ -91,25 +138,21 @@ func (s *Set) closeGone(last, now *Table) {
 		if now.has(r) {
 			continue
 		}
-		_ = r.Agent.Close() // what its state file has to say is in the log
-		s.swap.Lock()
+		_ = r.Agent.Close() // an error of its state file is in the log
+		s.changing.Lock()
 		if after := s.table.Load().Named(r.Name); after != nil && now.Named(r.Name) != nil {
 			_ = after.Agent.Merge(r.Agent.Snapshot())
 		}
-		s.swap.Unlock()
+		s.changing.Unlock()
 	}
 }
 
-// announce tells those who wait for a change once r can decide, if it is still in
-// force then.
+// announce signals an update once r is ready, if it is still in force then.
 func (s *Set) announce(r *Realm) {
-	for {
+	for s.table.Load().has(r) {
 		updated := r.Agent.Updated()
-		switch {
-		case !s.table.Load().has(r):
-			return
-		case r.Agent.Ready():
-			s.changed.Send()
+		if r.Agent.Ready() {
+			s.updated.Send()
 			return
 		}
 		select {
@@ -120,98 +163,26 @@ func (s *Set) announce(r *Realm) {
 	}
 }
 
-// note remembers why a plan is not in force, and logs it once until that changes.
-func (s *Set) note(err error) {
-	was := s.fault.Load()
+// logResult stores the error of an attempt to apply a plan, and logs it if it is new.
+func (s *Set) logResult(err error) {
+	was := s.applyErr.Load()
 	switch {
 	case err == nil && was != nil:
-		s.fault.Store(nil)
+		s.applyErr.Store(nil)
 		s.o.Logger.Info("the realms can start now", "file", s.path)
 	case err != nil && (was == nil || *was != err.Error()):
 		text := err.Error()
-		s.fault.Store(&text)
+		s.applyErr.Store(&text)
 		if s.table.Load() != nil {
 			s.o.Logger.Error("the file is not in force, and nothing has changed", "file", s.path, "error", err)
 		}
 	}
 }
 
-// newTable makes a Table of plan with its agents.
-func (s *Set) newTable(plan *Plan, agents []*agent.Agent) *Table {
-	t := &Table{byName: make(map[string]*Realm), byHost: make(map[string]*Realm)}
-	for i, spec := range plan.Specs {
-		t.add(s.newRealm(agents[i], spec))
-	}
-	t.finish(plan)
-	t.ofNone(s.o.Auth)
-	return t
-}
-
-// startAtOnce is how many agents start, or write a state file, at the same time: one
-// that starts reads its sources twice with a pause between.
-const startAtOnce = 32
-
-// agents returns the agents of plan, in its order: those of last whose realms did
-// not change, and others. After an error those of last go on as before.
-func (s *Set) agents(ctx context.Context, last *Table, plan *Plan) ([]*agent.Agent, error) {
-	agents, faults := make([]*agent.Agent, len(plan.Specs)), make([]error, len(plan.Specs))
-	fresh := make([]*agent.Agent, len(plan.Specs))
-	var starting sync.WaitGroup
-	turn := make(chan struct{}, startAtOnce)
-	for i, spec := range plan.Specs {
-		before := last.Named(spec.Name)
-		if before != nil && before.settings == spec.Settings {
-			agents[i] = before.Agent
-			continue
-		}
-		starting.Go(func() {
-			turn <- struct{}{}
-			defer func() { <-turn }()
-			cfg := spec.Config
-			cfg.Watcher = &s.watcher
-			if before != nil {
-				from := before.Agent.Snapshot()
-				cfg.From = &from
-			}
-			var err error
-			if agents[i], err = agent.Start(ctx, cfg); err != nil {
-				faults[i] = fmt.Errorf("realm %s: %w", spec.Name, err)
-			}
-			fresh[i] = agents[i]
-		})
-	}
-	starting.Wait()
-	var fault *multierror.Error
-	for _, err := range faults {
-		if err != nil {
-			fault = multierror.Append(fault, err)
-		}
-	}
-	if fault == nil {
-		return agents, nil
-	}
-	for _, a := range fresh {
-		if a != nil {
-			_ = a.Close()
-		}
-	}
-	fault.ErrorFormat = oneEach
-	return nil, fault
-}
-
-func oneEach(errs []error) string {
-	texts := make([]string, len(errs))
-	for i, err := range errs {
-		texts[i] = err.Error()
-	}
-	return strings.Join(texts, "; ")
-}
-
-// tell logs what changed.
-func (s *Set) tell(last, now *Table) {
+func (s *Set) logChanges(last, now *Table) {
 	var added, changed, removed []string
 	for _, r := range now.realms {
-		switch was := last.byName[r.Name]; {
+		switch was := last.Named(r.Name); {
 		case was == nil:
 			added = append(added, r.Name)
 		case was.Agent != r.Agent:
@@ -219,7 +190,7 @@ func (s *Set) tell(last, now *Table) {
 		}
 	}
 	for _, r := range last.realms {
-		if now.byName[r.Name] == nil {
+		if now.Named(r.Name) == nil {
 			removed = append(removed, r.Name)
 		}
 	}

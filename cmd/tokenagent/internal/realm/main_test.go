@@ -33,6 +33,8 @@ type site struct {
 	dir string
 	log *testlog.Log
 	set *Set
+	// logger writes to log. All agents share it.
+	logger *slog.Logger
 	// slow is where the realm called slow has keys, too.
 	slow string
 }
@@ -66,10 +68,10 @@ func (s *site) parse(c reload.Content) (*Plan, error) {
 			return nil, errors.New("bad")
 		}
 		p.Specs = append(p.Specs, Spec{
-			Name: f[0], Hosts: f[3:], Settings: strings.Join(f[:3], " "),
+			Name: f[0], Hosts: f[3:],
 			Config: agent.Config{
 				Name: cmp.Or(called, f[0]), TokenFile: filepath.Join(s.dir, f[1]), Overlap: d, WaitForSource: wait, Poll: pollOf(len(f)),
-				Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+				Logger: s.logger,
 			},
 		})
 	}
@@ -93,13 +95,14 @@ func pollOf(fields int) time.Duration {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	return &site{t: t, dir: t.TempDir(), log: &testlog.Log{}}
+	log := &testlog.Log{}
+	return &site{t: t, dir: t.TempDir(), log: log, logger: slog.New(slog.NewTextHandler(log, nil))}
 }
 
 func (s *site) open(ctx context.Context) (*Set, error) {
 	return Open(ctx, filepath.Join(s.dir, "realms"), s.parse, Options{
 		Auth: httpauth.Options{ForwardAuth: true}, Poll: 50 * time.Millisecond, Debounce: -1,
-		Logger: slog.New(slog.NewTextHandler(s.log, nil)),
+		Logger: s.logger,
 	})
 }
 

@@ -18,60 +18,54 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// A Spec says what a realm is to be.
+// A Spec is the configuration of a realm.
 type Spec struct {
 	Name    string
-	Hosts   []string // as [CheckHost] takes them
-	Headers []string // where the token stands; none means the default
-	// Settings is equal where Config is, so that an agent is kept whose realm did
-	// not change.
-	Settings string
-	Config   agent.Config
+	Hosts   []string // as [CheckHost] returns them
+	Headers []string // that hold the token; none means the default
+	Config  agent.Config
 }
 
-// A Plan says which realms there are to be.
+// A Plan is the configuration of all realms.
 type Plan struct {
 	Specs   []Spec
 	Default string // the realm of requests that name none; "" for none
 	Paths   bool   // whether a path can name a realm
 }
 
-// A Realm is what decides about the requests that are its own. It is immutable.
+// A Realm decides about its requests. It is immutable.
 type Realm struct {
-	Name  string // "" for the one of an agent without realms
-	Hosts []string
-	Agent *agent.Agent
-	// Guard decides about requests to the main listener, Rule about those that
-	// Envoy asks about over gRPC.
-	Guard   *httpauth.Guard
-	Headers []string // that Guard reads
-	Rule    *extauthz.Rule
+	Name    string // "" for the one of an agent without realms
+	Hosts   []string
+	Agent   *agent.Agent
+	Guard   *httpauth.Guard // for requests to the main listener
+	Headers []string        // that Guard reads
+	Rule    *extauthz.Rule  // for requests that Envoy asks about over gRPC
 
-	set      *Set
-	settings string
+	set    *Set
+	config agent.Config
 }
 
 var _ verify.RevocationWaiter = (*Realm)(nil)
 
-// newRealm returns the Realm of a.
 func (s *Set) newRealm(a *agent.Agent, spec Spec) *Realm {
-	r := &Realm{Name: spec.Name, Hosts: spec.Hosts, Agent: a, set: s, settings: spec.Settings}
-	template := s.o.Auth
-	template.Headers, template.Realm = spec.Headers, spec.Name
-	r.Guard = httpauth.New(a, template)
+	r := &Realm{Name: spec.Name, Hosts: spec.Hosts, Agent: a, set: s, config: spec.Config}
+	options := s.o.Auth
+	options.Headers, options.Realm = spec.Headers, spec.Name
+	r.Guard = httpauth.New(a, options)
 	r.Headers = r.Guard.Headers()
-	verdict := r.Guard
-	if !template.ForwardAuth {
-		template.ForwardAuth, template.Exempt = true, nil
-		verdict = httpauth.New(a, template)
+	forwardAuth := r.Guard
+	if !options.ForwardAuth {
+		options.ForwardAuth, options.Exempt = true, nil
+		forwardAuth = httpauth.New(a, options)
 	}
-	r.Rule = extauthz.NewRule(verdict)
+	r.Rule = extauthz.NewRule(forwardAuth)
 	return r
 }
 
-// AwaitRevocation asks the realm's agent, and once that is closed, the one that has
-// taken its place. It returns true, too, when the file has no realm of that name any
-// more: such a realm accepts nothing. It returns false when ctx ends, when no agent of
+// AwaitRevocation waits for a revocation in the realm's agent and, once that is closed,
+// in the agent that replaced it. It also returns true if the realm was removed from the
+// file: such a realm accepts nothing. It returns false when ctx ends, when no agent of
 // the realm knows p any more, and when the Set is closed.
 func (r *Realm) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	for a := r.Agent; ; {
@@ -89,8 +83,8 @@ func (r *Realm) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	}
 }
 
-// A Table is the realms as they are for a while. It is immutable. Once another is
-// in force, the agents that are not in that one are closed after a grace.
+// A Table holds the realms at one moment. It is immutable, and finding a realm in it
+// takes no lock.
 type Table struct {
 	realms   []*Realm // in the order of their file
 	byName   map[string]*Realm
@@ -100,58 +94,49 @@ type Table struct {
 	paths    bool
 	single   bool // fallback is the realm of every request
 
-	denyAll *httpauth.Guard // nil where single
+	denyAll *httpauth.Guard // nil if single
 	headers []string        // that denyAll reads
 }
 
-// A suffix is what follows the '*' of a host such as *.example.com.
+// A suffix is the part after the '*' of a host such as *.example.com.
 type suffix struct {
 	text  string
 	realm *Realm
 }
 
-// add puts r in, before anybody has t.
-func (t *Table) add(r *Realm) {
-	t.realms = append(t.realms, r)
-	t.byName[r.Name] = r
-	for _, host := range r.Hosts {
-		if end, wild := strings.CutPrefix(host, "*"); wild {
-			t.suffixes = append(t.suffixes, suffix{end, r})
-		} else {
-			t.byHost[host] = r
+// newTable returns the Table of realms, which are those of plan. auth is the template
+// of the Guard for requests of no realm.
+func newTable(realms []*Realm, plan *Plan, auth httpauth.Options) *Table {
+	t := &Table{realms: realms, byName: make(map[string]*Realm), byHost: make(map[string]*Realm), paths: plan.Paths}
+	t.headers = httpauth.New(gateway.DenyAll(), auth).Headers()
+	for _, r := range realms {
+		t.byName[r.Name] = r
+		for _, host := range r.Hosts {
+			if text, wild := strings.CutPrefix(host, "*"); wild {
+				t.suffixes = append(t.suffixes, suffix{text, r})
+			} else {
+				t.byHost[host] = r
+			}
 		}
-	}
-}
-
-// finish does what is left to do once all are in.
-func (t *Table) finish(plan *Plan) {
-	slices.SortStableFunc(t.suffixes, func(a, b suffix) int { return cmp.Compare(len(b.text), len(a.text)) })
-	t.fallback, t.paths = t.byName[plan.Default], plan.Paths
-}
-
-// ofNone makes the Guard for requests of no realm.
-func (t *Table) ofNone(o httpauth.Options) {
-	t.headers = httpauth.New(gateway.DenyAll(), o).Headers()
-	for _, r := range t.realms {
 		for _, name := range r.Headers {
 			if !slices.Contains(t.headers, name) {
 				t.headers = append(t.headers, name)
 			}
 		}
 	}
-	o.Headers = t.headers
-	t.denyAll = httpauth.New(gateway.DenyAll(), o)
+	slices.SortStableFunc(t.suffixes, func(a, b suffix) int { return cmp.Compare(len(b.text), len(a.text)) })
+	t.fallback = t.byName[plan.Default]
+	auth.Headers = t.headers
+	t.denyAll = httpauth.New(gateway.DenyAll(), auth)
+	return t
 }
 
 // DenyAll returns the Guard for requests of no realm, and the headers that it reads:
-// those of all realms and the default ones. It refuses every token; where a request
-// needs none, it takes off the token of whichever realm.
+// those of all realms and the default ones. It refuses every token. From a request that
+// needs no token, it removes the token of any realm.
 func (t *Table) DenyAll() (g *httpauth.Guard, headers []string) { return t.denyAll, t.headers }
 
-// Realms returns all of them. Nobody may modify it.
-func (t *Table) Realms() []*Realm { return t.realms }
-
-// Named returns the realm called name, and nil if there is none. t may be nil.
+// Named returns the realm called name, or nil if there is none. t may be nil.
 func (t *Table) Named(name string) *Realm {
 	if t == nil {
 		return nil
@@ -160,9 +145,9 @@ func (t *Table) Named(name string) *Realm {
 }
 
 // ByHost returns the realm of the host that a request was sent to (the Host header
-// field or :authority), with or without a port: the one that names it, else the one
-// with the longest *.suffix that covers it, else the default. It is nil for none; a
-// host that [ParseHost] does not take, or that is missing, belongs to none. The one
+// field or :authority), with or without a port: the realm that lists it, else the one
+// with the longest *.suffix that covers it, else the default realm. It returns nil for
+// none. A missing host, or one that [ParseHost] refuses, belongs to no realm. The one
 // realm of an agent without realms takes every request, whatever its host.
 func (t *Table) ByHost(host string) *Realm {
 	if t.single {
@@ -194,12 +179,12 @@ func (t *Table) ofHost(host string) (r *Realm, ok bool) {
 
 const prefix = "/verify/"
 
-// ByPath returns the realm of a request to a gateway's endpoint: the one that its
-// path names, as /verify/NAME with anything behind it, and otherwise that of its
-// host. The path is as it was escaped. Where the host is malformed, or is another
-// realm's than the path, there is none: a gateway that hands on the path of its
-// client would let that one choose. There is none either for a path that is nearly
-// /verify/NAME: it was meant to name a realm, and must not get another.
+// ByPath returns the realm of a request to a gateway's endpoint: the realm that its
+// escaped path names, as /verify/NAME with anything behind it, and otherwise the realm
+// of its host. It returns nil if the host is malformed, or belongs to another realm than
+// the path names: behind a gateway that forwards the path of its client, the client
+// could choose the realm. It also returns nil for a path that is nearly /verify/NAME,
+// since that was meant to name a realm and must not get another.
 func (t *Table) ByPath(escaped, host string) *Realm {
 	if !t.paths {
 		return t.ByHost(host)
@@ -219,17 +204,17 @@ func (t *Table) ByPath(escaped, host string) *Realm {
 	return nil
 }
 
-// isNearPrefix reports whether a path that does not begin with prefix would do so, or
-// would be prefix without its '/', to a program that decodes it (however often), takes
-// '\' for '/', cleans it, drops parameters (;x) and final dots of segments, and
-// ignores case.
+// isNearPrefix reports whether a path that does not begin with prefix is read as one
+// that does, or as prefix without its '/', by a program that decodes it (any number of
+// times), takes '\' for '/', cleans it, drops parameters (;x) and final dots of segments,
+// and ignores case.
 func isNearPrefix(escaped string) bool {
-	const most = 5 // times that it is decoded; nobody means to encode it more often
+	const most = 5 // rounds of decoding; no honest program encodes a path more often
 	plain := escaped
 	for range most {
 		next, err := url.PathUnescape(plain)
 		if err != nil {
-			return plain == escaped || beginsLikePrefix(plain) // whatever it was meant to be
+			return plain == escaped || beginsLikePrefix(plain)
 		}
 		if next == plain {
 			return beginsLikePrefix(plain)

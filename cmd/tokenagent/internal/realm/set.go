@@ -18,41 +18,41 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// Options say how a Set is kept.
+// Options configure a Set.
 type Options struct {
-	// Auth is the template of every Guard; Headers and Realm are the realm's.
-	Auth   httpauth.Options
-	Logger *slog.Logger
-
-	// Of the file; as those of [reload.Options].
-	Poll, Debounce time.Duration
+	Auth           httpauth.Options // the template of every Guard; each realm sets Headers and Realm
+	Logger         *slog.Logger
+	Poll, Debounce time.Duration // of the file; see [reload.Options]
 }
 
-// A Set is the realms of a process, in step with their file. Make one with [Open]
-// or [Single]. It is safe for concurrent use.
+// A Set keeps the realms of a process in step with their file. Make one with [Open] or
+// [Single]. It is safe for concurrent use.
 type Set struct {
 	o       Options
 	watcher reload.Watcher        // which all agents share
 	path    string                // of the file; "" for Single
-	plan    *reload.Value[Plan]   // what the file says; nil for Single
-	table   atomic.Pointer[Table] // what is in force
+	plan    *reload.Value[Plan]   // the content of the file; nil for Single
+	table   atomic.Pointer[Table] // the realms in force
 	misses  atomic.Uint64         // requests of no realm
-	changed broadcast.Channel     // signals a change of the realms or of their readiness
+	updated broadcast.Channel     // signals that another realm is in force, or ready
 
-	turn    chan struct{}          // held while a plan is put into force; a channel, so that waiting for it can end
-	planned *Plan                  // that was tried last; guarded by turn
-	fault   atomic.Pointer[string] // why that is not in force; nil if it is
-	since   atomic.Int64           // when a plan was last put into force, Unix time in nanoseconds
+	changing sync.Mutex             // serializes changes of the table, and Merge
+	tried    *Plan                  // the last plan that was applied or failed; guarded by changing
+	applyErr atomic.Pointer[string] // why tried is not in force; nil if it is
+	since    atomic.Int64           // when a plan was last put into force, Unix time in nanoseconds
 
-	swap    sync.Mutex      // held while agents learn from those that they replace, and come into force
 	run     context.Context //nolint:containedctx // ends with Close
 	stop    context.CancelFunc
 	running sync.WaitGroup
-	closing sync.Once
 }
 
-// Single returns a Set of one realm without a name, which is a's and that of all
-// requests. It does not close a.
+var (
+	_ extauthz.Realms      = (*Set)(nil)
+	_ prometheus.Collector = (*Set)(nil)
+)
+
+// Single returns a Set of one realm without a name, to which all requests belong. a
+// decides about them; Close does not close it.
 func Single(a *agent.Agent, headers []string, o Options) *Set {
 	s := &Set{o: o}
 	r := s.newRealm(a, Spec{Headers: headers})
@@ -60,41 +60,41 @@ func Single(a *agent.Agent, headers []string, o Options) *Set {
 	return s
 }
 
-// Open reads the file at path, of which parse makes a Plan, starts the agents of
-// its realms, and keeps them in step with it until Close. The error names all
-// that is wrong with the file, or the realms that cannot start. ctx bounds the
-// start alone.
+// Open reads the file at path with parse, starts the agents of its realms, and keeps
+// them in step with it until Close. The error names everything that is wrong with the
+// file, or the realms that cannot start. ctx bounds only the start.
 //
-// A file that is bad later, or of which one realm cannot start, changes nothing
-// and is tried again at every poll. The agents of realms that did not change stay
-// as they are; where one did change, another agent starts from what the old one
-// accepts and refuses, and learns before it decides what that one has learned since:
-// see [agent.Agent.Merge].
+// A file that is bad later, or in which one realm cannot start, changes nothing and is
+// tried again at every poll. The agents of unchanged realms stay. For a changed realm
+// another agent starts from what the old one accepts and refuses, as [agent.Agent.Merge]
+// describes.
 func Open(ctx context.Context, path string, parse func(reload.Content) (*Plan, error), o Options) (*Set, error) {
-	s := &Set{o: o, path: path, turn: make(chan struct{}, 1)}
+	s := &Set{o: o, path: path}
 	s.run, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.open(ctx, parse); err != nil {
+	err := s.open(ctx, parse)
+	if err == nil {
+		if err = s.apply(ctx); err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err != nil {
 		s.stop()
 		return nil, err
 	}
-	if err := s.apply(ctx); err != nil {
-		s.stop()
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
 	s.running.Go(func() { _ = s.plan.Run(s.run) })
-	s.running.Go(func() { s.follow(s.run) })
+	s.running.Go(s.follow)
 	return s, nil
 }
 
-// open reads the file for the first time. A read that hangs is left behind when
-// ctx ends.
+// open reads the file for the first time. If ctx ends it returns, even if the read
+// hangs.
 func (s *Set) open(ctx context.Context, parse func(reload.Content) (*Plan, error)) error {
 	done := make(chan error, 1)
 	go func() {
-		v, err := reload.Open(reload.File(s.path), func(_ *Plan, c reload.Content, _ time.Time) (*Plan, error) { return parse(c) }, reload.Options{
+		plan, err := reload.Open(reload.File(s.path), func(_ *Plan, c reload.Content, _ time.Time) (*Plan, error) { return parse(c) }, reload.Options{
 			Poll: s.o.Poll, Debounce: s.o.Debounce, Watcher: &s.watcher, Logger: s.o.Logger, Name: "config",
 		})
-		s.plan = v // and then it is told, or nobody looks
+		s.plan = plan // read only after done
 		done <- err
 	}()
 	select {
@@ -105,70 +105,66 @@ func (s *Set) open(ctx context.Context, parse func(reload.Content) (*Plan, error
 	}
 }
 
-// startLimit bounds how long the agents of a changed file may take to start.
-const startLimit = 30 * time.Second
+const (
+	startLimit  = 30 * time.Second // for the agents of a changed file
+	defaultPoll = 10 * time.Second // between two tries to apply a file that is not polled
+)
 
-// follow puts into force what the file says, and tries again what could not be,
-// until ctx ends.
-func (s *Set) follow(ctx context.Context) {
+// follow applies each new content of the file, and tries again what failed, until
+// Close.
+func (s *Set) follow() {
 	every := s.o.Poll
 	if every <= 0 {
 		every = defaultPoll
 	}
-	again := time.NewTicker(every)
-	defer again.Stop()
+	retry := time.NewTicker(every)
+	defer retry.Stop()
 	for {
 		updated := s.plan.Updated()
-		started, cancel := context.WithTimeout(ctx, startLimit)
-		if s.apply(started) != nil { // which is in the log and the status
-			again.Reset(every)
+		if s.applyInTime() != nil { // the log and the status show it
+			retry.Reset(every)
 		}
-		cancel()
 		select {
-		case <-ctx.Done():
+		case <-s.run.Done():
 			return
 		case <-updated:
-		case <-again.C:
+		case <-retry.C:
 		}
 	}
 }
 
-// defaultPoll is how often is tried again what could not be, where the file is not
-// polled or as often as [reload.Options] has it.
-const defaultPoll = 10 * time.Second
+func (s *Set) applyInTime() error {
+	ctx, cancel := context.WithTimeout(s.run, startLimit)
+	defer cancel()
+	return s.apply(ctx)
+}
 
-// Watcher returns what files of the process are watched with, for what is no
-// realm's.
+// Watcher returns the file watcher that all agents share.
 func (s *Set) Watcher() *reload.Watcher { return &s.watcher }
 
-// Close stops watching the file and closes the agents of its realms, those of
-// Single apart.
+// Close stops watching the file and closes the agents of its realms. It can be called
+// again.
 func (s *Set) Close() error {
 	if s.plan == nil {
 		return nil
 	}
-	s.closing.Do(func() {
-		s.stop()
-		s.turn <- struct{}{} // for good: nothing comes into force any more
-		s.running.Wait()
-		for _, r := range s.table.Load().realms {
-			_ = r.Agent.Close() // what its state file had to say is in the log
-		}
-	})
+	s.stop()
+	s.changing.Lock() // waits for a change that has begun; none begins any more
+	table := s.table.Load()
+	s.changing.Unlock()
+	s.running.Wait()
+	for _, r := range table.realms {
+		_ = r.Agent.Close() // an error of its state file is in the log
+	}
 	return nil
 }
 
-var (
-	_ extauthz.Realms      = (*Set)(nil)
-	_ prometheus.Collector = (*Set)(nil)
-)
-
-// Table returns the realms as they are now. It is for one decision: the agents of
-// realms that have gone since are closed after a second.
+// Table returns the realms of this moment, for one decision: a second after a realm
+// is gone, its agent is closed.
 func (s *Set) Table() *Table { return s.table.Load() }
 
-// Ready reports whether any realm can decide: one whose source is late, as
-// WaitForSource allows, holds up itself alone.
+// Ready reports whether any realm can decide: a realm whose source is late, as
+// WaitForSource allows, delays no other.
 func (s *Set) Ready() bool {
 	for _, r := range s.Table().realms {
 		if r.Agent.Ready() {
@@ -178,48 +174,45 @@ func (s *Set) Ready() bool {
 	return false
 }
 
-// Updated returns a channel that is closed once another realm is in force, or ready.
-// To miss nothing, take the channel first and look afterwards.
+// Updated returns a channel that is closed when another realm is in force, or ready.
+// A caller that must not miss a change calls Updated before it reads the state.
 func (s *Set) Updated() <-chan struct{} {
 	if s.plan == nil {
 		return s.table.Load().realms[0].Agent.Updated()
 	}
-	return s.changed.Next()
+	return s.updated.Next()
 }
 
-// Reload reads the file and every source now. A fault is returned and changes
-// nothing.
+// Reload reads the file and every source now. An error changes nothing.
 func (s *Set) Reload() (changed bool, err error) {
-	var faults []error
+	var errs []error
 	if s.plan != nil {
 		before := s.table.Load()
 		if _, err := s.plan.Reload(); err != nil {
-			faults = append(faults, err)
+			errs = append(errs, err)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-		defer cancel()
-		if err := s.apply(ctx); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", s.path, err))
+		if err := s.applyInTime(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.path, err))
 		}
 		changed = s.table.Load() != before
 	}
 	for _, r := range s.Table().realms {
-		news, err := r.Agent.Reload()
-		changed = changed || news
+		agentChanged, err := r.Agent.Reload()
+		changed = changed || agentChanged
 		switch {
-		case errors.Is(err, agent.ErrClosed): // it is of no realm any more, or another has taken over
+		case errors.Is(err, agent.ErrClosed): // the realm is gone, or has another agent by now
 		case err != nil && r.Name != "":
-			faults = append(faults, fmt.Errorf("realm %s: %w", r.Name, err))
+			errs = append(errs, fmt.Errorf("realm %s: %w", r.Name, err))
 		default:
-			faults = append(faults, err)
+			errs = append(errs, err)
 		}
 	}
-	return changed, errors.Join(faults...)
+	return changed, errors.Join(errs...)
 }
 
-// Rule implements [extauthz.Realms]. The name comes from the gateway, so that it
-// says which realm it is, and a host that is missing contradicts nothing. One that is
-// malformed is refused all the same: the app behind may read another host in it.
+// Rule implements [extauthz.Realms]. The gateway chose the name, so a missing host does
+// not contradict it. A malformed host is refused all the same: the app behind the
+// gateway may read another host in it.
 func (s *Set) Rule(name string, named bool, host string) *extauthz.Rule {
 	t := s.Table()
 	var r *Realm
@@ -235,5 +228,5 @@ func (s *Set) Rule(name string, named bool, host string) *extauthz.Rule {
 	return r.Rule
 }
 
-// Missed counts a request that was refused because it is of no realm.
+// Missed counts a request that was refused because it belongs to no realm.
 func (s *Set) Missed() { s.misses.Add(1) }

@@ -99,7 +99,7 @@ func TestP4_BadFileChangesNothing(t *testing.T) {
 		s.write("realms", "a 0 10m\nb 1 10m\n")
 		s.becomes("it heals", func() bool {
 			now := s.set.table.Load()
-			return s.set.Status().Config.Good && now.Named("c") == nil && now.Named("b").settings == "b 1 10m"
+			return s.set.Status().Config.Good && now.Named("c") == nil && now.Named("b").config.Overlap == 10*time.Minute
 		})
 		table = s.set.table.Load()
 	}
@@ -248,7 +248,7 @@ func TestRetriedPlanIsWhatTheFileSays(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\n", 1)
 	s.write("realms", "a 0 10m\nb none 10m\n")
-	s.becomes("it waits for b", func() bool { return s.set.fault.Load() != nil })
+	s.becomes("it waits for b", func() bool { return s.set.applyErr.Load() != nil })
 	s.write("realms", "bad\n")
 	s.becomes("it is bad", func() bool { return s.set.plan.Stats().LastError != nil })
 	s.write("none", tokenN(9))

@@ -71,11 +71,11 @@ func (s *Set) config() *ConfigStatus {
 		File: s.path, WatchMode: stats.Mode, LastSuccess: stats.LastSuccess.UTC().Round(0),
 		LastChange: time.Unix(0, s.since.Load()).UTC(), Good: true,
 	}
-	switch fault := s.fault.Load(); {
+	switch applyErr := s.applyErr.Load(); {
 	case stats.LastError != nil:
 		c.Good, c.Fault = false, stats.LastError.Error()
-	case fault != nil:
-		c.Good, c.Fault, c.LastSuccess = false, s.path+": "+*fault, c.LastChange
+	case applyErr != nil:
+		c.Good, c.Fault, c.LastSuccess = false, s.path+": "+*applyErr, c.LastChange
 	}
 	return c
 }

@@ -4,17 +4,18 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
 // table returns a Table of realms with the hosts that follow their names.
 func table(paths bool, fallback string, realms ...string) *Table {
-	t := &Table{byName: map[string]*Realm{}, byHost: map[string]*Realm{}}
+	var all []*Realm
 	for _, r := range realms {
 		f := strings.Fields(r)
-		t.add(&Realm{Name: f[0], Hosts: f[1:]})
+		all = append(all, &Realm{Name: f[0], Hosts: f[1:]})
 	}
-	t.finish(&Plan{Paths: paths, Default: fallback})
-	return t
+	return newTable(all, &Plan{Paths: paths, Default: fallback}, httpauth.Options{})
 }
 
 func name(r *Realm) string {
