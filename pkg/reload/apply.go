@@ -14,8 +14,8 @@ const (
 
 // read reads the source once. reading must be held.
 func (v *Value[S]) read(ctx context.Context) (r reading) {
-	if files, ok := v.src.(fileSource); ok {
-		r.content, r.origin, r.err = files.readFiles(v.options.MaxBytes)
+	if files, ok := v.src.(*fileSource); ok {
+		r = files.read(v.options.MaxBytes)
 	} else {
 		r.content, r.err = v.src.Read(ctx, v.options.MaxBytes)
 	}
@@ -31,7 +31,7 @@ func (v *Value[S]) read(ctx context.Context) (r reading) {
 func (v *Value[S]) readTwice(ctx context.Context) (r reading, began time.Time) {
 	began = time.Now()
 	r = v.read(ctx)
-	_, files := v.src.(fileSource)
+	_, files := v.src.(*fileSource)
 	if v.isStatic() || v.options.Debounce < 0 || r.err != nil && !files {
 		return r, began
 	}
@@ -64,62 +64,63 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// The three functions below finish a read. reading must be held.
-//
-//	result of read and Step            function          Stats       state
-//	error of the read                  finishFailed      Failed      kept, or what the Step returns for partial content
-//	the accepted content               finishUnchanged   Unchanged   kept
-//	new content, the Step accepts it   finishChanged     Applied     what the Step returns
-//	new content, the Step refuses it   finishChanged     Rejected    kept, or what the Step returns beside the error
-
-func (v *Value[S]) finishFailed(r reading, began time.Time) error {
-	v.stability.refuse(r)
-	v.mu.Lock()
-	if r.content.Partial {
-		if next, err := v.callStep(r.content); err != nil {
-			v.publish(next)
-		}
-	}
-	isNew, _ := v.stats.record(failed, time.Now(), r.err)
-	v.mu.Unlock()
-	v.observe(began)
-	v.log(r.err, isNew, false)
-	return r.err
-}
-
-func (v *Value[S]) finishUnchanged(r reading, began time.Time) {
-	v.stability.accept(r) // the same bytes, perhaps in another file
-	v.mu.Lock()
-	_, recovered := v.stats.record(unchanged, time.Now(), nil)
-	v.mu.Unlock()
-	v.observe(began)
-	v.log(nil, false, recovered)
-}
-
 var errNoState = errors.New("reload: the step returned neither a state nor an error")
 
-func (v *Value[S]) finishChanged(r reading, began time.Time) error {
+// finish ends a read that began at that time. It reports whether new content was
+// accepted, and the error of the read or the Step. reading must be held.
+//
+//	result of read and Step            Stats       state
+//	error of the read                  Failed      kept, or what the Step returns for partial content
+//	the accepted content               Unchanged   kept
+//	new content, the Step accepts it   Applied     what the Step returns
+//	new content, the Step refuses it   Rejected    kept, or what the Step returns beside the error
+func (v *Value[S]) finish(r reading, began time.Time) (changed bool, err error) {
+	var next *S
 	v.mu.Lock()
-	next, err := v.callStep(r.content)
-	res := applied
-	if err != nil {
-		res = rejected
+	first := v.stats.LastSuccess.IsZero()
+	count := &v.stats.Failed
+	switch err = r.err; {
+	case err == nil && v.stability.isAccepted(r):
+		count = &v.stats.Unchanged
+	case err == nil:
+		count = &v.stats.Applied
+		if next, err = v.callStep(r.content); err != nil {
+			count = &v.stats.Rejected
+		}
+	case r.content.Partial:
+		var stepErr error
+		if next, stepErr = v.callStep(r.content); stepErr == nil {
+			next = nil
+		}
 	}
+	changed = count == &v.stats.Applied
 	// Record first: a caller that sees the new state also sees the new Stats.
-	isNew, recovered := v.stats.record(res, time.Now(), err)
+	isNew, recovered := v.stats.record(count, changed, err)
 	v.publish(next)
 	v.mu.Unlock()
-	v.observe(began)
+	if v.options.Observe != nil {
+		v.options.Observe(time.Since(began))
+	}
 	if err != nil {
 		v.stability.refuse(r)
-		v.log(err, isNew, false)
-		return err
+		if isNew && (!first || v.options.Wait) { // otherwise Open returns the error
+			text := "source is bad, keeping the last good content"
+			if first {
+				text = "source is bad, waiting for good content"
+			}
+			v.options.Logger.Warn(text, "error", err)
+		}
+		return false, err
 	}
-	v.stability.accept(r)
-	v.log(nil, false, recovered)
-	v.options.Logger.Debug("source applied")
-	v.warnOfFileMount(r)
-	return nil
+	v.stability.accept(r) // even unchanged content can be in another file
+	if recovered {
+		v.options.Logger.Info("source is good again")
+	}
+	if changed {
+		v.options.Logger.Debug("source applied")
+		v.warnOfFileMount(r)
+	}
+	return changed, nil
 }
 
 // callStep calls the Step with the current state. mu must be held.
@@ -135,28 +136,6 @@ func (v *Value[S]) callStep(c Content) (next *S, err error) {
 		v.stability.outdated = true
 	}
 	return next, err
-}
-
-// observe reports how long a finished read took.
-func (v *Value[S]) observe(began time.Time) {
-	if v.options.Observe != nil {
-		v.options.Observe(time.Since(began))
-	}
-}
-
-// log logs a new error, or that the source has recovered. Open without Wait returns
-// its error instead.
-func (v *Value[S]) log(err error, isNew, recovered bool) {
-	switch {
-	case isNew && !v.stability.hasAccepted:
-		if v.options.Wait {
-			v.options.Logger.Warn("source is bad, waiting for good content", "error", err)
-		}
-	case isNew:
-		v.options.Logger.Warn("source is bad, keeping the last good content", "error", err)
-	case recovered:
-		v.options.Logger.Info("source is good again")
-	}
 }
 
 // warnOfFileMount looks for files that are mount points. It runs for each change

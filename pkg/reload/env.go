@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 )
 
@@ -20,11 +21,30 @@ func (e env) static() {}
 
 func (e env) String() string { return shownName(string(e)) }
 
-// shownName returns name as it may be shown. Where a shell puts the value of a
-// variable in place of its name, name is a secret: so it is shown if it has the form
-// of a name and no part of it is as long as a token is.
+func (e env) Read(_ context.Context, maxBytes int64) (Content, error) {
+	value, ok := os.LookupEnv(string(e))
+	var err error
+	switch {
+	case !ok:
+		err = errors.New("not set; set it before the start")
+	case isBlank([]byte(value)):
+		err = fmt.Errorf("%w; set it before the start", ErrEmpty)
+	case int64(len(value)) > maxBytes:
+		err = tooLargeError(maxBytes)
+	default:
+		return Content{Data: []byte(value), Path: e.String()}, nil
+	}
+	return Content{}, fmt.Errorf("environment variable %s: %w", e, err)
+}
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// shownName returns name as it may be shown. A shell can put the value of a variable
+// in place of its name, and then name is a secret. So it is shown only if it is a valid
+// name, no part of it is as long as a token, and a long name is not in mixed case.
 func shownName(name string) string {
-	show := isEnvKey([]byte(name))
+	const shortestToken = 16
+	show := envName.MatchString(name)
 	for part := range strings.SplitSeq(name, "_") {
 		mixed := strings.ToUpper(part) != part && strings.ToLower(part) != part
 		show = show && len(part) < shortestToken && (!mixed || len(name) < shortestToken)
@@ -34,25 +54,4 @@ func shownName(name string) string {
 	}
 	sum := sha256.Sum256([]byte(name))
 	return fmt.Sprintf("(not shown, since it may be a token: SHA-256 %x)", sum[:4])
-}
-
-// shortestToken is how many bytes a token has at the least.
-const shortestToken = 16
-
-var errNotSet = errors.New("not set")
-
-func (e env) Read(_ context.Context, maxBytes int64) (Content, error) {
-	value, ok := os.LookupEnv(string(e))
-	err := &sourceError{path: "environment variable " + e.String(), fix: "set it before the start"}
-	switch {
-	case !ok:
-		err.cause = errNotSet
-	case isBlank([]byte(value)):
-		err.cause = ErrEmpty
-	case int64(len(value)) > maxBytes:
-		err.cause, err.fix = tooLargeError(maxBytes), ""
-	default:
-		return Content{Data: []byte(value), Path: e.String()}, nil
-	}
-	return Content{}, err
 }

@@ -2,7 +2,6 @@ package reload
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 )
@@ -14,30 +13,17 @@ import (
 // that gives its number but not its text. A missing key, and a value of only white
 // space, is an error.
 func EnvFile(path, name string) Source {
-	return &envFile{file: file{given: path, path: absolute(path)}, name: name}
-}
-
-type envFile struct {
-	file file
-	name string
-}
-
-func (e *envFile) String() string { return e.file.given }
-
-func (e *envFile) Read(_ context.Context, maxBytes int64) (Content, error) {
-	c, _, err := e.readFiles(maxBytes)
-	return c, err
-}
-
-func (e *envFile) readFiles(maxBytes int64) (Content, origin, error) {
-	c, from, err := e.file.readFiles(maxBytes)
-	if err == nil {
-		c.Data, err = lookupEnv(e.file.given, c.Data, e.name)
-	}
-	if err != nil {
-		return Content{}, from, err
-	}
-	return c, from, nil
+	file := newFile(path)
+	return &fileSource{path, func(maxBytes int64) reading {
+		r := file.read(maxBytes)
+		if r.err != nil {
+			return r
+		}
+		if r.content.Data, r.err = lookupEnv(path, r.content.Data, name); r.err != nil {
+			r.content = Content{}
+		}
+		return r
+	}}
 }
 
 // lookupEnv returns the value of name in the text of an env file. All lines must be
@@ -63,28 +49,17 @@ func lookupEnv(path string, text []byte, name string) ([]byte, error) {
 		}
 	}
 	shown := shownName(name)
-	err := &sourceError{path: path, fix: "add a line " + shown + "=value"}
 	switch {
 	case !found:
-		err.cause = fmt.Errorf("no key %s", shown)
+		return nil, fmt.Errorf("%s: no key %s; add a line %[2]s=value", path, shown)
 	case isBlank(value):
-		err.cause = fmt.Errorf("key %s: %w", shown, ErrEmpty)
-	default:
-		return bytes.Clone(value), nil
+		return nil, fmt.Errorf("%s: key %s: %w; add a line %[2]s=value", path, shown, ErrEmpty)
 	}
-	return nil, err
+	return bytes.Clone(value), nil
 }
 
-// Errors of a line. They never quote the line, which may hold the secret.
-var (
-	errNoEquals   = errors.New("no '=' in the line; write KEY=value")
-	errBadKey     = errors.New("not a key before the '='; write KEY=value, with a key of letters, digits and _, and no blank beside the '='")
-	errBlankValue = errors.New("a blank after the '='; write KEY=value without it, or quote the value")
-	errQuote      = errors.New("unmatched quotes; write KEY='value', without that quote inside the value and nothing after it")
-	errControl    = errors.New("a control character in the value; remove it")
-)
-
-// parseAssignment splits a line without surrounding white space into key and value.
+// parseAssignment splits a line without surrounding white space into key and value. Its
+// errors do not quote the line, which may hold the secret.
 func parseAssignment(line []byte) (key, value []byte, err error) {
 	if rest, ok := bytes.CutPrefix(line, []byte("export")); ok && len(rest) > 0 && (rest[0] == ' ' || rest[0] == '\t') {
 		line = bytes.TrimLeft(rest, " \t")
@@ -92,11 +67,11 @@ func parseAssignment(line []byte) (key, value []byte, err error) {
 	key, value, ok := bytes.Cut(line, []byte("="))
 	switch {
 	case !ok:
-		return nil, nil, errNoEquals
-	case !isEnvKey(key):
-		return nil, nil, errBadKey
+		return nil, nil, errors.New("no '=' in the line; write KEY=value")
+	case !envName.Match(key):
+		return nil, nil, errors.New("not a key before the '='; write KEY=value, with a key of letters, digits and _, and no blank beside the '='")
 	case bytes.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):
-		return nil, nil, errControl
+		return nil, nil, errors.New("a control character in the value; remove it")
 	case len(value) == 0:
 		return key, nil, nil
 	}
@@ -104,22 +79,11 @@ func parseAssignment(line []byte) (key, value []byte, err error) {
 	case '\'', '"':
 		end := len(value) - 1
 		if end == 0 || bytes.IndexByte(value[1:], quote) != end-1 {
-			return nil, nil, errQuote
+			return nil, nil, errors.New("unmatched quotes; write KEY='value', without that quote inside the value and nothing after it")
 		}
 		value = value[1:end]
 	case ' ', '\t':
-		return nil, nil, errBlankValue
+		return nil, nil, errors.New("a blank after the '='; write KEY=value without it, or quote the value")
 	}
 	return key, value, nil
-}
-
-func isEnvKey(key []byte) bool {
-	for i, b := range key {
-		letter := b == '_' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
-		digit := '0' <= b && b <= '9'
-		if !letter && (!digit || i == 0) {
-			return false
-		}
-	}
-	return len(key) > 0
 }

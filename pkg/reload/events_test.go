@@ -89,20 +89,6 @@ func TestPendingEventsOfWrites(t *testing.T) {
 	}
 }
 
-// late calls do between the taking of events and the read.
-type late struct {
-	*file
-	do func()
-}
-
-func (l *late) readFiles(maxBytes int64) (Content, origin, error) {
-	if l.do != nil {
-		l.do()
-		l.do = nil
-	}
-	return l.file.readFiles(maxBytes)
-}
-
 // P1: a file that was renamed into place is accepted after the grace, with no poll. P4: a
 // file that was created there, or written to between the event and the read, waits for the
 // Debounce: the event of the write arrives within the grace.
@@ -138,13 +124,16 @@ func TestP1_RenameNeedsTheGraceAlone(t *testing.T) {
 			dir := t.TempDir()
 			path := filepath.Join(dir, "token")
 			put(t, path, "0")
-			src := &late{file: File(path).(*file)}
+			src := File(path).(*fileSource)
+			read := src.read
+			late := func() {} // runs between the taking of events and the read
+			src.read = func(maxBytes int64) reading { late(); return read(maxBytes) }
 			l := open(t, src, Options{Poll: -1, Debounce: time.Hour})
 			s, doing := following(t, dir)
 			l.readAndWatch(t.Context(), s, false)
 			doing(func() { c.do(t, path) })
 			if c.after != nil {
-				src.do = func() { c.after(t, path) }
+				late = func() { late = func() {}; c.after(t, path) }
 			}
 			if l.readAndWatch(t.Context(), s, true); *l.Load() != "0" {
 				t.Fatalf("accepted %q without the grace", *l.Load())
@@ -230,7 +219,7 @@ func checkOrigins(t *testing.T, dir string, swap func(i int, link func(target st
 		_ = os.Rename(tmp, path)
 	}
 	swap(0, link)
-	src := File(path).(*file)
+	src := File(path).(*fileSource)
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -244,16 +233,16 @@ func checkOrigins(t *testing.T, dir string, swap func(i int, link func(target st
 		}
 	}()
 	defer func() { close(stop); <-stopped }()
-	for range 20000 {
-		c, from, err := src.readFiles(1 << 10)
-		if err != nil {
+	for range 10000 {
+		r := src.read(1 << 10)
+		if r.err != nil {
 			continue // it changes faster than it can be read
 		}
 		target := "no link"
-		if n := len(from.links); n > 0 {
-			target = from.links[n-1].target
+		if n := len(r.origin.links); n > 0 {
+			target = r.origin.links[n-1].target
 		}
-		if text := string(c.Data); text != target {
+		if text := string(r.content.Data); text != target {
 			t.Fatalf("it read %q by a link to %q", text, target)
 		}
 	}

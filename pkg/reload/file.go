@@ -2,62 +2,111 @@ package reload
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"strings"
+	"sync/atomic"
 )
 
 // File returns the file at path as a source; symlinks are followed. A relative
 // path is made absolute when File is called. A read fails if the path is anything
 // but a regular file (ErrNotRegular), or holds only white space (ErrEmpty).
-func File(path string) Source { return &file{given: path, path: absolute(path)} }
+func File(path string) Source { return newFile(path) }
 
-type file struct {
-	given string // as the caller wrote it, for messages
-	path  string // absolute
+func newFile(path string) *fileSource {
+	abs := absolute(path)
+	return &fileSource{path, func(maxBytes int64) reading {
+		return readAgreed(path, func() reading { return readFile(path, abs, maxBytes) })
+	}}
 }
 
-func (f *file) String() string { return f.given }
-
-func (f *file) Read(_ context.Context, maxBytes int64) (Content, error) {
-	c, _, err := f.readFiles(maxBytes)
-	return c, err
-}
-
-// readFiles resolves the path before and after it reads, and starts over if the
-// results differ. The kubelet removes the old directory about 2 ms after a swap, so
-// an error in between says nothing about the new version.
-func (f *file) readFiles(maxBytes int64) (Content, origin, error) {
-	var from origin
-	for range maxReadTries {
-		before, err := resolve(f.path)
-		var data []byte
-		var info os.FileInfo
-		if err == nil {
-			data, info, err = readRegular(before.end, before.info, maxBytes)
-		}
-		after, _ := resolve(f.path)
-		links := before.links()
-		from = origin{steps: before.steps, links: links, files: map[string]sourceFile{"": {path: before.end, info: info, links: links}}}
-		removed := before.info != nil && errors.Is(err, fs.ErrNotExist)
-		if removed || !before.equal(after) || info != nil && !sameFile(info, after.info) {
-			continue
-		}
-		switch {
-		case err != nil:
-			return Content{}, from, fileError(f.given, err)
-		case isBlank(data):
-			return Content{}, from, &sourceError{
-				path: f.given, cause: ErrEmpty,
-				fix: "write the content to a new file beside it and rename that over it",
-			}
-		}
-		return Content{Data: data, Path: f.given}, from, nil
+// readFile reads the file at abs once. path is how the caller wrote it.
+func readFile(path, abs string, maxBytes int64) (r reading) {
+	var data []byte
+	var info os.FileInfo
+	resolved, err := resolve(abs)
+	if err == nil {
+		data, info, err = readRegular(resolved.end, resolved.info, maxBytes)
 	}
-	return Content{}, from, unsteadyError(f.given)
+	links := resolved.links()
+	file := sourceFile{path: resolved.end, info: info, links: links}
+	r.origin = origin{steps: resolved.steps, links: links, files: map[string]sourceFile{"": file}}
+	switch {
+	case err != nil:
+		r.err = fileError(path, err)
+	case isBlank(data):
+		r.err = fmt.Errorf("%s: %w; write the content to a new file beside it and rename that over it", path, ErrEmpty)
+	default:
+		r.content = Content{Data: data, Path: path}
+	}
+	return r
+}
+
+// Files returns several files as one source, each as with [File]. All of them must
+// exist. The keys of [Content.Keys] are the paths as given. The limit of a read
+// applies to each file.
+//
+// The files are read one after the other, so a read can return the new version of
+// one file and the old version of another. Let the Step reject files that do not
+// belong together. Use [Dir] for keys of one directory.
+func Files(paths ...string) Source {
+	sources := make([]*fileSource, len(paths))
+	for i, path := range paths {
+		sources[i] = newFile(path)
+	}
+	name := strings.Join(paths, ", ")
+	return &fileSource{name, func(maxBytes int64) (all reading) {
+		all.origin.files = make(map[string]sourceFile, len(sources))
+		keys := make(map[string][]byte, len(sources))
+		for _, s := range sources { // after an error too, so that each of them is watched
+			r := s.read(maxBytes)
+			if all.err == nil {
+				all.err = r.err
+			}
+			keys[s.name] = r.content.Data
+			all.origin.steps = append(all.origin.steps, r.origin.steps...)
+			all.origin.files[s.name] = r.origin.files[""]
+		}
+		if all.err == nil {
+			all.content = Content{Keys: keys, Path: name}
+		}
+		return all
+	}}
+}
+
+// Path returns a [File] or a [Dir], depending on what is at path at the first read
+// that succeeds and finds at least one key if it is a directory. From then on, the
+// other kind at the path is an error: a mount that failed must not turn one kind of
+// configuration into the other.
+func Path(path string, keys ...string) Source {
+	abs, file, dir := absolute(path), newFile(path), newDir(path, keys)
+	var fixed atomic.Pointer[fileSource]
+	return &fileSource{path, func(maxBytes int64) reading {
+		found := file // also for a missing path: the error of a file says so
+		info, err := os.Stat(abs)
+		if err == nil && info.IsDir() {
+			found = dir
+		}
+		source := fixed.Load()
+		if source == nil {
+			r := found.read(maxBytes)
+			if r.err == nil && (found == file || len(r.content.Keys) > 0) {
+				fixed.Store(found)
+			}
+			return r
+		}
+		r := source.read(maxBytes)
+		if r.err != nil && err == nil && found != source {
+			kind := "file"
+			if source == dir {
+				kind = "directory"
+			}
+			r.err = fmt.Errorf("%s: it has changed between a file and a directory; it was a %[2]s when first read: put a %[2]s there, or restart", path, kind)
+		}
+		return r
+	}}
 }
 
 // readRegular reads the regular file at path, up to limit bytes. found is the
@@ -80,6 +129,9 @@ func readRegular(path string, found os.FileInfo, limit int64) ([]byte, os.FileIn
 	if err := checkRegular(path, info); err != nil {
 		return nil, info, err
 	}
+	if !os.SameFile(found, info) { // replaced, perhaps by a symlink
+		return nil, info, errUnsteady
+	}
 	// Read one byte more than allowed: the size by fstat(2) may be out of date.
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
@@ -91,28 +143,21 @@ func readRegular(path string, found os.FileInfo, limit int64) ([]byte, os.FileIn
 	return data, info, nil
 }
 
-func tooLargeError(limit int64) error { return fmt.Errorf("%w: over %d bytes", ErrTooLarge, limit) }
-
 func checkRegular(path string, info os.FileInfo) error {
-	if info.Mode().IsRegular() {
+	kind := "something else"
+	switch m := info.Mode(); {
+	case m.IsRegular():
 		return nil
-	}
-	return &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w but %s", ErrNotRegular, fileKind(info.Mode()))}
-}
-
-func fileKind(m fs.FileMode) string {
-	switch {
 	case m.IsDir():
-		return "a directory"
+		kind = "a directory"
 	case m&fs.ModeNamedPipe != 0:
-		return "a named pipe"
+		kind = "a named pipe"
 	case m&fs.ModeSocket != 0:
-		return "a socket"
+		kind = "a socket"
 	case m&fs.ModeDevice != 0:
-		return "a device"
-	default:
-		return "something else"
+		kind = "a device"
 	}
+	return &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("%w but %s", ErrNotRegular, kind)}
 }
 
 const byteOrderMark = "\ufeff"

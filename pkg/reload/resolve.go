@@ -113,10 +113,10 @@ func (r resolvedPath) links() []symlink {
 	return links
 }
 
-// equal reports whether a path was resolved twice through the same symlinks and
-// files, so that everything read in between came from one place.
-func (r resolvedPath) equal(other resolvedPath) bool {
-	return slices.EqualFunc(r.steps, other.steps, func(a, b pathStep) bool {
+// sameSteps reports whether paths were resolved twice through the same symlinks and
+// files.
+func sameSteps(a, b []pathStep) bool {
+	return slices.EqualFunc(a, b, func(a, b pathStep) bool {
 		return a.dir == b.dir && a.name == b.name && a.target == b.target && sameFile(a.info, b.info)
 	})
 }

@@ -67,7 +67,7 @@ func (v *Value[S]) Run(ctx context.Context) error {
 // there are none for this Value.
 func (v *Value[S]) subscribe() *subscription {
 	w := v.options.Watcher
-	if _, ok := v.src.(fileSource); !ok || v.options.PollOnly {
+	if _, ok := v.src.(*fileSource); !ok || v.options.PollOnly {
 		w = &Watcher{off: true}
 	} else if w == nil {
 		w = new(Watcher)
@@ -93,20 +93,29 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 	}
 	for range maxRereads {
 		events, woken := sub.takePending()
+		v.recordLostEvents(events)
 		byEvent = byEvent || woken
 		began := time.Now()
 		r := v.read(ctx)
 		if ctx.Err() != nil {
 			return 0
 		}
-		wait = v.process(r, sub, events, byEvent, began)
+		v.markUnsettled(r, sub, events)
+		wait = 0
+		if r.err != nil {
+			v.stability.restart()
+		} else {
+			wait = v.stability.wait(r, byEvent, time.Now())
+		}
+		if wait == 0 {
+			_, _ = v.finish(r, began) // the error is in Stats and in the log
+		}
 		watch := sub.watch(dirsToWatch(r.origin.steps))
 		mode := modePoll
 		if watch.complete {
 			mode = modeEvents
 		}
 		v.setMode(mode, watch.err)
-		v.countWatchErrors(sub)
 		if !watch.missed {
 			return wait
 		}
@@ -115,38 +124,40 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 	return wait
 }
 
-// process finishes a read, or returns how long to wait before the next one.
-func (v *Value[S]) process(r reading, sub *subscription, events pendingEvents, byEvent bool, began time.Time) (wait time.Duration) {
-	if r.err != nil {
-		v.stability.restart()
-		_ = v.finishFailed(r, began) // in Stats and in the log
-		return 0
+// markUnsettled marks new files that were written to, or may have been.
+func (v *Value[S]) markUnsettled(r reading, sub *subscription, events pendingEvents) {
+	if r.err != nil || v.stability.isAccepted(r) {
+		return
 	}
-	if !v.stability.isAccepted(r) {
-		for key, f := range r.origin.files {
-			if f.info != nil && (events.lost || events.written[f.path] || !sub.isWatched(filepath.Dir(f.path))) {
-				v.stability.markUnsettled(key, f.info)
-			}
+	for key, f := range r.origin.files {
+		if f.info != nil && (events.lost || events.written[f.path] || !sub.isWatched(filepath.Dir(f.path))) {
+			v.stability.markUnsettled(key, f.info)
 		}
 	}
-	decision, wait := v.stability.decide(r, byEvent, time.Now())
-	switch decision {
-	case decisionUnchanged:
-		v.finishUnchanged(r, began)
-	case decisionAccept:
-		_ = v.finishChanged(r, began) // in Stats and in the log
-	case decisionWait:
-		return wait
+}
+
+// recordLostEvents counts and logs the errors of events.
+func (v *Value[S]) recordLostEvents(events pendingEvents) {
+	if len(events.errors) == 0 {
+		return
 	}
-	return 0
+	v.mu.Lock()
+	for reason, n := range events.errors {
+		v.stats.WatchErrors[reason] += n
+	}
+	v.mu.Unlock()
+	v.options.Logger.Warn("file system events were lost, reading everything again", "overflows", events.errors[reasonOverflow])
 }
 
 // setMode records how changes are found, and logs a change of it. cause is why there
-// are no events; nil where none are expected.
+// are no events; nil if none are expected.
 func (v *Value[S]) setMode(mode string, cause error) {
 	v.mu.Lock()
 	changed, logged := v.stats.Mode != mode, v.stats.noEventsLogged
 	v.stats.Mode, v.stats.noEventsLogged = mode, cause != nil
+	if cause != nil {
+		v.stats.WatchErrors[reasonOf(cause)]++
+	}
 	v.mu.Unlock()
 	switch log := v.options.Logger; {
 	case cause != nil && !logged && v.options.Poll > 0:
@@ -155,21 +166,6 @@ func (v *Value[S]) setMode(mode string, cause error) {
 		log.Warn("no file system events and no polling: only a requested reload sees a change", "mode", mode, "error", cause)
 	case changed && mode == modeEvents:
 		log.Info("watching the source", "mode", mode)
-	}
-}
-
-func (v *Value[S]) countWatchErrors(sub *subscription) {
-	counts := sub.takeErrors()
-	if counts == nil {
-		return
-	}
-	v.mu.Lock()
-	for reason, n := range counts {
-		v.stats.WatchErrors[reason] += n
-	}
-	v.mu.Unlock()
-	if counts[reasonOverflow]+counts[reasonOther] > 0 {
-		v.options.Logger.Warn("file system events were lost, reading everything again", "overflows", counts[reasonOverflow])
 	}
 }
 

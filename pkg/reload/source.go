@@ -1,10 +1,12 @@
 package reload
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 )
@@ -62,18 +64,32 @@ type Source interface {
 	Read(ctx context.Context, maxBytes int64) (Content, error)
 }
 
-// A fileSource also reports which files it read. The origin is valid beside an
-// error as well: a path that does not exist yet is watched where it will appear.
-type fileSource interface {
-	Source
-	readFiles(maxBytes int64) (Content, origin, error)
-}
-
 // A notifier is a Source that says when to read it; see Source.
 type notifier interface{ Changed() <-chan struct{} }
 
 // A staticSource cannot change from outside the process.
 type staticSource interface{ static() }
+
+// A fileSource is a Source of files, whose changes cause file system events.
+type fileSource struct {
+	name string // the path as the caller wrote it, for messages
+	read func(maxBytes int64) reading
+}
+
+func (s *fileSource) String() string { return s.name }
+
+func (s *fileSource) Read(_ context.Context, maxBytes int64) (Content, error) {
+	r := s.read(maxBytes)
+	return r.content, r.err
+}
+
+// A reading is the result of one read of a source.
+type reading struct {
+	content Content
+	origin  origin // valid beside an error too: a missing path is watched where it will appear
+	err     error
+	sums    map[string]checksum // by key; a single value has the key ""
+}
 
 // An origin says where one read found its content.
 type origin struct {
@@ -98,6 +114,59 @@ func (o origin) linksTo(key string) []symlink {
 	return o.links
 }
 
+var errUnsteady = errors.New("it changes faster than it can be read")
+
+// readAgreed reads until two readings in a row agree. Otherwise a swap during a read
+// could mix the keys of two versions, or make a file seem missing: the kubelet removes
+// the old directory about 2 ms after a swap. One swap costs one more reading; a hundred
+// in a row mean that a program swaps in a loop.
+func readAgreed(path string, read func() reading) reading {
+	last := read()
+	for range 100 {
+		r := read()
+		if r.agrees(&last) {
+			return r
+		}
+		last = r
+	}
+	return reading{origin: last.origin, err: unsteadyError(path)}
+}
+
+// agrees reports whether two readings found the same files, keys and error.
+func (r *reading) agrees(last *reading) bool {
+	if r.err != nil || last.err != nil {
+		if r.err == nil || last.err == nil || r.err.Error() != last.err.Error() || errors.Is(r.err, errUnsteady) {
+			return false
+		}
+	}
+	return sameSteps(r.origin.steps, last.origin.steps) && maps.EqualFunc(r.content.Keys, last.content.Keys, bytes.Equal)
+}
+
+func unsteadyError(path string) error {
+	return fmt.Errorf("%s: %w; replace it less often; the next poll reads it again", path, errUnsteady)
+}
+
+// fileError returns the error of a source in the form "path: cause; fix". It has no
+// package prefix because operators read it.
+func fileError(path string, err error) error {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pe.Err
+		if pe.Path != "" && filepath.Clean(pe.Path) != filepath.Clean(absolute(path)) {
+			err = fmt.Errorf("%s: %w", pe.Path, pe.Err)
+		}
+	}
+	fix := ""
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		fix = "; create it, or correct the path"
+	case errors.Is(err, fs.ErrPermission):
+		fix = "; let this process read it (in Kubernetes by fsGroup, or a wider defaultMode)"
+	}
+	return fmt.Errorf("%s: %w%s", path, err, fix)
+}
+
+func tooLargeError(limit int64) error { return fmt.Errorf("%w: over %d bytes", ErrTooLarge, limit) }
+
 // absolute makes a path absolute, so that a later chdir does not change the
 // source. Unlike filepath.Abs it keeps "..": after a symlink, ".." is the parent of
 // the link's target (path_resolution(7)).
@@ -110,56 +179,4 @@ func absolute(path string) string {
 		return path
 	}
 	return wd + string(filepath.Separator) + path
-}
-
-// A sourceError is an error of a source in the form "path: cause; fix". It has no
-// package prefix because operators read it.
-type sourceError struct {
-	path  string
-	at    string // the path where the error occurred, if it is another one
-	cause error
-	fix   string
-}
-
-func (e *sourceError) Error() string {
-	s := e.path + ": "
-	if e.at != "" {
-		s += e.at + ": "
-	}
-	s += e.cause.Error()
-	if e.fix != "" {
-		s += "; " + e.fix
-	}
-	return s
-}
-
-func (e *sourceError) Unwrap() error { return e.cause }
-
-// fileError returns the sourceError for an error of the file system.
-func fileError(path string, err error) error {
-	e := &sourceError{path: path, cause: err}
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		e.cause = pe.Err
-		if pe.Path != "" && filepath.Clean(pe.Path) != filepath.Clean(absolute(path)) {
-			e.at = pe.Path
-		}
-	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		e.fix = "create it, or correct the path"
-	case errors.Is(err, fs.ErrPermission):
-		e.fix = "let this process read it (in Kubernetes by fsGroup, or a wider defaultMode)"
-	}
-	return e
-}
-
-// maxReadTries limits how often one read starts over because its path changed
-// during the read. One swap costs one retry; a hundred in a row, about 10 ms, mean
-// that a program swaps in a loop.
-const maxReadTries = 100
-
-var errUnsteady = errors.New("it changes faster than it can be read")
-
-func unsteadyError(path string) error {
-	return &sourceError{path: path, cause: errUnsteady, fix: "replace it less often; the next poll reads it again"}
 }

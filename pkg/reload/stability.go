@@ -16,14 +16,6 @@ const grace = 2 * time.Millisecond
 // A checksum stands for content that is not kept.
 type checksum [sha256.Size]byte
 
-// A reading is the result of one read of the source.
-type reading struct {
-	content Content
-	origin  origin
-	err     error
-	sums    map[string]checksum // by key; a single value has the key ""
-}
-
 func checksums(c Content) map[string]checksum {
 	if c.Keys == nil {
 		return map[string]checksum{"": sha256.Sum256(c.Data)}
@@ -38,22 +30,20 @@ func checksums(c Content) map[string]checksum {
 // A stabilityCheck decides when changed content is accepted. It keeps checksums
 // and the places of files, and no content.
 //
-//	every change since the accepted content is         decision
-//	(there is none)                                    unchanged
-//	a new target of a symlink                          accept
-//	that, or a new file, and an event reported it      wait, accept after grace
-//	anything else                                      wait, accept after debounce
+//	every change since the accepted content is         wait
+//	(there is none)                                    none
+//	a new target of a symlink                          none
+//	that, or a new file, and an event reported it      grace
+//	anything else                                      debounce
 //
-// While the decision is wait, a read with other content starts the wait again. A
-// new file counts as "anything else" after markUnsettled, and a new target after
+// While content waits, a read with other content starts the wait again. A new file counts as "anything else" after markUnsettled, and a new target after
 // refuse: both were seen with bad or perhaps incomplete content. accept forgets
 // all that.
 type stabilityCheck struct {
 	debounce time.Duration // at most 0: accept at once
 
-	hasAccepted bool
-	accepted    reading // without its content
-	outdated    bool    // the state has changed since: the accepted content must be applied again
+	accepted reading // without its content; its sums are nil if nothing was accepted
+	outdated bool    // the state has changed since: the accepted content must be applied again
 
 	refused   origin                 // of the last bad read since accept
 	unsettled map[string]os.FileInfo // by key, since accept
@@ -68,45 +58,30 @@ type candidate struct {
 	byEvent bool                // an event led to one of these reads
 }
 
-type decision int
-
-const (
-	decisionUnchanged decision = iota
-	decisionAccept
-	decisionWait
-)
-
-// decide judges a reading without an error. For decisionWait it also returns how
-// long to wait before the next read.
-func (s *stabilityCheck) decide(r reading, byEvent bool, now time.Time) (decision, time.Duration) {
+// wait returns how long to wait before a reading without an error is accepted. 0 also
+// means that it is the accepted content.
+func (s *stabilityCheck) wait(r reading, byEvent bool, now time.Time) time.Duration {
 	if s.isAccepted(r) {
-		return decisionUnchanged, 0
+		return 0
 	}
 	c := &s.candidate
 	if c.sums == nil || !maps.Equal(c.sums, r.sums) {
 		*c = candidate{sums: r.sums, since: now}
 	}
 	c.byEvent = c.byEvent || byEvent
-	age := now.Sub(c.since)
-	if age >= s.debounce {
-		return decisionAccept, 0
-	}
-	byLinks, byNewFiles := s.cause(r)
-	switch {
+	wait := s.debounce
+	switch byLinks, byNewFiles := s.cause(r); {
 	case byLinks:
-		return decisionAccept, 0
-	case !byNewFiles || !c.byEvent:
-		return decisionWait, s.debounce - age
-	case age >= grace:
-		return decisionAccept, 0
-	default:
-		return decisionWait, min(grace, s.debounce) - age
+		wait = 0
+	case byNewFiles && c.byEvent:
+		wait = min(grace, s.debounce)
 	}
+	return max(0, wait-now.Sub(c.since))
 }
 
 // isAccepted reports whether the content of r is the accepted one.
 func (s *stabilityCheck) isAccepted(r reading) bool {
-	return s.hasAccepted && !s.outdated && maps.Equal(r.sums, s.accepted.sums)
+	return s.accepted.sums != nil && !s.outdated && maps.Equal(r.sums, s.accepted.sums)
 }
 
 // cause reports whether all changes came by symlinks with new targets (byLinks),
@@ -149,7 +124,7 @@ func (s *stabilityCheck) isNewFile(key string, info os.FileInfo) bool {
 // tried again at every read.
 func (s *stabilityCheck) accept(r reading) {
 	r.content = Content{}
-	*s = stabilityCheck{debounce: s.debounce, hasAccepted: true, accepted: r}
+	*s = stabilityCheck{debounce: s.debounce, accepted: r}
 }
 
 // refuse records where bad content was read. New content at the same place must

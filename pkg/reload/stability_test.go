@@ -33,54 +33,53 @@ func TestStabilityCheck(t *testing.T) {
 		now     reading
 		byEvent bool
 		age     time.Duration // since the first decision
-		want    decision
-		wait    time.Duration
+		wait    time.Duration // 0 means accepted, or unchanged
 	}{
-		"the same":                        {now: seen(t, fresh, "0", linkB), want: decisionUnchanged},
-		"in place, first seen":            {now: seen(t, old, "1", linkA), byEvent: true, want: decisionWait, wait: second},
-		"in place, just before":           {now: seen(t, old, "1", linkA), byEvent: true, age: second - 1, want: decisionWait, wait: 1},
-		"in place, after the debounce":    {now: seen(t, old, "1", linkA), byEvent: true, age: second, want: decisionAccept},
-		"link elsewhere":                  {now: seen(t, fresh, "1", linkB), want: decisionAccept},
-		"link gone, a file there":         {now: seen(t, fresh, "1"), want: decisionWait, wait: second},
-		"a link where none was":           {now: seen(t, fresh, "1", linkA, symlink{"/m", "x"}), want: decisionAccept},
-		"new inode by event":              {now: seen(t, fresh, "1", linkA), byEvent: true, want: decisionWait, wait: grace},
-		"new inode by event, after grace": {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: decisionAccept},
+		"the same":                        {now: seen(t, fresh, "0", linkB)},
+		"in place, first seen":            {now: seen(t, old, "1", linkA), byEvent: true, wait: second},
+		"in place, just before":           {now: seen(t, old, "1", linkA), byEvent: true, age: second - 1, wait: 1},
+		"in place, after the debounce":    {now: seen(t, old, "1", linkA), byEvent: true, age: second},
+		"link elsewhere":                  {now: seen(t, fresh, "1", linkB)},
+		"link gone, a file there":         {now: seen(t, fresh, "1"), wait: second},
+		"a link where none was":           {now: seen(t, fresh, "1", linkA, symlink{"/m", "x"})},
+		"new inode by event":              {now: seen(t, fresh, "1", linkA), byEvent: true, wait: grace},
+		"new inode by event, after grace": {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace},
 		"new inode, other bytes than before": {
-			before: func(s *stabilityCheck) { s.decide(seen(t, fresh, "2", linkA), true, begin.Add(-grace)) },
-			now:    seen(t, fresh, "1", linkA), byEvent: true, want: decisionWait, wait: grace,
+			before: func(s *stabilityCheck) { s.wait(seen(t, fresh, "2", linkA), true, begin.Add(-grace)) },
+			now:    seen(t, fresh, "1", linkA), byEvent: true, wait: grace,
 		},
-		"new inode by poll": {now: seen(t, fresh, "1", linkA), age: grace, want: decisionWait, wait: second - grace},
+		"new inode by poll": {now: seen(t, fresh, "1", linkA), age: grace, wait: second - grace},
 		"new inode, written to": {
 			before: func(s *stabilityCheck) { s.markUnsettled("", info(fresh)) },
-			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: decisionWait, wait: second - grace,
+			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, wait: second - grace,
 		},
 		"new inode, another was written to": {
 			before: func(s *stabilityCheck) { s.markUnsettled("", info(other)) },
-			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: decisionAccept,
+			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace,
 		},
 		"new inode, first seen bad": {
 			before: func(s *stabilityCheck) { s.refuse(seen(t, fresh, "bad", linkA)) },
-			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, want: decisionWait, wait: second - grace,
+			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, wait: second - grace,
 		},
 		"link elsewhere, first seen bad": {
 			before: func(s *stabilityCheck) { s.refuse(seen(t, fresh, "bad", linkB)) },
-			now:    seen(t, fresh, "1", linkB), want: decisionWait, wait: second,
+			now:    seen(t, fresh, "1", linkB), wait: second,
 		},
 		"link elsewhere, bad somewhere else": {
 			before: func(s *stabilityCheck) { s.refuse(seen(t, other, "bad", symlink{"/l", "c"})) },
-			now:    seen(t, fresh, "1", linkB), want: decisionAccept,
+			now:    seen(t, fresh, "1", linkB),
 		},
 		"bad is forgotten once good": {
 			before: func(s *stabilityCheck) { s.refuse(seen(t, fresh, "bad", linkB)); s.accept(seen(t, old, "0", linkA)) },
-			now:    seen(t, fresh, "1", linkB), want: decisionAccept,
+			now:    seen(t, fresh, "1", linkB),
 		},
 		"no debounce": {
 			before: func(s *stabilityCheck) { s.debounce = -1 },
-			now:    seen(t, old, "1", linkA), want: decisionAccept,
+			now:    seen(t, old, "1", linkA),
 		},
 		"debounce shorter than grace": {
 			before: func(s *stabilityCheck) { s.debounce = 1 },
-			now:    seen(t, fresh, "1", linkA), byEvent: true, want: decisionWait, wait: 1,
+			now:    seen(t, fresh, "1", linkA), byEvent: true, wait: 1,
 		},
 	} {
 		s := stabilityCheck{debounce: second}
@@ -88,12 +87,12 @@ func TestStabilityCheck(t *testing.T) {
 		if c.before != nil {
 			c.before(&s)
 		}
-		got, wait := s.decide(c.now, c.byEvent, begin)
+		got := s.wait(c.now, c.byEvent, begin)
 		if c.age > 0 {
-			got, wait = s.decide(c.now, c.byEvent, begin.Add(c.age))
+			got = s.wait(c.now, c.byEvent, begin.Add(c.age))
 		}
-		if got != c.want || wait != c.wait {
-			t.Errorf("%s: %v after %v, want %v after %v", name, got, wait, c.want, c.wait)
+		if got != c.wait {
+			t.Errorf("%s: waits %v, want %v", name, got, c.wait)
 		}
 	}
 }
@@ -129,19 +128,19 @@ func TestEachKeyIsDecidedByItself(t *testing.T) {
 	s.accept(readingOf(keys("a", "0", "b", "0"), spots("a0", "b0")))
 	now := time.Now()
 	for name, c := range map[string]struct {
-		r    reading
-		want decision
+		r      reading
+		accept bool
 	}{
-		"one by a new inode":              {readingOf(keys("a", "1", "b", "0"), spots("a1", "b0")), decisionAccept},
-		"both by new inodes":              {readingOf(keys("a", "1", "b", "1"), spots("a1", "b1")), decisionAccept},
-		"one by a new inode, one written": {readingOf(keys("a", "1", "b", "1"), spots("a1", "b0")), decisionWait},
-		"one by a new inode, one gone":    {readingOf(keys("a", "1"), spots("a1")), decisionWait},
-		"one more, by a new inode":        {readingOf(keys("a", "0", "b", "0", "c", "0"), spots("a0", "b0", "c0")), decisionAccept},
+		"one by a new inode":              {readingOf(keys("a", "1", "b", "0"), spots("a1", "b0")), true},
+		"both by new inodes":              {readingOf(keys("a", "1", "b", "1"), spots("a1", "b1")), true},
+		"one by a new inode, one written": {readingOf(keys("a", "1", "b", "1"), spots("a1", "b0")), false},
+		"one by a new inode, one gone":    {readingOf(keys("a", "1"), spots("a1")), false},
+		"one more, by a new inode":        {readingOf(keys("a", "0", "b", "0", "c", "0"), spots("a0", "b0", "c0")), true},
 	} {
 		s.restart()
-		s.decide(c.r, true, now)
-		if got, _ := s.decide(c.r, true, now.Add(grace)); got != c.want {
-			t.Errorf("%s: %v", name, got)
+		s.wait(c.r, true, now)
+		if wait := s.wait(c.r, true, now.Add(grace)); (wait == 0) != c.accept {
+			t.Errorf("%s: waits %v", name, wait)
 		}
 	}
 }

@@ -1,9 +1,6 @@
 package reload
 
-import (
-	"maps"
-	"time"
-)
+import "time"
 
 // Values of Stats.Mode.
 const (
@@ -44,7 +41,8 @@ type Stats struct {
 	// WatchErrors counts errors of the file system events. It has all four keys:
 	// "add" (a directory could not be watched), "limit" (inotify instances, watches
 	// or file descriptors are used up), "overflow" (the kernel dropped events), and
-	// "other". A lasting error of one directory counts once.
+	// "other". A directory that cannot be watched is tried again, and counted, at every
+	// read, if changes would be missed without it.
 	WatchErrors map[string]uint64
 
 	// FixedMount is the path of a file that is itself a mount point, such as a
@@ -52,16 +50,6 @@ type Stats struct {
 	// if there is none.
 	FixedMount string
 }
-
-// A result is how a finished read ended.
-type result int
-
-const (
-	applied result = iota
-	unchanged
-	rejected
-	failed
-)
 
 // stats is the Stats of a Value, and what was logged.
 type stats struct {
@@ -75,21 +63,14 @@ const maxLoggedErrors = 16
 
 // record counts a finished read. It reports whether err must be logged because it
 // is new, and whether the source has recovered from a logged error.
-func (s *stats) record(res result, now time.Time, err error) (isNew, recovered bool) {
-	switch res {
-	case applied:
-		s.Applied++
-		s.LastChange = now
-	case unchanged:
-		s.Unchanged++
-	case rejected:
-		s.Rejected++
-	case failed:
-		s.Failed++
-	}
+func (s *stats) record(count *uint64, changed bool, err error) (isNew, recovered bool) {
+	*count++
 	s.LastError = err
 	if err == nil {
-		s.LastSuccess = now
+		s.LastSuccess = time.Now()
+		if changed {
+			s.LastChange = s.LastSuccess
+		}
 		recovered = len(s.loggedErrors) > 0
 		s.loggedErrors = nil
 		return false, recovered
@@ -103,11 +84,4 @@ func (s *stats) record(res result, now time.Time, err error) (isNew, recovered b
 	}
 	s.loggedErrors[text] = true
 	return true, false
-}
-
-// snapshot returns a copy that shares no map.
-func (s *stats) snapshot() Stats {
-	c := s.Stats
-	c.WatchErrors = maps.Clone(c.WatchErrors)
-	return c
 }

@@ -1,8 +1,7 @@
 package reload
 
 import (
-	"errors"
-	"io/fs"
+	"maps"
 	"os"
 )
 
@@ -34,22 +33,6 @@ func dirsToWatch(steps []pathStep) map[string]watchSpec {
 	return dirs
 }
 
-// coversMore reports whether s includes events that old does not.
-func (s watchSpec) coversMore(old watchSpec) bool {
-	if old.allNames {
-		return false
-	}
-	if s.allNames {
-		return true
-	}
-	for name := range s.names {
-		if !old.names[name] {
-			return true
-		}
-	}
-	return false
-}
-
 // A subscription is the part of a Watcher that one Value uses. The Watcher's mu
 // guards its fields.
 type subscription struct {
@@ -58,19 +41,17 @@ type subscription struct {
 
 	dirs    map[string]watchSpec
 	pending pendingEvents
-	errors  map[string]uint64 // not yet taken, by reason
-	failing map[string]string // directory to reason: counted, and not yet watched again
 }
 
-// pendingEvents is what the events since the last read say about how files came
-// about.
+// pendingEvents is what the events since the last read say.
 type pendingEvents struct {
-	written map[string]bool // paths of files that were written to
-	lost    bool            // some events are missing
+	written map[string]bool   // paths of files that were written to
+	lost    bool              // some events are missing
+	errors  map[string]uint64 // counts by reason
 }
 
 func (w *Watcher) subscribe() *subscription {
-	s := &subscription{w: w, wake: make(chan struct{}, 1), failing: make(map[string]string)}
+	s := &subscription{w: w, wake: make(chan struct{}, 1)}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.subs == nil {
@@ -119,37 +100,6 @@ func (s *subscription) takePending() (events pendingEvents, woken bool) {
 	return events, woken
 }
 
-// takeErrors returns the watch errors since the last call, by reason.
-func (s *subscription) takeErrors() map[string]uint64 {
-	s.w.mu.Lock()
-	defer s.w.mu.Unlock()
-	counts := s.errors
-	s.errors = nil
-	return counts
-}
-
-// countError counts a watch error. mu must be held.
-func (s *subscription) countError(reason string) {
-	if s.errors == nil {
-		s.errors = make(map[string]uint64)
-	}
-	s.errors[reason]++
-}
-
-// setFailing counts an error of watching dir, unless it was counted already. A
-// directory that does not exist is no error. mu must be held.
-func (s *subscription) setFailing(dir string, err error) {
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		delete(s.failing, dir)
-		return
-	}
-	reason := reasonOf(err)
-	if s.failing[dir] != reason {
-		s.failing[dir] = reason
-		s.countError(reason)
-	}
-}
-
 // isWatched reports whether the directory that dir names now is watched.
 func (s *subscription) isWatched(dir string) bool {
 	s.w.mu.Lock()
@@ -179,27 +129,19 @@ func (s *subscription) watch(dirs map[string]watchSpec) (r watchResult) {
 	w.changing.Lock()
 	defer w.changing.Unlock()
 	notify, err := w.start()
-	if notify == nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		s.dirs = nil
-		s.setFailing("", err)
-		return watchResult{err: err}
-	}
 	w.mu.Lock()
 	old := s.dirs
 	s.dirs = dirs // before the watches, so that no event is dropped
-	s.setFailing("", nil)
 	w.mu.Unlock()
+	if notify == nil {
+		return watchResult{err: err}
+	}
 	w.removeUnused()
 	r.complete = true
 	for dir, spec := range dirs {
 		isNew, err := w.add(notify, dir)
-		before, had := old[dir]
-		r.missed = r.missed || isNew || err == nil && (!had || spec.coversMore(before))
-		w.mu.Lock()
-		s.setFailing(dir, err)
-		w.mu.Unlock()
+		before := old[dir]
+		r.missed = r.missed || isNew || err == nil && (spec.allNames != before.allNames || !maps.Equal(spec.names, before.names))
 		if err != nil && spec.required {
 			r.complete, r.err = false, err
 		}

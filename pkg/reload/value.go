@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -186,7 +187,9 @@ func (v *Value[S]) publish(next *S) {
 func (v *Value[S]) Stats() Stats {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.stats.snapshot()
+	s := v.stats.Stats
+	s.WatchErrors = maps.Clone(s.WatchErrors)
+	return s
 }
 
 // Reload reads the source now, also while Run runs. As in Open, two equal reads 5 ms
@@ -198,13 +201,5 @@ func (v *Value[S]) Reload() (changed bool, err error) {
 	defer func() { <-v.reading }()
 	r, began := v.readTwice(context.Background())
 	v.stability.restart()
-	switch {
-	case r.err != nil:
-		return false, v.finishFailed(r, began)
-	case v.stability.isAccepted(r):
-		v.finishUnchanged(r, began)
-		return false, nil
-	}
-	err = v.finishChanged(r, began)
-	return err == nil, err
+	return v.finish(r, began)
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,8 +30,7 @@ func TestOpenFails(t *testing.T) {
 		"bad":       {File(bad), errBad},
 		"directory": {File(dir), ErrNotRegular},
 		"no keys":   {Dir(dir, "token"), errBad},
-		"file":      {Dir(bad, "token"), errNotDirectory},
-		"unset":     {Env("RELOAD_TEST_UNSET"), errNotSet},
+		"file":      {Dir(bad, "token"), syscall.ENOTDIR},
 	} {
 		if v, err := Open(c.src, joined, Options{}); !errors.Is(err, c.want) || v != nil {
 			t.Errorf("%s: %v, %v", name, v, err)
@@ -121,6 +121,9 @@ func TestOtherSource(t *testing.T) {
 }
 
 func TestStaticEnvironment(t *testing.T) {
+	if _, err := Open(Env("RELOAD_TEST_UNSET"), joined, Options{}); err == nil || !strings.Contains(err.Error(), "RELOAD_TEST_UNSET: not set") {
+		t.Errorf("unset: %v", err)
+	}
 	t.Setenv("RELOAD_TEST", "0")
 	l := open(t, Env("RELOAD_TEST"), Options{})
 	if s := l.Stats(); s.Mode != modeStatic || len(s.WatchErrors) != 4 || deref(l.Load()) != "0" {

@@ -86,29 +86,18 @@ func (w *Watcher) stop() {
 // until they are received, fsnotify delivers nothing.
 func (w *Watcher) deliver(notify *fsnotify.Watcher, done chan struct{}) {
 	defer close(done)
-	events, errs := notify.Events, notify.Errors
-	for events != nil || errs != nil {
+	for {
 		select {
-		case e, ok := <-events:
+		case e, ok := <-notify.Events:
 			if !ok {
-				events = nil
-				continue
+				return
 			}
 			w.handleEvent(e)
-		case err, ok := <-errs:
+		case err, ok := <-notify.Errors:
 			if !ok {
-				errs = nil
-				continue
+				return
 			}
 			w.handleError(err)
-		}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.notify == notify { // stop did not close it; the next watch opens another one
-		w.notify, w.dirs = nil, nil
-		for s := range w.subs {
-			s.wakeUp()
 		}
 	}
 }
@@ -155,7 +144,10 @@ func (w *Watcher) handleError(err error) {
 	defer w.mu.Unlock()
 	for s := range w.subs {
 		s.pending.lost = true
-		s.countError(reason)
+		if s.pending.errors == nil {
+			s.pending.errors = make(map[string]uint64)
+		}
+		s.pending.errors[reason]++
 		s.wakeUp()
 	}
 }
@@ -186,9 +178,7 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err err
 	old := w.dirs[dir]
 	replaced := old != nil && (old.lost || !os.SameFile(old.info, info))
 	other := w.otherPath(dir, info)
-	if w.dirs != nil { // nil after deliver has returned
-		w.dirs[dir] = &watchedDir{info: info}
-	}
+	w.dirs[dir] = &watchedDir{info: info}
 	w.mu.Unlock()
 	if replaced {
 		// fsnotify keeps the watch of the old directory otherwise. An error means
@@ -201,15 +191,10 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err err
 	} else {
 		err = notify.Add(dir)
 	}
-	now, statErr := os.Lstat(dir)
-	raced := statErr != nil || !os.SameFile(info, now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case err != nil:
+	if err != nil {
 		delete(w.dirs, dir)
-	case raced && w.dirs[dir] != nil:
-		w.dirs[dir].lost = true // the next call adds it again
 	}
 	if replaced {
 		for s := range w.subs { // the others missed events as well
@@ -219,7 +204,7 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err err
 			}
 		}
 	}
-	return old == nil && err == nil || replaced || raced, err
+	return old == nil && err == nil || replaced, err
 }
 
 // otherPath returns another path under which the directory is watched, as bind
@@ -241,11 +226,6 @@ func (w *Watcher) removeUnused() {
 	for s := range w.subs {
 		for dir := range s.dirs {
 			used[dir] = true
-		}
-		for dir := range s.failing {
-			if _, ok := s.dirs[dir]; !ok && dir != "" {
-				delete(s.failing, dir)
-			}
 		}
 	}
 	var unused []string
