@@ -1,93 +1,74 @@
 package rotate
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/store"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // A request is one step on one source, as the command line asks for it.
 type request struct {
-	step
+	command
+	options // completed by prepare
+	gate.Gate
+
 	path           string // "" for a filter
 	changed        func(flag string) bool
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
 	// Flags. Those that a step does not have keep their defaults.
-	output, kind                        string
-	dryRun                              bool
-	read                                content.Options
-	from, privateOut                    string
-	replace, again, dropPrevious, force bool
-	overlap, idle                       time.Duration
-	until, expect, slot, key            string
-	digest, fingerprint, kid, jti       string
-	forget                              string
-	gate.Gate
-	secure statusclient.TLS
+	output, kind     string
+	dryRun           bool
+	read             content.Options
+	from, privateOut string
+	overlap, idle    time.Duration
+	untilFlag        string
+	digest, kid, jti string
+	forgetFlag       string
+	secure           statusclient.TLS
 
-	// What the flags mean.
-	text    token.Token        // what the file of --from holds
-	token   content.Credential // to stage, where none is staged
-	given   bool               // token is there already, and not made for this
-	private token.Token        // the private half of token as PEM; reveals "" for none
-	at      time.Time          // of --until
-	id      *rotation.ID       // to revoke, to unrevoke or to forget; nil where it has to be looked up
-	line    string             // how id is written; "" means as hex digits
-	said    string             // what reports call id; "" means its fingerprint
-	ids     []rotation.ID      // to revoke
+	fromText  token.Token // content of the file of --from
+	untilTime time.Time   // of --until
+	private   token.Token // private key of a pair that was made, as PEM; reveals "" for none
 }
 
-// unset is a duration that nobody gave, be it in the environment.
+// unset is a duration that neither a flag nor the environment sets.
 const unset = time.Duration(math.MinInt64)
 
-func newRequest(s step) *request { return &request{step: s, overlap: unset, idle: unset} }
+const (
+	formText = "text"
+	formJSON = "json"
+)
 
-// command returns the subcommand.
-func (r *request) command() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: r.name + " [PATH]", Short: r.short, Long: r.long,
-		Args: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case len(args) > 1:
-				return exitcode.Usage("%s takes one PATH alone; a token or key comes from a file", cmd.Name())
-			case len(args) == 1 && (args[0] == "" || args[0] == "-"):
-				return exitcode.Usage("PATH must be a file or a directory; leave it out to filter a Secret from standard input to standard output")
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r.path = strings.Join(args, "")
-			r.changed, r.stdin, r.stdout, r.stderr = cmd.Flags().Changed, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
-			if err := r.checkFlags(cmd.Context()); err != nil {
-				return err
-			}
-			return r.do(cmd.Context())
-		},
-	}
-	f := cmd.Flags()
+func (r *request) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.output, "output", formText, "`FORM` of the report: text or json; without PATH it goes to standard error")
 	f.StringVar(&r.kind, "kind", "", "`KIND` to rotate where there are both: tokens or keys")
 	f.StringVar(&r.read.Algorithm, "key-algorithm", "", "`ALG` of verification keys that name none, as the agents have it (default: RS256, HS256, or that of the curve)")
 	f.IntVar(&r.read.MinTokenBytes, "min-token-bytes", token.DefaultMinBytes, "shortest token that is accepted, in bytes")
-	if r.plan != nil {
+	if r.flags != nil {
 		f.BoolVar(&r.dryRun, "dry-run", false, "say what would be done, and write nothing; without PATH standard output stays empty")
 		r.flags(r, f)
 	}
-	return cmd
 }
 
 func (r *request) addFrom(f *pflag.FlagSet, what string) {
@@ -108,7 +89,7 @@ func (r *request) addGate(f *pflag.FlagSet) {
 func (r *request) addOverlap(f *pflag.FlagSet) {
 	f.DurationVar(&r.overlap, "overlap", unset, "how long the old one stays accepted; 0s means not at all; must be given for verification keys")
 	f.Lookup("overlap").DefValue = agent.DefaultOverlap.String()
-	f.StringVar(&r.until, "until", "", "accept the old one until `TIME` (RFC 3339) instead")
+	f.StringVar(&r.untilFlag, "until", "", "accept the old one until `TIME` (RFC 3339) instead")
 	f.BoolVar(&r.dropPrevious, "drop-previous", false, "stop accepting the previous token or key of an earlier rotation")
 }
 
@@ -134,18 +115,18 @@ func (r *request) addRetire(f *pflag.FlagSet) {
 	r.addGate(f)
 	f.DurationVar(&r.idle, "idle", unset, "with --agent: how long the old one must not have been used")
 	f.Lookup("idle").DefValue = "15m, or half of the overlap where that is less"
-	f.StringVar(&r.slot, "slot", rotation.Previous.String(), "take out what is in `SLOT`: previous or next")
+	f.StringVar(&r.slot, "slot", slotPrevious, "take out what is in `SLOT`: previous or next")
 	f.StringVar(&r.key, "key", "", "of a key set: take out the key with this `KID` (any of its names), fingerprint or thumbprint")
 }
 
 func (r *request) addRevoke(f *pflag.FlagSet) {
 	r.addFrom(f, "revoke the token or key")
 	r.addExpect(f, "revoke")
-	f.StringVar(&r.slot, "slot", rotation.Previous.String(), "revoke what is in `SLOT`: previous, next or current")
+	f.StringVar(&r.slot, "slot", slotPrevious, "revoke what is in `SLOT`: previous, next or current")
 	f.StringVar(&r.digest, "digest", "", "revoke the token with this SHA-256, in `HEX`, or the key with this thumbprint, in hex or base64url")
 	f.StringVar(&r.kid, "kid", "", "revoke every verification key, and every signed token, of this `NAME`")
 	f.StringVar(&r.jti, "jti", "", "revoke the signed token with this `ID`")
-	f.StringVar(&r.forget, "forget", "", "instead of revoking, remove this SHA-256, in `HEX`, or another revocation from the list")
+	f.StringVar(&r.forgetFlag, "forget", "", "instead of revoking, remove this SHA-256, in `HEX`, or another revocation from the list")
 	f.BoolVar(&r.force, "force", false, "revoke the current one even if none is staged to take its place, or not the same one in all Secrets of a List")
 }
 
@@ -155,4 +136,140 @@ func (r *request) addUnrevoke(f *pflag.FlagSet) {
 	f.StringVar(&r.fingerprint, "fingerprint", "", "lift the revocation in the source that has this `FINGERPRINT`, 8 hex digits")
 	f.StringVar(&r.kid, "kid", "", "lift the revocation of every verification key with this `NAME`, and of every signed token that names it")
 	f.StringVar(&r.jti, "jti", "", "lift the revocation of the signed token with this `ID`")
+}
+
+// checkFlags refuses flags that are wrong whatever the source declares, and reads the
+// file of --from.
+func (r *request) checkFlags(ctx context.Context) (err error) {
+	r.expect, r.fingerprint = strings.ToLower(r.expect), strings.ToLower(r.fingerprint)
+	r.forget = r.forgetFlag != ""
+	named := r.named()
+	switch {
+	case r.output != formText && r.output != formJSON:
+		return exitcode.Usage("--output must be text or json")
+	case r.read.MinTokenBytes < 1:
+		return exitcode.Usage("--min-token-bytes must be at least 1")
+	case r.kind != "" && r.kind != content.Tokens.String() && r.kind != content.Keys.String():
+		return exitcode.Usage("--kind must be tokens or keys")
+	case r.read.Algorithm != "" && !slices.Contains(jwt.Algorithms(), r.read.Algorithm):
+		return exitcode.Usage("--key-algorithm must be one of %s", strings.Join(jwt.Algorithms(), ", "))
+	case r.overlap < 0 && r.overlap != unset:
+		return exitcode.Usage("--overlap must not be negative; 0s means none")
+	case r.changed("overlap") && r.changed("until"):
+		return exitcode.Usage("--overlap and --until are both set; one deadline is meant")
+	case r.expect != "" && !isFingerprint(r.expect):
+		return exitcode.Usage("--expect must be a fingerprint: 8 hex digits, as tokenagent rotate status shows them")
+	case r.fingerprint != "" && !isFingerprint(r.fingerprint):
+		return exitcode.Usage("--fingerprint must be 8 hex digits, as tokenagent rotate status shows them")
+	case r.Wait < 0:
+		return exitcode.Usage("--wait must not be negative; 0s asks once")
+	case r.idle <= 0 && r.idle != unset:
+		return exitcode.Usage("--idle must be positive")
+	case r.name == "retire" && r.slot != slotPrevious && r.slot != slotNext:
+		return exitcode.Usage("--slot must be previous or next; senders send the current one, which promote replaces")
+	case r.name == "revoke" && r.slot != slotPrevious && r.slot != slotNext && r.slot != slotCurrent:
+		return exitcode.Usage("--slot must be previous, next or current")
+	case named > 1 || named == 1 && r.changed("slot"):
+		return exitcode.Usage("of --slot, --from, --digest, --fingerprint, --kid, --jti and --forget one is meant")
+	case named > 0 && r.expect != "":
+		return exitcode.Usage("--expect goes with --slot; the other flags name what is meant already")
+	case r.from != "" && r.privateOut != "":
+		return exitcode.Usage("--from and --private-out are both set; stage a key that there is, or make one")
+	case r.from == "-" && r.path == "":
+		return exitcode.Usage("--from - goes with PATH alone; without it, standard input is the Secret's")
+	case r.name == "unrevoke" && named == 0 && r.path == "":
+		return exitcode.Usage("say what is no longer revoked, with --digest, --fingerprint or --from FILE; standard input is the Secret's")
+	case r.name == "unrevoke" && named == 0:
+		r.from = "-"
+	}
+	if r.untilFlag != "" && !r.changed("overlap") {
+		if r.untilTime, err = time.Parse(time.RFC3339, r.untilFlag); err != nil {
+			return exitcode.Usage("--until is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+		}
+		if !r.untilTime.After(time.Now()) {
+			return exitcode.Usage("--until has passed; --overlap 0s refuses the old token at once")
+		}
+	}
+	for _, url := range r.Agents {
+		if err := statusclient.Check(url); err != nil {
+			return exitcode.Usage("--agent %w", err)
+		}
+	}
+	client, err := r.secure.Client()
+	if err != nil {
+		return err
+	}
+	r.Ask = client.Ask
+	if err := r.parseID(); err != nil || r.from == "" {
+		return err
+	}
+	return r.readFrom(ctx)
+}
+
+// named returns how many flags name what revoke or unrevoke is about, --slot apart.
+func (r *request) named() (n int) {
+	flags := []string{r.digest, r.fingerprint, r.kid, r.jti, r.forgetFlag}
+	if r.name == "revoke" || r.name == "unrevoke" {
+		flags = append(flags, r.from)
+	}
+	for _, f := range flags {
+		if f != "" {
+			n++
+		}
+	}
+	return n
+}
+
+func isFingerprint(text string) bool {
+	return len(text) == 8 && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+// parseID sets r.id to what --digest, --kid, --jti or --forget names.
+func (r *request) parseID() error {
+	var id rotation.ID
+	ok := true
+	switch {
+	case r.digest != "":
+		if id, ok = parseDigest(r.digest); !ok {
+			return exitcode.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum; or the thumbprint of the key")
+		}
+	case r.forget:
+		if id, ok = parseDigest(r.forgetFlag); !ok {
+			id, ok = content.Revocation(r.forgetFlag, content.Keys)
+		}
+		if !ok {
+			return exitcode.Usage("--forget must be a SHA-256: 64 hex digits; of keys also a thumbprint in base64url, kid NAME or jti ID")
+		}
+	case r.kid != "":
+		id, r.line, r.label = verify.RevokedKeyID(r.kid), "kid "+r.kid, "every key and token of that kid"
+	case r.jti != "":
+		id, r.line, r.label = verify.RevokedTokenID(r.jti), "jti "+r.jti, "the token with that jti"
+	default:
+		return nil
+	}
+	if r.line != "" {
+		// The list of revocations has lines, and no white space around a name.
+		if listed, ok := content.Revocation(r.line, content.Keys); !ok || listed != id || strings.ContainsFunc(r.line, unicode.IsControl) {
+			return exitcode.Usage("--%s must be a name that stands in one line, without white space around it; name the token or the key by --digest", r.line[:3])
+		}
+	}
+	r.id = &id
+	return nil
+}
+
+// maxToken bounds what is read as one token or key, in bytes.
+const maxToken = 1 << 20
+
+func (r *request) readFrom(ctx context.Context) (err error) {
+	var text []byte
+	if r.from == "-" {
+		text, err = stdin.Read(ctx, r.stdin, r.stderr, "a token or key", maxToken)
+	} else if text, err = store.ReadFrom(ctx, r.from, maxToken); err != nil {
+		err = fmt.Errorf("--from: %w", err)
+	}
+	if err == nil && len(text) > maxToken {
+		err = fmt.Errorf("--from %s: longer than a token or a key can be (%d bytes)", r.from, maxToken)
+	}
+	r.fromText = token.New(string(text))
+	return err
 }

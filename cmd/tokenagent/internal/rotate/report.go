@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -11,10 +13,11 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
-// reportSchema is the version of the form of a report.
+// reportSchema is the version of the JSON form of a report.
 const reportSchema = 1
 
-// A report is what a step says of itself. It holds no token and no key.
+// A report says what a step did, and what the source declares then. It holds no token
+// and no key.
 type report struct {
 	Schema   int    `json:"schema"`
 	Step     string `json:"step"`
@@ -23,7 +26,7 @@ type report struct {
 	Changed  bool   `json:"changed"` // with dry_run: would be
 	DryRun   bool   `json:"dry_run"`
 	Summary  string `json:"summary"`
-	Current  *slot  `json:"current"` // null for a key set, in which none is
+	Current  *slot  `json:"current"` // null for a key set
 	Next     []slot `json:"next"`
 	Previous []slot `json:"previous"`
 	Listed   []slot `json:"listed,omitempty"`
@@ -38,24 +41,28 @@ type report struct {
 
 // A slot is a token or key in a report.
 type slot struct {
-	Fingerprint string    `json:"fingerprint"` // "" for one that a dry run would make
+	Fingerprint string    `json:"fingerprint"` // "" for one that a dry run made
 	KeyID       string    `json:"kid,omitempty"`
-	KeyIDs      []string  `json:"kids,omitempty"` // all of them, where there are several
+	KeyIDs      []string  `json:"kids,omitempty"` // all of them, if there are several
 	Algorithm   string    `json:"alg,omitempty"`  // of a key
 	Revoked     bool      `json:"revoked,omitempty"`
 	Until       time.Time `json:"until,omitzero"`
 	LeftSeconds *int64    `json:"left_seconds,omitempty"` // until then; 0 when it has passed
-
-	noun string // what one that is not made yet is called
 }
 
-// tell describes c at now. made is what a dry run has made and nobody will see
-// again.
-func tell(c content.Content, made content.Credential, now time.Time) *report {
-	r := &report{Schema: reportSchema, Kind: c.Kind.String(), Next: []slot{}, Previous: []slot{}, Revoked: []string{}, Warnings: []string{}}
+func (r *report) noun() string { return strings.TrimSuffix(r.Kind, "s") }
+
+// describe returns the report of c at now. It does not show the fingerprint of hidden.
+func describe(c content.Content, hidden content.Credential, now time.Time) *report {
+	r := &report{
+		Schema: reportSchema, Kind: c.Kind.String(), NextStep: nextStep(c, now),
+		Next: []slot{}, Previous: []slot{}, Warnings: []string{},
+		Revoked: append([]string{}, fingerprints(c.Revoked)...), Retired: fingerprints(c.Retired), Unrevoked: fingerprints(c.Unrevoked),
+	}
+	warn := func(format string, args ...any) { r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...)) }
 	show := func(t content.Credential) slot {
-		if made.Reveal() != "" && t.ID() == made.ID() {
-			return slot{noun: c.Kind.Noun(), Algorithm: t.Key().Algorithm()}
+		if t == hidden {
+			return slot{Algorithm: t.Key().Algorithm()}
 		}
 		s := slot{Fingerprint: t.Fingerprint(), KeyID: t.Key().KeyID(), Algorithm: t.Key().Algorithm(), Revoked: c.Refuses(t)}
 		if kids := t.KeyIDs(); len(kids) > 1 {
@@ -70,48 +77,77 @@ func tell(c content.Content, made content.Credential, now time.Time) *report {
 	for _, t := range c.Next {
 		r.Next = append(r.Next, show(t))
 		if _, was := c.Superseded(t); was {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("the staged %s %s is one that was superseded, and is accepted until it is taken out (retire --slot next); to promote it is to go back to it", c.Kind.Noun(), t.Fingerprint()))
+			warn("the staged %s %s is one that was superseded, and is accepted until it is taken out (retire --slot next); to promote it is to go back to it", c.Kind.Noun(), t.Fingerprint())
 		}
 	}
 	for _, t := range c.Listed {
 		r.Listed = append(r.Listed, show(t))
 	}
-	for _, s := range c.Previous {
-		one := show(s.Token)
-		if !s.Until.IsZero() {
-			left := max(int64(s.Until.Sub(now)/time.Second), 0)
-			one.Until, one.LeftSeconds = s.Until.UTC(), &left
+	for _, p := range c.Previous {
+		s := show(p.Token)
+		if p.Until.IsZero() {
+			warn("the previous %s %s has no deadline and is accepted until it is retired", c.Kind.Noun(), s.Fingerprint)
 		} else {
-			r.Warnings = append(r.Warnings, fmt.Sprintf("the previous %s %s has no deadline and is accepted until it is retired", c.Kind.Noun(), one.Fingerprint))
+			left := max(int64(p.Until.Sub(now)/time.Second), 0)
+			s.Until, s.LeftSeconds = p.Until.UTC(), &left
 		}
-		r.Previous = append(r.Previous, one)
+		r.Previous = append(r.Previous, s)
 	}
-	r.Revoked = append(r.Revoked, fingerprints(c.Revoked)...)
-	r.Retired, r.Unrevoked = fingerprints(c.Retired), fingerprints(c.Unrevoked)
 	if text := undone(c); text != "" {
-		r.Warnings = append(r.Warnings, text+"; whoever keeps the source (a manifest that was applied again, Flux, Helm) has put it back: "+
-			"change the "+c.Kind.Noun()+" there first, or stop that tool, and then stage and promote the new one again with --from FILE, or another one")
+		warn("%s; whoever keeps the source (a manifest that was applied again, Flux, Helm) has put it back: change the %s there first, or stop that tool, and then stage and promote the new one again with --from FILE, or another one", text, c.Kind.Noun())
 	}
-	r.NextStep = nextStep(c, now)
 	return r
+}
+
+// status says whether the source is good.
+func status(c content.Content, _ options) (change, error) {
+	ch, err := done(c, "good")
+	switch text := undone(c); {
+	case c.Set && len(accepted(c)) == 0:
+		ch.bad, ch.summary = true, "bad: every key is revoked"
+	case !c.Set && c.Refuses(c.Current):
+		ch.bad, ch.summary = true, "bad: the current "+c.Kind.Noun()+" is revoked"
+	case text != "":
+		ch.summary = "good, but " + text
+	}
+	return ch, err
+}
+
+// undone says that somebody put an old token back as the current one, and "" if nobody
+// did. No step leaves that behind; any tool that keeps a Secret may.
+func undone(c content.Content) string {
+	_, isPrevious := c.Superseded(c.Current)
+	was := "the previous one"
+	switch {
+	case c.Set:
+		return ""
+	case isPrevious:
+	case slices.Contains(c.Retired, c.Current.ID()):
+		was = "one that was retired"
+	default:
+		return ""
+	}
+	return fmt.Sprintf("the rotation was undone: the current %s, %s, is %s", c.Kind.Noun(), c.Current.Fingerprint(), was)
 }
 
 // nextStep says what to do after c.
 func nextStep(c content.Content, now time.Time) string {
 	noun := c.Kind.Noun()
-	live := false
-	for _, s := range c.Previous {
-		live = live || s.Live(now) && !c.Refuses(s.Token)
+	live := slices.ContainsFunc(c.Previous, func(s content.Superseded) bool { return s.Live(now) && !c.Refuses(s.Token) })
+	goesBack := false
+	if len(c.Next) == 1 {
+		_, goesBack = c.Superseded(c.Next[0])
 	}
-	was := false
-	if len(c.Next) > 0 {
-		_, was = c.Superseded(c.Next[0])
-	}
+	keys := len(accepted(c))
 	switch {
 	case c.Fixed != "":
 		return "none: " + c.Fixed
+	case c.Set && keys == 0:
+		return "stage, at once: every key is revoked"
+	case c.Set && keys > 1:
+		return "promote, which asks receivers with --agent, before signers change to a new key; retire --key, once everything that an old one signed has expired"
 	case c.Set:
-		return nextInSet(c)
+		return "stage, when it is time for the next rotation"
 	case len(c.Next) > 0 && c.Next[0].ID() != c.Current.ID() && c.Refuses(c.Current):
 		return "promote, at once: the current " + noun + " is revoked"
 	case c.Refuses(c.Current):
@@ -120,7 +156,7 @@ func nextStep(c content.Content, now time.Time) string {
 		return "stage and promote, once nobody puts the old " + noun + " back"
 	case nextIsCurrent(c):
 		return "promote, to finish a step that was cut short: the staged " + noun + " is current already"
-	case len(c.Next) == 1 && was:
+	case goesBack:
 		return "retire --slot next, once nobody sends the " + noun + " that is staged, which was superseded before; or promote, to go back to it"
 	case len(c.Next) > 0:
 		return "promote, once every receiver has the new " + noun + " (--agent asks them; a mounted Secret takes up to 90 s)"
@@ -135,10 +171,15 @@ func nextStep(c content.Content, now time.Time) string {
 	}
 }
 
-// printReports writes reports for people, or as JSON for programs: one as an
-// object, those of a list as an object with all of them under secrets.
-func printReports(w io.Writer, form string, reports []*report) error {
+// printReports writes reports to w: as text, with their warnings on stderr, or as JSON,
+// of a List as one object with all of them under secrets.
+func printReports(w, stderr io.Writer, form string, reports []*report) error {
 	if form == formText {
+		for _, r := range reports {
+			for _, text := range r.Warnings {
+				termsafe.Fprintf(stderr, "tokenagent: warning: %s: %s\n", r.Target, text)
+			}
+		}
 		for _, r := range reports {
 			if err := r.print(w); err != nil {
 				return err
@@ -158,7 +199,6 @@ func printReports(w io.Writer, form string, reports []*report) error {
 	}{reportSchema, reports[0].Step, reports})
 }
 
-// print writes r for people.
 func (r *report) print(w io.Writer) error {
 	mark := ""
 	if r.DryRun {
@@ -166,25 +206,24 @@ func (r *report) print(w io.Writer) error {
 	}
 	termsafe.Fprintf(w, "%s: %s%s\n", r.Target, mark, r.Summary)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	line := func(name string, s slot) { termsafe.Fprintf(t, "  %s\t%s\n", name, s.String()) }
+	line := func(name, text string) { termsafe.Fprintf(t, "  %s\t%s\n", name, text) }
 	if r.Current != nil {
-		line("current", *r.Current)
+		line("current", r.Current.text(r.noun()))
 	}
-	for _, s := range r.Next {
-		line("next", s)
-	}
-	for _, s := range r.Previous {
-		line("previous", s)
-	}
-	for _, s := range r.Listed {
-		line("listed", s)
+	for _, group := range []struct {
+		name  string
+		slots []slot
+	}{{"next", r.Next}, {"previous", r.Previous}, {"listed", r.Listed}} {
+		for _, s := range group.slots {
+			line(group.name, s.text(r.noun()))
+		}
 	}
 	for _, list := range []struct {
 		name   string
 		prints []string
 	}{{"revoked", r.Revoked}, {"retired", r.Retired}, {"unrevoked", r.Unrevoked}} {
 		if len(list.prints) > 0 {
-			termsafe.Fprintf(t, "  %s\t%s\n", list.name, content.Some(list.prints))
+			line(list.name, content.Some(list.prints))
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -194,10 +233,11 @@ func (r *report) print(w io.Writer) error {
 	return err
 }
 
-func (s slot) String() string {
+// text returns s for people. noun is what a credential of its kind is called.
+func (s slot) text(noun string) string {
 	text := s.Fingerprint
 	if text == "" {
-		text = "a new " + s.noun
+		text = "a new " + noun
 	}
 	if s.Algorithm != "" {
 		text += ", " + s.Algorithm

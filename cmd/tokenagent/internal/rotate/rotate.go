@@ -1,14 +1,14 @@
 // Package rotate is the command that rotates a token or a verification key at its
-// source, in steps of which each can be repeated: in a file, in a directory, or in
-// a Kubernetes Secret on its way from kubectl to kubectl. It shows fingerprints;
-// the Secret that it passes on is the one place where it puts out a token, and a
-// new file the one for a private key.
+// source: in a file, in a directory, or in a Kubernetes Secret on its way from kubectl
+// to kubectl. Each step is a pure function on what the source declares; see step.go.
+//
+// The command shows fingerprints only. It writes tokens to the source, to the Secret
+// that it passes on, and a private key to a new file.
 package rotate
 
 import (
 	"context"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -16,56 +16,45 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/store"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-const (
-	formText = "text"
-	formJSON = "json"
-)
+// readOnly reports whether the step changes nothing: it is status.
+func (c command) readOnly() bool { return c.flags == nil }
 
-// do performs the step. Nothing is written before everything that can be
-// refused was.
-func (r *request) do(ctx context.Context) error {
+// run performs the step. It writes only when nothing can be refused any more.
+func (r *request) run(ctx context.Context) error {
+	if err := r.checkFlags(ctx); err != nil {
+		return err
+	}
 	t, err := store.Open(ctx, store.Options{
-		Path: r.path, Kind: r.kind, Change: r.plan != nil, Read: r.read, Stdin: r.stdin, Stdout: r.stdout, Stderr: r.stderr,
+		Path: r.path, Kind: r.kind, Change: !r.readOnly(), Read: r.read, Stdin: r.stdin, Stdout: r.stdout, Stderr: r.stderr,
 	})
 	if err != nil {
 		return err
 	}
 	sources := t.Sources()
-	name := sources[0].Name
-	if len(sources) > 1 {
-		name = fmt.Sprintf("list of %d Secrets", len(sources))
+	from, err := r.contents(sources)
+	if err != nil {
+		return err
 	}
-	for _, s := range sources {
-		switch err := s.Content.Fault; {
-		case err != nil && r.name == "revoke":
-			return fmt.Errorf("%w; fix that first, or write the SHA-256 of the token into the list of revocations by hand: agents apply it before the rest is fixed", err)
-		case err != nil:
+	r.read.Kind = from[0].Kind
+	if r.prepare != nil {
+		if err := r.prepare(r, from); err != nil {
 			return err
 		}
 	}
-	if r.plan == nil {
-		return r.status(t)
-	}
-	from := make([]content.Content, len(sources))
-	for i, s := range sources {
-		if from[i] = s.Content; from[i].Fixed != "" {
-			return fmt.Errorf("%s: %s", s.Name, from[i].Fixed)
-		}
-	}
-	if slices.ContainsFunc(from, func(c content.Content) bool { return c.Set != from[0].Set }) {
-		return fmt.Errorf("%s: some hold a key set and others a single key; rotate them apart", name)
-	}
-	r.read.Kind = from[0].Kind
-	if err := r.validate(r, from); err != nil {
-		return err
-	}
-	changes, err := r.changes(ctx, sources)
+	changes, err := r.plan(sources)
 	if err != nil {
 		return err
+	}
+	if r.ready != nil && len(r.Agents) > 0 {
+		if err := r.ask(ctx, sources, changes); err != nil {
+			return err
+		}
+		if changes, err = r.plan(sources); err != nil { // deadlines count from now
+			return err
+		}
 	}
 	to := make([]content.Content, len(changes))
 	for i, ch := range changes {
@@ -75,118 +64,110 @@ func (r *request) do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	changed := slices.ContainsFunc(changes, func(ch change) bool { return ch.changed })
-	if !r.dryRun && (changed || r.path == "") {
-		if err := r.commit(ctx, changes, write); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+	isChange := func(ch change) bool { return ch.changed }
+	if !r.dryRun && !r.readOnly() && (slices.ContainsFunc(changes, isChange) || r.path == "") {
+		if err := r.write(ctx, changes, write); err != nil {
+			return fmt.Errorf("%s: %w", listName(sources), err)
 		}
 	}
-	var made content.Credential // nobody has seen it, and nobody will
-	if r.dryRun && !r.given {
-		made = r.token
+	for i := range changes {
+		changes[i].warnings = append(changes[i].warnings, warnings[i]...)
 	}
-	reports := make([]*report, len(changes))
-	for i, ch := range changes {
-		if r.dryRun {
-			ch.summary = strings.ReplaceAll(ch.summary, made.Fingerprint(), "a new "+from[i].Kind.Noun())
-		}
-		rep := tell(ch.to, made, time.Now())
-		rep.Target, rep.Changed, rep.DryRun, rep.Summary = sources[i].Name, ch.changed, r.dryRun, ch.summary
-		if !ch.changed {
-			rep.Summary = "nothing changed: " + ch.summary
-		}
-		rep.Warnings = append(append(rep.Warnings, ch.warnings...), warnings[i]...)
-		reports[i] = rep
-	}
-	if r.path == "" {
-		return r.report(r.stderr, reports) // standard output is the Secret's
-	}
-	return r.report(r.stdout, reports)
+	return r.report(sources, changes)
 }
 
-// changes returns what changes in each source, once agents are ready for it.
-func (r *request) changes(ctx context.Context, sources []store.Source) ([]change, error) {
-	once := func() ([]change, error) {
-		var changes []change
-		for _, s := range sources {
-			ch, err := r.plan(r, s.Content, s.OnePrevious, time.Now())
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", s.Name, err)
-			}
-			ch.settle()
-			changes = append(changes, ch)
-		}
-		return changes, r.sameCurrent(sources, changes)
+func listName(sources []store.Source) string {
+	if len(sources) > 1 {
+		return fmt.Sprintf("list of %d Secrets", len(sources))
 	}
-	changes, err := once()
-	if err != nil {
-		return nil, err
-	}
-	again := false
-	for i, ch := range changes {
-		if !ch.changed && !ch.ask {
-			continue
-		}
-		again = true
-		if r.ready == nil {
-			continue
-		}
-		if err := r.Pass(ctx, r.ready(r, sources[i].Content, ch.to)); err != nil {
-			return nil, fmt.Errorf("%s: %w", sources[i].Name, err)
-		}
-	}
-	if !again {
-		return changes, nil
-	}
-	return once() // deadlines count from now
+	return sources[0].Name
 }
 
-// sameCurrent refuses a promotion that gives the Secrets of a list different
-// tokens: senders in one namespace would be refused in another. To revoke may be
-// worth that.
-func (r *request) sameCurrent(sources []store.Source, changes []change) error {
-	if !slices.ContainsFunc(changes, func(ch change) bool { return ch.promoted }) {
-		return nil
+// contents returns what the sources declare, unless the step cannot work on it.
+func (r *request) contents(sources []store.Source) (from []content.Content, err error) {
+	for _, s := range sources {
+		c := s.Content
+		switch {
+		case c.Fault != nil && r.name == "revoke":
+			return nil, fmt.Errorf("%w; fix that first, or write the SHA-256 of the token into the list of revocations by hand: agents apply it before the rest is fixed", c.Fault)
+		case c.Fault != nil:
+			return nil, c.Fault
+		case c.Fixed != "" && !r.readOnly():
+			return nil, fmt.Errorf("%s: %s", s.Name, c.Fixed)
+		case c.Set != sources[0].Content.Set && !r.readOnly():
+			return nil, fmt.Errorf("%s: some hold a key set and others a single key; rotate them apart", listName(sources))
+		}
+		from = append(from, c)
 	}
-	var all []content.Content
-	for _, ch := range changes {
-		all = append(all, ch.to)
+	return from, nil
+}
+
+// plan returns what the step makes of each source.
+func (r *request) plan(sources []store.Source) ([]change, error) {
+	o := r.options
+	o.now = time.Now()
+	o.until = r.deadline(o.now)
+	changes := make([]change, len(sources))
+	promoted := false
+	for i, s := range sources {
+		o.onePrevious = s.OnePrevious
+		ch, err := apply(r.do, s.Content, o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.Name, err)
+		}
+		changes[i] = ch
+		promoted = promoted || ch.to.Current.ID() != s.Content.Current.ID()
 	}
-	text := differ(sources, all)
+	// Senders in one namespace would be refused in another. To revoke may be worth that.
+	text := differ(sources, changes)
 	switch {
-	case text == "":
-		return nil
-	case r.name != "revoke":
-		return fmt.Errorf("%s; stage one for all of them: rotate stage --replace", text)
-	case !r.force:
-		return fmt.Errorf("%s; stage one for all of them, rotate stage --replace, and then revoke, or revoke all the same with --force", text)
+	case text == "" || !promoted && !r.readOnly():
+		return changes, nil
+	case promoted && r.name != "revoke":
+		return nil, fmt.Errorf("%s; stage one for all of them: rotate stage --replace", text)
+	case promoted && !r.force:
+		return nil, fmt.Errorf("%s; stage one for all of them, rotate stage --replace, and then revoke, or revoke all the same with --force", text)
 	}
 	changes[0].warnings = append(changes[0].warnings, text+"; rotate stage and promote give all of them one")
-	return nil
+	return changes, nil
 }
 
-// differ says which source would have which current token where they are not the
-// same, and "" where they are.
-func differ(sources []store.Source, contents []content.Content) string {
+// differ says which source would have which current token, and "" if all would have
+// the same.
+func differ(sources []store.Source, changes []change) string {
 	var each []string
 	ids := map[rotation.ID]bool{}
-	for i, c := range contents {
-		if c.HasCurrent() {
-			each = append(each, c.Current.Fingerprint()+" in "+sources[i].Name)
-			ids[c.Current.ID()] = true
+	for i, ch := range changes {
+		if ch.to.HasCurrent() {
+			each = append(each, ch.to.Current.Fingerprint()+" in "+sources[i].Name)
+			ids[ch.to.Current.ID()] = true
 		}
 	}
 	if len(ids) < 2 {
 		return ""
 	}
-	return "the current " + contents[0].Kind.Noun() + " is not the same everywhere: " + content.Some(each)
+	return "the current " + changes[0].to.Kind.Noun() + " is not the same everywhere: " + content.Some(each)
 }
 
-// commit writes what changes. The private key comes first: a public one that is
-// staged without it would be of no use. Where the rest fails the private key
-// stays, since the public one may be staged all the same.
-func (r *request) commit(ctx context.Context, changes []change, write func(context.Context) error) error {
-	i := slices.IndexFunc(changes, func(ch change) bool { return ch.made })
+// ask holds the changes back until agents are ready for them. Agents are asked about a
+// key set, too, which promote does not change: people do the rest.
+func (r *request) ask(ctx context.Context, sources []store.Source, changes []change) error {
+	for i, ch := range changes {
+		if !ch.changed && !ch.to.Set {
+			continue
+		}
+		if err := r.Pass(ctx, r.ready(r, sources[i].Content, ch.to)); err != nil {
+			return fmt.Errorf("%s: %w", sources[i].Name, err)
+		}
+	}
+	return nil
+}
+
+// write writes the private key that belongs to a change, and then the change: a public
+// key that is staged without the private one would be of no use. If the second fails
+// the private key stays, since the public one may be staged all the same.
+func (r *request) write(ctx context.Context, changes []change, write func(context.Context) error) error {
+	i := slices.IndexFunc(changes, func(ch change) bool { return isIn(ch.to.Declared(), r.candidate.ID()) })
 	if i < 0 || r.private.Reveal() == "" {
 		return write(ctx)
 	}
@@ -200,56 +181,37 @@ func (r *request) commit(ctx context.Context, changes []change, write func(conte
 	return nil
 }
 
-// status says what there is. Of a Secret too it is for standard output.
-func (r *request) status(t store.Store) error {
-	sources := t.Sources()
-	all := make([]content.Content, len(sources))
-	for i, s := range sources {
-		all[i] = s.Content
+// report prints what the step did. Standard output of the filter is the Secret's, except
+// for status.
+func (r *request) report(sources []store.Source, changes []change) error {
+	out := r.stdout
+	if r.path == "" && !r.readOnly() {
+		out = r.stderr
 	}
-	_, warnings, err := t.Prepare(all)
-	if err != nil {
-		warnings = make([][]string, len(sources)) // nothing is to be written
-	}
-	if text := differ(sources, all); text != "" {
-		warnings[0] = append(warnings[0], text+"; rotate stage and promote give all of them one")
+	var hidden content.Credential // made by a dry run; nobody will see it again
+	if r.dryRun && !r.given {
+		hidden = r.candidate
 	}
 	bad := false
-	reports := make([]*report, len(sources))
-	for i, c := range all {
-		rep := tell(c, content.Credential{}, time.Now())
-		rep.Target = sources[i].Name
-		switch {
-		case c.Set && len(accepted(c)) == 0:
-			bad, rep.Summary = true, "bad: every key is revoked"
-		case !c.Set && c.Refuses(c.Current):
-			bad, rep.Summary = true, "bad: the current "+c.Kind.Noun()+" is revoked"
-		case undone(c) != "":
-			rep.Summary = "good, but " + undone(c)
-		default:
-			rep.Summary = "good"
+	reports := make([]*report, len(changes))
+	for i, ch := range changes {
+		rep := describe(ch.to, hidden, time.Now())
+		rep.Step, rep.Target, rep.Changed, rep.DryRun, rep.Summary = r.name, sources[i].Name, ch.changed, r.dryRun, ch.summary
+		if r.dryRun {
+			rep.Summary = strings.ReplaceAll(rep.Summary, hidden.Fingerprint(), "a new "+rep.noun())
 		}
-		rep.Warnings = append(rep.Warnings, warnings[i]...)
+		if !ch.changed && !r.readOnly() {
+			rep.Summary = "nothing changed: " + rep.Summary
+		}
+		rep.Warnings = append(rep.Warnings, ch.warnings...)
 		reports[i] = rep
+		bad = bad || ch.bad
 	}
-	if err := r.report(r.stdout, reports); err != nil {
+	if err := printReports(out, r.stderr, r.output, reports); err != nil {
 		return err
 	}
 	if bad {
 		return exitcode.Refused
 	}
 	return nil
-}
-
-// report puts out what there is to say of each source.
-func (r *request) report(w io.Writer, reports []*report) error {
-	for _, rep := range reports {
-		rep.Step = r.name
-		for _, text := range rep.Warnings {
-			if r.output == formText {
-				termsafe.Fprintf(r.stderr, "tokenagent: warning: %s: %s\n", rep.Target, text)
-			}
-		}
-	}
-	return printReports(w, r.output, reports)
 }

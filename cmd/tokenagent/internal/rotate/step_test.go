@@ -409,7 +409,7 @@ func TestPromotionCutShortIsFinished(t *testing.T) {
 		for key, text := range keys {
 			put(t, string(dir)+"/"+key, text)
 		}
-		dir.do(t, "promote").want(t, 0, "promoted "+print8(two)+"; "+print8(one)+" is accepted until ")
+		dir.do(t, "promote").want(t, 0, print8(two), "previous  "+print8(one)+", until ")
 		want(t, dir, "current=two previous=one")
 		dir.do(t, "promote").want(t, 0, "nothing changed: promoted already")
 		if t.Failed() {

@@ -75,13 +75,12 @@ func TestKeysThatAreMadeShowNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := request{token: made, private: private}
 		hidden := []string{"PRIVATE", "PUBLIC", "Q0FOQVJZ"}
-		if p.private.Reveal() == "" {
-			hidden = append(hidden, p.token.Reveal())
+		if private.Reveal() == "" {
+			hidden = append(hidden, made.Reveal())
 		}
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-			for _, shown := range []string{fmt.Sprintf(verb, p.private), fmt.Sprintf(verb, p.token), fmt.Sprintf(verb, content.Content{Current: p.token})} {
+			for _, shown := range []string{fmt.Sprintf(verb, private), fmt.Sprintf(verb, made), fmt.Sprintf(verb, content.Content{Current: made})} {
 				for _, text := range hidden {
 					if strings.Contains(shown, text) || strings.Contains(shown, fmt.Sprintf("%x", text)) {
 						t.Errorf("%s shows %s", verb, shown)
@@ -89,7 +88,7 @@ func TestKeysThatAreMadeShowNothing(t *testing.T) {
 				}
 			}
 		}
-		if text, err := json.Marshal([]any{p.token, p.private}); err != nil || strings.Contains(string(text), "PRIVATE") {
+		if text, err := json.Marshal([]any{made, private}); err != nil || strings.Contains(string(text), "PRIVATE") {
 			t.Errorf("%s, %v", text, err)
 		}
 	}

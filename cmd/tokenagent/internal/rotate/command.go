@@ -1,0 +1,202 @@
+package rotate
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
+)
+
+// A command is a step with its place on the command line.
+type command struct {
+	name, short, long string
+
+	do step
+	// flags adds the flags of the step; nil for a step that changes nothing.
+	flags func(*request, *pflag.FlagSet)
+	// prepare checks the flags against what all sources declare, and completes the
+	// options; nil for nothing.
+	prepare func(*request, []content.Content) error
+	// ready is what agents must pass before a source is changed; nil for nothing.
+	ready func(r *request, from, to content.Content) gate.Check
+}
+
+// Command returns the command rotate with its steps.
+func Command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "rotate",
+		Short: "Rotate a token or verification key at its source, in steps that can be repeated",
+		Long: `rotate changes the source at PATH: a file of lines, or a directory of keys. Without
+PATH it is a filter for a Kubernetes Secret, or a List of them, as JSON. It shows
+fingerprints, never a token; the Secret that the filter passes on is the one exception.
+
+A rotation, in order:
+  stage    publish a new token to receivers as the next one; senders keep theirs
+           ... wait until every receiver has it: up to 90 s for mounted Secrets
+  promote  make it the current one, which senders send; the old one stays
+           accepted until its deadline
+           ... wait until no sender uses the old one
+  retire   clear the old one away
+If one has leaked: stage, promote and revoke it at once, or revoke --slot current
+where one is staged. unrevoke lifts what was revoked by mistake.
+
+A step whose work is done changes nothing and exits with 0. A step that is out of order
+is refused, with exit code 1. A step that fails leaves the source as it was, and puts out
+no Secret; if it has replaced some keys of a directory, it says so: do the step again.
+docs/rotation.md tells the whole story.`,
+		Example: `  tokenagent rotate stage /etc/app/token
+  kubectl get secret app-api-token -o json | tokenagent rotate stage | kubectl replace -f -
+  kubectl get secrets -A -l tokenagent/group=app -o json | tokenagent rotate stage | kubectl replace -f -
+  tokenagent rotate promote --agent http://10.0.0.1:9464 --agent http://10.0.0.2:9464 --wait 2m /etc/app/token`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				_ = cmd.Help()
+				return exitcode.Usage("a step is missing: stage, promote, retire, revoke, unrevoke, now or status")
+			}
+			hint := ""
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				hint = "; did you mean " + near[0] + "?"
+			}
+			return exitcode.Usage("rotate has no step of that name%s", hint)
+		},
+		SuggestionsMinimumDistance: 2,
+	}
+	for _, c := range commands {
+		cmd.AddCommand(c.cobra())
+	}
+	return cmd
+}
+
+func (c command) cobra() *cobra.Command {
+	r := &request{command: c, overlap: unset, idle: unset}
+	cmd := &cobra.Command{
+		Use: c.name + " [PATH]", Short: c.short, Long: c.long,
+		Args: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) > 1:
+				return exitcode.Usage("%s takes one PATH alone; a token or key comes from a file", cmd.Name())
+			case len(args) == 1 && (args[0] == "" || args[0] == "-"):
+				return exitcode.Usage("PATH must be a file or a directory; leave it out to filter a Secret from standard input to standard output")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r.path = strings.Join(args, "")
+			r.changed, r.stdin, r.stdout, r.stderr = cmd.Flags().Changed, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
+			return r.run(cmd.Context())
+		},
+	}
+	r.addFlags(cmd.Flags())
+	return cmd
+}
+
+//nolint:gochecknoglobals // a table
+var commands = []command{
+	{
+		name: "stage", short: "Publish a new token or key to receivers, before anybody sends by it",
+		do: stage, flags: (*request).addStage, prepare: (*request).prepareStage,
+		long: `stage puts a new token into slot next (token-next): 32 random bytes as generate
+makes them, or the token that --from names. Receivers accept it from then on; senders
+go on with the current one. If one is staged already, it is kept, unless --replace stages
+another one in its place. All Secrets of a List get the same one.
+
+In a source of verification keys it is the public key that --from names (PEM or JWK),
+which goes into key-next, or into the key set with its RFC 7638 thumbprint as kid. Without
+--from, stage makes a key of the current one's algorithm: an HMAC secret, or a pair whose
+private key goes into the file of --private-out. Each stage adds one more HMAC secret to
+a key set.
+
+To go back to an earlier token, stage it with --from and promote it.`,
+	},
+	{
+		name: "promote", short: "Make the staged token current, and the current one previous",
+		do: promote, flags: (*request).addPromote, prepare: (*request).prepareOverlap, ready: (*request).loaded,
+		long: `promote makes the staged token the current one, which senders send, and the old one
+previous, accepted until its deadline. Do it once every receiver has the staged token:
+--agent asks receivers, and refuses unless all of them accept it. With --expect it
+promotes only the token with the fingerprint that stage reported.
+
+A file keeps the previous tokens of earlier rotations to their own deadlines. A directory
+or a Secret has room for one: while an earlier one is still accepted, promote is refused
+without --drop-previous. With --overlap 0s agents refuse the old token at once.
+
+For verification keys --overlap must be given: longer than signers take to change to
+the new key and the longest token is good for, together. In a key set promote changes
+nothing; --agent asks whether every receiver has all its keys, so that signers may change.`,
+	},
+	{
+		name: "retire", short: "End the overlap: accept nothing superseded any more",
+		do: retire, flags: (*request).addRetire, prepare: (*request).prepareRetire, ready: (*request).unused,
+		long: `retire takes the previous token out, in a file all of them. Receivers refuse it then,
+before its deadline, too. --agent asks receivers, and refuses unless all of them have the
+current token and have seen no use of the old one for --idle. An agent that started or
+changed less than --idle ago cannot know, and must watch longer.
+
+The digest of the old token goes into token-retired (in a file a line "retired", for keys
+the key retired), for agents that missed the promotion. The last 16 are kept.
+
+--slot next takes the staged token out instead and revokes nothing, which undoes stage.
+
+A verification key is in use for as long as tokens that it signed are sent. From a key set
+--key takes a key out; agents record no use of such keys, so wait until everything that
+it signed has expired.`,
+	},
+	{
+		name: "revoke", short: "Refuse a token or key from now on, whatever window it is in",
+		do: revoke, flags: (*request).addRevoke, prepare: (*request).prepareRevoke,
+		long: `revoke puts the SHA-256 of a token into the list of revocations and takes the token
+out of its slot: the previous one by default, that of --slot, or the one that --from or
+--digest names. Agents refuse it as soon as they have read that.
+
+To revoke the current token, stage another first: it takes its place in the same step.
+Without one, revoke is refused unless --force is given, and then every sender of the
+current token is refused until stage and promote are done. After --slot current the slot
+holds another token: if you repeat such a command, use --expect with the fingerprint.
+
+A verification key is revoked by its RFC 7638 thumbprint, and everything that it
+signed with it; a signed token by --jti, or by --digest with the SHA-256 of what stands
+before its last dot. --kid revokes all keys and tokens of a name.
+
+Each Secret of a List refuses what is in the slot of any of them. They must have the
+same token current afterwards, unless --force is given.
+
+The list holds 1000 at most. --forget takes out what nobody accepts any more, however
+old the agents' memory: once the longest overlap is over.`,
+	},
+	{
+		name: "unrevoke", short: "Lift the revocation of a token or key that was revoked by mistake",
+		do: unrevoke, flags: (*request).addUnrevoke, prepare: (*request).prepareUnrevoke,
+		long: `unrevoke takes the SHA-256 of a token out of the list of revocations and puts it
+under token-unrevoked (in a file a line "unrevoked", for keys the key unrevoked). Agents
+remember what was revoked, and go on refusing it until they read that.
+
+The token is named by --digest or --from; with a PATH and without either it is read
+from standard input. --fingerprint names one that the source says is revoked. Revoking
+took the token out of its slot: stage it with --from where it is to be accepted again.`,
+	},
+	{
+		name: "now", short: "Stage and promote in one, for one machine",
+		do: now, flags: (*request).addNow, prepare: (*request).prepareNow,
+		long: `now makes a new token or key current and the old one previous with its deadline, in
+one step. It is for one machine, where receivers see the change as soon as senders do;
+anywhere else stage, wait and promote. If a token is staged, now promotes that one.
+
+Each now is a rotation of its own. While the overlap of the last one is under way, it is
+refused without --again (in a directory or a Secret also --drop-previous).`,
+	},
+	{
+		name: "status", short: "Show the slots, their deadlines and the next step",
+		do: status,
+		long: `status shows what the source declares, by fingerprint, how long the old one is still
+accepted, and what to do next. A Secret is read from standard input, and the report
+goes to standard output.
+
+Exit code 0 means good, 1 that the content is bad or what is current revoked. What
+running agents accept is shown by tokenagent status.`,
+	},
+}

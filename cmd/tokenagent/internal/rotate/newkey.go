@@ -1,0 +1,192 @@
+package rotate
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/token"
+)
+
+// makeKey makes a verification key like those that are there.
+func (r *request) makeKey(all []content.Content) error {
+	model, err := modelKey(all[0])
+	if err != nil {
+		return err
+	}
+	alg := model.Key().Algorithm()
+	switch shared := model.Key().PublicKey() == nil; {
+	case shared && r.privateOut != "":
+		return exitcode.Usage("--private-out goes with key pairs; a key for %s is one secret, which stands in the source", alg)
+	case !shared && r.privateOut == "":
+		return exitcode.Usage("a key for %s has a private half, which must go somewhere: name a new file with --private-out FILE, or stage the public key of a pair that there is, with --from FILE", alg)
+	case !shared && r.isInSource(r.privateOut):
+		return exitcode.Usage("--private-out must not lie in %s, which receivers read; name a file that the signer alone reads", r.path)
+	}
+	if _, err := os.Lstat(r.privateOut); r.privateOut != "" && !errors.Is(err, fs.ErrNotExist) {
+		r.given = true
+		r.candidate, err = r.madeBefore(all)
+		return err
+	}
+	r.candidate, r.private, err = keyLike(model, all[0].Set)
+	return err
+}
+
+// modelKey returns the key of c that a new one is to be like: the current one, or the
+// longest of a key set.
+func modelKey(c content.Content) (content.Credential, error) {
+	if !c.Set {
+		return c.Current, nil
+	}
+	bits := func(k content.Credential) int {
+		if public, ok := k.Key().PublicKey().(*rsa.PublicKey); ok {
+			return public.N.BitLen()
+		}
+		return 0
+	}
+	model := slices.MaxFunc(c.Listed, func(a, b content.Credential) int { return bits(a) - bits(b) })
+	for _, k := range c.Listed {
+		if k.Key().Algorithm() != model.Key().Algorithm() {
+			return model, errors.New("the key set has keys of several algorithms; say which by a key of your own, with --from FILE")
+		}
+	}
+	return model, nil
+}
+
+// keyLike makes a key of the algorithm, the length and the form of model; for a key set,
+// a JWK. private is the private key of a pair as PEM.
+func keyLike(model content.Credential, set bool) (made content.Credential, private token.Token, err error) {
+	alg := model.Key().Algorithm()
+	var material any
+	if public := model.Key().PublicKey(); public == nil { // as long as the hash
+		material = []byte(keygen.Secret(map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}[alg]))
+	} else {
+		kind, err := keygen.KindOf(public)
+		if err != nil {
+			return made, private, fmt.Errorf("making a key: %w", err)
+		}
+		signer, text, err := keygen.New(kind)
+		if err != nil {
+			return made, private, err
+		}
+		material, private = signer.Public(), token.New(string(text))
+	}
+	if set || content.IsJWK([]byte(model.Reveal())) {
+		made, err = asJWK(alg, material, set || model.Key().KeyID() != "")
+		return made, private, err
+	}
+	k, err := jwt.NewKey(jwt.KeyConfig{Algorithm: alg, Material: material})
+	text, shared := material.([]byte)
+	if err == nil && !shared {
+		text, err = keygen.PEM(material)
+	}
+	return content.Key(k, text), private, err
+}
+
+// asJWK returns a key written as a JWK, named by its thumbprint if it is to have a name.
+func asJWK(alg string, material any, named bool) (content.Credential, error) {
+	config := jwt.KeyConfig{Algorithm: alg, Material: material}
+	k, err := jwt.NewKey(config)
+	if err == nil && named {
+		config.KeyID = keygen.Thumbprint(k)
+		k, err = jwt.NewKey(config)
+	}
+	if err != nil {
+		return content.Credential{}, err
+	}
+	text, err := keygen.JWK(k.Algorithm(), k.KeyID(), material)
+	return content.Key(k, text), err
+}
+
+// forSet returns the key v, in whatever form it is written, as a JWK with a name. A JWK
+// keeps its members.
+func forSet(v content.Credential) (content.Credential, error) {
+	text := bytes.TrimSpace(bytes.TrimPrefix([]byte(v.Reveal()), []byte("\ufeff")))
+	if !content.IsJWK(text) {
+		material := any(v.Key().PublicKey())
+		if material == nil {
+			material = text
+		}
+		return asJWK(v.Key().Algorithm(), material, true)
+	}
+	if v.Key().KeyID() == "" { // it has other members: without kty it would be no JWK
+		text = []byte(`{"kid":"` + keygen.Thumbprint(v.Key()) + `",` + string(text[1:]))
+	}
+	c, err := content.ParseKeyFile(text, content.Options{Kind: content.Keys, Algorithm: v.Key().Algorithm()})
+	return c.Current, err
+}
+
+// isInSource reports whether path lies in the source, if that is a directory.
+func (r *request) isInSource(path string) bool {
+	source, err := os.Stat(r.path)
+	if err != nil || !source.IsDir() {
+		return false
+	}
+	at, err := filepath.Abs(path)
+	for err == nil && at != filepath.Dir(at) {
+		at = filepath.Dir(at)
+		if info, err := os.Stat(at); err == nil && os.SameFile(info, source) {
+			return true
+		}
+	}
+	return err != nil
+}
+
+// madeBefore returns the credential in one of all whose private key is already in the
+// file of --private-out: a step that is repeated finds the key that it made.
+func (r *request) madeBefore(all []content.Content) (content.Credential, error) {
+	var text []byte
+	if info, err := os.Stat(r.privateOut); err == nil && info.Size() <= maxToken && info.Mode().IsRegular() {
+		text, _ = os.ReadFile(r.privateOut)
+	}
+	for _, c := range all {
+		for _, v := range c.Declared() {
+			if k, err := publicHalf(text, v.Key().Algorithm()); err == nil && k.ID() == v.ID() {
+				return v, nil
+			}
+		}
+	}
+	return content.Credential{}, fmt.Errorf("--private-out: %s exists and is not overwritten; name another file, or stage the key that is in there: openssl pkey -in FILE -pubout, and --from", r.privateOut)
+}
+
+// publicHalf returns the key that verifies what the private key in text signs: PKCS #8
+// as PEM. Its errors quote nothing.
+func publicHalf(text []byte, algorithm string) (jwt.Key, error) {
+	block, rest := pem.Decode(text)
+	if block == nil || block.Type != "PRIVATE KEY" || strings.TrimSpace(string(rest)) != "" {
+		return jwt.Key{}, errors.New("no private key alone, as PEM of PKCS #8")
+	}
+	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	signer, ok := private.(crypto.Signer)
+	if err != nil || !ok {
+		return jwt.Key{}, errors.New("a private key that cannot be read")
+	}
+	return jwt.NewKey(jwt.KeyConfig{Algorithm: algorithm, Material: signer.Public()})
+}
+
+// writePrivate writes the file of --private-out, which must not exist.
+func (r *request) writePrivate() error {
+	f, err := os.OpenFile(r.privateOut, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("--private-out: %w", err)
+	}
+	_, err = f.WriteString(r.private.Reveal())
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return fmt.Errorf("--private-out: %w", errors.Join(err, os.Remove(r.privateOut)))
+	}
+	return nil
+}
