@@ -1,6 +1,5 @@
-// Package claims reads the claims of a signed token (RFC 7519 section 4) for those
-// who decide about it and for those who explain the decision, so that both agree.
-// It verifies nothing.
+// Package claims reads the claims of a signed token (RFC 7519 section 4), both for the
+// verifier and for the commands that explain its decision. It verifies nothing.
 package claims
 
 import (
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Claims are the claims of one token. They are not safe for concurrent use.
@@ -17,111 +17,118 @@ type Claims struct {
 	// Members are the claims as encoding/json decodes them: a number is a float64.
 	Members map[string]any
 	text    []byte
-	exact   map[string]any // the same with numbers as they were written; nil until needed
+	exact   map[string]any // Members with each number as a json.Number; nil until needed
 }
 
 // New returns the claims members, which were decoded from the JSON object text.
 func New(members map[string]any, text []byte) *Claims { return &Claims{Members: members, text: text} }
 
-// Subject returns the claim "sub": its text, or the digits of a whole number as
-// they were written, since a float64 would round a long one. It is "" where there
-// is no such claim, and false where the claim is neither.
+// Subject returns the claim "sub". A whole number is returned with the digits of the
+// token, because a float64 would round a long one. Subject returns "" if there is no sub,
+// and false if sub is neither a string nor a whole number.
 func (c *Claims) Subject() (string, bool) {
 	switch sub := c.Members["sub"].(type) {
 	case string:
 		return sub, true
 	case float64:
-		n, _ := c.literal()["sub"].(json.Number)
-		return n.String(), isWhole(n.String())
+		n, _ := c.Exact()["sub"].(json.Number)
+		return n.String(), n != "" && !strings.ContainsAny(n.String(), ".eE")
 	default:
-		_, there := c.Members["sub"]
-		return "", !there
+		_, has := c.Members["sub"]
+		return "", !has
 	}
 }
 
-// isWhole reports whether a JSON number has neither a fraction nor an exponent.
-func isWhole(number string) bool { return number != "" && !strings.ContainsAny(number, ".eE") }
-
-// literal returns the claims with numbers as they were written.
-func (c *Claims) literal() map[string]any {
+// Exact returns the claims with each number as a json.Number, which is not rounded.
+func (c *Claims) Exact() map[string]any {
 	if c.exact == nil {
-		var exact map[string]any // not c.exact, which would take c to the heap
+		var exact map[string]any // not c.exact, which would move c to the heap
 		d := json.NewDecoder(bytes.NewReader(c.text))
 		d.UseNumber()
-		if d.Decode(&exact) != nil || exact == nil {
-			exact = make(map[string]any) // text is not that of the members
-		}
+		_ = d.Decode(&exact) // valid, because Members was decoded from it
 		c.exact = exact
 	}
 	return c.exact
 }
 
-// A Requirement is a claim that tokens must have. The zero Requirement is not
-// usable.
+// latest is the last second that RFC 3339 can represent, in Unix time. A later time is an
+// error of the issuer and would overflow elsewhere.
+const latest = 253402300799
+
+// Time returns the time of a NumericDate (RFC 7519 section 2). It returns false if
+// seconds is not a valid time.
+func Time(seconds float64) (time.Time, bool) {
+	if seconds < 0 || seconds > latest {
+		return time.Time{}, false
+	}
+	whole := int64(seconds)
+	return time.Unix(whole, int64((seconds-float64(whole))*1e9)), true
+}
+
+// A Requirement is a claim that tokens must have. The zero Requirement is not usable.
 type Requirement struct {
 	path   []string
 	values []string
 }
 
-// Require returns the requirement that a token has the claim called name and, where
-// there are values, that the claim is one of them or a list that holds one. A
-// name that begins with "/" is a JSON Pointer (RFC 6901) into the claims. The words
-// of text that is named "scope" (RFC 8693 section 4.2) or "scp" count as a list.
+// Require returns the requirement that a token has the claim name. If there are values,
+// the claim must equal one of them or be a list that contains one. A name that begins
+// with "/" is a JSON Pointer (RFC 6901) into the claims. The strings "scope" (RFC 8693
+// section 4.2) and "scp" are lists of words.
 func Require(name string, values []string) (Requirement, error) {
 	r := Requirement{path: []string{name}, values: values}
-	if name == "" {
+	pointer, isPointer := strings.CutPrefix(name, "/")
+	switch {
+	case name == "":
 		return r, errors.New("it has no name")
-	}
-	if name[0] != '/' {
+	case !isPointer:
 		return r, nil
+	case strings.Contains(strings.NewReplacer("~0", "", "~1", "").Replace(pointer), "~"):
+		return r, errors.New("a JSON Pointer in which ~ stands before something other than 0 or 1; write ~0 for ~ and ~1 for / (RFC 6901)")
 	}
-	r.path = strings.Split(name[1:], "/")
+	r.path = strings.Split(pointer, "/")
 	for i, token := range r.path {
-		for j := range len(token) {
-			if token[j] == '~' && (j+1 == len(token) || token[j+1] != '0' && token[j+1] != '1') {
-				return r, errors.New("a JSON Pointer in which ~ stands before something other than 0 or 1; write ~0 for ~ and ~1 for / (RFC 6901)")
-			}
-		}
-		r.path[i] = strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~")
+		r.path[i] = strings.NewReplacer("~0", "~", "~1", "/").Replace(token)
 	}
 	return r, nil
 }
 
 // Met reports whether c meets the requirement.
 func (r Requirement) Met(c *Claims) bool {
-	value, there := r.Find(c.Members)
-	if !there || len(r.values) == 0 {
-		return there
+	value, has := r.Find(c.Members)
+	if !has || len(r.values) == 0 {
+		return has
 	}
 	if hasNumber(value) {
-		value, _ = r.Find(c.literal())
+		value, _ = r.Find(c.Exact())
 	}
+	list, isList := value.([]any)
 	text, isText := value.(string)
-	if last := r.path[len(r.path)-1]; isText && (last == "scope" || last == "scp") {
-		// Words are parted by U+0020 alone (RFC 6749 section 3.3).
-		words := strings.FieldsFunc(text, func(c rune) bool { return c == ' ' })
-		return slices.ContainsFunc(words, func(word string) bool { return slices.Contains(r.values, word) })
-	}
-	if list, ok := value.([]any); ok {
+	last := r.path[len(r.path)-1]
+	switch {
+	case isList:
 		return slices.ContainsFunc(list, r.equals)
+	case isText && (last == "scope" || last == "scp"):
+		// Only U+0020 separates words (RFC 6749 section 3.3).
+		return slices.ContainsFunc(strings.Split(text, " "), func(word string) bool { return word != "" && r.equals(word) })
+	default:
+		return r.equals(value)
 	}
-	return r.equals(value)
 }
 
 // Find returns the claim that the requirement is about, and whether there is one.
-func (r Requirement) Find(claims map[string]any) (any, bool) {
-	var value any = claims
+func (r Requirement) Find(claims map[string]any) (value any, has bool) {
+	value = claims
 	for _, token := range r.path {
 		switch v := value.(type) {
 		case map[string]any:
-			member, there := v[token]
-			if !there {
+			if value, has = v[token]; !has {
 				return nil, false
 			}
-			value = member
 		case []any:
-			i, ok := index(token)
-			if !ok || i >= len(v) {
+			// The digits of an index have no leading zero (RFC 6901 section 4).
+			i, err := strconv.Atoi(token)
+			if err != nil || strconv.Itoa(i) != token || i < 0 || i >= len(v) {
 				return nil, false
 			}
 			value = v[i]
@@ -132,36 +139,15 @@ func (r Requirement) Find(claims map[string]any) (any, bool) {
 	return value, true
 }
 
-// index returns an array index of a JSON Pointer (RFC 6901 section 4): digits
-// without a leading zero.
-func index(token string) (int, bool) {
-	if token == "" || token != "0" && token[0] == '0' {
-		return 0, false
-	}
-	for i := range len(token) {
-		if token[i] < '0' || token[i] > '9' {
-			return 0, false
-		}
-	}
-	n, err := strconv.Atoi(token)
-	return n, err == nil
-}
-
+// hasNumber reports whether value is a number or a list that contains one.
 func hasNumber(value any) bool {
-	if list, ok := value.([]any); ok {
-		return slices.ContainsFunc(list, isNumber)
-	}
-	return isNumber(value)
+	list, isList := value.([]any)
+	_, isNumber := value.(float64)
+	return isNumber || isList && slices.ContainsFunc(list, hasNumber)
 }
 
-func isNumber(value any) bool {
-	_, ok := value.(float64)
-	return ok
-}
-
-// exactly bounds the whole numbers that a float64 holds without rounding.
-const exactly = 1 << 53
-
+// equals reports whether value is one of the required values. 12, 12.0 and 1.2e1 are
+// equal, unless a float64 would round the number.
 func (r Requirement) equals(value any) bool {
 	switch v := value.(type) {
 	case string:
@@ -169,12 +155,10 @@ func (r Requirement) equals(value any) bool {
 	case bool:
 		return slices.Contains(r.values, strconv.FormatBool(v))
 	case json.Number:
-		if slices.Contains(r.values, v.String()) {
-			return true
-		}
-		// 12.0 and 1.2e1 are 12, too.
+		const exactly = 1 << 53 // a float64 holds whole numbers below this without rounding
 		f, err := v.Float64()
-		return err == nil && f > -exactly && f < exactly && slices.Contains(r.values, strconv.FormatFloat(f, 'f', -1, 64))
+		return slices.Contains(r.values, v.String()) ||
+			err == nil && -exactly < f && f < exactly && slices.Contains(r.values, strconv.FormatFloat(f, 'f', -1, 64))
 	default:
 		return false
 	}

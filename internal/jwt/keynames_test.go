@@ -159,7 +159,7 @@ func TestNamesTakeNoTries(t *testing.T) {
 		t.Errorf("%v, %d untried", err, set.Untried())
 	}
 	for _, kid := range []string{"3", "none"} {
-		if keys, err := set.candidates("ES256", kid, true, time.Now()); err != nil || len(keys) != 1 {
+		if keys, err := set.candidates(&jws{alg: "ES256", kid: kid, named: true}, time.Now()); err != nil || len(keys) != 1 {
 			t.Errorf("kid %s: %d keys to try, %v", kid, len(keys), err)
 		}
 	}

@@ -15,8 +15,7 @@ type KeySet struct {
 	mark    *byte // identifies the set; a pointer to it does not keep the set alive
 	ledger  *rotation.Ledger[Key]
 	byID    map[rotation.ID][]*keyEntry // one entry for each kid and algorithm of a key
-	byName  map[string][]*keyEntry      // by kid
-	unnamed map[string][]*keyEntry      // keys without a kid, by algorithm
+	byName  map[string][]*keyEntry      // by kid; "" for keys without one
 	byAlg   map[string][]*keyEntry      // by algorithm, each key once
 	gone    []goneKey                   // keys of earlier sets that are no longer accepted, the latest last
 	revokes bool                        // whether the ledger holds any revocation
@@ -27,12 +26,11 @@ type keyEntry struct {
 	entry *rotation.Entry[Key] // a copy, so that the ledger can be freed
 }
 
-// A goneKey is a key that is no longer accepted. It gives the reason to refuse a token
-// that names the key.
+// A goneKey is a key that is revoked, or was superseded and has ended. It gives the
+// reason to refuse a token that names the key.
 type goneKey struct {
 	id       rotation.ID
 	alg, kid string
-	why      error
 }
 
 // maxGone bounds the number of gone keys.
@@ -57,8 +55,7 @@ func NextKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared
 	}
 	s := &KeySet{
 		source: source, ledger: l, mark: new(byte),
-		byID: make(map[rotation.ID][]*keyEntry), byName: make(map[string][]*keyEntry),
-		unnamed: make(map[string][]*keyEntry), byAlg: make(map[string][]*keyEntry),
+		byID: make(map[rotation.ID][]*keyEntry), byName: make(map[string][]*keyEntry), byAlg: make(map[string][]*keyEntry),
 	}
 	l.EachRefused(func(_ rotation.ID, revoked bool) { s.revokes = s.revokes || revoked })
 	for _, e := range l.Entries { // current, next, previous, listed
@@ -66,14 +63,10 @@ func NextKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared
 			kid, alg := key.KeyID(), key.Algorithm()
 			k := &keyEntry{key: key, entry: &e}
 			s.byID[e.ID] = append(s.byID[e.ID], k)
+			s.byName[kid] = append(s.byName[kid], k)
 			// Add a key with several kids only once: a second try gives the same result.
 			if same := s.byAlg[alg]; len(same) == 0 || same[len(same)-1].key.ID() != e.ID {
 				s.byAlg[alg] = append(s.byAlg[alg], k)
-			}
-			if kid == "" {
-				s.unnamed[alg] = append(s.unnamed[alg], k)
-			} else {
-				s.byName[kid] = append(s.byName[kid], k)
 			}
 		}
 	}
@@ -81,39 +74,28 @@ func NextKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared
 	return s
 }
 
-// recall collects the keys that are no longer accepted and that the ledger knows as
-// revoked or ended.
+// recall collects the keys of before and declared that are gone.
 func (s *KeySet) recall(before *KeySet, declared []rotation.Decl[Key]) {
 	var all []goneKey
 	if before != nil {
 		all = append(all, before.gone...)
-		for id, keys := range before.byID {
+		for _, keys := range before.byID {
 			for _, k := range keys {
-				all = append(all, goneKey{id: id, alg: k.key.Algorithm(), kid: k.key.KeyID()})
+				all = append(all, goneKey{k.key.ID(), k.key.Algorithm(), k.key.KeyID()})
 			}
 		}
 	}
 	for _, d := range declared {
 		for _, k := range d.Value.Names() {
-			all = append(all, goneKey{id: d.ID, alg: k.Algorithm(), kid: k.KeyID()})
+			all = append(all, goneKey{d.ID, k.Algorithm(), k.KeyID()})
 		}
 	}
 	seen := make(map[goneKey]bool)
 	for _, g := range all {
-		g.why = nil
-		as := g
-		switch {
-		case seen[as] || s.byID[g.id] != nil:
-			continue
-		case s.revoked(g.id):
-			g.why = errRevokedKey
-		case s.ledger.Ended(g.id):
-			g.why = errKeyExpired
-		default:
-			continue
+		if !seen[g] && s.byID[g.id] == nil && (s.revoked(g.id) || s.ledger.Ended(g.id)) {
+			seen[g] = true
+			s.gone = append(s.gone, g)
 		}
-		seen[as] = true
-		s.gone = append(s.gone, g)
 	}
 	s.gone = s.gone[max(0, len(s.gone)-maxGone):]
 }
@@ -142,55 +124,57 @@ func (s *KeySet) Len() int {
 	return len(s.byID)
 }
 
-// maxTried bounds the number of keys that are tried on one token. Each try costs a
+// MaxTried bounds the number of keys that are tried on one token. Each try costs a
 // signature check, and senders choose how many tokens they send.
-const maxTried = 8
+const MaxTried = 8
 
-// candidates returns at most maxTried keys that may have signed a token with this header,
-// best first. If the token has a kid, the candidates are the keys with this kid, and then
-// the keys without one. Otherwise they are all keys of the algorithm. A key of another
-// algorithm, or a key whose overlap has ended, is never a candidate.
-func (s *KeySet) candidates(alg, kid string, named bool, now time.Time) ([]*keyEntry, error) {
-	var found []*keyEntry
-	take := func(keys []*keyEntry) {
-		for _, k := range keys {
+// candidates returns at most MaxTried keys that may have signed j, best first. If j has a
+// kid, the candidates are the keys with this kid, and then the keys without one.
+// Otherwise they are all keys of the algorithm. A key of another algorithm, or a key
+// whose overlap has ended, is never a candidate.
+func (s *KeySet) candidates(j *jws, now time.Time) (found []*keyEntry, err error) {
+	keys := [][]*keyEntry{s.byAlg[j.alg]}
+	if j.named {
+		keys = [][]*keyEntry{s.byName[j.kid], s.byName[""]}
+	}
+	for _, list := range keys {
+		for _, k := range list {
 			again := func(f *keyEntry) bool { return f.key.ID() == k.key.ID() } // the key is also listed without a kid
-			if len(found) < maxTried && k.key.Algorithm() == alg && k.entry.Live(now) && !slices.ContainsFunc(found, again) {
+			if len(found) < MaxTried && k.key.Algorithm() == j.alg && k.entry.Live(now) && !slices.ContainsFunc(found, again) {
 				found = append(found, k)
 			}
 		}
 	}
-	if named {
-		take(s.byName[kid])
-		take(s.unnamed[alg])
-	} else {
-		take(s.byAlg[alg])
+	if len(found) == 0 {
+		return nil, s.without(j)
 	}
-	if len(found) > 0 {
-		return found, nil
-	}
-	return nil, s.without(alg, kid, named)
+	return found, nil
 }
 
-// without returns the reason why there is no key for a token.
-func (s *KeySet) without(alg, kid string, named bool) error {
-	if named && s.revoked(verify.RevokedKeyID(kid)) {
+// without returns the reason why there is no key for j.
+func (s *KeySet) without(j *jws) error {
+	fits := func(kid string) bool { return !j.named || kid == j.kid || kid == "" }
+	if j.named && s.revoked(verify.RevokedKeyID(j.kid)) {
 		return errRevokedKey
 	}
-	for _, k := range s.byAlg[alg] { // their overlap has ended since the set was built
-		if !named || k.key.KeyID() == kid || k.key.KeyID() == "" {
+	for _, k := range s.byAlg[j.alg] { // their overlap has ended since the set was built
+		if fits(k.key.KeyID()) {
 			return errKeyExpired
 		}
 	}
-	for i := len(s.gone) - 1; i >= 0; i-- {
-		if g := &s.gone[i]; g.alg == alg && (!named || g.kid == kid || g.kid == "") {
-			return g.why
+	for _, g := range slices.Backward(s.gone) {
+		switch {
+		case g.alg != j.alg || !fits(g.kid):
+		case s.revoked(g.id):
+			return errRevokedKey
+		default:
+			return errKeyExpired
 		}
 	}
 	switch {
-	case !named:
+	case !j.named:
 		return errNoKeyOfAlgorithm
-	case len(s.byName[kid]) > 0:
+	case j.kid != "" && len(s.byName[j.kid]) > 0:
 		return errOtherAlgorithm
 	default:
 		return errUnknownKey
@@ -205,7 +189,7 @@ func (s *KeySet) Untried() (n int) {
 		return 0
 	}
 	for _, keys := range s.byAlg {
-		n = max(n, len(keys)-maxTried)
+		n = max(n, len(keys)-MaxTried)
 	}
 	return n
 }

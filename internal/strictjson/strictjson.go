@@ -1,31 +1,27 @@
-// Package strictjson finds what encoding/json lets pass and what parsers do not
-// agree on: an object that names a member twice.
+// Package strictjson finds what encoding/json accepts and other parsers read differently:
+// an object that has a member twice.
 package strictjson
 
 import (
 	"encoding/json"
-	"slices"
+	"errors"
 )
 
-// MaxDepth bounds how deep objects and arrays may stand in each other.
+// MaxDepth is how deep objects and arrays may be nested.
 const MaxDepth = 32
 
-// A Fault is what is wrong with a document.
-type Fault int
-
-// The faults.
-const (
-	None  Fault = iota
-	Twice       // an object names a member twice (RFC 8259 section 4)
-	Deep        // deeper than MaxDepth
+// The errors of Check.
+var (
+	ErrRepeated = errors.New("an object has a member twice") // RFC 8259 section 4
+	ErrDeep     = errors.New("objects and arrays are nested too deep")
 )
 
-// Check looks into text, which must be valid JSON as encoding/json has it, and
-// returns the first fault and the offset behind it. It allocates little: it sees
-// every token that anybody sends.
-func Check(text []byte) (fault Fault, offset int) {
+// Check scans text, which must be valid JSON, and returns the first error and the offset
+// after it. It allocates little, because it scans every token that anybody sends.
+func Check(text []byte) (offset int, err error) {
 	s := scanner{text: text}
-	return s.value(0), s.at
+	err = s.nested(0)
+	return s.at, err
 }
 
 type scanner struct {
@@ -33,151 +29,70 @@ type scanner struct {
 	at   int
 }
 
-// next passes over white space and returns the byte that follows.
-func (s *scanner) next() byte {
+// nested scans up to the end of the object or array that began before.
+func (s *scanner) nested(depth int) error {
+	if depth > MaxDepth {
+		return ErrDeep
+	}
+	names := make(map[string]bool)
 	for s.at < len(s.text) {
-		switch c := s.text[s.at]; c {
-		case ' ', '\t', '\r', '\n':
-			s.at++
-		default:
-			return c
+		c := s.text[s.at]
+		s.at++
+		switch c {
+		case '{', '[':
+			if err := s.nested(depth + 1); err != nil {
+				return err
+			}
+		case '}', ']':
+			return nil
+		case '"':
+			quoted := s.quoted()
+			if !s.isName() {
+				continue
+			}
+			name := unquote(quoted)
+			if names[name] {
+				return ErrRepeated
+			}
+			names[name] = true
 		}
 	}
-	return 0
+	return nil
 }
 
-// value passes over one value.
-func (s *scanner) value(depth int) Fault {
-	switch c := s.next(); c {
-	case '{', '[':
-		if depth == MaxDepth {
-			return Deep
+// quoted scans the rest of a string and returns it with its quotes.
+func (s *scanner) quoted() []byte {
+	begin := s.at - 1
+	for s.text[s.at] != '"' {
+		if s.text[s.at] == '\\' {
+			s.at++
 		}
 		s.at++
-		if c == '{' {
-			return s.object(depth)
-		}
-		return s.array(depth)
-	case '"':
-		s.quoted()
-	default: // a number, true, false or null
-		for s.at < len(s.text) && !delimiter(s.text[s.at]) {
-			s.at++
-		}
 	}
-	return None
+	s.at++
+	return s.text[begin:s.at]
 }
 
-func delimiter(c byte) bool {
-	switch c {
-	case ',', ']', '}', ' ', '\t', '\r', '\n':
-		return true
+// isName reports whether the string before is the name of a member: a colon follows it.
+func (s *scanner) isName() bool {
+	for _, c := range s.text[s.at:] {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+		default:
+			return c == ':'
+		}
 	}
 	return false
 }
 
-func (s *scanner) array(depth int) Fault {
-	for {
-		switch s.next() {
-		case ']':
-			s.at++
-			return None
-		case ',':
-			s.at++
-		case 0:
-			return None
-		default:
-			if fault := s.value(depth + 1); fault != None {
-				return fault
-			}
-		}
-	}
-}
-
-func (s *scanner) object(depth int) Fault {
-	var few [8]string
-	names := names{few: few[:0]}
-	for {
-		switch s.next() {
-		case '}':
-			s.at++
-			return None
-		case ',':
-			s.at++
-		case '"':
-			if !names.add(s.quoted()) {
-				return Twice
-			}
-			s.next()
-			s.at++ // the colon
-			if fault := s.value(depth + 1); fault != None {
-				return fault
-			}
-		default:
-			return None // not valid, and not for us to say
-		}
-	}
-}
-
-// quoted passes over a string and returns what it says.
-func (s *scanner) quoted() string {
-	begin := s.at
-	escaped := false
-	for s.at++; s.at < len(s.text); s.at++ {
-		switch s.text[s.at] {
-		case '\\':
-			escaped = true
-			s.at++
-		case '"':
-			s.at++
-			return name(s.text[begin:s.at], escaped)
-		}
-	}
-	return ""
-}
-
-// name returns what quoted says. What is not UTF-8 encoding/json reads as
-// something else, too.
-func name(quoted []byte, escaped bool) string {
+// unquote returns a name as encoding/json reads it.
+func unquote(quoted []byte) string {
 	for _, c := range quoted {
-		escaped = escaped || c >= 0x80
-	}
-	if !escaped {
-		return string(quoted[1 : len(quoted)-1])
-	}
-	var text string
-	_ = json.Unmarshal(quoted, &text) // valid, as the whole is
-	return text
-}
-
-// names are those of one object: a list while they are few, since most objects
-// have a handful, and then a set.
-type names struct {
-	few  []string
-	many map[string]struct{}
-}
-
-// maxFew is how many names are looked through one by one.
-const maxFew = 16
-
-// add reports whether the name is new.
-func (n *names) add(name string) bool {
-	if n.many == nil {
-		if slices.Contains(n.few, name) {
-			return false
-		}
-		if len(n.few) < maxFew {
-			n.few = append(n.few, name)
-			return true
-		}
-		n.many = make(map[string]struct{}, 2*maxFew)
-		for _, one := range n.few {
-			n.many[one] = struct{}{}
+		if c == '\\' || c >= 0x80 {
+			var name string
+			_ = json.Unmarshal(quoted, &name) // valid, because the whole text is
+			return name
 		}
 	}
-	if _, twice := n.many[name]; twice {
-		return false
-	}
-	n.many[name] = struct{}{}
-	return true
+	return string(quoted[1 : len(quoted)-1])
 }

@@ -19,26 +19,26 @@ func TestCheck(t *testing.T) {
 		}
 		return "{" + b.String() + last + "}"
 	}
-	for text, want := range map[string]Fault{
-		`{}`: None, `[]`: None, `null`: None, ` 1 `: None, `"a\"b"`: None,
-		`{"a":1,"b":{"a":[1,{"a":"}"},"]"]}}`: None,
-		`{"a":1,"a":1}`:                       Twice,
-		`{"a":1,"\u0061":1}`:                  Twice,
-		`{"a":1 , "b" : [ { "x":1,"x":2 } ]}`: Twice,
-		`{"a":"x","A":"x"}`:                   None,
-		`{"a\"":1,"a":1}`:                     None,
-		`{"":1,"":2}`:                         Twice,
-		"{\"\xff\":1,\"\ufffd\":2}":           Twice, // encoding/json reads both as U+FFFD
-		many(40, `"x":1`):                     None,
-		many(40, `"k39":1`):                   Twice,
-		many(40, `"k3":1`):                    Twice,
-		many(16, `"k15":1`):                   Twice,
-		strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth):               None,
-		strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1):           Deep,
-		strings.Repeat(`{"a":`, MaxDepth+1) + "1" + strings.Repeat("}", MaxDepth+1): Deep,
+	for text, want := range map[string]error{
+		`{}`: nil, `[]`: nil, `null`: nil, ` 1 `: nil, `"a\"b"`: nil,
+		`{"a":1,"b":{"a":[1,{"a":"}"},"]"]}}`: nil,
+		`{"a":1,"a":1}`:                       ErrRepeated,
+		`{"a":1,"\u0061":1}`:                  ErrRepeated,
+		`{"a":1 , "b" : [ { "x":1,"x":2 } ]}`: ErrRepeated,
+		`{"a":"x","A":"x"}`:                   nil,
+		`{"a\"":1,"a":1}`:                     nil,
+		`{"":1,"":2}`:                         ErrRepeated,
+		"{\"\xff\":1,\"\ufffd\":2}":           ErrRepeated, // encoding/json reads both as U+FFFD
+		many(40, `"x":1`):                     nil,
+		many(40, `"k39":1`):                   ErrRepeated,
+		many(40, `"k3":1`):                    ErrRepeated,
+		many(16, `"k15":1`):                   ErrRepeated,
+		strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth):               nil,
+		strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1):           ErrDeep,
+		strings.Repeat(`{"a":`, MaxDepth+1) + "1" + strings.Repeat("}", MaxDepth+1): ErrDeep,
 	} {
-		if got, _ := Check([]byte(text)); got != want {
-			t.Errorf("%.60s: %d, want %d", text, got, want)
+		if _, got := Check([]byte(text)); !errors.Is(got, want) {
+			t.Errorf("%.60s: %v, want %v", text, got, want)
 		}
 	}
 }
@@ -52,11 +52,11 @@ func FuzzCheck(f *testing.F) {
 		if !json.Valid(text) {
 			return
 		}
-		got, at := Check(text)
+		at, got := Check(text)
 		d := json.NewDecoder(bytes.NewReader(text))
 		d.UseNumber()
-		if want := walk(t, d, 0); got != want {
-			t.Fatalf("%q: %d, want %d", text, got, want)
+		if want := walk(t, d, 0); !errors.Is(got, want) {
+			t.Fatalf("%q: %v, want %v", text, got, want)
 		}
 		if at > len(text) {
 			t.Fatalf("offset %d of %d", at, len(text))
@@ -64,21 +64,21 @@ func FuzzCheck(f *testing.F) {
 	})
 }
 
-func walk(t *testing.T, d *json.Decoder, depth int) Fault {
+func walk(t *testing.T, d *json.Decoder, depth int) error {
 	t.Helper()
 	token, err := d.Token()
 	if errors.Is(err, io.EOF) {
-		return None
+		return nil
 	}
 	if err != nil {
 		t.Skip(err) // Valid and Token differ in some corner of their own
 	}
 	open, nested := token.(json.Delim)
 	if !nested {
-		return None
+		return nil
 	}
 	if depth == MaxDepth {
-		return Deep
+		return ErrDeep
 	}
 	seen := map[string]bool{}
 	for d.More() {
@@ -89,14 +89,14 @@ func walk(t *testing.T, d *json.Decoder, depth int) Fault {
 				t.Skip(err)
 			}
 			if seen[name] {
-				return Twice
+				return ErrRepeated
 			}
 			seen[name] = true
 		}
-		if fault := walk(t, d, depth+1); fault != None {
-			return fault
+		if err := walk(t, d, depth+1); err != nil {
+			return err
 		}
 	}
 	_, _ = d.Token()
-	return None
+	return nil
 }

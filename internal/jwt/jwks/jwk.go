@@ -15,9 +15,11 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/strictjson"
 )
 
 // json parses a JWKS or a JWK.
@@ -41,13 +43,39 @@ func (p *parser) json(text []byte, slot rotation.Slot, f form) {
 		p.fail(`neither a JWKS nor a JWK: the object has neither "keys" nor "kty"`)
 	default:
 		k, err := p.jwk(top)
-		if err == nil {
-			err = p.declare(k, slot, "", false)
-		}
-		if err != nil {
-			p.fail("%v", err)
-		}
+		p.one(k, err, slot)
 	}
+}
+
+// object returns the members of a document that is one JSON object. It rejects a repeated
+// member name, because parsers disagree about which value counts (RFC 8259 section 4).
+// RFC 7517 section 4 permits the rejection.
+func (p *parser) object(text []byte) (top map[string]json.RawMessage, ok bool) {
+	failAt := func(offset int, problem string) {
+		p.line = 1 + bytes.Count(text[:max(offset-1, 0)], []byte("\n"))
+		p.fail("%s", problem)
+	}
+	err := json.Unmarshal(text, &top)
+	if syntax, broken := errors.AsType[*json.SyntaxError](err); broken {
+		failAt(int(syntax.Offset), "not JSON; a key set is one object, whole and nothing behind it")
+		return nil, false
+	}
+	if err != nil || top == nil {
+		p.fail("JSON, but no object; a key set is one")
+		return nil, false
+	}
+	if !utf8.Valid(text) {
+		p.fail("not UTF-8, as JSON must be (RFC 8259 section 8.1)")
+		return nil, false
+	}
+	at, err := strictjson.Check(text)
+	switch {
+	case errors.Is(err, strictjson.ErrRepeated):
+		failAt(at, "an object has a member twice; keep one")
+	case err != nil:
+		failAt(at, "objects and arrays stand too deep in each other; a key set is flat")
+	}
+	return top, err == nil
 }
 
 // set parses the keys of a JWKS.
@@ -76,7 +104,7 @@ func (p *parser) set(raw json.RawMessage) {
 		case err == nil:
 		case p.o.Remote:
 			first = cmp.Or(first, err)
-			p.got.Skipped = append(p.got.Skipped, p.placed(place+": "+err.Error()))
+			p.got.Skipped = append(p.got.Skipped, fmt.Errorf("%s: %s: %w", p.place(), place, err))
 		default:
 			p.fail("%s: %v", place, err)
 		}
@@ -97,9 +125,11 @@ var (
 	errPrivate  = errors.New("a private key, which signs; give the public members alone, without d, p, q, dp, dq, qi and oth")
 	errUse      = errors.New("its use is not sig, so it does not verify signatures; leave the key out")
 	errOps      = errors.New("its key_ops is no list, names an operation twice or does not hold verify; fix it, or leave the key out")
-	errKid      = errors.New("its kid is empty or over 1024 bytes; leave it out, or give a shorter one")
+	errKid      = fmt.Errorf("its kid is empty or over %d bytes; leave it out, or give a shorter one", jwt.MaxKeyID)
 	errPublic   = errors.New("a secret, and whoever reads the document could sign with it; never publish one")
 	errMaterial = errors.New("its members are no key; RSA has n and e, EC has a point x and y on its curve, OKP has x, oct has k")
+	errAlg      = errors.New("its alg is empty; leave it out, or name one")
+	errExponent = errors.New("its e is larger than any RSA exponent in use; make another key")
 )
 
 // jwk returns the key of a JWK. A JWK from a server may have the spellings that issuers
@@ -112,8 +142,8 @@ func (p *parser) jwk(members map[string]json.RawMessage) (jwt.Key, error) {
 	}
 	text := make(map[string]string)
 	for _, m := range []string{"kty", "use", "alg", "kid", "crv", "x", "y", "n", "e", "k"} {
-		raw, there := members[m]
-		if !there {
+		raw, has := members[m]
+		if !has {
 			continue
 		}
 		var s string
@@ -122,28 +152,28 @@ func (p *parser) jwk(members map[string]json.RawMessage) (jwt.Key, error) {
 		}
 		text[m] = s
 	}
-	if err := p.purpose(members, text); err != nil {
+	if err := checkPurpose(members, text); err != nil {
 		return jwt.Key{}, err
 	}
-	material, canonical, err := p.material(text)
+	material, err := p.material(text)
 	if err != nil {
 		return jwt.Key{}, err
 	}
 	alg, named := text["alg"]
-	if !named {
+	switch {
+	case !named:
 		alg = p.o.Algorithm
-	} else if alg == "" {
-		return jwt.Key{}, errors.New("its alg is empty; leave it out, or name one")
+	case alg == "":
+		return jwt.Key{}, errAlg
 	}
 	k, err := jwt.NewKey(jwt.KeyConfig{KeyID: text["kid"], Algorithm: alg, Material: material})
-	if err != nil {
-		return jwt.Key{}, err
+	if err != nil || p.o.Remote {
+		return k, err
 	}
-	if !p.o.Remote {
-		for _, m := range []string{"x", "y", "n", "e", "k"} {
-			if want, there := canonical[m]; there && text[m] != want {
-				return jwt.Key{}, spelling(m, text[m])
-			}
+	want := jwt.Members(material)
+	for _, m := range slices.Sorted(maps.Keys(want)) {
+		if text[m] != want[m] {
+			return jwt.Key{}, spellingError(m, text[m])
 		}
 	}
 	return k, nil
@@ -159,135 +189,17 @@ func isEmpty(value json.RawMessage) bool {
 	}
 }
 
-// material returns the key for jwt.KeyConfig.Material, and the canonical spelling of its
-// members (RFC 7518 section 6, RFC 8037 section 2).
-func (p *parser) material(text map[string]string) (material any, canonical map[string]string, err error) {
-	var b [2][]byte
-	read := func(members ...string) bool {
-		canonical = make(map[string]string)
-		for i, m := range members {
-			if b[i], err = p.decode(m, text[m]); err != nil {
-				return false
-			}
-			canonical[m] = base64.RawURLEncoding.EncodeToString(b[i])
-		}
-		return true
-	}
-	switch text["kty"] {
-	case "RSA":
-		if !read("n", "e") {
-			return nil, nil, err
-		}
-		n, e := number(b[0]), number(b[1])
-		exponent := new(big.Int).SetBytes(e)
-		if exponent.BitLen() > 31 {
-			return nil, nil, errors.New("its e is larger than any RSA exponent in use; make another key")
-		}
-		canonical["n"], canonical["e"] = base64.RawURLEncoding.EncodeToString(n), base64.RawURLEncoding.EncodeToString(e)
-		return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exponent.Int64())}, canonical, nil
-	case "EC":
-		curve, ok := curves[text["crv"]]
-		if !ok {
-			return nil, nil, errCrv
-		}
-		if !read("x", "y") {
-			return nil, nil, err
-		}
-		size := (curve.Params().BitSize + 7) / 8
-		point := make([]byte, 1+2*size)
-		point[0] = 4 // SEC 1 section 2.3.4: uncompressed
-		for i, m := range []string{"x", "y"} {
-			coordinate := number(b[i])
-			if len(coordinate) > size {
-				return nil, nil, errMaterial
-			}
-			full := point[1+i*size:][:size]
-			copy(full[size-len(coordinate):], coordinate)
-			canonical[m] = base64.RawURLEncoding.EncodeToString(full)
-		}
-		public, err := ecdsa.ParseUncompressedPublicKey(curve, point)
-		if err != nil {
-			return nil, nil, errMaterial
-		}
-		return public, canonical, nil
-	case "OKP":
-		if text["crv"] != "Ed25519" {
-			return nil, nil, errCrv
-		}
-		if !read("x") {
-			return nil, nil, err
-		}
-		return ed25519.PublicKey(b[0]), canonical, nil
-	case "oct":
-		if p.o.Remote {
-			return nil, nil, errPublic
-		}
-		if !read("k") {
-			return nil, nil, err
-		}
-		return b[0], canonical, nil
-	default:
-		return nil, nil, errKty
-	}
-}
-
-var curves = map[string]elliptic.Curve{ //nolint:gochecknoglobals // a constant
-	"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521(),
-}
-
-// number returns the bytes of a number without leading zeros.
-func number(b []byte) []byte { return bytes.TrimLeft(b, "\x00") }
-
-var standardAlphabet = strings.NewReplacer("+", "-", "/", "_") //nolint:gochecknoglobals // a constant
-
-// decode returns the decoded bytes of a member.
-func (p *parser) decode(member, text string) ([]byte, error) {
-	switch {
-	case text == "":
-		return nil, errMaterial
-	case p.o.Remote:
-		text = standardAlphabet.Replace(strings.TrimRight(text, "="))
-	case strings.ContainsAny(text, "=+/"):
-		return nil, spelling(member, text)
-	}
-	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil {
-		return nil, fmt.Errorf("its %s is not base64url (RFC 7515 section 2)", member)
-	}
-	return b, nil
-}
-
-// spelling returns the error of a member that decodes, but does not have the spelling of
-// the RFCs.
-func spelling(member, text string) error {
-	b, _ := base64.RawURLEncoding.DecodeString(text)
-	switch {
-	case strings.Contains(text, "="):
-		return fmt.Errorf("its %s has padding; take the = away (RFC 7515 section 2)", member)
-	case strings.ContainsAny(text, "+/"):
-		return fmt.Errorf("its %s is base64 with + or /; write - and _ (base64url, RFC 7515 section 2)", member)
-	case strings.ContainsAny(text, "\r\n"):
-		return fmt.Errorf("its %s has line breaks; take them away", member)
-	case base64.RawURLEncoding.EncodeToString(b) != text:
-		return fmt.Errorf("its %s does not end as base64url does (RFC 4648 section 3.5); encode it again", member)
-	case len(b) > 0 && b[0] == 0:
-		return fmt.Errorf("its %s has leading zeros; encode the number without them (RFC 7518 section 6)", member)
-	default:
-		return fmt.Errorf("its %s is too short; encode the coordinate in full length (RFC 7518 section 6.2.1)", member)
-	}
-}
-
-// purpose returns an error if a JWK is not a public key for verifying signatures.
-func (p *parser) purpose(members map[string]json.RawMessage, text map[string]string) error {
+// checkPurpose returns an error if a JWK is not a public key for verifying signatures.
+func checkPurpose(members map[string]json.RawMessage, text map[string]string) error {
 	for _, m := range []string{"d", "p", "q", "dp", "dq", "qi", "oth"} {
-		if _, there := members[m]; there {
+		if _, has := members[m]; has {
 			return errPrivate
 		}
 	}
-	if use, there := text["use"]; there && use != "sig" {
+	if use, has := text["use"]; has && use != "sig" {
 		return errUse
 	}
-	if raw, there := members["key_ops"]; there {
+	if raw, has := members["key_ops"]; has {
 		var ops []string
 		if err := json.Unmarshal(raw, &ops); err != nil || !slices.Contains(ops, "verify") {
 			return errOps
@@ -297,8 +209,98 @@ func (p *parser) purpose(members map[string]json.RawMessage, text map[string]str
 			return errOps // RFC 7517 section 4.3
 		}
 	}
-	if kid, there := text["kid"]; there && (kid == "" || len(kid) > maxKeyID) {
+	if kid, has := text["kid"]; has && (kid == "" || len(kid) > jwt.MaxKeyID) {
 		return errKid
 	}
 	return nil
+}
+
+// material returns the key for jwt.KeyConfig.Material.
+func (p *parser) material(text map[string]string) (any, error) {
+	var err error
+	read := func(member string) []byte {
+		b, e := p.decode(member, text[member])
+		err = cmp.Or(err, e)
+		return b
+	}
+	number := func(member string) *big.Int { return new(big.Int).SetBytes(read(member)) }
+	switch text["kty"] {
+	case "RSA":
+		n, e := number("n"), number("e")
+		if err == nil && e.BitLen() > 31 {
+			err = errExponent
+		}
+		return &rsa.PublicKey{N: n, E: int(e.Int64())}, err
+	case "EC":
+		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[text["crv"]]
+		if curve == nil {
+			return nil, errCrv
+		}
+		x, y := number("x"), number("y")
+		if err != nil {
+			return nil, err
+		}
+		size := (curve.Params().BitSize + 7) / 8
+		if max(x.BitLen(), y.BitLen()) > 8*size {
+			return nil, errMaterial
+		}
+		point := make([]byte, 1+2*size)
+		point[0] = 4 // SEC 1 section 2.3.4: uncompressed
+		x.FillBytes(point[1 : 1+size])
+		y.FillBytes(point[1+size:])
+		public, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+		if err != nil {
+			return nil, errMaterial
+		}
+		return public, nil
+	case "OKP":
+		if text["crv"] != "Ed25519" {
+			return nil, errCrv
+		}
+		return ed25519.PublicKey(read("x")), err
+	case "oct":
+		if p.o.Remote {
+			return nil, errPublic
+		}
+		return read("k"), err
+	default:
+		return nil, errKty
+	}
+}
+
+// decode returns the decoded bytes of a member.
+func (p *parser) decode(member, text string) ([]byte, error) {
+	switch {
+	case text == "":
+		return nil, errMaterial
+	case p.o.Remote:
+		text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
+	case strings.ContainsAny(text, "=+/"):
+		return nil, spellingError(member, text)
+	}
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("its %s is not base64url (RFC 7515 section 2)", member)
+	}
+	return b, nil
+}
+
+// spellingError returns the error of a member that can be decoded, but does not have the
+// spelling of the RFCs.
+func spellingError(member, text string) error {
+	b, _ := base64.RawURLEncoding.DecodeString(text)
+	problem := "is too short; encode the coordinate in full length (RFC 7518 section 6.2.1)"
+	switch {
+	case strings.Contains(text, "="):
+		problem = "has padding; take the = away (RFC 7515 section 2)"
+	case strings.ContainsAny(text, "+/"):
+		problem = "is base64 with + or /; write - and _ (base64url, RFC 7515 section 2)"
+	case strings.ContainsAny(text, "\r\n"):
+		problem = "has line breaks; take them away"
+	case base64.RawURLEncoding.EncodeToString(b) != text:
+		problem = "does not end as base64url does (RFC 4648 section 3.5); encode it again"
+	case len(b) > 0 && b[0] == 0:
+		problem = "has leading zeros; encode the number without them (RFC 7518 section 6)"
+	}
+	return fmt.Errorf("its %s %s", member, problem)
 }

@@ -6,11 +6,15 @@
 package jwks
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"slices"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // Keys is the content of a key source. The kid of a key revokes the key, too; see
@@ -27,7 +31,7 @@ type ParseOptions struct {
 	Name string // name of the source in errors, such as its path
 
 	// Algorithm is the algorithm of keys that do not specify one: PEM, secrets, and JWKs
-	// without "alg". "" means the result of jwt.DefaultAlgorithm.
+	// without "alg". "" means the default of [jwt.KeyConfig].
 	Algorithm string
 
 	// Remote means that the content came from a server. The content must then be a JWKS.
@@ -41,7 +45,6 @@ type ParseOptions struct {
 const (
 	maxBytes = 4 << 20 // bytes of a file, or of a key of a directory
 	maxKeys  = 1000
-	maxKeyID = 1024 // bytes of a kid; a token with a longer kid is never accepted
 )
 
 // Parse parses the text of a file, which has one of these forms:
@@ -106,18 +109,14 @@ func KeyNames() []string {
 func ParseKeys(keys map[string][]byte, o ParseOptions) (Keys, error) {
 	o.Name = strings.TrimSuffix(o.Name, "/")
 	p := newParser(o)
-	for _, list := range []struct {
-		key  string
-		into *[]rotation.ID
-	}{{KeyRevoked, &p.got.Revoked}, {KeyRetired, &p.got.Retired}, {KeyUnrevoked, &p.got.Unrevoked}} {
-		p.key = list.key
-		p.identities(keys[list.key], list.into)
-	}
-	p.key = ""
+	p.ids(KeyRevoked, keys, &p.got.Revoked)
+	p.ids(KeyRetired, keys, &p.got.Retired)
+	p.ids(KeyUnrevoked, keys, &p.got.Unrevoked)
 	set, isSet := keys[KeyJWKS]
 	_, isKey := keys[KeyCurrent]
+	has := func(key string) bool { _, ok := keys[key]; return ok }
 	switch {
-	case isSet && slices.ContainsFunc(slots(), func(s slot) bool { _, there := keys[s.key]; return there }):
+	case isSet && slices.ContainsFunc([]string{KeyCurrent, KeyNext, KeyPrevious}, has):
 		p.fail("%s stands beside %s, %s or %s; keep one or the other", KeyJWKS, KeyCurrent, KeyNext, KeyPrevious)
 	case isSet:
 		p.key = KeyJWKS
@@ -126,23 +125,76 @@ func ParseKeys(keys map[string][]byte, o ParseOptions) (Keys, error) {
 		p.fail("no key %s or %s; verification keys stand there", KeyJWKS, KeyCurrent)
 	default:
 		p.deadline(keys)
-		for _, s := range slots() {
+		for _, s := range []struct {
+			key  string
+			slot rotation.Slot
+		}{{KeyCurrent, rotation.Current}, {KeyNext, rotation.Next}, {KeyPrevious, rotation.Previous}} {
 			if value, ok := keys[s.key]; ok {
 				p.key = s.key
 				p.content(value, s.slot, oneKey)
 			}
 		}
 	}
-	p.key = ""
 	return p.result()
 }
 
-// A slot maps a key of a directory to a slot of the ledger.
-type slot struct {
-	key  string
-	slot rotation.Slot
+// deadline parses the deadline of key-previous.
+func (p *parser) deadline(keys map[string][]byte) {
+	value, ok := keys[KeyPreviousUntil]
+	if _, previous := keys[KeyPrevious]; !ok || !previous {
+		return
+	}
+	p.key = KeyPreviousUntil
+	var err error
+	if p.until, err = rotation.ParseDeadline(strings.Trim(strings.TrimPrefix(string(value), bom), white)); err != nil {
+		p.fail("%v", err)
+	}
 }
 
-func slots() []slot {
-	return []slot{{KeyCurrent, rotation.Current}, {KeyNext, rotation.Next}, {KeyPrevious, rotation.Previous}}
+// ids parses the lines of one of the keys revoked, retired and unrevoked.
+func (p *parser) ids(key string, keys map[string][]byte, into *[]rotation.ID) {
+	p.key = key
+	for text := range bytes.Lines(bytes.TrimPrefix(keys[key], []byte(bom))) {
+		p.line++
+		line := strings.Trim(string(text), white)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(line, key); ok && strings.IndexAny(rest, white) == 0 { // accept the form of a token file, too
+			line = strings.TrimLeft(rest, white)
+		}
+		id, ok := parseID(line)
+		switch {
+		case key == KeyRetired && (!ok || strings.ContainsAny(line, white)):
+			p.fail("a retirement is the thumbprint of a key in 64 hex digits or 43 of base64url; this one is not")
+		case !ok:
+			p.fail("a revocation is a thumbprint or digest in 64 hex digits or 43 of base64url, kid NAME or jti ID; this one is not")
+		default:
+			*into = append(*into, id)
+		}
+	}
+	p.key, p.line = "", 0
+}
+
+func parseID(line string) (id rotation.ID, ok bool) {
+	// A kid or jti may contain spaces: it is all text after the first white space.
+	if i := strings.IndexAny(line, white); i >= 0 {
+		rest := strings.Trim(line[i:], white)
+		switch line[:i] {
+		case "kid":
+			return verify.RevokedKeyID(rest), true
+		case "jti":
+			return verify.RevokedTokenID(rest), true
+		}
+		return id, false
+	}
+	decode := base64.RawURLEncoding.Strict().DecodeString
+	if len(line) == hex.EncodedLen(len(id)) {
+		decode = hex.DecodeString
+	}
+	b, err := decode(line)
+	if err != nil || len(b) != len(id) {
+		return id, false
+	}
+	return rotation.ID(b), true
 }

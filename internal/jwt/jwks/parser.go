@@ -46,11 +46,9 @@ func newParser(o ParseOptions) *parser {
 // the text of the source.
 func (p *parser) fail(format string, args ...any) {
 	if p.err == nil {
-		p.err = p.placed(fmt.Sprintf(format, args...))
+		p.err = errors.New(p.place() + ": " + fmt.Sprintf(format, args...))
 	}
 }
-
-func (p *parser) placed(text string) error { return errors.New(p.place() + ": " + text) }
 
 func (p *parser) place() string {
 	place := p.o.Name
@@ -60,7 +58,7 @@ func (p *parser) place() string {
 	case place == "":
 		place = p.key
 	case p.key != "":
-		place = place + "/" + p.key
+		place += "/" + p.key
 	}
 	if p.line > 0 && !p.o.Remote { // after a URL, the line would look like a port
 		place = fmt.Sprintf("%s:%d", place, p.line)
@@ -109,36 +107,30 @@ func (p *parser) content(text []byte, slot rotation.Slot, f form) {
 	p.line = 0
 }
 
-// deadline parses the deadline of key-previous.
-func (p *parser) deadline(keys map[string][]byte) {
-	value, ok := keys[KeyPreviousUntil]
-	if _, previous := keys[KeyPrevious]; !ok || !previous {
-		return
+// one declares a key that is not part of a set, or records err.
+func (p *parser) one(k jwt.Key, err error, slot rotation.Slot) {
+	if err == nil {
+		err = p.declare(k, slot, p.place(), false)
 	}
-	p.key = KeyPreviousUntil
-	var err error
-	if p.until, err = rotation.ParseDeadline(strings.Trim(strings.TrimPrefix(string(value), bom), white)); err != nil {
+	if err != nil {
 		p.fail("%v", err)
 	}
 }
 
-// declare declares the key k at place, such as "keys[3]"; "" means the position of the
-// parser. A set may hold one key with several kids and algorithms, as Keycloak, OpenAM
-// and WSO2 publish them. Such a key is declared once, with all of them. Elsewhere a key
-// has one kid and one algorithm, and may be declared again, as a token may.
-func (p *parser) declare(k jwt.Key, slot rotation.Slot, place string, set bool) error {
+// declare declares the key k at place, such as "keys[3]". A set may hold one key with
+// several kids and algorithms, as Keycloak, OpenAM and WSO2 publish them. Such a key is
+// declared once, with all of them. Elsewhere a key has one kid and one algorithm, and may
+// be declared again, as a token may.
+func (p *parser) declare(k jwt.Key, slot rotation.Slot, place string, inSet bool) error {
 	if len(p.got.Decls) == maxKeys {
 		return fmt.Errorf("more than %d keys; a source has at most so many", maxKeys)
 	}
 	as := name{k.KeyID(), k.Algorithm()}
-	if place == "" {
-		place = p.place()
-	}
 	was, again := p.seen[k.ID()]
 	switch other, taken := p.named[as]; {
-	case again && set && was.names[as]:
+	case again && inSet && was.names[as]:
 		return fmt.Errorf("the same key, kid and algorithm as %s; declare it once", was.place)
-	case again && !set && !was.names[as]:
+	case again && !inSet && !was.names[as]:
 		return fmt.Errorf("the same key as %s, with another kid or algorithm; declare it once", was.place)
 	case taken && !was.names[as] && as.kid != "" && !p.o.Remote:
 		return fmt.Errorf("the same kid and algorithm as %s; give each key a name of its own", other)
@@ -148,7 +140,7 @@ func (p *parser) declare(k jwt.Key, slot rotation.Slot, place string, set bool) 
 		p.seen[k.ID()] = was
 	}
 	was.names[as], p.named[as] = true, place
-	if again && set {
+	if again && inSet {
 		d := &p.got.Decls[was.index]
 		d.Value = d.Value.Also(k)
 		d.Names = d.Value.RevocableNames()
@@ -160,15 +152,4 @@ func (p *parser) declare(k jwt.Key, slot rotation.Slot, place string, set bool) 
 	}
 	p.got.Decls = append(p.got.Decls, d)
 	return nil
-}
-
-// take declares a key that is not part of a set.
-func (p *parser) take(c jwt.KeyConfig, slot rotation.Slot) {
-	k, err := jwt.NewKey(c)
-	if err == nil {
-		err = p.declare(k, slot, "", false)
-	}
-	if err != nil {
-		p.fail("%v", err)
-	}
 }

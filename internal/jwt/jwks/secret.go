@@ -16,22 +16,22 @@ import (
 
 // secret parses an HMAC secret in plain text.
 func (p *parser) secret(text []byte, slot rotation.Slot) {
-	if err := secretive(text); err != nil {
-		p.fail("%v", err)
-		return
-	}
 	alg := p.o.Algorithm
-	if alg != "" && !strings.HasPrefix(alg, "HS") {
+	err := checkSecret(text)
+	if err == nil && alg != "" && !strings.HasPrefix(alg, "HS") {
 		// Report the mismatch before the length: the text may be a file of another kind.
-		p.fail("text that is neither PEM nor JSON, so an HMAC secret, which does not fit the algorithm %s", alg)
-		return
+		err = fmt.Errorf("text that is neither PEM nor JSON, so an HMAC secret, which does not fit the algorithm %s", alg)
 	}
-	p.take(jwt.KeyConfig{Algorithm: alg, Material: bytes.Clone(text)}, slot)
+	var k jwt.Key
+	if err == nil {
+		k, err = jwt.NewKey(jwt.KeyConfig{Algorithm: alg, Material: bytes.Clone(text)})
+	}
+	p.one(k, err, slot)
 }
 
-// secretive returns an error if text is a document and not a secret. Most such documents
+// checkSecret returns an error if text is a document and not a secret. Most such documents
 // are public, and anybody who knows the secret can sign.
-func secretive(text []byte) error {
+func checkSecret(text []byte) error {
 	for _, c := range text {
 		if c < 0x21 || c > 0x7E {
 			return errors.New("neither JSON, nor PEM, nor an HMAC secret of one word of printable ASCII (0x21 to 0x7E); " +
@@ -40,7 +40,7 @@ func secretive(text []byte) error {
 	}
 	lower := bytes.ToLower(text[:min(len(text), 8)])
 	switch {
-	case bytes.IndexByte([]byte(`[<"`), text[0]) >= 0:
+	case strings.IndexByte(`[<"`, text[0]) >= 0:
 		return errors.New("a document that is no key set; if it is an HMAC secret, put it into a JWK of kty oct")
 	case bytes.HasPrefix(lower, []byte("http://")), bytes.HasPrefix(lower, []byte("https://")):
 		return errors.New("the address of a key set and not the set; give it as the URL of a remote one")
@@ -51,27 +51,19 @@ func secretive(text []byte) error {
 	first, _, _ := strings.Cut(string(text), ".") // the header, if text is a JWT
 	first = strings.TrimRight(first, "=")
 	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		decoded, err := e.DecodeString(first)
-		if err == nil && document(decoded) {
+		if decoded, err := e.DecodeString(first); err == nil && isDocument(decoded) {
 			return errors.New("the base64 of a document, or a token, and no secret; decode it (base64 -d), or put BEGIN and END lines around a public key")
 		}
 	}
 	return nil
 }
 
-// document reports whether b is a document that people encode in base64, and not a
-// secret.
-func document(b []byte) bool {
+// isDocument reports whether b is a document that people encode in base64.
+func isDocument(b []byte) bool {
 	b = bytes.TrimLeft(b, white)
-	if bytes.HasPrefix(b, []byte(pemBegin)) || bytes.HasPrefix(b, []byte("{")) && json.Valid(b) {
-		return true
-	}
-	if _, err := x509.ParsePKIXPublicKey(b); err == nil {
-		return true
-	}
-	if _, err := x509.ParsePKCS1PublicKey(b); err == nil {
-		return true
-	}
-	_, err := x509.ParseCertificate(b)
-	return err == nil
+	_, pkix := x509.ParsePKIXPublicKey(b)
+	_, pkcs1 := x509.ParsePKCS1PublicKey(b)
+	_, certificate := x509.ParseCertificate(b)
+	return pkix == nil || pkcs1 == nil || certificate == nil ||
+		bytes.HasPrefix(b, []byte(pemBegin)) || bytes.HasPrefix(b, []byte("{")) && json.Valid(b)
 }

@@ -406,7 +406,7 @@ func TestNamelessKeysAreTriedInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		var all []signingKey
-		for i := range maxTried + 4 {
+		for i := range MaxTried + 4 {
 			private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 			if err != nil {
 				t.Fatal(err)
@@ -417,7 +417,7 @@ func TestNamelessKeysAreTriedInOrder(t *testing.T) {
 			l = rotation.Advance(l, rotation.Content[Key]{Decls: []rotation.Decl[Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}}, time.Now(), w)
 			set = NewKeySet(l, "keys")
 			time.Sleep(time.Second)
-			for age, k := range []signingKey{all[i], all[max(0, i-maxTried+1)]} {
+			for age, k := range []signingKey{all[i], all[max(0, i-MaxTried+1)]} {
 				if err := verdictOf(v, k.sign(t, claimsNow(nil), nil)); err != nil {
 					t.Fatalf("rotation %d: the current key and those before it, %d: %v", i, age, err)
 				}

@@ -4,6 +4,7 @@
 package jwt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type Config struct {
 	Types          []string
 	RequiredClaims map[string][]string
 	Leeway         time.Duration // zero means DefaultLeeway
-	MaxBytes       int           // zero means 16 KiB
+	MaxBytes       int           // zero means DefaultMaxBytes
 	CacheSize      int           // zero means DefaultCacheSize
 
 	// OnUnknownKey, if not nil, is called with the kid of a token if no key matches the
@@ -39,14 +40,15 @@ type Config struct {
 	OnUnknownKey func(kid string)
 }
 
-// DefaultCacheSize is the default number of cached tokens.
-const DefaultCacheSize = 4096
-
-// DefaultLeeway is the default allowed difference between clocks.
-const DefaultLeeway = 30 * time.Second
-
 const (
-	defaultMaxJWTBytes = 16 << 10
+	// DefaultCacheSize is the default number of cached tokens.
+	DefaultCacheSize = 4096
+	// DefaultLeeway is the default allowed difference between clocks.
+	DefaultLeeway = 30 * time.Second
+	// maxLeeway bounds Leeway, so that exp keeps its meaning.
+	maxLeeway = 10 * time.Minute
+	// DefaultMaxBytes is the length in bytes of the longest token by default.
+	DefaultMaxBytes = 16 << 10
 	// maxCachedBytes is the maximum length of a cached token. The cache bounds the number
 	// of its entries, so the size of an entry must be bounded, too.
 	maxCachedBytes = 4 << 10
@@ -73,11 +75,9 @@ type Verifier struct {
 var _ verify.Verifier = (*Verifier)(nil)
 
 // NewVerifier returns a Verifier that accepts the tokens that meet c and that one of keys
-// signed. NewVerifier copies c. The Verifier calls keys
-// once for each verification. The function keys must be safe for concurrent use, and may
-// return another set each time. If keys returns nil, no keys are loaded, and the Verifier
-// refuses the token with ErrUnavailable. NewVerifier returns an error if c is not valid
-// or keys is nil.
+// signed. NewVerifier copies c. The Verifier calls keys once for each verification. The
+// function keys must be safe for concurrent use. If it returns nil, no keys are loaded,
+// and the Verifier refuses the token with ErrUnavailable.
 func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -86,23 +86,13 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 		return nil, errors.New("verify: JWT: keys must not be nil")
 	}
 	c.Audiences, c.Algorithms = slices.Clone(c.Audiences), slices.Clone(c.Algorithms)
-	if c.MaxBytes == 0 {
-		c.MaxBytes = defaultMaxJWTBytes
-	}
-	if c.CacheSize == 0 {
-		c.CacheSize = DefaultCacheSize
-	}
-	if c.Leeway == 0 {
-		c.Leeway = DefaultLeeway
-	}
-	c.Leeway = max(c.Leeway, 0)
 	for i, alg := range c.Algorithms {
-		c.Algorithms[i] = canonicalAlgorithm(alg)
+		c.Algorithms[i] = CanonicalAlgorithm(alg)
 	}
-	v := &Verifier{
-		keys: keys, cfg: c, cache: newJWTCache(c.CacheSize),
-		checks: processChecks,
-	}
+	c.MaxBytes = cmp.Or(c.MaxBytes, DefaultMaxBytes)
+	c.CacheSize = cmp.Or(c.CacheSize, DefaultCacheSize)
+	c.Leeway = max(cmp.Or(c.Leeway, DefaultLeeway), 0)
+	v := &Verifier{keys: keys, cfg: c, cache: newJWTCache(c.CacheSize), checks: processChecks}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
 		r, err := claims.Require(name, slices.Clone(c.RequiredClaims[name]))
 		if err != nil {
@@ -111,7 +101,7 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 		v.required = append(v.required, r)
 	}
 	for _, t := range c.Types {
-		v.types = append(v.types, bareType(t))
+		v.types = append(v.types, BareType(t))
 	}
 	return v, nil
 }
@@ -144,13 +134,10 @@ func (c *Config) Validate() error {
 		fail("Leeway must be at most %s; 0 means %s, negative none", maxLeeway, DefaultLeeway)
 	}
 	if c.MaxBytes < 0 {
-		fail("MaxBytes is negative; 0 means %d", defaultMaxJWTBytes)
+		fail("MaxBytes is negative; 0 means %d", DefaultMaxBytes)
 	}
 	return errors.Join(errs...)
 }
-
-// maxLeeway bounds Leeway, so that exp keeps its meaning.
-const maxLeeway = 10 * time.Minute
 
 // Verify accepts token if one of the keys signed it and its claims meet the Config.
 // Verify finds a token that it has verified before in a cache, as long as the token, its
@@ -197,14 +184,13 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*verify.Principal,
 // checked again if its key is in set.
 func (v *Verifier) verifyUncached(ctx context.Context, set *KeySet, token string, hash uint64, known *cached) (*cached, error) {
 	if known != nil {
-		key := set.find(known.key.key)
-		if key == nil {
-			known = nil // another key may have signed the token
-		} else {
+		if key := set.find(known.key.key); key != nil {
 			next := *known
 			next.set, next.key = set.mark, key
 			next.principal = next.principalOf(set, key)
 			known = &next
+		} else {
+			known = nil // another key may have signed the token
 		}
 	}
 	if known == nil {
@@ -216,7 +202,7 @@ func (v *Verifier) verifyUncached(ctx context.Context, set *KeySet, token string
 		if err != nil {
 			return nil, err
 		}
-		if known, err = v.judge(set, key, j); err != nil {
+		if known, err = v.checkClaims(set, key, j); err != nil {
 			return nil, err
 		}
 		// Clone the token: the caller's string may be part of a larger string, or its
@@ -237,10 +223,10 @@ func (v *Verifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, 
 	if len(v.cfg.Algorithms) > 0 && !slices.Contains(v.cfg.Algorithms, j.alg) || !slices.Contains(Algorithms(), j.alg) {
 		return nil, errAlgorithm
 	}
-	if len(v.types) > 0 && !slices.Contains(v.types, bareType(j.typ)) {
+	if len(v.types) > 0 && !slices.Contains(v.types, BareType(j.typ)) {
 		return nil, errType
 	}
-	keys, err := set.candidates(j.alg, j.kid, j.named, time.Now())
+	keys, err := set.candidates(j, time.Now())
 	if err != nil {
 		if verify.Class(err) == verify.Invalid { // the key is unknown, and not revoked or expired
 			v.unknown(j.kid)
@@ -275,15 +261,11 @@ func (v *Verifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, 
 // token never changes the order.
 func (v *Verifier) recentFirst(keys []*keyEntry) {
 	id := v.recent.Load()
-	if id == nil {
-		return
-	}
-	for i, k := range keys {
-		if k.key.ID() == *id {
-			copy(keys[1:i+1], keys[:i])
-			keys[0] = k
-			return
-		}
+	i := slices.IndexFunc(keys, func(k *keyEntry) bool { return id != nil && k.key.ID() == *id })
+	if i > 0 {
+		recent := keys[i]
+		copy(keys[1:], keys[:i])
+		keys[0] = recent
 	}
 }
 
@@ -309,5 +291,5 @@ func (v *Verifier) String() string { return "jwt verifier" }
 // Format writes String for every verb and flag.
 func (v *Verifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.String()) }
 
-// bareType returns a media type in the form for comparison (RFC 7515 section 4.1.9).
-func bareType(t string) string { return strings.TrimPrefix(strings.ToLower(t), "application/") }
+// BareType returns a "typ" in the form for comparison (RFC 7515 section 4.1.9).
+func BareType(t string) string { return strings.TrimPrefix(strings.ToLower(t), "application/") }
