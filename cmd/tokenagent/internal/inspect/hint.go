@@ -1,8 +1,6 @@
 package inspect
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,64 +14,73 @@ import (
 	"github.com/tokenagent/tokenagent/internal/jwt"
 )
 
-// Hints says what mends it that a verifier with the configuration c and these keys
-// refused the token with err: everything in which the two differ, not alone what
-// the verifier found first. In c no Issuer, or no Audiences, is any.
+// Hints says how to fix the error err with which a verifier with the configuration c and
+// these keys refused the token. It lists every difference, not only the one that the
+// verifier found first. If c has no Issuer or no Audiences, any is accepted.
 func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time.Time) (out []string) {
 	hint := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	t.hintKey(c, keys, hint)
-	if typ := t.Header.Text("typ"); len(c.Types) > 0 && !slices.ContainsFunc(c.Types, func(s string) bool { return bareType(s) == bareType(typ) }) {
-		hint("typ: %s is asked for, and %s", quoteAll(c.Types), has(t.Header, "typ"))
+	differs := func(part Object, name string, want []string) {
+		value, has := part[name]
+		hint("%s: %s is asked for, and %s", termsafe.Text(name), quoteAll(want), presence(name, value, has))
+	}
+	alg := jwt.CanonicalAlgorithm(t.Header.Text("alg"))
+	switch {
+	case len(c.Algorithms) > 0 && !slices.ContainsFunc(c.Algorithms, func(a string) bool { return jwt.CanonicalAlgorithm(a) == alg }):
+		differs(t.Header, "alg", c.Algorithms)
+	case slices.Contains(jwt.Algorithms(), alg): // otherwise a warning says so
+		t.hintKey(alg, keys, hint)
+	}
+	typ := jwt.BareType(t.Header.Text("typ"))
+	if len(c.Types) > 0 && !slices.ContainsFunc(c.Types, func(s string) bool { return jwt.BareType(s) == typ }) {
+		differs(t.Header, "typ", c.Types)
 	}
 	if iss := t.Claims.Text("iss"); iss == "" || iss != c.Issuer {
-		hint("iss: %s is asked for, and %s", quoteAll([]string{c.Issuer}), has(t.Claims, "iss"))
+		differs(t.Claims, "iss", []string{c.Issuer})
 	}
 	if !slices.ContainsFunc(t.Claims.Texts("aud"), func(a string) bool { return slices.Contains(c.Audiences, a) }) {
-		hint("aud: %s is asked for, and %s", quoteAll(c.Audiences), has(t.Claims, "aud"))
+		differs(t.Claims, "aud", c.Audiences)
 	}
 	t.hintTimes(c.Leeway, now, hint)
-	t.hintClaims(c.RequiredClaims, hint)
-	if errors.Is(err, jwt.ErrSignature) {
-		if strings.HasPrefix(t.Header.Text("alg"), "HS") {
-			hint("its signer has another secret, or it was changed on its way; white space around a secret counts for the signer and not here")
-		} else {
-			hint("its signer has another key, or it was changed on its way; get the keys again from its issuer")
+	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
+		r, err := claims.Require(name, c.RequiredClaims[name])
+		if err != nil || r.Met(claims.New(t.Claims, nil)) {
+			continue
 		}
+		value, has := r.Find(t.Claims)
+		hint("%s: %s is asked for, and %s", termsafe.Text(name), quoteAll(c.RequiredClaims[name]), presence(name, value, has))
+	}
+	switch {
+	case !errors.Is(err, jwt.ErrSignature):
+	case strings.HasPrefix(alg, "HS"):
+		hint("its signer has another secret, or it was changed on its way; white space around a secret counts for the signer and not here")
+	default:
+		hint("its signer has another key, or it was changed on its way; get the keys again from its issuer")
 	}
 	return out
 }
 
-func (t *Token) hintKey(c agent.JWT, keys []agent.TokenStatus, hint func(format string, args ...any)) {
-	alg := oneName(t.Header.Text("alg"))
-	if len(c.Algorithms) > 0 && !slices.ContainsFunc(c.Algorithms, func(a string) bool { return oneName(a) == alg }) {
-		hint("alg: %s is asked for, and %s", quoteAll(c.Algorithms), has(t.Header, "alg"))
-		return
-	}
-	if !slices.Contains(jwt.Algorithms(), alg) {
-		return // a warning says so
-	}
-	_, named := t.Header.Find("kid")
-	kid := t.Header.Text("kid")
+func (t *Token) hintKey(alg string, keys []agent.TokenStatus, hint func(format string, args ...any)) {
+	kid, named := t.Header["kid"]
 	var sameName, fits int
 	for _, k := range keys {
-		if kid != "" && k.KeyID == kid {
+		if k.KeyID != "" && k.KeyID == kid {
 			sameName++
 		}
 		if k.Algorithm == alg && (!named || k.KeyID == kid || k.KeyID == "") {
 			fits++
 		}
 	}
-	const tried = 8 // as in package verify
+	tokenAlg, tokenKid := presence("alg", t.Header["alg"], true), presence("kid", kid, named)
 	switch {
-	case fits > tried:
-		hint("kid: %d keys could have signed it, and at most %d are tried; have its issuer name the key", fits, tried)
+	case fits > jwt.MaxTried:
+		hint("kid: %d keys could have signed it, and at most %d are tried; have its issuer name the key", fits, jwt.MaxTried)
 	case fits > 0:
 	case sameName > 0:
-		hint("alg: %s, and the key of its kid is for another; there are %s", has(t.Header, "alg"), list(keys))
+		hint("alg: %s, and the key of its kid is for another; there are %s", tokenAlg, list(keys))
 	case named:
-		hint("kid: %s, and there are %s", has(t.Header, "kid"), list(keys))
+		hint("kid: %s, and there are %s", tokenKid, list(keys))
 	default:
-		hint("alg: %s, and no key is for it; there are %s", has(t.Header, "alg"), list(keys))
+		hint("alg: %s, and no key is for it; there are %s", tokenAlg, list(keys))
 	}
 }
 
@@ -95,36 +102,9 @@ func (t *Token) hintTimes(leeway time.Duration, now time.Time, hint func(format 
 	}
 }
 
-// hintClaims names each required claim that the token does not have, or has with
-// another value.
-func (t *Token) hintClaims(required map[string][]string, hint func(format string, args ...any)) {
-	text, err := t.Claims.MarshalJSON()
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber() // to show numbers as they were written
-	members := map[string]any{}
-	if err != nil || d.Decode(&members) != nil {
-		return // malformed claims are reported elsewhere
-	}
-	all := claims.New(members, text)
-	for _, name := range slices.Sorted(maps.Keys(required)) {
-		r, err := claims.Require(name, required[name])
-		if err != nil || r.Met(all) {
-			continue
-		}
-		value, there := r.Find(members)
-		written, err := json.Marshal(value)
-		hint("%s: %s is asked for, and %s", termsafe.Text(name), quoteAll(required[name]), hasValue(name, written, there && err == nil))
-	}
-}
-
-// has says what the token has as the member called name.
-func has(o Object, name string) string {
-	value, there := o.Find(name)
-	return hasValue(name, value, there)
-}
-
-func hasValue(name string, value json.RawMessage, there bool) string {
-	if !there {
+// presence says which value the member name has in the token.
+func presence(name string, value any, has bool) string {
+	if !has {
 		return "the token has no " + termsafe.Text(name)
 	}
 	return "the token has " + compact(value)
@@ -132,26 +112,25 @@ func hasValue(name string, value json.RawMessage, there bool) string {
 
 // list names the keys.
 func list(keys []agent.TokenStatus) string {
+	if len(keys) == 0 {
+		return "no keys"
+	}
 	const most = 20
 	var names []string
-	for i, k := range keys {
-		if i == most {
-			names = append(names, fmt.Sprintf("%d more", len(keys)-most))
-			break
-		}
+	for _, k := range keys[:min(most, len(keys))] {
 		name := "one without a kid"
 		if k.KeyID != "" {
 			name = Quote(k.KeyID)
 		}
 		names = append(names, name+" ("+k.Algorithm+")")
 	}
-	if len(names) == 0 {
-		return "no keys"
+	if more := len(keys) - most; more > 0 {
+		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(names, ", ")
 }
 
-// quoteAll names what is asked for; "" is anything.
+// quoteAll lists the texts that are asked for. "" means any.
 func quoteAll(texts []string) string {
 	if len(texts) == 0 || texts[0] == "" {
 		return "one"
@@ -162,14 +141,3 @@ func quoteAll(texts []string) string {
 	}
 	return strings.Join(quoted, " or ")
 }
-
-// oneName returns the one name of an algorithm that has two (RFC 9864).
-func oneName(alg string) string {
-	if alg == "Ed25519" {
-		return "EdDSA"
-	}
-	return alg
-}
-
-// bareType returns a media type as it is compared (RFC 7515 section 4.1.9).
-func bareType(t string) string { return strings.TrimPrefix(strings.ToLower(t), "application/") }
