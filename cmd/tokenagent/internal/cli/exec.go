@@ -148,7 +148,7 @@ func (e *execFlags) run(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	var again daemon.Reloader = a
+	reloaders := []daemon.Reloader{a}
 	if e.admin != "" {
 		// Its own end is the program's, not that of ctx, which a signal ends.
 		certs, stop, err := daemon.ServeAdmin(context.WithoutCancel(ctx), a, port, s)
@@ -156,9 +156,9 @@ func (e *execFlags) run(cmd *cobra.Command, args []string) (err error) {
 			return err
 		}
 		defer stop()
-		again = daemon.Both{a, certs}
+		reloaders = append(reloaders, certs)
 	}
-	unhang := daemon.OnHangup(hangup, again, log)
+	unhang := daemon.OnHangup(hangup, log, reloaders...)
 	defer func() { go unhang() }() // a read that hangs must not keep exec from ending with CMD's code
 	return s.Run(signals)
 }

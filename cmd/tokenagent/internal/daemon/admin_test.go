@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/tokenagent/tokenagent/agent"
@@ -19,9 +18,9 @@ import (
 // The page for people follows the agent, and shows no token.
 func TestAdminPageFollowsTheAgent(t *testing.T) {
 	a, path := startAgent(t, "")
-	var draining atomic.Bool
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
-	at := serve(t, o.adminServer(single(a, o), &draining))
+	d := &daemon{Options: o, realms: single(a, o)}
+	at := serve(t, d.adminServer(nil))
 	says := func(what ...string) {
 		t.Helper()
 		var got reply
@@ -45,7 +44,7 @@ func TestAdminPageFollowsTheAgent(t *testing.T) {
 	says("<h1>Ready, rotating</h1>", fingerprint(a, 0), "Old token")
 	write(t, path, good+" current-typo")
 	says("<h1>Ready, with a fault</h1>", "What was accepted before stays accepted")
-	draining.Store(true)
+	d.draining.Store(true)
 	says("<h1>Draining</h1>")
 	if got := ask(t, "GET", at+"/other"); got.code != http.StatusNotFound {
 		t.Errorf("GET /other: %d", got.code)
@@ -71,7 +70,7 @@ func TestP5_AdminPortOnLoopbackAnswersOnlyForLoopback(t *testing.T) {
 	a, _ := startAgent(t, good)
 	log := slog.New(slog.DiscardHandler)
 	o := Options{Logger: log}
-	var draining atomic.Bool
+	d := &daemon{Options: o, realms: single(a, o)}
 	ask := func(l net.Listener, host, path string) int {
 		t.Helper()
 		c := connect(t, l.Addr().Network(), l.Addr().String())
@@ -99,7 +98,7 @@ func TestP5_AdminPortOnLoopbackAnswersOnlyForLoopback(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := o.adminServer(single(a, o), &draining)
+		s := d.adminServer(nil)
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = s.Serve(l) })
 		t.Cleanup(func() { _ = s.Close(); serving.Wait() })

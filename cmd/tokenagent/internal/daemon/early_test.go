@@ -303,7 +303,7 @@ func TestNoContentTypeIsMadeUp(t *testing.T) {
 func TestPanicsOfTheServerAreLogged(t *testing.T) {
 	t.Parallel()
 	log := &testlog.Log{}
-	s := newServer(slog.New(slog.NewTextHandler(log, nil)))
+	s := newHTTPServer(slog.New(slog.NewTextHandler(log, nil)), nil)
 	s.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("with " + good + "\ngoroutine " + good) })
 	w := dialRaw(t, serve(t, s))
 	w.say(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/tokenagent/tokenagent/agent"
@@ -90,10 +89,10 @@ func TestP5_NotLoadedIsNoYes(t *testing.T) {
 
 func TestAdminPort(t *testing.T) {
 	t.Parallel()
-	var draining atomic.Bool
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
 	a, path := startAgent(t, "")
-	base := serve(t, o.adminServer(single(a, o), &draining))
+	d := &daemon{Options: o, realms: single(a, o)}
+	base := serve(t, d.adminServer(nil))
 	if r := ask(t, "GET", base+"/readyz"); r.code != http.StatusServiceUnavailable {
 		t.Errorf("readyz before the source: %d", r.code)
 	}
@@ -124,7 +123,7 @@ func TestAdminPort(t *testing.T) {
 			t.Errorf("POST %s: %d", p, r.code)
 		}
 	}
-	draining.Store(true)
+	d.draining.Store(true)
 	if r := ask(t, "GET", base+"/readyz"); r.code != http.StatusServiceUnavailable {
 		t.Errorf("readyz while draining: %d", r.code)
 	}

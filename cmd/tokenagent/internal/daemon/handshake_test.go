@@ -121,13 +121,14 @@ func TestSilentClientIsCutOff(t *testing.T) {
 	f, _ := selfSigned(t, t.TempDir(), "all")
 	o := Options{TLS: f, AdminTLS: f, Logger: slog.New(slog.DiscardHandler)}
 	set := single(a, o)
-	main, admin, err := o.openCerts(t.Context(), set.Watcher())
-	t.Cleanup(func() { o.certs.Close() })
+	d := &daemon{Options: o, realms: set}
+	main, err := d.openCertificates(t.Context(), "listen", "", f)
+	t.Cleanup(func() { d.certs.Close() })
 	if err != nil {
 		t.Fatal(err)
 	}
 	const limit = 100 * time.Millisecond
-	short := func(s *http.Server) *http.Server {
+	short := func(s *httpServer) *httpServer {
 		if s.ReadHeaderTimeout != headerTimeout {
 			t.Errorf("handshakes may take %v", s.ReadHeaderTimeout)
 		}
@@ -135,14 +136,12 @@ func TestSilentClientIsCutOff(t *testing.T) {
 		s.ReadTimeout, s.WriteTimeout = 0, 0
 		return s
 	}
-	front, port := short(o.server(set)), short(o.adminServer(set, nil))
-	proxy := o
-	proxy.Upstream = app(t, http.NotFoundHandler())
-	behind := short(proxy.server(set))
+	o.Upstream = app(t, http.NotFoundHandler())
+	proxy := &daemon{Options: o, realms: set}
 	for name, s := range map[string]server{
-		"forward auth": overTLS(whole(front), front, main),
-		"proxy":        overTLS(whole(behind), behind, main),
-		"admin":        overTLS(port, port, admin),
+		"forward auth": short(d.mainServer(main)),
+		"proxy":        short(proxy.mainServer(main)),
+		"admin":        short(d.adminServer(main)),
 		"grpc":         extauthz.New(set, o.Logger, append(grpcTLS(main), grpc.ConnectionTimeout(limit))...),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -72,13 +72,7 @@ func TestP5_TokenOfOneRealmOpensNoOther(t *testing.T) {
 	}))
 	for name, o := range map[string]Options{"proxy": {Upstream: upstream}, "forward auth": {}} {
 		o.Logger = slog.New(slog.DiscardHandler)
-		s := o.server(openRealmsWith(t, o, "a"))
-		t.Cleanup(func() {
-			if p, ok := s.Handler.(*proxy); ok {
-				p.closeIdle()
-			}
-		})
-		base := serve(t, s)
+		base := serve(t, newMain(o, openRealmsWith(t, o, "a")))
 		for _, host := range append(hostsOfNobody(), "other", "other:99999", "a.example.") {
 			good := !strings.ContainsAny(host, "/,%@[") && (strings.HasPrefix(host, "other") || host == "a.example.")
 			for _, path := range []string{"/x", "/verify/a"} {

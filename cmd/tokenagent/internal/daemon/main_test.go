@@ -61,7 +61,7 @@ func write(t *testing.T, path, text string) {
 }
 
 // serve runs s on loopback until the test ends, and returns its URL.
-func serve(t *testing.T, s *http.Server) string {
+func serve(t *testing.T, s server) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -76,7 +76,7 @@ func serve(t *testing.T, s *http.Server) string {
 // app serves h as an app that speaks HTTP/1.1 and h2c.
 func app(t *testing.T, h http.Handler) *url.URL {
 	t.Helper()
-	s := newServer(slog.New(slog.DiscardHandler))
+	s := newHTTPServer(slog.New(slog.DiscardHandler), nil)
 	s.Handler = h
 	u, err := url.Parse(serve(t, s))
 	if err != nil {
@@ -94,13 +94,13 @@ func front(t *testing.T, a *agent.Agent, o Options) string {
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	s := o.server(single(a, o))
-	t.Cleanup(func() {
-		if p, ok := s.Handler.(*proxy); ok {
-			p.closeIdle()
-		}
-	})
-	return serve(t, s)
+	return serve(t, newMain(o, single(a, o)))
+}
+
+// newMain returns the server of --listen.
+func newMain(o Options, realms *realm.Set) *httpServer {
+	d := &daemon{Options: o, realms: realms}
+	return d.mainServer(nil)
 }
 
 type reply struct {

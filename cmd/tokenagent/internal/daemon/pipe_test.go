@@ -3,7 +3,6 @@ package daemon
 import (
 	"bufio"
 	"net"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +24,7 @@ type pipes struct {
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), ended: make(chan struct{})} }
 
 // servePipes runs s until the test ends.
-func servePipes(t *testing.T, s *http.Server) *pipes {
+func servePipes(t *testing.T, s server) *pipes {
 	t.Helper()
 	l := newPipes()
 	var serving sync.WaitGroup

@@ -69,9 +69,7 @@ func TestP5_ProxyByHost(t *testing.T) {
 		AllowPaths: []string{"/healthz"}, HealthPath: "/brake", Logger: slog.New(slog.DiscardHandler),
 	}
 	set := openRealms(t, o)
-	s := o.server(set)
-	t.Cleanup(func() { s.Handler.(*proxy).closeIdle() }) //nolint:forcetypeassert // with an upstream it is one
-	at := serve(t, s)
+	at := serve(t, newMain(o, set))
 	for _, c := range []struct {
 		host, path, header, token string
 		code                      int
@@ -122,8 +120,8 @@ func TestP5_ProxyByHost(t *testing.T) {
 func TestReadyzOfRealms(t *testing.T) {
 	t.Parallel()
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
-	var draining atomic.Bool
-	at := serve(t, o.adminServer(openRealms(t, o), &draining))
+	d := &daemon{Options: o, realms: openRealms(t, o)}
+	at := serve(t, d.adminServer(nil))
 	want := func(path string, code int) {
 		t.Helper()
 		if got := ask(t, "GET", at+path); got.code != code {
@@ -134,7 +132,7 @@ func TestReadyzOfRealms(t *testing.T) {
 	want("/readyz/a", 200)
 	want("/readyz/late", 503)
 	want("/readyz/nobody", 404)
-	draining.Store(true)
+	d.draining.Store(true)
 	want("/readyz", 503)
 	want("/readyz/a", 503)
 }

@@ -67,8 +67,7 @@ func TestP3_RevocationEndsAWriteThatNobodyReads(t *testing.T) {
 		<-r.Context().Done()
 		close(gone)
 	}))}
-	s := o.server(single(a, o))
-	t.Cleanup(s.Handler.(*proxy).closeIdle)
+	s := newMain(o, single(a, o))
 	l := servePipes(t, s)
 	client := l.dial(t)
 	client.say(t, "GET / HTTP/1.1\r\nHost: x\r\n"+auth+"\r\n")
@@ -107,8 +106,7 @@ func TestP3_RevocationEndsTunnelsOfAReplacedAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = set.Close() })
-	s := o.server(set)
-	t.Cleanup(s.Handler.(*proxy).closeIdle)
+	s := newMain(o, set)
 	client, server := open(t, serve(t, s), conns)
 	of := func() *agent.Agent {
 		table := set.Table()

@@ -130,8 +130,7 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
 	o := Options{Upstream: app(t, echo()), Logger: slog.New(slog.DiscardHandler)}
-	s := o.server(single(a, o))
-	t.Cleanup(s.Handler.(*proxy).closeIdle)
+	s := newMain(o, single(a, o))
 	if s.ReadHeaderTimeout != headerTimeout || s.WriteTimeout != 0 || s.ReadTimeout != 0 {
 		t.Errorf("header %s, write %s, read %s", s.ReadHeaderTimeout, s.WriteTimeout, s.ReadTimeout)
 	}
@@ -189,7 +188,7 @@ func TestNoRequestLineInAQuery(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
 	o := Options{Logger: slog.New(slog.DiscardHandler), AllowPaths: []string{"/open"}, Upstream: app(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it arrived") }))}
-	h := o.server(single(a, o)).Handler
+	h := newMain(o, single(a, o)).Handler
 	for _, query := range []string{"a b HTTP/1.0", "a\tb", "a\r\nX: y", "a\x7f"} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/open", nil)
 		r.URL.RawQuery = query
@@ -234,8 +233,7 @@ func TestP5_NoTargetThatIsNoPath(t *testing.T) {
 	a, _ := startAgent(t, good)
 	upstream, lines := lineApp(t)
 	o := Options{Logger: slog.New(slog.DiscardHandler), Upstream: upstream}
-	s := o.server(single(a, o))
-	t.Cleanup(s.Handler.(*proxy).closeIdle)
+	s := newMain(o, single(a, o))
 	base := serve(t, s)
 	check := func(what string, code int, want string) {
 		t.Helper()

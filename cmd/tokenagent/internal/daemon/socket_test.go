@@ -26,7 +26,7 @@ func TestUpstreamOnASocket(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := newServer(slog.New(slog.DiscardHandler))
+		s := newHTTPServer(slog.New(slog.DiscardHandler), nil)
 		s.Handler = echo()
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = s.Serve(l) })
@@ -47,7 +47,7 @@ func TestForwardedForOfASocketsClient(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
 	o := Options{Upstream: app(t, echo()), Logger: slog.New(slog.DiscardHandler)}
-	s := o.server(single(a, o))
+	s := newMain(o, single(a, o))
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
@@ -55,7 +55,7 @@ func TestForwardedForOfASocketsClient(t *testing.T) {
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = s.Serve(l) })
-	t.Cleanup(func() { _ = s.Close(); serving.Wait(); s.Handler.(*proxy).closeIdle() })
+	t.Cleanup(func() { _ = s.Close(); serving.Wait() })
 	tr := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
 	}}

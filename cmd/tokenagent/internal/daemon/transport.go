@@ -7,28 +7,37 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 )
 
 // A transport sends each request on in the protocol that its app speaks.
 type transport struct {
 	http *http.Transport // HTTP/1.1, and HTTP/2 over TLS
-	h2c  *http.Transport // HTTP/2 in plain text, which is what gRPC needs
+	h2c  *http.Transport // HTTP/2 in plain text, for gRPC; the same as http with TLS
 	all  bool            // everything goes by h2c
 }
+
+// idleToApp is shorter than the time after which servers close an idle connection: 2 s
+// for gunicorn, 5 s for Node and uvicorn. A request that meets that end is answered 502,
+// because a POST is not sent twice. A new connection to an app beside us costs little.
+const idleToApp = 1500 * time.Millisecond
 
 // newTransport returns the transport to the app at upstream, whose form is that
 // of [Options].
 func newTransport(upstream *url.URL) *transport {
 	scheme := upstream.Scheme
-	dial := (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-	if path := upstream.Path; strings.HasSuffix(scheme, "unix") {
-		// The socket is looked for at each connection: it may come and go.
-		tcp := dial
-		dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return tcp(ctx, "unix", path) }
+	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
+	dial := dialer.DialContext
+	if strings.HasSuffix(scheme, "unix") {
+		dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", upstream.Path)
+		}
 	}
-	base := func() *http.Transport {
+	with := func(protocols http.Protocols) *http.Transport {
 		return &http.Transport{
 			DialContext:         dial,
+			Protocols:           &protocols,
 			TLSHandshakeTimeout: 5 * time.Second,
 			IdleConnTimeout:     idleToApp,
 			// The app may refuse a body before it is sent.
@@ -40,34 +49,56 @@ func newTransport(upstream *url.URL) *transport {
 			HTTP2:              &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 		}
 	}
-	t := &transport{http: base(), h2c: base(), all: strings.HasPrefix(scheme, "h2c")}
-	var one, two http.Protocols
-	one.SetHTTP1(true)
+	var http1, h2c http.Protocols
+	http1.SetHTTP1(true)
+	http1.SetHTTP2(scheme == "https")
+	h2c.SetUnencryptedHTTP2(true)
+	t := &transport{http: with(http1), h2c: with(h2c), all: strings.HasPrefix(scheme, "h2c")}
 	if scheme == "https" {
-		one.SetHTTP2(true)
 		t.h2c = t.http
-	}
-	two.SetUnencryptedHTTP2(true)
-	t.http.Protocols = &one
-	if t.h2c != t.http {
-		t.h2c.Protocols = &two
 	}
 	return t
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if t.all || strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc") && r.ProtoMajor == 2 {
+	if t.all || isGRPC(r) {
 		return t.h2c.RoundTrip(r)
 	}
-	if alone(r) {
-		r = r.WithContext(r.Context()) // a RoundTripper changes no request
+	if mustBeLast(r) {
+		r = r.WithContext(r.Context()) // a RoundTripper must not change the request
 		r.Close = true
 	}
 	return t.http.RoundTrip(r)
 }
 
-// targetOf returns where requests go. Of a Unix socket the host is only what
-// connections are kept by.
+// CloseIdleConnections closes the connections to the app that no request uses.
+func (t *transport) CloseIdleConnections() {
+	t.http.CloseIdleConnections()
+	t.h2c.CloseIdleConnections()
+}
+
+// mustBeLast reports whether r, on its way to an app over HTTP/1.1, must be the last on
+// its connection. A server that leaves a body unread takes its content for the next
+// request, which nobody has checked: of any path and with any subject. Python's
+// http.server does so. So an unauthenticated request with a body gets a connection of
+// its own, and so does a method for which few apps expect one (RFC 9110 section 9.3.1
+// warns of it). With the others and a token, apps do read the body.
+func mustBeLast(r *http.Request) bool {
+	if r.ContentLength == 0 { // -1 is unknown
+		return false
+	}
+	if len(r.Header[gateway.SubjectHeader]) == 0 {
+		return true // needs no token
+	}
+	switch r.Method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		return false
+	}
+	return true
+}
+
+// targetOf returns where requests go. For a Unix socket the host only names the pool of
+// connections.
 func targetOf(upstream *url.URL) *url.URL {
 	switch upstream.Scheme {
 	case "h2c":
@@ -77,9 +108,3 @@ func targetOf(upstream *url.URL) *url.URL {
 	}
 	return &url.URL{Scheme: upstream.Scheme, Host: upstream.Host}
 }
-
-// idleToApp is less than servers keep a connection that nobody uses: gunicorn
-// does for 2 s, Node and uvicorn for 5. A request that meets that end is answered
-// 502, since a POST is not sent twice; and a new connection to an app beside us
-// costs little.
-const idleToApp = 1500 * time.Millisecond

@@ -128,8 +128,7 @@ func TestDrainEndsATunnelThatNobodyReads(t *testing.T) {
 	a, _ := startAgent(t, good)
 	u, conns, _ := chatter(t)
 	o := Options{Upstream: u, DrainTimeout: time.Nanosecond, Logger: slog.New(slog.DiscardHandler)}
-	s := o.server(single(a, o))
-	t.Cleanup(s.Handler.(*proxy).closeIdle)
+	s := newMain(o, single(a, o))
 	l := servePipes(t, s)
 	client := l.dial(t)
 	client.say(t, "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+auth+"\r\n")
@@ -138,7 +137,8 @@ func TestDrainEndsATunnelThatNobodyReads(t *testing.T) {
 	t.Cleanup(func() { _ = server.Close() })
 	l.said("stuck", func() { server.say(t, "stuck") })
 	drained := make(chan struct{})
-	go func() { o.drain(t.Context(), []served{{"listen", "", whole(s)}}); close(drained) }()
+	d := &daemon{Options: o, endpoints: []endpoint{{"listen", "", s}}}
+	go func() { d.drain(t.Context()); close(drained) }()
 	select {
 	case <-drained:
 	case <-time.After(20 * time.Second):

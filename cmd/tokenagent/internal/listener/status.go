@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,6 +53,15 @@ func (a All) Close() {
 	for _, c := range a {
 		c.Close()
 	}
+}
+
+// Reload reloads each, also after an error.
+func (a All) Reload() (changed bool, err error) {
+	for _, c := range a {
+		oneChanged, oneErr := c.Reload()
+		changed, err = changed || oneChanged, errors.Join(err, oneErr)
+	}
+	return changed, err
 }
 
 // Status returns the state of each.

@@ -43,17 +43,24 @@ type shown struct {
 	raw    string
 }
 
-func show(t *testing.T, o page.Options, sources ...agent.SourceStatus) (s shown) {
+// options say what a page shows: sources, unless there is a Status.
+type options struct {
+	Status   func() realm.Status
+	Draining bool
+	Host     string
+}
+
+func show(t *testing.T, o options, sources ...agent.SourceStatus) (s shown) {
 	t.Helper()
 	ready := !slices.ContainsFunc(sources, func(s agent.SourceStatus) bool { return !s.Ready })
 	if o.Status == nil {
 		o.Status = func() realm.Status {
-			return realm.Status{Status: agent.Status{Schema: 1, Ready: ready, Version: "v1.2.3", Sources: sources}}
+			return realm.Status{Draining: o.Draining, Status: agent.Status{Schema: 1, Ready: ready && !o.Draining, Version: "v1.2.3", Sources: sources}}
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
 		w := httptest.NewRecorder()
-		page.Handler(o).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+		page.Handler(o.Status, o.Host).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
 		if w.Code != http.StatusOK {
 			t.Fatalf("%d: %s", w.Code, w.Body)
 		}

@@ -34,21 +34,14 @@ var (
 	jsText string
 )
 
-// Options say what the page shows.
-type Options struct {
-	Status   func() realm.Status // asked for each page; must be safe for concurrent use
-	Draining func() bool         // whether the agent is about to end; nil means never
-	Host     string              // what the machine is called; "" leaves it out
-}
-
-// Handler returns the page of o for every method and path that it is asked by. It
-// changes nothing, and is safe for concurrent use.
-func Handler(o Options) http.Handler {
+// Handler returns the page of what status returns, for every method and path. host is
+// the name of the machine; "" leaves it out. status must be safe for concurrent use, and
+// so is the Handler.
+func Handler(status func() realm.Status, host string) http.Handler {
 	d := newDocument()
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		draining := o.Draining != nil && o.Draining()
 		var b bytes.Buffer
-		if err := d.render(&b, newView(o.Status(), o.Host, draining, time.Now())); err != nil {
+		if err := d.render(&b, newView(status(), host, time.Now())); err != nil {
 			http.Error(w, "the page cannot be rendered; see /status: "+err.Error(), http.StatusInternalServerError)
 			return
 		}

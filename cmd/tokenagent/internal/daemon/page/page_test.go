@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon/page"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
@@ -21,7 +20,7 @@ func TestPageShowsWhatIsAccepted(t *testing.T) {
 		agent.TokenStatus{Slot: "listed", Fingerprint: "aaaa0003", Declared: true, Since: ago(0)},
 	)
 	s.Generation, s.Rotations, s.Revoked, s.StateFile, s.PreviousLastUsed = 7, 3, 2, "/var/lib/agent/state", ago(5*hour)
-	show(t, page.Options{Host: "orders-7f"}, s).mustSay(t,
+	show(t, options{Host: "orders-7f"}, s).mustSay(t,
 		"tokenagent orders-7f As of 00:00:00 UTC",
 		"Ready, rotating", "token Staged", "Accepted: the current token, 1 staged, 1 listed.",
 		"current what senders send aaaa0001 1 h 30 min since 1999-12-31 22:30 UTC while declared 1 d 1 h 2000-01-02 01:00 UTC",
@@ -39,7 +38,7 @@ func TestPageShowsKeys(t *testing.T) {
 	s.Name, s.Kind, s.Location = "keys", "jwks url", "https://issuer.example/jwks.json"
 	s.PreviousUsers = []agent.PreviousUser{{Host: "10.0.0.7", Fingerprint: "2026-10", First: ago(hour), Last: ago(time.Minute)}}
 	s.Tokens[1].LastUsed = ago(time.Minute)
-	show(t, page.Options{}, s).mustSay(t, "Accepted: the current key, 1 superseded.", "Old key bbbb0002",
+	show(t, options{}, s).mustSay(t, "Accepted: the current key, 1 superseded.", "Old key bbbb0002",
 		"bbbb0001 RS256 kid 2026-11", "what issuers sign with", "bbbb0002 ES256 kid 2026-10", "Used 1 min 0 s ago by 10.0.0.7 .",
 		"Who still uses an old key Host Sends Last use First use 10.0.0.7 2026-10 1 min 0 s ago", "asked again when its answer is due")
 }
@@ -67,7 +66,7 @@ func TestPageShowsTheOverlap(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := show(t, page.Options{}, good(agent.TokenStatus{Slot: "current", Fingerprint: "aaaa0001"}, c.token))
+			s := show(t, options{}, good(agent.TokenStatus{Slot: "current", Fingerprint: "aaaa0001"}, c.token))
 			s.mustSay(t, "Ready, rotating", "token Rotating", "Old token aaaa0002", "No host so far.")
 			for _, want := range c.want {
 				if all := strings.ReplaceAll(text(s.Node), " .", "."); !strings.Contains(all, want) {
@@ -118,7 +117,7 @@ func TestPageShowsTrouble(t *testing.T) {
 		"expired":         {good(agent.TokenStatus{Slot: "current", Fingerprint: "aaaa0001", Expires: ago(hour)}), "Ready, with a warning", []string{"Expired aaaa0001 (current)", "passed 1999-12-31 23:00 UTC"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := show(t, page.Options{}, c.source)
+			s := show(t, options{}, c.source)
 			if got := s.headline(t); got != c.headline {
 				t.Errorf("headline %q; want %q", got, c.headline)
 			}
@@ -128,19 +127,19 @@ func TestPageShowsTrouble(t *testing.T) {
 			s.mustSay(t, c.want...)
 		})
 	}
-	if a, b := show(t, page.Options{}, good()), show(t, page.Options{}, agent.SourceStatus{Name: "x"}); attr(a.all("link")[0], "href") == attr(b.all("link")[0], "href") {
+	if a, b := show(t, options{}, good()), show(t, options{}, agent.SourceStatus{Name: "x"}); attr(a.all("link")[0], "href") == attr(b.all("link")[0], "href") {
 		t.Error("the tab's icon is the same when the agent is not ready")
 	}
 }
 
 func TestPageTellsOfTheWholeAgent(t *testing.T) {
-	draining := show(t, page.Options{Draining: func() bool { return true }}, good())
+	draining := show(t, options{Draining: true}, good())
 	if got := draining.headline(t); got != "Draining" {
 		t.Errorf("headline %q", got)
 	}
-	half := show(t, page.Options{}, good(), agent.SourceStatus{Name: "keys"})
+	half := show(t, options{}, good(), agent.SourceStatus{Name: "keys"})
 	half.mustSay(t, "Not ready Requests that keys would have to accept are refused with 503.")
-	closed := show(t, page.Options{Status: func() realm.Status { return realm.Status{Status: agent.Status{}} }})
+	closed := show(t, options{Status: func() realm.Status { return realm.Status{Status: agent.Status{}} }})
 	if got := closed.headline(t); got != "Not ready" {
 		t.Errorf("headline %q", got)
 	}
@@ -158,7 +157,7 @@ func TestPageNamesTheSourceInTrouble(t *testing.T) {
 		}
 		sources = append(sources, s)
 	}
-	s := show(t, page.Options{}, sources...)
+	s := show(t, options{}, sources...)
 	s.mustSay(t, "See to realm 4, realm 13, realm 22.")
 	ids := make(map[string]bool)
 	for _, n := range s.all("section") {
@@ -188,7 +187,7 @@ func TestPageStaysReadableWithMuch(t *testing.T) {
 	for i := range 100 {
 		src.PreviousUsers = append(src.PreviousUsers, agent.PreviousUser{Host: fmt.Sprintf("10.0.0.%d", i), Fingerprint: "aaaa0002", First: ago(hour), Last: ago(hour)})
 	}
-	s := show(t, page.Options{}, src)
+	s := show(t, options{}, src)
 	s.mustSay(t, "And 2951 more: see /status .", "92 more", "10.0.0.99", "Old token aaaa0002")
 	if len(s.raw) > 150_000 {
 		t.Errorf("%d bytes", len(s.raw))
@@ -206,7 +205,7 @@ func TestRealms(t *testing.T) {
 		Realms: []realm.OneStatus{{Name: "orders", Sources: []string{"orders"}, Hosts: []string{"a.example", "*.b.example"}}, {Name: "realms", Sources: []string{"realms"}}},
 		Config: &realm.ConfigStatus{File: "/etc/realms.yaml", WatchMode: "events", Good: true, LastSuccess: ago(hour), LastChange: ago(2 * hour)},
 	}
-	s := show(t, page.Options{Status: func() realm.Status { return st }})
+	s := show(t, options{Status: func() realm.Status { return st }})
 	s.mustSay(t, "Realms Good From file /etc/realms.yaml In force 2 realms Last good read 1 h 0 min ago", "Hosts a.example *.b.example Last good read")
 	if got := s.headline(t); got != "Ready" {
 		t.Errorf("headline %q", got)
@@ -215,7 +214,7 @@ func TestRealms(t *testing.T) {
 		t.Errorf("%d sources with hosts", got)
 	}
 	st.Config.Good, st.Config.Fault = false, "/etc/realms.yaml:3: realms.a: <b>unknown</b> key"
-	s = show(t, page.Options{Status: func() realm.Status { return st }})
+	s = show(t, options{Status: func() realm.Status { return st }})
 	s.mustSay(t, "Realms Fault Fault /etc/realms.yaml:3: realms.a: <b>unknown</b> key", "the realms that were in force before")
 	if got := s.headline(t); got != "Ready, with a fault" {
 		t.Errorf("headline %q", got)
@@ -235,7 +234,7 @@ func TestRealms(t *testing.T) {
 // headline, unless a source is worse.
 func TestPageShowsCertificates(t *testing.T) {
 	st := realm.Status{Status: agent.Status{Ready: true, Sources: []agent.SourceStatus{good()}}}
-	showIt := func() shown { return show(t, page.Options{Status: func() realm.Status { return st }}) }
+	showIt := func() shown { return show(t, options{Status: func() realm.Status { return st }}) }
 	if strings.Contains(text(showIt().Node), "Certificates") {
 		t.Error("certificates without TLS")
 	}

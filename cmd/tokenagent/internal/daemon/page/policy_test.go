@@ -11,7 +11,6 @@ import (
 	"golang.org/x/net/html"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon/page"
 )
 
 func directives(t *testing.T, s shown) map[string]string {
@@ -30,7 +29,7 @@ func hashOf(text string) string {
 }
 
 func TestPolicyAllowsWhatThePageHoldsAndNothingElse(t *testing.T) {
-	s := show(t, page.Options{}, good())
+	s := show(t, options{}, good())
 	d := directives(t, s)
 	for tag, directive := range map[string]string{"script": "script-src", "style": "style-src"} {
 		found := s.all(tag)
@@ -64,7 +63,7 @@ func TestPolicyAllowsWhatThePageHoldsAndNothingElse(t *testing.T) {
 
 // What the policy would block must not be there: nor anything that is loaded.
 func TestPageLoadsNothing(t *testing.T) {
-	s := show(t, page.Options{}, good(), good())
+	s := show(t, options{}, good(), good())
 	for n := range s.Descendants() {
 		for _, a := range n.Attr {
 			switch u, err := url.Parse(a.Val); {
@@ -85,8 +84,8 @@ func TestPageLoadsNothing(t *testing.T) {
 const hostile = `</script></style></title><script>alert(1)</script><img src=x onerror=alert(2)>" onmouseover="x' javascript:alert(3) {{.}} &amp;`
 
 func TestPageSaysWhateverTextAsText(t *testing.T) {
-	plain := show(t, page.Options{Host: "x"}, busy("x"))
-	s := show(t, page.Options{Host: hostile}, busy(hostile))
+	plain := show(t, options{Host: "x"}, busy("x"))
+	s := show(t, options{Host: hostile}, busy(hostile))
 	elements := func(s shown) (tags []string) {
 		for n := range s.Descendants() {
 			if n.Type != html.ElementNode {

@@ -109,7 +109,7 @@ const (
 	maxUsers  = 8
 )
 
-func newView(s realm.Status, host string, draining bool, now time.Time) *view {
+func newView(s realm.Status, host string, now time.Time) *view {
 	v := &view{Now: moment{now, now}, Host: host, Version: s.Version}
 	var worst, bad []string
 	kind := kindGood
@@ -133,18 +133,18 @@ func newView(s realm.Status, host string, draining bool, now time.Time) *view {
 			bad = append(bad, src.Name)
 		}
 	}
-	v.State, v.Says = overall(s.Status, kind, worst, bad, draining)
+	v.State, v.Says = overall(s, kind, worst, bad)
 	if c := s.Config; c != nil {
 		v.Realms = &realms{
 			File: c.File, Fault: c.Fault, Watched: watched(agent.SourceStatus{WatchMode: c.WatchMode}), Count: len(s.Realms),
 			LastRead: moment{c.LastSuccess, now}, LastChange: moment{c.LastChange, now},
 		}
-		if !c.Good && s.Ready && !draining {
+		if !c.Good && s.Ready {
 			v.State, v.Says = state{kindBad, "Ready, with a fault"}, "Tokens are checked, by the realms that were in force before: their file is bad. See below."
 		}
 	}
 	v.Certificates = newCertificates(s.Certificates, now)
-	if s.Ready && !draining {
+	if s.Ready {
 		v.State, v.Says = v.Certificates.overall(v.State, v.Says)
 	}
 	v.Icon = icon(v.State.Kind)
@@ -153,9 +153,9 @@ func newView(s realm.Status, host string, draining bool, now time.Time) *view {
 
 // overall is the state of the whole, as /readyz tells it, and below that the
 // worst of the sources'.
-func overall(s agent.Status, kind string, worst, bad []string, draining bool) (state, string) {
+func overall(s realm.Status, kind string, worst, bad []string) (state, string) {
 	switch {
-	case draining:
+	case s.Draining:
 		return state{kindWarn, "Draining"}, "The agent is about to end: it finishes what has begun, and /readyz says no."
 	case !s.Ready && len(bad) == len(s.Sources) && len(bad) > 0:
 		return state{kindBad, "Not ready"}, "Every request is refused with 503 until good content comes: see to " + list(bad) + "."
