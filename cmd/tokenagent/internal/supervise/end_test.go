@@ -96,12 +96,10 @@ func TestTriesAreBounded(t *testing.T) {
 		for range maxTries {
 			w.ends(5)
 			w.wantRunning()
-			if w.s.stats.Load().due.IsZero() {
+			if w.until() <= 0 {
 				t.Error("the metrics do not say when it is tried again")
 			}
-			for w.s.stats.Load().due.After(time.Now()) {
-				w.after(time.Second)
-			}
+			w.after(w.until())
 		}
 		if took := time.Since(w.begun); took != 183*time.Second {
 			t.Errorf("the tries took %v", took)
@@ -111,9 +109,9 @@ func TestTriesAreBounded(t *testing.T) {
 	})
 }
 
-// TestNewTokenMendsAtOnce changes the token while its program fails: that is
+// TestNewTokenIsTriedAtOnce changes the token while its program fails: that is
 // started when the new one is due, whatever the pause, with tries of its own.
-func TestNewTokenMendsAtOnce(t *testing.T) {
+func TestNewTokenIsTriedAtOnce(t *testing.T) {
 	supervised(t, Options{}, func(w *world) {
 		w.set(tokenB)
 		w.ends(1)
@@ -130,9 +128,7 @@ func TestNewTokenMendsAtOnce(t *testing.T) {
 			w.ends(1)
 		}
 		w.want("0s start A", "10s signal terminated", "10s start B", "11s start B", "13s start B", "17s start B", "20s start C")
-		if s := w.s.stats.Load(); s.changes != 2 || s.retries != 3 {
-			t.Errorf("%d restarts for a change, %d for another try", s.changes, s.retries)
-		}
+		w.wantMetrics(2, 3, 0, 0)
 		w.wantRunning()
 		w.after(time.Second)
 		w.want("0s start A", "10s signal terminated", "10s start B", "11s start B", "13s start B", "17s start B", "20s start C", "21s start C")
@@ -163,9 +159,7 @@ func TestTwoChangesOneRestart(t *testing.T) {
 		w.set(tokenC)
 		w.ends(0)
 		w.want("0s start A", "0s signal terminated", "0s start C")
-		if s := w.s.stats.Load(); s.changes != 1 || s.retries != 0 {
-			t.Errorf("%d restarts for a change, %d for another try", s.changes, s.retries)
-		}
+		w.wantMetrics(1, 0, 0, 0)
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -15,6 +16,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
@@ -155,8 +159,7 @@ func supervised(t *testing.T, o Options, play func(w *world)) {
 		o.Command, o.Env = []string{"x"}, "T"
 		o.StopSignal, o.StopTimeout = syscall.SIGTERM, 30*time.Second
 		o.Logger = slog.New(slog.NewTextHandler(&w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		w.s = &Supervisor{o: o, src: w.src, log: o.Logger, launch: w.launch, reap: func() func() { return func() {} }}
-		w.s.stats.Store(&stats{})
+		w.s = &Supervisor{o: o, source: w.src, log: o.Logger, launch: w.launch, metrics: newMetrics()}
 		go func() { w.result <- w.s.Run(w.signals) }()
 		synctest.Wait()
 		play(w)
@@ -214,8 +217,29 @@ func (w *world) after(d time.Duration) {
 	synctest.Wait()
 }
 
-// until returns how long it is until the program is due.
-func (w *world) until() time.Duration { return time.Until(w.s.stats.Load().due) }
+// until returns how long it is until the program is due, by the metrics.
+func (w *world) until() time.Duration {
+	due := testutil.ToFloat64(w.s.metrics.pending)
+	return time.Until(time.UnixMilli(int64(math.Round(due * 1000))))
+}
+
+// wantMetrics compares what the metrics count.
+func (w *world) wantMetrics(changes, retries, signals, kills float64) {
+	w.t.Helper()
+	for name, c := range map[string]struct {
+		counter prometheus.Counter
+		want    float64
+	}{
+		"restarts for a change":      {w.s.metrics.changes, changes},
+		"restarts for another try":   {w.s.metrics.retries, retries},
+		"signals that tell a change": {w.s.metrics.signals, signals},
+		"kills":                      {w.s.metrics.kills, kills},
+	} {
+		if got := testutil.ToFloat64(c.counter); got != c.want {
+			w.t.Errorf("the metrics count %g %s, want %g", got, name, c.want)
+		}
+	}
+}
 
 func (w *world) set(token string, staged ...string) {
 	w.src.set(token, staged...)
@@ -254,7 +278,7 @@ func (w *world) wantEnd(code int) {
 		if got := exitcode.Of(err); got != code {
 			w.t.Errorf("exit code %d, want %d (%v)", got, code, err)
 		}
-		if w.s.stats.Load().running {
+		if testutil.ToFloat64(w.s.metrics.running) != 0 {
 			w.t.Error("the metrics say that it runs")
 		}
 	default:
@@ -271,4 +295,4 @@ func (w *world) wantRunning() {
 	}
 }
 
-var errNotFound = startError{errors.New("x: not found"), 127}
+var errNotFound = exitcode.With(127, errors.New("x: not found"))

@@ -8,77 +8,70 @@ import (
 
 var _ prometheus.Collector = (*Supervisor)(nil)
 
-// counts is what happened so far.
-type counts struct{ changes, retries, signals, kills uint64 }
-
-// stats is what scrapes read: immutable, and replaced whole.
-type stats struct {
-	counts
-	running      bool
-	started, due time.Time
-	fingerprint  string // of the token that the program has; "" before there is one
+// metrics are what scrapes read.
+type metrics struct {
+	changes, retries, signals, kills prometheus.Counter
+	running, started, pending        prometheus.Gauge
+	token                            *prometheus.GaugeVec
+	all                              []prometheus.Collector
 }
 
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("tokenagent_exec_"+name, help, labels, nil)
+func newMetrics() *metrics {
+	m := &metrics{}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tokenagent_exec_" + name, Help: help}, labels)
+		m.all = append(m.all, c)
+		return c
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tokenagent_exec_" + name, Help: help}, labels)
+		m.all = append(m.all, g)
+		return g
+	}
+	restarts := counter("restarts_total", "Restarts of the program, by reason: its token changed, or it failed soon after a restart.", "reason")
+	m.changes, m.retries = restarts.WithLabelValues("change"), restarts.WithLabelValues("retry")
+	m.signals = counter("signals_total", "Signals that told the program of a change (--on-change signal).").WithLabelValues()
+	m.kills = counter("kills_total", "Programs killed because they did not end within --stop-timeout.").WithLabelValues()
+	m.running = gauge("running", "Whether the program runs (1) or not (0).").WithLabelValues()
+	m.started = gauge("child_start_timestamp_seconds", "When the program was last started, as Unix time; 0 for never.").WithLabelValues()
+	m.pending = gauge("pending_restart_timestamp_seconds", "When the program is due to get another token or to be tried again, as Unix time; 0 for neither.").WithLabelValues()
+	m.token = gauge("token_info", "The token that the program has, by fingerprint (the first 8 hex digits of SHA-256).", "fingerprint")
+	return m
 }
 
-//nolint:gochecknoglobals // constants, which the language cannot say
-var (
-	descRestarts = desc("restarts_total", "Restarts of the program, by reason: its token changed, or it failed soon after a restart.", "reason")
-	descSignals  = desc("signals_total", "Signals that told the program of a change (--on-change signal).")
-	descKills    = desc("kills_total", "Programs killed because they did not end within --stop-timeout.")
-	descRunning  = desc("running", "Whether the program runs (1) or not (0).")
-	descStarted  = desc("child_start_timestamp_seconds", "When the program was last started, as Unix time; 0 for never.")
-	descPending  = desc("pending_restart_timestamp_seconds", "When the program is due to get another token or to be tried again, as Unix time; 0 for neither.")
-	descToken    = desc("token_info", "The token that the program has, by fingerprint (the first 8 hex digits of SHA-256).", "fingerprint")
-)
-
-// publish makes the state as it is now what scrapes see.
+// publish shows scrapes the state as it is now.
 func (s *Supervisor) publish() {
-	next := &stats{counts: s.counts, running: s.prog != nil, started: s.started, due: s.nextDue()}
-	if s.phase == resting && (s.next == nil || s.restTill.Before(s.next.due)) {
-		next.due = s.restTill
+	s.metrics.running.Set(0)
+	if s.prog != nil {
+		s.metrics.running.Set(1)
 	}
-	if s.token != "" {
-		next.fingerprint = fingerprint(s.token)
+	s.metrics.started.Set(unixTime(s.started))
+	s.metrics.pending.Set(unixTime(s.pending()))
+}
+
+// pending returns when the program gets another token or is tried again; zero for neither.
+func (s *Supervisor) pending() time.Time {
+	if s.phase == pausing {
+		return earliest(s.deadline, s.due())
 	}
-	s.stats.Store(next)
+	return s.due()
 }
 
 // Describe implements [prometheus.Collector].
 func (s *Supervisor) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRestarts, descSignals, descKills, descRunning, descStarted, descPending, descToken} {
-		ch <- d
+	for _, c := range s.metrics.all {
+		c.Describe(ch)
 	}
 }
 
 // Collect implements [prometheus.Collector].
 func (s *Supervisor) Collect(ch chan<- prometheus.Metric) {
-	now := s.stats.Load()
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...) //nolint:promlinter // linted where they are gathered, in the tests
-	}
-	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...) //nolint:promlinter // as above
-	}
-	counter(descRestarts, now.changes, "change")
-	counter(descRestarts, now.retries, "retry")
-	counter(descSignals, now.signals)
-	counter(descKills, now.kills)
-	running := 0.0
-	if now.running {
-		running = 1
-	}
-	gauge(descRunning, running)
-	gauge(descStarted, seconds(now.started))
-	gauge(descPending, seconds(now.due))
-	if now.fingerprint != "" {
-		gauge(descToken, 1, now.fingerprint)
+	for _, c := range s.metrics.all {
+		c.Collect(ch)
 	}
 }
 
-func seconds(t time.Time) float64 {
+func unixTime(t time.Time) float64 {
 	if t.IsZero() {
 		return 0
 	}

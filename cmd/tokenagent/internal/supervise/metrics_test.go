@@ -13,8 +13,7 @@ import (
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	s := &Supervisor{token: tokenA, phase: resting, restTill: time.Unix(7, 0), started: time.Unix(5, 0), counts: counts{1, 2, 3, 4}}
-	s.stats.Store(&stats{})
+	s := &Supervisor{phase: pausing, deadline: time.Unix(7, 0), started: time.Unix(5, 0), metrics: newMetrics()}
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(s)
 	for range 2 { // before there is a token, and with one
@@ -22,7 +21,12 @@ func TestMetrics(t *testing.T) {
 		if err != nil || len(problems) > 0 {
 			t.Errorf("%v %v", problems, err)
 		}
+		s.next = &change{token: tokenA}
+		s.takeNext()
 		s.publish()
+		for i, c := range []prometheus.Counter{s.metrics.changes, s.metrics.retries, s.metrics.signals, s.metrics.kills} {
+			c.Add(float64(i + 1))
+		}
 	}
 	got := map[string]float64{}
 	families, err := registry.Gather()
@@ -39,10 +43,10 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]float64{
-		"tokenagent_exec_restarts_total change":             1,
-		"tokenagent_exec_restarts_total retry":              2,
-		"tokenagent_exec_signals_total":                     3,
-		"tokenagent_exec_kills_total":                       4,
+		"tokenagent_exec_restarts_total change":             2,
+		"tokenagent_exec_restarts_total retry":              4,
+		"tokenagent_exec_signals_total":                     6,
+		"tokenagent_exec_kills_total":                       8,
 		"tokenagent_exec_running":                           0,
 		"tokenagent_exec_child_start_timestamp_seconds":     5,
 		"tokenagent_exec_pending_restart_timestamp_seconds": 7,

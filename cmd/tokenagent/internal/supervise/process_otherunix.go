@@ -2,23 +2,11 @@
 
 package supervise
 
-import (
-	"os/exec"
-	"syscall"
-)
+import "syscall"
 
-// dieWithUs changes nothing: only Linux can do it.
+// dieWithUs changes nothing: only Linux can kill the command with this process.
 func dieWithUs(*syscall.SysProcAttr) {}
 
-// awaitEnd reports that it cannot tell.
+// awaitEnd returns false: it cannot tell. Containers, in which this process inherits
+// orphans, run on Linux.
 func awaitEnd(int) bool { return false }
-
-// orphans are nobody's children here: containers, in which a program is process
-// 1 and inherits them, run on Linux.
-type orphans struct{}
-
-func (*orphans) start(cmd *exec.Cmd) error { return cmd.Start() }
-
-func (*orphans) reaped() {}
-
-func (*orphans) watch() (stop func()) { return func() {} }

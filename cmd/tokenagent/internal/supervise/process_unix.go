@@ -10,41 +10,35 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
-// A launcher starts the command.
-type launcher struct {
-	command []string
-	name    string // of the variable
-	environ []string
-	orphans orphans
-}
-
-func newLauncher(o *Options) (*launcher, error) {
+// newLauncher returns what starts the command with a token in its environment.
+func newLauncher(o *Options) (func(token string) (program, error), error) {
 	if _, err := exec.LookPath(o.Command[0]); err != nil {
 		return nil, cannotStart(o.Command[0], err)
 	}
-	l := &launcher{command: o.Command, name: o.Env, environ: without(o.Environ, o.Env)}
-	return l, nil
+	return func(token string) (program, error) {
+		cmd := exec.Command(o.Command[0], o.Command[1:]...)               //nolint:gosec,noctx // the user's own command, which ends by signals
+		cmd.Env = slices.Concat(o.Environ, []string{o.Env + "=" + token}) // the last of a name counts
+		p, err := startProcess(cmd)
+		if err != nil {
+			return nil, cannotStart(o.Command[0], err)
+		}
+		return p, nil
+	}, nil
 }
 
-func (l *launcher) watch() (stop func()) { return l.orphans.watch() }
-
-// without returns environ without the variable.
-func without(environ []string, name string) []string {
-	return slices.DeleteFunc(slices.Clone(environ), func(e string) bool { return strings.HasPrefix(e, name+"=") })
-}
-
-// cannotStart gives err the exit code that POSIX has shells give: 127 for what
-// is not found, 126 for what cannot be executed (XCU 2.8.2).
+// cannotStart gives err the exit code that POSIX has shells give: 127 for what is not
+// found, 126 for what cannot be executed (XCU 2.8.2).
 func cannotStart(name string, err error) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return startError{fmt.Errorf("%s: not found; name a program in PATH, or give its path", name), 127}
+		return exitcode.With(127, fmt.Errorf("%s: not found; name a program in PATH, or give its path", name))
 	}
 	if e, ok := errors.AsType[*exec.Error](err); ok {
 		err = e.Err
@@ -52,71 +46,64 @@ func cannotStart(name string, err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = e.Err
 	}
-	return startError{fmt.Errorf("%s: cannot be executed: %w", name, err), 126}
+	return exitcode.With(126, fmt.Errorf("%s: cannot be executed: %w", name, err))
 }
 
-// A process is the command while it runs, at the head of a process group of its
-// own; on a terminal in ours, so that it may read from there and is stopped and
-// interrupted with us.
+// A process is the command while it runs. It leads a process group of its own, unless our
+// standard input is a terminal: there it stays in our group, so that it may read from the
+// terminal, which stops and interrupts both.
 type process struct {
-	cmd   *exec.Cmd
-	group bool
-	done  chan struct{}
+	cmd      *exec.Cmd
+	ownGroup bool
+	done     chan struct{}
 
-	mu   sync.Mutex
-	gone bool // its pid, and its group's, may be another's
+	mu     sync.Mutex
+	reaped bool // its process id, and its group's, may belong to another process
 }
 
-// launch starts the command with the token in its environment.
-func (l *launcher) launch(token string) (program, error) {
-	cmd := exec.Command(l.command[0], l.command[1:]...) //nolint:gosec,noctx // the user's own command, which ends by signals
-	cmd.Env = slices.Concat(l.environ, []string{l.name + "=" + token})
+func startProcess(cmd *exec.Cmd) (*process, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	p := &process{cmd: cmd, group: !foreground(), done: make(chan struct{})}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: p.group}
+	p := &process{cmd: cmd, ownGroup: !foreground(), done: make(chan struct{})}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: p.ownGroup}
 	dieWithUs(cmd.SysProcAttr)
 	started := make(chan error, 1)
 	go func() {
-		// What dies with its parent on Linux dies with the thread that made it
-		// (PR_SET_PDEATHSIG in prctl(2)). So that thread is kept until then.
+		// On Linux the command dies with the thread that started it (PR_SET_PDEATHSIG in
+		// prctl(2)). So this goroutine keeps its thread until the command has ended.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		err := l.orphans.start(cmd)
+		err := cmd.Start()
 		started <- err
 		if err == nil {
 			p.wait()
-			l.orphans.reaped()
 			close(p.done)
 		}
 	}()
-	if err := <-started; err != nil {
-		return nil, cannotStart(l.command[0], err)
-	}
-	return p, nil
+	return p, <-started
 }
 
-// wait returns once the command has ended and been reaped. What is left of its
-// group is killed before: it would keep ports and the old token.
+// wait returns once the command has ended and been reaped. It kills what is left of its
+// group, which would keep ports and the old token.
 func (p *process) wait() {
-	held := awaitEnd(p.cmd.Process.Pid) // its pid stays its own until it is reaped
-	if !held {
+	reapable := awaitEnd(p.cmd.Process.Pid) // nobody else gets its id before it is reaped
+	if !reapable {
 		_ = p.cmd.Wait() // how it ended is in its ProcessState
 	}
 	p.mu.Lock()
-	if p.group {
+	defer p.mu.Unlock()
+	if p.ownGroup {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	}
-	if held {
+	if reapable {
 		_ = p.cmd.Wait()
 	}
-	p.gone = true
-	p.mu.Unlock()
+	p.reaped = true
 }
 
-func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) } // fails where it has ended, which ended tells
+func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) } // an error means that it has ended
 
 func (p *process) forward(sig os.Signal) {
-	if !p.group && foreground() && (sig == syscall.SIGINT || sig == syscall.SIGQUIT || sig == syscall.SIGWINCH) {
+	if !p.ownGroup && foreground() && (sig == syscall.SIGINT || sig == syscall.SIGQUIT || sig == syscall.SIGWINCH) {
 		return // the terminal has sent it to both
 	}
 	p.signal(sig)
@@ -126,8 +113,8 @@ func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.gone:
-	case p.group:
+	case p.reaped:
+	case p.ownGroup:
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	default:
 		_ = p.cmd.Process.Kill()
@@ -137,22 +124,18 @@ func (p *process) kill() {
 func (p *process) ended() <-chan struct{} { return p.done }
 
 func (p *process) code() int {
-	if p.cmd.ProcessState == nil {
+	state := p.cmd.ProcessState
+	if state == nil {
 		return 1 // somebody else has reaped it
 	}
-	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	switch {
-	case !ok:
-		return 1
-	case status.Signaled():
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())
-	default:
-		return status.ExitStatus()
 	}
+	return state.ExitCode()
 }
 
-// foreground reports whether standard input is a terminal that sends its
-// signals to our process group (tcgetpgrp(3)).
+// foreground reports whether standard input is a terminal that sends its signals to our
+// process group (tcgetpgrp(3)).
 func foreground() bool {
 	group, err := unix.IoctlGetInt(unix.Stdin, unix.TIOCGPGRP)
 	return err == nil && group == unix.Getpgrp()

@@ -1,94 +1,91 @@
 package supervise
 
 import (
+	"context"
 	"errors"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
+	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// Run starts the program and keeps its token in step with the source, until the
-// program ends. It returns what ends the command with the program's own exit
-// code; nil for 0.
+// A program that fails soon after a restart may fail because of it: a port that is not
+// free yet, a neighbour that was busy. Ending then would turn a rotation into an outage,
+// so the program is tried again, for about three minutes.
+const (
+	soon       = 10 * time.Second // a failure within this is put down to the restart
+	firstPause = time.Second      // before the first new try; doubles
+	longPause  = time.Minute
+	maxTries   = 8
+)
+
+// programEnded is the exit code with which Run ends.
+type programEnded int
+
+func (programEnded) Error() string { return "the program has ended" }
+
+// Run starts the program and keeps its token in step with the source until the program
+// ends. The error that it returns has the exit code of the program; it is nil for 0.
 //
-// signals are those sent to this process. Each is forwarded; SIGTERM, SIGINT
-// and Options.StopSignal also mean that nothing is started any more. Where
-// nothing runs when one of these comes, Run ends with 128+n, as if the signal
-// had met the program.
+// signals are those sent to this process. Each one is forwarded. After SIGTERM, SIGINT
+// or Options.StopSignal nothing is started any more. If nothing runs when one of these
+// comes, Run ends with 128+n, as if the signal had ended the program.
 func (s *Supervisor) Run(signals <-chan os.Signal) error {
-	defer s.reap()()
 	alarm := time.NewTimer(0)
 	defer alarm.Stop()
 	for {
-		updated := s.src.Updated() // before looking, so that no change is missed
+		updated := s.source.Updated() // before looking, so that no change is missed
 		now := time.Now()
 		s.look(now)
 		err := s.act(now, signals)
 		s.publish()
-		if err != nil {
-			return code(err)
-		}
-		if wake := s.wake(); wake.IsZero() {
-			alarm.Stop()
-		} else {
-			alarm.Reset(time.Until(wake))
-		}
-		select {
-		case <-updated:
-		case <-alarm.C:
-		case sig := <-signals:
-			err = s.signalled(sig)
-		case <-s.ended():
-			err = s.over(time.Now())
+		if err == nil {
+			if wake := earliest(s.deadline, s.due()); wake.IsZero() {
+				alarm.Stop()
+			} else {
+				alarm.Reset(time.Until(wake))
+			}
+			var ended <-chan struct{} // nil while nothing runs
+			if s.prog != nil {
+				ended = s.prog.ended()
+			}
+			select {
+			case <-updated:
+			case <-alarm.C:
+			case sig := <-signals:
+				err = s.handle(sig)
+			case <-ended:
+				err = s.programEnd(time.Now())
+			}
 		}
 		if err != nil {
 			s.publish()
-			return code(err)
+			if code, ok := errors.AsType[programEnded](err); ok {
+				return exitcode.With(int(code), nil)
+			}
+			return err
 		}
 	}
-}
-
-// An end is an exit code on its way out of Run.
-type end int
-
-func (e end) Error() string { return "the program has ended" }
-
-func code(err error) error {
-	var e end
-	var start startError
-	switch {
-	case errors.As(err, &e):
-		return exitcode.With(int(e), nil)
-	case errors.As(err, &start):
-		return exitcode.With(start.code, start.error)
-	default:
-		return err
-	}
-}
-
-// ended is closed once the program has ended, and nil while none runs.
-func (s *Supervisor) ended() <-chan struct{} {
-	if s.prog == nil {
-		return nil
-	}
-	return s.prog.ended()
 }
 
 // look notes whether the program is to get another token, and when.
 func (s *Supervisor) look(now time.Time) {
-	status := s.src.Status() // before the token: it may be promoted in between
-	since := s.known.update(status, now)
-	token, err := s.src.Token()
-	dry := s.dry
-	s.dry = err != nil
+	status := s.source.Status() // before the token, which may be promoted in between
+	before := s.staged
+	s.staged = stagedSince(status, before, now)
+	token, err := s.source.Token()
+	lost := s.lost
+	s.lost = err != nil
 	switch {
-	case s.ending != nil:
+	case s.ending:
 		s.next = nil
 	case err != nil:
-		if !dry && s.token != "" {
+		if !lost && s.token != "" {
 			s.log.Warn("the source has no current token any more; the program keeps the one it has until a new one comes", "error", err)
 		}
 		s.next = nil
@@ -97,19 +94,58 @@ func (s *Supervisor) look(now time.Time) {
 			s.log.Info("the token is again the one that the program has; no restart")
 		}
 		s.next = nil
-	case s.next != nil && s.next.token == token:
-	default:
-		// Receivers that saw it staged know it since then.
-		from := now
-		if t, ok := since[fingerprint(token)]; ok {
-			from = t
+	case s.next == nil || s.next.token != token:
+		// If receivers saw it staged, the delay counts from then. A token that has just
+		// become current is staged no more.
+		known := earliest(s.staged[fingerprint(token)], before[fingerprint(token)])
+		if known.IsZero() {
+			known = now
 		}
-		s.next = &change{token, from.Add(s.o.Delay)}
+		s.next = &change{token, known.Add(s.o.Delay)}
 		if s.phase != waiting {
 			s.log.Info("the token has changed", "fingerprint", fingerprint(token), "due_in", max(0, s.next.due.Sub(now)).Round(time.Millisecond))
 		}
 	}
-	s.hurry(status, now)
+	s.replaceRevoked(status, now)
+}
+
+// stagedSince returns the tokens that receivers accept by status although they are not
+// current, by fingerprint, and since when.
+func stagedSince(status agent.Status, before map[string]time.Time, now time.Time) map[string]time.Time {
+	staged := map[string]time.Time{}
+	for _, src := range status.Sources {
+		for _, t := range src.Tokens {
+			if t.Slot != rotation.Next.String() && t.Slot != rotation.Listed.String() {
+				continue
+			}
+			staged[t.Fingerprint] = now
+			if since, ok := before[t.Fingerprint]; ok {
+				staged[t.Fingerprint] = since
+			}
+		}
+	}
+	return staged
+}
+
+// replaceRevoked makes the next token due at once if the source revokes the one that the
+// program has.
+//
+// A receiver that has read the revocation refuses the old token, and knows the new one by
+// the same content. A receiver that has not read it still accepts the old token; it
+// refuses the new one for a moment, unless it saw that staged. Waiting would not help: at
+// the end of the delay every receiver refuses the old token.
+func (s *Supervisor) replaceRevoked(status agent.Status, now time.Time) {
+	if s.next == nil || s.phase == waiting || !now.Before(s.next.due) {
+		return
+	}
+	// A verification is counted in the metrics, so there is none without a revocation.
+	if !slices.ContainsFunc(status.Sources, func(src agent.SourceStatus) bool { return src.Revoked > 0 }) {
+		return
+	}
+	if _, err := s.source.Verify(context.Background(), s.token); errors.Is(err, verify.ErrRevokedToken) {
+		s.log.Warn("the token that the program has is revoked; it gets the new one at once", "fingerprint", fingerprint(s.token))
+		s.next.due = now
+	}
 }
 
 // act does what is due.
@@ -118,8 +154,8 @@ func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
 	switch s.phase {
 	case waiting:
 		switch {
-		case s.next != nil: // the first one waits for nobody
-			s.token, s.next = s.next.token, nil
+		case s.next != nil: // the first token has no delay
+			s.takeNext()
 			return s.start(signals)
 		case !s.o.Wait:
 			return errors.New("the source has no current token, since it is revoked; put a new one in, or give --wait-for-source")
@@ -129,158 +165,153 @@ func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
 			s.change(now)
 		}
 	case stopping:
-		if due { // before the new program has even started
-			s.token, s.next = s.next.token, nil
+		if due { // before the program has been started again
+			s.takeNext()
 		}
-		if !s.killAt.IsZero() && !now.Before(s.killAt) {
+		if !s.deadline.IsZero() && !now.Before(s.deadline) {
 			s.log.Warn("the program did not end in time and is killed", "stop_timeout", s.o.StopTimeout)
-			s.killAt = time.Time{}
-			s.counts.kills++
+			s.deadline = time.Time{}
+			s.metrics.kills.Inc()
 			s.prog.kill()
 		}
-	case resting:
-		failed := s.tries > 0 // else it was stopped by us
+	case pausing:
+		failed := s.tries > 0 // otherwise we stopped it
 		switch {
-		case due && failed: // a new token may be the mend, and has its own tries
+		case due && failed: // a new token may fix it, and has tries of its own
 			s.log.Info("the program is started with the new token", "fingerprint", fingerprint(s.next.token))
 			s.tries = 0
-			s.counts.changes++
-		case now.Before(s.restTill):
+			s.metrics.changes.Inc()
+		case now.Before(s.deadline):
 			return nil
 		case failed:
-			s.counts.retries++
+			s.metrics.retries.Inc()
 		}
 		if due {
-			s.token, s.next = s.next.token, nil
+			s.takeNext()
 		}
 		return s.start(signals)
 	}
 	return nil
 }
 
-// change gives the program its new token, or the signal instead.
-func (s *Supervisor) change(now time.Time) {
+// takeNext makes the next token the program's.
+func (s *Supervisor) takeNext() {
+	s.metrics.token.DeleteLabelValues(fingerprint(s.token))
 	s.token, s.next = s.next.token, nil
+	s.metrics.token.WithLabelValues(fingerprint(s.token)).Set(1)
+}
+
+// change stops the program, to start it with its new token, or signals it.
+func (s *Supervisor) change(now time.Time) {
+	s.takeNext()
 	if sig := s.o.ChangeSignal; sig != nil {
 		s.log.Info("the program is told of the new token", "signal", sig.String(), "fingerprint", fingerprint(s.token))
-		s.counts.signals++
+		s.metrics.signals.Inc()
 		s.prog.signal(sig)
 		return
 	}
 	s.log.Info("the program is restarted with the new token", "fingerprint", fingerprint(s.token))
-	s.phase, s.killAt, s.tries = stopping, now.Add(s.o.StopTimeout), 0
-	s.counts.changes++
+	s.phase, s.deadline, s.tries = stopping, now.Add(s.o.StopTimeout), 0
+	s.metrics.changes.Inc()
 	s.prog.signal(s.o.StopSignal)
 }
 
-// start starts the program with the token, unless a signal to end has come
-// meanwhile.
+// start starts the program, unless a signal to end has come meanwhile.
 func (s *Supervisor) start(signals <-chan os.Signal) error {
-	for {
-		select {
-		case sig := <-signals:
-			if err := s.signalled(sig); err != nil {
-				return err
-			}
-			continue
-		default:
+	for len(signals) > 0 {
+		if err := s.handle(<-signals); err != nil {
+			return err
 		}
-		break
 	}
 	first := s.phase == waiting
 	prog, err := s.launch(s.token)
-	now := time.Now()
-	s.started, s.told, s.anew = now, false, !first
-	if err != nil {
-		var e startError
-		if first || !errors.As(err, &e) {
-			return err
-		}
-		return s.rest(now, e.code, err)
+	s.started, s.askedEnd, s.restarted = time.Now(), false, !first
+	switch {
+	case err != nil && first:
+		return err
+	case err != nil:
+		return s.pause(s.started, exitcode.Of(err), err)
 	}
-	s.prog, s.phase, s.restTill = prog, running, time.Time{}
+	s.prog, s.phase, s.deadline = prog, running, time.Time{}
 	s.log.Info("program started", "fingerprint", fingerprint(s.token))
 	return nil
 }
 
-// over decides what follows the program's end.
-func (s *Supervisor) over(now time.Time) error {
+// programEnd decides what follows the end of the program.
+func (s *Supervisor) programEnd(now time.Time) error {
 	code := s.prog.code()
-	s.prog, s.killAt = nil, time.Time{}
+	s.prog, s.deadline = nil, time.Time{}
 	switch {
-	case s.ending != nil:
-		return end(code)
+	case s.ending:
+		return programEnded(code)
 	case s.phase == stopping:
-		s.phase, s.restTill = resting, now
+		s.phase, s.deadline = pausing, now
 		return nil
-	case s.anew && !s.told && code != 0 && now.Sub(s.started) < soon:
-		return s.rest(now, code, nil)
+	case s.restarted && !s.askedEnd && code != 0 && now.Sub(s.started) < soon:
+		return s.pause(now, code, nil)
 	default:
 		s.log.Info("the program has ended", "code", code)
-		return end(code)
+		return programEnded(code)
 	}
 }
 
-// rest lets some time go by before the program is tried again that ended with
-// code, or could not be started because of err.
-func (s *Supervisor) rest(now time.Time, code int, err error) error {
+// pause waits before the program is tried again that ended with code, or could not be
+// started because of err.
+func (s *Supervisor) pause(now time.Time, code int, err error) error {
 	if s.tries == maxTries {
 		s.log.Error("the program fails since its restart, and is not tried again", "code", code, "tries", s.tries)
 		if err != nil {
 			return err
 		}
-		return end(code)
+		return programEnded(code)
 	}
-	pause := min(firstRest<<s.tries, longRest)
+	pause := min(firstPause<<s.tries, longPause)
 	s.tries++
-	s.phase, s.restTill = resting, now.Add(pause)
+	s.phase, s.deadline = pausing, now.Add(pause)
 	s.log.Warn("the program failed soon after its restart, and is tried again", "code", code, "in", pause, "try", s.tries, "of", maxTries)
 	return nil
 }
 
-// signalled passes a signal on.
-func (s *Supervisor) signalled(sig os.Signal) error {
+// handle forwards a signal that was sent to this process.
+func (s *Supervisor) handle(sig os.Signal) error {
 	ends := sig == syscall.SIGTERM || sig == os.Interrupt || sig == s.o.StopSignal
-	// What else is forwarded (WINCH, CONT, USR1) explains no end.
-	asked := ends || sig == syscall.SIGQUIT
-	first := ends && s.ending == nil
+	first := ends && !s.ending
 	if first {
-		s.ending, s.next = sig, nil
+		s.ending, s.next = true, nil
 	}
 	if s.prog == nil {
 		if n, ok := sig.(syscall.Signal); ok && ends {
 			s.log.Info("ended by a signal while the program was not running", "signal", sig.String())
-			return end(128 + int(n))
+			return programEnded(128 + int(n))
 		}
 		s.log.Debug("no program to forward the signal to", "signal", sig.String())
 		return nil
 	}
 	if first && s.phase == stopping && sig == s.o.StopSignal {
-		// It has that one from us. Many programs, daprd too, break off at a second.
+		// We have sent it already. Many programs, daprd too, end at once at a second one.
 		s.log.Debug("the program is stopping already", "signal", sig.String())
 		return nil
 	}
-	s.told = s.told || asked
+	// The other signals (WINCH, CONT, USR1) do not explain an end.
+	s.askedEnd = s.askedEnd || ends || sig == syscall.SIGQUIT
 	s.prog.forward(sig)
 	return nil
 }
 
-// wake is when the next thing is due by itself; zero for never.
-func (s *Supervisor) wake() time.Time {
-	var at time.Time
-	for _, t := range []time.Time{s.killAt, s.restTill, s.nextDue()} {
-		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
-			at = t
-		}
-	}
-	return at
-}
-
-func (s *Supervisor) nextDue() time.Time {
+// due returns when the next token is due; zero for never.
+func (s *Supervisor) due() time.Time {
 	if s.next == nil {
 		return time.Time{}
 	}
 	return s.next.due
+}
+
+// earliest returns the earlier of two times, of which zero means never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }
 
 func fingerprint(token string) string { return verify.Fingerprint(verify.Digest(token)) }

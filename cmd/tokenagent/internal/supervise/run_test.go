@@ -7,6 +7,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 const delay = 15 * time.Second
@@ -15,15 +18,27 @@ func TestChangeRestartsAfterTheDelay(t *testing.T) {
 	supervised(t, Options{Delay: delay}, func(w *world) {
 		w.after(time.Minute)
 		w.set(tokenB)
-		if due := w.s.stats.Load().due; !due.Equal(time.Now().Add(delay)) {
-			t.Errorf("the metrics say that it is due in %v", time.Until(due))
+		if got, want := testutil.ToFloat64(w.s.metrics.pending), unixTime(time.Now().Add(delay)); got != want {
+			t.Errorf("the metrics say that it is due at %g, want %g", got, want)
 		}
 		w.after(delay - 1)
 		w.want("0s start A")
 		w.after(1)
 		w.want("0s start A", "1m15s signal terminated", "1m15s start B")
-		if s := w.s.stats.Load(); s.changes != 1 || !s.due.IsZero() || s.fingerprint != fingerprint(tokenB) || !s.running || !s.started.Equal(time.Now()) {
-			t.Errorf("%+v", *s)
+		w.wantMetrics(1, 0, 0, 0)
+		for name, c := range map[string]struct {
+			gauge prometheus.Gauge
+			want  float64
+		}{
+			"pending":        {w.s.metrics.pending, 0},
+			"running":        {w.s.metrics.running, 1},
+			"started":        {w.s.metrics.started, unixTime(time.Now())},
+			"the new token":  {w.s.metrics.token.WithLabelValues(fingerprint(tokenB)), 1},
+			"only one token": {w.s.metrics.token.WithLabelValues(fingerprint(tokenA)), 0},
+		} {
+			if got := testutil.ToFloat64(c.gauge); got != c.want {
+				t.Errorf("the metric of %s is %g, want %g", name, got, c.want)
+			}
 		}
 		w.after(time.Hour)
 		w.want("0s start A", "1m15s signal terminated", "1m15s start B")
@@ -51,14 +66,12 @@ func TestOnlyTheCurrentTokenCounts(t *testing.T) {
 				play(w)
 				w.after(time.Hour)
 				w.want("0s start A")
-				if due := w.s.stats.Load().due; !due.IsZero() {
+				if testutil.ToFloat64(w.s.metrics.pending) != 0 {
 					t.Error("the metrics say that a restart is due")
 				}
 				w.set(tokenC) // it goes on from there
 				w.after(delay)
-				if n := w.s.stats.Load().changes; n != 1 {
-					t.Errorf("%d restarts for a real change", n)
-				}
+				w.wantMetrics(1, 0, 0, 0)
 			})
 		})
 	}
@@ -118,9 +131,7 @@ func TestOldMustHaveEnded(t *testing.T) {
 		w.want("0s start A", "0s signal terminated")
 		w.after(1)
 		w.want("0s start A", "0s signal terminated", "30s kill", "30s start B")
-		if n := w.s.stats.Load().kills; n != 1 {
-			t.Errorf("the metrics count %d kills", n)
-		}
+		w.wantMetrics(1, 0, 0, 1)
 		w.set(tokenC)
 		w.after(time.Second)
 		w.ends(0)
@@ -158,9 +169,7 @@ func TestSignalInsteadOfRestart(t *testing.T) {
 		w.set(tokenB)
 		w.after(time.Hour)
 		w.want("0s start A", "15s signal hangup")
-		if s := w.s.stats.Load(); s.signals != 1 || s.changes != 0 {
-			t.Errorf("%+v", *s)
-		}
+		w.wantMetrics(0, 0, 1, 0)
 		w.ends(3)
 		w.wantEnd(3)
 	})

@@ -26,7 +26,7 @@ func TestRelay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
-			raw, out, done, ended := make(chan os.Signal, 64), make(chan os.Signal), make(chan struct{}), make(chan struct{})
+			raw, out, done, ended := make(chan os.Signal, maxPending), make(chan os.Signal, maxPending), make(chan struct{}), make(chan struct{})
 			defer signal.Stop(raw)
 			for _, sig := range c.raw {
 				raw <- sig

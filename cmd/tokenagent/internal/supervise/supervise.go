@@ -1,56 +1,51 @@
-// Package supervise is what `tokenagent exec` does: it runs a program that
-// reads its token from an environment variable once, and runs it anew with the
-// new token when the source's current token has changed.
+// Package supervise is what `tokenagent exec` does: it runs a program that reads its
+// token once, from an environment variable, and restarts it when the current token of
+// the source changes.
 //
-// The data's way: the agent publishes a change; look compares the current token
-// with the one that the program was given, and notes when the program is due;
-// act stops it then, and starts it anew once the old one has ended. One
-// goroutine does all of it, and a signal, a timer or the program's end only
-// leads to the next look.
+// A change takes these steps: the agent publishes it; look compares the current token
+// with the one that the program has, and notes when the program is due to get it; act
+// stops the program then, and starts it again once it has ended. One goroutine does all
+// of it. A signal, a timer and the end of the program only make it look again.
 package supervise
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"regexp"
-	"sync/atomic"
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Source says what the current token is. An [agent.Agent] is one.
+// A Source has a current token. An [agent.Agent] is one.
 type Source interface {
 	Token() (string, error)
 	Updated() <-chan struct{}
 	Status() agent.Status
-	// Verify is asked whether the source revokes the token that the program has.
+	// Verify tells whether the source revokes the token that the program has.
 	Verify(ctx context.Context, token string) (*verify.Principal, error)
 }
 
-// Options say what to run and how to replace it.
+// Options say what to run and how to restart it.
 type Options struct {
 	Command []string // the program and its arguments
 	Env     string   // the variable that holds the token
 	Environ []string // the program's environment, in which Env is replaced
 
-	// Delay is how long a token must have been published before the program
-	// gets it, so that those it sends to know it. 0 means at once, and so it is
-	// where the source revokes the token that the program has.
+	// Delay is how long a token must have been published before the program gets it, so
+	// that receivers know it. It does not apply if the source revokes the token that the
+	// program has.
 	Delay time.Duration
-	// StopSignal asks the program to end before it is started anew; after
-	// StopTimeout it is killed.
+	// StopSignal asks the program to end before a restart. After StopTimeout the program
+	// is killed.
 	StopSignal  os.Signal
 	StopTimeout time.Duration
-	// ChangeSignal is sent to the program on a change, which goes on running
-	// with the environment it has. nil means that it is started anew.
+	// ChangeSignal is sent to the program instead of a restart; nil means a restart.
 	ChangeSignal os.Signal
-	// Wait starts the program once there is a token. Without it, a source that
-	// has none at first is an error.
+	// Wait lets Run wait for the first token, instead of failing without one.
 	Wait   bool
 	Logger *slog.Logger
 }
@@ -72,70 +67,47 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// After a restart a program may fail because of the restart: a port that is
-// not free yet, a neighbour that was busy. To end then would make an outage of
-// a rotation, so it is tried again, for about three minutes in all.
-const (
-	soon      = 10 * time.Second // an end within this is put down to the restart
-	firstRest = time.Second      // before the first new try; doubles
-	longRest  = time.Minute
-	maxTries  = 8
-)
-
 // A program is the command while it runs.
 type program interface {
-	signal(sig os.Signal)   // of our own
-	forward(sig os.Signal)  // that was sent to us
-	kill()                  // with what it has started
-	ended() <-chan struct{} // closed once it has ended
-	code() int              // of one that has; 128+n where signal n ended it
+	signal(sig os.Signal)   // sends a signal of our own
+	forward(sig os.Signal)  // passes on a signal that was sent to this process
+	kill()                  // kills it, with what it has started
+	ended() <-chan struct{} // is closed once it has ended
+	code() int              // is its exit code then; 128+n if signal n ended it
 }
-
-// A startError says why the program cannot be started, with the exit code that
-// a shell has for that.
-type startError struct {
-	error
-	code int
-}
-
-func (e startError) Unwrap() error { return e.error }
 
 // A phase is what the Supervisor waits for.
 type phase int
 
 const (
 	waiting  phase = iota // for the first token; nothing has run yet
-	running               // for a change, or the program's own end
-	stopping              // for the end of the program, to start it anew
-	resting               // for the time to start it; nothing runs
+	running               // for a change, or for the end of the program
+	stopping              // for the end of the program, to start it again
+	pausing               // for the time to start it again; nothing runs
 )
 
-// A Supervisor runs one program and replaces it. Make one with [New] and call
-// Run once. It is a prometheus.Collector too, which may be used concurrently.
+// A Supervisor runs one program and restarts it. Run may be called once. The methods of
+// [prometheus.Collector] may be called concurrently with it.
 type Supervisor struct {
-	o      Options
-	src    Source
-	log    *slog.Logger
-	launch func(token string) (program, error)
-	reap   func() (stop func()) // orphans, while Run runs
-	stats  atomic.Pointer[stats]
+	o       Options
+	source  Source
+	log     *slog.Logger
+	launch  func(token string) (program, error)
+	metrics *metrics
 
-	// All below belongs to Run.
-	phase phase
-	prog  program   // nil while nothing runs
-	token string    // what the program was given, or is to be started with
-	next  *change   // what it gets after that; nil for nothing
-	known published // tokens that receivers know before they are current
-	dry   bool      // the source has no current token
+	phase    phase
+	prog     program              // nil while nothing runs
+	token    string               // what the program has, or is to be started with
+	next     *change              // what it gets after that; nil for nothing
+	staged   map[string]time.Time // since when receivers accept a token that is not current, by fingerprint
+	lost     bool                 // the source has no current token
+	deadline time.Time            // while stopping, when to kill the program; while pausing, when to start it
 
-	started  time.Time
-	killAt   time.Time // while stopping; zero once killed
-	restTill time.Time // while resting
-	anew     bool      // the program's start followed a change
-	told     bool      // a signal that asks for its end was forwarded to the program
-	tries    int       // since the last change
-	ending   os.Signal // nil until told to end; then nothing is started any more
-	counts   counts
+	started   time.Time
+	restarted bool // the program was started after a change
+	askedEnd  bool // a signal that asks the program to end was forwarded to it
+	tries     int  // since the last change
+	ending    bool // this process was told to end; nothing is started any more
 }
 
 // A change is a token that the program is to get.
@@ -144,17 +116,12 @@ type change struct {
 	due   time.Time
 }
 
-// New returns a Supervisor that runs o.Command with the tokens of src, or says
-// what is wrong with o. That the program cannot be found is an error already.
+// New returns a Supervisor that runs o.Command with the tokens of src. o must be valid.
+// If the program cannot be found, New fails with the exit code that a shell has for that.
 func New(src Source, o Options) (*Supervisor, error) {
-	if err := o.Validate(); err != nil {
-		return nil, fmt.Errorf("supervise: %w", err)
-	}
-	l, err := newLauncher(&o)
+	launch, err := newLauncher(&o)
 	if err != nil {
-		return nil, code(err)
+		return nil, err
 	}
-	s := &Supervisor{o: o, src: src, log: o.Logger, launch: l.launch, reap: l.watch}
-	s.stats.Store(&stats{})
-	return s, nil
+	return &Supervisor{o: o, source: src, log: o.Logger, launch: launch, metrics: newMetrics()}, nil
 }
