@@ -138,15 +138,15 @@ func TestForeignFilesAreLeftAlone(t *testing.T) {
 	file, source := path(filepath.Join(t.TempDir(), "app.env")), path(filepath.Join(t.TempDir(), "token"))
 	put(t, string(source), three)
 	for text, says := range map[string]string{
-		"APP_API_TOKEN=" + one + "\nexport OTHER_TOKEN=" + two + "\n": "this looks like an env file",
-		`{"token":"` + one + `"}`:                                     "this looks like JSON",
+		"APP_API_TOKEN=" + one + "\nexport OTHER_TOKEN=" + two + "\n": "1: it looks like a line NAME=value",
+		`{"token":"` + one + `"}`:                                     "1: it looks like JSON",
 	} {
 		put(t, string(file), text)
 		for _, args := range [][]string{{"stage"}, {"now"}, {"status"}, {"revoke", "--digest", id(two)}, {"revoke", "--slot", "current", "--force"}} {
-			file.do(t, args[0], args[1:]...).want(t, 1, string(file)+": ")
-			file.do(t, args[0], append(args[1:], "--kind=tokens")...).want(t, 1, string(file)+": "+says)
+			file.do(t, args[0], args[1:]...).want(t, 1, string(file)+":")
+			file.do(t, args[0], append(args[1:], "--kind=tokens")...).want(t, 1, string(file)+":"+says)
 		}
-		source.do(t, "stage", "--from", string(file)).want(t, 1, "--from "+string(file)+": "+says)
+		source.do(t, "stage", "--from", string(file)).want(t, 1, "--from "+string(file)+":"+says)
 		if got, _ := os.ReadFile(string(file)); string(got) != text {
 			t.Errorf("the file is %q", got)
 		}

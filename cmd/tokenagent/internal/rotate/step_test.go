@@ -332,8 +332,8 @@ func TestTwoRotationsInOneOverlap(t *testing.T) {
 		p, isPath := b.(path)
 		if isPath && strings.HasSuffix(string(p), "token") {
 			b.do(t, "now", "--again", "--from", tokenFile(t, three), "--overlap", "1h").want(t, 0)
-			want(t, b, "current=three previous=two previous=one")
-			b.do(t, "retire").want(t, 0, "retired "+print8(two)+", "+print8(one))
+			want(t, b, "current=three previous=one previous=two")
+			b.do(t, "retire").want(t, 0, "retired "+print8(one)+", "+print8(two))
 			want(t, b, "current=three")
 			return
 		}

@@ -1,11 +1,10 @@
-// Package content is what a source of tokens or of verification keys declares,
-// and how a change of that is written back: into the lines of a file, into a key
-// set, or into the keys of a directory or a Kubernetes Secret. Everything that is
-// not changed keeps its bytes.
+// Package content parses and edits what a source of tokens or verification keys
+// declares. The source is a file of lines, a key set in a file, or the keys of a
+// directory or of a Kubernetes Secret. What does not change keeps its bytes, except
+// that a key set is written anew.
 package content
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,12 +17,12 @@ import (
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// Options say how a source is read. The zero value is good, for tokens.
+// Options configure the parsing of a source. The zero Options are valid, for tokens.
 type Options struct {
 	Kind          Kind
-	Name          string // what errors call the source
-	MinTokenBytes int    // shortest token; 0 means verify.DefaultMinTokenBytes
-	Algorithm     string // of keys that name none; "" means that of their kind
+	Name          string // name of the source in errors
+	MinTokenBytes int    // shortest token; 0 means token.DefaultMinBytes
+	Algorithm     string // of keys that name none; "" means that of their type
 }
 
 func (o Options) tokens() token.Options {
@@ -34,36 +33,36 @@ func (o Options) keys() jwks.ParseOptions {
 	return jwks.ParseOptions{Name: o.Name, Algorithm: o.Algorithm}
 }
 
-// A Content is what a source declares, by slot. A credential may stand in
-// several slots. It is a value: change a copy made by [Content.Clone].
+// A Content is what a source declares, by slot. A credential may be in several slots.
+// To change a Content, change a copy made by [Content.Clone].
 type Content struct {
 	Kind     Kind
 	Current  Credential
-	Next     []Credential // more than one in a file alone
-	Previous []Superseded // more than one in a file alone
+	Next     []Credential // several only in a file
+	Previous []Superseded // several only in a file
 	Listed   []Credential // in a file of tokens, or in a key set
-	// What agents are told of credentials by their digests: refused for good; not
-	// accepted any more and not to be remembered, the oldest first; and no longer
-	// revoked, unless it is in Revoked too.
+
+	// Revoked credentials are refused for good. Retired ones, the oldest first, are not
+	// accepted and not to be remembered. Unrevoked ones are no longer revoked, unless
+	// they are in Revoked, too.
 	Revoked, Retired, Unrevoked []rotation.ID
-	// Wording is how digests are written that are not, as most are, hex digits.
+	// Wording says how to write an ID, if not as hex digits.
 	Wording map[rotation.ID]string
 
-	// Set tells that this is a set of keys, of which none is current: all of them
-	// are listed.
+	// Set reports that the source is a key set. All its keys are listed, and none is
+	// current.
 	Set bool
-	// Bare tells that there is no place for revocations.
+	// Bare reports that the source has no place for revocations.
 	Bare bool
-	// Fault says why the source does not parse. Then no more is known of it than its
-	// revocations and, where that is certain, the current credential; and all that
-	// can be changed is what else it revokes.
+	// Fault is why the source does not parse. Then only its revocations and, where it
+	// is certain, its current credential are known, and only revocations can be added.
 	Fault error
-	// Fixed says why there is no room for a rotation, with the mend; "" if there is.
+	// Fixed says why there is no room for a rotation, and the fix. It is "" if there is
+	// room.
 	Fixed string
 }
 
-// A Superseded is a previous token or key. A zero Until means that it has no
-// deadline.
+// A Superseded is a previous token or key. A zero Until means that it has no deadline.
 type Superseded struct {
 	Token Credential
 	Until time.Time
@@ -72,16 +71,16 @@ type Superseded struct {
 // Live reports whether the token is accepted at now.
 func (s Superseded) Live(now time.Time) bool { return s.Until.IsZero() || now.Before(s.Until) }
 
-// Of sorts what package verify has parsed.
-func Of(t token.Tokens) Content {
-	c := Content{Revoked: slices.Clone(t.Revoked), Retired: slices.Clone(t.Retired), Unrevoked: slices.Clone(t.Unrevoked)}
+// ofTokens returns the Content that the parser of package token found.
+func ofTokens(t token.Tokens) Content {
+	c := Content{Revoked: t.Revoked, Retired: t.Retired, Unrevoked: t.Unrevoked}
 	for _, d := range t.Decls {
-		put(&c, Credential{text: d.Value}, d.Slot, d.Until)
+		c.add(Credential{text: d.Value}, d.Slot, d.Until)
 	}
 	return c
 }
 
-func put(c *Content, v Credential, slot rotation.Slot, until time.Time) {
+func (c *Content) add(v Credential, slot rotation.Slot, until time.Time) {
 	switch slot {
 	case rotation.Current:
 		c.Current = v
@@ -106,7 +105,8 @@ func (c Content) Clone() Content {
 	return c
 }
 
-// Superseded returns what is declared of v as a previous one, and whether it is.
+// Superseded returns the declaration of v as a previous credential, and whether there
+// is one.
 func (c Content) Superseded(v Credential) (s Superseded, was bool) {
 	i := slices.IndexFunc(c.Previous, func(s Superseded) bool { return s.Token.ID() == v.ID() })
 	if i < 0 {
@@ -116,11 +116,11 @@ func (c Content) Superseded(v Credential) (s Superseded, was bool) {
 }
 
 // Declared returns all credentials that are in a slot.
-func (c Content) Declared() (all []Credential) {
-	if !c.Set {
+func (c Content) Declared() []Credential {
+	all := slices.Concat(c.Next, c.Listed)
+	if c.HasCurrent() {
 		all = append(all, c.Current)
 	}
-	all = slices.Concat(all, c.Next, c.Listed)
 	for _, s := range c.Previous {
 		all = append(all, s.Token)
 	}
@@ -130,122 +130,87 @@ func (c Content) Declared() (all []Credential) {
 // IsRevoked reports whether id is in the list of revocations.
 func (c Content) IsRevoked(id rotation.ID) bool { return slices.Contains(c.Revoked, id) }
 
-// Refuses reports whether v is revoked, be it by one of its names.
+// Refuses reports whether v is revoked, by its ID or by one of its names.
 func (c Content) Refuses(v Credential) bool {
 	return c.IsRevoked(v.ID()) || slices.ContainsFunc(v.key.RevocableNames(), c.IsRevoked)
 }
 
-// An item is one thing that a source declares: a credential in a slot, or a digest.
-type item struct {
-	word     string // the slot, or what begins a line with the digest
+// A declaration is one thing that a source declares: a credential in a slot, or a digest.
+type declaration struct {
+	word     string // the slot, or the word before the digest
 	id       rotation.ID
 	kid, alg string // of a key
-	until    int64  // of a previous one, in seconds; 0 for none
+	until    int64  // deadline of a previous credential in Unix seconds; 0 if none
 }
 
-// A line is an item and how a file of tokens says it.
-type line struct {
-	item
-	text string
+func (c Content) declarations() map[declaration]bool {
+	all := map[declaration]bool{}
+	for _, l := range c.lines() {
+		all[l.declaration] = true
+	}
+	return all
 }
 
-// The words that begin a line with a digest; see [token.Parse].
+// Equal reports whether c and d declare the same, in any order.
+func (c Content) Equal(d Content) bool {
+	return c.Kind == d.Kind && maps.Equal(c.declarations(), d.declarations())
+}
+
+// The words before a digest in a file of tokens.
 const (
 	wordRevoked   = "revoked"
 	wordRetired   = "retired"
 	wordUnrevoked = "unrevoked"
 )
 
-func (c Credential) in(slot rotation.Slot, until int64) item {
-	return item{slot.String(), c.ID(), c.key.KeyID(), c.key.Algorithm(), until}
-}
-
-func (s Superseded) item() item {
-	if s.Until.IsZero() {
-		return s.Token.in(rotation.Previous, 0)
-	}
-	return s.Token.in(rotation.Previous, s.Until.Unix())
-}
-
-// lines returns what c declares besides the current credential, in the order in which
-// it is written.
-func (c Content) lines() (out []line) {
-	for _, t := range c.Next {
-		out = append(out, line{t.in(rotation.Next, 0), t.Reveal() + " next"})
-	}
-	for _, s := range c.Previous {
-		text := s.Token.Reveal() + " previous"
-		if !s.Until.IsZero() {
-			text += " until=" + Deadline(s.Until)
-		}
-		out = append(out, line{s.item(), text})
-	}
-	for _, t := range c.Listed {
-		out = append(out, line{t.in(rotation.Listed, 0), t.Reveal()})
-	}
-	for _, word := range []string{wordRevoked, wordRetired, wordUnrevoked} {
-		ids, _ := c.digests(word)
-		for _, id := range ids {
-			out = append(out, line{item{word: word, id: id}, word + " " + hex.EncodeToString(id[:])})
-		}
-	}
-	return out
-}
-
-// digests returns what the lines of a file that begin with word are to say, and
-// whether there are such lines.
-func (c Content) digests(word string) (ids []rotation.ID, ok bool) {
+// digests returns the digests that c declares with word.
+func (c Content) digests(word string) []rotation.ID {
 	switch word {
 	case wordRevoked:
-		return c.Revoked, true
+		return c.Revoked
 	case wordRetired:
-		return c.Retired, true
-	case wordUnrevoked:
-		return c.Unrevoked, true
+		return c.Retired
+	default:
+		return c.Unrevoked
 	}
-	return nil, false
 }
 
-// Equal reports whether both declare the same. Order matters to no reader, and
-// not here either.
-func (c Content) Equal(d Content) bool {
-	set := func(c Content) map[item]bool {
-		m := map[item]bool{c.Current.in(rotation.Current, 0): true}
-		for _, l := range c.lines() {
-			m[l.item] = true
-		}
-		return m
+// editable returns what an edit of the source may remove. Of a source that does not
+// parse, that is only what would undo a new revocation once the revocation is forgotten.
+func (c Content) editable(want Content) Content {
+	if c.Fault != nil {
+		c.Unrevoked = without(want.Revoked, c.Revoked)
 	}
-	return c.Kind == d.Kind && maps.Equal(set(c), set(d))
+	return c
 }
 
-// has reports whether the token id is among tokens.
-func has(tokens []Credential, id rotation.ID) bool {
-	return slices.ContainsFunc(tokens, func(t Credential) bool { return t.ID() == id })
+// without returns the IDs of all that are not among some.
+func without(all, some []rotation.ID) []rotation.ID {
+	return slices.DeleteFunc(slices.Clone(all), func(id rotation.ID) bool { return slices.Contains(some, id) })
 }
 
-// ErrUnfaithful says that a change, read back, says something else than what
-// was meant. It keeps a fault of ours from becoming an outage.
-var ErrUnfaithful = errors.New("the change would not read back as it was meant; nothing was written (this is a fault of tokenagent: please report it)")
+// ErrUnfaithful reports that the parser reads an edited source otherwise than meant. The
+// check keeps a bug from becoming an outage.
+var ErrUnfaithful = errors.New("the change would not read back as it was meant; nothing was written (this is a bug in tokenagent: please report it)")
 
-// confirm holds what was read back to what was meant.
+// confirm compares what was read back with what was meant.
 func confirm(want, got Content, err error) error {
-	if err != nil {
-		return err
+	if want.Fault != nil { // then the rest is not known
+		want, got, err = Content{Revoked: want.Revoked}, Content{Revoked: got.Revoked}, nil
 	}
-	if !got.Equal(want) {
-		return ErrUnfaithful
+	if err == nil && !got.Equal(want) {
+		err = ErrUnfaithful
 	}
-	return nil
+	return err
 }
 
-// Deadline renders a deadline as sources have it.
+// Deadline formats a deadline as sources have it.
 func Deadline(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// maxNames is how many names a text lists.
+// maxNames bounds how many names an error or a report lists.
 const maxNames = 10
 
-// Some lists names, and the number of those that would make the text too long.
+// Some joins names, and counts those that would make the text too long.
 func Some(names []string) string {
 	if len(names) <= maxNames {
 		return strings.Join(names, ", ")

@@ -48,7 +48,7 @@ func Key(k jwt.Key, text []byte) Credential {
 	return Credential{text: token.New(string(text)), key: k}
 }
 
-func (c Credential) isKey() bool { return c.key.Algorithm() != "" }
+func (c Credential) isKey() bool { return c.key != jwt.Key{} }
 
 // ID is by what it is revoked: the SHA-256 of a token, the RFC 7638 thumbprint of
 // a key.

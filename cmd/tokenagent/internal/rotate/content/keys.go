@@ -5,17 +5,16 @@ import (
 	"encoding/hex"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
-	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// Names returns the keys of both kinds that agents read from a directory or a
-// Secret. Where a directory has a ..data, they look for all of them there.
+// Names returns the keys of both kinds that agents read from a directory or a Secret.
 func Names() []string { return append(token.FileNames(), jwks.KeyNames()...) }
 
-// The names of the keys by what stands there.
+// names are the keys of one kind in a directory, by what they hold.
 type names struct{ current, next, previous, until, revoked, retired, unrevoked string }
 
 func (k Kind) names() names {
@@ -25,167 +24,164 @@ func (k Kind) names() names {
 	return names{token.FileCurrent, token.FileNext, token.FilePrevious, token.FilePreviousUntil, token.FileRevoked, token.FileRetired, token.FileUnrevoked}
 }
 
-// Has reports whether one of keys declares something of the kind.
+// Has reports whether one of keys declares a credential of the kind.
 func (k Kind) Has(keys map[string][]byte) bool {
 	n := k.names()
-	declare := []string{n.current, n.next, n.previous}
-	if k == Keys {
-		declare = append(declare, jwks.KeyJWKS)
-	}
-	for _, key := range declare {
-		if _, there := keys[key]; there {
-			return true
-		}
-	}
-	return false
+	return k.HasCurrent(keys) || hasAny(keys, n.next, n.previous)
 }
 
-// HasCurrent reports whether one of keys holds what needs no other key beside it.
+// HasCurrent reports whether one of keys holds what is valid without any other key.
 func (k Kind) HasCurrent(keys map[string][]byte) bool {
-	_, current := keys[k.names().current]
-	_, set := keys[jwks.KeyJWKS]
-	return current || k == Keys && set
+	return hasAny(keys, k.names().current) || k == Keys && hasAny(keys, jwks.KeyJWKS)
 }
 
-// ParseKeys reads the keys of a directory or a Secret; see [token.ParseDir] and
-// [jwks.ParseKeys].
-func ParseKeys(keys map[string][]byte, o Options) (Content, error) {
+func hasAny(keys map[string][]byte, names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		_, there := keys[name]
+		return there
+	})
+}
+
+// ParseKeys parses the keys of a directory or of a Secret; see [token.ParseDir] and
+// [jwks.ParseKeys]. Together with an error it returns what can be told of the source, with
+// the error as its Fault.
+func ParseKeys(keys map[string][]byte, o Options) (c Content, err error) {
 	if o.Kind == Keys {
-		return parseKeyDir(keys, o)
+		c, err = parseKeyDir(keys, o)
+	} else {
+		var t token.Tokens
+		t, err = token.ParseDir(keys, o.tokens())
+		c = ofTokens(t)
 	}
-	t, err := token.ParseDir(keys, o.tokens())
-	if err != nil {
-		return Content{}, err
+	c.Fault = err
+	if current := o.Kind.names().current; err != nil && len(keys) > 1 && hasAny(keys, current) {
+		alone, _ := ParseKeys(map[string][]byte{current: keys[current]}, o)
+		c.Current = alone.Current
 	}
-	return Of(t), nil
+	return c, err
 }
 
-// A KeyEdit is what is to change in a set of keys. It holds only keys that do
-// change; a nil value means that the key goes.
+// A KeyEdit holds the keys of a directory or of a Secret that change. A nil value means
+// that the key is removed.
 type KeyEdit map[string][]byte
 
-// EditKeys returns what is to change in keys so that they declare want. Where they
-// do not parse, as want says, revocations are added and nothing else is done. A key
-// whose token stays keeps its bytes. The result has been parsed and says exactly what
-// want does.
-func EditKeys(keys map[string][]byte, want Content, o Options) (KeyEdit, error) {
-	if want.Fault != nil {
-		return revokeKeys(keys, want, o)
-	}
-	have, err := ParseKeys(keys, o)
-	if err != nil {
-		return nil, err
-	}
+// EditKeys returns how keys, which declare have, must change to declare want. If they do
+// not parse, EditKeys adds revocations and does nothing else. The result has been parsed
+// again.
+func EditKeys(keys map[string][]byte, have, want Content, o Options) (KeyEdit, error) {
 	edit := KeyEdit{}
-	// put sets a key to text, or takes it away where text is "".
-	put := func(key, text string, same bool) {
-		if _, there := keys[key]; same || text == "" && !there {
-			return
+	set := func(key, was, is string) {
+		switch {
+		case was == is:
+		case is != "":
+			edit[key] = []byte(is)
+		case hasAny(keys, key):
+			edit[key] = nil
 		}
-		edit[key] = nil
-		if text != "" {
-			edit[key] = []byte(text)
-		}
+	}
+	was := have.values()
+	for key, is := range want.values() {
+		set(key, was[key], is)
 	}
 	n := o.Kind.names()
-	if want.Set {
-		text := editSet(keys[jwks.KeyJWKS], have, want, o)
-		put(jwks.KeyJWKS, string(text), string(text) == string(keys[jwks.KeyJWKS]))
-	} else {
-		put(n.current, want.Current.Reveal(), want.Current.ID() == have.Current.ID())
-		next := one(want.Next).Reveal()
-		put(n.next, next, next != "" && next == one(have.Next).Reveal())
-
-		var previous, until string
-		var was, is item
-		if len(have.Previous) > 0 {
-			was = have.Previous[0].item()
-		}
-		if len(want.Previous) > 0 {
-			p := want.Previous[0]
-			is, previous = p.item(), p.Token.Reveal()
-			if !p.Until.IsZero() {
-				until = Deadline(p.Until)
-			}
-		}
-		put(n.previous, previous, previous != "" && was.id == is.id)
-		put(n.until, until, until != "" && was == is)
-	}
 	for word, key := range map[string]string{wordRevoked: n.revoked, wordRetired: n.retired, wordUnrevoked: n.unrevoked} {
-		was, _ := have.digests(word)
-		is, _ := want.digests(word)
-		text := editDigests(keys[key], word, want, func(id rotation.ID) bool { return !slices.Contains(is, id) }, added(was, is))
-		put(key, string(text), bytes.Equal(text, keys[key]))
+		text := editDigests(keys[key], word, have.editable(want), want)
+		set(key, string(keys[key]), string(text))
 	}
-
+	if want.Set && want.Fault == nil {
+		text, err := editSet(keys[jwks.KeyJWKS], have, want, o)
+		if err != nil {
+			return nil, err
+		}
+		set(jwks.KeyJWKS, string(keys[jwks.KeyJWKS]), string(text))
+	}
 	got, err := ParseKeys(edit.Apply(keys), o)
 	return edit, confirm(want, got, err)
 }
 
-func one(tokens []Credential) Credential {
-	if len(tokens) == 0 {
-		return Credential{}
+// values returns the keys that declare the credentials of c, with "" for those that do
+// not exist.
+func (c Content) values() map[string]string {
+	n := c.Kind.names()
+	values := map[string]string{n.current: c.Current.Reveal(), n.next: "", n.previous: "", n.until: ""}
+	for _, v := range c.Next {
+		values[n.next] = v.Reveal()
 	}
-	return tokens[0]
-}
-
-// Ordered returns the keys of the edit in the order in which they are to be written:
-// what is refused first, and no less than before; then the old token as the previous
-// one, with its deadline; then the new one as current; and at last what the next one
-// was. So every reader accepts the old and the new token, wherever the writer is.
-func (e KeyEdit) Ordered() (keys []string) {
-	for _, k := range []Kind{Tokens, Keys} {
-		n := k.names()
-		for _, key := range []string{n.unrevoked, n.revoked, n.retired, n.previous, n.until, n.current, n.next} {
-			if _, there := e[key]; there {
-				keys = append(keys, key)
-			}
+	for _, s := range c.Previous {
+		values[n.previous] = s.Token.Reveal()
+		if !s.Until.IsZero() {
+			values[n.until] = Deadline(s.Until)
 		}
 	}
-	if _, there := e[jwks.KeyJWKS]; there {
-		keys = append(keys, jwks.KeyJWKS)
+	return values
+}
+
+// editDigests returns text, the value of a key of digests such as token-revoked, changed
+// from have to want. All other lines keep their bytes.
+func editDigests(text []byte, word string, have, want Content) []byte {
+	var fresh []string
+	for _, id := range without(want.digests(word), have.digests(word)) {
+		said := want.Wording[id]
+		if said == "" {
+			said = hex.EncodeToString(id[:])
+		}
+		fresh = append(fresh, said)
 	}
-	return keys
+	gone := without(have.digests(word), want.digests(word))
+	return editText(text, fresh, func(raw string) string {
+		said := strings.Trim(strings.TrimPrefix(raw, bom), white)
+		if rest, ok := strings.CutPrefix(said, word); ok { // agents take the form of a file, too
+			said = strings.TrimLeft(rest, white)
+		}
+		if id, ok := Revocation(said, want.Kind); ok && slices.Contains(gone, id) {
+			return ""
+		}
+		return raw
+	})
+}
+
+// Ordered returns the keys of the edit in the order in which they must be written: first
+// the digests, then the old token as previous, with its deadline, then the new one as
+// current, and last token-next. So a reader accepts the old and the new token at every
+// moment.
+func (e KeyEdit) Ordered() []string {
+	var order []string
+	for _, k := range []Kind{Tokens, Keys} {
+		n := k.names()
+		order = append(order, n.unrevoked, n.revoked, n.retired, n.previous, n.until, n.current, n.next)
+	}
+	order = append(order, jwks.KeyJWKS)
+	return slices.DeleteFunc(order, func(key string) bool {
+		_, changes := e[key]
+		return !changes
+	})
 }
 
 // Apply returns a copy of keys with the edit made.
 func (e KeyEdit) Apply(keys map[string][]byte) map[string][]byte {
-	out := make(map[string][]byte, len(keys)+len(e))
+	out := map[string][]byte{}
 	maps.Copy(out, keys)
 	for key, value := range e {
+		out[key] = value
 		if value == nil {
 			delete(out, key)
-		} else {
-			out[key] = value
 		}
 	}
 	return out
 }
 
-// editDigests returns the text of a key of digests, such as token-revoked, without
-// those that drop names and with those of add. word says which digests. All other
-// lines stay.
-func editDigests(text []byte, word string, want Content, drop func(rotation.ID) bool, add []rotation.ID) []byte {
-	text = withoutLines(text, func(line string) bool {
-		id, ok := digestLine(line, word, want.Kind)
-		return ok && drop(id)
-	})
-	for _, id := range add {
-		line := want.Wording[id]
-		if line == "" {
-			line = hex.EncodeToString(id[:])
-		}
-		text = behind(text, line)
+// WhiteSpace returns a warning if there is white space around the token in keys, those of
+// a Secret, and "" if not. Receivers strip it, but daprd takes the bytes into its
+// environment unchanged, and a newline breaks all its calls to the app.
+func WhiteSpace(keys map[string][]byte) string {
+	value := keys[token.FileCurrent]
+	trimmed := bytes.Trim(bytes.TrimPrefix(value, []byte(bom)), white)
+	switch {
+	case len(trimmed) == 0 || len(trimmed) == len(value):
+		return ""
+	case bytes.ContainsAny(value, "\r\n"):
+		return "key " + token.FileCurrent + " has a newline beside the token; daprd sends it as part of the token, and all its calls to the app fail: write it without (printf %s, or tokenagent generate | tr -d '\\n')"
+	default:
+		return "key " + token.FileCurrent + " has white space beside the token, which daprd sends as part of it; write it without"
 	}
-	return text
-}
-
-// Revocation returns what a line in a list of revocations revokes, and whether it
-// is one.
-func Revocation(line string, k Kind) (id rotation.ID, ok bool) {
-	ids := Options{Kind: k}.revoked(map[string][]byte{k.names().revoked: []byte(line)})
-	if len(ids) != 1 {
-		return rotation.ID{}, false
-	}
-	return ids[0], true
 }

@@ -3,126 +3,185 @@ package content
 import (
 	"bytes"
 	"encoding/hex"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/placeholder"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// ParseLines reads the text of a file of tokens; see [token.Parse].
-func ParseLines(text []byte, o Options) (Content, error) {
-	t, err := token.Parse(text, o.tokens())
-	if foreign := Foreign(text); foreign != nil {
-		return Content{}, fmt.Errorf("%s: %w", o.Name, foreign)
-	}
-	if err != nil {
-		return Content{}, err
-	}
-	return Of(t), nil
+// A line of a file of tokens declares one thing; see [token.Parse].
+type line struct {
+	declaration
+	text string
 }
 
-// Alone reports whether text, which parses, is one token with no more around it
-// than white space: the form that other programs read whole.
-func Alone(text []byte) bool {
-	fields := bytes.FieldsFunc(bytes.TrimPrefix(text, []byte(bom)), isWhite)
-	return len(fields) == 1
-}
-
-// EditLines returns text changed so that it declares want. Where it does not parse,
-// as want says, revocations are added and nothing else is done. Comments, blank lines
-// and the lines of tokens that stay are kept, in their order. The result has been
-// parsed and says exactly what want does.
-func EditLines(text []byte, want Content, o Options) ([]byte, error) {
-	if want.Fault != nil {
-		return revokeLines(text, want, o)
-	}
-	rest, hasBOM := bytes.CutPrefix(text, []byte(bom))
-	var out, behind, last []string // lines; new tokens behind the current one; all else that is new
-	if hasBOM {
-		out = append(out, bom)
-	}
-	lines := want.lines()
-	wanted, said := map[item]bool{}, map[item]bool{}
-	for _, l := range lines {
-		wanted[l.item] = true
-	}
-	eol, current := "\n", 0 // current is 1 + the place of the current token's line in out
-	for raw := range strings.Lines(string(rest)) {
-		fields := strings.FieldsFunc(raw, isWhite)
-		it := lineItem(fields)
-		switch {
-		case it == item{}: // a comment
-		case it.word == rotation.Listed.String() && current == 0: // the first is the current one
-			if strings.HasSuffix(raw, "\r\n") {
-				eol = "\r\n"
-			}
-			current = len(out) + 1
-			raw = strings.Replace(raw, fields[0], want.Current.Reveal(), 1)
-		case wanted[it]:
-			said[it] = true
-		default:
-			continue
+// lines returns what c declares, in the order in which a file has it.
+func (c Content) lines() (out []line) {
+	add := func(v Credential, slot rotation.Slot, until time.Time) {
+		l := line{declaration{slot.String(), v.ID(), v.key.KeyID(), v.key.Algorithm(), 0}, v.Reveal()}
+		if slot == rotation.Next || slot == rotation.Previous {
+			l.text += " " + l.word
 		}
-		out = append(out, raw)
-	}
-	for _, l := range lines {
-		if said[l.item] {
-			continue
+		if !until.IsZero() {
+			l.until = until.Unix()
+			l.text += " until=" + Deadline(until)
 		}
-		if l.word == rotation.Next.String() || l.word == rotation.Previous.String() {
-			behind = append(behind, l.text+eol)
-		} else {
-			last = append(last, l.text+eol)
+		out = append(out, l)
+	}
+	add(c.Current, rotation.Current, time.Time{})
+	for _, v := range c.Next {
+		add(v, rotation.Next, time.Time{})
+	}
+	for _, s := range c.Previous {
+		add(s.Token, rotation.Previous, s.Until)
+	}
+	for _, v := range c.Listed {
+		add(v, rotation.Listed, time.Time{})
+	}
+	for _, word := range []string{wordRevoked, wordRetired, wordUnrevoked} {
+		for _, id := range c.digests(word) {
+			out = append(out, line{declaration{word: word, id: id}, word + " " + hex.EncodeToString(id[:])})
 		}
 	}
-	out = insert(out, current, behind, eol)
-	out = insert(out, len(out), last, eol)
-	result := []byte(strings.Join(out, ""))
-	got, err := ParseLines(result, o)
-	return result, confirm(want, got, err)
+	return out
 }
 
-// insert puts lines in at a place, behind a line that is ended if it was not.
-func insert(out []string, at int, lines []string, eol string) []string {
-	if at > 0 && len(lines) > 0 && !strings.HasSuffix(out[at-1], "\n") {
-		out[at-1] += eol
-	}
-	return slices.Insert(out, at, lines...)
-}
-
-// lineItem returns what a line of these fields declares, where it parses, and the zero
-// item for a comment. A current token is listed here.
-func lineItem(fields []string) item {
+// declared returns the declaration of a line of these fields, if the line parses. The
+// declaration of a comment is zero, and that of a current token is listed.
+func declared(fields []string) declaration {
 	if len(fields) == 0 || fields[0][0] == '#' {
-		return item{}
+		return declaration{}
 	}
-	if _, isDigest := (Content{}).digests(fields[0]); isDigest {
-		it := item{word: fields[0]}
-		if len(fields) > 1 {
-			digest, _ := hex.DecodeString(fields[1])
-			copy(it.id[:], digest)
-		}
-		return it
+	switch word := fields[0]; word {
+	case wordRevoked, wordRetired, wordUnrevoked:
+		id, _ := Revocation(strings.Join(fields[1:], " "), Tokens)
+		return declaration{word: word, id: id}
 	}
-	it := item{word: rotation.Listed.String(), id: verify.Digest(fields[0])}
+	d := declaration{word: rotation.Listed.String(), id: verify.Digest(fields[0])}
 	if len(fields) > 1 {
-		it.word = fields[1]
+		d.word = fields[1]
 	}
 	if len(fields) > 2 {
 		until, _ := time.Parse(time.RFC3339, strings.TrimPrefix(fields[2], "until="))
-		it.until = until.Unix()
+		d.until = until.Unix()
 	}
-	return it
+	return d
 }
 
 const (
 	bom = "\xef\xbb\xbf"
-	// white is what parts the fields of a line; see package verify.
+	// white is the white space around and between the fields of a line.
 	white = " \t\r\v\f\n"
 )
 
-func isWhite(r rune) bool { return strings.ContainsRune(white, r) }
+func fields(text string) []string {
+	return strings.FieldsFunc(strings.TrimPrefix(text, bom), func(r rune) bool { return strings.ContainsRune(white, r) })
+}
+
+// ParseLines parses the text of a file of tokens; see [token.Parse]. Together with an
+// error it returns what can be told of the text, with the error as its Fault. It returns
+// no Fault if the text seems to be no file of tokens at all, which must not be changed.
+func ParseLines(text []byte, o Options) (Content, error) {
+	t, err := token.Parse(text, o.tokens())
+	switch {
+	case err == nil:
+		return ofTokens(t), nil
+	case isOtherFormat(text):
+		return Content{}, err
+	}
+	c := Content{Fault: err, Revoked: t.Revoked}
+	for raw := range bytes.Lines(text) {
+		switch declared(fields(string(raw))).word {
+		case "", wordRevoked, wordRetired, wordUnrevoked, rotation.Next.String(), rotation.Previous.String():
+			continue
+		}
+		// The first of the other lines is the current token, or was meant to be.
+		if t, err := token.Parse(raw, o.tokens()); err == nil {
+			c.Current = ofTokens(t).Current
+		}
+		break
+	}
+	return c, err
+}
+
+// isOtherFormat reports whether text, which does not parse, seems to be an env file,
+// JSON, YAML, PEM or a binary file. The first line that is no comment decides.
+func isOtherFormat(text []byte) bool {
+	for raw := range bytes.Lines(text) {
+		f := fields(string(raw))
+		if len(f) == 0 || f[0][0] == '#' {
+			continue
+		}
+		words := strings.Join(f, " ")
+		assigns := strings.Contains(strings.TrimRight(f[0], "="), "=") || strings.Contains(words, " =") // base64 ends in =
+		yaml := f[0] == "---" || strings.HasSuffix(f[0], ":") && len(f) > 1
+		return assigns || yaml || placeholder.Describe(words) != "" || bytes.IndexByte(text, 0) >= 0
+	}
+	return false
+}
+
+// Alone reports whether text, which parses, is one token and white space: the form that
+// other programs read as a whole.
+func Alone(text []byte) bool { return len(fields(string(text))) == 1 }
+
+// EditLines returns text, which declares have, changed so that it declares want. If text
+// does not parse, EditLines adds revocations and does nothing else. Comments, blank lines
+// and the lines of what stays keep their bytes and their order. New lines come last. The
+// result has been parsed again.
+func EditLines(text []byte, have, want Content, o Options) ([]byte, error) {
+	was, is := have.editable(want).declarations(), want.declarations()
+	var fresh []string
+	for _, l := range want.lines() {
+		if !was[l.declaration] && l.word != rotation.Current.String() {
+			fresh = append(fresh, l.text)
+		}
+	}
+	seen := false
+	out := editText(text, fresh, func(raw string) string {
+		f := fields(raw)
+		switch d := declared(f); {
+		case d.word == rotation.Listed.String() && !seen: // the current token
+			seen = true
+			if want.HasCurrent() {
+				return strings.Replace(raw, f[0], want.Current.Reveal(), 1)
+			}
+		case was[d] && !is[d]:
+			return ""
+		}
+		return raw
+	})
+	got, err := ParseLines(out, o)
+	return out, confirm(want, got, err)
+}
+
+// editText returns text with edit applied to each line, and with the lines fresh behind
+// it.
+func editText(text []byte, fresh []string, edit func(raw string) string) (out []byte) {
+	eol := "\n"
+	if bytes.Contains(text, []byte("\r\n")) {
+		eol = "\r\n"
+	}
+	for raw := range bytes.Lines(text) {
+		out = append(out, edit(string(raw))...)
+	}
+	for _, l := range fresh {
+		if len(out) > 0 && !bytes.HasSuffix(out, []byte("\n")) {
+			out = append(out, eol...)
+		}
+		out = append(out, l+eol...)
+	}
+	return out
+}
+
+// Revocation returns what a line in a list of revocations revokes, and whether the line
+// is valid.
+func Revocation(text string, k Kind) (id rotation.ID, ok bool) {
+	c, _ := ParseKeys(map[string][]byte{k.names().revoked: []byte(text)}, Options{Kind: k})
+	if len(c.Revoked) != 1 {
+		return rotation.ID{}, false
+	}
+	return c.Revoked[0], true
+}

@@ -78,7 +78,7 @@ func TestAccessControlListsAreRefused(t *testing.T) {
 		setAttribute(t, p, aclAccess, acl(t, 1001, 4))
 	}
 	const says = "cannot keep the access rights of "
-	err := loadFile(t, path).save(t.Context(), []byte("two"))
+	err := saveFile(t.Context(), loadFile(t, path), "two")
 	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "access control list") {
 		t.Errorf("file: %v", err)
 	}
@@ -103,13 +103,13 @@ func TestDefaultLists(t *testing.T) {
 	setAttribute(t, dir, aclDefault, acl(t, 1001, 4))
 	put(t, with, "one", 0o640)
 	list := xattr(t, with, aclAccess)
-	if err := loadFile(t, with).save(t.Context(), []byte("two")); err != nil {
+	if err := saveFile(t.Context(), loadFile(t, with), "two"); err != nil {
 		t.Error(err)
 	}
 	if got := xattr(t, with, aclAccess); got != list || list == "" {
 		t.Errorf("its access control list was %q and is %q", list, got)
 	}
-	if err := loadFile(t, without).save(t.Context(), []byte("two")); err == nil {
+	if err := saveFile(t.Context(), loadFile(t, without), "two"); err == nil {
 		t.Error("it has an access control list that it did not have")
 	}
 	have(t, without, "one")
@@ -119,7 +119,7 @@ func TestLabelsAreRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	put(t, path, "one", 0o604)
 	setAttribute(t, path, "security.selinux", []byte("system_u:object_r:etc_t:s0\x00"))
-	if err := loadFile(t, path).save(t.Context(), []byte("two")); err == nil || !strings.Contains(err.Error(), "SELinux label") {
+	if err := saveFile(t.Context(), loadFile(t, path), "two"); err == nil || !strings.Contains(err.Error(), "SELinux label") {
 		t.Error(err)
 	}
 	have(t, path, "one")

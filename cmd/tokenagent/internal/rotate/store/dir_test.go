@@ -104,7 +104,7 @@ func TestRevocationStandsAloneBeforeAKeyGoes(t *testing.T) {
 		if got := <-seen; !slices.Equal(got, []string{"token", "token-next", "token-previous", "token-previous-until", "token-revoked"}) {
 			t.Errorf("in the pause it holds %q", got)
 		}
-		if took != removalPause {
+		if took != 3*removalPause {
 			t.Errorf("it took %v", took)
 		}
 		if got := list(t, dir); !slices.Equal(got, []string{"token", "token-revoked"}) {
@@ -131,24 +131,8 @@ func TestDirectoryIsSwept(t *testing.T) {
 	}
 }
 
-// The error of a save that fails half-way counts what is replaced. A key whose link
-// cannot be made is replaced already.
+// The error of a save that fails half-way says how many files are replaced.
 func TestFailureCountsWhatIsReplaced(t *testing.T) {
-	dir := t.TempDir()
-	if err := kubemount.Write(dir, map[string][]byte{"token": []byte("one")}, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d := loadDir(t, dir)
-	r, err := d.prepareKey("token-revoked", []byte("x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.real = filepath.Join(dir, "none")
-	if replaced, err := d.replaceKey(r); !replaced || err == nil {
-		t.Errorf("replaced %v, error %v", replaced, err)
-	}
-	have(t, filepath.Join(dir, "..data", "token-revoked"), "x")
-
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		for _, key := range []string{"token", "token-next"} {
@@ -161,7 +145,7 @@ func TestFailureCountsWhatIsReplaced(t *testing.T) {
 			_ = os.MkdirAll(filepath.Join(gone, "x"), 0o700)
 		}()
 		err := loadDir(t, dir).save(t.Context(), content.KeyEdit{"token-revoked": []byte("x"), "token-next": nil})
-		if err == nil || !strings.HasPrefix(err.Error(), "1 of 2 keys are replaced; do the step again: ") {
+		if err == nil || !strings.HasPrefix(err.Error(), "1 of 2 files are replaced; do the step again: ") {
 			t.Error(err)
 		}
 	})
@@ -178,14 +162,15 @@ func TestPromotionCutShort(t *testing.T) {
 		"back":   {"token": []byte(a), "token-next": []byte(b), "token-previous": []byte(b), "token-previous-until": []byte("2001-01-01T00:00:00Z")},
 		"now":    {"token": []byte(a)},
 	} {
-		want, err := content.ParseKeys(start, content.Options{})
+		have, err := content.ParseKeys(start, content.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
+		want := have.Clone()
 		deadline, _ := time.Parse(time.RFC3339, until)
 		want.Previous = []content.Superseded{{Token: want.Current, Until: deadline}}
 		want.Current, want.Next = content.Token(b), nil
-		whole, err := content.EditKeys(start, want, content.Options{})
+		whole, err := content.EditKeys(start, have, want, content.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,18 +179,15 @@ func TestPromotionCutShort(t *testing.T) {
 			for key, value := range start {
 				put(t, filepath.Join(dir, key), string(value), 0o600)
 			}
-			d := loadDir(t, dir)
+			begun := content.KeyEdit{}
 			for _, key := range whole.Ordered()[:n] {
-				r, err := d.prepareKey(key, whole[key])
-				if err == nil {
-					_, err = d.replaceKey(r)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
+				begun[key] = whole[key]
 			}
-			d = loadDir(t, dir)
-			got, err := token.ParseDir(d.keys, token.Options{})
+			if err := loadDir(t, dir).save(t.Context(), begun); err != nil {
+				t.Fatal(err)
+			}
+			d := loadDir(t, dir)
+			got, err := token.ParseDir(d.files, token.Options{})
 			if err != nil {
 				t.Fatalf("%s, after %d writes: %v", name, n, err)
 			}
@@ -218,11 +200,15 @@ func TestPromotionCutShort(t *testing.T) {
 			if !accepted[a] || !accepted[b] && start["token-next"] != nil || accepted[c] {
 				t.Errorf("%s, after %d writes: a %v, b %v, c %v", name, n, accepted[a], accepted[b], accepted[c])
 			}
-			rest, err := content.EditKeys(d.keys, want, content.Options{})
+			now, err := content.ParseKeys(d.files, content.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest, err := content.EditKeys(d.files, now, want, content.Options{})
 			if err == nil {
 				err = d.save(t.Context(), rest)
 			}
-			if err != nil || !maps.EqualFunc(loadDir(t, dir).keys, whole.Apply(start), bytes.Equal) {
+			if err != nil || !maps.EqualFunc(loadDir(t, dir).files, whole.Apply(start), bytes.Equal) {
 				t.Errorf("%s, repeated after %d writes: %v", name, n, err)
 			}
 		}

@@ -14,74 +14,73 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
+	"github.com/tokenagent/tokenagent/internal/strictjson"
 )
 
 // maxSecrets bounds what is read from standard input, in bytes. The API server takes
 // 1 MiB of values in one Secret (https://kubernetes.io/docs/concepts/configuration/secret/).
 const maxSecrets = 16 << 20
 
-// An object is a JSON object whose members keep the text of their values. Member
-// names match exactly, as at the API server; the structs of encoding/json ignore case.
+// An object is a JSON object whose members keep the text of their values. Names of members
+// match exactly, as at the API server; encoding/json ignores their case in structs.
 type object = map[string]json.RawMessage
 
-// secrets are Kubernetes Secrets as JSON, one or a List of them, on their way from
-// kubectl get to kubectl replace. Members that nobody here knows keep their values.
+// secrets are a Kubernetes Secret as JSON, or a List of them. Members that tokenagent does
+// not know keep their values.
 type secrets struct {
-	text   []byte
-	top    object
-	isList bool
-	all    []*secret // at least one
+	text []byte
+	list object    // the List; nil for a single Secret
+	all  []*secret // at least one
 
 	sources []Source
-	o       content.Options
+	options content.Options
 	stdout  io.Writer
 }
 
-// A secret is one Kubernetes Secret.
+// A secret is a Kubernetes Secret.
 type secret struct {
+	top, data, stringData object
+	metadata              object
+	keys                  map[string][]byte // those that agents read, as the API server merges them
+
 	name      string // namespace and name, safe for a terminal
 	immutable bool
-
-	top, meta, data, stringData object            // data and stringData may be nil
-	keys                        map[string][]byte // ours, as the API server merges them
-
-	resourceVersion, deletionTimestamp string
-	labels, annotations                map[string]string
-	owners                             []owner
+	meta      meta
 }
 
-type owner struct {
-	Kind       string `json:"kind"`
-	Controller bool   `json:"controller"`
+// meta is what matters of the metadata of a Secret.
+type meta struct {
+	Name, Namespace, ResourceVersion, DeletionTimestamp string
+
+	Labels, Annotations map[string]string
+	OwnerReferences     []struct {
+		Kind       string
+		Controller bool
+	}
 }
 
 var (
 	errNotJSON   = errors.New("standard input is not one JSON document; pipe the answer of kubectl get secret NAME -o json")
-	errTwice     = errors.New("a JSON object on standard input names a member twice, and programs differ in which one counts; remove one")
 	errNotSecret = errors.New("standard input is no Kubernetes Secret (apiVersion v1, kind Secret) and no List of them; pipe the answer of kubectl get secret NAME -o json")
 )
 
-// parseSecrets reads text. Its errors say what to do and quote nothing that was read.
+// parseSecrets parses text. Its errors quote nothing of it.
 func parseSecrets(text []byte) (*secrets, error) {
 	if len(text) > maxSecrets {
 		return nil, fmt.Errorf("standard input is over %d bytes, too much for Secrets; pipe the answer of kubectl get secret NAME -o json", maxSecrets)
 	}
+	var top object
+	if !utf8.Valid(text) || json.Unmarshal(text, &top) != nil || top == nil {
+		return nil, errNotJSON
+	}
+	if problem, _ := strictjson.Check(text); problem != strictjson.None {
+		return nil, errors.New("a JSON object on standard input names a member twice, and programs differ in which one counts, or is nested too deep; pipe the answer of kubectl get secret NAME -o json unchanged")
+	}
 	d := &secrets{text: text}
-	if !utf8.Valid(text) || !json.Valid(text) {
-		return nil, errNotJSON
-	}
-	numbers := json.NewDecoder(bytes.NewReader(text))
-	numbers.UseNumber() // of any size
-	if err := unique(numbers); err != nil {
-		return nil, err
-	}
-	if json.Unmarshal(text, &d.top) != nil || d.top == nil {
-		return nil, errNotJSON
-	}
-	kind, items := word(d.top["kind"]), []object{d.top}
-	if d.isList = kind == "List" || kind == "SecretList"; d.isList {
-		items = nil
-		if word(d.top["apiVersion"]) != "v1" || json.Unmarshal(d.top["items"], &items) != nil {
+	items := []object{top}
+	if isKind(top, "List") {
+		d.list, items = top, nil
+		if json.Unmarshal(top["items"], &items) != nil {
 			return nil, errNotSecret
 		}
 		if len(items) == 0 {
@@ -89,14 +88,14 @@ func parseSecrets(text []byte) (*secrets, error) {
 		}
 	}
 	for i, item := range items {
-		if _, there := item["kind"]; !there && kind == "SecretList" { // as in kubectl get --raw
-			item = maps.Clone(item)
-			item["apiVersion"], item["kind"] = json.RawMessage(`"v1"`), json.RawMessage(`"Secret"`)
+		switch {
+		case isKind(item, "Secret"):
+		case d.list != nil:
+			return nil, fmt.Errorf("item %d of the list on standard input is no Kubernetes Secret; list Secrets alone", i+1)
+		default:
+			return nil, errNotSecret
 		}
 		s, err := parseSecret(item)
-		if d.isList && errors.Is(err, errNotSecret) {
-			return nil, fmt.Errorf("item %d of the list on standard input is no Kubernetes Secret; list Secrets alone", i+1)
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -105,103 +104,59 @@ func parseSecrets(text []byte) (*secrets, error) {
 	return d, nil
 }
 
-// unique returns an error if an object in the next value of d, which is valid, names
-// a member twice.
-func unique(d *json.Decoder) error {
-	token, err := d.Token()
-	if err != nil {
-		return err
-	}
-	names := map[any]bool{}
-	switch token {
-	case json.Delim('{'), json.Delim('['):
-		for d.More() {
-			if token == json.Delim('{') {
-				name, _ := d.Token()
-				if names[name] {
-					return errTwice
-				}
-				names[name] = true
-			}
-			if err := unique(d); err != nil {
-				return err
-			}
-		}
-		_, err = d.Token()
-	}
-	return err
+// isKind reports whether o is a Kubernetes object of apiVersion v1 and of the kind.
+func isKind(o object, kind string) bool {
+	var version, is string
+	return read(o, "apiVersion", &version) && read(o, "kind", &is) && version == "v1" && is == kind
 }
 
-// word returns the string that raw is, and "" for anything else.
-func word(raw json.RawMessage) (s string) {
-	_ = json.Unmarshal(raw, &s)
-	return s
-}
-
-// read decodes members of in, where they are there, and returns the name of the first
-// that is of another type, or "".
-func read(in object, into map[string]any) string {
-	for _, name := range slices.Sorted(maps.Keys(into)) {
-		if raw, there := in[name]; there && json.Unmarshal(raw, into[name]) != nil {
-			return name
-		}
-	}
-	return ""
+// read decodes the member name of o, if there is one, and reports whether that worked.
+func read(o object, name string, value any) bool {
+	raw, there := o[name]
+	return !there || json.Unmarshal(raw, value) == nil
 }
 
 func parseSecret(top object) (*secret, error) {
 	s := &secret{top: top, keys: map[string][]byte{}}
-	if word(top["kind"]) != "Secret" || word(top["apiVersion"]) != "v1" {
-		return nil, errNotSecret
+	const form = "the Secret's %s has not the form that Kubernetes gives it; pipe the answer of kubectl get secret NAME -o json unchanged"
+	switch {
+	case !read(top, "immutable", &s.immutable):
+		return nil, fmt.Errorf(form, "immutable")
+	case !read(top, "metadata", &s.metadata) || !read(top, "metadata", &s.meta):
+		return nil, fmt.Errorf(form, "metadata")
 	}
-	bad := read(top, map[string]any{"immutable": &s.immutable, "metadata": &s.meta})
-	var name, namespace string
-	if read(s.meta, map[string]any{
-		"name": &name, "namespace": &namespace, "resourceVersion": &s.resourceVersion, "deletionTimestamp": &s.deletionTimestamp,
-		"labels": &s.labels, "annotations": &s.annotations, "ownerReferences": &s.owners,
-	}) != "" {
-		bad = "metadata"
+	s.name = termsafe.Text(strings.TrimPrefix(s.meta.Namespace+"/"+s.meta.Name, "/"))
+	const pairs = "secret %s: its %s is no object of keys and values; fix it (kubectl edit secret)"
+	switch {
+	case !read(top, "data", &s.data):
+		return nil, fmt.Errorf(pairs, s.name, "data")
+	case !read(top, "stringData", &s.stringData):
+		return nil, fmt.Errorf(pairs, s.name, "stringData")
 	}
-	if bad != "" {
-		return nil, fmt.Errorf("the Secret's %s has not the form that Kubernetes gives it; pipe the answer of kubectl get secret NAME -o json unchanged", bad)
-	}
-	s.name = termsafe.Text(strings.TrimPrefix(namespace+"/"+name, "/"))
-	if bad := read(top, map[string]any{"data": &s.data, "stringData": &s.stringData}); bad != "" {
-		return nil, fmt.Errorf("secret %s: its %s is no object of keys and values; fix it (kubectl edit secret)", s.name, bad)
-	}
-	// The values of stringData win over those of data, as the API server merges them
-	// when it writes.
+	// The values of stringData replace those of data, as when the API server merges them.
 	for _, key := range content.Names() {
-		if raw, there := s.data[key]; there {
-			// As encoding/json reads []byte: standard base64, null for nothing.
-			value := []byte{}
-			if json.Unmarshal(raw, &value) != nil {
-				return nil, fmt.Errorf("secret %s: data.%s is no base64 string; fix it (kubectl edit secret), or delete the key", s.name, key)
-			}
+		value, text := []byte{}, ""
+		switch {
+		case !read(s.data, key, &value): // standard base64, or null
+			return nil, fmt.Errorf("secret %s: data.%s is no base64 string; fix it (kubectl edit secret), or delete the key", s.name, key)
+		case !read(s.stringData, key, &text):
+			return nil, fmt.Errorf("secret %s: stringData.%s is no string; fix it, or delete the key", s.name, key)
+		}
+		if _, there := s.data[key]; there {
 			s.keys[key] = value
 		}
-		if raw, there := s.stringData[key]; there {
-			var value string
-			if json.Unmarshal(raw, &value) != nil {
-				return nil, fmt.Errorf("secret %s: stringData.%s is no string; fix it, or delete the key", s.name, key)
-			}
-			s.keys[key] = []byte(value)
+		if _, there := s.stringData[key]; there {
+			s.keys[key] = []byte(text)
 		}
 	}
 	return s, nil
 }
 
-// names returns the names of all keys, ours or not, sorted.
+// names returns the names of all keys, also those that tokenagent does not read.
 func (s *secret) names() []string {
-	return slices.Sorted(maps.Keys(joined(s.data, s.stringData)))
-}
-
-// joined returns a copy of a with the members of b.
-func joined(a, b object) object {
-	out := object{}
-	maps.Copy(out, a)
-	maps.Copy(out, b)
-	return out
+	names := slices.AppendSeq(slices.Collect(maps.Keys(s.data)), maps.Keys(s.stringData))
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func (d *secrets) Sources() []Source { return d.sources }
@@ -209,15 +164,13 @@ func (d *secrets) Sources() []Source { return d.sources }
 func (d *secrets) Prepare(to []content.Content) (func(context.Context) error, [][]string, error) {
 	edits, warnings := make([]content.KeyEdit, len(to)), make([][]string, len(to))
 	for i, s := range d.all {
-		if !to[i].Equal(d.sources[i].Content) {
-			var err error
-			if edits[i], err = content.EditKeys(s.keys, to[i], d.o); err != nil {
-				return nil, nil, fmt.Errorf("%s: %w", d.sources[i].Name, err)
-			}
+		var err error
+		if edits[i], err = content.EditKeys(s.keys, d.sources[i].Content, to[i], d.options); err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", d.sources[i].Name, err)
 		}
 		warnings[i] = s.warnings(edits[i].Apply(s.keys))
 	}
-	text, err := d.with(edits)
+	text, err := d.edit(edits)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", d.sources[0].Name, err)
 	}
@@ -232,77 +185,70 @@ func (d *secrets) Prepare(to []content.Content) (func(context.Context) error, []
 	}, warnings, nil
 }
 
-// with returns the document with edits[i] made in the i-th Secret, and without
-// kubectl's last-applied-configuration in any of them. Where neither changes
-// anything it is the text that was parsed.
-func (d *secrets) with(edits []content.KeyEdit) ([]byte, error) {
+// edit returns the document with edits[i] made in the i-th Secret, indented as by kubectl.
+// If nothing changes, it is the text that was parsed.
+func (d *secrets) edit(edits []content.KeyEdit) ([]byte, error) {
 	changed := false
 	var items []object
-	for i, edit := range edits {
-		_, annotated := d.all[i].annotations[lastApplied]
-		changed = changed || annotated || len(edit) > 0
-		item, err := d.all[i].with(edit)
+	for i, s := range d.all {
+		did, err := s.edit(edits[i])
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, item)
+		changed = changed || did
+		items = append(items, s.top)
 	}
 	if !changed {
 		return d.text, nil
 	}
 	top := items[0]
-	if d.isList {
-		top = maps.Clone(d.top)
+	if d.list != nil {
+		top = d.list
 		if err := set(top, "items", items); err != nil {
 			return nil, err
 		}
 	}
-	out, err := encode(top)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	err = json.Indent(&b, out, "", "    ") // as kubectl does
-	b.WriteByte('\n')
-	return b.Bytes(), err
+	return encode(top, "    ")
 }
 
-// with returns the Secret with edit made, in data alone: what stringData says of
-// the same keys goes.
-func (s *secret) with(edit content.KeyEdit) (object, error) {
-	top, data, stringData := maps.Clone(s.top), joined(s.data, nil), maps.Clone(s.stringData)
-	var errs []error
+// edit makes the edit in data, takes the same keys out of stringData, and removes the
+// annotation of kubectl apply. It reports whether that changes the Secret.
+func (s *secret) edit(edit content.KeyEdit) (changed bool, err error) {
+	if s.data == nil {
+		s.data = object{}
+	}
 	for key, value := range edit {
-		delete(stringData, key)
-		delete(data, key)
+		delete(s.stringData, key)
+		delete(s.data, key)
 		if value != nil {
-			errs = append(errs, set(data, key, value))
+			err = errors.Join(err, set(s.data, key, value))
 		}
 	}
 	if len(edit) > 0 {
-		errs = append(errs, set(top, "data", data))
-		if stringData != nil {
-			errs = append(errs, set(top, "stringData", stringData))
+		err = errors.Join(err, set(s.top, "data", s.data))
+		if s.stringData != nil {
+			err = errors.Join(err, set(s.top, "stringData", s.stringData))
 		}
 	}
-	if _, annotated := s.annotations[lastApplied]; annotated {
-		meta, annotations := maps.Clone(s.meta), maps.Clone(s.annotations)
-		delete(annotations, lastApplied)
-		errs = append(errs, set(meta, "annotations", annotations), set(top, "metadata", meta))
+	_, applied := s.meta.Annotations[lastApplied]
+	if applied {
+		delete(s.meta.Annotations, lastApplied)
+		err = errors.Join(err, set(s.metadata, "annotations", s.meta.Annotations), set(s.top, "metadata", s.metadata))
 	}
-	return top, errors.Join(errs...)
+	return applied || len(edit) > 0, err
 }
 
-func set(in object, name string, value any) (err error) {
-	in[name], err = encode(value)
+func set(o object, name string, value any) (err error) {
+	o[name], err = encode(value, "")
 	return err
 }
 
-// encode returns v as JSON in one line. Text within v stays as it is.
-func encode(v any) (json.RawMessage, error) {
+// encode returns value as JSON. Text in it stays as it is.
+func encode(value any, indent string) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return bytes.TrimSpace(b.Bytes()), err
+	e.SetIndent("", indent)
+	err := e.Encode(value)
+	return b.Bytes(), err
 }

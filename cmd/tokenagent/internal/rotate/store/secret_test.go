@@ -33,7 +33,7 @@ func edit(t *testing.T, text string, edit content.KeyEdit) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := d.with(append([]content.KeyEdit{edit}, make([]content.KeyEdit, len(d.all)-1)...))
+	out, err := d.edit(append([]content.KeyEdit{edit}, make([]content.KeyEdit, len(d.all)-1)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,8 +133,7 @@ func TestLists(t *testing.T) {
 	}{
 		"two":          {`{"apiVersion":"v1","kind":"List","items":[` + a + `,` + a + `]}`, 2, ""},
 		"one":          {`{"apiVersion":"v1","kind":"List","items":[` + a + `]}`, 1, ""},
-		"raw":          {`{"apiVersion":"v1","kind":"SecretList","items":[{"metadata":{"name":"a"},"data":{}}]}`, 1, ""},
-		"raw, typed":   {`{"apiVersion":"v1","kind":"SecretList","items":[` + a + `]}`, 1, ""},
+		"raw":          {`{"apiVersion":"v1","kind":"SecretList","items":[{"metadata":{"name":"a"},"data":{}}]}`, 0, "is no Kubernetes Secret"},
 		"empty":        {`{"apiVersion":"v1","kind":"List","items":[]}`, 0, "the list on standard input is empty"},
 		"null":         {`{"apiVersion":"v1","kind":"List","items":null}`, 0, "the list on standard input is empty"},
 		"no items":     {`{"apiVersion":"v1","kind":"List"}`, 0, "is no Kubernetes Secret"},
@@ -147,7 +146,7 @@ func TestLists(t *testing.T) {
 	} {
 		d, err := parseSecrets([]byte(c.text))
 		switch {
-		case c.says == "" && (err != nil || len(d.all) != c.n || !d.isList):
+		case c.says == "" && (err != nil || len(d.all) != c.n || d.list == nil):
 			t.Errorf("%s: %v", name, err)
 		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "CANARY")):
 			t.Errorf("%s: %v", name, err)
@@ -305,7 +304,7 @@ func FuzzSecret(f *testing.F) {
 			}
 			return
 		}
-		if d.isList {
+		if d.list != nil {
 			return
 		}
 		s := d.all[0]
@@ -320,7 +319,7 @@ func FuzzSecret(f *testing.F) {
 				}
 			}
 		}
-		out, err := d.with([]content.KeyEdit{edit})
+		out, err := d.edit([]content.KeyEdit{edit})
 		if err != nil {
 			t.Fatal(err)
 		}

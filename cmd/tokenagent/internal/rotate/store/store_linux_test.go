@@ -65,7 +65,7 @@ func TestOwnersStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := loadFile(t, path).save(t.Context(), []byte("two")); err != nil {
+	if err := saveFile(t.Context(), loadFile(t, path), "two"); err != nil {
 		t.Fatal(err)
 	}
 	edit := content.KeyEdit{"token": []byte("two"), "token-previous": []byte("one")}
@@ -106,7 +106,7 @@ func TestNothingIsWrittenOnFailure(t *testing.T) {
 			asNobody(t, func() {
 				f, err := readFile(ctx, path)
 				if err == nil {
-					err = f.save(ctx, []byte("two"))
+					err = saveFile(ctx, f, "two")
 				}
 				if err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("file: %v; want %q", err, c.says)

@@ -3,18 +3,20 @@
 package store
 
 import (
+	"io"
 	"io/fs"
 	"os"
 )
 
-// own does nothing: a new file has the access control list of its directory.
-func own(*os.File, fs.FileInfo) error { return nil }
+// What Windows cannot do or does by itself: a new file has the access control list of its
+// directory, and a directory cannot be opened to be locked or synchronized.
 
-// madeFor tells no owners apart.
-func madeFor(fs.FileInfo, fs.FileInfo) bool { return true }
+func lock(string) (unlock func(), err error) { return func() {}, nil }
 
-// names cannot be counted by os.FileInfo here.
-func names(fs.FileInfo) int { return 1 }
+func keepOwner(*os.File, fs.FileInfo) error { return nil }
 
-// syncDir does nothing: a directory cannot be opened for that here.
+func links(string) int { return 1 }
+
 func syncDir(string) error { return nil }
+
+func closed(io.Writer) bool { return false }

@@ -5,45 +5,56 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-// own gives f the owner and the group of like, where they are others.
-func own(f *os.File, like fs.FileInfo) error {
-	have, err := f.Stat()
+// lock keeps other rotations out of dir until unlock is called. It is an advisory lock on
+// the directory itself (flock(2)), which leaves no file behind and ends with the process.
+// On file systems without such locks it does nothing.
+func lock(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		_ = f.Close()
+		return nil, errBusy
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// keepOwner gives f the owner and the group of like.
+func keepOwner(f *os.File, like fs.FileInfo) error {
+	info, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	h, ok := have.Sys().(*syscall.Stat_t)
-	l, also := like.Sys().(*syscall.Stat_t)
-	if !ok || !also || h.Uid == l.Uid && h.Gid == l.Gid {
+	is, ok := info.Sys().(*syscall.Stat_t)
+	was, also := like.Sys().(*syscall.Stat_t)
+	if !ok || !also || is.Uid == was.Uid && is.Gid == was.Gid {
 		return nil
 	}
-	if err := f.Chown(int(l.Uid), int(l.Gid)); err != nil {
-		return fmt.Errorf("%w, user %d and group %d; run this as that user or as root: %w", errOwner, l.Uid, l.Gid, err)
+	if err := f.Chown(int(was.Uid), int(was.Gid)); err != nil {
+		return fmt.Errorf("%w, user %d and group %d; run this as that user or as root: %w", errOwner, was.Uid, was.Gid, err)
 	}
 	return nil
 }
 
-// madeFor reports whether a file of ours that was to take the place of like may
-// be the one that info describes: it is ours, or has the owner of like already.
-func madeFor(info, like fs.FileInfo) bool {
-	i, ok := info.Sys().(*syscall.Stat_t)
-	l, also := like.Sys().(*syscall.Stat_t)
-	return ok && also && (int(i.Uid) == os.Geteuid() || i.Uid == l.Uid)
-}
-
-func names(info fs.FileInfo) int {
-	s, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
+// links returns how many names (hard links) the file at path has.
+func links(path string) int {
+	var s syscall.Stat_t
+	if syscall.Lstat(path, &s) != nil {
 		return 1
 	}
 	return int(s.Nlink)
 }
 
-// syncDir makes the names in dir durable. File systems that cannot are let off.
+// syncDir makes the names in dir durable, on file systems that can.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -54,4 +65,21 @@ func syncDir(dir string) error {
 		return err
 	}
 	return nil
+}
+
+// closed reports whether w is a standard stream that was closed when this program was
+// started. The Go runtime puts /dev/null there, open for reading and writing, as no shell
+// opens it for output.
+func closed(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	null, e := os.Stat(os.DevNull)
+	if err != nil || e != nil || !os.SameFile(info, null) {
+		return false
+	}
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	return err == nil && flags&unix.O_ACCMODE == unix.O_RDWR
 }

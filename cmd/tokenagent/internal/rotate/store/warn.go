@@ -10,27 +10,25 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 )
 
-// lastApplied is the annotation in which kubectl apply keeps the manifest. Where
-// an object has it, kubectl replace writes the whole object there, and the next
-// kubectl apply of the unchanged manifest deletes every key that the manifest
-// does not have: token-next, and token-revoked.
+// lastApplied is the annotation in which kubectl apply keeps the manifest. If an object has
+// it, kubectl replace writes the whole object there. The next kubectl apply of the
+// unchanged manifest then deletes every key that the manifest does not have, such as
+// token-next and token-revoked.
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
-// A keeper is a tool that writes Secrets from somewhere else, known by a label, an
-// annotation or an owner that it leaves on them.
-type keeper struct {
+// A manager is a tool that writes Secrets from another source. It leaves labels,
+// annotations or an owner on them.
+type manager struct {
 	name    string
 	marks   []string // prefixes of NAME=VALUE of a label or an annotation
-	owner   string   // kind of the controlling owner, "" for none
-	off     string   // annotation that keeps the tool away where it says "disabled"
-	does    string   // what becomes of a rotation here
+	owner   string   // kind of the controlling owner; "" for none
+	off     string   // annotation that keeps the tool away if its value is "disabled"
+	does    string   // what it does to a rotation, after "the Secret is kept by NAME (MARK), which"
 	instead string   // what to do instead
 }
 
-// The text of a keeper is read behind "the Secret is kept by NAME (MARK), which".
-//
 //nolint:gochecknoglobals // a table
-var keepers = []keeper{
+var managers = []manager{
 	{
 		name: "Argo CD", marks: []string{"argocd.argoproj.io/"},
 		does:    "puts the old token back under token when it syncs, by itself where selfHeal is on",
@@ -68,21 +66,21 @@ var keepers = []keeper{
 	},
 }
 
-// keptBy returns a warning for each tool that keeps the Secret.
-func (s *secret) keptBy() (out []string) {
+// managedBy returns a warning for each tool that manages the Secret.
+func (m meta) managedBy() (out []string) {
 	controller := ""
-	for _, o := range s.owners {
+	for _, o := range m.OwnerReferences {
 		if o.Controller {
 			controller = o.Kind
 		}
 	}
-	for _, k := range keepers {
-		mark := s.mark(k)
-		if k.owner != "" && k.owner == controller {
-			mark, controller = "its owner is of kind "+k.owner, ""
+	for _, tool := range managers {
+		mark := m.mark(tool)
+		if tool.owner != "" && tool.owner == controller {
+			mark, controller = "its owner is of kind "+tool.owner, ""
 		}
 		if mark != "" {
-			out = append(out, fmt.Sprintf("the Secret is kept by %s (%s), which %s; %s", k.name, mark, k.does, k.instead))
+			out = append(out, fmt.Sprintf("the Secret is kept by %s (%s), which %s; %s", tool.name, mark, tool.does, tool.instead))
 		}
 	}
 	if controller != "" {
@@ -91,35 +89,33 @@ func (s *secret) keptBy() (out []string) {
 	return out
 }
 
-// mark returns the label or annotation that shows k, and "" for none.
-func (s *secret) mark(k keeper) string {
-	if k.off != "" && s.annotations[k.off] == "disabled" {
+// mark returns the first label or annotation that the tool has left, and "" if there is
+// none.
+func (m meta) mark(tool manager) string {
+	if tool.off != "" && m.Annotations[tool.off] == "disabled" {
 		return ""
 	}
-	for _, in := range []struct {
-		what  string
-		names map[string]string
-	}{{"label ", s.labels}, {"annotation ", s.annotations}} {
-		for _, name := range slices.Sorted(maps.Keys(in.names)) {
-			if slices.ContainsFunc(k.marks, func(m string) bool { return strings.HasPrefix(name+"="+in.names[name], m) }) {
-				return in.what + name
+	for i, pairs := range []map[string]string{m.Labels, m.Annotations} {
+		for _, name := range slices.Sorted(maps.Keys(pairs)) {
+			if slices.ContainsFunc(tool.marks, func(mark string) bool { return strings.HasPrefix(name+"="+pairs[name], mark) }) {
+				return []string{"label ", "annotation "}[i] + name
 			}
 		}
 	}
 	return ""
 }
 
-// warnings says what may undo a rotation, and what is wrong with keys, which are
-// ours as they are to be. It names keys and kinds and quotes no content.
+// warnings says what may undo a rotation, and what is wrong with keys, which are the edited
+// ones. It quotes no content.
 func (s *secret) warnings(keys map[string][]byte) (out []string) {
-	if s.resourceVersion == "" {
+	if s.meta.ResourceVersion == "" {
 		out = append(out, "the Secret has no metadata.resourceVersion, so that of two operators the later overwrites the other; pipe the answer of kubectl get secret NAME -o json unchanged")
 	}
-	if s.deletionTimestamp != "" {
+	if s.meta.DeletionTimestamp != "" {
 		out = append(out, "the Secret is being deleted (metadata.deletionTimestamp)")
 	}
-	out = append(out, s.keptBy()...)
-	if names := s.applied(); len(names) > 0 {
+	out = append(out, s.meta.managedBy()...)
+	if names := s.meta.applied(); len(names) > 0 {
 		out = append(out, fmt.Sprintf("the Secret is kept by kubectl apply (annotation %s), which puts back %s as in its manifest when that is applied again; take that out of the manifest, or change it there with each promote",
 			lastApplied, strings.Join(names, ", ")))
 	}
@@ -129,24 +125,13 @@ func (s *secret) warnings(keys map[string][]byte) (out []string) {
 	return out
 }
 
-// applied returns which of our keys the manifest has that was last applied. Keys
-// that it does not name are left alone by kubectl apply, once with has taken the
-// annotation away
+// applied returns which keys of agents the last applied manifest has. Without the
+// annotation, kubectl apply leaves keys alone that the manifest does not have
 // (https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/).
-func (s *secret) applied() (out []string) {
-	var manifest struct {
-		Data       object `json:"data"`
-		StringData object `json:"stringData"`
-	}
-	if json.Unmarshal([]byte(s.annotations[lastApplied]), &manifest) != nil {
-		return nil // there is none, or apply cannot read it either
-	}
-	for _, key := range content.Names() {
-		_, data := manifest.Data[key]
-		_, text := manifest.StringData[key]
-		if data || text {
-			out = append(out, key)
-		}
-	}
-	return out
+func (m meta) applied() []string {
+	var manifest struct{ Data, StringData object }
+	_ = json.Unmarshal([]byte(m.Annotations[lastApplied]), &manifest) // if it is broken, kubectl cannot read it either
+	return slices.DeleteFunc(content.Names(), func(key string) bool {
+		return manifest.Data[key] == nil && manifest.StringData[key] == nil
+	})
 }

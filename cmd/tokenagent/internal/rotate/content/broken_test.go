@@ -2,8 +2,8 @@ package content_test
 
 import (
 	"bytes"
-	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -12,24 +12,28 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-var errFault = errors.New("short")
-
 // revokeLine revokes id in text, which need not parse.
 func revokeLine(text []byte, id rotation.ID) ([]byte, error) {
-	c := content.SalvageLines(text, content.Options{}, errFault)
-	c.Revoked = append(c.Revoked, id)
-	return content.EditLines(text, c, content.Options{})
+	have, err := content.ParseLines(text, content.Options{})
+	if err != nil && have.Fault == nil {
+		return nil, err
+	}
+	want := have.Clone()
+	want.Revoked = append(want.Revoked, id)
+	want.Unrevoked = slices.DeleteFunc(want.Unrevoked, func(x rotation.ID) bool { return x == id })
+	return content.EditLines(text, have, want, content.Options{})
 }
 
 func revokeKey(keys map[string][]byte, id rotation.ID, line string, kind content.Kind) (content.KeyEdit, error) {
 	o := content.Options{Kind: kind}
-	c := content.SalvageKeys(keys, o, errFault)
-	c.Revoked, c.Wording = append(c.Revoked, id), map[rotation.ID]string{id: line}
-	return content.EditKeys(keys, c, o)
+	have, _ := content.ParseKeys(keys, o)
+	want := have.Clone()
+	want.Revoked, want.Wording = append(want.Revoked, id), map[rotation.ID]string{id: line}
+	return content.EditKeys(keys, have, want, o)
 }
 
-// The current token is told where it is certain alone.
-func TestSalvageLines(t *testing.T) {
+// The current token of a broken source is known only if it is certain.
+func TestParseBroken(t *testing.T) {
 	for text, want := range map[string]string{
 		"# x\n\n" + a + "\nshort":                       a,
 		"\ufeff" + a + "\r\nshort":                      a,
@@ -40,15 +44,15 @@ func TestSalvageLines(t *testing.T) {
 		b + " next":                                     "",
 		"":                                              "",
 	} {
-		if got := content.SalvageLines([]byte(text), content.Options{}, errFault); got.Current.Reveal() != want {
-			t.Errorf("%q: the current token is %s", text, got.Current)
+		if got, err := content.ParseLines([]byte(text), content.Options{}); got.Current.Reveal() != want || err == nil || got.Fault == nil {
+			t.Errorf("%q: the current token is %s, %v", text, got.Current, err)
 		}
 	}
-	got := content.SalvageLines([]byte("revoked "+hexA+"\nshort\nrevoked x"), content.Options{}, errFault)
+	got, _ := content.ParseLines([]byte("revoked "+hexA+"\nshort\nrevoked x"), content.Options{})
 	if !slices.Equal(got.Revoked, tokenIDs(a)) {
 		t.Errorf("%v", got.Revoked)
 	}
-	keys := content.SalvageKeys(map[string][]byte{"token": []byte(a), "token-next": nil, "token-revoked": []byte("x\n" + hexA)}, content.Options{}, errFault)
+	keys, _ := content.ParseKeys(map[string][]byte{"token": []byte(a), "token-next": nil, "token-revoked": []byte("x\n" + hexA)}, content.Options{})
 	if keys.Current.Reveal() != a || !slices.Equal(keys.Revoked, tokenIDs(a)) {
 		t.Errorf("%v", keys)
 	}
@@ -67,7 +71,7 @@ func TestRevokingTakesOutWhatLiftsThat(t *testing.T) {
 	id := verify.Digest(a)
 	for text, want := range map[string]string{
 		"unrevoked " + hexA + "\nshort\n":                                  "short\nrevoked " + hexA + "\n",
-		"\ufeffunrevoked  " + hexA + "\r\nshort":                           "short\nrevoked " + hexA + "\n",
+		"\ufeffunrevoked  " + hexA + "\r\nshort":                           "short\r\nrevoked " + hexA + "\r\n",
 		"# unrevoked " + hexA + "\n" + hexA + "\nunrevoked x\nunrevoked\n": "# unrevoked " + hexA + "\n" + hexA + "\nunrevoked x\nunrevoked\nrevoked " + hexA + "\n",
 	} {
 		if got, err := revokeLine([]byte(text), id); err != nil || string(got) != want {
@@ -100,6 +104,9 @@ func FuzzRevokeLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		const fresh = "the-fresh-one-0123456789"
+		if have, err := content.ParseLines(text, content.Options{}); err != nil && have.Fault == nil {
+			return // of another format
+		}
 		got, err := revokeLine(text, verify.Digest(fresh))
 		lifts := bytes.Contains(text, []byte("unrevoked"))
 		if err != nil || !lifts && !bytes.HasPrefix(got, text) {
@@ -113,12 +120,42 @@ func FuzzRevokeLine(f *testing.F) {
 	})
 }
 
-// A line that is no digest at all is passed over.
-func TestSalvageLongDigest(t *testing.T) {
+func TestInvalidDigestIsSkipped(t *testing.T) {
 	for _, text := range []string{"revoked\n", "revoked " + hexA + hexA + "\n", "revoked x\n"} {
-		got := content.SalvageLines([]byte(text+a+"\n"), content.Options{}, errors.New("broken"))
+		got, _ := content.ParseLines([]byte(text+a+"\n"), content.Options{})
 		if got.Current.ID() != verify.Digest(a) || len(got.Revoked) != 0 {
 			t.Errorf("%q: %v, revoked %v", text, got.Current, got.Revoked)
+		}
+	}
+}
+
+// A broken file of another format is left alone: a line for a revocation would damage it.
+func TestOtherFormats(t *testing.T) {
+	for text, other := range map[string]bool{
+		"APP_API_TOKEN=" + a:                     true,
+		"# ours\n\n  export APP_API_TOKEN='" + a: true,
+		"\ufeffAPP_API_TOKEN=" + a + "==\r\n":    true,
+		"_x1 = " + a:                             true,
+		`{"token":"` + a + `"}`:                  true,
+		"\n {\n":                                 true,
+		"---\nkind: Secret":                      true,
+		"apiVersion: v1":                         true,
+		"-----BEGIN PRIVATE KEY-----\n" + a:      true,
+		"\x7fELF\x02\x00\x00" + a:                true,
+		"short":                                  false,
+		"":                                       false,
+		"short==\n" + a:                          false,
+		"# A=" + a + "\n short":                  false,
+		"revoked " + hexA:                        false,
+	} {
+		c, err := content.ParseLines([]byte(text), content.Options{})
+		switch {
+		case err == nil:
+			t.Errorf("%q parses", text)
+		case (c.Fault == nil) != other:
+			t.Errorf("%q: can be changed %t; %v", text, c.Fault != nil, err)
+		case strings.Contains(err.Error(), a):
+			t.Errorf("%v quotes the content", err)
 		}
 	}
 }
