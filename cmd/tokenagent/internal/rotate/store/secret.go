@@ -73,7 +73,7 @@ func parseSecrets(text []byte) (*secrets, error) {
 	if !utf8.Valid(text) || json.Unmarshal(text, &top) != nil || top == nil {
 		return nil, errNotJSON
 	}
-	if problem, _ := strictjson.Check(text); problem != strictjson.None {
+	if _, err := strictjson.Check(text); err != nil {
 		return nil, errors.New("a JSON object on standard input names a member twice, and programs differ in which one counts, or is nested too deep; pipe the answer of kubectl get secret NAME -o json unchanged")
 	}
 	d := &secrets{text: text}
