@@ -10,17 +10,19 @@ import (
 // ledger l may be nil.
 func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] { return l.revokeNamed(ids, nil) }
 
+// orEmpty returns l, or an empty ledger if l is nil.
+func (l *Ledger[V]) orEmpty() *Ledger[V] {
+	if l == nil {
+		return &Ledger[V]{}
+	}
+	return l
+}
+
 // revokeNamed revokes ids and adds names to revoked credentials.
 func (l *Ledger[V]) revokeNamed(ids []ID, names map[ID][]ID) *Ledger[V] {
-	if l == nil {
-		l = &Ledger[V]{}
-	}
+	l = l.orEmpty()
 	n := l.next()
-	n.revoked = make(map[ID]struct{}, len(l.revoked)+len(ids))
-	maps.Copy(n.revoked, l.revoked)
-	for _, id := range ids {
-		n.revoked[id] = struct{}{}
-	}
+	n.revoked = withAll(l.revoked, ids)
 	for id, more := range names {
 		n.addNames(id, more)
 	}
@@ -58,9 +60,7 @@ func (l *Ledger[V]) Reject(revoked []ID) *Ledger[V] {
 // next Advance accepts these credentials if the source declares them. The ledger l may be
 // nil.
 func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
-	if l == nil {
-		l = &Ledger[V]{}
-	}
+	l = l.orEmpty()
 	n := l.next()
 	n.Entries, n.revoked = l.Entries, maps.Clone(l.revoked)
 	for _, id := range ids {
@@ -79,9 +79,7 @@ func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
 // nothing new, Adopt returns l itself. The ledger l may be nil.
 func (l *Ledger[V]) Adopt(m Snapshot[V], lifted func(ID) bool) *Ledger[V] {
 	was := l
-	if l == nil {
-		l = &Ledger[V]{}
-	}
+	l = l.orEmpty()
 	revoked := slices.DeleteFunc(slices.Clone(m.Revoked), func(id ID) bool {
 		return l.HasRevocation(id) || lifted(id) || l.lifted[id] && !slices.Contains(m.Unrevoked, id)
 	})
@@ -130,9 +128,7 @@ func (l *Ledger[V]) RetireIDs(ids ...ID) *Ledger[V] {
 // retire ends the superseded credentials for which ends returns true. It marks those that
 // the source declares, and others, as retired.
 func (l *Ledger[V]) retire(ends func(ID) bool, others []ID) *Ledger[V] {
-	if l == nil {
-		l = &Ledger[V]{}
-	}
+	l = l.orEmpty()
 	n := l.next()
 	tombs := newTombstones(l.ended, l.endedAt)
 	for _, e := range l.Entries {

@@ -21,7 +21,7 @@ type Ledger[V any] struct {
 	// without listing their revocation. The ledger refuses them.
 	RevokedDeclared []Decl[V]
 
-	revoked map[ID]struct{}
+	revoked map[ID]bool
 	names   map[ID][]ID // all names that each revoked credential has had since its revocation
 	// lifted holds the IDs that the last content unrevoked. They lift no later
 	// revocation. The value reports whether the source has lifted one by that.
@@ -45,32 +45,19 @@ func (l *Ledger[V]) Revoked(id ID) bool {
 	if l == nil {
 		return false
 	}
-	return l.HasRevocation(id) || l.anyRevoked(l.names[id])
+	return l.revoked[id] || slices.ContainsFunc(l.names[id], l.HasRevocation)
 }
 
 // HasRevocation reports whether id itself is revoked. It ignores the names of the
 // credential.
 func (l *Ledger[V]) HasRevocation(id ID) bool {
-	if l == nil {
-		return false
-	}
-	_, ok := l.revoked[id]
-	return ok
-}
-
-func (l *Ledger[V]) anyRevoked(names []ID) bool {
-	for _, name := range names {
-		if _, ok := l.revoked[name]; ok {
-			return true
-		}
-	}
-	return false
+	return l != nil && l.revoked[id]
 }
 
 // refuses reports whether the credential is revoked. If so, refuses records the names of
 // the credential, so that the credential does not return under another name.
 func (l *Ledger[V]) refuses(d *Decl[V]) bool {
-	if !l.Revoked(d.ID) && !l.anyRevoked(d.Names) {
+	if !l.Revoked(d.ID) && !slices.ContainsFunc(d.Names, l.HasRevocation) {
 		return false
 	}
 	l.addNames(d.ID, d.Names)
@@ -114,7 +101,7 @@ func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 		f(id, true)
 	}
 	for id := range l.names {
-		if _, twice := l.revoked[id]; !twice {
+		if !l.revoked[id] {
 			f(id, true)
 		}
 	}
@@ -148,7 +135,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		prev = &Ledger[V]{}
 	}
 	n := &Ledger[V]{Number: prev.Number + 1}
-	revokedNow := setOf(c.Revoked)
+	revokedNow := withAll(nil, c.Revoked)
 	n.revoke(prev, revokedNow, c.Unrevoked)
 	before := make(map[ID]*Entry[V], len(prev.Entries))
 	for i := range prev.Entries {
@@ -160,9 +147,9 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 	tombs := newTombstones(prev.ended, prev.endedAt)
 	tombs.sourceRead()
 	declared := strongest(c.Decls)
-	named := make(map[ID]struct{}, len(declared)+len(c.Retired))
+	named := make(map[ID]bool, len(declared)+len(c.Retired))
 	for _, d := range declared {
-		named[d.ID] = struct{}{}
+		named[d.ID] = true
 		e := Entry[V]{Decl: d, Declared: true}
 		b := before[d.ID]
 		refused := n.refuses(&d)
@@ -177,29 +164,27 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 			}
 		}
 		if refused {
-			if !n.revokedBy(revokedNow, d.ID) {
+			if !revokedNow[d.ID] && !slices.ContainsFunc(n.names[d.ID], func(name ID) bool { return revokedNow[name] }) {
 				n.RevokedDeclared = append(n.RevokedDeclared, d)
 			}
 			continue
 		}
-		switch use := prev.uses[d.ID]; {
-		case b != nil:
+		if e.Use = prev.uses[d.ID]; b != nil {
 			e.Use = b.Use
-		case use != nil:
-			e.Use = use
-		default:
+		}
+		if e.Use == nil {
 			e.Use = new(Use)
 		}
 		n.Entries = append(n.Entries, e)
 	}
 	for _, id := range c.Retired {
-		if _, ok := named[id]; !ok {
-			named[id] = struct{}{}
+		if !named[id] {
+			named[id] = true
 			tombs.add(id).named = true
 		}
 	}
 	for _, b := range prev.Entries {
-		if _, ok := named[b.ID]; ok {
+		if named[b.ID] {
 			continue
 		}
 		if b.Slot == Previous && b.Declared && !b.Live(now) {
@@ -213,8 +198,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		}
 		switch {
 		case b.Slot == Current:
-			b.Slot, b.Declared, b.Until = Previous, false, time.Time{}
-			b.window = w.grant(now, n.Number)
+			b.supersede(w.grant(now, n.Number))
 		case b.Declared && b.Slot == Previous:
 			tombs.add(b.ID)
 			continue
@@ -233,17 +217,16 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 
 // revoke copies the revocations of prev and applies the revocations and unrevocations of
 // the source.
-func (l *Ledger[V]) revoke(prev *Ledger[V], revoked map[ID]struct{}, unrevoked []ID) {
-	l.revoked = make(map[ID]struct{}, len(prev.revoked)+len(revoked))
-	maps.Copy(l.revoked, prev.revoked)
+func (l *Ledger[V]) revoke(prev *Ledger[V], revoked map[ID]bool, unrevoked []ID) {
+	l.revoked = withAll(prev.revoked, nil)
 	l.lifted = make(map[ID]bool, len(unrevoked))
 	for _, id := range unrevoked {
-		if _, both := revoked[id]; both {
+		if revoked[id] {
 			continue
 		}
 		did, before := prev.lifted[id]
 		if !before {
-			_, did = l.revoked[id]
+			did = l.revoked[id]
 			delete(l.revoked, id)
 		}
 		l.lifted[id] = did
@@ -252,16 +235,20 @@ func (l *Ledger[V]) revoke(prev *Ledger[V], revoked map[ID]struct{}, unrevoked [
 	l.keepNames(prev)
 }
 
+// withAll returns a copy of set that also contains ids.
+func withAll(set map[ID]bool, ids []ID) map[ID]bool {
+	all := make(map[ID]bool, len(set)+len(ids))
+	maps.Copy(all, set)
+	for _, id := range ids {
+		all[id] = true
+	}
+	return all
+}
+
 // keepNames copies the names of the credentials that are still revoked.
 func (l *Ledger[V]) keepNames(prev *Ledger[V]) {
 	l.names = maps.Clone(prev.names)
 	maps.DeleteFunc(l.names, func(id ID, _ []ID) bool { return !l.Revoked(id) })
-}
-
-// revokedBy reports whether revoked contains id or a name of the credential id.
-func (l *Ledger[V]) revokedBy(revoked map[ID]struct{}, id ID) bool {
-	among := func(id ID) bool { _, ok := revoked[id]; return ok }
-	return among(id) || slices.ContainsFunc(l.names[id], among)
 }
 
 // declaredAgain returns the window of a credential that is declared previous with the

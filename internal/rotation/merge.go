@@ -16,36 +16,30 @@ import "time"
 // A credential that l refuses stays refused. A credential that l declares keeps its
 // declaration, unless other revoked or retired it. The windows of l do not change.
 func (l *Ledger[V]) Merge(other *Ledger[V], now time.Time, w Window) *Ledger[V] {
-	if l == nil {
-		l = &Ledger[V]{}
-	}
 	if other == nil {
-		return l
+		return l.orEmpty()
 	}
-	l = l.Adopt(other.Snapshot(now), func(ID) bool { return false })
+	l = l.orEmpty().Adopt(other.Snapshot(now), func(ID) bool { return false })
 	n := l.next()
 	tombs := newTombstones(l.ended, l.endedAt)
 	for i := range other.ended {
 		tombs.passed(other.ended[i].id, other.ended[i].until)
 	}
-	known := make(map[ID]struct{}, len(l.Entries))
+	known := make(map[ID]bool, len(l.Entries))
 	for _, e := range l.Entries {
-		known[e.ID] = struct{}{}
+		known[e.ID] = true
 		if e.Slot == Previous && (tombs.bars(e.ID, e.Until) || !e.Declared && other.Ended(e.ID)) {
 			continue
 		}
 		n.Entries = append(n.Entries, e)
 	}
 	for _, e := range other.Entries {
-		_, has := known[e.ID]
-		_, ended := tombs.find(e.ID)
-		if has || ended || n.refuses(&e.Decl) {
+		if known[e.ID] || tombs.has(e.ID) || n.refuses(&e.Decl) {
 			continue
 		}
 		switch {
 		case e.Slot == Current:
-			e.Slot, e.Declared, e.Until = Previous, false, time.Time{}
-			e.window = w.grant(now, n.Number)
+			e.supersede(w.grant(now, n.Number))
 		case e.Slot != Previous || e.Declared:
 			continue
 		}

@@ -57,6 +57,11 @@ type Entry[V any] struct {
 	opens  *activation // the windows that a use of this credential opens; nil if there are none
 }
 
+// supersede makes e a superseded credential that is remembered for window.
+func (e *Entry[V]) supersede(window *window) {
+	e.Slot, e.Declared, e.Until, e.window = Previous, false, time.Time{}, window
+}
+
 // Live reports whether the credential is accepted at now, which must be before its
 // deadline. Live records nothing.
 func (e *Entry[V]) Live(now time.Time) bool { return e.window.live(now) }

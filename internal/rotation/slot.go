@@ -19,16 +19,9 @@ var Slots = [...]Slot{Current, Next, Previous, Listed} //nolint:gochecknoglobals
 // String returns the name of the slot in metrics and status, such as "current". It
 // returns "" for the zero Slot and for unknown slots.
 func (s Slot) String() string {
-	switch s {
-	case Current:
-		return "current"
-	case Next:
-		return "next"
-	case Previous:
-		return "previous"
-	case Listed:
-		return "listed"
-	default:
+	names := [...]string{Current: "current", Next: "next", Previous: "previous", Listed: "listed"}
+	if int(s) >= len(names) {
 		return ""
 	}
+	return names[s]
 }

@@ -78,10 +78,8 @@ func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
 		m.Entries = append(m.Entries, r)
 	}
 	m.Revoked, m.Unrevoked = sorted(l.revoked), sorted(l.lifted)
+	m.Names = make(map[ID][]ID, len(l.names))
 	for id, names := range l.names {
-		if m.Names == nil {
-			m.Names = make(map[ID][]ID, len(l.names))
-		}
 		m.Names[id] = slices.SortedFunc(slices.Values(names), compare)
 	}
 	for _, e := range l.ended {
@@ -95,19 +93,11 @@ func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
 	return m
 }
 
-func sorted[T any](set map[ID]T) []ID {
+func sorted(set map[ID]bool) []ID {
 	return slices.SortedFunc(maps.Keys(set), compare)
 }
 
 func compare(a, b ID) int { return bytes.Compare(a[:], b[:]) }
-
-func setOf(ids []ID) map[ID]struct{} {
-	set := make(map[ID]struct{}, len(ids))
-	for _, id := range ids {
-		set[id] = struct{}{}
-	}
-	return set
-}
 
 // Restore returns the ledger of the snapshot m, as of now and under the window w, with
 // Number 0. Call Advance with the content of the source next. If the source no longer
@@ -119,26 +109,26 @@ func setOf(ids []ID) map[ID]struct{} {
 // stays ended. If w has no overlap, Restore restores no superseded credential. If m has
 // several entries with one ID, the first one counts.
 func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
-	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: setOf(m.Revoked), lifted: make(map[ID]bool, len(m.Unrevoked))}
+	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: withAll(nil, m.Revoked), lifted: make(map[ID]bool, len(m.Unrevoked))}
 	for _, id := range m.Unrevoked {
 		l.lifted[id] = false // whether it lifted one is not known any more
 	}
 	l.keepNames(&Ledger[V]{names: m.Names})
-	seen := make(map[ID]struct{}, len(m.Entries))
+	seen := make(map[ID]bool, len(m.Entries))
 	for _, r := range m.Entries {
-		if _, twice := seen[r.ID]; twice {
+		if seen[r.ID] {
 			continue
 		}
-		seen[r.ID] = struct{}{}
+		seen[r.ID] = true
 		if l.refuses(&Decl[V]{ID: r.ID, Names: r.Names}) {
 			continue
 		}
 		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Names: r.Names, Slot: r.Slot, Value: r.Value}, Use: new(Use)}
-		switch {
-		case !r.LastUsed.IsZero() && now.Before(r.LastUsed):
+		switch used := r.LastUsed; {
+		case used.After(now):
 			e.Use.Mark(now) // the clock was wrong: no use is later than now
-		case !r.LastUsed.IsZero():
-			e.Use.Mark(r.LastUsed)
+		case !used.IsZero():
+			e.Use.Mark(used)
 		}
 		switch _, two := l.Current(); {
 		case r.Slot == Current && !two:

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 )
@@ -31,13 +32,14 @@ const maxEnded = 256
 // A tombstones collects the tombstones of a new ledger. It starts with a copy of the
 // tombstones of the previous ledger.
 type tombstones struct {
-	list   []tombstone // oldest first
-	before map[ID]int  // index in list of the previous ledger's tombstones
-	added  map[ID]int  // index in list of the new tombstones
+	list []tombstone // oldest first
+	at   map[ID]int  // index in list
 }
 
 func newTombstones(before []tombstone, at map[ID]int) *tombstones {
-	return &tombstones{list: slices.Clone(before), before: at, added: make(map[ID]int)}
+	t := &tombstones{list: slices.Clone(before), at: make(map[ID]int, len(at))}
+	maps.Copy(t.at, at)
+	return t
 }
 
 // sourceRead clears named of every tombstone. The caller then marks the tombstones that
@@ -48,24 +50,19 @@ func (g *tombstones) sourceRead() {
 	}
 }
 
-// find returns the index of the tombstone of the credential id.
-func (g *tombstones) find(id ID) (i int, ok bool) {
-	if i, ok = g.before[id]; !ok {
-		i, ok = g.added[id]
-	}
-	return i, ok
+func (g *tombstones) has(id ID) bool {
+	_, ok := g.at[id]
+	return ok
 }
 
 // add returns the tombstone of the credential id and creates it if necessary. The pointer
 // is valid until the next call of add.
 func (g *tombstones) add(id ID) *tombstone {
-	i, ok := g.find(id)
-	if !ok {
-		i = len(g.list)
-		g.added[id] = i
+	if !g.has(id) {
+		g.at[id] = len(g.list)
 		g.list = append(g.list, tombstone{id: id})
 	}
-	return &g.list[i]
+	return &g.list[g.at[id]]
 }
 
 // passed records that the declared deadline until of the credential id has passed.
@@ -81,11 +78,10 @@ func (g *tombstones) passed(id ID, until time.Time) *tombstone {
 // previous with the deadline until. bars marks such a tombstone as named, so that it
 // stays while the source declares the credential.
 func (g *tombstones) bars(id ID, until time.Time) bool {
-	i, ok := g.find(id)
-	if !ok {
+	if !g.has(id) {
 		return false
 	}
-	t := &g.list[i]
+	t := g.add(id)
 	bars := t.retired || !until.IsZero() && !until.After(t.until)
 	t.named = t.named || bars
 	return bars
@@ -100,19 +96,18 @@ func (l *Ledger[V]) settle(tombs []tombstone) {
 		if a.Slot != b.Slot || a.Slot != Previous {
 			return cmp.Compare(a.Slot, b.Slot)
 		}
-		return b.window.compare(a.window)
+		return b.window.latestEnd().Compare(a.window.latestEnd())
 	})
 	l.linkActivations()
 	if len(tombs) == 0 {
 		return
 	}
-	accepted := make(map[ID]struct{}, len(l.Entries))
+	accepted := make(map[ID]bool, len(l.Entries))
 	for i := range l.Entries {
-		accepted[l.Entries[i].ID] = struct{}{}
+		accepted[l.Entries[i].ID] = true
 	}
 	kept := slices.DeleteFunc(tombs, func(t tombstone) bool {
-		_, ok := accepted[t.id]
-		return ok || !t.holds() && l.Revoked(t.id)
+		return accepted[t.id] || !t.holds() && l.Revoked(t.id)
 	})
 	// Drop the oldest tombstones first, but never a named one.
 	surplus := len(kept) - maxEnded
@@ -124,18 +119,4 @@ func (l *Ledger[V]) settle(tombs []tombstone) {
 	for i := range l.ended {
 		l.endedAt[l.ended[i].id] = i
 	}
-}
-
-// compare orders windows by their latest possible end. A nil window, which has no end,
-// comes last.
-func (w *window) compare(o *window) int {
-	switch {
-	case w == nil && o == nil:
-		return 0
-	case w == nil:
-		return 1
-	case o == nil:
-		return -1
-	}
-	return w.from.Add(w.length).Compare(o.from.Add(o.length))
 }

@@ -59,6 +59,15 @@ func (w *window) end(state int64) time.Time {
 	if renewed := time.Duration(state); w.overlap > 0 && state != waiting && renewed < w.length-w.overlap {
 		return w.from.Add(renewed + w.overlap)
 	}
+	return w.latestEnd()
+}
+
+// latestEnd returns the latest possible end, by the clock of from. For the nil window it
+// returns a time after that of any other.
+func (w *window) latestEnd() time.Time {
+	if w == nil {
+		return time.Unix(1<<60, 0)
+	}
 	return w.from.Add(w.length)
 }
 
@@ -116,7 +125,7 @@ func (w *window) deadline(now time.Time) time.Time {
 	case w.until.IsZero():
 		return onWall(w.end(w.state.Load()), now)
 	}
-	if end := onWall(w.from.Add(w.length), now); w.length < math.MaxInt64 && end.Before(w.until.Add(-stepped)) {
+	if end := onWall(w.latestEnd(), now); w.length < math.MaxInt64 && end.Before(w.until.Add(-stepped)) {
 		return end
 	}
 	return w.until
@@ -126,7 +135,7 @@ func (w *window) cap(now time.Time) time.Time {
 	if w == nil || w.overlap <= 0 {
 		return time.Time{}
 	}
-	return onWall(w.from.Add(w.length), now)
+	return onWall(w.latestEnd(), now)
 }
 
 // stepped is the smallest difference that counts as a step of the wall clock. A smaller

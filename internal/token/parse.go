@@ -41,9 +41,7 @@ type Options struct {
 func Parse(text []byte, o Options) (Tokens, error) {
 	p := parser{o: o}
 	p.lines(text, func(fields []string) {
-		if d := p.digests(fields[0]); d != nil {
-			p.digest(fields[0], fields[1:], d)
-		} else {
+		if !p.digest(fields[0], fields[1:]) {
 			p.declare(fields)
 		}
 	})
@@ -80,7 +78,7 @@ func ParseDir(keys map[string][]byte, o Options) (Tokens, error) {
 			if fields[0] == word { // accept the form of Parse, too
 				fields = fields[1:]
 			}
-			p.digest(word, fields, p.digests(word))
+			p.digest(word, fields)
 		})
 	}
 	for _, k := range []struct {

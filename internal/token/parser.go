@@ -77,45 +77,30 @@ func (p *parser) lines(text []byte, f func(fields []string)) {
 	p.line = 0
 }
 
-// digests returns the list for the lines that begin with word, or nil if word begins no
-// such line.
-func (p *parser) digests(word string) *[]rotation.ID {
+// digest parses the fields after word, which are one digest, and appends it to the list
+// of that word. It reports whether word begins such a line.
+func (p *parser) digest(word string, fields []string) bool {
+	var noun string
+	var list *[]rotation.ID
 	switch word {
 	case "revoked":
-		return &p.got.Revoked
+		noun, list = "a revocation", &p.got.Revoked
 	case "retired":
-		return &p.got.Retired
+		noun, list = "a retirement", &p.got.Retired
 	case "unrevoked":
-		return &p.got.Unrevoked
+		noun, list = "a lifted revocation", &p.got.Unrevoked
 	default:
-		return nil
+		return false
 	}
-}
-
-// digest parses the fields after word and appends the digest to the list.
-func (p *parser) digest(word string, fields []string, into *[]rotation.ID) {
 	var id rotation.ID
 	if len(fields) != 1 || len(fields[0]) != hex.EncodedLen(len(id)) {
-		p.fail("%s is the 64 hex digits of the token's SHA-256, alone; this one is not", noun(word))
-		return
+		p.fail("%s is the 64 hex digits of the token's SHA-256, alone; this one is not", noun)
+	} else if _, err := hex.Decode(id[:], []byte(fields[0])); err != nil {
+		p.fail("%s holds a character that is no hex digit", noun)
+	} else {
+		*list = append(*list, id)
 	}
-	if _, err := hex.Decode(id[:], []byte(fields[0])); err != nil {
-		p.fail("%s holds a character that is no hex digit", noun(word))
-		return
-	}
-	*into = append(*into, id)
-}
-
-// noun returns the noun for a line that begins with word.
-func noun(word string) string {
-	switch word {
-	case "retired":
-		return "a retirement"
-	case "unrevoked":
-		return "a lifted revocation"
-	default:
-		return "a revocation"
-	}
+	return true
 }
 
 // declare parses a line TOKEN [next|previous] [until=RFC3339].

@@ -42,13 +42,18 @@ func Remembered(id rotation.ID) Token {
 	return Token{&s}
 }
 
+// content returns the zero secret for the zero Token.
+func (t Token) content() secret {
+	if t.s == nil {
+		return secret{}
+	}
+	return **t.s
+}
+
 // Reveal returns the bytes of the token. Use it only to send or compare the token. Reveal
 // returns "" for a [Remembered] token and for the zero Token.
 func (t Token) Reveal() string {
-	if t.s == nil {
-		return ""
-	}
-	return (*t.s).text
+	return t.content().text
 }
 
 // Fingerprint returns the first 8 hex digits of the token's SHA-256. It returns "" for
@@ -65,27 +70,18 @@ func (t Token) Label() string { return t.Fingerprint() }
 
 // ID returns the SHA-256 of the token. It returns the zero ID for the zero Token.
 func (t Token) ID() rotation.ID {
-	if t.s == nil {
-		return rotation.ID{}
-	}
-	return (*t.s).id
+	return t.content().id
 }
 
 // Expires returns the "exp" claim if the token is a JSON Web Token, and the zero Time
 // otherwise. The signature of the token has not been verified. A shared token is accepted
 // by its slot, whatever its exp.
 func (t Token) Expires() time.Time {
-	if t.s == nil {
-		return time.Time{}
-	}
-	return (*t.s).expires
+	return t.content().expires
 }
 
 // String returns the fingerprint in the form token(FINGERPRINT).
 func (t Token) String() string {
-	if t.s == nil {
-		return "token()"
-	}
 	return "token(" + t.Fingerprint() + ")"
 }
 

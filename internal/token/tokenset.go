@@ -218,13 +218,9 @@ func (s *Set) String() string {
 	if s == nil {
 		return "tokens(not loaded)"
 	}
-	n := len(s.byDigest)
-	if s.index != nil {
-		for _, b := range (*s.index).table {
-			if b.entry != nil {
-				n++
-			}
-		}
+	n := 0
+	if s.ledger != nil {
+		n = len(s.ledger.Entries)
 	}
 	return fmt.Sprintf("tokens(%d)", n)
 }
