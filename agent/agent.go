@@ -208,7 +208,7 @@ func (a *Agent) Reload() (changed bool, err error) {
 		errs = append(errs, err)
 	}
 	if a.remote != nil {
-		errs = append(errs, a.remote.FileFault())
+		errs = append(errs, a.remote.FileError())
 	}
 	return changed, errors.Join(errs...)
 }

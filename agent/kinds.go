@@ -74,7 +74,7 @@ func newKeySource(src *sourceSpec, algorithm string, remote *jwks.RemoteSource, 
 		return jwt.NextKeySet(l, src.name, before, declared)
 	}
 	if remote != nil {
-		m.usable, m.fileError = remote.Usable, remote.FileFault
+		m.usable, m.fileError = remote.Usable, remote.FileError
 	}
 	m.codec = codec[jwt.Key]{write: writeKey, read: readKey, names: jwt.Key.RevocableNames}
 	return m

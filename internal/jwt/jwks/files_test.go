@@ -108,17 +108,17 @@ func TestCAIsReplaced(t *testing.T) {
 	} {
 		replace(t, path, bad)
 		check(t, readAnew(t, s))
-		if err := s.FileFault(); err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "CANARY") {
+		if err := s.FileError(); err == nil || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	check(t, os.Remove(path))
 	check(t, readAnew(t, s))
-	if s.FileFault() == nil || !strings.Contains(log.String(), path) || strings.Contains(log.String(), "CANARY") {
-		t.Errorf("a missing file is not told: %v\n%s", s.FileFault(), log.String())
+	if s.FileError() == nil || !strings.Contains(log.String(), path) || strings.Contains(log.String(), "CANARY") {
+		t.Errorf("a missing file is not told: %v\n%s", s.FileError(), log.String())
 	}
 	replace(t, path, both)
-	check(t, readAnew(t, s), s.FileFault())
+	check(t, readAnew(t, s), s.FileError())
 	cert.Store(&a)
 	check(t, readAnew(t, s)) // both are trusted
 }
@@ -229,7 +229,7 @@ func TestP7_BearerIsSentToTheServerAlone(t *testing.T) {
 		if got := strings.Join(gotten, ", "); got != "self/keys Bearer CANARY.two" {
 			t.Errorf("%.20q: %s", bad, got)
 		}
-		fault := s.FileFault()
+		fault := s.FileError()
 		if (fault == nil) != (bad == "CANARY.two") || fault != nil && !strings.Contains(fault.Error(), bearer) {
 			t.Errorf("%.20q: %v", bad, fault)
 		}
@@ -290,8 +290,8 @@ func TestFilesAreLookedAtBetweenRequests(t *testing.T) {
 		replace(t, path, nil)
 		time.Sleep(11 * time.Second)
 		before = p.count()
-		if got := read(t, s); got != keys || s.FileFault() == nil || p.count() != before {
-			t.Errorf("%s, %v, %d requests more", got, s.FileFault(), p.count()-before)
+		if got := read(t, s); got != keys || s.FileError() == nil || p.count() != before {
+			t.Errorf("%s, %v, %d requests more", got, s.FileError(), p.count()-before)
 		}
 	})
 }

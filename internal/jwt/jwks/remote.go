@@ -22,7 +22,7 @@ import (
 type RemoteOptions struct {
 	Client                 *http.Client // nil means the zero http.Client
 	CAFile                 string
-	BearerFile             string // errors of this file and of CAFile are in FileFault
+	BearerFile             string // errors of this file and of CAFile are in FileError
 	Timeout                time.Duration
 	MinRefresh, MaxRefresh time.Duration
 	CoolDown               time.Duration
@@ -34,13 +34,6 @@ type RemoteOptions struct {
 	Logger *slog.Logger
 }
 
-const (
-	usualTimeout  = 10 * time.Second
-	leastRefresh  = time.Minute
-	mostRefresh   = time.Hour
-	usualCoolDown = time.Minute
-)
-
 // A RemoteSource is the JWKS at a URL, as a [reload.Source]. Use [Remote] to create one;
 // the zero RemoteSource is not usable. All methods are safe for concurrent use.
 //
@@ -49,7 +42,7 @@ const (
 // the delay of a request. A request is due
 //
 //   - when the last answer is no longer fresh by its Cache-Control, between MinRefresh
-//     and MaxRefresh, and varied at random by a tenth;
+//     and MaxRefresh, less a random tenth;
 //   - when a token named an unknown key or had a bad signature;
 //   - when Refresh was called;
 //   - after a failure: 1 s later at first, then after longer pauses up to MinRefresh, or
@@ -68,12 +61,12 @@ type RemoteSource struct {
 
 	turn    chan struct{} // a mutex with one place; held by Read, also during the request
 	changed chan struct{}
-	begin   time.Time // spent, stale and files.looked count nanoseconds from begin
+	begin   time.Time // mayAskAt and staleAt count nanoseconds from begin
 
-	asked  atomic.Bool  // whether a token named an unknown key since the last request
-	forced atomic.Bool  // whether Refresh was called since the last request
-	spent  atomic.Int64 // when the burst is whole again; see mayAsk
-	stale  atomic.Int64 // when the keys go stale; 0 before the first keys; see Usable
+	asked    atomic.Bool  // whether a token named an unknown key since the last request
+	forced   atomic.Bool  // whether Refresh was called since the last request
+	mayAskAt atomic.Int64 // when tokens may cause the next request
+	staleAt  atomic.Int64 // when the keys go stale; 0 before the first keys; see Usable
 
 	// turn guards the following fields.
 	files     sideFiles
@@ -96,45 +89,43 @@ type RemoteSource struct {
 // and only to https. The source uses the environment variables for proxies and, for the
 // system CAs, SSL_CERT_FILE and SSL_CERT_DIR.
 func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
+	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
+	o.MinRefresh = cmp.Or(o.MinRefresh, time.Minute)
+	o.MaxRefresh = cmp.Or(o.MaxRefresh, max(o.MinRefresh, time.Hour))
+	o.CoolDown = cmp.Or(o.CoolDown, time.Minute)
 	u, err := url.Parse(address)
 	switch {
-	case err != nil || u.Host == "" || u.Hostname() == "":
-		return nil, errors.New("jwks: remote: the URL is none with a host; write it as https://HOST/PATH")
+	case err != nil || u.Hostname() == "":
+		err = errors.New("the URL is none with a host; write it as https://HOST/PATH")
 	case u.User != nil:
-		return nil, errors.New("jwks: remote: the URL holds a user name or password; leave them out, and give a token as BearerFile")
-	case u.Scheme != "https" && u.Scheme != "http", u.Scheme == "http" && !loopback(u.Hostname()):
-		return nil, errors.New("jwks: remote: the URL is not https, so anybody on the way could put keys in; http is for loopback alone")
-	}
-	o.Timeout = cmp.Or(o.Timeout, usualTimeout)
-	o.MinRefresh = cmp.Or(o.MinRefresh, leastRefresh)
-	o.MaxRefresh = cmp.Or(o.MaxRefresh, max(o.MinRefresh, mostRefresh))
-	o.CoolDown = cmp.Or(o.CoolDown, usualCoolDown)
-	switch {
+		err = errors.New("the URL holds a user name or password; leave them out, and give a token as BearerFile")
+	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+		err = errors.New("the URL is not https, so anybody on the way could put keys in; http is for loopback alone")
 	case min(o.Timeout, o.MinRefresh, o.MaxRefresh, o.CoolDown) < 0:
-		return nil, errors.New("jwks: remote: a negative duration; 0 means the default")
+		err = errors.New("a negative duration; 0 means the default")
 	case o.CAFile != "" && o.Client != nil && o.Client.Transport != nil:
-		return nil, errors.New("jwks: remote: CAFile beside a Client with a Transport, which has its own CAs; set one")
+		err = errors.New("CAFile beside a Client with a Transport, which has its own CAs; set one")
 	case o.MaxRefresh < o.MinRefresh:
-		return nil, fmt.Errorf("jwks: remote: MaxRefresh %s is less than MinRefresh %s", o.MaxRefresh, o.MinRefresh)
+		err = fmt.Errorf("MaxRefresh %s is less than MinRefresh %s", o.MaxRefresh, o.MinRefresh)
 	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*o.MinRefresh:
-		return nil, fmt.Errorf("jwks: remote: MaxStale %s is less than twice MinRefresh %s, so keys would go stale between two requests", o.MaxStale, o.MinRefresh)
+		err = fmt.Errorf("MaxStale %s is less than twice MinRefresh %s, so keys would go stale between two requests", o.MaxStale, o.MinRefresh)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("jwks: remote: %w", err)
 	}
 	s := &RemoteSource{
 		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), o: o,
 		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), begin: time.Now(),
 	}
 	if s.files, err = openSideFiles(o); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("jwks: remote: %w", err)
 	}
 	s.next = s.begin
 	return s, nil
 }
 
-// loopback reports whether host is a loopback address or localhost.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
+// isLoopback reports whether host is a loopback address or localhost.
+func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
 // String returns the URL without its query.
 func (s *RemoteSource) String() string { return s.name }
@@ -174,20 +165,9 @@ func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, e
 	return reload.Content{Data: s.body, Path: s.name}, nil
 }
 
-// isDue reports whether a request is due now. A request is also due if the last one
-// failed and the files have changed since, because the change may be the fix.
-func (s *RemoteSource) isDue(now time.Time) bool {
-	due := s.due(now)
-	if since := s.since(); due || since >= s.files.looked+int64(lookAgain) {
-		s.files.looked = since
-		due = s.files.read() && s.err != nil || due
-	}
-	return due
-}
-
-// FileFault returns the errors of CAFile and BearerFile as last read, or nil. The last
+// FileError returns the errors of CAFile and BearerFile as last read, or nil. The last
 // valid content of the files stays in use.
-func (s *RemoteSource) FileFault() error { return s.files.lastError() }
+func (s *RemoteSource) FileError() error { return s.files.lastError() }
 
 // UnknownKey reports that a token named an unknown key, or that no key made its
 // signature; see [jwt.Config.OnUnknownKey]. The next Read makes a request, unless tokens
@@ -212,8 +192,8 @@ func (s *RemoteSource) Refresh() {
 // Usable reports whether the server has sent keys, and has confirmed them less than
 // MaxStale ago. It takes no lock, and reads the clock only if there is a MaxStale.
 func (s *RemoteSource) Usable() bool {
-	stale := s.stale.Load()
-	return stale > 0 && (s.o.MaxStale == 0 || int64(time.Since(s.begin)) < stale)
+	at := s.staleAt.Load()
+	return at > 0 && (s.o.MaxStale == 0 || s.since() < at)
 }
 
 // Changed returns a channel that receives a value when the caller should call Read before

@@ -70,9 +70,8 @@ func follow(r *http.Request, via []*http.Request) error {
 		return errDowngrade
 	}
 	r.Header.Del("Referer") // the header would reveal the query to another host
-	first := via[0].URL
-	other := func(r *http.Request) bool { return !isServer(first, r.URL) }
-	if other(r) || slices.ContainsFunc(via, other) {
+	isOther := func(r *http.Request) bool { return !isSameServer(via[0].URL, r.URL) }
+	if isOther(r) || slices.ContainsFunc(via, isOther) {
 		// net/http sends the token to other ports and subdomains, too. Once a redirect
 		// has left the server, do not send the token again, because another server must
 		// not choose what is requested with it.
@@ -81,8 +80,8 @@ func follow(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// isServer reports whether two URLs have the same scheme, host and port.
-func isServer(a, b *url.URL) bool {
+// isSameServer reports whether two URLs have the same scheme, host and port.
+func isSameServer(a, b *url.URL) bool {
 	port := func(u *url.URL) string {
 		return cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
 	}
@@ -91,10 +90,10 @@ func isServer(a, b *url.URL) bool {
 
 // An answer is the result of a request.
 type answer struct {
-	header http.Header
-	body   []byte
-	same   bool          // the keys are not modified, and body is nil
-	after  time.Duration // after an error, the pause that the server asks for
+	header      http.Header
+	body        []byte
+	notModified bool          // the keys are not modified, and body is nil
+	retryAfter  time.Duration // after an error, the pause that the server asks for
 }
 
 // fetch makes one request. If conditional is true, the server may answer that the keys
@@ -133,14 +132,14 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64, conditional bool)
 	a.header = resp.Header
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotModified && conditional:
-		a.same = true
+		a.notModified = true
 		return a, nil
 	case code == http.StatusNotModified:
 		return a, s.errorf("the server answers 304 to a request without a condition; fix it there, or in the proxy before it")
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return a, s.errorf("the server answers %d; give it a token that may read the keys (--jwks-bearer-file, RemoteOptions.BearerFile)", code)
 	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
-		a.after = retryAfter(resp.Header, time.Now())
+		a.retryAfter = retryAfter(resp.Header)
 		return a, s.errorf("the server answers %d; it is asked again later", code)
 	case code >= http.StatusInternalServerError:
 		return a, s.errorf("the server answers %d; fix it there", code)
@@ -169,20 +168,19 @@ func (s *RemoteSource) tooLarge(limit int64) error {
 // of net/http, which contains the URL with its query, changing port numbers, and data
 // from the server.
 func (s *RemoteSource) unreachable(err error) error {
-	var timeout net.Error
-	var name *net.DNSError
-	var untrusted *tls.CertificateVerificationError
-	var authority x509.UnknownAuthorityError
+	netErr, isNet := errors.AsType[net.Error](err)
+	_, isName := errors.AsType[*net.DNSError](err)
+	_, isUntrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
 	case errors.Is(err, errRedirects):
 		return s.errorf("%v; give the address where they end", errRedirects)
 	case errors.Is(err, errDowngrade):
 		return s.errorf("%v, where anybody on the way could put keys in; give the https address of the key set", errDowngrade)
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case isNet && netErr.Timeout():
 		return s.errorf("no whole answer within %s; look whether the server, or the proxy, can be reached", s.o.Timeout)
-	case errors.As(err, &name):
+	case isName:
 		return s.errorf("the host's name is not known; correct the URL, or fix the DNS")
-	case errors.As(err, &untrusted), errors.As(err, &authority):
+	case isUntrusted:
 		return s.errorf("the server's certificate is not trusted; correct the host, or give its CA (--jwks-ca-file, RemoteOptions.CAFile)")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return s.errorf("the connection is refused; look whether the server, or the proxy, runs")
@@ -191,17 +189,11 @@ func (s *RemoteSource) unreachable(err error) error {
 	}
 }
 
-// validator returns the value of a header if it can be sent back unchanged, and ""
-// otherwise.
-func validator(h http.Header, name string) string {
-	text := h.Get(name)
-	if len(text) > 1024 {
+// validETag returns the ETag of an answer, or "" if a request with it could not be sent.
+func validETag(h http.Header) string {
+	etag := h.Get("ETag")
+	if len(etag) > 1024 || strings.ContainsFunc(etag, func(r rune) bool { return r < 0x20 || r > 0x7E }) {
 		return ""
 	}
-	for i := range len(text) {
-		if text[i] < 0x20 || text[i] > 0x7E {
-			return "" // a request with this value would always fail
-		}
-	}
-	return text
+	return etag
 }

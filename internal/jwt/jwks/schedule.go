@@ -9,162 +9,127 @@ import (
 	"time"
 )
 
-// due reports whether a request is due at now. The caller must hold turn.
-func (s *RemoteSource) due(now time.Time) bool {
-	if s.o.MaxStale > 0 && s.stale.Load() > 0 && !wall(now).Before(wall(s.confirmed).Add(s.o.MaxStale)) {
-		// The monotonic clock stops while the machine sleeps, so also compare the wall
-		// clock.
-		s.stale.Store(0)
+const (
+	// requestsPerCoolDown is the number of requests that tokens can cause in each
+	// CoolDown.
+	requestsPerCoolDown = 3
+	// maxRepeated is the longest time for which the server may answer that its keys have
+	// not changed. After that time, the next request asks for the whole answer.
+	maxRepeated = time.Hour
+	// defaultFresh is the freshness of an answer without a Cache-Control max-age.
+	defaultFresh = 5 * time.Minute
+)
+
+// isDue reports whether a request is due at now. It also reads the files again if they
+// were not read for a while. The caller must hold turn.
+func (s *RemoteSource) isDue(now time.Time) bool {
+	// The monotonic clock stops while the machine sleeps, so also compare the wall clock.
+	if s.o.MaxStale > 0 && s.staleAt.Load() > 0 && !wall(now).Before(wall(s.confirmed).Add(s.o.MaxStale)) {
+		s.staleAt.Store(0)
 	}
-	switch {
-	case s.forced.Swap(false):
-		s.whole = true
-		return true
-	case !now.Before(s.next) || s.err == nil && !wall(now).Before(wall(s.next)):
-		return true
-	default:
-		return s.err == nil && s.asked.Load() && s.mayAsk()
+	forced := s.forced.Swap(false)
+	s.whole = s.whole || forced
+	due := forced || !now.Before(s.next) ||
+		s.err == nil && (!wall(now).Before(wall(s.next)) || s.asked.Load() && s.mayAsk())
+	if due || now.Sub(s.files.readAt) >= rereadFiles {
+		// If the last request failed, the change of a file may be the fix.
+		changed := s.files.read(now)
+		due = due || changed && s.err != nil
 	}
+	return due
 }
 
-// perCoolDown is the number of requests that tokens can cause in each CoolDown.
-const perCoolDown = 3
-
-// refill returns the time after which tokens can cause one more request, in nanoseconds.
-func (s *RemoteSource) refill() int64 { return int64(s.o.CoolDown / perCoolDown) }
-
 // mayAsk reports whether tokens may cause another request now.
-func (s *RemoteSource) mayAsk() bool { return s.spent.Load() <= s.since() }
+func (s *RemoteSource) mayAsk() bool { return s.mayAskAt.Load() <= s.since() }
 
 // wall removes the monotonic reading, so that times are compared by the wall clock.
 func wall(t time.Time) time.Time { return t.Round(0) }
-
-// maxRepeated is the longest time for which the server may answer that its keys have not
-// changed. After that time, the next request asks for the whole answer.
-const maxRepeated = time.Hour
 
 // request makes one request and stores the result. The caller must hold turn.
 func (s *RemoteSource) request(ctx context.Context, now time.Time, limit int64) {
 	if s.asked.Swap(false) {
 		// Count the request first, so that a token that arrives during the request waits
 		// for the next one.
-		s.spent.Store(max(s.spent.Load(), s.since()) + s.refill())
+		s.mayAskAt.Store(max(s.mayAskAt.Load(), s.since()) + int64(s.o.CoolDown/requestsPerCoolDown))
 		s.whole = true
 	}
-	since := max(now.Sub(s.answered), wall(now).Sub(wall(s.answered)))
-	a, err := s.fetch(ctx, limit, s.etag != "" && !s.whole && since < maxRepeated)
+	age := max(now.Sub(s.answered), wall(now).Sub(wall(s.answered)))
+	a, err := s.fetch(ctx, limit, s.etag != "" && !s.whole && age < maxRepeated)
 	switch {
 	case ctx.Err() != nil:
 		return
 	case err != nil:
 		s.err = err
 		s.failures++
-		s.next = time.Now().Add(s.pause(a))
+		s.next = time.Now().Add(s.pause(a.retryAfter))
 		return
 	}
-	s.next = now.Add(s.spread(s.freshness(a.header)))
-	if a.same {
+	s.next = now.Add(spread(s.freshness(a.header)))
+	if a.notModified {
 		if latest := s.answered.Add(maxRepeated); s.next.After(latest) {
 			s.next = latest
 		}
 	} else {
-		s.body, s.etag = a.body, validator(a.header, "ETag")
+		s.body, s.etag = a.body, validETag(a.header)
 		s.answered, s.whole = now, false
 	}
 	s.err, s.failures, s.confirmed = nil, 0, now
-	s.stale.Store(int64(now.Add(max(s.o.MaxStale, 1)).Sub(s.begin)))
+	s.staleAt.Store(int64(now.Add(max(s.o.MaxStale, 1)).Sub(s.begin)))
 }
 
-// pause returns the time to wait after a failure.
-func (s *RemoteSource) pause(a answer) time.Duration {
-	wait := s.o.MinRefresh
-	if doublings := s.failures - 1; doublings < 32 {
-		wait = min(wait, time.Second<<doublings)
+// pause returns the time to wait after a failure. The server may ask for a longer pause,
+// but it must be asked again soon after a rotation, and before the keys go stale.
+func (s *RemoteSource) pause(retryAfter time.Duration) time.Duration {
+	longest := 5 * s.o.MinRefresh
+	if s.o.MaxStale > 0 {
+		longest = min(longest, max(time.Second, time.Until(s.confirmed.Add(s.o.MaxStale))/2))
 	}
-	wait = spread(wait)
-	if a.after > 0 {
-		// Wait at least as long as the server asked, and at most a tenth longer.
-		asked := min(a.after, s.patience(time.Now()))
-		wait = max(wait, asked+time.Duration(rand.Int64N(int64(asked)/10+1))) //nolint:gosec // the delay is not a secret
-	}
-	return wait
+	retryAfter = min(retryAfter, longest)
+	backOff := min(s.o.MinRefresh, time.Second<<min(s.failures-1, 30))
+	return max(spread(backOff), retryAfter+rand.N(retryAfter/10+1)) //nolint:gosec // the delay is not a secret
 }
 
-// patience returns the longest pause that a server may ask for. A server that has
-// recovered must be asked before the keys go stale, and soon after a rotation.
-func (s *RemoteSource) patience(now time.Time) time.Duration {
-	most := 5 * s.o.MinRefresh
-	if s.o.MaxStale == 0 {
-		return most
-	}
-	left := s.confirmed.Add(s.o.MaxStale).Sub(now)
-	if left <= 0 {
-		return s.o.MinRefresh
-	}
-	return min(most, max(left/2, time.Second))
-}
-
-// silent is the freshness of an answer without a Cache-Control max-age.
-const silent = 5 * time.Minute
-
-// freshness returns the time for which an answer is fresh (RFC 9111 section 4.2).
+// freshness returns the time for which an answer is fresh (RFC 9111 section 4.2), within
+// the bounds. It is at most half of MaxStale, so that one request can fail before the
+// keys go stale.
 func (s *RemoteSource) freshness(h http.Header) time.Duration {
-	fresh := silent
+	fresh := defaultFresh
 	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(directive)), "=")
-		switch name {
-		case "no-cache", "no-store":
-			return s.within(0)
-		case "max-age":
-			age := seconds(h.Get("Age"))
-			fresh = max(0, seconds(strings.Trim(value, `"`))-age)
+		if name == "no-cache" || name == "no-store" {
+			fresh = 0
+			break
+		}
+		if name == "max-age" {
+			fresh = seconds(strings.Trim(value, `"`)) - seconds(h.Get("Age"))
 		}
 	}
-	return s.within(fresh)
-}
-
-// within limits a refresh interval to its bounds, and to half of MaxStale, so that one
-// request can fail before the keys go stale.
-func (s *RemoteSource) within(d time.Duration) time.Duration {
-	d = min(max(d, s.o.MinRefresh), s.o.MaxRefresh)
+	fresh = min(max(fresh, s.o.MinRefresh), s.o.MaxRefresh)
 	if s.o.MaxStale > 0 {
-		d = min(d, s.o.MaxStale/2)
+		fresh = min(fresh, s.o.MaxStale/2)
 	}
-	return d
+	return fresh
 }
 
 // seconds returns the delta-seconds (RFC 9111 section 1.2.2) in text, at most 2^31
 // seconds. It returns 0 if text is not a number.
 func seconds(text string) time.Duration {
-	const most = 1 << 31
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil && n == 0 {
-		return 0
-	}
-	return time.Duration(min(n, most)) * time.Second
+	n, _ := strconv.ParseUint(text, 10, 64) // the largest uint64 if text is larger
+	return time.Duration(min(n, 1<<31)) * time.Second
 }
 
 // retryAfter returns the delay in the Retry-After header (RFC 9110 section 10.2.3), or 0
 // if there is none.
-func retryAfter(h http.Header, now time.Time) time.Duration {
+func retryAfter(h http.Header) time.Duration {
 	text := h.Get("Retry-After")
 	if at, err := http.ParseTime(text); err == nil {
-		return max(0, at.Sub(now))
+		return max(0, time.Until(at))
 	}
 	return seconds(text)
 }
 
-// spread is like the function spread, but the result is at most MaxRefresh if d is.
-func (s *RemoteSource) spread(d time.Duration) time.Duration {
-	d = spread(d)
-	if most := s.o.MaxRefresh; d > most {
-		return 2*most - d
-	}
-	return d
-}
-
-// spread changes d at random by up to a tenth, so that the machines of a fleet do not
+// spread shortens d at random by up to a tenth, so that the machines of a fleet do not
 // make their requests at the same time.
 func spread(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // the delay is not a secret
+	return d - rand.N(d/10+1) //nolint:gosec // the delay is not a secret
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,44 +18,51 @@ import (
 )
 
 // sideFiles holds the files with the CAs of the server and with the bearer token. The
-// source reads both again before every request, and every lookAgain, so that it reports
+// source reads both again before every request, and every rereadFiles, so that it reports
 // an error in a file soon. If a new file is invalid, the last valid content stays in use.
 type sideFiles struct {
 	ca     *reload.Value[x509.CertPool] // nil without a CAFile
 	bearer *reload.Value[string]        // nil without a BearerFile
-	looked int64                        // when the files were last read; see RemoteSource.since
+	all    []sideFile                   // those of ca and bearer that are not nil
+	readAt time.Time                    // when the files were last read
 }
 
-// lookAgain is the interval at which the files are read while no request is due.
-const lookAgain = 10 * time.Second
+type sideFile interface {
+	Reload() (changed bool, err error)
+	Stats() reload.Stats
+}
+
+// rereadFiles is the interval at which the files are read while no request is due.
+const rereadFiles = 10 * time.Second
 
 // openSideFiles reads the files for the first time. If a file is invalid, the first Read
 // returns the error, and openSideFiles does not.
 func openSideFiles(o RemoteOptions) (f sideFiles, err error) {
+	f.readAt = time.Now()
 	options := reload.Options{Wait: true, Logger: o.Logger}
 	if o.CAFile != "" {
 		options.Name = "jwks CA"
 		if f.ca, err = reload.Open(reload.File(o.CAFile), parseCA, options); err != nil {
-			return f, fmt.Errorf("jwks: remote: %w", err)
+			return f, err
 		}
+		f.all = append(f.all, f.ca)
 	}
 	if o.BearerFile != "" {
 		options.Name = "jwks bearer token"
 		if f.bearer, err = reload.Open(reload.File(o.BearerFile), parseBearer, options); err != nil {
-			return f, fmt.Errorf("jwks: remote: %w", err)
+			return f, err
 		}
+		f.all = append(f.all, f.bearer)
 	}
 	return f, nil
 }
 
 // read reads the files again and reports whether they changed. lastError returns their
 // errors.
-func (f *sideFiles) read() (changed bool) {
-	if f.ca != nil {
-		changed, _ = f.ca.Reload()
-	}
-	if f.bearer != nil {
-		news, _ := f.bearer.Reload()
+func (f *sideFiles) read(now time.Time) (changed bool) {
+	f.readAt = now
+	for _, file := range f.all {
+		news, _ := file.Reload()
 		changed = changed || news
 	}
 	return changed
@@ -62,7 +70,7 @@ func (f *sideFiles) read() (changed bool) {
 
 // missing returns the error that prevents a request: a file has never been valid.
 func (f *sideFiles) missing() error {
-	if f.ca != nil && f.ca.Load() == nil || f.bearer != nil && f.bearer.Load() == nil {
+	if slices.ContainsFunc(f.all, func(file sideFile) bool { return file.Stats().LastSuccess.IsZero() }) {
 		return f.lastError()
 	}
 	return nil
@@ -71,11 +79,8 @@ func (f *sideFiles) missing() error {
 // lastError returns the current errors of the files, or nil.
 func (f *sideFiles) lastError() error {
 	var errs []error
-	if f.ca != nil {
-		errs = append(errs, f.ca.Stats().LastError)
-	}
-	if f.bearer != nil {
-		errs = append(errs, f.bearer.Stats().LastError)
+	for _, file := range f.all {
+		errs = append(errs, file.Stats().LastError)
 	}
 	return errors.Join(errs...)
 }
@@ -109,33 +114,21 @@ func parseCA(_ *x509.CertPool, c reload.Content, _ time.Time) (*x509.CertPool, e
 	return pool, nil
 }
 
+// maxBearer is the maximum length of a bearer token in bytes, so that the token fits into
+// a header.
+const maxBearer = 16 << 10
+
 // parseBearer parses a bearer token (RFC 6750 section 2.1).
 func parseBearer(_ *string, c reload.Content, _ time.Time) (*string, error) {
 	token := string(bytes.Trim(bytes.TrimPrefix(c.Data, []byte(bom)), white))
-	bad := func(r rune) bool { return r < 0x21 || r > 0x7e }
 	switch {
-	case strings.ContainsFunc(token, bad):
+	case strings.ContainsFunc(token, func(r rune) bool { return r < 0x21 || r > 0x7e }):
 		return nil, fmt.Errorf("%s: not one word of printable ASCII, as a bearer token is (RFC 6750 section 2.1); put the token there alone", c.Path)
 	case len(token) > maxBearer:
 		return nil, fmt.Errorf("%s: over %d bytes; put the token there alone", c.Path, maxBearer)
 	}
 	return &token, nil
 }
-
-// maxBearer is the maximum length of a bearer token in bytes, so that the token fits into
-// a header.
-const maxBearer = 16 << 10
-
-// The places where Linux distributions keep their trusted roots, as in crypto/x509.
-var (
-	//nolint:gochecknoglobals // a constant
-	rootFiles = []string{
-		"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
-		"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
-	}
-	//nolint:gochecknoglobals // a constant
-	rootDirs = []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
-)
 
 // systemRoots reads the roots that the system trusts, and respects SSL_CERT_FILE and
 // SSL_CERT_DIR. crypto/x509 reads the roots only once per process, so it would never
@@ -145,7 +138,12 @@ func systemRoots(ctx context.Context) *x509.CertPool {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
-	files, dirs := rootFiles, rootDirs
+	// The places where Linux distributions keep their trusted roots, as in crypto/x509.
+	files := []string{
+		"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+		"/etc/pki/tls/cacert.pem", "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
+	}
+	dirs := []string{"/etc/ssl/certs", "/etc/pki/tls/certs"}
 	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
 		files = []string{file}
 	}
@@ -153,13 +151,10 @@ func systemRoots(ctx context.Context) *x509.CertPool {
 		dirs = strings.Split(list, ":")
 	}
 	pool, found := x509.NewCertPool(), false
-	add := func(path string) bool {
+	add := func(path string) (readable bool) {
 		c, err := reload.File(path).Read(ctx, maxBytes)
-		if err != nil {
-			return false
-		}
-		found = pool.AppendCertsFromPEM(c.Data) || found
-		return true
+		found = err == nil && pool.AppendCertsFromPEM(c.Data) || found
+		return err == nil
 	}
 	for _, file := range files {
 		if add(file) {
@@ -167,16 +162,13 @@ func systemRoots(ctx context.Context) *x509.CertPool {
 		}
 	}
 	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			continue
-		}
+		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
 			path := filepath.Join(dir, e.Name())
-			if target, err := os.Readlink(path); err == nil && !strings.Contains(target, "/") {
-				continue // a link to a certificate from the hash of its name
+			// A link within the directory leads to a certificate that is read anyway.
+			if target, err := os.Readlink(path); err != nil || strings.Contains(target, "/") {
+				add(path)
 			}
-			add(path)
 		}
 	}
 	if !found {
