@@ -100,51 +100,42 @@ var commands = []command{
 	{
 		name: "stage", short: "Publish a new token or key to receivers, before anybody sends by it",
 		do: stage, flags: (*request).addStage, prepare: (*request).prepareStage,
-		long: `stage puts a new token into slot next (token-next): 32 random bytes as generate
-makes them, or the token that --from names. Receivers accept it from then on; senders
-go on with the current one. If one is staged already, it is kept, unless --replace stages
-another one in its place. All Secrets of a List get the same one.
+		long: `stage puts a new token into slot next (token-next): 32 random bytes, or the token that
+--from names. Receivers accept it from then on; senders go on with the current one. If
+one is staged already, it is kept, unless --replace stages another. All Secrets of a List
+get the same one. To go back to an earlier token, stage it with --from and promote it.
 
-In a source of verification keys it is the public key that --from names (PEM or JWK),
-which goes into key-next, or into the key set with its RFC 7638 thumbprint as kid. Without
---from, stage makes a key of the current one's algorithm: an HMAC secret, or a pair whose
-private key goes into the file of --private-out. Each stage adds one more HMAC secret to
-a key set.
-
-To go back to an earlier token, stage it with --from and promote it.`,
+In a source of verification keys --from names a public key (PEM or JWK). Without --from,
+stage makes a key of the current one's algorithm: an HMAC secret, or a pair whose private
+key goes into the file of --private-out. To a key set it adds the key, with its RFC 7638
+thumbprint as kid.`,
 	},
 	{
 		name: "promote", short: "Make the staged token current, and the current one previous",
 		do: promote, flags: (*request).addPromote, prepare: (*request).prepareOverlap, ready: (*request).loaded,
 		long: `promote makes the staged token the current one, which senders send, and the old one
 previous, accepted until its deadline. Do it once every receiver has the staged token:
---agent asks receivers, and refuses unless all of them accept it. With --expect it
-promotes only the token with the fingerprint that stage reported.
+--agent asks receivers, and refuses unless all of them accept it.
 
-A file keeps the previous tokens of earlier rotations to their own deadlines. A directory
-or a Secret has room for one: while an earlier one is still accepted, promote is refused
-without --drop-previous. With --overlap 0s agents refuse the old token at once.
+A file keeps the previous tokens of earlier rotations. A directory or a Secret has room
+for one: while an earlier one is still accepted, promote needs --drop-previous.
 
 For verification keys --overlap must be given: longer than signers take to change to
 the new key and the longest token is good for, together. In a key set promote changes
-nothing; --agent asks whether every receiver has all its keys, so that signers may change.`,
+nothing; --agent asks whether every receiver has all its keys.`,
 	},
 	{
 		name: "retire", short: "End the overlap: accept nothing superseded any more",
 		do: retire, flags: (*request).addRetire, prepare: (*request).prepareRetire, ready: (*request).unused,
-		long: `retire takes the previous token out, in a file all of them. Receivers refuse it then,
-before its deadline, too. --agent asks receivers, and refuses unless all of them have the
-current token and have seen no use of the old one for --idle. An agent that started or
-changed less than --idle ago cannot know, and must watch longer.
-
-The digest of the old token goes into token-retired (in a file a line "retired", for keys
-the key retired), for agents that missed the promotion. The last 16 are kept.
+		long: `retire takes the previous token out, in a file all of them, before their deadlines, too.
+--agent asks receivers, and refuses unless all of them have the current token and have
+seen no use of the old one for --idle. An agent that started or changed less than --idle
+ago cannot know, and must watch longer. The digest of the old token is added to
+token-retired, which keeps the last 16, for agents that missed the promotion.
 
 --slot next takes the staged token out instead and revokes nothing, which undoes stage.
-
-A verification key is in use for as long as tokens that it signed are sent. From a key set
---key takes a key out; agents record no use of such keys, so wait until everything that
-it signed has expired.`,
+--key takes a key out of a key set; agents record no use of such keys, so wait until
+everything that it signed has expired.`,
 	},
 	{
 		name: "revoke", short: "Refuse a token or key from now on, whatever window it is in",
@@ -154,16 +145,12 @@ out of its slot: the previous one by default, that of --slot, or the one that --
 --digest names. Agents refuse it as soon as they have read that.
 
 To revoke the current token, stage another first: it takes its place in the same step.
-Without one, revoke is refused unless --force is given, and then every sender of the
-current token is refused until stage and promote are done. After --slot current the slot
-holds another token: if you repeat such a command, use --expect with the fingerprint.
+Without one, --force is needed, and every sender is refused until stage and promote are
+done. --slot current means another token the next time: repeat it with --expect.
 
 A verification key is revoked by its RFC 7638 thumbprint, and everything that it
 signed with it; a signed token by --jti, or by --digest with the SHA-256 of what stands
 before its last dot. --kid revokes all keys and tokens of a name.
-
-Each Secret of a List refuses what is in the slot of any of them. They must have the
-same token current afterwards, unless --force is given.
 
 The list holds 1000 at most. --forget takes out what nobody accepts any more, however
 old the agents' memory: once the longest overlap is over.`,
@@ -171,9 +158,8 @@ old the agents' memory: once the longest overlap is over.`,
 	{
 		name: "unrevoke", short: "Lift the revocation of a token or key that was revoked by mistake",
 		do: unrevoke, flags: (*request).addUnrevoke, prepare: (*request).prepareUnrevoke,
-		long: `unrevoke takes the SHA-256 of a token out of the list of revocations and puts it
-under token-unrevoked (in a file a line "unrevoked", for keys the key unrevoked). Agents
-remember what was revoked, and go on refusing it until they read that.
+		long: `unrevoke moves the SHA-256 of a token from the list of revocations to token-unrevoked.
+Agents remember what was revoked, and go on refusing it until they read that.
 
 The token is named by --digest or --from; with a PATH and without either it is read
 from standard input. --fingerprint names one that the source says is revoked. Revoking
@@ -182,21 +168,16 @@ took the token out of its slot: stage it with --from where it is to be accepted 
 	{
 		name: "now", short: "Stage and promote in one, for one machine",
 		do: now, flags: (*request).addNow, prepare: (*request).prepareNow,
-		long: `now makes a new token or key current and the old one previous with its deadline, in
-one step. It is for one machine, where receivers see the change as soon as senders do;
-anywhere else stage, wait and promote. If a token is staged, now promotes that one.
-
-Each now is a rotation of its own. While the overlap of the last one is under way, it is
-refused without --again (in a directory or a Secret also --drop-previous).`,
+		long: `now makes a new token or key, or the one that is staged, current, and the old one previous
+with its deadline. It is for one machine, where receivers see the change as soon as
+senders do; anywhere else stage, wait and promote. While the overlap of the last rotation
+is under way, now needs --again (in a directory or a Secret also --drop-previous).`,
 	},
 	{
 		name: "status", short: "Show the slots, their deadlines and the next step",
 		do: status,
 		long: `status shows what the source declares, by fingerprint, how long the old one is still
-accepted, and what to do next. A Secret is read from standard input, and the report
-goes to standard output.
-
-Exit code 0 means good, 1 that the content is bad or what is current revoked. What
-running agents accept is shown by tokenagent status.`,
+accepted, and what to do next. Exit code 1 means that the content is bad or what is
+current revoked. What running agents accept is shown by tokenagent status.`,
 	},
 }

@@ -206,18 +206,10 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 	return r.readFrom(ctx)
 }
 
-// named returns how many flags name what revoke or unrevoke is about, --slot apart.
-func (r *request) named() (n int) {
-	flags := []string{r.digest, r.fingerprint, r.kid, r.jti, r.forgetFlag}
-	if r.name == "revoke" || r.name == "unrevoke" {
-		flags = append(flags, r.from)
-	}
-	for _, f := range flags {
-		if f != "" {
-			n++
-		}
-	}
-	return n
+// named returns how many flags name a token, a key or a revocation, --slot apart.
+func (r *request) named() int {
+	flags := []string{r.from, r.digest, r.fingerprint, r.kid, r.jti, r.forgetFlag}
+	return len(slices.DeleteFunc(flags, func(f string) bool { return f == "" }))
 }
 
 func isFingerprint(text string) bool {
@@ -241,9 +233,9 @@ func (r *request) parseID() error {
 			return exitcode.Usage("--forget must be a SHA-256: 64 hex digits; of keys also a thumbprint in base64url, kid NAME or jti ID")
 		}
 	case r.kid != "":
-		id, r.line, r.label = verify.RevokedKeyID(r.kid), "kid "+r.kid, "every key and token of that kid"
+		id, r.line = verify.RevokedKeyID(r.kid), "kid "+r.kid
 	case r.jti != "":
-		id, r.line, r.label = verify.RevokedTokenID(r.jti), "jti "+r.jti, "the token with that jti"
+		id, r.line = verify.RevokedTokenID(r.jti), "jti "+r.jti
 	default:
 		return nil
 	}

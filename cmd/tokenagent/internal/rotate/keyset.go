@@ -1,7 +1,6 @@
 package rotate
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -32,8 +31,12 @@ func promoteInSet(c content.Content, o options) (change, error) {
 	return done(c, "a key set has no current key: let signers change to the new one now, and retire the old one once everything that it signed has expired")
 }
 
+// retireKey removes the key with the kid, fingerprint or thumbprint name.
 func retireKey(c content.Content, name string) (change, error) {
-	named := findKeys(c, name)
+	id, _ := parseDigest(name)
+	named := slices.DeleteFunc(slices.Clone(c.Listed), func(k content.Credential) bool {
+		return k.ID() != id && k.Fingerprint() != name && !slices.Contains(k.KeyIDs(), name)
+	})
 	switch {
 	case len(named) == 0:
 		return done(c, "the set has no key of that name; nothing to retire")
@@ -44,30 +47,7 @@ func retireKey(c content.Content, name string) (change, error) {
 	if len(accepted(c)) == 0 {
 		return refuse("%s is the last key that is accepted, and nothing would be without it; stage another one first", named[0].Fingerprint())
 	}
-	ch, err := done(c, "retired %s", named[0].Fingerprint())
-	if kids := named[0].KeyIDs(); len(kids) > 1 {
-		ch.summary += fmt.Sprintf(", under all its names: kid %q", kids)
-	}
-	return ch, err
-}
-
-// findKeys returns the keys of a set with the kid name, or else with the fingerprint or
-// thumbprint name.
-func findKeys(c content.Content, name string) (named []content.Credential) {
-	id, isDigest := parseDigest(name)
-	var others []content.Credential
-	for _, k := range c.Listed {
-		switch {
-		case slices.Contains(k.KeyIDs(), name):
-			named = append(named, k)
-		case isDigest && k.ID() == id, k.Fingerprint() == name:
-			others = append(others, k)
-		}
-	}
-	if len(named) == 0 {
-		return others
-	}
-	return named
+	return done(c, "retired %s", named[0].Fingerprint())
 }
 
 // accepted returns the keys of a set that are not revoked.

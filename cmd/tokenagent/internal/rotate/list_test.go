@@ -173,7 +173,7 @@ func TestListIsAllOrNothing(t *testing.T) {
 		says    string
 	}{
 		"one has nothing staged":      {[]string{with("a", one, staged), applied("b", one)}, "promote", 1, "secret b/t: no token is staged"},
-		"others staged":               {[]string{with("a", one, staged), with("b", one, `"token-next":"`+b64(three)+`"`)}, "stage", 1, "have different tokens staged, " + print8(two) + ", " + print8(three)},
+		"others staged":               {[]string{with("a", one, staged), with("b", one, `"token-next":"`+b64(three)+`"`)}, "stage", 1, "2 are staged, " + print8(two) + ", " + print8(three)},
 		"others promoted":             {[]string{with("a", one, staged), with("b", one, `"token-next":"`+b64(three)+`"`)}, "promote", 1, print8(two) + " in secret a/t, " + print8(three) + " in secret b/t; stage one for all"},
 		"one is broken":               {[]string{applied("a", one), with("b", one, `"token-next":"eA=="`)}, "stage", 1, "secret b/t/token-next: "},
 		"one has no token":            {[]string{applied("a", one), strings.Replace(applied("b", one), `"token":`, `"APP_TOKEN":`, 1)}, "stage", 1, "the keys there are APP_TOKEN; "},

@@ -2,17 +2,11 @@ package rotate
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/rsa"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
@@ -22,8 +16,8 @@ import (
 )
 
 // makeKey makes a verification key like those that are there.
-func (r *request) makeKey(all []content.Content) error {
-	model, err := modelKey(all[0])
+func (r *request) makeKey(c content.Content) error {
+	model, err := modelKey(c)
 	if err != nil {
 		return err
 	}
@@ -37,27 +31,19 @@ func (r *request) makeKey(all []content.Content) error {
 		return exitcode.Usage("--private-out must not lie in %s, which receivers read; name a file that the signer alone reads", r.path)
 	}
 	if _, err := os.Lstat(r.privateOut); r.privateOut != "" && !errors.Is(err, fs.ErrNotExist) {
-		r.given = true
-		r.candidate, err = r.madeBefore(all)
-		return err
+		return fmt.Errorf("--private-out: %s exists and is not overwritten; name another file, or stage the key that is in there: openssl pkey -in FILE -pubout, and --from", r.privateOut)
 	}
-	r.candidate, r.private, err = keyLike(model, all[0].Set)
+	r.candidate, r.private, err = keyLike(model, c.Set)
 	return err
 }
 
 // modelKey returns the key of c that a new one is to be like: the current one, or the
-// longest of a key set.
+// last of a key set.
 func modelKey(c content.Content) (content.Credential, error) {
 	if !c.Set {
 		return c.Current, nil
 	}
-	bits := func(k content.Credential) int {
-		if public, ok := k.Key().PublicKey().(*rsa.PublicKey); ok {
-			return public.N.BitLen()
-		}
-		return 0
-	}
-	model := slices.MaxFunc(c.Listed, func(a, b content.Credential) int { return bits(a) - bits(b) })
+	model := c.Listed[len(c.Listed)-1]
 	for _, k := range c.Listed {
 		if k.Key().Algorithm() != model.Key().Algorithm() {
 			return model, errors.New("the key set has keys of several algorithms; say which by a key of your own, with --from FILE")
@@ -131,50 +117,15 @@ func forSet(v content.Credential) (content.Credential, error) {
 
 // isInSource reports whether path lies in the source, if that is a directory.
 func (r *request) isInSource(path string) bool {
-	source, err := os.Stat(r.path)
-	if err != nil || !source.IsDir() {
-		return false
+	source, err := filepath.EvalSymlinks(r.path)
+	dir, e := filepath.EvalSymlinks(filepath.Dir(path))
+	if r.path == "" || err != nil || e != nil {
+		return false // opening them fails, too
 	}
-	at, err := filepath.Abs(path)
-	for err == nil && at != filepath.Dir(at) {
-		at = filepath.Dir(at)
-		if info, err := os.Stat(at); err == nil && os.SameFile(info, source) {
-			return true
-		}
-	}
-	return err != nil
-}
-
-// madeBefore returns the credential in one of all whose private key is already in the
-// file of --private-out: a step that is repeated finds the key that it made.
-func (r *request) madeBefore(all []content.Content) (content.Credential, error) {
-	var text []byte
-	if info, err := os.Stat(r.privateOut); err == nil && info.Size() <= maxToken && info.Mode().IsRegular() {
-		text, _ = os.ReadFile(r.privateOut)
-	}
-	for _, c := range all {
-		for _, v := range c.Declared() {
-			if k, err := publicHalf(text, v.Key().Algorithm()); err == nil && k.ID() == v.ID() {
-				return v, nil
-			}
-		}
-	}
-	return content.Credential{}, fmt.Errorf("--private-out: %s exists and is not overwritten; name another file, or stage the key that is in there: openssl pkey -in FILE -pubout, and --from", r.privateOut)
-}
-
-// publicHalf returns the key that verifies what the private key in text signs: PKCS #8
-// as PEM. Its errors quote nothing.
-func publicHalf(text []byte, algorithm string) (jwt.Key, error) {
-	block, rest := pem.Decode(text)
-	if block == nil || block.Type != "PRIVATE KEY" || strings.TrimSpace(string(rest)) != "" {
-		return jwt.Key{}, errors.New("no private key alone, as PEM of PKCS #8")
-	}
-	private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	signer, ok := private.(crypto.Signer)
-	if err != nil || !ok {
-		return jwt.Key{}, errors.New("a private key that cannot be read")
-	}
-	return jwt.NewKey(jwt.KeyConfig{Algorithm: algorithm, Material: signer.Public()})
+	source, err = filepath.Abs(source)
+	dir, e = filepath.Abs(dir)
+	rel, e2 := filepath.Rel(source, dir)
+	return errors.Join(err, e, e2) != nil || filepath.IsLocal(rel)
 }
 
 // writePrivate writes the file of --private-out, which must not exist.

@@ -26,7 +26,6 @@ const (
 	public     = `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
 	thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
 	publicPEM  = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END PUBLIC KEY-----\n"
-	private    = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n"
 )
 
 func TestSetKeysAreNamedByThumbprint(t *testing.T) {
@@ -50,21 +49,6 @@ func TestSetKeysAreNamedByThumbprint(t *testing.T) {
 	got, err := forSet(parseKey(t, hmacCanary+"\n"))
 	if err != nil || got.ID() != parseKey(t, hmacCanary).ID() || got.Key().Algorithm() != "HS256" {
 		t.Errorf("a secret: %v, %v", got, err)
-	}
-}
-
-func TestPublicHalf(t *testing.T) {
-	k, err := publicHalf([]byte(private), "EdDSA")
-	if err != nil || keygen.Thumbprint(k) != thumbprint {
-		t.Errorf("%v, %v", k, err)
-	}
-	for _, text := range []string{"", hmacCanary, publicPEM, private + private, private[:60], strings.Replace(private, "MC4", "AC4", 1)} {
-		if k, err := publicHalf([]byte(text), "EdDSA"); err == nil || strings.Contains(err.Error(), "CANARY") {
-			t.Errorf("%v, %v", k, err)
-		}
-	}
-	if _, err := publicHalf([]byte(private), "ES256"); err == nil {
-		t.Error("a key of another algorithm")
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// prepareStage finds or makes what is to be staged, once for all sources. If one of
-// several Secrets has a token staged, all get that one: kubectl replace may have come
-// through for some of them only.
+// prepareStage finds or makes what is to be staged, once for all sources. If one of them
+// has a token staged, all get that one: kubectl replace may have come through for some
+// Secrets of a List only.
 func (r *request) prepareStage(all []content.Content) (err error) {
 	c := all[0]
 	staged := stagedIn(all)
@@ -26,12 +26,12 @@ func (r *request) prepareStage(all []content.Content) (err error) {
 		if r.candidate, err = r.fromCredential(); err == nil && c.Set {
 			r.candidate, err = forSet(r.candidate)
 		}
-	case len(all) > 1 && len(staged) > 1 && !r.replace:
-		err = fmt.Errorf("the Secrets of the list have different %s staged, %s; stage one for all of them with --replace", c.Kind, prints(staged))
-	case len(all) > 1 && len(staged) == 1 && !r.replace:
+	case len(staged) == 1 && !r.replace:
 		r.candidate, r.given = staged[0], true
+	case len(staged) > 1 && !r.replace:
+		err = severalStaged(staged)
 	case c.Kind == content.Keys:
-		err = r.makeKey(all)
+		err = r.makeKey(c)
 	case r.privateOut != "":
 		err = exitcode.Usage("--private-out goes with verification keys; a token has no private half")
 	default:
@@ -40,11 +40,12 @@ func (r *request) prepareStage(all []content.Content) (err error) {
 	return err
 }
 
-// stagedIn returns, each once, what is staged in one of all and not revoked there.
+// stagedIn returns, each once, what is staged in one of all, and there is not revoked and
+// not current.
 func stagedIn(all []content.Content) (staged []content.Credential) {
 	for _, c := range all {
 		for _, t := range c.Next {
-			if !c.Refuses(t) && !isIn(staged, t.ID()) {
+			if !c.Refuses(t) && t.ID() != c.Current.ID() && !isIn(staged, t.ID()) {
 				staged = append(staged, t)
 			}
 		}
@@ -100,11 +101,11 @@ func (r *request) deadline(now time.Time) time.Time {
 	if !r.untilTime.IsZero() {
 		return r.untilTime
 	}
-	until := now.Add(r.overlap).Truncate(time.Second)
-	if r.overlap > 0 && until.Before(now.Add(r.overlap)) {
-		until = until.Add(time.Second)
+	until := now.Add(r.overlap)
+	if r.overlap > 0 {
+		until = until.Add(time.Second - 1)
 	}
-	return until
+	return until.Truncate(time.Second)
 }
 
 // loaded is passed by agents that accept what is promoted.
@@ -113,11 +114,7 @@ func (r *request) loaded(_, to content.Content) gate.Check {
 	if to.Set {
 		keys = accepted(to)
 	}
-	var all []string
-	for _, k := range keys {
-		all = append(all, k.Fingerprint())
-	}
-	return gate.Loaded(all...)
+	return gate.Loaded(fingerprints(idsOf(keys))...)
 }
 
 func (r *request) prepareRetire(all []content.Content) error {
@@ -138,10 +135,7 @@ func (r *request) prepareRetire(all []content.Content) error {
 
 // unused is passed by agents that saw no use of what is retired.
 func (r *request) unused(from, _ content.Content) gate.Check {
-	var old []string
-	for _, t := range inSlot(from, slotPrevious) {
-		old = append(old, t.Fingerprint())
-	}
+	old := fingerprints(idsOf(inSlot(from, slotPrevious)))
 	return gate.Unused(from.Current.Fingerprint(), old, max(r.idle, 0))
 }
 

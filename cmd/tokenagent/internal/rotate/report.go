@@ -207,25 +207,25 @@ func (r *report) print(w io.Writer) error {
 	termsafe.Fprintf(w, "%s: %s%s\n", r.Target, mark, r.Summary)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, text string) { termsafe.Fprintf(t, "  %s\t%s\n", name, text) }
+	slots := func(name string, all []slot) {
+		for _, s := range all {
+			line(name, s.text(r.noun()))
+		}
+	}
+	digests := func(name string, all []string) {
+		if len(all) > 0 {
+			line(name, content.Some(all))
+		}
+	}
 	if r.Current != nil {
 		line("current", r.Current.text(r.noun()))
 	}
-	for _, group := range []struct {
-		name  string
-		slots []slot
-	}{{"next", r.Next}, {"previous", r.Previous}, {"listed", r.Listed}} {
-		for _, s := range group.slots {
-			line(group.name, s.text(r.noun()))
-		}
-	}
-	for _, list := range []struct {
-		name   string
-		prints []string
-	}{{"revoked", r.Revoked}, {"retired", r.Retired}, {"unrevoked", r.Unrevoked}} {
-		if len(list.prints) > 0 {
-			line(list.name, content.Some(list.prints))
-		}
-	}
+	slots("next", r.Next)
+	slots("previous", r.Previous)
+	slots("listed", r.Listed)
+	digests("revoked", r.Revoked)
+	digests("retired", r.Retired)
+	digests("unrevoked", r.Unrevoked)
 	if err := t.Flush(); err != nil {
 		return err
 	}
@@ -242,10 +242,9 @@ func (s slot) text(noun string) string {
 	if s.Algorithm != "" {
 		text += ", " + s.Algorithm
 	}
-	switch {
-	case len(s.KeyIDs) > 0:
+	if len(s.KeyIDs) > 0 {
 		text += fmt.Sprintf(", kid %q", s.KeyIDs)
-	case s.KeyID != "":
+	} else if s.KeyID != "" {
 		text += fmt.Sprintf(", kid %q", s.KeyID)
 	}
 	if s.Revoked {

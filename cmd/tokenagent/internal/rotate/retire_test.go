@@ -20,7 +20,7 @@ func TestAnOldTokenIsLetInForAWhile(t *testing.T) {
 		b.do(t, "status").want(t, 0, said, "next: retire --slot next, once nobody sends the token that is staged, which was superseded before; or promote, to go back to it")
 		b.do(t, "stage").want(t, 0, print8(one)+" is staged already", said)
 		b.do(t, "promote", "--dry-run").want(t, 0, print8(one)+" was superseded before, and this goes back to it")
-		b.do(t, "retire", "--slot=next").want(t, 0, "took out "+print8(one)+", which was staged; "+print8(one)+" is accepted until ", "next: retire, once")
+		b.do(t, "retire", "--slot=next").want(t, 0, "took out "+print8(one)+", which was staged", "previous  "+print8(one)+", until ", "next: retire, once")
 		want(t, b, "current=two previous=one")
 		if o := b.do(t, "stage", "--from", tokenFile(t, three)); strings.Contains(o.errOut, "superseded") {
 			t.Errorf("a new one was never superseded: %s", o.errOut)
@@ -45,7 +45,7 @@ func TestReportsAreText(t *testing.T) {
 func TestRetireNext(t *testing.T) {
 	file := path(filepath.Join(t.TempDir(), "token"))
 	put(t, string(file), one+"\n"+two+" next\n"+three+" next\n"+three+"\n"+one+" next\n")
-	file.do(t, "retire", "--slot=next").want(t, 0, print8(three)+" is listed, too, and stays accepted")
+	file.do(t, "retire", "--slot=next").want(t, 0, "listed   "+print8(three))
 	want(t, file, "current=one")
 	if c := file.content(t); len(c.Listed) != 1 || c.Listed[0].Reveal() != three {
 		t.Errorf("listed: %v", c.Listed)

@@ -42,7 +42,7 @@ func revoke(c content.Content, o options) (change, error) {
 	}
 	c.Next = slices.DeleteFunc(c.Next, hits)
 	c.Previous = slices.DeleteFunc(c.Previous, func(s content.Superseded) bool { return hits(s.Token) })
-	name := o.label
+	name := o.line
 	if name == "" {
 		name = printIDs(o.ids)
 	}
@@ -68,7 +68,7 @@ func revoke(c content.Content, o options) (change, error) {
 		c.Listed = without(c.Listed, id)
 		ch.summary += "; " + c.Current.Fingerprint() + ", which was staged, is current"
 	case len(c.Next) > 1:
-		return change{}, severalStaged(c)
+		return change{}, severalStaged(c.Next)
 	case before.Refuses(c.Current):
 	case !o.force:
 		return refuse("%s is the current %s and none is staged to take its place; stage one first, and then revoke, or refuse every request from now on with --force", current, noun)
@@ -101,17 +101,17 @@ func nothingToRevoke(c content.Content, o options) (change, error) {
 
 // forget removes a revocation, if that lets nothing in again.
 func forget(c content.Content, id rotation.ID) (change, error) {
-	print8 := verify.Fingerprint(id)
+	fingerprint := verify.Fingerprint(id)
 	switch {
 	case !c.IsRevoked(id):
-		return done(c, "%s is not revoked; nothing to forget", print8)
+		return done(c, "%s is not revoked; nothing to forget", fingerprint)
 	case slices.ContainsFunc(c.Declared(), content.Content{Revoked: []rotation.ID{id}}.Refuses):
-		return refuse("%s is revoked and still declared, so that to forget it would let it in again; replace the %s first", print8, c.Kind.Noun())
+		return refuse("%s is revoked and still declared, so that to forget it would let it in again; replace the %s first", fingerprint, c.Kind.Noun())
 	}
 	is := func(r rotation.ID) bool { return r == id }
 	c.Revoked = slices.DeleteFunc(c.Revoked, is)
 	c.Unrevoked = slices.DeleteFunc(c.Unrevoked, is) // agents that remember the revocation would obey it now
-	return done(c, "forgot that %s was revoked", print8)
+	return done(c, "forgot that %s was revoked", fingerprint)
 }
 
 // unrevoke moves a revocation to the list of lifted ones. That list drops its oldest
@@ -146,23 +146,20 @@ func unrevoke(c content.Content, o options) (change, error) {
 }
 
 // findRevoked returns the ID with the fingerprint in the lists of c.
-func findRevoked(c content.Content, fingerprint string) (found rotation.ID, err error) {
-	for _, list := range [][]rotation.ID{c.Revoked, c.Unrevoked} {
-		n := 0
-		for _, id := range list {
-			if verify.Fingerprint(id) == fingerprint && (n == 0 || id != found) {
-				found = id
-				n++
-			}
-		}
-		switch {
-		case n == 1:
-			return found, nil
-		case n > 1:
-			return found, errors.New("several revocations have that fingerprint; name the one that is meant with --digest")
+func findRevoked(c content.Content, fingerprint string) (rotation.ID, error) {
+	var found []rotation.ID
+	for _, id := range slices.Concat(c.Revoked, c.Unrevoked) {
+		if verify.Fingerprint(id) == fingerprint && !slices.Contains(found, id) {
+			found = append(found, id)
 		}
 	}
-	return found, errors.New("nothing of that fingerprint is revoked here; what agents remember and the source does not say is named with --digest or --from FILE")
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return rotation.ID{}, errors.New("nothing of that fingerprint is revoked here; what agents remember and the source does not say is named with --digest or --from FILE")
+	}
+	return rotation.ID{}, errors.New("several revocations have that fingerprint; name the one that is meant with --digest")
 }
 
 func printIDs(ids []rotation.ID) string { return content.Some(fingerprints(ids)) }

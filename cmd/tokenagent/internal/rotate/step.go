@@ -37,7 +37,6 @@ type options struct {
 	id          *rotation.ID  // nil if slot or fingerprint says what is meant
 	ids         []rotation.ID // to revoke
 	line        string        // how id is written; "" means as hex digits
-	label       string        // what reports call ids; "" means their fingerprints
 	fingerprint string        // of the revocation to lift
 	forget      bool          // remove id from the revocations instead
 	force       bool
@@ -127,15 +126,13 @@ func stage(c content.Content, o options) (change, error) {
 		c.Next = []content.Credential{o.candidate}
 		return done(c, "staged %s as the next %s", o.candidate.Fingerprint(), noun)
 	case len(staged) > 1:
-		return change{}, severalStaged(c)
-	case o.given:
-		return refuse("another %s, %s, is staged; promote it first, or put yours in its place with --replace", noun, staged[0].Fingerprint())
+		return change{}, severalStaged(staged)
 	}
-	return done(c, "%s is staged already", staged[0].Fingerprint())
+	return refuse("another %s, %s, is staged; promote it first, or put yours in its place with --replace", noun, staged[0].Fingerprint())
 }
 
-func severalStaged(c content.Content) error {
-	return fmt.Errorf("%d %s are staged, %s; leave one of them, or stage a single one with --replace", len(c.Next), c.Kind, prints(c.Next))
+func severalStaged(staged []content.Credential) error {
+	return fmt.Errorf("%d are staged, %s; leave one of them, or stage a single one with --replace", len(staged), prints(staged))
 }
 
 // nextIsCurrent reports whether a step was cut short before its last write: what is
@@ -162,7 +159,7 @@ func promote(c content.Content, o options) (change, error) {
 	case len(c.Next) == 0:
 		return promotedAlready(c, o)
 	case len(c.Next) > 1:
-		return change{}, severalStaged(c)
+		return change{}, severalStaged(c.Next)
 	}
 	next := c.Next[0]
 	switch {
@@ -214,12 +211,11 @@ func promotedAlready(c content.Content, o options) (change, error) {
 		return refuse("%s, as --expect says, is neither staged nor current; look who was here (tokenagent rotate status), and stage first", o.expect)
 	case last.Until.IsZero():
 		return refuse("no %s is staged; stage one first, and promote it once every receiver has it", c.Kind.Noun())
-	case last.Live(o.now):
-		return done(c, "promoted already: %s is current, and %s is accepted%s", c.Current.Fingerprint(), last.Token.Fingerprint(), deadline(last))
 	}
-	ch, err := done(c, "promoted already: %s is current, and %s was accepted%s", c.Current.Fingerprint(), last.Token.Fingerprint(), deadline(last))
-	// A rotation of long ago that nobody retired looks the same.
-	ch.warnings = []string{"nothing is staged, and the last rotation is over: if another one was meant, stage first"}
+	ch, err := done(c, "promoted already: %s is current, and the deadline of %s is %s", c.Current.Fingerprint(), last.Token.Fingerprint(), content.Deadline(last.Until))
+	if !last.Live(o.now) { // a rotation of long ago that nobody retired looks the same
+		ch.warnings = []string{"nothing is staged, and the last rotation is over: if another one was meant, stage first"}
+	}
 	return ch, err
 }
 
@@ -227,7 +223,7 @@ func promotedAlready(c content.Content, o options) (change, error) {
 func retire(c content.Content, o options) (change, error) {
 	switch {
 	case o.slot == slotNext:
-		return unstage(c, o)
+		return unstage(c)
 	case c.Set:
 		return retireKey(c, o.key)
 	case len(c.Previous) == 0:
@@ -239,22 +235,13 @@ func retire(c content.Content, o options) (change, error) {
 }
 
 // unstage undoes stage.
-func unstage(c content.Content, o options) (change, error) {
+func unstage(c content.Content) (change, error) {
 	if len(c.Next) == 0 {
 		return done(c, "no %s is staged; nothing to take out", c.Kind.Noun())
 	}
 	staged := c.Next
 	c.Next = nil
-	ch, err := done(c, "took out %s, which was staged", prints(staged))
-	for _, t := range staged {
-		switch old, was := c.Superseded(t); {
-		case was && old.Live(o.now):
-			ch.summary += "; " + t.Fingerprint() + " is accepted" + deadline(old)
-		case !was && isIn(c.Listed, t.ID()):
-			ch.summary += "; " + t.Fingerprint() + " is listed, too, and stays accepted"
-		}
-	}
-	return ch, err
+	return done(c, "took out %s, which was staged", prints(staged))
 }
 
 // now stages and promotes. Unlike the other steps it is not idempotent, so while an
@@ -310,11 +297,12 @@ func without(all []content.Credential, ids ...rotation.ID) []content.Credential 
 	return slices.DeleteFunc(all, func(t content.Credential) bool { return slices.Contains(ids, t.ID()) })
 }
 
-// prints lists the fingerprints of all.
-func prints(all []content.Credential) string {
-	out := make([]string, len(all))
+func idsOf(all []content.Credential) []rotation.ID {
+	ids := make([]rotation.ID, len(all))
 	for i, t := range all {
-		out[i] = t.Fingerprint()
+		ids[i] = t.ID()
 	}
-	return content.Some(out)
+	return ids
 }
+
+func prints(all []content.Credential) string { return printIDs(idsOf(all)) }

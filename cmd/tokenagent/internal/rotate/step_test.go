@@ -211,10 +211,10 @@ func TestOutOfOrder(t *testing.T) {
 func TestPromotedAlready(t *testing.T) {
 	file := path(t.TempDir() + "/token")
 	put(t, string(file), two+"\n"+one+" previous until=2001-01-01T00:00:00Z\n")
-	file.do(t, "promote").want(t, 0, "nothing changed: promoted already: "+print8(two)+" is current, and "+print8(one)+" was accepted until 2001-01-01T00:00:00Z",
+	file.do(t, "promote").want(t, 0, "nothing changed: promoted already: "+print8(two)+" is current, and the deadline of "+print8(one)+" is 2001-01-01T00:00:00Z",
 		"warning: ", "nothing is staged, and the last rotation is over: if another one was meant, stage first")
 	put(t, string(file), two+"\n"+one+" previous until=2001-01-01T00:00:00Z\n"+three+" previous until=2999-01-01T00:00:00Z\n")
-	if o := file.do(t, "promote").want(t, 0, print8(three)+" is accepted until 2999"); strings.Contains(o.errOut, "warning") {
+	if o := file.do(t, "promote").want(t, 0, "the deadline of "+print8(three)+" is 2999"); strings.Contains(o.errOut, "warning") {
 		t.Errorf("its overlap is under way: %s", o.errOut)
 	}
 	put(t, string(file), two+"\n"+one+" previous\n")
@@ -237,7 +237,7 @@ func TestOddlyStaged(t *testing.T) {
 	file := path(t.TempDir() + "/token")
 	put(t, string(file), one+"\n"+two+" next\n"+three+" next\n")
 	for _, args := range [][]string{{"stage"}, {"promote"}, {"now"}, {"revoke", "--slot=current"}} {
-		file.do(t, args[0], args[1:]...).want(t, 1, "2 tokens are staged, "+print8(two)+", "+print8(three))
+		file.do(t, args[0], args[1:]...).want(t, 1, "2 are staged, "+print8(two)+", "+print8(three))
 	}
 	file.do(t, "stage", "--replace", "--from", tokenFile(t, three)).want(t, 0)
 	want(t, file, "current=one next=three")

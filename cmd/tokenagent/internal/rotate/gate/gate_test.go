@@ -104,7 +104,7 @@ func TestUnused(t *testing.T) {
 		"used long ago, restarted since": {changed(time.Minute, current, previous(time.Hour)), "has watched for 1m0s alone"},
 		"watching since when":            {unknown, "does not say since when"},
 		"named hosts":                    {users(old, time.Minute, "10.0.0.1", "10.0.0.2"), "was used by 10.0.0.1, 10.0.0.2 1m0s ago"},
-		"many hosts":                     {users(old, time.Minute, "a", "b", "c", "d", "e", "f", "g"), "by a, b, c, d, e and 2 more 1m0s"},
+		"many hosts":                     {users(old, time.Minute, "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"), "by a, b, c, d, e, f, g, h, i, j and 2 more 1m0s"},
 		"hosts of long ago":              {users(old, time.Hour, "10.0.0.1"), ""},
 		"hosts of a named key":           {named(users("2031", time.Minute, "10.0.0.1")), "2222bbbb was used by 10.0.0.1 1m0s ago"},
 		"hosts of another named key":     {named(users("2030", time.Minute, "10.0.0.1")), ""},
