@@ -70,14 +70,6 @@ func TestP5_EmptyFlagIsAnError(t *testing.T) {
 }
 
 // TestEmptyListElement: a variable and a repeated flag may have an empty one too.
-// TestFlagGivenAndThenEmpty: an address that the command line gives is not taken
-// back by an empty one behind it.
-func TestFlagGivenAndThenEmpty(t *testing.T) {
-	for _, name := range []string{"admin-listen", "grpc-listen"} {
-		invoke(t, "", "run", "--"+name, "127.0.0.1:0", "--"+name, "").want(t, 2, "--"+name+" is given twice, and empty the second time")
-	}
-}
-
 func TestEmptyListElement(t *testing.T) {
 	path := file(t, good)
 	invoke(t, "", "run", "--token-file", path, "--header", "a", "--header", "").want(t, 2, "--header is empty, or has an empty element")

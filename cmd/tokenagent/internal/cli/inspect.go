@@ -20,7 +20,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// An inspection is all that inspect has to say of a token.
+// An inspection is the answer of inspect.
 type inspection struct {
 	JWT         bool                 `json:"jwt"`
 	Fault       string               `json:"fault,omitempty"` // why it is no JWT, or a bad one
@@ -29,18 +29,18 @@ type inspection struct {
 	Digest      string               `json:"digest,omitempty"` // to revoke it by
 	Header      inspect.Object       `json:"header,omitempty"`
 	Claims      inspect.Object       `json:"claims,omitempty"`
-	Times       map[string]time.Time `json:"times,omitempty"` // the claims that are moments
+	Times       map[string]time.Time `json:"times,omitempty"` // the claims that are times
 	Warnings    []string             `json:"warnings,omitempty"`
-	Verdict     *judgement           `json:"verdict,omitempty"` // of the keys; without a key source there is none
+	Verdict     *judgement           `json:"verdict,omitempty"` // nil without a key source
 
 	token *inspect.Token
 }
 
-// A judgement is what the keys say of a token.
+// A judgement says whether the keys accept a token.
 type judgement struct {
 	Accepted  bool     `json:"accepted"`
 	Subject   string   `json:"subject,omitempty"`
-	KeyID     string   `json:"key_id,omitempty"` // the kid of the key that signed it, or its fingerprint where it has none
+	KeyID     string   `json:"key_id,omitempty"` // kid of the key that signed it, or its fingerprint if it has none
 	Slot      string   `json:"slot,omitempty"`   // of that key
 	Source    string   `json:"source,omitempty"`
 	Reason    string   `json:"reason,omitempty"` // invalid, expired, revoked or unavailable
@@ -60,8 +60,8 @@ claims, with their times in words, and what is unusual about it. It prints neith
 the token nor its signature; claims may be personal data.
 
 With --key-file or --jwks-url it also says whether those keys accept it, as an
-agent would, and if not, why and what mends it. Without --issuer and --audience
-the token's own are taken for good, and it says so.
+agent would, and if not, why, and how to fix it. Without --issuer and --audience
+the token's own are not compared with anything, and it says so.
 
 Exit code 0 means accepted, or without keys that it is well formed; 1 refused,
 malformed, or no JSON Web Token.`,
@@ -80,7 +80,7 @@ malformed, or no JSON Web Token.`,
 			if err != nil {
 				return err
 			}
-			i := look(token, time.Now())
+			i := decode(token, time.Now())
 			if r.Keys.Given() && i.Fault == "" {
 				if err := i.judge(cmd, token, cfg); err != nil {
 					return err
@@ -89,13 +89,12 @@ malformed, or no JSON Web Token.`,
 			return i.print(cmd.OutOrStdout(), output)
 		},
 	}
-	config.AddFlags(cmd.Flags(), &r, config.Signed)
+	addRealmFlags(cmd, &r, config.Signed)
 	addOutput(cmd, &output)
 	return cmd
 }
 
-// look takes the token apart.
-func look(token string, now time.Time) *inspection {
+func decode(token string, now time.Time) *inspection {
 	i := &inspection{Fingerprint: verify.Fingerprint(verify.Digest(token)), Bytes: len(token)}
 	t, err := inspect.Decode(token)
 	if err != nil {
@@ -117,7 +116,8 @@ func look(token string, now time.Time) *inspection {
 	return i
 }
 
-// judge asks the keys. What the flags leave open is taken from the token.
+// judge asks the keys of cfg. An issuer or audience that is not given is taken from the
+// token.
 func (i *inspection) judge(cmd *cobra.Command, token string, cfg agent.Config) error {
 	j := &judgement{}
 	i.Verdict = j
@@ -130,24 +130,23 @@ func (i *inspection) judge(cmd *cobra.Command, token string, cfg agent.Config) e
 		j.Unchecked = append(j.Unchecked, "aud")
 	}
 	asked := cfg.JWT
-	compareWithNothing(&cfg)
+	fillJWT(&cfg)
 	a, err := startAgent(cmd.Context(), cfg)
 	if err != nil {
 		return err
 	}
 	defer a.Close()
 	p, err := a.Verify(cmd.Context(), token)
-	src := a.Status().Sources[0]
 	if err != nil {
 		j.Reason, j.Why = verify.Class(err).String(), why(err)
-		j.Hints = i.token.Hints(asked, src.Tokens, err, time.Now())
+		j.Hints = i.token.Hints(asked, a.Status().Sources[0].Tokens, err, time.Now())
 		return nil
 	}
 	j.Accepted, j.Subject, j.KeyID, j.Slot, j.Source = true, p.Subject(), p.KeyID(), p.Slot().String(), p.Source()
 	return nil
 }
 
-// why returns what err says behind the class that it is of.
+// why returns the text of err without its class.
 func why(err error) string {
 	for _, class := range []error{verify.ErrInvalidToken, verify.ErrExpiredToken, verify.ErrRevokedToken, verify.ErrUnavailable} {
 		if errors.Is(err, class) {
@@ -157,11 +156,15 @@ func why(err error) string {
 	return err.Error()
 }
 
-func (i *inspection) print(w io.Writer, form string) (err error) {
+func (i *inspection) print(w io.Writer, form string) error {
+	var out bytes.Buffer
+	write := i.text
 	if form == outputJSON {
-		err = i.json(w)
-	} else {
-		err = i.text(w)
+		write = i.json
+	}
+	err := write(&out)
+	if err == nil {
+		_, err = w.Write(out.Bytes())
 	}
 	if err == nil && (i.Fault != "" || i.Verdict != nil && !i.Verdict.Accepted) {
 		err = exitcode.Refused
@@ -169,58 +172,49 @@ func (i *inspection) print(w io.Writer, form string) (err error) {
 	return err
 }
 
-// json escapes once more what a terminal would obey: encoding/json lets some of
-// it pass.
-func (i *inspection) json(w io.Writer) error {
+// json escapes what a terminal would obey: encoding/json lets some of it pass.
+func (i *inspection) json(out *bytes.Buffer) error {
 	text, err := json.Marshal(i)
 	if err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	if err := json.Indent(&out, []byte(termsafe.Text(string(text))), "", "  "); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(w, out.String())
-	return err
+	defer out.WriteByte('\n')
+	return json.Indent(out, []byte(termsafe.Text(string(text))), "", "  ")
 }
 
-func (i *inspection) text(w io.Writer) error {
+func (i *inspection) text(out *bytes.Buffer) error {
 	if i.token != nil {
-		if err := i.token.Text(w, time.Now()); err != nil {
+		if err := i.token.Text(out, time.Now()); err != nil {
 			return err
 		}
 	}
 	for _, text := range i.Warnings {
-		fmt.Fprintf(w, "warning: %s\n", text)
+		fmt.Fprintf(out, "warning: %s\n", text)
 	}
-	var err error
-	switch v := i.Verdict; {
+	v := i.Verdict
+	switch {
 	case i.token == nil:
-		_, err = fmt.Fprintf(w, "no signed token: fingerprint %s: %s\n", i.Fingerprint, i.Fault)
+		fmt.Fprintf(out, "no signed token: fingerprint %s: %s\n", i.Fingerprint, i.Fault)
 	case i.Fault != "":
-		_, err = fmt.Fprintf(w, "malformed: %s\n", i.Fault)
+		fmt.Fprintf(out, "malformed: %s\n", i.Fault)
 	case v == nil:
-		_, err = fmt.Fprintln(w, "well formed; nothing was verified: that takes --key-file or --jwks-url")
+		fmt.Fprintln(out, "well formed; nothing was verified: that takes --key-file or --jwks-url")
 	case v.Accepted:
-		fmt.Fprintf(w, "accepted: signed by key %s, which is %s in source %s; its subject is %s\n", readable(v.KeyID), v.Slot, v.Source, readable(v.Subject))
-		err = v.rest(w)
+		fmt.Fprintf(out, "accepted: signed by key %s, which is %s in source %s; its subject is %s\n", readable(v.KeyID), v.Slot, v.Source, readable(v.Subject))
 	default:
-		fmt.Fprintf(w, "refused (%s): %s\n", v.Reason, v.Why)
-		err = v.rest(w)
+		fmt.Fprintf(out, "refused (%s): %s\n", v.Reason, v.Why)
 	}
-	return err
-}
-
-// rest says what stands under a verdict.
-func (j *judgement) rest(w io.Writer) (err error) {
-	for _, text := range j.Hints {
-		fmt.Fprintf(w, "  %s\n", text)
+	if v == nil {
+		return nil
 	}
-	for _, claim := range j.Unchecked {
+	for _, text := range v.Hints {
+		fmt.Fprintf(out, "  %s\n", text)
+	}
+	for _, claim := range v.Unchecked {
 		flag := map[string]string{"iss": "issuer", "aud": "audience"}[claim]
-		_, err = fmt.Fprintf(w, "  %s was not checked: the token's own was taken, since there is no --%s\n", claim, flag)
+		fmt.Fprintf(out, "  %s was not checked: the token's own was taken, since there is no --%s\n", claim, flag)
 	}
-	return err
+	return nil
 }
 
 // readable returns untrusted text in a form that is safe to show on a terminal. It

@@ -127,7 +127,7 @@ realms:
 	r.becomes(t, "the file is bad", "/metrics", "tokenagent_config_last_reload_successful 0\n")
 	r.becomes(t, "and why", "/status", path+":13: realms.pay: unknown key heder; did you mean header?")
 	want(200, "pay", "/verify/pay", "X-Pay-Token: "+good+"-pay")
-	invoke(t, "", "status", "--agent", r.admin).want(t, 1, "realms: 4 from "+path+", watched by events", "  fault "+path+":13: ", "source both.keys: ready")
+	invoke(t, "", "status", "--agent", r.admin).want(t, 1, "realms: 4 from "+path+", watched by events", "  error "+path+":13: ", "source both.keys: ready")
 	overwrite(t, filepath.Join(dir, "orders"), good+"-new")
 	r.becomes(t, "a source rotates meanwhile", "/metrics", `tokenagent_rotations_total{realm="orders",source="orders"} 1`+"\n")
 	overwrite(t, path, strings.Replace(text, "overlap: 10m", "overlap: 20m", 1)+"  more:\n    token-file: orders\n    hosts: more.example\ndefault-realm: more\n")

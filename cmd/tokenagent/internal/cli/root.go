@@ -1,8 +1,8 @@
-// Package cli is the command line of tokenagent: one voice (lower-case, prefixed
-// with the program's name, how to fix it in the same line), long flags that the
-// environment can set too, and four exit codes: 0 good, 1 refused or failed, 2
-// usage, 130 interrupted; exec alone ends with the code of its program. No token
-// is ever an argument.
+// Package cli is the command line of tokenagent. Messages are in lower case, begin with
+// the program's name and say how to fix what is wrong. All flags are long, and each can
+// be set as an environment variable. The exit code is 0 good, 1 refused or failed, 2
+// usage, 130 interrupted; exec alone ends with the code of its program. No token is ever
+// an argument.
 package cli
 
 import (
@@ -32,17 +32,16 @@ import (
 	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// ownSignals marks a command that decides itself what SIGTERM and SIGINT mean to
-// it: run drains, exec passes them on.
+// ownSignals marks a command that handles SIGTERM and SIGINT itself: run drains, exec
+// forwards them.
 const ownSignals = "own-signals"
 
-// grace is how long after a signal a command may take to end by itself, so that it
-// can remove what it has half done, before it is left behind. What waits for
-// nothing but ctx ends at once.
+// grace is how long after a signal a command may take to end by itself, for example to
+// remove a half-written file.
 const grace = time.Second
 
-// Main runs the command that args name and returns the exit code. version is
-// the program's own; "" means that of the build's record.
+// Main runs the command that args name and returns the exit code. version is the
+// version of the program; "" means the one that its build recorded.
 //
 // SIGINT and SIGTERM end ctx, and the command with it: exit code 130, unless it
 // succeeded all the same.
@@ -56,62 +55,55 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd()
-	for _, c := range root.Commands() {
-		if c.Name() == "completion" {
-			quoteNoArguments(c)
-		}
+	addCompletion(root)
+	cmd, err := execute(ctx, root, args)
+	if err == nil {
+		return 0
 	}
-	target, rest, _ := root.Find(args)
-	own := target != nil && target.Annotations[ownSignals] != ""
-	type end struct {
-		cmd *cobra.Command
-		err error
+	code := exitcode.Of(err)
+	if !errors.Is(err, exitcode.Refused) {
+		fmt.Fprintf(stderr, "tokenagent: %s\n", termsafe.Lines(option.Text(err, spelling(cmd))))
 	}
-	ended := make(chan end, 1)
-	go func() {
-		if err := unknown(target, rest); err != nil {
-			ended <- end{target, err}
-			return
-		}
-		cmd, err := root.ExecuteContextC(ctx)
-		ended <- end{cmd, err}
-	}()
-	var e end
-	if own {
-		e = <-ended
-	} else {
-		e = await(ctx, ended, end{target, exitcode.Interrupted})
-		if ctx.Err() != nil && exitcode.Of(e.err) == 1 && !errors.Is(e.err, exitcode.Refused) {
-			e.err = exitcode.Interrupted // what failed because of that has nothing to add
-		}
-	}
-	code := exitcode.Of(e.err)
-	if e.err != nil && !errors.Is(e.err, exitcode.Refused) {
-		fmt.Fprintf(stderr, "tokenagent: %s\n", termsafe.Lines(option.Text(e.err, option.Flag)))
-		if code == 2 {
-			fmt.Fprintf(stderr, "tokenagent: see '%s --help'\n", e.cmd.CommandPath())
-		}
+	if code == 2 {
+		fmt.Fprintf(stderr, "tokenagent: see '%s --help'\n", cmd.CommandPath())
 	}
 	return code
 }
 
-// await returns what comes on ended, and late if that takes longer than grace
-// after the end of ctx: a read from a pipe or a network file system cannot be
-// told to stop.
-func await[T any](ctx context.Context, ended <-chan T, late T) T {
+// execute runs the command that args name. If ctx ends, it leaves a command behind that
+// does not end within grace: a read from a pipe or a network file system cannot be
+// cancelled.
+func execute(ctx context.Context, root *cobra.Command, args []string) (*cobra.Command, error) {
+	target, rest, _ := root.Find(args)
+	if target != nil && namesNoCommand(target, rest) {
+		return target, noSuchCommand(target, rest)
+	}
+	type result struct {
+		cmd *cobra.Command
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		cmd, err := root.ExecuteContextC(ctx)
+		done <- result{cmd, err}
+	}()
+	if target != nil && target.Annotations[ownSignals] != "" {
+		r := <-done
+		return r.cmd, r.err
+	}
 	select {
-	case e := <-ended:
-		return e
+	case r := <-done:
+		return r.cmd, r.err
 	case <-ctx.Done():
 	}
-	t := time.NewTimer(grace)
-	defer t.Stop()
 	select {
-	case e := <-ended:
-		return e
-	case <-t.C:
-		return late
+	case r := <-done:
+		if exitcode.Of(r.err) == 1 && !errors.Is(r.err, exitcode.Refused) {
+			r.err = exitcode.Interrupted // the cause of what failed
+		}
+		return r.cmd, r.err
+	case <-time.After(grace):
+		return target, exitcode.Interrupted
 	}
 }
 
@@ -130,6 +122,7 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 		SilenceErrors:              true,
 		SuggestionsMinimumDistance: 2,
 		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Version:                    buildinfo.Version(),
 		Args:                       cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -149,7 +142,6 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 		},
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.Version = buildinfo.Version()
 	root.SetVersionTemplate(versionLine())
 	root.Flags().Bool("version", false, "print the version")
 	root.SetHelpCommand(newHelp())
@@ -162,13 +154,10 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 	return root
 }
 
-// flagError says what is wrong with the flags, and quotes no value: one that
-// went astray might be a token.
+// flagError says what is wrong with the flags. It quotes no value, since a misplaced
+// one may be a token.
 func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		if errors.Is(err, errEmptied) {
-			return exitcode.Usage("--%s is given twice, and empty the second time; give it once", e.GetFlag().Name)
-		}
 		if e.GetValue() == "" {
 			return emptyFlag(e.GetFlag())
 		}
@@ -183,11 +172,10 @@ func flagError(cmd *cobra.Command, err error) error {
 	return exitcode.Usage("there are long flags alone, as --name or --name=value")
 }
 
-// flagForm is what the name of a flag looks like. Only such a name is quoted:
-// anything else may be a token.
+// flagForm is the form of a flag's name. An unknown flag of another form is not quoted:
+// it may be a token.
 var flagForm = regexp.MustCompile(`^[a-z]{2,}(?:-[a-z]+)*$`)
 
-// unknownFlag says that no flag is called name, and which one may be meant.
 func unknownFlag(name string, flags []string) error {
 	near := config.Nearest(name, flags)
 	for _, f := range flags {
@@ -210,8 +198,7 @@ func flagNames(flags *pflag.FlagSet) (names []string) {
 	return names
 }
 
-// noArguments refuses stray arguments without quoting them: one of them might
-// be a token.
+// noArguments refuses arguments without quoting them: one of them may be a token.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return exitcode.Usage("%s takes no arguments, only flags; a token comes on standard input or from a file", cmd.Name())
@@ -219,12 +206,16 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// quoteNoArguments has c and its commands refuse arguments as ours do: cobra's own
-// quote them.
-func quoteNoArguments(c *cobra.Command) {
-	c.Args = noArguments
-	for _, sub := range c.Commands() {
-		quoteNoArguments(sub)
+// addCompletion adds cobra's command completion, whose own errors quote arguments.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args = noArguments
+			for _, shell := range c.Commands() {
+				shell.Args = noArguments
+			}
+		}
 	}
 }
 
@@ -244,13 +235,13 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// newHelp is the command help, which refuses what it knows nothing of.
+// newHelp returns the command help, which unlike cobra's refuses unknown commands.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",
 		Short: "Print what a command does and its flags",
 		Args:  cobra.ArbitraryArgs,
-		// A bad variable of the environment is no reason to withhold help.
+		// A bad environment variable is no reason to withhold help.
 		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, rest, err := cmd.Root().Find(args)
@@ -262,8 +253,14 @@ func newHelp() *cobra.Command {
 	}
 }
 
-// noSuchCommand says that parent has no command of the name that rest begins with.
-// It does not quote it: it may be a token.
+// namesNoCommand reports whether rest, the arguments behind target, begins with a
+// command that does not exist. If --help follows it, cobra would show the help of target.
+func namesNoCommand(target *cobra.Command, rest []string) bool {
+	return target.HasSubCommands() && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") && !strings.HasPrefix(rest[0], cobra.ShellCompRequestCmd)
+}
+
+// noSuchCommand says that parent has no command with the name that rest begins with.
+// It does not quote the name: it may be a token.
 func noSuchCommand(parent *cobra.Command, rest []string) error {
 	hint := ""
 	if parent != nil && len(rest) > 0 {
@@ -275,13 +272,4 @@ func noSuchCommand(parent *cobra.Command, rest []string) error {
 		return exitcode.Usage("there is no command of that name%s", hint)
 	}
 	return exitcode.Usage("%s has no command of that name%s", parent.Name(), hint)
-}
-
-// unknown returns an error where args name a command that there is none of. cobra
-// would show help instead, if --help stands behind it.
-func unknown(target *cobra.Command, rest []string) error {
-	if target == nil || !target.HasSubCommands() || len(rest) == 0 || strings.HasPrefix(rest[0], "-") || strings.HasPrefix(rest[0], cobra.ShellCompRequestCmd) {
-		return nil
-	}
-	return noSuchCommand(target, rest)
 }

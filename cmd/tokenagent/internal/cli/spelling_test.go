@@ -30,6 +30,24 @@ func TestErrorsSpeakOfWhatWasSet(t *testing.T) {
 	}
 }
 
+// TestErrorsNameTheVariableThatWasSet, and flags by their name.
+func TestErrorsNameTheVariableThatWasSet(t *testing.T) {
+	path := file(t, good)
+	t.Setenv("TOKENAGENT_TOKEN_ENV", "X")
+	t.Setenv("TOKENAGENT_STATE_FILE", path)
+	invoke(t, "", "run", "--token-file", path).want(t, 2, "tokenagent: --token-file and TOKENAGENT_TOKEN_ENV are both set; one source is meant\n")
+	t.Setenv("TOKENAGENT_TOKEN_FILE", path)
+	invoke(t, "", "run", "--token-env", "Y").want(t, 2, "tokenagent: TOKENAGENT_TOKEN_FILE and --token-env are both set; one source is meant\n")
+	for name, value := range map[string]string{"TOKENAGENT_TOKEN_ENV": "", "TOKENAGENT_OUTPUT": "yaml"} {
+		t.Setenv(name, value)
+	}
+	if err := os.Unsetenv("TOKENAGENT_TOKEN_ENV"); err != nil {
+		t.Fatal(err)
+	}
+	invoke(t, "", "run").want(t, 2, "TOKENAGENT_STATE_FILE is the source")
+	invoke(t, "", "check").want(t, 2, "TOKENAGENT_OUTPUT must be text or json")
+}
+
 // TestStatusAndMetricsShowTheBuiltVersion: what the linker wrote, as version prints.
 func TestStatusAndMetricsShowTheBuiltVersion(t *testing.T) {
 	invoke(t, "", "version").want(t, 0, "v0-test") // sets it, as the program does when it starts

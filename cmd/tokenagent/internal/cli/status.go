@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -28,9 +27,9 @@ func newStatus() *cobra.Command {
 		Short: "Show what a running agent accepts and who still uses the old token",
 		Long: `status asks the admin port of a running agent.
 
-Exit code 0 means that the agent is ready and its sources good, and its file of
-realms and the certificates of its listeners if it has those; 1 that it is not
-or does not answer.`,
+Exit code 0 means that the agent is ready, and that its sources, its file of realms
+and the certificates of its listeners are good; 1 that they are not, or that it does
+not answer.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkOutput(output); err != nil {
 				return err
@@ -53,9 +52,7 @@ or does not answer.`,
 			}
 			s, now := answer.Status, time.Now()
 			if output == outputJSON {
-				e := json.NewEncoder(cmd.OutOrStdout())
-				e.SetIndent("", "  ")
-				err = e.Encode(s)
+				err = writeJSON(cmd.OutOrStdout(), s)
 			} else {
 				err = printStatus(cmd.OutOrStdout(), s, now)
 			}
@@ -67,12 +64,11 @@ or does not answer.`,
 	}
 	cmd.Flags().StringVar(&url, "agent", "http://127.0.0.1:9464", "`URL` of the agent's admin port, or unix:///path")
 	secure.Add(cmd.Flags())
-	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "how long to wait for the answer")
+	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "`DURATION` to wait for the answer")
 	addOutput(cmd, &output)
 	return cmd
 }
 
-// healthy reports whether all is well at now.
 func healthy(s *realm.Status, now time.Time) bool {
 	if s.Config != nil && !s.Config.Good {
 		return false
@@ -90,7 +86,8 @@ func healthy(s *realm.Status, now time.Time) bool {
 	return s.Ready
 }
 
-// printStatus writes s for people. What the agent says is text and no more.
+// printStatus writes s for people. Nothing that the agent says can control the
+// terminal.
 func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
 	if s.Draining {
 		termsafe.Fprintf(w, "not ready: the agent is draining, and about to end\n")
@@ -98,7 +95,7 @@ func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
 	if c := s.Config; c != nil {
 		termsafe.Fprintf(w, "realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
 		if c.Fault != "" {
-			termsafe.Fprintf(w, "  fault %s\n", c.Fault)
+			termsafe.Fprintf(w, "  error %s\n", c.Fault)
 		}
 	}
 	for _, c := range s.Certificates {
@@ -108,46 +105,56 @@ func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
 		}
 		termsafe.Fprintf(w, "certificate of %s: %s, last change %s%s\n", c.Listener, expiry(c.NotAfter, now), ago(c.LastChange, now), clients)
 		if c.Fault != "" {
-			termsafe.Fprintf(w, "  fault %s\n", c.Fault)
+			termsafe.Fprintf(w, "  error %s\n", c.Fault)
 		}
 	}
 	for _, src := range s.Sources {
-		state := "ready"
-		if !src.Ready {
-			state = "not ready: no good content yet"
-		}
-		termsafe.Fprintf(w, "source %s: %s\n", src.Name, state)
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		termsafe.Fprintf(t, "  from\t%s %s, watched by %s\n", src.Kind, src.Location, src.WatchMode)
-		termsafe.Fprintf(t, "  generation\t%d, rotated %d times, last change %s\n", src.Generation, src.Rotations, ago(src.LastChange, now))
-		termsafe.Fprintf(t, "  last good read\t%s\n", ago(src.LastReloadSuccess, now))
-		if src.Fault != "" {
-			termsafe.Fprintf(t, "  fault\t%s\n", src.Fault)
-		}
-		if src.StateFault != "" {
-			termsafe.Fprintf(t, "  state file\t%s\n", src.StateFault)
-		}
-		for _, l := range src.Limits {
-			termsafe.Fprintf(t, "  note\t%s\n", l)
-		}
-		for _, tok := range src.Tokens {
-			termsafe.Fprintf(t, "  %s\t%s%s\n", tok.Slot, tok.Fingerprint, about(tok, now))
-		}
-		if src.Revoked > 0 {
-			termsafe.Fprintf(t, "  revoked\t%d\n", src.Revoked)
-		}
-		for _, u := range src.PreviousUsers {
-			termsafe.Fprintf(t, "  used by\t%s with %s, last %s\n", u.Host, u.Fingerprint, ago(u.Last, now))
-		}
-		if err := t.Flush(); err != nil {
+		if err := printSource(w, src, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func printSource(w io.Writer, src agent.SourceStatus, now time.Time) error {
+	state := "ready"
+	if !src.Ready {
+		state = "not ready: no good content yet"
+	}
+	termsafe.Fprintf(w, "source %s: %s\n", src.Name, state)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) {
+		termsafe.Fprintf(t, "  %s\t", name)
+		termsafe.Fprintf(t, format+"\n", args...)
+	}
+	row("from", "%s %s, watched by %s", src.Kind, src.Location, src.WatchMode)
+	row("generation", "%d, rotated %d times, last change %s", src.Generation, src.Rotations, ago(src.LastChange, now))
+	row("last good read", "%s", ago(src.LastReloadSuccess, now))
+	if src.Fault != "" {
+		row("error", "%s", src.Fault)
+	}
+	if src.StateFault != "" {
+		row("state file", "%s", src.StateFault)
+	}
+	for _, l := range src.Limits {
+		row("note", "%s", l)
+	}
+	for _, tok := range src.Tokens {
+		row(tok.Slot, "%s%s", tok.Fingerprint, about(tok, now))
+	}
+	if src.Revoked > 0 {
+		row("revoked", "%d", src.Revoked)
+	}
+	for _, u := range src.PreviousUsers {
+		row("used by", "%s with %s, last %s", u.Host, u.Fingerprint, ago(u.Last, now))
+	}
+	return t.Flush()
+}
+
+// about describes a token or key.
 func about(t agent.TokenStatus, now time.Time) string {
 	var s strings.Builder
+	left := func(t time.Time) time.Duration { return t.Sub(now).Round(time.Second) }
 	if t.KeyID != "" {
 		fmt.Fprintf(&s, ", kid %s", readable(t.KeyID))
 	}
@@ -156,11 +163,11 @@ func about(t agent.TokenStatus, now time.Time) string {
 	}
 	switch {
 	case t.Waiting:
-		fmt.Fprintf(&s, ", accepted until the new one has been used, at most another %s", t.Deadline.Sub(now).Round(time.Second))
+		fmt.Fprintf(&s, ", accepted until the new one has been used, at most another %s", left(t.Deadline))
 	case !t.Cap.IsZero():
-		fmt.Fprintf(&s, ", accepted for another %s, or up to %s with use", t.Deadline.Sub(now).Round(time.Second), t.Cap.Sub(now).Round(time.Second))
+		fmt.Fprintf(&s, ", accepted for another %s, or up to %s with use", left(t.Deadline), left(t.Cap))
 	case !t.Deadline.IsZero():
-		fmt.Fprintf(&s, ", accepted for another %s", t.Deadline.Sub(now).Round(time.Second))
+		fmt.Fprintf(&s, ", accepted for another %s", left(t.Deadline))
 	case t.Slot == "previous":
 		s.WriteString(", accepted while the source declares it")
 	}

@@ -15,17 +15,17 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A verdict is what verify says of a token.
+// A verdict is the answer of verify.
 type verdict struct {
 	Accepted    bool   `json:"accepted"`
 	Method      string `json:"method,omitempty"` // token or jwt
 	Slot        string `json:"slot,omitempty"`   // of the token, or of the key that signed it
 	Fingerprint string `json:"fingerprint"`      // of the token
-	KeyID       string `json:"key_id,omitempty"` // the kid of the key that signed it, or its fingerprint where it has none
+	KeyID       string `json:"key_id,omitempty"` // kid of the key that signed it, or its fingerprint if it has none
 	Source      string `json:"source,omitempty"`
 	Reason      string `json:"reason,omitempty"` // missing, invalid, expired, revoked or unavailable
 
-	signed bool // it is refused and looks as if it were signed
+	hint string
 }
 
 func newVerify() *cobra.Command {
@@ -39,8 +39,8 @@ and says whether the source accepts it. It knows what the source declares; what 
 running agent remembers through an overlap, only that agent knows. With both a
 token source and keys, either may accept it.
 
-Exit code 0 means accepted, 1 refused. Why a signed token is refused, 'tokenagent
-inspect' says.`,
+Exit code 0 means accepted, 1 refused. 'tokenagent inspect' says why a signed token
+is refused.`,
 		Example: `  tokenagent verify --token-file /var/run/secrets/app-api-token < token
   tokenagent verify --key-file jwks.json --issuer https://issuer.example --audience orders < token`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -65,7 +65,9 @@ inspect' says.`,
 			p, err := a.Verify(cmd.Context(), token)
 			if err != nil {
 				v.Reason = verify.Class(err).String()
-				v.signed = r.Keys.Given() && strings.Count(token, ".") == 2
+				if r.Keys.Given() && strings.Count(token, ".") == 2 {
+					v.hint = "; tokenagent inspect says why"
+				}
 			} else {
 				v.Accepted, v.Method, v.Slot, v.Source = true, p.Method(), p.Slot().String(), p.Source()
 				if v.Method == verify.MethodJWT {
@@ -75,7 +77,7 @@ inspect' says.`,
 			return v.print(cmd.OutOrStdout(), output)
 		},
 	}
-	config.AddFlags(cmd.Flags(), &r, config.Tokens, config.Signed)
+	addRealmFlags(cmd, &r, config.Tokens, config.Signed)
 	addOutput(cmd, &output)
 	return cmd
 }
@@ -89,10 +91,8 @@ func (v verdict) print(w io.Writer, form string) error {
 		_, err = fmt.Fprintf(w, "accepted: token %s is signed by key %s, which is %s in source %s\n", v.Fingerprint, readable(v.KeyID), v.Slot, v.Source)
 	case v.Accepted:
 		_, err = fmt.Fprintf(w, "accepted: token %s is %s in source %s\n", v.Fingerprint, v.Slot, v.Source)
-	case v.signed:
-		_, err = fmt.Fprintf(w, "refused: token %s is %s; tokenagent inspect says why\n", v.Fingerprint, v.Reason)
 	default:
-		_, err = fmt.Fprintf(w, "refused: token %s is %s\n", v.Fingerprint, v.Reason)
+		_, err = fmt.Fprintf(w, "refused: token %s is %s%s\n", v.Fingerprint, v.Reason, v.hint)
 	}
 	if err == nil && !v.Accepted {
 		err = exitcode.Refused
