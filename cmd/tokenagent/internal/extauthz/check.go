@@ -16,12 +16,11 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// Check decides about the request that r tells of. A refusal is an answer and
-// no error of the call: on an error Envoy does what failure_mode_allow says. For
+// Check decides about the request that r describes. A refusal is an answer and not an
+// error of the call, because on an error Envoy does what failure_mode_allow says. For
 // the same reason error_response is never used, not even for 503.
 func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *authv3.CheckResponse, err error) {
 	a := r.GetAttributes()
@@ -30,10 +29,10 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 	if rule == nil {
 		rule = s.denyAll
 	}
-	req := s.request(ctx, rule, a)
+	req, imitations := s.read(ctx, rule, a)
 	defer func() {
-		// As net/http does; grpc-go would let it end the process. What panicked
-		// may hold a token, so that it is not told.
+		// As net/http does; grpc-go would let it end the process. The value of the
+		// panic may hold a token, so it is not logged.
 		if recover() != nil {
 			s.log.Error("a check panicked and was refused", "stack", string(debug.Stack()))
 			answer, err = rule.denied(req, verify.ErrUnavailable), nil
@@ -44,20 +43,27 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 	if refusal != nil {
 		return rule.denied(req, refusal), nil
 	}
-	return rule.allowed(came, req.Header, p, a.GetRequest().GetHttp()), nil
+	return rule.allowed(came, req.Header, p, imitations), nil
 }
 
-// The identity headers as HTTP/2 and Envoy spell them.
+//nolint:gochecknoglobals // constants
 var (
-	subjectKey = strings.ToLower(gateway.SubjectHeader) //nolint:gochecknoglobals // a constant
-	methodKey  = strings.ToLower(gateway.MethodHeader)  //nolint:gochecknoglobals // a constant
-)
+	// The identity headers as HTTP/2 and Envoy spell them.
+	subjectKey = strings.ToLower(gateway.SubjectHeader)
+	methodKey  = strings.ToLower(gateway.MethodHeader)
 
-// The values of the method, shared so that no request pays for one. Nobody modifies
-// them, and marshalling them is safe for concurrent use.
-var (
-	byToken = overwrite(methodKey, verify.MethodToken) //nolint:gochecknoglobals // a constant
-	byJWT   = overwrite(methodKey, verify.MethodJWT)   //nolint:gochecknoglobals // a constant
+	// The values of the method, shared so that no request allocates one. Nobody
+	// modifies them, and marshalling them is safe for concurrent use.
+	byToken = overwrite(methodKey, verify.MethodToken)
+	byJWT   = overwrite(methodKey, verify.MethodJWT)
+
+	// misspelt are the spellings of the identity headers with '_', which CGI programs
+	// take for the same. They are removed even if we do not see them, because Envoy may
+	// show us only some of the headers.
+	misspelt = []string{
+		"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject",
+		"x_tokenagent_method", "x-tokenagent_method", "x_tokenagent-method",
+	}
 )
 
 func methodOf(p *verify.Principal) *corev3.HeaderValueOption {
@@ -67,33 +73,26 @@ func methodOf(p *verify.Principal) *corev3.HeaderValueOption {
 	case verify.MethodJWT:
 		return byJWT
 	}
-	return overwrite(methodKey, p.Method()) // another verifier's, which the agent has none of
-}
-
-// misspelt are the forms of both with '_', which CGI programs take for the same. They
-// are removed even where we do not see them: Envoy may show us a part of the headers only.
-var misspelt = [...]string{ //nolint:gochecknoglobals // a constant
-	"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject",
-	"x_tokenagent_method", "x-tokenagent_method", "x_tokenagent-method",
+	return overwrite(methodKey, p.Method()) // another verifier's; the agent has none
 }
 
 // allowed lets the request pass with the identity of p and without the token. came
 // are the headers that the request came with, rest those without the token.
 //
 // Envoy first sets headers and then removes (ext_authz filter), so the identity
-// headers are overwritten and never removed. The spellings of these and of the token's
-// header that a server may take for them are removed: those in told, and misspelt.
-func (u *Rule) allowed(came, rest http.Header, p *verify.Principal, told *authv3.AttributeContext_HttpRequest) *authv3.CheckResponse {
+// headers are overwritten and never removed. The imitations of these and of the token's
+// header are removed, and so are the misspelt ones.
+func (u *Rule) allowed(came, rest http.Header, p *verify.Principal, imitations []string) *authv3.CheckResponse {
 	remove := make([]string, len(misspelt), len(misspelt)+len(u.fields))
-	copy(remove, misspelt[:])
+	copy(remove, misspelt)
 	for i := range u.fields {
 		f := &u.fields[i]
 		if _, stays := rest[f.key]; !stays && came[f.key] != nil {
 			remove = append(remove, f.name)
 		}
 	}
-	for name := range names(told) {
-		if name = strings.ToLower(name); headername.Imitates(name, u.own) && !slices.Contains(remove, name) {
+	for _, name := range imitations {
+		if !slices.Contains(remove, name) {
 			remove = append(remove, name)
 		}
 	}
@@ -106,11 +105,10 @@ func (u *Rule) allowed(came, rest http.Header, p *verify.Principal, told *authv3
 	}
 }
 
-// denied is the Guard's own refusal for err. Where the client's request is gRPC,
-// Envoy makes it a trailers-only answer with the gRPC status that belongs to the
-// HTTP one (401 UNAUTHENTICATED, 503 UNAVAILABLE) and the body as its message.
-// So the body ends without a line break, and the headers that describe it are
-// left to Envoy.
+// denied is the Guard's own refusal for err. If the client's request is gRPC, Envoy
+// makes it a trailers-only answer with the gRPC status that belongs to the HTTP one (401
+// UNAUTHENTICATED, 503 UNAVAILABLE) and the body as its message. So the body ends
+// without a line break, and the headers that describe it are left to Envoy.
 func (u *Rule) denied(r *http.Request, err error) *authv3.CheckResponse {
 	w := recorder{header: http.Header{}}
 	u.guard.Refuse(&w, r, err)

@@ -1,7 +1,7 @@
 // Package extauthz answers Envoy's external authorization over gRPC
-// (envoy.service.auth.v3.Authorization) by the rules of forward auth: both ask
-// one [httpauth.Guard], so that a request is decided alike whichever way a
-// gateway asks. Beside it stands grpc.health.v1.Health. There is no reflection.
+// (envoy.service.auth.v3.Authorization) by the rules of forward auth: both ask one
+// [httpauth.Guard], so a request is decided alike in both protocols. The server also
+// has grpc.health.v1.Health, and no reflection.
 package extauthz
 
 import (
@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
-	"sync"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -22,13 +21,13 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// Realms know whose a request is, and tell whether they can decide at all.
+// Realms find the realm of a request, and tell whether any realm can decide.
 type Realms interface {
-	Ready() bool              // good content has come
-	Updated() <-chan struct{} // closed at the next change
-	// Rule returns that of the realm called name where named is true, even if name
-	// is "", and otherwise that of the host, which comes from the request. It is nil
-	// where there is no such realm, or host is malformed. It is for one decision.
+	Ready() bool
+	Updated() <-chan struct{} // closed at the next change of Ready
+	// Rule returns the Rule of the realm called name if named is true, even if name is
+	// "", and otherwise that of the realm of host, which comes from the request. It is
+	// nil if there is no such realm, or if host is malformed. It is for one decision.
 	Rule(name string, named bool, host string) *Rule
 }
 
@@ -40,70 +39,69 @@ const Extension = "realm"
 type Rule struct {
 	guard  *httpauth.Guard
 	fields []field  // that guard reads
-	own    []string // their names, and those of the identity
+	own    []string // their names, and those of the identity headers
 }
 
-// NewRule returns the Rule that g decides by, which must be of forward auth.
+// NewRule returns the Rule that asks g, which must be one of forward auth.
 func NewRule(g *httpauth.Guard) *Rule {
 	h := g.Headers()
 	return &Rule{g, fields(h), append(h, gateway.SubjectHeader, gateway.MethodHeader)}
 }
 
-// Limits bound what a client can hold without having proved anything.
+// These limits bound what an unauthenticated client can hold.
 const (
-	// A CheckRequest holds the request's headers, which Envoy limits to 60 KiB
-	// by default; a body (with_request_body) is of no use here, and only kept out.
-	maxMessageBytes = 1 << 20
-	maxHeaderBytes  = 64 << 10
-	maxStreams      = 1000
-	handshake       = 10 * time.Second
-	idle            = 2 * time.Minute
-	pingAfter       = time.Minute      // of silence, to find who has gone
-	pingTimeout     = 20 * time.Second // for the answer to it
-	leastPing       = 5 * time.Second  // between two pings of a client
+	// A CheckRequest holds the request's headers, which Envoy limits to 60 KiB by
+	// default. A body (with_request_body) is of no use here.
+	maxMessageBytes   = 1 << 20
+	maxHeaderBytes    = 64 << 10
+	maxStreams        = 1000
+	connectionTimeout = 10 * time.Second // for handshakes
+	maxIdle           = 2 * time.Minute
+	pingAfter         = time.Minute      // of silence, to find clients that have gone
+	pingTimeout       = 20 * time.Second // for the answer to it
+	minPingInterval   = 5 * time.Second  // between two pings of a client
 )
 
 // A Server answers gateways on one listener. It is safe for concurrent use.
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
-	realms   Realms
-	denyAll  *Rule    // for requests of no realm
-	nowhere  *url.URL // shared: a Guard changes none
-	grpc     *grpc.Server
-	log      *slog.Logger
-	draining chan struct{} // closed by Drain
-	drain    sync.Once
-	stopping chan struct{} // closed when Shutdown or Close begins
-	stop     sync.Once
+	realms  Realms
+	denyAll *Rule    // for requests of no realm
+	url     *url.URL // of every request; a Guard changes none
+	grpc    *grpc.Server
+	log     *slog.Logger
+	drain   func() // makes the health NOT_SERVING
+	stop    func() // ends the watches of the health
 }
 
-// New returns a Server that asks realms. log is told of panics alone. more are
-// settings of its listener, such as credentials, and win over those it has.
+// New returns a Server that asks realms. It logs panics and nothing else. more are
+// options of the server, such as credentials, and win over its own.
 func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
+	draining, drain := context.WithCancel(context.Background())
+	stopping, stop := context.WithCancel(context.Background())
 	s := &Server{
-		realms:   realms,
-		denyAll:  NewRule(httpauth.New(gateway.DenyAll(), httpauth.Options{ForwardAuth: true})),
-		nowhere:  &url.URL{},
-		log:      log,
-		draining: make(chan struct{}),
-		stopping: make(chan struct{}),
+		realms:  realms,
+		denyAll: NewRule(httpauth.New(gateway.DenyAll(), httpauth.Options{ForwardAuth: true})),
+		url:     &url.URL{},
+		log:     log,
+		drain:   drain,
+		stop:    stop,
 	}
 	s.grpc = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(handshake),
-		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idle, Time: pingAfter, Timeout: pingTimeout}),
+		grpc.ConnectionTimeout(connectionTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: maxIdle, Time: pingAfter, Timeout: pingTimeout}),
 		// Envoy's connection_keepalive pings idle connections, too.
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPing, PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 	}, more...)...)
 	authv3.RegisterAuthorizationServer(s.grpc, s)
-	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: s.draining, stopping: s.stopping})
+	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: draining.Done(), stopping: stopping.Done()})
 	return s
 }
 
-// Serve answers on l, which it closes, until Shutdown or Close, and then
-// returns nil.
+// Serve answers on l, which it closes, until Shutdown or Close, and then returns nil.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
@@ -112,36 +110,25 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Drain makes the health NOT_SERVING. Calls are answered as before.
-func (s *Server) Drain() { s.drain.Do(func() { close(s.draining) }) }
+func (s *Server) Drain() { s.drain() }
 
-// Shutdown tells those who watch the health that the end has come, takes no new
-// calls, and lets those under way end. It cuts them off when ctx ends, and then
-// returns ctx's error.
+// Shutdown ends the watches of the health, accepts no new calls, and lets those that
+// run end. It cuts them off when ctx ends, and then returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.endWatches()
-	done := make(chan struct{})
-	go func() {
-		s.grpc.GracefulStop()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		s.grpc.Stop()
-		<-done
+	s.drain()
+	s.stop()
+	keep := context.AfterFunc(ctx, s.grpc.Stop)
+	s.grpc.GracefulStop() // returns after Stop, too
+	if !keep() {
 		return ctx.Err()
 	}
+	return nil
 }
 
 // Close ends everything at once.
 func (s *Server) Close() error {
-	s.endWatches()
+	s.drain()
+	s.stop()
 	s.grpc.Stop()
 	return nil
-}
-
-func (s *Server) endWatches() {
-	s.Drain()
-	s.stop.Do(func() { close(s.stopping) })
 }

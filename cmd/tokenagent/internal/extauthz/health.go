@@ -11,56 +11,49 @@ import (
 )
 
 // health tells by the gRPC health checking protocol
-// (github.com/grpc/grpc/blob/master/doc/health-checking.md) whether the agent
-// can decide. It keeps no state of its own that could lag behind, and unlike
-// grpc-go's it ends its watches when the server drains, which would otherwise
-// wait for them.
+// (github.com/grpc/grpc/blob/master/doc/health-checking.md) whether the agent can
+// decide. It keeps no state of its own that could lag behind. Unlike grpc-go's it ends
+// its watches when the server shuts down, which would otherwise wait for them.
 type health struct {
 	healthpb.UnimplementedHealthServer
 	agent    readiness
-	draining <-chan struct{} // closed when nobody should ask any more
-	stopping <-chan struct{} // closed when watches are to end; not before draining
+	draining <-chan struct{} // closed when clients should go elsewhere
+	stopping <-chan struct{} // closed when watches must end; not before draining
 }
 
-// readiness is what health looks at.
+// readiness is what health asks.
 type readiness interface {
 	Ready() bool
 	Updated() <-chan struct{}
 }
 
-// services are those that have a health: the server as a whole, and the one it
-// is for.
-func services() []string { return []string{"", authv3.Authorization_ServiceDesc.ServiceName} }
-
-func known(service string) bool { s := services(); return service == s[0] || service == s[1] }
-
-func (h *health) now() *healthpb.HealthCheckResponse {
-	s := healthpb.HealthCheckResponse_NOT_SERVING
-	select {
-	case <-h.draining:
-	default:
-		if h.agent.Ready() {
-			s = healthpb.HealthCheckResponse_SERVING
-		}
+// status is that of the server as a whole and of the one service that it is for.
+func (h *health) status(service string) healthpb.HealthCheckResponse_ServingStatus {
+	if service != "" && service != authv3.Authorization_ServiceDesc.ServiceName {
+		return healthpb.HealthCheckResponse_SERVICE_UNKNOWN
 	}
-	return &healthpb.HealthCheckResponse{Status: s}
+	if isClosed(h.draining) || !h.agent.Ready() {
+		return healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	return healthpb.HealthCheckResponse_SERVING
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // Check implements healthpb.HealthServer.
 func (h *health) Check(_ context.Context, r *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
-	if !known(r.GetService()) {
+	now := h.status(r.GetService())
+	if now == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
 		return nil, status.Error(codes.NotFound, "unknown service")
 	}
-	return h.now(), nil
-}
-
-// List implements healthpb.HealthServer.
-func (h *health) List(context.Context, *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
-	all := make(map[string]*healthpb.HealthCheckResponse)
-	for _, service := range services() {
-		all[service] = h.now()
-	}
-	return &healthpb.HealthListResponse{Statuses: all}, nil
+	return &healthpb.HealthCheckResponse{Status: now}, nil
 }
 
 // Watch implements healthpb.HealthServer.
@@ -68,35 +61,23 @@ func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreami
 	last := healthpb.HealthCheckResponse_UNKNOWN
 	draining := h.draining
 	for {
-		updated := h.agent.Updated() // before the look, so that no change is missed
-		now := h.now()
-		if !known(r.GetService()) {
-			now.Status = healthpb.HealthCheckResponse_SERVICE_UNKNOWN
-		}
-		if now.GetStatus() != last {
-			if err := stream.Send(now); err != nil {
+		updated, stopping := h.agent.Updated(), isClosed(h.stopping) // before the status, so that no change is missed
+		if now := h.status(r.GetService()); now != last {
+			if err := stream.Send(&healthpb.HealthCheckResponse{Status: now}); err != nil {
 				return err
 			}
-			last = now.GetStatus()
+			last = now
+		}
+		if stopping {
+			return status.Error(codes.Unavailable, "shutting down")
 		}
 		select {
 		case <-updated:
 		case <-draining:
-			draining = nil // once is enough
+			draining = nil // it stays closed
 		case <-h.stopping:
-			return h.end(stream, last)
 		case <-stream.Context().Done():
 			return status.FromContextError(stream.Context().Err()).Err()
 		}
 	}
-}
-
-// end tells a watch once more that it is over, unless it knows.
-func (h *health) end(stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse], last healthpb.HealthCheckResponse_ServingStatus) error {
-	if last == healthpb.HealthCheckResponse_SERVING {
-		if err := stream.Send(h.now()); err != nil {
-			return err
-		}
-	}
-	return status.Error(codes.Unavailable, "shutting down")
 }

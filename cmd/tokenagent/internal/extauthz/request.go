@@ -2,7 +2,6 @@ package extauthz
 
 import (
 	"context"
-	"iter"
 	"net"
 	"net/http"
 	"strconv"
@@ -10,6 +9,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 )
 
 // A field is a header that the Guard reads.
@@ -26,25 +27,21 @@ func fields(keys []string) []field {
 	return f
 }
 
-// request puts what Envoy tells of a request into the form that a Guard reads:
-// the fields that it looks at. Method and path stay out: nothing is exempt here,
-// so they decide nothing.
-func (s *Server) request(ctx context.Context, u *Rule, a *authv3.AttributeContext) *http.Request {
-	r := http.Request{
-		URL:        s.nowhere,
-		Header:     u.header(a.GetRequest().GetHttp()),
-		RemoteAddr: remote(a.GetSource().GetAddress()),
-	}
-	return r.WithContext(ctx)
+// read puts a request that Envoy describes into the form that a Guard reads: the fields
+// that it reads. Method and path are left out, because nothing is exempt here.
+// imitations are the names of headers that a server may take for u's own.
+func (s *Server) read(ctx context.Context, u *Rule, a *authv3.AttributeContext) (_ *http.Request, imitations []string) {
+	r := http.Request{URL: s.url, RemoteAddr: remote(a.GetSource().GetAddress())}
+	r.Header, imitations = u.headers(a.GetRequest().GetHttp())
+	return r.WithContext(ctx), imitations
 }
 
-// header gathers the fields from both forms that Envoy has. In header_map (with
-// encode_raw_headers) a header that came twice stands twice, and the Guard
-// refuses it. In headers, the default, Envoy has joined the values with a comma:
-// what comes of two tokens is no token, and refused as well. A name that stands
-// in both forms, or in two spellings, came twice.
-func (u *Rule) header(r *authv3.AttributeContext_HttpRequest) http.Header {
-	h := make(http.Header, len(u.fields))
+// headers reads both forms that Envoy has. In header_map (with encode_raw_headers) a
+// header that came twice stands twice, and the Guard refuses it. In headers, the
+// default, Envoy has joined the values with a comma: two tokens joined are no token, and
+// are refused as well. A name in both forms, or in two spellings, came twice.
+func (u *Rule) headers(r *authv3.AttributeContext_HttpRequest) (h http.Header, imitations []string) {
+	h = make(http.Header, len(u.fields))
 	add := func(name, value string) {
 		for i := range u.fields {
 			// The lengths as well, because EqualFold knows letters beyond ASCII.
@@ -52,37 +49,24 @@ func (u *Rule) header(r *authv3.AttributeContext_HttpRequest) http.Header {
 				h[f.key] = append(h[f.key], value)
 			}
 		}
+		if headername.Imitates(name, u.own) {
+			imitations = append(imitations, strings.ToLower(name))
+		}
 	}
 	for name, value := range r.GetHeaders() {
 		add(name, value)
 	}
 	for _, f := range r.GetHeaderMap().GetHeaders() {
 		value := f.GetValue()
-		if b := f.GetRawValue(); len(b) > 0 {
+		if raw := f.GetRawValue(); len(raw) > 0 {
 			if value != "" {
-				add(f.GetKey(), value) // only one may be set, so these are two
+				add(f.GetKey(), value) // only one of them may be set, so these are two
 			}
-			value = string(b)
+			value = string(raw)
 		}
 		add(f.GetKey(), value)
 	}
-	return h
-}
-
-// names yields the name of each header, in both forms that Envoy has.
-func names(r *authv3.AttributeContext_HttpRequest) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		for name := range r.GetHeaders() {
-			if !yield(name) {
-				return
-			}
-		}
-		for _, f := range r.GetHeaderMap().GetHeaders() {
-			if !yield(f.GetKey()) {
-				return
-			}
-		}
-	}
+	return h, imitations
 }
 
 // remote returns the client's address as host:port, and "" for a pipe.
