@@ -1,7 +1,7 @@
-// Package demo shows a rotation from beginning to end on one machine: a mounted
-// Secret that is swapped as the kubelet swaps it, a protected HTTP and a
-// protected gRPC server, senders that change over at their own pace, and an
-// intruder. It keeps account of its own of who had to be let in, and compares.
+// Package demo shows a rotation from beginning to end on one machine: a mounted Secret
+// that is swapped as the kubelet swaps it, a protected HTTP and a protected gRPC server,
+// senders that change over at their own pace, and an intruder. It keeps its own account of
+// who must be let in, and compares.
 package demo
 
 import (
@@ -35,47 +35,40 @@ revokes a token. It ends by itself in under 30 seconds.
 
 Exit code 0 means that nobody was wrongly refused and nobody wrongly let in.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return Run(cmd.Context(), cmd.OutOrStdout(), Options{})
+			return run(cmd.Context(), cmd.OutOrStdout(), options{step: 1400 * time.Millisecond, overlap: 1200 * time.Millisecond})
 		},
 	}
 }
 
-// Options tune a Run. The zero value is good.
-type Options struct {
-	Step    time.Duration // between one act of the operator and the next; 0 means 1.4 s
-	Overlap time.Duration // of the agent; 0 means 1.2 s
+type options struct {
+	step    time.Duration // between two acts of the operator
+	overlap time.Duration // of the agent
 
-	// wrap puts something between the servers and the agent; nil does not. Tests
-	// break the agent with it, to see the account notice.
+	// wrap changes what the servers ask; nil changes nothing. Tests break the agent with
+	// it, to see that the account notices.
 	wrap func(verify.Verifier) verify.Verifier
 }
 
-// Run runs the demo until its script or ctx ends, and writes to out. The error
-// is [exitcode.Refused] if a request was judged wrongly or got no answer.
-func Run(ctx context.Context, out io.Writer, o Options) error {
-	if o.Step == 0 {
-		o.Step = 1400 * time.Millisecond
-	}
-	if o.Overlap == 0 {
-		o.Overlap = 1200 * time.Millisecond
-	}
+// run runs the demo until its script or ctx ends, and writes to out. The error is
+// [exitcode.Refused] if a request was judged wrongly or not answered.
+func run(ctx context.Context, out io.Writer, o options) error {
 	dir, err := os.MkdirTemp("", "tokenagent-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // nothing depends on it
-	w := newWorld(o.Overlap)
-	op := &operator{world: w, mount: filepath.Join(dir, "app-api-token"), step: o.Step}
+	acc := &account{overlap: o.overlap, http: tally{}, grpc: tally{}}
+	op := &operator{account: acc, mount: filepath.Join(dir, "app-api-token"), step: o.step}
 	if err := op.layOut(); err != nil {
 		return err
 	}
-	a, err := agent.Start(ctx, agent.Config{TokenFile: op.mount, Overlap: o.Overlap, MaxOverlap: -1, Logger: slog.New(slog.DiscardHandler)})
+	a, err := agent.Start(ctx, agent.Config{TokenFile: op.mount, Overlap: o.overlap, MaxOverlap: -1, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
 	defer a.Close()
 	op.agent = a
-	w.accept(0, time.Now())
+	acc.accept(op.current, time.Now(), true)
 
 	v := verify.Verifier(a)
 	if o.wrap != nil {
@@ -87,21 +80,22 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	}
 	defer s.close()
 
-	screen := newScreen(out, w)
+	screen := newScreen(out, acc)
 	op.tell = screen.event
-	err = perform(ctx, op, screen, senders(w, s))
-	screen.finish()
+	err = perform(ctx, op, screen, senders(acc, s))
+	screen.redraw()
 	if err != nil {
 		return err
 	}
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(a)
-	if err := printMetrics(out, registry); err != nil {
+	if err := printMetrics(out, a); err != nil {
 		return err
 	}
-	if err := verdict(out, w.total()); err != nil {
-		return err
+	if !acc.good() {
+		fmt.Fprintln(out, "bad: requests were judged wrongly, or not at all")
+		return exitcode.Refused
 	}
+	fmt.Fprintln(out, "good: nobody was wrongly refused, nobody wrongly let in")
+	fmt.Fprintln(out, "next: tokenagent generate > token && chmod 600 token && tokenagent run --token-file token")
 	if ctx.Err() != nil {
 		return exitcode.Interrupted
 	}
@@ -115,30 +109,37 @@ func perform(ctx context.Context, op *operator, screen *screen, all []*sender) e
 	defer running.Wait()
 	defer stop()
 	for _, s := range all {
-		running.Go(func() { s.run(ctx) })
+		running.Go(func() { every(ctx, pace, func() { s.send(ctx) }) })
 	}
-	running.Go(func() { screen.run(ctx) })
+	if screen.live {
+		running.Go(func() { every(ctx, 200*time.Millisecond, screen.redraw) })
+	}
 	err := op.work(ctx)
-	if ctx.Err() != nil { // interrupted: what was counted until now still counts
+	if ctx.Err() != nil { // interrupted: what was counted so far still counts
 		return nil
 	}
 	return err
 }
 
-func verdict(out io.Writer, t tally) error {
-	if t.wronglyRefused+t.wronglyLetIn+t.unanswered > 0 {
-		fmt.Fprintln(out, "bad: requests were judged wrongly, or not at all")
-		return exitcode.Refused
+// every does something again and again until ctx ends.
+func every(ctx context.Context, interval time.Duration, do func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
 	}
-	fmt.Fprintln(out, "good: nobody was wrongly refused, nobody wrongly let in")
-	fmt.Fprintln(out, "next: tokenagent generate > token && chmod 600 token && tokenagent run --token-file token")
-	return nil
 }
 
-// printMetrics prints what a scraper would now get of the agent, as far as it
-// tells of the rotation.
-func printMetrics(out io.Writer, g prometheus.Gatherer) error {
-	families, err := g.Gather()
+// printMetrics prints what a scrape shows of the rotation now.
+func printMetrics(out io.Writer, a *agent.Agent) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(a)
+	families, err := registry.Gather()
 	if err != nil {
 		return err
 	}

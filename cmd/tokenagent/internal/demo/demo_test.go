@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var quick = Options{Step: 250 * time.Millisecond, Overlap: 200 * time.Millisecond}
+var quick = options{step: 250 * time.Millisecond, overlap: 200 * time.Millisecond}
 
 // row returns the two counts of a row of the table.
 func row(t *testing.T, out, name string) (http, grpc int) {
@@ -35,7 +35,7 @@ func row(t *testing.T, out, name string) (http, grpc int) {
 func TestDemoJudgesEverybodyRightly(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	if err := Run(t.Context(), &out, quick); err != nil {
+	if err := run(t.Context(), &out, quick); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	for _, name := range []string{"sent", "accepted as current", "accepted as next", "accepted as previous", "refused, rightly"} {
@@ -97,7 +97,7 @@ func TestDemoNoticesABrokenVerifier(t *testing.T) {
 			var out bytes.Buffer
 			o := quick
 			o.wrap = c.wrap
-			if err := Run(t.Context(), &out, o); !errors.Is(err, exitcode.Refused) {
+			if err := run(t.Context(), &out, o); !errors.Is(err, exitcode.Refused) {
 				t.Errorf("the demo is content: %v", err)
 			}
 			if h, g := row(t, out.String(), c.row); h == 0 || g == 0 {
@@ -112,7 +112,7 @@ func TestDemoStopsWhenInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var out stopper
 	out.stop = cancel
-	if err := Run(ctx, &out, quick); !errors.Is(err, exitcode.Interrupted) {
+	if err := run(ctx, &out, quick); !errors.Is(err, exitcode.Interrupted) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	row(t, out.String(), "sent")
@@ -138,7 +138,7 @@ func TestJudge(t *testing.T) {
 	t.Parallel()
 	t0 := time.Now()
 	at := func(ms int) time.Time { return t0.Add(time.Duration(ms) * time.Millisecond) }
-	f := &fate{introduced: at(10), accepted: at(20), loosened: at(100), refusedFrom: at(110)}
+	l := &life{published: at(10), accepted: at(20), mayRefuse: at(100), mustRefuse: at(110)}
 	for name, c := range map[string]struct {
 		sent, answered int
 		must, mustNot  bool
@@ -151,7 +151,7 @@ func TestJudge(t *testing.T) {
 		"ended":                   {110, 120, false, true},
 		"right through":           {15, 200, false, false},
 	} {
-		if must, mustNot := f.at(at(c.sent), at(c.answered)); must != c.must || mustNot != c.mustNot {
+		if must, mustNot := l.at(at(c.sent), at(c.answered)); must != c.must || mustNot != c.mustNot {
 			t.Errorf("%s: %t %t, want %t %t", name, must, mustNot, c.must, c.mustNot)
 		}
 	}

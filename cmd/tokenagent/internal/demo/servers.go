@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,14 +17,13 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// The servers are one of each protocol, both protected by the same verifier.
-// Their clients are here as well: a call answers with the slot that let it in.
+// servers are an HTTP and a gRPC server behind the same verifier, with a client for each.
+// They answer with the slot of the token that let the request in.
 type servers struct {
 	http    *http.Server
 	grpc    *grpc.Server
@@ -85,52 +85,40 @@ func (s *servers) close() {
 }
 
 // A call sends one request with a token.
-type call func(ctx context.Context, token string) (answer, rotation.Slot)
+type call func(ctx context.Context, token string) answer
 
-func (s *servers) callHTTP(ctx context.Context, token string) (answer, rotation.Slot) {
+func (s *servers) callHTTP(ctx context.Context, token string) answer {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
-		return unanswered, 0
+		return noAnswer
 	}
 	r.Header.Set("Dapr-Api-Token", token)
 	res, err := s.client.Do(r)
 	if err != nil {
-		return unanswered, 0
+		return noAnswer
 	}
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
 	switch res.StatusCode {
 	case http.StatusOK:
-		return letIn, slotOf(res.Header.Get(slotHeader))
+		return answer(res.Header.Get(slotHeader))
 	case http.StatusUnauthorized:
-		return refused, 0
+		return refused
 	default:
-		return unanswered, 0
+		return noAnswer
 	}
 }
 
-func (s *servers) callGRPC(ctx context.Context, token string) (answer, rotation.Slot) {
+func (s *servers) callGRPC(ctx context.Context, token string) answer {
 	var header metadata.MD
 	_, err := healthpb.NewHealthClient(s.conn).Check(metadata.AppendToOutgoingContext(ctx, "dapr-api-token", token),
 		&healthpb.HealthCheckRequest{}, grpc.Header(&header))
 	switch status.Code(err) {
 	case codes.OK:
-		if v := header.Get(slotHeader); len(v) == 1 {
-			return letIn, slotOf(v[0])
-		}
-		return letIn, 0
+		return answer(strings.Join(header.Get(slotHeader), ""))
 	case codes.Unauthenticated:
-		return refused, 0
+		return refused
 	default:
-		return unanswered, 0
+		return noAnswer
 	}
-}
-
-func slotOf(name string) rotation.Slot {
-	for _, s := range rotation.Slots {
-		if s.String() == name {
-			return s
-		}
-	}
-	return 0
 }
