@@ -20,8 +20,8 @@ type spec struct {
 	path    string // of the program in the image, absolute
 }
 
-// user is who the program runs as unless a pod says otherwise: a number, since
-// a kubelet cannot tell whether a name is root (runAsNonRoot).
+// user is the user of the program, unless a pod says otherwise. It is a number, since a
+// kubelet cannot tell whether a name is root (runAsNonRoot).
 const user = "65532:65532"
 
 // Media types of the OCI image specification, version 1.1.
@@ -36,16 +36,11 @@ type descriptor struct {
 	MediaType   string            `json:"mediaType"`
 	Digest      string            `json:"digest"`
 	Size        int               `json:"size"`
-	Platform    *platform         `json:"platform,omitempty"`
+	Platform    map[string]string `json:"platform,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-type platform struct {
-	Architecture string `json:"architecture"`
-	OS           string `json:"os"`
-}
-
-// An entry is a file or, where its name ends in a slash, a folder of a tar.
+// An entry is a file of a tar, or a folder if its name ends in a slash.
 type entry struct {
 	name string
 	mode int64
@@ -59,40 +54,24 @@ func pack(s spec, program []byte) (archive []byte, digest string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	// The layer is not compressed: what a compressor makes of it differs from
-	// version to version, and a registry's client compresses on the way anyway.
+	// The layer is not compressed: the output of a compressor differs from version to
+	// version, and a registry's client compresses it anyway.
 	layerIs := describe(typeLayer, layer)
-	config, err := configOf(s, layerIs.Digest)
-	if err != nil {
-		return nil, "", err
-	}
+	config := configOf(s, layerIs.Digest)
 	configIs := describe(typeConfig, config)
-	manifest, err := json.Marshal(map[string]any{
+	manifest := encode(map[string]any{
 		"schemaVersion": 2, "mediaType": typeManifest, "config": configIs, "layers": []descriptor{layerIs},
 	})
-	if err != nil {
-		return nil, "", err
-	}
 	manifestIs := describe(typeManifest, manifest)
 	named := manifestIs
-	named.Platform = &platform{Architecture: s.arch, OS: "linux"}
+	named.Platform = map[string]string{"architecture": s.arch, "os": "linux"}
 	named.Annotations = map[string]string{
 		"io.containerd.image.name":          fullName(s.name),
 		"org.opencontainers.image.ref.name": s.name[strings.LastIndex(s.name, ":")+1:],
 	}
-	index, err := json.Marshal(map[string]any{
-		"schemaVersion": 2, "mediaType": typeIndex, "manifests": []descriptor{named},
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	// What `docker load` of before version 25 reads.
-	docker, err := json.Marshal([]map[string]any{{
-		"Config": blob(configIs), "RepoTags": []string{s.name}, "Layers": []string{blob(layerIs)},
-	}})
-	if err != nil {
-		return nil, "", err
-	}
+	index := encode(map[string]any{"schemaVersion": 2, "mediaType": typeIndex, "manifests": []descriptor{named}})
+	// `docker load` before version 25 reads this.
+	docker := encode([]map[string]any{{"Config": blob(configIs), "RepoTags": []string{s.name}, "Layers": []string{blob(layerIs)}}})
 	archive, err = tarOf([]entry{
 		{"blobs/", 0o755, nil},
 		{"blobs/sha256/", 0o755, nil},
@@ -106,7 +85,7 @@ func pack(s spec, program []byte) (archive []byte, digest string, err error) {
 	return archive, manifestIs.Digest, err
 }
 
-// fullName is name with the registry that it means, as a kubelet asks for it.
+// fullName returns name with its registry, as a kubelet asks for it.
 func fullName(name string) string {
 	host, _, more := strings.Cut(name, "/")
 	switch {
@@ -137,7 +116,7 @@ func layerOf(s spec, program []byte) ([]byte, error) {
 	return tarOf(append(entries, entry{inside, 0o755, program}))
 }
 
-func configOf(s spec, layer string) ([]byte, error) {
+func configOf(s spec, layer string) []byte {
 	labels := map[string]string{
 		"org.opencontainers.image.title":    path.Base(s.path),
 		"org.opencontainers.image.licenses": "Apache-2.0",
@@ -147,7 +126,7 @@ func configOf(s spec, layer string) ([]byte, error) {
 		labels["org.opencontainers.image.version"] = s.version
 	}
 	epoch := time.Unix(0, 0).UTC().Format(time.RFC3339)
-	return json.Marshal(map[string]any{
+	return encode(map[string]any{
 		"architecture": s.arch,
 		"os":           "linux",
 		"created":      epoch,
@@ -178,6 +157,15 @@ func tarOf(entries []entry) ([]byte, error) {
 	}
 	err := w.Close()
 	return b.Bytes(), err
+}
+
+// encode returns v as JSON. v has only types that can be encoded.
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
 }
 
 func describe(mediaType string, data []byte) descriptor {

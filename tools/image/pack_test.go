@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,7 +81,7 @@ func TestEveryReferenceHolds(t *testing.T) {
 	if named.Annotations["io.containerd.image.name"] != "registry.example:5000/tokenagent:v1" || named.Annotations["org.opencontainers.image.ref.name"] != "v1" {
 		t.Errorf("annotations: %v", named.Annotations)
 	}
-	if *named.Platform != (platform{Architecture: "arm64", OS: "linux"}) {
+	if !maps.Equal(named.Platform, map[string]string{"architecture": "arm64", "os": "linux"}) {
 		t.Errorf("platform: %v", named.Platform)
 	}
 	var manifest struct {

@@ -1,13 +1,12 @@
-// Command peer is the other side of the agent in the tests on Kubernetes: the
-// app behind a sidecar, the sender of requests, and the one that asks once with
-// a token that it is given. It comes in an image of its own, since the nodes of
-// a test cluster may reach no registry.
+// Command peer is the other side of the agent in the tests on Kubernetes: the app
+// behind a sidecar, and the sender of requests. It comes in an image of its own, since
+// the nodes of a test cluster may not reach a registry.
 //
 //	peer serve 127.0.0.1:3000                        an app, healthy at /healthz
 //	peer send DIR unix:///run/agent.sock             the token in DIR, again and again
 //	peer ask http://10.0.0.1:9465/ <token            once; prints the status
 //	peer ask grpc://10.0.0.1:9466 <token             the same, as Envoy's ext_authz
-//	peer kill tokenagent                             the program of another container of the pod
+//	peer kill tokenagent                             kills a program in another container of the pod
 package main
 
 import (
@@ -26,6 +25,10 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 const (
@@ -51,7 +54,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	case len(args) == 3 && args[0] == "send":
 		return send(ctx, args[1], args[2], stdout)
 	case len(args) == 2 && args[0] == "ask":
-		return ask(ctx, args[1], stdin, stdout)
+		return askOnce(ctx, args[1], stdin, stdout)
 	case len(args) == 2 && args[0] == "kill":
 		return kill(args[1])
 	default:
@@ -59,8 +62,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	}
 }
 
-// kill ends every process of this name that the pod shares with its containers, as
-// the kernel does that is out of memory.
+// kill kills every process of this name in the pod, as the kernel does when memory runs out.
 func kill(name string) error {
 	comms, err := filepath.Glob("/proc/[0-9]*/comm")
 	if err != nil {
@@ -91,7 +93,7 @@ func kill(name string) error {
 	return nil
 }
 
-// serve is an app that fails where the token of the sender reaches it.
+// serve is an app that answers 500 if the sender's token reaches it.
 func serve(ctx context.Context, addr string) error {
 	s := http.Server{
 		ReadHeaderTimeout: limit,
@@ -108,11 +110,11 @@ func serve(ctx context.Context, addr string) error {
 	return s.ListenAndServe()
 }
 
-// send asks target with the key `token` of the folder dir, read anew for each
-// request as a good sender does. It prints the tally, and the fingerprint of the
-// token, where that or the answer changed and at every hundredth request.
+// send asks target with the key `token` of the folder dir, and reads it again for each
+// request as a good sender does. It prints the counts and the fingerprint of the token
+// when the answer or the token changes, and at every hundredth request.
 func send(ctx context.Context, dir, target string, stdout io.Writer) error {
-	t, err := connect(target)
+	ask, err := connect(target)
 	if err != nil {
 		return err
 	}
@@ -130,8 +132,9 @@ func send(ctx context.Context, dir, target string, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
-		status, err := t.ask(ctx, token)
-		sum := sha256.Sum256(bytes.TrimSpace(token))
+		token = bytes.TrimSpace(token)
+		status, err := ask(ctx, string(token))
+		sum := sha256.Sum256(token)
 		answer := fmt.Sprintf("%d token=%x", status, sum[:4])
 		switch {
 		case ctx.Err() != nil:
@@ -150,59 +153,73 @@ func send(ctx context.Context, dir, target string, stdout io.Writer) error {
 	}
 }
 
-func ask(ctx context.Context, target string, stdin io.Reader, stdout io.Writer) error {
+func askOnce(ctx context.Context, target string, stdin io.Reader, stdout io.Writer) error {
 	token, err := io.ReadAll(io.LimitReader(stdin, 1<<16))
 	if err != nil {
 		return err
 	}
-	t, err := connect(target)
+	ask, err := connect(target)
 	if err != nil {
 		return err
 	}
-	status, err := t.ask(ctx, token)
+	status, err := ask(ctx, string(bytes.TrimSpace(token)))
 	if err == nil {
 		_, err = fmt.Fprintln(stdout, status)
 	}
 	return err
 }
 
-// A target is whom to ask: http://host:port/path, unix:///path or grpc://host:port.
-type target interface {
-	ask(ctx context.Context, token []byte) (status int, err error)
-}
+// An ask sends one request with a token and returns the HTTP status of the answer.
+type ask func(ctx context.Context, token string) (status int, err error)
 
-func connect(to string) (target, error) {
-	if addr, ok := strings.CutPrefix(to, "grpc://"); ok {
-		return dialAuthz(addr)
+// connect returns what asks target: http://host:port/path, unix:///path, or
+// grpc://host:port for Envoy's ext_authz.
+func connect(target string) (ask, error) {
+	if addr, ok := strings.CutPrefix(target, "grpc://"); ok {
+		conn, err := grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			return nil, err
+		}
+		return askEnvoy(authv3.NewAuthorizationClient(conn)), nil
 	}
-	t := &web{url: to, client: http.Client{Timeout: limit}}
-	if path, unix := strings.CutPrefix(to, "unix://"); unix {
-		t.url = "http://agent/"
-		t.client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
+	client := &http.Client{Timeout: limit}
+	if path, ok := strings.CutPrefix(target, "unix://"); ok {
+		target = "http://agent/"
+		client.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
 		}}
 	}
-	return t, nil
+	return func(ctx context.Context, token string) (int, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
+		if err != nil {
+			return 0, err
+		}
+		r.Header.Set(header, token)
+		answer, err := client.Do(r)
+		if err != nil {
+			return 0, err
+		}
+		defer func() { _ = answer.Body.Close() }()
+		_, err = io.Copy(io.Discard, answer.Body)
+		return answer.StatusCode, err
+	}, nil
 }
 
-// A web is a target of HTTP.
-type web struct {
-	client http.Client
-	url    string
-}
-
-func (t *web) ask(ctx context.Context, token []byte) (status int, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, http.NoBody)
-	if err != nil {
-		return 0, err
+// askEnvoy asks as Envoy does. The status is the one with which Envoy would answer.
+func askEnvoy(client authv3.AuthorizationClient) ask {
+	return func(ctx context.Context, token string) (int, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		answer, err := client.Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
+			Http: &authv3.AttributeContext_HttpRequest{Method: http.MethodGet, Path: "/", Headers: map[string]string{strings.ToLower(header): token}},
+		}}})
+		switch {
+		case err != nil:
+			return 0, err
+		case answer.GetOkResponse() != nil && answer.GetStatus().GetCode() == 0:
+			return http.StatusOK, nil
+		default:
+			return int(answer.GetDeniedResponse().GetStatus().GetCode()), nil
+		}
 	}
-	r.Header.Set(header, string(bytes.TrimSpace(token)))
-	answer, err := t.client.Do(r)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = answer.Body.Close() }()
-	_, err = io.Copy(io.Discard, answer.Body)
-	return answer.StatusCode, err
 }
