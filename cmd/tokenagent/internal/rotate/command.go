@@ -153,7 +153,10 @@ signed with it; a signed token by --jti, or by --digest with the SHA-256 of what
 before its last dot. --kid revokes all keys and tokens of a name.
 
 The list holds 1000 at most. --forget takes out what nobody accepts any more, however
-old the agents' memory: once the longest overlap is over.`,
+old the agents' memory: once the longest overlap is over.
+
+A source that does not parse is not changed. Fix it first, or write the digest into the
+list by hand: agents apply a revocation before the rest is fixed.`,
 	},
 	{
 		name: "unrevoke", short: "Lift the revocation of a token or key that was revoked by mistake",

@@ -219,7 +219,7 @@ func isFingerprint(text string) bool {
 // parseID sets r.id to what --digest, --kid, --jti or --forget names.
 func (r *request) parseID() error {
 	var id rotation.ID
-	ok := true
+	var ok bool
 	switch {
 	case r.digest != "":
 		if id, ok = parseDigest(r.digest); !ok {

@@ -53,7 +53,7 @@ func (r receiver) until(t *testing.T, token string, want error) {
 		case <-changed:
 		case <-limit:
 			_, err := r.Verify(t.Context(), token)
-			t.Fatalf("%s is %v, not %v", print8(token), err, want)
+			t.Fatalf("%s is %v, not %v", fingerprint(token), err, want)
 		}
 	}
 }
@@ -111,7 +111,7 @@ func TestSendersAreNeverRefused(t *testing.T) {
 				sending.Wait()
 				for _, token := range []string{one, two, three} {
 					if sent[token] == 0 {
-						t.Errorf("%s was never sent, so that nothing is shown of it", print8(token))
+						t.Errorf("%s was never sent, so that nothing is shown of it", fingerprint(token))
 					}
 				}
 			}()
@@ -161,7 +161,7 @@ func TestGates(t *testing.T) {
 	dir.do(t, "stage", "--from", tokenFile(t, two)).want(t, 0)
 	r.until(t, two, nil)
 	before := dir.bytes(t)
-	dir.do(t, "promote", "--agent", r.url, "--agent", behind.url).want(t, 1, "1 of 2 agents", behind.url+": it has not loaded "+print8(two), "nothing was changed")
+	dir.do(t, "promote", "--agent", r.url, "--agent", behind.url).want(t, 1, "1 of 2 agents", behind.url+": it has not loaded "+fingerprint(two), "nothing was changed")
 	dir.do(t, "promote", "--agent", "http://127.0.0.1:1").want(t, 1, "no answer from the agent")
 	dir.do(t, "promote", "--agent", r.url, "--source", "keys").want(t, 1, "no such source")
 	dir.do(t, "promote", "--agent", behind.url, "--dry-run").want(t, 1, "1 of 1 agents")
@@ -172,12 +172,12 @@ func TestGates(t *testing.T) {
 	dir.do(t, "promote", "--agent", "http://127.0.0.1:1").want(t, 0, "promoted already")
 
 	r.until(t, one, nil)
-	dir.do(t, "retire", "--agent", behind.url).want(t, 1, "it still has "+print8(one)+" as current")
+	dir.do(t, "retire", "--agent", behind.url).want(t, 1, "it still has "+fingerprint(one)+" as current")
 	waitCurrent(t, r, two)
 	if _, err := r.Verify(t.Context(), one); err != nil {
 		t.Fatal(err)
 	}
-	dir.do(t, "retire", "--agent", r.url).want(t, 1, print8(one)+" was used", "less than --idle 7m")
+	dir.do(t, "retire", "--agent", r.url).want(t, 1, fingerprint(one)+" was used", "less than --idle 7m")
 	want(t, dir, "current=two previous=one")
 	dir.do(t, "retire").want(t, 0)
 	dir.do(t, "retire", "--agent", "http://127.0.0.1:1").want(t, 0, "nothing to retire")

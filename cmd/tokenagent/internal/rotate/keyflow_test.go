@@ -87,7 +87,7 @@ func TestSignersAreNeverRefused(t *testing.T) {
 					for i, text := range texts {
 						principal, err := r.Verify(context.Background(), text)
 						if err != nil {
-							t.Errorf("token %d that %s signed is refused: %v", i, with.print8(), err)
+							t.Errorf("token %d that %s signed is refused: %v", i, with.fingerprint(), err)
 							continue
 						}
 						if i == 0 {
@@ -110,7 +110,7 @@ func TestSignersAreNeverRefused(t *testing.T) {
 			private := filepath.Join(t.TempDir(), "private.pem")
 			p.do(t, "stage", "--private-out", private).want(t, 0)
 			fresh := readPrivate(t, alg, private)
-			p.do(t, "promote", "--overlap", "2h", "--agent", r.url, "--wait", "20s", "--expect", fresh.print8()).want(t, 0)
+			p.do(t, "promote", "--overlap", "2h", "--agent", r.url, "--wait", "20s", "--expect", fresh.fingerprint()).want(t, 0)
 			r.until(t, fresh.sign(t, fresh.thumb(), "probe", time.Hour), nil)
 			two()
 			signs.Store(&fresh)
@@ -125,9 +125,9 @@ func TestSignersAreNeverRefused(t *testing.T) {
 				}
 				r.until(t, first, want)
 			} else {
-				waitSlot(t, r, fresh.print8(), "current")
+				waitSlot(t, r, fresh.fingerprint(), "current")
 				two()
-				p.do(t, "retire", "--agent", r.url).want(t, 1, old.print8()+" was used", "less than --idle 15m0s")
+				p.do(t, "retire", "--agent", r.url).want(t, 1, old.fingerprint()+" was used", "less than --idle 15m0s")
 				sendsFirst.Store(false)
 				two()
 				p.do(t, "retire", "--agent", r.url, "--idle", "1ns", "--wait", "20s").want(t, 0)

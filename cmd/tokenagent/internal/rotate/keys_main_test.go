@@ -70,7 +70,7 @@ func newSigner(t *testing.T, alg string) signer {
 	return s
 }
 
-func (s signer) print8() string { return s.key.Fingerprint() }
+func (s signer) fingerprint() string { return s.key.Fingerprint() }
 
 func (s signer) thumb() string {
 	id := s.key.ID()

@@ -13,7 +13,7 @@ func performKeys(t *testing.T, b bench, signers map[string]signer, lines ...line
 	t.Helper()
 	var words []string
 	for name, s := range signers {
-		words = append(words, "PUBLIC-"+name, from(t, s.public), "PRINT-"+name, s.print8(), "THUMB-"+name, s.thumb())
+		words = append(words, "PUBLIC-"+name, from(t, s.public), "PRINT-"+name, s.fingerprint(), "THUMB-"+name, s.thumb())
 	}
 	r := strings.NewReplacer(words...)
 	for _, l := range lines {
@@ -65,7 +65,7 @@ func TestKeysKeepTheirBytes(t *testing.T) {
 	text := "\n" + strings.Replace(fresh.jwk(t, "2031"), `{`, `{ "x-ours": [1E400, "é"], `, 1) + "\n\n"
 	for name, b := range keyBenches(t, "key", "\n"+old.public+"\r\n") {
 		t.Run(name, func(t *testing.T) {
-			b.do(t, "stage", "--from", from(t, text)).want(t, 0, "next     "+fresh.print8()+`, ES256, kid "2031"`)
+			b.do(t, "stage", "--from", from(t, text)).want(t, 0, "next     "+fresh.fingerprint()+`, ES256, kid "2031"`)
 			begun := time.Now()
 			b.do(t, "promote", "--overlap", "24h").want(t, 0, "next: let signers change to the new key; then retire")
 			have := keys(t, b)
@@ -121,7 +121,7 @@ func TestOneKeyAlone(t *testing.T) {
 	dir := path(t.TempDir())
 	put(t, filepath.Join(string(dir), "jwks.json"), s.jwk(t, "x"))
 	dir.do(t, "stage").want(t, 1, "make a set of it")
-	dir.do(t, "status").want(t, 0, s.print8())
+	dir.do(t, "status").want(t, 0, s.fingerprint())
 }
 
 // Which kind it is follows from the keys, or is said.
@@ -139,7 +139,7 @@ func TestKind(t *testing.T) {
 		if b.bytes(t) != before {
 			t.Error("refused, and changed all the same")
 		}
-		b.do(t, "stage", "--kind", "keys", "--from", from(t, two.public)).want(t, 0, "staged "+two.print8()+" as the next key")
+		b.do(t, "stage", "--kind", "keys", "--from", from(t, two.public)).want(t, 0, "staged "+two.fingerprint()+" as the next key")
 		b.do(t, "now", "--kind", "tokens").want(t, 0, "promoted ")
 		if have := keys(t, b); have["key"] != s.public || have["key-next"] != two.public || have["token"] == one || have["token-previous"] != one {
 			t.Errorf("%d keys", len(have))
@@ -153,7 +153,7 @@ func TestKind(t *testing.T) {
 	}
 }
 
-// What must not be staged is refused with the parser's mend, and never quoted.
+// What must not be staged is refused with the parser's fix, and never quoted.
 func TestBadKeys(t *testing.T) {
 	s := newSigner(t, "ES256")
 	for name, b := range keyBenches(t, "key", s.public) {
@@ -202,17 +202,17 @@ func TestRevokeByName(t *testing.T) {
 			}
 			b.do(t, "revoke", "--kid", "2031 a").want(t, 1, "is the current key and none is staged to take its place")
 			b.do(t, "stage", "--from", from(t, s["two"].jwk(t, "2032"))).want(t, 0)
-			b.do(t, "revoke", "--kid", "2031 a").want(t, 0, s["two"].print8()+", which was staged, is current")
+			b.do(t, "revoke", "--kid", "2031 a").want(t, 0, s["two"].fingerprint()+", which was staged, is current")
 			b.do(t, "revoke", "--forget", "kid 2029").want(t, 0)
 			b.do(t, "revoke", "--forget", "jti id 7").want(t, 0)
 			if got := keys(t, b)["revoked"]; got != "kid 2031 a\n" {
 				t.Errorf("%q", got)
 			}
-			b.do(t, "stage", "--from", from(t, s["one"].jwk(t, "2031 a"))).want(t, 1, "the key "+s["one"].print8()+" is revoked")
+			b.do(t, "stage", "--from", from(t, s["one"].jwk(t, "2031 a"))).want(t, 1, "the key "+s["one"].fingerprint()+" is revoked")
 			b.do(t, "revoke", "--kid", "2032", "--force").want(t, 0, "warning: ", "none takes its place")
 			b.do(t, "status").want(t, 1, "bad: the current key is revoked")
 			b.do(t, "revoke", "--forget", "kid 2032").want(t, 1, "would let it in again; replace the key first")
-			b.do(t, "revoke", "--from", from(t, s["one"].public)).want(t, 0, "revoked "+s["one"].print8())
+			b.do(t, "revoke", "--from", from(t, s["one"].public)).want(t, 0, "revoked "+s["one"].fingerprint())
 			for _, bad := range []string{"a\nb", " a", "a ", "a\x00b", "\t"} {
 				b.do(t, "revoke", "--jti", bad).want(t, 2, "--jti must be a name that stands in one line")
 				b.do(t, "revoke", "--kid", bad).want(t, 2, "--kid must be a name that stands in one line")

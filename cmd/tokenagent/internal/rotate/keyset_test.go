@@ -31,7 +31,7 @@ func TestKeySetStepsCanBeRepeated(t *testing.T) {
 			if got := keyContent(t, b).Listed[0].Key().KeyID(); got != s["one"].thumb() {
 				t.Errorf("its name is %q", got)
 			}
-			b.do(t, "retire", "--key", s["one"].thumb()).want(t, 1, s["one"].print8()+" is the last key that is accepted")
+			b.do(t, "retire", "--key", s["one"].thumb()).want(t, 1, s["one"].fingerprint()+" is the last key that is accepted")
 			b.do(t, "stage", "--from", from(t, s["two"].jwk(t, "2032"))).want(t, 0, `kid "2032"`)
 			if have := keys(t, b); !strings.Contains(have["file"]+have["jwks.json"], "\n  \"x\": 1E400") {
 				t.Errorf("another member has changed: %q", have)
@@ -48,7 +48,7 @@ func TestPromoteInAKeySet(t *testing.T) {
 			b.do(t, "stage", "--from", from(t, two.public)).want(t, 0)
 			before := b.bytes(t)
 			b.do(t, "promote").want(t, 0, "nothing changed: a key set has no current key: let signers change to the new one now")
-			b.do(t, "promote", "--expect", two.print8()).want(t, 0)
+			b.do(t, "promote", "--expect", two.fingerprint()).want(t, 0)
 			b.do(t, "promote", "--expect", "00000000").want(t, 1, "00000000, as --expect says, is not accepted")
 			b.do(t, "promote", "--agent", "http://127.0.0.1:1").want(t, 1, "no answer from the agent")
 			b.do(t, "now").want(t, 1, "a key set has no current key; stage, wait")
@@ -58,7 +58,7 @@ func TestPromoteInAKeySet(t *testing.T) {
 			b.do(t, "stage", "--replace", "--from", from(t, one.public)).want(t, 1, "nothing is replaced in it")
 			b.do(t, "revoke").want(t, 2, "a key set has no slots")
 			b.do(t, "revoke", "--slot", "previous").want(t, 2, "a key set has no slots")
-			b.do(t, "status").want(t, 0, "listed  "+one.print8()+", EdDSA", "next: promote, which asks receivers")
+			b.do(t, "status").want(t, 0, "listed  "+one.fingerprint()+", EdDSA", "next: promote, which asks receivers")
 			if b.bytes(t) != before {
 				t.Error("nothing to write, and changed all the same")
 			}
@@ -75,7 +75,7 @@ func TestRevokeInAKeySet(t *testing.T) {
 				b.do(t, "revoke", "--digest", one.thumb()).want(t, 1, "has no place for revocations; retire --key takes a key out at once")
 				return
 			}
-			b.do(t, "revoke", "--digest", one.thumb()).want(t, 0, "revoked "+one.print8())
+			b.do(t, "revoke", "--digest", one.thumb()).want(t, 0, "revoked "+one.fingerprint())
 			wantKeys(t, b, s, "listed=one listed=two revoked=one")
 			b.do(t, "retire", "--key", "2032").want(t, 1, "the last key that is accepted")
 			b.do(t, "revoke", "--kid", "2032").want(t, 1, "no key of the set would be accepted any more; stage another")
@@ -168,7 +168,7 @@ func TestAKeyOfSeveralNames(t *testing.T) {
 			}
 			b.do(t, "retire", "--key", "alias").want(t, 1, "is the last key that is accepted")
 			b.do(t, "stage", "--from", from(t, two.jwk(t, "2032"))).want(t, 0)
-			b.do(t, "retire", "--key", "alias").want(t, 0, "retired "+one.print8())
+			b.do(t, "retire", "--key", "alias").want(t, 0, "retired "+one.fingerprint())
 			b.do(t, "retire", "--key", "alias").want(t, 0, "nothing to retire")
 			wantKeys(t, b, map[string]signer{"one": one, "two": two}, "listed=two")
 		})

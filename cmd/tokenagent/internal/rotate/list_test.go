@@ -100,8 +100,8 @@ func TestListRotatesByOneToken(t *testing.T) {
 	l.do(t, "stage", "--dry-run").want(t, 0, "secret a/t: dry run", "secret b/t: dry run, nothing written: staged a new token")
 	l.do(t, "stage").want(t, 0, "secret a/t: staged ", "secret b/t: staged ", "warning: secret b/t: the Secret is kept by kubectl apply")
 	staged := string(l.items(t)[0].Data["token-next"])
-	p := print8(staged)
-	l.want(t, "a current="+print8(one)+" next="+p, "b current="+print8(one)+" next="+p)
+	p := fingerprint(staged)
+	l.want(t, "a current="+fingerprint(one)+" next="+p, "b current="+fingerprint(one)+" next="+p)
 	for _, s := range l.items(t) {
 		if _, there := s.Metadata.Annotations[lastApplied]; there || s.Metadata.Annotations["mine"] != "kept" {
 			t.Errorf("annotations %v", s.Metadata.Annotations)
@@ -109,14 +109,14 @@ func TestListRotatesByOneToken(t *testing.T) {
 	}
 	l.do(t, "stage").want(t, 0, "nothing changed: "+p+" is staged already")
 	l.do(t, "promote", "--expect", p, "--overlap", "1h").want(t, 0, "secret b/t: promoted "+p)
-	l.want(t, "a current="+p+" previous="+print8(one), "b current="+p+" previous="+print8(one))
-	l.do(t, "retire").want(t, 0, "secret a/t: retired "+print8(one), "secret b/t: retired "+print8(one))
+	l.want(t, "a current="+p+" previous="+fingerprint(one), "b current="+p+" previous="+fingerprint(one))
+	l.do(t, "retire").want(t, 0, "secret a/t: retired "+fingerprint(one), "secret b/t: retired "+fingerprint(one))
 	l.want(t, "a current="+p, "b current="+p)
 	l.do(t, "status").want(t, 0, "secret a/t: good", "secret b/t: good")
 
 	l.do(t, "now", "--from", tokenFile(t, two)).want(t, 0)
 	l.do(t, "revoke").want(t, 0, "revoked "+p)
-	l.want(t, "a current="+print8(two), "b current="+print8(two))
+	l.want(t, "a current="+fingerprint(two), "b current="+fingerprint(two))
 
 	o := l.do(t, "stage", "--output=json")
 	var rep struct {
@@ -150,14 +150,14 @@ func TestListIsCompletedByTheSameStep(t *testing.T) {
 		l.text = newList(string(text), string(rest)).text
 	}
 	half("stage")
-	p := print8(string(l.items(t)[0].Data["token-next"]))
-	l.want(t, "a current="+print8(one)+" next="+p, "b current="+print8(one))
+	p := fingerprint(string(l.items(t)[0].Data["token-next"]))
+	l.want(t, "a current="+fingerprint(one)+" next="+p, "b current="+fingerprint(one))
 	l.do(t, "stage").want(t, 0, "secret b/t: staged "+p)
 	half("promote")
-	l.want(t, "a current="+p+" previous="+print8(one), "b current="+print8(one)+" next="+p)
-	l.do(t, "status").want(t, 0, "the current token is not the same everywhere: "+p+" in secret a/t, "+print8(one)+" in secret b/t")
+	l.want(t, "a current="+p+" previous="+fingerprint(one), "b current="+fingerprint(one)+" next="+p)
+	l.do(t, "status").want(t, 0, "the current token is not the same everywhere: "+p+" in secret a/t, "+fingerprint(one)+" in secret b/t")
 	l.do(t, "promote").want(t, 0, "secret a/t: nothing changed: promoted already", "secret b/t: promoted "+p)
-	l.want(t, "a current="+p+" previous="+print8(one), "b current="+p+" previous="+print8(one))
+	l.want(t, "a current="+p+" previous="+fingerprint(one), "b current="+p+" previous="+fingerprint(one))
 }
 
 // All or nothing: where one Secret cannot follow, none is put out.
@@ -173,14 +173,14 @@ func TestListIsAllOrNothing(t *testing.T) {
 		says    string
 	}{
 		"one has nothing staged":      {[]string{with("a", one, staged), applied("b", one)}, "promote", 1, "secret b/t: no token is staged"},
-		"others staged":               {[]string{with("a", one, staged), with("b", one, `"token-next":"`+b64(three)+`"`)}, "stage", 1, "2 are staged, " + print8(two) + ", " + print8(three)},
-		"others promoted":             {[]string{with("a", one, staged), with("b", one, `"token-next":"`+b64(three)+`"`)}, "promote", 1, print8(two) + " in secret a/t, " + print8(three) + " in secret b/t; stage one for all"},
+		"others staged":               {[]string{with("a", one, staged), with("b", one, `"token-next":"`+b64(three)+`"`)}, "stage", 1, "2 are staged, " + fingerprint(two) + ", " + fingerprint(three)},
+		"others promoted":             {[]string{with("a", one, staged), with("b", one, `"token-next":"`+b64(three)+`"`)}, "promote", 1, fingerprint(two) + " in secret a/t, " + fingerprint(three) + " in secret b/t; stage one for all"},
 		"one is broken":               {[]string{applied("a", one), with("b", one, `"token-next":"eA=="`)}, "stage", 1, "secret b/t/token-next: "},
 		"one has no token":            {[]string{applied("a", one), strings.Replace(applied("b", one), `"token":`, `"APP_TOKEN":`, 1)}, "stage", 1, "the keys there are APP_TOKEN; "},
 		"one has next without token":  {[]string{applied("a", one), strings.Replace(applied("b", one), `"token":`, `"token-next":`, 1)}, "stage", 1, "the keys there are token-next"},
 		"one is immutable":            {[]string{applied("a", one), strings.Replace(applied("b", one), `"data"`, `"immutable":true,"data"`, 1)}, "stage", 1, "secret b/t is immutable"},
-		"one previous is in the way":  {[]string{with("a", one, staged), with("b", one, staged+`,"token-previous":"`+b64(three)+`"`)}, "promote", 1, "secret b/t: " + print8(three) + " is still accepted"},
-		"one has keys":                {[]string{applied("a", one), strings.Replace(applied("b", one), `"token":`, `"key":`, 1)}, "stage", 2, "say which with --kind"},
+		"one previous is in the way":  {[]string{with("a", one, staged), with("b", one, staged+`,"token-previous":"`+b64(three)+`"`)}, "promote", 1, "secret b/t: " + fingerprint(three) + " is still accepted"},
+		"one has keys":                {[]string{applied("a", one), strings.Replace(applied("b", hmacCanary), `"token":`, `"key":`, 1)}, "stage", 2, "say which with --kind"},
 		"another agent does not know": {[]string{with("a", one, staged), with("b", one, staged)}, "promote --agent http://127.0.0.1:1", 1, "no answer from the agent"},
 	} {
 		l := newList(c.secrets...)
@@ -199,7 +199,7 @@ func TestListIsAllOrNothing(t *testing.T) {
 func TestStatusTellsAnUndoneRotation(t *testing.T) {
 	until := content.Deadline(time.Now().Add(time.Hour))
 	s := &secret{strings.Replace(newSecret().text, `"token": "`+one+`"`, `"token": "`+one+`", "token-previous": "`+one+`", "token-previous-until": "`+until+`"`, 1)}
-	s.do(t, "status").want(t, 0, "good, but the rotation was undone: the current token, "+print8(one)+", is the previous one", "warning: ", "stop that tool", "next: stage and promote, once nobody puts")
+	s.do(t, "status").want(t, 0, "good, but the rotation was undone: the current token, "+fingerprint(one)+", is the previous one", "warning: ", "stop that tool", "next: stage and promote, once nobody puts")
 	s = &secret{strings.Replace(newSecret().text, `"token": "`+one+`"`, `"token": "`+one+`", "token-revoked": "`+id(one)+`"`, 1)}
 	s.do(t, "status").want(t, 1, "bad: the current token is revoked")
 }
@@ -245,12 +245,12 @@ func (l *list) revoked(t *testing.T) (out []string) {
 func TestListRevokesByOneTokenUnlessForced(t *testing.T) {
 	for _, args := range [][]string{{"--slot", "current"}, {"--digest", id(one)}} {
 		l := newList(withKeys("a", one, `"token-next":"`+b64(two)+`"`), withKeys("b", one, `"token-next":"`+b64(three)+`"`))
-		said := "the current token is not the same everywhere: " + print8(two) + " in secret a/t, " + print8(three) + " in secret b/t"
+		said := "the current token is not the same everywhere: " + fingerprint(two) + " in secret a/t, " + fingerprint(three) + " in secret b/t"
 		l.do(t, "revoke", args...).want(t, 1, said, "revoke all the same with --force")
 		l.do(t, "revoke", append(args, "--force")...).want(t, 0, "warning: ", said)
-		l.want(t, "a current="+print8(two), "b current="+print8(three))
+		l.want(t, "a current="+fingerprint(two), "b current="+fingerprint(three))
 		l = newList(withKeys("a", one, `"token-next":"`+b64(two)+`"`), applied("b", one))
-		l.do(t, "revoke", append(args, "--force")...).want(t, 0, "warning: ", print8(two)+" in secret a/t, "+print8(one)+" in secret b/t")
+		l.do(t, "revoke", append(args, "--force")...).want(t, 0, "warning: ", fingerprint(two)+" in secret a/t, "+fingerprint(one)+" in secret b/t")
 	}
 }
 
@@ -258,22 +258,22 @@ func TestListRevokesByOneTokenUnlessForced(t *testing.T) {
 // one token is to be good everywhere.
 func TestListRevokesASlotEverywhere(t *testing.T) {
 	l := newList(withKeys("a", two, `"token-previous":"`+b64(one)+`"`), withKeys("b", two, `"token-previous":"`+b64(three)+`"`), applied("c", two))
-	l.do(t, "revoke", "--expect", print8(one)).want(t, 0, "secret b/t: revoked "+print8(one), "secret c/t: revoked "+print8(one))
-	if got, want := l.revoked(t), []string{"a " + print8(one), "b " + print8(one), "c " + print8(one)}; !slices.Equal(got, want) {
+	l.do(t, "revoke", "--expect", fingerprint(one)).want(t, 0, "secret b/t: revoked "+fingerprint(one), "secret c/t: revoked "+fingerprint(one))
+	if got, want := l.revoked(t), []string{"a " + fingerprint(one), "b " + fingerprint(one), "c " + fingerprint(one)}; !slices.Equal(got, want) {
 		t.Errorf("revoked %q, want %q", got, want)
 	}
 	l.do(t, "revoke").want(t, 0)
-	if got, want := l.revoked(t), []string{"a " + print8(one) + " " + print8(three), "b " + print8(one) + " " + print8(three), "c " + print8(one) + " " + print8(three)}; !slices.Equal(got, want) {
+	if got, want := l.revoked(t), []string{"a " + fingerprint(one) + " " + fingerprint(three), "b " + fingerprint(one) + " " + fingerprint(three), "c " + fingerprint(one) + " " + fingerprint(three)}; !slices.Equal(got, want) {
 		t.Errorf("revoked %q, want %q", got, want)
 	}
-	l.want(t, "a current="+print8(two), "b current="+print8(two), "c current="+print8(two))
+	l.want(t, "a current="+fingerprint(two), "b current="+fingerprint(two), "c current="+fingerprint(two))
 	l.do(t, "revoke").want(t, 0, "secret a/t: nothing changed: ", "secret c/t: nothing changed: there is no previous token; revoked already: ")
 
 	// The current ones differ: the others' are refused, too.
 	l = newList(withKeys("a", one, `"token-next":"`+b64(three)+`"`), withKeys("b", two, `"token-next":"`+b64(three)+`"`))
 	l.do(t, "revoke", "--slot=current").want(t, 0)
-	if got, want := l.revoked(t), []string{"a " + print8(one) + " " + print8(two), "b " + print8(one) + " " + print8(two)}; !slices.Equal(got, want) {
+	if got, want := l.revoked(t), []string{"a " + fingerprint(one) + " " + fingerprint(two), "b " + fingerprint(one) + " " + fingerprint(two)}; !slices.Equal(got, want) {
 		t.Errorf("revoked %q, want %q", got, want)
 	}
-	l.want(t, "a current="+print8(three), "b current="+print8(three))
+	l.want(t, "a current="+fingerprint(three), "b current="+fingerprint(three))
 }

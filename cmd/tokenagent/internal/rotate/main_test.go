@@ -38,7 +38,7 @@ func id(token string) string {
 	return hex.EncodeToString(d[:])
 }
 
-func print8(token string) string { return id(token)[:8] }
+func fingerprint(token string) string { return id(token)[:8] }
 
 type outcome struct {
 	code        int

@@ -15,17 +15,17 @@ import (
 func TestAnOldTokenIsLetInForAWhile(t *testing.T) {
 	forEachWay(t, func(t *testing.T, b bench) {
 		b.do(t, "now", "--from", tokenFile(t, two), "--overlap", "1h").want(t, 0)
-		said := "the staged token " + print8(one) + " is one that was superseded"
+		said := "the staged token " + fingerprint(one) + " is one that was superseded"
 		b.do(t, "stage", "--from", tokenFile(t, one)).want(t, 0, "warning: ", said, "next: retire --slot next")
 		b.do(t, "status").want(t, 0, said, "next: retire --slot next, once nobody sends the token that is staged, which was superseded before; or promote, to go back to it")
-		b.do(t, "stage").want(t, 0, print8(one)+" is staged already", said)
-		b.do(t, "promote", "--dry-run").want(t, 0, print8(one)+" was superseded before, and this goes back to it")
-		b.do(t, "retire", "--slot=next").want(t, 0, "took out "+print8(one)+", which was staged", "previous  "+print8(one)+", until ", "next: retire, once")
+		b.do(t, "stage").want(t, 0, fingerprint(one)+" is staged already", said)
+		b.do(t, "promote", "--dry-run").want(t, 0, fingerprint(one)+" was superseded before, and this goes back to it")
+		b.do(t, "retire", "--slot=next").want(t, 0, "took out "+fingerprint(one)+", which was staged", "previous  "+fingerprint(one)+", until ", "next: retire, once")
 		want(t, b, "current=two previous=one")
 		if o := b.do(t, "stage", "--from", tokenFile(t, three)); strings.Contains(o.errOut, "superseded") {
 			t.Errorf("a new one was never superseded: %s", o.errOut)
 		}
-		b.do(t, "retire", "--slot=next").want(t, 0, "took out "+print8(three))
+		b.do(t, "retire", "--slot=next").want(t, 0, "took out "+fingerprint(three))
 		b.do(t, "retire", "--slot=next").want(t, 0, "nothing changed: no token is staged")
 		want(t, b, "current=two previous=one")
 	})
@@ -45,7 +45,7 @@ func TestReportsAreText(t *testing.T) {
 func TestRetireNext(t *testing.T) {
 	file := path(filepath.Join(t.TempDir(), "token"))
 	put(t, string(file), one+"\n"+two+" next\n"+three+" next\n"+three+"\n"+one+" next\n")
-	file.do(t, "retire", "--slot=next").want(t, 0, "listed   "+print8(three))
+	file.do(t, "retire", "--slot=next").want(t, 0, "listed   "+fingerprint(three))
 	want(t, file, "current=one")
 	if c := file.content(t); len(c.Listed) != 1 || c.Listed[0].Reveal() != three {
 		t.Errorf("listed: %v", c.Listed)
@@ -95,7 +95,7 @@ func TestRetireIsAFactInTheSource(t *testing.T) {
 		}
 		b.do(t, "now", "--from", tokenFile(t, two)).want(t, 0)
 		retired()
-		b.do(t, "retire").want(t, 0, "retired "+print8(one), "  retired  "+print8(one))
+		b.do(t, "retire").want(t, 0, "retired "+fingerprint(one), "  retired  "+fingerprint(one))
 		retired(one)
 		before := b.bytes(t)
 		b.do(t, "retire").want(t, 0, "nothing to retire")
@@ -148,5 +148,5 @@ func TestTheLast16RetiredAreKept(t *testing.T) {
 func TestStatusTellsARetiredTokenThatIsCurrent(t *testing.T) {
 	file := path(filepath.Join(t.TempDir(), "token"))
 	put(t, string(file), one+"\nretired "+id(one)+"\n")
-	file.do(t, "status").want(t, 0, "the rotation was undone: the current token, "+print8(one)+", is one that was retired")
+	file.do(t, "status").want(t, 0, "the rotation was undone: the current token, "+fingerprint(one)+", is one that was retired")
 }

@@ -88,10 +88,6 @@ func (r *request) contents(sources []store.Source) (from []content.Content, err 
 	for _, s := range sources {
 		c := s.Content
 		switch {
-		case c.Fault != nil && r.name == "revoke":
-			return nil, fmt.Errorf("%w; fix that first, or write the SHA-256 of the token into the list of revocations by hand: agents apply it before the rest is fixed", c.Fault)
-		case c.Fault != nil:
-			return nil, c.Fault
 		case c.Fixed != "" && !r.readOnly():
 			return nil, fmt.Errorf("%s: %s", s.Name, c.Fixed)
 		case c.Set != sources[0].Content.Set && !r.readOnly():

@@ -11,7 +11,7 @@ import (
 
 // slots renders what a target declares, by the tests' names of tokens.
 func slots(c content.Content) string {
-	names := strings.NewReplacer(print8(one), "one", print8(two), "two", print8(three), "three")
+	names := strings.NewReplacer(fingerprint(one), "one", fingerprint(two), "two", fingerprint(three), "three")
 	var b strings.Builder
 	b.WriteString("current=" + c.Current.String())
 	for _, t := range c.Next {
@@ -24,7 +24,7 @@ func slots(c content.Content) string {
 		b.WriteString(" revoked=")
 		for _, name := range []string{one, two, three} {
 			if id(name) == hexOf(d) {
-				b.WriteString("token(" + print8(name) + ")")
+				b.WriteString("token(" + fingerprint(name) + ")")
 			}
 		}
 	}
@@ -48,7 +48,7 @@ type line struct {
 func perform(t *testing.T, b bench, lines ...line) {
 	t.Helper()
 	from := strings.NewReplacer("FROM1", tokenFile(t, one), "FROM2", tokenFile(t, two), "FROM3", tokenFile(t, three),
-		"ID1", id(one), "ID2", id(two), "PRINT1", print8(one), "PRINT2", print8(two))
+		"ID1", id(one), "ID2", id(two), "PRINT1", fingerprint(one), "PRINT2", fingerprint(two))
 	for _, l := range lines {
 		args := strings.Fields(l.step)
 		for i := range args {
@@ -88,7 +88,7 @@ func TestEveryStepCanBeRepeated(t *testing.T) {
 			line{"revoke --digest ID1", "current=three revoked=two revoked=one"},
 			line{"revoke --forget ID1", "current=three revoked=two"},
 			line{"stage --from FROM1", "current=three next=one revoked=two"},
-			line{"revoke --slot current --expect " + print8(three), "current=one revoked=two revoked=three"},
+			line{"revoke --slot current --expect " + fingerprint(three), "current=one revoked=two revoked=three"},
 		)
 	})
 	forEachWay(t, func(t *testing.T, b bench) {
@@ -100,7 +100,7 @@ func TestEveryStepCanBeRepeated(t *testing.T) {
 			line{"revoke --from FROM2", "current=one revoked=two"},
 			line{"revoke --slot current --force", "current=one revoked=two revoked=one"},
 			line{"stage --from FROM3", "current=one next=three revoked=two revoked=one"},
-			line{"promote --expect " + print8(three), "current=three revoked=two revoked=one"}, // nothing is left of a revoked token
+			line{"promote --expect " + fingerprint(three), "current=three revoked=two revoked=one"}, // nothing is left of a revoked token
 		)
 	})
 	forEachWay(t, func(t *testing.T, b bench) {
@@ -155,7 +155,7 @@ func TestOverlap(t *testing.T) {
 	})
 }
 
-// Steps out of order are refused, with the mend, and change nothing.
+// Steps out of order are refused, with the fix, and change nothing.
 func TestOutOfOrder(t *testing.T) {
 	for name, c := range map[string]struct {
 		before string // steps, parted by ;
@@ -189,7 +189,7 @@ func TestOutOfOrder(t *testing.T) {
 					t.Skip("a file has room")
 				}
 				files := strings.NewReplacer("FROM1", tokenFile(t, one), "FROM2", tokenFile(t, two), "FROM3", tokenFile(t, three),
-					"ID1", id(one), "ID2", id(two), "ID3", id(three), "PRINT3", print8(three))
+					"ID1", id(one), "ID2", id(two), "ID3", id(three), "PRINT3", fingerprint(three))
 				for step := range strings.SplitSeq(c.before, ";") {
 					if args := strings.Fields(files.Replace(step)); len(args) > 0 {
 						b.do(t, args[0], args[1:]...).want(t, 0)
@@ -211,10 +211,10 @@ func TestOutOfOrder(t *testing.T) {
 func TestPromotedAlready(t *testing.T) {
 	file := path(t.TempDir() + "/token")
 	put(t, string(file), two+"\n"+one+" previous until=2001-01-01T00:00:00Z\n")
-	file.do(t, "promote").want(t, 0, "nothing changed: promoted already: "+print8(two)+" is current, and the deadline of "+print8(one)+" is 2001-01-01T00:00:00Z",
+	file.do(t, "promote").want(t, 0, "nothing changed: promoted already: "+fingerprint(two)+" is current, and the deadline of "+fingerprint(one)+" is 2001-01-01T00:00:00Z",
 		"warning: ", "nothing is staged, and the last rotation is over: if another one was meant, stage first")
 	put(t, string(file), two+"\n"+one+" previous until=2001-01-01T00:00:00Z\n"+three+" previous until=2999-01-01T00:00:00Z\n")
-	if o := file.do(t, "promote").want(t, 0, "the deadline of "+print8(three)+" is 2999"); strings.Contains(o.errOut, "warning") {
+	if o := file.do(t, "promote").want(t, 0, "the deadline of "+fingerprint(three)+" is 2999"); strings.Contains(o.errOut, "warning") {
 		t.Errorf("its overlap is under way: %s", o.errOut)
 	}
 	put(t, string(file), two+"\n"+one+" previous\n")
@@ -226,7 +226,7 @@ func TestPromotedAlready(t *testing.T) {
 func TestRevokedNext(t *testing.T) {
 	file := path(t.TempDir() + "/token")
 	put(t, string(file), one+"\n"+two+" next\nrevoked "+id(two)+"\n")
-	file.do(t, "promote").want(t, 1, "the staged token, "+print8(two)+", is revoked; stage another")
+	file.do(t, "promote").want(t, 1, "the staged token, "+fingerprint(two)+", is revoked; stage another")
 	file.do(t, "revoke", "--slot=current").want(t, 1, "none is staged to take its place")
 	file.do(t, "stage", "--from", tokenFile(t, three)).want(t, 0)
 	want(t, file, "current=one next=three revoked=two")
@@ -237,7 +237,7 @@ func TestOddlyStaged(t *testing.T) {
 	file := path(t.TempDir() + "/token")
 	put(t, string(file), one+"\n"+two+" next\n"+three+" next\n")
 	for _, args := range [][]string{{"stage"}, {"promote"}, {"now"}, {"revoke", "--slot=current"}} {
-		file.do(t, args[0], args[1:]...).want(t, 1, "2 are staged, "+print8(two)+", "+print8(three))
+		file.do(t, args[0], args[1:]...).want(t, 1, "2 are staged, "+fingerprint(two)+", "+fingerprint(three))
 	}
 	file.do(t, "stage", "--replace", "--from", tokenFile(t, three)).want(t, 0)
 	want(t, file, "current=one next=three")
@@ -246,18 +246,18 @@ func TestOddlyStaged(t *testing.T) {
 // What is staged and current already is staged no more after any step.
 func TestNextIsCurrent(t *testing.T) {
 	for step, state := range map[string]string{
-		"promote":                           "current=two revoked=one",
-		"promote --expect " + print8(two):   "current=two revoked=one",
-		"stage --from FROM3":                "current=two next=three revoked=one",
-		"now --from FROM3":                  "current=three previous=two revoked=one",
-		"retire --slot next":                "current=two revoked=one",
-		"revoke --slot current":             "current=two revoked=one",
-		"revoke --slot current --expect P1": "current=two revoked=one",
+		"promote":                              "current=two revoked=one",
+		"promote --expect " + fingerprint(two): "current=two revoked=one",
+		"stage --from FROM3":                   "current=two next=three revoked=one",
+		"now --from FROM3":                     "current=three previous=two revoked=one",
+		"retire --slot next":                   "current=two revoked=one",
+		"revoke --slot current":                "current=two revoked=one",
+		"revoke --slot current --expect P1":    "current=two revoked=one",
 	} {
 		file := path(t.TempDir() + "/token")
 		put(t, string(file), two+"\n"+two+" next\nrevoked "+id(one)+"\n")
 		file.do(t, "status").want(t, 0, "next: promote, to finish a step that was cut short: the staged token is current already")
-		args := strings.Fields(strings.NewReplacer("FROM3", tokenFile(t, three), "P1", print8(one)).Replace(step))
+		args := strings.Fields(strings.NewReplacer("FROM3", tokenFile(t, three), "P1", fingerprint(one)).Replace(step))
 		if o := file.do(t, args[0], args[1:]...).want(t, 0); strings.Contains(o.out, "nothing changed") {
 			t.Errorf("%s: %s", step, o.out)
 		}
@@ -267,8 +267,8 @@ func TestNextIsCurrent(t *testing.T) {
 	}
 	file := path(t.TempDir() + "/token")
 	put(t, string(file), two+"\n"+two+" next\nrevoked "+id(one)+"\n")
-	file.do(t, "revoke", "--slot=current", "--expect", print8(two)).want(t, 1, "none is staged to take its place")
-	file.do(t, "revoke", "--slot=current", "--force").want(t, 0, print8(two)+" is not revoked: if it is to be, do the step again")
+	file.do(t, "revoke", "--slot=current", "--expect", fingerprint(two)).want(t, 1, "none is staged to take its place")
+	file.do(t, "revoke", "--slot=current", "--force").want(t, 0, fingerprint(two)+" is not revoked: if it is to be, do the step again")
 	put(t, string(file), two+"\n"+two+" next\n") // no revocation that was cut short
 	file.do(t, "revoke", "--slot=current").want(t, 1, "none is staged to take its place")
 	put(t, string(file), two+"\n"+two+" next\nrevoked "+id(two)+"\n")
@@ -279,7 +279,7 @@ func TestNextIsCurrent(t *testing.T) {
 func TestNowWithTheCurrentToken(t *testing.T) {
 	forEachWay(t, func(t *testing.T, b bench) {
 		b.do(t, "stage", "--from", tokenFile(t, two)).want(t, 0)
-		b.do(t, "now", "--from", tokenFile(t, one)).want(t, 0, "nothing changed: "+print8(one)+" is the current token already")
+		b.do(t, "now", "--from", tokenFile(t, one)).want(t, 0, "nothing changed: "+fingerprint(one)+" is the current token already")
 		want(t, b, "current=one next=two")
 	})
 }
@@ -291,14 +291,14 @@ func TestRevocationCutShortIsFinished(t *testing.T) {
 		"revoked": {"token": one, "token-next": two, "token-revoked": id(one)},
 		"current": {"token": two, "token-next": two, "token-revoked": id(one)},
 	} {
-		for _, expect := range []string{"", print8(one)} {
+		for _, expect := range []string{"", fingerprint(one)} {
 			dir := path(t.TempDir())
 			for key, text := range keys {
 				put(t, string(dir)+"/"+key, text)
 			}
-			dir.do(t, "revoke", "--slot=current", "--expect="+expect).want(t, 0, print8(two))
+			dir.do(t, "revoke", "--slot=current", "--expect="+expect).want(t, 0, fingerprint(two))
 			want(t, dir, "current=two revoked=one")
-			dir.do(t, "revoke", "--slot=current", "--expect="+print8(one)).want(t, 0, "nothing changed")
+			dir.do(t, "revoke", "--slot=current", "--expect="+fingerprint(one)).want(t, 0, "nothing changed")
 			if t.Failed() {
 				t.Fatal(name, expect)
 			}
@@ -333,7 +333,7 @@ func TestTwoRotationsInOneOverlap(t *testing.T) {
 		if isPath && strings.HasSuffix(string(p), "token") {
 			b.do(t, "now", "--again", "--from", tokenFile(t, three), "--overlap", "1h").want(t, 0)
 			want(t, b, "current=three previous=one previous=two")
-			b.do(t, "retire").want(t, 0, "retired "+print8(one)+", "+print8(two))
+			b.do(t, "retire").want(t, 0, "retired "+fingerprint(one)+", "+fingerprint(two))
 			want(t, b, "current=three")
 			return
 		}
@@ -387,7 +387,7 @@ func TestPromoteBringsNoExpiredTokenBack(t *testing.T) {
 func TestWhatTakesTheRevokedPlaceIsCurrentAlone(t *testing.T) {
 	file := path(t.TempDir() + "/token")
 	put(t, string(file), one+"\n"+two+" next\n"+two+" previous until=2999-01-01T00:00:00Z\n"+three+" previous until=2999-01-01T00:00:00Z\n"+two+"\n")
-	o := file.do(t, "revoke", "--slot=current").want(t, 0, print8(two)+", which was staged, is current")
+	o := file.do(t, "revoke", "--slot=current").want(t, 0, fingerprint(two)+", which was staged, is current")
 	if strings.Contains(o.errOut, "undone") {
 		t.Errorf("nobody undid anything: %s", o.errOut)
 	}
@@ -409,7 +409,7 @@ func TestPromotionCutShortIsFinished(t *testing.T) {
 		for key, text := range keys {
 			put(t, string(dir)+"/"+key, text)
 		}
-		dir.do(t, "promote").want(t, 0, print8(two), "previous  "+print8(one)+", until ")
+		dir.do(t, "promote").want(t, 0, fingerprint(two), "previous  "+fingerprint(one)+", until ")
 		want(t, dir, "current=two previous=one")
 		dir.do(t, "promote").want(t, 0, "nothing changed: promoted already")
 		if t.Failed() {

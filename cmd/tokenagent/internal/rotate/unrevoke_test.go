@@ -21,7 +21,7 @@ import (
 func TestUnrevoke(t *testing.T) {
 	for how, args := range map[string][]string{
 		"digest":      {"--digest", id(two)},
-		"fingerprint": {"--fingerprint", strings.ToUpper(print8(two))},
+		"fingerprint": {"--fingerprint", strings.ToUpper(fingerprint(two))},
 		"from":        {"--from", tokenFile(t, two)},
 	} {
 		t.Run(how, func(t *testing.T) {
@@ -35,12 +35,12 @@ func TestUnrevoke(t *testing.T) {
 				}
 				b.do(t, "revoke", "--digest", id(two)).want(t, 0)
 				b.do(t, "revoke", "--digest", id(three)).want(t, 0)
-				b.do(t, "unrevoke", append(args, "--dry-run")...).want(t, 0, "dry run, nothing written: "+print8(two)+" is no longer revoked")
+				b.do(t, "unrevoke", append(args, "--dry-run")...).want(t, 0, "dry run, nothing written: "+fingerprint(two)+" is no longer revoked")
 				lists([]string{id(two), id(three)}, nil)
-				b.do(t, "unrevoke", args...).want(t, 0, print8(two)+" is no longer revoked; it is in no slot, so stage it", "  unrevoked  "+print8(two))
+				b.do(t, "unrevoke", args...).want(t, 0, fingerprint(two)+" is no longer revoked; it is in no slot, so stage it", "  unrevoked  "+fingerprint(two))
 				lists([]string{id(three)}, []string{id(two)})
 				before := b.bytes(t)
-				b.do(t, "unrevoke", args...).want(t, 0, "nothing changed: "+print8(two)+" is no longer revoked already")
+				b.do(t, "unrevoke", args...).want(t, 0, "nothing changed: "+fingerprint(two)+" is no longer revoked already")
 				if b.bytes(t) != before {
 					t.Error("the second time changes something")
 				}
@@ -56,8 +56,8 @@ func TestUnrevoke(t *testing.T) {
 // An agent may remember a revocation that a re-apply has deleted from the source.
 func TestUnrevokeWhatTheSourceHasForgotten(t *testing.T) {
 	forEachWay(t, func(t *testing.T, b bench) {
-		b.do(t, "unrevoke", "--fingerprint", print8(one)).want(t, 1, "nothing of that fingerprint is revoked here")
-		b.do(t, "unrevoke", "--digest", id(one)).want(t, 0, print8(one)+" is no longer revoked")
+		b.do(t, "unrevoke", "--fingerprint", fingerprint(one)).want(t, 1, "nothing of that fingerprint is revoked here")
+		b.do(t, "unrevoke", "--digest", id(one)).want(t, 0, fingerprint(one)+" is no longer revoked")
 		if c := b.content(t); !slices.Equal(digests(c.Unrevoked), []string{id(one)}) {
 			t.Errorf("unrevoked %v", digests(c.Unrevoked))
 		}
@@ -67,14 +67,14 @@ func TestUnrevokeWhatTheSourceHasForgotten(t *testing.T) {
 func TestUnrevokeReadsATokenFromStandardInput(t *testing.T) {
 	file := path(filepath.Join(t.TempDir(), "token"))
 	put(t, string(file), one+"\nrevoked "+id(two)+"\n")
-	run(t, two+"\n", false, "unrevoke", string(file)).want(t, 0, print8(two)+" is no longer revoked")
+	run(t, two+"\n", false, "unrevoke", string(file)).want(t, 0, fingerprint(two)+" is no longer revoked")
 	if got, _ := os.ReadFile(string(file)); string(got) != one+"\nunrevoked "+id(two)+"\n" {
 		t.Errorf("%q", got)
 	}
 	run(t, two+"\n", false, "unrevoke", "--from=-", string(file)).want(t, 0, "nothing changed")
 	run(t, "", false, "unrevoke", string(file)).want(t, 1, "no current token")
 	run(t, newSecret().text, false, "unrevoke").want(t, 2, "standard input is the Secret's")
-	run(t, "", false, "unrevoke", "--digest", id(one), "--fingerprint", print8(one), string(file)).want(t, 2, "one is meant")
+	run(t, "", false, "unrevoke", "--digest", id(one), "--fingerprint", fingerprint(one), string(file)).want(t, 2, "one is meant")
 	run(t, "", false, "unrevoke", "--digest", "xy", string(file)).want(t, 2, "--digest must be")
 	run(t, "", false, "unrevoke", "--fingerprint", "xy", string(file)).want(t, 2, "--fingerprint must be 8 hex digits")
 	run(t, "", false, "unrevoke", "--kid", "x", string(file)).want(t, 2, "go with verification keys")
@@ -155,7 +155,7 @@ func TestForgetTakesOutWhatLiftsTheRevocation(t *testing.T) {
 				put(t, string(s), string(text)+"revoked "+id(two)+"\n")
 			}
 		}
-		b.do(t, "revoke", "--forget", id(two)).want(t, 0, "forgot that "+print8(two)+" was revoked")
+		b.do(t, "revoke", "--forget", id(two)).want(t, 0, "forgot that "+fingerprint(two)+" was revoked")
 		if c := b.content(t); len(c.Revoked)+len(c.Unrevoked) > 0 {
 			t.Errorf("revoked %v, unrevoked %v", digests(c.Revoked), digests(c.Unrevoked))
 		}

@@ -54,9 +54,6 @@ type Content struct {
 	Set bool
 	// Bare reports that the source has no place for revocations.
 	Bare bool
-	// Fault is why the source does not parse. Then only its revocations and, where it
-	// is certain, its current credential are known, and only revocations can be added.
-	Fault error
 	// Fixed says why there is no room for a rotation, and the fix. It is "" if there is
 	// room.
 	Fixed string
@@ -175,15 +172,6 @@ func (c Content) digests(word string) []rotation.ID {
 	}
 }
 
-// editable returns what an edit of the source may remove. Of a source that does not
-// parse, that is only what would undo a new revocation once the revocation is forgotten.
-func (c Content) editable(want Content) Content {
-	if c.Fault != nil {
-		c.Unrevoked = without(want.Revoked, c.Revoked)
-	}
-	return c
-}
-
 // without returns the IDs of all that are not among some.
 func without(all, some []rotation.ID) []rotation.ID {
 	return slices.DeleteFunc(slices.Clone(all), func(id rotation.ID) bool { return slices.Contains(some, id) })
@@ -195,9 +183,6 @@ var ErrUnfaithful = errors.New("the change would not read back as it was meant; 
 
 // confirm compares what was read back with what was meant.
 func confirm(want, got Content, err error) error {
-	if want.Fault != nil { // then the rest is not known
-		want, got, err = Content{Revoked: want.Revoked}, Content{Revoked: got.Revoked}, nil
-	}
 	if err == nil && !got.Equal(want) {
 		err = ErrUnfaithful
 	}

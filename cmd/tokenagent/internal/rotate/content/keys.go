@@ -43,31 +43,21 @@ func hasAny(keys map[string][]byte, names ...string) bool {
 }
 
 // ParseKeys parses the keys of a directory or of a Secret; see [token.ParseDir] and
-// [jwks.ParseKeys]. Together with an error it returns what can be told of the source, with
-// the error as its Fault.
-func ParseKeys(keys map[string][]byte, o Options) (c Content, err error) {
+// [jwks.ParseKeys].
+func ParseKeys(keys map[string][]byte, o Options) (Content, error) {
 	if o.Kind == Keys {
-		c, err = parseKeyDir(keys, o)
-	} else {
-		var t token.Tokens
-		t, err = token.ParseDir(keys, o.tokens())
-		c = ofTokens(t)
+		return parseKeyDir(keys, o)
 	}
-	c.Fault = err
-	if current := o.Kind.names().current; err != nil && len(keys) > 1 && hasAny(keys, current) {
-		alone, _ := ParseKeys(map[string][]byte{current: keys[current]}, o)
-		c.Current = alone.Current
-	}
-	return c, err
+	t, err := token.ParseDir(keys, o.tokens())
+	return ofTokens(t), err
 }
 
 // A KeyEdit holds the keys of a directory or of a Secret that change. A nil value means
 // that the key is removed.
 type KeyEdit map[string][]byte
 
-// EditKeys returns how keys, which declare have, must change to declare want. If they do
-// not parse, EditKeys adds revocations and does nothing else. The result has been parsed
-// again.
+// EditKeys returns how keys, which declare have, must change to declare want.
+// The result has been parsed again.
 func EditKeys(keys map[string][]byte, have, want Content, o Options) (KeyEdit, error) {
 	edit := KeyEdit{}
 	set := func(key, was, is string) {
@@ -85,10 +75,10 @@ func EditKeys(keys map[string][]byte, have, want Content, o Options) (KeyEdit, e
 	}
 	n := o.Kind.names()
 	for word, key := range map[string]string{wordRevoked: n.revoked, wordRetired: n.retired, wordUnrevoked: n.unrevoked} {
-		text := editDigests(keys[key], word, have.editable(want), want)
+		text := editDigests(keys[key], word, have, want)
 		set(key, string(keys[key]), string(text))
 	}
-	if want.Set && want.Fault == nil {
+	if want.Set {
 		text, err := editSet(keys[jwks.KeyJWKS], have, want, o)
 		if err != nil {
 			return nil, err

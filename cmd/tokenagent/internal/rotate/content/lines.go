@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/internal/placeholder"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -81,58 +80,21 @@ func fields(text string) []string {
 	return strings.FieldsFunc(strings.TrimPrefix(text, bom), func(r rune) bool { return strings.ContainsRune(white, r) })
 }
 
-// ParseLines parses the text of a file of tokens; see [token.Parse]. Together with an
-// error it returns what can be told of the text, with the error as its Fault. It returns
-// no Fault if the text seems to be no file of tokens at all, which must not be changed.
+// ParseLines parses the text of a file of tokens; see [token.Parse].
 func ParseLines(text []byte, o Options) (Content, error) {
 	t, err := token.Parse(text, o.tokens())
-	switch {
-	case err == nil:
-		return ofTokens(t), nil
-	case isOtherFormat(text):
-		return Content{}, err
-	}
-	c := Content{Fault: err, Revoked: t.Revoked}
-	for raw := range bytes.Lines(text) {
-		switch declared(fields(string(raw))).word {
-		case "", wordRevoked, wordRetired, wordUnrevoked, rotation.Next.String(), rotation.Previous.String():
-			continue
-		}
-		// The first of the other lines is the current token, or was meant to be.
-		if t, err := token.Parse(raw, o.tokens()); err == nil {
-			c.Current = ofTokens(t).Current
-		}
-		break
-	}
-	return c, err
-}
-
-// isOtherFormat reports whether text, which does not parse, seems to be an env file,
-// JSON, YAML, PEM or a binary file. The first line that is no comment decides.
-func isOtherFormat(text []byte) bool {
-	for raw := range bytes.Lines(text) {
-		f := fields(string(raw))
-		if len(f) == 0 || f[0][0] == '#' {
-			continue
-		}
-		words := strings.Join(f, " ")
-		assigns := strings.Contains(strings.TrimRight(f[0], "="), "=") || strings.Contains(words, " =") // base64 ends in =
-		yaml := f[0] == "---" || strings.HasSuffix(f[0], ":") && len(f) > 1
-		return assigns || yaml || placeholder.Describe(words) != "" || bytes.IndexByte(text, 0) >= 0
-	}
-	return false
+	return ofTokens(t), err
 }
 
 // Alone reports whether text, which parses, is one token and white space: the form that
 // other programs read as a whole.
 func Alone(text []byte) bool { return len(fields(string(text))) == 1 }
 
-// EditLines returns text, which declares have, changed so that it declares want. If text
-// does not parse, EditLines adds revocations and does nothing else. Comments, blank lines
+// EditLines returns text, which declares have, changed so that it declares want. Comments, blank lines
 // and the lines of what stays keep their bytes and their order. New lines come last. The
 // result has been parsed again.
 func EditLines(text []byte, have, want Content, o Options) ([]byte, error) {
-	was, is := have.editable(want).declarations(), want.declarations()
+	was, is := have.declarations(), want.declarations()
 	var fresh []string
 	for _, l := range want.lines() {
 		if !was[l.declaration] && l.word != rotation.Current.String() {

@@ -176,7 +176,7 @@ func (f *files) unchanged(ctx context.Context) error {
 }
 
 // model returns the file whose mode and owner new keys get: what senders send, or what
-// receivers verify with. A broken source may have only others.
+// receivers verify with.
 func (f *files) model() string {
 	for _, key := range append(currentNames(), slices.Sorted(maps.Keys(f.files))...) {
 		if _, there := f.files[key]; there {

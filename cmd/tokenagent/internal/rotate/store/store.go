@@ -45,8 +45,7 @@ type Options struct {
 	Stdout, Stderr io.Writer
 }
 
-// Open reads the source. If the source does not parse but revocations can be added to it,
-// its Content has a Fault, and Open returns no error.
+// Open reads the source.
 func Open(ctx context.Context, o Options) (Store, error) {
 	if o.Path == "" {
 		return o.openSecrets(ctx)
@@ -78,9 +77,6 @@ func (o Options) openFile(ctx context.Context) (Store, error) {
 		p.content, err = content.ParseLines(text, o.Read)
 	}
 	p.options = o.Read
-	if p.content.Fault != nil {
-		err = nil
-	}
 	return p, err
 }
 
@@ -157,9 +153,9 @@ func (o Options) parse(keys map[string][]byte, names []string) (content.Content,
 		return content.Content{}, fmt.Errorf("%s: no key %s, and none of %s or %s: %s; the token must be under the first, verification keys under one of the others",
 			o.Read.Name, token.FileCurrent, jwks.KeyCurrent, jwks.KeyJWKS, there)
 	}
-	c, _ := content.ParseKeys(keys, o.Read)
-	if c.Fault != nil && !o.Read.Kind.HasCurrent(keys) {
-		c.Fault = fmt.Errorf("%w; %s", c.Fault, there)
+	c, err := content.ParseKeys(keys, o.Read)
+	if err != nil && !o.Read.Kind.HasCurrent(keys) {
+		err = fmt.Errorf("%w; %s", err, there)
 	}
-	return c, nil
+	return c, err
 }
