@@ -23,21 +23,21 @@ import (
 // maxStatus bounds what is read as a status, in bytes.
 const maxStatus = 16 << 20
 
-// ErrURL says that an agent is named in a form that cannot be asked.
+// ErrURL is the error of an admin port that is named in another form than [Check] takes.
 var ErrURL = errors.New("must be a URL such as http://127.0.0.1:9464, or unix:///path")
 
 // An Answer is what an agent said.
 type Answer struct {
 	Status *realm.Status
-	// At is when the agent said it, by its own clock, to within a second (RFC
-	// 9110 section 6.6.1), so that its times can be compared whatever ours is.
-	// An answer without a date has our time.
+	// At is the agent's time of the answer, to within a second (RFC 9110 section
+	// 6.6.1). Compare the times in Status with it, because the clock of this machine
+	// may differ. An answer without a date has our time.
 	At time.Time
 }
 
 // Check reports whether base names an admin port: http://host:port,
 // https://host:port or unix:///path, without a query. The error is ErrURL and quotes nothing,
-// since what went astray might be a secret.
+// because a secret may have been given by mistake.
 func Check(base string) error {
 	_, _, err := split(base)
 	return err
@@ -45,7 +45,7 @@ func Check(base string) error {
 
 // split returns the URL to ask and, for a Unix socket, its path.
 func split(base string) (u *url.URL, socket string, err error) {
-	if strings.ContainsAny(base, "?#") { // it would be shown where nobody answers
+	if strings.ContainsAny(base, "?#") { // it may hold a secret, and errors show the URL
 		return nil, "", ErrURL
 	}
 	if path, ok := strings.CutPrefix(base, "unix://"); ok {
@@ -64,17 +64,17 @@ func split(base string) (u *url.URL, socket string, err error) {
 // A Client asks admin ports. The zero Client is ready to use, and safe for
 // concurrent use.
 type Client struct {
-	// TLS is how it speaks to an https one; nil means the default: the system's
-	// authorities, and no certificate of its own.
+	// TLS is the configuration for https; nil means the system's CA certificates and no
+	// client certificate.
 	TLS *tls.Config
 }
 
-// Ask asks by the zero Client.
+// Ask asks with the zero Client.
 func Ask(ctx context.Context, base string) (Answer, error) { return new(Client).Ask(ctx, base) }
 
-// Ask fetches /status from the admin port at base, until ctx ends. The error
-// is ErrURL where base has the wrong form; any other says in words why there
-// is no status. A redirect is none.
+// Ask fetches /status from the admin port at base, until ctx ends. The error is ErrURL
+// if base has the wrong form; any other error says why there is no status. A redirect is
+// an error.
 func (c *Client) Ask(ctx context.Context, base string) (Answer, error) {
 	u, socket, err := split(base)
 	if err != nil {
@@ -93,18 +93,18 @@ func (c *Client) Ask(ctx context.Context, base string) (Answer, error) {
 	}
 	client := &http.Client{
 		Transport: transport,
-		// Whoever stands there would answer for the agent that was named.
+		// Another agent's answer would count for the one that was named.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	res, err := client.Do(req)
 	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
-		return Answer{}, fmt.Errorf("%s shows a certificate of an authority that is not trusted; name that in --agent-ca-file", u.Host)
+		return Answer{}, fmt.Errorf("%s presents a certificate of a CA that is not trusted; give that CA's certificate in --agent-ca-file", u.Host)
 	}
 	if err != nil {
 		return Answer{}, fmt.Errorf("no answer from the agent: %w; is it running, and is --agent its --admin-listen?", err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode >= 300 && res.StatusCode < 400 {
+	if res.StatusCode/100 == 3 {
 		return Answer{}, fmt.Errorf("%s answers %s, a redirect, which is not followed: another agent's answer would count for this one; --agent must be the admin port itself", u.Host, termsafe.Text(res.Status))
 	}
 	if res.StatusCode != http.StatusOK {

@@ -12,18 +12,18 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
-// TLS is the flags about an admin port that speaks TLS.
+// TLS holds the flags for an admin port that speaks TLS.
 type TLS struct{ caFile, certFile, keyFile string }
 
-// Add adds them to fs.
+// Add adds the flags to fs.
 func (t *TLS) Add(fs *pflag.FlagSet) {
 	fs.StringVar(&t.caFile, "agent-ca-file", "", "PEM file `PATH` of the CA certificates that are trusted for an https --agent (default: the system's)")
 	fs.StringVar(&t.certFile, "agent-cert-file", "", "PEM file `PATH` of the client certificate for an https --agent that asks for one (--admin-tls-client-ca-file); requires --agent-key-file")
 	fs.StringVar(&t.keyFile, "agent-key-file", "", "`PATH` of the key of --agent-cert-file")
 }
 
-// Client reads the files and returns a Client that asks by them. The error names
-// the flag, and quotes nothing of a file.
+// Client reads the files and returns a Client that uses them. The error names the flag,
+// and quotes no content of a file.
 func (t *TLS) Client() (*Client, error) {
 	if (t.certFile == "") != (t.keyFile == "") {
 		return nil, exitcode.Usage("--agent-cert-file and --agent-key-file go together, and one of them is missing")
@@ -39,7 +39,7 @@ func (t *TLS) Client() (*Client, error) {
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("--agent-ca-file: %s: there is no certificate in it; give it the authority's as PEM", t.caFile)
+			return nil, fmt.Errorf("--agent-ca-file: %s: it holds no certificate; put the CA's certificate there as PEM", t.caFile)
 		}
 	}
 	if t.certFile != "" {
@@ -49,8 +49,8 @@ func (t *TLS) Client() (*Client, error) {
 		case errors.As(err, &path):
 			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %w", path)
 		case err != nil:
-			// The library's words quote the types of PEM blocks.
-			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %s and %s are no pair, or no PEM; give a certificate and the key that belongs to it", t.certFile, t.keyFile)
+			// The library's error quotes the types of PEM blocks.
+			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %s and %s do not belong together, or are not PEM; give a certificate and its own key", t.certFile, t.keyFile)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}

@@ -93,8 +93,8 @@ func TestTLS(t *testing.T) {
 		says string // "" for a status
 	}{
 		{[]string{"--agent-ca-file", serverCert, "--agent-cert-file", clientCert, "--agent-key-file", clientKey}, ""},
-		{[]string{"--agent-ca-file", otherCert, "--agent-cert-file", clientCert, "--agent-key-file", clientKey}, "not trusted; name that in --agent-ca-file"},
-		{[]string{"--agent-cert-file", clientCert, "--agent-key-file", clientKey}, "not trusted; name that in --agent-ca-file"},
+		{[]string{"--agent-ca-file", otherCert, "--agent-cert-file", clientCert, "--agent-key-file", clientKey}, "not trusted; give that CA's certificate in --agent-ca-file"},
+		{[]string{"--agent-cert-file", clientCert, "--agent-key-file", clientKey}, "not trusted; give that CA's certificate in --agent-ca-file"},
 		{[]string{"--agent-ca-file", serverCert, "--agent-cert-file", otherCert, "--agent-key-file", otherKey}, "no answer from the agent"},
 		{[]string{"--agent-ca-file", serverCert}, "no answer from the agent"},
 		{nil, "not trusted"},
@@ -128,12 +128,12 @@ func TestTLSFaults(t *testing.T) {
 		{[]string{"--agent-cert-file", cert}, 2, "--agent-cert-file and --agent-key-file go together"},
 		{[]string{"--agent-key-file", key}, 2, "go together"},
 		{[]string{"--agent-ca-file", none}, 1, "--agent-ca-file: open " + none},
-		{[]string{"--agent-ca-file", junk}, 1, "there is no certificate in it"},
-		{[]string{"--agent-ca-file", key}, 1, "there is no certificate in it"},
+		{[]string{"--agent-ca-file", junk}, 1, "it holds no certificate"},
+		{[]string{"--agent-ca-file", key}, 1, "it holds no certificate"},
 		{[]string{"--agent-cert-file", none, "--agent-key-file", key}, 1, "--agent-cert-file and --agent-key-file: open " + none},
-		{[]string{"--agent-cert-file", cert, "--agent-key-file", otherKey}, 1, "are no pair"},
-		{[]string{"--agent-cert-file", cert, "--agent-key-file", junk}, 1, "are no pair"},
-		{[]string{"--agent-cert-file", junk, "--agent-key-file", key}, 1, "are no pair"},
+		{[]string{"--agent-cert-file", cert, "--agent-key-file", otherKey}, 1, "do not belong together"},
+		{[]string{"--agent-cert-file", cert, "--agent-key-file", junk}, 1, "do not belong together"},
+		{[]string{"--agent-cert-file", junk, "--agent-key-file", key}, 1, "do not belong together"},
 	} {
 		_, err := flags(t, c.args...).Client()
 		if err == nil || exitcode.Of(err) != c.code || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "CANARY") {

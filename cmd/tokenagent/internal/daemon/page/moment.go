@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// A moment is a time as it is seen from the time of the page. The script counts
-// on from there: what Ago and Left say, span.js says too.
+// A moment is a time, and the time of the page. The script counts on from there, with
+// the same words as Ago and Left (span.js).
 type moment struct{ at, now time.Time }
 
-// Known reports whether there is such a time.
+// Known reports whether the time is set.
 func (m moment) Known() bool { return !m.at.IsZero() }
 
 // ISO returns the time for the script, which needs milliseconds and no more.
 func (m moment) ISO() string { return m.at.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
-// Clock returns the time of day, with the day where that is another one.
+// Clock returns the time of day, with the date if that is not today.
 func (m moment) Clock() string {
 	at, now := m.at.UTC(), m.now.UTC()
 	if at.YearDay() == now.YearDay() && at.Year() == now.Year() {
@@ -24,8 +24,8 @@ func (m moment) Clock() string {
 	return at.Format("2006-01-02 15:04 UTC")
 }
 
-// Ago says how long it is past. Less than a second is now, and so is a time to
-// come, which is another clock's.
+// Ago returns how long ago it was. Less than a second is now, and so is the future,
+// which comes from another clock.
 func (m moment) Ago() string {
 	d := m.now.Sub(m.at)
 	if d < time.Second {
@@ -34,11 +34,11 @@ func (m moment) Ago() string {
 	return span(d) + " ago"
 }
 
-// Age says how long it has lasted.
+// Age returns how long it has lasted.
 func (m moment) Age() string { return span(max(m.now.Sub(m.at), 0)) }
 
-// Left says how long it is until then, a second that has begun as a whole one:
-// what still holds is never shown as over.
+// Left returns how long it is until then. It counts a second that has begun as a whole
+// one, so that nothing is shown as over too early.
 func (m moment) Left() string {
 	d := m.at.Sub(m.now)
 	if d <= 0 {
@@ -47,7 +47,7 @@ func (m moment) Left() string {
 	return span(d + time.Second - time.Nanosecond)
 }
 
-// Over reports whether it has come.
+// Over reports whether it is past.
 func (m moment) Over() bool { return !m.at.After(m.now) }
 
 func span(d time.Duration) string {

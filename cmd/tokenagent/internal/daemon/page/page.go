@@ -1,11 +1,11 @@
-// Package page shows a person what /status tells a program: one page that is
-// complete as it comes, and that its script keeps in step with the agent.
+// Package page shows a person what /status tells a program. The page is complete as it
+// is served, and its script keeps it up to date.
 //
-// The page loads nothing: style, script and icon stand in it. Its
+// The page loads nothing: it contains its style, script and icon. Its
 // Content-Security-Policy names the two by their hashes, lets the script ask
 // this port alone, and forbids everything else (Content Security Policy Level 3,
 // https://www.w3.org/TR/CSP3/), inline handlers and HTML made from strings
-// included. Hosts, names and faults come from elsewhere and are only ever text.
+// included. Hosts, names and errors come from elsewhere and are only ever text.
 package page
 
 import (
@@ -70,7 +70,8 @@ type document struct {
 func newDocument() *document {
 	// As a browser reads them: HTML has no carriage returns, and a hash would
 	// not match with them.
-	css, js := unix(cssText), unix(spanText)+unix(jsText)
+	lines := strings.NewReplacer("\r\n", "\n")
+	css, js := lines.Replace(cssText), lines.Replace(spanText+jsText)
 	sum := sha256.Sum256([]byte(htmlText + css + js))
 	return &document{
 		template: template.Must(template.New("page").Parse(htmlText)),
@@ -98,8 +99,6 @@ func (d *document) render(b *bytes.Buffer, v *view) error {
 		*view
 	}{d, v})
 }
-
-func unix(text string) string { return strings.ReplaceAll(text, "\r\n", "\n") }
 
 // hash returns text as a hash-source of the policy.
 func hash(text string) string {

@@ -11,9 +11,11 @@ import (
 func newSource(s agent.SourceStatus, now time.Time) source {
 	at := func(t time.Time) moment { return moment{t, now} }
 	v := source{
-		Name: s.Name, Noun: noun(s), Kind: s.Kind, Location: s.Location, Watched: watched(s),
+		SourceStatus: s, Noun: "token", Watched: watched(s.Kind, s.WatchMode), Rotations: times(s.Rotations),
 		LastRead: at(s.LastReloadSuccess), LastChange: at(s.LastChange), LastUsed: at(s.PreviousLastUsed),
-		Generation: s.Generation, Rotations: times(s.Rotations), Revoked: s.Revoked, StateFile: s.StateFile,
+	}
+	if s.Kind == "key file" || s.Kind == "jwks url" {
+		v.Noun = "key"
 	}
 	superseded := make(map[string]bool)
 	for i, t := range s.Tokens {
@@ -29,121 +31,100 @@ func newSource(s agent.SourceStatus, now time.Time) source {
 	}
 	v.Hidden = len(s.Tokens) - len(v.Tokens)
 	for _, u := range s.PreviousUsers {
-		one := user{
-			Host: u.Host, Fingerprint: u.Fingerprint, First: at(u.First), Last: at(u.Last),
-			Key: s.Name + "|user|" + u.Fingerprint + "|" + u.Host,
-		}
+		one := user{PreviousUser: u, First: at(u.First), Last: at(u.Last), Key: s.Name + "|user|" + u.Fingerprint + "|" + u.Host}
 		if superseded[u.Fingerprint] {
 			v.Users = append(v.Users, one)
 		} else {
 			v.Past = append(v.Past, one)
 		}
 	}
-	v.Problems = problems(s, v)
-	v.State, v.Says = v.judge(s)
+	v.Problems = v.problems(now)
+	v.State, v.Says = v.judge()
 	return v
 }
 
-// noun returns what the source holds.
-func noun(s agent.SourceStatus) string {
-	if s.Kind == "key file" || s.Kind == "jwks url" {
-		return "key"
-	}
-	return "token"
-}
-
 // problems lists what a person should know, the worst first.
-func problems(s agent.SourceStatus, v source) (out []problem) {
-	if s.Fault != "" {
-		out = append(out, problem{kindBad, "Fault", s.Fault})
+func (v source) problems(now time.Time) (all []problem) {
+	if v.Fault != "" {
+		all = append(all, problem{kindBad, "Fault", v.Fault})
 	}
-	if s.StateFault != "" {
-		out = append(out, problem{kindBad, "State file", s.StateFault})
+	if v.StateFault != "" {
+		all = append(all, problem{kindBad, "State file", v.StateFault})
 	}
-	for _, l := range s.Limits {
-		out = append(out, problem{kindWarn, "Limit", l})
+	for _, l := range v.Limits {
+		all = append(all, problem{kindWarn, "Limit", l})
 	}
 	for _, o := range v.Overlaps {
 		if o.Hurry {
-			out = append(out, problem{kindWarn, "Cut-off", fmt.Sprintf("%s is still in use and ends soon: whoever sends it is refused then", o.Fingerprint)})
+			all = append(all, problem{kindWarn, "Cut-off", fmt.Sprintf("%s is still in use and ends soon: whoever sends it is refused then", o.Fingerprint)})
 		}
 	}
-	for _, t := range s.Tokens {
-		if !t.Expires.IsZero() && !t.Expires.After(v.LastRead.now) {
-			out = append(out, problem{kindWarn, "Expired", fmt.Sprintf("%s (%s) is a JWT whose exp has passed: whoever checks that refuses it", t.Fingerprint, t.Slot)})
+	for _, t := range v.SourceStatus.Tokens {
+		if !t.Expires.IsZero() && !t.Expires.After(now) {
+			all = append(all, problem{kindWarn, "Expired", fmt.Sprintf("%s (%s) is a JWT whose exp has passed: whoever checks that refuses it", t.Fingerprint, t.Slot)})
 		}
 	}
-	return out
+	return all
 }
 
-// judge says in a word and a sentence how the source is.
-func (v source) judge(s agent.SourceStatus) (state, string) {
+// judge describes the state of the source in a word and a sentence.
+func (v source) judge() (state, string) {
+	count := make(map[string]int)
+	for _, t := range v.SourceStatus.Tokens {
+		count[t.Slot]++
+	}
+	accepted := v.accepted(count)
 	switch {
-	case !s.Ready && s.LastChange.IsZero():
+	case !v.Ready && v.SourceStatus.LastChange.IsZero():
 		return state{kindBad, "Not loaded"}, "No good content has come yet. Until it does, nothing is accepted."
-	case !s.Ready:
+	case !v.Ready:
 		return state{kindBad, "Not ready"}, "What was read last counts no more. Until good content comes, nothing is accepted."
-	case len(s.Tokens) == 0:
+	case len(v.Tokens) == 0:
 		return state{kindBad, "Nothing accepted"}, "Every " + v.Noun + " is refused. Put a new one into the source."
-	case s.Fault != "" || !s.LastReloadGood:
+	case v.Fault != "" || !v.LastReloadGood:
 		return state{kindBad, "Fault"}, "The last read was bad. What was accepted before stays accepted, and a good read heals it."
-	case s.StateFault != "":
+	case v.StateFault != "":
 		return state{kindBad, "Fault"}, "The source is good, but what is superseded or revoked may not outlive a restart."
 	case len(v.Problems) > 0:
-		return state{kindWarn, "Warning"}, v.accepted(s)
+		return state{kindWarn, "Warning"}, accepted
 	case len(v.Overlaps) > 0:
-		return state{kindMove, "Rotating"}, v.accepted(s)
-	case strings.Contains(slots(s), "next"):
-		return state{kindMove, "Staged"}, v.accepted(s)
+		return state{kindMove, "Rotating"}, accepted
+	case count["next"] > 0:
+		return state{kindMove, "Staged"}, accepted
 	default:
-		return state{kindGood, "Good"}, v.accepted(s)
+		return state{kindGood, "Good"}, accepted
 	}
 }
 
-func slots(s agent.SourceStatus) string {
-	var b strings.Builder
-	for _, t := range s.Tokens {
-		b.WriteString(t.Slot + " ")
-	}
-	return b.String()
-}
-
-// accepted sums up what is accepted.
-func (v source) accepted(s agent.SourceStatus) string {
-	n := map[string]int{}
-	for _, t := range s.Tokens {
-		n[t.Slot]++
-	}
+// accepted sums up the accepted tokens, given how many each slot has.
+func (v source) accepted(count map[string]int) string {
 	var parts []string
-	if n["current"] == 0 && v.Noun == "token" {
+	if count["current"] > 0 {
+		parts = append(parts, "the current "+v.Noun)
+	} else if v.Noun == "token" {
 		parts = append(parts, "no current token")
 	}
-	for _, slot := range []struct{ name, word string }{
-		{"current", "the current " + v.Noun}, {"next", "staged"}, {"previous", "superseded"}, {"listed", "listed"},
-	} {
-		switch count := n[slot.name]; {
-		case count == 0:
-		case slot.name == "current":
-			parts = append(parts, slot.word)
-		default:
-			parts = append(parts, fmt.Sprintf("%d %s", count, slot.word))
+	for _, slot := range []struct{ name, word string }{{"next", "staged"}, {"previous", "superseded"}, {"listed", "listed"}} {
+		if n := count[slot.name]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, slot.word))
 		}
 	}
 	return "Accepted: " + strings.Join(parts, ", ") + "."
 }
 
-func watched(s agent.SourceStatus) string {
+// watched says how changes of a source are noticed.
+func watched(kind, mode string) string {
 	switch {
-	case s.Kind == "jwks url":
+	case kind == "jwks url":
 		return "asked again when its answer is due"
-	case s.WatchMode == "events":
+	case mode == "events":
 		return "file system events, and polling"
-	case s.WatchMode == "poll":
+	case mode == "poll":
 		return "polling alone"
-	case s.WatchMode == "static":
+	case mode == "static":
 		return "not at all: read at start and on SIGHUP"
 	default:
-		return s.WatchMode
+		return mode
 	}
 }
 

@@ -18,19 +18,20 @@ type view struct {
 	Icon          template.URL
 	Says          string
 	Sources       []source
-	Realms        *realms       // nil without a file of them
+	Realms        *realms       // nil without a realms file
 	Certificates  *certificates // nil without TLS
 }
 
-// realms is about the file of them.
+// realms describes the realms file.
 type realms struct {
-	File, Fault, Watched string
+	*realm.ConfigStatus
+	Watched              string
 	Count                int
 	LastRead, LastChange moment
 }
 
-// A state is how something is, in a word. The kind makes colour and sign, which
-// say nothing that the word does not.
+// A state is a condition in a word. The kind makes colour and sign, which say nothing
+// that the word does not.
 type state struct{ Kind, Word string }
 
 // The kinds, the worst last.
@@ -45,40 +46,23 @@ func rank(kind string) int { return strings.Index("good move warn bad", kind) }
 
 // A source is one source of credentials.
 type source struct {
-	Name, Noun     string // Noun is what it holds: token or key
-	Kind, Location string
-	State          state
-	Says           string
-	Problems       []problem
-	Overlaps       []overlap
-	Tokens         []token
-	Hidden         int // tokens beyond maxTokens
-	Expire         bool
-	Users, Past    []user // of what is accepted, and of what is not any more
-	Watched        string
-	LastRead       moment
-	LastChange     moment
-	LastUsed       moment
-	Generation     uint64
-	Rotations      string
-	Revoked        int
-	StateFile      string
-	Hosts          []string // whose requests are decided by it; none without realms
+	agent.SourceStatus
+	Noun                           string // what it holds: token or key
+	State                          state
+	Says                           string
+	Problems                       []problem
+	Overlaps                       []overlap
+	Tokens                         []token
+	Hidden                         int    // tokens beyond maxTokens
+	Expire                         bool   // whether any token has an exp
+	Users, Past                    []user // of tokens that are still accepted, and of others
+	Watched, Rotations             string
+	LastRead, LastChange, LastUsed moment
+	Hosts                          []string // whose requests it decides; none without realms
 }
 
-// ID is the source's anchor, of characters that mean nothing in HTML and URLs.
-func (v source) ID() string {
-	var b strings.Builder
-	b.WriteString("source-")
-	for _, c := range []byte(v.Name) {
-		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "_%02x", c)
-		}
-	}
-	return b.String()
-}
+// ID is the source's anchor. Hex digits mean nothing in HTML and URLs.
+func (v source) ID() string { return fmt.Sprintf("source-%x", v.Name) }
 
 // Few returns the users that are shown at once, and More the others.
 func (v source) Few() []user { return v.Users[:min(len(v.Users), maxUsers)] }
@@ -89,21 +73,14 @@ func (v source) More() []user { return v.Users[len(v.Few()):] }
 // A problem is something that a person should know.
 type problem struct{ Kind, Label, Text string }
 
-// A token is one token or key that is accepted.
-type token struct {
-	Slot, Means, Fingerprint, KeyID, Algorithm string
-	Since, Until, Expires                      moment
-	Key, Say, Gone                             string // for the script
-}
-
 // A user is a host that used a superseded token.
 type user struct {
-	Host, Fingerprint string
-	First, Last       moment
-	Key               string
+	agent.PreviousUser
+	First, Last moment
+	Key         string // for the script
 }
 
-// What is shown of much: a page is for reading, and /status has it all.
+// The page shows at most so many. /status has all.
 const (
 	maxTokens = 50
 	maxUsers  = 8
@@ -111,32 +88,32 @@ const (
 
 func newView(s realm.Status, host string, now time.Time) *view {
 	v := &view{Now: moment{now, now}, Host: host, Version: s.Version}
-	var worst, bad []string
-	kind := kindGood
 	hosts := make(map[string][]string)
 	for _, r := range s.Realms {
 		for _, name := range r.Sources {
 			hosts[name] = r.Hosts
 		}
 	}
-	for _, src := range s.Sources {
-		view := newSource(src, now)
-		view.Hosts = hosts[src.Name]
-		v.Sources = append(v.Sources, view)
-		switch k := view.State.Kind; {
+	kind := kindGood
+	var worst, notReady []string
+	for _, status := range s.Sources {
+		src := newSource(status, now)
+		src.Hosts = hosts[src.Name]
+		v.Sources = append(v.Sources, src)
+		switch k := src.State.Kind; {
 		case rank(k) > rank(kind):
 			kind, worst = k, []string{src.Name}
 		case k == kind:
 			worst = append(worst, src.Name)
 		}
 		if !src.Ready {
-			bad = append(bad, src.Name)
+			notReady = append(notReady, src.Name)
 		}
 	}
-	v.State, v.Says = overall(s, kind, worst, bad)
+	v.State, v.Says = overall(s, kind, worst, notReady)
 	if c := s.Config; c != nil {
 		v.Realms = &realms{
-			File: c.File, Fault: c.Fault, Watched: watched(agent.SourceStatus{WatchMode: c.WatchMode}), Count: len(s.Realms),
+			ConfigStatus: c, Watched: watched("", c.WatchMode), Count: len(s.Realms),
 			LastRead: moment{c.LastSuccess, now}, LastChange: moment{c.LastChange, now},
 		}
 		if !c.Good && s.Ready {
@@ -144,23 +121,26 @@ func newView(s realm.Status, host string, now time.Time) *view {
 		}
 	}
 	v.Certificates = newCertificates(s.Certificates, now)
-	if s.Ready {
-		v.State, v.Says = v.Certificates.overall(v.State, v.Says)
+	if c := v.Certificates; c != nil && s.Ready && rank(c.State.Kind) > rank(v.State.Kind) {
+		v.State, v.Says = state{kindBad, "Ready, with a fault"}, "Tokens are checked, but a certificate is bad: see below."
+		if c.State.Kind == kindWarn {
+			v.State, v.Says = state{kindWarn, "Ready, with a warning"}, "Tokens are checked. A certificate ends soon: see below."
+		}
 	}
 	v.Icon = icon(v.State.Kind)
 	return v
 }
 
-// overall is the state of the whole, as /readyz tells it, and below that the
-// worst of the sources'.
-func overall(s realm.Status, kind string, worst, bad []string) (state, string) {
+// overall is the state of the whole: what /readyz says, and then the worst state of a
+// source.
+func overall(s realm.Status, kind string, worst, notReady []string) (state, string) {
 	switch {
 	case s.Draining:
 		return state{kindWarn, "Draining"}, "The agent is about to end: it finishes what has begun, and /readyz says no."
-	case !s.Ready && len(bad) == len(s.Sources) && len(bad) > 0:
-		return state{kindBad, "Not ready"}, "Every request is refused with 503 until good content comes: see to " + list(bad) + "."
-	case !s.Ready && len(bad) > 0:
-		return state{kindBad, "Not ready"}, "Requests that " + list(bad) + " would have to accept are refused with 503. See to that."
+	case !s.Ready && len(notReady) == len(s.Sources) && len(notReady) > 0:
+		return state{kindBad, "Not ready"}, "Every request is refused with 503 until good content comes: see to " + list(notReady) + "."
+	case !s.Ready && len(notReady) > 0:
+		return state{kindBad, "Not ready"}, "Requests that " + list(notReady) + " would have to accept are refused with 503. See to that."
 	case !s.Ready:
 		return state{kindBad, "Not ready"}, "The agent has ended: every request is refused."
 	case kind == kindBad:
@@ -174,7 +154,7 @@ func overall(s realm.Status, kind string, worst, bad []string) (state, string) {
 	}
 }
 
-// list joins names, and counts those that would be too many.
+// list joins at most so many names, and counts the others.
 func list(names []string) string {
 	const most = 6
 	if more := len(names) - most; more > 1 {
@@ -183,7 +163,7 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// icon returns a picture for the browser's tab. Its shape differs, too.
+// icon returns a picture for the browser's tab. The kinds differ in shape and colour.
 func icon(kind string) template.URL {
 	shape := map[string]string{
 		kindGood: "%3Ccircle cx='8' cy='8' r='7' fill='%23188a4e'/%3E%3Cpath d='M4.5 8.2l2.4 2.4 4.6-5' stroke='%23fff' stroke-width='2' fill='none'/%3E",
