@@ -121,7 +121,8 @@ func (d *daemon) open(ctx context.Context, more []prometheus.Collector) error {
 		return err
 	}
 	if d.Listen != "" {
-		d.endpoints = append(d.endpoints, endpoint{"listen", d.Listen, d.mainServer(overTCP(d.Listen, mainTLS))})
+		main := d.mainServer(overTCP(d.Listen, mainTLS)) //nolint:contextcheck // ctx bounds the opening alone
+		d.endpoints = append(d.endpoints, endpoint{"listen", d.Listen, main})
 	}
 	if d.GRPCListen != "" {
 		authz := extauthz.New(d.realms, d.Logger, grpcTLS(overTCP(d.GRPCListen, mainTLS))...)

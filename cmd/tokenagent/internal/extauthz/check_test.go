@@ -38,7 +38,7 @@ func expectAllowed(t *testing.T, name string, a *authv3.CheckResponse, removed .
 		t.Errorf("%s: %v", name, a)
 		return
 	}
-	removed = append(removed, misspelt[:]...)
+	removed = append(removed, misspelt...)
 	slices.Sort(removed)
 	if got := slices.Sorted(slices.Values(ok.GetHeadersToRemove())); !slices.Equal(got, removed) {
 		t.Errorf("%s: removes %q, not %q", name, got, removed)

@@ -71,7 +71,7 @@ func FuzzCheck(f *testing.F) {
 	s := New(a, log.Logger())
 	u := a.Rule("", false, "")
 	f.Cleanup(func() { _ = s.Close() })
-	fixed := append(misspelt, "dapr-api-token", "authorization")
+	fixed := slices.Concat(misspelt, []string{"dapr-api-token", "authorization"})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var r authv3.CheckRequest
 		if proto.Unmarshal(b, &r) != nil {
