@@ -102,7 +102,7 @@ func TestAdminPort(t *testing.T) {
 	write(t, path, good+"\n"+next+" next")
 	until(t, "readyz is 200", func() bool { return ask(t, "GET", base+"/readyz").code == http.StatusOK })
 	write(t, path, "short")
-	until(t, "the fault shows", func() bool { return strings.Contains(ask(t, "GET", base+"/status").body, "shorter than 16") })
+	until(t, "the error shows", func() bool { return strings.Contains(ask(t, "GET", base+"/status").body, "shorter than 16") })
 	if r := ask(t, "GET", base+"/readyz"); r.code != http.StatusOK {
 		t.Errorf("readyz on the last good content: %d", r.code)
 	}

@@ -42,7 +42,7 @@ func TestHangupReads(t *testing.T) {
 	d := runDaemon(t, a, Options{Hangup: hangup})
 	write(t, path, "short")
 	hangup <- syscall.SIGHUP
-	until(t, "the fault is logged", func() bool { return strings.Contains(d.log.String(), "source not taken over") })
+	until(t, "the error is logged", func() bool { return strings.Contains(d.log.String(), "source not taken over") })
 	if strings.Contains(d.log.String(), "CANARY") {
 		t.Error("the log shows a token")
 	}

@@ -179,7 +179,7 @@ func TestTLSOnAllListeners(t *testing.T) {
 }
 
 // A pair that does not fit keeps the daemon from starting, and names its file.
-func TestTLSFaultAtStart(t *testing.T) {
+func TestTLSErrorAtStart(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
 	f, _ := selfSigned(t, t.TempDir(), "one")

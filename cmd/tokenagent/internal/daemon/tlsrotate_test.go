@@ -148,7 +148,7 @@ func TestKeyIsShownNowhere(t *testing.T) {
 		string(key[:len(key)/2]),
 	} {
 		write(t, f.Key, text)
-		until(t, fmt.Sprint("fault ", i, " shows"), func() bool {
+		until(t, fmt.Sprint("error ", i, " shows"), func() bool {
 			_, body, _, _, err := knock(t, d.admin+"/metrics", &tls.Config{RootCAs: pool})
 			if err != nil {
 				t.Fatal(err)
@@ -162,7 +162,7 @@ func TestKeyIsShownNowhere(t *testing.T) {
 			}
 			mustHide(path, body)
 			if path == "/status" && !strings.Contains(body, f.Key) {
-				t.Errorf("the fault does not name %s:\n%s", f.Key, body)
+				t.Errorf("the error does not name %s:\n%s", f.Key, body)
 			}
 		}
 		o := Options{Listen: "127.0.0.1:0", TLS: f, Logger: slog.New(slog.NewTextHandler(d.log, nil))}
@@ -182,7 +182,7 @@ func TestKeyIsShownNowhere(t *testing.T) {
 
 // Where one pair is good and the next is not, what the first began has ended when
 // the error is there. It is not parallel: it counts what the whole process has.
-func TestTLSFaultAtStartLeavesNothing(t *testing.T) {
+func TestTLSErrorAtStartLeavesNothing(t *testing.T) {
 	a, _ := startAgent(t, good)
 	f, _ := selfSigned(t, t.TempDir(), "good")
 	none := f

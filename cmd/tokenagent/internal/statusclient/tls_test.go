@@ -110,8 +110,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestTLSFaults name the flag and the mend, and nothing of a file.
-func TestTLSFaults(t *testing.T) {
+// TestTLSErrors: they name the flag and the fix, and quote no content of a file.
+func TestTLSErrors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	cert, key := selfSigned(t, dir, "a")
