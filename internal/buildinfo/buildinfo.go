@@ -8,21 +8,20 @@ import (
 
 const module = "github.com/tokenagent/tokenagent"
 
-// linked is what the linker wrote into package main. It is that of the process, as
-// debug.ReadBuildInfo is.
+// linked is the version that the linker wrote into package main.
 var linked atomic.Pointer[string] //nolint:gochecknoglobals // one program has one version
 
-// Set makes Version return version. The program calls it once, when it starts, with
-// what its build set; "" changes nothing.
+// Set makes Version return version, unless it is "". The program calls it when it
+// starts.
 func Set(version string) {
 	if version != "" {
 		linked.Store(&version)
 	}
 }
 
-// Version returns what was Set; else the version of this module that go install,
-// or go build in a repository, recorded in the program; else "unknown". It is safe
-// for concurrent use.
+// Version returns the version that was Set, else the version of this module that go
+// install or go build recorded in the program, else "unknown". It is safe for concurrent
+// use.
 func Version() string {
 	if v := linked.Load(); v != nil {
 		return *v
@@ -35,10 +34,7 @@ func Version() string {
 }
 
 func recorded(info *debug.BuildInfo) string {
-	if info.Main.Path == module && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	for _, m := range info.Deps {
+	for _, m := range append(info.Deps, &info.Main) {
 		if m.Path == module && m.Version != "" {
 			return m.Version
 		}

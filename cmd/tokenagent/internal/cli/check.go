@@ -38,9 +38,6 @@ would not, or would accept nothing.`,
   tokenagent check --key-file jwks.json
   tokenagent check --config realms.yaml`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkOutput(output); err != nil {
-				return err
-			}
 			// A flag that names a source wins over a variable that names a file of realms,
 			// which may be meant for run.
 			if configFile != "" && (cmd.Flags().Changed("config") || realmsAlone(cmd) == nil) {

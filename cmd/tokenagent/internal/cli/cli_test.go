@@ -102,7 +102,7 @@ func TestUsage(t *testing.T) {
 		"a token as one":    {[]string{good}, "no command of that name"},
 		"unknown flag":      {[]string{"run", "--token-flie", path}, "unknown flag"},
 		"a token as flags":  {[]string{"verify", "-" + good}, "long flags alone"},
-		"a token as value":  {[]string{"run", "--overlap", good}, "--overlap is not of the form duration"},
+		"a token as value":  {[]string{"run", "--overlap", good}, "--overlap must be a duration"},
 		"empty listen":      {[]string{"run", "--token-file", path, "--listen="}, "--listen is empty"},
 		"stray argument":    {[]string{"verify", "--token-file", path, good}, "takes no arguments"},
 		"negative delay":    {[]string{"run", "--token-file", path, "--shutdown-delay=-1s"}, "--shutdown-delay must not be negative"},

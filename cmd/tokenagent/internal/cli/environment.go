@@ -51,14 +51,12 @@ func orElement(f *pflag.Flag) string {
 // isEmpty reports whether the flag's value, or an element of it, is empty and must not
 // be.
 func isEmpty(f *pflag.Flag) bool {
-	if _, ok := f.Annotations[emptyMeansNone]; ok {
-		return false
-	}
+	_, allowed := f.Annotations[emptyMeansNone]
 	if list, ok := f.Value.(pflag.SliceValue); ok {
 		values := list.GetSlice()
 		return len(values) == 0 || slices.ContainsFunc(values, config.IsEmptyElement)
 	}
-	return config.IsEmpty(f.Value.String())
+	return !allowed && config.IsEmpty(f.Value.String())
 }
 
 const variablePrefix = "TOKENAGENT_"
@@ -91,10 +89,10 @@ func fromEnvironment(flags *pflag.FlagSet) (err error) {
 			invalid = f.Value.Set(value)
 		}
 		switch {
-		case invalid == nil && isEmpty(f), invalid != nil && value == "":
+		case invalid == nil && isEmpty(f), invalid != nil && config.IsEmpty(value):
 			err = exitcode.Usage("%s, for --%s, is set and empty%s; give it a value, or unset it", name, f.Name, orElement(f))
 		case invalid != nil:
-			err = exitcode.Usage("%s, for --%s, is not of the form %s", name, f.Name, f.Value.Type())
+			err = exitcode.Usage("%s, for --%s, must be %s", name, f.Name, config.Form(f.Value))
 		default:
 			_ = flags.SetAnnotation(f.Name, setByVariable, nil) // the flag exists
 		}
@@ -126,10 +124,7 @@ var serviceVariable = regexp.MustCompile(`^(.+?)_(?:SERVICE_HOST|SERVICE_PORT(?:
 func warnOfUnknown(cmd *cobra.Command, environ []string) error {
 	var log *slog.Logger
 	if level, format := cmd.Flags().Lookup("log-level"), cmd.Flags().Lookup("log-format"); level != nil && format != nil {
-		var err error
-		if log, err = newLogger(cmd.ErrOrStderr(), level.Value.String(), format.Value.String()); err != nil {
-			return err
-		}
+		log = (&logFlags{level.Value.String(), format.Value.String()}).logger(cmd.ErrOrStderr())
 	}
 	known := variables(cmd.Root())
 	slices.Sort(known)

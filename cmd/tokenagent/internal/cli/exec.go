@@ -51,21 +51,12 @@ first; another change begins the delay anew. For a token that was seen staged (s
 next or listed) the delay counts from then on. When the source revokes the token that
 CMD has, exec restarts CMD as soon as there is another token; until then CMD goes on.
 
-CMD gets TERM, INT, QUIT, USR1, USR2, WINCH, ALRM and CONT as exec gets them. After
-TERM, INT or the stop signal exec waits for its end without killing it, and does not
-start it again; between two runs of CMD exec ends at once, with 128 and the signal's
-number. HUP reads the source again and is not forwarded. CMD runs in a process group
-of its own, which is killed when CMD has ended. On a terminal it stays in the group of
-exec, to which the terminal sends INT and QUIT itself. As process 1 of a container
-exec reaps orphans. A process in a session of its own (setsid) outlives a restart, with
-the old token. When exec itself is killed (KILL), Linux kills CMD with it, but not the
-children of CMD.
-
-exec ends when CMD does, with its exit code: 128 and the number for a signal, 127 if
-CMD is not found, 126 if it cannot be executed. If CMD fails within 10 s of a restart
-by exec, it is started again, after 1 s, 2 s and so on up to 1 min, 8 times at most,
-so that a rotation is no outage. Another token that is due ends the pause, and has 8
-times of its own.
+CMD gets the signals that exec gets, except HUP, which reads the source again. After
+TERM, INT or the stop signal it is not started again. exec ends when CMD does, with
+its exit code: 128 and the number for a signal, 127 if CMD is not found, 126 if it
+cannot be executed. If CMD fails within 10 s of a restart by exec, it is started again,
+8 times at most, so that a rotation is no outage. docs/rotation.md describes signals,
+process groups and these restarts.
 
 exec is for senders. Never run a receiver with it whose sender is its own daprd, which
 has its APP_API_TOKEN for as long as it lives: a receiver that was restarted with only
@@ -88,7 +79,7 @@ Root and CMD's own user can read the token in /proc/PID/environ.`,
 	f.Lookup("restart-delay").DefValue = "15s, or 2m in a volume that a kubelet mounts"
 	f.StringVar(&e.stopSignal, "stop-signal", "TERM", "`SIGNAL` that asks CMD to end before it is restarted")
 	f.DurationVar(&e.run.StopTimeout, "stop-timeout", 30*time.Second, "`DURATION` that CMD may take to end then, before it is killed")
-	f.StringVar(&e.onChange, "on-change", "restart", "`WHAT` a change does: restart CMD, or signal it")
+	addChoice(f, &e.onChange, "on-change", "`WHAT` a change does: restart CMD, or signal it", "restart", "signal")
 	f.StringVar(&e.signal, "signal", "HUP", "`SIGNAL` that tells CMD of a change (with --on-change signal)")
 	config.SetTopic(f, "Program")
 	f.StringVar(&e.admin.AdminListen, "admin-listen", "", "`ADDR` of /metrics, /livez, /readyz and /status, such as 127.0.0.1:9466; empty for none")
@@ -112,10 +103,7 @@ func (e *execFlags) execute(cmd *cobra.Command, args []string) (err error) {
 	ctx := cmd.Context()
 	signals, hangup, stop := supervise.Catch(ctx) // first of all: by default they would end the process
 	defer stop()
-	log, err := newLogger(cmd.ErrOrStderr(), e.log.level, e.log.format)
-	if err != nil {
-		return err
-	}
+	log := e.log.logger(cmd.ErrOrStderr())
 	protect(log)
 	cfg, err := e.agent(cmd, log)
 	if err != nil {
@@ -206,14 +194,10 @@ func (e *execFlags) options(args []string, cfg agent.Config, log *slog.Logger) (
 	if o.StopSignal, ok = supervise.ParseSignal(e.stopSignal); !ok {
 		return o, exitcode.Usage("--stop-signal must be the name of a signal, such as TERM, INT or QUIT")
 	}
-	switch e.onChange {
-	case "restart":
-	case "signal":
+	if e.onChange == "signal" {
 		if o.ChangeSignal, ok = supervise.ParseSignal(e.signal); !ok {
 			return o, exitcode.Usage("--signal must be the name of a signal, such as HUP or USR1")
 		}
-	default:
-		return o, exitcode.Usage("--on-change must be restart or signal")
 	}
 	if err := o.Validate(); err != nil {
 		return o, exitcode.Usage("%w", err)

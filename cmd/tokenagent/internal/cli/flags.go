@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -62,21 +63,41 @@ func startAgent(ctx context.Context, cfg agent.Config) (*agent.Agent, error) {
 	return a, err
 }
 
-// The values of --output.
-const (
-	outputText = "text"
-	outputJSON = "json"
-)
-
-func addOutput(cmd *cobra.Command, p *string) {
-	cmd.Flags().StringVar(p, "output", outputText, "`FORM` of the answer: text or json")
+// A choice is the value of a flag that takes one of a few words.
+type choice struct {
+	value *string
+	words []string
 }
 
-func checkOutput(form string) error {
-	if form != outputText && form != outputJSON {
-		return exitcode.Usage("{output} must be text or json")
+func addChoice(f *pflag.FlagSet, p *string, name, usage string, words ...string) {
+	if *p == "" {
+		*p = words[0]
 	}
+	f.Var(&choice{p, words}, name, usage)
+}
+
+func (c *choice) String() string { return *c.value }
+
+// Type implements [pflag.Value], for errors about the flag.
+func (c *choice) Type() string {
+	last := len(c.words) - 1
+	return strings.Join(c.words[:last], ", ") + " or " + c.words[last]
+}
+
+// Set implements [pflag.Value].
+func (c *choice) Set(word string) error {
+	if !slices.Contains(c.words, word) {
+		return errors.New("not one of the words")
+	}
+	*c.value = word
 	return nil
+}
+
+// outputJSON is the value of --output that asks for JSON.
+const outputJSON = "json"
+
+func addOutput(cmd *cobra.Command, p *string) {
+	addChoice(cmd.Flags(), p, "output", "`FORM` of the answer: text or json", "text", outputJSON)
 }
 
 func writeJSON(w io.Writer, v any) error {
@@ -89,26 +110,18 @@ func writeJSON(w io.Writer, v any) error {
 type logFlags struct{ level, format string }
 
 func (l *logFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&l.level, "log-level", "info", "`LEVEL` from which to log: debug, info, warn or error")
-	f.StringVar(&l.format, "log-format", "text", "`FORM` of the log on standard error: text or json")
+	l.level = "info"
+	addChoice(f, &l.level, "log-level", "`LEVEL` from which to log: debug, info, warn or error", "debug", "info", "warn", "error")
+	addChoice(f, &l.format, "log-format", "`FORM` of the log on standard error: text or json", "text", "json")
 	config.SetTopic(f, "Logging")
 }
 
-func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
-	var l slog.Level
-	switch level {
-	case "debug", "info", "warn", "error":
-		_ = l.UnmarshalText([]byte(level))
-	default:
-		return nil, exitcode.Usage("--log-level must be debug, info, warn or error")
+func (l *logFlags) logger(w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(l.level)) // the flag accepts only levels
+	o := &slog.HandlerOptions{Level: level}
+	if l.format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o))
 	}
-	o := &slog.HandlerOptions{Level: l}
-	switch format {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, o)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, o)), nil
-	default:
-		return nil, exitcode.Usage("--log-format must be text or json")
-	}
+	return slog.New(slog.NewTextHandler(w, o))
 }

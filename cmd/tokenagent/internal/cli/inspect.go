@@ -68,9 +68,6 @@ malformed, or no JSON Web Token.`,
 		Example: `  tokenagent inspect < token
   tokenagent inspect --key-file jwks.json --issuer https://issuer.example --audience orders < token`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkOutput(output); err != nil {
-				return err
-			}
 			cfg, err := agentConfig(cmd, &r, config.Check, slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err

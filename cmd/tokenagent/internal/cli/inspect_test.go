@@ -51,7 +51,7 @@ func TestInspect(t *testing.T) {
 	invoke(t, old, "inspect").want(t, 0, ", expired 3m", " ago)")
 }
 
-// TestInspectSaysWhy a token is refused, and what mends it.
+// TestInspectSaysWhy a token is refused, and how to fix it.
 func TestInspectSaysWhy(t *testing.T) {
 	s, other := newSigner(t, "ES256"), newSigner(t, "ES256")
 	rs := newSigner(t, "RS256")

@@ -12,7 +12,7 @@ import (
 func TestPlan(t *testing.T) {
 	invoke(t, "", "plan", "--rotations", "20").want(t, 0, "tokenagent rotate promote --overlap 11m | kubectl", "safe")
 	invoke(t, "", "plan", good).want(t, 2, "plan takes no arguments")
-	invoke(t, "", "plan", "--kubelet-sync", good).want(t, 2, "tokenagent: --kubelet-sync is not of the form duration")
+	invoke(t, "", "plan", "--kubelet-sync", good).want(t, 2, "tokenagent: --kubelet-sync must be a duration")
 	invoke(t, "", "plan", "--sender-restart", "fixed:"+good).want(t, 2, "tokenagent: --sender-restart has the form fixed:D", "see 'tokenagent plan --help'")
 	invoke(t, "", "plan", "--stage-wait", "1s", "--protocol", "now").want(t, 2, "--stage-wait goes with --protocol staged")
 

@@ -158,16 +158,16 @@ TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
 // one may be a token.
 func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		if e.GetValue() == "" {
+		if config.IsEmpty(e.GetValue()) {
 			return emptyFlag(e.GetFlag())
 		}
-		return exitcode.Usage("--%s is not of the form %s", e.GetFlag().Name, e.GetFlag().Value.Type())
+		return exitcode.Usage("--%s must be %s", e.GetFlag().Name, config.Form(e.GetFlag().Value))
 	}
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok && e.GetFlag() != nil {
 		return exitcode.Usage("--%s needs a value", e.GetFlag().Name)
 	}
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok && e.GetSpecifiedShortnames() == "" {
-		return unknownFlag(e.GetSpecifiedName(), flagNames(cmd.Flags()))
+		return unknownFlag(e.GetSpecifiedName(), cmd.Flags())
 	}
 	return exitcode.Usage("there are long flags alone, as --name or --name=value")
 }
@@ -176,26 +176,16 @@ func flagError(cmd *cobra.Command, err error) error {
 // it may be a token.
 var flagForm = regexp.MustCompile(`^[a-z]{2,}(?:-[a-z]+)*$`)
 
-func unknownFlag(name string, flags []string) error {
-	near := config.Nearest(name, flags)
-	for _, f := range flags {
-		if near == "" && strings.HasPrefix(f, name+"-") {
-			near = f
-		}
-	}
-	switch {
-	case near != "":
+func unknownFlag(name string, flags *pflag.FlagSet) error {
+	var known []string
+	flags.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	if near := config.Nearest(name, known); near != "" {
 		return exitcode.Usage("unknown flag: --%s; did you mean --%s?", name, near)
-	case len(name) <= 32 && flagForm.MatchString(name):
-		return exitcode.Usage("unknown flag: --%s", name)
-	default:
-		return exitcode.Usage("there is no flag of that name")
 	}
-}
-
-func flagNames(flags *pflag.FlagSet) (names []string) {
-	flags.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-	return names
+	if len(name) <= 32 && flagForm.MatchString(name) {
+		return exitcode.Usage("unknown flag: --%s", name)
+	}
+	return exitcode.Usage("there is no flag of that name")
 }
 
 // noArguments refuses arguments without quoting them: one of them may be a token.

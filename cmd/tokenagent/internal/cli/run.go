@@ -86,10 +86,7 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	log, err := newLogger(cmd.ErrOrStderr(), r.log.level, r.log.format)
-	if err != nil {
-		return err
-	}
+	log := r.log.logger(cmd.ErrOrStderr())
 	protect(log)
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(libraryLog{log})

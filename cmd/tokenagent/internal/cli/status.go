@@ -31,9 +31,6 @@ Exit code 0 means that the agent is ready, and that its sources, its file of rea
 and the certificates of its listeners are good; 1 that they are not, or that it does
 not answer.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkOutput(output); err != nil {
-				return err
-			}
 			if timeout <= 0 {
 				return exitcode.Usage("--timeout must be above 0s")
 			}

@@ -44,9 +44,6 @@ is refused.`,
 		Example: `  tokenagent verify --token-file /var/run/secrets/app-api-token < token
   tokenagent verify --key-file jwks.json --issuer https://issuer.example --audience orders < token`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkOutput(output); err != nil {
-				return err
-			}
 			cfg, err := agentConfig(cmd, &r, config.Run, slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err

@@ -1,42 +1,20 @@
 package config
 
-import "strings"
+import "github.com/spf13/cobra"
 
-// Nearest returns the one of names that word was probably meant to be, or "": the same
-// letters in other case or with other dashes, or at most two letters wrong, in a word
-// of printable ASCII.
-func Nearest(word string, names []string) (best string) {
-	if len(word) > 40 || strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' }) {
+// Nearest returns one of names that word was probably meant to be, or "": a name that
+// begins with word, or that differs from it in at most two letters. It borrows cobra's
+// search for misspelled commands.
+func Nearest(word string, names []string) string {
+	if len(word) < 4 { // many names differ from a short word in two letters
 		return ""
 	}
-	bare := func(s string) string { return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s)) }
-	least := 3
+	parent := &cobra.Command{SuggestionsMinimumDistance: 2}
 	for _, name := range names {
-		if d := distance(bare(word), bare(name)); d < least && d < len(bare(name))/2+1 {
-			best, least = name, d
-		}
+		parent.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
 	}
-	return best
-}
-
-// distance is how many letters must be added, removed or replaced to turn a into b
-// (V. I. Levenshtein, 1966).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	if near := parent.SuggestionsFor(word); len(near) > 0 {
+		return near[0]
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }

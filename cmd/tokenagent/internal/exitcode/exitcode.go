@@ -9,8 +9,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// Refused ends a command with exit code 1 and no further word: the command has
-// said what it found.
+// Refused ends a command with exit code 1 and no error message: the command has
+// printed what it found.
 //
 //nolint:gochecknoglobals,revive,staticcheck // an outcome, not an error
 var Refused = errors.New("refused")
@@ -21,27 +21,22 @@ var Refused = errors.New("refused")
 //nolint:gochecknoglobals,revive,staticcheck // an outcome, not an error
 var Interrupted = errors.New("interrupted")
 
-type usage struct{ error }
-
-func (u usage) Unwrap() error { return u.error }
-
-// Usage returns an error that ends the command with exit code 2. Its text
-// names the flag and says how to fix it. In format {token-file} stands for a setting that
-// a file of realms has as well; see package option.
-func Usage(format string, args ...any) error {
-	return usage{option.Errorf(option.Flag, format, args...)}
-}
-
-type exit struct {
+type coded struct {
 	error
 	code int
 }
 
-func (e exit) Unwrap() error { return e.error }
+func (c coded) Unwrap() error { return c.error }
 
-// With returns what ends the command with the exit code of another program, and
-// with the text of err; nil says nothing, as [Refused] does. Code 0 without err
-// is nil.
+// Usage returns an error that ends the command with exit code 2. Its text names the
+// flag and says how to fix it. In format {token-file} stands for a setting that a
+// file of realms has as well; see package option.
+func Usage(format string, args ...any) error {
+	return coded{option.Errorf(option.Flag, format, args...), 2}
+}
+
+// With returns an error that ends the command with the given exit code and the text of
+// err. If err is nil, nothing is printed, as for [Refused]. Code 0 without err is nil.
 func With(code int, err error) error {
 	if err == nil {
 		if code == 0 {
@@ -49,23 +44,19 @@ func With(code int, err error) error {
 		}
 		err = Refused
 	}
-	return exit{err, code}
+	return coded{err, code}
 }
 
-// Of returns the exit code for what a command returned.
+// Of returns the exit code for the error of a command.
 func Of(err error) int {
-	var u usage
-	var e exit
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.Is(err, Interrupted):
-		return 130
-	case errors.As(err, &e):
-		return e.code
-	case errors.As(err, &u):
-		return 2
-	default:
-		return 1
 	}
+	if errors.Is(err, Interrupted) {
+		return 130
+	}
+	if c, ok := errors.AsType[coded](err); ok {
+		return c.code
+	}
+	return 1
 }

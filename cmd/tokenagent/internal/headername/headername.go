@@ -1,8 +1,7 @@
-// Package headername compares names of header fields as servers may read them that
-// make variables of headers. CGI (RFC 3875 section 4.1.18), and WSGI after it, cannot
-// tell '_' from '-', and some servers make '_' of every character that is no letter and
-// no digit, as lighttpd does. To an app behind one, X.Tokenagent.Subject is
-// X-Tokenagent-Subject.
+// Package headername compares names of header fields as servers do that turn headers
+// into variables. CGI (RFC 3875 section 4.1.18) and WSGI cannot tell '_' from '-', and
+// lighttpd replaces every character except letters and digits by '_'. An app behind it
+// takes X.Tokenagent.Subject for X-Tokenagent-Subject.
 package headername
 
 import (
@@ -10,7 +9,8 @@ import (
 	"strings"
 )
 
-// Plain returns name in lower case, with '-' for all but letters and digits.
+// Plain returns name in lower case, with '-' for each character that is neither a
+// letter nor a digit.
 func Plain(name string) string {
 	b := []byte(name)
 	for i, c := range b {
@@ -19,13 +19,14 @@ func Plain(name string) string {
 	return string(b)
 }
 
-// IsAny reports whether name is, in its plain form, one of names. It allocates nothing.
+// IsAny reports whether the plain form of name is that of one of names. It allocates
+// nothing.
 func IsAny(name string, names []string) bool {
 	return slices.ContainsFunc(names, func(other string) bool { return same(name, other) })
 }
 
-// Imitates reports whether name is another spelling of one of names, and none of them
-// itself, regardless of case. It allocates nothing.
+// Imitates reports whether name has the plain form of one of names, but is none of them,
+// regardless of case. It allocates nothing.
 func Imitates(name string, names []string) bool {
 	return IsAny(name, names) && !slices.ContainsFunc(names, func(other string) bool { return strings.EqualFold(name, other) })
 }

@@ -27,14 +27,15 @@ func (s *Set) apply(ctx context.Context) error {
 	if plan == s.tried && (s.applyErr.Load() == nil || s.plan.Stats().LastError != nil) {
 		return nil // it is in force, or the file has become bad since
 	}
-	realms, err := s.start(ctx, last, plan)
 	s.tried = plan
-	s.logResult(err)
+	realms, err := s.start(ctx, last, plan)
 	if err != nil {
+		s.logResult(err)
 		return err
 	}
 	now := newTable(realms, plan, s.o.Auth)
 	s.swap(last, now)
+	s.logResult(nil) // only now: the status must not call the file good before it is in force
 	for _, r := range now.realms {
 		if !last.has(r) {
 			s.running.Go(func() { s.announce(r) })

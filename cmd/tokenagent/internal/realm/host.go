@@ -69,35 +69,21 @@ func digits(s string) bool {
 	return s != ""
 }
 
-// CheckHost returns what a realm's host is compared as: a name, an IPv4 address, an
-// IPv6 address in brackets, or *. and a name, which stands for all that end in it.
-// The error says why it is none of these, and quotes nothing.
+// CheckHost returns a realm's host in the form in which it is compared: a name, an IPv4
+// address, an IPv6 address in brackets, or *. and a name, for all names that end in it.
+// The error quotes nothing.
 func CheckHost(host string) (string, error) {
 	name, wild := strings.CutPrefix(host, "*.")
-	switch {
-	case name == "":
-		return "", errors.New("it is empty; give a name such as orders.example.com or *.example.com")
-	case strings.Contains(name, "://") || strings.ContainsAny(name, "/?#@"):
-		return "", errors.New("it is a URL; give the host alone, such as orders.example.com")
-	case strings.Contains(name, "*"):
-		return "", errors.New("a '*' stands in front alone, as in *.example.com")
-	case name[0] == '[' && wild:
-		return "", errors.New("an address has no names that end in it; give the address alone")
-	}
 	bare, ok := ParseHost(name)
+	hasPort := strings.Contains(name, ":") && !strings.HasSuffix(name, "]")
 	switch {
-	case ok && strings.HasSuffix(name, "]"), ok && !strings.Contains(name, ":"):
-	case ok:
+	case ok && !hasPort && !(wild && bare[0] == '['):
+		return strings.TrimSuffix(host, name) + bare, nil
+	case ok && hasPort:
 		return "", errors.New("it has a port, which is not compared; give the host alone")
-	case name[0] == '[':
-		return "", errors.New("what is in brackets is no IPv6 address; write it as [2001:db8::1], without a zone")
-	case strings.Trim(name, ".") == "" || name[0] == '.' || strings.Contains(name, ".."):
-		return "", errors.New("it has an empty part; give a name such as orders.example.com")
+	case strings.ContainsAny(name, "/?#@"):
+		return "", errors.New("it is a URL; give the host alone, such as orders.example.com")
 	default:
-		return "", errors.New("it has a character that no host has; a name that is not ASCII is written in punycode (xn--), an IPv6 address in brackets")
+		return "", errors.New("it is no host; give a name such as orders.example.com (in punycode, xn--, if it is not ASCII), *. and a name, an IPv4 address, or an IPv6 address in brackets without a zone")
 	}
-	if wild {
-		return "*." + bare, nil
-	}
-	return bare, nil
 }

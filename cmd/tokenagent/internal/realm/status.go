@@ -9,33 +9,33 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 )
 
-// A Status is what the admin port answers under /status: that of an agent, with
-// the sources of all realms; and where there is a file of realms, what they are.
+// A Status is what the admin port answers under /status: the Status of an agent with
+// the sources of all realms, and the realms themselves if there is a file of realms.
 type Status struct {
 	agent.Status
-	Draining bool          `json:"draining,omitempty"` // the agent is about to end, and so not ready; the daemon's
+	Draining bool          `json:"draining,omitempty"` // about to end, and so not ready; set by the daemon
 	Config   *ConfigStatus `json:"config,omitempty"`
 	Realms   []OneStatus   `json:"realms,omitempty"`
 
-	Certificates []listener.Status `json:"certificates,omitempty"` // of the listeners with TLS; the daemon's
+	Certificates []listener.Status `json:"certificates,omitempty"` // of the listeners with TLS; set by the daemon
 }
 
-// A ConfigStatus is about the file of realms.
+// A ConfigStatus describes the file of realms.
 type ConfigStatus struct {
 	File        string    `json:"file"`
 	WatchMode   string    `json:"watch_mode"`
 	Good        bool      `json:"last_reload_successful"`
-	LastSuccess time.Time `json:"last_reload_success,omitzero"` // when it was last read and is in force
-	LastChange  time.Time `json:"last_change,omitzero"`         // when it last came into force
-	Fault       string    `json:"fault,omitempty"`              // of the last read, with its mend
+	LastSuccess time.Time `json:"last_reload_success,omitzero"` // when it was last read without error
+	LastChange  time.Time `json:"last_change,omitzero"`         // when its content last came into force
+	Fault       string    `json:"fault,omitempty"`              // the last error, with its fix
 }
 
-// A OneStatus says what a realm is.
+// A OneStatus describes a realm.
 type OneStatus struct {
 	Name    string   `json:"name"`
 	Ready   bool     `json:"ready"`
 	Hosts   []string `json:"hosts,omitempty"`
-	Sources []string `json:"sources"` // by name, in Status.Sources
+	Sources []string `json:"sources"` // their names in Status.Sources
 }
 
 // Status returns what the realms accept now.
@@ -88,16 +88,16 @@ var (
 	descMisses        = prometheus.NewDesc("tokenagent_unknown_realm_total", "Requests refused because they are of no realm.", nil, nil)
 )
 
-// Describe implements [prometheus.Collector]. It describes nothing where there is a
-// file of realms, since their metrics come and go with them.
+// Describe implements [prometheus.Collector]. With a file of realms it describes nothing,
+// since metrics come and go with the realms.
 func (s *Set) Describe(ch chan<- *prometheus.Desc) {
 	if s.plan == nil {
 		s.Table().realms[0].Agent.Describe(ch)
 	}
 }
 
-// Collect implements [prometheus.Collector]. The metrics of an agent have the label
-// realm where there is a file of realms.
+// Collect implements [prometheus.Collector]. With a file of realms the metrics of each
+// agent have the label realm.
 func (s *Set) Collect(ch chan<- prometheus.Metric) {
 	t := s.Table()
 	if s.plan == nil {

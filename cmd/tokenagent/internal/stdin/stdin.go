@@ -1,5 +1,5 @@
-// Package stdin reads standard input for a command that must end at once when it
-// is told to.
+// Package stdin reads standard input for commands that end at once when they are
+// interrupted.
 package stdin
 
 import (
@@ -11,13 +11,12 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
-// Read reads in to its end, but no more than limit+1 bytes, so that the caller can
-// tell what is longer than limit. The error is [exitcode.Interrupted] as soon as ctx
-// ends; the read itself may go on until the process exits, since a terminal or a
-// pipe cannot be told to stop.
+// Read reads in to its end, but at most limit+1 bytes, so that the caller can see that
+// there are more than limit. As soon as ctx ends, Read returns [exitcode.Interrupted];
+// the read itself may go on until the process exits, since a read from a terminal or a
+// pipe cannot be cancelled.
 //
-// Where in is a terminal, Read first says on stderr that it waits for what, such
-// as "a token".
+// If in is a terminal, Read first says on stderr what it waits for, such as "a token".
 func Read(ctx context.Context, in io.Reader, stderr io.Writer, what string, limit int) ([]byte, error) {
 	if Terminal(in) {
 		_, _ = fmt.Fprintf(stderr, "tokenagent: waiting for %s on standard input; end it with Ctrl-D on a line of its own\n", what)
@@ -42,8 +41,8 @@ func Read(ctx context.Context, in io.Reader, stderr io.Writer, what string, limi
 	}
 }
 
-// Terminal reports whether in is a terminal, or another device that a person may
-// have to type at. The null device is none.
+// Terminal reports whether in is a terminal, or another character device except the
+// null device.
 func Terminal(in io.Reader) bool {
 	f, ok := in.(*os.File)
 	if !ok {

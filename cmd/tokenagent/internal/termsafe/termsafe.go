@@ -1,5 +1,4 @@
-// Package termsafe keeps what came from outside from being more than text on a
-// terminal.
+// Package termsafe escapes text from outside that could control a terminal.
 package termsafe
 
 import (
@@ -11,13 +10,13 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s with everything escaped, as JSON does it (RFC 8259 section 7),
-// that a terminal would obey instead of showing: control characters (ECMA-48),
-// line breaks among them, those that turn the direction of writing, invisible
-// ones. It leaves alone what it has escaped before.
+// Text escapes, as JSON does (RFC 8259 section 7), the characters that a terminal would
+// obey instead of showing: control characters (ECMA-48) including line breaks, invisible
+// characters, and those that change the direction of writing. Escaping twice changes
+// nothing.
 func Text(s string) string { return escape(s, "") }
 
-// Lines is Text for texts of several lines: it keeps line breaks and tabs.
+// Lines is like Text, but keeps line breaks and tabs.
 func Lines(s string) string { return escape(s, "\n\t") }
 
 func escape(s, keep string) string {
@@ -41,8 +40,7 @@ func escape(s, keep string) string {
 	return b.String()
 }
 
-// Fprintf is fmt.Fprintf with Text made of every argument that is a string, so
-// that none of them can be forgotten.
+// Fprintf is fmt.Fprintf with Text applied to every argument that is a string.
 func Fprintf(w io.Writer, format string, args ...any) {
 	for i, arg := range args {
 		if s, ok := arg.(string); ok {
