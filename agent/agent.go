@@ -95,7 +95,7 @@ func (a *Agent) createSources() (err error) {
 	if r.keys != nil {
 		a.remote, _ = r.keys.source.(*jwks.RemoteSource)
 		a.keys = newKeySource(r.keys, r.KeyAlgorithm, a.remote, &a.closed, r.Logger)
-		var onUnknownKey func(kid string)
+		var onUnknownKey func()
 		if a.remote != nil {
 			onUnknownKey = a.remote.UnknownKey
 		}

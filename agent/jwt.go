@@ -50,7 +50,7 @@ type JWT struct {
 
 // config returns the configuration of the internal verifier, which calls
 // onUnknownKey for a token whose key it does not have. onUnknownKey may be nil.
-func (j *JWT) config(onUnknownKey func(kid string)) jwt.Config {
+func (j *JWT) config(onUnknownKey func()) jwt.Config {
 	return jwt.Config{
 		Issuer: j.Issuer, Audiences: j.Audiences, Algorithms: j.Algorithms, Types: j.Types, RequiredClaims: j.RequiredClaims,
 		Leeway: j.Leeway, MaxBytes: j.MaxBytes, CacheSize: j.CacheSize, OnUnknownKey: onUnknownKey,

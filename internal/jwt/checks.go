@@ -66,8 +66,16 @@ func (l *checkLimit) do(ctx context.Context, isFirst bool, check func() bool) (g
 	if isFirst {
 		queue = l.first
 	}
-	if !enter(ctx, queue) {
-		return false, false
+	select {
+	case queue <- struct{}{}:
+	default:
+		wait, cancel := context.WithTimeout(ctx, maxCheckWait)
+		defer cancel()
+		select {
+		case queue <- struct{}{}:
+		case <-wait.Done():
+			return false, false
+		}
 	}
 	defer func() { <-queue }()
 	select {
@@ -98,23 +106,4 @@ func (l *checkLimit) hold(ctx context.Context) {
 	case <-wait.C:
 	case <-ctx.Done():
 	}
-}
-
-// enter sends to queue. It returns false if that is not possible within maxCheckWait and
-// before ctx ends.
-func enter(ctx context.Context, queue chan<- struct{}) bool {
-	select {
-	case queue <- struct{}{}:
-		return true
-	default:
-	}
-	wait := time.NewTimer(maxCheckWait)
-	defer wait.Stop()
-	select {
-	case queue <- struct{}{}:
-		return true
-	case <-wait.C:
-	case <-ctx.Done():
-	}
-	return false
 }

@@ -47,8 +47,8 @@ func TestKeyGoesByAllItsNames(t *testing.T) {
 			}
 		}
 	}
-	if set.Len() != 1 || set.Untried() != 0 {
-		t.Errorf("%d keys, %d untried", set.Len(), set.Untried())
+	if len(set.byID) != 1 || set.Untried() != 0 {
+		t.Errorf("%d keys, %d untried", len(set.byID), set.Untried())
 	}
 
 	// The thumbprint revokes the key under all of its names.

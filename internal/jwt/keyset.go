@@ -116,14 +116,6 @@ func (s *KeySet) find(like Key) *keyEntry {
 	return nil
 }
 
-// Len returns the number of keys. It returns 0 for the nil KeySet.
-func (s *KeySet) Len() int {
-	if s == nil {
-		return 0
-	}
-	return len(s.byID)
-}
-
 // MaxTried bounds the number of keys that are tried on one token. Each try costs a
 // signature check, and senders choose how many tokens they send.
 const MaxTried = 8

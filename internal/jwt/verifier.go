@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -32,12 +31,11 @@ type Config struct {
 	MaxBytes       int           // zero means DefaultMaxBytes
 	CacheSize      int           // zero means DefaultCacheSize
 
-	// OnUnknownKey, if not nil, is called with the kid of a token if no key matches the
-	// token, or if none of the matching keys made its signature. A remote source can then
-	// look for new keys; issuers also publish new keys under old names. The sender of the
-	// token chooses the kid, which may be "". OnUnknownKey must not block, and must be
-	// safe for concurrent use.
-	OnUnknownKey func(kid string)
+	// OnUnknownKey, if not nil, is called if no key matches a token, or if none of the
+	// matching keys made its signature. A remote source can then look for new keys;
+	// issuers also publish new keys under old names. OnUnknownKey must not block, and
+	// must be safe for concurrent use.
+	OnUnknownKey func()
 }
 
 const (
@@ -92,6 +90,9 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	c.MaxBytes = cmp.Or(c.MaxBytes, DefaultMaxBytes)
 	c.CacheSize = cmp.Or(c.CacheSize, DefaultCacheSize)
 	c.Leeway = max(cmp.Or(c.Leeway, DefaultLeeway), 0)
+	if c.OnUnknownKey == nil {
+		c.OnUnknownKey = func() {}
+	}
 	v := &Verifier{keys: keys, cfg: c, cache: newJWTCache(c.CacheSize), checks: processChecks}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
 		r, err := claims.Require(name, slices.Clone(c.RequiredClaims[name]))
@@ -229,7 +230,7 @@ func (v *Verifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, 
 	keys, err := set.candidates(j, time.Now())
 	if err != nil {
 		if verify.Class(err) == verify.Invalid { // the key is unknown, and not revoked or expired
-			v.unknown(j.kid)
+			v.cfg.OnUnknownKey()
 		}
 		return nil, err
 	}
@@ -251,7 +252,7 @@ func (v *Verifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, 
 			return k, nil
 		}
 	}
-	v.unknown(j.kid) // the issuer may have a new key with the old kid
+	v.cfg.OnUnknownKey() // the issuer may have a new key with the old kid
 	v.checks.hold(ctx)
 	return nil, ErrSignature
 }
@@ -269,12 +270,6 @@ func (v *Verifier) recentFirst(keys []*keyEntry) {
 	}
 }
 
-func (v *Verifier) unknown(kid string) {
-	if v.cfg.OnUnknownKey != nil {
-		v.cfg.OnUnknownKey(kid)
-	}
-}
-
 // Busy returns the number of tokens that were refused with ErrBusy. It is safe for
 // concurrent use.
 func (v *Verifier) Busy() uint64 { return v.busy.Load() }
@@ -284,12 +279,6 @@ func (v *Verifier) Busy() uint64 { return v.busy.Load() }
 // LongestLifetime returns 0 if no accepted token had both claims. It is safe for
 // concurrent use.
 func (v *Verifier) LongestLifetime() time.Duration { return time.Duration(v.longest.Load()) }
-
-// String returns a constant text without any token.
-func (v *Verifier) String() string { return "jwt verifier" }
-
-// Format writes String for every verb and flag.
-func (v *Verifier) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.String()) }
 
 // BareType returns a "typ" in the form for comparison (RFC 7515 section 4.1.9).
 func BareType(t string) string { return strings.TrimPrefix(strings.ToLower(t), "application/") }

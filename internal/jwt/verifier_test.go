@@ -361,7 +361,7 @@ func TestUnknownKeyIsTold(t *testing.T) {
 	t.Parallel()
 	k := signingKeys()["ES256"]
 	told := 0
-	v := verifier(t, keySet(t, nil, k.key(t, "k1")), func(c *Config) { c.OnUnknownKey = func(string) { told++ } })
+	v := verifier(t, keySet(t, nil, k.key(t, "k1")), func(c *Config) { c.OnUnknownKey = func() { told++ } })
 	_ = verdictOf(v, k.sign(t, claimsNow(nil), map[string]any{"kid": "k1"}))
 	if told != 0 {
 		t.Errorf("told %d times of a key that is there", told)
@@ -383,7 +383,7 @@ func TestUnknownKeyIsTold(t *testing.T) {
 	if _ = verdictOf(v, signingKey{"ES256", forged, nil}.sign(t, claimsNow(nil), map[string]any{"kid": "k1"})); told != 1 {
 		t.Error("not told of a bad signature under a known name, which may have a new key")
 	}
-	nameless := verifier(t, keySet(t, nil, k.key(t, "")), func(c *Config) { c.OnUnknownKey = func(string) { told = -1 } })
+	nameless := verifier(t, keySet(t, nil, k.key(t, "")), func(c *Config) { c.OnUnknownKey = func() { told = -1 } })
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -460,7 +460,7 @@ func TestClassOfDeadKeys(t *testing.T) {
 			NewKeySet(first, "keys"), replaced), verify.ErrExpiredToken},
 	} {
 		asked := false
-		v := verifier(t, c.set, func(j *Config) { j.OnUnknownKey = func(string) { asked = true } })
+		v := verifier(t, c.set, func(j *Config) { j.OnUnknownKey = func() { asked = true } })
 		for _, one := range []string{token, k.sign(t, claimsNow(nil), nil)} {
 			if err := verdictOf(v, one); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v, want %v", name, err, c.want)

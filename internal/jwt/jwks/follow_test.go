@@ -127,10 +127,10 @@ func TestRemoteUnknownKeyWhileCooling(t *testing.T) {
 		keys := string(set(newEC(t).jwk("kid", "a")))
 		s, p := remote(t, RemoteOptions{}, says(200, keys, "Cache-Control", "max-age=3600"))
 		read(t, s)
-		s.UnknownKey("gone")
+		s.UnknownKey()
 		read(t, s)
 		<-s.Changed()
-		s.UnknownKey("gone")
+		s.UnknownKey()
 		if len(s.Changed()) != 0 {
 			t.Error("says that a read is worth while, and none is")
 		}

@@ -173,7 +173,7 @@ func (s *RemoteSource) FileError() error { return s.files.lastError() }
 // signature; see [jwt.Config.OnUnknownKey]. The next Read makes a request, unless tokens
 // have caused too many; see [RemoteOptions.CoolDown]. UnknownKey notifies Changed, so a
 // running [reload.Value] reads at once. UnknownKey never blocks.
-func (s *RemoteSource) UnknownKey(_ string) {
+func (s *RemoteSource) UnknownKey() {
 	if s.asked.Load() || !s.asked.CompareAndSwap(false, true) {
 		return
 	}

@@ -82,7 +82,7 @@ func TestRemoteAsksForTheWhole(t *testing.T) {
 	t.Parallel()
 	for name, reason := range map[string]func(*RemoteSource){
 		"Refresh":       (*RemoteSource).Refresh,
-		"a token's key": func(s *RemoteSource) { s.UnknownKey("b") },
+		"a token's key": func(s *RemoteSource) { s.UnknownKey() },
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			a, b := string(set(newEC(t).jwk("kid", "a"))), string(set(newEC(t).jwk("kid", "b")))

@@ -130,7 +130,7 @@ func TestRemoteRetryAfterAsDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, p := remote(t, RemoteOptions{}, says(503, "", "Retry-After", time.Now().Add(4*time.Minute).UTC().Format(http.TimeFormat)))
 		read(t, s)
-		s.UnknownKey("gone") // who sends tokens does not overrule the server
+		s.UnknownKey() // who sends tokens does not overrule the server
 		time.Sleep(4*time.Minute - 1)
 		read(t, s)
 		if p.count() != 1 {
