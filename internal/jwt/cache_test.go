@@ -16,13 +16,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A counting method is HS256 that counts its verifications, and holds them up
-// where it is told to.
+// A counting method is HS256 that counts its verifications and can block them.
 type counting struct {
 	jwt.SigningMethod
 	checks atomic.Int64
-	begun  chan struct{} // told of each, if not nil
-	held   chan struct{} // waited for, if not nil
+	begun  chan struct{} // receives a value for each check, if not nil
+	held   chan struct{} // blocks each check until it is closed, if not nil
 }
 
 func (c *counting) Verify(input string, sig []byte, key any) error {
@@ -87,7 +86,7 @@ func TestCachedTokensAreNotCheckedAgain(t *testing.T) {
 	}
 }
 
-// TestCacheOff: the switch is one.
+// TestCacheOff: a negative CacheSize turns the cache off.
 func TestCacheOff(t *testing.T) {
 	t.Parallel()
 	key, checks := counted(t, "")
@@ -103,7 +102,7 @@ func TestCacheOff(t *testing.T) {
 	}
 }
 
-// TestBadTokensPushNothingOut sends a great many bad tokens past a small cache.
+// TestBadTokensPushNothingOut sends many bad tokens to a verifier with a small cache.
 func TestBadTokensPushNothingOut(t *testing.T) {
 	t.Parallel()
 	key, checks := counted(t, "")
@@ -209,8 +208,7 @@ func TestCacheUnderReloads(t *testing.T) {
 	all.Wait()
 }
 
-// FuzzJWT: what is accepted golang-jwt verifies with the same key, and claims
-// what is asked for.
+// FuzzJWT: golang-jwt accepts every accepted token with the same key and requirements.
 func FuzzJWT(f *testing.F) {
 	k := signingKeys()["HS256"]
 	set := keySet(f, nil, k.key(f, "k1"))
@@ -232,8 +230,8 @@ func FuzzJWT(f *testing.F) {
 	})
 }
 
-// FuzzJWTClaims signs whatever claims and header there are: the key is good, so
-// all that stands between is what we ask for.
+// FuzzJWTClaims signs any header and claims with a good key, so only the checks of the
+// header and the claims can refuse the token.
 func FuzzJWTClaims(f *testing.F) {
 	k := signingKeys()["HS256"]
 	v := verifier(f, keySet(f, nil, k.key(f, "k1")), func(c *Config) { c.CacheSize = -1 })
@@ -311,8 +309,8 @@ func BenchmarkJWTHitsOfMany(b *testing.B) {
 	}
 }
 
-// TestP3_CachedTokenOfAnotherKeyDies: a key that is pinned to another algorithm,
-// or called by another name, is another key, whatever its thumbprint.
+// TestP3_CachedTokenOfAnotherKeyDies: a key with another algorithm or another kid is
+// another key, although its thumbprint is the same.
 func TestP3_CachedTokenOfAnotherKeyDies(t *testing.T) {
 	t.Parallel()
 	rs, ps := signingKeys()["RS256"], signingKeys()["PS256"]
@@ -333,7 +331,7 @@ func TestP3_CachedTokenOfAnotherKeyDies(t *testing.T) {
 	}
 }
 
-// TestCacheComparesWholeTokens: a hash that is the same proves nothing.
+// TestCacheComparesWholeTokens: an equal hash is not enough.
 func TestCacheComparesWholeTokens(t *testing.T) {
 	t.Parallel()
 	c := newJWTCache(4)

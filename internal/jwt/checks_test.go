@@ -73,8 +73,8 @@ func TestP6_SignatureChecksAreBounded(t *testing.T) {
 	})
 }
 
-// TestRequestThatEndsLeavesItsPlace: whoever hangs up while his check waits for its
-// place holds up nobody.
+// TestRequestThatEndsLeavesItsPlace: a request that ends while its check waits leaves the
+// queue.
 func TestRequestThatEndsLeavesItsPlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestRequestThatEndsLeavesItsPlace(t *testing.T) {
 	})
 }
 
-// A slow is a signing method whose checks take that long, in the time of a bubble.
+// A slow method takes a fixed time for each check, in the time of a synctest bubble.
 type slow struct {
 	jwt.SigningMethod
 	takes time.Duration
@@ -198,9 +198,8 @@ func TestP6_GoodTokensPassAFlood(t *testing.T) {
 	}
 }
 
-// TestForgedTokenIsHeldWhileOthersWait: whoever sends it does not send the next at once.
-// It is not held where nobody waits, where too many are held, or where its request has
-// ended.
+// TestForgedTokenIsHeldWhileOthersWait: the refusal of a forged token is delayed while
+// other checks wait, unless too many refusals are delayed already, or the request ends.
 func TestForgedTokenIsHeldWhileOthersWait(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -246,7 +245,7 @@ func TestForgedTokenIsHeldWhileOthersWait(t *testing.T) {
 	})
 }
 
-// TestVerifiersShareOneLimit: several realms have no more processors than one.
+// TestVerifiersShareOneLimit: all realms share the processors.
 func TestVerifiersShareOneLimit(t *testing.T) {
 	t.Parallel()
 	one, other := verifier(t, nil, nil), verifier(t, nil, nil)

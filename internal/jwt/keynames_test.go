@@ -11,8 +11,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// TestKeyGoesByAllItsNames: issuers publish one key under several kids and
-// algorithms, and each pair that is published is accepted, and no other.
+// TestKeyGoesByAllItsNames: issuers publish one key under several kids and algorithms.
+// Each published pair is accepted, and no other.
 func TestKeyGoesByAllItsNames(t *testing.T) {
 	t.Parallel()
 	by := signingKeys()
@@ -61,8 +61,8 @@ func TestKeyGoesByAllItsNames(t *testing.T) {
 	}
 }
 
-// TestNameIsWithdrawn: a cached token is refused once its key goes by its kid no
-// more, though the key itself stays.
+// TestNameIsWithdrawn: a cached token is refused when its key loses the kid that the token
+// names, although the key itself stays.
 func TestNameIsWithdrawn(t *testing.T) {
 	t.Parallel()
 	k := signingKeys()["ES256"]
@@ -79,7 +79,8 @@ func TestNameIsWithdrawn(t *testing.T) {
 	}
 }
 
-// TestRefusalKnowsAllNames: that a key is revoked is said under each of its names.
+// TestRefusalKnowsAllNames: a token of a revoked key is refused as revoked, whichever kid
+// of the key it names.
 func TestRefusalKnowsAllNames(t *testing.T) {
 	t.Parallel()
 	k := signingKeys()["ES256"]
@@ -141,8 +142,8 @@ func TestEd25519IsEdDSA(t *testing.T) {
 	}
 }
 
-// TestNamesTakeNoTries: a key that goes by many kids is tried once on a token that names
-// none, and leaves room for other keys.
+// TestNamesTakeNoTries: a key with many kids is tried once on a token without a kid, so
+// that other keys are tried, too.
 func TestNamesTakeNoTries(t *testing.T) {
 	t.Parallel()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -56,18 +56,15 @@ const (
 // compact serialization (RFC 7515 section 7.1). It is safe for concurrent use. The zero
 // Verifier is not usable; use NewVerifier.
 type Verifier struct {
-	keys  func() *KeySet
-	cfg   Config
-	types []string
-	// required is the compiled form of cfg.RequiredClaims.
-	required []claims.Requirement
+	keys     func() *KeySet
+	cfg      Config
+	types    []string             // cfg.Types in the form for comparison
+	required []claims.Requirement // from cfg.RequiredClaims
 	cache    *jwtCache
 	checks   *checkLimit
-	// recent is the ID of the key that signed the latest token without a usable kid.
-	recent atomic.Pointer[rotation.ID]
-
-	busy    atomic.Uint64 // see Busy
-	longest atomic.Int64  // see LongestLifetime; nanoseconds
+	recent   atomic.Pointer[rotation.ID] // the key that signed the latest token without a usable kid
+	busy     atomic.Uint64               // see Busy
+	longest  atomic.Int64                // see LongestLifetime; nanoseconds
 }
 
 var _ verify.Verifier = (*Verifier)(nil)
@@ -84,6 +81,9 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 		return nil, errors.New("verify: JWT: keys must not be nil")
 	}
 	c.Audiences, c.Algorithms = slices.Clone(c.Audiences), slices.Clone(c.Algorithms)
+	if len(c.Algorithms) == 0 {
+		c.Algorithms = Algorithms()
+	}
 	for i, alg := range c.Algorithms {
 		c.Algorithms[i] = CanonicalAlgorithm(alg)
 	}
@@ -95,10 +95,7 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	}
 	v := &Verifier{keys: keys, cfg: c, cache: newJWTCache(c.CacheSize), checks: processChecks}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
-		r, err := claims.Require(name, slices.Clone(c.RequiredClaims[name]))
-		if err != nil {
-			return nil, err // unreachable: Validate has checked the name
-		}
+		r, _ := claims.Require(name, slices.Clone(c.RequiredClaims[name])) // Validate has checked the name
 		v.required = append(v.required, r)
 	}
 	for _, t := range c.Types {
@@ -221,7 +218,7 @@ func (v *Verifier) verifyUncached(ctx context.Context, set *KeySet, token string
 
 // signer returns the key that signed j.
 func (v *Verifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, error) {
-	if len(v.cfg.Algorithms) > 0 && !slices.Contains(v.cfg.Algorithms, j.alg) || !slices.Contains(Algorithms(), j.alg) {
+	if !slices.Contains(v.cfg.Algorithms, j.alg) {
 		return nil, errAlgorithm
 	}
 	if len(v.types) > 0 && !slices.Contains(v.types, BareType(j.typ)) {
@@ -270,14 +267,12 @@ func (v *Verifier) recentFirst(keys []*keyEntry) {
 	}
 }
 
-// Busy returns the number of tokens that were refused with ErrBusy. It is safe for
-// concurrent use.
+// Busy returns the number of tokens that were refused with ErrBusy.
 func (v *Verifier) Busy() uint64 { return v.busy.Load() }
 
 // LongestLifetime returns the longest time between "iat" and "exp" of all accepted
-// tokens. A superseded key must stay accepted for this time after its last signature.
-// LongestLifetime returns 0 if no accepted token had both claims. It is safe for
-// concurrent use.
+// tokens, or 0 if none had both claims. A superseded key must stay accepted for this time
+// after its last signature.
 func (v *Verifier) LongestLifetime() time.Duration { return time.Duration(v.longest.Load()) }
 
 // BareType returns a "typ" in the form for comparison (RFC 7515 section 4.1.9).

@@ -42,7 +42,7 @@ func TestJWTAcceptsEachAlgorithm(t *testing.T) {
 	}
 }
 
-// TestJWTRefuses presents what is wrong in one respect each.
+// TestJWTRefuses presents tokens that are wrong in one respect each.
 func TestJWTRefuses(t *testing.T) {
 	t.Parallel()
 	k := signingKeys()["ES256"]
@@ -161,7 +161,7 @@ func TestJWTConfusesNoAlgorithms(t *testing.T) {
 	}
 }
 
-// TestJWTSignaturesOutOfRange builds ECDSA signatures that are none.
+// TestJWTSignaturesOutOfRange builds invalid ECDSA signatures.
 func TestJWTSignaturesOutOfRange(t *testing.T) {
 	t.Parallel()
 	k := signingKeys()["ES256"]
@@ -332,8 +332,8 @@ func TestJWTRequirements(t *testing.T) {
 	}
 }
 
-// TestConfigRefusesEmptiness: what golang-jwt takes for "do not check" is a
-// fault here.
+// TestConfigRefusesEmptiness: golang-jwt does not check an empty issuer or audience, so
+// NewVerifier refuses them.
 func TestConfigRefusesEmptiness(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]Config{
@@ -393,8 +393,8 @@ func TestUnknownKeyIsTold(t *testing.T) {
 	}
 }
 
-// TestNamelessKeysAreTriedInOrder: of more keys than are tried the current one is
-// never left out, and what has ended takes nobody's place.
+// TestNamelessKeysAreTriedInOrder: if there are more keys than are tried, the current key
+// is tried first, and a key that has ended is not tried.
 func TestNamelessKeysAreTriedInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -439,8 +439,8 @@ func TestNamelessKeysAreTriedInOrder(t *testing.T) {
 	})
 }
 
-// TestClassOfDeadKeys: a token of a key that is gone is told from one of nobody's,
-// and nobody is sent to look for its key.
+// TestClassOfDeadKeys: a token of a revoked or superseded key is refused as such, and its
+// key is not looked for.
 func TestClassOfDeadKeys(t *testing.T) {
 	t.Parallel()
 	k, other := signingKeys()["ES256"], signingKeys()["EdDSA"]
@@ -484,7 +484,7 @@ func TestJWTWithoutSubject(t *testing.T) {
 	}
 }
 
-// TestJWTConfigIsCopied: whoever goes on using his slices changes nothing.
+// TestJWTConfigIsCopied: changing the slices and maps of a Config afterwards has no effect.
 func TestJWTConfigIsCopied(t *testing.T) {
 	t.Parallel()
 	k := signingKeys()["HS256"]
@@ -501,8 +501,8 @@ func TestJWTConfigIsCopied(t *testing.T) {
 	}
 }
 
-// TestBadTokensCostLittle: what is refused by its header or its signature is not
-// decoded further.
+// TestBadTokensCostLittle: the claims of a token with a bad header or signature are not
+// decoded.
 func TestBadTokensCostLittle(t *testing.T) {
 	k := signingKeys()["HS256"]
 	v := verifier(t, keySet(t, nil, k.key(t, "")), nil)

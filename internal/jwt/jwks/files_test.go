@@ -70,8 +70,8 @@ func readAnew(t *testing.T, s *RemoteSource) error {
 	return err
 }
 
-// TestCAIsReplaced: the CA in force is the one in the file, for every request anew; a
-// file that is bad keeps the CA that was good, and says so.
+// TestCAIsReplaced: each request trusts the CAs that are in the file now. If the file is
+// invalid, the last valid CAs are trusted, and the error is reported.
 func TestCAIsReplaced(t *testing.T) {
 	t.Parallel()
 	a, b := newSelfSigned(t), newSelfSigned(t)
@@ -123,8 +123,8 @@ func TestCAIsReplaced(t *testing.T) {
 	check(t, readAnew(t, s)) // both are trusted
 }
 
-// TestFirstCAIsMissing: without a CA file the server is not asked by what the system
-// trusts, and once the file is there it is asked at once.
+// TestFirstCAIsMissing: while the CA file is missing, no request is made with the CAs of
+// the system. Once the file is there, a request is made at once.
 func TestFirstCAIsMissing(t *testing.T) {
 	t.Parallel()
 	a := newSelfSigned(t)
@@ -154,8 +154,8 @@ func TestCAGoesWithoutTransport(t *testing.T) {
 	check(t, err)
 }
 
-// TestP7_BearerIsSentToTheServerAlone, and shows nowhere: not to another port, host or
-// scheme that it redirects to, nor to itself at the wish of another.
+// TestP7_BearerIsSentToTheServerAlone: the token is shown nowhere. It is not sent to another
+// port, host or scheme, nor to the server itself if another server redirects there.
 func TestP7_BearerIsSentToTheServerAlone(t *testing.T) {
 	t.Parallel()
 	keys := set(signers()["ES256"].jwk())
@@ -229,19 +229,19 @@ func TestP7_BearerIsSentToTheServerAlone(t *testing.T) {
 		if got := strings.Join(gotten, ", "); got != "self/keys Bearer CANARY.two" {
 			t.Errorf("%.20q: %s", bad, got)
 		}
-		fault := s.FileError()
-		if (fault == nil) != (bad == "CANARY.two") || fault != nil && !strings.Contains(fault.Error(), bearer) {
-			t.Errorf("%.20q: %v", bad, fault)
+		fileErr := s.FileError()
+		if (fileErr == nil) != (bad == "CANARY.two") || fileErr != nil && !strings.Contains(fileErr.Error(), bearer) {
+			t.Errorf("%.20q: %v", bad, fileErr)
 		}
-		log.WriteString(fmt.Sprint(fault))
+		log.WriteString(fmt.Sprint(fileErr))
 	}
 	if strings.Contains(log.String(), "CANARY") {
 		t.Errorf("the token shows:\n%s", log.String())
 	}
 }
 
-// TestIsServer holds what counts as another server.
-func TestIsServer(t *testing.T) {
+// TestIsSameServer: another scheme, host or port is another server.
+func TestIsSameServer(t *testing.T) {
 	t.Parallel()
 	r := func(address string) *http.Request {
 		r := httptest.NewRequest(http.MethodGet, address, nil)
@@ -260,9 +260,9 @@ func TestIsServer(t *testing.T) {
 	}
 }
 
-// TestFilesAreLookedAtBetweenRequests: what is wrong with them shows while no request is
-// due, and the file that fixes a failure is used without waiting for the next try.
-func TestFilesAreLookedAtBetweenRequests(t *testing.T) {
+// TestFilesAreReadBetweenRequests: errors in the files are reported while no request is due,
+// and a file that was fixed is used without waiting for the next try.
+func TestFilesAreReadBetweenRequests(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "token")
 	keys := string(set(newEC(t).jwk("kid", "a")))

@@ -12,8 +12,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestRemoteReplaces: what the new document does not hold is gone at once, with
-// no overlap, and nothing is merged.
+// TestRemoteReplaces: a new key set replaces the old one at once, without an overlap.
 func TestRemoteReplaces(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -34,7 +33,8 @@ func TestRemoteReplaces(t *testing.T) {
 	})
 }
 
-// TestP4_BrokenServerChangesNothing: nor does it hold up a verification.
+// TestP4_BrokenServerChangesNothing: a bad answer changes no keys and delays no
+// verification.
 func TestP4_BrokenServerChangesNothing(t *testing.T) {
 	t.Parallel()
 	good := newEC(t)
@@ -69,7 +69,7 @@ func TestP4_BrokenServerChangesNothing(t *testing.T) {
 					}
 				}
 				if f.Load() != before || f.Stats().LastError == nil {
-					t.Errorf("changed, or the fault is not to be seen: %v", f.Stats().LastError)
+					t.Errorf("changed, or no error is reported: %v", f.Stats().LastError)
 				}
 				p.says(says(200, bad))
 				time.Sleep(2 * time.Minute)
@@ -81,8 +81,8 @@ func TestP4_BrokenServerChangesNothing(t *testing.T) {
 	}
 }
 
-// TestRemoteUnknownKey: a key that was just published is accepted as soon as
-// somebody uses it, and whatever is sent causes three requests a CoolDown at most.
+// TestRemoteUnknownKey: a newly published key is accepted soon after its first use, and
+// tokens cause at most three requests per CoolDown.
 func TestRemoteUnknownKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -119,8 +119,8 @@ func TestRemoteUnknownKey(t *testing.T) {
 	})
 }
 
-// TestRemoteUnknownKeyWhileCooling: what is asked too early is asked later, also
-// if nobody asks again.
+// TestRemoteUnknownKeyWhileCooling: an unknown key that comes too early causes a request
+// later, also if no other comes.
 func TestRemoteUnknownKeyWhileCooling(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -149,8 +149,8 @@ func TestRemoteUnknownKeyWhileCooling(t *testing.T) {
 	})
 }
 
-// TestRemoteKidBeforePublication: a name that was looked for in vain is looked for again
-// after the cool-down, while its tokens come.
+// TestRemoteKidBeforePublication: a kid that was not found is looked for again after the
+// cool-down, while its tokens come.
 func TestRemoteKidBeforePublication(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -174,8 +174,7 @@ func TestRemoteKidBeforePublication(t *testing.T) {
 	})
 }
 
-// TestRemoteNewKeyUnderOldKid: an issuer that restarts may have a new key by the name
-// of the old one.
+// TestRemoteNewKeyUnderOldKid: an issuer that restarts may have a new key with the old kid.
 func TestRemoteNewKeyUnderOldKid(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -205,8 +204,8 @@ func TestRemoteNewKeyUnderOldKid(t *testing.T) {
 	})
 }
 
-// TestForgedTokenDelaysNoNewKey: forged tokens of either kind keep a key that is
-// published meanwhile out for a third of a CoolDown at most, now and then or without a pause.
+// TestForgedTokenDelaysNoNewKey: forged tokens delay the acceptance of a new key by at most
+// a third of a CoolDown.
 func TestForgedTokenDelaysNoNewKey(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

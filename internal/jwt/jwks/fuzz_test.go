@@ -15,8 +15,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// FuzzParse holds any input, with a canary in it, to: no panic, no fault that
-// quotes what was read, and what is accepted verifies what it should.
+// FuzzParse parses any input with a canary in it: Parse never panics, no error quotes the
+// input, and accepted keys verify exactly the tokens that they signed.
 func FuzzParse(f *testing.F) {
 	ec, rs, ed := signers()["ES256"], signers()["RS256"], signers()["EdDSA"]
 	for _, seed := range []string{
@@ -75,9 +75,8 @@ func hold(t *testing.T, token string, signer signer) func(Keys, error) {
 	}
 }
 
-// FuzzSpelling: however a server spells a key, if it is taken it is the key that the
-// strict spelling of its parts gives, by material and by thumbprint, and a file takes
-// that spelling. What a file takes, a server may publish.
+// FuzzSpelling: a key from a server in any spelling has the same material and thumbprint as
+// in its strict spelling, which a file may have. A server may publish what a file may have.
 func FuzzSpelling(f *testing.F) {
 	for _, s := range []signer{signers()["RS256"], signers()["ES256"], signers()["ES384"], signers()["ES512"], signers()["EdDSA"]} {
 		m := s.jwk()

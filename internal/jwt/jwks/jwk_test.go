@@ -14,8 +14,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// TestEveryAlgorithmVerifies: what golang-jwt signs, a key read from each form
-// that can hold it verifies.
+// TestEveryAlgorithmVerifies: a key that was read from any form verifies the signatures
+// that golang-jwt makes.
 func TestEveryAlgorithmVerifies(t *testing.T) {
 	t.Parallel()
 	for alg, s := range signers() {
@@ -98,9 +98,9 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// TestJWKFaults: each is told with the index of the key, locally; what a server
-// publishes of it is left out.
-func TestJWKFaults(t *testing.T) {
+// TestJWKErrors: in a file, an invalid key is an error with its index. From a server, the
+// key is skipped.
+func TestJWKErrors(t *testing.T) {
 	t.Parallel()
 	ec, ed, rs, hs := signers()["ES256"], signers()["EdDSA"], signers()["RS256"], signers()["HS256"]
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -172,8 +172,8 @@ func TestJWKFaults(t *testing.T) {
 	}
 }
 
-// TestSpellings: what a file must spell as the RFCs do, a server may spell as issuers
-// do, and the thumbprint is that of the key all the same.
+// TestSpellings: a server may spell keys as issuers do, with the same thumbprint. In a file
+// such a spelling is an error.
 func TestSpellings(t *testing.T) {
 	t.Parallel()
 	ec, ed, rs := shortSigner(t), signers()["EdDSA"], signers()["RS256"]
@@ -252,8 +252,8 @@ func trailing(s string) string {
 	return s[:len(s)-1] + string(alphabet[strings.IndexByte(alphabet, s[len(s)-1])+1])
 }
 
-// TestSameKeyTwice: one key under several kids and algorithms is one credential that
-// goes by all of them.
+// TestSameKeyTwice: one key with several kids and algorithms is one credential that has
+// all of them.
 func TestSameKeyTwice(t *testing.T) {
 	t.Parallel()
 	ec, rs := signers()["ES256"], signers()["RS256"]
@@ -305,7 +305,7 @@ func TestSameKeyTwice(t *testing.T) {
 	}
 }
 
-func TestJSONFaults(t *testing.T) {
+func TestJSONErrors(t *testing.T) {
 	t.Parallel()
 	ec := string(text(signers()["ES256"].jwk()))
 	for name, c := range map[string]struct{ text, want string }{
@@ -349,8 +349,8 @@ func TestIgnoredMembers(t *testing.T) {
 	}
 }
 
-// TestPinnedAlgorithm: the option is for keys that name none, and a key that does
-// not fit it is told of.
+// TestPinnedAlgorithm: the option applies to keys without an algorithm, and is an error for
+// a key that it does not fit.
 func TestPinnedAlgorithm(t *testing.T) {
 	t.Parallel()
 	rs, ec := signers()["RS256"], signers()["ES256"]

@@ -184,7 +184,7 @@ func TestParseKeys(t *testing.T) {
 		"secret for a set":   {m{"jwks.json": []byte(canary)}, "mount/jwks.json:1: not JSON"},
 		"set for a key":      {m{"key": set(a.jwk())}, "mount/key: a set of keys, where one key stands; put it under jwks.json"},
 		"two PEM blocks":     {m{"key": join(a.pem(t), b.pem(t))}, "mount/key:5: a second PEM block"},
-		"faulty set":         {m{"jwks.json": set(a.jwk(), a.jwk("use", "enc"))}, "mount/jwks.json: keys[1]: its use"},
+		"invalid set":        {m{"jwks.json": set(a.jwk(), a.jwk("use", "enc"))}, "mount/jwks.json: keys[1]: its use"},
 		"until is no time":   {m{"key": a.pem(t), "key-previous": c.pem(t), "key-previous-until": []byte("CANARY")}, "mount/key-previous-until: the deadline is no RFC 3339 time"},
 		"until is empty":     {m{"key": a.pem(t), "key-previous": c.pem(t), "key-previous-until": nil}, "mount/key-previous-until: the deadline is no"},
 		"revoked malformed":  {m{"key": a.pem(t), "revoked": []byte("\nCANARY")}, "mount/revoked:2: a revocation is"},
@@ -241,8 +241,8 @@ func TestRevocations(t *testing.T) {
 	}
 }
 
-// TestRetiredAndUnrevokedKeys: retired has thumbprints alone, unrevoked whatever
-// revoked can have, and neither holds beside a key that is bad.
+// TestRetiredAndUnrevokedKeys: retired accepts only thumbprints, unrevoked accepts all that
+// revoked does, and neither takes effect if a key is invalid.
 func TestRetiredAndUnrevokedKeys(t *testing.T) {
 	t.Parallel()
 	s := newEC(t)
@@ -275,8 +275,8 @@ func TestRetiredAndUnrevokedKeys(t *testing.T) {
 	}
 }
 
-// TestP3_KeyRevocationOutlivesMalformedContent: a well-formed revocation counts
-// beside any fault.
+// TestP3_KeyRevocationOutlivesMalformedContent: a well-formed revocation takes effect
+// although the rest of the content is invalid.
 func TestP3_KeyRevocationOutlivesMalformedContent(t *testing.T) {
 	t.Parallel()
 	id := verify.RevokedKeyID("leaked")

@@ -195,7 +195,7 @@ func TestRemoteRedirects(t *testing.T) {
 	}
 }
 
-// TestRemoteBadServers: each is a fault, in words of our own, within the Timeout.
+// TestRemoteBadServers: each bad answer is an error in our own words, within the Timeout.
 func TestRemoteBadServers(t *testing.T) {
 	t.Parallel()
 	keys := string(set(newEC(t).jwk("kid", "a")))

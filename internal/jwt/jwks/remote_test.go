@@ -75,9 +75,8 @@ func TestRemoteNotModified(t *testing.T) {
 	})
 }
 
-// TestRemoteAsksForTheWhole: who has a reason to think that the keys have changed does
-// not take the word of the server that they have not. Servers compare the time of a
-// file, and one that was rolled back is older.
+// TestRemoteAsksForTheWhole: if there is a reason to think that the keys have changed, the
+// request has no condition, so that the server cannot answer that they have not.
 func TestRemoteAsksForTheWhole(t *testing.T) {
 	t.Parallel()
 	for name, reason := range map[string]func(*RemoteSource){
@@ -117,8 +116,8 @@ func TestRemoteAsksForTheWhole(t *testing.T) {
 	}
 }
 
-// TestRemoteHasTheWholeEachHour: that nothing has changed counts for an hour, for the
-// keys and for MaxStale.
+// TestRemoteHasTheWholeEachHour: answers "not modified" keep and confirm the keys for at
+// most an hour.
 func TestRemoteHasTheWholeEachHour(t *testing.T) {
 	t.Parallel()
 	for _, age := range []string{"max-age=60", "max-age=1500", "max-age=3600", "max-age=86400"} {

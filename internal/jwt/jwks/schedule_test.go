@@ -88,7 +88,7 @@ func TestRemoteBacksOff(t *testing.T) {
 						first = got
 					}
 					if got != first || !strings.Contains(got, c.want) {
-						t.Fatalf("%s; want the same fault each time: %s", got, c.want)
+						t.Fatalf("%s; want the same error each time: %s", got, c.want)
 					}
 					time.Sleep(time.Duration(c.seconds[0] * float64(10*time.Millisecond)))
 				}
@@ -104,7 +104,7 @@ func TestRemoteBacksOff(t *testing.T) {
 				s.Refresh()
 				p.says(says(200, keys))
 				if got := read(t, s); got != keys {
-					t.Errorf("%s after it was mended, and asked for", got)
+					t.Errorf("%s after it was fixed, and Refresh", got)
 				}
 				p.says(c.answer)
 				s.Refresh()
@@ -144,8 +144,8 @@ func TestRemoteRetryAfterAsDate(t *testing.T) {
 	})
 }
 
-// TestRetryAfterFitsMaxStale: a server that asks to be left alone for an hour, and
-// is well again at once, does not cost the keys that it gave before.
+// TestRetryAfterFitsMaxStale: the keys do not go stale because a server that recovers at
+// once has asked for a pause of an hour.
 func TestRetryAfterFitsMaxStale(t *testing.T) {
 	t.Parallel()
 	for _, stale := range []time.Duration{2 * time.Minute, 10 * time.Minute, time.Hour} {

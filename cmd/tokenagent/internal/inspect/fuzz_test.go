@@ -17,8 +17,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// FuzzDecode: whatever is in a token, nothing but plain text comes out; and what
-// is called malformed the verifier refuses for its form, and the other way round.
+// FuzzDecode: the output for any token is printable, and Decode and the verifier agree on
+// which tokens are malformed.
 func FuzzDecode(f *testing.F) {
 	nest := func(n int) string { return `{"a":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}` }
 	accepted := fmt.Sprintf(`{"iss":"us","aud":"app","sub":"alice","exp":%d}`, time.Now().Add(time.Hour).Unix())
@@ -50,17 +50,17 @@ func FuzzDecode(f *testing.F) {
 		// The verifier looks at the claims once the signature is good, so each part
 		// is shown to it with the other one good.
 		for _, token := range []string{token(header, `{}`), signed(claims)} {
-			got, fault := inspect.Decode(token)
+			got, decodeErr := inspect.Decode(token)
 			_, err := v.Verify(t.Context(), token)
 			formal := err != nil && (strings.Contains(err.Error(), "compact form") || strings.Contains(err.Error(), "stands twice") || strings.Contains(err.Error(), "its header is longer"))
-			if fault != nil && !formal {
-				t.Fatalf("%v, and the verifier: %v", fault, err) // which may have accepted it
+			if decodeErr != nil && !formal {
+				t.Fatalf("%v, and the verifier: %v", decodeErr, err) // which may have accepted it
 			}
 			if got == nil {
 				continue
 			}
 			warnings := strings.Join(got.Warnings(now), "\n")
-			if fault == nil && formal && !strings.Contains(warnings, "alg") && !strings.Contains(warnings, "is no text") && len(header) < 3<<10 {
+			if decodeErr == nil && formal && !strings.Contains(warnings, "alg") && !strings.Contains(warnings, "is no text") && len(header) < 3<<10 {
 				t.Fatalf("nothing is found, and the verifier: %v", err)
 			}
 		}
@@ -111,8 +111,7 @@ func strict(tb testing.TB) verify.Verifier {
 	return v
 }
 
-// TestMalformedForAll: what is called malformed the verifier refuses for its form,
-// not only what the fuzzer makes.
+// TestMalformedForAll: the verifier refuses what Decode calls malformed.
 func TestMalformedForAll(t *testing.T) {
 	v := strict(t)
 	for _, token := range []string{

@@ -31,7 +31,7 @@ func token(header, claims string) string {
 }
 
 func TestDecode(t *testing.T) {
-	for name, c := range map[string]struct{ token, fault string }{
+	for name, c := range map[string]struct{ token, wrong string }{
 		"good":                   {token(header, claims), ""},
 		"empty objects":          {token(`{}`, `{}`), ""},
 		"unsecured":              {b64(`{"alg":"none"}`) + "." + b64(claims) + ".", ""},
@@ -63,11 +63,11 @@ func TestDecode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := inspect.Decode(c.token)
 			switch {
-			case c.fault == "" && (err != nil || got == nil || got.Bytes != len(c.token)):
+			case c.wrong == "" && (err != nil || got == nil || got.Bytes != len(c.token)):
 				t.Errorf("%+v, %v", got, err)
-			case c.fault != "" && (err == nil || !strings.Contains(err.Error(), c.fault)):
-				t.Errorf("%v, want %q", err, c.fault)
-			case strings.HasPrefix(c.fault, "not a") && (got != nil || !errors.Is(err, inspect.ErrOpaque)):
+			case c.wrong != "" && (err == nil || !strings.Contains(err.Error(), c.wrong)):
+				t.Errorf("%v, want %q", err, c.wrong)
+			case strings.HasPrefix(c.wrong, "not a") && (got != nil || !errors.Is(err, inspect.ErrOpaque)):
 				t.Errorf("%+v of what is opaque, %v", got, err)
 			}
 			if err != nil && strings.Contains(err.Error(), "CANARY") {
