@@ -7,20 +7,10 @@ import (
 	"strings"
 )
 
-// volume returns the directory of path that has `..data`, and "" if none has.
-func volume(path string) string {
-	for _, dir := range []string{path, filepath.Dir(path)} {
-		if info, err := os.Lstat(filepath.Join(dir, dataLink)); err == nil && info.Mode()&os.ModeSymlink != 0 {
-			return dir
-		}
-	}
-	return ""
-}
-
-// Managed reports whether path lies in a volume that a kubelet keeps: it has the
-// form, and it is a mount of its own, cannot be written, or stands where the
-// kubelet keeps volumes on its host. Nobody else may write there, since the
-// kubelet would overwrite it, or never update it again.
+// Managed reports whether path lies in a volume that a kubelet manages. Such a volume
+// has a `..data`. It also is a mount point, is read-only, or lies where the kubelet keeps
+// volumes on its host. Nobody else may write there: the kubelet would overwrite the
+// files, or never update them again.
 func Managed(path string) bool {
 	dir := volume(path)
 	if dir == "" {
@@ -32,9 +22,19 @@ func Managed(path string) bool {
 	return strings.Contains(filepath.ToSlash(dir), "/kubernetes.io~") || mountPoint(dir) || readOnly(dir)
 }
 
-// readOnly reports whether the file system of dir takes no writes. Removing
-// what is not there changes nothing, and is refused first where nothing can be
-// changed (unlink(2), EROFS).
+// volume returns the directory of path that has `..data`, or "" if none has.
+func volume(path string) string {
+	for _, dir := range []string{path, filepath.Dir(path)} {
+		if info, err := os.Lstat(filepath.Join(dir, dataLink)); err == nil && info.Mode()&os.ModeSymlink != 0 {
+			return dir
+		}
+	}
+	return ""
+}
+
+// readOnly reports whether the file system of dir is read-only. Removing a file that
+// does not exist changes nothing, and a read-only file system refuses it first
+// (unlink(2), EROFS).
 func readOnly(dir string) bool {
 	return errors.Is(os.Remove(filepath.Join(dir, "..tokenagent-none")), errReadOnly)
 }

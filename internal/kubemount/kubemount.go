@@ -1,18 +1,18 @@
-// Package kubemount changes a directory the way the kubelet changes a mounted
-// Secret, ConfigMap or projected volume, so that tests and the demo exercise
-// the real sequence of file system events without a cluster.
+// Package kubemount changes a directory as the kubelet changes a mounted Secret,
+// ConfigMap or projected volume, so that tests and the demo produce the real sequence
+// of file system events without a cluster. [Managed] recognizes a real volume.
 //
-// What a reader of such a directory sees, in this order:
+// A reader of such a directory sees, in this order:
 //
 //  1. a directory named after the time of the update appears, `..2026_...`, and
 //     the files are written inside it;
 //  2. the symlink `..data_tmp` to it appears and is renamed over `..data`: this
 //     one step is the swap;
-//  3. links to new keys appear, links to removed keys go;
-//  4. the directory of the update before is deleted, about 2 ms after the swap.
+//  3. links to new keys appear, and links to removed keys disappear;
+//  4. the directory of the previous update is deleted, about 2 ms after the swap.
 //
-// So a path of the form key → ..data/key → ..2026_.../key always leads to the
-// keys of one update, provided that `..data` is resolved once.
+// So the path key → ..data/key → ..2026_.../key always leads to the keys of one
+// update if `..data` is resolved once.
 package kubemount
 
 import (
@@ -27,24 +27,29 @@ import (
 )
 
 const (
-	dataLink    = "..data"     // what readers follow
+	dataLink    = "..data"     // readers follow it
 	nextLink    = "..data_tmp" // renamed over dataLink
 	stampLayout = "..2006_01_02_15_04_05."
 )
 
-// Write makes payload the content of dir, each key a file of the given mode,
-// in one atomic step. A payload equal to what dir holds changes nothing and
-// causes no event, whatever mode is. An empty payload leaves `..data` pointing
-// to an empty directory, as an optional Secret that does not exist does.
+// Write makes payload the content of dir in one atomic step. Each key becomes a file
+// with the given mode. If dir holds this payload already, nothing changes and there is
+// no event. An empty payload leaves `..data` pointing to an empty directory, as an
+// optional Secret that does not exist does.
 //
-// dir must exist; it is created by whoever mounts it. A failure before the
-// swap leaves dir as it was; a failure after it leaves the new content in
-// place and is healed by the next Write. Two concurrent Writes to one dir are
-// the caller's fault: a volume has one kubelet.
+// dir must exist. The next Write repairs what a failed Write left. Concurrent Writes to
+// one directory are not supported: a volume has one kubelet.
 func Write(dir string, payload map[string][]byte, mode os.FileMode) error {
+	if err := write(dir, payload, mode); err != nil {
+		return fmt.Errorf("kubemount: %w", err)
+	}
+	return nil
+}
+
+func write(dir string, payload map[string][]byte, mode os.FileMode) error {
 	for key := range payload {
-		if err := validKey(key); err != nil {
-			return err
+		if key == "" || key == "." || strings.HasPrefix(key, "..") || strings.ContainsAny(key, `/\`) {
+			return fmt.Errorf("key %q is not a plain file name", key)
 		}
 	}
 	old, err := os.Readlink(filepath.Join(dir, dataLink))
@@ -52,10 +57,10 @@ func Write(dir string, payload map[string][]byte, mode os.FileMode) error {
 	case errors.Is(err, fs.ErrNotExist):
 		old = ""
 	case err != nil:
-		return fmt.Errorf("kubemount: read %s: %w", dataLink, err)
-	case !validStamp(old):
+		return err
+	case !strings.HasPrefix(old, "..") || filepath.Base(old) != old || old == ".." || old == dataLink:
 		// It is deleted below, so it must be ours.
-		return fmt.Errorf("kubemount: %s in %s does not lead to a directory of this package", dataLink, dir)
+		return fmt.Errorf("%s in %s does not lead to a directory of this package", dataLink, dir)
 	case holds(filepath.Join(dir, old), payload):
 		return linkKeys(dir, payload)
 	}
@@ -64,31 +69,12 @@ func Write(dir string, payload map[string][]byte, mode os.FileMode) error {
 		return err
 	}
 	if err := swap(dir, stamp); err != nil {
-		return errors.Join(err, os.RemoveAll(filepath.Join(dir, stamp)))
-	}
-	if err := linkKeys(dir, payload); err != nil {
 		return err
 	}
-	if old == "" {
-		return nil
+	if err := linkKeys(dir, payload); err != nil || old == "" {
+		return err
 	}
-	if err := os.RemoveAll(filepath.Join(dir, old)); err != nil {
-		return fmt.Errorf("kubemount: remove the update before: %w", err)
-	}
-	return nil
-}
-
-// validKey holds a key to what the API server accepts for a Secret, as far as
-// it matters here: one path element that cannot be taken for our own links.
-func validKey(key string) error {
-	if key == "" || key == "." || strings.HasPrefix(key, "..") || strings.ContainsAny(key, `/\`) {
-		return fmt.Errorf("kubemount: key %q is not a plain file name", key)
-	}
-	return nil
-}
-
-func validStamp(name string) bool {
-	return strings.HasPrefix(name, "..") && filepath.Base(name) == name && name != ".." && name != dataLink
+	return os.RemoveAll(filepath.Join(dir, old))
 }
 
 // holds reports whether the directory has exactly the files of payload.
@@ -110,25 +96,20 @@ func holds(dir string, payload map[string][]byte) bool {
 func fill(dir string, payload map[string][]byte, mode os.FileMode) (stamp string, err error) {
 	path, err := os.MkdirTemp(dir, time.Now().UTC().Format(stampLayout))
 	if err != nil {
-		return "", fmt.Errorf("kubemount: %w", err)
+		return "", err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(path))
-		}
-	}()
 	// MkdirTemp makes it 0700, which a pod of another user could not enter.
 	if err := os.Chmod(path, 0o755); err != nil { //nolint:gosec // the files inside carry the caller's mode
-		return "", fmt.Errorf("kubemount: %w", err)
+		return "", err
 	}
 	for key, data := range payload {
 		name := filepath.Join(path, key)
 		if err := os.WriteFile(name, data, 0o600); err != nil {
-			return "", fmt.Errorf("kubemount: write %s: %w", key, err)
+			return "", err
 		}
-		// Apart, because WriteFile's mode is cut by the umask.
+		// The umask would restrict the mode of WriteFile.
 		if err := os.Chmod(name, mode); err != nil {
-			return "", fmt.Errorf("kubemount: %w", err)
+			return "", err
 		}
 	}
 	return filepath.Base(path), nil
@@ -138,33 +119,30 @@ func fill(dir string, payload map[string][]byte, mode os.FileMode) (stamp string
 func swap(dir, stamp string) error {
 	next := filepath.Join(dir, nextLink)
 	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("kubemount: remove a stale link: %w", err)
+		return err
 	}
 	if err := os.Symlink(stamp, next); err != nil {
-		return fmt.Errorf("kubemount: %w", err)
+		return err
 	}
-	if err := os.Rename(next, filepath.Join(dir, dataLink)); err != nil {
-		return errors.Join(fmt.Errorf("kubemount: swap: %w", err), os.Remove(next))
-	}
-	return nil
+	return os.Rename(next, filepath.Join(dir, dataLink))
 }
 
-// linkKeys makes the links that users open: new ones first, then it removes
-// those of keys that are gone, which dangle until then.
+// linkKeys makes the links that users open. Then it removes the links of keys that are
+// gone.
 func linkKeys(dir string, payload map[string][]byte) error {
 	for key := range payload {
 		err := os.Symlink(filepath.Join(dataLink, key), filepath.Join(dir, key))
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("kubemount: link %s: %w", key, err)
+			return err
 		}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("kubemount: %w", err)
+		return err
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if _, wanted := payload[name]; wanted || e.Type()&fs.ModeSymlink == 0 || strings.HasPrefix(name, "..") {
+		if _, wanted := payload[name]; wanted || strings.HasPrefix(name, "..") {
 			continue
 		}
 		target, err := os.Readlink(filepath.Join(dir, name))
@@ -172,7 +150,7 @@ func linkKeys(dir string, payload map[string][]byte) error {
 			continue // not one of ours
 		}
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			return fmt.Errorf("kubemount: unlink %s: %w", name, err)
+			return err
 		}
 	}
 	return nil

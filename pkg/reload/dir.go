@@ -35,7 +35,10 @@ const dataLink = "..data"
 // Step may use part of them; see Content.Partial.
 func readKeys(path, abs string, keys []string, maxBytes int64) (r reading) {
 	root, err := resolveRoot(abs)
-	r.origin = origin{steps: root.steps, links: root.links(), files: make(map[string]sourceFile, len(keys))}
+	r.origin = origin{steps: root.steps, files: make(map[string]sourceFile, len(keys))}
+	for _, key := range keys {
+		r.origin.files[key] = sourceFile{links: root.links()}
+	}
 	if err != nil {
 		r.err = fileError(path, err)
 		return r
@@ -72,7 +75,8 @@ func (r *reading) readKey(root, key string, limit int64) (data []byte, exists bo
 		return nil, true, err
 	}
 	data, info, err := readRegular(resolved.end, resolved.info, limit)
-	r.origin.files[key] = sourceFile{path: resolved.end, info: info, links: slices.Concat(r.origin.links, resolved.links())}
+	links := slices.Concat(r.origin.files[key].links, resolved.links())
+	r.origin.files[key] = sourceFile{path: resolved.end, info: info, links: links}
 	return data, true, err
 }
 

@@ -239,8 +239,8 @@ func checkOrigins(t *testing.T, dir string, swap func(i int, link func(target st
 			continue // it changes faster than it can be read
 		}
 		target := "no link"
-		if n := len(r.origin.links); n > 0 {
-			target = r.origin.links[n-1].target
+		if links := r.origin.files[""].links; len(links) > 0 {
+			target = links[len(links)-1].target
 		}
 		if text := string(r.content.Data); text != target {
 			t.Fatalf("it read %q by a link to %q", text, target)

@@ -30,9 +30,8 @@ func readFile(path, abs string, maxBytes int64) (r reading) {
 	if err == nil {
 		data, info, err = readRegular(resolved.end, resolved.info, maxBytes)
 	}
-	links := resolved.links()
-	file := sourceFile{path: resolved.end, info: info, links: links}
-	r.origin = origin{steps: resolved.steps, links: links, files: map[string]sourceFile{"": file}}
+	file := sourceFile{path: resolved.end, info: info, links: resolved.links()}
+	r.origin = origin{steps: resolved.steps, files: map[string]sourceFile{"": file}}
 	switch {
 	case err != nil:
 		r.err = fileError(path, err)

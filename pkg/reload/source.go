@@ -94,24 +94,14 @@ type reading struct {
 // An origin says where one read found its content.
 type origin struct {
 	steps []pathStep            // every name that was looked up, for watching
-	links []symlink             // the symlinks that all keys have in common
-	files map[string]sourceFile // by key; a single file has the key ""
+	files map[string]sourceFile // by key, also of missing keys; a single file has the key ""
 }
 
 // A sourceFile is the file that holds the content of one key.
 type sourceFile struct {
 	path  string      // without symlinks
 	info  os.FileInfo // of the open file; nil if it was not opened
-	links []symlink   // all symlinks on the way to it
-}
-
-// linksTo returns the symlinks on the way to a key. For a key that did not exist,
-// these are the symlinks that all keys have in common.
-func (o origin) linksTo(key string) []symlink {
-	if f, ok := o.files[key]; ok {
-		return f.links
-	}
-	return o.links
+	links []symlink   // the symlinks on the way to it
 }
 
 var errUnsteady = errors.New("it changes faster than it can be read")

@@ -88,29 +88,25 @@ func (s *stabilityCheck) isAccepted(r reading) bool {
 // and whether all came by those or by new files (byNewFiles).
 func (s *stabilityCheck) cause(r reading) (byLinks, byNewFiles bool) {
 	byLinks, byNewFiles = true, true
-	for key, sum := range r.sums {
-		if was, ok := s.accepted.sums[key]; ok && was == sum {
-			continue
-		}
-		if s.hasNewLink(r.origin.linksTo(key), key) {
+	keys := maps.Clone(r.sums)
+	maps.Copy(keys, s.accepted.sums) // a missing key may be about to be created again
+	for key := range keys {
+		sum, has := r.sums[key]
+		was, had := s.accepted.sums[key]
+		if has == had && sum == was || s.hasNewLink(r.origin, key) {
 			continue
 		}
 		byLinks = false
 		byNewFiles = byNewFiles && s.isNewFile(key, r.origin.files[key].info)
-	}
-	for key := range s.accepted.sums {
-		// A key that disappeared may be about to be created again.
-		if _, ok := r.sums[key]; !ok && !(hasNewLink(r.origin.links, s.accepted.origin.links) && hasNewLink(r.origin.links, s.refused.links)) {
-			return false, false
-		}
 	}
 	return byLinks, byNewFiles
 }
 
 // hasNewLink reports whether a symlink on the way to the key has a target that it
 // had neither for the accepted content nor for bad content since.
-func (s *stabilityCheck) hasNewLink(links []symlink, key string) bool {
-	return hasNewLink(links, s.accepted.origin.linksTo(key)) && hasNewLink(links, s.refused.linksTo(key))
+func (s *stabilityCheck) hasNewLink(now origin, key string) bool {
+	links := now.files[key].links
+	return hasNewLink(links, s.accepted.origin.files[key].links) && hasNewLink(links, s.refused.files[key].links)
 }
 
 // isNewFile reports whether the file is neither the accepted nor the unsettled one.

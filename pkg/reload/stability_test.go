@@ -13,7 +13,7 @@ func seen(t *testing.T, path, text string, way ...symlink) reading {
 	r := reading{content: Content{Data: []byte(text)}}
 	info, err := os.Lstat(path)
 	check(t, err)
-	r.origin = origin{links: way, files: map[string]sourceFile{"": {path: path, info: info, links: way}}}
+	r.origin = origin{files: map[string]sourceFile{"": {path: path, info: info, links: way}}}
 	r.sums = checksums(r.content)
 	return r
 }

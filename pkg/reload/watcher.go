@@ -2,7 +2,6 @@ package reload
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -177,7 +176,6 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err err
 	w.mu.Lock()
 	old := w.dirs[dir]
 	replaced := old != nil && (old.lost || !os.SameFile(old.info, info))
-	other := w.otherPath(dir, info)
 	w.dirs[dir] = &watchedDir{info: info}
 	w.mu.Unlock()
 	if replaced {
@@ -185,12 +183,7 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err err
 		// that it is gone.
 		_ = notify.Remove(dir)
 	}
-	if other != "" {
-		// inotify has one watch per inode, and fsnotify one path per watch.
-		err = &fs.PathError{Op: "watch", Path: dir, Err: fmt.Errorf("the same directory is watched as %s", other)}
-	} else {
-		err = notify.Add(dir)
-	}
+	err = notify.Add(dir)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil {
@@ -205,17 +198,6 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err err
 		}
 	}
 	return old == nil && err == nil || replaced, err
-}
-
-// otherPath returns another path under which the directory is watched, as bind
-// mounts have it, or "". mu must be held.
-func (w *Watcher) otherPath(dir string, info os.FileInfo) string {
-	for path, d := range w.dirs {
-		if path != dir && !d.lost && os.SameFile(d.info, info) {
-			return path
-		}
-	}
-	return ""
 }
 
 // removeUnused ends the watches that no subscription needs. changing must be held.
