@@ -1,9 +1,9 @@
-// Package broadcast wakes all who wait for a change.
+// Package broadcast wakes all goroutines that wait for a change.
 package broadcast
 
 import "sync"
 
-// A Channel wakes all who wait for the next change. The zero Channel is ready to
+// A Channel wakes all goroutines that wait for the next change. The zero Channel is ready to
 // use. It is safe for concurrent use and must not be copied.
 type Channel struct {
 	mu sync.Mutex
@@ -20,7 +20,7 @@ func (c *Channel) Next() <-chan struct{} {
 	return c.ch
 }
 
-// Send wakes those who wait.
+// Send wakes the waiting goroutines.
 func (c *Channel) Send() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,9 +1,9 @@
 // Package consttime compares secrets in a time that does not depend on their bytes.
 package consttime
 
-// Equal reports whether a and b are the same, in a time that depends on their
-// lengths alone. crypto/subtle goes byte by byte, which costs several times as
-// much; the compiler turns the eight shifts of word into one load.
+// Equal reports whether a and b are equal, in a time that depends only on their
+// lengths. crypto/subtle compares byte by byte, which takes several times as long. The
+// compiler turns the eight shifts of word into one load.
 func Equal(a, b string) bool {
 	n := len(a)
 	if n != len(b) {

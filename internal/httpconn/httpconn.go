@@ -1,4 +1,4 @@
-// Package httpconn asks net/http's server for what it does with a connection.
+// Package httpconn tells net/http's server how to close a connection.
 package httpconn
 
 import (

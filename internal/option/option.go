@@ -1,6 +1,6 @@
-// Package option lets an error about a setting speak of it as the reader set it: as
-// a flag on the command line, a field in a file of realms, or a field of
-// agent.Config in the library.
+// Package option spells the name of a setting in an error as the reader wrote it: as a
+// flag on the command line, a key in a file of realms, or a field of agent.Config in the
+// library.
 package option
 
 import (
@@ -20,7 +20,7 @@ func Flag(name string) string { return "--" + name }
 // Key spells a setting as in a file of realms: token-file.
 func Key(name string) string { return name }
 
-// fields are those of agent.Config that are not called as their flags are.
+// fields are the fields of agent.Config whose names differ from those of their flags.
 var fields = map[string]string{ //nolint:gochecknoglobals // a constant
 	"poll-interval": "Poll", "wait-for-source": "WaitForSource", "jwks-url": "JWKSURL", "poll-only": "PollOnly",
 	"issuer": "JWT.Issuer", "audience": "JWT.Audiences", "algorithm": "JWT.Algorithms", "jwt-type": "JWT.Types",
@@ -46,16 +46,16 @@ type Error struct {
 	spelling Spelling // of Error
 }
 
-// Errorf returns an error of that text. In format {token-file} stands for the
-// setting of that name, which Error spells by s and [Text] by another spelling.
+// Errorf formats an error. In format, {token-file} stands for the setting of that name.
+// Error spells it by s, and [Text] by another spelling.
 func Errorf(s Spelling, format string, args ...any) error {
 	return &Error{format, args, s}
 }
 
-// Error returns the text as whoever made the error spells it.
+// Error returns the text in the spelling that Errorf was given.
 func (e *Error) Error() string { return e.spell(e.spelling).Error() }
 
-// Unwrap returns what the text has of %w.
+// Unwrap returns the error of %w in the format.
 func (e *Error) Unwrap() error { return errors.Unwrap(e.spell(e.spelling)) }
 
 var name = regexp.MustCompile(`\{([a-z][a-z-]*)\}`)
@@ -64,8 +64,7 @@ func (e *Error) spell(s Spelling) error {
 	return fmt.Errorf(name.ReplaceAllStringFunc(e.format, func(n string) string { return s(n[1 : len(n)-1]) }), e.args...)
 }
 
-// Text returns the text of err, in which every setting that an [Error] in it speaks
-// of is spelled by s.
+// Text returns the text of err, with the settings of every [Error] in it spelled by s.
 func Text(err error, s Spelling) string {
 	text := err.Error()
 	each(err, func(e *Error) { text = strings.Replace(text, e.Error(), e.spell(s).Error(), 1) })
@@ -74,7 +73,7 @@ func Text(err error, s Spelling) string {
 
 // each calls f for every Error that err is or wraps.
 func each(err error, f func(*Error)) {
-	switch e := err.(type) { //nolint:errorlint // it looks at one error after another
+	switch e := err.(type) { //nolint:errorlint // each calls itself for the wrapped errors
 	case nil:
 	case *Error:
 		f(e)
@@ -91,7 +90,7 @@ func each(err error, f func(*Error)) {
 	}
 }
 
-// OneLine joins the errors of a configuration, since go-multierror's own text takes
+// OneLine joins the errors of a configuration. The default format of go-multierror takes
 // many lines.
 func OneLine(errs []error) string {
 	texts := make([]string, len(errs))

@@ -1,12 +1,12 @@
-// Package placeholder recognizes what stands where a secret should: a template
-// that nobody filled in, a reference to a secret store, or a document that holds
-// the secret. Such text is often public, since it comes from a repository, so
-// whoever knows it could prove himself by it.
+// Package placeholder recognizes text that stands in place of a secret: a template that
+// was never filled in, a reference to a secret store, or a document that holds the
+// secret. Such text is often public, because it comes from a repository. If it were
+// accepted as a secret, everyone who knows it would have access.
 //
-// It must take no real secret for one of these. Base64 (with padding), base64url,
-// hex, UUIDs, JSON Web Tokens and the tokens of well-known services never match;
-// random text of all printable ASCII does in one or two of a thousand times, and a key
-// that Django made in less than one.
+// A real secret must not match. Base64 (with padding), base64url, hex, UUIDs, JSON Web
+// Tokens and the tokens of well-known services never match. One or two in a thousand
+// random strings of all printable ASCII match, and less than one in a thousand of the
+// keys that Django generates.
 package placeholder
 
 import (
@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// What Describe answers. None of it holds a byte of the text.
+// The results of Describe. They contain no byte of the text.
 const (
 	angle     = "a placeholder in angle brackets (<…>) that was never filled in"
 	variable  = "a variable (such as ${…} or $(…)) that was never replaced"
@@ -28,7 +28,7 @@ const (
 	address   = "a URL or a reference to a secret store"
 )
 
-// brackets surround what templating tools replace.
+// brackets surround the placeholders of templating tools.
 var brackets = []struct{ open, end, what string }{ //nolint:gochecknoglobals // a constant
 	{"<", ">", angle},        // argocd-vault-plugin, documentation
 	{"${", "}", variable},    // envsubst, Spring, Terraform
@@ -40,32 +40,31 @@ var brackets = []struct{ open, end, what string }{ //nolint:gochecknoglobals // 
 }
 
 var (
-	// A name in capitals, as variables have it, between the marks of Windows, of
-	// sed scripts, of Autoconf or of format strings; or behind the dollar of a shell.
+	// A name in capitals, between the marks of Windows, of sed scripts, of Autoconf or
+	// of format strings; or after the dollar sign of a shell.
 	marked = regexp.MustCompile(`^(?:%%?[A-Z][A-Z0-9_]*%%?|__[A-Z][A-Z0-9_]*__|@@?[A-Z][A-Z0-9_]*@@?|#?\{[A-Z][A-Z0-9_]*\}#?|\$[A-Z_][A-Z0-9_]*)$`)
-	// A variable amid other text. The names between brackets that random keys may
-	// hold have a least length, so that few of those match.
+	// A variable within other text. Some names have a minimum length, so that few random
+	// keys match.
 	within = regexp.MustCompile(`\$\{[A-Za-z_][^{}]*\}|\$\([A-Za-z_][A-Za-z0-9_.-]{3,}\)|\{\{.*\}\}`)
 	// The same in angle brackets.
 	withinAngles = regexp.MustCompile(`<[A-Za-z][A-Za-z0-9 _.:/#|-]{7,}>`)
-	// A name as people write it: in four capitals or more, in words that begin with one
-	// capital, or one that says that it is of a secret. Random base64 is none of these
-	// for long. Small letters before a '=' are not enough: a tenth of Django's keys
-	// begin so. What follows begins with something other than '=': that would be the
-	// padding of base64.
+	// A name as people write it: four capitals or more, words that each begin with one
+	// capital, or a name that contains a word such as "secret". Random base64 hardly ever
+	// looks so. Small letters before a '=' are not enough: a tenth of Django's keys begin
+	// like that. A second '=' would be the padding of base64.
 	assignment = regexp.MustCompile(`^(?:export +|set +)?(?:[A-Z_][A-Z0-9_-]{3,}|(?:[a-z]+|[A-Z]+)?(?:-?[A-Z][a-z]{2,})+[0-9]*|` +
 		`(?i:[a-z_][a-z0-9_.-]*)?(?i:token|secret|passw|pwd|key|auth|cred|bearer|value)(?i:[a-z0-9_.-]*)) *= *[^= ]`)
-	// scheme://, with jdbc: and the like before it.
+	// scheme://, possibly after a prefix such as jdbc:.
 	url = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*(?::[A-Za-z0-9+.-]+)*://`)
 	// References without slashes: Vault and OpenBao (bank-vaults), vals, the stores
 	// of clouds, Spring, and Azure's app settings.
 	reference = regexp.MustCompile(`^(?i:(?:vault|bao|op|arn|awssm|awsssm|ssm|gcpsm|akv|keyvault|azurekeyvault|secretsmanager|sops|doppler|file|env|secretref):[^ ]|ref\+[a-z]+:|@Microsoft\.KeyVault\(|\$ANSIBLE_VAULT;)`)
 )
 
-// Describe says what text looks like where that is no secret, and "" where it may
-// be one. text is one word, or a line whose words are parted by single blanks.
+// Describe says what text looks like if it is not a secret. It returns "" if text may be
+// a secret. text is one word, or a line whose words are separated by single blanks.
 func Describe(text string) string {
-	// Tokens that are like base64, hex or a JWT are known by their alphabet.
+	// The alphabets of base64, hex and JWTs have none of these characters.
 	if !strings.ContainsAny(strings.TrimRight(text, "="), "<>()[]{}$%@:=\"'`") && !strings.HasPrefix(text, "__") && !strings.HasPrefix(text, "-----") {
 		return ""
 	}
@@ -98,14 +97,14 @@ func Describe(text string) string {
 	return ""
 }
 
-// isQuoted reports whether text stands in quotes, be it as part of a document.
+// isQuoted reports whether text is in quotes, possibly with the comma of a document.
 func isQuoted(text string) bool {
 	text = strings.TrimRight(text, ",;")
 	return len(text) >= 2 && strings.IndexByte("\"'`", text[0]) >= 0 && text[len(text)-1] == text[0]
 }
 
 // jsonDocument reports whether text is an object or an array, or its beginning. A
-// brace alone makes none: random text may begin with one.
+// first brace is not enough: random text may begin with one.
 func jsonDocument(text string) bool {
 	if text == "" || text[0] != '{' && text[0] != '[' {
 		return false

@@ -1,3 +1,6 @@
+// Package rawload sends one request repeatedly over persistent connections, at as little
+// cost as possible, so that a benchmark measures the server and not the client. It is for
+// tests and benchmarks, on Linux.
 package rawload
 
 import (
@@ -6,13 +9,11 @@ import (
 	"strconv"
 )
 
-// errUnframed is an answer whose end cannot be told.
 var errUnframed = errors.New("rawload: an answer without Content-Length")
 
-// next returns the length and the status of the first answer in data. The length
-// is 0 where it is not whole yet. It reads what an HTTP/1.1 server writes to a
-// request that is no HEAD, as far as the length stands in Content-Length
-// (RFC 9112 section 6.3).
+// next returns the length and the status of the first answer in data. The length is 0 if
+// the answer is not complete yet. next supports the answers of an HTTP/1.1 server to
+// other methods than HEAD, if they have a Content-Length (RFC 9112 section 6.3).
 func next(data []byte) (length, status int, err error) {
 	end := bytes.Index(data, []byte("\r\n\r\n"))
 	if end < 0 {

@@ -12,22 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A Client holds connections to one server. It is for one goroutine, but for
-// [Client.Close], which nothing else may run beside either.
+// A Client holds connections to one server. It is not safe for concurrent use.
 type Client struct {
 	poll  int
 	conns []conn
 	index map[int32]int // by file descriptor
-	buf   []byte        // for what is read at once
+	buf   []byte        // of one read
 }
 
 type conn struct {
-	fd    int
-	asked time.Time
-	rest  []byte // of an answer that is not whole yet
+	fd     int
+	sent   time.Time // when the last request was sent
+	answer []byte    // as far as it was read
 }
 
-// stall is how long no answer may come before that is an error.
+// stall is how long Run waits for an answer.
 const stall = 20 * time.Second
 
 // Open connects n times to address on network, "tcp" (IPv4, host:port) or "unix".
@@ -94,12 +93,12 @@ func (c *Client) Close() {
 	c.conns, c.poll = nil, -1
 }
 
-// A Tally says how a Run went.
+// A Tally is the result of a Run.
 type Tally struct {
 	Answers int
-	Wrong   int // of them, those with another status than was wanted
+	Wrong   int // answers with another status than expected
 	Took    time.Duration
-	Latency []time.Duration // of each answer, in order of length
+	Latency []time.Duration // of each answer, sorted
 }
 
 // PerSecond is the throughput; 0 of the zero Tally.
@@ -119,18 +118,17 @@ func (t Tally) Quantile(q float64) time.Duration {
 	return t.Latency[min(len(t.Latency)-1, int(q*float64(len(t.Latency))))]
 }
 
-// Run sends request, a whole one, until n answers came, always one at a time on
-// each connection. status is what each should have. After an error c is of no
-// use but for Close.
+// Run sends the complete request until it has n answers, one at a time on each
+// connection. status is the expected status. After an error, c can only be closed.
 func (c *Client) Run(ctx context.Context, request []byte, status, n int) (Tally, error) {
-	// It waits in system calls, of which the scheduler need know nothing more.
+	// Run waits in system calls, so moving it to another thread has no use.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	t := Tally{Latency: make([]time.Duration, 0, n)}
 	began := time.Now()
-	asked := 0
-	for ; asked < min(n, len(c.conns)); asked++ {
-		if err := c.conns[asked].ask(request, began); err != nil {
+	sent := 0
+	for ; sent < min(n, len(c.conns)); sent++ {
+		if err := c.conns[sent].send(request, began); err != nil {
 			return t, err
 		}
 	}
@@ -151,7 +149,7 @@ func (c *Client) Run(ctx context.Context, request []byte, status, n int) (Tally,
 		now := time.Now()
 		for _, e := range events[:ready] {
 			one := &c.conns[c.index[e.Fd]]
-			got, err := one.answered(c.buf)
+			got, err := one.receive(c.buf)
 			if err != nil {
 				return t, err
 			}
@@ -162,12 +160,12 @@ func (c *Client) Run(ctx context.Context, request []byte, status, n int) (Tally,
 			if got != status {
 				t.Wrong++
 			}
-			t.Latency = append(t.Latency, now.Sub(one.asked))
-			if asked == n {
+			t.Latency = append(t.Latency, now.Sub(one.sent))
+			if sent == n {
 				continue
 			}
-			asked++
-			if err := one.ask(request, now); err != nil {
+			sent++
+			if err := one.send(request, now); err != nil {
 				return t, err
 			}
 		}
@@ -177,23 +175,23 @@ func (c *Client) Run(ctx context.Context, request []byte, status, n int) (Tally,
 	return t, nil
 }
 
-// ask writes at once: a request is far smaller than a socket's buffer, which is
-// empty, since all before it was answered.
-func (c *conn) ask(request []byte, now time.Time) error {
-	c.asked = now
+// send needs one write: a request is far smaller than the socket's buffer, which is
+// empty because all earlier requests were answered.
+func (c *conn) send(request []byte, now time.Time) error {
+	c.sent = now
 	n, err := unix.Write(c.fd, request)
 	if err == nil && n < len(request) {
 		err = unix.EMSGSIZE
 	}
 	if err != nil {
-		return fmt.Errorf("rawload: ask: %w", err)
+		return fmt.Errorf("rawload: send: %w", err)
 	}
 	return nil
 }
 
-// answered reads what there is and returns the status of an answer, or 0 while it
-// is not whole.
-func (c *conn) answered(buf []byte) (status int, err error) {
+// receive reads from the connection without waiting. It returns the status of the
+// answer, or 0 if the answer is not complete yet.
+func (c *conn) receive(buf []byte) (status int, err error) {
 	n, err := unix.Read(c.fd, buf)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
@@ -203,23 +201,14 @@ func (c *conn) answered(buf []byte) (status int, err error) {
 	case n == 0:
 		return 0, errors.New("rawload: the server closed a connection")
 	}
-	data := buf[:n]
-	if len(c.rest) > 0 {
-		c.rest = append(c.rest, data...)
-		data = c.rest
-	}
-	length, status, err := next(data)
+	c.answer = append(c.answer, buf[:n]...)
+	length, status, err := next(c.answer)
 	switch {
-	case err != nil:
+	case err != nil || length == 0:
 		return 0, err
-	case length == 0:
-		if len(c.rest) == 0 {
-			c.rest = append(c.rest, data...)
-		}
-		return 0, nil
-	case length != len(data):
-		return 0, errors.New("rawload: more than the answer came")
+	case length != len(c.answer):
+		return 0, errors.New("rawload: the server sent more than the answer")
 	}
-	c.rest = c.rest[:0]
+	c.answer = c.answer[:0]
 	return status, nil
 }

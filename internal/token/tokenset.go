@@ -35,8 +35,8 @@ type Set struct {
 
 // An index is a hash table with open addressing.
 type index struct {
+	count int               // number of tokens
 	few   [fewTokens]bucket // all tokens, if there are at most fewTokens
-	inFew int               // number of tokens in few; 0 if there are more than fewTokens
 	seed  maphash.Seed
 	table []bucket // its length is a power of two; at most half full
 }
@@ -93,7 +93,6 @@ func NewSet(l *rotation.Ledger[Token], source string) *Set {
 		}
 		s.byDigest[e.ID] = t
 	}
-	x.keepFew()
 	l.EachRefused(func(rotation.ID, bool) { s.refuses = true })
 	return s
 }
@@ -106,21 +105,10 @@ func (x *index) put(token string, e *tokenEntry) {
 		i = (i + 1) & mask
 	}
 	x.table[i] = bucket{h, token, e}
-}
-
-func (x *index) keepFew() {
-	n := 0
-	for _, b := range x.table {
-		if b.entry == nil {
-			continue
-		}
-		if n == fewTokens {
-			return
-		}
-		x.few[n] = b
-		n++
+	if x.count < fewTokens {
+		x.few[x.count] = x.table[i]
 	}
-	x.inFew = n
+	x.count++
 }
 
 // Verify accepts token if the set contains it and its deadline has not passed. Verify
@@ -163,10 +151,10 @@ func (e *tokenEntry) accept() (*verify.Principal, error) {
 // compares token with each of few. If the lengths differ, find compares token with
 // itself, so that its duration does not reveal the accepted lengths.
 func (x *index) find(token string) (found *tokenEntry) {
-	if x.inFew == 0 {
+	if x.count > fewTokens {
 		return x.byHash(token)
 	}
-	for i := range x.inFew {
+	for i := range x.count {
 		b := &x.few[i]
 		known := b.token
 		if len(known) != len(token) {
