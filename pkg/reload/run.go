@@ -22,7 +22,11 @@ func (v *Value[S]) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	sub := v.subscribe()
+	watcher := v.options.Watcher
+	if watcher == nil || !v.usesEvents() {
+		watcher = new(Watcher)
+	}
+	sub := watcher.subscribe()
 	defer sub.close()
 	defer v.setMode(modePoll, nil)
 
@@ -63,16 +67,9 @@ func (v *Value[S]) Run(ctx context.Context) error {
 	}
 }
 
-// subscribe returns a subscription to file system events. It never delivers any if
-// there are none for this Value.
-func (v *Value[S]) subscribe() *subscription {
-	w := v.options.Watcher
-	if _, ok := v.src.(*fileSource); !ok || v.options.PollOnly {
-		w = &Watcher{off: true}
-	} else if w == nil {
-		w = new(Watcher)
-	}
-	return w.subscribe()
+func (v *Value[S]) usesEvents() bool {
+	_, files := v.src.(*fileSource)
+	return files && !v.options.PollOnly
 }
 
 // maxRereads limits how often readAndWatch reads again because a watch was new. The
@@ -110,13 +107,16 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 		if wait == 0 {
 			_, _ = v.finish(r, began) // the error is in Stats and in the log
 		}
-		watch := sub.watch(dirsToWatch(r.origin.steps))
-		mode := modePoll
-		if watch.complete {
-			mode = modeEvents
+		if !v.usesEvents() {
+			return wait
 		}
-		v.setMode(mode, watch.err)
-		if !watch.missed {
+		missed, err := sub.watch(dirsToWatch(r.origin.steps))
+		mode := modeEvents
+		if err != nil {
+			mode = modePoll
+		}
+		v.setMode(mode, err)
+		if !missed {
 			return wait
 		}
 		byEvent = false

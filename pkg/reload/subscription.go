@@ -114,17 +114,11 @@ func (s *subscription) isWatched(dir string) bool {
 	return err == nil && os.SameFile(d.info, info)
 }
 
-// A watchResult is the result of subscription.watch.
-type watchResult struct {
-	missed   bool  // events may have been missed: read again
-	complete bool  // everything required is watched
-	err      error // why not
-}
-
 // watch watches these directories, and no others, for s. Call it after every read,
 // so that directories that were replaced, or could not be watched before, are
-// watched from then on.
-func (s *subscription) watch(dirs map[string]watchSpec) (r watchResult) {
+// watched from then on. missed reports that events may have been missed, so that
+// another read is necessary. The error says why some required events are missing.
+func (s *subscription) watch(dirs map[string]watchSpec) (missed bool, err error) {
 	w := s.w
 	w.changing.Lock()
 	defer w.changing.Unlock()
@@ -133,18 +127,18 @@ func (s *subscription) watch(dirs map[string]watchSpec) (r watchResult) {
 	old := s.dirs
 	s.dirs = dirs // before the watches, so that no event is dropped
 	w.mu.Unlock()
-	if notify == nil {
-		return watchResult{err: err}
+	if err != nil {
+		return false, err
 	}
 	w.removeUnused()
-	r.complete = true
 	for dir, spec := range dirs {
-		isNew, err := w.add(notify, dir)
+		isNew, addErr := w.add(notify, dir)
 		before := old[dir]
-		r.missed = r.missed || isNew || err == nil && (spec.allNames != before.allNames || !maps.Equal(spec.names, before.names))
-		if err != nil && spec.required {
-			r.complete, r.err = false, err
+		wider := spec.allNames != before.allNames || !maps.Equal(spec.names, before.names)
+		missed = missed || isNew || addErr == nil && wider
+		if addErr != nil && spec.required {
+			err = addErr
 		}
 	}
-	return r
+	return missed, err
 }

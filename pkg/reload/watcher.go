@@ -26,7 +26,6 @@ import (
 //	lost          watched      a Value has read again, which the loss itself causes
 type Watcher struct {
 	open func() (*fsnotify.Watcher, error) // for tests; nil means fsnotify.NewWatcher
-	off  bool                              // there are never any events
 
 	// changing serializes changes of what is watched; it is locked before mu. The
 	// goroutine of deliver must not wait for it: Add and Remove may wait until
@@ -36,9 +35,10 @@ type Watcher struct {
 	// mu guards the fields below, and is never held during I/O.
 	mu     sync.Mutex
 	notify *fsnotify.Watcher // nil while there are no events
-	done   chan struct{}     // closed when deliver has returned
 	dirs   map[string]*watchedDir
 	subs   map[*subscription]struct{}
+
+	delivering sync.WaitGroup
 }
 
 type watchedDir struct {
@@ -46,12 +46,12 @@ type watchedDir struct {
 	lost bool // the kernel no longer watches it
 }
 
-// start returns the fsnotify watcher, and creates it if there is none. It returns
-// nil without an error if the Watcher is off. changing must be held.
+// start returns the fsnotify watcher, and creates it if there is none. changing must
+// be held.
 func (w *Watcher) start() (*fsnotify.Watcher, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.notify != nil || w.off {
+	if w.notify != nil {
 		return w.notify, nil
 	}
 	open := w.open
@@ -62,9 +62,8 @@ func (w *Watcher) start() (*fsnotify.Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.notify, w.done = notify, make(chan struct{})
-	w.dirs = make(map[string]*watchedDir)
-	go w.deliver(notify, w.done)
+	w.notify, w.dirs = notify, make(map[string]*watchedDir)
+	w.delivering.Go(func() { w.deliver(notify) })
 	return notify, nil
 }
 
@@ -72,19 +71,18 @@ func (w *Watcher) start() (*fsnotify.Watcher, error) {
 // held.
 func (w *Watcher) stop() {
 	w.mu.Lock()
-	notify, done := w.notify, w.done
+	notify := w.notify
 	w.notify, w.dirs = nil, nil
 	w.mu.Unlock()
 	if notify != nil {
 		_ = notify.Close() // nothing was written that could be lost
-		<-done
+		w.delivering.Wait()
 	}
 }
 
 // deliver passes on events until notify is closed. It receives errors as well:
 // until they are received, fsnotify delivers nothing.
-func (w *Watcher) deliver(notify *fsnotify.Watcher, done chan struct{}) {
-	defer close(done)
+func (w *Watcher) deliver(notify *fsnotify.Watcher) {
 	for {
 		select {
 		case e, ok := <-notify.Events:
