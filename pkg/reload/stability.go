@@ -36,9 +36,9 @@ func checksums(c Content) map[string]checksum {
 //	that, or a new file, and an event reported it      grace
 //	anything else                                      debounce
 //
-// While content waits, a read with other content starts the wait again. A new file counts as "anything else" after markUnsettled, and a new target after
-// refuse: both were seen with bad or perhaps incomplete content. accept forgets
-// all that.
+// While content waits, a read with other content starts the wait again. A new file
+// counts as "anything else" after markUnsettled, and a new target after refuse: both
+// were seen with bad or perhaps incomplete content. accept forgets all that.
 type stabilityCheck struct {
 	debounce time.Duration // at most 0: accept at once
 
