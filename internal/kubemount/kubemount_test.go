@@ -77,8 +77,8 @@ func TestWriteOfTheSameChangesNothing(t *testing.T) {
 	}
 }
 
-// A writer that dies between its steps must not stop the next one.
-func TestWriteHealsAfterACrash(t *testing.T) {
+// A Write that was interrupted between its steps does not prevent the next one.
+func TestWriteAfterACrash(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, map[string][]byte{"token": []byte("one")}, 0o400)
 	if err := os.Symlink("nowhere", filepath.Join(dir, "..data_tmp")); err != nil {

@@ -54,7 +54,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// Tokens as services give them out, and words that are no documents.
+// Tokens of well-known services, and words that are not documents.
 func TestRealTokens(t *testing.T) {
 	for _, text := range []string{
 		secret, "a", "", "=", "==", "gW3m0rSxQ4aNf1lUeZ8tYc==", "ghp_16C7e42F292c6912E7710c838347Ae178B4a", "github_pat_11ABCDEFG0aBcDeFgHiJkL_mNoPqRsTuVwXyZ",
@@ -72,7 +72,7 @@ func TestRealTokens(t *testing.T) {
 	}
 }
 
-// Random bytes in every usual encoding are tokens, of every length.
+// Random bytes of every length in every usual encoding are tokens.
 func TestEncodedBytesAreTokens(t *testing.T) {
 	encodings := map[string]func([]byte) string{
 		"base64": base64.StdEncoding.EncodeToString, "raw base64": base64.RawStdEncoding.EncodeToString,
@@ -95,8 +95,8 @@ func TestEncodedBytesAreTokens(t *testing.T) {
 	}
 }
 
-// Of random text of all printable ASCII, which may have any form, few are refused,
-// and so of the keys that Django makes.
+// Few random strings of all printable ASCII, and few keys that Django generates, are
+// refused.
 func TestRandomTextIsRarelyRefused(t *testing.T) {
 	var ascii []byte
 	for c := byte(0x21); c <= 0x7E; c++ {

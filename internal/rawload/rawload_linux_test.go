@@ -38,8 +38,7 @@ func open(t *testing.T, network, address string, n int) *Client {
 	return c
 }
 
-// TestRunCountsWhatWasAnswered, each request once, on the connections that are
-// there, run after run.
+// TestRunCountsWhatWasAnswered: Run counts every answer once, and reuses its connections.
 func TestRunCountsWhatWasAnswered(t *testing.T) {
 	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")} {
 		var served, strange atomic.Int64

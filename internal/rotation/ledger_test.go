@@ -106,8 +106,8 @@ func TestRetireHoldsDeclaredPreviousBack(t *testing.T) {
 	}
 }
 
-// TestP3_RevocationIsSticky: what was revoked once stays refused, whatever slot the
-// source declares it in without the revocation, and is told of for so long.
+// TestP3_RevocationIsSticky: a revoked credential stays refused in every slot in which
+// the source declares it without the revocation, and RevokedDeclared lists it meanwhile.
 func TestP3_RevocationIsSticky(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
@@ -177,8 +177,8 @@ func TestP3_UnrevokedLiftsOnce(t *testing.T) {
 	}
 }
 
-// TestP3_RevokedByName: a name revokes every credential that has it, also later
-// ones, and lifting it lifts just that.
+// TestP3_RevokedByName: revoking a name revokes every credential that has the name, also
+// credentials that appear later. Unrevoking the name lifts only this revocation.
 func TestP3_RevokedByName(t *testing.T) {
 	t.Parallel()
 	named := decl(1, Current)
@@ -203,9 +203,8 @@ func TestP3_RevokedByName(t *testing.T) {
 	}
 }
 
-// TestP3_RevokedUnderEveryNameItHad: a credential that was revoked under a name does
-// not come back under another one, through restarts too, until all that revokes it
-// is lifted.
+// TestP3_RevokedUnderEveryNameItHad: a credential that was revoked under a name does not
+// return under another name, even after a restart, until all its revocations are lifted.
 func TestP3_RevokedUnderEveryNameItHad(t *testing.T) {
 	t.Parallel()
 	const a, b, c = 50, 51, 52
@@ -252,8 +251,8 @@ func TestP3_RevokedUnderEveryNameItHad(t *testing.T) {
 	}
 }
 
-// TestTableOfSlots is the table of the contract: what a credential was, what the
-// source says of it then, and what becomes of it.
+// TestTableOfSlots is the table of the contract: the earlier slot of a credential, what
+// the source says about it then, and its new slot.
 func TestTableOfSlots(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
@@ -322,8 +321,8 @@ func TestTableOfSlots(t *testing.T) {
 	}
 }
 
-// TestRetiredIsNotSticky: what is no longer retired stays refused only until it is
-// declared, and is known to have ended for as long as the source says so.
+// TestRetiredIsNotSticky: once the source no longer retires a credential, it is refused
+// only until the source declares it. While the source retires it, it is known as ended.
 func TestRetiredIsNotSticky(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
@@ -383,8 +382,8 @@ func TestEndedIsBounded(t *testing.T) {
 	}
 }
 
-// What is held back is held back as well where it was only remembered: the source
-// that declares it previous afterwards declares what was retired.
+// RetireIDs also retires credentials that are only remembered: a source that declares one
+// of them previous afterwards does not restore it.
 func TestHoldOfWhatIsRemembered(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
@@ -463,6 +462,6 @@ func TestSlotNames(t *testing.T) {
 		}
 	}
 	if Slot(0).String() != "" || Slot(9).String() != "" {
-		t.Error("a slot that is none has a name")
+		t.Error("an unknown slot has a name")
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestP3_MergeRevokes: what either ledger has revoked is refused, by whichever name,
-// and what the source of one has lifted alone stays lifted.
+// TestP3_MergeRevokes: credentials that either ledger revoked are refused, by every name.
+// A revocation that only the source of one ledger lifted stays lifted.
 func TestP3_MergeRevokes(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
@@ -47,8 +47,8 @@ func TestP3_MergeRevokes(t *testing.T) {
 	}
 }
 
-// TestP2_MergeRetires: what the other has retired or seen end is not accepted, be it
-// remembered or declared previous.
+// TestP2_MergeRetires: a credential that the other ledger retired, or that ended there, is
+// not accepted, neither as remembered nor as declared previous.
 func TestP2_MergeRetires(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Hour}
@@ -74,8 +74,8 @@ func TestP2_MergeRetires(t *testing.T) {
 	}
 }
 
-// TestP2_MergeKeepsWindows: superseded credentials come with the window that they
-// have, and what the other has as current with a new one, once.
+// TestP2_MergeKeepsWindows: superseded credentials keep their windows. The other ledger's
+// current credential gets a new window, once.
 func TestP2_MergeKeepsWindows(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute, MaxOverlap: time.Hour}
@@ -118,7 +118,7 @@ func TestMergeOfNothing(t *testing.T) {
 	}
 }
 
-// TestMergeModel takes two ledgers that go apart, and checks what Merge promises.
+// TestMergeModel lets two ledgers diverge, and checks the promises of Merge.
 func TestMergeModel(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}

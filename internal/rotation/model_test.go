@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// model is the table of the rules, one credential at a time and written
-// without regard to cost, so that the ledger has something to disagree with.
+// model is a second implementation of the rules, one credential at a time and without
+// regard to cost, to compare the ledger with.
 type model struct {
 	creds   map[ID]cred
 	revoked map[ID]bool        // for good
@@ -31,7 +31,7 @@ type cred struct {
 	renewed  time.Time // zero while it waits for the first use of a successor
 }
 
-// end returns when the credential ends as things stand; zero means never.
+// end returns when the credential ends if it is not used again; zero means never.
 func (c cred) end(overlap time.Duration) time.Time {
 	if end := c.renewed.Add(overlap); c.slides && !c.renewed.IsZero() && end.Before(c.deadline) {
 		return end
@@ -43,7 +43,7 @@ func newModel(w Window) *model {
 	return &model{window: w, creds: map[ID]cred{}, names: map[ID]map[ID]bool{}, revoked: map[ID]bool{}, lifted: map[ID]bool{}, retired: map[ID]bool{}}
 }
 
-// use has id presented at now, and returns the slot in which it is accepted.
+// use presents id at now, and returns the slot in which it is accepted.
 func (m *model) use(id ID, now time.Time) Slot {
 	slot := m.slot(id, now)
 	if slot == 0 {
@@ -65,7 +65,7 @@ func (m *model) use(id ID, now time.Time) Slot {
 	return slot
 }
 
-// restart leaves what a process writes down.
+// restart keeps only the state that a process saves.
 func (m *model) restart(now time.Time) {
 	for id, c := range m.creds {
 		if c.slot != Current && (c.slot != Previous || c.declared) || m.slot(id, now) == 0 {
@@ -75,7 +75,7 @@ func (m *model) restart(now time.Time) {
 	m.forget()
 }
 
-// refused reports whether id is revoked, itself or by a name of its own.
+// refused reports whether id is revoked, by its ID or by one of its names.
 func (m *model) refused(id ID) bool {
 	for name := range m.names[id] {
 		if m.revoked[name] {
@@ -85,7 +85,7 @@ func (m *model) refused(id ID) bool {
 	return m.revoked[id]
 }
 
-// forget forgets the names of what is neither accepted nor revoked.
+// forget forgets the names of credentials that are neither accepted nor revoked.
 func (m *model) forget() {
 	for id := range m.names {
 		if _, ok := m.creds[id]; !ok && !m.refused(id) {
@@ -94,8 +94,8 @@ func (m *model) forget() {
 	}
 }
 
-// call gives credentials the names that decls have for them. Those of before count
-// once more: whoever revokes one in the same content means what had it.
+// call gives credentials the names that decls have for them. Earlier names still count
+// for this content: its revocation of an earlier name revokes the credential.
 func (m *model) call(decls []Decl[string]) {
 	for _, d := range decls {
 		fresh := map[ID]bool{}
@@ -223,7 +223,7 @@ func (m *model) slot(id ID, now time.Time) Slot {
 	return c.slot
 }
 
-// present has id presented to the ledger at now, as a verifier does.
+// present presents id to the ledger at now, as a verifier does.
 func present(l *Ledger[string], id ID, now time.Time) Slot {
 	for i := range l.Entries {
 		if e := &l.Entries[i]; e.ID == id && e.Accept(now) {
@@ -242,10 +242,9 @@ func slotOf(l *Ledger[string], id ID, now time.Time) Slot {
 	return 0
 }
 
-// TestP2_LedgerAgreesWithModel drives the ledger through random histories of
-// everything that can befall a credential, uses and restarts among them, and asks
-// after each step, and around each deadline to the nanosecond, who is accepted in
-// which slot.
+// TestP2_LedgerAgreesWithModel drives the ledger through random histories of contents,
+// revocations, uses and restarts. After each step, and one nanosecond before and after
+// each deadline, it compares the slots of all credentials with the model.
 func TestP2_LedgerAgreesWithModel(t *testing.T) {
 	t.Parallel()
 	seeds, steps := 400, 120
@@ -332,12 +331,10 @@ func later(r *rand.Rand, l *Ledger[string], now time.Time) time.Time {
 	return now.Add(time.Duration(r.IntN(15)) * time.Second)
 }
 
-// names are those that the credentials of the model go by, now the one and now the
-// other.
+// names are the names of the credentials in the model, which change.
 var names = []ID{{97}, {98}, {99}}
 
-// revocable returns what somebody revokes, retires or unrevokes: a credential or a
-// name.
+// revocable returns a random credential or name to revoke, retire or unrevoke.
 func revocable(r *rand.Rand, pool []ID) ID {
 	if r.IntN(4) == 0 {
 		return names[r.IntN(len(names))]
@@ -345,7 +342,7 @@ func revocable(r *rand.Rand, pool []ID) ID {
 	return pool[r.IntN(len(pool))]
 }
 
-// content makes what a source may declare, the odd duplicate included.
+// content returns random content, sometimes with duplicates.
 func content(r *rand.Rand, pool []ID, now time.Time) (c Content[string]) {
 	called := map[ID][]ID{}
 	for _, id := range pool[:3] { // each is called the same wherever one content declares it
@@ -375,8 +372,8 @@ func content(r *rand.Rand, pool []ID, now time.Time) (c Content[string]) {
 	return c
 }
 
-// agreeOnDeclared asks which credentials c declares though they are revoked, and not
-// by c, and whether what c retires and nothing declares is told from a guess.
+// agreeOnDeclared compares RevokedDeclared with the model, and checks that the ledger
+// knows the credentials that c retires and does not declare as ended.
 func (m *model) agreeOnDeclared(l *Ledger[string], c Content[string]) error {
 	got := map[ID]bool{}
 	for _, d := range l.RevokedDeclared {

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// restarted returns l as the next process has it that starts at now under w.
+// restarted returns the ledger that the next process restores from l at now under w.
 func restarted(l *Ledger[string], now time.Time, w Window) *Ledger[string] {
 	return Restore(l.Snapshot(now), now, w)
 }
 
-// TestP8_RestartKeepsDeadlines: the window that was granted goes on, to the
-// nanosecond, whether it slides, waits or neither.
+// TestP8_RestartKeepsDeadlines: a restart keeps the end of a window to the nanosecond,
+// whether the window slides, waits or is fixed.
 func TestP8_RestartKeepsDeadlines(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -40,13 +40,13 @@ func TestP8_RestartKeepsDeadlines(t *testing.T) {
 				t.Error("not accepted until exactly its deadline")
 			}
 			if l.Number != 1 {
-				t.Errorf("generation %d, want 1: what was restored is no change", l.Number)
+				t.Errorf("generation %d, want 1: restoring is not a change", l.Number)
 			}
 		})
 	}
 }
 
-// TestP8_SwitchDuringTheRestart: the source changed while nobody watched.
+// TestP8_SwitchDuringTheRestart: the source changed while no process was running.
 func TestP8_SwitchDuringTheRestart(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
@@ -54,12 +54,12 @@ func TestP8_SwitchDuringTheRestart(t *testing.T) {
 	now := start.Add(time.Hour)
 	l = advance(restarted(l, now, w), []Decl[string]{decl(2, Current)}, nil, now, w)
 	if slotOf(l, id(1), now.Add(time.Minute-1)) != Previous || slotOf(l, id(1), now.Add(time.Minute)) != 0 {
-		t.Error("what was current before the restart does not get its overlap")
+		t.Error("the credential that was current before the restart gets no overlap")
 	}
 }
 
-// TestP8_RestoredWindowsAreClamped: a record may lie, be old, or come from before
-// the clock was set; from now on no window is longer than one granted now.
+// TestP8_RestoredWindowsAreClamped: a snapshot can be wrong, old, or from before the clock
+// was set. No restored window is longer than one that is granted now.
 func TestP8_RestoredWindowsAreClamped(t *testing.T) {
 	t.Parallel()
 	fixed := Window{Overlap: time.Minute}
@@ -172,8 +172,8 @@ func TestP8_RestoreKeepsTheOrderOfWindows(t *testing.T) {
 	}
 }
 
-// TestRestoreKeepsUsesOfDeclaredOnes: that the old credential is used is what a
-// retirement waits for, and a promoted Secret declares it.
+// TestRestoreKeepsUsesOfDeclaredOnes: before the old credential is retired, an operator
+// waits until it is no longer used, also if the Secret declares it previous.
 func TestRestoreKeepsUsesOfDeclaredOnes(t *testing.T) {
 	t.Parallel()
 	content := []Decl[string]{decl(2, Current), {ID: id(1), Slot: Previous, Until: start.Add(time.Hour)}}
@@ -182,7 +182,7 @@ func TestRestoreKeepsUsesOfDeclaredOnes(t *testing.T) {
 	used := l.Entries[1].Use.Last()
 	l = restarted(l, start.Add(2*time.Second), Window{})
 	if slotOf(l, id(1), start) != 0 {
-		t.Error("what is only declared is accepted before it is declared")
+		t.Error("a declared credential is accepted before the source was read")
 	}
 	l = advance(l, content, nil, start.Add(2*time.Second), Window{})
 	if got := l.Entries[1].Use.Last(); !got.Equal(used) {
@@ -195,7 +195,7 @@ func TestRestoreKeepsUsesOfDeclaredOnes(t *testing.T) {
 	}
 }
 
-// TestP8_AllRetirementsSurviveARestart: more than there is room for of what has ended.
+// TestP8_AllRetirementsSurviveARestart has more retirements than maxEnded.
 func TestP8_AllRetirementsSurviveARestart(t *testing.T) {
 	t.Parallel()
 	decls := []Decl[string]{decl(0, Current)}
@@ -209,7 +209,7 @@ func TestP8_AllRetirementsSurviveARestart(t *testing.T) {
 	} {
 		for range 2 {
 			if next = advance(next, decls, nil, start, Window{}); len(next.Entries) != 1 {
-				t.Errorf("%s: %d of what was retired are accepted again", name, len(next.Entries)-1)
+				t.Errorf("%s: %d retired credentials are accepted again", name, len(next.Entries)-1)
 			}
 		}
 		if next = advance(next, decls[:1], nil, start, Window{}); len(next.ended) > maxEnded {
@@ -218,7 +218,8 @@ func TestP8_AllRetirementsSurviveARestart(t *testing.T) {
 	}
 }
 
-// TestAdopt: what another process left that has read less, as much or more.
+// TestAdopt adopts snapshots of a process that has read less than, as much as or more than
+// this one.
 func TestAdopt(t *testing.T) {
 	t.Parallel()
 	w := Window{}
@@ -241,7 +242,7 @@ func TestAdopt(t *testing.T) {
 	moved := Content[string]{Decls: []Decl[string]{decl(2, Current), renamed}}
 	got := Advance(l, moved, start, w).Adopt(theirs.Snapshot(start), nothing)
 	if slotOf(got, id(1), start) != 0 {
-		t.Error("what they revoked by a name that it does not have here any more is accepted")
+		t.Error("a credential is accepted that was revoked by an earlier name")
 	}
 	if got.Adopt(theirs.Snapshot(start), nothing) != got {
 		t.Error("it is news twice")
@@ -265,7 +266,7 @@ func TestRestoreTellsEndedFromUnknown(t *testing.T) {
 	later := start.Add(time.Hour)
 	l = advance(l, []Decl[string]{decl(2, Current), decl(3, Listed)}, nil, later, w)
 	if l = restarted(l, later, w); !l.Ended(id(1)) || l.Ended(id(9)) {
-		t.Error("a restart forgets what was superseded")
+		t.Error("a restart forgets superseded credentials")
 	}
 }
 

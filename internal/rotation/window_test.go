@@ -13,8 +13,8 @@ import (
 // sliding is the window of most tests here.
 var sliding = Window{Overlap: time.Minute, MaxOverlap: 10 * time.Minute}
 
-// switched returns a ledger in which credential 2 took the place of 1 at start,
-// and how to present either of them some time after.
+// switched returns a ledger in which credential 2 replaced 1 at start, and functions that
+// present each of them some time later.
 func switched(w Window) (l *Ledger[string], present1, present2 func(after time.Duration) bool) {
 	l = advance(nil, []Decl[string]{decl(1, Current)}, nil, start.Add(-time.Hour), w)
 	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
@@ -24,8 +24,8 @@ func switched(w Window) (l *Ledger[string], present1, present2 func(after time.D
 	return l, at(1), at(2)
 }
 
-// TestP2_SlidingWindowWaitsForTheNewToken: uses of the old one alone do not open
-// it, so that a sender which changes when it restarts is not cut off before.
+// TestP2_SlidingWindowWaitsForTheNewToken: uses of the old token do not open the window,
+// so that a sender that only changes when it restarts keeps its access until then.
 func TestP2_SlidingWindowWaitsForTheNewToken(t *testing.T) {
 	t.Parallel()
 	l, old, renewed := switched(sliding)
@@ -67,7 +67,7 @@ func TestP2_SlidingWindowOpensAtFirstUseAndSlides(t *testing.T) {
 		t.Error("accepted at its deadline")
 	}
 	if old(3 * time.Minute) {
-		t.Error("what was refused came back")
+		t.Error("a refused credential is accepted again")
 	}
 }
 
@@ -96,9 +96,8 @@ func TestSlidingGrainFitsAShortOverlap(t *testing.T) {
 	}
 }
 
-// TestSuccessorsOpenWindows: with two rotations in a row, a use of the middle
-// credential proves that senders have left the first, and not that they have
-// left the middle one.
+// TestSuccessorsOpenWindows: after two rotations, a use of the middle credential opens the
+// window of the first one, and not its own.
 func TestSuccessorsOpenWindows(t *testing.T) {
 	t.Parallel()
 	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, sliding)
@@ -127,7 +126,7 @@ func TestSuccessorsOpenWindows(t *testing.T) {
 	}
 }
 
-// TestUnchangedContentKeepsTheWindow: the window goes from ledger to ledger.
+// TestUnchangedContentKeepsTheWindow: successive ledgers share the window.
 func TestUnchangedContentKeepsTheWindow(t *testing.T) {
 	t.Parallel()
 	l, _, renewed := switched(sliding)
@@ -137,13 +136,13 @@ func TestUnchangedContentKeepsTheWindow(t *testing.T) {
 		t.Error("another reload lengthened the window")
 	}
 	if next.Entries[0].Opens() {
-		t.Error("a window that is open is opened again")
+		t.Error("an open window is opened again")
 	}
 }
 
-// steppedBy returns t as a process sees it whose wall clock was set by d since it
-// started. No public interface makes such a Time, so this one writes the wall
-// seconds of package time's documented two clocks where they stand.
+// steppedBy returns t as seen by a process whose wall clock was changed by d after its
+// start. No public function returns such a Time, so steppedBy changes the wall clock
+// reading inside the Time.
 func steppedBy(t time.Time, d time.Duration) time.Time {
 	type clocks struct {
 		wall uint64 // 1 bit monotonic, 33 bits seconds, 30 bits nanoseconds
@@ -169,8 +168,8 @@ func TestSteppedByDoesWhatItSays(t *testing.T) {
 	}
 }
 
-// TestP2_ClockStepsNeitherLengthenNorRevive: whatever is done to the wall clock,
-// a window never lasts longer than it was granted, and what has ended has ended.
+// TestP2_ClockStepsNeitherLengthenNorRevive: no change of the wall clock makes a window
+// last longer, or revives a credential that has ended.
 func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 	t.Parallel()
 	begin := time.Now()
@@ -215,7 +214,7 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 			t.Error("accepted past its declared deadline")
 		}
 		if present(l, id(1), begin.Add(2*time.Second)) != 0 {
-			t.Error("a clock that was set back revived what had been refused")
+			t.Error("setting the clock back revived a refused credential")
 		}
 		l = advance(l, append(declared, decl(7, Listed)), nil, begin.Add(3*time.Second), Window{})
 		if present(l, id(1), begin.Add(3*time.Second)) != 0 {
@@ -280,9 +279,9 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 	})
 }
 
-// TestP2_OnceRefusedNeverAcceptedAgain has many goroutines present the old
-// credential around its deadline, each with a clock that it read a while before:
-// once one of them was refused, no verification that begins later is accepted.
+// TestP2_OnceRefusedNeverAcceptedAgain lets many goroutines present the old credential
+// around its deadline, each with a time that it read somewhat earlier. After the first
+// refusal, no later verification is accepted.
 func TestP2_OnceRefusedNeverAcceptedAgain(t *testing.T) {
 	t.Parallel()
 	rounds := 300
@@ -329,7 +328,7 @@ func TestAcceptAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestSlidingForEver: windows as long as a Duration can say do not overflow.
+// TestSlidingForEver: windows of the longest Duration do not overflow.
 func TestSlidingForEver(t *testing.T) {
 	t.Parallel()
 	_, old, renewed := switched(Window{Overlap: math.MaxInt64, MaxOverlap: math.MaxInt64})

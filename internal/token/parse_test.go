@@ -77,7 +77,7 @@ func TestParseFaults(t *testing.T) {
 		"retired short":       {tokenA + "\nretired abcd", "app.tok:2: a retirement is the 64 hex digits"},
 		"retired no hex":      {tokenA + "\nretired " + strings.Repeat("g", 64), "app.tok:2: a retirement holds a character"},
 		"unrevoked twice":     {tokenA + "\nunrevoked " + strings.Repeat("a", 64) + " " + strings.Repeat("b", 64), "app.tok:2: a lifted revocation is the 64 hex"},
-		"the first fault":     {"short\n" + tokenA + " x", "app.tok:1: the token is 5 bytes"},
+		"the first error":     {"short\n" + tokenA + " x", "app.tok:1: the token is 5 bytes"},
 	} {
 		got, err := Parse([]byte(c.text), Options{Name: "app.tok"})
 		if err == nil || !strings.HasPrefix(err.Error(), c.want) || got.Decls != nil {
@@ -86,7 +86,7 @@ func TestParseFaults(t *testing.T) {
 	}
 }
 
-// TestBadContentNeitherRetiresNorUnrevokes: of bad content only revocations hold.
+// TestBadContentNeitherRetiresNorUnrevokes: only the revocations of bad content hold.
 func TestBadContentNeitherRetiresNorUnrevokes(t *testing.T) {
 	t.Parallel()
 	id := verify.Digest(tokenB)
@@ -96,8 +96,8 @@ func TestBadContentNeitherRetiresNorUnrevokes(t *testing.T) {
 	}
 }
 
-// TestP3_RevocationOutlivesMalformedContent: a well-formed digest counts beside
-// any fault, before it and behind it.
+// TestP3_RevocationOutlivesMalformedContent: a well-formed digest counts whether it stands
+// before or after an error.
 func TestP3_RevocationOutlivesMalformedContent(t *testing.T) {
 	t.Parallel()
 	id := verify.Digest(tokenB)
@@ -166,8 +166,8 @@ func TestMinTokenBytes(t *testing.T) {
 	}
 }
 
-// FuzzParse holds any input to: no panic, no fault that quotes what was read,
-// and what is accepted is acceptable.
+// FuzzParse checks for any input that Parse does not panic, that its error quotes nothing,
+// and that accepted tokens are valid.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{tokenA, tokenA + " next", tokenA + "\n" + tokenB + " previous until=2026-01-02T03:04:05Z", "revoked " + strings.Repeat("0", 64), "retired " + strings.Repeat("0", 64) + "\nunrevoked " + strings.Repeat("1", 64), "\xef\xbb\xbf#", "\x00"} {
 		f.Add([]byte(s))
@@ -185,7 +185,7 @@ func check(t *testing.T, text []byte) func(Tokens, error) {
 		if err != nil {
 			for word := range bytes.FieldsSeq(text) {
 				if len(word) >= 8 && strings.Contains(err.Error(), string(word)) && !strings.Contains("previous-until token-previous outside revocation retirement character something", string(word)) {
-					t.Fatalf("the fault quotes %q: %v", word, err)
+					t.Fatalf("the error quotes %q: %v", word, err)
 				}
 			}
 			return

@@ -14,8 +14,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// remembered returns the set of a process that knows by digest, and not by its
-// bytes, the superseded token old, a revoked and a retired one.
+// remembered returns the set of a process that knows three tokens only by their digests: a
+// superseded, a revoked and a retired one.
 func remembered(t *testing.T, old, revoked, retired string) *Set {
 	t.Helper()
 	now := time.Now()
@@ -35,8 +35,8 @@ func remembered(t *testing.T, old, revoked, retired string) *Set {
 	return NewSet(rotation.Advance(l, got, now, w), "token")
 }
 
-// TestP8_TokensAreKnownAgainByDigest: what was written down is found when it is
-// presented, and nothing else is.
+// TestP8_TokensAreKnownAgainByDigest: a token that is known by its digest is recognized,
+// and no other token is.
 func TestP8_TokensAreKnownAgainByDigest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -66,8 +66,7 @@ func TestP8_TokensAreKnownAgainByDigest(t *testing.T) {
 	})
 }
 
-// TestP6_UnknownTokensAllocateNothing: whoever sends what nobody knows must not
-// make us work.
+// TestP6_UnknownTokensAllocateNothing: an attacker's tokens must cost little.
 func TestP6_UnknownTokensAllocateNothing(t *testing.T) {
 	s := remembered(t, "the-old-token-that-was", "a-revoked-token-of-old", "a-retired-token-of-old")
 	for _, token := range []string{"the-old-token-that-was", "a-revoked-token-of-old", "what-nobody-knows-at-all", strings.Repeat("x", 3000)} {
@@ -130,8 +129,8 @@ func TestP2_SlidingWindowOverVerification(t *testing.T) {
 	})
 }
 
-// TestSlidingCostsTheCurrentTokenNothing: once the window is open, the current
-// token's path is what it is without one. (Reading a clock would show as a use.)
+// TestSlidingCostsTheCurrentTokenNothing: once the window is open, verifying the current
+// token does not read the clock.
 func TestSlidingCostsTheCurrentTokenNothing(t *testing.T) {
 	w := rotation.Window{Overlap: time.Minute, MaxOverlap: time.Hour}
 	l := advance(t, advance(t, nil, "the-old-token-that-was", w), "the-new-token-that-is", w)

@@ -16,8 +16,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestP7_NoRenderingShowsAToken renders everything that holds a token in every
-// way that a careless line of code might.
+// TestP7_NoRenderingShowsAToken formats every type that holds a token in every way.
 func TestP7_NoRenderingShowsAToken(t *testing.T) {
 	t.Parallel()
 	const canary = "CANARY-5b1f2a9e77c04d3c"
@@ -55,7 +54,7 @@ func TestP7_NoRenderingShowsAToken(t *testing.T) {
 		t.Errorf("a token renders as %s", got)
 	}
 	if token.Reveal() != canary || (Token{}).Reveal() != "" {
-		t.Error("Reveal does not give back what NewToken took")
+		t.Error("Reveal does not return the text of New")
 	}
 }
 

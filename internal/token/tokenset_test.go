@@ -56,8 +56,8 @@ func TestTokenSetBySlot(t *testing.T) {
 	}
 }
 
-// TestSetOfAnySizeAcceptsItsTokensAlone: a few are compared one by one, more are
-// looked up by hash, and both must know every byte and the length.
+// TestSetOfAnySizeAcceptsItsTokensAlone: few tokens are compared one by one, and more are
+// looked up by hash. Both must compare every byte and the length.
 func TestSetOfAnySizeAcceptsItsTokensAlone(t *testing.T) {
 	t.Parallel()
 	for n := range 6 {
@@ -76,7 +76,7 @@ func TestSetOfAnySizeAcceptsItsTokensAlone(t *testing.T) {
 	}
 }
 
-// TestP5_NothingLoadedNothingAccepted: whatever is missing, it never means open.
+// TestP5_NothingLoadedNothingAccepted: an empty or missing set accepts nothing.
 func TestP5_NothingLoadedNothingAccepted(t *testing.T) {
 	t.Parallel()
 	revoked := fmt.Sprintf("%s\nrevoked %x", tokenA, verify.Digest(tokenA))
@@ -115,9 +115,8 @@ func TestP5_NothingLoadedNothingAccepted(t *testing.T) {
 	}
 }
 
-// TestP2_DeadlineIsCheckedAtVerification lets no timer run at all between the
-// swap and the boundary: the same set accepts a nanosecond before the
-// deadline and refuses at it.
+// TestP2_DeadlineIsCheckedAtVerification runs no timer: the same set accepts the token a
+// nanosecond before its deadline and refuses it at the deadline.
 func TestP2_DeadlineIsCheckedAtVerification(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -145,7 +144,7 @@ func TestP2_DeadlineIsCheckedAtVerification(t *testing.T) {
 	})
 }
 
-// TestP6_VerifyAllocatesNothing holds for every answer.
+// TestP6_VerifyAllocatesNothing checks every result.
 func TestP6_VerifyAllocatesNothing(t *testing.T) {
 	huge := strings.Repeat("x", 60_000)
 	s, good, bad := setOf(1000), tokenOf(7), tokenOf(1000)
@@ -188,6 +187,6 @@ func TestAnyTakesTheClassThatSaysMost(t *testing.T) {
 		t.Errorf("neither yes nor no: %v, %v", p, err)
 	}
 	if _, err := verify.Any(refuse(errors.New("disk on fire"))).Verify(t.Context(), "x"); verify.Class(err) != verify.Unavailable {
-		t.Errorf("an unknown fault is %s, want unavailable", verify.Class(err))
+		t.Errorf("an unknown error is %s, want unavailable", verify.Class(err))
 	}
 }

@@ -54,8 +54,8 @@ func TestEnvFile(t *testing.T) {
 	}
 }
 
-// What is accepted comes back when it is written out again, and what is
-// refused is not quoted.
+// An accepted value is read again after it was written to a new file, and an error does
+// not quote the text.
 func FuzzEnvFile(f *testing.F) {
 	for _, seed := range []string{"T=a", "export T='b c'\r\n#x\n", "\ufeffT=\"x\"\nT=y", "T", "T='", "export  =", "T=\x00"} {
 		f.Add([]byte(seed))

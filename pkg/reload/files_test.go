@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// twoFiles are in folders of their own, of a kubelet and of somebody else.
+// twoFiles returns a file in a volume of the kubelet, and one in a plain directory.
 func twoFiles(t *testing.T) (mount, a, b string) {
 	t.Helper()
 	mount, other := t.TempDir(), t.TempDir()
@@ -27,7 +27,7 @@ func both(a, inA, b, inB string) string {
 	return strings.Join(parts, " ")
 }
 
-// P1 for each of several files: no poll and no Debounce is within reach.
+// P1 for each of several files: no poll and no Debounce ends during the test.
 func TestFilesAtOnce(t *testing.T) {
 	mount, a, b := twoFiles(t)
 	l := start(t, Files(a, b), Options{Poll: -1, Debounce: time.Hour})

@@ -17,8 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits before it gives up. It is no measure of
-// how long anything should take.
+// patience is how long a test waits before it fails. It is not an expected duration.
 const patience = 10 * time.Second
 
 var errBad = errors.New("bad content")
@@ -217,6 +216,6 @@ func writeSlowly(t *testing.T, f *os.File, pause time.Duration, parts ...string)
 	check(t, f.Close())
 }
 
-// quick are options under which a test takes little time: events, hardly any
-// polling, a Debounce long enough that a busy machine keeps within it.
+// quick returns options with events, without polling, and with a short Debounce that a
+// busy machine can still keep.
 func quick() Options { return Options{Poll: -1, Debounce: 100 * time.Millisecond} }

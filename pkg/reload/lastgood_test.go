@@ -58,8 +58,8 @@ func TestP4_BadSourceKeepsLastGood(t *testing.T) {
 	}
 }
 
-// A rejected content is not remembered as seen: it is tried again when the Step
-// may decide otherwise, and the content accepted before is good at once.
+// Rejected content is tried again at every poll. The content that was accepted before is
+// accepted without a Debounce.
 func TestRejectedIsTriedAgain(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -14,9 +14,9 @@ import (
 
 const childEnv = "RELOAD_TEST_CHILD"
 
-// alone runs the test in a process of its own, with its own mount table, since
-// neither mounts nor the user of a process belong to a goroutine. It reports
-// whether this is that process. It skips the test where that takes root.
+// alone runs the test in a process with its own mount table, because mounts and the user
+// belong to a process and not to a goroutine. It reports whether this is that process. It
+// skips the test without root.
 func alone(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(childEnv) == t.Name() {
@@ -102,7 +102,7 @@ func TestSingleFileMount(t *testing.T) {
 	}
 }
 
-// An unmount ends a watch without an event that fsnotify would hand on.
+// An unmount ends a watch, and fsnotify reports no event of it.
 func TestMountReplaced(t *testing.T) {
 	if !alone(t) {
 		return

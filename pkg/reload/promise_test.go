@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// P1: an atomic swap is accepted without waiting for a poll, nor for the
-// Debounce: both are out of reach here.
+// P1: an atomic swap is accepted without a poll and without the Debounce. Neither ends
+// during the test.
 func TestP1_AtomicSwapWithoutPoll(t *testing.T) {
 	o := Options{Poll: -1, Debounce: time.Hour}
 	t.Run("kubelet", func(t *testing.T) {
@@ -143,8 +143,8 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 	}
 }
 
-// A file that stood half written in a directory before that was watched: there
-// is no event of the write.
+// A file was half written before its directory was watched, so there is no event of the
+// write.
 func TestAppearsHalfWritten(t *testing.T) {
 	top := t.TempDir()
 	dir, fresh := filepath.Join(top, "d"), filepath.Join(top, "fresh")
@@ -163,7 +163,7 @@ func TestAppearsHalfWritten(t *testing.T) {
 	}
 }
 
-// begun is a new file with the beginning of its content in it.
+// begun returns a new file with the beginning of its content.
 func begun(path string) (*os.File, error) {
 	f, err := os.Create(path)
 	if err != nil {
@@ -173,7 +173,7 @@ func begun(path string) (*os.File, error) {
 	return f, err
 }
 
-// bubble opens and runs a polling value under a clock of its own.
+// bubble opens and runs a polling value under the fake clock of synctest.
 func bubble(t *testing.T, src Source, o Options) *live {
 	t.Helper()
 	o.PollOnly = true

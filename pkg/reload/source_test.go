@@ -12,8 +12,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 )
 
-// A directory that is swapped all the time never shows the keys of two
-// versions, nor a key as absent that is in all of them.
+// While a directory is swapped continuously, a read never returns keys of two versions,
+// and never misses a key that all versions have.
 func TestDirNeverMixes(t *testing.T) {
 	dir := t.TempDir()
 	keys := []string{"a", "b", "c", "d"}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// seen makes a reading of one file, as the source would.
+// seen returns a reading of one file, as a File would.
 func seen(t *testing.T, path, text string, way ...symlink) reading {
 	t.Helper()
 	r := reading{content: Content{Data: []byte(text)}}

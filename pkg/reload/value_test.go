@@ -51,7 +51,7 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
-// At the start, what is being written is waited for as long as it changes.
+// Open waits while the content changes.
 func TestOpenReadsTwice(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// Without an inotify instance values poll, say so, and come back to events.
+// Without an inotify instance, values poll and report it. They use events when they can.
 func TestInotifyExhausted(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "token")
@@ -182,7 +182,7 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// What happens after the read and before the directory is watched raises no event.
+// A change after the read and before the directory is watched causes no event.
 func TestReadAgainOnceWatched(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "0")
@@ -197,7 +197,7 @@ func TestReadAgainOnceWatched(t *testing.T) {
 	l.becomes(t, "1")
 }
 
-// What is watched is watched again where that is needed, and only there.
+// A directory is watched again if its watch was lost, and only then.
 func TestWatchAgain(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	w := new(Watcher)
