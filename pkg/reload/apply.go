@@ -14,11 +14,13 @@ const (
 
 // read reads the source once. reading must be held.
 func (v *Value[S]) read(ctx context.Context) (r reading) {
+	began := time.Now()
 	if files, ok := v.src.(*fileSource); ok {
 		r = files.read(v.options.MaxBytes)
 	} else {
 		r.content, r.err = v.src.Read(ctx, v.options.MaxBytes)
 	}
+	r.began = began
 	if r.err == nil {
 		r.sums = checksums(r.content)
 	}
@@ -26,29 +28,26 @@ func (v *Value[S]) read(ctx context.Context) (r reading) {
 }
 
 // readTwice reads until two reads in a row agree. Errors of files must agree as
-// well: a missing file may be about to be replaced. began is the start of the last
-// read.
-func (v *Value[S]) readTwice(ctx context.Context) (r reading, began time.Time) {
-	began = time.Now()
-	r = v.read(ctx)
+// well: a missing file may be about to be replaced.
+func (v *Value[S]) readTwice(ctx context.Context) reading {
+	r := v.read(ctx)
 	_, files := v.src.(*fileSource)
 	if v.isStatic() || v.options.Debounce < 0 || r.err != nil && !files {
-		return r, began
+		return r
 	}
-	deadline := began.Add(firstTimeout)
+	deadline := r.began.Add(firstTimeout)
 	for {
 		sleep(ctx, firstPause)
-		began = time.Now()
 		next := v.read(ctx)
 		switch {
 		case r.err == nil && next.err == nil && maps.Equal(r.sums, next.sums),
 			r.err != nil && next.err != nil && r.err.Error() == next.err.Error():
-			return next, began
+			return next
 		case time.Now().After(deadline):
 			if next.err == nil {
 				next.err = unsteadyError(next.content.Path)
 			}
-			return next, began
+			return next
 		}
 		r = next
 	}
@@ -66,15 +65,15 @@ func sleep(ctx context.Context, d time.Duration) {
 
 var errNoState = errors.New("reload: the step returned neither a state nor an error")
 
-// finish ends a read that began at that time. It reports whether new content was
-// accepted, and the error of the read or the Step. reading must be held.
+// finish ends a read. It reports whether new content was accepted, and the error of the
+// read or the Step. reading must be held.
 //
 //	result of read and Step            Stats       state
 //	error of the read                  Failed      kept, or what the Step returns for partial content
 //	the accepted content               Unchanged   kept
 //	new content, the Step accepts it   Applied     what the Step returns
 //	new content, the Step refuses it   Rejected    kept, or what the Step returns beside the error
-func (v *Value[S]) finish(r reading, began time.Time) (changed bool, err error) {
+func (v *Value[S]) finish(r reading) (changed bool, err error) {
 	var next *S
 	v.mu.Lock()
 	first := v.stats.LastSuccess.IsZero()
@@ -99,16 +98,15 @@ func (v *Value[S]) finish(r reading, began time.Time) (changed bool, err error) 
 	v.publish(next)
 	v.mu.Unlock()
 	if v.options.Observe != nil {
-		v.options.Observe(time.Since(began))
+		v.options.Observe(time.Since(r.began))
 	}
 	if err != nil {
 		v.stability.refuse(r)
-		if isNew && (!first || v.options.Wait) { // otherwise Open returns the error
-			text := "source is bad, keeping the last good content"
-			if first {
-				text = "source is bad, waiting for good content"
-			}
-			v.options.Logger.Warn(text, "error", err)
+		switch log := v.options.Logger; {
+		case isNew && !first:
+			log.Warn("source is bad, keeping the last good content", "error", err)
+		case isNew && v.options.Wait: // otherwise Open returns the error
+			log.Warn("source is bad, waiting for good content", "error", err)
 		}
 		return false, err
 	}

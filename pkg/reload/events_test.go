@@ -20,7 +20,7 @@ func following(t *testing.T, dir string) (s *subscription, do func(func())) {
 	t.Cleanup(func() { s.close(); last.close() })
 	return s, func(what func()) {
 		t.Helper()
-		last.watch(dirsToWatch([]pathStep{{dir: dir, name: "last"}}))
+		watch(t, last, dirsToWatch([]pathStep{{dir: dir, name: "last"}}))
 		what()
 		put(t, filepath.Join(dir, "last"), "")
 		select {
@@ -31,11 +31,17 @@ func following(t *testing.T, dir string) (s *subscription, do func(func())) {
 	}
 }
 
+func watch(t *testing.T, s *subscription, dirs map[string]watchSpec) {
+	t.Helper()
+	_, err := s.watch(dirs)
+	check(t, err)
+}
+
 // eventsOf calls do, and returns the pending events of path after that.
 func eventsOf(t *testing.T, dir, path string, do func()) pendingEvents {
 	t.Helper()
 	s, doing := following(t, dir)
-	s.watch(dirsToWatch([]pathStep{{dir: dir, name: filepath.Base(path), last: true}}))
+	watch(t, s, dirsToWatch([]pathStep{{dir: dir, name: filepath.Base(path), last: true}}))
 	doing(do)
 	n, woken := s.takePending()
 	if !woken {
@@ -187,10 +193,10 @@ func TestReplacedDirectoryConcernsAllSubscriptions(t *testing.T) {
 	defer one.close()
 	defer other.close()
 	dirs := dirsToWatch([]pathStep{{dir: dir, name: "token", last: true}})
-	one.watch(dirs)
-	other.watch(dirs)
+	watch(t, one, dirs)
+	watch(t, other, dirs)
 	check(t, os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o700))
-	one.watch(dirs)
+	watch(t, one, dirs)
 	if events, woken := other.takePending(); !events.lost || !woken {
 		t.Errorf("lost %t, woken %t", events.lost, woken)
 	}

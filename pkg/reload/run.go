@@ -92,7 +92,6 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 		events, woken := sub.takePending()
 		v.recordLostEvents(events)
 		byEvent = byEvent || woken
-		began := time.Now()
 		r := v.read(ctx)
 		if ctx.Err() != nil {
 			return 0
@@ -105,7 +104,7 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 			wait = v.stability.wait(r, byEvent, time.Now())
 		}
 		if wait == 0 {
-			_, _ = v.finish(r, began) // the error is in Stats and in the log
+			_, _ = v.finish(r) // the error is in Stats and in the log
 		}
 		if !v.usesEvents() {
 			return wait

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // Errors of a source, for [errors.Is]. A missing path is [fs.ErrNotExist], an
@@ -85,6 +86,7 @@ func (s *fileSource) Read(_ context.Context, maxBytes int64) (Content, error) {
 
 // A reading is the result of one read of a source.
 type reading struct {
+	began   time.Time
 	content Content
 	origin  origin // valid beside an error too: a missing path is watched where it will appear
 	err     error

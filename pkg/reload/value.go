@@ -199,7 +199,7 @@ func (v *Value[S]) Stats() Stats {
 func (v *Value[S]) Reload() (changed bool, err error) {
 	v.reading <- struct{}{}
 	defer func() { <-v.reading }()
-	r, began := v.readTwice(context.Background())
+	r := v.readTwice(context.Background())
 	v.stability.restart()
-	return v.finish(r, began)
+	return v.finish(r)
 }
