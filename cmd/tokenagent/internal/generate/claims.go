@@ -78,13 +78,11 @@ func claim(text string) (name string, value any, err error) {
 	if !ok || name == "" {
 		return "", nil, errors.New("the form is NAME=VALUE, such as roles=[\"reader\"]")
 	}
-	switch name {
-	case "sub", "iss", "aud", "exp", "nbf":
-		flag := map[string]string{
-			"sub": "subject", "iss": "issuer", "aud": "audience", "exp": "expires-in", "nbf": "not-before-in",
-		}[name]
+	flag := map[string]string{"sub": "subject", "iss": "issuer", "aud": "audience", "exp": "expires-in", "nbf": "not-before-in"}[name]
+	switch {
+	case flag != "":
 		return "", nil, fmt.Errorf("%s has a flag of its own, --%s", name, flag)
-	case "iat", "jti":
+	case name == "iat", name == "jti":
 		return "", nil, fmt.Errorf("%s is set by generate itself", name)
 	}
 	if !json.Valid([]byte(text)) {

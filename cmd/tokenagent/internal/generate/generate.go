@@ -19,10 +19,10 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
+// The limits of --bytes.
 const (
-	defaultBytes = keygen.TokenBytes // 256 bits, as RFC 4086 would have it for a long-lived secret
-	minBytes     = 16
-	maxBytes     = 4096 // base64 of it still fits the headers that servers take
+	minBytes = 16
+	maxBytes = 4096 // in base64 it still fits the headers that servers accept
 )
 
 // flags are the flags of generate.
@@ -63,7 +63,7 @@ HS256 it gets the file of the secret itself.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.IntVar(&f.bytes, "bytes", defaultBytes, "random bytes in an opaque token, 16 at least")
+	fs.IntVar(&f.bytes, "bytes", keygen.TokenBytes, "random bytes in an opaque token, 16 at least")
 	fs.StringVar(&f.output, "output", "text", "`FORM` of the answer: text or json")
 	fs.StringVar(&f.jwt, "jwt", "", "print a JWT signed with `ALG`: "+algorithmsText)
 	f.keys.add(fs)
@@ -75,69 +75,22 @@ func (f *flags) run(stdout, stderr io.Writer) error {
 	if f.output != "text" && f.output != "json" {
 		return exitcode.Usage("--output must be text or json")
 	}
-	token, expires, err := f.token(stderr)
+	var token string
+	var expires time.Time // zero for an opaque token
+	var err error
+	if f.jwt != "" || f.changed("jwt") {
+		token, expires, err = f.signed(stderr, time.Now())
+	} else {
+		token, err = f.opaque()
+	}
 	if err != nil {
 		return err
 	}
-	return write(stdout, f.output, token, expires)
-}
-
-// token makes the token that the flags ask for. expires is zero for an opaque
-// one.
-func (f *flags) token(stderr io.Writer) (token string, expires time.Time, err error) {
-	if f.jwt != "" || f.changed("jwt") {
-		return f.signed(stderr, time.Now())
+	if f.output == "text" {
+		_, err = fmt.Fprintln(stdout, token)
+		return err
 	}
-	if err := f.opaqueOnly(); err != nil {
-		return "", time.Time{}, err
-	}
-	return keygen.Secret(f.bytes), time.Time{}, nil
-}
-
-// opaqueOnly refuses what has no meaning for an opaque token.
-func (f *flags) opaqueOnly() error {
-	var names []string
-	list := func(fl *pflag.Flag) {
-		if f.changed(fl.Name) {
-			names = append(names, "--"+fl.Name)
-		}
-	}
-	own := pflag.NewFlagSet("", pflag.ContinueOnError)
-	(&keyFlags{}).add(own)
-	(&claimFlags{}).add(own)
-	own.VisitAll(list)
-	switch {
-	case len(names) == 1:
-		return exitcode.Usage("%s goes with --jwt; say --jwt %s, or leave it out", names[0], algorithmsText)
-	case len(names) > 1:
-		return exitcode.Usage("%s go with --jwt; say --jwt %s, or leave them out", strings.Join(names, ", "), algorithmsText)
-	case f.bytes < minBytes:
-		return exitcode.Usage("--bytes must be at least %d; a shorter token can be guessed", minBytes)
-	case f.bytes > maxBytes:
-		return exitcode.Usage("--bytes must be at most %d; a longer token fits no header", maxBytes)
-	}
-	return nil
-}
-
-// signed makes a JWT. Whatever can be refused is, before a file is written.
-func (f *flags) signed(stderr io.Writer, now time.Time) (string, time.Time, error) {
-	alg, err := algorithm(f.jwt)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	if f.changed("bytes") {
-		return "", time.Time{}, exitcode.Usage("--bytes is for opaque tokens; leave it out with --jwt")
-	}
-	claims, expires, err := f.claims.claims(now)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	key, err := f.keys.open(alg, stderr)
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	token, err := sign(key, claims)
-	return token, expires, err
+	return json.NewEncoder(stdout).Encode(answer{token, verify.Fingerprint(verify.Digest(token)), expires})
 }
 
 // An answer is what generate prints with --output json.
@@ -147,18 +100,45 @@ type answer struct {
 	Expires     time.Time `json:"expires,omitzero"`
 }
 
-func write(w io.Writer, form, token string, expires time.Time) error {
-	if form == "json" {
-		a := answer{token, verify.Fingerprint(verify.Digest(token)), expires}
-		return json.NewEncoder(w).Encode(a)
+// opaque makes an opaque token. It refuses flags that are for JWTs.
+func (f *flags) opaque() (string, error) {
+	forJWT := pflag.NewFlagSet("", pflag.ContinueOnError)
+	(&keyFlags{}).add(forJWT)
+	(&claimFlags{}).add(forJWT)
+	var names []string
+	forJWT.VisitAll(func(fl *pflag.Flag) {
+		if f.changed(fl.Name) {
+			names = append(names, "--"+fl.Name)
+		}
+	})
+	switch {
+	case len(names) > 0:
+		return "", exitcode.Usage("%s: for a JWT alone; say --jwt %s, or leave it out", strings.Join(names, ", "), algorithmsText)
+	case f.bytes < minBytes:
+		return "", exitcode.Usage("--bytes must be at least %d; a shorter token can be guessed", minBytes)
+	case f.bytes > maxBytes:
+		return "", exitcode.Usage("--bytes must be at most %d; a longer token fits no header", maxBytes)
 	}
-	_, err := fmt.Fprintln(w, token)
-	return err
+	return keygen.Secret(f.bytes), nil
 }
 
-func algorithm(name string) (string, error) {
-	if i := slices.IndexFunc(algorithms, func(a string) bool { return strings.EqualFold(a, name) }); i >= 0 {
-		return algorithms[i], nil
+// signed makes a JWT. It refuses everything that can be refused before it writes a file.
+func (f *flags) signed(stderr io.Writer, now time.Time) (token string, expires time.Time, err error) {
+	i := slices.IndexFunc(algorithms, func(a string) bool { return strings.EqualFold(a, f.jwt) })
+	switch {
+	case i < 0:
+		return "", expires, exitcode.Usage("--jwt must be " + algorithmsText)
+	case f.changed("bytes"):
+		return "", expires, exitcode.Usage("--bytes is for opaque tokens; leave it out with --jwt")
 	}
-	return "", exitcode.Usage("--jwt must be " + algorithmsText)
+	claims, expires, err := f.claims.claims(now)
+	if err != nil {
+		return "", expires, err
+	}
+	key, err := f.keys.open(algorithms[i], stderr)
+	if err != nil {
+		return "", expires, err
+	}
+	token, err = key.sign(claims)
+	return token, expires, err
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 )
 
-// maxKeyFile bounds what is read as a key.
-const maxKeyFile = 64 << 10
+const (
+	maxKeyFile = 64 << 10 // bytes that are read as a key
+	maxKeyID   = 1024     // bytes of a kid; package jwks refuses a longer one
+)
 
-// maxKeyID bounds a kid, in bytes: package jwks refuses a longer one.
-const maxKeyID = 1024
-
-// keyFlags are the flags that say where keys are. They name files: a key in
-// argv would stand in every process list.
+// keyFlags are the flags that name files of keys. A key in argv would be in every process
+// list.
 type keyFlags struct {
 	signing, fresh, public, jwks string
 
@@ -38,178 +38,121 @@ func (k *keyFlags) add(fs *pflag.FlagSet) {
 	fs.BoolVar(&k.noKid, "no-kid", false, "give the signing key no name")
 }
 
-// A signingKey is what a JWT is signed with.
-type signingKey struct {
-	alg, kid string // kid "" for none
-	key      any
-}
-
-// named returns key with its name.
-func (k *keyFlags) named(alg string, key any) (s signingKey, err error) {
-	s = signingKey{alg, k.kid, key}
-	if k.kid == "" && !k.noKid {
-		s.kid, err = thumbprint(alg, key)
-	}
-	return s, err
-}
-
-// outputs returns the files for the public key that the flags name.
-func (k *keyFlags) outputs() []output {
-	var out []output
-	if k.public != "" {
-		out = append(out, output{"public-key-out", k.public, func(s signingKey) ([]byte, error) { return publicPEM(s.key) }})
-	}
-	if k.jwks != "" {
-		out = append(out, output{"public-jwks-out", k.jwks, func(s signingKey) ([]byte, error) { return publicJWKS(s.alg, s.kid, s.key) }})
-	}
-	return out
-}
-
-// An output is a file that holds the public key.
-type output struct {
-	flag, path string
-	form       func(signingKey) ([]byte, error)
-}
-
-// open returns the key to sign with, having made and written what the flags
-// ask for.
-func (k *keyFlags) open(alg string, stderr io.Writer) (signingKey, error) {
-	outputs := k.outputs()
+// check refuses flags that do not go together.
+func (k *keyFlags) check(algorithm string) error {
 	switch {
 	case k.signing != "" && k.fresh != "":
-		return signingKey{}, exitcode.Usage("--signing-key and --new-signing-key are both set; one key signs")
+		return exitcode.Usage("--signing-key and --new-signing-key are both set; one key signs")
 	case k.signing == "" && k.fresh == "":
-		return signingKey{}, exitcode.Usage("--jwt needs --signing-key FILE, or --new-signing-key FILE to make one")
-	case len(outputs) > 0 && alg == algHS256:
-		return signingKey{}, exitcode.Usage("--%s goes with ES256, EdDSA, RS256 and PS256; HS256 has a secret alone, which verifiers need too", outputs[0].flag)
+		return exitcode.Usage("--jwt needs --signing-key FILE, or --new-signing-key FILE to make one")
+	case algorithm == hs256 && k.public+k.jwks != "":
+		return exitcode.Usage("--public-key-out and --public-jwks-out go with ES256, EdDSA, RS256 and PS256; HS256 has a secret alone, which verifiers need too")
 	case k.kid != "" && k.noKid:
-		return signingKey{}, exitcode.Usage("--kid and --no-kid are both set; a key has one name or none")
+		return exitcode.Usage("--kid and --no-kid are both set; a key has one name or none")
 	case len(k.kid) > maxKeyID:
-		return signingKey{}, exitcode.Usage("--kid is longer than %d bytes; verifiers take none that is", maxKeyID)
-	case len(outputs) == 2 && k.public == k.jwks:
-		return signingKey{}, exitcode.Usage("--public-key-out and --public-jwks-out name one file; give each its own")
+		return exitcode.Usage("--kid is longer than %d bytes; verifiers take none that is", maxKeyID)
+	case k.public != "" && k.public == k.jwks:
+		return exitcode.Usage("--public-key-out and --public-jwks-out name one file; give each its own")
 	}
+	return nil
+}
+
+// An output is a file that a flag names.
+type output struct {
+	flag, path string
+	text       []byte
+	mode       fs.FileMode
+}
+
+// open returns the key to sign with, and writes the files that the flags ask for. If one
+// of them fails, it leaves none.
+func (k *keyFlags) open(algorithm string, stderr io.Writer) (s signingKey, err error) {
+	if err := k.check(algorithm); err != nil {
+		return s, err
+	}
+	var key any
+	var private []byte
 	if k.fresh != "" {
-		return k.create(alg, outputs)
+		key, private, err = makeKey(algorithm)
+	} else {
+		key, err = k.read(algorithm, stderr)
 	}
-	key, err := k.read(alg, stderr)
 	if err != nil {
-		return signingKey{}, err
+		return s, err
 	}
-	s, err := k.named(alg, key)
-	for _, o := range outputs {
-		if err == nil {
-			_, err = o.publish(s)
-		}
+	if s, err = newSigningKey(algorithm, key); err != nil {
+		return s, fmt.Errorf("--signing-key: %s holds %w", k.signing, err)
 	}
-	return s, err
-}
-
-// create makes a key. All files are looked at first, so that a refusal leaves
-// nothing behind.
-func (k *keyFlags) create(alg string, outputs []output) (signingKey, error) {
-	for _, name := range append([]output{{flag: "new-signing-key", path: k.fresh}}, outputs...) {
-		if _, err := os.Lstat(name.path); err == nil {
-			return signingKey{}, fmt.Errorf("--%s: %s exists and is not overwritten; name another file, or sign with it by --signing-key", name.flag, name.path)
-		}
+	if k.kid != "" || k.noKid {
+		s.kid = k.kid
 	}
-	key, file, err := newKey(alg)
-	if err != nil {
-		return signingKey{}, err
-	}
-	s, err := k.named(alg, key)
-	if err != nil {
-		return signingKey{}, err
-	}
-	if err := createFile(k.fresh, file, 0o600); err != nil {
-		return signingKey{}, fmt.Errorf("--new-signing-key: %w", err)
-	}
-	made := []string{k.fresh}
-	for _, o := range outputs {
-		wrote, err := o.publish(s)
-		if wrote {
-			made = append(made, o.path)
-		}
+	outputs := []output{{"new-signing-key", k.fresh, private, 0o600}}
+	if k.public != "" {
+		text, err := keygen.PEM(s.public)
 		if err != nil {
-			for _, path := range made { // a second try would find them there
-				err = errors.Join(err, os.Remove(path))
-			}
-			return signingKey{}, err
+			return s, fmt.Errorf("--public-key-out: %w", err)
 		}
+		outputs = append(outputs, output{"public-key-out", k.public, text, 0o644})
 	}
-	return s, nil
+	if k.jwks != "" {
+		text, err := keygen.JWKS(algorithm, s.kid, s.public)
+		if err != nil {
+			return s, fmt.Errorf("--public-jwks-out: %w", err)
+		}
+		outputs = append(outputs, output{"public-jwks-out", k.jwks, text, 0o644})
+	}
+	return s, writeAll(outputs)
 }
 
-func (k *keyFlags) read(alg string, stderr io.Writer) (any, error) {
+// writeAll writes the files that have a path. It leaves a file alone that holds the text
+// already, and overwrites no other: that might be the private key.
+func writeAll(outputs []output) error {
+	var made []string
+	for _, o := range outputs {
+		if o.path == "" {
+			continue
+		}
+		err := keygen.WriteNew(o.path, o.text, o.mode)
+		if err == nil {
+			made = append(made, o.path)
+			continue
+		}
+		if errors.Is(err, fs.ErrExist) {
+			have, e := os.ReadFile(o.path)
+			if e == nil && bytes.Equal(have, o.text) {
+				continue
+			}
+			err = fmt.Errorf("%s exists, holds something else and is not overwritten; name another file, or sign with a key that there is by --signing-key", o.path)
+		}
+		err = fmt.Errorf("--%s: %w", o.flag, err)
+		for _, path := range made { // a second try would find them
+			err = errors.Join(err, os.Remove(path))
+		}
+		return err
+	}
+	return nil
+}
+
+func (k *keyFlags) read(algorithm string, stderr io.Writer) (key any, err error) {
 	f, err := os.Open(k.signing)
 	if err != nil {
 		return nil, fmt.Errorf("--signing-key: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
+	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("--signing-key: %w", err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("--signing-key: %w", err)
-	}
-	if len(data) > maxKeyFile {
+	case len(text) > maxKeyFile:
 		return nil, fmt.Errorf("--signing-key: %s has more than %d bytes and is no key", k.signing, maxKeyFile)
 	}
-	key, err := parseKey(alg, data)
-	if err != nil {
-		return nil, fmt.Errorf("--signing-key: %s %w", k.signing, err)
+	if key, err = parseKey(algorithm, text); err != nil {
+		return nil, fmt.Errorf("--signing-key: %s holds %w", k.signing, err)
 	}
 	// A pipe, such as a shell's <(command), has no permissions that matter.
-	if perm := info.Mode().Perm(); info.Mode().IsRegular() && perm&0o077 != 0 && runtime.GOOS != "windows" {
-		warn(stderr, "%s can be read by others than its owner (mode %s); chmod 600", k.signing, perm)
+	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		_, _ = fmt.Fprintf(stderr, "tokenagent: warning: %s can be read by others than its owner (mode %s); chmod 600\n", k.signing, info.Mode().Perm())
 	}
 	return key, nil
-}
-
-// warn tells a person. Where nobody reads it, nothing is lost.
-func warn(stderr io.Writer, format string, args ...any) {
-	_, _ = fmt.Fprintf(stderr, "tokenagent: warning: "+format+"\n", args...)
-}
-
-// publish writes the public key, and reports whether it made the file. A file
-// that holds it already is left alone, one that holds anything else is not
-// overwritten: it might be the private key.
-func (o output) publish(s signingKey) (wrote bool, err error) {
-	text, err := o.form(s)
-	if err != nil {
-		return false, fmt.Errorf("--%s: %w", o.flag, err)
-	}
-	err = createFile(o.path, text, 0o644)
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, fs.ErrExist):
-		if have, e := os.ReadFile(o.path); e == nil && bytes.Equal(have, text) {
-			return false, nil
-		}
-		return false, fmt.Errorf("--%s: %s exists and holds something else; remove it or name another file", o.flag, o.path)
-	default:
-		return false, fmt.Errorf("--%s: %w", o.flag, err)
-	}
-}
-
-// createFile writes a file that must not exist.
-func createFile(path string, data []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(path)) // half a key is worse than none
-	}
-	return err
 }

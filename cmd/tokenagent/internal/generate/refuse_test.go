@@ -27,7 +27,7 @@ func TestUsage(t *testing.T) {
 		"--jwt ES256 --signing-key a --new-signing-key b": "one key signs",
 		"--jwt ES256 --new-signing-key a --bytes 32":      "--bytes is for opaque tokens",
 		"--jwt=": "--jwt must be HS256, ES256, EdDSA, RS256 or PS256",
-		"--jwt HS256 --new-signing-key a --public-jwks-out b":                    "--public-jwks-out goes with ES256",
+		"--jwt HS256 --new-signing-key a --public-jwks-out b":                    "--public-jwks-out go with ES256",
 		"--jwt ES256 --new-signing-key a --public-jwks-out b --public-key-out b": "name one file",
 		"--jwt ES256 --new-signing-key a --kid " + strings.Repeat("k", 1025):     "--kid is longer than 1024 bytes",
 		"--jwt HS256 --new-signing-key a --public-key-out b":                     "HS256 has a secret alone",
@@ -39,8 +39,8 @@ func TestUsage(t *testing.T) {
 		"--jwt ES256 --new-signing-key a --claim exp=1":                          "exp has a flag of its own, --expires-in",
 		"--jwt ES256 --new-signing-key a --claim jti=1":                          "jti is set by generate itself",
 		"--jwt ES256 --new-signing-key a --claim b=1 --claim b=2":                "--claim number 2: b is given twice",
-		"--subject x":                      "--subject goes with --jwt",
-		"--claim a=b --new-signing-key f ": "--claim, --new-signing-key go with --jwt",
+		"--subject x":                      "--subject: for a JWT alone; say --jwt",
+		"--claim a=b --new-signing-key f ": "--claim, --new-signing-key: for a JWT alone",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -55,7 +55,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// A key that does not suit is named for what it is, with the mend.
+// A key that does not suit is named for what it is, with the fix.
 func TestWrongKeys(t *testing.T) {
 	p256, p384 := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P384())
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -73,26 +73,26 @@ func TestWrongKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ alg, file, says string }{
-		"not PEM":          {"ES256", strings.Repeat("k", 32), "is not PEM"},
-		"empty":            {"EdDSA", "", "is not PEM"},
-		"encrypted":        {"ES256", encode("ENCRYPTED PRIVATE KEY", []byte("x")), "is encrypted; decrypt it first"},
-		"encrypted, old":   {"ES256", "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\neA==\n-----END EC PRIVATE KEY-----\n", "is encrypted"},
-		"rsa":              {"ES256", encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak)), "holds an RSA key; ES256 needs an EC key on P-256, or say --jwt RS256 or PS256"},
-		"rsa in pkcs8":     {"EdDSA", encode("PRIVATE KEY", pkcs8(t, weak)), "holds an RSA key; EdDSA needs"},
-		"weak rsa":         {"RS256", encode("PRIVATE KEY", pkcs8(t, weak)), "RSA key of 1024 bits; RS256 needs 2048"},
-		"weak rsa, PSS":    {"PS256", encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak)), "RSA key of 1024 bits; PS256 needs 2048"},
-		"ec for rsa":       {"PS256", encode("PRIVATE KEY", pkcs8(t, p256)), "holds an EC key; PS256 needs an RSA key, or say --jwt ES256"},
-		"p-384":            {"ES256", encode("PRIVATE KEY", pkcs8(t, p384)), "on P-384; ES256 needs one on P-256"},
-		"ec for eddsa":     {"EdDSA", encode("PRIVATE KEY", pkcs8(t, p256)), "holds an EC key; EdDSA needs an Ed25519 key"},
-		"ed25519 for es":   {"ES256", string(edPEM), "holds an Ed25519 key"},
+		"not PEM":          {"ES256", strings.Repeat("k", 32), "holds no PEM"},
+		"empty":            {"EdDSA", "", "holds no PEM"},
+		"encrypted":        {"ES256", encode("ENCRYPTED PRIVATE KEY", []byte("x")), "an encrypted key; decrypt it first"},
+		"encrypted, old":   {"ES256", "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\neA==\n-----END EC PRIVATE KEY-----\n", "an encrypted key"},
+		"rsa":              {"ES256", encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak)), "holds a key that does not fit its algorithm ES256; it is for RS256"},
+		"rsa in pkcs8":     {"EdDSA", encode("PRIVATE KEY", pkcs8(t, weak)), "does not fit its algorithm EdDSA; it is for RS256"},
+		"weak rsa":         {"RS256", encode("PRIVATE KEY", pkcs8(t, weak)), "RSA key of 1024 bits; it takes at least 2048"},
+		"weak rsa, PSS":    {"PS256", encode("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(weak)), "RSA key of 1024 bits; it takes at least 2048"},
+		"ec for rsa":       {"PS256", encode("PRIVATE KEY", pkcs8(t, p256)), "does not fit its algorithm PS256; it is for ES256"},
+		"p-384":            {"ES256", encode("PRIVATE KEY", pkcs8(t, p384)), "does not fit its algorithm ES256; it is for ES384"},
+		"ec for eddsa":     {"EdDSA", encode("PRIVATE KEY", pkcs8(t, p256)), "does not fit its algorithm EdDSA; it is for ES256"},
+		"ed25519 for es":   {"ES256", string(edPEM), "it is for EdDSA"},
 		"public":           {"ES256", encode("PUBLIC KEY", public), "holds a public key; signing needs the private key"},
 		"public as secret": {"HS256", encode("PUBLIC KEY", public), "no secret for HS256"},
 		"openssh":          {"EdDSA", encode("OPENSSH PRIVATE KEY", []byte("x")), "ssh-keygen"},
 		"certificate":      {"ES256", encode("CERTIFICATE", []byte("x")), "signing needs the private key"},
 		"torn":             {"ES256", encode("PRIVATE KEY", pkcs8(t, p256)[:40]), "is the file whole?"},
 		"some other PEM":   {"ES256", encode("DH PARAMETERS", []byte("x")), "no private key"},
-		"short secret":     {"HS256", strings.Repeat("k", 31), "has 31 bytes; HS256 needs 32"},
-		"short and blank":  {"HS256", strings.Repeat("k", 31) + "\n", "has 31 bytes; HS256 needs 32"},
+		"short secret":     {"HS256", strings.Repeat("k", 31), "holds an HMAC secret of 31 bytes; HS256 needs at least 32"},
+		"short and blank":  {"HS256", strings.Repeat("k", 31) + "\n", "holds an HMAC secret of 31 bytes; HS256 needs at least 32"},
 		"too large":        {"HS256", strings.Repeat("k", 1<<17), "is no key"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,51 +14,38 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-
-	"github.com/MicahParks/jwkset"
+	"io/fs"
+	"os"
 
 	"github.com/tokenagent/tokenagent/internal/jwt"
 )
 
-// TokenBytes is how many random bytes a token has by default.
+// TokenBytes is how many random bytes a token has by default: 256 bits, as RFC 4086
+// recommends for a long-lived secret.
 const TokenBytes = 32
 
-// Secret returns n random bytes as base64url: text without white space, so that it is
-// the same to readers that strip and to those that do not.
+// Secret returns n random bytes as base64url. Such text has no white space, so readers that
+// strip white space and readers that do not read the same.
 func Secret(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails; see crypto/rand
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// A Kind says which key pair to make. The zero Kind is Ed25519.
-type Kind struct {
-	RSABits int            // not 0: RSA
-	Curve   elliptic.Curve // not nil: ECDSA
-}
-
-// KindOf returns the Kind of a public key.
-func KindOf(public crypto.PublicKey) (Kind, error) {
-	switch k := public.(type) {
-	case *rsa.PublicKey:
-		return Kind{RSABits: k.N.BitLen()}, nil
-	case *ecdsa.PublicKey:
-		return Kind{Curve: k.Curve}, nil
-	case ed25519.PublicKey:
-		return Kind{}, nil
-	}
-	return Kind{}, errors.New("of a kind that is not known here; stage one of your own, with --from FILE")
-}
-
-// New makes a key pair, and returns the private key also as PEM (PKCS #8).
-func New(k Kind) (key crypto.Signer, text []byte, err error) {
-	switch {
-	case k.RSABits > 0:
-		key, err = rsa.GenerateKey(rand.Reader, k.RSABits)
-	case k.Curve != nil:
-		key, err = ecdsa.GenerateKey(k.Curve, rand.Reader)
-	default:
+// New makes a key pair for signatures of the algorithm. An RSA key has rsaBits bits, or 2048
+// if that is more. New also returns the private key as PEM (PKCS #8).
+func New(algorithm string, rsaBits int) (key crypto.Signer, text []byte, err error) {
+	switch algorithm {
+	case "ES256":
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "ES384":
+		key, err = ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	case "ES512":
+		key, err = ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	case "EdDSA", "Ed25519":
 		_, key, err = ed25519.GenerateKey(rand.Reader)
+	default:
+		key, err = rsa.GenerateKey(rand.Reader, max(rsaBits, 2048))
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a key: %w", err)
@@ -80,40 +67,42 @@ func PEM(public crypto.PublicKey) ([]byte, error) {
 }
 
 // JWK returns a public key, or a secret that is a []byte, as a JSON Web Key (RFC 7517
-// section 4), pinned to alg. kid may be "".
-func JWK(alg, kid string, key any) ([]byte, error) {
-	jwk, err := marshal(alg, kid, key)
-	if err != nil {
-		return nil, err
+// section 4) for the algorithm. kid may be "".
+func JWK(algorithm, kid string, material any) (json.RawMessage, error) {
+	members := jwt.Members(material)
+	members["alg"], members["use"] = algorithm, "sig"
+	if kid != "" {
+		members["kid"] = kid
 	}
-	return json.Marshal(jwk)
+	return json.Marshal(members)
 }
 
-// JWKS returns a public key as an indented set of one (RFC 7517 section 5).
-func JWKS(alg, kid string, public crypto.PublicKey) ([]byte, error) {
-	jwk, err := marshal(alg, kid, public)
+// JWKS returns a public key as an indented set of one key (RFC 7517 section 5).
+func JWKS(algorithm, kid string, public crypto.PublicKey) ([]byte, error) {
+	jwk, err := JWK(algorithm, kid, public)
 	if err != nil {
 		return nil, err
 	}
-	text, err := json.MarshalIndent(jwkset.JWKSMarshal{Keys: []jwkset.JWKMarshal{jwk}}, "", "  ")
+	text, err := json.MarshalIndent(map[string][]json.RawMessage{"keys": {jwk}}, "", "  ")
 	return append(text, '\n'), err
 }
 
-func marshal(alg, kid string, key any) (jwkset.JWKMarshal, error) {
-	_, secret := key.([]byte)
-	jwk, err := jwkset.NewJWKFromKey(key, jwkset.JWKOptions{
-		Marshal:  jwkset.JWKMarshalOptions{Private: secret},
-		Metadata: jwkset.JWKMetadataOptions{ALG: jwkset.ALG(alg), KID: kid, USE: jwkset.UseSig},
-	})
-	if err != nil {
-		return jwkset.JWKMarshal{}, err
-	}
-	return jwk.Marshal(), nil
-}
-
-// Thumbprint returns the RFC 7638 thumbprint of k in base64url, which is the name of
-// keys that are made here.
+// Thumbprint returns the RFC 7638 thumbprint of k in base64url, which is the kid of the keys
+// that are made here.
 func Thumbprint(k jwt.Key) string {
 	id := k.ID()
 	return base64.RawURLEncoding.EncodeToString(id[:])
+}
+
+// WriteNew writes a file that must not exist. If it fails, it leaves no file.
+func WriteNew(path string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		err = errors.Join(err, os.Remove(path)) // half a key is worse than none
+	}
+	return err
 }

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,11 +61,11 @@ func keyLike(model content.Credential, set bool) (made content.Credential, priva
 	if public := model.Key().PublicKey(); public == nil { // as long as the hash
 		material = []byte(keygen.Secret(map[string]int{"HS256": 32, "HS384": 48, "HS512": 64}[alg]))
 	} else {
-		kind, err := keygen.KindOf(public)
-		if err != nil {
-			return made, private, fmt.Errorf("making a key: %w", err)
+		rsaBits := 0
+		if k, ok := public.(*rsa.PublicKey); ok {
+			rsaBits = k.N.BitLen()
 		}
-		signer, text, err := keygen.New(kind)
+		signer, text, err := keygen.New(alg, rsaBits)
 		if err != nil {
 			return made, private, err
 		}
@@ -130,14 +131,8 @@ func (r *request) isInSource(path string) bool {
 
 // writePrivate writes the file of --private-out, which must not exist.
 func (r *request) writePrivate() error {
-	f, err := os.OpenFile(r.privateOut, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
+	if err := keygen.WriteNew(r.privateOut, []byte(r.private.Reveal()), 0o600); err != nil {
 		return fmt.Errorf("--private-out: %w", err)
-	}
-	_, err = f.WriteString(r.private.Reveal())
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("--private-out: %w", errors.Join(err, os.Remove(r.privateOut)))
 	}
 	return nil
 }

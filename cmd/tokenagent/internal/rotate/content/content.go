@@ -72,12 +72,12 @@ func (s Superseded) Live(now time.Time) bool { return s.Until.IsZero() || now.Be
 func ofTokens(t token.Tokens) Content {
 	c := Content{Revoked: t.Revoked, Retired: t.Retired, Unrevoked: t.Unrevoked}
 	for _, d := range t.Decls {
-		c.add(Credential{text: d.Value}, d.Slot, d.Until)
+		put(&c, Credential{text: d.Value}, d.Slot, d.Until)
 	}
 	return c
 }
 
-func (c *Content) add(v Credential, slot rotation.Slot, until time.Time) {
+func put(c *Content, v Credential, slot rotation.Slot, until time.Time) {
 	switch slot {
 	case rotation.Current:
 		c.Current = v

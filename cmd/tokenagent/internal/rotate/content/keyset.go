@@ -35,7 +35,7 @@ func ParseKeyFile(text []byte, o Options) (Content, error) {
 	}
 	c := Content{Kind: Keys, Bare: true}
 	for _, d := range got.Decls {
-		c.add(Key(d.Value, text), d.Slot, time.Time{})
+		put(&c, Key(d.Value, text), d.Slot, time.Time{})
 	}
 	switch {
 	case !c.HasCurrent():
@@ -55,7 +55,7 @@ func parseKeyDir(keys map[string][]byte, o Options) (Content, error) {
 	c := Content{Kind: Keys, Revoked: got.Revoked, Retired: got.Retired, Unrevoked: got.Unrevoked}
 	at := map[rotation.Slot]string{rotation.Current: jwks.KeyCurrent, rotation.Next: jwks.KeyNext, rotation.Previous: jwks.KeyPrevious}
 	for _, d := range got.Decls {
-		c.add(Key(d.Value, keys[at[d.Slot]]), d.Slot, d.Until)
+		put(&c, Key(d.Value, keys[at[d.Slot]]), d.Slot, d.Until)
 	}
 	switch {
 	case !hasAny(keys, jwks.KeyJWKS):

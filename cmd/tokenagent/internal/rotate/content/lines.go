@@ -90,9 +90,9 @@ func ParseLines(text []byte, o Options) (Content, error) {
 // other programs read as a whole.
 func Alone(text []byte) bool { return len(fields(string(text))) == 1 }
 
-// EditLines returns text, which declares have, changed so that it declares want. Comments, blank lines
-// and the lines of what stays keep their bytes and their order. New lines come last. The
-// result has been parsed again.
+// EditLines returns text, which declares have, changed so that it declares want. Comments,
+// blank lines and the lines of what stays keep their bytes and their order. New lines come
+// last. The result has been parsed again.
 func EditLines(text []byte, have, want Content, o Options) ([]byte, error) {
 	was, is := have.declarations(), want.declarations()
 	var fresh []string

@@ -107,7 +107,7 @@ func (r *replacement) prepare() (err error) {
 }
 
 // commit replaces or removes the file.
-func (r replacement) commit() error {
+func (r *replacement) commit() error {
 	if r.data != nil {
 		return os.Rename(r.temp, r.path)
 	}

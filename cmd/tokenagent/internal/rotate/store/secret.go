@@ -190,13 +190,13 @@ func (d *secrets) Prepare(to []content.Content) (func(context.Context) error, []
 func (d *secrets) edit(edits []content.KeyEdit) ([]byte, error) {
 	changed := false
 	var items []object
-	for i, s := range d.all {
-		did, err := s.edit(edits[i])
+	for i, edit := range edits {
+		did, err := d.all[i].edit(edit)
 		if err != nil {
 			return nil, err
 		}
 		changed = changed || did
-		items = append(items, s.top)
+		items = append(items, d.all[i].top)
 	}
 	if !changed {
 		return d.text, nil
