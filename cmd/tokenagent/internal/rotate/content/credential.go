@@ -11,7 +11,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Kind is what a source declares: tokens, or the keys that verify signed ones.
+// A Kind is what a source declares: shared tokens, or keys that verify signed tokens.
 // The zero Kind is Tokens.
 type Kind int
 
@@ -24,7 +24,7 @@ const (
 // String returns what flags and reports call the kind.
 func (k Kind) String() string { return k.Noun() + "s" }
 
-// Noun returns what one of the kind is called.
+// Noun returns the word for one credential of the kind.
 func (k Kind) Noun() string {
 	if k == Keys {
 		return "key"
@@ -32,26 +32,26 @@ func (k Kind) Noun() string {
 	return "token"
 }
 
-// A Credential is a token or a verification key. It shows itself by its
-// fingerprint, whatever the verb. The zero Credential is neither.
+// A Credential is a token or a verification key. Every verb formats it as its fingerprint.
+// The zero Credential is neither.
 type Credential struct {
-	text token.Token // the token, or how the key is written, which may be a secret
+	text token.Token // the token, or the text of the key, which may be a secret
 	key  jwt.Key     // the zero Key for a token
 }
 
 // Token returns the Credential that is the token text.
 func Token(text string) Credential { return Credential{text: token.New(text)} }
 
-// Key returns the Credential that is the key k, which is written as text. A key
-// of a set has its text there, and "" here, unless it is to be added.
+// Key returns the Credential that is the key k with its text. For a key that a set has
+// already, text does not matter.
 func Key(k jwt.Key, text []byte) Credential {
 	return Credential{text: token.New(string(text)), key: k}
 }
 
 func (c Credential) isKey() bool { return c.key != jwt.Key{} }
 
-// ID is by what it is revoked: the SHA-256 of a token, the RFC 7638 thumbprint of
-// a key.
+// ID returns what revokes the credential: the SHA-256 of a token, or the RFC 7638
+// thumbprint of a key.
 func (c Credential) ID() rotation.ID {
 	if c.isKey() {
 		return c.key.ID()
@@ -65,7 +65,7 @@ func (c Credential) Fingerprint() string { return verify.Fingerprint(c.ID()) }
 // Key returns the key, and the zero Key for a token.
 func (c Credential) Key() jwt.Key { return c.key }
 
-// KeyIDs returns each kid that a key goes by once.
+// KeyIDs returns the kids of a key, each once.
 func (c Credential) KeyIDs() (kids []string) {
 	for _, k := range c.key.Names() {
 		if kid := k.KeyID(); kid != "" && !slices.Contains(kids, kid) {
@@ -75,10 +75,10 @@ func (c Credential) KeyIDs() (kids []string) {
 	return kids
 }
 
-// Reveal returns the token, or how the key is written.
+// Reveal returns the token, or the text of the key.
 func (c Credential) Reveal() string { return c.text.Reveal() }
 
-// String returns the fingerprint, and of a key its algorithm.
+// String returns the fingerprint, and for a key also its algorithm.
 func (c Credential) String() string {
 	if c.isKey() {
 		return c.key.String()

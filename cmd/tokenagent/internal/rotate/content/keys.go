@@ -26,8 +26,7 @@ func (k Kind) names() names {
 
 // Has reports whether one of keys declares a credential of the kind.
 func (k Kind) Has(keys map[string][]byte) bool {
-	n := k.names()
-	return k.HasCurrent(keys) || hasAny(keys, n.next, n.previous)
+	return k.HasCurrent(keys) || hasAny(keys, k.names().next, k.names().previous)
 }
 
 // HasCurrent reports whether one of keys holds what is valid without any other key.
@@ -43,7 +42,7 @@ func hasAny(keys map[string][]byte, names ...string) bool {
 }
 
 // ParseKeys parses the keys of a directory or of a Secret; see [token.ParseDir] and
-// [jwks.ParseKeys].
+// [jwks.ParseKeys]. With an error it returns the revocations.
 func ParseKeys(keys map[string][]byte, o Options) (Content, error) {
 	if o.Kind == Keys {
 		return parseKeyDir(keys, o)
@@ -56,8 +55,8 @@ func ParseKeys(keys map[string][]byte, o Options) (Content, error) {
 // that the key is removed.
 type KeyEdit map[string][]byte
 
-// EditKeys returns how keys, which declare have, must change to declare want.
-// The result has been parsed again.
+// EditKeys returns how keys, which declare have, must change to declare want. The result
+// has been parsed again.
 func EditKeys(keys map[string][]byte, have, want Content, o Options) (KeyEdit, error) {
 	edit := KeyEdit{}
 	set := func(key, was, is string) {

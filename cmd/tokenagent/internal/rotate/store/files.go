@@ -178,12 +178,8 @@ func (f *files) unchanged(ctx context.Context) error {
 // model returns the file whose mode and owner new keys get: what senders send, or what
 // receivers verify with.
 func (f *files) model() string {
-	for _, key := range append(currentNames(), slices.Sorted(maps.Keys(f.files))...) {
-		if _, there := f.files[key]; there {
-			return filepath.Join(f.data, key)
-		}
-	}
-	return filepath.Join(f.data, currentNames()[0])
+	i := slices.IndexFunc(currentNames(), func(key string) bool { return f.files[key] != nil })
+	return filepath.Join(f.data, currentNames()[max(i, 0)])
 }
 
 // link completes the replacement r in a directory with a ..data, where each key has a
