@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -107,7 +108,7 @@ func (a *Agent) createSources() (err error) {
 	}
 	for _, p := range a.sources {
 		switch {
-		case !p.source().watched || a.watcher != nil || r.PollOnly:
+		case !p.info().watched || a.watcher != nil || r.PollOnly:
 		case r.Watcher != nil:
 			a.watcher = r.Watcher
 		default:
@@ -141,11 +142,69 @@ func (a *Agent) open(ctx context.Context) error {
 				return err
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("reading %s: %w", p.source().location, context.Cause(ctx))
+			return fmt.Errorf("reading %s: %w", p.info().location, context.Cause(ctx))
 		}
 	}
 	return nil
 }
+
+// Verify accepts a shared token if the source declares it, or if it was superseded and
+// its deadline has not passed. It accepts a signed token if an accepted key signed it
+// and its claims satisfy Config.JWT. A token that the token source revoked, or that was
+// superseded and has ended, is refused even if it is also a valid signed token.
+//
+// Verify reads memory only. For a shared token, and for a signed token in the cache, it
+// allocates nothing. Each call adds one to tokenagent_verifications_total. An error
+// wraps one of the errors of package verify; before the source is loaded and after
+// Close, it wraps [verify.ErrUnavailable].
+func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, error) {
+	if a.tokens == nil {
+		p, err := a.jwt.Verify(ctx, token)
+		if err != nil {
+			a.keys.counts.refused(err)
+			return nil, err
+		}
+		a.keys.counts.accepted(p)
+		return p, nil
+	}
+	p, err := a.tokens.set().Verify(ctx, token)
+	switch {
+	case err == nil:
+		a.tokens.counts.accepted(p)
+		return p, nil
+	case a.keys == nil, verify.Class(err) >= verify.Expired:
+		a.tokens.counts.refused(err)
+		return nil, err
+	}
+	if verify.Class(err) == verify.Unavailable && a.tokens.revoked(verify.Digest(token)) {
+		a.tokens.counts.refused(verify.ErrRevokedToken) // by hand, before the source was loaded
+		return nil, verify.ErrRevokedToken
+	}
+	return a.verifySigned(ctx, token, err)
+}
+
+// verifySigned verifies token as a signed token, after the token source has refused it
+// with err. If the keys refuse token too, verifySigned returns the refusal of the higher
+// class.
+func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
+	p, jwtErr := a.jwt.Verify(ctx, token)
+	if jwtErr == nil {
+		a.keys.counts.accepted(p)
+		return p, nil
+	}
+	if verify.Class(jwtErr) > verify.Class(err) {
+		err = jwtErr
+	}
+	if looksSigned(token) {
+		a.keys.counts.refused(err)
+	} else {
+		a.tokens.counts.refused(err)
+	}
+	return nil, err
+}
+
+// looksSigned reports whether token has the three parts of a JWS (RFC 7515 section 7.1).
+func looksSigned(token string) bool { return strings.Count(token, ".") == 2 }
 
 // ErrClosed is the error of calls that need an open Agent after [Agent.Close].
 var ErrClosed = errors.New("agent: closed")
@@ -158,13 +217,14 @@ func (a *Agent) Token() (string, error) {
 	if a.tokens == nil {
 		return "", fmt.Errorf("agent: no token source is configured: %w", verify.ErrUnavailable)
 	}
-	if s := a.tokens.value.Load(); s != nil && s.set != nil {
-		if c, ok := s.ledger.Current(); ok {
-			return c.Value.Reveal(), nil
-		}
-		return "", fmt.Errorf("agent: the current token is revoked: %w", verify.ErrUnavailable)
+	s := a.tokens.value.Load()
+	if s == nil || s.set == nil {
+		return "", fmt.Errorf("agent: %w", verify.ErrUnavailable)
 	}
-	return "", fmt.Errorf("agent: %w", verify.ErrUnavailable)
+	if c, ok := s.ledger.Current(); ok {
+		return c.Value.Reveal(), nil
+	}
+	return "", fmt.Errorf("agent: the current token is revoked: %w", verify.ErrUnavailable)
 }
 
 // Ready reports whether every source has been loaded and the Agent is not closed.
@@ -263,6 +323,20 @@ func (a *Agent) Retire() error {
 	return err
 }
 
+// AwaitRevocation waits until the credential of p is revoked and returns true. It
+// returns false if ctx ends or the Agent is closed, and at once if p does not come from
+// a source of this Agent. The end of an overlap is not a revocation. An Agent that
+// started from a Snapshot also knows the Principals of the earlier Agents, even if
+// their source had another name. AwaitRevocation implements [verify.RevocationWaiter].
+func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
+	for _, s := range a.sources {
+		if s.verified(p) {
+			return s.awaitRevocation(ctx, p)
+		}
+	}
+	return false
+}
+
 // changeAll calls f for every source and then saves the state.
 func (a *Agent) changeAll(f func(credentialSource)) error {
 	a.each(f)
@@ -300,7 +374,7 @@ func (a *Agent) Close() error {
 }
 
 // String returns the name of the Agent's first source. It never shows a token.
-func (a *Agent) String() string { return "agent(" + a.sources[0].source().name + ")" }
+func (a *Agent) String() string { return "agent(" + a.sources[0].info().name + ")" }
 
 // Format implements [fmt.Formatter]: it writes String for every verb and flag, so
 // that no verb shows a token.

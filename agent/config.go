@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -16,6 +17,7 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // DaprTokenEnv is the name of the environment variable from which daprd and the app
@@ -151,8 +153,10 @@ type sourceSpec struct {
 	identity     string // location with an absolute path
 	source       reload.Source
 	watched      bool
-	remote       bool // the source is a server
-	needsCurrent bool // report if there is no current credential
+	remote       bool     // the source is a server
+	needsCurrent bool     // report if there is no current credential
+	secretFiles  []string // of a directory: the files that may hold secrets
+	method       string   // the method of the Principals that the source verifies
 	window       rotation.Window
 }
 
@@ -234,7 +238,8 @@ func (r *resolved) findKeys() error {
 	default:
 		return nil
 	}
-	r.keys.name, r.keys.window = r.KeyName, r.window
+	r.keys.name, r.keys.window, r.keys.method = r.KeyName, r.window, verify.MethodJWT
+	r.keys.secretFiles = []string{jwks.KeyJWKS, jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious}
 	rules := r.JWT.config(nil)
 	return rules.Validate()
 }
@@ -300,7 +305,8 @@ func (r *resolved) useEnv(name string) {
 }
 
 func (r *resolved) useTokenSource(s *sourceSpec) {
-	s.name, s.window, s.needsCurrent = r.Name, r.window, true
+	s.name, s.window, s.method, s.needsCurrent = r.Name, r.window, verify.MethodToken, true
+	s.secretFiles = []string{token.FileCurrent, token.FileNext, token.FilePrevious}
 	r.tokens = s
 }
 
@@ -309,4 +315,41 @@ func choose(first bool, a, b string) string {
 		return a
 	}
 	return b
+}
+
+// checkStateFile returns an error if StateFile is a directory, a source, or a file in a
+// source directory. It makes StateFile absolute, so that a later chdir does not change it.
+func (r *resolved) checkStateFile() error {
+	if r.StateFile == "" {
+		return nil
+	}
+	info, err := os.Stat(r.StateFile)
+	if err == nil && info.IsDir() || strings.HasSuffix(r.StateFile, string(filepath.Separator)) {
+		return option.Errorf(option.Field, "{state-file} is a directory; name a file in it")
+	}
+	r.StateFile = absolute(r.StateFile)
+	for _, s := range []*sourceSpec{r.tokens, r.keys} {
+		if s == nil || !s.watched {
+			continue
+		}
+		switch path, err := filepath.Rel(resolveSymlinks(absolute(s.location)), resolveSymlinks(r.StateFile)); {
+		case err != nil:
+		case path == ".":
+			return option.Errorf(option.Field, "{state-file} is the source %s itself; give it a path of its own", s.location)
+		case filepath.IsLocal(path):
+			return option.Errorf(option.Field, "{state-file} lies in the source directory %s; give it a path outside", s.location)
+		}
+	}
+	return nil
+}
+
+// resolveSymlinks resolves the symbolic links in the part of path that exists.
+func resolveSymlinks(path string) string {
+	if found, err := filepath.EvalSymlinks(path); err == nil {
+		return found
+	}
+	if dir := filepath.Dir(path); dir != path {
+		return filepath.Join(resolveSymlinks(dir), filepath.Base(path))
+	}
+	return path
 }

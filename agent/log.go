@@ -2,11 +2,15 @@ package agent
 
 import (
 	"context"
-	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
@@ -16,12 +20,12 @@ const expiryWarning = 24 * time.Hour
 
 // logChanges logs every change of the source and calls changed after each, until ctx
 // ends.
-func (m *typedSource[V, S]) logChanges(ctx context.Context, changed func()) {
-	var last *state[V, S]
+func (m *source[V, S]) logChanges(ctx context.Context, changed func()) {
+	last := emptyState[V, S]()
 	for {
 		updated := m.value.Updated()
 		if s := m.value.Load(); s != nil && s != last {
-			m.logChange(last, s)
+			m.logChange(last, s, time.Now())
 			last = s
 			changed()
 		}
@@ -33,54 +37,60 @@ func (m *typedSource[V, S]) logChanges(ctx context.Context, changed func()) {
 	}
 }
 
-func (m *typedSource[V, S]) logChange(last, s *state[V, S]) {
-	log := m.log.With("source", m.src.name)
+func (m *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
 	if !s.loaded {
 		return
 	}
-	for _, note := range s.notes[:min(len(s.notes), maxNotes)] {
-		if last == nil || !slices.Contains(last.notes, note) {
-			log.Warn("source accepted with a warning", "note", note)
+	live := s.live(now)
+	known := m.warnings(last, last.live(now))
+	for _, warning := range m.warnings(s, live) {
+		if !slices.Contains(known, warning) {
+			m.log.Warn("source accepted with a warning", "note", warning)
 		}
 	}
-	m.warnAboutRevoked(log, last, s)
-	now := time.Now()
-	live := s.live(now)
-	m.warnAboutReaders(live)
-	var n [len(rotation.Slots)]int
+	if slices.ContainsFunc(live, isSecret) {
+		m.warnAboutReaders()
+	}
+	var count [len(rotation.Slots) + 1]int
+	staged := make([]string, 0, maxNotes)
+	superseded := make(map[string]bool)
 	for _, e := range live {
-		n[e.Slot-1]++
-		if exp := m.expiry(e.Value); !exp.IsZero() && exp.Before(now.Add(expiryWarning)) {
-			log.Warn("a token is a JWT whose exp has come or comes within a day; receivers that check exp refuse it then",
+		count[e.Slot]++
+		if exp := m.expires(e.Value); !exp.IsZero() && exp.Before(now.Add(expiryWarning)) {
+			m.log.Warn("a token is a JWT whose exp has come or comes within a day; receivers that check exp refuse it then",
 				"slot", e.Slot.String(), "fingerprint", e.Value.Fingerprint(), "expires", exp.UTC())
 		}
+		switch {
+		case e.Slot == rotation.Next && len(staged) < maxNotes:
+			staged = append(staged, e.Value.Fingerprint())
+		case e.Slot == rotation.Previous:
+			superseded[e.Value.Label()] = true
+		}
 	}
+	m.users.makeRoom(superseded)
 	args := []any{
-		"generation", s.ledger.Number, "next", n[rotation.Next-1], "previous", n[rotation.Previous-1], "listed", n[rotation.Listed-1],
+		"generation", s.ledger.Number, "next", count[rotation.Next], "previous", count[rotation.Previous], "listed", count[rotation.Listed],
 	}
 	args = append(args, m.overlapArgs(live, now)...)
-	if staged := stagedFingerprints(live); staged != "" {
-		args = append(args, "next_fingerprint", staged)
+	if len(staged) > 0 {
+		args = append(args, "next_fingerprint", strings.Join(staged, ","))
 	}
-	c, ok := s.ledger.Current()
-	if ok {
+	if c, ok := s.ledger.Current(); ok {
 		args = append(args, "fingerprint", c.Value.Fingerprint())
 	}
 	switch {
-	case !ok && m.src.needsCurrent:
-		log.Warn("the current token is revoked; senders need another one", "generation", s.ledger.Number)
-	case last == nil || !last.loaded:
-		log.Info("source loaded", args...)
+	case !last.loaded:
+		m.log.Info("source loaded", args...)
 	case s.rotations != last.rotations:
-		log.Info("rotated", args...)
+		m.log.Info("rotated", args...)
 	default:
-		log.Info("source changed", args...)
+		m.log.Info("source changed", args...)
 	}
 }
 
 // overlapArgs returns log attributes of the overlap: its end if no credential is used
 // again, the latest end that uses can extend it to, and which uses extend it.
-func (m *typedSource[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time) []any {
+func (m *source[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time) []any {
 	until := overlapUntil(live, now)
 	if until.IsZero() {
 		return nil
@@ -95,49 +105,55 @@ func (m *typedSource[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time
 		}
 	}
 	args := []any{"overlap_until", until.UTC(), "overlap_until_at_most", latest.UTC()}
-	switch {
-	case waits:
+	if waits {
 		args = append(args, "overlap_begins_with", "the first use of the new one")
-		fallthrough
-	case slides:
-		args = append(args, "renewed_by", "each use of the old one, for "+m.src.window.Overlap.String())
+	}
+	if slides {
+		args = append(args, "renewed_by", "each use of the old one, for "+m.spec.window.Overlap.String())
 	}
 	return args
 }
 
-// stagedFingerprints returns the fingerprints of the credentials in slot next, at most
-// maxNotes, separated by commas.
-func stagedFingerprints[V credential](live []*rotation.Entry[V]) string {
-	var staged []string
-	for _, e := range live {
-		if e.Slot == rotation.Next && len(staged) < maxNotes {
-			staged = append(staged, e.Value.Fingerprint())
-		}
-	}
-	return strings.Join(staged, ",")
+// isSecret reports whether e is a token or an HMAC key. Other keys are public.
+func isSecret[V credential](e *rotation.Entry[V]) bool {
+	key, isKey := any(e.Value).(jwt.Key)
+	return !isKey || strings.HasPrefix(key.Algorithm(), "HS")
 }
 
-// warnAboutRevoked logs each revoked credential that the source newly declares without
-// its revocation, at most maxNotes of them.
-func (m *typedSource[V, S]) warnAboutRevoked(log *slog.Logger, last, s *state[V, S]) {
-	logged := 0
-	var before []string
-	if last != nil {
-		before = last.revokedDeclared()
+// warnAboutReaders logs a warning for each file of the source that every user of the
+// machine may read. Volumes that the kubelet mounts are exempt: their files have mode 0644
+// by default, and other users cannot reach the file system of the pod
+// (https://kubernetes.io/docs/concepts/storage/volumes/#secret).
+func (m *source[V, S]) warnAboutReaders() {
+	root := m.spec.location
+	if runtime.GOOS == "windows" || !m.spec.watched || kubemount.Managed(root) {
+		return
 	}
-	for _, fingerprint := range s.revokedDeclared() {
-		if logged < maxNotes && !slices.Contains(before, fingerprint) {
-			logged++
-			log.Warn("the source declares, without the revocation, what is revoked; it stays refused until the revocation is lifted (tokenagent rotate unrevoke)",
-				"fingerprint", fingerprint)
+	paths := []string{root}
+	if info, err := os.Stat(root); err == nil && info.IsDir() {
+		paths = nil
+		for _, name := range m.spec.secretFiles {
+			paths = append(paths, filepath.Join(root, name))
+		}
+	}
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
+			m.log.Warn("every user of this machine can read the secret in this file; take the right away (chmod o-r), and rotate what it holds if others have accounts here",
+				"file", path, "mode", info.Mode().Perm().String())
 		}
 	}
 }
 
-// expiry returns the exp of v, and the zero Time if v does not expire.
-func (m *typedSource[V, S]) expiry(v V) time.Time {
-	if m.expires == nil {
-		return time.Time{}
+// warnAboutSDKs logs a warning if APP_API_TOKEN is set in the environment but is not
+// the token source. Dapr SDKs read the variable once and check the token themselves
+// (https://docs.dapr.io/operations/security/app-api-token/), so they refuse the new
+// token after a rotation.
+func (r *resolved) warnAboutSDKs() {
+	isSource := r.tokens != nil && r.tokens.kind == "env" && r.tokens.location == DaprTokenEnv
+	if os.Getenv(DaprTokenEnv) == "" || isSource {
+		return
 	}
-	return m.expires(v)
+	r.Logger.Warn(DaprTokenEnv+" is set in the environment and is not the source; a Dapr SDK in the app reads it once"+
+		" and checks the token again, so it refuses the new one after a rotation; unset it in the app's environment",
+		"variable", DaprTokenEnv)
 }

@@ -75,7 +75,7 @@ func (a *Agent) Merge(s Snapshot) error {
 		return ErrClosed
 	}
 	if a.store != nil {
-		a.store.claim(a)
+		a.store.setOwner(a)
 	}
 	return a.save()
 }
@@ -97,12 +97,12 @@ func (a *Agent) startFrom(s *Snapshot) {
 	}
 }
 
-func (m *typedSource[V, S]) snapshot() sourceSnapshot[V, S] {
-	return sourceSnapshot[V, S]{state: m.lastState(), names: append(slices.Clone(m.formerNames), m.src.name), users: m.users}
+func (m *source[V, S]) snapshot() sourceSnapshot[V, S] {
+	return sourceSnapshot[V, S]{state: m.lastState(), names: append(slices.Clone(m.formerNames), m.spec.name), users: m.users}
 }
 
 // lastState returns the current state and, after Close, the last state before it.
-func (m *typedSource[V, S]) lastState() *state[V, S] {
+func (m *source[V, S]) lastState() *state[V, S] {
 	if s := m.last.Load(); s != nil {
 		return s
 	}
@@ -110,20 +110,20 @@ func (m *typedSource[V, S]) lastState() *state[V, S] {
 }
 
 // startFrom makes s the initial state of m.
-func (m *typedSource[V, S]) startFrom(s sourceSnapshot[V, S]) {
+func (m *source[V, S]) startFrom(s sourceSnapshot[V, S]) {
 	if s.state == nil {
 		return
 	}
 	m.initial, m.users = s.state, s.users
 	for _, name := range s.names {
-		if !m.hasName(name) {
+		if name != m.spec.name && !slices.Contains(m.formerNames, name) {
 			m.formerNames = append(m.formerNames, name)
 		}
 	}
 }
 
 // publishInitial publishes the initial state if the source could not be read.
-func (m *typedSource[V, S]) publishInitial() {
+func (m *source[V, S]) publishInitial() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		if s := m.initial; prev == nil && s != nil && s.loaded {
 			return m.with(s, s.ledger, nil)
@@ -133,7 +133,7 @@ func (m *typedSource[V, S]) publishInitial() {
 }
 
 // merge adds other, which may be nil, to the state of m.
-func (m *typedSource[V, S]) merge(other *state[V, S]) {
+func (m *source[V, S]) merge(other *state[V, S]) {
 	if other == nil {
 		return
 	}
@@ -142,6 +142,6 @@ func (m *typedSource[V, S]) merge(other *state[V, S]) {
 		if !s.loaded && other.loaded { // the source has not been read; keep what other read
 			next, more = *other, s
 		}
-		return m.with(&next, next.ledger.Merge(more.ledger, now, m.src.window), nil)
+		return m.with(&next, next.ledger.Merge(more.ledger, now, m.spec.window), nil)
 	})
 }

@@ -2,123 +2,281 @@ package agent
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A typedSource is one source of an Agent, with its state. V is the type of its
+// A source is one credential source of an Agent, with its state. V is the type of its
 // credentials, and S the set of credentials that verifies requests.
-type typedSource[V credential, S any] struct {
-	src       *sourceSpec
-	parse     func(reload.Content) (declaration[V], error)
-	build     func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
-	codec     codec[V]
-	log       *slog.Logger
-	value     *reload.Value[state[V, S]]
-	initial   *state[V, S]                // from the state file or Config.From; nil if there is none
-	closed    *atomic.Bool                // belongs to the Agent
-	last      atomic.Pointer[state[V, S]] // set by close: the state before it
+type source[V credential, S any] struct {
+	spec    *sourceSpec
+	log     *slog.Logger
+	value   *reload.Value[state[V, S]]
+	initial *state[V, S]                // from the state file or Config.From; nil if there is none
+	closed  *atomic.Bool                // belongs to the Agent
+	last    atomic.Pointer[state[V, S]] // set by close: the state before it
+
 	users     *previousUsers
 	counts    *counts
 	durations prometheus.Histogram // of reads
 	// formerNames are the other names of the source in the Agents whose Snapshots this
 	// Agent started from.
 	formerNames []string
-	// expires returns the exp of a credential, and the zero Time if it has none. nil if
-	// no credential of this type expires by itself.
+
+	// The functions below depend on the type of the credentials.
+
+	parse func(reload.Content) (declaration[V], error)
+	build func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
+	// encode returns the form of a credential in the state file, and nil if the
+	// credential is secret. decode is its inverse.
+	encode func(V) json.RawMessage
+	decode func(rotation.SnapshotEntry) (V, bool)
+	// expires returns the exp of a credential, and the zero Time if it has none.
 	expires func(V) time.Time
 	// longestLifetime returns the longest lifetime of the accepted tokens that the
-	// credentials signed. nil if the credentials sign nothing.
+	// credentials signed, and 0 if they signed none.
 	longestLifetime func() time.Duration
-	// warned holds the files that warnAboutReaders has warned of. Only the goroutine of
-	// logChanges uses it.
-	warned map[string]struct{}
-	// usable reports whether the credentials may verify requests now. nil means always.
+	// usable reports whether the credentials may verify requests now.
 	usable func() bool
-	// fileError returns the error of the CA or token file of a key server. nil if the
-	// source has no such files.
+	// fileError returns the error of the CA or token file of a key server.
 	fileError func() error
 }
 
-// A credentialSource is a typedSource of any type: the methods that an Agent calls on all
-// of its sources.
+// The two kinds of sources.
+type (
+	tokenSource = source[token.Token, token.Set]
+	keySource   = source[jwt.Key, jwt.KeySet]
+)
+
+// A credentialSource is a source of any type: the methods that an Agent calls on all of
+// its sources.
 type credentialSource interface {
 	open(r *resolved, w *reload.Watcher) error
 	run(ctx context.Context)
 	logChanges(ctx context.Context, changed func())
 	close()
 
-	source() *sourceSpec
+	info() *sourceSpec
 	isReady() bool
 	updated() <-chan struct{}
 	reload() (changed bool, err error)
 	revoke(id rotation.ID)
 	unrevoke(id rotation.ID) error
 	retire()
+	verified(p *verify.Principal) bool
+	awaitRevocation(ctx context.Context, p *verify.Principal) bool
+	recordPreviousUse(p *verify.Principal, remote string)
 
-	restore(w storedSource, now time.Time) error
-	forget()
+	restore(w storedSource, now time.Time)
 	publishInitial()
 	adopt(w storedSource)
-	write(now time.Time) (storedSource, bool)
+	stored(now time.Time) (storedSource, bool)
 	status(now time.Time) SourceStatus
 	collect(e emitter, now time.Time)
 }
 
-func (m *typedSource[V, S]) source() *sourceSpec { return m.src }
-func (m *typedSource[V, S]) isReady() bool {
-	if m.value.Stats().Applied > 0 {
-		return true
+// newSource returns a source without the functions that depend on the type of the
+// credentials, except for defaults. closed belongs to the Agent.
+func newSource[V credential, S any](spec *sourceSpec, closed *atomic.Bool, log *slog.Logger) *source[V, S] {
+	return &source[V, S]{
+		spec: spec, log: log.With("source", spec.name), closed: closed,
+		users: newPreviousUsers(), counts: newCounts(), durations: newDurations(spec.name),
+		expires:         func(V) time.Time { return time.Time{} },
+		longestLifetime: func() time.Duration { return 0 },
+		usable:          func() bool { return true },
+		fileError:       func() error { return nil },
 	}
-	// Credentials of a Snapshot, which may vouch only while they are usable.
-	return m.lastState().loaded && (m.usable == nil || m.usable())
 }
 
-// hasName reports whether name is the current or a former name of the source.
-func (m *typedSource[V, S]) hasName(name string) bool {
-	return name == m.src.name || slices.Contains(m.formerNames, name)
+// newTokenSource returns a source of shared tokens.
+func newTokenSource(spec *sourceSpec, minBytes int, closed *atomic.Bool, log *slog.Logger) *tokenSource {
+	m := newSource[token.Token, token.Set](spec, closed, log)
+	m.parse = func(c reload.Content) (d declaration[token.Token], err error) {
+		o := token.Options{MinTokenBytes: minBytes, Name: nameOf(c, spec)}
+		if c.Keys == nil {
+			d.Content, err = token.Parse(c.Data, o)
+			return d, err
+		}
+		d.Content, err = token.ParseDir(c.Keys, o)
+		return d, addKeyNames(err, c, token.FileCurrent)
+	}
+	m.build = func(l *rotation.Ledger[token.Token], _ *token.Set, _ []rotation.Decl[token.Token]) *token.Set {
+		return token.NewSet(l, spec.name)
+	}
+	m.encode = func(token.Token) json.RawMessage { return nil }
+	m.decode = token.Remembered
+	m.expires = token.Token.Expires
+	return m
 }
 
-func (m *typedSource[V, S]) updated() <-chan struct{} { return m.value.Updated() }
+// newKeySource returns a source of verification keys. remote is nil if the source is
+// not a server.
+func newKeySource(spec *sourceSpec, algorithm string, remote *jwks.RemoteSource, closed *atomic.Bool, log *slog.Logger) *keySource {
+	m := newSource[jwt.Key, jwt.KeySet](spec, closed, log)
+	m.parse = func(c reload.Content) (d declaration[jwt.Key], err error) {
+		o := jwks.ParseOptions{Name: nameOf(c, spec), Algorithm: algorithm}
+		if remote != nil {
+			o = remote.ParseOptions()
+		}
+		var k jwks.Keys
+		if c.Keys == nil {
+			k, err = jwks.Parse(c.Data, o)
+		} else {
+			k, err = jwks.ParseKeys(c.Keys, o)
+			err = addKeyNames(err, c, jwks.KeyCurrent, jwks.KeyJWKS)
+		}
+		d.Content = k.Content
+		for _, skipped := range k.Skipped {
+			d.notes = append(d.notes, "left out: "+skipped.Error())
+		}
+		return d, err
+	}
+	m.build = func(l *rotation.Ledger[jwt.Key], before *jwt.KeySet, declared []rotation.Decl[jwt.Key]) *jwt.KeySet {
+		return jwt.NextKeySet(l, spec.name, before, declared)
+	}
+	m.encode, m.decode = encodeKey, decodeKey
+	if remote != nil {
+		m.usable, m.fileError = remote.Usable, remote.FileError
+	}
+	return m
+}
+
+// nameOf returns the name of the source for error messages.
+func nameOf(c reload.Content, spec *sourceSpec) string {
+	if c.Path != "" {
+		return c.Path
+	}
+	return spec.location
+}
+
+// maxNotes is the largest number of notes, fingerprints or key names in a message.
+const maxNotes = 10
+
+// keyName matches the names that a key of a Secret can have
+// (https://kubernetes.io/docs/concepts/configuration/secret/#restriction-names-data).
+var keyName = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
+
+// addKeyNames adds the names of the keys in the directory c to err, if c has none of
+// the wanted keys: the Secret may hold the token under another key.
+func addKeyNames(err error, c reload.Content, wanted ...string) error {
+	if err == nil || slices.ContainsFunc(wanted, func(key string) bool { return c.Keys[key] != nil }) {
+		return err
+	}
+	entries, failed := os.ReadDir(filepath.Join(c.Path, "..data"))
+	if failed != nil {
+		if entries, failed = os.ReadDir(c.Path); failed != nil {
+			return err
+		}
+	}
+	var names []string
+	for _, e := range entries {
+		if name := e.Name(); !e.IsDir() && !strings.HasPrefix(name, "..") && keyName.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	switch more := len(names) - maxNotes; {
+	case len(names) == 0:
+		return fmt.Errorf("%w; there are no keys at all", err)
+	case more > 0:
+		return fmt.Errorf("%w; the keys there are %s and %d more", err, strings.Join(names[:maxNotes], ", "), more)
+	default:
+		return fmt.Errorf("%w; the keys there are %s", err, strings.Join(names, ", "))
+	}
+}
+
+// A storedKey is a public key in the state file.
+type storedKey struct {
+	Public    string `json:"public"` // PKIX DER in base64
+	Algorithm string `json:"alg"`
+	KeyID     string `json:"kid,omitempty"`
+}
+
+// encodeKey returns the JSON of a public key. An HMAC secret is not stored, so a restart
+// forgets a superseded secret that the source does not declare.
+func encodeKey(k jwt.Key) json.RawMessage {
+	der, err := x509.MarshalPKIXPublicKey(k.PublicKey())
+	if err != nil {
+		return nil // an HMAC secret
+	}
+	text, err := json.Marshal(storedKey{base64.StdEncoding.EncodeToString(der), k.Algorithm(), k.KeyID()})
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// decodeKey returns the public key of e, and false if e holds no key with its ID.
+func decodeKey(e rotation.SnapshotEntry) (k jwt.Key, ok bool) {
+	var stored storedKey
+	if json.Unmarshal(e.Value, &stored) != nil {
+		return k, false
+	}
+	der, err := base64.StdEncoding.DecodeString(stored.Public)
+	if err != nil {
+		return k, false
+	}
+	public, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return k, false
+	}
+	k, err = jwt.NewKey(jwt.KeyConfig{KeyID: stored.KeyID, Algorithm: stored.Algorithm, Material: public})
+	return k, err == nil && k.ID() == e.ID
+}
 
 // remotePoll is the interval at which a key server's source checks whether a request is
 // due.
 const remotePoll = 2 * time.Second
 
 // open reads the source for the first time.
-func (m *typedSource[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
+func (m *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	poll, debounce := r.Poll, r.Debounce
-	if m.src.remote {
+	if m.spec.remote {
 		// The source decides whether a poll makes a request. A response is complete, so
 		// it needs no debounce.
 		poll, debounce = remotePoll, -1
 	}
-	m.durations = newDurations(m.src.name)
-	m.value, err = reload.Open(m.src.source, m.step, reload.Options{
+	m.value, err = reload.Open(m.spec.source, m.step, reload.Options{
 		Poll: poll, Debounce: debounce, Watcher: w, PollOnly: r.PollOnly,
 		Observe: func(d time.Duration) { m.durations.Observe(d.Seconds()) },
-		Wait:    r.WaitForSource, Logger: r.Logger, Name: m.src.name,
+		Wait:    r.WaitForSource, Logger: r.Logger, Name: m.spec.name,
 	})
 	return err
 }
 
-func (m *typedSource[V, S]) run(ctx context.Context) { _ = m.value.Run(ctx) }
+func (m *source[V, S]) run(ctx context.Context)           { _ = m.value.Run(ctx) }
+func (m *source[V, S]) reload() (changed bool, err error) { return m.value.Reload() }
+func (m *source[V, S]) updated() <-chan struct{}          { return m.value.Updated() }
+func (m *source[V, S]) info() *sourceSpec                 { return m.spec }
 
-func (m *typedSource[V, S]) reload() (changed bool, err error) { return m.value.Reload() }
+// isReady reports whether the source has been loaded, or has credentials of a Snapshot
+// that are usable.
+func (m *source[V, S]) isReady() bool {
+	return m.value.Stats().Applied > 0 || m.lastState().loaded && m.usable()
+}
 
 // step is the [reload.Step] of the source. After Close, step returns ErrClosed, so that a
 // read that began before Close publishes nothing. The Value serializes steps and calls of
 // apply.
-func (m *typedSource[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
+func (m *source[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
 	if m.closed.Load() {
 		return nil, ErrClosed
 	}
@@ -126,26 +284,34 @@ func (m *typedSource[V, S]) step(prev *state[V, S], c reload.Content, now time.T
 }
 
 // orInitial returns s or, if s is nil, the initial state. The result is never nil.
-func (m *typedSource[V, S]) orInitial(s *state[V, S]) *state[V, S] {
+func (m *source[V, S]) orInitial(s *state[V, S]) *state[V, S] {
 	switch {
 	case s != nil:
 		return s
 	case m.initial != nil:
 		return m.initial
 	default:
-		return &state[V, S]{}
+		return emptyState[V, S]()
 	}
 }
 
 // set returns the set that verifies requests now, and nil if there is none.
-func (m *typedSource[V, S]) set() *S {
+func (m *source[V, S]) set() *S {
 	if s := m.value.Load(); s != nil {
 		return s.set
 	}
 	return nil
 }
 
-func (m *typedSource[V, S]) revoke(id rotation.ID) {
+// accepted returns the entries of s that verify requests at now.
+func (m *source[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
+	if !m.usable() {
+		return nil
+	}
+	return s.live(now)
+}
+
+func (m *source[V, S]) revoke(id rotation.ID) {
 	m.apply(func(s *state[V, S], _ time.Time) *state[V, S] {
 		if s.ledger.HasRevocation(id) {
 			return s
@@ -158,10 +324,10 @@ func (m *typedSource[V, S]) revoke(id rotation.ID) {
 
 // unrevoke lifts the revocation of id and accepts the credential if the source declares
 // it. If the source itself revokes id, unrevoke returns an error.
-func (m *typedSource[V, S]) unrevoke(id rotation.ID) (err error) {
+func (m *source[V, S]) unrevoke(id rotation.ID) (err error) {
 	m.apply(func(s *state[V, S], now time.Time) *state[V, S] {
 		if slices.Contains(s.content.Revoked, id) || slices.Contains(s.rejected, id) {
-			err = fmt.Errorf("agent: %s revokes it; take it out there (tokenagent rotate unrevoke)", m.src.location)
+			err = fmt.Errorf("agent: %s revokes it; take it out there (tokenagent rotate unrevoke)", m.spec.location)
 			return s
 		}
 		if !s.ledger.HasRevocation(id) {
@@ -171,14 +337,14 @@ func (m *typedSource[V, S]) unrevoke(id rotation.ID) (err error) {
 		next.lifted = append(slices.Clip(s.lifted), id)
 		l := s.ledger.Unrevoke(id)
 		if s.loaded {
-			l = rotation.Advance(l, s.content, now, m.src.window)
+			l = rotation.Advance(l, s.content, now, m.spec.window)
 		}
 		return m.with(&next, l, s.content.Decls)
 	})
 	return err
 }
 
-func (m *typedSource[V, S]) retire() {
+func (m *source[V, S]) retire() {
 	m.apply(func(s *state[V, S], _ time.Time) *state[V, S] {
 		if !s.ledger.Overlaps() {
 			return s
@@ -188,7 +354,7 @@ func (m *typedSource[V, S]) retire() {
 }
 
 // apply publishes the state that f returns. After Close, apply does nothing.
-func (m *typedSource[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V, S]) {
+func (m *source[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V, S]) {
 	m.value.Apply(func(prev *state[V, S], now time.Time) *state[V, S] {
 		if m.closed.Load() {
 			return prev
@@ -199,28 +365,35 @@ func (m *typedSource[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V
 
 // close publishes a state that accepts nothing. The Agent calls close after it has set
 // closed.
-func (m *typedSource[V, S]) close() {
+func (m *source[V, S]) close() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		last := m.orInitial(prev)
 		m.last.Store(last)
-		return &state[V, S]{rotations: last.rotations}
+		closed := emptyState[V, S]()
+		closed.rotations = last.rotations
+		return closed
 	})
 }
 
-// revoked reports whether the credential id is revoked.
-func (m *typedSource[V, S]) revoked(id rotation.ID) bool {
-	return m.orInitial(m.value.Load()).ledger.Revoked(id)
+// verified reports whether a credential of the source verified p.
+func (m *source[V, S]) verified(p *verify.Principal) bool {
+	return p.Method() == m.spec.method && (p.Source() == m.spec.name || slices.Contains(m.formerNames, p.Source()))
 }
 
-// awaitRevocation calls revoked at every change until it returns true. awaitRevocation
-// returns false if ctx ends or the Agent is closed.
-func (m *typedSource[V, S]) awaitRevocation(ctx context.Context, revoked func() bool) bool {
+// revoked reports whether the credential id is revoked.
+func (m *source[V, S]) revoked(id rotation.ID) bool {
+	return id != rotation.ID{} && m.orInitial(m.value.Load()).ledger.Revoked(id)
+}
+
+// awaitRevocation returns true once the credential of p is revoked. It returns false if
+// ctx ends or the Agent is closed.
+func (m *source[V, S]) awaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	for {
 		changed := m.value.Updated()
-		if m.closed.Load() {
+		switch {
+		case m.closed.Load():
 			return false
-		}
-		if revoked() {
+		case m.revoked(p.Credential()), slices.ContainsFunc(p.RevocableBy(), m.revoked):
 			return true
 		}
 		select {
@@ -229,38 +402,4 @@ func (m *typedSource[V, S]) awaitRevocation(ctx context.Context, revoked func() 
 		case <-changed:
 		}
 	}
-}
-
-// recordPreviousUse records and logs that the host of remote used the superseded
-// credential of p.
-func (m *typedSource[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
-	id := userID{hostOf(remote), p.KeyID()}
-	if !m.users.mark(id, time.Now(), m.superseded) {
-		return
-	}
-	log := m.log.With("source", m.src.name, "remote", id.host, "fingerprint", id.fingerprint)
-	if p.Method() == verify.MethodToken {
-		log.Info("superseded token still in use")
-	} else {
-		log.Info("superseded key still in use")
-	}
-}
-
-// accepted returns the entries of s that verify requests at now.
-func (m *typedSource[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
-	if m.usable != nil && !m.usable() {
-		return nil
-	}
-	return s.live(now)
-}
-
-// superseded returns the labels of the superseded credentials that are accepted at now.
-func (m *typedSource[V, S]) superseded(now time.Time) map[string]bool {
-	found := make(map[string]bool)
-	for _, e := range m.value.Load().live(now) {
-		if e.Slot == rotation.Previous {
-			found[e.Value.Label()] = true
-		}
-	}
-	return found
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // A state is what requests and scrapes read of one source. It is immutable; a change
-// publishes a new state. V and S are those of typedSource.
+// publishes a new state. V and S are those of source.
 type state[V credential, S any] struct {
 	ledger *rotation.Ledger[V]
 	// set is nil until the source is loaded, and after Close.
@@ -25,7 +25,10 @@ type state[V credential, S any] struct {
 	// lastPrevious is the last use of the superseded credentials that have been removed
 	// from the ledger.
 	lastPrevious time.Time
-	slotsSince   map[rotation.ID]slotSince // for each entry of the ledger
+}
+
+func emptyState[V credential, S any]() *state[V, S] {
+	return &state[V, S]{ledger: new(rotation.Ledger[V])}
 }
 
 // A credential is what a source declares: a shared token or a verification key.
@@ -48,35 +51,33 @@ var errPartial = errors.New("agent: not all keys could be read")
 
 // advance returns the state that follows prev when the source has the content c.
 // Revocations in invalid content take effect too, since they only remove access.
-func (m *typedSource[V, S]) advance(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
+func (m *source[V, S]) advance(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
 	d, err := m.parse(c)
 	if c.Partial && err == nil {
 		err = errPartial
 	}
-	if err != nil {
-		// Only the revocations of invalid content count.
-		fresh := slices.DeleteFunc(slices.Clone(d.Revoked), prev.ledger.HasRevocation)
-		if len(fresh) == 0 && slices.Equal(d.Revoked, prev.rejected) {
-			return nil, err
-		}
-		next := *prev
-		next.rejected = d.Revoked
-		if len(fresh) == 0 {
-			return &next, err
-		}
-		return m.with(&next, prev.ledger.Reject(fresh), nil), err
-	}
 	next := *prev
-	next.loaded, next.content, next.rejected, next.notes = true, d.Content, nil, d.notes
-	return m.with(&next, rotation.Advance(prev.ledger, d.Content, now, m.src.window), d.Decls), nil
+	if err == nil {
+		next.loaded, next.content, next.rejected, next.notes = true, d.Content, nil, d.notes
+		return m.with(&next, rotation.Advance(prev.ledger, d.Content, now, m.spec.window), d.Decls), nil
+	}
+	next.rejected = d.Revoked
+	fresh := slices.DeleteFunc(slices.Clone(d.Revoked), prev.ledger.HasRevocation)
+	switch {
+	case len(fresh) > 0:
+		return m.with(&next, prev.ledger.Reject(fresh), nil), err
+	case slices.Equal(d.Revoked, prev.rejected):
+		return nil, err
+	default:
+		return &next, err
+	}
 }
 
 // with returns the state that follows s with the ledger l. decls is what the source
 // declares if l came from new content, and else nil.
-func (m *typedSource[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rotation.Decl[V]) *state[V, S] {
+func (m *source[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rotation.Decl[V]) *state[V, S] {
 	next := *s
-	next.lastPrevious = s.previousLastUsed()
-	next.ledger, next.slotsSince = l, slotsSince(s.slotsSince, l, time.Now())
+	next.ledger, next.lastPrevious = l, s.previousLastUsed()
 	if next.loaded {
 		next.set = m.build(l, s.set, decls)
 	}
@@ -89,9 +90,9 @@ func (m *typedSource[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []
 	return &next
 }
 
-// live returns the entries of s that are accepted at now. s may be nil.
+// live returns the entries of s that are accepted at now.
 func (s *state[V, S]) live(now time.Time) []*rotation.Entry[V] {
-	if s == nil || s.set == nil {
+	if s.set == nil {
 		return nil
 	}
 	var live []*rotation.Entry[V]
@@ -106,9 +107,6 @@ func (s *state[V, S]) live(now time.Time) []*rotation.Entry[V] {
 // previousLastUsed returns when a superseded credential was last accepted.
 func (s *state[V, S]) previousLastUsed() time.Time {
 	last := s.lastPrevious
-	if s.ledger == nil {
-		return last
-	}
 	for i := range s.ledger.Entries {
 		e := &s.ledger.Entries[i]
 		if used := e.Use.Last(); e.Slot == rotation.Previous && used.After(last) {
@@ -128,29 +126,4 @@ func overlapUntil[V any](entries []*rotation.Entry[V], now time.Time) time.Time 
 		}
 	}
 	return until
-}
-
-// A slotSince is a slot of a credential and the time since which this process has seen
-// the credential there.
-type slotSince struct {
-	slot  rotation.Slot
-	since time.Time
-}
-
-// slotsSince returns the slotSince of each credential in l: the one in before if the slot
-// has not changed, and else one that begins now.
-func slotsSince[V any](before map[rotation.ID]slotSince, l *rotation.Ledger[V], now time.Time) map[rotation.ID]slotSince {
-	if l == nil {
-		return nil
-	}
-	after := make(map[rotation.ID]slotSince, len(l.Entries))
-	for i := range l.Entries {
-		e := &l.Entries[i]
-		s, ok := before[e.ID]
-		if !ok || s.slot != e.Slot {
-			s = slotSince{e.Slot, now}
-		}
-		after[e.ID] = s
-	}
-	return after
 }

@@ -3,7 +3,6 @@ package agent
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -98,35 +97,28 @@ func (a *Agent) Status() Status {
 	return s
 }
 
-func (m *typedSource[V, S]) status(now time.Time) SourceStatus {
-	s, stats := m.value.Load(), m.value.Stats()
-	if s == nil {
-		s = &state[V, S]{}
-	}
+func (m *source[V, S]) status(now time.Time) SourceStatus {
+	s, stats := m.orInitial(m.value.Load()), m.value.Stats()
 	live := m.accepted(s, now)
 	src := SourceStatus{
-		Name: m.src.name, Kind: m.src.kind, Location: m.src.location, Ready: m.isReady(),
-		Rotations: s.rotations, WatchMode: stats.Mode,
+		Name: m.spec.name, Kind: m.spec.kind, Location: m.spec.location, Ready: m.isReady(),
+		Generation: s.ledger.Number, Rotations: s.rotations, WatchMode: stats.Mode,
 		LastReloadGood: m.lastError(stats) == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
 		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),
-		PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: m.users.list(),
+		RevokedDeclared: s.revokedDeclared(), PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: m.users.list(),
 	}
-	if s.ledger != nil {
-		src.Generation = s.ledger.Number
-		src.RevokedDeclared = s.revokedDeclared()
-		s.ledger.EachRefused(func(_ rotation.ID, revoked bool) {
-			if revoked {
-				src.Revoked++
-			}
-		})
-	}
+	s.ledger.EachRefused(func(_ rotation.ID, revoked bool) {
+		if revoked {
+			src.Revoked++
+		}
+	})
 	if err := m.lastError(stats); err != nil {
 		src.Fault = err.Error()
 	}
 	for _, e := range live {
 		t := TokenStatus{
 			Slot: e.Slot.String(), Fingerprint: e.Value.Fingerprint(), Declared: e.Declared,
-			Since: utc(s.slotsSince[e.ID].since), Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(m.expiry(e.Value)),
+			Since: utc(e.Since), Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(m.expires(e.Value)),
 		}
 		if e.Slot == rotation.Previous {
 			t.LastUsed = utc(e.Use.Last())
@@ -141,34 +133,36 @@ func (m *typedSource[V, S]) status(now time.Time) SourceStatus {
 			src.Tokens = append(src.Tokens, t)
 		}
 	}
-	src.Limits = m.limits(s, stats, live)
+	if stats.Mode == "static" {
+		src.Limits = append(src.Limits, "a process's own environment cannot change from outside; it is read at start and at reload")
+	}
+	if stats.FixedMount != "" {
+		src.Limits = append(src.Limits, stats.FixedMount+" is mounted as a single file (subPath) and never updates; mount its directory")
+	}
+	src.Limits = append(src.Limits, m.warnings(s, live)...)
 	return src
 }
 
 // lastError returns the error of the last read or, if there is none, of the CA or token
 // file of a key server.
-func (m *typedSource[V, S]) lastError(stats reload.Stats) error {
-	if stats.LastError != nil || m.fileError == nil {
-		return stats.LastError
-	}
-	return m.fileError()
+func (m *source[V, S]) lastError(stats reload.Stats) error {
+	return cmp.Or(stats.LastError, m.fileError())
 }
 
-// limits returns the warnings for SourceStatus.Limits.
-func (m *typedSource[V, S]) limits(s *state[V, S], stats reload.Stats, live []*rotation.Entry[V]) (out []string) {
-	if stats.Mode == "static" {
-		out = append(out, "a process's own environment cannot change from outside; it is read at start and at reload")
+// warnings returns what people should know about the content of the source. live holds the
+// accepted entries of s.
+func (m *source[V, S]) warnings(s *state[V, S], live []*rotation.Entry[V]) (out []string) {
+	if s.set == nil {
+		return nil
 	}
-	if stats.FixedMount != "" {
-		out = append(out, stats.FixedMount+" is mounted as a single file (subPath) and never updates; mount its directory")
+	if !m.usable() {
+		return []string{"the server has not confirmed the keys for longer than --max-stale (MaxStale): signed tokens are refused as unavailable until it does"}
 	}
-	if _, ok := s.ledger.Current(); s.loaded && s.set != nil && !ok && m.src.needsCurrent {
+	_, hasCurrent := s.ledger.Current()
+	if !hasCurrent && m.spec.needsCurrent {
 		out = append(out, "the current token is revoked; put a new one into the source")
 	}
-	if m.usable != nil && s.set != nil && !m.usable() {
-		return append(out, "the server has not confirmed the keys for longer than --max-stale (MaxStale): signed tokens are refused as unavailable until it does")
-	}
-	if s.set != nil && len(live) == 0 {
+	if len(live) == 0 {
 		out = append(out, "nothing is accepted")
 	}
 	if set, ok := any(s.set).(*jwt.KeySet); ok && set.Untried() > 0 {
@@ -179,10 +173,8 @@ func (m *typedSource[V, S]) limits(s *state[V, S], stats reload.Stats, live []*r
 			strings.Join(declared[:min(len(declared), maxNotes)], ", ")))
 	}
 	out = append(out, s.notes[:min(len(s.notes), maxNotes)]...)
-	if m.longestLifetime != nil && s.overlaps() {
-		if lasts := m.longestLifetime(); lasts > m.src.window.Overlap {
-			out = append(out, fmt.Sprintf("accepted tokens are good for %s, but a superseded key only for %s; lengthen the overlap", lasts, m.src.window.Overlap))
-		}
+	if lasts := m.longestLifetime(); hasCurrent && lasts > m.spec.window.Overlap {
+		out = append(out, fmt.Sprintf("accepted tokens are good for %s, but a superseded key only for %s; lengthen the overlap", lasts, m.spec.window.Overlap))
 	}
 	return out
 }
@@ -190,39 +182,10 @@ func (m *typedSource[V, S]) limits(s *state[V, S], stats reload.Stats, live []*r
 // revokedDeclared returns the fingerprints of the revoked credentials that the source
 // declares without their revocation.
 func (s *state[V, S]) revokedDeclared() (fingerprints []string) {
-	if s.ledger == nil {
-		return nil
-	}
 	for i := range s.ledger.RevokedDeclared {
 		fingerprints = append(fingerprints, s.ledger.RevokedDeclared[i].Value.Fingerprint())
 	}
 	return fingerprints
-}
-
-// maxNotes is the largest number of notes, or of fingerprints, in a message.
-const maxNotes = 10
-
-// overlaps reports whether the source has a current credential, which will have an overlap
-// when it is superseded.
-func (s *state[V, S]) overlaps() bool {
-	_, ok := s.ledger.Current()
-	return ok
-}
-
-// list returns the recorded users, the latest first.
-func (u *previousUsers) list() []PreviousUser {
-	m := u.byID.Load()
-	if m == nil {
-		return nil
-	}
-	out := make([]PreviousUser, 0, len(*m))
-	for id, v := range *m {
-		out = append(out, PreviousUser{Host: id.host, Fingerprint: id.fingerprint, First: utc(v.first), Last: utc(v.use.Last())})
-	}
-	slices.SortFunc(out, func(a, b PreviousUser) int {
-		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Fingerprint, b.Fingerprint))
-	})
-	return out
 }
 
 func utc(t time.Time) time.Time {

@@ -99,7 +99,7 @@ func TestP3_ReapplyUnrevokesNothing(t *testing.T) {
 					a = start(t, cfg)
 				}
 			}
-			eventually(t, a, "it is in the log", func() bool { return strings.Contains(log.String(), "the source declares, without the revocation") })
+			eventually(t, a, "it is in the log", func() bool { return strings.Contains(log.String(), "revoked, and declared without the revocation") })
 			if lift == nil {
 				_ = a.Close()
 				cfg.StateFile = ""

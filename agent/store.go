@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent/internal/statefile"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // A stateStore saves in the state file what must survive a restart: which credential
@@ -24,7 +24,6 @@ type stateStore struct {
 
 	mu      sync.Mutex
 	owner   *Agent // the Agent that writes; nil means the next one that saves
-	logged  string // the error that was logged last
 	written string // the payload that this process read or wrote last; "" for none
 }
 
@@ -34,39 +33,23 @@ type storedState struct {
 	Sources []storedSource `json:"sources"`
 }
 
+const storedSchema = 2
+
 // A storedSource is the saved state of one source. Its name, kind and location identify
 // the source, since an Agent must never accept the tokens of another source.
 type storedSource struct {
-	Name      string         `json:"name"`
-	Kind      string         `json:"kind"`
-	Location  string         `json:"location"`
-	Entries   []storedRecord `json:"entries"`
-	Revoked   []string       `json:"revoked,omitempty"`
-	Unrevoked []string       `json:"unrevoked,omitempty"` // by the last content of the source
-	// Names are the names of the revoked keys.
-	Names    map[string][]string `json:"revoked_names,omitempty"`
-	Retired  []string            `json:"retired,omitempty"`
-	Ended    []string            `json:"ended,omitempty"`
-	LastUsed time.Time           `json:"previous_last_used,omitzero"` // of credentials that have been removed
+	Name     string `json:"name"`
+	Kind     string `json:"kind"`
+	Location string `json:"location"`
+	rotation.Snapshot
+	LastUsed time.Time `json:"previous_last_used,omitzero"` // of credentials that have been removed
 }
 
-// A storedRecord is the saved state of one credential.
-type storedRecord struct {
-	ID       string    `json:"sha256"` // for a key, its thumbprint (RFC 7638)
-	Slot     string    `json:"slot"`
-	Declared bool      `json:"declared,omitempty"`
-	LastUsed time.Time `json:"last_used,omitzero"`
-	Deadline time.Time `json:"deadline,omitzero"`
-	Cap      time.Time `json:"cap,omitzero"`
-	Renewed  time.Time `json:"renewed,omitzero"`
-	Order    int64     `json:"order,omitempty"`
-	// Material is a public key (PKIX DER in base64); "" for a token or a secret.
-	Material string `json:"public_key,omitempty"`
-	Method   string `json:"alg,omitempty"`
-	KeyID    string `json:"kid,omitempty"`
+// belongsTo reports whether w is the saved state of s.
+func (w *storedSource) belongsTo(s credentialSource) bool {
+	spec := s.info()
+	return w.Name == spec.name && w.Kind == spec.kind && w.Location == spec.identity
 }
-
-const storedSchema = 2
 
 // newStateStore restores the sources from the state file of r. If the file is
 // unusable, the error is logged and shown in Status, and the Agent starts without the
@@ -74,71 +57,42 @@ const storedSchema = 2
 func newStateStore(r *resolved, sources []credentialSource, now time.Time) *stateStore {
 	st := &stateStore{cfg: r}
 	payload, err := statefile.Load(r.StateFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		payload, err = nil, nil
+	if err == nil {
+		err = st.each(payload, sources, func(s credentialSource, w storedSource) { s.restore(w, now) })
 	}
-	if payload != nil {
-		err = st.restore(payload, sources, now)
+	if err == nil {
+		st.written = string(payload)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
 	st.setError(err)
 	return st
 }
 
-// restore restores the sources from payload: all of them or, after an error, none.
-func (st *stateStore) restore(payload []byte, sources []credentialSource, now time.Time) error {
-	w, err := st.decode(payload, sources)
-	if err != nil {
-		return err
+// each calls f for each source with its saved state in payload. If payload is invalid or
+// belongs to another source, each returns an error and does not call f.
+func (st *stateStore) each(payload []byte, sources []credentialSource, f func(credentialSource, storedSource)) error {
+	var state storedState
+	if json.Unmarshal(payload, &state) != nil || state.Schema < 1 {
+		return fmt.Errorf("%s: %w: it holds no state; it is replaced at the next change", st.cfg.StateFile, statefile.ErrDamaged)
 	}
-	for _, p := range sources {
-		for _, s := range w.Sources {
-			if s.belongsTo(p.source()) && err == nil {
-				err = p.restore(s, now)
-			}
+	if state.Schema != storedSchema {
+		return fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", st.cfg.StateFile, state.Schema)
+	}
+	owners := make([]credentialSource, len(state.Sources))
+	for i, w := range state.Sources {
+		at := slices.IndexFunc(sources, w.belongsTo)
+		if at < 0 {
+			return fmt.Errorf("%s: it belongs to source %q from %s %s, not to this agent; give each agent a file of its own, or remove it",
+				st.cfg.StateFile, w.Name, w.Kind, w.Location)
 		}
+		owners[i] = sources[at]
 	}
-	if err != nil {
-		for _, p := range sources {
-			p.forget()
-		}
-		return st.damaged()
+	for i, w := range state.Sources {
+		f(owners[i], w)
 	}
-	st.written = string(payload)
 	return nil
-}
-
-// decode parses payload and checks that it belongs to the sources of this Agent.
-func (st *stateStore) decode(payload []byte, sources []credentialSource) (*storedState, error) {
-	var w storedState
-	if json.Unmarshal(payload, &w) != nil || w.Schema < 1 {
-		return nil, st.damaged()
-	}
-	if w.Schema < storedSchema {
-		return nil, fmt.Errorf("%s: %w (schema %d) and replaced at the next change: what was revoked by hand before this start has to be revoked again", st.cfg.StateFile, errOldState, w.Schema)
-	}
-	if w.Schema > storedSchema {
-		return nil, fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", st.cfg.StateFile, w.Schema)
-	}
-	for _, s := range w.Sources {
-		if !slices.ContainsFunc(sources, func(p credentialSource) bool { return s.belongsTo(p.source()) }) {
-			return nil, fmt.Errorf("%s: it belongs to source %q from %s %s, not to this agent; give each agent a file of its own, or remove it",
-				st.cfg.StateFile, s.Name, s.Kind, s.Location)
-		}
-	}
-	return &w, nil
-}
-
-// errOldState is the error of a state file in an earlier format, which identified tokens
-// by salted digests.
-var errOldState = errors.New("written by an older version of tokenagent, and not used")
-
-// belongsTo reports whether w is the saved state of s.
-func (w *storedSource) belongsTo(s *sourceSpec) bool {
-	return w.Name == s.name && w.Kind == s.kind && w.Location == s.identity
-}
-
-func (st *stateStore) damaged() error {
-	return fmt.Errorf("%s: %w: it holds no state; it is replaced at the next change", st.cfg.StateFile, statefile.ErrDamaged)
 }
 
 // save writes the state of a's sources to the file, unless the file has that state
@@ -153,30 +107,28 @@ func (st *stateStore) save(a *Agent) error {
 		return nil // another Agent writes the file
 	}
 	st.owner = a
-	sources, closed, written := a.sources, false, st.written
+	written := st.written
 	err := statefile.Update(st.cfg.StateFile, func(old []byte, err error) ([]byte, error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, statefile.ErrDamaged):
 			old = nil
 		case err != nil:
 			return nil, err
-		}
-		if old != nil && string(old) != st.written {
-			if err := st.merge(old, sources); err != nil {
+		case string(old) != st.written:
+			if err := st.each(old, a.sources, credentialSource.adopt); err != nil && !errors.Is(err, statefile.ErrDamaged) {
 				return nil, err
 			}
 		}
-		payload, ok, err := st.encode(sources)
-		if closed = !ok; err != nil || !ok {
+		payload, err := encode(a.sources)
+		if err != nil {
 			return nil, err
 		}
-		written = string(payload)
-		if old != nil && string(old) == written {
+		if written = string(payload); old != nil && string(old) == written {
 			return nil, nil
 		}
 		return payload, nil
 	})
-	if closed {
+	if errors.Is(err, ErrClosed) {
 		return ErrClosed
 	}
 	if err == nil { // after an error the file is unchanged
@@ -186,8 +138,22 @@ func (st *stateStore) save(a *Agent) error {
 	return err
 }
 
-// claim makes a the Agent that writes the file.
-func (st *stateStore) claim(a *Agent) {
+// encode returns the payload for the state of the sources. The error is ErrClosed if a
+// source has been closed without a last state.
+func encode(sources []credentialSource) ([]byte, error) {
+	state, now := storedState{Schema: storedSchema}, time.Now()
+	for _, s := range sources {
+		w, ok := s.stored(now)
+		if !ok {
+			return nil, ErrClosed
+		}
+		state.Sources = append(state.Sources, w)
+	}
+	return json.Marshal(state)
+}
+
+// setOwner makes a the Agent that writes the file.
+func (st *stateStore) setOwner(a *Agent) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.owner = a
@@ -202,68 +168,20 @@ func (st *stateStore) release(a *Agent) {
 	}
 }
 
-// merge adopts the revocations and retirements of payload, which another process or a
-// person wrote.
-func (st *stateStore) merge(payload []byte, sources []credentialSource) error {
-	w, err := st.decode(payload, sources)
-	switch {
-	case errors.Is(err, statefile.ErrDamaged), errors.Is(err, errOldState):
-		return nil // save replaces the file
-	case err != nil:
-		return err
-	}
-	for _, p := range sources {
-		for _, s := range w.Sources {
-			if s.belongsTo(p.source()) {
-				p.adopt(s)
-			}
-		}
-	}
-	return nil
-}
-
-// encode returns the payload for the state of the sources. ok is false if a source has
-// been closed without a last state.
-func (st *stateStore) encode(sources []credentialSource) (payload []byte, ok bool, err error) {
-	w := storedState{Schema: storedSchema}
-	now := time.Now()
-	for _, p := range sources {
-		s, ok := p.write(now)
-		if !ok {
-			return nil, false, nil
-		}
-		w.Sources = append(w.Sources, s)
-	}
-	payload, err = json.Marshal(w)
-	return payload, true, err
-}
-
-// decodeDigest decodes 64 hex digits. ok is false if text has another form.
-func decodeDigest(text string) (b [32]byte, ok bool) {
-	if len(text) != hex.EncodedLen(len(b)) {
-		return b, false
-	}
-	_, err := hex.Decode(b[:], []byte(text))
-	return b, err == nil
-}
-
-// setError records the result of a read or write and logs it if it has changed. The
-// caller must hold mu, except in newStateStore.
+// setError records the result of a read or write and logs it if it has changed.
 func (st *stateStore) setError(err error) {
-	recovered := err == nil && st.err.Load() != nil
+	before := st.errorText()
 	if err == nil {
 		st.err.Store(nil)
-	} else {
-		text := err.Error()
-		st.err.Store(&text)
+		if before != "" {
+			st.cfg.Logger.Info("the state file is good again")
+		}
+		return
 	}
-	switch {
-	case err != nil && err.Error() != st.logged:
-		st.logged = err.Error()
+	text := err.Error()
+	st.err.Store(&text)
+	if text != before {
 		st.cfg.Logger.Error("the state file is bad: a restart forgets superseded tokens and what was revoked by hand", "error", err)
-	case recovered:
-		st.logged = ""
-		st.cfg.Logger.Info("the state file is good again")
 	}
 }
 
@@ -275,6 +193,9 @@ func (st *stateStore) errorText() string {
 	}
 	return ""
 }
+
+// defaultFlush is the interval at which uses are saved if polling is off.
+const defaultFlush = 10 * time.Second
 
 // saveChanges saves the state at every change, and the recorded uses at every poll
 // interval, until ctx ends.
@@ -297,13 +218,52 @@ func (a *Agent) saveChanges(ctx context.Context) {
 	}
 }
 
-// defaultFlush is the interval at which uses are saved if polling is off.
-const defaultFlush = 10 * time.Second
-
 // save writes the state file, if there is one.
 func (a *Agent) save() error {
 	if a.store == nil {
 		return nil
 	}
 	return a.store.save(a)
+}
+
+// restore makes the state in w the initial state.
+func (m *source[V, S]) restore(w storedSource, now time.Time) {
+	s := &state[V, S]{ledger: rotation.Restore(w.Snapshot, now, m.spec.window, m.decode), lastPrevious: w.LastUsed}
+	if c, ok := s.ledger.Current(); ok {
+		s.current = c.ID
+	}
+	m.initial = s
+}
+
+// adopt adds the revocations and retirements of w to the state.
+func (m *source[V, S]) adopt(w storedSource) {
+	adopted := func(s *state[V, S]) *state[V, S] {
+		l := s.ledger.Adopt(w.Snapshot, func(id rotation.ID) bool { return slices.Contains(s.lifted, id) })
+		if l == s.ledger {
+			return s
+		}
+		return m.with(s, l, nil)
+	}
+	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
+		if last := m.last.Load(); last != nil { // closed, but the last state must still be saved
+			m.last.Store(adopted(last))
+			return prev
+		}
+		return adopted(m.orInitial(prev))
+	})
+}
+
+// stored returns the state to save, and false if the source is closed and close has not
+// stored a last state yet.
+func (m *source[V, S]) stored(now time.Time) (storedSource, bool) {
+	s := m.orInitial(m.value.Load())
+	if m.closed.Load() { // s may be the empty state that close publishes
+		if s = m.last.Load(); s == nil {
+			return storedSource{}, false
+		}
+	}
+	return storedSource{
+		Name: m.spec.name, Kind: m.spec.kind, Location: m.spec.identity,
+		Snapshot: s.ledger.Snapshot(now, m.encode), LastUsed: utc(s.lastPrevious),
+	}, true
 }

@@ -1,25 +1,26 @@
 package agent
 
 import (
+	"cmp"
 	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // maxUsers is the largest number of remembered hosts.
 const maxUsers = 100
 
-// previousUsers records which hosts still use superseded credentials. Looking up a known
+// previousUsers records which hosts still use superseded credentials. Recording a known
 // host takes no lock; adding a host does.
 type previousUsers struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // held to store byID
 	byID atomic.Pointer[map[userID]*user]
-
-	pruned atomic.Int64 // last time of mayPrune, as Unix time in nanoseconds
 }
 
 // A userID is a host and the fingerprint of the credential that it uses. When the next
@@ -31,47 +32,86 @@ type user struct {
 	use   rotation.Use
 }
 
-// mark records a use by id and reports whether it is the first. If there are too many
-// users, mark keeps only those of the fingerprints that accepted returns.
-func (u *previousUsers) mark(id userID, now time.Time, accepted func(now time.Time) map[string]bool) (first bool) {
-	m := u.byID.Load()
-	if m != nil {
-		if known := (*m)[id]; known != nil {
-			known.use.Mark(now)
-			return false
-		}
+func newPreviousUsers() *previousUsers {
+	u := new(previousUsers)
+	u.byID.Store(&map[userID]*user{})
+	return u
+}
+
+// mark records a use by id and reports whether it is the first. It ignores a new user if
+// there are maxUsers already.
+func (u *previousUsers) mark(id userID, now time.Time) (first bool) {
+	known := *u.byID.Load()
+	if user := known[id]; user != nil {
+		user.use.Mark(now)
+		return false
 	}
-	full := m != nil && len(*m) >= maxUsers
-	if full && !u.mayPrune(now) {
+	if len(known) >= maxUsers {
 		return false
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	next := map[userID]*user{}
-	if m := u.byID.Load(); m != nil {
-		if known := (*m)[id]; known != nil {
-			known.use.Mark(now)
-			return false
-		}
-		maps.Copy(next, *m)
+	next := maps.Clone(*u.byID.Load())
+	if next[id] != nil || len(next) >= maxUsers { // another request has just added a user
+		return false
 	}
-	if len(next) >= maxUsers {
-		keep := accepted(now)
-		maps.DeleteFunc(next, func(id userID, _ *user) bool { return !keep[id.fingerprint] })
-	}
-	if first = len(next) < maxUsers; first {
-		next[id] = &user{first: now}
-		next[id].use.Mark(now)
-	}
+	next[id] = &user{first: now}
+	next[id].use.Mark(now)
 	u.byID.Store(&next)
-	return first
+	return true
 }
 
-// mayPrune returns true at most once a second, so that many new users do not make every
-// request search for users to remove.
-func (u *previousUsers) mayPrune(now time.Time) bool {
-	last := u.pruned.Load()
-	return now.UnixNano()-last >= int64(time.Second) && u.pruned.CompareAndSwap(last, now.UnixNano())
+// makeRoom forgets the users of credentials that are no longer accepted, if there are
+// maxUsers users. superseded holds the fingerprints of those that still are.
+func (u *previousUsers) makeRoom(superseded map[string]bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if next := maps.Clone(*u.byID.Load()); len(next) >= maxUsers {
+		maps.DeleteFunc(next, func(id userID, _ *user) bool { return !superseded[id.fingerprint] })
+		u.byID.Store(&next)
+	}
+}
+
+// list returns the recorded users, the latest first.
+func (u *previousUsers) list() []PreviousUser {
+	var out []PreviousUser
+	for id, v := range *u.byID.Load() {
+		out = append(out, PreviousUser{Host: id.host, Fingerprint: id.fingerprint, First: utc(v.first), Last: utc(v.use.Last())})
+	}
+	slices.SortFunc(out, func(a, b PreviousUser) int {
+		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Fingerprint, b.Fingerprint))
+	})
+	return out
+}
+
+// RecordPreviousUse records that the host of the address remote used the superseded
+// credential of p. The Agent logs each credential and host once and lists at most 100
+// in Status. Principals in other slots or from other sources are ignored. Packages
+// httpauth and grpcauth call RecordPreviousUse, which implements
+// [verify.PreviousUseRecorder].
+func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
+	if p.Slot() != rotation.Previous {
+		return
+	}
+	for _, s := range a.sources {
+		if s.verified(p) {
+			s.recordPreviousUse(p, remote)
+		}
+	}
+}
+
+// recordPreviousUse records and logs that the host of remote used the superseded
+// credential of p.
+func (m *source[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
+	id := userID{hostOf(remote), p.KeyID()}
+	if !m.users.mark(id, time.Now()) {
+		return
+	}
+	what := "superseded token still in use"
+	if p.Method() == verify.MethodJWT {
+		what = "superseded key still in use"
+	}
+	m.log.Info(what, "remote", id.host, "fingerprint", id.fingerprint)
 }
 
 // hostOf returns the host of an address that a transport reports, at most 64 bytes. An

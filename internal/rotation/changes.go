@@ -77,7 +77,7 @@ func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
 // source lifted, if m does not record that content. Adopt also ignores a revocation for
 // which lifted returns true, which means that a caller lifted it by hand. If m holds
 // nothing new, Adopt returns l itself. The ledger l may be nil.
-func (l *Ledger[V]) Adopt(m Snapshot[V], lifted func(ID) bool) *Ledger[V] {
+func (l *Ledger[V]) Adopt(m Snapshot, lifted func(ID) bool) *Ledger[V] {
 	was := l
 	l = l.orEmpty()
 	revoked := slices.DeleteFunc(slices.Clone(m.Revoked), func(id ID) bool {

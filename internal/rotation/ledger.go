@@ -150,8 +150,11 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 	named := make(map[ID]bool, len(declared)+len(c.Retired))
 	for _, d := range declared {
 		named[d.ID] = true
-		e := Entry[V]{Decl: d, Declared: true}
+		e := Entry[V]{Decl: d, Declared: true, Since: now}
 		b := before[d.ID]
+		if b != nil && b.Slot == d.Slot {
+			e.Since = b.Since
+		}
 		refused := n.refuses(&d)
 		if d.Slot == Previous {
 			if tombs.bars(d.ID, d.Until) {

@@ -389,7 +389,7 @@ func TestHoldOfWhatIsRemembered(t *testing.T) {
 	w := Window{Overlap: time.Minute}
 	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
 	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w).RetireIDs(id(1), id(1), id(3))
-	if m := l.Snapshot(start); len(m.Retired) != 2 || len(m.Ended) != 0 {
+	if m := l.Snapshot(start, nil); len(m.Retired) != 2 || len(m.Ended) != 0 {
 		t.Errorf("%d retired and %d ended are written down, want 2 and none", len(m.Retired), len(m.Ended))
 	}
 	l = advance(l, []Decl[string]{decl(2, Current), decl(1, Previous), decl(3, Previous)}, nil, start, w)

@@ -19,7 +19,7 @@ func (l *Ledger[V]) Merge(other *Ledger[V], now time.Time, w Window) *Ledger[V] 
 	if other == nil {
 		return l.orEmpty()
 	}
-	l = l.orEmpty().Adopt(other.Snapshot(now), func(ID) bool { return false })
+	l = l.orEmpty().Adopt(other.Snapshot(now, nil), func(ID) bool { return false })
 	n := l.next()
 	tombs := newTombstones(l.ended, l.endedAt)
 	for i := range other.ended {

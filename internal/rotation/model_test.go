@@ -292,7 +292,7 @@ func history(seed uint64, steps int) error {
 			delete(m.lifted, id)
 		case k == 2 && l != nil:
 			did = "restart"
-			l = Restore(l.Snapshot(now), now, window)
+			l = Restore[string](l.Snapshot(now, nil), now, window, nil)
 			m.restart(now)
 		case k == 0 && l != nil:
 			did = "retire"

@@ -11,11 +11,31 @@
 // credential current again.
 package rotation
 
-import "time"
+import (
+	"encoding/hex"
+	"errors"
+	"time"
+)
 
 // An ID names a credential without revealing it: the SHA-256 of a token, or the RFC 7638
 // thumbprint of a key.
-type ID = [32]byte
+type ID [32]byte
+
+// MarshalText returns id in hexadecimal. The error is always nil.
+func (id ID) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, id[:]), nil }
+
+// UnmarshalText parses what MarshalText returns. The error does not quote text.
+func (id *ID) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(id)) {
+		return errID
+	}
+	if _, err := hex.Decode(id[:], text); err != nil {
+		return errID
+	}
+	return nil
+}
+
+var errID = errors.New("rotation: an ID must be 64 hex digits")
 
 // A Decl is one credential as its source declares it.
 type Decl[V any] struct {
@@ -49,6 +69,8 @@ type Entry[V any] struct {
 	// Declared reports whether the source declares the credential now. If it is false,
 	// the ledger only remembers the credential until the end of its window.
 	Declared bool
+	// Since is the time at which this process first saw the credential in its slot.
+	Since time.Time
 	// Use records the uses of the credential. Successive ledgers share it, so a reload
 	// keeps the last use. It is never nil.
 	Use *Use
@@ -59,7 +81,7 @@ type Entry[V any] struct {
 
 // supersede makes e a superseded credential that is remembered for window.
 func (e *Entry[V]) supersede(window *window) {
-	e.Slot, e.Declared, e.Until, e.window = Previous, false, time.Time{}, window
+	e.Slot, e.Since, e.Declared, e.Until, e.window = Previous, window.from, false, time.Time{}, window
 }
 
 // Live reports whether the credential is accepted at now, which must be before its

@@ -1,5 +1,7 @@
 package rotation
 
+import "errors"
+
 // A Slot says which part a credential plays in a rotation. No accepted credential has the
 // zero Slot.
 type Slot uint8
@@ -25,3 +27,19 @@ func (s Slot) String() string {
 	}
 	return names[s]
 }
+
+// MarshalText returns String. The error is always nil.
+func (s Slot) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText parses what MarshalText returns. The error does not quote text.
+func (s *Slot) UnmarshalText(text []byte) error {
+	for _, slot := range Slots {
+		if slot.String() == string(text) {
+			*s = slot
+			return nil
+		}
+	}
+	return errSlot
+}
+
+var errSlot = errors.New("rotation: unknown slot")

@@ -3,48 +3,49 @@ package rotation
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"maps"
 	"slices"
 	"time"
 )
 
-// A Snapshot is the state of a ledger that must outlive the process. Its times are
-// wall-clock times. The zero Snapshot is empty.
-type Snapshot[V any] struct {
-	Entries []SnapshotEntry[V]
-	Revoked []ID // sorted
+// A Snapshot is the state of a ledger that must outlive the process. Its JSON is the
+// format of the state file. Its times are wall-clock times. The zero Snapshot is empty.
+type Snapshot struct {
+	Entries []SnapshotEntry `json:"entries"`
+	Revoked []ID            `json:"revoked,omitempty"` // sorted
 	// Names holds, for each revoked credential, all names that it has had since its
 	// revocation, sorted.
-	Names map[ID][]ID
+	Names map[ID][]ID `json:"revoked_names,omitempty"`
 	// Unrevoked lists the IDs that the last content unrevoked, sorted. They do not lift a
 	// later revocation after a restart.
-	Unrevoked []ID
+	Unrevoked []ID `json:"unrevoked,omitempty"`
 	// Retired lists the credentials that Retire ended while their source declared them.
 	// Their declaration does not restore them.
-	Retired []ID
+	Retired []ID `json:"retired,omitempty"`
 	// Ended lists other credentials that are no longer accepted, the latest last. The
 	// list lets a verifier tell the use of an ended credential from a guess.
-	Ended []ID
+	Ended []ID `json:"ended,omitempty"`
 }
 
 // A SnapshotEntry is one credential of a Snapshot: the current credential, a superseded
 // credential with its window, or the last use of a declared previous credential.
-type SnapshotEntry[V any] struct {
-	ID    ID
-	Names []ID // as in Decl
-	Value V
-	Slot  Slot // Current or Previous
+type SnapshotEntry struct {
+	ID    ID              `json:"sha256"`
+	Names []ID            `json:"names,omitempty"` // as in Decl
+	Value json.RawMessage `json:"key,omitempty"`   // the encoded credential; empty if it is secret
+	Slot  Slot            `json:"slot"`            // Current or Previous
 	// Declared reports whether the source declares the credential. A declared previous
 	// credential has only a last use here, and no window.
-	Declared bool
+	Declared bool `json:"declared,omitempty"`
 
 	// The following fields apply to slot Previous.
-	LastUsed time.Time // zero if never used
-	Deadline time.Time // the deadline when the snapshot was taken
+	LastUsed time.Time `json:"last_used,omitzero"` // zero if never used
+	Deadline time.Time `json:"deadline,omitzero"`  // the deadline when the snapshot was taken
 	// Cap and Renewed apply to a sliding window.
-	Cap     time.Time // the latest possible deadline; zero if the window does not slide
-	Renewed time.Time // the last renewal; zero while the window waits for the first use
-	Order   int64     // a window that is granted later has a greater Order
+	Cap     time.Time `json:"cap,omitzero"`     // the latest possible deadline; zero if the window does not slide
+	Renewed time.Time `json:"renewed,omitzero"` // the last renewal; zero while the window waits for the first use
+	Order   int64     `json:"order,omitempty"`  // a window that is granted later has a greater Order
 }
 
 // maxWritten bounds the length of Snapshot.Ended.
@@ -53,27 +54,31 @@ const maxWritten = 32
 // Snapshot returns the state of l at now: the current credential, the remembered
 // credentials that are live, the last uses of the declared previous credentials, and the
 // refused credentials. The snapshot omits other declared credentials, because the source
-// declares them again after a restart. The ledger l may be nil.
-func (l *Ledger[V]) Snapshot(now time.Time) Snapshot[V] {
-	var m Snapshot[V]
+// declares them again after a restart. The function encode returns the Value of an entry,
+// or nil if a credential must not be stored; a nil encode stores none. The ledger l may be
+// nil.
+func (l *Ledger[V]) Snapshot(now time.Time, encode func(V) json.RawMessage) Snapshot {
+	m := Snapshot{Entries: []SnapshotEntry{}}
 	if l == nil {
 		return m
 	}
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		r := SnapshotEntry[V]{ID: e.ID, Names: e.Names, Value: e.Value, Slot: e.Slot, Declared: e.Declared}
+		r := SnapshotEntry{ID: e.ID, Names: e.Names, Slot: e.Slot, Declared: e.Declared}
 		switch {
 		case e.Slot == Current:
 		case e.Slot == Previous && e.Declared:
-			if r.LastUsed = e.Use.Last(); r.LastUsed.IsZero() {
+			if r.LastUsed = e.Use.Last().UTC(); r.LastUsed.IsZero() {
 				continue
 			}
 		case e.Slot == Previous && e.Live(now):
-			r.LastUsed = e.Use.Last()
-			r.Deadline, r.Cap, r.Order = e.Deadline(now), e.Cap(now), e.window.order
-			r.Renewed = e.window.renewed(now)
+			r.LastUsed, r.Deadline, r.Cap = e.Use.Last().UTC(), e.Deadline(now).UTC(), e.Cap(now).UTC()
+			r.Renewed, r.Order = e.window.renewed(now).UTC(), e.window.order
 		default:
 			continue
+		}
+		if encode != nil {
+			r.Value = encode(e.Value)
 		}
 		m.Entries = append(m.Entries, r)
 	}
@@ -108,7 +113,11 @@ func compare(a, b ID) int { return bytes.Compare(a[:], b[:]) }
 // restored window is never longer than a window that w grants now, and an ended window
 // stays ended. If w has no overlap, Restore restores no superseded credential. If m has
 // several entries with one ID, the first one counts.
-func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
+//
+// The function decode returns the credential of an entry, and false if the entry holds
+// none. Then Restore drops the entry, unless the source declared the credential. If decode
+// is nil, each credential is the zero V.
+func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEntry) (V, bool)) *Ledger[V] {
 	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: withAll(nil, m.Revoked), lifted: make(map[ID]bool, len(m.Unrevoked))}
 	for _, id := range m.Unrevoked {
 		l.lifted[id] = false // whether it lifted one is not known any more
@@ -123,7 +132,13 @@ func Restore[V any](m Snapshot[V], now time.Time, w Window) *Ledger[V] {
 		if l.refuses(&Decl[V]{ID: r.ID, Names: r.Names}) {
 			continue
 		}
-		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Names: r.Names, Slot: r.Slot, Value: r.Value}, Use: new(Use)}
+		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Names: r.Names, Slot: r.Slot}, Since: now, Use: new(Use)}
+		if decode != nil {
+			var ok bool
+			if e.Value, ok = decode(r); !ok && !r.Declared {
+				continue
+			}
+		}
 		switch used := r.LastUsed; {
 		case used.After(now):
 			e.Use.Mark(now) // the clock was wrong: no use is later than now
@@ -179,7 +194,7 @@ func (w *window) renewed(now time.Time) time.Time {
 }
 
 // restored returns the window of the entry r, limited to a window that w grants at now.
-func restored[V any](r SnapshotEntry[V], now time.Time, w Window) *window {
+func restored(r SnapshotEntry, now time.Time, w Window) *window {
 	l := &window{from: now, length: min(r.Deadline.Sub(now), w.longest()), order: r.Order}
 	if r.Cap.IsZero() || !w.slides() || l.length <= 0 {
 		return l // the window is fixed, or has ended

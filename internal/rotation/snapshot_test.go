@@ -8,7 +8,7 @@ import (
 
 // restarted returns the ledger that the next process restores from l at now under w.
 func restarted(l *Ledger[string], now time.Time, w Window) *Ledger[string] {
-	return Restore(l.Snapshot(now), now, w)
+	return Restore[string](l.Snapshot(now, nil), now, w, nil)
 }
 
 // TestP8_RestartKeepsDeadlines: a restart keeps the end of a window to the nanosecond,
@@ -65,25 +65,25 @@ func TestP8_RestoredWindowsAreClamped(t *testing.T) {
 	fixed := Window{Overlap: time.Minute}
 	far := start.Add(1000 * time.Hour)
 	for name, c := range map[string]struct {
-		record SnapshotEntry[string]
+		record SnapshotEntry
 		w      Window
 		want   time.Duration // 0 means not accepted
 	}{
-		"fixed, far":                 {SnapshotEntry[string]{Deadline: far}, fixed, time.Minute},
-		"fixed, none now":            {SnapshotEntry[string]{Deadline: far}, Window{}, 0},
-		"fixed, past":                {SnapshotEntry[string]{Deadline: start}, fixed, 0},
-		"fixed, slides now":          {SnapshotEntry[string]{Deadline: far}, sliding, 10 * time.Minute},
-		"slides, far":                {SnapshotEntry[string]{Deadline: far, Cap: far}, sliding, 10 * time.Minute},
-		"slides, renewed long ago":   {SnapshotEntry[string]{Deadline: far, Cap: far, Renewed: start.Add(-time.Hour)}, sliding, 0},
-		"slides, renewed in future":  {SnapshotEntry[string]{Deadline: far, Cap: far, Renewed: far}, sliding, time.Minute},
-		"slides, fixed now":          {SnapshotEntry[string]{Deadline: start.Add(50 * time.Second), Cap: far, Renewed: start.Add(-10 * time.Second)}, fixed, 50 * time.Second},
-		"slides, waiting, fixed now": {SnapshotEntry[string]{Deadline: far, Cap: far}, fixed, time.Minute},
-		"slides, past its cap":       {SnapshotEntry[string]{Deadline: start, Cap: start}, sliding, 0},
+		"fixed, far":                 {SnapshotEntry{Deadline: far}, fixed, time.Minute},
+		"fixed, none now":            {SnapshotEntry{Deadline: far}, Window{}, 0},
+		"fixed, past":                {SnapshotEntry{Deadline: start}, fixed, 0},
+		"fixed, slides now":          {SnapshotEntry{Deadline: far}, sliding, 10 * time.Minute},
+		"slides, far":                {SnapshotEntry{Deadline: far, Cap: far}, sliding, 10 * time.Minute},
+		"slides, renewed long ago":   {SnapshotEntry{Deadline: far, Cap: far, Renewed: start.Add(-time.Hour)}, sliding, 0},
+		"slides, renewed in future":  {SnapshotEntry{Deadline: far, Cap: far, Renewed: far}, sliding, time.Minute},
+		"slides, fixed now":          {SnapshotEntry{Deadline: start.Add(50 * time.Second), Cap: far, Renewed: start.Add(-10 * time.Second)}, fixed, 50 * time.Second},
+		"slides, waiting, fixed now": {SnapshotEntry{Deadline: far, Cap: far}, fixed, time.Minute},
+		"slides, past its cap":       {SnapshotEntry{Deadline: start, Cap: start}, sliding, 0},
 		"slides, had ended, longer now": {
-			SnapshotEntry[string]{Deadline: start.Add(-time.Second), Cap: far, Renewed: start.Add(-30 * time.Second)}, sliding, 0,
+			SnapshotEntry{Deadline: start.Add(-time.Second), Cap: far, Renewed: start.Add(-30 * time.Second)}, sliding, 0,
 		},
-		"a zero deadline":             {SnapshotEntry[string]{}, fixed, 0},
-		"a listed one, never written": {SnapshotEntry[string]{Slot: Listed, Deadline: far}, fixed, 0},
+		"a zero deadline":             {SnapshotEntry{}, fixed, 0},
+		"a listed one, never written": {SnapshotEntry{Slot: Listed, Deadline: far}, fixed, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,7 +91,7 @@ func TestP8_RestoredWindowsAreClamped(t *testing.T) {
 			if c.record.Slot == 0 {
 				c.record.Slot = Previous
 			}
-			l := Restore(Snapshot[string]{Entries: []SnapshotEntry[string]{{ID: id(2), Slot: Current}, c.record}}, start, c.w)
+			l := Restore[string](Snapshot{Entries: []SnapshotEntry{{ID: id(2), Slot: Current}, c.record}}, start, c.w, nil)
 			l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, c.w)
 			if c.want == 0 {
 				if slotOf(l, id(1), start) != 0 {
@@ -127,12 +127,12 @@ func TestRestoreKeepsUsesAndRetirements(t *testing.T) {
 func TestRestoreTakesTheFirstOfTwo(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
-	l := Restore(Snapshot[string]{Entries: []SnapshotEntry[string]{
+	l := Restore[string](Snapshot{Entries: []SnapshotEntry{
 		{ID: id(1), Slot: Previous, Deadline: start.Add(time.Second)},
 		{ID: id(1), Slot: Current},
 		{ID: id(2), Slot: Current},
 		{ID: id(3), Slot: Current},
-	}}, start, w)
+	}}, start, w, nil)
 	if c, ok := l.Current(); !ok || c.ID != id(2) || len(l.Entries) != 2 {
 		t.Errorf("%d entries, current %v", len(l.Entries), c)
 	}
@@ -188,8 +188,8 @@ func TestRestoreKeepsUsesOfDeclaredOnes(t *testing.T) {
 	if got := l.Entries[1].Use.Last(); !got.Equal(used) {
 		t.Errorf("last used %s, want %s", got, used)
 	}
-	ahead := Snapshot[string]{Entries: []SnapshotEntry[string]{{ID: id(1), Slot: Previous, Declared: true, LastUsed: start.Add(time.Hour)}}}
-	l = advance(Restore(ahead, start, Window{}), content, nil, start, Window{})
+	ahead := Snapshot{Entries: []SnapshotEntry{{ID: id(1), Slot: Previous, Declared: true, LastUsed: start.Add(time.Hour)}}}
+	l = advance(Restore[string](ahead, start, Window{}, nil), content, nil, start, Window{})
 	if got := l.Entries[1].Use.Last(); !got.Equal(start) {
 		t.Errorf("a use from the future: %s, want %s", got, start)
 	}
@@ -205,7 +205,7 @@ func TestP8_AllRetirementsSurviveARestart(t *testing.T) {
 	l := advance(nil, decls, nil, start, Window{}).Retire()
 	for name, next := range map[string]*Ledger[string]{
 		"restarted":       restarted(l, start, Window{}),
-		"another process": advance(nil, decls, nil, start, Window{}).Adopt(l.Snapshot(start), func(ID) bool { return false }),
+		"another process": advance(nil, decls, nil, start, Window{}).Adopt(l.Snapshot(start, nil), func(ID) bool { return false }),
 	} {
 		for range 2 {
 			if next = advance(next, decls, nil, start, Window{}); len(next.Entries) != 1 {
@@ -230,31 +230,31 @@ func TestAdopt(t *testing.T) {
 	content := Content[string]{Decls: []Decl[string]{decl(2, Current), named}}
 	l := Advance(nil, content, start, w)
 	theirs := l.Revoke(id(2), id(50))
-	if got := l.Adopt(theirs.Snapshot(start), nothing); len(got.Entries) != 0 {
+	if got := l.Adopt(theirs.Snapshot(start, nil), nothing); len(got.Entries) != 0 {
 		t.Errorf("%d accepted that they revoked", len(got.Entries))
 	}
-	if got := l.Adopt(theirs.Snapshot(start), func(is ID) bool { return is == id(2) }); len(got.Entries) != 1 {
+	if got := l.Adopt(theirs.Snapshot(start, nil), func(is ID) bool { return is == id(2) }); len(got.Entries) != 1 {
 		t.Errorf("%d accepted, want the one that was lifted here", len(got.Entries))
 	}
-	if l.Adopt(l.Snapshot(start), nothing) != l || (*Ledger[string])(nil).Adopt(Snapshot[string]{}, nothing) != nil {
+	if l.Adopt(l.Snapshot(start, nil), nothing) != l || (*Ledger[string])(nil).Adopt(Snapshot{}, nothing) != nil {
 		t.Error("nothing new changes something")
 	}
 	moved := Content[string]{Decls: []Decl[string]{decl(2, Current), renamed}}
-	got := Advance(l, moved, start, w).Adopt(theirs.Snapshot(start), nothing)
+	got := Advance(l, moved, start, w).Adopt(theirs.Snapshot(start, nil), nothing)
 	if slotOf(got, id(1), start) != 0 {
 		t.Error("a credential is accepted that was revoked by an earlier name")
 	}
-	if got.Adopt(theirs.Snapshot(start), nothing) != got {
+	if got.Adopt(theirs.Snapshot(start, nil), nothing) != got {
 		t.Error("it is news twice")
 	}
 	lifting := content
 	lifting.Unrevoked = []ID{id(2)}
 	mine := Advance(theirs, lifting, start, w)
-	if got := mine.Adopt(theirs.Snapshot(start), nothing); slotOf(got, id(2), start) != Current {
+	if got := mine.Adopt(theirs.Snapshot(start, nil), nothing); slotOf(got, id(2), start) != Current {
 		t.Error("they have not read yet that the source lifts it, and it is refused again")
 	}
 	again := mine.Revoke(id(2))
-	if got := mine.Adopt(again.Snapshot(start), nothing); slotOf(got, id(2), start) != 0 {
+	if got := mine.Adopt(again.Snapshot(start, nil), nothing); slotOf(got, id(2), start) != 0 {
 		t.Error("they revoked it since, and it is accepted")
 	}
 }

@@ -20,14 +20,13 @@ func remembered(t *testing.T, old, revoked, retired string) *Set {
 	t.Helper()
 	now := time.Now()
 	w := rotation.Window{Overlap: time.Minute}
-	l := rotation.Restore(rotation.Snapshot[Token]{
-		Entries: []rotation.SnapshotEntry[Token]{{
-			ID: verify.Digest(old), Value: Remembered(verify.Digest(old)),
-			Slot: rotation.Previous, Deadline: now.Add(time.Minute),
+	l := rotation.Restore(rotation.Snapshot{
+		Entries: []rotation.SnapshotEntry{{
+			ID: verify.Digest(old), Slot: rotation.Previous, Deadline: now.Add(time.Minute),
 		}},
 		Retired: []rotation.ID{verify.Digest(retired)},
 		Revoked: []rotation.ID{verify.Digest(revoked)},
-	}, now, w)
+	}, now, w, Remembered)
 	got, err := Parse([]byte("the-current-one-is-long-enough"), Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +89,8 @@ func TestP7_RememberedTokenShowsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest := p.Credential()
-	for _, v := range []any{s, p, Remembered(digest), struct{ s *Set }{s}, struct{ p *verify.Principal }{p}} {
+	known, _ := Remembered(rotation.SnapshotEntry{ID: digest})
+	for _, v := range []any{s, p, known, struct{ s *Set }{s}, struct{ p *verify.Principal }{p}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
 			text := fmt.Sprintf(verb, v)
 			for _, form := range []string{"CANARY", fmt.Sprintf("%x", "CANARY"), "67 65 78 65 82 89", hex.EncodeToString(digest[:8])} {

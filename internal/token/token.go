@@ -35,11 +35,11 @@ func New(text string) Token {
 	return Token{&s}
 }
 
-// Remembered returns a token of which only the SHA-256 id is known, because the state of
-// an earlier process holds only that. Its Reveal returns "".
-func Remembered(id rotation.ID) Token {
-	s := &secret{id: id}
-	return Token{&s}
+// Remembered returns a token of which only the SHA-256 is known, because the state of an
+// earlier process holds only that. Its Reveal returns "". The bool is always true.
+func Remembered(e rotation.SnapshotEntry) (Token, bool) {
+	s := &secret{id: e.ID}
+	return Token{&s}, true
 }
 
 // content returns the zero secret for the zero Token.

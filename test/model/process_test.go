@@ -25,23 +25,18 @@ func (p *process) see(t tokens.Tokens, now time.Time) {
 
 // A disk is what a state file holds.
 type disk struct {
-	snapshot rotation.Snapshot[tokens.Token]
+	snapshot rotation.Snapshot
 }
 
 // write returns what the process would have written down at now: no token, only
 // digests.
 func (p *process) write(now time.Time) disk {
-	d := disk{p.ledger.Snapshot(now)}
-	for i := range d.snapshot.Entries {
-		r := &d.snapshot.Entries[i]
-		r.Value = tokens.Remembered(r.ID)
-	}
-	return d
+	return disk{p.ledger.Snapshot(now, nil)}
 }
 
 // start returns the process that follows one which left d.
 func start(window rotation.Window, d disk, now time.Time) process {
-	return process{window: window, ledger: rotation.Restore(d.snapshot, now, window)}
+	return process{window: window, ledger: rotation.Restore(d.snapshot, now, window, tokens.Remembered)}
 }
 
 // An answer is the slot in which a token was accepted, or the class of the

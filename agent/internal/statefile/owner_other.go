@@ -7,9 +7,8 @@ import (
 	"os"
 )
 
-const openFlags = 0
+// Access control lists decide here who may read and write. They are not checked.
 
-// Here access control lists say who may write, and they are not looked at.
 func sharedDir(fs.FileInfo) string { return "" }
 
 func sharedFile(fs.FileInfo) string { return "" }

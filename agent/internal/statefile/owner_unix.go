@@ -11,15 +11,10 @@ import (
 	"time"
 )
 
-// openFlags keep an open from following a link or waiting for a pipe (open(2)).
-const openFlags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-
-// sharedDir says why others could put files into the directory, and "" if they
-// could not. The sticky bit is no help: it lets them create what is not there.
+// sharedDir returns why others could create files in the directory, and "" if they could
+// not. The sticky bit does not help: it lets others create files that do not exist yet.
 func sharedDir(info fs.FileInfo) string {
-	switch owner, ok := ownerOf(info); {
-	case !ok:
-		return ""
+	switch owner := ownerOf(info); {
 	case owner != os.Geteuid() && owner != 0:
 		return "belongs to another user; give it to the user of this process"
 	case info.Mode().Perm()&0o022 != 0:
@@ -28,12 +23,10 @@ func sharedDir(info fs.FileInfo) string {
 	return ""
 }
 
-// sharedFile says why the file is not private and our own, and "" if it is.
+// sharedFile returns why the file is not private, and "" if it is.
 func sharedFile(info fs.FileInfo) string {
-	switch owner, ok := ownerOf(info); {
-	case !ok:
-		return ""
-	case owner != os.Geteuid():
+	switch {
+	case ownerOf(info) != os.Geteuid():
 		return "it belongs to another user; remove it, or give each user a file of their own"
 	case info.Mode().Perm() != mode:
 		return fmt.Sprintf("its mode is %s; chmod 600", info.Mode().Perm())
@@ -41,43 +34,38 @@ func sharedFile(info fs.FileInfo) string {
 	return ""
 }
 
-func ownerOf(info fs.FileInfo) (uid int, ok bool) {
+func ownerOf(info fs.FileInfo) (uid int) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return 0, false
+		return -1
 	}
-	return int(stat.Uid), true
+	return int(stat.Uid)
 }
 
-// lock keeps others that call it out of the directory until unlock. Nobody holds
-// it for longer than a small file takes to be written, so it is tried for a while
-// and not waited for (flock(2)).
-func lock(root *os.Root) (unlock func(), err error) {
-	d, err := root.Open(".")
+// lock locks the directory against other calls of lock, until unlock. A holder writes a
+// small file and is soon done, so lock tries for two seconds and then returns an error.
+func lock(dir *os.Root) (unlock func(), err error) {
+	d, err := dir.Open(".")
 	if err != nil {
 		return nil, err
 	}
-	for range lockTries {
-		if err = syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-			return func() { _ = d.Close() }, nil
-		}
+	for range 100 {
+		err = syscall.Flock(int(d.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			break
 		}
-		<-time.After(lockPause)
+		<-time.After(20 * time.Millisecond)
 	}
-	_ = d.Close()
-	return nil, err
+	if err != nil {
+		_ = d.Close()
+		return nil, err
+	}
+	return func() { _ = d.Close() }, nil
 }
 
-const (
-	lockTries = 100
-	lockPause = 20 * time.Millisecond
-)
-
 // syncDir makes a rename in the directory durable (fsync(2), "Notes").
-func syncDir(root *os.Root) error {
-	d, err := root.Open(".")
+func syncDir(dir *os.Root) error {
+	d, err := dir.Open(".")
 	if err != nil {
 		return err
 	}

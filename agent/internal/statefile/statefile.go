@@ -1,247 +1,179 @@
-// Package statefile keeps a small file that is as good as a secret: it is read
-// and written only where nobody else could have put it there or can read it.
+// Package statefile keeps a small file that is as sensitive as a secret. It reads and
+// writes the file only if nobody else can have written it or can read it.
 //
-// A file that is not a regular one of our own user with mode 0600, or that stands
-// in a directory in which others can put files, is [ErrForeign] and is neither
-// read nor replaced. One whose bytes are not what was written is [ErrDamaged] and
-// is replaced by the next Store. On systems without Unix permissions only what
-// they can tell is checked.
+// The file must be a regular file that belongs to our own user and has mode 0600, in a
+// directory in which others cannot create files. Otherwise the error is [ErrForeign], and
+// the file is neither read nor replaced. A file that was not written completely is
+// [ErrDamaged], and the next Update replaces it. On systems without Unix permissions,
+// owners and modes are not checked.
 package statefile
 
 import (
 	"bytes"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 )
 
-// What can be wrong with a file, for errors.Is. One that is not there is
+// The errors of a file, for errors.Is. If the file does not exist, the error is
 // fs.ErrNotExist.
 var (
 	ErrForeign = errors.New("not a private file of our own")
 	ErrDamaged = errors.New("damaged")
 )
 
-// maxBytes bounds what is read and written: a hundred thousand revocations.
+// maxBytes limits the size of the file: a hundred thousand revocations.
 const maxBytes = 8 << 20
 
-// magic is how a file of ours begins.
-const magic = "tokenagent state, format 1\n"
+// header is the first line of the file. The payload is the second line.
+const header = "tokenagent state, format 1\n"
 
-// mode is what the file has, exactly.
+// mode is the exact mode of the file.
 const mode fs.FileMode = 0o600
 
 // Load returns the payload that Update wrote to path.
 func Load(path string) ([]byte, error) {
-	root, name, err := open(path)
+	dir, err := openDir(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	defer root.Close()
-	return load(root, name, path)
+	defer dir.Close()
+	return load(dir, path)
 }
 
-func load(root *os.Root, name, path string) ([]byte, error) {
-	data, err := read(root, name, path)
-	if err != nil {
-		return nil, err
-	}
-	// The last line is the sum of all before it.
-	body, sum, ok := cutSum(data)
-	payload, ours := bytes.CutPrefix(body, []byte(magic))
-	switch {
-	case len(data) > 0 && !bytes.HasPrefix(data, []byte(magic)):
-		return nil, fmt.Errorf("%s: %w: it was not written by tokenagent; choose another path", path, ErrForeign)
-	case !ok || !ours || sum != sumOf(body):
-		return nil, fmt.Errorf("%s: %w: its checksum does not match; it is replaced at the next change", path, ErrDamaged)
-	}
-	return bytes.TrimSuffix(payload, []byte("\n")), nil
-}
-
-// Update replaces the payload of path by what f makes of it, in one step: whoever
-// reads it, after a crash too, finds the old or the new one whole. f is given what
-// Load returns, with the file locked against other calls of Update; it returns nil
-// to leave it alone, and an error to say why. The file's directory is made if it
-// is not there, with mode 0700, but none above it.
+// Update replaces the payload of path by the result of f, which must be one line. A reader finds the old payload
+// or the new one, also after a crash. The arguments of f are the results of Load, and the
+// file is locked against other calls of Update. If f returns nil, the file stays as it is.
+// If the directory of the file does not exist, Update creates it with mode 0700, but no
+// parent.
 func Update(path string, f func(payload []byte, err error) ([]byte, error)) error {
-	dir := filepath.Dir(path)
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s: its directory cannot be made: %w", path, cause(err))
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s: its directory cannot be created: %w", path, cause(err))
 	}
-	root, name, err := open(path)
+	dir, err := openDir(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	defer root.Close()
-	unlock, err := lock(root)
+	defer dir.Close()
+	unlock, err := lock(dir)
 	if err != nil {
 		return fmt.Errorf("%s: its directory is locked by another process: %w", path, cause(err))
 	}
 	defer unlock()
-	payload, err := f(load(root, name, path))
+	payload, err := f(load(dir, path))
 	if err != nil || payload == nil {
 		return err
 	}
-	return store(root, name, path, payload)
-}
-
-func store(root *os.Root, name, path string, payload []byte) error {
-	if err := check(root, name, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := check(dir, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	body := slices.Concat([]byte(magic), payload, []byte("\n"))
-	if len(body) > maxBytes-len(sumOf(nil))-1 {
+	if len(header)+len(payload)+1 > maxBytes {
 		return fmt.Errorf("%s: not written: more than %d bytes; take out revocations that are not needed any more", path, maxBytes)
 	}
-	tidy(root, name)
-	temp := name + tempInfix + rand.Text()
-	if err := write(root, temp, append(body, sumOf(body)+"\n"...)); err != nil {
-		_ = root.Remove(temp)
+	if err := replace(dir, filepath.Base(path), payload); err != nil {
 		return fmt.Errorf("%s: not written: %w", path, cause(err))
-	}
-	if err := root.Rename(temp, name); err != nil {
-		_ = root.Remove(temp)
-		return fmt.Errorf("%s: not written: %w", path, cause(err))
-	}
-	if err := syncDir(root); err != nil {
-		return fmt.Errorf("%s: its directory cannot be flushed: %w", path, cause(err))
 	}
 	return nil
 }
 
-// tempInfix stands between the file's name and what makes a new one's unique.
-const tempInfix = ".tmp-"
-
-// tidy removes what a process left that was killed while it wrote. The lock is
-// held, so nobody writes there now.
-func tidy(root *os.Root, name string) {
-	left, err := fs.Glob(root.FS(), "*"+tempInfix+"*")
+// openDir opens the directory of path. All operations use the open directory, so that the
+// directory that was checked is the one that is used.
+func openDir(path string) (*os.Root, error) {
+	dir, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
-		return
+		return nil, cause(err)
 	}
-	for _, one := range left {
-		if strings.HasPrefix(one, name+tempInfix) {
-			_ = root.Remove(one)
-		}
-	}
-}
-
-// open opens the directory of path, through which everything else is done, so
-// that the directory that was checked is the one that is used.
-func open(path string) (*os.Root, string, error) {
-	root, err := os.OpenRoot(filepath.Dir(path))
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", path, cause(err))
-	}
-	info, err := root.Stat(".")
+	info, err := dir.Stat(".")
 	if err == nil {
-		if why := sharedDir(info); why != "" {
-			err = fmt.Errorf("%w: its directory %s", ErrForeign, why)
+		if reason := sharedDir(info); reason != "" {
+			err = fmt.Errorf("%w: its directory %s", ErrForeign, reason)
 		}
 	}
 	if err != nil {
-		_ = root.Close()
-		return nil, "", fmt.Errorf("%s: %w", path, err)
+		_ = dir.Close()
+		return nil, err
 	}
-	return root, filepath.Base(path), nil
+	return dir, nil
 }
 
-// check reports why the file is not ours to read or replace.
-func check(root *os.Root, name, path string) error {
-	info, err := root.Lstat(name)
+// check returns an error if the file is not ours to read or replace. Since others cannot
+// create files in the directory, the file stays the same between check and its use.
+func check(dir *os.Root, path string) error {
+	info, err := dir.Lstat(filepath.Base(path))
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, cause(err))
 	}
-	return judge(info, path)
-}
-
-func judge(info fs.FileInfo, path string) error {
-	var why string
+	var reason string
 	switch {
 	case info.Mode()&fs.ModeSymlink != 0:
-		why = "it is a symbolic link; name the file itself"
+		reason = "it is a symbolic link; name the file itself"
 	case !info.Mode().IsRegular():
-		why = "it is no regular file; choose another path"
+		reason = "it is no regular file; choose another path"
+	case info.Size() > maxBytes:
+		reason = "it was not written by tokenagent; choose another path"
 	default:
-		why = sharedFile(info)
+		reason = sharedFile(info)
 	}
-	if why == "" {
-		return nil
+	if reason != "" {
+		return fmt.Errorf("%s: %w: %s", path, ErrForeign, reason)
 	}
-	return fmt.Errorf("%s: %w: %s", path, ErrForeign, why)
+	return nil
 }
 
-func read(root *os.Root, name, path string) ([]byte, error) {
-	// Before the open, since opening a pipe or a device can do things; and after
-	// it, since what was opened is what counts.
-	if err := check(root, name, path); err != nil {
+func load(dir *os.Root, path string) ([]byte, error) {
+	if err := check(dir, path); err != nil {
 		return nil, err
 	}
-	f, err := root.OpenFile(name, os.O_RDONLY|openFlags, 0)
+	data, err := dir.ReadFile(filepath.Base(path))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, cause(err))
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, cause(err))
+	text, ours := bytes.CutPrefix(data, []byte(header))
+	payload, _, complete := bytes.Cut(text, []byte("\n"))
+	switch {
+	case len(data) > 0 && !ours:
+		return nil, fmt.Errorf("%s: %w: it was not written by tokenagent; choose another path", path, ErrForeign)
+	case !complete:
+		return nil, fmt.Errorf("%s: %w: it is incomplete; it is replaced at the next change", path, ErrDamaged)
 	}
-	if err := judge(info, path); err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxBytes))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, cause(err))
-	}
-	return data, nil // if it is cut off, its sum is wrong
+	return payload, nil
 }
 
-func write(root *os.Root, name string, data []byte) (err error) {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
+// replace writes the file under a temporary name and renames it. The caller holds the
+// lock, so a file with the temporary name is the rest of a process that was killed.
+func replace(dir *os.Root, name string, payload []byte) (err error) {
+	temp := name + ".tmp"
+	if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	defer func() {
-		if e := f.Close(); err == nil {
-			err = e
+		if err != nil {
+			_ = dir.Remove(temp)
 		}
 	}()
-	if err := f.Chmod(mode); err != nil && !errors.Is(err, errors.ErrUnsupported) { // whatever the umask
+	f, err := dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
 		return err
 	}
-	if _, err := f.Write(data); err != nil {
+	_, err = fmt.Fprintf(f, "%s%s\n", header, payload)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return f.Sync()
+	if err := dir.Rename(temp, name); err != nil {
+		return err
+	}
+	return syncDir(dir)
 }
 
-// cutSum parts data into what was written and its sum.
-func cutSum(data []byte) (body []byte, sum string, ok bool) {
-	data, ok = bytes.CutSuffix(data, []byte("\n"))
-	i := bytes.LastIndexByte(data, '\n') + 1
-	return data[:i], string(data[i:]), ok && i > 0
-}
-
-func sumOf(body []byte) string {
-	sum := sha256.Sum256(body)
-	return "sha256:" + hex.EncodeToString(sum[:])
-}
-
-// cause takes the path off an error of the file system, which is said already.
+// cause removes the path from an error of the file system, since the caller adds it.
 func cause(err error) error {
-	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return pe.Err
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
 	}
-	if le, ok := errors.AsType[*os.LinkError](err); ok {
-		return le.Err
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
 	}
 	return err
 }
