@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,6 @@ type Agent struct {
 	remote  *jwks.RemoteSource // the source of keys; nil if it is not a server
 	sources []credentialSource // tokens and keys, without the nil ones
 
-	watcher *reload.Watcher   // nil if no source is watched
 	store   *stateStore       // nil if there is no state file
 	changed broadcast.Channel // signals a change of any source
 	closed  atomic.Bool
@@ -85,8 +85,7 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-// createSources creates the sources that the configuration names, their verifier
-// and their watcher.
+// createSources creates the sources that the configuration names, and their verifier.
 func (a *Agent) createSources() (err error) {
 	r := a.cfg
 	if r.tokens != nil {
@@ -106,22 +105,13 @@ func (a *Agent) createSources() (err error) {
 		a.keys.longestLifetime = a.jwt.LongestLifetime
 		a.sources = append(a.sources, a.keys)
 	}
-	for _, p := range a.sources {
-		switch {
-		case !p.info().watched || a.watcher != nil || r.PollOnly:
-		case r.Watcher != nil:
-			a.watcher = r.Watcher
-		default:
-			a.watcher = new(reload.Watcher)
-		}
-	}
 	return nil
 }
 
 // usableKeys returns the keys that verify signed tokens now. It returns nil if the
 // server has not confirmed the keys for longer than JWKS.MaxStale.
 func (a *Agent) usableKeys() *jwt.KeySet {
-	if a.remote != nil && !a.remote.Usable() {
+	if !a.keys.usable() {
 		return nil
 	}
 	return a.keys.set()
@@ -133,9 +123,10 @@ func (a *Agent) open(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	watcher := cmp.Or(a.cfg.Watcher, new(reload.Watcher))
 	for _, p := range a.sources {
 		done := make(chan error, 1)
-		go func() { done <- p.open(a.cfg, a.watcher) }()
+		go func() { done <- p.open(a.cfg, watcher) }()
 		select {
 		case err := <-done:
 			if err != nil {
@@ -266,9 +257,6 @@ func (a *Agent) Reload() (changed bool, err error) {
 		sourceChanged, err := p.reload()
 		changed = changed || sourceChanged
 		errs = append(errs, err)
-	}
-	if a.remote != nil {
-		errs = append(errs, a.remote.FileError())
 	}
 	return changed, errors.Join(errs...)
 }

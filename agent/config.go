@@ -254,29 +254,43 @@ func absolute(path string) string {
 // findTokens sets r.tokens from the configuration or the environment.
 func (r *resolved) findTokens() error {
 	c := r.Config
+	if c.TokenFile == "" && c.EnvFile == "" && c.TokenEnv == "" {
+		if r.keys != nil {
+			return nil
+		}
+		if err := c.findInEnvironment(); err != nil {
+			return err
+		}
+	}
+	s := &sourceSpec{name: r.Name, window: r.window, method: verify.MethodToken, needsCurrent: true, watched: true}
+	s.secretFiles = []string{token.FileCurrent, token.FileNext, token.FilePrevious}
 	switch {
-	case r.keys != nil && c.TokenFile == "" && c.EnvFile == "" && c.TokenEnv == "":
-		return nil
-	case c.TokenFile != "" && (c.TokenEnv != "" || c.EnvFile != ""):
-		return option.Errorf(option.Field, "{token-file} and "+choose(c.TokenEnv != "", "{token-env}", "{env-file}")+" are both set; one source is meant: leave one empty")
+	case c.TokenFile != "" && c.TokenEnv != "":
+		return option.Errorf(option.Field, "{token-file} and {token-env} are both set; one source is meant: leave one empty")
+	case c.TokenFile != "" && c.EnvFile != "":
+		return option.Errorf(option.Field, "{token-file} and {env-file} are both set; one source is meant: leave one empty")
 	case c.TokenFile != "":
-		r.useFile(c.TokenFile)
+		s.kind, s.location, s.identity = "file", c.TokenFile, absolute(c.TokenFile)
+		s.source = reload.Path(c.TokenFile, token.FileNames()...)
 	case c.TokenEnv != "" && !envPattern.MatchString(c.TokenEnv):
 		// The error does not quote TokenEnv: it may be a token that a shell expanded.
 		return option.Errorf(option.Field, "{token-env} is not the name of an environment variable, which has letters, digits and '_' and does not begin with a digit; give the name, not the value")
 	case c.EnvFile != "":
 		name := cmp.Or(c.TokenEnv, DaprTokenEnv)
-		shown := fmt.Sprint(reload.Env(name))
-		r.useTokenSource(&sourceSpec{source: reload.EnvFile(c.EnvFile, name), kind: "env file", location: c.EnvFile, identity: absolute(c.EnvFile) + " " + shown, watched: true})
-	case c.TokenEnv != "":
-		r.useEnv(c.TokenEnv)
+		s.kind, s.location, s.identity = "env file", c.EnvFile, absolute(c.EnvFile)+" "+fmt.Sprint(reload.Env(name))
+		s.source = reload.EnvFile(c.EnvFile, name)
 	default:
-		return r.findInEnvironment()
+		s.source = reload.Env(c.TokenEnv)
+		shown := fmt.Sprint(s.source) // does not show a token in place of the name
+		s.kind, s.location, s.identity, s.watched = "env", shown, shown, false
 	}
+	r.tokens = s
 	return nil
 }
 
-func (r *resolved) findInEnvironment() error {
+// findInEnvironment sets TokenFile or TokenEnv from the environment variables that Dapr
+// uses.
+func (c *Config) findInEnvironment() error {
 	path, hasFile := os.LookupEnv(DaprTokenEnv + "_FILE")
 	_, hasToken := os.LookupEnv(DaprTokenEnv)
 	switch {
@@ -285,36 +299,13 @@ func (r *resolved) findInEnvironment() error {
 	case hasFile && path == "":
 		return option.Errorf(option.Field, "no source configured, and "+DaprTokenEnv+"_FILE is empty; give it the path of the token file")
 	case hasFile:
-		r.useFile(path)
+		c.TokenFile = path
 	case hasToken:
-		r.useEnv(DaprTokenEnv)
+		c.TokenEnv = DaprTokenEnv
 	default:
 		return option.Errorf(option.Field, "no source; set {token-file}, {env-file} or {token-env}, or the environment variable "+DaprTokenEnv+"_FILE or "+DaprTokenEnv)
 	}
 	return nil
-}
-
-func (r *resolved) useFile(path string) {
-	r.useTokenSource(&sourceSpec{source: reload.Path(path, token.FileNames()...), kind: "file", location: path, identity: absolute(path), watched: true})
-}
-
-func (r *resolved) useEnv(name string) {
-	src := reload.Env(name)
-	shown := fmt.Sprint(src)
-	r.useTokenSource(&sourceSpec{source: src, kind: "env", location: shown, identity: shown})
-}
-
-func (r *resolved) useTokenSource(s *sourceSpec) {
-	s.name, s.window, s.method, s.needsCurrent = r.Name, r.window, verify.MethodToken, true
-	s.secretFiles = []string{token.FileCurrent, token.FileNext, token.FilePrevious}
-	r.tokens = s
-}
-
-func choose(first bool, a, b string) string {
-	if first {
-		return a
-	}
-	return b
 }
 
 // checkStateFile returns an error if StateFile is a directory, a source, or a file in a

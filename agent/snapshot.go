@@ -50,17 +50,14 @@ func (a *Agent) Snapshot() Snapshot {
 //	err = old.Close()
 //
 // After Merge, next refuses every credential that next or old had revoked or retired
-// when the second Snapshot was taken. Merge does not add a revocation that the source
-// of next has lifted but the source of old has not. A call of Unrevoke on next should
-// follow the last Merge, since a Merge may add the revocation again.
+// when the second Snapshot was taken, except for a revocation that the source of next has
+// lifted but the source of old has not. next accepts each superseded credential of old
+// until its deadline in old. If the source of next does not declare the current credential
+// of old, next accepts it as superseded at the time of Merge. Anything else that the source
+// of old declares, next accepts only if its own source declares it.
 //
-// After Merge, next accepts each superseded credential of old until its deadline in
-// old. If the source of next does not declare the current credential of old, next
-// accepts it as superseded at the time of Merge. Anything else that the source of old
-// declares, next accepts only if its own source declares it.
-//
-// Two kinds of calls on old are lost: Revoke and Retire after the second Snapshot, which
-// the caller must make on next instead, and Unrevoke between the two Snapshots.
+// Two kinds of calls on old are lost: Revoke and Retire after the second Snapshot, and
+// Unrevoke between the two Snapshots. Make them on next instead, and Unrevoke after Merge.
 //
 // From Merge on, a writes the state file. An error means that the file could not be
 // written. After Close of a, the error is [ErrClosed].

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -262,10 +263,14 @@ func (m *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	return err
 }
 
-func (m *source[V, S]) run(ctx context.Context)           { _ = m.value.Run(ctx) }
-func (m *source[V, S]) reload() (changed bool, err error) { return m.value.Reload() }
-func (m *source[V, S]) updated() <-chan struct{}          { return m.value.Updated() }
-func (m *source[V, S]) info() *sourceSpec                 { return m.spec }
+func (m *source[V, S]) info() *sourceSpec        { return m.spec }
+func (m *source[V, S]) run(ctx context.Context)  { _ = m.value.Run(ctx) }
+func (m *source[V, S]) updated() <-chan struct{} { return m.value.Updated() }
+
+func (m *source[V, S]) reload() (changed bool, err error) {
+	changed, err = m.value.Reload()
+	return changed, errors.Join(err, m.fileError())
+}
 
 // isReady reports whether the source has been loaded, or has credentials of a Snapshot
 // that are usable.
