@@ -258,7 +258,8 @@ func (r *resolved) findTokens() error {
 		if r.keys != nil {
 			return nil
 		}
-		if err := c.findInEnvironment(); err != nil {
+		var err error
+		if c.TokenFile, c.TokenEnv, err = findInEnvironment(); err != nil {
 			return err
 		}
 	}
@@ -288,24 +289,23 @@ func (r *resolved) findTokens() error {
 	return nil
 }
 
-// findInEnvironment sets TokenFile or TokenEnv from the environment variables that Dapr
-// uses.
-func (c *Config) findInEnvironment() error {
+// findInEnvironment returns the token file, or the variable with the token, that the
+// environment variables of Dapr name.
+func findInEnvironment() (tokenFile, tokenEnv string, err error) {
 	path, hasFile := os.LookupEnv(DaprTokenEnv + "_FILE")
 	_, hasToken := os.LookupEnv(DaprTokenEnv)
 	switch {
 	case hasFile && hasToken:
-		return option.Errorf(option.Field, "no source configured, and the environment has both "+DaprTokenEnv+"_FILE and "+DaprTokenEnv+"; unset one")
+		return "", "", option.Errorf(option.Field, "no source configured, and the environment has both "+DaprTokenEnv+"_FILE and "+DaprTokenEnv+"; unset one")
 	case hasFile && path == "":
-		return option.Errorf(option.Field, "no source configured, and "+DaprTokenEnv+"_FILE is empty; give it the path of the token file")
+		return "", "", option.Errorf(option.Field, "no source configured, and "+DaprTokenEnv+"_FILE is empty; give it the path of the token file")
 	case hasFile:
-		c.TokenFile = path
+		return path, "", nil
 	case hasToken:
-		c.TokenEnv = DaprTokenEnv
+		return "", DaprTokenEnv, nil
 	default:
-		return option.Errorf(option.Field, "no source; set {token-file}, {env-file} or {token-env}, or the environment variable "+DaprTokenEnv+"_FILE or "+DaprTokenEnv)
+		return "", "", option.Errorf(option.Field, "no source; set {token-file}, {env-file} or {token-env}, or the environment variable "+DaprTokenEnv+"_FILE or "+DaprTokenEnv)
 	}
-	return nil
 }
 
 // checkStateFile returns an error if StateFile is a directory, a source, or a file in a

@@ -107,11 +107,12 @@ func (m *source[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
 	if !m.users.mark(id, time.Now()) {
 		return
 	}
-	what := "superseded token still in use"
-	if p.Method() == verify.MethodJWT {
-		what = "superseded key still in use"
+	log := m.log.With("remote", id.host, "fingerprint", id.fingerprint)
+	if p.Method() == verify.MethodToken {
+		log.Info("superseded token still in use")
+	} else {
+		log.Info("superseded key still in use")
 	}
-	m.log.Info(what, "remote", id.host, "fingerprint", id.fingerprint)
 }
 
 // hostOf returns the host of an address that a transport reports, at most 64 bytes. An
