@@ -44,8 +44,7 @@ func main() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		// While daprd restarts nobody answers: an order that must not be lost is one
-		// that is sent again.
+		// While daprd restarts nobody answers. Repeat what must not be lost.
 		fmt.Println("HTTP:", viaHTTP.publish(ctx, "{}"), "gRPC:", viaGRPC.PublishEvent(ctx, "pubsub", "orders", "{}"))
 		select {
 		case <-ctx.Done():

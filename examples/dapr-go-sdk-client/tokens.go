@@ -14,10 +14,9 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 )
 
-// tokens gives the token that daprd takes. daprd takes one alone, DAPR_API_TOKEN as
-// it was when daprd started, and a rotated Secret is ahead of it until daprd is
-// restarted. So a token that daprd refuses is followed by the other one of the
-// Secret, and the next calls begin with the one that was not refused.
+// tokens knows the token that daprd accepts. daprd accepts only the DAPR_API_TOKEN with
+// which it started, and a rotated Secret is ahead of it until daprd is restarted. So
+// when daprd refuses one token of the Secret, the next calls send the other one.
 type tokens struct {
 	current, previous *agent.Agent
 	usePrevious       atomic.Bool
@@ -57,8 +56,8 @@ func (t *tokens) token(previous bool) (string, error) {
 	return t.current.Token()
 }
 
-// refused is told that daprd has refused token. If that is still the one to send, it
-// is the other one's turn.
+// refused notes that daprd has refused token. If token is still the one to send, the
+// other one is from now on.
 func (t *tokens) refused(token string) {
 	previous := t.usePrevious.Load()
 	if now, err := t.token(previous); err == nil && now == token {
@@ -66,8 +65,9 @@ func (t *tokens) refused(token string) {
 	}
 }
 
-// roundTripper sends HTTP requests. It goes inside of httpauth.Transport, which
-// sends a request that was answered 401 once more if there is another token by then.
+// roundTripper notes the tokens that daprd refuses over HTTP. It goes inside of
+// httpauth.Transport, which repeats a request that was answered 401 if Token returns
+// another token by then.
 type roundTripper struct {
 	tokens *tokens
 	base   http.RoundTripper
@@ -81,7 +81,7 @@ func (r roundTripper) RoundTrip(request *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// interceptor is the same for gRPC. It goes inside of grpcauth.UnaryClientInterceptor.
+// interceptor does the same for gRPC. It goes inside of grpcauth.UnaryClientInterceptor.
 func (t *tokens) interceptor(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	token, _ := t.Token() // without one the call fails by itself
 	err := invoke(ctx, method, req, reply, cc, opts...)

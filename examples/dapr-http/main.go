@@ -28,8 +28,8 @@ func main() {
 	defer a.Close()
 
 	mux := http.NewServeMux()
-	// daprd asks for this once, after the first healthy answer. A refusal then
-	// would lose the subscription until daprd restarts: hence the brake below.
+	// daprd asks for this only once, after the first healthy answer. A refusal would
+	// lose the subscription until daprd restarts, so GET /healthz fails without a token.
 	mux.HandleFunc("GET /dapr/subscribe", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `[{"pubsubname":"pubsub","topic":"orders","route":"/orders"}]`)
 	})
@@ -53,5 +53,5 @@ func main() {
 		}
 	}()
 	<-ctx.Done()
-	_ = server.Shutdown(context.Background()) // waits for what is under way
+	_ = server.Shutdown(context.Background()) // waits for the requests in flight
 }

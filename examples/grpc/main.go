@@ -1,5 +1,5 @@
-// Command grpc is a gRPC service that only holders of the token may call. The
-// token comes from where APP_API_TOKEN_FILE points, or from APP_API_TOKEN.
+// Command grpc is a gRPC service that only holders of the token may call. The token
+// comes from the file that APP_API_TOKEN_FILE names, or from APP_API_TOKEN.
 package main
 
 import (
@@ -55,5 +55,5 @@ func main() {
 		}
 	}()
 	<-ctx.Done()
-	server.GracefulStop() // waits for what is under way
+	server.GracefulStop() // waits for the calls in flight
 }

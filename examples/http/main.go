@@ -1,6 +1,6 @@
-// Command http is an HTTP service that only holders of the token may call. The
-// token comes from where APP_API_TOKEN_FILE points, or from APP_API_TOKEN; when
-// the file changes, so does what is accepted.
+// Command http is an HTTP service that only holders of the token may call. The token
+// comes from the file that APP_API_TOKEN_FILE names, which is read again when it
+// changes, or from APP_API_TOKEN.
 package main
 
 import (
@@ -51,5 +51,5 @@ func main() {
 		}
 	}()
 	<-ctx.Done()
-	_ = server.Shutdown(context.Background()) // waits for what is under way
+	_ = server.Shutdown(context.Background()) // waits for the requests in flight
 }

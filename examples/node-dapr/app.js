@@ -14,7 +14,7 @@ const server = http.createServer((req, res) => {
   let size = 0;
   req.on('data', (chunk) => {
     size += chunk.length;
-    if (size <= maxBody) body.push(chunk); // the rest is read all the same, and dropped
+    if (size <= maxBody) body.push(chunk); // the rest is read too, and dropped
   });
   req.on('error', () => {}); // the sender has gone
   req.on('end', () => {
@@ -36,8 +36,8 @@ const server = http.createServer((req, res) => {
   });
 });
 
-// take says what daprd is to do with an event: what is no JSON is none the next
-// time either.
+// take tells daprd what to do with an event. One that is not JSON is dropped: it never
+// will be.
 function take(body, from) {
   try {
     console.log(`order ${JSON.stringify(JSON.parse(body).data)} from ${from}`);
@@ -58,6 +58,6 @@ server.keepAliveTimeout = 120_000;
 server.listen(port, '127.0.0.1');
 
 process.on('SIGTERM', () => {
-  server.close(); // what is under way ends
+  server.close(); // lets the requests in flight end
   server.closeIdleConnections();
 });

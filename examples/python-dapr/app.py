@@ -24,8 +24,8 @@ class App(BaseHTTPRequestHandler):
     timeout = 120  # seconds; longer than the 1.5 for which the proxy keeps an idle one
 
     def do_GET(self):
-        # First of all, whatever the method: what is left of a body would be taken
-        # for the next request, one that nobody has checked.
+        # First read the body, whatever the method: what is left of it would be taken for
+        # the next request, which nobody has checked.
         try:
             event = self.body()
         except TooLarge:
@@ -45,7 +45,7 @@ class App(BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def take(self, event):
-        """Says what daprd is to do with an event: what is no JSON is none the next time either."""
+        """Tells daprd what to do with an event. One that is not JSON is dropped: it never will be."""
         try:
             order = json.dumps(json.loads(event).get("data"))
         except (ValueError, AttributeError):

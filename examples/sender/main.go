@@ -1,6 +1,6 @@
-// Command sender calls an HTTP service with the current token, once a second.
-// The token comes from where APP_API_TOKEN_FILE points, or from APP_API_TOKEN;
-// when the file changes, so does what is sent.
+// Command sender calls an HTTP service with the current token, once a second. The token
+// comes from the file that APP_API_TOKEN_FILE names, which is read again when it
+// changes, or from APP_API_TOKEN.
 package main
 
 import (

@@ -60,7 +60,7 @@ func TestDistGrammar(t *testing.T) {
 	}
 }
 
-func TestDistFaults(t *testing.T) {
+func TestDistErrors(t *testing.T) {
 	for text, want := range map[string]struct {
 		code int
 		says string

@@ -171,9 +171,11 @@ func TestRiskWhereNothingIsSafe(t *testing.T) {
 			}
 			m.restart = dists(t, restarts)
 			l := m.limits(0, -1)
-			if m.bounded() || !math.IsInf(float64(l.Overlap), 1) || !math.IsInf(float64(l.LastUse), 1) || math.IsInf(float64(l.Propagation), 1) || math.IsInf(float64(l.StageWait), 1) {
-				t.Errorf("%s, %s: limits %+v", name, restarts, l)
-			}
+			none := seconds(math.Inf(1))
+			equal(t, name+", "+restarts, map[string][2]any{
+				"bounded": {m.bounded(), false}, "the overlap's limit": {l.Overlap, none}, "the last use": {l.LastUse, none},
+				"no limit of the propagation": {l.Propagation == none, false}, "no limit of the stage wait": {l.StageWait == none, false},
+			})
 			const risk, n = 0.1, 800
 			m.Receivers, m.Senders = 20, 20
 			at := m.limits(risk, -1)

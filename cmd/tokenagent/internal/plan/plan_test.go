@@ -64,6 +64,16 @@ func (s *seconds) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*float64)(s))
 }
 
+// equal reports each name whose two values differ.
+func equal(t *testing.T, what string, values map[string][2]any) {
+	t.Helper()
+	for name, v := range values {
+		if v[0] != v[1] {
+			t.Errorf("%s: %s is %v, want %v", what, name, v[0], v[1])
+		}
+	}
+}
+
 func inJSON(t *testing.T, args string) answer {
 	t.Helper()
 	var a answer
@@ -125,9 +135,10 @@ func TestSamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := inJSON(t, "--sender-restart samples:"+name)
-	if a.Limits.LastUse != 305 || a.Limits.Overlap != 307 || a.Advised.Overlap != 310 || a.Assumed.SenderRestart != "samples (3)" || !a.Safe {
-		t.Errorf("%+v", a)
-	}
+	equal(t, "three samples", map[string][2]any{
+		"the last use": {a.Limits.LastUse, seconds(305)}, "the overlap's limit": {a.Limits.Overlap, seconds(307)},
+		"the advised overlap": {a.Advised.Overlap, seconds(310)}, "what is assumed": {a.Assumed.SenderRestart, "samples (3)"}, "safe": {a.Safe, true},
+	})
 	if _, _, err := run(t.Context(), "--sender-restart", "samples:"+name+"-none"); exitcode.Of(err) != 1 {
 		t.Errorf("no file: %v", err)
 	}
@@ -138,8 +149,9 @@ func TestUnstagedIsNeverSafe(t *testing.T) {
 	before := 0.0
 	for _, n := range []string{"1", "3", "30", "1000"} {
 		a := inJSON(t, "--protocol now --overlap 12h --request-rate 0.001 --newcomers 1 --sender-restart fixed:2h --rotations 400 --receivers "+n)
-		if a.Safe || a.Chosen.New <= 0 || a.Chosen.Any < before*0.8 || a.Chosen.Old != 0 {
-			t.Errorf("%s receivers: %+v", n, a.Chosen)
+		equal(t, n+" receivers", map[string][2]any{"safe": {a.Safe, false}, "the chance for the old token": {a.Chosen.Old, 0.0}})
+		if a.Chosen.New <= 0 || a.Chosen.Any < before*0.8 {
+			t.Errorf("%s receivers: the chance does not grow: %+v", n, a.Chosen)
 		}
 		before = a.Chosen.Any
 	}

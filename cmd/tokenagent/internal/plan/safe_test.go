@@ -124,9 +124,10 @@ func propose(t *testing.T, f *flags, args string) *answer {
 func TestSlidingNeedsAWindow(t *testing.T) {
 	const args = "--protocol replace --sliding --newcomers 0 --kubelet-sync 0s --watch events --sender-restart fixed:5m --in-flight 0s"
 	a := inJSON(t, args)
-	if !a.Safe || !a.WithinRisk || a.Limits.Overlap != 1 || a.Advised.Overlap != 5 || a.Chosen.Any != 0 {
-		t.Errorf("%+v", a)
-	}
+	equal(t, "one moment", map[string][2]any{
+		"safe": {a.Safe, true}, "within risk": {a.WithinRisk, true}, "the limit": {a.Limits.Overlap, seconds(1)},
+		"the advised overlap": {a.Advised.Overlap, seconds(5)}, "the chance": {a.Chosen.Any, 0.0},
+	})
 	for i, c := range a.Chances {
 		if i > 0 && c.Overlap <= a.Chances[i-1].Overlap {
 			t.Errorf("%+v comes twice", c)
@@ -152,16 +153,18 @@ func TestSimulationHasTheLastWord(t *testing.T) {
 	all := a.settings()
 	res := rotate(t, &f.model, f.rotations, f.seed, all...)
 	a.Simulation = res.simulation
-	if a.judge(all, res.refused); !a.Safe || !a.WithinRisk || !a.Chosen.Safe || a.Chosen.any() != "none" {
-		t.Fatalf("%+v", a)
-	}
+	a.judge(all, res.refused)
+	equal(t, "nothing refused", map[string][2]any{
+		"safe": {a.Safe, true}, "within risk": {a.WithinRisk, true}, "the choice is safe": {a.Chosen.Safe, true}, "the chance": {a.Chosen.any(), "none"},
+	})
 	for i := range res.refused {
 		res.refused[i].Any = 0.25
 	}
 	a.Chances = nil
-	if a.judge(all, res.refused); a.Safe || a.WithinRisk || a.Chosen.Safe || a.Chosen.any() != "25%" {
-		t.Errorf("%+v", a)
-	}
+	a.judge(all, res.refused)
+	equal(t, "something refused", map[string][2]any{
+		"safe": {a.Safe, false}, "within risk": {a.WithinRisk, false}, "the choice is safe": {a.Chosen.Safe, false}, "the chance": {a.Chosen.any(), "25%"},
+	})
 	if text := a.text(); !strings.Contains(text, "NOT SAFE: a rotation refuses something with a chance of 25%") {
 		t.Error(text)
 	}
