@@ -55,5 +55,5 @@ func main() {
 		}
 	}()
 	<-ctx.Done()
-	server.GracefulStop() // waits for the calls in flight
+	server.GracefulStop() // waits for what is under way
 }

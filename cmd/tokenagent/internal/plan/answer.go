@@ -24,9 +24,8 @@ type answer struct {
 	Notes      []string    `json:"notes"`
 	Next       []string    `json:"next"` // what to do
 
-	enough         limits // the limits; if there are none, those for the risk
-	given          bool   // flags ask for times
-	restartAssumed bool
+	enough limits // the limits; if there are none, those for the risk
+	given  bool   // flags ask for times
 }
 
 type riskTimes struct {
@@ -45,7 +44,7 @@ type chance struct {
 // propose returns an answer with the limits, the advised and the chosen times.
 func (f *flags) propose() (*answer, error) {
 	m := &f.model
-	a := &answer{Schema: 1, Protocol: m.Protocol, Bounded: m.bounded(), Assumed: m, Notes: []string{}, restartAssumed: f.restartAssumed}
+	a := &answer{Schema: 1, Protocol: m.Protocol, Bounded: m.bounded(), Assumed: m, Notes: []string{}}
 	choose := func(name string, advised seconds) seconds {
 		if value := f.duration(name); value > 0 || f.set.Changed(name) {
 			a.given = true

@@ -26,60 +26,59 @@ type dist struct {
 
 func (d *dist) bounded() bool { return !math.IsInf(d.longest(0), 1) }
 
+// limited returns a distribution with an upper limit.
+func limited(text string, shortest, longest float64, draw func(r *rand.Rand) float64) dist {
+	return dist{text, shortest, func(float64) float64 { return longest }, draw}
+}
+
 func fixed(d float64) dist {
-	return dist{"fixed:" + seconds(d).String(), d, func(float64) float64 { return d }, func(*rand.Rand) float64 { return d }}
+	return limited("fixed:"+seconds(d).String(), d, d, func(*rand.Rand) float64 { return d })
 }
 
 // parseDist reads a DIST as the help of plan describes it. Errors name the flag and
 // do not quote text.
 func parseDist(flag, text string) (dist, error) {
 	kind, rest, _ := strings.Cut(text, ":")
-	first, second := rest, "0s"
-	switch kind {
-	case "uniform":
-		first, second, _ = strings.Cut(rest, "..")
-	case "normal":
-		first, second, _ = strings.Cut(rest, ",")
-	}
-	a, okA := parseSeconds(first)
-	b, okB := parseSeconds(second)
-	ok := okA && okB
-	var form string
+	form := "fixed:D, uniform:D..D, exponential:MEAN, normal:MEAN,SD or samples:FILE"
 	switch kind {
 	case "fixed":
-		if form = "fixed:D"; ok {
-			return fixed(a), nil
+		form = "fixed:D"
+		if d, ok := parseSeconds(rest); ok {
+			return fixed(d), nil
 		}
 	case "uniform":
-		if form = "uniform:D..D"; ok && a > b {
+		form = "uniform:D..D"
+		a, b, ok := parseTwo(rest, "..")
+		switch {
+		case ok && a > b:
 			return dist{}, exitcode.Usage("--%s: uniform ends before it begins; put the shorter duration first", flag)
-		} else if ok {
-			return dist{
-				fmt.Sprintf("uniform:%s..%s", seconds(a), seconds(b)), a,
-				func(float64) float64 { return b }, func(r *rand.Rand) float64 { return a + (b-a)*r.Float64() },
-			}, nil
+		case ok:
+			return limited(fmt.Sprintf("uniform:%s..%s", seconds(a), seconds(b)), a, b,
+				func(r *rand.Rand) float64 { return a + (b-a)*r.Float64() }), nil
 		}
 	case "exponential":
-		if form = "exponential:MEAN with a mean above 0s"; ok && a > 0 {
+		form = "exponential:MEAN with a mean above 0s"
+		if mean, ok := parseSeconds(rest); ok && mean > 0 {
 			return dist{
-				fmt.Sprintf("exponential:%s", seconds(a)), 0,
-				func(q float64) float64 { return -a * math.Log(q) }, func(r *rand.Rand) float64 { return a * r.ExpFloat64() },
+				fmt.Sprintf("exponential:%s", seconds(mean)), 0,
+				func(q float64) float64 { return -mean * math.Log(q) },
+				func(r *rand.Rand) float64 { return mean * r.ExpFloat64() },
 			}, nil
 		}
 	case "normal":
-		if form = "normal:MEAN,SD with a deviation above 0s"; ok && b > 0 {
-			return dist{ // P(X > a + b·z) = erfc(z/√2)/2
-				fmt.Sprintf("normal:%s,%s", seconds(a), seconds(b)), 0,
-				func(q float64) float64 { return max(0, a+b*math.Sqrt2*math.Erfcinv(2*q)) },
-				func(r *rand.Rand) float64 { return max(0, a+b*r.NormFloat64()) },
+		form = "normal:MEAN,SD with a deviation above 0s"
+		if mean, sd, ok := parseTwo(rest, ","); ok && sd > 0 {
+			return dist{ // P(X > mean + sd·z) = erfc(z/√2)/2
+				fmt.Sprintf("normal:%s,%s", seconds(mean), seconds(sd)), 0,
+				func(q float64) float64 { return max(0, mean+sd*math.Sqrt2*math.Erfcinv(2*q)) },
+				func(r *rand.Rand) float64 { return max(0, mean+sd*r.NormFloat64()) },
 			}, nil
 		}
 	case "samples":
-		if form = "samples:FILE"; rest != "" {
+		form = "samples:FILE"
+		if rest != "" {
 			return readSamples(flag, rest)
 		}
-	default:
-		form = "fixed:D, uniform:D..D, exponential:MEAN, normal:MEAN,SD or samples:FILE"
 	}
 	return dist{}, exitcode.Usage("--%s has the form %s; durations are written as 90s or 1h30m, from 0s to 720h", flag, form)
 }
@@ -108,16 +107,21 @@ func readSamples(flag, name string) (dist, error) {
 		return dist{}, fmt.Errorf("--%s: %s: there is no sample in it; write a duration a line, as 90s or 1h30m", flag, name)
 	}
 	slices.Sort(samples)
-	return dist{
-		fmt.Sprintf("samples (%d)", len(samples)), samples[0],
-		func(float64) float64 { return samples[len(samples)-1] }, func(r *rand.Rand) float64 { return samples[r.IntN(len(samples))] },
-	}, nil
+	return limited(fmt.Sprintf("samples (%d)", len(samples)), samples[0], samples[len(samples)-1],
+		func(r *rand.Rand) float64 { return samples[r.IntN(len(samples))] }), nil
 }
 
 // parseSeconds reads a duration from 0 to maxDuration.
 func parseSeconds(text string) (float64, bool) {
 	d, err := time.ParseDuration(text)
 	return d.Seconds(), err == nil && d >= 0 && d <= maxDuration
+}
+
+func parseTwo(text, separator string) (a, b float64, ok bool) {
+	first, second, _ := strings.Cut(text, separator)
+	a, okA := parseSeconds(first)
+	b, okB := parseSeconds(second)
+	return a, b, okA && okB
 }
 
 // seconds is a duration in an answer; +Inf is none.

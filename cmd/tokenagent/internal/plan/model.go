@@ -74,15 +74,16 @@ type model struct {
 	Senders   int    `json:"senders"`
 	Newcomers int    `json:"newcomers"` // more senders, which start just after the change
 	path
-	Sender        string  `json:"sender"`
-	restart       dist    // until a sender has restarted: from the change on, with exec from the end of the delay on
-	SenderRestart string  `json:"sender_restart"`
-	RestartDelay  float64 `json:"restart_delay_seconds"` // of tokenagent exec
-	InFlight      float64 `json:"in_flight_seconds"`     // from a sender's change to its last request with the old token
-	ClockSkew     float64 `json:"clock_skew_seconds"`
-	RequestRate   float64 `json:"request_rate"` // requests a second from each sender, to random receivers
-	Sliding       bool    `json:"sliding"`      // with replace: the overlap slides
-	Risk          float64 `json:"risk"`
+	Sender         string  `json:"sender"`
+	restart        dist    // until a sender has restarted: from the change on, with exec from the end of the delay on
+	SenderRestart  string  `json:"sender_restart"`
+	restartAssumed bool    // --sender-restart is not given
+	RestartDelay   float64 `json:"restart_delay_seconds"` // of tokenagent exec
+	InFlight       float64 `json:"in_flight_seconds"`     // from a sender's change to its last request with the old token
+	ClockSkew      float64 `json:"clock_skew_seconds"`
+	RequestRate    float64 `json:"request_rate"` // requests a second from each sender, to random receivers
+	Sliding        bool    `json:"sliding"`      // with replace: the overlap slides
+	Risk           float64 `json:"risk"`
 }
 
 func (m *model) readsSource() bool { return m.Sender != restarted }

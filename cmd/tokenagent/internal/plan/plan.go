@@ -99,7 +99,6 @@ type flags struct {
 	replicas, rotations      int // 0 if not given
 	detection, watch, output string
 	seed                     uint64
-	restartAssumed           bool // --sender-restart is not given
 }
 
 func (f *flags) add(fs *pflag.FlagSet) {

@@ -205,7 +205,7 @@ func (a *answer) note() {
 		{short(c.StageWait, limits.StageWait), fmt.Sprintf("--stage-wait %s is too short: %s is safe", c.StageWait, a.Advised.StageWait)},
 		{short(c.Overlap, limits.Overlap), fmt.Sprintf("--overlap %s is too short: %s is safe", c.Overlap, a.Advised.Overlap)},
 		{short(c.MaxOverlap, limits.MaxOverlap), fmt.Sprintf("--max-overlap %s is too short: %s is safe", c.MaxOverlap, a.Advised.MaxOverlap)},
-		{m.Sender == restarted && a.restartAssumed, "how long senders take to restart is assumed: say --sender-restart"},
+		{m.Sender == restarted && m.restartAssumed, "how long senders take to restart is assumed: say --sender-restart"},
 		{m.Protocol == replace, "an agent that restarts in the overlap without a --state-file forgets the old token, and one that is new never knew it"},
 	} {
 		if n.applies {
