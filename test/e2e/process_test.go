@@ -37,7 +37,7 @@ func startProcess(tb testing.TB, name, path string, args, env []string) *process
 		tb.Fatal(err)
 	}
 	defer out.Close()                   // the child has its own copy
-	p.cmd = exec.Command(path, args...) //nolint:gosec,noctx // the binaries under test; Stop ends them
+	p.cmd = exec.Command(path, args...) //nolint:noctx // Stop ends it
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -112,9 +112,8 @@ func lastLines(text string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// takenPorts are the ports that freePort has returned, to whichever test.
-//
-//nolint:gochecknoglobals // ports belong to the machine, not to a test
+// takenPorts are the ports that freePort has returned. They belong to the machine, so all
+// tests share them.
 var takenPorts sync.Map
 
 // freePort returns a loopback port that nobody listens on and that it has not
@@ -123,7 +122,7 @@ var takenPorts sync.Map
 func freePort(tb testing.TB) int {
 	tb.Helper()
 	for range 100 {
-		port := 20000 + rand.IntN(12000) //nolint:gosec // a port, not a secret
+		port := 20000 + rand.IntN(12000)
 		if _, again := takenPorts.LoadOrStore(port, true); again {
 			continue
 		}
