@@ -84,9 +84,8 @@ type JWKS struct {
 	// CoolDown limits the requests that tokens with an unknown key or an invalid
 	// signature cause: one for each third of a CoolDown. 0 means 1 minute.
 	CoolDown time.Duration
-	// MaxStale is how long keys stay usable after the server last confirmed them. A
-	// response "304 Not Modified" confirms them for at most an hour. MaxStale must be
-	// at least twice MinRefresh. 0 means forever.
+	// MaxStale is how long keys stay usable after the server last sent them. MaxStale
+	// must be at least twice MinRefresh. 0 means forever.
 	MaxStale time.Duration
 }
 

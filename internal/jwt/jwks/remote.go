@@ -59,26 +59,21 @@ type RemoteSource struct {
 	name string
 	o    RemoteOptions
 
-	turn    chan struct{} // a mutex with one place; held by Read, also during the request
-	changed chan struct{}
-	begin   time.Time // mayAskAt and staleAt count nanoseconds from begin
-
-	asked    atomic.Bool  // whether a token named an unknown key since the last request
-	forced   atomic.Bool  // whether Refresh was called since the last request
-	mayAskAt atomic.Int64 // when tokens may cause the next request
-	staleAt  atomic.Int64 // when the keys go stale; 0 before the first keys; see Usable
+	turn      chan struct{} // a mutex with one place; held by Read, also during the request
+	changed   chan struct{}
+	asked     atomic.Bool               // whether a token named an unknown key since the last request
+	forced    atomic.Bool               // whether Refresh was called since the last request
+	confirmed atomic.Pointer[time.Time] // when the last valid answer was requested; nil if there is none
 
 	// turn guards the following fields.
 	files     sideFiles
 	system    *x509.CertPool // the system roots as last read; nil means the roots of crypto/x509
 	body      []byte         // the last valid answer; nil if there is none
-	etag      string         // the ETag of body
-	whole     bool           // whether to ask for the whole answer, changed or not
-	answered  time.Time      // when the server last sent the keys
-	confirmed time.Time      // when the server last sent or confirmed the keys
 	err       error          // the error of the last request
 	failures  int            // failed requests in a row
-	next      time.Time      // when the next request is due at the latest
+	last      time.Time      // when pause began
+	pause     time.Duration  // how long the next request waits without another reason
+	lastAsked time.Time      // when a token last caused a request
 }
 
 // Remote returns the source for the URL address. It reads CAFile and BearerFile, and
@@ -115,12 +110,11 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 	}
 	s := &RemoteSource{
 		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), o: o,
-		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1), begin: time.Now(),
+		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	if s.files, err = openSideFiles(o); err != nil {
 		return nil, fmt.Errorf("jwks: remote: %w", err)
 	}
-	s.next = s.begin
 	return s, nil
 }
 
@@ -149,8 +143,8 @@ func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, e
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	}
-	if now := time.Now(); s.isDue(now) {
-		s.request(ctx, now, min(limit, maxBytes))
+	if s.isDue() {
+		s.request(ctx, min(limit, maxBytes))
 		if err := ctx.Err(); err != nil {
 			// The caller is gone, and the result may be caused by the end of ctx.
 			return reload.Content{}, fmt.Errorf("%s: %w", s.name, err)
@@ -170,30 +164,27 @@ func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, e
 func (s *RemoteSource) FileError() error { return s.files.lastError() }
 
 // UnknownKey reports that a token named an unknown key, or that no key made its
-// signature; see [jwt.Config.OnUnknownKey]. The next Read makes a request, unless tokens
-// have caused too many; see [RemoteOptions.CoolDown]. UnknownKey notifies Changed, so a
-// running [reload.Value] reads at once. UnknownKey never blocks.
+// signature; see [jwt.Config.OnUnknownKey]. The next Read makes a request, but at most
+// one in each third of a CoolDown. UnknownKey notifies Changed, so a running
+// [reload.Value] reads at once. UnknownKey never blocks.
 func (s *RemoteSource) UnknownKey() {
-	if s.asked.Load() || !s.asked.CompareAndSwap(false, true) {
-		return
-	}
-	if s.mayAsk() {
+	if !s.asked.Load() && s.asked.CompareAndSwap(false, true) {
 		s.wake()
 	}
 }
 
-// Refresh makes a request for the whole answer due, even if the last answer is fresh or
-// the server asked for a pause. It is meant for a person's command. Refresh never blocks.
+// Refresh makes a request due, even if the last answer is fresh or the server asked for a
+// pause. It is meant for a person's command. Refresh never blocks.
 func (s *RemoteSource) Refresh() {
 	s.forced.Store(true)
 	s.wake()
 }
 
-// Usable reports whether the server has sent keys, and has confirmed them less than
-// MaxStale ago. It takes no lock, and reads the clock only if there is a MaxStale.
+// Usable reports whether the server has sent keys, less than MaxStale ago. It takes no
+// lock, and reads the clock only if there is a MaxStale.
 func (s *RemoteSource) Usable() bool {
-	at := s.staleAt.Load()
-	return at > 0 && (s.o.MaxStale == 0 || s.since() < at)
+	at := s.confirmed.Load()
+	return at != nil && (s.o.MaxStale == 0 || elapsed(*at) < s.o.MaxStale)
 }
 
 // Changed returns a channel that receives a value when the caller should call Read before
@@ -206,6 +197,3 @@ func (s *RemoteSource) wake() {
 	default:
 	}
 }
-
-// since returns the nanoseconds since begin by the monotonic clock.
-func (s *RemoteSource) since() int64 { return int64(time.Since(s.begin)) }

@@ -1,7 +1,6 @@
 package jwks
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,11 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"syscall"
-	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
@@ -70,7 +66,7 @@ func follow(r *http.Request, via []*http.Request) error {
 		return errDowngrade
 	}
 	r.Header.Del("Referer") // the header would reveal the query to another host
-	isOther := func(r *http.Request) bool { return !isSameServer(via[0].URL, r.URL) }
+	isOther := func(r *http.Request) bool { return r.URL.Host != via[0].URL.Host }
 	if isOther(r) || slices.ContainsFunc(via, isOther) {
 		// net/http sends the token to other ports and subdomains, too. Once a redirect
 		// has left the server, do not send the token again, because another server must
@@ -80,80 +76,53 @@ func follow(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// isSameServer reports whether two URLs have the same scheme, host and port.
-func isSameServer(a, b *url.URL) bool {
-	port := func(u *url.URL) string {
-		return cmp.Or(u.Port(), map[string]string{"https": "443", "http": "80"}[u.Scheme])
-	}
-	return a.Scheme == b.Scheme && strings.EqualFold(a.Hostname(), b.Hostname()) && port(a) == port(b)
-}
-
-// An answer is the result of a request.
-type answer struct {
-	header      http.Header
-	body        []byte
-	notModified bool          // the keys are not modified, and body is nil
-	retryAfter  time.Duration // after an error, the pause that the server asks for
-}
-
-// fetch makes one request. If conditional is true, the server may answer that the keys
-// have not changed. The error names the source and says how to fix it, and never quotes
-// the answer.
+// fetch makes one request and returns a valid key set and the header of the answer. The
+// error names the source and says how to fix it, and never quotes the answer.
 //
-// fetch never sends If-Modified-Since. Servers compare it with the time of a file, and
-// answer that a rolled back or rebuilt file has not been modified.
-func (s *RemoteSource) fetch(ctx context.Context, limit int64, conditional bool) (a answer, err error) {
+// The request has no condition such as If-Modified-Since or If-None-Match, because servers
+// and proxies answer of a key set that was rolled back that it has not changed.
+func (s *RemoteSource) fetch(ctx context.Context, limit int64) (body []byte, header http.Header, err error) {
 	if err := s.files.missing(); err != nil {
-		return a, fmt.Errorf("%s: it is not asked without its files: %w", s.name, err)
+		return nil, nil, fmt.Errorf("%s: no request without its files: %w", s.name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
-		return a, s.errorf("no request can be made of it; correct the URL")
+		return nil, nil, s.errorf("no request can be made of it; correct the URL")
 	}
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	r.Header.Set("User-Agent", "tokenagent")
+	r.Header.Set("Cache-Control", "no-cache") // a proxy must not repeat its cached answer
 	if s.files.bearer != nil {
 		r.Header.Set("Authorization", "Bearer "+*s.files.bearer.Load())
-	}
-	switch {
-	case conditional:
-		r.Header.Set("If-None-Match", s.etag) // RFC 9110 section 13.1.2
-	case s.body != nil:
-		r.Header.Set("Cache-Control", "no-cache") // a proxy must not repeat its cached answer
 	}
 	client := s.client(ctx)
 	resp, err := client.Do(r)
 	if err != nil {
-		return a, s.unreachable(err)
+		return nil, nil, s.unreachable(err)
 	}
 	defer resp.Body.Close()
-	a.header = resp.Header
-	switch code := resp.StatusCode; {
-	case code == http.StatusNotModified && conditional:
-		a.notModified = true
-		return a, nil
-	case code == http.StatusNotModified:
-		return a, s.errorf("the server answers 304 to a request without a condition; fix it there, or in the proxy before it")
-	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		return a, s.errorf("the server answers %d; give it a token that may read the keys (--jwks-bearer-file, RemoteOptions.BearerFile)", code)
-	case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
-		a.retryAfter = retryAfter(resp.Header)
-		return a, s.errorf("the server answers %d; it is asked again later", code)
-	case code >= http.StatusInternalServerError:
-		return a, s.errorf("the server answers %d; fix it there", code)
-	case code != http.StatusOK:
-		return a, s.errorf("the server answers %d; give the address of the key set (jwks_uri)", code)
+	if resp.StatusCode != http.StatusOK {
+		fix := "give the address of the key set (jwks_uri)"
+		switch code := resp.StatusCode; {
+		case code == http.StatusUnauthorized || code == http.StatusForbidden:
+			fix = "give it a token that may read the keys (--jwks-bearer-file, RemoteOptions.BearerFile)"
+		case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
+			fix = "the agent asks it again later"
+		case code >= http.StatusInternalServerError:
+			fix = "fix it there"
+		}
+		return nil, resp.Header, s.errorf("the server answers %d; %s", resp.StatusCode, fix)
 	}
-	if a.body, err = io.ReadAll(io.LimitReader(resp.Body, limit+1)); err != nil {
-		return a, s.unreachable(err)
+	if body, err = io.ReadAll(io.LimitReader(resp.Body, limit+1)); err != nil {
+		return nil, nil, s.unreachable(err)
 	}
-	if int64(len(a.body)) > limit {
-		return a, s.tooLarge(limit)
+	if int64(len(body)) > limit {
+		return nil, nil, s.tooLarge(limit)
 	}
-	_, err = Parse(a.body, s.ParseOptions())
-	return a, err
+	_, err = Parse(body, s.ParseOptions())
+	return body, resp.Header, err
 }
 
 func (s *RemoteSource) errorf(format string, args ...any) error {
@@ -187,13 +156,4 @@ func (s *RemoteSource) unreachable(err error) error {
 	default:
 		return s.errorf("no answer in HTTP, or not a whole one; look whether the URL is that of a web server")
 	}
-}
-
-// validETag returns the ETag of an answer, or "" if a request with it could not be sent.
-func validETag(h http.Header) string {
-	etag := h.Get("ETag")
-	if len(etag) > 1024 || strings.ContainsFunc(etag, func(r rune) bool { return r < 0x20 || r > 0x7E }) {
-		return ""
-	}
-	return etag
 }

@@ -13,76 +13,58 @@ const (
 	// requestsPerCoolDown is the number of requests that tokens can cause in each
 	// CoolDown.
 	requestsPerCoolDown = 3
-	// maxRepeated is the longest time for which the server may answer that its keys have
-	// not changed. After that time, the next request asks for the whole answer.
-	maxRepeated = time.Hour
 	// defaultFresh is the freshness of an answer without a Cache-Control max-age.
 	defaultFresh = 5 * time.Minute
 )
 
-// isDue reports whether a request is due at now. It also reads the files again if they
-// were not read for a while. The caller must hold turn.
-func (s *RemoteSource) isDue(now time.Time) bool {
-	// The monotonic clock stops while the machine sleeps, so also compare the wall clock.
-	if s.o.MaxStale > 0 && s.staleAt.Load() > 0 && !wall(now).Before(wall(s.confirmed).Add(s.o.MaxStale)) {
-		s.staleAt.Store(0)
-	}
+// isDue reports whether a request is due. It also reads the files again. The caller must
+// hold turn.
+func (s *RemoteSource) isDue() bool {
+	changed := s.files.reload()
 	forced := s.forced.Swap(false)
-	s.whole = s.whole || forced
-	due := forced || !now.Before(s.next) ||
-		s.err == nil && (!wall(now).Before(wall(s.next)) || s.asked.Load() && s.mayAsk())
-	if due || now.Sub(s.files.readAt) >= rereadFiles {
-		// If the last request failed, the change of a file may be the fix.
-		changed := s.files.read(now)
-		due = due || changed && s.err != nil
+	switch {
+	case forced || elapsed(s.last) >= s.pause:
+		return true
+	case s.err != nil: // tokens do not shorten the pause after a failure, but a new file may fix it
+		return changed
+	default:
+		return s.asked.Load() && elapsed(s.lastAsked) >= s.o.CoolDown/requestsPerCoolDown
 	}
-	return due
 }
 
-// mayAsk reports whether tokens may cause another request now.
-func (s *RemoteSource) mayAsk() bool { return s.mayAskAt.Load() <= s.since() }
-
-// wall removes the monotonic reading, so that times are compared by the wall clock.
-func wall(t time.Time) time.Time { return t.Round(0) }
+// elapsed returns the time since t by the clock that shows more. The monotonic clock stops
+// while the machine sleeps, and the wall clock may be set back.
+func elapsed(t time.Time) time.Duration {
+	now := time.Now()
+	return max(now.Sub(t), now.Round(0).Sub(t))
+}
 
 // request makes one request and stores the result. The caller must hold turn.
-func (s *RemoteSource) request(ctx context.Context, now time.Time, limit int64) {
-	if s.asked.Swap(false) {
-		// Count the request first, so that a token that arrives during the request waits
-		// for the next one.
-		s.mayAskAt.Store(max(s.mayAskAt.Load(), s.since()) + int64(s.o.CoolDown/requestsPerCoolDown))
-		s.whole = true
+func (s *RemoteSource) request(ctx context.Context, limit int64) {
+	began := time.Now()
+	if s.asked.Swap(false) { // before the request: a token that comes meanwhile asks again
+		s.lastAsked = began
 	}
-	age := max(now.Sub(s.answered), wall(now).Sub(wall(s.answered)))
-	a, err := s.fetch(ctx, limit, s.etag != "" && !s.whole && age < maxRepeated)
+	body, header, err := s.fetch(ctx, limit)
 	switch {
 	case ctx.Err() != nil:
-		return
 	case err != nil:
 		s.err = err
 		s.failures++
-		s.next = time.Now().Add(s.pause(a.retryAfter))
-		return
+		s.last, s.pause = time.Now(), s.backOff(retryAfter(header))
+	default:
+		s.body, s.err, s.failures = body, nil, 0
+		s.last, s.pause = began, spread(s.freshness(header))
+		s.confirmed.Store(&began)
 	}
-	s.next = now.Add(spread(s.freshness(a.header)))
-	if a.notModified {
-		if latest := s.answered.Add(maxRepeated); s.next.After(latest) {
-			s.next = latest
-		}
-	} else {
-		s.body, s.etag = a.body, validETag(a.header)
-		s.answered, s.whole = now, false
-	}
-	s.err, s.failures, s.confirmed = nil, 0, now
-	s.staleAt.Store(int64(now.Add(max(s.o.MaxStale, 1)).Sub(s.begin)))
 }
 
-// pause returns the time to wait after a failure. The server may ask for a longer pause,
+// backOff returns the time to wait after a failure. The server may ask for a longer pause,
 // but it must be asked again soon after a rotation, and before the keys go stale.
-func (s *RemoteSource) pause(retryAfter time.Duration) time.Duration {
+func (s *RemoteSource) backOff(retryAfter time.Duration) time.Duration {
 	longest := 5 * s.o.MinRefresh
-	if s.o.MaxStale > 0 {
-		longest = min(longest, max(time.Second, time.Until(s.confirmed.Add(s.o.MaxStale))/2))
+	if at := s.confirmed.Load(); at != nil && s.o.MaxStale > 0 {
+		longest = min(longest, max(time.Second, (s.o.MaxStale-elapsed(*at))/2))
 	}
 	retryAfter = min(retryAfter, longest)
 	backOff := min(s.o.MinRefresh, time.Second<<min(s.failures-1, 30))

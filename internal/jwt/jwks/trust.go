@@ -17,14 +17,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// sideFiles holds the files with the CAs of the server and with the bearer token. The
-// source reads both again before every request, and every rereadFiles, so that it reports
-// an error in a file soon. If a new file is invalid, the last valid content stays in use.
+// sideFiles holds the files with the CAs of the server and with the bearer token. If the
+// content of a file becomes invalid, the last valid content stays in use.
 type sideFiles struct {
 	ca     *reload.Value[x509.CertPool] // nil without a CAFile
 	bearer *reload.Value[string]        // nil without a BearerFile
 	all    []sideFile                   // those of ca and bearer that are not nil
-	readAt time.Time                    // when the files were last read
 }
 
 type sideFile interface {
@@ -32,13 +30,9 @@ type sideFile interface {
 	Stats() reload.Stats
 }
 
-// rereadFiles is the interval at which the files are read while no request is due.
-const rereadFiles = 10 * time.Second
-
 // openSideFiles reads the files for the first time. If a file is invalid, the first Read
 // returns the error, and openSideFiles does not.
 func openSideFiles(o RemoteOptions) (f sideFiles, err error) {
-	f.readAt = time.Now()
 	options := reload.Options{Wait: true, Logger: o.Logger}
 	if o.CAFile != "" {
 		options.Name = "jwks CA"
@@ -57,18 +51,18 @@ func openSideFiles(o RemoteOptions) (f sideFiles, err error) {
 	return f, nil
 }
 
-// read reads the files again and reports whether they changed. lastError returns their
+// reload reads the files again and reports whether one changed. lastError returns their
 // errors.
-func (f *sideFiles) read(now time.Time) (changed bool) {
-	f.readAt = now
+func (f *sideFiles) reload() (changed bool) {
 	for _, file := range f.all {
-		news, _ := file.Reload()
-		changed = changed || news
+		c, _ := file.Reload()
+		changed = changed || c
 	}
 	return changed
 }
 
-// missing returns the error that prevents a request: a file has never been valid.
+// missing returns the errors of the files if one of them has never been valid. No request
+// can be made then.
 func (f *sideFiles) missing() error {
 	if slices.ContainsFunc(f.all, func(file sideFile) bool { return file.Stats().LastSuccess.IsZero() }) {
 		return f.lastError()
