@@ -57,10 +57,9 @@ const (
 //   - Any other single word of printable ASCII, which is an HMAC secret. The secret is
 //     current. A secret with other bytes must be a JWK of kty oct.
 //
-// Parse ignores a UTF-8 byte order mark, surrounding white space and CRLF. Parse is
-// strict about a set: each key must verify signatures, each member must have its
-// canonical spelling, no key may repeat its kid and algorithm, and two keys must not
-// share a kid and algorithm. Parse ignores x5c, x5t, x5u and unknown members.
+// Parse ignores a UTF-8 byte order mark, surrounding white space and CRLF. Each key of a
+// set must verify signatures, and two keys must not share a kid and algorithm. Parse
+// ignores x5c, x5t, x5u, unknown and empty members, and keys that the set repeats.
 //
 // The error names the source and the line or the index of the key, says how to fix the
 // source, and never quotes the text.

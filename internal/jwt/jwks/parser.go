@@ -21,21 +21,13 @@ type parser struct {
 	got   Keys
 	err   error
 
-	seen  map[rotation.ID]declared
-	named map[name]string // the place of each kid and algorithm
-}
-
-// declared records where a key was declared.
-type declared struct {
-	place string // place of the first declaration
-	index int    // index of the first declaration in got.Decls
-	names map[name]bool
+	byName map[name][]rotation.ID // the keys with a kid and algorithm
 }
 
 type name struct{ kid, alg string }
 
 func newParser(o ParseOptions) *parser {
-	p := &parser{o: o, seen: make(map[rotation.ID]declared), named: make(map[name]string)}
+	p := &parser{o: o, byName: make(map[name][]rotation.ID)}
 	if o.Algorithm != "" && !slices.Contains(jwt.Algorithms(), o.Algorithm) {
 		p.fail("the algorithm for keys that name none is none of %s", strings.Join(jwt.Algorithms(), ", "))
 	}
@@ -110,38 +102,33 @@ func (p *parser) content(text []byte, slot rotation.Slot, f form) {
 // one declares a key that is not part of a set, or records err.
 func (p *parser) one(k jwt.Key, err error, slot rotation.Slot) {
 	if err == nil {
-		err = p.declare(k, slot, p.place(), false)
+		err = p.declare(k, slot, false)
 	}
 	if err != nil {
 		p.fail("%v", err)
 	}
 }
 
-// declare declares the key k at place, such as "keys[3]". A set may hold one key with
-// several kids and algorithms, as Keycloak, OpenAM and WSO2 publish them. Such a key is
-// declared once, with all of them. Elsewhere a key has one kid and one algorithm, and may
-// be declared again, as a token may.
-func (p *parser) declare(k jwt.Key, slot rotation.Slot, place string, inSet bool) error {
-	if len(p.got.Decls) == maxKeys {
-		return fmt.Errorf("more than %d keys; a source has at most so many", maxKeys)
-	}
+// declare declares the key k. A set may hold one key with several kids and algorithms, as
+// Keycloak, OpenAM and WSO2 publish them. Such a key is declared once, with all of them.
+// Elsewhere a key has one kid and one algorithm, and may be declared again, as a token may.
+func (p *parser) declare(k jwt.Key, slot rotation.Slot, inSet bool) error {
 	as := name{k.KeyID(), k.Algorithm()}
-	was, again := p.seen[k.ID()]
-	switch other, taken := p.named[as]; {
-	case again && inSet && was.names[as]:
-		return fmt.Errorf("the same key, kid and algorithm as %s; declare it once", was.place)
-	case again && !inSet && !was.names[as]:
-		return fmt.Errorf("the same key as %s, with another kid or algorithm; declare it once", was.place)
-	case taken && !was.names[as] && as.kid != "" && !p.o.Remote:
-		return fmt.Errorf("the same kid and algorithm as %s; give each key a name of its own", other)
+	repeated := slices.Contains(p.byName[as], k.ID()) // k was declared before with this kid and algorithm
+	before := slices.IndexFunc(p.got.Decls, func(d rotation.Decl[jwt.Key]) bool { return d.ID == k.ID() })
+	switch {
+	case len(p.got.Decls) == maxKeys:
+		return fmt.Errorf("more than %d keys; a source has at most so many", maxKeys)
+	case repeated && inSet:
+		return nil
+	case !repeated && !inSet && before >= 0:
+		return errors.New("the same key as before, with another kid or algorithm; declare it once")
+	case !repeated && len(p.byName[as]) > 0 && as.kid != "" && !p.o.Remote:
+		return errors.New("the same kid and algorithm as another key; give each key a name of its own")
 	}
-	if !again {
-		was = declared{place, len(p.got.Decls), make(map[name]bool)}
-		p.seen[k.ID()] = was
-	}
-	was.names[as], p.named[as] = true, place
-	if again && inSet {
-		d := &p.got.Decls[was.index]
+	p.byName[as] = append(p.byName[as], k.ID())
+	if inSet && before >= 0 {
+		d := &p.got.Decls[before]
 		d.Value = d.Value.Also(k)
 		d.Names = d.Value.RevocableNames()
 		return nil
