@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -14,10 +13,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
-	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 func newCheck() *cobra.Command {
@@ -26,48 +22,36 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Explain a source of tokens or keys in plain words, before anything depends on it",
-		Long: `check reads a source once, as an agent would, and explains it: the tokens by slot
-and fingerprint, who may read it, whether it can ever update, and when tokens that
-are JWTs expire; of a key source each key by slot, fingerprint (the first 8 hex
-digits of its RFC 7638 thumbprint), kid and algorithm. With --config it reads a file
-of realms, and the sources of each.
+		Long: `check reads a source once, as an agent would, and explains it: each token or key
+with its slot and fingerprint, who may read the source, whether it can ever change,
+and when tokens that are JWTs expire. With --config it reads a file of realms, and
+the sources of each realm.
 
-Exit code 0 means that an agent would start on it, warnings apart; 1 that it
-would not, or would accept nothing.`,
-		Example: `  tokenagent check --token-file /var/run/secrets/app-api-token
-  tokenagent check --key-file jwks.json
-  tokenagent check --config realms.yaml`,
+Exit code 0 means that an agent would start and accept something, warnings apart.
+Otherwise the exit code is 1.`,
+		Example: `  tokenagent check --token-file /var/run/secrets/app-api-token`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// A flag that names a source wins over a variable that names a file of realms,
-			// which may be meant for run.
-			if configFile != "" && (cmd.Flags().Changed("config") || realmsAlone(cmd) == nil) {
+			// A flag that names a source wins over a variable that names a file of realms:
+			// the variable may be meant for run.
+			if configFile != "" && (cmd.Flags().Changed("config") || refuseRealmFlags(cmd) == nil) {
 				return checkRealms(cmd, configFile, output)
 			}
 			cfg, err := agentConfig(cmd, &r, config.Check, slog.New(slog.DiscardHandler))
 			if err != nil {
 				return err
 			}
-			fillJWT(&cfg)
 			found, err := examine(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
-			if r.Keys.Given() && (r.Keys.Issuer == "" || len(r.Keys.Audiences) == 0) {
-				found.add("info", "signed tokens are accepted with an --issuer and an --audience alone: check does without, run needs both")
+			if r.HasKeys() && (r.Agent.JWT.Issuer == "" || len(r.Agent.JWT.Audiences) == 0) {
+				found.add("info", "check needs no --issuer and no --audience; run needs both to accept signed tokens")
 			}
-			if output == outputJSON {
-				err = writeJSON(cmd.OutOrStdout(), found)
-			} else {
-				verdict := "good: an agent would start on it"
-				if !found.OK {
-					verdict = "bad: an agent would not start on it, or accept nothing"
-				}
-				_, err = io.WriteString(cmd.OutOrStdout(), found.text("")+verdict+"\n")
+			verdict := "good: an agent would start on it"
+			if !found.OK {
+				verdict = "bad: an agent would not start on it, or accept nothing"
 			}
-			if err == nil && !found.OK {
-				err = exitcode.Refused
-			}
-			return err
+			return printAnswer(cmd, output, found, found.text("")+verdict+"\n", found.OK)
 		},
 	}
 	cmd.Flags().StringVar(&configFile, "config", "", "`FILE` of realms, instead of one source")
@@ -76,18 +60,20 @@ would not, or would accept nothing.`,
 	return cmd
 }
 
-// fillJWT sets the issuer and the audience, which an agent requires, for a command to
-// which they are not given. No token can have this value (RFC 2606 section 2).
+// fillJWT sets the issuer and the audience, which an agent requires, if they are not
+// given. No token can have this value (RFC 2606 section 2).
 func fillJWT(cfg *agent.Config) {
-	const nobody = "https://issuer.invalid"
-	cfg.JWT.Issuer = cmp.Or(cfg.JWT.Issuer, nobody)
+	const placeholder = "https://issuer.invalid"
+	cfg.JWT.Issuer = cmp.Or(cfg.JWT.Issuer, placeholder)
 	if len(cfg.JWT.Audiences) == 0 {
-		cfg.JWT.Audiences = []string{nobody}
+		cfg.JWT.Audiences = []string{placeholder}
 	}
 }
 
-// A report is the answer of check about one realm, or without realms.
+// A report is the answer of check about one realm, or about the sources of the flags.
 type report struct {
+	Name     string              `json:"name,omitempty"` // of the realm
+	Hosts    []string            `json:"hosts,omitempty"`
 	OK       bool                `json:"ok"`
 	Findings []finding           `json:"findings"`
 	Source   *agent.SourceStatus `json:"source,omitempty"` // of tokens
@@ -99,13 +85,13 @@ type finding struct {
 	Text  string `json:"text"`
 }
 
-// add adds a finding. After an error the report is not OK.
+// add adds a finding. A report with an error is not OK.
 func (r *report) add(level, format string, args ...any) {
 	r.Findings = append(r.Findings, finding{level, fmt.Sprintf(format, args...)})
 	r.OK = r.OK && level != "error"
 }
 
-// text returns the findings, one a line.
+// text returns the findings, one on each line.
 func (r *report) text(indent string) string {
 	var b strings.Builder
 	for _, f := range r.Findings {
@@ -117,9 +103,13 @@ func (r *report) text(indent string) string {
 	return b.String()
 }
 
-// examine reads the sources of cfg once and explains them.
+// examine reads the sources of cfg once and explains them. The error means that no agent
+// can start with cfg.
 func examine(ctx context.Context, cfg agent.Config) (*report, error) {
 	cfg.PollOnly, cfg.WaitForSource, cfg.StateFile = true, true, ""
+	if cfg.KeyFile+cfg.JWKSURL != "" {
+		fillJWT(&cfg)
+	}
 	a, err := startAgent(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -129,10 +119,10 @@ func examine(ctx context.Context, cfg agent.Config) (*report, error) {
 	for _, src := range a.Status().Sources {
 		if src.Kind == "key file" || src.Kind == "jwks url" {
 			r.Keys = &src
-			r.keys(&src, now)
+			r.explainKeys(&src, now)
 		} else {
 			r.Source = &src
-			r.tokens(&src, now)
+			r.explainTokens(&src, now)
 		}
 	}
 	return r, nil
@@ -140,79 +130,50 @@ func examine(ctx context.Context, cfg agent.Config) (*report, error) {
 
 // A realmsReport is the answer of check about a file of realms.
 type realmsReport struct {
-	OK     bool           `json:"ok"`
-	Realms []*realmReport `json:"realms"`
+	OK     bool      `json:"ok"`
+	Realms []*report `json:"realms"`
 }
 
-type realmReport struct {
-	Name  string   `json:"name"`
-	Hosts []string `json:"hosts,omitempty"`
-	report
-}
-
-// checkRealms explains a file of realms, and the sources of each.
+// checkRealms explains a file of realms, and the sources of each realm.
 func checkRealms(cmd *cobra.Command, path, output string) error {
-	if err := realmsAlone(cmd); err != nil {
+	if err := refuseRealmFlags(cmd); err != nil {
 		return err
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("--config: %w", err)
 	}
-	plan, err := realmParser(path, slog.New(slog.DiscardHandler))(reload.Content{Data: data, Path: path})
+	plan, err := config.ParseFile(path, data, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	all := &realmsReport{OK: true}
+	var text strings.Builder
+	var bad []string
+	all := realmsReport{}
 	for _, spec := range plan.Specs {
-		r, err := examineRealm(cmd.Context(), spec)
-		if err != nil {
+		r, err := examine(cmd.Context(), spec.Config)
+		if cmd.Context().Err() != nil {
 			return err
 		}
-		all.OK = all.OK && r.OK
+		if err != nil {
+			r = &report{}
+			r.add("error", "%s", err)
+		}
+		r.Name, r.Hosts = spec.Name, spec.Hosts
 		all.Realms = append(all.Realms, r)
-	}
-	if output == outputJSON {
-		err = writeJSON(cmd.OutOrStdout(), all)
-	} else {
-		_, err = io.WriteString(cmd.OutOrStdout(), all.text())
-	}
-	if err == nil && !all.OK {
-		err = exitcode.Refused
-	}
-	return err
-}
-
-// examineRealm returns an error only if ctx has ended.
-func examineRealm(ctx context.Context, spec realm.Spec) (*realmReport, error) {
-	found, err := examine(ctx, spec.Config)
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil, err
-		}
-		found = &report{}
-		found.add("error", "%s", err)
-	}
-	return &realmReport{spec.Name, spec.Hosts, *found}, nil
-}
-
-func (r *realmsReport) text() string {
-	var b strings.Builder
-	var bad []string
-	for _, one := range r.Realms {
 		hosts := ""
-		if len(one.Hosts) > 0 {
-			hosts = " (" + strings.Join(one.Hosts, ", ") + ")"
+		if len(r.Hosts) > 0 {
+			hosts = " (" + strings.Join(r.Hosts, ", ") + ")"
 		}
-		fmt.Fprintf(&b, "realm %s%s:\n%s", one.Name, hosts, one.report.text("  "))
-		if !one.OK {
-			bad = append(bad, one.Name)
+		fmt.Fprintf(&text, "realm %s%s:\n%s", r.Name, hosts, r.text("  "))
+		if !r.OK {
+			bad = append(bad, r.Name)
 		}
 	}
-	if r.OK {
-		fmt.Fprintf(&b, "good: an agent would start on it, with %d realms\n", len(r.Realms))
+	if all.OK = len(bad) == 0; all.OK {
+		fmt.Fprintf(&text, "good: an agent would start on it, with %d realms\n", len(all.Realms))
 	} else {
-		fmt.Fprintf(&b, "bad: realms that would not start, or accept nothing: %s\n", strings.Join(bad, ", "))
+		fmt.Fprintf(&text, "bad: realms that would not start, or accept nothing: %s\n", strings.Join(bad, ", "))
 	}
-	return b.String()
+	return printAnswer(cmd, output, all, text.String(), all.OK)
 }

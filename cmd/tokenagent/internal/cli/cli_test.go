@@ -101,9 +101,9 @@ func TestUsage(t *testing.T) {
 		"unknown command":   {[]string{"rnu"}, "did you mean run?"},
 		"a token as one":    {[]string{good}, "no command of that name"},
 		"unknown flag":      {[]string{"run", "--token-flie", path}, "unknown flag"},
-		"a token as flags":  {[]string{"verify", "-" + good}, "long flags alone"},
+		"a token as flags":  {[]string{"verify", "-" + good}, "only long flags exist"},
 		"a token as value":  {[]string{"run", "--overlap", good}, "--overlap must be a duration"},
-		"empty listen":      {[]string{"run", "--token-file", path, "--listen="}, "--listen is empty"},
+		"empty listen":      {[]string{"run", "--token-file", path, "--listen="}, "--listen has an empty value"},
 		"stray argument":    {[]string{"verify", "--token-file", path, good}, "takes no arguments"},
 		"negative delay":    {[]string{"run", "--token-file", path, "--shutdown-delay=-1s"}, "--shutdown-delay must not be negative"},
 		"grpc on listen":    {[]string{"run", "--token-file", path, "--grpc-listen", "127.0.0.1:9465"}, "--grpc-listen and --listen"},
@@ -162,13 +162,13 @@ func TestEnvironmentSetsFlags(t *testing.T) {
 	t.Setenv("TOKENAGENT_TOKEN_FILE", file(t, good))
 	invoke(t, good, "verify").want(t, 0, "accepted")
 	t.Setenv("TOKENAGENT_OUTPUT", "json")
-	invoke(t, good, "verify").want(t, 0, `"accepted":true`)
+	invoke(t, good, "verify").want(t, 0, `"accepted": true`)
 	invoke(t, good, "verify", "--output", "text").want(t, 0, "accepted: token") // the flag wins
 	t.Setenv("TOKENAGENT_AUDIENCE", "meant,for,run")
 	t.Setenv("TOKENAGENT_OUTPUT", "text")
 	invoke(t, "", "generate").want(t, 0)
 	t.Setenv("TOKENAGENT_MIN_TOKEN_BYTES", "many")
-	invoke(t, good, "verify").want(t, 2, "TOKENAGENT_MIN_TOKEN_BYTES, for --min-token-bytes")
+	invoke(t, good, "verify").want(t, 2, "TOKENAGENT_MIN_TOKEN_BYTES must be a whole number")
 }
 
 func TestVersion(t *testing.T) {
@@ -314,7 +314,10 @@ func (w *waiter) Write(p []byte) (int, error) { // slog writes one record at a t
 // TestHelpNamesEveryFlag: long flags only, each with a word on what it is.
 func TestHelpNamesEveryFlag(t *testing.T) {
 	for _, c := range newRoot().Commands() {
-		if c.Short == "" || c.Hidden {
+		if c.Hidden {
+			continue
+		}
+		if c.Short == "" {
 			t.Errorf("%s has no description", c.Name())
 		}
 		help := invoke(t, "", c.Name(), "--help")

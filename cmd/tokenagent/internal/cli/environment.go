@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
-	"log/slog"
-	"maps"
+	"io"
 	"os"
 	"regexp"
 	"slices"
@@ -18,46 +18,11 @@ import (
 	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// emptyMeansNone marks a flag that may be empty. For every other flag an empty value is
-// an error: it comes from a variable of a script that was never set, and would silently
-// switch off what the flag asks for.
-const emptyMeansNone = "empty-means-none"
-
-func allowEmpty(cmd *cobra.Command, name string) {
-	_ = cmd.Flags().SetAnnotation(name, emptyMeansNone, nil) // the flag exists
-}
-
-// emptyFlags refuses flags that the command line gives and leaves empty.
-func emptyFlags(flags *pflag.FlagSet) (err error) {
-	flags.Visit(func(f *pflag.Flag) {
-		if err == nil && isEmpty(f) {
-			err = emptyFlag(f)
-		}
-	})
-	return err
-}
-
-func emptyFlag(f *pflag.Flag) error {
-	return exitcode.Usage("--%s is empty%s; give it a value, or leave the flag out", f.Name, orElement(f))
-}
-
-func orElement(f *pflag.Flag) string {
-	if _, list := f.Value.(pflag.SliceValue); list {
-		return ", or has an empty element"
-	}
-	return ""
-}
-
-// isEmpty reports whether the flag's value, or an element of it, is empty and must not
-// be.
-func isEmpty(f *pflag.Flag) bool {
-	_, allowed := f.Annotations[emptyMeansNone]
-	if list, ok := f.Value.(pflag.SliceValue); ok {
-		values := list.GetSlice()
-		return len(values) == 0 || slices.ContainsFunc(values, config.IsEmptyElement)
-	}
-	return !allowed && config.IsEmpty(f.Value.String())
-}
+// The names of flag annotations.
+const (
+	emptyMeansNone = "empty-means-none" // the flag may be empty
+	setByVariable  = "set-by-variable"  // an environment variable has set the flag
+)
 
 const variablePrefix = "TOKENAGENT_"
 
@@ -66,42 +31,68 @@ func variable(flag string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// noVariable lists the flags that no variable sets, since they replace what the command
-// does.
+// noVariable lists the flags that no variable sets, because they replace what the
+// command does.
 var noVariable = []string{"help", "version"} //nolint:gochecknoglobals // a constant
 
-// setByVariable marks a flag that an environment variable has set.
-const setByVariable = "set-by-variable"
-
-// fromEnvironment sets the flags that the command line does not give. They do not count
-// as changed, since a variable is often meant for another command.
-func fromEnvironment(flags *pflag.FlagSet) (err error) {
+// readVariables sets flags that the command line does not give from environment
+// variables. Such a flag does not count as changed, because a variable is often meant
+// for another command.
+func readVariables(flags *pflag.FlagSet) (err error) {
 	flags.VisitAll(func(f *pflag.Flag) {
-		name := variable(f.Name)
-		value, ok := os.LookupEnv(name)
+		value, ok := os.LookupEnv(variable(f.Name))
 		if !ok || f.Changed || err != nil || slices.Contains(noVariable, f.Name) {
 			return
 		}
-		var invalid error
+		annotate(flags, f.Name, setByVariable)
 		if list, isList := f.Value.(pflag.SliceValue); isList {
-			invalid = list.Replace(strings.Split(value, ","))
-		} else {
-			invalid = f.Value.Set(value)
-		}
-		switch {
-		case invalid == nil && isEmpty(f), invalid != nil && config.IsEmpty(value):
-			err = exitcode.Usage("%s, for --%s, is set and empty%s; give it a value, or unset it", name, f.Name, orElement(f))
-		case invalid != nil:
-			err = exitcode.Usage("%s, for --%s, must be %s", name, f.Name, config.Form(f.Value))
-		default:
-			_ = flags.SetAnnotation(f.Name, setByVariable, nil) // the flag exists
+			_ = list.Replace(strings.Split(value, ",")) // lists take any text
+		} else if f.Value.Set(value) != nil {
+			err = invalidValue(f, value)
 		}
 	})
 	return err
 }
 
-// spelling names a setting as it was given to cmd: as a flag, or as the variable that
-// has set it.
+func annotate(flags *pflag.FlagSet, flag, annotation string) {
+	_ = flags.SetAnnotation(flag, annotation, nil) // the flag exists
+}
+
+// refuseEmpty returns an error if a flag or variable was set to an empty value. The
+// value often comes from a variable that a script never set, and would silently switch
+// off what the flag asks for.
+func refuseEmpty(flags *pflag.FlagSet) (err error) {
+	flags.VisitAll(func(f *pflag.Flag) {
+		_, byVariable := f.Annotations[setByVariable]
+		if err == nil && (f.Changed || byVariable) && isEmpty(f) {
+			err = invalidValue(f, "")
+		}
+	})
+	return err
+}
+
+// isEmpty reports whether the flag's value, or an element of it, is empty and must not
+// be empty.
+func isEmpty(f *pflag.Flag) bool {
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		values := list.GetSlice()
+		return len(values) == 0 || slices.ContainsFunc(values, config.IsEmptyElement)
+	}
+	_, allowed := f.Annotations[emptyMeansNone]
+	return !allowed && config.IsEmpty(f.Value.String())
+}
+
+// invalidValue returns the error for a value that the flag cannot have. It does not
+// quote the value, which may be a misplaced token.
+func invalidValue(f *pflag.Flag, value string) error {
+	if config.IsEmpty(value) {
+		return exitcode.Usage("{" + f.Name + "} has an empty value; give it a value, or leave it out")
+	}
+	return exitcode.Usage("{"+f.Name+"} must be %s", config.ValueForm(f.Value))
+}
+
+// spelling returns the Spelling of the settings that were given to cmd: the name of the
+// flag, or of the variable that has set it.
 func spelling(cmd *cobra.Command) option.Spelling {
 	return func(name string) string {
 		if f := cmd.Flags().Lookup(name); f != nil {
@@ -113,49 +104,27 @@ func spelling(cmd *cobra.Command) option.Spelling {
 	}
 }
 
-// serviceVariable is the form of the variables that the kubelet sets for each Service of
-// the namespace; they begin with the name of the Service in capitals
+// serviceVariable matches the variables that the kubelet sets for each Service in the
+// namespace, such as one named tokenagent
 // (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
-var serviceVariable = regexp.MustCompile(`^(.+?)_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)$`)
+var serviceVariable = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)`)
 
-// warnOfUnknown warns of variables that begin as ours do and set no flag of any command,
-// except those of a Service whose name begins with "tokenagent". It shows no value. A
-// command with a log writes it there.
-func warnOfUnknown(cmd *cobra.Command, environ []string) error {
-	var log *slog.Logger
-	if level, format := cmd.Flags().Lookup("log-level"), cmd.Flags().Lookup("log-format"); level != nil && format != nil {
-		log = (&logFlags{level.Value.String(), format.Value.String()}).logger(cmd.ErrOrStderr())
-	}
-	known := variables(cmd.Root())
+// warnOfUnknown warns of variables that begin with our prefix but set no flag of any
+// command. It shows no value.
+func warnOfUnknown(w io.Writer, root *cobra.Command, environ []string) {
+	known := variables(root)
 	slices.Sort(known)
-	set := make(map[string]bool)
-	for _, e := range environ {
+	for _, e := range slices.Sorted(slices.Values(environ)) {
 		name, _, _ := strings.Cut(e, "=")
-		set[name] = true
+		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, name) || serviceVariable.MatchString(name) {
+			continue
+		}
+		hint := cmp.Or(config.DidYouMean(name, known), "; unset it")
+		fmt.Fprintf(w, "tokenagent: warning: the environment variable %s sets no flag%s\n", termsafe.Text(name), hint)
 	}
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		if !strings.HasPrefix(name, variablePrefix) || slices.Contains(known, name) {
-			continue
-		}
-		if m := serviceVariable.FindStringSubmatch(name); m != nil && set[m[1]+"_SERVICE_HOST"] {
-			continue
-		}
-		hint := "unset it"
-		if near := config.Nearest(name, known); near != "" {
-			hint = "did you mean " + near + "?"
-		}
-		if log != nil {
-			log.Warn("a variable of the environment sets no flag", "variable", name, "hint", hint)
-			continue
-		}
-		if _, err := fmt.Fprintf(cmd.ErrOrStderr(), "tokenagent: warning: the environment variable %s sets no flag; %s\n", termsafe.Text(name), hint); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
-// variables returns the variables of the flags of c and its commands.
+// variables returns the variables of the flags of c and of its subcommands.
 func variables(c *cobra.Command) (names []string) {
 	c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, variable(f.Name)) })
 	for _, sub := range c.Commands() {

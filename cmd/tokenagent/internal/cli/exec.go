@@ -17,9 +17,9 @@ import (
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 )
 
-// By default a changed token reaches the program after the receivers have it: after
-// their poll interval and some more, and for a Secret that a kubelet mounts after the
-// kubelets' own period of 60 s and up to half as much again.
+// The default of --restart-delay is longer than receivers take to read a changed token:
+// their poll interval or, in a volume that a kubelet mounts, the kubelet's sync period of
+// 60 s and up to half of that again.
 const (
 	defaultDelay = 15 * time.Second
 	mountDelay   = 2 * time.Minute
@@ -41,70 +41,56 @@ func (e *execFlags) command() *cobra.Command {
 		Use:         "exec [flags] -- CMD [ARG...]",
 		Annotations: map[string]string{ownSignals: "true"},
 		Short:       "Run a program that knows its token from the environment, and restart it with the new one",
-		Long: `exec runs CMD with the current token in an environment variable. When the current
-token has changed it sends CMD --stop-signal, after --stop-timeout SIGKILL, and
-starts it again once it has ended. A rewrite of the same token, a change of other
-slots, or a change that is taken back within the delay restarts nothing.
+		Long: `exec runs CMD with the current token in an environment variable. When the token
+changes, exec waits --restart-delay so that receivers know the new token first, stops
+CMD with --stop-signal (after --stop-timeout with SIGKILL), and starts it again.
 
-It waits --restart-delay after a change, so that the receivers know the new token
-first; another change begins the delay anew. For a token that was seen staged (slot
-next or listed) the delay counts from then on. When the source revokes the token that
-CMD has, exec restarts CMD as soon as there is another token; until then CMD goes on.
+CMD gets the signals that exec gets, except HUP, which reads the source again. exec
+ends with CMD and with its exit code: 128 and the number for a signal, 127 if CMD is
+not found, 126 if it cannot be executed. docs/rotation.md describes restarts.
 
-CMD gets the signals that exec gets, except HUP, which reads the source again. After
-TERM, INT or the stop signal it is not started again. exec ends when CMD does, with
-its exit code: 128 and the number for a signal, 127 if CMD is not found, 126 if it
-cannot be executed. If CMD fails within 10 s of a restart by exec, it is started again,
-8 times at most, so that a rotation is no outage. docs/rotation.md describes signals,
-process groups and these restarts.
-
-exec is for senders. Never run a receiver with it whose sender is its own daprd, which
-has its APP_API_TOKEN for as long as it lives: a receiver that was restarted with only
-the new token would refuse it. Use the library or 'tokenagent run' there.
-
-With --on-change signal CMD is sent --signal instead and goes on, with its old
-environment: that is for programs that read the token elsewhere.
+exec is for senders. Do not run an app with it whose own daprd sends the token: daprd
+keeps its APP_API_TOKEN for life, and the restarted app would refuse it.
 
 Root and CMD's own user can read the token in /proc/PID/environ.`,
-		Example: `  tokenagent exec --token-file /var/run/secrets/app-api-token --env APP_API_TOKEN -- daprd --app-id orders --app-port 8080
-  tokenagent exec --token-file ./token --on-change signal --signal HUP -- nginx -g 'daemon off;'`,
-		Args: dashed,
-		RunE: e.execute,
+		Example: `  tokenagent exec --token-file /var/run/secrets/app-api-token --env APP_API_TOKEN -- daprd --app-id orders --app-port 8080`,
+		Args:    requireDashes,
+		RunE:    e.execute,
 	}
 	addRealmFlags(cmd, &e.realm, config.Tokens, config.Reading)
 	f := cmd.Flags()
 	f.Lookup("wait-for-source").Usage = "wait until the source has a token, then start CMD, instead of failing"
 	f.StringVar(&e.run.Env, "env", agent.DaprTokenEnv, "`NAME` of the variable in which CMD gets the token")
-	f.DurationVar(&e.run.Delay, "restart-delay", -1, "`DURATION` to wait after a change, so that receivers have the new token first; 0s for none")
+	f.DurationVar(&e.run.Delay, "restart-delay", -1, "`DURATION` to wait after a change, so that receivers know the new token first; 0s for none")
 	f.Lookup("restart-delay").DefValue = "15s, or 2m in a volume that a kubelet mounts"
-	f.StringVar(&e.stopSignal, "stop-signal", "TERM", "`SIGNAL` that asks CMD to end before it is restarted")
-	f.DurationVar(&e.run.StopTimeout, "stop-timeout", 30*time.Second, "`DURATION` that CMD may take to end then, before it is killed")
-	addChoice(f, &e.onChange, "on-change", "`WHAT` a change does: restart CMD, or signal it", "restart", "signal")
-	f.StringVar(&e.signal, "signal", "HUP", "`SIGNAL` that tells CMD of a change (with --on-change signal)")
+	f.StringVar(&e.stopSignal, "stop-signal", "TERM", "`SIGNAL` that asks CMD to end before a restart")
+	f.DurationVar(&e.run.StopTimeout, "stop-timeout", 30*time.Second, "`DURATION` after which CMD is killed if it has not ended")
+	addChoice(f, &e.onChange, "on-change", "`ACTION` after a change: restart CMD, or signal it and let it run with the old variable", "restart", "signal")
+	f.StringVar(&e.signal, "signal", "HUP", "`SIGNAL` that tells CMD of a change, with --on-change signal")
 	config.SetTopic(f, "Program")
 	f.StringVar(&e.admin.AdminListen, "admin-listen", "", "`ADDR` of /metrics, /livez, /readyz and /status, such as 127.0.0.1:9466; empty for none")
 	config.SetTopic(f, "Listeners")
-	e.admin.addAdminAccess(f)
+	e.admin.addAccessFlags(f)
 	e.log.add(f)
-	allowEmpty(cmd, "admin-listen")
+	annotate(f, "admin-listen", emptyMeansNone)
 	return cmd
 }
 
-// dashed requires the form "-- CMD ARG...": without the dashes CMD's flags would be
-// taken for ours.
-func dashed(cmd *cobra.Command, args []string) error {
+// requireDashes requires the form "-- CMD ARG...": without the dashes, CMD's flags would
+// be read as flags of exec.
+func requireDashes(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 || cmd.ArgsLenAtDash() != 0 {
-		return exitcode.Usage("exec takes the program to run behind --, as in: tokenagent exec --token-file PATH -- CMD ARG")
+		return exitcode.Usage("exec takes the program to run after --, as in: tokenagent exec --token-file PATH -- CMD ARG")
 	}
 	return nil
 }
 
 func (e *execFlags) execute(cmd *cobra.Command, args []string) (err error) {
 	ctx := cmd.Context()
-	signals, hangup, stop := supervise.Catch(ctx) // first of all: by default they would end the process
+	signals, hangup, stop := supervise.Catch(ctx) // first: by default a signal ends the process
 	defer stop()
 	log := e.log.logger(cmd.ErrOrStderr())
-	protect(log)
+	protectMemory(log)
 	cfg, err := e.agent(cmd, log)
 	if err != nil {
 		return err
@@ -116,7 +102,8 @@ func (e *execFlags) execute(cmd *cobra.Command, args []string) (err error) {
 	if err := e.admin.check(cmd); err != nil {
 		return err
 	}
-	// CMD gets the source's token under this name, so nobody reads what is there now.
+	// CMD gets the token under this name. Without its old value, the agent cannot take
+	// the variable for a second source.
 	_ = os.Unsetenv(options.Env) // supervise.New reports an invalid name
 	a, err := startAgent(ctx, cfg)
 	if err != nil {
@@ -142,18 +129,15 @@ func (e *execFlags) execute(cmd *cobra.Command, args []string) (err error) {
 		reloaders = append(reloaders, certs)
 	}
 	stopHangup := daemon.OnHangup(hangup, log, reloaders...)
-	defer func() { go stopHangup() }() // a read that hangs must not keep exec from ending with CMD's code
+	defer func() { go stopHangup() }() // exec must end with CMD even if a read hangs
 	return s.Run(signals)
 }
 
 // endedBy returns the signal that ended the command.
 func endedBy(signals <-chan os.Signal) syscall.Signal {
 	for sig := range signals {
-		if sig == os.Interrupt {
-			return syscall.SIGINT
-		}
-		if sig == syscall.SIGTERM {
-			break
+		if sig == os.Interrupt || sig == syscall.SIGTERM {
+			return sig.(syscall.Signal)
 		}
 	}
 	return syscall.SIGTERM
@@ -171,24 +155,24 @@ func (e *execFlags) agent(cmd *cobra.Command, log *slog.Logger) (agent.Config, e
 			return cfg, exitcode.Usage("--token-file or --env-file is missing; an environment variable as the source could never change")
 		}
 		if path == "" {
-			return cfg, exitcode.Usage(agent.DaprTokenEnv + "_FILE is set and empty; give it the path of the token file, or give --token-file")
+			return cfg, exitcode.Usage(agent.DaprTokenEnv + "_FILE is empty; give it the path of the token file, or give --token-file")
 		}
-		// The variable beside it is the one that CMD gets, and no second source.
 		cfg.TokenFile = path
 	}
 	cfg.Overlap = -1 // nothing is verified here
 	return cfg, nil
 }
 
-// options returns what to run, and how, with the source of cfg.
+// options returns how to run the program args with the source of cfg.
 func (e *execFlags) options(args []string, cfg agent.Config, log *slog.Logger) (supervise.Options, error) {
 	o := e.run
 	o.Command, o.Environ, o.Wait, o.Logger = args, os.Environ(), cfg.WaitForSource, log
-	if o.Delay == -1 {
+	switch {
+	case o.Delay != -1:
+	case kubemount.Managed(cfg.TokenFile + cfg.EnvFile): // one of them is empty
+		o.Delay = mountDelay
+	default:
 		o.Delay = defaultDelay
-		if kubemount.Managed(cfg.TokenFile + cfg.EnvFile) { // one of them is empty
-			o.Delay = mountDelay
-		}
 	}
 	var ok bool
 	if o.StopSignal, ok = supervise.ParseSignal(e.stopSignal); !ok {

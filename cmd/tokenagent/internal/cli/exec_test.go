@@ -23,10 +23,10 @@ func TestExecUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no program":       {[]string{"--token-file", path}, "takes the program to run behind --"},
-		"nothing behind":   {[]string{"--token-file", path, "--"}, "takes the program to run behind --"},
-		"no dashes":        {[]string{"--token-file", path, "true"}, "takes the program to run behind --"},
-		"one before":       {[]string{"--token-file", path, good, "--", "true"}, "takes the program to run behind --"},
+		"no program":       {[]string{"--token-file", path}, "takes the program to run after --"},
+		"nothing behind":   {[]string{"--token-file", path, "--"}, "takes the program to run after --"},
+		"no dashes":        {[]string{"--token-file", path, "true"}, "takes the program to run after --"},
+		"one before":       {[]string{"--token-file", path, good, "--", "true"}, "takes the program to run after --"},
 		"empty program":    {[]string{"--token-file", path, "--", ""}, "the program is missing"},
 		"no source":        {[]string{"--", "true"}, "--token-file or --env-file is missing"},
 		"env as a source":  {[]string{"--token-env", "X", "--", "true"}, "--token-file or --env-file is missing"},

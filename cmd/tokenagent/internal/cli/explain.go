@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,99 +14,90 @@ import (
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// tokens explains a source of tokens.
-func (r *report) tokens(src *agent.SourceStatus, now time.Time) {
+// explainTokens explains a token source.
+func (r *report) explainTokens(src *agent.SourceStatus, now time.Time) {
 	if src.Kind == "env" {
 		r.add("info", "%s is an environment variable", src.Location)
 	} else {
 		r.describe(src.Location, token.FileNames(), true)
 		r.whiteSpace(src.Location)
 	}
-	r.state(src)
+	r.explainSlots(src, "token", token.FilePreviousUntil+", or until= in a file", now)
 	for _, t := range src.Tokens {
-		r.add("info", "%s: %s%s", t.Slot, t.Fingerprint, about(t, now))
-		if t.Slot == "previous" && t.Deadline.IsZero() {
-			r.add("warning", "the previous token %s has no deadline; give it one (%s, or until= in a file)", t.Fingerprint, token.FilePreviousUntil)
-		}
-		if t.Expires.IsZero() {
-			continue
-		}
-		if left := t.Expires.Sub(now).Round(time.Second); left <= 0 {
+		switch left := t.Expires.Sub(now).Round(time.Second); {
+		case t.Expires.IsZero():
+		case left <= 0:
 			r.add("warning", "the %s token %s is a JWT that expired %s ago; receivers that check exp refuse it", t.Slot, t.Fingerprint, -left)
-		} else if left < 24*time.Hour {
-			r.add("warning", "the %s token %s is a JWT that expires in %s; rotate before", t.Slot, t.Fingerprint, left)
+		case left < 24*time.Hour:
+			r.add("warning", "the %s token %s is a JWT that expires in %s; rotate it before then", t.Slot, t.Fingerprint, left)
 		}
 	}
-	r.end(src, "token")
 }
 
-// keys explains a source of verification keys.
-func (r *report) keys(src *agent.SourceStatus, now time.Time) {
-	hmac := slices.ContainsFunc(src.Tokens, func(t agent.TokenStatus) bool { return strings.HasPrefix(t.Algorithm, "HS") })
+// explainKeys explains a source of verification keys.
+func (r *report) explainKeys(src *agent.SourceStatus, now time.Time) {
+	hmac, slots := false, make(map[string]bool)
+	for _, t := range src.Tokens {
+		hmac = hmac || strings.HasPrefix(t.Algorithm, "HS")
+		slots[t.Slot] = true
+	}
 	if src.Kind == "jwks url" {
 		r.add("info", "%s is the JWKS of a server", src.Location)
 	} else {
 		r.describe(src.Location, jwks.KeyNames(), hmac || len(src.Tokens) == 0) // unknown content may be secret
 	}
-	r.state(src)
-	for _, t := range src.Tokens {
-		r.add("info", "%s: %s%s", t.Slot, t.Fingerprint, about(t, now))
-		if t.Slot == "previous" && t.Deadline.IsZero() {
-			r.add("warning", "the previous key %s has no deadline; give it one (%s)", t.Fingerprint, jwks.KeyPreviousUntil)
-		}
-	}
+	r.explainSlots(src, "key", jwks.KeyPreviousUntil, now)
 	if hmac {
 		r.add("info", "whoever has an HMAC secret can sign with it: each verifier could forge tokens for the others")
 	}
-	r.end(src, "key")
-	in := func(slot string) bool {
-		return slices.ContainsFunc(src.Tokens, func(t agent.TokenStatus) bool { return t.Slot == slot })
-	}
 	switch {
-	case in("current"):
-		r.add("info", "when the current key is replaced it stays accepted for --overlap, %s by default: a shorter one than the tokens live refuses some that are good", agent.DefaultOverlap)
-	case in("listed"):
+	case slots["current"]:
+		r.add("info", "a replaced current key stays accepted for --overlap, %s by default: if tokens live longer than that, some valid tokens are refused", agent.DefaultOverlap)
+	case slots["listed"]:
 		r.add("info", "a key that leaves the set is refused at once: leave it in until the last token that it signed has expired")
 	}
 }
 
-// state reports what the agent found wrong with a source.
-func (r *report) state(src *agent.SourceStatus) {
+// explainSlots reports the errors that the agent found in a source, and what is in each
+// slot. kind is "token" or "key", and untilName says where a deadline is declared.
+func (r *report) explainSlots(src *agent.SourceStatus, kind, untilName string, now time.Time) {
 	if src.Fault != "" {
 		r.add("error", "%s", src.Fault)
 	}
 	for _, l := range src.Limits {
 		r.add("warning", "%s", l)
 	}
-}
-
-// end reports the revocations in a source, and whether it holds anything else.
-func (r *report) end(src *agent.SourceStatus, kind string) {
+	for _, t := range src.Tokens {
+		r.add("info", "%s: %s%s", t.Slot, t.Fingerprint, about(t, now))
+		if t.Slot == "previous" && t.Deadline.IsZero() {
+			r.add("warning", "the previous %s %s has no deadline; give it one (%s)", kind, t.Fingerprint, untilName)
+		}
+	}
 	if src.Revoked > 0 {
 		r.add("info", "%d revoked", src.Revoked)
 	}
 	if src.Ready && len(src.Tokens) == 0 {
-		r.add("error", "nothing would be accepted; put a %s in that is not revoked", kind)
+		r.add("error", "nothing would be accepted; add a %s that is not revoked", kind)
 	}
 }
 
-// whiteSpace warns of a newline in a mounted Secret that daprd reads, too. path is
-// the mount, or its key token.
+// whiteSpace warns of a newline after the token in a mounted Secret: daprd would send it.
+// path is the mount, or the key token in it.
 func (r *report) whiteSpace(path string) {
 	if filepath.Base(path) == token.FileCurrent {
 		path = filepath.Dir(path)
 	}
 	text, err := os.ReadFile(filepath.Join(path, "..data", token.FileCurrent))
 	if err != nil {
-		return // no mounted Secret, or the agent reports the error
+		return // it is not a mounted Secret, or the agent reports the error
 	}
 	if warning := rotated.WhiteSpace(map[string][]byte{token.FileCurrent: text}); warning != "" {
 		r.add("warning", "%s", warning)
 	}
 }
 
-// describe says what is at path and who may access it. keys are the names of the files
-// that are read in a directory.
+// describe says what is at path and who can access it. keys are the names of the files
+// that an agent reads in a directory.
 func (r *report) describe(path string, keys []string, secret bool) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -133,7 +123,7 @@ func (r *report) describe(path string, keys []string, secret bool) {
 		}
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		r.add("warning", "%s can be written by everyone, who could put something of their own there; chmod o-w", path)
+		r.add("warning", "%s can be written by everyone, so anybody could replace what is in it; chmod o-w", path)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,13 +16,14 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// addRealmFlags adds the flags of topics, which set r, and groups the help of cmd by
-// topic.
+// addRealmFlags adds the flags of topics to cmd and groups the help of cmd by topic. The
+// flags set r.
 func addRealmFlags(cmd *cobra.Command, r *config.Realm, topics ...config.Topic) {
-	cmd.Flags().SortFlags = false // topics come in this order
+	cmd.Flags().SortFlags = false // keep the order of the topics
 	config.AddFlags(cmd.Flags(), r, topics...)
 	cmd.SetUsageFunc(usageByTopic)
 }
@@ -43,18 +45,18 @@ func usageByTopic(cmd *cobra.Command) error {
 	return err
 }
 
-// agentConfig returns the agent's configuration of r, which the flags of cmd have set.
-// An invalid flag is a usage error.
+// agentConfig returns the configuration of the agent for the settings in r. An invalid
+// setting is a usage error.
 func agentConfig(cmd *cobra.Command, r *config.Realm, use config.Use, log *slog.Logger) (agent.Config, error) {
-	cmd.Flags().Visit(func(f *pflag.Flag) { r.Given[f.Name] = 0 }) // except those that variables set
+	cmd.Flags().Visit(func(f *pflag.Flag) { r.Given[f.Name] = 0 }) // without the flags that variables set
 	if err := r.Validate(use); err != nil {
 		return agent.Config{}, exitcode.With(2, err)
 	}
-	return r.Agent(log), nil
+	return r.AgentConfig(log), nil
 }
 
-// startAgent starts an agent. An invalid flag, or that no source is given, is a usage
-// error; an error of the source is not.
+// startAgent starts an agent. An invalid or missing setting is a usage error. An error of
+// the source is not.
 func startAgent(ctx context.Context, cfg agent.Config) (*agent.Agent, error) {
 	a, err := agent.Start(ctx, cfg)
 	if _, ok := errors.AsType[*option.Error](err); ok {
@@ -69,6 +71,8 @@ type choice struct {
 	words []string
 }
 
+// addChoice adds a flag that sets p to one of words. The first is the default, unless p
+// is set.
 func addChoice(f *pflag.FlagSet, p *string, name, usage string, words ...string) {
 	if *p == "" {
 		*p = words[0]
@@ -78,7 +82,7 @@ func addChoice(f *pflag.FlagSet, p *string, name, usage string, words ...string)
 
 func (c *choice) String() string { return *c.value }
 
-// Type implements [pflag.Value], for errors about the flag.
+// Type implements [pflag.Value]. Errors about the flag show it.
 func (c *choice) Type() string {
 	last := len(c.words) - 1
 	return strings.Join(c.words[:last], ", ") + " or " + c.words[last]
@@ -100,18 +104,36 @@ func addOutput(cmd *cobra.Command, p *string) {
 	addChoice(cmd.Flags(), p, "output", "`FORM` of the answer: text or json", "text", outputJSON)
 }
 
-func writeJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+// printAnswer prints the answer of a command: v as JSON if output asks for it, otherwise
+// text. If the answer is not ok, the error is [exitcode.Refused].
+func printAnswer(cmd *cobra.Command, output string, v any, text string, ok bool) error {
+	if output == outputJSON {
+		line, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		// JSON leaves some characters that control a terminal as they are.
+		if err := json.Indent(&b, []byte(termsafe.Text(string(line))), "", "  "); err != nil {
+			return err
+		}
+		text = b.String() + "\n"
+	}
+	if _, err := io.WriteString(cmd.OutOrStdout(), text); err != nil {
+		return err
+	}
+	if !ok {
+		return exitcode.Refused
+	}
+	return nil
 }
 
-// logFlags are the flags of commands with a log.
+// logFlags are the flags of a command that writes a log.
 type logFlags struct{ level, format string }
 
 func (l *logFlags) add(f *pflag.FlagSet) {
 	l.level = "info"
-	addChoice(f, &l.level, "log-level", "`LEVEL` from which to log: debug, info, warn or error", "debug", "info", "warn", "error")
+	addChoice(f, &l.level, "log-level", "`LEVEL` of the least important lines in the log: debug, info, warn or error", "debug", "info", "warn", "error")
 	addChoice(f, &l.format, "log-format", "`FORM` of the log on standard error: text or json", "text", "json")
 	config.SetTopic(f, "Logging")
 }

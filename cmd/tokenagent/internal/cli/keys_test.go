@@ -144,9 +144,9 @@ func TestVerifySigned(t *testing.T) {
 func TestVerifyBoth(t *testing.T) {
 	s := newSigner(t, "EdDSA")
 	args := append([]string{"verify", "--output", "json", "--token-file", file(t, good)}, by(s.jwks)...)
-	invoke(t, good, args...).want(t, 0, `"method":"token"`, `"source":"token"`)
-	invoke(t, s.sign(t), args...).want(t, 0, `"method":"jwt"`, `"source":"keys"`)
-	invoke(t, bad, args...).want(t, 1, `"reason":"invalid"`)
+	invoke(t, good, args...).want(t, 0, `"method": "token"`, `"source": "token"`)
+	invoke(t, s.sign(t), args...).want(t, 0, `"method": "jwt"`, `"source": "keys"`)
+	invoke(t, bad, args...).want(t, 1, `"reason": "invalid"`)
 	t.Setenv("APP_API_TOKEN", good) // not looked for where there are keys
 	invoke(t, good, append([]string{"verify"}, by(s.jwks)...)...).want(t, 1, "is invalid")
 }

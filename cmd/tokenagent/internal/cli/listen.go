@@ -10,8 +10,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 )
 
-// listenFlags set the options of the daemon, among them who may connect to its
-// listeners.
+// listenFlags set the options of the daemon.
 type listenFlags struct {
 	daemon.Options
 
@@ -25,30 +24,18 @@ func addTLSFlags(f *pflag.FlagSet, prefix string, files *listener.Files, of stri
 	config.SetTopic(f, "TLS and Unix sockets")
 }
 
-// addAdminAccess adds the flags of who may connect to the admin port and to sockets.
-func (l *listenFlags) addAdminAccess(f *pflag.FlagSet) {
+// addAccessFlags adds the flags that say who may connect to the admin port and to
+// sockets.
+func (l *listenFlags) addAccessFlags(f *pflag.FlagSet) {
 	addTLSFlags(f, "admin-", &l.AdminTLS, "--admin-listen")
-	f.StringVar(&l.socketMode, "socket-mode", "", "`MODE` of Unix sockets, in octal such as 0660; without it the umask decides")
+	f.StringVar(&l.socketMode, "socket-mode", "", "`MODE` of Unix sockets, in octal such as 0660 (default: the umask decides)")
 	f.StringVar(&l.socketOwner, "socket-owner", "", "`USER[:GROUP]` that owns the Unix sockets, by name or number (default: those of the process)")
 	config.SetTopic(f, "TLS and Unix sockets")
 }
 
-// check validates the addresses and who may connect to them, and sets Socket.
+// check validates the addresses, TLS and the flags of sockets, and sets Socket.
 func (l *listenFlags) check(cmd *cobra.Command) (err error) {
-	if err := l.TLS.Validate(""); err != nil {
-		return exitcode.Usage("%w", err)
-	}
-	if err := l.AdminTLS.Validate("admin-"); err != nil {
-		return exitcode.Usage("%w", err)
-	}
-	const noTLS = "; a Unix socket speaks none, and --socket-mode and --socket-owner say who may connect to it"
-	if l.TLS.Given() && !overTCP(l.Listen) && !overTCP(l.GRPCListen) {
-		return exitcode.Usage("--tls-cert-file goes with a --listen or --grpc-listen of the form host:port" + noTLS)
-	}
-	if l.AdminTLS.Given() && !overTCP(l.AdminListen) {
-		return exitcode.Usage("--admin-tls-cert-file goes with an --admin-listen of the form host:port" + noTLS)
-	}
-	anySocket := false
+	overTCP, anySocket := make(map[string]bool), false
 	for _, at := range []struct{ flag, addr string }{{"listen", l.Listen}, {"grpc-listen", l.GRPCListen}, {"admin-listen", l.AdminListen}} {
 		if at.addr == "" {
 			continue
@@ -56,7 +43,23 @@ func (l *listenFlags) check(cmd *cobra.Command) (err error) {
 		if err := listener.Check(at.addr); err != nil {
 			return exitcode.Usage("--%s: %w", at.flag, err)
 		}
-		anySocket = anySocket || !overTCP(at.addr)
+		_, isSocket := listener.Path(at.addr)
+		overTCP[at.flag], anySocket = !isSocket, anySocket || isSocket
+	}
+	for _, c := range []struct {
+		files         listener.Files
+		prefix, flags string
+		hasTCP        bool
+	}{
+		{l.TLS, "", "a --listen or --grpc-listen", overTCP["listen"] || overTCP["grpc-listen"]},
+		{l.AdminTLS, "admin-", "an --admin-listen", overTCP["admin-listen"]},
+	} {
+		if err := c.files.Validate(c.prefix); err != nil {
+			return exitcode.Usage("%w", err)
+		}
+		if c.files.Given() && !c.hasTCP {
+			return exitcode.Usage("--%stls-cert-file goes with %s of the form host:port; for a Unix socket, use --socket-mode and --socket-owner", c.prefix, c.flags)
+		}
 	}
 	for _, name := range []string{"socket-mode", "socket-owner"} {
 		if !anySocket && cmd.Flags().Changed(name) { // a variable may be meant for another command
@@ -74,10 +77,4 @@ func (l *listenFlags) check(cmd *cobra.Command) (err error) {
 		}
 	}
 	return nil
-}
-
-// overTCP reports whether addr is given and is not a Unix socket.
-func overTCP(addr string) bool {
-	_, isSocket := listener.Path(addr)
-	return addr != "" && !isSocket
 }

@@ -21,7 +21,7 @@ func TestListenFlagsThatDoNotFit(t *testing.T) {
 		{run, []string{"--tls-key-file", "k"}, "--tls-key-file goes with --tls-cert-file"},
 		{run, []string{"--tls-client-ca-file", "a"}, "--tls-client-ca-file goes with"},
 		{run, []string{"--admin-tls-cert-file", "c", "--admin-tls-key-file", "k"}, "goes with an --admin-listen"},
-		{run, []string{"--listen", "unix:///s", "--tls-cert-file", "c", "--tls-key-file", "k"}, "goes with a --listen or --grpc-listen of the form host:port; a Unix socket speaks none"},
+		{run, []string{"--listen", "unix:///s", "--tls-cert-file", "c", "--tls-key-file", "k"}, "goes with a --listen or --grpc-listen of the form host:port; for a Unix socket, use --socket-mode"},
 		{run, []string{"--listen", "unix:///s", "--grpc-listen", "unix:///g", "--tls-cert-file", "c", "--tls-key-file", "k"}, "goes with a --listen or --grpc-listen"},
 		{run, []string{"--admin-listen", "unix:///a", "--admin-tls-cert-file", "c", "--admin-tls-key-file", "k"}, "goes with an --admin-listen of the form host:port"},
 		{exec, []string{"--admin-listen", "unix:///a", "--admin-tls-cert-file", "c", "--admin-tls-key-file", "k", "--", "true"}, "goes with an --admin-listen of"},

@@ -4,5 +4,5 @@ package cli
 
 import "log/slog"
 
-// protect does nothing: only Linux can hide a process's memory.
-func protect(*slog.Logger) {}
+// protectMemory does nothing: only Linux can hide a process's memory.
+func protectMemory(*slog.Logger) {}

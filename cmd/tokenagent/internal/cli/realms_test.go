@@ -14,7 +14,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
-	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 // realmsFile writes a file of realms beside the files that follow, as name and
@@ -178,9 +177,9 @@ func TestRealmErrors(t *testing.T) {
 		"a:\n    token-file: x\n    header: 'not a header'":                              ":4: realms.a: header: ",
 		"a:\n    token-file: x\n    hosts: ['a:80']":                                     ":4: realms.a.hosts: it has a port",
 		"a:\n    token-file: x\n    key-name: k":                                         ":4: realms.a: unknown key",
-		"a: {token-file: x, hosts: h}\n  b: {token-file: x, hosts: H}":                   ":3: realms.b: realm a has this host already",
-		"a: {token-file: x, state-file: s}\n  b: {token-file: y, state-file: s}":         ":3: realms.b: realm a has this state-file already",
-		"a: {token-file: x, state-file: /s/t}\n  b: {token-file: y, state-file: /s/./t}": ":3: realms.b: realm a has this state-file already",
+		"a: {token-file: x, hosts: h}\n  b: {token-file: x, hosts: H}":                   ":3: realms.b.hosts: realm a has the same",
+		"a: {token-file: x, state-file: s}\n  b: {token-file: y, state-file: s}":         ":3: realms.b.state-file: realm a has the same",
+		"a: {token-file: x, state-file: /s/t}\n  b: {token-file: y, state-file: /s/./t}": ":3: realms.b.state-file: realm a has the same",
 		"a: {token-file: x}\n  a.keys: {token-file: y}":                                  ":3: realms: a name must not end in .keys",
 	} {
 		path := realmsFile(t, "realms:\n  "+text+"\n")
@@ -220,7 +219,7 @@ func TestOnlySettingsOfTheAgentChangeIt(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	compile := func(defaults, text string) agent.Config {
 		t.Helper()
-		plan, err := realmParser("f", log)(reload.Content{Data: []byte(defaults + "realms:\n  a: {" + text + "}\n")})
+		plan, err := config.ParseFile("f", []byte(defaults+"realms:\n  a: {"+text+"}\n"), log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -292,7 +291,7 @@ func TestDocumentedRealms(t *testing.T) {
 	}
 	_, text, _ := strings.Cut(string(page), "```yaml\n")
 	text, _, _ = strings.Cut(text, "```")
-	plan, err := realmParser("realms.yaml", slog.New(slog.DiscardHandler))(reload.Content{Data: []byte(text)})
+	plan, err := config.ParseFile("realms.yaml", []byte(text), slog.New(slog.DiscardHandler))
 	if err != nil || len(plan.Specs) != 3 || plan.Default != "orders" || !plan.Paths {
 		t.Fatalf("%+v, %v", plan, err)
 	}

@@ -1,8 +1,7 @@
 // Package cli is the command line of tokenagent. Messages are in lower case, begin with
-// the program's name and say how to fix what is wrong. All flags are long, and each can
-// be set as an environment variable. The exit code is 0 good, 1 refused or failed, 2
-// usage, 130 interrupted; exec alone ends with the code of its program. No token is ever
-// an argument.
+// the program's name and say how to fix the error. All flags are long, and each can be
+// set by an environment variable. Package exitcode describes the exit codes. No token is
+// ever an argument.
 package cli
 
 import (
@@ -14,6 +13,7 @@ import (
 	"os/signal"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,30 +32,31 @@ import (
 	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// ownSignals marks a command that handles SIGTERM and SIGINT itself: run drains, exec
-// forwards them.
+// ownSignals is the annotation of a command that handles SIGTERM and SIGINT itself: run
+// drains, and exec forwards them.
 const ownSignals = "own-signals"
 
-// grace is how long after a signal a command may take to end by itself, for example to
+// grace is the time that a command has to end by itself after a signal, for example to
 // remove a half-written file.
 const grace = time.Second
 
 // Main runs the command that args name and returns the exit code. version is the
-// version of the program; "" means the one that its build recorded.
+// version of the program; "" means the version that the build recorded.
 //
-// SIGINT and SIGTERM end ctx, and the command with it: exit code 130, unless it
-// succeeded all the same.
+// SIGINT and SIGTERM end ctx, and with it the command. The exit code is then 130, unless
+// the command succeeded all the same.
 func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	buildinfo.Set(version)
+	if len(args) > 0 && args[0] == "help" { // cobra's own help accepts unknown commands
+		args = append(slices.Clone(args[1:]), "--help")
+	}
 	root := newRoot() //nolint:contextcheck // its commands get theirs from ExecuteContextC
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.InitDefaultHelpCmd()
-	addCompletion(root)
 	cmd, err := execute(ctx, root, args)
 	if err == nil {
 		return 0
@@ -70,12 +71,11 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	return code
 }
 
-// execute runs the command that args name. If ctx ends, it leaves a command behind that
-// does not end within grace: a read from a pipe or a network file system cannot be
-// cancelled.
+// execute runs the command that args name. After ctx has ended it waits only for grace:
+// a read from a pipe or a network file system cannot be cancelled.
 func execute(ctx context.Context, root *cobra.Command, args []string) (*cobra.Command, error) {
 	target, rest, _ := root.Find(args)
-	if target != nil && namesNoCommand(target, rest) {
+	if namesNoCommand(target, rest) {
 		return target, noSuchCommand(target, rest)
 	}
 	type result struct {
@@ -87,19 +87,19 @@ func execute(ctx context.Context, root *cobra.Command, args []string) (*cobra.Co
 		cmd, err := root.ExecuteContextC(ctx)
 		done <- result{cmd, err}
 	}()
-	if target != nil && target.Annotations[ownSignals] != "" {
-		r := <-done
-		return r.cmd, r.err
+	var interrupted <-chan struct{}
+	if target.Annotations[ownSignals] == "" {
+		interrupted = ctx.Done()
 	}
 	select {
 	case r := <-done:
 		return r.cmd, r.err
-	case <-ctx.Done():
+	case <-interrupted:
 	}
 	select {
 	case r := <-done:
 		if exitcode.Of(r.err) == 1 && !errors.Is(r.err, exitcode.Refused) {
-			r.err = exitcode.Interrupted // the cause of what failed
+			r.err = exitcode.Interrupted // the interrupt made it fail
 		}
 		return r.cmd, r.err
 	case <-time.After(grace):
@@ -107,61 +107,78 @@ func execute(ctx context.Context, root *cobra.Command, args []string) (*cobra.Co
 	}
 }
 
+// namesNoCommand reports whether rest, the arguments after target, begins with a command
+// that does not exist. Cobra would not report it if --help follows.
+func namesNoCommand(target *cobra.Command, rest []string) bool {
+	return target.HasSubCommands() && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") && !strings.HasPrefix(rest[0], cobra.ShellCompRequestCmd)
+}
+
+// noSuchCommand returns the error for a command that parent does not have. It does not
+// quote the name, which may be a token.
+func noSuchCommand(parent *cobra.Command, rest []string) error {
+	hint := ""
+	if near := parent.SuggestionsFor(rest[0]); len(near) > 0 {
+		hint = "; did you mean " + near[0] + "?"
+	}
+	if parent.HasParent() {
+		return exitcode.Usage("%s has no command of that name%s", parent.Name(), hint)
+	}
+	return exitcode.Usage("there is no command of that name%s", hint)
+}
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tokenagent",
 		Short: "Make the rotation of a shared token a non-event",
-		Long: `tokenagent keeps the set of accepted tokens in step with its source (a file, a
-mounted Kubernetes Secret, an env file or an environment variable), accepts the
-old one and the new one through an overlap window, and shows whether the old one
-is still in use. Signed tokens (JWT) it accepts by keys that rotate in the same way.
+		Long: `tokenagent keeps the set of accepted tokens in step with its source: a file, a
+mounted Kubernetes Secret, an env file or an environment variable. During a rotation
+it accepts the old token and the new one, and it shows whether the old one is still
+in use. It accepts signed tokens (JWT) by keys that rotate in the same way.
 
-Each flag can be set as an environment variable too: --token-file is
-TOKENAGENT_TOKEN_FILE. A flag that may be repeated takes commas there.`,
+Each flag can also be set by an environment variable: TOKENAGENT_TOKEN_FILE sets
+--token-file. The variable of a repeatable flag separates values by commas.`,
 		SilenceUsage:               true,
 		SilenceErrors:              true,
 		SuggestionsMinimumDistance: 2,
 		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Version:                    buildinfo.Version(),
 		Args:                       cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				_ = cmd.Help()
-				return exitcode.Usage("a command is missing")
-			}
-			return noSuchCommand(cmd, args)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Help()
+			return exitcode.Usage("a command is missing")
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := emptyFlags(cmd.Flags()); err != nil {
+			if err := readVariables(cmd.Flags()); err != nil {
 				return err
 			}
-			if err := fromEnvironment(cmd.Flags()); err != nil {
-				return err
-			}
-			return warnOfUnknown(cmd, os.Environ())
+			warnOfUnknown(cmd.ErrOrStderr(), cmd.Root(), os.Environ())
+			return refuseEmpty(cmd.Flags())
 		},
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SetVersionTemplate(versionLine())
 	root.Flags().Bool("version", false, "print the version")
-	root.SetHelpCommand(newHelp())
 	root.AddCommand(newRun(), newCheck(), newVerify(), newStatus(), newInspect(), newExec(), newVersion(), generate.Command(), rotate.Command(), demo.Command(), plan.Command())
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArguments
+		}
+		if c.Name() == "completion" { // cobra's errors quote arguments
+			for _, shell := range c.Commands() {
+				shell.Args = noArguments
+			}
 		}
 	}
 	return root
 }
 
-// flagError says what is wrong with the flags. It quotes no value, since a misplaced
-// one may be a token.
+// flagError returns the error for a wrong flag. It quotes no value, since a misplaced
+// value may be a token.
 func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-		if config.IsEmpty(e.GetValue()) {
-			return emptyFlag(e.GetFlag())
-		}
-		return exitcode.Usage("--%s must be %s", e.GetFlag().Name, config.Form(e.GetFlag().Value))
+		return invalidValue(e.GetFlag(), e.GetValue())
 	}
 	if e, ok := errors.AsType[*pflag.ValueRequiredError](err); ok && e.GetFlag() != nil {
 		return exitcode.Usage("--%s needs a value", e.GetFlag().Name)
@@ -169,26 +186,24 @@ func flagError(cmd *cobra.Command, err error) error {
 	if e, ok := errors.AsType[*pflag.NotExistError](err); ok && e.GetSpecifiedShortnames() == "" {
 		return unknownFlag(e.GetSpecifiedName(), cmd.Flags())
 	}
-	return exitcode.Usage("there are long flags alone, as --name or --name=value")
+	return exitcode.Usage("only long flags exist; write --name VALUE or --name=VALUE")
 }
 
-// flagForm is the form of a flag's name. An unknown flag of another form is not quoted:
-// it may be a token.
-var flagForm = regexp.MustCompile(`^[a-z]{2,}(?:-[a-z]+)*$`)
+// flagName is the form of a flag's name. An unknown flag of another form is not quoted,
+// since it may be a token.
+var flagName = regexp.MustCompile(`^[a-z]{2,}(?:-[a-z]+)*$`)
 
 func unknownFlag(name string, flags *pflag.FlagSet) error {
 	var known []string
 	flags.VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-	if near := config.Nearest(name, known); near != "" {
-		return exitcode.Usage("unknown flag: --%s; did you mean --%s?", name, near)
+	hint := config.DidYouMean(name, known)
+	if hint == "" && (len(name) > 32 || !flagName.MatchString(name)) {
+		return exitcode.Usage("there is no flag of that name")
 	}
-	if len(name) <= 32 && flagForm.MatchString(name) {
-		return exitcode.Usage("unknown flag: --%s", name)
-	}
-	return exitcode.Usage("there is no flag of that name")
+	return exitcode.Usage("unknown flag: --%s%s", name, strings.Replace(hint, "mean ", "mean --", 1))
 }
 
-// noArguments refuses arguments without quoting them: one of them may be a token.
+// noArguments refuses arguments without quoting them, since one may be a token.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return exitcode.Usage("%s takes no arguments, only flags; a token comes on standard input or from a file", cmd.Name())
@@ -196,20 +211,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// addCompletion adds cobra's command completion, whose own errors quote arguments.
-func addCompletion(root *cobra.Command) {
-	root.InitDefaultCompletionCmd()
-	for _, c := range root.Commands() {
-		if c.Name() == "completion" {
-			c.Args = noArguments
-			for _, shell := range c.Commands() {
-				shell.Args = noArguments
-			}
-		}
-	}
-}
-
-// versionLine is what version and --version print.
+// versionLine returns what version and --version print.
 func versionLine() string {
 	return fmt.Sprintf("tokenagent %s (%s)\n", buildinfo.Version(), runtime.Version())
 }
@@ -223,43 +225,4 @@ func newVersion() *cobra.Command {
 			return err
 		},
 	}
-}
-
-// newHelp returns the command help, which unlike cobra's refuses unknown commands.
-func newHelp() *cobra.Command {
-	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "Print what a command does and its flags",
-		Args:  cobra.ArbitraryArgs,
-		// A bad environment variable is no reason to withhold help.
-		PersistentPreRunE: func(*cobra.Command, []string) error { return nil },
-		RunE: func(cmd *cobra.Command, args []string) error {
-			target, rest, err := cmd.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return noSuchCommand(target, rest)
-			}
-			return target.Help()
-		},
-	}
-}
-
-// namesNoCommand reports whether rest, the arguments behind target, begins with a
-// command that does not exist. If --help follows it, cobra would show the help of target.
-func namesNoCommand(target *cobra.Command, rest []string) bool {
-	return target.HasSubCommands() && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") && !strings.HasPrefix(rest[0], cobra.ShellCompRequestCmd)
-}
-
-// noSuchCommand says that parent has no command with the name that rest begins with.
-// It does not quote the name: it may be a token.
-func noSuchCommand(parent *cobra.Command, rest []string) error {
-	hint := ""
-	if parent != nil && len(rest) > 0 {
-		if near := parent.SuggestionsFor(rest[0]); len(near) > 0 {
-			hint = "; did you mean " + near[0] + "?"
-		}
-	}
-	if parent == nil || parent.Root() == parent {
-		return exitcode.Usage("there is no command of that name%s", hint)
-	}
-	return exitcode.Usage("%s has no command of that name%s", parent.Name(), hint)
 }

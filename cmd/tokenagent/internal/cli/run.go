@@ -33,70 +33,61 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:         "run",
 		Annotations: map[string]string{ownSignals: "true"},
-		Short:       "Verify tokens for another program, as forward-auth or as a reverse proxy",
-		Long: `run watches its sources and answers on --listen. It accepts shared tokens, of
---token-file, --env-file or --token-env; JSON Web Tokens that a key of --key-file
-or --jwks-url signed, with the iss and an aud that --issuer and --audience give;
-or both.
+		Short:       "Verify tokens for another program, by forward auth or as a reverse proxy",
+		Long: `run accepts shared tokens from --token-file, --env-file or --token-env, JSON Web
+Tokens that a key of --key-file or --jwks-url signed, or both.
 
-Without --upstream it is a forward-auth endpoint, for nginx auth_request, Traefik
-ForwardAuth, Caddy forward_auth and Envoy ext_authz over HTTP: any method and path
-is answered 200 or 401, and 503 until the source is loaded. --grpc-listen answers
-Envoy ext_authz over gRPC by the same rules, and grpc.health.v1.Health.
+Without --upstream it answers forward auth for nginx, Traefik, Caddy and Envoy on
+--listen: 200 or 401, and 503 until the source is loaded. --grpc-listen answers Envoy
+ext_authz over gRPC by the same rules. With --upstream it is a reverse proxy for
+HTTP/1.1, h2c (gRPC) and WebSockets, which removes an accepted token.
 
-With --upstream it is a reverse proxy for HTTP/1.1 and h2c (gRPC): a request with an
-accepted token goes on without the token. WebSocket upgrades pass, with a token;
-others do not, since nobody would check tokens in them.
-
-SIGHUP reads the source again. SIGTERM drains and exits 0. With --shutdown-delay,
-new connections are first taken for that long, while /readyz says 503; a second
-SIGTERM or SIGINT ends the delay.`,
-		Example: `  tokenagent run --token-file /var/run/secrets/app-api-token --listen 127.0.0.1:9465
-  tokenagent run --token-file ./token --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000 --health-path /healthz
-  tokenagent run --token-file /var/run/secrets/app-api-token --grpc-listen unix:///run/tokenagent/authz.sock
-  tokenagent run --jwks-url https://issuer.example/jwks.json --issuer https://issuer.example --audience orders --wait-for-source`,
-		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
+SIGHUP reads the source again. SIGTERM drains and exits 0. With --shutdown-delay it
+first accepts connections for that long while /readyz says 503; a second SIGTERM or
+SIGINT ends the delay.`,
+		Example: `  tokenagent run --token-file /var/run/secrets/app-api-token --listen 127.0.0.1:9465`,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return r.run(cmd) },
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.configFile, "config", "", "`FILE` of realms, instead of one source")
-	f.StringVar(&r.realm.Source.Name, "name", r.realm.Source.Name, "`NAME` of the token source in metrics and logs, and the subject of its callers")
+	f.StringVar(&r.realm.Agent.Name, "name", r.realm.Agent.Name, "`NAME` of the token source in metrics and logs, and the subject of its callers")
 	addRealmFlags(cmd, &r.realm, config.Tokens, config.Reading, config.Signed, config.Overlap, config.Request)
 	o := &r.serve
-	f.StringVar(&o.Listen, "listen", "127.0.0.1:9465", "`ADDR` of forward-auth or proxy: host:port or unix:///path")
+	f.StringVar(&o.Listen, "listen", "127.0.0.1:9465", "`ADDR` of forward auth or the proxy: host:port or unix:///path")
 	f.StringVar(&o.GRPCListen, "grpc-listen", "", "`ADDR` of Envoy ext_authz over gRPC and of grpc health; empty for none")
 	f.StringVar(&o.AdminListen, "admin-listen", "127.0.0.1:9464", "`ADDR` of /metrics, /livez, /readyz and /status; empty for none")
 	f.DurationVar(&o.ShutdownDelay, "shutdown-delay", 0, "`DURATION` after SIGTERM for which connections are still accepted while /readyz answers 503")
-	f.DurationVar(&o.DrainTimeout, "drain-timeout", 20*time.Second, "`DURATION` that requests may then take to end")
+	f.DurationVar(&o.DrainTimeout, "drain-timeout", 20*time.Second, "`DURATION` that open requests have to end after that")
 	config.SetTopic(f, "Listeners")
-	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http, https, h2c, unix or h2c+unix, without a path on a host")
-	f.StringArrayVar(&o.AllowPaths, "allow-path", nil, "`[METHOD ]/path` that needs no token, exact; repeatable")
+	f.StringVar(&r.upstream, "upstream", "", "`URL` of the app behind the proxy: http, https or h2c with host and port, or unix or h2c+unix with the path of a socket")
+	f.StringArrayVar(&o.AllowPaths, "allow-path", nil, "`[METHOD ]/path` that needs no token, compared exactly; repeatable")
 	f.StringVar(&o.HealthPath, "health-path", "", "`PATH` of the app's health check, without a token; 503 until the source is loaded")
 	f.BoolVar(&o.EndRevoked, "end-revoked-streams", false, "end requests, streams and WebSockets when their token is revoked")
 	config.SetTopic(f, "Proxy")
 	addTLSFlags(f, "", &o.TLS, "--listen and --grpc-listen")
-	o.addAdminAccess(f)
+	o.addAccessFlags(f)
 	r.log.add(f)
-	allowEmpty(cmd, "grpc-listen")
-	allowEmpty(cmd, "admin-listen")
+	annotate(f, "grpc-listen", emptyMeansNone)
+	annotate(f, "admin-listen", emptyMeansNone)
 	return cmd
 }
 
 func (r *runFlags) run(cmd *cobra.Command) error {
-	// First of all: by default the signal would end the process.
+	// First: by default the signal ends the process.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	log := r.log.logger(cmd.ErrOrStderr())
-	protect(log)
+	protectMemory(log)
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(libraryLog{log})
 	if r.configFile != "" {
-		if err := realmsAlone(cmd); err != nil {
+		if err := refuseRealmFlags(cmd); err != nil {
 			return err
 		}
-		fileOnly := config.Defaults() // the realms of the file take no variables either
-		fileOnly.Rotation.Poll, fileOnly.Rotation.Debounce = r.realm.Rotation.Poll, r.realm.Rotation.Debounce
-		r.realm = fileOnly
+		poll, debounce := r.realm.Agent.Poll, r.realm.Agent.Debounce
+		r.realm = config.Defaults() // drops settings of environment variables
+		r.realm.Agent.Poll, r.realm.Agent.Debounce = poll, debounce
 	}
 	o := &r.serve.Options
 	o.Headers, o.Logger, o.Hangup = r.realm.Headers, log, hangup
@@ -107,11 +98,11 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	o.Poll, o.Debounce = cfg.Poll, cfg.Debounce // certificates and the file of realms are watched as sources are
+	o.Poll, o.Debounce = cfg.Poll, cfg.Debounce // also for certificates and the file of realms
 	realms, closeAll, err := r.open(cmd.Context(), cfg)
 	if err != nil {
 		if cmd.Context().Err() != nil && exitcode.Of(err) != 2 {
-			return nil // it was told to end before it began
+			return nil // a signal ended it before it began
 		}
 		return err
 	}
@@ -119,12 +110,12 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	return daemon.Run(cmd.Context(), realms, *o)
 }
 
-// open starts the agents of --config, or the one of cfg.
+// open starts the agents of --config, or the only agent, of cfg.
 func (r *runFlags) open(ctx context.Context, cfg agent.Config) (realms *realm.Set, closeAll func() error, err error) {
 	o := &r.serve
 	options := realm.Options{Auth: o.Auth(), Logger: o.Logger, Poll: o.Poll, Debounce: o.Debounce}
 	if r.configFile != "" {
-		realms, err = realm.Open(ctx, r.configFile, realmParser(r.configFile, o.Logger), options)
+		realms, err = realm.Open(ctx, r.configFile, r.parseRealms, options)
 		return realms, realms.Close, err
 	}
 	a, err := startAgent(ctx, cfg)
@@ -144,13 +135,13 @@ func (r *runFlags) check(cmd *cobra.Command) (err error) {
 	}
 	switch {
 	case o.Upstream == nil && (len(o.AllowPaths) > 0 || o.HealthPath != ""):
-		return exitcode.Usage("--allow-path and --health-path go with --upstream; a gateway that asks forward-auth has its own exemptions")
+		return exitcode.Usage("--allow-path and --health-path go with --upstream; with forward auth, configure exemptions in the gateway")
 	case o.Upstream == nil && o.EndRevoked:
-		return exitcode.Usage("--end-revoked-streams goes with --upstream; forward-auth holds no stream")
+		return exitcode.Usage("--end-revoked-streams goes with --upstream; forward auth has no streams")
 	case o.DrainTimeout < 0:
 		return exitcode.Usage("--drain-timeout must not be negative")
 	case o.ShutdownDelay < 0:
-		return exitcode.Usage("--shutdown-delay must not be negative; 0s means that new connections are refused at once")
+		return exitcode.Usage("--shutdown-delay must not be negative; 0s means none")
 	}
 	for flag, addr := range map[string]string{"listen": o.Listen, "admin-listen": o.AdminListen} {
 		if o.GRPCListen != "" && o.GRPCListen == addr && !strings.HasSuffix(addr, ":0") {
@@ -163,17 +154,16 @@ func (r *runFlags) check(cmd *cobra.Command) (err error) {
 	return o.check(cmd)
 }
 
-// realmParser returns the parser of the file of realms at path.
-func realmParser(path string, log *slog.Logger) func(reload.Content) (*realm.Plan, error) {
-	return func(c reload.Content) (*realm.Plan, error) { return config.ParseFile(path, c.Data, log) }
+func (r *runFlags) parseRealms(c reload.Content) (*realm.Plan, error) {
+	return config.ParseFile(r.configFile, c.Data, r.serve.Logger)
 }
 
-// realmsAlone refuses flags that must be in the file of --config instead.
-func realmsAlone(cmd *cobra.Command) error {
+// refuseRealmFlags refuses flags that belong in the file of --config instead.
+func refuseRealmFlags(cmd *cobra.Command) error {
 	changed := cmd.Flags().Changed
 	for _, name := range []string{"name", "key-name"} {
 		if changed(name) {
-			return exitcode.Usage("--%s does not go with --config: a realm's sources are called as the realm is", name)
+			return exitcode.Usage("--%s does not go with --config: the sources of a realm have its name", name)
 		}
 	}
 	for _, name := range config.RealmKeys() {
@@ -185,8 +175,8 @@ func realmsAlone(cmd *cobra.Command) error {
 	return nil
 }
 
-// libraryLog takes what libraries write to the standard logger. net/http quotes an
-// answer that nobody asked for, which is left out.
+// libraryLog logs what libraries write to the standard logger. net/http quotes an
+// unexpected answer, which may hold a secret: Write leaves it out.
 type libraryLog struct{ log *slog.Logger }
 
 func (l libraryLog) Write(line []byte) (int, error) {

@@ -45,7 +45,7 @@ func TestErrorsNameTheVariableThatWasSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	invoke(t, "", "run").want(t, 2, "TOKENAGENT_STATE_FILE is the source")
-	invoke(t, "", "check").want(t, 2, "TOKENAGENT_OUTPUT, for --output, must be text or json")
+	invoke(t, "", "check").want(t, 2, "TOKENAGENT_OUTPUT must be text or json")
 }
 
 // TestStatusAndMetricsShowTheBuiltVersion: what the linker wrote, as version prints.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -28,8 +27,7 @@ func newStatus() *cobra.Command {
 		Long: `status asks the admin port of a running agent.
 
 Exit code 0 means that the agent is ready, and that its sources, its file of realms
-and the certificates of its listeners are good; 1 that they are not, or that it does
-not answer.`,
+and its certificates are good. Otherwise, or without an answer, the exit code is 1.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if timeout <= 0 {
 				return exitcode.Usage("--timeout must be above 0s")
@@ -48,15 +46,7 @@ not answer.`,
 				return err
 			}
 			s, now := answer.Status, time.Now()
-			if output == outputJSON {
-				err = writeJSON(cmd.OutOrStdout(), s)
-			} else {
-				err = printStatus(cmd.OutOrStdout(), s, now)
-			}
-			if err == nil && !healthy(s, now) {
-				err = exitcode.Refused
-			}
-			return err
+			return printAnswer(cmd, output, s, statusText(s, now), healthy(s, now))
 		},
 	}
 	cmd.Flags().StringVar(&url, "agent", "http://127.0.0.1:9464", "`URL` of the agent's admin port, or unix:///path")
@@ -83,43 +73,42 @@ func healthy(s *realm.Status, now time.Time) bool {
 	return s.Ready
 }
 
-// printStatus writes s for people. Nothing that the agent says can control the
-// terminal.
-func printStatus(w io.Writer, s *realm.Status, now time.Time) error {
+// statusText returns s for people. Nothing that the agent says can control the terminal.
+func statusText(s *realm.Status, now time.Time) string {
+	var b strings.Builder
+	printf := func(format string, args ...any) { termsafe.Fprintf(&b, format, args...) }
 	if s.Draining {
-		termsafe.Fprintf(w, "not ready: the agent is draining, and about to end\n")
+		printf("not ready: the agent is draining, and about to end\n")
 	}
 	if c := s.Config; c != nil {
-		termsafe.Fprintf(w, "realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
+		printf("realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
 		if c.Fault != "" {
-			termsafe.Fprintf(w, "  error %s\n", c.Fault)
+			printf("  error %s\n", c.Fault)
 		}
 	}
 	for _, c := range s.Certificates {
 		clients := ""
 		if c.ClientCerts {
-			clients = ", clients show one too"
+			clients = ", clients must present one too"
 		}
-		termsafe.Fprintf(w, "certificate of %s: %s, last change %s%s\n", c.Listener, expiry(c.NotAfter, now), ago(c.LastChange, now), clients)
+		printf("certificate of %s: %s, last change %s%s\n", c.Listener, expiry(c.NotAfter, now), ago(c.LastChange, now), clients)
 		if c.Fault != "" {
-			termsafe.Fprintf(w, "  error %s\n", c.Fault)
+			printf("  error %s\n", c.Fault)
 		}
 	}
 	for _, src := range s.Sources {
-		if err := printSource(w, src, now); err != nil {
-			return err
-		}
+		printSource(&b, src, now)
 	}
-	return nil
+	return b.String()
 }
 
-func printSource(w io.Writer, src agent.SourceStatus, now time.Time) error {
+func printSource(b *strings.Builder, src agent.SourceStatus, now time.Time) {
 	state := "ready"
 	if !src.Ready {
 		state = "not ready: no good content yet"
 	}
-	termsafe.Fprintf(w, "source %s: %s\n", src.Name, state)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	termsafe.Fprintf(b, "source %s: %s\n", src.Name, state)
+	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
 		termsafe.Fprintf(t, "  %s\t", name)
 		termsafe.Fprintf(t, format+"\n", args...)
@@ -145,7 +134,7 @@ func printSource(w io.Writer, src agent.SourceStatus, now time.Time) error {
 	for _, u := range src.PreviousUsers {
 		row("used by", "%s with %s, last %s", u.Host, u.Fingerprint, ago(u.Last, now))
 	}
-	return t.Flush()
+	_ = t.Flush() // a strings.Builder does not fail
 }
 
 // about describes a token or key.
@@ -177,7 +166,7 @@ func about(t agent.TokenStatus, now time.Time) string {
 	return s.String()
 }
 
-// expiry says how long a certificate is good.
+// expiry describes how long a certificate is valid.
 func expiry(until, now time.Time) string {
 	at := until.UTC().Format(time.RFC3339)
 	if !now.Before(until) {

@@ -30,7 +30,7 @@ func TestStatusShowsCertificates(t *testing.T) {
 		{Listener: "admin-listen", NotAfter: now.Add(3 * time.Hour), Good: true, ClientCerts: true, LastChange: now},
 	}
 	status().want(t, 0, "certificate of listen: good until "+later.UTC().Format(time.RFC3339)+", another 30 days, last change",
-		"certificate of admin-listen: good until ", "ago, clients show one too\n")
+		"certificate of admin-listen: good until ", "ago, clients must present one too\n")
 	status("--output", "json").want(t, 0, `"not_after"`)
 	for name, c := range map[string]struct {
 		bad  listener.Status

@@ -7,9 +7,9 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
-// parseUpstream reads what --upstream says: scheme, host and port; or of a Unix
-// socket unix:///path for HTTP/1.1 and h2c+unix:///path for h2c, with an absolute
-// path that is taken to the letter: no '%' means anything in it, as in --listen.
+// parseUpstream parses --upstream: a scheme, host and port or, for a Unix socket,
+// unix:///path for HTTP/1.1 and h2c+unix:///path for h2c. The path is absolute, and '%' has
+// no special meaning in it, as in --listen.
 func parseUpstream(text string) (*url.URL, error) {
 	scheme, path, _ := strings.Cut(text, "://")
 	if scheme == "unix" || scheme == "h2c+unix" {

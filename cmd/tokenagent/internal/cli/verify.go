@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 
@@ -24,8 +22,6 @@ type verdict struct {
 	KeyID       string `json:"key_id,omitempty"` // kid of the key that signed it, or its fingerprint if it has none
 	Source      string `json:"source,omitempty"`
 	Reason      string `json:"reason,omitempty"` // missing, invalid, expired, revoked or unavailable
-
-	hint string
 }
 
 func newVerify() *cobra.Command {
@@ -34,15 +30,14 @@ func newVerify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Say whether a source accepts the token on standard input",
-		Long: `verify reads a token from standard input, without the white space around it,
-and says whether the source accepts it. It knows what the source declares; what a
-running agent remembers through an overlap, only that agent knows. With both a
-token source and keys, either may accept it.
+		Long: `verify reads a token from standard input, removes white space around it, and says
+whether the source accepts it. It knows only what the source declares, not the old
+tokens that a running agent still accepts. With a token source and keys, either may
+accept the token.
 
-Exit code 0 means accepted, 1 refused. 'tokenagent inspect' says why a signed token
-is refused.`,
-		Example: `  tokenagent verify --token-file /var/run/secrets/app-api-token < token
-  tokenagent verify --key-file jwks.json --issuer https://issuer.example --audience orders < token`,
+Exit code 0 means accepted, 1 refused. 'tokenagent inspect' explains why a signed
+token is refused.`,
+		Example: `  tokenagent verify --token-file /var/run/secrets/app-api-token < token`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := agentConfig(cmd, &r, config.Run, slog.New(slog.DiscardHandler))
 			if err != nil {
@@ -59,19 +54,24 @@ is refused.`,
 			}
 			defer a.Close()
 			v := verdict{Fingerprint: verify.Fingerprint(verify.Digest(token))}
+			var text string
 			p, err := a.Verify(cmd.Context(), token)
 			if err != nil {
 				v.Reason = verify.Class(err).String()
-				if r.Keys.Given() && strings.Count(token, ".") == 2 {
-					v.hint = "; tokenagent inspect says why"
+				text = fmt.Sprintf("refused: token %s is %s", v.Fingerprint, v.Reason)
+				if r.HasKeys() && strings.Count(token, ".") == 2 {
+					text += "; tokenagent inspect says why"
 				}
 			} else {
 				v.Accepted, v.Method, v.Slot, v.Source = true, p.Method(), p.Slot().String(), p.Source()
+				signer := ""
 				if v.Method == verify.MethodJWT {
 					v.KeyID = p.KeyID()
+					signer = "signed by key " + readable(v.KeyID) + ", which is "
 				}
+				text = fmt.Sprintf("accepted: token %s is %s%s in source %s", v.Fingerprint, signer, v.Slot, v.Source)
 			}
-			return v.print(cmd.OutOrStdout(), output)
+			return printAnswer(cmd, output, v, text+"\n", v.Accepted)
 		},
 	}
 	addRealmFlags(cmd, &r, config.Tokens, config.Signed)
@@ -79,25 +79,7 @@ is refused.`,
 	return cmd
 }
 
-func (v verdict) print(w io.Writer, form string) error {
-	var err error
-	switch {
-	case form == outputJSON:
-		err = json.NewEncoder(w).Encode(v)
-	case v.Accepted && v.Method == verify.MethodJWT:
-		_, err = fmt.Fprintf(w, "accepted: token %s is signed by key %s, which is %s in source %s\n", v.Fingerprint, readable(v.KeyID), v.Slot, v.Source)
-	case v.Accepted:
-		_, err = fmt.Fprintf(w, "accepted: token %s is %s in source %s\n", v.Fingerprint, v.Slot, v.Source)
-	default:
-		_, err = fmt.Fprintf(w, "refused: token %s is %s%s\n", v.Fingerprint, v.Reason, v.hint)
-	}
-	if err == nil && !v.Accepted {
-		err = exitcode.Refused
-	}
-	return err
-}
-
-// maxToken bounds what is read as one token.
+// maxToken is the largest size of a token in bytes.
 const maxToken = 1 << 20
 
 func readToken(cmd *cobra.Command) (string, error) {

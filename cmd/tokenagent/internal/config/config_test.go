@@ -15,8 +15,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// both returns what flags and a file of realms make of settings such as
-// "token-file=/f header=A header=B".
+// both sets settings such as "token-file=/f header=A header=B" by flags and, in another
+// Realm, as a file of realms does.
 func both(t *testing.T, settings string) (flags, file Realm) {
 	t.Helper()
 	flags, file = Defaults(), Defaults()
@@ -33,7 +33,7 @@ func both(t *testing.T, settings string) (flags, file Realm) {
 	fs.Visit(func(f *pflag.Flag) { flags.Given[f.Name] = 0 })
 	for i := range Fields {
 		if v, ok := values[Fields[i].Name]; ok {
-			if err := file.set(setting{Field: &Fields[i], values: v}, "/dir"); err != nil {
+			if err := file.set(setting{Field: Fields[i], values: v}, "/dir"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -41,8 +41,9 @@ func both(t *testing.T, settings string) (flags, file Realm) {
 	return flags, file
 }
 
-// TestEachFieldFromBothSides: a flag and a key of a file do the same.
-func TestEachFieldFromBothSides(t *testing.T) {
+// TestFlagAndKeySetTheSame checks that the flag and the key of a setting have the same
+// effect.
+func TestFlagAndKeySetTheSame(t *testing.T) {
 	for _, f := range Fields {
 		if f.Topic == NoFlag {
 			continue
@@ -63,23 +64,24 @@ func TestEachFieldFromBothSides(t *testing.T) {
 			t.Errorf("%s: flags\n%+v\nfile\n%+v", settings, flags, file)
 		}
 		if _, given := flags.Given[f.Name]; !given {
-			t.Errorf("%s is not given", f.Name)
+			t.Errorf("%s is not in Given", f.Name)
 		}
-		if none := Defaults(); reflect.DeepEqual(f.At(&flags), f.At(&none)) {
-			t.Errorf("%s has changed nothing", settings)
+		if none := Defaults(); reflect.DeepEqual(f.Pointer(&flags), f.Pointer(&none)) {
+			t.Errorf("%s changed nothing", settings)
 		}
 	}
 	for _, f := range Fields {
-		if f.Path {
+		if f.IsPath {
 			r := Defaults()
-			if err := r.set(setting{Field: &f, values: []string{"../sub/./x"}}, "/dir"); err != nil || *f.At(&r).(*string) != "/sub/x" {
+			if err := r.set(setting{Field: f, values: []string{"../sub/./x"}}, "/dir"); err != nil || *f.Pointer(&r).(*string) != "/sub/x" {
 				t.Errorf("%s: %v %+v", f.Name, err, r)
 			}
 		}
 	}
 }
 
-// TestValidate: a realm of flags and one of a file fail alike, each in its own words.
+// TestValidate checks that flags and a file of realms have the same errors, which name
+// the settings as flags or as keys.
 func TestValidate(t *testing.T) {
 	const keys, url = "key-file=/f issuer=i audience=a ", "jwks-url=https://h/ issuer=i audience=a "
 	for settings, want := range map[string]string{
@@ -142,17 +144,21 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	flags, _ := both(t, keys)
-	flags.Source.Name = "keys"
+	flags.Agent.Name = "keys"
 	if err := flags.Validate(Run); err == nil || !strings.Contains(err.Error(), "are the same") {
-		t.Errorf("two sources of one name: %v", err)
+		t.Errorf("two sources with the same name: %v", err)
 	}
-	if none := Defaults(); none.Validate(InRealm) == nil || none.Validate(Run) != nil {
-		t.Error("without a source a realm is good, or a command is not")
+	none := Defaults()
+	if none.Validate(InRealm) == nil {
+		t.Error("a realm without a source is valid")
+	}
+	if err := none.Validate(Run); err != nil {
+		t.Errorf("a command without a source: %v", err)
 	}
 }
 
-// TestAgent: what is given arrives where the agent looks for it.
-func TestAgent(t *testing.T) {
+// TestAgentConfig checks that each setting reaches its field of the agent's Config.
+func TestAgentConfig(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for settings, change := range map[string]func(*agent.Config){
 		"": func(*agent.Config) {},
@@ -174,7 +180,7 @@ func TestAgent(t *testing.T) {
 		change(&want)
 		flags, file := both(t, settings)
 		for _, r := range []Realm{flags, file} {
-			if got := r.Agent(log); !reflect.DeepEqual(got, want) {
+			if got := r.AgentConfig(log); !reflect.DeepEqual(got, want) {
 				t.Errorf("%s:\n%+v\nwant\n%+v", settings, got, want)
 			}
 		}

@@ -9,87 +9,84 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
-// A Need is the source without which a setting has no use.
+// A Need is the key source that a setting belongs to.
 type Need int
 
-// The needs of settings.
 const (
 	NeedsNothing Need = iota
-	NeedsTokens       // a source of tokens
-	NeedsKeys         // a source of keys
-	NeedsURL          // a JWKS of a server
+	NeedsKeys         // --key-file or --jwks-url
+	NeedsURL          // --jwks-url
 )
 
 func (r *Realm) has(n Need) bool {
-	return n == NeedsNothing || n == NeedsTokens && r.Source.Given() || n == NeedsKeys && r.Keys.Given() || n == NeedsURL && r.Keys.URL != ""
+	return n == NeedsNothing || n == NeedsKeys && r.HasKeys() || r.Agent.JWKSURL != ""
 }
 
-// A Topic is a heading of help. A command has the flags of whole topics.
+// A Topic is a heading in the help. A command takes all flags of a topic, or none.
 type Topic string
 
-// The topics of settings.
 const (
 	Tokens  Topic = "Source"
 	Signed  Topic = "Signed tokens"
 	Reading Topic = "Reading the source"
 	Overlap Topic = "Overlap"
 	Request Topic = "Requests"
-	NoFlag  Topic = "" // only in a file of realms
+	NoFlag  Topic = "" // a setting of a file of realms only
 )
 
-// A Field is one setting: a flag, a key in a file of realms, or both.
+// A Field describes one setting: a flag, a key in a file of realms, or both.
 type Field struct {
-	Name     string
-	Topic    Topic
-	List     bool // it takes several values
-	Own      bool // it cannot be in the defaults of a file
-	FlagOnly bool
-	Path     bool // its value is a path
-	Needs    Need
-	Usage    string
-	Form     func(string) (string, error) // checks and normalizes a value in a file; nil takes any
-	At       func(*Realm) any             // returns a pointer to its value
+	Name       string
+	Topic      Topic
+	IsList     bool
+	PerRealm   bool // not allowed in the defaults of a file of realms
+	FlagOnly   bool
+	IsPath     bool
+	Needs      Need
+	Usage      string
+	CheckValue func(string) (string, error) // normalizes a value in a file; nil accepts any
+	Pointer    func(*Realm) any             // returns a pointer to the value in a Realm
 }
 
 // Fields are all settings.
 var Fields = []Field{ //nolint:gochecknoglobals // a constant
-	{Name: "token-file", Topic: Tokens, Own: true, Path: true, Usage: "`PATH` of the token file, or of a directory such as a mounted Secret", At: func(r *Realm) any { return &r.Source.TokenFile }},
-	{Name: "token-env", Topic: Tokens, Own: true, Usage: "`NAME` of the variable that holds the token, or of the key in --env-file (default APP_API_TOKEN)", At: func(r *Realm) any { return &r.Source.TokenEnv }},
-	{Name: "env-file", Topic: Tokens, Own: true, Path: true, Usage: "`PATH` of a file of KEY=value lines that holds the token", At: func(r *Realm) any { return &r.Source.EnvFile }},
-	{Name: "min-token-bytes", Topic: Tokens, Needs: NeedsTokens, Usage: "`BYTES` that a token must have at least", At: func(r *Realm) any { return &r.Source.MinTokenBytes }},
+	{Name: "token-file", Topic: Tokens, PerRealm: true, IsPath: true, Usage: "`PATH` of the token file, or of a directory such as a mounted Secret", Pointer: func(r *Realm) any { return &r.Agent.TokenFile }},
+	{Name: "token-env", Topic: Tokens, PerRealm: true, Usage: "`NAME` of the variable that holds the token, or of the key in --env-file (default APP_API_TOKEN)", Pointer: func(r *Realm) any { return &r.Agent.TokenEnv }},
+	{Name: "env-file", Topic: Tokens, PerRealm: true, IsPath: true, Usage: "`PATH` of a file of KEY=value lines that holds the token", Pointer: func(r *Realm) any { return &r.Agent.EnvFile }},
+	{Name: "min-token-bytes", Topic: Tokens, Usage: "`BYTES` that a token must have at least", Pointer: func(r *Realm) any { return &r.Agent.MinTokenBytes }},
 
-	{Name: "key-file", Topic: Signed, Own: true, Path: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", At: func(r *Realm) any { return &r.Keys.File }},
-	{Name: "jwks-url", Topic: Signed, Own: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback", At: func(r *Realm) any { return &r.Keys.URL }},
-	{Name: "jwks-ca-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, instead of the system's", At: func(r *Realm) any { return &r.Keys.CAFile }},
-	{Name: "jwks-bearer-file", Topic: Signed, Path: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url", At: func(r *Realm) any { return &r.Keys.BearerFile }},
-	{Name: "key-name", Topic: Signed, FlagOnly: true, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", At: func(r *Realm) any { return &r.Keys.Name }},
-	{Name: "issuer", Topic: Signed, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte", At: func(r *Realm) any { return &r.Keys.Issuer }},
-	{Name: "audience", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`AUD` to accept; a signed token must have at least one of them; repeatable", At: func(r *Realm) any { return &r.Keys.Audiences }},
-	{Name: "key-algorithm", Topic: Signed, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default: the curve's algorithm, RS256 for RSA, HS256 for a secret)", At: func(r *Realm) any { return &r.Keys.KeyAlgorithm }},
-	{Name: "algorithm", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`ALG` to accept; repeatable (default: the algorithms of the keys)", At: func(r *Realm) any { return &r.Keys.Algorithms }},
-	{Name: "jwt-type", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`TYP` of signed tokens to accept, such as at+jwt; repeatable (default: not checked)", At: func(r *Realm) any { return &r.Keys.Types }},
-	{Name: "require-claim", Topic: Signed, List: true, Needs: NeedsKeys, Usage: "`NAME[=VALUE]` of a claim that signed tokens must have; repeatable; /a/b is a JSON Pointer", At: func(r *Realm) any { return &r.Keys.RequireClaims }},
-	{Name: "leeway", Topic: Signed, Needs: NeedsKeys, Usage: "`DURATION` by which the clocks of issuer and verifier may differ, at most 10m", At: func(r *Realm) any { return &r.Keys.Leeway }},
-	{Name: "jwt-cache", Topic: Signed, Needs: NeedsKeys, Usage: "`COUNT` of verified signed tokens whose signature is not checked again; 0 for none", At: func(r *Realm) any { return &r.Keys.Cache }},
-	{Name: "max-stale", Topic: Signed, Needs: NeedsURL, Usage: "`DURATION` for which keys of --jwks-url stay usable after the server last confirmed them; 0s for no limit", At: func(r *Realm) any { return &r.Keys.MaxStale }},
+	{Name: "key-file", Topic: Signed, PerRealm: true, IsPath: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", Pointer: func(r *Realm) any { return &r.Agent.KeyFile }},
+	{Name: "jwks-url", Topic: Signed, PerRealm: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback", Pointer: func(r *Realm) any { return &r.Agent.JWKSURL }},
+	{Name: "jwks-ca-file", Topic: Signed, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, instead of the system's", Pointer: func(r *Realm) any { return &r.Agent.JWKS.CAFile }},
+	{Name: "jwks-bearer-file", Topic: Signed, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url", Pointer: func(r *Realm) any { return &r.Agent.JWKS.BearerFile }},
+	{Name: "key-name", Topic: Signed, FlagOnly: true, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", Pointer: func(r *Realm) any { return &r.Agent.KeyName }},
+	{Name: "issuer", Topic: Signed, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte", Pointer: func(r *Realm) any { return &r.Agent.JWT.Issuer }},
+	{Name: "audience", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`AUD` to accept; a signed token must have at least one of them; repeatable", Pointer: func(r *Realm) any { return &r.Agent.JWT.Audiences }},
+	{Name: "key-algorithm", Topic: Signed, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default: the curve's algorithm, RS256 for RSA, HS256 for a secret)", Pointer: func(r *Realm) any { return &r.Agent.KeyAlgorithm }},
+	{Name: "algorithm", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`ALG` to accept; repeatable (default: the algorithms of the keys)", Pointer: func(r *Realm) any { return &r.Agent.JWT.Algorithms }},
+	{Name: "jwt-type", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`TYP` of signed tokens to accept, such as at+jwt; repeatable (default: not checked)", Pointer: func(r *Realm) any { return &r.Agent.JWT.Types }},
+	{Name: "require-claim", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`NAME[=VALUE]` of a claim that signed tokens must have; repeatable; /a/b is a JSON Pointer", Pointer: func(r *Realm) any { return &r.RequireClaims }},
+	{Name: "leeway", Topic: Signed, Needs: NeedsKeys, Usage: "`DURATION` by which the clocks of issuer and verifier may differ, at most 10m", Pointer: func(r *Realm) any { return &r.Agent.JWT.Leeway }},
+	{Name: "jwt-cache", Topic: Signed, Needs: NeedsKeys, Usage: "`COUNT` of verified signed tokens whose signature is not checked again; 0 for none", Pointer: func(r *Realm) any { return &r.Agent.JWT.CacheSize }},
+	{Name: "max-stale", Topic: Signed, Needs: NeedsURL, Usage: "`DURATION` for which keys of --jwks-url stay usable after the server last confirmed them; 0s for no limit", Pointer: func(r *Realm) any { return &r.Agent.JWKS.MaxStale }},
 
-	{Name: "overlap", Topic: Overlap, Usage: "`DURATION` for which a superseded token or key is accepted after its last use; 0s for none", At: func(r *Realm) any { return &r.Rotation.Overlap }},
-	{Name: "max-overlap", Topic: Overlap, Usage: "`DURATION` after the switch when the superseded token is refused even if it is still used; negative for a fixed overlap (default 24h, or --overlap if longer)", At: func(r *Realm) any { return &r.Rotation.MaxOverlap }},
-	{Name: "state-file", Topic: Overlap, Own: true, Path: true, Usage: "`PATH` of a file that keeps overlaps and revocations through a restart", At: func(r *Realm) any { return &r.Rotation.StateFile }},
+	{Name: "overlap", Topic: Overlap, Usage: "`DURATION` for which a superseded token or key is accepted after its last use; 0s for none", Pointer: func(r *Realm) any { return &r.Agent.Overlap }},
+	{Name: "max-overlap", Topic: Overlap, Usage: "`DURATION` after which a superseded token is refused even if it is still used; negative for a fixed overlap (default 24h, or --overlap if longer)", Pointer: func(r *Realm) any { return &r.Agent.MaxOverlap }},
+	{Name: "state-file", Topic: Overlap, PerRealm: true, IsPath: true, Usage: "`PATH` of a file that keeps overlaps and revocations through a restart", Pointer: func(r *Realm) any { return &r.Agent.StateFile }},
 
-	{Name: "poll-interval", Topic: Reading, Usage: "`DURATION` between two reads of a source, whatever the file system reports; 0s for never", At: func(r *Realm) any { return &r.Rotation.Poll }},
-	{Name: "debounce", Topic: Reading, Usage: "`DURATION` for which a file written in place must be quiet; 0s for none", At: func(r *Realm) any { return &r.Rotation.Debounce }},
-	{Name: "wait-for-source", Topic: Reading, Usage: "start even if the source has no good content, and answer 503 until it has", At: func(r *Realm) any { return &r.Rotation.Wait }},
+	{Name: "poll-interval", Topic: Reading, Usage: "`DURATION` between two reads of a source without a file system event; 0s for never", Pointer: func(r *Realm) any { return &r.Agent.Poll }},
+	{Name: "debounce", Topic: Reading, Usage: "`DURATION` that a file written in place must stay unchanged before it is read; 0s for none", Pointer: func(r *Realm) any { return &r.Agent.Debounce }},
+	{Name: "wait-for-source", Topic: Reading, Usage: "start even if the source has no good content, and answer 503 until it has", Pointer: func(r *Realm) any { return &r.Agent.WaitForSource }},
 
-	{Name: "header", Topic: Request, List: true, Usage: "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)", At: func(r *Realm) any { return &r.Headers }},
-	{Name: "hosts", Topic: NoFlag, List: true, Own: true, Form: realm.CheckHost, At: func(r *Realm) any { return &r.Hosts }},
+	{Name: "header", Topic: Request, IsList: true, Usage: "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)", Pointer: func(r *Realm) any { return &r.Headers }},
+	{Name: "hosts", Topic: NoFlag, IsList: true, PerRealm: true, CheckValue: realm.CheckHost, Pointer: func(r *Realm) any { return &r.Hosts }},
 }
 
-// AddFlags adds the flags of topics. They set r, and what r is now are their defaults.
+// AddFlags adds the flags of topics. They set r. Its present values are the defaults.
 func AddFlags(fs *pflag.FlagSet, r *Realm, topics ...Topic) {
 	for _, t := range topics {
-		for i := range Fields {
-			if f := &Fields[i]; f.Topic == t {
+		for _, f := range Fields {
+			if f.Topic == t {
 				fs.AddFlag(f.flag(r))
 			}
 		}
@@ -97,22 +94,22 @@ func AddFlags(fs *pflag.FlagSet, r *Realm, topics ...Topic) {
 	}
 }
 
-// TopicKey is the annotation of a flag that holds its topic.
+// TopicKey is the name of the flag annotation that holds the topic.
 const TopicKey = "topic"
 
-// SetTopic puts the flags that have no topic yet under t.
+// SetTopic assigns t to all flags that have no topic yet.
 func SetTopic(fs *pflag.FlagSet, t Topic) {
 	fs.VisitAll(func(f *pflag.Flag) {
 		if f.Annotations[TopicKey] == nil {
-			_ = fs.SetAnnotation(f.Name, TopicKey, []string{string(t)}) // it is there
+			_ = fs.SetAnnotation(f.Name, TopicKey, []string{string(t)}) // the flag exists
 		}
 	})
 }
 
 // flag returns a flag that sets f in r.
-func (f *Field) flag(r *Realm) *pflag.Flag {
+func (f Field) flag(r *Realm) *pflag.Flag {
 	var fs pflag.FlagSet
-	switch p := f.At(r).(type) {
+	switch p := f.Pointer(r).(type) {
 	case *string:
 		fs.StringVar(p, f.Name, *p, f.Usage)
 	case *[]string:
@@ -127,11 +124,11 @@ func (f *Field) flag(r *Realm) *pflag.Flag {
 	return fs.Lookup(f.Name)
 }
 
-// RealmKeys returns the names of the settings of a realm in a file, sorted.
+// RealmKeys returns the keys that a realm in a file can have, sorted.
 func RealmKeys() (names []string) {
-	for i := range Fields {
-		if !Fields[i].FlagOnly {
-			names = append(names, Fields[i].Name)
+	for _, f := range Fields {
+		if !f.FlagOnly {
+			names = append(names, f.Name)
 		}
 	}
 	slices.Sort(names)

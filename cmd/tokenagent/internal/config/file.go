@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
@@ -18,7 +20,7 @@ import (
 	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// The keys of a file of realms, beside those of a realm.
+// The top-level keys of a file of realms.
 const (
 	keyRealms   = "realms"
 	keyDefaults = "defaults"
@@ -26,98 +28,112 @@ const (
 	keyPaths    = "paths"
 )
 
-// ParseFile reads the YAML of a file of realms. Paths in it are relative to the
-// directory of path. The error lists everything that is wrong, each with its line and
-// its fix, ten at most, and quotes no value.
+// ParseFile reads the YAML of a file of realms. Paths in the file are relative to the
+// directory of path. The error lists the first ten errors of the file, each with its
+// line and its fix, and quotes no value.
 func ParseFile(path string, data []byte, log *slog.Logger) (*realm.Plan, error) {
-	p := &parser{path: path}
+	p := &parser{path: path, log: log}
 	plan := &realm.Plan{Paths: true}
 	if root := p.root(data); root != nil {
-		p.document(plan, root, log)
+		p.document(plan, root)
 	}
 	if len(p.errors) == 0 {
 		return plan, nil
 	}
-	const most = 10
-	if more := len(p.errors) - most; more > 0 {
-		p.errors = append(p.errors[:most], fmt.Sprintf("and %d more", more))
+	const limit = 10
+	if more := len(p.errors) - limit; more > 0 {
+		p.errors = append(p.errors[:limit], fmt.Sprintf("and %d more", more))
 	}
 	return nil, errors.New(strings.Join(p.errors, "\n"))
 }
 
-func (p *parser) document(plan *realm.Plan, root *yaml.Node, log *slog.Logger) {
-	known := []string{keyDefault, keyDefaults, keyPaths, keyRealms}
-	top := make(map[string]*yaml.Node)
-	for key, value := range p.entries(root, "the file") {
-		if top[key.Value] = value; !slices.Contains(known, key.Value) {
-			p.unknownKey(key, "the file", known)
-		}
-	}
-	if n := top[keyPaths]; n != nil {
-		if v := p.values(n, keyPaths, false); v != nil {
-			if plan.Paths = v[0] == "true"; !plan.Paths && v[0] != "false" {
-				p.fail(n.Line, "%s: it must be true or false", keyPaths)
-			}
-		}
-	}
+func (p *parser) document(plan *realm.Plan, root *yaml.Node) {
+	var realms, fallback *yaml.Node
 	var defaults []setting
-	if n := top[keyDefaults]; n != nil {
-		defaults = p.settings(n, keyDefaults)
+	for key, value := range p.entries(root, "the file") {
+		switch key.Value {
+		case keyRealms:
+			realms = value
+		case keyDefault:
+			fallback = value
+		case keyDefaults:
+			defaults = p.settings(value, keyDefaults)
+		case keyPaths:
+			if v := p.values(value, keyPaths, false); v != nil {
+				var err error
+				if plan.Paths, err = strconv.ParseBool(v[0]); err != nil {
+					p.fail(value.Line, "%s: it must be true or false", keyPaths)
+				}
+			}
+		default:
+			p.unknownKey(key, "the file", []string{keyDefault, keyDefaults, keyPaths, keyRealms})
+		}
 	}
-	if top[keyRealms] == nil {
+	if realms == nil {
 		p.fail(root.Line, "%s is missing; it holds the realms by name", keyRealms)
 		return
 	}
-	lines := p.realms(plan, top[keyRealms], defaults, log)
-	n := top[keyDefault]
-	if n == nil {
+	lines := p.realms(plan, realms, defaults)
+	if fallback == nil {
 		return
 	}
-	if v := p.values(n, keyDefault, false); v != nil {
+	if v := p.values(fallback, keyDefault, false); v != nil {
 		if plan.Default = v[0]; lines[plan.Default] == 0 {
-			hint := ""
-			if near := Nearest(plan.Default, slices.Sorted(maps.Keys(lines))); near != "" {
-				hint = "; did you mean " + near + "?"
-			}
-			p.fail(n.Line, "%s: there is no realm of that name%s", keyDefault, hint)
+			p.fail(fallback.Line, "%s: there is no realm of that name%s", keyDefault, DidYouMean(plan.Default, slices.Sorted(maps.Keys(lines))))
 		}
 	}
 }
 
-// unknownKey quotes the key only if it is nearly a known one: any other may be a
+// unknownKey quotes the key only if it is similar to a known key. Any other key may be a
 // token that was pasted there.
 func (p *parser) unknownKey(key *yaml.Node, where string, known []string) {
-	if near := Nearest(key.Value, known); near != "" {
-		p.fail(key.Line, "%s: unknown key %s; did you mean %s?", where, key.Value, near)
+	if hint := DidYouMean(key.Value, known); hint != "" {
+		p.fail(key.Line, "%s: unknown key %s%s", where, key.Value, hint)
 		return
 	}
-	p.fail(key.Line, "%s: unknown key; there are %s", where, strings.Join(known, ", "))
+	p.fail(key.Line, "%s: unknown key; the keys are %s", where, strings.Join(known, ", "))
 }
 
-// A setting is one key of a realm, or of the defaults, with its values.
+// DidYouMean returns a hint for a misspelled word, such as "; did you mean run?". It
+// suggests the first of names that begins with word, or that differs from word in at
+// most two letters. It returns "" if there is none.
+func DidYouMean(word string, names []string) string {
+	if len(word) < 4 { // two letters make too much of a short word
+		return ""
+	}
+	parent := &cobra.Command{SuggestionsMinimumDistance: 2} // cobra has the search
+	for _, name := range names {
+		parent.AddCommand(&cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}})
+	}
+	if near := parent.SuggestionsFor(word); len(near) > 0 {
+		return "; did you mean " + near[0] + "?"
+	}
+	return ""
+}
+
+// A setting is one key of a realm or of the defaults, with its values.
 type setting struct {
-	*Field
+	Field
 
 	values []string
 	line   int
 }
 
-// settings reads a realm or the defaults.
-func (p *parser) settings(n *yaml.Node, where string) (out []setting) {
+// settings reads the settings of a realm or of the defaults.
+func (p *parser) settings(n *yaml.Node, where string) (all []setting) {
 	for key, value := range p.entries(n, where) {
 		i := slices.IndexFunc(Fields, func(f Field) bool { return f.Name == key.Value && !f.FlagOnly })
 		if i < 0 {
 			p.unknownKey(key, where, RealmKeys())
 			continue
 		}
-		f := &Fields[i]
-		if where == keyDefaults && f.Own {
-			p.fail(key.Line, "%s: %s is each realm's own; put it there", where, f.Name)
+		name := where + "." + key.Value
+		s := setting{Field: Fields[i], line: key.Line}
+		if where == keyDefaults && s.PerRealm {
+			p.fail(key.Line, "%s: %s differs for each realm; put it there", where, s.Name)
 			continue
 		}
-		name := where + "." + f.Name
-		s := setting{f, p.values(value, name, f.List), key.Line}
-		if s.values == nil {
+		if s.values = p.values(value, name, s.IsList); s.values == nil {
 			continue
 		}
 		scratch := Defaults()
@@ -125,38 +141,38 @@ func (p *parser) settings(n *yaml.Node, where string) (out []setting) {
 			p.fail(key.Line, "%s: %s", name, err)
 			continue
 		}
-		out = append(out, s)
+		all = append(all, s)
 	}
-	return out
+	return all
 }
 
-// set applies s. Relative paths are those in directory dir. The error says what form
-// the value must have, and does not quote it.
+// set applies s. Relative paths are relative to dir. The error says what form the value
+// must have, and does not quote it.
 func (r *Realm) set(s setting, dir string) error {
 	r.Given[s.Name] = s.line
 	flag := s.flag(r).Value
 	for _, value := range s.values {
-		if s.Path {
-			if !filepath.IsAbs(value) {
-				value = filepath.Join(dir, value)
-			}
+		if s.IsPath && !filepath.IsAbs(value) {
+			value = filepath.Join(dir, value)
+		}
+		if s.IsPath {
 			value = filepath.Clean(value)
 		}
-		if s.Form != nil {
+		if s.CheckValue != nil {
 			var err error
-			if value, err = s.Form(value); err != nil {
+			if value, err = s.CheckValue(value); err != nil {
 				return err
 			}
 		}
 		if flag.Set(value) != nil {
-			return errors.New("it must be " + Form(flag))
+			return errors.New("it must be " + ValueForm(flag))
 		}
 	}
 	return nil
 }
 
-// Form describes the values that v accepts.
-func Form(v pflag.Value) string {
+// ValueForm describes the values that v accepts.
+func ValueForm(v pflag.Value) string {
 	switch v.Type() {
 	case "duration":
 		return "a duration such as 90s, 15m or 24h"
@@ -169,17 +185,17 @@ func Form(v pflag.Value) string {
 	}
 }
 
-// realmName is the form of a realm's name, which appears in paths and metrics.
+// realmName is the form of a realm's name. The name appears in paths and metrics.
 var realmName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,57}$`)
 
-// keysSuffix follows the name of a realm in the name of its key source, if the realm
-// has tokens, too.
+// keysSuffix is added to the name of a realm for the name of its key source, if the
+// realm also has a token source.
 const keysSuffix = ".keys"
 
-// realms adds the realms in n to the plan and returns the line of each.
-func (p *parser) realms(plan *realm.Plan, n *yaml.Node, defaults []setting, log *slog.Logger) map[string]int {
+// realms adds the realms in n to the plan. It returns the line of each realm by name.
+func (p *parser) realms(plan *realm.Plan, n *yaml.Node, defaults []setting) map[string]int {
 	lines := make(map[string]int)
-	owners := make(map[string]string) // names of realms, by what only one can have
+	owners := make(map[string]string) // the realm that has a setting with a value
 	for key, value := range p.entries(n, keyRealms) {
 		name := key.Value
 		if !realmName.MatchString(name) {
@@ -187,22 +203,36 @@ func (p *parser) realms(plan *realm.Plan, n *yaml.Node, defaults []setting, log 
 			continue
 		}
 		if strings.HasSuffix(name, keysSuffix) {
-			p.fail(key.Line, "%s: a name must not end in %s, as the source of keys of another realm is called; choose another", keyRealms, keysSuffix)
+			p.fail(key.Line, "%s: a name must not end in %s, which marks the key source of another realm; choose another name", keyRealms, keysSuffix)
 			continue
 		}
 		lines[name] = key.Line
-		if r := p.realm(key, value, defaults); r != nil {
-			p.checkShared(owners, r)
-			plan.Specs = append(plan.Specs, realm.Spec{Name: name, Hosts: r.Hosts, Headers: r.Headers, Config: r.Agent(log)})
+		r := p.realm(key, value, defaults)
+		if r == nil {
+			continue
 		}
+		unique := func(setting, value string) {
+			if owner := owners[setting+" "+value]; owner != "" {
+				p.fail(r.Given[setting], "%s.%s.%s: realm %s has the same; each realm needs its own", keyRealms, name, setting, owner)
+				return
+			}
+			owners[setting+" "+value] = name
+		}
+		for _, host := range r.Hosts {
+			unique("hosts", host)
+		}
+		if file := r.Agent.StateFile; file != "" {
+			unique("state-file", file)
+		}
+		plan.Specs = append(plan.Specs, realm.Spec{Name: name, Hosts: r.Hosts, Headers: r.Headers, Config: r.AgentConfig(p.log)})
 	}
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
-		p.fail(n.Line, "%s is empty; it needs at least one", keyRealms)
+		p.fail(n.Line, "%s is empty; it needs at least one realm", keyRealms)
 	}
 	return lines
 }
 
-// realm returns the configuration of one realm, or nil after an error.
+// realm returns the settings of one realm, or nil after an error.
 func (p *parser) realm(key, value *yaml.Node, defaults []setting) *Realm {
 	r, before := Defaults(), len(p.errors)
 	where, dir := keyRealms+"."+key.Value, filepath.Dir(p.path)
@@ -214,21 +244,21 @@ func (p *parser) realm(key, value *yaml.Node, defaults []setting) *Realm {
 			_ = r.set(s, dir)
 		}
 	}
-	// A source has the name of its realm, which is also the subject of callers with a
-	// shared token. If there are two sources, the one of keys has another name.
-	r.Name, r.Source.Name, r.Keys.Name = key.Value, key.Value, key.Value+keysSuffix
-	if !r.Source.Given() {
-		r.Source.Name, r.Keys.Name = key.Value+".none", key.Value
-	}
 	if len(p.errors) > before {
 		return nil
 	}
-	err, ok := errors.AsType[*multierror.Error](r.Validate(InRealm))
-	if !ok {
+	// A source has the name of its realm, which is also the subject of callers with a
+	// shared token. The two sources of one realm need different names.
+	r.Agent.Name, r.Agent.KeyName = key.Value, key.Value+keysSuffix
+	if !r.HasTokens() {
+		r.Agent.Name, r.Agent.KeyName = key.Value+".none", key.Value
+	}
+	err, invalid := errors.AsType[*multierror.Error](r.Validate(InRealm))
+	if !invalid {
 		return &r
 	}
 	for _, e := range err.Errors {
-		line := 0 // of the first setting that the error names
+		line := 0 // the line of the first setting that the error names
 		text := option.Text(e, func(name string) string {
 			if line == 0 {
 				line = r.Given[name]
@@ -241,21 +271,4 @@ func (p *parser) realm(key, value *yaml.Node, defaults []setting) *Realm {
 		p.fail(line, "%s: %s", where, text)
 	}
 	return nil
-}
-
-// checkShared reports what r shares with an earlier realm and must not.
-func (p *parser) checkShared(owners map[string]string, r *Realm) {
-	take := func(setting, kind, value, fix string) {
-		if owner, taken := owners[kind+" "+value]; taken {
-			p.fail(r.Given[setting], "%s.%s: realm %s has this %s already; %s", keyRealms, r.Name, owner, kind, fix)
-			return
-		}
-		owners[kind+" "+value] = r.Name
-	}
-	for _, host := range r.Hosts {
-		take("hosts", "host", host, "a host is one realm's alone")
-	}
-	if file := r.Rotation.StateFile; file != "" {
-		take("state-file", "state-file", file, "give each a file of its own")
-	}
 }

@@ -13,7 +13,7 @@ func parse(text string) (*realm.Plan, error) {
 	return ParseFile("/dir/f", []byte(text), slog.New(slog.DiscardHandler))
 }
 
-// text renders what a Plan has from the file of TestParseFile.
+// text describes a Plan.
 func text(p *realm.Plan) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "default=%s paths=%t", p.Default, p.Paths)
@@ -62,8 +62,8 @@ payments /dir/pay: ments hosts=[] headers=[A B] overlap=-1ns wait=true`
 	}
 }
 
-// TestErrorsNameTheLineOfTheirSetting, which may be in the defaults; an error about
-// nothing that is given names the line of the realm.
+// TestErrorsNameTheLineOfTheirSetting, which may be in the defaults. An error about a
+// missing setting names the line of the realm.
 func TestErrorsNameTheLineOfTheirSetting(t *testing.T) {
 	t.Parallel()
 	const file = `defaults:
@@ -96,14 +96,14 @@ realms:
 		t.Errorf("%v\nwant\n%s", err, want)
 	}
 	_, err = parse("realms:\n  a:\n    token-file: x\n    hosts: h\n    state-file: s\n  b:\n    token-file: y\n    state-file: ./s\n    hosts: [i, H]")
-	if err == nil || err.Error() != "/dir/f:9: realms.b: realm a has this host already; a host is one realm's alone\n/dir/f:8: realms.b: realm a has this state-file already; give each a file of its own" {
-		t.Errorf("what two realms share: %v", err)
+	if err == nil || err.Error() != "/dir/f:9: realms.b.hosts: realm a has the same; each realm needs its own\n/dir/f:8: realms.b.state-file: realm a has the same; each realm needs its own" {
+		t.Errorf("two realms with the same host and state file: %v", err)
 	}
 }
 
 const canary = "CANARY-70c1-token"
 
-// TestFileErrors: each names its line and its fix, and none quotes what it read.
+// TestFileErrors checks that each error names its line and its fix, and quotes no value.
 func TestFileErrors(t *testing.T) {
 	t.Parallel()
 	for data, want := range map[string]string{
@@ -112,16 +112,16 @@ func TestFileErrors(t *testing.T) {
 		"--- \n":          "/dir/f:1: it is empty",
 		"realms:":         "/dir/f:1: realms: it must be a mapping",
 		"realms: {}":      "/dir/f:1: realms is empty",
-		"overlap: 1m":     "/dir/f:1: the file: unknown key; there are default-realm, defaults, paths, realms\n/dir/f:1: realms is missing",
+		"overlap: 1m":     "/dir/f:1: the file: unknown key; the keys are default-realm, defaults, paths, realms\n/dir/f:1: realms is missing",
 		"realm:\n  a: {}": "/dir/f:1: the file: unknown key realm; did you mean realms?",
 		"- a":             "/dir/f:1: the file: it must be a mapping",
 		"realms:\n  a:\n    token_file: " + canary:             "/dir/f:3: realms.a: unknown key token_file; did you mean token-file?",
 		"realms:\n  a:\n    tokenFile: x":                      "/dir/f:3: realms.a: unknown key tokenFile; did you mean token-file?",
 		"realms:\n  a:\n    overlp: 1m":                        "/dir/f:3: realms.a: unknown key overlp; did you mean overlap?",
 		"realms:\n  a:\n    host: x":                           "/dir/f:3: realms.a: unknown key host; did you mean hosts?",
-		"realms:\n  a:\n    " + canary + ": 1":                 "/dir/f:3: realms.a: unknown key; there are algorithm, audience, debounce, env-file, header, hosts, issuer, ",
-		"realms:\n  a:\n    overlap: 1m\n    overlap: 2m":      "/dir/f:4: realms.a: a key comes twice; the first is on line 3",
-		"realms:\n  a: {}\n  b: {}\n  a: {}":                   "/dir/f:4: realms: a key comes twice; the first is on line 2",
+		"realms:\n  a:\n    " + canary + ": 1":                 "/dir/f:3: realms.a: unknown key; the keys are algorithm, audience, debounce, env-file, header, hosts, issuer, ",
+		"realms:\n  a:\n    overlap: 1m\n    overlap: 2m":      "/dir/f:4: realms.a: a key is repeated; the first is on line 3",
+		"realms:\n  a: {}\n  b: {}\n  a: {}":                   "/dir/f:4: realms: a key is repeated; the first is on line 2",
 		"realms:\n  a:\n    overlap: [1m]":                     "/dir/f:3: realms.a.overlap: it takes one value",
 		"realms:\n  a:\n    header: []":                        "/dir/f:3: realms.a.header: the list is empty",
 		"realms:\n  a:\n    header: [{b: c}]":                  "/dir/f:3: realms.a.header: it must be a plain value",
@@ -130,17 +130,17 @@ func TestFileErrors(t *testing.T) {
 		"realms:\n  a: " + canary:                              "/dir/f:2: realms.a: it must be a mapping",
 		"realms:\n  -a: {}":                                    "/dir/f:2: realms: a name must be",
 		"realms:\n  " + canary + "/x: {}":                      "/dir/f:2: realms: a name must be",
-		"realms:\n  a: &x {}\n  b: *x":                         "/dir/f:2: anchors and aliases are not read",
-		"realms:\n  a:\n    overlap: &x 1m":                    "/dir/f:3: anchors and aliases are not read",
-		"realms:\n  a: &x {}\n  b:\n    overlap: *x":           "/dir/f:2: anchors and aliases are not read",
+		"realms:\n  a: &x {}\n  b: *x":                         "/dir/f:2: anchors and aliases are not allowed",
+		"realms:\n  a:\n    overlap: &x 1m":                    "/dir/f:3: anchors and aliases are not allowed",
+		"realms:\n  a: &x {}\n  b:\n    overlap: *x":           "/dir/f:2: anchors and aliases are not allowed",
 		"default-realm: b\nrealms:\n  a: {}":                   "/dir/f:1: default-realm: there is no realm of that name\x00",
-		"realms:\n  a:\n    <<: {overlap: 1m}":                 "/dir/f:3: realms.a: unknown key; there are",
+		"realms:\n  a:\n    <<: {overlap: 1m}":                 "/dir/f:3: realms.a: unknown key; the keys are",
 		"realms:\n  ? [a]\n  : {}":                             "/dir/f:2: realms: a key must be a plain word",
 		"realms:\n  a: {}\n---\nrealms: {}":                    "/dir/f:3: a second document begins",
 		"realms:\n\ta: {}":                                     "/dir/f:2: it is not YAML:",
 		"realms:\n  a: {}\n  b: *" + canary:                    "it is not YAML: an alias to no anchor",
 		"realms:\n  a: \"" + canary:                            "it is not YAML:",
-		"defaults:\n  token-file: x\nrealms:\n  a: {}":         "/dir/f:2: defaults: token-file is each realm's own",
+		"defaults:\n  token-file: x\nrealms:\n  a: {}":         "/dir/f:2: defaults: token-file differs for each realm",
 		"default-realm: ordres\nrealms:\n  orders: {}":         "/dir/f:1: default-realm: there is no realm of that name; did you mean orders?",
 		"default-realm: " + canary + "\nrealms:\n  orders: {}": "/dir/f:1: default-realm: there is no realm of that name",
 		"paths: maybe\nrealms:\n  a: {}":                       "/dir/f:1: paths: it must be true or false",
@@ -159,8 +159,8 @@ func TestFileErrors(t *testing.T) {
 	}
 }
 
-// TestAllErrorsAtOnce, up to ten.
-func TestAllErrorsAtOnce(t *testing.T) {
+// TestErrorsAreReportedTogether checks that one attempt reports up to ten errors.
+func TestErrorsAreReportedTogether(t *testing.T) {
 	t.Parallel()
 	_, err := parse("realms:\n  a:\n    overlp: 1\n    hedaer: 2\n")
 	if err == nil || strings.Count(err.Error(), "\n") != 1 {
@@ -176,8 +176,8 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	}
 }
 
-// FuzzParseFile: no panic, no quotation, and what is accepted has realms with good
-// names and a source.
+// FuzzParseFile checks that no file causes a panic or is quoted, and that every realm of
+// an accepted file has a valid name and a source.
 func FuzzParseFile(f *testing.F) {
 	for _, s := range []string{"realms: {a: {token-file: x}}", "realms:\n  a:\n    header: [x, y]\n    token-env: X\ndefaults: {overlap: 1m}", "a: &a [*a]", "? x\n: y", "realms: !!binary x"} {
 		f.Add(s)
