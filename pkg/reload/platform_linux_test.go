@@ -102,6 +102,33 @@ func TestSingleFileMount(t *testing.T) {
 	}
 }
 
+// P1: inotify has one watch for a volume that is mounted at two paths. Its events wake the
+// readers of both paths, also after one of them has ended.
+func TestP1_VolumeMountedTwice(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	dir, again := t.TempDir(), t.TempDir()
+	mount(t, dir, again, "", syscall.MS_BIND, "")
+	put(t, filepath.Join(dir, "token"), "0")
+	o := quick()
+	o.Watcher = new(Watcher)
+	ctx, end := context.WithCancel(t.Context())
+	first := open(t, File(filepath.Join(dir, "token")), o)
+	ended := make(chan error)
+	go func() { ended <- first.Run(ctx) }()
+	first.log.await(t, "watching the source", 1)
+	second := start(t, File(filepath.Join(again, "token")), o)
+
+	replace(t, filepath.Join(dir, "token"), "1")
+	first.becomes(t, "1")
+	second.becomes(t, "1")
+	end()
+	check(t, <-ended)
+	replace(t, filepath.Join(dir, "token"), "2")
+	second.becomes(t, "2")
+}
+
 // An unmount ends a watch, and fsnotify reports no event of it.
 func TestMountReplaced(t *testing.T) {
 	if !alone(t) {

@@ -110,12 +110,12 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 			return wait
 		}
 		missed, err := sub.watch(dirsToWatch(r.origin.steps))
-		mode := modeEvents
-		if err != nil {
-			mode = modePoll
-		}
-		v.setMode(mode, err)
 		if !missed {
+			mode := modeEvents
+			if err != nil {
+				mode = modePoll
+			}
+			v.setMode(mode, err)
 			return wait
 		}
 		byEvent = false

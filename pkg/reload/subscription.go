@@ -3,6 +3,9 @@ package reload
 import (
 	"maps"
 	"os"
+	"path/filepath"
+
+	"github.com/fsnotify/fsnotify"
 )
 
 // A watchSpec says which events in a directory matter.
@@ -98,6 +101,26 @@ func (s *subscription) takePending() (events pendingEvents, woken bool) {
 	}
 	events, s.pending = s.pending, pendingEvents{}
 	return events, woken
+}
+
+// handleEvent records an event of the entry name in the directory dir. The Watcher's mu must
+// be held.
+func (s *subscription) handleEvent(dir, name string, e fsnotify.Event) {
+	spec := s.dirs[dir]
+	if spec.names[name] {
+		path := filepath.Join(dir, name)
+		switch {
+		case e.Has(fsnotify.Write) && s.pending.written == nil:
+			s.pending.written = map[string]bool{path: true}
+		case e.Has(fsnotify.Write):
+			s.pending.written[path] = true
+		case e.Has(fsnotify.Create): // a rename to the name as well
+			delete(s.pending.written, path)
+		}
+	}
+	if spec.allNames || spec.names[name] {
+		s.wakeUp()
+	}
 }
 
 // isWatched reports whether the directory that dir names now is watched.

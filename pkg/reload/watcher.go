@@ -99,34 +99,57 @@ func (w *Watcher) deliver(notify *fsnotify.Watcher) {
 	}
 }
 
-// handleEvent wakes the subscriptions that the event concerns. Only three kinds
-// matter beyond that: a write to a file, a new file at its name, which ends the
-// effect of earlier writes, and a directory that is gone and lost its watch.
+// handleEvent wakes the subscriptions that the event concerns. Only three kinds of event
+// matter beyond that: a write to a file, a new file under its name, which ends the effect
+// of earlier writes, and a removed or renamed directory, which loses its watch.
 func (w *Watcher) handleEvent(e fsnotify.Event) {
-	dir, name := filepath.Split(e.Name)
-	dir = filepath.Clean(dir)
-	path := filepath.Join(dir, name) // fsnotify writes //name in the root directory
+	parent, name := filepath.Split(e.Name)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if d := w.dirs[e.Name]; d != nil && (e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)) {
-		d.lost = true
-	}
-	for s := range w.subs {
-		if spec, ok := s.dirs[dir]; ok && (spec.allNames || spec.names[name]) {
-			switch {
-			case !spec.names[name]:
-			case e.Has(fsnotify.Write):
-				if s.pending.written == nil {
-					s.pending.written = make(map[string]bool)
-				}
-				s.pending.written[path] = true
-			case e.Has(fsnotify.Create): // a rename to the name as well
-				delete(s.pending.written, path)
-			}
-			s.wakeUp()
+	for _, dir := range w.pathsOf(filepath.Clean(parent)) {
+		for s := range w.subs {
+			s.handleEvent(dir, name, e)
 		}
-		if _, ok := s.dirs[e.Name]; ok { // the directory itself
-			s.wakeUp()
+	}
+	gone := e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)
+	if gone {
+		w.markLost(e.Name)
+	}
+	w.wakeUsers(e.Name, gone) // if it is a watched directory
+}
+
+// pathsOf returns dir and the other watched paths of the same directory. A volume that is
+// mounted twice has two paths, but inotify has one watch for both, and fsnotify reports its
+// events with one path. mu must be held.
+func (w *Watcher) pathsOf(dir string) []string {
+	paths := []string{dir}
+	d := w.dirs[dir]
+	for path, other := range w.dirs {
+		if d != nil && path != dir && os.SameFile(d.info, other.info) {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+// markLost records that the watch of the directory dir has ended. mu must be held.
+func (w *Watcher) markLost(dir string) {
+	for _, path := range w.pathsOf(dir) {
+		if d := w.dirs[path]; d != nil {
+			d.lost = true
+		}
+	}
+}
+
+// wakeUsers wakes the subscriptions that watch the directory dir. missed reports that some
+// events of it are missing. mu must be held.
+func (w *Watcher) wakeUsers(dir string, missed bool) {
+	for _, path := range w.pathsOf(dir) {
+		for s := range w.subs {
+			if _, ok := s.dirs[path]; ok {
+				s.pending.lost = s.pending.lost || missed
+				s.wakeUp()
+			}
 		}
 	}
 }
@@ -188,12 +211,7 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err err
 		delete(w.dirs, dir)
 	}
 	if replaced {
-		for s := range w.subs { // the others missed events as well
-			if _, ok := s.dirs[dir]; ok {
-				s.pending.lost = true
-				s.wakeUp()
-			}
-		}
+		w.wakeUsers(dir, true)
 	}
 	return old == nil && err == nil || replaced, err
 }
@@ -212,6 +230,8 @@ func (w *Watcher) removeUnused() {
 	for dir := range w.dirs {
 		if !used[dir] {
 			unused = append(unused, dir)
+			w.markLost(dir) // also of its other paths
+			w.wakeUsers(dir, true)
 			delete(w.dirs, dir)
 		}
 	}

@@ -242,3 +242,28 @@ func TestWatchAgain(t *testing.T) {
 		t.Error("no event after the watch had ended by itself")
 	}
 }
+
+// The kubelet removes the directory of the old version after a swap. If the agent has just
+// read that directory, it reads again, and reports no error of its events.
+func TestSwapBetweenReadAndWatch(t *testing.T) {
+	dir := t.TempDir()
+	swapKeys(t, dir, "token", "0")
+	src := Dir(dir, "token").(*fileSource)
+	l := open(t, src, Options{Poll: -1, Debounce: time.Hour})
+	read := src.read
+	swap := func() { swapKeys(t, dir, "token", "1") }
+	src.read = func(maxBytes int64) reading {
+		r := read(maxBytes)
+		swap()
+		swap = func() {}
+		return r
+	}
+	l.run(t).log.await(t, "watching the source", 1)
+	l.becomes(t, "token=1")
+	if n, _ := l.log.count("no file system events"); n != 0 {
+		t.Errorf("logged %d times that there are no events", n)
+	}
+	if n := l.Stats().WatchErrors[reasonAdd]; n != 0 {
+		t.Errorf("%d errors counted", n)
+	}
+}
