@@ -253,17 +253,17 @@ func TestP4_BadSourceChangesNothing(t *testing.T) {
 			a := start(t, agent.Config{TokenFile: path, Poll: 20 * time.Millisecond, Debounce: 5 * time.Millisecond, Overlap: -1, Logger: log.Logger()})
 			spoil(t, path)
 			source := func() agent.SourceStatus { return a.Status().Sources[0] }
-			eventually(t, a, "the fault shows", func() bool { return source().Fault != "" })
+			eventually(t, a, "the fault shows", func() bool { return source().Error != "" })
 			if !accepts(a, tokenN(0)) || accepts(a, tokenN(1)) || !a.Ready() {
 				t.Error("bad content changed what is accepted")
 			}
-			if f := source().Fault; !strings.Contains(f, path) {
+			if f := source().Error; !strings.Contains(f, path) {
 				t.Errorf("the fault does not name the file: %s", f)
 			}
 			// Give it the time of several polls: it is logged once all the same.
 			reads := source().LastReloadSuccess
 			time.Sleep(100 * time.Millisecond)
-			if n := strings.Count(log.String(), source().Fault); n != 1 {
+			if n := strings.Count(log.String(), source().Error); n != 1 {
 				t.Errorf("logged %d times, want once:\n%s", n, log.String())
 			}
 			if got := source().LastReloadSuccess; !got.Equal(reads) {
@@ -271,7 +271,7 @@ func TestP4_BadSourceChangesNothing(t *testing.T) {
 			}
 			_ = os.Remove(path)
 			replace(t, path, tokenN(3))
-			eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(3)) && source().Fault == "" })
+			eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(3)) && source().Error == "" })
 			if accepts(a, tokenN(0)) {
 				t.Error("without an overlap the old token is still accepted")
 			}
@@ -459,14 +459,14 @@ func TestP3_RevocationBesideAnUnreadableKey(t *testing.T) {
 	}
 	put("token-revoked", fmt.Sprintf("%x", verify.Digest(tokenN(1))))
 	eventually(t, a, "the revocation is in force", func() bool { return !accepts(a, tokenN(1)) })
-	if s := a.Status().Sources[0]; !accepts(a, tokenN(0)) || !strings.Contains(s.Fault, "leads nowhere") {
-		t.Errorf("what could not be read took away more than it revokes, or is not told: %q", s.Fault)
+	if s := a.Status().Sources[0]; !accepts(a, tokenN(0)) || !strings.Contains(s.Error, "leads nowhere") {
+		t.Errorf("what could not be read took away more than it revokes, or is not told: %q", s.Error)
 	}
 	if err := os.Remove(filepath.Join(dir, "token")); err != nil {
 		t.Fatal(err)
 	}
 	put("token", tokenN(2))
-	eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(2)) && a.Status().Sources[0].Fault == "" })
+	eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(2)) && a.Status().Sources[0].Error == "" })
 }
 
 // TestGenerationCountsChangesAlone: nothing to retire, or a revocation said

@@ -138,7 +138,7 @@ func TestP8_KeyRevokedByNameStaysAwayUnderAnother(t *testing.T) {
 		t.Helper()
 		_ = a.Close()
 		a = start(t, cfg)
-		if fault := a.Status().Sources[0].StateFault; fault != "" {
+		if fault := a.Status().Sources[0].StateError; fault != "" {
 			t.Error(fault)
 		}
 	}

@@ -117,7 +117,7 @@ func TestP2_KeysRotateAsTokensDo(t *testing.T) {
 			a = start(t, cfg)
 		}
 		src := a.Status().Sources[0]
-		if !src.OverlapExpires.Equal(deadline) || src.StateFault != "" || len(src.Tokens) != 2 || src.Tokens[0].Algorithm != "EdDSA" {
+		if !src.OverlapExpires.Equal(deadline) || src.StateError != "" || len(src.Tokens) != 2 || src.Tokens[0].Algorithm != "EdDSA" {
 			t.Fatalf("%+v", src)
 		}
 		time.Sleep(time.Until(deadline) - 1)
@@ -380,7 +380,7 @@ func TestP4_OneBadSourceLeavesTheOther(t *testing.T) {
 	if !accepts(a, tokenN(1)) || verdict(a, one.sign(t, "1", time.Hour)) != nil {
 		t.Error("what was good is not accepted")
 	}
-	if s := a.Status(); s.Sources[0].Fault != "" || s.Sources[1].Fault == "" || !s.Ready {
+	if s := a.Status(); s.Sources[0].Error != "" || s.Sources[1].Error == "" || !s.Ready {
 		t.Errorf("%+v", s)
 	}
 }

@@ -52,7 +52,7 @@ func TestP4_BadFilesOfAKeyServerShow(t *testing.T) {
 		if !accepts(a, one.sign(t, "1", time.Hour)) || !accepts(a, two.sign(t, "1", time.Hour)) {
 			t.Error("a bad file changed what is accepted, or no new key comes any more")
 		}
-		if s := source(); s.LastReloadGood || !strings.Contains(s.Fault, path) {
+		if s := source(); s.LastReloadGood || !strings.Contains(s.Error, path) {
 			t.Errorf("the status does not tell: %+v", s)
 		}
 		if got := metric(t, a, `last_reload_successful{source="keys"}`); got != "0" {
@@ -67,7 +67,7 @@ func TestP4_BadFilesOfAKeyServerShow(t *testing.T) {
 		if _, err := a.Reload(); err != nil {
 			t.Error(err)
 		}
-		if s := source(); !s.LastReloadGood || s.Fault != "" || metric(t, a, `last_reload_successful{source="keys"}`) != "1" {
+		if s := source(); !s.LastReloadGood || s.Error != "" || metric(t, a, `last_reload_successful{source="keys"}`) != "1" {
 			t.Errorf("it does not heal: %+v", s)
 		}
 	}

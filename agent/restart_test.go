@@ -61,8 +61,8 @@ func TestP8_RestartWithStateFile(t *testing.T) {
 			time.Sleep(time.Minute)
 			a = start(t, cfg)
 			src := a.Status().Sources[0]
-			if !src.OverlapExpires.Equal(deadline) || src.StateFault != "" {
-				t.Fatalf("after the restart the overlap ends at %s, want %s; fault %q", src.OverlapExpires, deadline, src.StateFault)
+			if !src.OverlapExpires.Equal(deadline) || src.StateError != "" {
+				t.Fatalf("after the restart the overlap ends at %s, want %s; fault %q", src.OverlapExpires, deadline, src.StateError)
 			}
 		}
 		time.Sleep(time.Until(deadline) - 1)
@@ -336,7 +336,7 @@ func TestP8_BadStateFile(t *testing.T) {
 			if n := strings.Count(log.String(), "the state file is bad"); n != 1 {
 				t.Errorf("logged %d times", n)
 			}
-			fault := a.Status().Sources[0].StateFault
+			fault := a.Status().Sources[0].StateError
 			after, _ := os.ReadFile(cfg.StateFile)
 			if c.replaced {
 				if fault != "" || string(after) == string(before) {
@@ -354,7 +354,7 @@ func TestP8_BadStateFile(t *testing.T) {
 			if err := os.Remove(cfg.StateFile); err != nil {
 				t.Fatal(err)
 			}
-			if err := a.Revoke(verify.Digest(tokenN(4))); err != nil || a.Status().Sources[0].StateFault != "" {
+			if err := a.Revoke(verify.Digest(tokenN(4))); err != nil || a.Status().Sources[0].StateError != "" {
 				t.Errorf("still bad: %v", err)
 			}
 		})

@@ -97,8 +97,8 @@ func TestP2_SnapshotKeepsDeadlines(t *testing.T) {
 			if err := a.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if src := a.Status().Sources[0]; src.StateFault != "" {
-				t.Errorf("%q: %s", state, src.StateFault)
+			if src := a.Status().Sources[0]; src.StateError != "" {
+				t.Errorf("%q: %s", state, src.StateError)
 			}
 		})
 	}
@@ -261,7 +261,7 @@ func TestP4_StartFromABadSource(t *testing.T) {
 	replace(t, path, "short")
 	cfg.Overlap, cfg.Name = time.Hour, "renamed"
 	a = succeed(t, a, cfg)
-	if src := a.Status().Sources[0]; !a.Ready() || !src.Ready || src.Fault == "" {
+	if src := a.Status().Sources[0]; !a.Ready() || !src.Ready || src.Error == "" {
 		t.Errorf("ready %t, %+v", a.Ready(), src)
 	}
 	wantClasses(t, a, map[int]string{0: "ok", 1: "ok"})
@@ -347,7 +347,7 @@ func TestStateFileHasOneWriter(t *testing.T) {
 	if err := a.Close(); err != nil || content() != was {
 		t.Fatalf("the old one wrote: %v", err)
 	}
-	if fault := b.Status().Sources[0].StateFault; fault != "" {
+	if fault := b.Status().Sources[0].StateError; fault != "" {
 		t.Error(fault)
 	}
 	_ = b.Close()

@@ -63,7 +63,7 @@ func TestP4_StateFileNeverReplacesASource(t *testing.T) {
 		if after, _ := os.ReadFile(other); string(after) != content {
 			t.Errorf("a file of %d bytes was written over", len(content))
 		}
-		if fault := a.Status().Sources[0].StateFault; !strings.Contains(fault, "not written by tokenagent") {
+		if fault := a.Status().Sources[0].StateError; !strings.Contains(fault, "not written by tokenagent") {
 			t.Errorf("fault %q", fault)
 		}
 	}
@@ -88,11 +88,11 @@ func TestP3_MendedStateFileIsTakenOver(t *testing.T) {
 	}
 	chmod(0o640)
 	a = start(t, cfg)
-	if a.Status().Sources[0].StateFault == "" {
+	if a.Status().Sources[0].StateError == "" {
 		t.Fatal("no fault")
 	}
 	chmod(0o600)
-	eventually(t, a, "it is healed", func() bool { return a.Status().Sources[0].StateFault == "" })
+	eventually(t, a, "it is healed", func() bool { return a.Status().Sources[0].StateError == "" })
 	for range 2 {
 		for n, want := range map[int]string{0: "revoked", 1: "expired", 7: "revoked"} {
 			if got := class(a, tokenN(n)); got != want {

@@ -37,14 +37,14 @@ type SourceStatus struct {
 	LastReloadGood    bool      `json:"last_reload_successful"`
 	LastReloadSuccess time.Time `json:"last_reload_success,omitzero"`
 	LastChange        time.Time `json:"last_change,omitzero"`
-	Fault             string    `json:"fault,omitempty"` // the error of the last read, with its fix; "" if it succeeded
+	Error             string    `json:"fault,omitempty"` // of the last read, with its fix; "" if it succeeded
 	// Limits lists, for people, what keeps the source from changing in a running
 	// process, and warnings about its content.
 	Limits []string `json:"limits,omitempty"`
-	// StateFile is the path of the state file; "" if there is none. StateFault is the
+	// StateFile is the path of the state file; "" if there is none. StateError is the
 	// error of its last read or write, with its fix; "" if it succeeded.
 	StateFile  string `json:"state_file,omitempty"`
-	StateFault string `json:"state_fault,omitempty"`
+	StateError string `json:"state_fault,omitempty"`
 
 	Tokens  []TokenStatus `json:"tokens"`  // the accepted tokens or keys
 	Revoked int           `json:"revoked"` // number of revoked digests
@@ -90,7 +90,7 @@ func (a *Agent) Status() Status {
 		src := p.status(now)
 		src.Ready = src.Ready && !a.closed.Load()
 		if a.store != nil {
-			src.StateFile, src.StateFault = a.cfg.StateFile, a.store.errorText()
+			src.StateFile, src.StateError = a.cfg.StateFile, a.store.errorText()
 		}
 		s.Sources = append(s.Sources, src)
 	}
@@ -113,7 +113,7 @@ func (m *source[V, S]) status(now time.Time) SourceStatus {
 		}
 	})
 	if err := m.lastError(stats); err != nil {
-		src.Fault = err.Error()
+		src.Error = err.Error()
 	}
 	for _, e := range live {
 		t := TokenStatus{

@@ -256,12 +256,12 @@ func TestStatus(t *testing.T) {
 	defer server.Close()
 	invoke(t, "", "status", "--agent", server.URL).want(t, 0, "source token: ready", "previous", "bbbbbbbb, accepted for another 1h0m0s", "used by", "10.1.2.3")
 	invoke(t, "", "status", "--agent", server.URL, "--output", "json").want(t, 0, `"schema": 1`)
-	s.Sources[0].LastReloadGood, s.Sources[0].Fault = false, "the fault"
+	s.Sources[0].LastReloadGood, s.Sources[0].Error = false, "the fault"
 	invoke(t, "", "status", "--agent", server.URL).want(t, 1, "the fault")
 	const evil = "\x1b]0;x\x07\r\n\u009b2J"
 	was := s.Sources[0]
 	s.Sources[0].Name, s.Sources[0].Kind, s.Sources[0].Location, s.Sources[0].WatchMode = evil, evil, evil, evil
-	s.Sources[0].Fault, s.Sources[0].StateFault, s.Sources[0].Limits = evil, evil, []string{evil}
+	s.Sources[0].Error, s.Sources[0].StateError, s.Sources[0].Limits = evil, evil, []string{evil}
 	s.Sources[0].Tokens = []agent.TokenStatus{{Slot: evil, Fingerprint: evil}}
 	s.Sources[0].PreviousUsers = []agent.PreviousUser{{Host: evil, Fingerprint: evil}}
 	o := invoke(t, "", "status", "--agent", server.URL)

@@ -61,8 +61,8 @@ func (r *report) explainKeys(src *agent.SourceStatus, now time.Time) {
 // explainSlots reports the errors that the agent found in a source, and what is in each
 // slot. kind is "token" or "key", and untilName says where a deadline is declared.
 func (r *report) explainSlots(src *agent.SourceStatus, kind, untilName string, now time.Time) {
-	if src.Fault != "" {
-		r.add("error", "%s", src.Fault)
+	if src.Error != "" {
+		r.add("error", "%s", src.Error)
 	}
 	for _, l := range src.Limits {
 		r.add("warning", "%s", l)

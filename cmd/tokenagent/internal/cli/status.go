@@ -61,7 +61,7 @@ func healthy(s *realm.Status, now time.Time) bool {
 		return false
 	}
 	for _, src := range s.Sources {
-		if !src.Ready || !src.LastReloadGood || src.StateFault != "" {
+		if !src.Ready || !src.LastReloadGood || src.StateError != "" {
 			return false
 		}
 	}
@@ -116,11 +116,11 @@ func printSource(b *strings.Builder, src agent.SourceStatus, now time.Time) {
 	row("from", "%s %s, watched by %s", src.Kind, src.Location, src.WatchMode)
 	row("generation", "%d, rotated %d times, last change %s", src.Generation, src.Rotations, ago(src.LastChange, now))
 	row("last good read", "%s", ago(src.LastReloadSuccess, now))
-	if src.Fault != "" {
-		row("error", "%s", src.Fault)
+	if src.Error != "" {
+		row("error", "%s", src.Error)
 	}
-	if src.StateFault != "" {
-		row("state file", "%s", src.StateFault)
+	if src.StateError != "" {
+		row("state file", "%s", src.StateError)
 	}
 	for _, l := range src.Limits {
 		row("note", "%s", l)

@@ -94,13 +94,13 @@ func TestPageShowsTrouble(t *testing.T) {
 	}{
 		"nothing wrong": {good(), "Ready", []string{"token Good", "nothing needs you"}},
 		"not loaded": {
-			agent.SourceStatus{Name: "token", Kind: "file", Location: "/x", Fault: "file /x: not there; make it"},
+			agent.SourceStatus{Name: "token", Kind: "file", Location: "/x", Error: "file /x: not there; make it"},
 			"Not ready",
 			[]string{"Every request is refused with 503 until good content comes: see to token.", "token Not loaded", "Fault file /x: not there; make it", "Accepted now Nothing.", "Last good read never"},
 		},
 		"stale": {change(func(s *agent.SourceStatus) { s.Ready = false }), "Not ready", []string{"What was read last counts no more"}},
 		"fault": {
-			change(func(s *agent.SourceStatus) { s.LastReloadGood, s.Fault = false, "file /x: is empty; write a token" }), "Ready, with a fault",
+			change(func(s *agent.SourceStatus) { s.LastReloadGood, s.Error = false, "file /x: is empty; write a token" }), "Ready, with a fault",
 			[]string{"See to token.", "token Fault", "What was accepted before stays accepted", "Fault file /x: is empty; write a token", "aaaa0001"},
 		},
 		"nothing accepted": {
@@ -108,7 +108,7 @@ func TestPageShowsTrouble(t *testing.T) {
 			[]string{"token Nothing accepted", "Every token is refused", "Limit nothing is accepted"},
 		},
 		"state file": {
-			change(func(s *agent.SourceStatus) { s.StateFile, s.StateFault = "/s", "state file /s: mode 0644; chmod 600" }), "Ready, with a fault",
+			change(func(s *agent.SourceStatus) { s.StateFile, s.StateError = "/s", "state file /s: mode 0644; chmod 600" }), "Ready, with a fault",
 			[]string{"State file state file /s: mode 0644; chmod 600", "may not outlive a restart"},
 		},
 		"limit":           {change(func(s *agent.SourceStatus) { s.Limits = []string{"/x never updates"} }), "Ready, with a warning", []string{"token Warning", "Limit /x never updates"}},
@@ -153,7 +153,7 @@ func TestPageNamesTheSourceInTrouble(t *testing.T) {
 		s := good()
 		s.Name = fmt.Sprintf("realm %d", i)
 		if i%9 == 4 {
-			s.Fault, s.LastReloadGood = "bad", false
+			s.Error, s.LastReloadGood = "bad", false
 		}
 		sources = append(sources, s)
 	}

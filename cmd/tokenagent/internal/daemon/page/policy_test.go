@@ -128,7 +128,7 @@ func busy(what string) agent.SourceStatus {
 		agent.TokenStatus{Slot: "previous", Fingerprint: "aaaa0002", Deadline: later(hour), Cap: later(2 * hour), LastUsed: ago(hour)},
 	)
 	s.Name, s.Kind, s.Location, s.WatchMode = what, what, what, what
-	s.Fault, s.StateFault, s.StateFile, s.Limits = what, what, what, []string{what}
+	s.Error, s.StateError, s.StateFile, s.Limits = what, what, what, []string{what}
 	s.PreviousUsers = []agent.PreviousUser{
 		{Host: what, Fingerprint: "aaaa0002", First: ago(hour), Last: ago(hour)},
 		{Host: what, Fingerprint: "aaaa0003", First: ago(hour), Last: ago(hour)},

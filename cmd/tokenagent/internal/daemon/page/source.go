@@ -45,11 +45,11 @@ func newSource(s agent.SourceStatus, now time.Time) source {
 
 // problems lists what a person should know, the worst first.
 func (v source) problems(now time.Time) (all []problem) {
-	if v.Fault != "" {
-		all = append(all, problem{kindBad, "Fault", v.Fault})
+	if v.Error != "" {
+		all = append(all, problem{kindBad, "Fault", v.Error})
 	}
-	if v.StateFault != "" {
-		all = append(all, problem{kindBad, "State file", v.StateFault})
+	if v.StateError != "" {
+		all = append(all, problem{kindBad, "State file", v.StateError})
 	}
 	for _, l := range v.Limits {
 		all = append(all, problem{kindWarn, "Limit", l})
@@ -81,9 +81,9 @@ func (v source) judge() (state, string) {
 		return state{kindBad, "Not ready"}, "What was read last counts no more. Until good content comes, nothing is accepted."
 	case len(v.Tokens) == 0:
 		return state{kindBad, "Nothing accepted"}, "Every " + v.Noun + " is refused. Put a new one into the source."
-	case v.Fault != "" || !v.LastReloadGood:
+	case v.Error != "" || !v.LastReloadGood:
 		return state{kindBad, "Fault"}, "The last read was bad. What was accepted before stays accepted, and a good read heals it."
-	case v.StateFault != "":
+	case v.StateError != "":
 		return state{kindBad, "Fault"}, "The source is good, but what is superseded or revoked may not outlive a restart."
 	case len(v.Problems) > 0:
 		return state{kindWarn, "Warning"}, accepted

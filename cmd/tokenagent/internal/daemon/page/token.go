@@ -67,7 +67,7 @@ func newOverlap(s agent.SourceStatus, t agent.TokenStatus, noun string, now time
 		o.Lasting = "The source declares it, so it outlives a restart of the agent."
 	case s.StateFile == "":
 		o.Lasting = "A restart of the agent ends it at once: there is no state file."
-	case s.StateFault != "":
+	case s.StateError != "":
 		o.Lasting = "A restart of the agent may end it at once: the state file has a fault."
 	default:
 		o.Lasting = "The state file carries it through a restart."

@@ -187,8 +187,8 @@ func used(s agent.SourceStatus, t agent.TokenStatus, at time.Time, idle time.Dur
 func because(sources ...agent.SourceStatus) string {
 	var faults []string
 	for _, s := range sources {
-		if s.Fault != "" {
-			faults = append(faults, s.Fault)
+		if s.Error != "" {
+			faults = append(faults, s.Error)
 		}
 	}
 	if len(faults) == 0 {

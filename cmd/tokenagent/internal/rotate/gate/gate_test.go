@@ -34,7 +34,7 @@ func source(tokens ...agent.TokenStatus) agent.SourceStatus {
 func TestLoaded(t *testing.T) {
 	other := source(agent.TokenStatus{Slot: "current", Fingerprint: "9999ffff"})
 	broken := source()
-	broken.Fault = "/x: the fault"
+	broken.Error = "/x: the fault"
 	for name, c := range map[string]struct {
 		sources []agent.SourceStatus
 		says    string
@@ -197,7 +197,7 @@ func TestRefusalNamesAllThatLag(t *testing.T) {
 func TestAgentsWordsAreText(t *testing.T) {
 	const evil = "\x1b]0;x\x07\r\n\u009b2J"
 	behind := source(agent.TokenStatus{Slot: "previous", Fingerprint: old, LastUsed: now}, agent.TokenStatus{Slot: "current", Fingerprint: fresh})
-	behind.Fault = evil
+	behind.Error = evil
 	behind.PreviousUsers = []agent.PreviousUser{{Host: evil, Fingerprint: old, Last: now}}
 	g := gate.Gate{Agents: []string{"http://a", "http://b"}, Ask: func(_ context.Context, url string) (statusclient.Answer, error) {
 		if url == "http://b" {
