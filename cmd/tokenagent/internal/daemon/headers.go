@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -16,9 +15,9 @@ import (
 //nolint:gochecknoglobals // constants
 var (
 	// identity are the headers that tell the app who was authenticated.
-	identity = []string{gateway.SubjectHeader, gateway.MethodHeader}
+	identity = []string{headername.Subject, headername.Method}
 
-	// The values of [gateway.MethodHeader], shared so that no request allocates one.
+	// The values of [headername.Method], shared so that no request allocates one.
 	// http.Header's own methods replace such a value, and never modify it.
 	byToken = []string{verify.MethodToken}
 	byJWT   = []string{verify.MethodJWT}

@@ -9,10 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/internal/httpconn"
-	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
 // Limits of every HTTP server. They bound what an unauthenticated client can hold.
@@ -104,10 +103,9 @@ func (d *daemon) mainServer(c *listener.Certificates) *httpServer {
 
 // forwardAuth answers for a gateway, whatever method and path it asks with.
 func (d *daemon) forwardAuth() http.Handler {
-	denyAll := httpauth.New(gateway.DenyAll(), d.Auth())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := d.realms.Table()
-		g := denyAll
+		g, _ := t.DenyAll()
 		if mine := t.ByPath(r.URL.EscapedPath(), r.Host); mine != nil {
 			g = mine.Guard
 		} else {
@@ -129,8 +127,8 @@ func (d *daemon) forwardAuth() http.Handler {
 			httpconn.CloseInTwoSteps(w)
 		}
 		h := w.Header()
-		h[gateway.SubjectHeader] = []string{gateway.Subject(p)}
-		h[gateway.MethodHeader] = methodOf(p)
+		h[headername.Subject] = []string{headername.EncodeSubject(p.Subject())}
+		h[headername.Method] = methodOf(p)
 	})
 }
 

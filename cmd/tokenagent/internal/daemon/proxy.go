@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -53,9 +53,9 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e := &exchange{ResponseWriter: w, continues: r.Header["Expect"] != nil}
 	if who != nil {
-		e.subject[0] = gateway.Subject(who)
-		r.Header[gateway.SubjectHeader] = e.subject[:]
-		r.Header[gateway.MethodHeader] = methodOf(who)
+		e.subject[0] = headername.EncodeSubject(who.Subject())
+		r.Header[headername.Subject] = e.subject[:]
+		r.Header[headername.Method] = methodOf(who)
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 { // -1 is unknown
 		// The app may answer before it has the whole body, as over HTTP/2. net/http
@@ -160,7 +160,7 @@ func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 	in, out := r.In.Header, r.Out.Header
 	// A client can have the identity removed on the way here by naming it in
 	// Connection (RFC 9110 section 7.6.1).
-	copyHeaders(out, in, gateway.SubjectHeader, gateway.MethodHeader, "Forwarded", "X-Forwarded-For")
+	copyHeaders(out, in, headername.Subject, headername.Method, "Forwarded", "X-Forwarded-For")
 	r.SetXForwarded()
 	// What a gateway in front said about the client's own request stays.
 	copyHeaders(out, in, "X-Forwarded-Host", "X-Forwarded-Proto")

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 )
 
 // A transport sends each request on in the protocol that its app speaks.
@@ -87,7 +87,7 @@ func mustBeLast(r *http.Request) bool {
 	if r.ContentLength == 0 { // -1 is unknown
 		return false
 	}
-	if len(r.Header[gateway.SubjectHeader]) == 0 {
+	if len(r.Header[headername.Subject]) == 0 {
 		return true // needs no token
 	}
 	switch r.Method {

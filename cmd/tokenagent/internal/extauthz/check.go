@@ -15,7 +15,7 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -26,9 +26,6 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 	a := r.GetAttributes()
 	name, named := a.GetContextExtensions()[Extension]
 	rule := s.realms.Rule(name, named, a.GetRequest().GetHttp().GetHost())
-	if rule == nil {
-		rule = s.denyAll
-	}
 	req, imitations := s.read(ctx, rule, a)
 	defer func() {
 		// As net/http does; grpc-go would let it end the process. The value of the
@@ -49,8 +46,8 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 //nolint:gochecknoglobals // constants
 var (
 	// The identity headers as HTTP/2 and Envoy spell them.
-	subjectKey = strings.ToLower(gateway.SubjectHeader)
-	methodKey  = strings.ToLower(gateway.MethodHeader)
+	subjectKey = strings.ToLower(headername.Subject)
+	methodKey  = strings.ToLower(headername.Method)
 
 	// The values of the method, shared so that no request allocates one. Nobody
 	// modifies them, and marshalling them is safe for concurrent use.
@@ -99,7 +96,7 @@ func (u *Rule) allowed(came, rest http.Header, p *verify.Principal, imitations [
 	return &authv3.CheckResponse{
 		Status: &rpcstatus.Status{Code: int32(codes.OK)},
 		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
-			Headers:         []*corev3.HeaderValueOption{overwrite(subjectKey, gateway.Subject(p)), methodOf(p)},
+			Headers:         []*corev3.HeaderValueOption{overwrite(subjectKey, headername.EncodeSubject(p.Subject())), methodOf(p)},
 			HeadersToRemove: remove,
 		}},
 	}

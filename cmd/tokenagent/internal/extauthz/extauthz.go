@@ -17,7 +17,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
@@ -26,8 +26,9 @@ type Realms interface {
 	Ready() bool
 	Updated() <-chan struct{} // closed at the next change of Ready
 	// Rule returns the Rule of the realm called name if named is true, even if name is
-	// "", and otherwise that of the realm of host, which comes from the request. It is
-	// nil if there is no such realm, or if host is malformed. It is for one decision.
+	// "", and otherwise that of the realm of host, which comes from the request. If there
+	// is no such realm, or host is malformed, it returns one that refuses every token. The
+	// Rule is for one decision.
 	Rule(name string, named bool, host string) *Rule
 }
 
@@ -45,7 +46,7 @@ type Rule struct {
 // NewRule returns the Rule that asks g, which must be one of forward auth.
 func NewRule(g *httpauth.Guard) *Rule {
 	h := g.Headers()
-	return &Rule{g, fields(h), append(h, gateway.SubjectHeader, gateway.MethodHeader)}
+	return &Rule{g, fields(h), append(h, headername.Subject, headername.Method)}
 }
 
 // These limits bound what an unauthenticated client can hold.
@@ -65,13 +66,12 @@ const (
 // A Server answers gateways on one listener. It is safe for concurrent use.
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
-	realms  Realms
-	denyAll *Rule    // for requests of no realm
-	url     *url.URL // of every request; a Guard changes none
-	grpc    *grpc.Server
-	log     *slog.Logger
-	drain   func() // makes the health NOT_SERVING
-	stop    func() // ends the watches of the health
+	realms Realms
+	url    *url.URL // of every request; a Guard changes none
+	grpc   *grpc.Server
+	log    *slog.Logger
+	drain  func() // makes the health NOT_SERVING
+	stop   func() // ends the watches of the health
 }
 
 // New returns a Server that asks realms. It logs panics and nothing else. more are
@@ -79,14 +79,7 @@ type Server struct {
 func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 	draining, drain := context.WithCancel(context.Background())
 	stopping, stop := context.WithCancel(context.Background())
-	s := &Server{
-		realms:  realms,
-		denyAll: NewRule(httpauth.New(gateway.DenyAll(), httpauth.Options{ForwardAuth: true})),
-		url:     &url.URL{},
-		log:     log,
-		drain:   drain,
-		stop:    stop,
-	}
+	s := &Server{realms: realms, url: &url.URL{}, log: log, drain: drain, stop: stop}
 	s.grpc = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),

@@ -1,5 +1,5 @@
-// Package headername compares names of header fields as servers do that turn headers
-// into variables. CGI (RFC 3875 section 4.1.18) and WSGI cannot tell '_' from '-', and
+// Package headername holds the names of the headers that say who was authenticated. It
+// also compares names as servers do that turn headers into variables. CGI (RFC 3875 section 4.1.18) and WSGI cannot tell '_' from '-', and
 // lighttpd replaces every character except letters and digits by '_'. An app behind it
 // takes X.Tokenagent.Subject for X-Tokenagent-Subject.
 package headername

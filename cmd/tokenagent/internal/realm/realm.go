@@ -13,7 +13,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/gateway"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
@@ -54,13 +53,14 @@ func (s *Set) newRealm(a *agent.Agent, spec Spec) *Realm {
 	options.Headers, options.Realm = spec.Headers, spec.Name
 	r.Guard = httpauth.New(a, options)
 	r.Headers = r.Guard.Headers()
-	forwardAuth := r.Guard
-	if !options.ForwardAuth {
-		options.ForwardAuth, options.Exempt = true, nil
-		forwardAuth = httpauth.New(a, options)
-	}
-	r.Rule = extauthz.NewRule(forwardAuth)
+	r.Rule = newRule(a, options)
 	return r
+}
+
+// newRule returns the Rule that decides by v with the headers and the name of auth.
+func newRule(v verify.Verifier, auth httpauth.Options) *extauthz.Rule {
+	auth.ForwardAuth, auth.Exempt = true, nil
+	return extauthz.NewRule(httpauth.New(v, auth))
 }
 
 // AwaitRevocation waits for a revocation in the realm's agent and, once that is closed,
@@ -94,8 +94,9 @@ type Table struct {
 	paths    bool
 	single   bool // fallback is the realm of every request
 
-	denyAll *httpauth.Guard // nil if single
-	headers []string        // that denyAll reads
+	denyAll     *httpauth.Guard // nil if single
+	denyAllRule *extauthz.Rule  // nil if single
+	headers     []string        // that denyAll reads
 }
 
 // A suffix is the part after the '*' of a host such as *.example.com.
@@ -108,7 +109,8 @@ type suffix struct {
 // of the Guard for requests of no realm.
 func newTable(realms []*Realm, plan *Plan, auth httpauth.Options) *Table {
 	t := &Table{realms: realms, byName: make(map[string]*Realm), byHost: make(map[string]*Realm), paths: plan.Paths}
-	t.headers = httpauth.New(gateway.DenyAll(), auth).Headers()
+	denyAll := verify.VerifierFunc(refuse)
+	t.headers = httpauth.New(denyAll, auth).Headers()
 	for _, r := range realms {
 		t.byName[r.Name] = r
 		for _, host := range r.Hosts {
@@ -127,8 +129,13 @@ func newTable(realms []*Realm, plan *Plan, auth httpauth.Options) *Table {
 	slices.SortStableFunc(t.suffixes, func(a, b suffix) int { return cmp.Compare(len(b.text), len(a.text)) })
 	t.fallback = t.byName[plan.Default]
 	auth.Headers = t.headers
-	t.denyAll = httpauth.New(gateway.DenyAll(), auth)
+	t.denyAll, t.denyAllRule = httpauth.New(denyAll, auth), newRule(denyAll, auth)
 	return t
+}
+
+// refuse is a [verify.VerifierFunc] that refuses every token as invalid.
+func refuse(context.Context, string) (*verify.Principal, error) {
+	return nil, verify.ErrInvalidToken
 }
 
 // DenyAll returns the Guard for requests of no realm, and the headers that it reads:

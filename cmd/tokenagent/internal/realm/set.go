@@ -223,7 +223,7 @@ func (s *Set) Rule(name string, named bool, host string) *extauthz.Rule {
 	}
 	if r == nil {
 		s.Missed()
-		return nil
+		return t.denyAllRule
 	}
 	return r.Rule
 }
