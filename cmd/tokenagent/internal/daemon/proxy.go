@@ -107,7 +107,6 @@ func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Princ
 	}
 	dropUpgrade(r.Header, who == nil)
 	dropForged(r.Header, tokens)
-	dropTrailers(r.Trailer, tokens)
 	return who, a, true
 }
 
@@ -156,7 +155,9 @@ func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 	r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
 	r.Out.Host = r.In.Host
-	passTrailers(r)
+	// Some servers merge trailers into the headers, after every check. An intermediary
+	// may discard them (RFC 9110 section 6.5.1).
+	r.Out.Trailer = nil
 	in, out := r.In.Header, r.Out.Header
 	// A client can have the identity removed on the way here by naming it in
 	// Connection (RFC 9110 section 7.6.1).

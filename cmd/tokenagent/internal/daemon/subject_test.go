@@ -1,16 +1,14 @@
 package daemon
 
 import (
+	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"golang.org/x/net/http/httpguts"
 )
 
 // TestP5_ForgedSubjects: no spelling, place or protocol lets a client name
@@ -52,80 +50,55 @@ func TestP5_ForgedSubjects(t *testing.T) {
 	}
 }
 
-// TestTrailersPass, both ways; a forged identity does not, announced or not.
-func TestTrailersPass(t *testing.T) {
+// TestP5_TrailersOfRequestsEndAtTheProxy: over HTTP/1.1 and h2c, announced or not, no
+// trailer of a request reaches the app, which might take it for a header. Trailers of
+// answers reach the client.
+func TestP5_TrailersOfRequestsEndAtTheProxy(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
-	got := make(chan http.Header, 1)
-	w := dialRaw(t, front(t, a, Options{Upstream: app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	got := make(chan *http.Request, 1)
+	u := app(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "X-Sum")
 		_, _ = io.Copy(io.Discard, r.Body)
-		got <- r.Trailer
+		got <- r
 		_, _ = io.WriteString(w, "x")
+		_ = http.NewResponseController(w).Flush() // otherwise it has a length, and then HTTP/1.1 allows no trailers
 		w.Header().Set("X-Sum", "of the answer")
-	}))}))
-	w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum, X-Tokenagent-Subject\r\n"+auth+
-		"\r\n1\r\nx\r\n0\r\nX-Sum: of the request\r\nX-Tokenagent-Subject: admin\r\nX-Tokenagent_subject: admin\r\n\r\n")
-	res := w.answer(t)
-	if _, err := io.ReadAll(res.Body); err != nil || res.Trailer.Get("X-Sum") != "of the answer" {
-		t.Errorf("the answer's: %v, %v", res.Trailer, err)
-	}
-	if h := <-got; len(h) != 1 || h.Get("X-Sum") != "of the request" {
-		t.Errorf("the request's: %v", h)
-	}
-}
-
-// TestP5_NothingForgedInTrailers: over HTTP/1.1 and h2c, announced or not, neither
-// an identity nor what may be a token, nor what says where a request goes or comes
-// from, reaches the app after the body's end.
-func TestP5_NothingForgedInTrailers(t *testing.T) {
-	t.Parallel()
-	a, _ := startAgent(t, good)
-	got := make(chan http.Header, 1)
-	u := app(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		all := r.Header.Clone()
-		maps.Copy(all, r.Trailer)
-		got <- all
 	}))
-	barred := []string{
-		"X-Tokenagent-Subject", "X_tokenagent-Subject", "X-Tokenagent-Method", "X_tokenagent_method", "X-Tokenagent-Other", "Dapr-Api-Token", "Dapr_api_token", "X-Other-Token", "X_other_token",
-		"Host", "Authorization", "Proxy-Authorization", "Cookie", "Forwarded", "X-Forwarded-For", "X_forwarded_for", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port",
-		"X-Forwarded-Prefix", "X-Forwarded-Client-Cert", "X-Real-Ip", "X_real_ip", "X-Original-Url", "X-Client-Ip", "True-Client-Ip", "Via",
-	}
-	// Over HTTP/2 net/http resets a request that has some of them.
-	allowed := slices.DeleteFunc(slices.Clone(barred), func(name string) bool { return !httpguts.ValidTrailerHeader(name) })
+	sent := []string{"X-Sum", "X-Tokenagent-Subject", "X_tokenagent_method", "Dapr-Api-Token", "X-Forwarded-For"}
 	for _, upstream := range []*url.URL{u, {Scheme: "h2c", Host: u.Host}} {
-		base := front(t, a, Options{Upstream: upstream, AllowPaths: []string{"POST /open"}, Headers: []string{"dapr-api-token", "authorization", "x-other-token"}})
+		base := front(t, a, Options{Upstream: upstream, AllowPaths: []string{"POST /open"}})
 		for _, protocol := range []string{"HTTP/1.1", "h2c"} {
-			sent := barred
-			if protocol == "h2c" {
-				sent = allowed
-			}
-			for _, announced := range [][]string{nil, {"X-Sum"}, append([]string{"X-Sum"}, sent...)} {
+			for _, announced := range [][]string{nil, {"X-Sum"}, sent} {
 				for _, path := range []string{"/", "/open"} {
-					late := http.Header{}
+					where := fmt.Sprintf("%s to %s at %s, with %q announced", protocol, upstream.Scheme, path, announced)
+					trailer := http.Header{}
 					for _, name := range announced {
-						late[name] = nil
+						trailer[name] = nil
 					}
-					body := &trailing{Reader: strings.NewReader("x"), end: func() {
-						for _, name := range append([]string{"X-Sum"}, sent...) {
-							late[name] = []string{next}
+					body := &bodyWithEnd{Reader: strings.NewReader("x"), end: func() {
+						for _, name := range sent {
+							trailer[name] = []string{next}
 						}
 					}}
-					res := askOver(t, protocol, base+path, body, late, "X-Tokenagent-Subject: admin", "x_tokenagent_subject: admin", "X-Tokenagent-Method: admin")
+					res := askOver(t, protocol, base+path, body, trailer)
 					if res.StatusCode != http.StatusOK {
-						t.Fatalf("%s: %d", protocol, res.StatusCode)
+						t.Fatalf("%s: %d", where, res.StatusCode)
 					}
-					h := <-got
-					for name, values := range h {
-						value := strings.Join(values, "")
-						if strings.Contains(value, "admin") || value == next && name != "X-Sum" || strings.Contains(value, good) && path == "/" {
-							t.Errorf("%s to %s at %s, with %q announced: the app saw %s", protocol, upstream.Scheme, path, announced, name)
+					if _, err := io.Copy(io.Discard, res.Body); err != nil {
+						t.Errorf("%s: %v", where, err)
+					}
+					if res.Trailer.Get("X-Sum") != "of the answer" {
+						t.Errorf("%s: the client got the trailers %v", where, res.Trailer)
+					}
+					r := <-got
+					if len(r.Trailer) != 0 {
+						t.Errorf("%s: the app got the trailers %v", where, r.Trailer)
+					}
+					for name, values := range r.Header {
+						if slices.Contains(values, next) {
+							t.Errorf("%s: the app got the trailer %s as a header", where, name)
 						}
-					}
-					if announced != nil && h.Get("X-Sum") != next {
-						t.Errorf("%s to %s: no trailer has passed", protocol, upstream.Scheme)
 					}
 				}
 			}
@@ -133,13 +106,13 @@ func TestP5_NothingForgedInTrailers(t *testing.T) {
 	}
 }
 
-// A trailing body calls end when it has been read.
-type trailing struct {
+// A bodyWithEnd calls end when it has been read.
+type bodyWithEnd struct {
 	io.Reader
 	end func()
 }
 
-func (b *trailing) Read(p []byte) (int, error) {
+func (b *bodyWithEnd) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	if err != nil {
 		b.end()
