@@ -17,9 +17,9 @@ func TestListenFlagsThatDoNotFit(t *testing.T) {
 		base, more []string
 		says       string
 	}{
-		{run, []string{"--tls-cert-file", "c"}, "--tls-cert-file goes with --tls-key-file"},
-		{run, []string{"--tls-key-file", "k"}, "--tls-key-file goes with --tls-cert-file"},
-		{run, []string{"--tls-client-ca-file", "a"}, "--tls-client-ca-file goes with"},
+		{run, []string{"--tls-cert-file", "c"}, "--tls-cert-file and --tls-key-file go together"},
+		{run, []string{"--tls-key-file", "k"}, "--tls-cert-file and --tls-key-file go together"},
+		{run, []string{"--tls-client-ca-file", "a"}, "--tls-client-ca-file goes with both"},
 		{run, []string{"--admin-tls-cert-file", "c", "--admin-tls-key-file", "k"}, "goes with an --admin-listen"},
 		{run, []string{"--listen", "unix:///s", "--tls-cert-file", "c", "--tls-key-file", "k"}, "goes with a --listen or --grpc-listen of the form host:port; for a Unix socket, use --socket-mode"},
 		{run, []string{"--listen", "unix:///s", "--grpc-listen", "unix:///g", "--tls-cert-file", "c", "--tls-key-file", "k"}, "goes with a --listen or --grpc-listen"},
@@ -33,7 +33,7 @@ func TestListenFlagsThatDoNotFit(t *testing.T) {
 		{run, []string{"--socket-owner", "0"}, "--socket-owner goes with an address"},
 		{run, []string{"--listen", "unix:///s", "--socket-mode", bad}, "--socket-mode must be permissions in octal"},
 		{run, []string{"--listen", "unix:///s", "--socket-owner", bad}, "--socket-owner names a user"},
-		{exec, []string{"--admin-tls-cert-file", "c", "--", "true"}, "--admin-tls-cert-file goes with --admin-tls-key-file"},
+		{exec, []string{"--admin-tls-cert-file", "c", "--", "true"}, "--admin-tls-cert-file and --admin-tls-key-file go together"},
 		{exec, []string{"--socket-mode", "0660", "--", "true"}, "--socket-mode goes with an address"},
 		{exec, []string{"--tls-cert-file", "c", "--", "true"}, "unknown flag: --tls-cert-file"},
 	} {

@@ -82,8 +82,8 @@ func statusText(s *realm.Status, now time.Time) string {
 	}
 	if c := s.Config; c != nil {
 		printf("realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
-		if c.Fault != "" {
-			printf("  error %s\n", c.Fault)
+		if c.Error != "" {
+			printf("  error %s\n", c.Error)
 		}
 	}
 	for _, c := range s.Certificates {
@@ -92,8 +92,8 @@ func statusText(s *realm.Status, now time.Time) string {
 			clients = ", clients must present one too"
 		}
 		printf("certificate of %s: %s, last change %s%s\n", c.Listener, expiry(c.NotAfter, now), ago(c.LastChange, now), clients)
-		if c.Fault != "" {
-			printf("  error %s\n", c.Fault)
+		if c.Error != "" {
+			printf("  error %s\n", c.Error)
 		}
 	}
 	for _, src := range s.Sources {

@@ -36,7 +36,7 @@ func TestStatusShowsCertificates(t *testing.T) {
 		bad  listener.Status
 		says string
 	}{
-		"an error":   {listener.Status{Listener: "listen", NotAfter: later, Fault: "/tls.key is not the key\x1b[2J"}, "  error /tls.key is not the key\\u001b[2J\n"},
+		"an error":   {listener.Status{Listener: "listen", NotAfter: later, Error: "/tls.key is not the key\x1b[2J"}, "  error /tls.key is not the key\\u001b[2J\n"},
 		"an old one": {listener.Status{Listener: "listen", NotAfter: now, Good: true}, "EXPIRED at "},
 	} {
 		s.Certificates[0] = c.bad

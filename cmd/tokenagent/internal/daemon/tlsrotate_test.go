@@ -224,7 +224,7 @@ func TestOneInotifyInstance(t *testing.T) {
 	log := &testlog.Log{}
 	o.Logger = slog.New(slog.NewTextHandler(log, nil))
 	go func() { ended <- Run(ctx, set, o) }()
-	until(t, "certificates are watched", func() bool { return strings.Count(log.String(), "watching the source") >= 3 })
+	until(t, "certificates are watched", func() bool { return strings.Count(log.String(), "watching the source") >= 2 })
 	if n := testlog.Inotify(t) - had; n != 1 {
 		t.Errorf("%d inotify instances, want one", n)
 	}

@@ -2,6 +2,7 @@ package listener
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"os"
 	"path/filepath"
@@ -23,12 +24,13 @@ func byEvents(log *testlog.Log) reload.Options {
 
 func watched(t *testing.T, c *Certificates) {
 	t.Helper()
-	until(t, "it is watched", func() bool { return c.pair.Stats().Mode == "events" })
+	until(t, "it is watched", func() bool { return c.config.Stats().Mode == "events" })
 }
 
+func leaf(c *Certificates) *x509.Certificate { return c.config.Load().Certificates[0].Leaf }
+
 func isNamed(c *Certificates, name string) bool {
-	leaf := c.pair.Load().Leaf
-	return leaf != nil && leaf.Subject.CommonName == name
+	return leaf(c).Subject.CommonName == name
 }
 
 // A certificate and a key in folders of their own are followed by events alone.
@@ -98,17 +100,17 @@ func TestTwoFoldersNeverTorn(t *testing.T) {
 			t.Fatal(err)
 		}
 		long = long[n:]
-		if c.pair.Load().Leaf.Subject.CommonName != "first" {
+		if leaf(c).Subject.CommonName != "first" {
 			t.Fatal("half of a file was believed")
 		}
 		<-tick.C
 	}
 	_ = out.Close()
 	until(t, "the new chain is in use", func() bool { return isNamed(c, "second") })
-	if n := len(c.pair.Load().Certificate); n != 2 {
+	if n := len(c.config.Load().Certificates[0].Certificate); n != 2 {
 		t.Errorf("%d certificates in use, want both", n)
 	}
-	if n := c.pair.Stats().Applied; n != 2 {
+	if n := c.config.Stats().Applied; n != 2 {
 		t.Errorf("%d changes, want the one of the start and one more", n)
 	}
 }
@@ -126,7 +128,7 @@ func TestOneFolderNeverMixes(t *testing.T) {
 	if err := write(0); err != nil {
 		t.Fatal(err)
 	}
-	src, parse := Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}.pair()
+	src, parse := Files{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}.source()
 	done := make(chan error, 1)
 	go func() {
 		for i := range 800 {
@@ -156,13 +158,21 @@ func TestOneFolderNeverMixes(t *testing.T) {
 	}
 }
 
-// A first read that hangs is given up when the start is.
-func TestStartEnds(t *testing.T) {
+// A source whose reads hang.
+type hangingSource chan struct{}
+
+func (s hangingSource) Read(context.Context, int64) (reload.Content, error) {
+	<-s
+	return reload.Content{}, os.ErrClosed
+}
+
+func TestOpenValueEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	stuck := make(chan struct{})
-	err := within(ctx, func() error { <-stuck; return nil })
-	close(stuck)
+	source := make(hangingSource)
+	step := func(*int, reload.Content, time.Time) (*int, error) { return new(int), nil }
+	_, err := OpenValue(ctx, source, step, reload.Options{})
+	close(source)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "given up") {
 		t.Error(err)
 	}

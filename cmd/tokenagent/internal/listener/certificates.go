@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -19,8 +18,7 @@ import (
 // read again later. Certificates are safe for concurrent use.
 type Certificates struct {
 	name    string // in metrics and status
-	pair    *reload.Value[tls.Certificate]
-	clients *reload.Value[x509.CertPool] // nil if clients need no certificate
+	config  *reload.Value[tls.Config]
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -28,54 +26,43 @@ type Certificates struct {
 // OpenCertificates reads f and watches it until Close. name is that of the listener
 // in metrics and status. An expired certificate is used, with a warning, because
 // clients report that more clearly than a closed port. The error names the file and
-// the fix, and quotes no content. ctx bounds the first read alone; a read that hangs
-// is abandoned when ctx ends.
+// the fix, and quotes no content. ctx bounds the first read alone.
 func OpenCertificates(ctx context.Context, name string, f Files, o reload.Options) (*Certificates, error) {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	c := &Certificates{name: name}
-	if err := within(ctx, func() error { return c.read(f, o) }); err != nil {
+	o.Name = name + " certificate"
+	log := o.Logger.With("for", name)
+	source, parse := f.source()
+	value, err := OpenValue(ctx, source, func(_ *tls.Config, content reload.Content, now time.Time) (*tls.Config, error) {
+		config, err := parse(content)
+		if err == nil {
+			logValidity(log, config.Certificates[0].Leaf, now)
+		}
+		return config, err
+	}, o)
+	if err != nil {
 		return nil, err
 	}
+	c := &Certificates{name: name, config: value}
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
-	c.running.Go(func() { _ = c.pair.Run(ctx) })
-	if c.clients != nil {
-		c.running.Go(func() { _ = c.clients.Run(ctx) })
-	}
+	c.running.Go(func() { _ = value.Run(ctx) })
 	return c, nil
 }
 
-// within returns the error of read, or that of ctx if ctx ends first.
-func within(ctx context.Context, read func() error) error {
+// OpenValue is [reload.Open], except that it returns when ctx ends, even if the read
+// hangs, as one of a dead network file system does.
+func OpenValue[S any](ctx context.Context, source reload.Source, step reload.Step[S], o reload.Options) (*reload.Value[S], error) {
+	var v *reload.Value[S] // read only after done
 	done := make(chan error, 1)
-	go func() { done <- read() }()
+	go func() {
+		opened, err := reload.Open(source, step, o)
+		v = opened
+		done <- err
+	}()
 	select {
 	case err := <-done:
-		return err
+		return v, err
 	case <-ctx.Done():
-		return fmt.Errorf("reading was given up: %w", context.Cause(ctx))
+		return nil, fmt.Errorf("reading the %s was given up: %w", o.Name, context.Cause(ctx))
 	}
-}
-
-// read reads all files for the first time.
-func (c *Certificates) read(f Files, o reload.Options) (err error) {
-	source, parse := f.pair()
-	o.Name = c.name + " certificate"
-	log := o.Logger.With("for", c.name)
-	step := func(_ *tls.Certificate, content reload.Content, now time.Time) (*tls.Certificate, error) {
-		pair, err := parse(content)
-		if err == nil {
-			logValidity(log, pair.Leaf, now)
-		}
-		return pair, err
-	}
-	if c.pair, err = reload.Open(source, step, o); err != nil || f.ClientCA == "" {
-		return err
-	}
-	o.Name = c.name + " client CA"
-	c.clients, err = reload.Open(reload.File(f.ClientCA), f.parsePool, o)
-	return err
 }
 
 func logValidity(log *slog.Logger, leaf *x509.Certificate, now time.Time) {
@@ -98,12 +85,7 @@ func (c *Certificates) Close() {
 
 // Reload reads the files now. Bad files change nothing.
 func (c *Certificates) Reload() (changed bool, err error) {
-	changed, err = c.pair.Reload()
-	if c.clients != nil {
-		poolChanged, poolErr := c.clients.Reload()
-		changed, err = changed || poolChanged, errors.Join(err, poolErr)
-	}
-	if err != nil {
+	if changed, err = c.config.Reload(); err != nil {
 		err = fmt.Errorf("%s: %w", c.name, err)
 	}
 	return changed, err
@@ -111,24 +93,13 @@ func (c *Certificates) Reload() (changed bool, err error) {
 
 // Config returns the configuration of a server that speaks protocols (ALPN, RFC
 // 7301), the preferred one first. Each handshake uses the certificates of that time.
-//
-// If clients need a certificate, no session is resumed: a ticket would vouch for a
-// client whose CA has been removed since.
 func (c *Certificates) Config(protocols ...string) *tls.Config {
 	current := func() *tls.Config {
-		o := &tls.Config{
-			MinVersion:   tls.VersionTLS12,
-			NextProtos:   protocols,
-			Certificates: []tls.Certificate{*c.pair.Load()},
-		}
-		if c.clients != nil {
-			o.ClientAuth = tls.RequireAndVerifyClientCert
-			o.ClientCAs = c.clients.Load()
-			o.SessionTicketsDisabled = true
-		}
-		return o
+		config := c.config.Load().Clone()
+		config.NextProtos = protocols
+		return config
 	}
-	o := current()
-	o.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return current(), nil }
-	return o
+	config := current()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return current(), nil }
+	return config
 }

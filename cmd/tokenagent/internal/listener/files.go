@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
@@ -26,63 +26,79 @@ func (f Files) Given() bool { return f != Files{} }
 // Validate reports which file is missing. prefix is that of the flags, such as
 // "admin-".
 func (f Files) Validate(prefix string) error {
-	switch {
-	case f.Cert == "" && f.Key == "" && f.ClientCA != "":
-		return fmt.Errorf("--%stls-client-ca-file goes with --%[1]stls-cert-file and --%[1]stls-key-file", prefix)
-	case f.Cert != "" && f.Key == "":
-		return fmt.Errorf("--%stls-cert-file goes with --%[1]stls-key-file", prefix)
-	case f.Cert == "" && f.Key != "":
-		return fmt.Errorf("--%stls-key-file goes with --%[1]stls-cert-file", prefix)
+	if f.Given() && (f.Cert == "" || f.Key == "") {
+		return fmt.Errorf("--%stls-cert-file and --%[1]stls-key-file go together, and --%[1]stls-client-ca-file goes with both", prefix)
 	}
 	return nil
 }
 
-// pair returns the source of the certificate and its key, and the function that
-// parses both. In one directory they are read as one version of it. Otherwise they
-// are read one after the other, and refused as long as they do not match.
-func (f Files) pair() (reload.Source, func(reload.Content) (*tls.Certificate, error)) {
-	dir, certName := filepath.Split(f.Cert)
-	keyDir, keyName := filepath.Split(f.Key)
-	source := reload.Dir(filepath.Clean(dir), certName, keyName)
-	if filepath.Clean(dir) != filepath.Clean(keyDir) {
-		certName, keyName = f.Cert, f.Key
-		source = reload.Files(certName, keyName)
+// source returns the source of all files, and the function that parses them. Files in
+// one directory are read as one version of it. Otherwise they are read one after the
+// other, and refused as long as certificate and key do not match.
+func (f Files) source() (reload.Source, func(reload.Content) (*tls.Config, error)) {
+	paths := []string{f.Cert, f.Key}
+	if f.ClientCA != "" {
+		paths = append(paths, f.ClientCA)
 	}
-	return source, func(c reload.Content) (*tls.Certificate, error) {
-		cert, ok := c.Keys[certName]
-		if !ok {
-			return nil, notThere(f.Cert)
+	keys, dir := paths, filepath.Dir(f.Cert)
+	source := reload.Files(paths...)
+	if !slices.ContainsFunc(paths, func(path string) bool { return filepath.Dir(path) != dir }) {
+		keys = make([]string, len(paths))
+		for i, path := range paths {
+			keys[i] = filepath.Base(path)
 		}
-		key, ok := c.Keys[keyName]
-		if !ok {
-			return nil, notThere(f.Key)
+		source = reload.Dir(dir, keys...)
+	}
+	return source, func(c reload.Content) (*tls.Config, error) {
+		contents := make([][]byte, 3)
+		for i, key := range keys {
+			content, ok := c.Keys[key]
+			if !ok {
+				return nil, fmt.Errorf("%s does not exist; put it there", paths[i])
+			}
+			contents[i] = content
 		}
-		return f.parsePair(cert, key)
+		return f.parse(contents[0], contents[1], contents[2])
 	}
 }
 
-func notThere(path string) error {
-	return fmt.Errorf("%s does not exist; a listener needs a certificate and its key, put it there", path)
+// parse returns the configuration of a server with the contents of the files. ca is
+// not used without f.ClientCA.
+func (f Files) parse(cert, key, ca []byte) (*tls.Config, error) {
+	pair, err := f.parsePair(cert, key)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if f.ClientCA != "" {
+		if config.ClientCAs, err = f.parsePool(ca); err != nil {
+			return nil, err
+		}
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+		// A session ticket would vouch for a client whose CA has been removed since.
+		config.SessionTicketsDisabled = true
+	}
+	return config, nil
 }
 
 // parsePair words its errors itself, because those of crypto/tls quote the types of
 // PEM blocks, which are content of the file.
-func (f Files) parsePair(cert, key []byte) (*tls.Certificate, error) {
+func (f Files) parsePair(cert, key []byte) (tls.Certificate, error) {
 	if _, err := parseCertificates(f.Cert, cert); err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
 	if err := checkKey(f.Key, key); err != nil {
-		return nil, err
+		return tls.Certificate{}, err
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	switch {
 	case err == nil:
-		return &pair, nil
 	case strings.Contains(err.Error(), "does not match"):
-		return nil, fmt.Errorf("%s is not the key of %s; put a certificate and its own key there, the certificate of the server first in its file", f.Key, f.Cert)
+		err = fmt.Errorf("%s is not the key of %s; put a certificate and its own key there, the certificate of the server first in its file", f.Key, f.Cert)
 	default:
-		return nil, fmt.Errorf("%s holds a private key that cannot be read; it must be PEM of PKCS #8, PKCS #1 or SEC 1", f.Key)
+		err = fmt.Errorf("%s holds a private key that cannot be read; it must be PEM of PKCS #8, PKCS #1 or SEC 1", f.Key)
 	}
+	return pair, err
 }
 
 func pemBlocks(text []byte) iter.Seq[*pem.Block] {
@@ -126,13 +142,13 @@ func checkKey(path string, text []byte) error {
 }
 
 // parsePool parses the CA certificates of clients.
-func (f Files) parsePool(_ *x509.CertPool, c reload.Content, _ time.Time) (*x509.CertPool, error) {
-	for b := range pemBlocks(c.Data) {
+func (f Files) parsePool(text []byte) (*x509.CertPool, error) {
+	for b := range pemBlocks(text) {
 		if b.Type != "CERTIFICATE" { // such as a private key, in a file that many may read
 			return nil, fmt.Errorf("%s holds something other than certificates; put only the CA certificates of clients there", f.ClientCA)
 		}
 	}
-	all, err := parseCertificates(f.ClientCA, c.Data)
+	all, err := parseCertificates(f.ClientCA, text)
 	if err != nil {
 		return nil, err
 	}

@@ -25,8 +25,8 @@ func ParseMode(s string) (fs.FileMode, error) {
 	return fs.FileMode(n), nil
 }
 
-// ParseOwner returns the owner that s names: USER, USER:GROUP or :GROUP, each a
-// name or a number. A name must be known to the system.
+// ParseOwner returns the owner that s names: USER, USER:GROUP or :GROUP, each a name
+// that the system knows, or a number.
 func ParseOwner(s string) (o *Owner, err error) {
 	name, group, hasGroup := strings.Cut(s, ":")
 	if name == "" && group == "" || hasGroup && group == "" {
@@ -34,46 +34,28 @@ func ParseOwner(s string) (o *Owner, err error) {
 	}
 	o = &Owner{-1, -1}
 	if name != "" {
-		if o.UID, err = parseID("user", name, lookupUser); err != nil {
+		if u, err := user.Lookup(name); err == nil {
+			name = u.Uid
+		}
+		if o.UID, err = parseID("user", name); err != nil {
 			return nil, err
 		}
 	}
 	if group != "" {
-		if o.GID, err = parseID("group", group, lookupGroup); err != nil {
+		if g, err := user.LookupGroup(group); err == nil {
+			group = g.Gid
+		}
+		if o.GID, err = parseID("group", group); err != nil {
 			return nil, err
 		}
 	}
 	return o, nil
 }
 
-// parseID returns the number s, or the number that lookup returns for the name s.
-func parseID(kind, s string, lookup func(string) (string, error)) (int, error) {
-	if n, err := strconv.ParseUint(s, 10, 31); err == nil {
-		return int(n), nil
-	}
-	id, err := lookup(s)
+func parseID(kind, s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 31)
 	if err != nil {
 		return 0, fmt.Errorf("names a %s that this system does not know; give the number (a container may lack /etc/passwd)", kind)
 	}
-	n, err := strconv.ParseUint(id, 10, 31)
-	if err != nil {
-		return 0, fmt.Errorf("names a %s without a number", kind)
-	}
 	return int(n), nil
-}
-
-func lookupUser(name string) (id string, err error) {
-	u, err := user.Lookup(name)
-	if err != nil {
-		return "", err
-	}
-	return u.Uid, nil
-}
-
-func lookupGroup(name string) (id string, err error) {
-	g, err := user.LookupGroup(name)
-	if err != nil {
-		return "", err
-	}
-	return g.Gid, nil
 }

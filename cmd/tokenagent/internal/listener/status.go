@@ -13,28 +13,19 @@ type Status struct {
 	NotAfter    time.Time `json:"not_after"`              // of the certificate in use
 	ClientCerts bool      `json:"client_certs"`           // whether clients need one
 	Good        bool      `json:"last_reload_successful"` // of all files
-	LastChange  time.Time `json:"last_change"`            // of the certificate, or of the CA certificates of clients
-	Fault       string    `json:"fault,omitempty"`        // the error of the last read, with its fix
+	LastChange  time.Time `json:"last_change"`            // of any of the files
+	Error       string    `json:"fault,omitempty"`        // of the last read, with its fix
 }
 
 // Status returns the state of the certificates.
 func (c *Certificates) Status() Status {
-	stats := c.pair.Stats()
-	s := Status{Listener: c.name, NotAfter: c.pair.Load().Leaf.NotAfter.UTC()}
-	if c.clients != nil {
-		s.ClientCerts = true
-		pool := c.clients.Stats()
-		if stats.LastError == nil {
-			stats.LastError = pool.LastError
-		}
-		if pool.LastChange.After(stats.LastChange) {
-			stats.LastChange = pool.LastChange
-		}
+	stats, config := c.config.Stats(), c.config.Load()
+	s := Status{
+		Listener: c.name, NotAfter: config.Certificates[0].Leaf.NotAfter.UTC(), ClientCerts: config.ClientCAs != nil,
+		Good: stats.LastError == nil, LastChange: stats.LastChange.UTC().Round(0),
 	}
-	s.LastChange = stats.LastChange.UTC().Round(0)
-	s.Good = stats.LastError == nil
-	if !s.Good {
-		s.Fault = stats.LastError.Error()
+	if stats.LastError != nil {
+		s.Error = stats.LastError.Error()
 	}
 	return s
 }

@@ -202,7 +202,7 @@ func TestBadPairChangesNothing(t *testing.T) {
 			}
 			cert, key = root.issue(t, "second", soon())
 			put(t, f.Cert, cert)
-			until(t, "the error shows", func() bool { return strings.Contains(c.Status().Fault, "is not the key of") })
+			until(t, "the error shows", func() bool { return strings.Contains(c.Status().Error, "is not the key of") })
 			sees("first")
 			secret := bytes.Split(key, []byte("\n"))[1]
 			broken := bytes.Replace(key, secret, []byte("CANARY"), 1)
@@ -213,15 +213,15 @@ func TestBadPairChangesNothing(t *testing.T) {
 				}
 				sees("first")
 			}
-			polls := c.pair.Stats().Rejected + 20
-			until(t, "twenty polls", func() bool { return c.pair.Stats().Rejected >= polls })
+			polls := c.config.Stats().Rejected + 20
+			until(t, "twenty polls", func() bool { return c.config.Stats().Rejected >= polls })
 			if n := strings.Count(log.String(), "holds no private key"); n > 2 {
 				t.Errorf("one error is logged %d times", n)
 			}
 			put(t, f.Key, key)
 			until(t, "it heals", func() bool { return c.Status().Good })
 			sees("second")
-			for _, out := range []string{log.String(), c.Status().Fault} {
+			for _, out := range []string{log.String(), c.Status().Error} {
 				if strings.Contains(out, "CANARY") || strings.Contains(out, string(secret)) {
 					t.Error("what a key file holds is shown")
 				}
@@ -279,13 +279,13 @@ func TestExpiredIsServedWithAWarning(t *testing.T) {
 }
 
 func TestFilesValidate(t *testing.T) {
-	for want, f := range map[string]Files{
-		"":                            {Cert: "c", Key: "k", ClientCA: "a"},
-		"--admin-tls-cert-file goes":  {Cert: "c"},
-		"--admin-tls-key-file goes":   {Key: "k"},
-		"--admin-tls-client-ca-file ": {ClientCA: "a"},
-	} {
-		if err := f.Validate("admin-"); (err == nil) != (want == "") || err != nil && !strings.HasPrefix(err.Error(), want) {
+	for _, f := range []Files{{}, {Cert: "c", Key: "k"}, {Cert: "c", Key: "k", ClientCA: "a"}} {
+		if err := f.Validate("admin-"); err != nil {
+			t.Errorf("%+v: %v", f, err)
+		}
+	}
+	for _, f := range []Files{{Cert: "c"}, {Key: "k"}, {ClientCA: "a"}, {Cert: "c", ClientCA: "a"}} {
+		if err := f.Validate("admin-"); err == nil || !strings.HasPrefix(err.Error(), "--admin-tls-cert-file and --admin-tls-key-file go together") {
 			t.Errorf("%+v: %v", f, err)
 		}
 	}

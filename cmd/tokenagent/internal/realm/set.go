@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/internal/broadcast"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
@@ -71,7 +72,11 @@ func Single(a *agent.Agent, headers []string, o Options) *Set {
 func Open(ctx context.Context, path string, parse func(reload.Content) (*Plan, error), o Options) (*Set, error) {
 	s := &Set{o: o, path: path}
 	s.run, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	err := s.open(ctx, parse)
+	step := func(_ *Plan, c reload.Content, _ time.Time) (*Plan, error) { return parse(c) }
+	var err error
+	s.plan, err = listener.OpenValue(ctx, reload.File(path), step, reload.Options{
+		Poll: o.Poll, Debounce: o.Debounce, Watcher: &s.watcher, Logger: o.Logger, Name: "config",
+	})
 	if err == nil {
 		if err = s.apply(ctx); err != nil {
 			err = fmt.Errorf("%s: %w", path, err)
@@ -84,25 +89,6 @@ func Open(ctx context.Context, path string, parse func(reload.Content) (*Plan, e
 	s.running.Go(func() { _ = s.plan.Run(s.run) })
 	s.running.Go(s.follow)
 	return s, nil
-}
-
-// open reads the file for the first time. If ctx ends it returns, even if the read
-// hangs.
-func (s *Set) open(ctx context.Context, parse func(reload.Content) (*Plan, error)) error {
-	done := make(chan error, 1)
-	go func() {
-		plan, err := reload.Open(reload.File(s.path), func(_ *Plan, c reload.Content, _ time.Time) (*Plan, error) { return parse(c) }, reload.Options{
-			Poll: s.o.Poll, Debounce: s.o.Debounce, Watcher: &s.watcher, Logger: s.o.Logger, Name: "config",
-		})
-		s.plan = plan // read only after done
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("reading %s: %w", s.path, context.Cause(ctx))
-	}
 }
 
 const (

@@ -71,7 +71,7 @@ func TestP4_BadFileChangesNothing(t *testing.T) {
 	for _, bad := range []string{"bad\n", "a 0 10m\nb 1 20m\nc none 10m\n", "a none 10m\nb 1 10m\n"} {
 		s.write("realms", bad)
 		s.becomes("the error shows", func() bool { return !s.set.Status().Config.Good })
-		if got := s.set.Status().Config; got.Fault == "" || testutil.ToFloat64(oneMetric(s.set, "tokenagent_config_last_reload_successful")) != 0 {
+		if got := s.set.Status().Config; got.Error == "" || testutil.ToFloat64(oneMetric(s.set, "tokenagent_config_last_reload_successful")) != 0 {
 			t.Errorf("%q: %+v", bad, got)
 		}
 		if s.set.table.Load() != table {

@@ -27,7 +27,7 @@ type ConfigStatus struct {
 	Good        bool      `json:"last_reload_successful"`
 	LastSuccess time.Time `json:"last_reload_success,omitzero"` // when it was last read without error
 	LastChange  time.Time `json:"last_change,omitzero"`         // when its content last came into force
-	Fault       string    `json:"fault,omitempty"`              // the last error, with its fix
+	Error       string    `json:"fault,omitempty"`              // the last one, with its fix
 }
 
 // A OneStatus describes a realm.
@@ -73,9 +73,9 @@ func (s *Set) config() *ConfigStatus {
 	}
 	switch applyErr := s.applyErr.Load(); {
 	case stats.LastError != nil:
-		c.Good, c.Fault = false, stats.LastError.Error()
+		c.Good, c.Error = false, stats.LastError.Error()
 	case applyErr != nil:
-		c.Good, c.Fault, c.LastSuccess = false, s.path+": "+*applyErr, c.LastChange
+		c.Good, c.Error, c.LastSuccess = false, s.path+": "+*applyErr, c.LastChange
 	}
 	return c
 }

@@ -213,7 +213,7 @@ func TestRealms(t *testing.T) {
 	if got := strings.Count(text(s.Node), "Hosts"); got != 1 {
 		t.Errorf("%d sources with hosts", got)
 	}
-	st.Config.Good, st.Config.Fault = false, "/etc/realms.yaml:3: realms.a: <b>unknown</b> key"
+	st.Config.Good, st.Config.Error = false, "/etc/realms.yaml:3: realms.a: <b>unknown</b> key"
 	s = show(t, options{Status: func() realm.Status { return st }})
 	s.mustSay(t, "Realms Fault Fault /etc/realms.yaml:3: realms.a: <b>unknown</b> key", "the realms that were in force before")
 	if got := s.headline(t); got != "Ready, with a fault" {
@@ -253,7 +253,7 @@ func TestPageShowsCertificates(t *testing.T) {
 	}{
 		"ends soon": {func(c *listener.Status) { c.NotAfter = later(2 * 24 * hour) }, "Ready, with a warning", "listen Ends soon 2 d 0 h"},
 		"expired":   {func(c *listener.Status) { c.NotAfter = ago(0) }, "Ready, with a fault", "listen Expired passed 00:00:00 UTC"},
-		"fault":     {func(c *listener.Status) { c.Good, c.Fault = false, "/tls.key is not the <b>key</b>" }, "Ready, with a fault", "Fault /tls.key is not the <b>key</b>"},
+		"fault":     {func(c *listener.Status) { c.Good, c.Error = false, "/tls.key is not the <b>key</b>" }, "Ready, with a fault", "Fault /tls.key is not the <b>key</b>"},
 	} {
 		was := st.Certificates[0]
 		c.change(&st.Certificates[0])
