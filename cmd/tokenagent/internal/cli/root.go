@@ -62,9 +62,10 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 		return 0
 	}
 	code := exitcode.Of(err)
-	if !errors.Is(err, exitcode.Refused) {
-		fmt.Fprintf(stderr, "tokenagent: %s\n", termsafe.Lines(option.Text(err, spelling(cmd))))
+	if errors.Is(err, exitcode.Refused) {
+		return code // of a program that exec ran, it may be 2
 	}
+	fmt.Fprintf(stderr, "tokenagent: %s\n", termsafe.Lines(option.Text(err, spelling(cmd))))
 	if code == 2 {
 		fmt.Fprintf(stderr, "tokenagent: see '%s --help'\n", cmd.CommandPath())
 	}
