@@ -4,71 +4,49 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-var _ prometheus.Collector = (*Supervisor)(nil)
-
-// metrics are what scrapes read.
+// metrics are what a scrape of the registry reads.
 type metrics struct {
+	*prometheus.Registry
 	changes, retries, signals, kills prometheus.Counter
 	running, started, pending        prometheus.Gauge
 	token                            *prometheus.GaugeVec
-	all                              []prometheus.Collector
 }
 
 func newMetrics() *metrics {
-	m := &metrics{}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "tokenagent_exec_" + name, Help: help}, labels)
-		m.all = append(m.all, c)
-		return c
+	m := &metrics{Registry: prometheus.NewRegistry()}
+	create := promauto.With(m)
+	counter := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Name: "tokenagent_exec_" + name, Help: help}
 	}
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "tokenagent_exec_" + name, Help: help}, labels)
-		m.all = append(m.all, g)
-		return g
+	gauge := func(name, help string) prometheus.GaugeOpts {
+		return prometheus.GaugeOpts{Name: "tokenagent_exec_" + name, Help: help}
 	}
-	restarts := counter("restarts_total", "Restarts of the program, by reason: its token changed, or it failed soon after a restart.", "reason")
+	restarts := create.NewCounterVec(counter("restarts_total", "Restarts of the program, by reason: its token changed, or it failed soon after a restart."), []string{"reason"})
 	m.changes, m.retries = restarts.WithLabelValues("change"), restarts.WithLabelValues("retry")
-	m.signals = counter("signals_total", "Signals that told the program of a change (--on-change signal).").WithLabelValues()
-	m.kills = counter("kills_total", "Programs killed because they did not end within --stop-timeout.").WithLabelValues()
-	m.running = gauge("running", "Whether the program runs (1) or not (0).").WithLabelValues()
-	m.started = gauge("child_start_timestamp_seconds", "When the program was last started, as Unix time; 0 for never.").WithLabelValues()
-	m.pending = gauge("pending_restart_timestamp_seconds", "When the program is due to get another token or to be tried again, as Unix time; 0 for neither.").WithLabelValues()
-	m.token = gauge("token_info", "The token that the program has, by fingerprint (the first 8 hex digits of SHA-256).", "fingerprint")
+	m.signals = create.NewCounter(counter("signals_total", "Signals that told the program of a change (--on-change signal)."))
+	m.kills = create.NewCounter(counter("kills_total", "Programs killed because they did not end within --stop-timeout."))
+	m.running = create.NewGauge(gauge("running", "Whether the program runs (1) or not (0)."))
+	m.started = create.NewGauge(gauge("child_start_timestamp_seconds", "When the program was last started, as Unix time; 0 for never."))
+	m.pending = create.NewGauge(gauge("pending_restart_timestamp_seconds", "When the program is due to get another token or to be tried again, as Unix time; 0 for neither."))
+	m.token = create.NewGaugeVec(gauge("token_info", "The token that the program has, by fingerprint (the first 8 hex digits of SHA-256)."), []string{"fingerprint"})
 	return m
 }
 
-// publish shows scrapes the state as it is now.
+// publish sets the gauges to the current state.
 func (s *Supervisor) publish() {
 	s.metrics.running.Set(0)
 	if s.prog != nil {
 		s.metrics.running.Set(1)
 	}
-	s.metrics.started.Set(unixTime(s.started))
-	s.metrics.pending.Set(unixTime(s.pending()))
-}
-
-// pending returns when the program gets another token or is tried again; zero for neither.
-func (s *Supervisor) pending() time.Time {
+	pending := s.next.due
 	if s.phase == pausing {
-		return earliest(s.deadline, s.due())
+		pending = earliest(s.deadline, s.next.due)
 	}
-	return s.due()
-}
-
-// Describe implements [prometheus.Collector].
-func (s *Supervisor) Describe(ch chan<- *prometheus.Desc) {
-	for _, c := range s.metrics.all {
-		c.Describe(ch)
-	}
-}
-
-// Collect implements [prometheus.Collector].
-func (s *Supervisor) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range s.metrics.all {
-		c.Collect(ch)
-	}
+	s.metrics.pending.Set(unixTime(pending))
+	s.metrics.started.Set(unixTime(s.started))
 }
 
 func unixTime(t time.Time) float64 {

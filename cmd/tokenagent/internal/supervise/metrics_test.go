@@ -15,13 +15,13 @@ func TestMetrics(t *testing.T) {
 	t.Parallel()
 	s := &Supervisor{phase: pausing, deadline: time.Unix(7, 0), started: time.Unix(5, 0), metrics: newMetrics()}
 	registry := prometheus.NewPedanticRegistry()
-	registry.MustRegister(s)
+	registry.MustRegister(s.metrics)
 	for range 2 { // before there is a token, and with one
 		problems, err := testutil.GatherAndLint(registry)
 		if err != nil || len(problems) > 0 {
 			t.Errorf("%v %v", problems, err)
 		}
-		s.next = &change{token: tokenA}
+		s.next = change{token: tokenA}
 		s.takeNext()
 		s.publish()
 		for i, c := range []prometheus.Counter{s.metrics.changes, s.metrics.retries, s.metrics.signals, s.metrics.kills} {

@@ -18,14 +18,14 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
-// newLauncher returns what starts the command with a token in its environment.
+// newLauncher returns a function that starts the command with a token in its environment.
 func newLauncher(o *Options) (func(token string) (program, error), error) {
 	if _, err := exec.LookPath(o.Command[0]); err != nil {
 		return nil, cannotStart(o.Command[0], err)
 	}
 	return func(token string) (program, error) {
 		cmd := exec.Command(o.Command[0], o.Command[1:]...)               //nolint:gosec,noctx // the user's own command, which ends by signals
-		cmd.Env = slices.Concat(o.Environ, []string{o.Env + "=" + token}) // the last of a name counts
+		cmd.Env = slices.Concat(o.Environ, []string{o.Env + "=" + token}) // the last value of a name counts
 		p, err := startProcess(cmd)
 		if err != nil {
 			return nil, cannotStart(o.Command[0], err)
@@ -40,25 +40,22 @@ func cannotStart(name string, err error) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return exitcode.With(127, fmt.Errorf("%s: not found; name a program in PATH, or give its path", name))
 	}
-	if e, ok := errors.AsType[*exec.Error](err); ok {
-		err = e.Err
-	}
-	if e, ok := errors.AsType[*fs.PathError](err); ok {
-		err = e.Err
+	for cause := err; cause != nil; cause = errors.Unwrap(cause) {
+		err = cause // the innermost one, which does not repeat the name
 	}
 	return exitcode.With(126, fmt.Errorf("%s: cannot be executed: %w", name, err))
 }
 
-// A process is the command while it runs. It leads a process group of its own, unless our
-// standard input is a terminal: there it stays in our group, so that it may read from the
-// terminal, which stops and interrupts both.
+// A process is the running command. It leads a process group of its own, unless our
+// standard input is a terminal. Then it stays in our group: only the foreground group may
+// read from the terminal.
 type process struct {
 	cmd      *exec.Cmd
 	ownGroup bool
 	done     chan struct{}
 
 	mu     sync.Mutex
-	reaped bool // its process id, and its group's, may belong to another process
+	reaped bool // another process may have its id by now
 }
 
 func startProcess(cmd *exec.Cmd) (*process, error) {
@@ -85,9 +82,9 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 // wait returns once the command has ended and been reaped. It kills what is left of its
 // group, which would keep ports and the old token.
 func (p *process) wait() {
-	reapable := awaitEnd(p.cmd.Process.Pid) // nobody else gets its id before it is reaped
+	reapable := awaitEnd(p.cmd.Process.Pid) // no other process gets its id before it is reaped
 	if !reapable {
-		_ = p.cmd.Wait() // how it ended is in its ProcessState
+		_ = p.cmd.Wait() // its ProcessState says how it ended
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -14,12 +15,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A program that fails soon after a restart may fail because of it: a port that is not
-// free yet, a neighbour that was busy. Ending then would turn a rotation into an outage,
-// so the program is tried again, for about three minutes.
+// A program that fails soon after a restart may fail because of the restart: a port may not
+// be free yet. If exec ended then, a rotation would become an outage. So the program is
+// started again, for about three minutes.
 const (
-	soon       = 10 * time.Second // a failure within this is put down to the restart
-	firstPause = time.Second      // before the first new try; doubles
+	soon       = 10 * time.Second // after a start
+	firstPause = time.Second      // before the first try; doubles with each one
 	longPause  = time.Minute
 	maxTries   = 8
 )
@@ -32,31 +33,28 @@ func (programEnded) Error() string { return "the program has ended" }
 // Run starts the program and keeps its token in step with the source until the program
 // ends. The error that it returns has the exit code of the program; it is nil for 0.
 //
-// signals are those sent to this process. Each one is forwarded. After SIGTERM, SIGINT
-// or Options.StopSignal nothing is started any more. If nothing runs when one of these
-// comes, Run ends with 128+n, as if the signal had ended the program.
+// signals are those sent to this process. Run forwards each one to the program. After
+// SIGTERM, SIGINT or Options.StopSignal it does not start the program again. If the program
+// does not run when one of these comes, Run ends with 128+n, as if the signal had ended it.
 func (s *Supervisor) Run(signals <-chan os.Signal) error {
-	alarm := time.NewTimer(0)
-	defer alarm.Stop()
 	for {
-		updated := s.source.Updated() // before looking, so that no change is missed
+		updated := s.source.Updated() // before look, so that no change is missed
 		now := time.Now()
 		s.look(now)
 		err := s.act(now, signals)
 		s.publish()
 		if err == nil {
-			if wake := earliest(s.deadline, s.due()); wake.IsZero() {
-				alarm.Stop()
-			} else {
-				alarm.Reset(time.Until(wake))
+			var alarm <-chan time.Time // nil if no time is awaited
+			if wake := earliest(s.deadline, s.next.due); !wake.IsZero() {
+				alarm = time.After(time.Until(wake))
 			}
-			var ended <-chan struct{} // nil while nothing runs
+			var ended <-chan struct{} // nil while the program does not run
 			if s.prog != nil {
 				ended = s.prog.ended()
 			}
 			select {
 			case <-updated:
-			case <-alarm.C:
+			case <-alarm:
 			case sig := <-signals:
 				err = s.handle(sig)
 			case <-ended:
@@ -75,7 +73,7 @@ func (s *Supervisor) Run(signals <-chan os.Signal) error {
 
 // look notes whether the program is to get another token, and when.
 func (s *Supervisor) look(now time.Time) {
-	status := s.source.Status() // before the token, which may be promoted in between
+	status := s.source.Status() // before Token: a promotion in between still shows the token as staged
 	before := s.staged
 	s.staged = stagedSince(status, before, now)
 	token, err := s.source.Token()
@@ -83,25 +81,22 @@ func (s *Supervisor) look(now time.Time) {
 	s.lost = err != nil
 	switch {
 	case s.ending:
-		s.next = nil
+		s.next = change{}
 	case err != nil:
 		if !lost && s.token != "" {
 			s.log.Warn("the source has no current token any more; the program keeps the one it has until a new one comes", "error", err)
 		}
-		s.next = nil
+		s.next = change{}
 	case token == s.token:
-		if s.next != nil {
+		if s.next.token != "" {
 			s.log.Info("the token is again the one that the program has; no restart")
 		}
-		s.next = nil
-	case s.next == nil || s.next.token != token:
+		s.next = change{}
+	case token != s.next.token:
 		// If receivers saw it staged, the delay counts from then. A token that has just
-		// become current is staged no more.
-		known := earliest(s.staged[fingerprint(token)], before[fingerprint(token)])
-		if known.IsZero() {
-			known = now
-		}
-		s.next = &change{token, known.Add(s.o.Delay)}
+		// become current is only in before.
+		known := cmp.Or(before[fingerprint(token)], now)
+		s.next = change{token, known.Add(s.o.Delay)}
 		if s.phase != waiting {
 			s.log.Info("the token has changed", "fingerprint", fingerprint(token), "due_in", max(0, s.next.due.Sub(now)).Round(time.Millisecond))
 		}
@@ -109,18 +104,14 @@ func (s *Supervisor) look(now time.Time) {
 	s.replaceRevoked(status, now)
 }
 
-// stagedSince returns the tokens that receivers accept by status although they are not
-// current, by fingerprint, and since when.
+// stagedSince returns by fingerprint when the next and listed tokens of status were first
+// seen.
 func stagedSince(status agent.Status, before map[string]time.Time, now time.Time) map[string]time.Time {
 	staged := map[string]time.Time{}
 	for _, src := range status.Sources {
 		for _, t := range src.Tokens {
-			if t.Slot != rotation.Next.String() && t.Slot != rotation.Listed.String() {
-				continue
-			}
-			staged[t.Fingerprint] = now
-			if since, ok := before[t.Fingerprint]; ok {
-				staged[t.Fingerprint] = since
+			if t.Slot == rotation.Next.String() || t.Slot == rotation.Listed.String() {
+				staged[t.Fingerprint] = cmp.Or(before[t.Fingerprint], now)
 			}
 		}
 	}
@@ -130,15 +121,14 @@ func stagedSince(status agent.Status, before map[string]time.Time, now time.Time
 // replaceRevoked makes the next token due at once if the source revokes the one that the
 // program has.
 //
-// A receiver that has read the revocation refuses the old token, and knows the new one by
-// the same content. A receiver that has not read it still accepts the old token; it
-// refuses the new one for a moment, unless it saw that staged. Waiting would not help: at
-// the end of the delay every receiver refuses the old token.
+// Waiting would not help: receivers that have read the revocation refuse the old token, and
+// know the new one from the same content. Receivers that have not read it refuse the new
+// token for a moment, unless it was staged.
 func (s *Supervisor) replaceRevoked(status agent.Status, now time.Time) {
-	if s.next == nil || s.phase == waiting || !now.Before(s.next.due) {
+	if s.next.token == "" || s.phase == waiting || !now.Before(s.next.due) {
 		return
 	}
-	// A verification is counted in the metrics, so there is none without a revocation.
+	// Verify counts in the metrics of the agent, so it is called only if it may say yes.
 	if !slices.ContainsFunc(status.Sources, func(src agent.SourceStatus) bool { return src.Revoked > 0 }) {
 		return
 	}
@@ -148,13 +138,13 @@ func (s *Supervisor) replaceRevoked(status agent.Status, now time.Time) {
 	}
 }
 
-// act does what is due.
+// act starts, stops or kills the program if that is due.
 func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
-	due := s.next != nil && !now.Before(s.next.due)
+	due := s.next.token != "" && !now.Before(s.next.due)
 	switch s.phase {
 	case waiting:
 		switch {
-		case s.next != nil: // the first token has no delay
+		case s.next.token != "": // the first token has no delay
 			s.takeNext()
 			return s.start(signals)
 		case !s.o.Wait:
@@ -165,7 +155,7 @@ func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
 			s.change(now)
 		}
 	case stopping:
-		if due { // before the program has been started again
+		if due { // the new start gets this token already
 			s.takeNext()
 		}
 		if !s.deadline.IsZero() && !now.Before(s.deadline) {
@@ -175,9 +165,9 @@ func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
 			s.prog.kill()
 		}
 	case pausing:
-		failed := s.tries > 0 // otherwise we stopped it
+		failed := s.tries > 0 // otherwise it was stopped for a change
 		switch {
-		case due && failed: // a new token may fix it, and has tries of its own
+		case due && failed: // the new token may fix it, so the tries begin again
 			s.log.Info("the program is started with the new token", "fingerprint", fingerprint(s.next.token))
 			s.tries = 0
 			s.metrics.changes.Inc()
@@ -194,14 +184,15 @@ func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
 	return nil
 }
 
-// takeNext makes the next token the program's.
+// takeNext makes the next token the one that the program has or is started with.
 func (s *Supervisor) takeNext() {
 	s.metrics.token.DeleteLabelValues(fingerprint(s.token))
-	s.token, s.next = s.next.token, nil
+	s.token, s.next = s.next.token, change{}
 	s.metrics.token.WithLabelValues(fingerprint(s.token)).Set(1)
 }
 
-// change stops the program, to start it with its new token, or signals it.
+// change gives the program its new token: it stops the program, which act then starts
+// again, or sends Options.ChangeSignal.
 func (s *Supervisor) change(now time.Time) {
 	s.takeNext()
 	if sig := s.o.ChangeSignal; sig != nil {
@@ -216,7 +207,7 @@ func (s *Supervisor) change(now time.Time) {
 	s.prog.signal(s.o.StopSignal)
 }
 
-// start starts the program, unless a signal to end has come meanwhile.
+// start starts the program, unless a signal that ends this process is pending.
 func (s *Supervisor) start(signals <-chan os.Signal) error {
 	for len(signals) > 0 {
 		if err := s.handle(<-signals); err != nil {
@@ -225,7 +216,7 @@ func (s *Supervisor) start(signals <-chan os.Signal) error {
 	}
 	first := s.phase == waiting
 	prog, err := s.launch(s.token)
-	s.started, s.askedEnd, s.restarted = time.Now(), false, !first
+	s.started, s.toldToEnd, s.restarted = time.Now(), false, !first
 	switch {
 	case err != nil && first:
 		return err
@@ -237,7 +228,8 @@ func (s *Supervisor) start(signals <-chan os.Signal) error {
 	return nil
 }
 
-// programEnd decides what follows the end of the program.
+// programEnd returns how Run ends now that the program has ended, or nil if the program is
+// to be started again.
 func (s *Supervisor) programEnd(now time.Time) error {
 	code := s.prog.code()
 	s.prog, s.deadline = nil, time.Time{}
@@ -247,7 +239,7 @@ func (s *Supervisor) programEnd(now time.Time) error {
 	case s.phase == stopping:
 		s.phase, s.deadline = pausing, now
 		return nil
-	case s.restarted && !s.askedEnd && code != 0 && now.Sub(s.started) < soon:
+	case s.restarted && !s.toldToEnd && code != 0 && now.Sub(s.started) < soon:
 		return s.pause(now, code, nil)
 	default:
 		s.log.Info("the program has ended", "code", code)
@@ -255,8 +247,8 @@ func (s *Supervisor) programEnd(now time.Time) error {
 	}
 }
 
-// pause waits before the program is tried again that ended with code, or could not be
-// started because of err.
+// pause has act start the program again later. The program ended with code, or could not be
+// started because of err. After maxTries pause returns how Run ends.
 func (s *Supervisor) pause(now time.Time, code int, err error) error {
 	if s.tries == maxTries {
 		s.log.Error("the program fails since its restart, and is not tried again", "code", code, "tries", s.tries)
@@ -277,7 +269,7 @@ func (s *Supervisor) handle(sig os.Signal) error {
 	ends := sig == syscall.SIGTERM || sig == os.Interrupt || sig == s.o.StopSignal
 	first := ends && !s.ending
 	if first {
-		s.ending, s.next = true, nil
+		s.ending, s.next = true, change{}
 	}
 	if s.prog == nil {
 		if n, ok := sig.(syscall.Signal); ok && ends {
@@ -292,18 +284,10 @@ func (s *Supervisor) handle(sig os.Signal) error {
 		s.log.Debug("the program is stopping already", "signal", sig.String())
 		return nil
 	}
-	// The other signals (WINCH, CONT, USR1) do not explain an end.
-	s.askedEnd = s.askedEnd || ends || sig == syscall.SIGQUIT
+	// Programs do not end because of the other signals, such as WINCH and CONT.
+	s.toldToEnd = s.toldToEnd || ends || sig == syscall.SIGQUIT
 	s.prog.forward(sig)
 	return nil
-}
-
-// due returns when the next token is due; zero for never.
-func (s *Supervisor) due() time.Time {
-	if s.next == nil {
-		return time.Time{}
-	}
-	return s.next.due
 }
 
 // earliest returns the earlier of two times, of which zero means never.

@@ -7,77 +7,50 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
-// ParseSignal returns the signal of that name, as in TERM or SIGTERM.
+// ParseSignal returns the signal with a name such as TERM or SIGTERM.
 func ParseSignal(name string) (sig os.Signal, ok bool) {
-	names := map[string]os.Signal{
-		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "HUP": syscall.SIGHUP,
-		"USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "WINCH": syscall.SIGWINCH, "ALRM": syscall.SIGALRM,
-		"CONT": syscall.SIGCONT, "KILL": syscall.SIGKILL,
-	}
-	sig, ok = names[strings.TrimPrefix(strings.ToUpper(name), "SIG")]
-	return sig, ok
+	n := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG"))
+	return n, n != 0
 }
 
-// maxPending is how many signals can wait for Run. More are lost, as package signal
-// loses them.
+// maxPending is how many signals can wait for Run. Package signal drops more.
 const maxPending = 64
 
 // Catch catches the signals to this process until stop is called: SIGHUP on hangup, those
-// for the program on signals.
-//
-// The command line ends ctx on SIGTERM and SIGINT, and catches these before Catch is
-// called. One that came in between shows only as the end of ctx, and is delivered as
-// SIGTERM.
+// for the program on signals. If a SIGTERM or SIGINT ended ctx before Catch was called,
+// signals delivers a SIGTERM in its place.
 func Catch(ctx context.Context) (signals, hangup <-chan os.Signal, stop func()) {
-	caught, out := make(chan os.Signal, maxPending), make(chan os.Signal, maxPending)
-	hup, done := make(chan os.Signal, 1), make(chan struct{})
-	// The signals of job control concern this process alone, as do those that the kernel
-	// sends for an error of our own.
+	caught, hup, ends := make(chan os.Signal, maxPending), make(chan os.Signal, 1), make(chan os.Signal, 1)
+	// SIGTSTP, SIGTTIN and SIGTTOU concern this process alone, as do the signals that the
+	// kernel sends for an error of ours.
 	signal.Notify(caught, syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
 		syscall.SIGWINCH, syscall.SIGALRM, syscall.SIGCONT)
 	signal.Notify(hup, syscall.SIGHUP)
-	var relaying sync.WaitGroup
-	relaying.Go(func() { relay(ctx, caught, out, done) })
-	return out, hup, func() {
+	signal.Notify(ends, syscall.SIGTERM, syscall.SIGINT)
+	unwatch := context.AfterFunc(ctx, func() { replaceMissed(caught, ends) })
+	return caught, hup, func() {
+		unwatch()
 		signal.Stop(caught)
 		signal.Stop(hup)
-		close(done)
-		relaying.Wait()
+		signal.Stop(ends)
 	}
 }
 
-// relay passes caught signals on to out until done. If ctx ends and no signal explains
-// that, it adds a SIGTERM.
-func relay(ctx context.Context, caught chan os.Signal, out chan<- os.Signal, done <-chan struct{}) {
-	explained := false
-	pass := func(sig os.Signal) {
-		explained = explained || sig == syscall.SIGTERM || sig == syscall.SIGINT
+// replaceMissed sends a SIGTERM to caught if ends has no signal that explains the end of
+// the context.
+func replaceMissed(caught chan<- os.Signal, ends chan os.Signal) {
+	// Package signal delivers a signal to all its channels under one lock, which Stop takes
+	// too. So a signal that ended the context after Catch has reached ends now.
+	signal.Stop(ends)
+	if len(ends) == 0 {
 		select {
-		case out <- sig:
-		default:
-		}
-	}
-	for ctxDone := ctx.Done(); ; {
-		select {
-		case <-done:
-			return
-		case sig := <-caught:
-			pass(sig)
-		case <-ctxDone:
-			ctxDone = nil
-			// Package signal delivers a signal to all its channels under one lock, which
-			// Notify takes too. So a signal that ended ctx has reached caught by now.
-			signal.Notify(caught, syscall.SIGTERM)
-			for len(caught) > 0 {
-				pass(<-caught)
-			}
-			if !explained {
-				pass(syscall.SIGTERM)
-			}
+		case caught <- syscall.SIGTERM:
+		default: // as many signals are pending as package signal would keep
 		}
 	}
 }

@@ -3,56 +3,62 @@
 package supervise
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"slices"
 	"syscall"
 	"testing"
 )
 
-// TestRelay has the context end, as the command line has it end on a signal,
-// before and after the signal itself.
-func TestRelay(t *testing.T) {
+// If a signal ended the context before Catch was called, Run gets a SIGTERM for it. If it
+// came later, Run has it already.
+func TestMissedSignalIsReplaced(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		raw, want []os.Signal
+		ends []os.Signal // what came after Catch was called
+		want int
 	}{
-		"a signal that came too early":   {nil, []os.Signal{syscall.SIGTERM}},
-		"a signal that explains the end": {[]os.Signal{syscall.SIGUSR1, syscall.SIGINT}, []os.Signal{syscall.SIGUSR1, syscall.SIGINT}},
-		"one that does not":              {[]os.Signal{syscall.SIGUSR1}, []os.Signal{syscall.SIGUSR1, syscall.SIGTERM}},
-		"two of them":                    {[]os.Signal{syscall.SIGTERM, syscall.SIGTERM}, []os.Signal{syscall.SIGTERM, syscall.SIGTERM}},
+		"before Catch": {nil, 1},
+		"after Catch":  {[]os.Signal{syscall.SIGINT}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithCancel(t.Context())
-			raw, out, done, ended := make(chan os.Signal, maxPending), make(chan os.Signal, maxPending), make(chan struct{}), make(chan struct{})
-			defer signal.Stop(raw)
-			for _, sig := range c.raw {
-				raw <- sig
+			caught, ends := make(chan os.Signal, maxPending), make(chan os.Signal, 1)
+			for _, sig := range c.ends {
+				ends <- sig
 			}
-			cancel()
-			go func() { relay(ctx, raw, out, done); close(ended) }()
-			var got []os.Signal
-			for range c.want {
-				got = append(got, <-out)
+			replaceMissed(caught, ends)
+			if len(caught) != c.want {
+				t.Fatalf("%d signals, want %d", len(caught), c.want)
 			}
-			raw <- syscall.SIGUSR2 // nothing more stands before this one
-			got = append(got, <-out)
-			if !slices.Equal(got, append(c.want, syscall.SIGUSR2)) {
-				t.Errorf("got %v", got)
+			if c.want == 1 {
+				if sig := <-caught; sig != syscall.SIGTERM {
+					t.Errorf("the signal is %v, want SIGTERM", sig)
+				}
 			}
-			close(done)
-			<-ended
 		})
+	}
+}
+
+// A full channel must not block the end of the process.
+func TestMissedSignalDoesNotWaitForRoom(t *testing.T) {
+	t.Parallel()
+	caught := make(chan os.Signal, 1)
+	caught <- syscall.SIGUSR1
+	replaceMissed(caught, make(chan os.Signal, 1))
+	if sig := <-caught; sig != syscall.SIGUSR1 {
+		t.Errorf("the signal is %v, want SIGUSR1", sig)
 	}
 }
 
 func TestParseSignal(t *testing.T) {
 	t.Parallel()
-	for name, want := range map[string]os.Signal{"TERM": syscall.SIGTERM, "SIGUSR1": syscall.SIGUSR1, "hup": syscall.SIGHUP, "": nil, "15": nil, "SEGV": nil} {
-		if got, ok := ParseSignal(name); got != want || ok != (want != nil) {
-			t.Errorf("%q: %v, %v", name, got, ok)
+	for name, want := range map[string]os.Signal{"TERM": syscall.SIGTERM, "SIGUSR1": syscall.SIGUSR1, "hup": syscall.SIGHUP} {
+		if got, ok := ParseSignal(name); got != want || !ok {
+			t.Errorf("%q: %v, %v, want %v", name, got, ok, want)
+		}
+	}
+	for _, name := range []string{"", "15", "SIG", "x"} {
+		if got, ok := ParseSignal(name); ok {
+			t.Errorf("%q: %v", name, got)
 		}
 	}
 }

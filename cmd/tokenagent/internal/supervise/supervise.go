@@ -2,10 +2,10 @@
 // token once, from an environment variable, and restarts it when the current token of
 // the source changes.
 //
-// A change takes these steps: the agent publishes it; look compares the current token
-// with the one that the program has, and notes when the program is due to get it; act
-// stops the program then, and starts it again once it has ended. One goroutine does all
-// of it. A signal, a timer and the end of the program only make it look again.
+// One goroutine repeats two steps. look compares the current token of the source with the
+// one that the program has, and notes when the program is to get another one. act stops and
+// starts the program when that is due. A change of the source, a timer, a signal and the
+// end of the program start the next round.
 package supervise
 
 import (
@@ -16,6 +16,8 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -25,7 +27,7 @@ type Source interface {
 	Token() (string, error)
 	Updated() <-chan struct{}
 	Status() agent.Status
-	// Verify tells whether the source revokes the token that the program has.
+	// Verify fails with [verify.ErrRevokedToken] if the source revokes the token.
 	Verify(ctx context.Context, token string) (*verify.Principal, error)
 }
 
@@ -35,9 +37,9 @@ type Options struct {
 	Env     string   // the variable that holds the token
 	Environ []string // the program's environment, in which Env is replaced
 
-	// Delay is how long a token must have been published before the program gets it, so
-	// that receivers know it. It does not apply if the source revokes the token that the
-	// program has.
+	// Delay is the time between the publication of a token and its use by the program, so
+	// that receivers know it first. If the source revokes the token that the program has,
+	// there is no delay.
 	Delay time.Duration
 	// StopSignal asks the program to end before a restart. After StopTimeout the program
 	// is killed.
@@ -71,24 +73,26 @@ func (o *Options) Validate() error {
 type program interface {
 	signal(sig os.Signal)   // sends a signal of our own
 	forward(sig os.Signal)  // passes on a signal that was sent to this process
-	kill()                  // kills it, with what it has started
+	kill()                  // kills it and its process group
 	ended() <-chan struct{} // is closed once it has ended
-	code() int              // is its exit code then; 128+n if signal n ended it
+	code() int              // returns its exit code then; 128+n if signal n ended it
 }
 
 // A phase is what the Supervisor waits for.
 type phase int
 
 const (
-	waiting  phase = iota // for the first token; nothing has run yet
+	waiting  phase = iota // for the first token; the program has not been started yet
 	running               // for a change, or for the end of the program
 	stopping              // for the end of the program, to start it again
-	pausing               // for the time to start it again; nothing runs
+	pausing               // for the time to start the program again; it does not run
 )
 
-// A Supervisor runs one program and restarts it. Run may be called once. The methods of
-// [prometheus.Collector] may be called concurrently with it.
+// A Supervisor runs one program and restarts it. Run may be called once. Its metrics may
+// be collected at the same time.
 type Supervisor struct {
+	prometheus.Collector
+
 	o       Options
 	source  Source
 	log     *slog.Logger
@@ -98,16 +102,16 @@ type Supervisor struct {
 	phase    phase
 	prog     program              // nil while nothing runs
 	token    string               // what the program has, or is to be started with
-	next     *change              // what it gets after that; nil for nothing
-	staged   map[string]time.Time // since when receivers accept a token that is not current, by fingerprint
+	next     change               // what it gets after that; without a token if there is no change
+	staged   map[string]time.Time // when a token that is not current was first seen, by fingerprint
 	lost     bool                 // the source has no current token
 	deadline time.Time            // while stopping, when to kill the program; while pausing, when to start it
 
 	started   time.Time
 	restarted bool // the program was started after a change
-	askedEnd  bool // a signal that asks the program to end was forwarded to it
-	tries     int  // since the last change
-	ending    bool // this process was told to end; nothing is started any more
+	toldToEnd bool // a signal that ends programs was forwarded to the program
+	tries     int  // of failed restarts, since the last change
+	ending    bool // this process was told to end, so the program is not started again
 }
 
 // A change is a token that the program is to get.
@@ -123,5 +127,6 @@ func New(src Source, o Options) (*Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Supervisor{o: o, source: src, log: o.Logger, launch: launch, metrics: newMetrics()}, nil
+	m := newMetrics()
+	return &Supervisor{Collector: m, o: o, source: src, log: o.Logger, launch: launch, metrics: m}, nil
 }
