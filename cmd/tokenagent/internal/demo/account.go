@@ -10,48 +10,48 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// rows returns the rows of the table: what became of requests. If the last three are 0,
-// all is good.
-func rows() []string {
+// outcomes returns the outcomes of requests, in the order of the table. The last three are
+// errors.
+func outcomes() []string {
 	return []string{
-		"sent", "accepted as current", "accepted as next", "accepted as previous", "refused, rightly", "refused amid a change",
-		"no answer", "wrongly refused", "wrongly let in",
+		"sent", "accepted as current", "accepted as next", "accepted as previous", "rightly refused", "refused during a change",
+		"no answer", "wrongly refused", "wrongly accepted",
 	}
 }
 
-// A tally counts the requests of one protocol by row.
+// A tally counts the requests of one protocol by outcome.
 type tally map[string]int
 
-// An account says what must be accepted when. It follows from what the operator did, and
-// never from what the agent answers.
+// An account knows which token must be accepted when. It learns that from the operator, and
+// never from the agent.
 type account struct {
 	overlap time.Duration
 
 	mu         sync.Mutex
-	tokens     []*life
+	tokens     []*lifetime
 	http, grpc tally
 }
 
-// A life is when a token must be accepted, and when it must be refused. In between, while
-// a change is on its way, either answer is right.
-type life struct {
+// A lifetime says when a token must be accepted and when it must be refused. While a change
+// takes effect, either answer is right. A time that is not known yet is zero.
+type lifetime struct {
 	text       string
-	published  time.Time // it is put into the Secret
+	created    time.Time // before this it must be refused
 	accepted   time.Time // from here on it must be accepted
 	current    time.Time // from here on senders learn of it
-	mayRefuse  time.Time // from here on it need not be accepted any more
+	mayRefuse  time.Time // from here on it may be refused
 	mustRefuse time.Time // from here on it must be refused
 }
 
-// newToken returns the number of a new token, which is about to be put into the Secret.
+// newToken creates a token and returns its number.
 func (a *account) newToken() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.tokens = append(a.tokens, &life{text: "demo-" + rand.Text(), published: time.Now()})
+	a.tokens = append(a.tokens, &lifetime{text: "demo-" + rand.Text(), created: time.Now()})
 	return len(a.tokens) - 1
 }
 
-// accept notes that token n is accepted from at on, and whether it is the current one.
+// accept records that token n must be accepted from at on, and whether it is current.
 func (a *account) accept(n int, at time.Time, current bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -64,8 +64,8 @@ func (a *account) accept(n int, at time.Time, current bool) {
 	}
 }
 
-// end notes from when on token n may be refused, and from when on it must be; zero for not
-// known yet. The earlier of two times counts.
+// end records from when on token n may be refused, and from when on it must be. A zero time
+// changes nothing; of two times the earlier one counts.
 func (a *account) end(n int, may, must time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -86,8 +86,8 @@ func (a *account) text(n int) string {
 
 func (a *account) fingerprint(n int) string { return verify.Fingerprint(verify.Digest(a.text(n))) }
 
-// tokenFor returns what a sender sends that learns of a new current token after lag. An
-// eager one takes a token as soon as it is staged.
+// tokenFor returns the number of the token that a sender uses. The sender learns of the
+// current token after lag. If it is eager, it uses a token as soon as that is staged.
 func (a *account) tokenFor(lag time.Duration, eager bool) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -104,7 +104,7 @@ func (a *account) tokenFor(lag time.Duration, eager bool) int {
 // intruder is the number of a token that is in no Secret.
 const intruder = -1
 
-// An answer is the slot of the token that let a request in, or one of these.
+// An answer is the slot of the accepted token, or one of these.
 type answer string
 
 const (
@@ -118,7 +118,7 @@ func (a *account) judge(t tally, n int, sent, answered time.Time, got answer) {
 	defer a.mu.Unlock()
 	must, mustNot := false, true
 	if n != intruder {
-		must, mustNot = a.tokens[n].at(sent, answered)
+		must, mustNot = a.tokens[n].expected(sent, answered)
 	}
 	t["sent"]++
 	switch {
@@ -127,21 +127,21 @@ func (a *account) judge(t tally, n int, sent, answered time.Time, got answer) {
 	case got == refused && must:
 		t["wrongly refused"]++
 	case got == refused && mustNot:
-		t["refused, rightly"]++
+		t["rightly refused"]++
 	case got == refused:
-		t["refused amid a change"]++ // either answer was right
+		t["refused during a change"]++
 	case mustNot:
-		t["wrongly let in"]++
+		t["wrongly accepted"]++
 	default:
 		t["accepted as "+string(got)]++
 	}
 }
 
-// at reports whether a request that was sent and answered at these times had to be let in,
-// and whether it had to be refused.
-func (l *life) at(sent, answered time.Time) (must, mustNot bool) {
+// expected reports whether a request that was sent and answered at these times must have
+// been accepted, and whether it must have been refused.
+func (l *lifetime) expected(sent, answered time.Time) (must, mustNot bool) {
 	must = !l.accepted.IsZero() && !sent.Before(l.accepted) && (l.mayRefuse.IsZero() || answered.Before(l.mayRefuse))
-	mustNot = answered.Before(l.published) || !l.mustRefuse.IsZero() && !sent.Before(l.mustRefuse)
+	mustNot = answered.Before(l.created) || !l.mustRefuse.IsZero() && !sent.Before(l.mustRefuse)
 	return must, mustNot
 }
 
@@ -151,18 +151,18 @@ func (a *account) table() string {
 	defer a.mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%-24s %10s %10s\n", "", "http", "grpc")
-	for _, row := range rows() {
-		fmt.Fprintf(&b, "%-24s %10d %10d\n", row, a.http[row], a.grpc[row])
+	for _, outcome := range outcomes() {
+		fmt.Fprintf(&b, "%-24s %10d %10d\n", outcome, a.http[outcome], a.grpc[outcome])
 	}
 	return b.String()
 }
 
-// good reports whether every request was answered, and rightly.
+// good reports whether every request had a right answer.
 func (a *account) good() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, row := range rows()[len(rows())-3:] {
-		if a.http[row]+a.grpc[row] > 0 {
+	for _, outcome := range outcomes()[len(outcomes())-3:] {
+		if a.http[outcome]+a.grpc[outcome] > 0 {
 			return false
 		}
 	}

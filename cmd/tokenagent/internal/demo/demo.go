@@ -1,7 +1,7 @@
-// Package demo shows a rotation from beginning to end on one machine: a mounted Secret
-// that is swapped as the kubelet swaps it, a protected HTTP and a protected gRPC server,
-// senders that change over at their own pace, and an intruder. It keeps its own account of
-// who must be let in, and compares.
+// Package demo shows rotations on one machine: it swaps a mounted Secret as the kubelet
+// does, while senders and an intruder send requests to a protected HTTP and a protected
+// gRPC server. It knows from the changes which tokens must be accepted at which time, and
+// compares each answer with that.
 package demo
 
 import (
@@ -11,7 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,13 +27,13 @@ import (
 func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Rotate a Secret under load and count who was wrongly refused or let in",
-		Long: `demo needs nothing. In a temporary folder it lays out a Secret mount, starts a
+		Short: "Rotate a Secret under load and count who was wrongly refused or accepted",
+		Long: `demo needs no setup. It makes a Secret mount in a temporary folder, starts a
 protected HTTP and a protected gRPC server on loopback and senders for both,
 rotates the Secret several times as the kubelet does, lets overlaps run out and
 revokes a token. It ends by itself in under 30 seconds.
 
-Exit code 0 means that nobody was wrongly refused and nobody wrongly let in.`,
+Exit code 0 means that nobody was wrongly refused and nobody wrongly accepted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return run(cmd.Context(), cmd.OutOrStdout(), options{step: 1400 * time.Millisecond, overlap: 1200 * time.Millisecond})
 		},
@@ -41,16 +41,14 @@ Exit code 0 means that nobody was wrongly refused and nobody wrongly let in.`,
 }
 
 type options struct {
-	step    time.Duration // between two acts of the operator
+	step    time.Duration // between two changes of the Secret
 	overlap time.Duration // of the agent
-
-	// wrap changes what the servers ask; nil changes nothing. Tests break the agent with
-	// it, to see that the account notices.
+	// wrap replaces the verifier of the servers, so that a test can break it; nil keeps it.
 	wrap func(verify.Verifier) verify.Verifier
 }
 
-// run runs the demo until its script or ctx ends, and writes to out. The error is
-// [exitcode.Refused] if a request was judged wrongly or not answered.
+// run runs the demo until its script or ctx ends, and writes to out. It fails with
+// [exitcode.Refused] if a request had a wrong answer or none.
 func run(ctx context.Context, out io.Writer, o options) error {
 	dir, err := os.MkdirTemp("", "tokenagent-demo-")
 	if err != nil {
@@ -58,8 +56,11 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // nothing depends on it
 	acc := &account{overlap: o.overlap, http: tally{}, grpc: tally{}}
-	op := &operator{account: acc, mount: filepath.Join(dir, "app-api-token"), step: o.step}
-	if err := op.layOut(); err != nil {
+	began := time.Now()
+	op := &operator{account: acc, mount: filepath.Join(dir, "app-api-token"), step: o.step, report: func(format string, args ...any) {
+		fmt.Fprintf(out, "%5.1fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	}}
+	if err := op.createMount(); err != nil {
 		return err
 	}
 	a, err := agent.Start(ctx, agent.Config{TokenFile: op.mount, Overlap: o.overlap, MaxOverlap: -1, Logger: slog.New(slog.DiscardHandler)})
@@ -80,10 +81,8 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	}
 	defer s.close()
 
-	screen := newScreen(out, acc)
-	op.tell = screen.event
-	err = perform(ctx, op, screen, senders(acc, s))
-	screen.redraw()
+	err = perform(ctx, op, senders(acc, s))
+	fmt.Fprint(out, acc.table())
 	if err != nil {
 		return err
 	}
@@ -91,10 +90,10 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		return err
 	}
 	if !acc.good() {
-		fmt.Fprintln(out, "bad: requests were judged wrongly, or not at all")
+		fmt.Fprintln(out, "bad: some requests had a wrong answer, or none")
 		return exitcode.Refused
 	}
-	fmt.Fprintln(out, "good: nobody was wrongly refused, nobody wrongly let in")
+	fmt.Fprintln(out, "good: nobody was wrongly refused, nobody wrongly accepted")
 	fmt.Fprintln(out, "next: tokenagent generate > token && chmod 600 token && tokenagent run --token-file token")
 	if ctx.Err() != nil {
 		return exitcode.Interrupted
@@ -102,40 +101,27 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	return nil
 }
 
-// perform lets the senders send while the operator works.
-func perform(ctx context.Context, op *operator, screen *screen, all []*sender) error {
+// perform runs the operator's script while the senders send.
+func perform(ctx context.Context, op *operator, all []*sender) error {
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
 	for _, s := range all {
-		running.Go(func() { every(ctx, pace, func() { s.send(ctx) }) })
-	}
-	if screen.live {
-		running.Go(func() { every(ctx, 200*time.Millisecond, screen.redraw) })
+		running.Go(func() {
+			for pause(ctx, pace) == nil {
+				s.send(ctx)
+			}
+		})
 	}
 	err := op.work(ctx)
-	if ctx.Err() != nil { // interrupted: what was counted so far still counts
+	if ctx.Err() != nil { // interrupted: the counts so far are shown all the same
 		return nil
 	}
 	return err
 }
 
-// every does something again and again until ctx ends.
-func every(ctx context.Context, interval time.Duration, do func()) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			do()
-		}
-	}
-}
-
-// printMetrics prints what a scrape shows of the rotation now.
+// printMetrics prints some of the metrics that are not 0.
 func printMetrics(out io.Writer, a *agent.Agent) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(a)
@@ -144,24 +130,20 @@ func printMetrics(out io.Writer, a *agent.Agent) error {
 		return err
 	}
 	fmt.Fprintln(out, "\nwhat Prometheus sees:")
+	shown := []string{"tokenagent_rotations_total", "tokenagent_verifications_total", "tokenagent_token_info"}
 	for _, f := range families {
-		switch f.GetName() {
-		case "tokenagent_rotations_total", "tokenagent_verifications_total", "tokenagent_token_info":
-		default:
-			continue
-		}
 		for _, m := range f.GetMetric() {
 			value := m.GetCounter().GetValue() + m.GetGauge().GetValue()
-			if value == 0 {
+			if value == 0 || !slices.Contains(shown, f.GetName()) {
 				continue
 			}
-			var labels strings.Builder
+			series := f.GetName()
 			for _, l := range m.GetLabel() {
 				if l.GetValue() != "" {
-					fmt.Fprintf(&labels, " %s=%s", l.GetName(), l.GetValue())
+					series += fmt.Sprintf(" %s=%s", l.GetName(), l.GetValue())
 				}
 			}
-			fmt.Fprintf(out, "  %s%s: %.0f\n", f.GetName(), labels.String(), value)
+			fmt.Fprintf(out, "  %s: %.0f\n", series, value)
 		}
 	}
 	fmt.Fprintln(out)

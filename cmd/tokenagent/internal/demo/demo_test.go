@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quick = options{step: 250 * time.Millisecond, overlap: 200 * time.Millisecond}
 
-// row returns the two counts of a row of the table.
+// row returns the counts of one outcome in the table.
 func row(t *testing.T, out, name string) (http, grpc int) {
 	t.Helper()
 	m := regexp.MustCompile(`(?m)^` + name + ` +(\d+) +(\d+)$`).FindStringSubmatch(out)
@@ -32,18 +32,18 @@ func row(t *testing.T, out, name string) (http, grpc int) {
 	return http, grpc
 }
 
-func TestDemoJudgesEverybodyRightly(t *testing.T) {
+func TestDemoFindsNoErrors(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	if err := run(t.Context(), &out, quick); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	for _, name := range []string{"sent", "accepted as current", "accepted as next", "accepted as previous", "refused, rightly"} {
+	for _, name := range []string{"sent", "accepted as current", "accepted as next", "accepted as previous", "rightly refused"} {
 		if h, g := row(t, out.String(), name); h == 0 || g == 0 {
-			t.Errorf("%s: %d and %d, nothing to see", name, h, g)
+			t.Errorf("%s: %d over HTTP and %d over gRPC, want some of each", name, h, g)
 		}
 	}
-	for _, name := range []string{"no answer", "wrongly refused", "wrongly let in"} {
+	for _, name := range []string{"no answer", "wrongly refused", "wrongly accepted"} {
 		if h, g := row(t, out.String(), name); h != 0 || g != 0 {
 			t.Errorf("%s: %d and %d", name, h, g)
 		}
@@ -54,11 +54,11 @@ func TestDemoJudgesEverybodyRightly(t *testing.T) {
 		}
 	}
 	if strings.Contains(out.String(), "demo-") || strings.Contains(out.String(), "\x1b") {
-		t.Errorf("a token, or a terminal's code, in plain output:\n%s", out.String())
+		t.Errorf("the output has a token or an escape sequence:\n%s", out.String())
 	}
 }
 
-// TestDemoNoticesABrokenVerifier: otherwise its zeros would mean nothing.
+// With a verifier that answers wrongly, the demo counts errors and fails.
 func TestDemoNoticesABrokenVerifier(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -72,7 +72,7 @@ func TestDemoNoticesABrokenVerifier(t *testing.T) {
 				}
 				return verify.NewPrincipal(verify.PrincipalConfig{Subject: "anybody"}), nil
 			})
-		}, "wrongly let in"},
+		}, "wrongly accepted"},
 		"without overlap": {func(v verify.Verifier) verify.Verifier {
 			return verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
 				p, err := v.Verify(ctx, token)
@@ -90,7 +90,7 @@ func TestDemoNoticesABrokenVerifier(t *testing.T) {
 				}
 				return p, err
 			})
-		}, "wrongly let in"},
+		}, "wrongly accepted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -98,7 +98,7 @@ func TestDemoNoticesABrokenVerifier(t *testing.T) {
 			o := quick
 			o.wrap = c.wrap
 			if err := run(t.Context(), &out, o); !errors.Is(err, exitcode.Refused) {
-				t.Errorf("the demo is content: %v", err)
+				t.Errorf("the error is %v, want %v", err, exitcode.Refused)
 			}
 			if h, g := row(t, out.String(), c.row); h == 0 || g == 0 {
 				t.Errorf("%s: %d and %d\n%s", c.row, h, g, out.String())
@@ -138,7 +138,7 @@ func TestJudge(t *testing.T) {
 	t.Parallel()
 	t0 := time.Now()
 	at := func(ms int) time.Time { return t0.Add(time.Duration(ms) * time.Millisecond) }
-	l := &life{published: at(10), accepted: at(20), mayRefuse: at(100), mustRefuse: at(110)}
+	l := &lifetime{created: at(10), accepted: at(20), mayRefuse: at(100), mustRefuse: at(110)}
 	for name, c := range map[string]struct {
 		sent, answered int
 		must, mustNot  bool
@@ -151,7 +151,7 @@ func TestJudge(t *testing.T) {
 		"ended":                   {110, 120, false, true},
 		"right through":           {15, 200, false, false},
 	} {
-		if must, mustNot := l.at(at(c.sent), at(c.answered)); must != c.must || mustNot != c.mustNot {
+		if must, mustNot := l.expected(at(c.sent), at(c.answered)); must != c.must || mustNot != c.mustNot {
 			t.Errorf("%s: %t %t, want %t %t", name, must, mustNot, c.must, c.mustNot)
 		}
 	}

@@ -13,21 +13,20 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// An operator changes the Secret as people do, through a mount that is swapped as the
-// kubelet swaps it.
+// An operator rotates the Secret in a mount, and tells the account what it did.
 type operator struct {
 	account *account
 	agent   *agent.Agent
 	mount   string
 	step    time.Duration
-	tell    func(format string, args ...any)
+	report  func(format string, args ...any)
 
 	current int // the number of the current token
 	secret  map[string][]byte
 }
 
-// layOut makes the mount with its first token.
-func (o *operator) layOut() error {
+// createMount creates the mount with its first token.
+func (o *operator) createMount() error {
 	if err := os.Mkdir(o.mount, 0o700); err != nil {
 		return err
 	}
@@ -38,26 +37,26 @@ func (o *operator) layOut() error {
 
 // work performs the script.
 func (o *operator) work(ctx context.Context) error {
-	o.tell("the Secret holds %s; senders start", o.account.fingerprint(o.current))
-	for _, act := range []func(context.Context) error{o.rotate, o.stageAndPromote, o.rotate, o.stageAndPromote, o.rotate, o.leak} {
+	o.report("the Secret holds %s; senders start", o.account.fingerprint(o.current))
+	for _, change := range []func(context.Context) error{o.rotate, o.stageAndPromote, o.rotate, o.stageAndPromote, o.rotate, o.leak} {
 		if err := pause(ctx, o.step); err != nil {
 			return err
 		}
-		if err := act(ctx); err != nil {
+		if err := change(ctx); err != nil {
 			return err
 		}
 	}
 	if err := pause(ctx, o.step); err != nil {
 		return err
 	}
-	o.tell("the last overlap is over")
+	o.report("the last overlap is over")
 	return nil
 }
 
 // rotate replaces the token without staging the new one.
 func (o *operator) rotate(ctx context.Context) error { return o.promote(ctx, o.account.newToken()) }
 
-// stageAndPromote lets every receiver know the new token before anybody sends it.
+// stageAndPromote stages the new token, so that the receivers know it before it is current.
 func (o *operator) stageAndPromote(ctx context.Context) error {
 	n := o.account.newToken()
 	o.secret[token.FileNext] = []byte(o.account.text(n))
@@ -66,7 +65,7 @@ func (o *operator) stageAndPromote(ctx context.Context) error {
 		return err
 	}
 	o.account.accept(n, time.Now(), false)
-	o.tell("staged %s as next, accepted after %s", o.account.fingerprint(n), took)
+	o.report("staged %s as next, accepted after %s", o.account.fingerprint(n), took)
 	if err := pause(ctx, o.step/2); err != nil {
 		return err
 	}
@@ -78,7 +77,7 @@ func (o *operator) stageAndPromote(ctx context.Context) error {
 func (o *operator) promote(ctx context.Context, n int) error {
 	old, overlap := o.current, o.account.overlap
 	o.secret[token.FileCurrent] = []byte(o.account.text(n))
-	// Before the swap: on a machine that stalls, the deadline may pass before we go on.
+	// Before the swap: the agent may begin the overlap before swap returns.
 	o.account.end(old, time.Now().Add(overlap), time.Time{})
 	took, err := o.swap(ctx, o.shows("current", n))
 	if err != nil {
@@ -88,7 +87,7 @@ func (o *operator) promote(ctx context.Context, n int) error {
 	o.current = n
 	o.account.end(old, time.Time{}, now.Add(overlap))
 	o.account.accept(n, now, true)
-	o.tell("rotated to %s, accepted after %s; %s is good for another %s",
+	o.report("rotated to %s, accepted after %s; %s is good for another %s",
 		o.account.fingerprint(n), took, o.account.fingerprint(old), overlap)
 	return nil
 }
@@ -100,13 +99,13 @@ func (o *operator) leak(ctx context.Context) error {
 		return err
 	}
 	o.secret[token.FileRevoked] = fmt.Appendf(nil, "%x\n", verify.Digest(o.account.text(leaked)))
-	o.account.end(leaked, time.Now(), time.Time{}) // before the swap: it may be refused before we go on
+	o.account.end(leaked, time.Now(), time.Time{}) // before the swap, as in promote
 	took, err := o.swap(ctx, func(s agent.SourceStatus) bool { return s.Revoked > 0 })
 	if err != nil {
 		return err
 	}
 	o.account.end(leaked, time.Time{}, time.Now())
-	o.tell("revoked %s, which leaked: refused after %s, overlap or not", o.account.fingerprint(leaked), took)
+	o.report("revoked %s, which leaked: refused after %s, overlap or not", o.account.fingerprint(leaked), took)
 	return nil
 }
 
@@ -126,12 +125,12 @@ func (o *operator) swap(ctx context.Context, published func(agent.SourceStatus) 
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return 0, fmt.Errorf("the agent did not take over the Secret: %w", ctx.Err())
+			return 0, fmt.Errorf("the agent did not publish the change of the Secret: %w", ctx.Err())
 		}
 	}
 }
 
-// shows returns whether a status shows token n in a slot.
+// shows returns a function that reports whether a status shows token n in a slot.
 func (o *operator) shows(slot string, n int) func(agent.SourceStatus) bool {
 	fingerprint := o.account.fingerprint(n)
 	return func(s agent.SourceStatus) bool {
@@ -139,7 +138,7 @@ func (o *operator) shows(slot string, n int) func(agent.SourceStatus) bool {
 	}
 }
 
-// pause waits, or until ctx ends.
+// pause waits for d. It fails if ctx ends first.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():

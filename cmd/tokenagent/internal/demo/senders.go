@@ -10,18 +10,17 @@ type sender struct {
 	account  *account
 	tally    tally
 	call     call
-	lag      time.Duration // how long after a rotation it learns of it
-	eager    bool          // it takes a token that is only staged
-	intruder bool          // it takes one that is in no Secret
+	lag      time.Duration // from a rotation until it sends the new token
+	eager    bool          // it sends a token as soon as it is staged
+	intruder bool          // it sends a token that is in no Secret
 }
 
-// pace is the time between two requests of a sender: short enough to hit every change,
-// and long enough for two cores.
+// pace is the time between two requests of a sender: short enough for requests during every
+// change, and long enough for two cores.
 const pace = 6 * time.Millisecond
 
-// senders returns five senders for each protocol: one changes over at once, one in the
-// middle of the overlap, one only after its end, one before the promotion, and one is an
-// intruder.
+// senders returns five senders for each protocol. They change over at once, in the middle
+// of the overlap, after its end, and before the promotion; the fifth is an intruder.
 func senders(a *account, s *servers) (all []*sender) {
 	add := func(t tally, c call) {
 		all = append(all,

@@ -23,7 +23,7 @@ import (
 )
 
 // servers are an HTTP and a gRPC server behind the same verifier, with a client for each.
-// They answer with the slot of the token that let the request in.
+// Answers name the slot of the accepted token in a header.
 type servers struct {
 	http    *http.Server
 	grpc    *grpc.Server
