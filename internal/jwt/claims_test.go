@@ -9,63 +9,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-func TestRequiredClaims(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		claims   string // members beside the usual ones
-		required string
-		values   []string
-		want     bool
-	}{
-		"scope":                        {`"scope":"read admin"`, "scope", []string{"admin"}, true},
-		"scope is not split elsewhere": {`"scope":"read\tadmin"`, "scope", []string{"admin"}, false},
-		"scope at a no-break space":    {`"scope":"read\u00a0admin"`, "scope", []string{"admin"}, false},
-		"scope at a next line":         {`"scope":"read\u0085admin"`, "scope", []string{"admin"}, false},
-		"scope at a line feed":         {`"scope":"read\nadmin"`, "scope", []string{"admin"}, false},
-		"scope with two spaces":        {`"scope":"read  admin"`, "scope", []string{"admin"}, true},
-		"scope has no empty word":      {`"scope":"read  admin"`, "scope", []string{""}, false},
-		"scope list":                   {`"scope":["read","admin"]`, "scope", []string{"admin"}, true},
-		"scope list is not split":      {`"scope":["read admin"]`, "scope", []string{"admin"}, false},
-		"scp":                          {`"scp":"orders.read orders.write"`, "scp", []string{"orders.write"}, true},
-		"scp list":                     {`"scp":["orders.read"]`, "scp", []string{"orders.read"}, true},
-		"scp by a part of a word":      {`"scp":"orders.read"`, "scp", []string{"orders"}, false},
-		"other text is one word":       {`"role":"read admin"`, "role", []string{"admin"}, false},
-		"pointer":                      {`"realm_access":{"roles":["user","admin"]}`, "/realm_access/roles", []string{"admin"}, true},
-		"pointer, another value":       {`"realm_access":{"roles":["user"]}`, "/realm_access/roles", []string{"admin"}, false},
-		"pointer to nothing":           {`"realm_access":{}`, "/realm_access/roles", nil, false},
-		"pointer through text":         {`"realm_access":"roles"`, "/realm_access/roles", nil, false},
-		"pointer to an element":        {`"a":[{"b":"x"},{"b":"y"}]`, "/a/1/b", []string{"y"}, true},
-		"pointer to an element, 01":    {`"a":[1,2]`, "/a/01", nil, false},
-		"pointer past the end":         {`"a":[1,2]`, "/a/2", nil, false},
-		"pointer to -":                 {`"a":[1,2]`, "/a/-", nil, false},
-		"pointer to -1":                {`"a":[1,2]`, "/a/-1", nil, false},
-		"pointer with escapes":         {`"a/b":{"c~d":true}`, "/a~1b/c~0d", []string{"true"}, true},
-		"pointer, ~01 is ~1":           {`"~1":7`, "/~01", []string{"7"}, true},
-		"pointer to the empty name":    {`"":"x"`, "/", []string{"x"}, true},
-		"pointer to a name with a dot": {`"a.b":"x"`, "/a.b", []string{"x"}, true},
-		"a dot is no pointer":          {`"a":{"b":"x"}`, "a.b", nil, false},
-		"pointer to words":             {`"x":{"scope":"a b"}`, "/x/scope", []string{"b"}, true},
-		"a name that holds a slash":    {`"https://x/roles":["a"]`, "https://x/roles", []string{"a"}, true},
-		"pointer whose value is null":  {`"a":{"b":null}`, "/a/b", nil, true},
-		"pointer whose value is false": {`"a":{"b":false}`, "/a/b", []string{"true"}, false},
-		"pointer to a whole number":    {`"a":{"b":12}`, "/a/b", []string{"12"}, true},
-		"a number beyond a float64":    {`"n":9007199254740993`, "n", []string{"9007199254740993"}, true},
-		"its neighbour is another":     {`"n":9007199254740993`, "n", []string{"9007199254740992"}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			k := signingKeys()["HS256"]
-			v := verifier(t, keySet(t, nil, k.key(t, "")), func(cfg *Config) {
-				cfg.RequiredClaims = map[string][]string{c.required: c.values}
-			})
-			err := verdictOf(v, k.signRaw(t, `{"alg":"HS256"}`, strings.Replace(text(t, claimsNow(nil)), "{", "{"+c.claims+",", 1)))
-			if (err == nil) != c.want {
-				t.Errorf("%s asked for %v: %v", c.claims, c.values, err)
-			}
-		})
-	}
-}
-
 // TestSubjectIsTheLiteralNumber: a float64 would round the second.
 func TestSubjectIsTheLiteralNumber(t *testing.T) {
 	t.Parallel()

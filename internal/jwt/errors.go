@@ -20,7 +20,7 @@ var ErrSignature = refusal(verify.ErrInvalidToken, "no accepted key has made its
 var (
 	errForm             = refusal(verify.ErrInvalidToken, "not a JSON Web Token in compact form, or not in its one strict spelling")
 	errHeader           = refusal(verify.ErrInvalidToken, "its header is longer than what is read before a signature is checked")
-	errTwice            = refusal(verify.ErrInvalidToken, "a member stands twice in its header or claims")
+	errTwice            = refusal(verify.ErrInvalidToken, "a member occurs twice in its header or claims")
 	errTooLong          = refusal(verify.ErrInvalidToken, "longer than what is parsed")
 	errCritical         = refusal(verify.ErrInvalidToken, "its header has crit: an extension that must be understood, and none is")
 	errAlgorithm        = refusal(verify.ErrInvalidToken, "its algorithm is none that is accepted")

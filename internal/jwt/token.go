@@ -7,12 +7,10 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/strictjson"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -112,10 +110,10 @@ func (v *Verifier) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 	if err != nil {
 		return nil, err
 	}
-	c := claims.New(members, text)
+	c := NewClaims(members, text)
 	e := &cached{set: set.mark, key: key, claims: members, signingSum: verify.Digest(j.signingInput)}
 	var ok bool
-	if e.subject, ok = c.Subject(); !ok {
+	if e.subject, ok = c.subject(); !ok {
 		return nil, errSubject
 	}
 	if j.named {
@@ -128,12 +126,12 @@ func (v *Verifier) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 		}
 		e.jti = verify.RevokedTokenID(id)
 	}
-	expires, ok := instant(members, "exp")
+	expires, ok := c.time("exp")
 	if !ok || expires.IsZero() {
 		return nil, errNoExpiry
 	}
 	e.expires = expires.Add(v.cfg.Leeway)
-	if e.notBefore, ok = instant(members, "nbf"); !ok {
+	if e.notBefore, ok = c.time("nbf"); !ok {
 		return nil, errNotBefore
 	}
 	if !e.notBefore.IsZero() {
@@ -159,7 +157,7 @@ func (v *Verifier) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 			return nil, errClaims
 		}
 	}
-	issued, ok := instant(members, "iat")
+	issued, ok := c.time("iat")
 	if lasts := int64(expires.Sub(issued)); ok && !issued.IsZero() && lasts > v.longest.Load() {
 		v.longest.Store(lasts) // either of two concurrent stores is right enough
 	}
@@ -175,18 +173,4 @@ func (e *cached) principalOf(set *KeySet, key *keyEntry) *verify.Principal {
 		Slot: key.entry.Slot, Claims: e.claims, Credential: e.signingSum,
 		RevocableBy: []rotation.ID{e.signingSum, e.jti, e.kid, key.key.ID(), verify.RevokedKeyID(key.key.KeyID())},
 	})
-}
-
-// instant returns the time of the claim name. It returns the zero Time and true if there
-// is no such claim, and false if the claim is not a valid time.
-func instant(members map[string]any, name string) (time.Time, bool) {
-	value, has := members[name]
-	if !has {
-		return time.Time{}, true
-	}
-	seconds, ok := value.(float64)
-	if !ok {
-		return time.Time{}, false
-	}
-	return claims.Time(seconds)
 }

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -58,8 +57,8 @@ const (
 type Verifier struct {
 	keys     func() *KeySet
 	cfg      Config
-	types    []string             // cfg.Types in the form for comparison
-	required []claims.Requirement // from cfg.RequiredClaims
+	types    []string      // cfg.Types in the form for comparison
+	required []Requirement // from cfg.RequiredClaims
 	cache    *jwtCache
 	checks   *checkLimit
 	recent   atomic.Pointer[rotation.ID] // the key that signed the latest token without a usable kid
@@ -95,7 +94,7 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	}
 	v := &Verifier{keys: keys, cfg: c, cache: newJWTCache(c.CacheSize), checks: processChecks}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
-		r, _ := claims.Require(name, slices.Clone(c.RequiredClaims[name])) // Validate has checked the name
+		r, _ := Require(name, slices.Clone(c.RequiredClaims[name])) // Validate has checked the name
 		v.required = append(v.required, r)
 	}
 	for _, t := range c.Types {
@@ -124,7 +123,7 @@ func (c *Config) Validate() error {
 		fail("an empty type; leave it out")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
-		if _, err := claims.Require(name, nil); err != nil {
+		if _, err := Require(name, nil); err != nil {
 			fail("a required claim: %w", err)
 		}
 	}

@@ -18,18 +18,8 @@ import (
 
 // An inspection is the answer of inspect.
 type inspection struct {
-	JWT         bool                 `json:"jwt"`
-	Error       string               `json:"fault,omitempty"` // why the token is malformed or no JWT
-	Fingerprint string               `json:"fingerprint"`
-	Bytes       int                  `json:"bytes"`
-	Digest      string               `json:"digest,omitempty"` // revokes the token
-	Header      inspect.Object       `json:"header,omitempty"`
-	Claims      inspect.Object       `json:"claims,omitempty"`
-	Times       map[string]time.Time `json:"times,omitempty"` // the claims that are times
-	Warnings    []string             `json:"warnings,omitempty"`
-	Verdict     *judgement           `json:"verdict,omitempty"` // nil without a key source
-
-	token *inspect.Token // nil if the token is no JWT
+	*inspect.Token
+	Verdict *judgement `json:"verdict,omitempty"` // nil without a key source
 }
 
 // A judgement says whether the keys accept a token.
@@ -72,9 +62,9 @@ Otherwise the exit code is 1.`,
 			if err != nil {
 				return err
 			}
-			i := decode(token, time.Now())
+			i := inspection{Token: inspect.Decode(token, time.Now())}
 			if r.HasKeys() && i.Error == "" {
-				if err := i.judge(cmd, token, cfg); err != nil {
+				if i.Verdict, err = judge(cmd, token, i.Token, cfg); err != nil {
 					return err
 				}
 			}
@@ -90,38 +80,15 @@ Otherwise the exit code is 1.`,
 	return cmd
 }
 
-func decode(token string, now time.Time) *inspection {
-	i := &inspection{Fingerprint: verify.Fingerprint(verify.Digest(token)), Bytes: len(token)}
-	t, err := inspect.Decode(token)
-	if err != nil {
-		i.Error = err.Error()
-	}
-	if t == nil {
-		return i
-	}
-	i.token, i.JWT, i.Digest, i.Header, i.Claims = t, true, t.Digest, t.Header, t.Claims
-	i.Times = make(map[string]time.Time)
-	for _, name := range inspect.Times() {
-		if at, ok := t.Claims.Time(name); ok {
-			i.Times[name] = at
-		}
-	}
-	if t.Claims != nil {
-		i.Warnings = t.Warnings(now)
-	}
-	return i
-}
-
-// judge sets Verdict to what an agent with cfg decides. If no issuer or audience is
-// given, the token's own is accepted.
-func (i *inspection) judge(cmd *cobra.Command, token string, cfg agent.Config) error {
+// judge returns what an agent with cfg decides. If no issuer or audience is given, the
+// token's own is accepted.
+func judge(cmd *cobra.Command, token string, t *inspect.Token, cfg agent.Config) (*judgement, error) {
 	j := &judgement{}
-	i.Verdict = j
-	if iss := i.Claims.Text("iss"); cfg.JWT.Issuer == "" && iss != "" {
-		cfg.JWT.Issuer = iss
+	if iss := t.Claims.Texts("iss"); cfg.JWT.Issuer == "" && len(iss) == 1 {
+		cfg.JWT.Issuer = iss[0]
 		j.Unchecked = append(j.Unchecked, "iss")
 	}
-	if aud := i.Claims.Texts("aud"); len(cfg.JWT.Audiences) == 0 && len(aud) > 0 && aud[0] != "" {
+	if aud := t.Claims.Texts("aud"); len(cfg.JWT.Audiences) == 0 && len(aud) > 0 && aud[0] != "" {
 		cfg.JWT.Audiences = aud[:1]
 		j.Unchecked = append(j.Unchecked, "aud")
 	}
@@ -129,17 +96,17 @@ func (i *inspection) judge(cmd *cobra.Command, token string, cfg agent.Config) e
 	fillJWT(&cfg)
 	a, err := startAgent(cmd.Context(), cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer a.Close()
 	p, err := a.Verify(cmd.Context(), token)
 	if err != nil {
 		j.Reason, j.Why = verify.Class(err).String(), withoutClass(err)
-		j.Hints = i.token.Hints(rules, a.Status().Sources[0].Tokens, err, time.Now())
-		return nil
+		j.Hints = t.Hints(rules, a.Status().Sources[0].Tokens, err, time.Now())
+		return j, nil
 	}
 	j.Accepted, j.Subject, j.KeyID, j.Slot, j.Source = true, p.Subject(), p.KeyID(), p.Slot().String(), p.Source()
-	return nil
+	return j, nil
 }
 
 // withoutClass returns the text of err without its class, such as "invalid token".
@@ -153,19 +120,15 @@ func withoutClass(err error) string {
 }
 
 func (i *inspection) text(now time.Time) (string, error) {
-	var b strings.Builder
-	if i.token != nil {
-		if err := i.token.Text(&b, now); err != nil {
-			return "", err
-		}
+	if !i.JWT {
+		return fmt.Sprintf("no signed token: fingerprint %s: %s\n", i.Fingerprint, i.Error), nil
 	}
-	for _, text := range i.Warnings {
-		fmt.Fprintf(&b, "warning: %s\n", text)
+	var b strings.Builder
+	if err := i.Token.Text(&b, now); err != nil {
+		return "", err
 	}
 	v := i.Verdict
 	switch {
-	case i.token == nil:
-		fmt.Fprintf(&b, "no signed token: fingerprint %s: %s\n", i.Fingerprint, i.Error)
 	case i.Error != "":
 		fmt.Fprintf(&b, "malformed: %s\n", i.Error)
 	case v == nil:

@@ -26,7 +26,7 @@ func TestInspect(t *testing.T) {
 	if strings.Contains(o.out, "warning") {
 		t.Errorf("a warning about a usual token:\n%s", o.out)
 	}
-	invoke(t, s.sign(t, "--expires-in", "240h"), "inspect").want(t, 0, "warning: it is good for 10 days")
+	invoke(t, s.sign(t, "--expires-in", "240h"), "inspect").want(t, 0, "warning: it is valid for 10 days")
 	unsigned, err := jwt.New(jwt.SigningMethodNone).SignedString(jwt.UnsafeAllowNoneSignatureType)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestInspectSaysWhy(t *testing.T) {
 		"other secret":    {h.sign(t), inspectBy(file(t, secret+"2")), []string{"no accepted key has made its signature", "its signer has another secret"}},
 		"wrong issuer":    {s.sign(t), []string{"inspect", "--key-file", s.jwks, "--issuer", "https://other.example"}, []string{"its iss is not the accepted issuer", `iss: "https://other.example" is asked for, and the token has "` + issuer + `"`, "aud was not checked"}},
 		"wrong audience":  {s.sign(t), []string{"inspect", "--key-file", s.jwks, "--audience", "x", "--audience", "y"}, []string{`aud: "x" or "y" is asked for, and the token has "orders"`, "iss was not checked"}},
-		"two at once":     {s.sign(t, "--not-before-in", "5m30s"), []string{"inspect", "--key-file", s.jwks, "--audience", "x"}, []string{`aud: "x" is asked for`, "nbf: it is not good for another 5m"}},
+		"two at once":     {s.sign(t, "--not-before-in", "5m30s"), []string{"inspect", "--key-file", s.jwks, "--audience", "x"}, []string{`aud: "x" is asked for`, "nbf: it is not valid for another 5m"}},
 		"no issuer":       {made(jwt.MapClaims{"exp": now + 60}, nil), []string{"inspect", "--key-file", path}, []string{"iss: one is asked for, and the token has no iss", "aud: one is asked for"}},
 		"algorithms":      {s.sign(t), inspectBy(s.jwks, "--algorithm", "EdDSA"), []string{"its algorithm is none that is accepted", `alg: "EdDSA" is asked for, and the token has "ES256"`}},
 		"type":            {s.sign(t), inspectBy(s.jwks, "--jwt-type", "at+jwt"), []string{`typ: "at+jwt" is asked for, and the token has "JWT"`}},

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
-	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/option"
 	"github.com/tokenagent/tokenagent/internal/token"
@@ -78,7 +77,7 @@ func (r *Realm) requiredClaims() (map[string][]string, error) {
 	required := make(map[string][]string)
 	for i, text := range r.RequireClaims {
 		name, value, hasValue := strings.Cut(text, "=")
-		_, err := claims.Require(name, nil)
+		_, err := jwt.Require(name, nil)
 		switch {
 		case name == "":
 			err = errors.New("the form is NAME or NAME=VALUE, such as roles=reader")

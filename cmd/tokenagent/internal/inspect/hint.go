@@ -10,7 +10,6 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
-	"github.com/tokenagent/tokenagent/internal/claims"
 	"github.com/tokenagent/tokenagent/internal/jwt"
 )
 
@@ -19,35 +18,53 @@ import (
 // verifier found first. If c has no Issuer or no Audiences, any is accepted.
 func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time.Time) (out []string) {
 	hint := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
-	differs := func(part Object, name string, want []string) {
-		value, has := part[name]
-		hint("%s: %s is asked for, and %s", termsafe.Text(name), quoteAll(want), presence(name, value, has))
-	}
-	alg := jwt.CanonicalAlgorithm(t.Header.Text("alg"))
-	switch {
-	case len(c.Algorithms) > 0 && !slices.ContainsFunc(c.Algorithms, func(a string) bool { return jwt.CanonicalAlgorithm(a) == alg }):
-		differs(t.Header, "alg", c.Algorithms)
-	case slices.Contains(jwt.Algorithms(), alg): // otherwise a warning says so
-		t.hintKey(alg, keys, hint)
-	}
-	typ := jwt.BareType(t.Header.Text("typ"))
-	if len(c.Types) > 0 && !slices.ContainsFunc(c.Types, func(s string) bool { return jwt.BareType(s) == typ }) {
-		differs(t.Header, "typ", c.Types)
-	}
-	if iss := t.Claims.Text("iss"); iss == "" || iss != c.Issuer {
-		differs(t.Claims, "iss", []string{c.Issuer})
-	}
-	if !slices.ContainsFunc(t.Claims.Texts("aud"), func(a string) bool { return slices.Contains(c.Audiences, a) }) {
-		differs(t.Claims, "aud", c.Audiences)
-	}
-	t.hintTimes(c.Leeway, now, hint)
-	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
-		r, err := claims.Require(name, c.RequiredClaims[name])
-		if err != nil || r.Met(claims.New(t.Claims, nil)) {
-			continue
+	alg := jwt.CanonicalAlgorithm(t.Header.text("alg"))
+	typ := jwt.BareType(t.Header.text("typ"))
+	isAlg := func(a string) bool { return jwt.CanonicalAlgorithm(a) == alg }
+	isType := func(s string) bool { return jwt.BareType(s) == typ }
+	isAudience := func(a string) bool { return slices.Contains(c.Audiences, a) }
+	algAccepted := len(c.Algorithms) == 0 || slices.ContainsFunc(c.Algorithms, isAlg)
+	for _, m := range []struct {
+		part     Object
+		name     string
+		accepted bool
+		want     []string
+	}{
+		{t.Header, "alg", algAccepted, c.Algorithms},
+		{t.Header, "typ", len(c.Types) == 0 || slices.ContainsFunc(c.Types, isType), c.Types},
+		{t.Claims, "iss", t.Claims.text("iss") != "" && t.Claims.text("iss") == c.Issuer, []string{c.Issuer}},
+		{t.Claims, "aud", slices.ContainsFunc(t.Claims.Texts("aud"), isAudience), c.Audiences},
+	} {
+		if value, has := m.part[m.name]; !m.accepted {
+			hint("%s: %s is asked for, and %s", m.name, quoteAll(m.want), presence(m.name, value, has))
 		}
-		value, has := r.Find(t.Claims)
-		hint("%s: %s is asked for, and %s", termsafe.Text(name), quoteAll(c.RequiredClaims[name]), presence(name, value, has))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
+		r, err := jwt.Require(name, c.RequiredClaims[name])
+		if err == nil && !r.Met(jwt.NewClaims(t.Claims, nil)) {
+			value, has := r.Find(t.Claims)
+			hint("%s: %s is asked for, and %s", termsafe.Text(name), quoteAll(c.RequiredClaims[name]), presence(name, value, has))
+		}
+	}
+	if text := t.keyHint(alg, keys); algAccepted && text != "" {
+		hint("%s", text)
+	}
+
+	leeway := jwt.DefaultLeeway
+	if c.Leeway != 0 {
+		leeway = max(c.Leeway, 0)
+	}
+	const clocks = "; if the clocks differ by more than --leeway, set them right or raise it"
+	exp, hasExp := t.Times["exp"]
+	switch age := now.Sub(exp); {
+	case !hasExp || age < leeway:
+	case age < 10*time.Minute:
+		hint("exp: it expired %s ago; get a new token%s", span(age), clocks)
+	default:
+		hint("exp: it expired %s ago; get a new token", span(age))
+	}
+	if nbf := t.Times["nbf"]; now.Before(nbf.Add(-leeway)) {
+		hint("nbf: it is not valid for another %s%s", span(nbf.Sub(now)), clocks)
 	}
 	switch {
 	case !errors.Is(err, jwt.ErrSignature):
@@ -59,46 +76,33 @@ func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time
 	return out
 }
 
-func (t *Token) hintKey(alg string, keys []agent.TokenStatus, hint func(format string, args ...any)) {
+// keyHint says why no key is tried on the token. It returns "" if keys are tried, and for
+// an unknown algorithm, of which a warning tells.
+func (t *Token) keyHint(alg string, keys []agent.TokenStatus) string {
 	kid, named := t.Header["kid"]
-	var sameName, fits int
+	var sameName, tried int
 	for _, k := range keys {
 		if k.KeyID != "" && k.KeyID == kid {
 			sameName++
 		}
 		if k.Algorithm == alg && (!named || k.KeyID == kid || k.KeyID == "") {
-			fits++
+			tried++
 		}
 	}
 	tokenAlg, tokenKid := presence("alg", t.Header["alg"], true), presence("kid", kid, named)
 	switch {
-	case fits > jwt.MaxTried:
-		hint("kid: %d keys could have signed it, and at most %d are tried; have its issuer name the key", fits, jwt.MaxTried)
-	case fits > 0:
+	case !slices.Contains(jwt.Algorithms(), alg):
+		return ""
+	case tried > jwt.MaxTried:
+		return fmt.Sprintf("kid: %d keys could have signed it, and at most %d are tried; have its issuer name the key", tried, jwt.MaxTried)
+	case tried > 0:
+		return ""
 	case sameName > 0:
-		hint("alg: %s, and the key of its kid is for another; there are %s", tokenAlg, list(keys))
+		return fmt.Sprintf("alg: %s, and the key of its kid is for another; there are %s", tokenAlg, list(keys))
 	case named:
-		hint("kid: %s, and there are %s", tokenKid, list(keys))
+		return fmt.Sprintf("kid: %s, and there are %s", tokenKid, list(keys))
 	default:
-		hint("alg: %s, and no key is for it; there are %s", tokenAlg, list(keys))
-	}
-}
-
-func (t *Token) hintTimes(leeway time.Duration, now time.Time, hint func(format string, args ...any)) {
-	if leeway == 0 {
-		leeway = jwt.DefaultLeeway
-	}
-	leeway = max(leeway, 0)
-	const clocks = "; if the clocks differ by more than --leeway, set them right or raise it"
-	if exp, ok := t.Claims.Time("exp"); ok && !now.Before(exp.Add(leeway)) {
-		also := ""
-		if now.Sub(exp) < 10*time.Minute {
-			also = clocks
-		}
-		hint("exp: it expired %s ago; get a new token%s", span(now.Sub(exp)), also)
-	}
-	if nbf, ok := t.Claims.Time("nbf"); ok && now.Before(nbf.Add(-leeway)) {
-		hint("nbf: it is not good for another %s%s", span(nbf.Sub(now)), clocks)
+		return fmt.Sprintf("alg: %s, and no key is for it; there are %s", tokenAlg, list(keys))
 	}
 }
 
@@ -112,9 +116,6 @@ func presence(name string, value any, has bool) string {
 
 // list names the keys.
 func list(keys []agent.TokenStatus) string {
-	if len(keys) == 0 {
-		return "no keys"
-	}
 	const most = 20
 	var names []string
 	for _, k := range keys[:min(most, len(keys))] {
@@ -124,7 +125,10 @@ func list(keys []agent.TokenStatus) string {
 		}
 		names = append(names, name+" ("+k.Algorithm+")")
 	}
-	if more := len(keys) - most; more > 0 {
+	switch more := len(keys) - most; {
+	case len(keys) == 0:
+		return "no keys"
+	case more > 0:
 		names = append(names, fmt.Sprintf("%d more", more))
 	}
 	return strings.Join(names, ", ")

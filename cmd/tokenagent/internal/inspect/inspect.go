@@ -14,79 +14,97 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/tokenagent/tokenagent/internal/claims"
+	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/strictjson"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Token is a decoded JSON Web Token (RFC 7519). Nothing in it has been verified.
+// A Token says what a token contains. Nothing in it has been verified. Of a token that is
+// no JSON Web Token (RFC 7519) only Error, Fingerprint and Bytes are set, because nobody
+// can tell what it is instead.
 type Token struct {
-	Bytes       int
-	Fingerprint string // the first 8 hex digits of its SHA-256
-	Digest      string // the digest that revokes the token, in hex; see verify.SigningInputDigest
-	Header      Object
-	Claims      Object
+	JWT         bool                 `json:"jwt"`
+	Error       string               `json:"fault,omitempty"` // why it is no JWT, or a malformed one; quotes nothing
+	Fingerprint string               `json:"fingerprint"`     // the first 8 hex digits of its SHA-256
+	Bytes       int                  `json:"bytes"`
+	Digest      string               `json:"digest,omitempty"` // the digest that revokes it, in hex; see verify.SigningInputDigest
+	Header      Object               `json:"header,omitempty"` // nil if it cannot be decoded
+	Claims      Object               `json:"claims,omitempty"` // nil if they cannot be decoded
+	Times       map[string]time.Time `json:"times,omitempty"`  // the claims that are times
+	Warnings    []string             `json:"warnings,omitempty"`
 }
 
-// ErrOpaque means that a token is no JSON Web Token. Nobody can tell what it is instead,
-// so nothing of it may be shown.
-var ErrOpaque = errors.New("not a JSON Web Token, which is three parts of base64url between dots")
-
-// Errors of Decode in what looks like a JSON Web Token. The texts are constants.
+// The errors of a token. The texts are constants.
 var (
+	errOpaque    = errors.New("not a JSON Web Token, which is three parts of base64url between dots")
 	errSpace     = errors.New("it has white space in it; give the token alone, without the word Bearer, and on one line")
 	errEncrypted = errors.New("an encrypted token (JWE, RFC 7516), of which nothing can be read here; signed ones have three parts")
 	errClaims    = errors.New("its claims are not base64url without padding")
 	errSignature = errors.New("its signature is not base64url without padding")
 	errUnsigned  = errors.New("it has no signature")
 	errNoObject  = errors.New("there is no JSON object")
-	errTwice     = errors.New("a member stands twice, so that one reader takes the first and another the last; such tokens are refused")
-	errNumber    = errors.New("a number is larger than any that is read; such tokens are refused")
-	errUTF8      = errors.New("bytes that are not UTF-8, which readers take for different things; such tokens are refused")
-	errDeep      = fmt.Errorf("objects or arrays stand more than %d deep in each other; such tokens are refused", strictjson.MaxDepth)
+	errTwice     = errors.New("a member occurs twice, and parsers disagree about which value counts; such tokens are refused")
+	errNumber    = errors.New("a number is too large to be read; such tokens are refused")
+	errUTF8      = errors.New("there are bytes that are not UTF-8, which parsers read differently; such tokens are refused")
+	errDeep      = fmt.Errorf("objects or arrays are nested more than %d deep; such tokens are refused", strictjson.MaxDepth)
 )
 
-// Decode decodes a token. The error is ErrOpaque, or says what is wrong with a JSON Web
-// Token; then Decode also returns the parts that it could decode. The error quotes
-// nothing.
-func Decode(token string) (*Token, error) {
-	digest := verify.SigningInputDigest(token)
-	t := &Token{
-		Bytes: len(token), Fingerprint: verify.Fingerprint(verify.Digest(token)), Digest: hex.EncodeToString(digest[:]),
+// Decode decodes a token and explains it as of now.
+func Decode(token string, now time.Time) *Token {
+	t := &Token{Bytes: len(token), Fingerprint: verify.Fingerprint(verify.Digest(token))}
+	if err := t.decode(token); err != nil {
+		t.Error = err.Error()
 	}
+	if t.JWT {
+		digest := verify.SigningInputDigest(token)
+		t.Digest = hex.EncodeToString(digest[:])
+	}
+	if t.Claims != nil {
+		t.Times = make(map[string]time.Time)
+		for _, name := range []string{"exp", "nbf", "iat", "auth_time"} { // RFC 7519 section 4.1, OpenID Connect Core section 2
+			if at, ok := t.Claims.time(name); ok {
+				t.Times[name] = at
+			}
+		}
+		t.Warnings = t.warnings(now)
+	}
+	return t
+}
+
+func (t *Token) decode(token string) error {
 	if strings.ContainsAny(token, " \t\r\n\v\f") { // encoding/base64 skips line breaks
-		return nil, errSpace
+		return errSpace
 	}
 	parts := strings.Split(token, ".")
 	text, err := strictBase64.DecodeString(parts[0])
 	if err != nil || len(parts) != 3 && len(parts) != 5 {
-		return nil, ErrOpaque
+		return errOpaque
 	}
 	header, err := parseObject(text)
 	switch {
-	case errors.Is(err, errNoObject):
-		return nil, ErrOpaque // any text with dots
+	case header == nil:
+		return errOpaque // any text with dots
 	case len(parts) == 5:
-		return nil, errEncrypted
+		return errEncrypted
 	}
-	t.Header = header
+	t.JWT, t.Header = true, header
 	if err != nil {
-		return t, fmt.Errorf("in its header %w", err)
+		return fmt.Errorf("in its header %w", err)
 	}
 	if text, err = strictBase64.DecodeString(parts[1]); err != nil {
-		return t, errClaims
+		return errClaims
 	}
 	if t.Claims, err = parseObject(text); err != nil {
-		return t, fmt.Errorf("in its claims %w", err)
+		return fmt.Errorf("in its claims %w", err)
 	}
 	signature, err := strictBase64.DecodeString(parts[2])
 	switch {
 	case err != nil:
-		return t, errSignature
-	case len(signature) == 0 && t.Header.Text("alg") != "none": // RFC 7519 section 6
-		return t, errUnsigned
+		return errSignature
+	case len(signature) == 0 && t.Header.text("alg") != "none": // RFC 7519 section 6
+		return errUnsigned
 	}
-	return t, nil
+	return nil
 }
 
 var strictBase64 = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // a constant
@@ -94,8 +112,8 @@ var strictBase64 = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // a
 // An Object is a JSON object. Its numbers are of type json.Number.
 type Object map[string]any
 
-// parseObject parses text. It returns the object also with errTwice, errDeep, errNumber
-// and errUTF8.
+// parseObject parses text. It returns nil if text is not a JSON object, and the object
+// with any other error.
 func parseObject(text []byte) (o Object, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -117,14 +135,14 @@ func parseObject(text []byte) (o Object, err error) {
 	}
 }
 
-// Text returns the member name, or "" if it is not a string.
-func (o Object) Text(name string) string {
+// text returns the member name, or "" if it is not a string.
+func (o Object) text(name string) string {
 	text, _ := o[name].(string)
 	return text
 }
 
 // Texts returns the member name, which is a string or a list of strings, as "aud" is
-// (RFC 7519 section 4.1.3).
+// (RFC 7519 section 4.1.3). It returns nil if the member is anything else or empty.
 func (o Object) Texts(name string) (texts []string) {
 	list, ok := o[name].([]any)
 	if !ok {
@@ -137,17 +155,20 @@ func (o Object) Texts(name string) (texts []string) {
 		}
 		texts = append(texts, text)
 	}
+	if len(texts) == 1 && texts[0] == "" {
+		return nil
+	}
 	return texts
 }
 
-// Time returns the member name, which is a NumericDate (RFC 7519 section 2), and whether
+// time returns the member name, which is a NumericDate (RFC 7519 section 2), and whether
 // it is one.
-func (o Object) Time(name string) (time.Time, bool) {
+func (o Object) time(name string) (time.Time, bool) {
 	number, ok := o[name].(json.Number)
 	seconds, err := number.Float64()
 	if !ok || err != nil {
 		return time.Time{}, false
 	}
-	at, ok := claims.Time(seconds)
+	at, ok := jwt.NumericDate(seconds)
 	return at.UTC(), ok
 }

@@ -13,42 +13,34 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
-// Times returns the claims that are times (RFC 7519 section 4.1, OpenID Connect Core
-// section 2).
-func Times() []string { return []string{"exp", "nbf", "iat", "auth_time"} }
-
-// Text writes what the token says, for a person.
+// Text writes for a person what a JSON Web Token says.
 func (t *Token) Text(w io.Writer, now time.Time) error {
 	fmt.Fprintf(w, "a JSON Web Token of %d bytes, fingerprint %s\n", t.Bytes, t.Fingerprint)
-	for _, part := range []struct {
-		name    string
-		members Object
-	}{{"header", t.Header}, {"claims", t.Claims}} {
-		if part.members == nil {
-			continue
-		}
-		fmt.Fprintln(w, part.name)
-		tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		for _, name := range slices.Sorted(maps.Keys(part.members)) {
-			line := compact(part.members[name])
-			if at, ok := part.members.Time(name); ok && part.name == "claims" && slices.Contains(Times(), name) {
-				line += "  (" + when(name, at, now) + ")"
-			}
-			fmt.Fprintf(tab, "  %s\t%s\n", termsafe.Text(name), line)
-		}
-		if err := tab.Flush(); err != nil {
-			return err
-		}
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tab, "header")
+	for _, name := range slices.Sorted(maps.Keys(t.Header)) {
+		fmt.Fprintf(tab, "  %s\t%s\n", termsafe.Text(name), compact(t.Header[name]))
 	}
 	if t.Claims == nil {
-		return nil
+		return tab.Flush()
+	}
+	fmt.Fprintln(tab, "claims")
+	for _, name := range slices.Sorted(maps.Keys(t.Claims)) {
+		line := compact(t.Claims[name])
+		if at, ok := t.Times[name]; ok {
+			line += "  (" + when(name, at, now) + ")"
+		}
+		fmt.Fprintf(tab, "  %s\t%s\n", termsafe.Text(name), line)
 	}
 	by := "its digest " + t.Digest
-	if t.Claims.Text("jti") != "" {
+	if t.Claims.text("jti") != "" {
 		by = "its jti, or " + by
 	}
-	_, err := fmt.Fprintf(w, "to revoke it: %s\n", by)
-	return err
+	fmt.Fprintf(tab, "to revoke it: %s\n", by)
+	for _, text := range t.Warnings {
+		fmt.Fprintf(tab, "warning: %s\n", text)
+	}
+	return tab.Flush()
 }
 
 // compact returns a value as JSON in one line, escaped.
@@ -91,7 +83,7 @@ func when(name string, at, now time.Time) string {
 	case left <= 0:
 		return text + ", " + span(-left) + " ago"
 	case name == "nbf":
-		return text + ", not good for another " + span(left)
+		return text + ", not valid for another " + span(left)
 	default:
 		return text + ", in " + span(left)
 	}

@@ -1,4 +1,4 @@
-package claims
+package jwt
 
 import (
 	"encoding/json"
@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-func of(tb testing.TB, text string) *Claims {
+func claimsOf(tb testing.TB, text string) *Claims {
 	tb.Helper()
 	var m map[string]any
 	if err := json.Unmarshal([]byte(text), &m); err != nil {
 		tb.Fatal(text, err)
 	}
-	return New(m, []byte(text))
+	return NewClaims(m, []byte(text))
 }
 
 // TestRequirement asks for claims by name and by JSON Pointer; want is "" for any
@@ -101,7 +101,7 @@ func TestRequirement(t *testing.T) {
 		r, err := Require(c.name, values)
 		if err != nil {
 			t.Errorf("%q: %v", c.name, err)
-		} else if r.Met(of(t, c.doc)) != c.met {
+		} else if r.Met(claimsOf(t, c.doc)) != c.met {
 			t.Errorf("%q is %q in %s: %v", c.name, c.want, c.doc, !c.met)
 		}
 	}
@@ -124,7 +124,7 @@ func FuzzPointer(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q: %v", pointer, err)
 		}
-		if !r.Met(New(map[string]any{"o": map[string]any{name: "x"}}, nil)) || r.Met(New(map[string]any{"o": map[string]any{name + "x": "x"}}, nil)) {
+		if !r.Met(NewClaims(map[string]any{"o": map[string]any{name: "x"}}, nil)) || r.Met(NewClaims(map[string]any{"o": map[string]any{name + "x": "x"}}, nil)) {
 			t.Errorf("%q does not lead to %q", pointer, name)
 		}
 	})

@@ -1,6 +1,4 @@
-// Package claims reads the claims of a signed token (RFC 7519 section 4), both for the
-// verifier and for the commands that explain its decision. It verifies nothing.
-package claims
+package jwt
 
 import (
 	"bytes"
@@ -12,40 +10,56 @@ import (
 	"time"
 )
 
-// Claims are the claims of one token. They are not safe for concurrent use.
+// Claims are the claims of one token (RFC 7519 section 4). They are not safe for
+// concurrent use.
 type Claims struct {
-	// Members are the claims as encoding/json decodes them: a number is a float64.
-	Members map[string]any
+	members map[string]any // as encoding/json decodes them: a number is a float64
 	text    []byte
-	exact   map[string]any // Members with each number as a json.Number; nil until needed
+	exact   map[string]any // members with each number as a json.Number; nil until needed
 }
 
-// New returns the claims members, which were decoded from the JSON object text.
-func New(members map[string]any, text []byte) *Claims { return &Claims{Members: members, text: text} }
+// NewClaims returns the claims members, which were decoded from the JSON object text.
+func NewClaims(members map[string]any, text []byte) *Claims {
+	return &Claims{members: members, text: text}
+}
 
-// Subject returns the claim "sub". A whole number is returned with the digits of the
-// token, because a float64 would round a long one. Subject returns "" if there is no sub,
-// and false if sub is neither a string nor a whole number.
-func (c *Claims) Subject() (string, bool) {
-	switch sub := c.Members["sub"].(type) {
+// subject returns the claim "sub". A whole number is returned with the digits of the
+// token, because a float64 would round a long one. The subject is "" if there is no sub,
+// and ok is false if sub is neither a string nor a whole number.
+func (c *Claims) subject() (subject string, ok bool) {
+	switch sub := c.members["sub"].(type) {
 	case string:
 		return sub, true
 	case float64:
-		n, _ := c.Exact()["sub"].(json.Number)
+		n, _ := c.unrounded()["sub"].(json.Number)
 		return n.String(), n != "" && !strings.ContainsAny(n.String(), ".eE")
 	default:
-		_, has := c.Members["sub"]
+		_, has := c.members["sub"]
 		return "", !has
 	}
 }
 
-// Exact returns the claims with each number as a json.Number, which is not rounded.
-func (c *Claims) Exact() map[string]any {
+// time returns the time of the claim name. It returns the zero Time if there is no such
+// claim, and false if the claim is not a valid time.
+func (c *Claims) time(name string) (time.Time, bool) {
+	value, has := c.members[name]
+	if !has {
+		return time.Time{}, true
+	}
+	seconds, ok := value.(float64)
+	if !ok {
+		return time.Time{}, false
+	}
+	return NumericDate(seconds)
+}
+
+// unrounded returns the claims with each number as a json.Number.
+func (c *Claims) unrounded() map[string]any {
 	if c.exact == nil {
 		var exact map[string]any // not c.exact, which would move c to the heap
 		d := json.NewDecoder(bytes.NewReader(c.text))
 		d.UseNumber()
-		_ = d.Decode(&exact) // valid, because Members was decoded from it
+		_ = d.Decode(&exact) // valid, because members was decoded from it
 		c.exact = exact
 	}
 	return c.exact
@@ -55,9 +69,9 @@ func (c *Claims) Exact() map[string]any {
 // error of the issuer and would overflow elsewhere.
 const latest = 253402300799
 
-// Time returns the time of a NumericDate (RFC 7519 section 2). It returns false if
+// NumericDate returns the time of a NumericDate (RFC 7519 section 2). It returns false if
 // seconds is not a valid time.
-func Time(seconds float64) (time.Time, bool) {
+func NumericDate(seconds float64) (time.Time, bool) {
 	if seconds < 0 || seconds > latest {
 		return time.Time{}, false
 	}
@@ -84,7 +98,7 @@ func Require(name string, values []string) (Requirement, error) {
 	case !isPointer:
 		return r, nil
 	case strings.Contains(strings.NewReplacer("~0", "", "~1", "").Replace(pointer), "~"):
-		return r, errors.New("a JSON Pointer in which ~ stands before something other than 0 or 1; write ~0 for ~ and ~1 for / (RFC 6901)")
+		return r, errors.New("a JSON Pointer in which ~ is not followed by 0 or 1; write ~0 for ~ and ~1 for / (RFC 6901)")
 	}
 	r.path = strings.Split(pointer, "/")
 	for i, token := range r.path {
@@ -95,12 +109,12 @@ func Require(name string, values []string) (Requirement, error) {
 
 // Met reports whether c meets the requirement.
 func (r Requirement) Met(c *Claims) bool {
-	value, has := r.Find(c.Members)
+	value, has := r.Find(c.members)
 	if !has || len(r.values) == 0 {
 		return has
 	}
 	if hasNumber(value) {
-		value, _ = r.Find(c.Exact())
+		value, _ = r.Find(c.unrounded())
 	}
 	list, isList := value.([]any)
 	text, isText := value.(string)
