@@ -9,10 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/tokenagent/tokenagent/internal/rawload"
 )
 
 // long makes TestSoak as long as it is meant to be: `make soak`.
@@ -112,18 +111,7 @@ func (s *soak) load(requests, rotations int) {
 	var loading sync.WaitGroup
 	defer loading.Wait()
 	loading.Go(func() {
-		c, err := rawload.Open("tcp", s.forward, 16)
-		if err != nil {
-			s.t.Error(err)
-			return
-		}
-		defer c.Close()
-		// With the headers that nginx sends along.
-		request := "GET / HTTP/1.1\r\nHost: app\r\nUser-Agent: soak\r\nAccept: */*\r\nX-Forwarded-For: 192.0.2.7\r\n" + dapr(s.steady) + "\r\n\r\n"
-		tally, err := c.Run(ctx, []byte(request), http.StatusOK, requests)
-		if err != nil || tally.Wrong != 0 {
-			s.t.Errorf("%d of %d refused, %v", tally.Wrong, tally.Answers, err)
-		}
+		s.ask(ctx, requests)
 	})
 	for n := range rotations {
 		if s.t.Failed() {
@@ -140,6 +128,39 @@ func (s *soak) load(requests, rotations int) {
 		s.clients(old, next)
 	}
 	loading.Wait()
+}
+
+// ask sends n requests over 16 kept connections, with the headers that nginx sends.
+func (s *soak) ask(ctx context.Context, n int) {
+	const connections = 16
+	transport := &http.Transport{MaxIdleConnsPerHost: connections, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	var left atomic.Int64
+	left.Store(int64(n))
+	var all sync.WaitGroup
+	for range connections {
+		all.Go(func() {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.forward+"/", http.NoBody)
+			if err != nil {
+				s.t.Error(err)
+				return
+			}
+			r.Header = http.Header{"Dapr-Api-Token": {string(s.steady)}, "Accept": {"*/*"}, "X-Forwarded-For": {"192.0.2.7"}}
+			for left.Add(-1) >= 0 {
+				answer, err := transport.RoundTrip(r)
+				if err != nil {
+					s.t.Error(err)
+					return
+				}
+				_ = answer.Body.Close()
+				if answer.StatusCode != http.StatusOK {
+					s.t.Errorf("the steady token is refused: %s", answer.Status)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // publishInvalid publishes an invalid token, and waits until the status shows the error.

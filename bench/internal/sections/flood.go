@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/bench/internal/measure"
+	"github.com/tokenagent/tokenagent/bench/internal/rawload"
 	"github.com/tokenagent/tokenagent/bench/internal/report"
 	"github.com/tokenagent/tokenagent/bench/internal/servers"
 	"github.com/tokenagent/tokenagent/bench/internal/work"
-	"github.com/tokenagent/tokenagent/internal/rawload"
 )
 
 const (

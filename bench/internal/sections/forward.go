@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/bench/internal/measure"
+	"github.com/tokenagent/tokenagent/bench/internal/rawload"
 	"github.com/tokenagent/tokenagent/bench/internal/report"
 	"github.com/tokenagent/tokenagent/bench/internal/servers"
 	"github.com/tokenagent/tokenagent/bench/internal/work"
-	"github.com/tokenagent/tokenagent/internal/rawload"
 )
 
 // outside is how long a turn lasts where others are asked: long enough to have
