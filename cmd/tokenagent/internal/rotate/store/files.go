@@ -92,23 +92,42 @@ func (f *files) Sources() []Source {
 }
 
 func (f *files) Prepare(to []content.Content) (func(context.Context) error, [][]string, error) {
-	var edit content.KeyEdit
+	var edits []content.KeyEdit
 	var warnings []string
 	var err error
 	if f.isDir {
-		edit, err = content.EditKeys(f.files, f.content, to[0], f.options)
+		edits, err = f.editDir(to[0])
 	} else {
-		edit, warnings, err = f.editFile(to[0])
+		edits = make([]content.KeyEdit, 1)
+		edits[0], warnings, err = f.editFile(to[0])
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", f.path, err)
 	}
 	if f.data != f.root { // a mounted Secret
-		if text := content.WhiteSpace(edit.Apply(f.files)); text != "" {
+		if text := content.WhiteSpace(edits[len(edits)-1].Apply(f.files)); text != "" {
 			warnings = append(warnings, text)
 		}
 	}
-	return func(ctx context.Context) error { return f.save(ctx, edit) }, [][]string{warnings}, nil
+	return func(ctx context.Context) error { return f.save(ctx, edits...) }, [][]string{warnings}, nil
+}
+
+// editDir returns the edits to make one after the other. A previous token that becomes
+// current again is staged first. Otherwise it would be in no key between the write of
+// token-previous and that of token.
+func (f *files) editDir(to content.Content) (edits []content.KeyEdit, err error) {
+	keys, from := f.files, f.content
+	if _, isPrevious := from.Superseded(to.Current); isPrevious && to.Current.ID() != from.Current.ID() {
+		staged := from.Clone()
+		staged.Next = []content.Credential{to.Current}
+		edit, err := content.EditKeys(keys, from, staged, f.options)
+		if err != nil {
+			return nil, err
+		}
+		edits, keys, from = append(edits, edit), edit.Apply(keys), staged
+	}
+	edit, err := content.EditKeys(keys, from, to, f.options)
+	return append(edits, edit), err
 }
 
 func (f *files) editFile(to content.Content) (edit content.KeyEdit, warnings []string, err error) {
@@ -131,9 +150,9 @@ func (f *files) editFile(to content.Content) (edit content.KeyEdit, warnings []s
 	return content.KeyEdit{name: text}, warnings, err
 }
 
-// save makes the edit, or returns [ErrChanged] if somebody else was faster. A file that is
+// save makes the edits, or returns [ErrChanged] if somebody else was faster. A file that is
 // a symlink is replaced where the symlink leads.
-func (f *files) save(ctx context.Context, edit content.KeyEdit) error {
+func (f *files) save(ctx context.Context, edits ...content.KeyEdit) error {
 	unlock, err := lock(f.root)
 	if err != nil {
 		return explain(err)
@@ -143,21 +162,23 @@ func (f *files) save(ctx context.Context, edit content.KeyEdit) error {
 		return err
 	}
 	removeLeftovers(f.data, f.names)
-	order := f.names
-	if f.isDir {
-		order = edit.Ordered()
-	}
 	var changes []replacement
-	for _, name := range order {
-		r := replacement{path: filepath.Join(f.data, name), data: edit[name]}
-		r.like = r.path
-		switch info, err := os.Lstat(r.path); {
-		case errors.Is(err, fs.ErrNotExist):
-			r.like = f.model()
-		case err == nil && !info.Mode().IsRegular():
-			return fmt.Errorf("key %s is no regular file; replace what it leads to, or put a file there", name)
+	for _, edit := range edits {
+		order := f.names
+		if f.isDir {
+			order = edit.Ordered()
 		}
-		changes = append(changes, r)
+		for _, name := range order {
+			r := replacement{path: filepath.Join(f.data, name), data: edit[name]}
+			r.like = r.path
+			switch info, err := os.Lstat(r.path); {
+			case errors.Is(err, fs.ErrNotExist):
+				r.like = f.model()
+			case err == nil && !info.Mode().IsRegular():
+				return fmt.Errorf("key %s is no regular file; replace what it leads to, or put a file there", name)
+			}
+			changes = append(changes, r)
+		}
 	}
 	return replaceAll(ctx, changes, f.unchanged, f.link)
 }
