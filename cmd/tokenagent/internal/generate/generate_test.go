@@ -60,8 +60,11 @@ func TestOpaque(t *testing.T) {
 			out, errs := must(t, strings.Fields(args)...)
 			text, ok := strings.CutSuffix(out, "\n")
 			b, err := base64.RawURLEncoding.DecodeString(text)
-			if !ok || err != nil || len(b) != n || errs != "" {
-				t.Fatalf("%q: %d bytes, %v; stderr %q", args, len(b), err, errs)
+			if !ok || err != nil || len(b) != n {
+				t.Fatalf("%q: %d bytes, %v", args, len(b), err)
+			}
+			if errs != "" {
+				t.Fatalf("%q: stderr %q", args, errs)
 			}
 			if seen[text] {
 				t.Fatal("the same token twice")

@@ -44,6 +44,7 @@ type request struct {
 	overlap, idle    time.Duration
 	untilFlag        string
 	digest, kid, jti string
+	fingerprint      string // of the revocation to lift
 	forgetFlag       string
 	secure           statusclient.TLS
 

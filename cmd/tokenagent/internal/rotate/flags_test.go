@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -198,23 +199,44 @@ func TestReport(t *testing.T) {
 			return r
 		}
 		r := parse(b.do(t, "stage", "--dry-run", "--output=json"))
-		if !r.DryRun || !r.Changed || len(r.Next) != 1 || r.Next[0].Fingerprint != "" {
-			t.Errorf("a dry run tells the fingerprint of a token that it throws away: %+v", r)
+		if !r.DryRun || !r.Changed {
+			t.Errorf("dry_run %t, changed %t", r.DryRun, r.Changed)
+		}
+		if len(r.Next) != 1 || r.Next[0].Fingerprint != "" {
+			t.Errorf("a dry run shows the fingerprint of a token that it throws away: %+v", r.Next)
 		}
 		b.do(t, "stage", "--dry-run").want(t, 0, "dry run, nothing written: staged a new token", "next     a new token")
 		r = parse(b.do(t, "stage", "--from", tokenFile(t, two), "--output=json"))
-		if r.Schema != 1 || r.Step != "stage" || !r.Changed || r.DryRun || r.Current.Fingerprint != fingerprint(one) || r.Next[0].Fingerprint != fingerprint(two) ||
-			!strings.HasPrefix(r.NextStep, "promote") || r.Warnings == nil || r.Revoked == nil || r.Previous == nil {
-			t.Errorf("%+v", r)
+		if r.Schema != 1 || r.Step != "stage" {
+			t.Errorf("schema %d, step %s", r.Schema, r.Step)
+		}
+		if !r.Changed || r.DryRun {
+			t.Errorf("dry_run %t, changed %t", r.DryRun, r.Changed)
+		}
+		if r.Current.Fingerprint != fingerprint(one) || r.Next[0].Fingerprint != fingerprint(two) {
+			t.Errorf("current %v, next %v", r.Current, r.Next)
+		}
+		if !strings.HasPrefix(r.NextStep, "promote") {
+			t.Errorf("next_step %q", r.NextStep)
+		}
+		if r.Warnings == nil || r.Revoked == nil || r.Previous == nil {
+			t.Errorf("a list is null and not []: %+v", r)
 		}
 		r = parse(b.do(t, "promote", "--output=json", "--overlap=10h"))
-		if r.Previous[0].Fingerprint != fingerprint(one) || *r.Previous[0].LeftSeconds < 35900 || r.Previous[0].Until == "" || !strings.HasPrefix(r.NextStep, "retire, once") {
-			t.Errorf("%+v", r)
+		previous := r.Previous[0]
+		if previous.Fingerprint != fingerprint(one) || *previous.LeftSeconds < 35900 || previous.Until == "" {
+			t.Errorf("previous %+v", previous)
+		}
+		if !strings.HasPrefix(r.NextStep, "retire, once") {
+			t.Errorf("next_step %q", r.NextStep)
 		}
 		b.do(t, "revoke").want(t, 0)
 		r = parse(b.do(t, "status", "--output=json"))
-		if r.Step != "status" || len(r.Revoked) != 1 || r.Revoked[0] != fingerprint(one) || !strings.HasPrefix(r.NextStep, "stage, when") {
-			t.Errorf("%+v", r)
+		if !slices.Equal(r.Revoked, []string{fingerprint(one)}) {
+			t.Errorf("revoked %v", r.Revoked)
+		}
+		if r.Step != "status" || !strings.HasPrefix(r.NextStep, "stage, when") {
+			t.Errorf("step %s, next_step %q", r.Step, r.NextStep)
 		}
 		b.do(t, "revoke", "--slot=current", "--force").want(t, 0, "warning: ", "its senders are refused; run stage and promote")
 		b.do(t, "status").want(t, 1, "bad: the current token is revoked", "stage and promote, at once")

@@ -96,8 +96,11 @@ func TestStageMakesASecret(t *testing.T) {
 					}
 					if form == "JWK" {
 						var w struct{ Kty, Alg, Kid, K string }
-						if err := json.Unmarshal([]byte(text), &w); err != nil || w.Kty != "oct" || w.Alg != alg || w.Kid == "" {
-							t.Fatalf("%v", err)
+						if err := json.Unmarshal([]byte(text), &w); err != nil {
+							t.Fatal(err)
+						}
+						if w.Kty != "oct" || w.Alg != alg || w.Kid == "" {
+							t.Fatalf("kty %q, alg %q, kid %q", w.Kty, w.Alg, w.Kid)
 						}
 						b, _ := base64.RawURLEncoding.DecodeString(w.K)
 						text = string(b)

@@ -128,9 +128,30 @@ func TestListRotatesByOneToken(t *testing.T) {
 			Next    []struct{ Fingerprint string }
 		}
 	}
-	if err := json.Unmarshal([]byte(o.errOut), &rep); err != nil || rep.Schema != 1 || rep.Step != "stage" || len(rep.Secrets) != 2 ||
-		rep.Secrets[1].Target != "secret b/t" || !rep.Secrets[1].Changed || rep.Secrets[0].Next[0] != rep.Secrets[1].Next[0] {
-		t.Errorf("%v: %s", err, o.errOut)
+	if err := json.Unmarshal([]byte(o.errOut), &rep); err != nil || len(rep.Secrets) != 2 {
+		t.Fatalf("%v: %s", err, o.errOut)
+	}
+	if rep.Schema != 1 || rep.Step != "stage" {
+		t.Errorf("schema %d, step %s", rep.Schema, rep.Step)
+	}
+	first, second := rep.Secrets[0], rep.Secrets[1]
+	if second.Target != "secret b/t" || !second.Changed {
+		t.Errorf("%s, changed %t", second.Target, second.Changed)
+	}
+	if first.Next[0] != second.Next[0] {
+		t.Errorf("staged %v and %v", first.Next, second.Next)
+	}
+}
+
+// A fingerprint names the same revocation for all Secrets of a List, also for those that do
+// not have it: their agents may remember it.
+func TestListUnrevokesByFingerprintEverywhere(t *testing.T) {
+	l := newList(withKeys("a", two, `"token-revoked":"`+b64(id(one))+`"`), applied("b", two))
+	l.do(t, "unrevoke", "--fingerprint", fingerprint(one)).want(t, 0, "secret a/t: "+fingerprint(one)+" is no longer revoked", "secret b/t: "+fingerprint(one)+" is no longer revoked")
+	for _, s := range l.items(t) {
+		if got := string(s.Data["token-unrevoked"]); got != id(one)+"\n" {
+			t.Errorf("%s: token-unrevoked is %q", s.Metadata.Namespace, got)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -154,13 +155,36 @@ func (r *request) prepareUnrevoke(all []content.Content) error {
 	if all[0].Kind == content.Tokens && r.line != "" {
 		return exitcode.Usage("--kid and --jti go with verification keys; name the token with --from or --digest")
 	}
-	if r.from == "" {
+	switch {
+	case r.fingerprint != "":
+		return r.findRevoked(all)
+	case r.from == "":
 		return nil
 	}
 	v, err := r.fromCredential()
 	id := v.ID()
 	r.id = &id
 	return err
+}
+
+// findRevoked sets r.id to the revocation with the fingerprint, once for all sources: agents
+// of each may remember it.
+func (r *request) findRevoked(all []content.Content) error {
+	for _, c := range all {
+		for _, id := range slices.Concat(c.Revoked, c.Unrevoked) {
+			switch {
+			case verify.Fingerprint(id) != r.fingerprint:
+			case r.id != nil && *r.id != id:
+				return errors.New("several revocations have that fingerprint; name the one that is meant with --digest")
+			default:
+				r.id = &id
+			}
+		}
+	}
+	if r.id == nil {
+		return errors.New("nothing of that fingerprint is revoked here; what agents remember and the source does not say is named with --digest or --from FILE")
+	}
+	return nil
 }
 
 // meant returns what revoke is about, once for all: each Secret of a List is to refuse

@@ -114,12 +114,13 @@ func status(c content.Content, _ options) (change, error) {
 }
 
 // undone says that somebody put an old token back as the current one, and "" if nobody
-// did. No step leaves that behind; any tool that keeps a Secret may.
+// did. Any tool that keeps a Secret may do that. While a token is staged, it may also be a
+// promotion in a directory that was cut short.
 func undone(c content.Content) string {
 	_, isPrevious := c.Superseded(c.Current)
 	was := "the previous one"
 	switch {
-	case c.Set:
+	case c.Set || isPrevious && len(c.Next) > 0:
 		return ""
 	case isPrevious:
 	case slices.Contains(c.Retired, c.Current.ID()):

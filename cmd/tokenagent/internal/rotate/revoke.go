@@ -3,7 +3,6 @@ package rotate
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"slices"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
@@ -120,13 +119,6 @@ func unrevoke(c content.Content, o options) (change, error) {
 	if c.Bare && c.Kind == content.Keys {
 		return refuse("a key set that is a file has no place for revocations, and so none to lift")
 	}
-	if o.id == nil {
-		id, err := findRevoked(c, o.fingerprint)
-		if err != nil {
-			return change{}, err
-		}
-		o.id = &id
-	}
 	id := *o.id
 	if !c.IsRevoked(id) && slices.Contains(c.Unrevoked, id) {
 		return done(c, "%s is no longer revoked already", verify.Fingerprint(id))
@@ -143,23 +135,6 @@ func unrevoke(c content.Content, o options) (change, error) {
 		ch.summary += "; it is in no slot, so stage it with --from where it is to be accepted again"
 	}
 	return ch, err
-}
-
-// findRevoked returns the ID with the fingerprint in the lists of c.
-func findRevoked(c content.Content, fingerprint string) (rotation.ID, error) {
-	var found []rotation.ID
-	for _, id := range slices.Concat(c.Revoked, c.Unrevoked) {
-		if verify.Fingerprint(id) == fingerprint && !slices.Contains(found, id) {
-			found = append(found, id)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return rotation.ID{}, errors.New("nothing of that fingerprint is revoked here; what agents remember and the source does not say is named with --digest or --from FILE")
-	}
-	return rotation.ID{}, errors.New("several revocations have that fingerprint; name the one that is meant with --digest")
 }
 
 func printIDs(ids []rotation.ID) string { return content.Some(fingerprints(ids)) }

@@ -34,12 +34,11 @@ type options struct {
 	key    string // name of the key that retire takes out of a key set
 
 	// revoke, unrevoke
-	id          *rotation.ID  // nil if slot or fingerprint says what is meant
-	ids         []rotation.ID // to revoke
-	line        string        // how id is written; "" means as hex digits
-	fingerprint string        // of the revocation to lift
-	forget      bool          // remove id from the revocations instead
-	force       bool
+	id     *rotation.ID  // nil if slot says what is meant
+	ids    []rotation.ID // to revoke
+	line   string        // how id is written; "" means as hex digits
+	forget bool          // remove id from the revocations instead
+	force  bool
 }
 
 const (

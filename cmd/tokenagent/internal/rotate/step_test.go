@@ -409,6 +409,9 @@ func TestPromotionCutShortIsFinished(t *testing.T) {
 		for key, text := range keys {
 			put(t, string(dir)+"/"+key, text)
 		}
+		if o := dir.do(t, "status").want(t, 0, "next: promote, "); strings.Contains(o.out+o.errOut, "undone") {
+			t.Errorf("%s: nobody undid anything: %s%s", name, o.out, o.errOut)
+		}
 		dir.do(t, "promote").want(t, 0, fingerprint(two), "previous  "+fingerprint(one)+", until ")
 		want(t, dir, "current=two previous=one")
 		dir.do(t, "promote").want(t, 0, "nothing changed: promoted already")
