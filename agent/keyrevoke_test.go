@@ -264,8 +264,9 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestStateFileWithSecretKeys: nothing of an HMAC secret is written down, and the
-// last use of a declared one is.
+// TestStateFileWithSecretKeys: the state file holds no HMAC secret, but the last use of a
+// declared one. A secret that the source replaces during a restart is forgotten, and Status
+// does not show it as accepted.
 func TestStateFileWithSecretKeys(t *testing.T) {
 	t.Parallel()
 	const old, current = "CANARY-old-secret-of-at-least-32-bytes", "CANARY-new-secret-of-at-least-32-bytes"
@@ -295,5 +296,16 @@ func TestStateFileWithSecretKeys(t *testing.T) {
 	a = start(t, cfg)
 	if got := a.Status().Sources[0].PreviousLastUsed; used.IsZero() || !got.Equal(used) {
 		t.Errorf("last used %s, want %s", got, used)
+	}
+	_ = a.Close()
+	if err := kubemount.Write(dir, map[string][]byte{"key": []byte(old)}, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	src := start(t, cfg).Status().Sources[0]
+	if len(src.Tokens) != 1 || src.Tokens[0].Slot != "current" {
+		t.Errorf("accepted: %+v, want only the current key", src.Tokens)
+	}
+	if src.Rotations != 1 {
+		t.Errorf("%d rotations, want 1", src.Rotations)
 	}
 }

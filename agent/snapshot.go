@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -100,10 +101,8 @@ func (m *source[V, S]) snapshot() sourceSnapshot[V, S] {
 
 // lastState returns the current state and, after Close, the last state before it.
 func (m *source[V, S]) lastState() *state[V, S] {
-	if s := m.last.Load(); s != nil {
-		return s
-	}
-	return m.orInitial(m.value.Load())
+	s := m.orInitial(m.value.Load())
+	return cmp.Or(s.beforeClose, s)
 }
 
 // startFrom makes s the initial state of m.

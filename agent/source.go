@@ -32,9 +32,8 @@ type source[V credential, S any] struct {
 	spec    *sourceSpec
 	log     *slog.Logger
 	value   *reload.Value[state[V, S]]
-	initial *state[V, S]                // from the state file or Config.From; nil if there is none
-	closed  *atomic.Bool                // belongs to the Agent
-	last    atomic.Pointer[state[V, S]] // set by close: the state before it
+	initial *state[V, S] // from the state file or Config.From; nil if there is none
+	closed  *atomic.Bool // belongs to the Agent
 
 	users     *previousUsers
 	counts    *counts
@@ -90,7 +89,7 @@ type credentialSource interface {
 	restore(w storedSource, now time.Time)
 	publishInitial()
 	adopt(w storedSource)
-	stored(now time.Time) (storedSource, bool)
+	stored(now time.Time) storedSource
 	status(now time.Time) SourceStatus
 	collect(e emitter, now time.Time)
 }
@@ -372,10 +371,9 @@ func (m *source[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V, S])
 // closed.
 func (m *source[V, S]) close() {
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		last := m.orInitial(prev)
-		m.last.Store(last)
 		closed := emptyState[V, S]()
-		closed.rotations = last.rotations
+		closed.beforeClose = m.orInitial(prev)
+		closed.rotations = closed.beforeClose.rotations
 		return closed
 	})
 }

@@ -25,6 +25,8 @@ type state[V credential, S any] struct {
 	// lastPrevious is the last use of the superseded credentials that have been removed
 	// from the ledger.
 	lastPrevious time.Time
+	// beforeClose is the last state before Close. It is nil until Close.
+	beforeClose *state[V, S]
 }
 
 func emptyState[V credential, S any]() *state[V, S] {

@@ -230,12 +230,13 @@ func TestStateFileKeepsUsesOfDeclaredTokens(t *testing.T) {
 	})
 }
 
-// TestStateFileOfAnotherVersion is left alone, and the error is logged once.
+// TestStateFileOfAnotherVersion: such a file is never replaced, even if this version cannot
+// read all of it. The error is logged once.
 func TestStateFileOfAnotherVersion(t *testing.T) {
 	t.Parallel()
 	var log testlog.Log
 	cfg := agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true, StateFile: stateFile(t), Logger: log.Logger()}
-	other := fmt.Sprintf(`{"schema":3,"sources":[{"name":"token","kind":"file","location":%q,"entries":[]}]}`, cfg.TokenFile)
+	other := fmt.Sprintf(`{"schema":3,"sources":[{"name":"token","kind":"file","location":%q,"entries":[{"sha256":"short","slot":"standby"}]}]}`, cfg.TokenFile)
 	if err := statefile.Update(cfg.StateFile, func([]byte, error) ([]byte, error) { return []byte(other), nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -74,11 +74,12 @@ func newStateStore(r *resolved, sources []credentialSource, now time.Time) *stat
 // belongs to another source, each returns an error and does not call f.
 func (st *stateStore) each(payload []byte, sources []credentialSource, f func(credentialSource, storedSource)) error {
 	var state storedState
-	if json.Unmarshal(payload, &state) != nil || state.Schema < 1 {
-		return fmt.Errorf("%s: %w: it holds no state; it is replaced at the next change", st.cfg.StateFile, statefile.ErrDamaged)
-	}
-	if state.Schema != storedSchema {
+	err := json.Unmarshal(payload, &state)
+	switch {
+	case state.Schema > 0 && state.Schema != storedSchema: // even if err is not nil: that version may use other types
 		return fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", st.cfg.StateFile, state.Schema)
+	case err != nil || state.Schema != storedSchema:
+		return fmt.Errorf("%s: %w: it holds no state; it is replaced at the next change", st.cfg.StateFile, statefile.ErrDamaged)
 	}
 	owners := make([]credentialSource, len(state.Sources))
 	for i, w := range state.Sources {
@@ -128,9 +129,6 @@ func (st *stateStore) save(a *Agent) error {
 		}
 		return payload, nil
 	})
-	if errors.Is(err, ErrClosed) {
-		return ErrClosed
-	}
 	if err == nil { // after an error the file is unchanged
 		st.written = written
 	}
@@ -138,16 +136,11 @@ func (st *stateStore) save(a *Agent) error {
 	return err
 }
 
-// encode returns the payload for the state of the sources. The error is ErrClosed if a
-// source has been closed without a last state.
+// encode returns the payload for the state of the sources.
 func encode(sources []credentialSource) ([]byte, error) {
 	state, now := storedState{Schema: storedSchema}, time.Now()
 	for _, s := range sources {
-		w, ok := s.stored(now)
-		if !ok {
-			return nil, ErrClosed
-		}
-		state.Sources = append(state.Sources, w)
+		state.Sources = append(state.Sources, s.stored(now))
 	}
 	return json.Marshal(state)
 }
@@ -228,11 +221,11 @@ func (a *Agent) save() error {
 
 // restore makes the state in w the initial state.
 func (m *source[V, S]) restore(w storedSource, now time.Time) {
-	s := &state[V, S]{ledger: rotation.Restore(w.Snapshot, now, m.spec.window, m.decode), lastPrevious: w.LastUsed}
-	if c, ok := s.ledger.Current(); ok {
-		s.current = c.ID
+	m.initial = &state[V, S]{ledger: rotation.Restore(w.Snapshot, now, m.spec.window, m.decode), lastPrevious: w.LastUsed}
+	// The ledger has no current credential if it is revoked or its value is not stored.
+	if i := slices.IndexFunc(w.Entries, func(e rotation.SnapshotEntry) bool { return e.Slot == rotation.Current }); i >= 0 {
+		m.initial.current = w.Entries[i].ID
 	}
-	m.initial = s
 }
 
 // adopt adds the revocations and retirements of w to the state.
@@ -245,25 +238,21 @@ func (m *source[V, S]) adopt(w storedSource) {
 		return m.with(s, l, nil)
 	}
 	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		if last := m.last.Load(); last != nil { // closed, but the last state must still be saved
-			m.last.Store(adopted(last))
-			return prev
+		s := m.orInitial(prev)
+		if s.beforeClose == nil {
+			return adopted(s)
 		}
-		return adopted(m.orInitial(prev))
+		closed := *s // accepts nothing; the state before Close must still be saved
+		closed.beforeClose = adopted(s.beforeClose)
+		return &closed
 	})
 }
 
-// stored returns the state to save, and false if the source is closed and close has not
-// stored a last state yet.
-func (m *source[V, S]) stored(now time.Time) (storedSource, bool) {
-	s := m.orInitial(m.value.Load())
-	if m.closed.Load() { // s may be the empty state that close publishes
-		if s = m.last.Load(); s == nil {
-			return storedSource{}, false
-		}
-	}
+// stored returns the state to save.
+func (m *source[V, S]) stored(now time.Time) storedSource {
+	s := m.lastState()
 	return storedSource{
 		Name: m.spec.name, Kind: m.spec.kind, Location: m.spec.identity,
 		Snapshot: s.ledger.Snapshot(now, m.encode), LastUsed: utc(s.lastPrevious),
-	}, true
+	}
 }

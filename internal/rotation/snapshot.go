@@ -115,8 +115,8 @@ func compare(a, b ID) int { return bytes.Compare(a[:], b[:]) }
 // several entries with one ID, the first one counts.
 //
 // The function decode returns the credential of an entry, and false if the entry holds
-// none. Then Restore drops the entry, unless the source declared the credential. If decode
-// is nil, each credential is the zero V.
+// none. Without a credential Restore uses only the last use of a declared previous entry.
+// If decode is nil, each credential is the zero V.
 func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEntry) (V, bool)) *Ledger[V] {
 	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: withAll(nil, m.Revoked), lifted: make(map[ID]bool, len(m.Unrevoked))}
 	for _, id := range m.Unrevoked {
@@ -135,7 +135,7 @@ func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEnt
 		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Names: r.Names, Slot: r.Slot}, Since: now, Use: new(Use)}
 		if decode != nil {
 			var ok bool
-			if e.Value, ok = decode(r); !ok && !r.Declared {
+			if e.Value, ok = decode(r); !ok && (r.Slot == Current || !r.Declared) {
 				continue
 			}
 		}

@@ -141,10 +141,13 @@ func load(dir *os.Root, path string) ([]byte, error) {
 	return payload, nil
 }
 
+// tempSuffix is long, so that no other file has the temporary name by chance.
+const tempSuffix = ".tokenagent-new"
+
 // replace writes the file under a temporary name and renames it. The caller holds the
 // lock, so a file with the temporary name is the rest of a process that was killed.
 func replace(dir *os.Root, name string, payload []byte) (err error) {
-	temp := name + ".tmp"
+	temp := name + tempSuffix
 	if err := dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -205,7 +205,7 @@ func TestUpdatesExcludeEachOther(t *testing.T) {
 func TestLeftoverIsReplaced(t *testing.T) {
 	t.Parallel()
 	path := stored(t)
-	if err := os.WriteFile(path+".tmp", []byte("x"), 0o400); err != nil {
+	if err := os.WriteFile(path+tempSuffix, []byte("x"), 0o400); err != nil {
 		t.Fatal(err)
 	}
 	if err := put(path, "new"); err != nil {
@@ -216,5 +216,20 @@ func TestLeftoverIsReplaced(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(filepath.Dir(path)); len(left) != 1 {
 		t.Errorf("%d files are left, want one", len(left))
+	}
+}
+
+// TestUpdateRemovesNoOtherFile: another program may keep a file beside ours.
+func TestUpdateRemovesNoOtherFile(t *testing.T) {
+	t.Parallel()
+	path := stored(t)
+	if err := os.WriteFile(path+".tmp", []byte("a token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(path, "new"); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(path + ".tmp"); err != nil || string(text) != "a token" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
