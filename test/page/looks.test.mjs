@@ -19,7 +19,7 @@ const states = {
 		agent.write(second);
 		await agent.tokens(2);
 		agent.write("short");
-		await until("the fault is known", async () => (await agent.status()).sources[0].fault);
+		await until("the error is known", async () => (await agent.status()).sources[0].fault);
 	},
 };
 

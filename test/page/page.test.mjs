@@ -79,10 +79,10 @@ test("the countdown runs between two answers", (t) => scene(t, { flags: ["--over
 	assert.ok(page.requests.length - asked < 4, "a question a second");
 }));
 
-test("a fault and its mend are seen", (t) => scene(t, {}, async (page, agent) => {
+test("an error and its fix are seen", (t) => scene(t, {}, async (page, agent) => {
 	agent.write("short");
-	await headline(page, "Ready, with a fault");
-	assert.match(await page.text(".problems"), /^Fault.*token/);
+	await headline(page, "Ready, with an error");
+	assert.match(await page.text(".problems"), /^Error.*token/);
 	agent.write(first);
 	await headline(page, "Ready");
 	assert.equal(await page.text(".problems"), "");
@@ -90,7 +90,7 @@ test("a fault and its mend are seen", (t) => scene(t, {}, async (page, agent) =>
 
 test("an agent that has nothing to accept is not ready", (t) => scene(t, { content: null, flags: ["--wait-for-source"] }, async (page, agent) => {
 	assert.equal(await page.text("h1"), "Not ready");
-	assert.match(await page.text(".problems"), /^Fault.*no such file/);
+	assert.match(await page.text(".problems"), /^Error.*no such file/);
 	await shows(page, "Nothing.");
 	agent.write(first);
 	await headline(page, "Ready");

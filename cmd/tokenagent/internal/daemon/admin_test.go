@@ -43,7 +43,7 @@ func TestAdminPageFollowsTheAgent(t *testing.T) {
 	write(t, path, next+"\n"+bad+" next")
 	says("<h1>Ready, rotating</h1>", fingerprint(a, 0), "Old token")
 	write(t, path, good+" current-typo")
-	says("<h1>Ready, with a fault</h1>", "What was accepted before stays accepted")
+	says("<h1>Ready, with an error</h1>", "What was accepted before stays accepted")
 	d.draining.Store(true)
 	says("<h1>Draining</h1>")
 	if got := ask(t, "GET", at+"/other"); got.code != http.StatusNotFound {

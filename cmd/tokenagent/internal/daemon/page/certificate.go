@@ -36,7 +36,7 @@ func newCertificates(all []listener.Status, now time.Time) *certificates {
 		case one.Until.Over():
 			one.State = state{kindBad, "Expired"}
 		case !c.Good:
-			one.State = state{kindBad, "Fault"}
+			one.State = state{kindBad, "Error"}
 		case c.NotAfter.Sub(now) < endsSoon:
 			one.State = state{kindWarn, "Ends soon"}
 		}

@@ -41,7 +41,11 @@ func Handler(status func() realm.Status, host string) http.Handler {
 	d := newDocument()
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		var b bytes.Buffer
-		if err := d.render(&b, newView(status(), host, time.Now())); err != nil {
+		data := struct {
+			*document
+			*view
+		}{d, newView(status(), host, time.Now())}
+		if err := d.template.Execute(&b, data); err != nil {
 			http.Error(w, "the page cannot be rendered; see /status: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
@@ -91,13 +95,6 @@ func newDocument() *document {
 			"trusted-types 'none'",
 		}, "; "),
 	}
-}
-
-func (d *document) render(b *bytes.Buffer, v *view) error {
-	return d.template.Execute(b, struct {
-		*document
-		*view
-	}{d, v})
 }
 
 // hash returns text as a hash-source of the policy.

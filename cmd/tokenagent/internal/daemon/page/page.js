@@ -1,12 +1,11 @@
 
-// Keeps the page in step with the agent. It asks for the page itself, which the
-// browser parses into a document of its own without running anything in it, and
-// takes over where the two differ: one place says what is shown, in what words,
-// and how it is escaped. It makes no HTML from strings, which the page's policy
-// forbids.
+// Keeps the page in step with the agent. It asks for the page again, which the
+// browser parses into a second document without running scripts in it, and copies
+// the differences. So the words and the escaping are in the template alone. It makes
+// no HTML from strings, which the page's policy forbids.
 
 const every = 2000; // milliseconds from an answer to the next question
-const patience = 5000; // milliseconds until no answer is one
+const patience = 5000; // milliseconds to wait for an answer
 const most = 100; // changes that are listed
 
 const by = (id) => document.getElementById(id);

@@ -96,19 +96,19 @@ func TestPageShowsTrouble(t *testing.T) {
 		"not loaded": {
 			agent.SourceStatus{Name: "token", Kind: "file", Location: "/x", Error: "file /x: not there; make it"},
 			"Not ready",
-			[]string{"Every request is refused with 503 until good content comes: see to token.", "token Not loaded", "Fault file /x: not there; make it", "Accepted now Nothing.", "Last good read never"},
+			[]string{"Every request is refused with 503 until good content comes: see to token.", "token Not loaded", "Error file /x: not there; make it", "Accepted now Nothing.", "Last good read never"},
 		},
 		"stale": {change(func(s *agent.SourceStatus) { s.Ready = false }), "Not ready", []string{"What was read last counts no more"}},
-		"fault": {
-			change(func(s *agent.SourceStatus) { s.LastReloadGood, s.Error = false, "file /x: is empty; write a token" }), "Ready, with a fault",
-			[]string{"See to token.", "token Fault", "What was accepted before stays accepted", "Fault file /x: is empty; write a token", "aaaa0001"},
+		"error": {
+			change(func(s *agent.SourceStatus) { s.LastReloadGood, s.Error = false, "file /x: is empty; write a token" }), "Ready, with an error",
+			[]string{"See to token.", "token Error", "What was accepted before stays accepted", "Error file /x: is empty; write a token", "aaaa0001"},
 		},
 		"nothing accepted": {
-			change(func(s *agent.SourceStatus) { s.Tokens, s.Limits = nil, []string{"nothing is accepted"} }), "Ready, with a fault",
+			change(func(s *agent.SourceStatus) { s.Tokens, s.Limits = nil, []string{"nothing is accepted"} }), "Ready, with an error",
 			[]string{"token Nothing accepted", "Every token is refused", "Limit nothing is accepted"},
 		},
 		"state file": {
-			change(func(s *agent.SourceStatus) { s.StateFile, s.StateError = "/s", "state file /s: mode 0644; chmod 600" }), "Ready, with a fault",
+			change(func(s *agent.SourceStatus) { s.StateFile, s.StateError = "/s", "state file /s: mode 0644; chmod 600" }), "Ready, with an error",
 			[]string{"State file state file /s: mode 0644; chmod 600", "may not outlive a restart"},
 		},
 		"limit":           {change(func(s *agent.SourceStatus) { s.Limits = []string{"/x never updates"} }), "Ready, with a warning", []string{"token Warning", "Limit /x never updates"}},
@@ -194,7 +194,7 @@ func TestPageStaysReadableWithMuch(t *testing.T) {
 	}
 }
 
-// TestRealms: their file and its fault stand first, and each source names the
+// TestRealms: their file and its error stand first, and each source names the
 // hosts that it decides for.
 func TestRealms(t *testing.T) {
 	t.Parallel()
@@ -215,8 +215,8 @@ func TestRealms(t *testing.T) {
 	}
 	st.Config.Good, st.Config.Error = false, "/etc/realms.yaml:3: realms.a: <b>unknown</b> key"
 	s = show(t, options{Status: func() realm.Status { return st }})
-	s.mustSay(t, "Realms Fault Fault /etc/realms.yaml:3: realms.a: <b>unknown</b> key", "the realms that were in force before")
-	if got := s.headline(t); got != "Ready, with a fault" {
+	s.mustSay(t, "Realms Error Error /etc/realms.yaml:3: realms.a: <b>unknown</b> key", "the realms that were in force before")
+	if got := s.headline(t); got != "Ready, with an error" {
 		t.Errorf("headline %q", got)
 	}
 	keys := make(map[string]bool)
@@ -252,8 +252,8 @@ func TestPageShowsCertificates(t *testing.T) {
 		headline, says string
 	}{
 		"ends soon": {func(c *listener.Status) { c.NotAfter = later(2 * 24 * hour) }, "Ready, with a warning", "listen Ends soon 2 d 0 h"},
-		"expired":   {func(c *listener.Status) { c.NotAfter = ago(0) }, "Ready, with a fault", "listen Expired passed 00:00:00 UTC"},
-		"fault":     {func(c *listener.Status) { c.Good, c.Error = false, "/tls.key is not the <b>key</b>" }, "Ready, with a fault", "Fault /tls.key is not the <b>key</b>"},
+		"expired":   {func(c *listener.Status) { c.NotAfter = ago(0) }, "Ready, with an error", "listen Expired passed 00:00:00 UTC"},
+		"error":     {func(c *listener.Status) { c.Good, c.Error = false, "/tls.key is not the <b>key</b>" }, "Ready, with an error", "Error /tls.key is not the <b>key</b>"},
 	} {
 		was := st.Certificates[0]
 		c.change(&st.Certificates[0])

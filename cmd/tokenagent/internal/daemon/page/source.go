@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 func newSource(s agent.SourceStatus, now time.Time) source {
 	at := func(t time.Time) moment { return moment{t, now} }
 	v := source{
-		SourceStatus: s, Noun: "token", Watched: watched(s.Kind, s.WatchMode), Rotations: times(s.Rotations),
+		SourceStatus: s, Noun: "token",
 		LastRead: at(s.LastReloadSuccess), LastChange: at(s.LastChange), LastUsed: at(s.PreviousLastUsed),
 	}
 	if s.Kind == "key file" || s.Kind == "jwks url" {
@@ -23,10 +24,10 @@ func newSource(s agent.SourceStatus, now time.Time) source {
 		if t.Slot == "previous" {
 			superseded[t.Fingerprint] = true
 			superseded[t.KeyID] = t.KeyID != ""
-			v.Overlaps = append(v.Overlaps, newOverlap(s, t, v.Noun, now))
+			v.Overlaps = append(v.Overlaps, newOverlap(s, t, now))
 		}
 		if i < maxTokens {
-			v.Tokens = append(v.Tokens, newToken(s, t, now))
+			v.Tokens = append(v.Tokens, token{t, at(t.Since), at(t.Deadline), at(t.Expires)})
 		}
 	}
 	v.Hidden = len(s.Tokens) - len(v.Tokens)
@@ -43,10 +44,10 @@ func newSource(s agent.SourceStatus, now time.Time) source {
 	return v
 }
 
-// problems lists what a person should know, the worst first.
+// problems lists what a person should know, what is bad first.
 func (v source) problems(now time.Time) (all []problem) {
 	if v.Error != "" {
-		all = append(all, problem{kindBad, "Fault", v.Error})
+		all = append(all, problem{kindBad, "Error", v.Error})
 	}
 	if v.StateError != "" {
 		all = append(all, problem{kindBad, "State file", v.StateError})
@@ -82,9 +83,9 @@ func (v source) judge() (state, string) {
 	case len(v.Tokens) == 0:
 		return state{kindBad, "Nothing accepted"}, "Every " + v.Noun + " is refused. Put a new one into the source."
 	case v.Error != "" || !v.LastReloadGood:
-		return state{kindBad, "Fault"}, "The last read was bad. What was accepted before stays accepted, and a good read heals it."
+		return state{kindBad, "Error"}, "The last read was bad. What was accepted before stays accepted, and a good read fixes it."
 	case v.StateError != "":
-		return state{kindBad, "Fault"}, "The source is good, but what is superseded or revoked may not outlive a restart."
+		return state{kindBad, "Error"}, "The source is good, but what is superseded or revoked may not outlive a restart."
 	case len(v.Problems) > 0:
 		return state{kindWarn, "Warning"}, accepted
 	case len(v.Overlaps) > 0:
@@ -112,29 +113,41 @@ func (v source) accepted(count map[string]int) string {
 	return "Accepted: " + strings.Join(parts, ", ") + "."
 }
 
-// watched says how changes of a source are noticed.
-func watched(kind, mode string) string {
-	switch {
-	case kind == "jwks url":
-		return "asked again when its answer is due"
-	case mode == "events":
-		return "file system events, and polling"
-	case mode == "poll":
-		return "polling alone"
-	case mode == "static":
-		return "not at all: read at start and on SIGHUP"
-	default:
-		return mode
-	}
+// A token is one token or key that is accepted.
+type token struct {
+	agent.TokenStatus
+	Since, Until, Expires moment
 }
 
-func times(n uint64) string {
-	switch n {
-	case 0:
-		return "never"
-	case 1:
-		return "once"
-	default:
-		return fmt.Sprintf("%d times", n)
+// An overlap is a superseded token or key that is still accepted.
+type overlap struct {
+	agent.TokenStatus
+	Until, Cap, LastUsed moment
+	By                   string // the host that used it last; "" for unknown
+	Slides               bool
+	Hurry                bool // in use, and near its end
+}
+
+// near is how close to its end a use of the old token is a warning, and how old a
+// use may be for that. docs/metrics.md alerts at the same.
+const near = 5 * time.Minute
+
+func newOverlap(s agent.SourceStatus, t agent.TokenStatus, now time.Time) overlap {
+	o := overlap{
+		TokenStatus: t, Slides: !t.Waiting && !t.Cap.IsZero(),
+		Until: moment{t.Deadline, now}, Cap: moment{t.Cap, now}, LastUsed: moment{t.LastUsed, now},
 	}
+	isUser := func(u agent.PreviousUser) bool {
+		return u.Fingerprint == t.Fingerprint || t.KeyID != "" && u.Fingerprint == t.KeyID
+	}
+	if i := slices.IndexFunc(s.PreviousUsers, isUser); i >= 0 { // the latest stands first
+		o.By = s.PreviousUsers[i].Host
+	}
+	end := t.Deadline
+	if o.Slides { // a use extends it, up to the cap
+		end = t.Cap
+	}
+	inUse := !t.LastUsed.IsZero() && now.Sub(t.LastUsed) < near
+	o.Hurry = inUse && !t.Waiting && !end.IsZero() && end.Sub(now) < near
+	return o
 }

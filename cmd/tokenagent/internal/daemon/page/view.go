@@ -2,7 +2,7 @@ package page
 
 import (
 	"fmt"
-	"html/template"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,12 +10,11 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
-// A view is a [realm.Status] in the words and the order of the page.
+// A view is what the page shows of a [realm.Status].
 type view struct {
 	Now           moment
 	Host, Version string
 	State         state
-	Icon          template.URL
 	Says          string
 	Sources       []source
 	Realms        *realms       // nil without a realms file
@@ -25,13 +24,12 @@ type view struct {
 // realms describes the realms file.
 type realms struct {
 	*realm.ConfigStatus
-	Watched              string
 	Count                int
 	LastRead, LastChange moment
 }
 
-// A state is a condition in a word. The kind makes colour and sign, which say nothing
-// that the word does not.
+// A state is a condition in a word, and the kind of condition, which chooses the colour
+// and the sign beside the word.
 type state struct{ Kind, Word string }
 
 // The kinds, the worst last.
@@ -39,10 +37,12 @@ const (
 	kindGood = "good" // nothing to do
 	kindMove = "move" // a rotation is under way
 	kindWarn = "warn" // somebody should look
-	kindBad  = "bad"  // somebody must
+	kindBad  = "bad"  // somebody must act
 )
 
-func rank(kind string) int { return strings.Index("good move warn bad", kind) }
+func rank(kind string) int {
+	return slices.Index([]string{kindGood, kindMove, kindWarn, kindBad}, kind)
+}
 
 // A source is one source of credentials.
 type source struct {
@@ -56,7 +56,6 @@ type source struct {
 	Hidden                         int    // tokens beyond maxTokens
 	Expire                         bool   // whether any token has an exp
 	Users, Past                    []user // of tokens that are still accepted, and of others
-	Watched, Rotations             string
 	LastRead, LastChange, LastUsed moment
 	Hosts                          []string // whose requests it decides; none without realms
 }
@@ -80,7 +79,7 @@ type user struct {
 	Key         string // for the script
 }
 
-// The page shows at most so many. /status has all.
+// Limits of what the page shows at once. /status has all.
 const (
 	maxTokens = 50
 	maxUsers  = 8
@@ -113,21 +112,20 @@ func newView(s realm.Status, host string, now time.Time) *view {
 	v.State, v.Says = overall(s, kind, worst, notReady)
 	if c := s.Config; c != nil {
 		v.Realms = &realms{
-			ConfigStatus: c, Watched: watched("", c.WatchMode), Count: len(s.Realms),
+			ConfigStatus: c, Count: len(s.Realms),
 			LastRead: moment{c.LastSuccess, now}, LastChange: moment{c.LastChange, now},
 		}
 		if !c.Good && s.Ready {
-			v.State, v.Says = state{kindBad, "Ready, with a fault"}, "Tokens are checked, by the realms that were in force before: their file is bad. See below."
+			v.State, v.Says = state{kindBad, "Ready, with an error"}, "Tokens are checked, by the realms that were in force before: their file is bad. See below."
 		}
 	}
 	v.Certificates = newCertificates(s.Certificates, now)
 	if c := v.Certificates; c != nil && s.Ready && rank(c.State.Kind) > rank(v.State.Kind) {
-		v.State, v.Says = state{kindBad, "Ready, with a fault"}, "Tokens are checked, but a certificate is bad: see below."
+		v.State, v.Says = state{kindBad, "Ready, with an error"}, "Tokens are checked, but a certificate is bad: see below."
 		if c.State.Kind == kindWarn {
 			v.State, v.Says = state{kindWarn, "Ready, with a warning"}, "Tokens are checked. A certificate ends soon: see below."
 		}
 	}
-	v.Icon = icon(v.State.Kind)
 	return v
 }
 
@@ -144,7 +142,7 @@ func overall(s realm.Status, kind string, worst, notReady []string) (state, stri
 	case !s.Ready:
 		return state{kindBad, "Not ready"}, "The agent has ended: every request is refused."
 	case kind == kindBad:
-		return state{kindBad, "Ready, with a fault"}, "Tokens are checked, but not all is well. See to " + list(worst) + "."
+		return state{kindBad, "Ready, with an error"}, "Tokens are checked, but not all is well. See to " + list(worst) + "."
 	case kind == kindWarn:
 		return state{kindWarn, "Ready, with a warning"}, "Tokens are checked. Have a look at " + list(worst) + "."
 	case kind == kindMove:
@@ -161,16 +159,4 @@ func list(names []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
 	}
 	return strings.Join(names, ", ")
-}
-
-// icon returns a picture for the browser's tab. The kinds differ in shape and colour.
-func icon(kind string) template.URL {
-	shape := map[string]string{
-		kindGood: "%3Ccircle cx='8' cy='8' r='7' fill='%23188a4e'/%3E%3Cpath d='M4.5 8.2l2.4 2.4 4.6-5' stroke='%23fff' stroke-width='2' fill='none'/%3E",
-		kindMove: "%3Ccircle cx='8' cy='8' r='6' stroke='%232b66d9' stroke-width='3' fill='none'/%3E%3Cpath d='M8 4.5V8l2.5 1.8' stroke='%232b66d9' stroke-width='2' fill='none'/%3E",
-		kindWarn: "%3Cpath d='M8 1l7.5 14H.5z' fill='%23c97a00'/%3E%3Cpath d='M8 6v4m0 1.5v2' stroke='%23fff' stroke-width='2'/%3E",
-		kindBad:  "%3Crect width='16' height='16' rx='3' fill='%23c5161d'/%3E%3Cpath d='M4.5 4.5l7 7m0-7l-7 7' stroke='%23fff' stroke-width='2.4'/%3E",
-	}[kind]
-	//nolint:gosec // of the four above
-	return template.URL("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E" + shape + "%3C/svg%3E")
 }
