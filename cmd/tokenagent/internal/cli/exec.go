@@ -126,7 +126,7 @@ func (e *execFlags) execute(cmd *cobra.Command, args []string) (err error) {
 			return err
 		}
 		defer stop()
-		reloaders = append(reloaders, certs)
+		reloaders = append(reloaders, certs...)
 	}
 	stopHangup := daemon.OnHangup(hangup, log, reloaders...)
 	defer func() { go stopHangup() }() // exec must end with CMD even if a read hangs

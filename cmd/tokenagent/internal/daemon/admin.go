@@ -60,7 +60,10 @@ func isLoopbackHost(host string) bool {
 
 func (d *daemon) adminHandler(more []prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(append(more, d.realms, d.certs)...)
+	registry.MustRegister(append(more, d.realms)...)
+	for _, c := range d.certs {
+		registry.MustRegister(c.Metrics()...)
+	}
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
@@ -97,7 +100,9 @@ func (d *daemon) adminHandler(more []prometheus.Collector) http.Handler {
 // status agrees with /readyz: nothing is ready while the daemon drains.
 func (d *daemon) status() realm.Status {
 	s := d.realms.Status()
-	s.Certificates = d.certs.Status()
+	for _, c := range d.certs {
+		s.Certificates = append(s.Certificates, c.Status())
+	}
 	if d.draining.Load() {
 		s.Draining, s.Ready = true, false
 		for i := range s.Realms {

@@ -50,7 +50,7 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 		return err
 	}
 	defer d.close()
-	defer OnHangup(o.Hangup, o.Logger, realms, d.certs)()
+	defer OnHangup(o.Hangup, o.Logger, append(d.certReloaders(), realms)...)()
 	select {
 	case err = <-d.failed:
 		d.draining.Store(true)
@@ -65,21 +65,21 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 }
 
 // ServeAdmin serves o.AdminListen as Run does, with the metrics of more beside those
-// of a, until stop is called. certs are the certificates of that port.
-func ServeAdmin(ctx context.Context, a *agent.Agent, o Options, more ...prometheus.Collector) (certs Reloader, stop func(), err error) {
+// of a, until stop is called. certs holds the certificate of that port, if it has one.
+func ServeAdmin(ctx context.Context, a *agent.Agent, o Options, more ...prometheus.Collector) (certs []Reloader, stop func(), err error) {
 	o.Listen, o.GRPCListen = "", ""
 	d, err := start(ctx, realm.Single(a, nil, realm.Options{Logger: o.Logger}), o, more...)
 	if err != nil {
 		return nil, nil, err
 	}
-	return d.certs, d.close, nil
+	return d.certReloaders(), d.close, nil
 }
 
 // A daemon is everything that a process serves.
 type daemon struct {
 	Options
 	realms      *realm.Set
-	certs       listener.All
+	certs       []*listener.Certificates
 	endpoints   []endpoint  // the admin port is the last
 	draining    atomic.Bool // what /readyz and /status say
 	drainHealth func()      // makes the grpc health say so
@@ -187,7 +187,16 @@ func (d *daemon) close() {
 		_ = e.Close()
 	}
 	d.serving.Wait()
-	d.certs.Close()
+	for _, c := range d.certs {
+		c.Close()
+	}
+}
+
+func (d *daemon) certReloaders() (all []Reloader) {
+	for _, c := range d.certs {
+		all = append(all, c)
+	}
+	return all
 }
 
 // delayShutdown waits for ShutdownDelay. SIGTERM or SIGINT ends the wait, and so does

@@ -20,7 +20,7 @@ import (
 type exchange struct {
 	http.ResponseWriter
 	request   *http.Request
-	subject   [1]string // the value of the header, here so that both are one allocation
+	identity  [2]string // for setIdentity; here it costs no allocation of its own
 	continues bool      // the client has asked for 100 (Continue), which net/http sends
 	status    int       // of the answer; 0 until it comes
 	body      clientBody

@@ -123,7 +123,7 @@ func TestSilentClientIsCutOff(t *testing.T) {
 	set := single(a, o)
 	d := &daemon{Options: o, realms: set}
 	main, err := d.openCertificates(t.Context(), "listen", "", f)
-	t.Cleanup(func() { d.certs.Close() })
+	t.Cleanup(d.close)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,31 +8,17 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-//nolint:gochecknoglobals // constants
-var (
-	// identity are the headers that tell the app who was authenticated.
-	identity = []string{headername.Subject, headername.Method}
-
-	// The values of [headername.Method], shared so that no request allocates one.
-	// http.Header's own methods replace such a value, and never modify it.
-	byToken = []string{verify.MethodToken}
-	byJWT   = []string{verify.MethodJWT}
-)
-
-func methodOf(p *verify.Principal) []string {
-	switch p.Method() {
-	case verify.MethodToken:
-		return byToken
-	case verify.MethodJWT:
-		return byJWT
-	}
-	return []string{p.Method()} // another verifier's; the agent has none
+// setIdentity sets the headers that tell the app who was authenticated. values holds
+// their values, so that the caller decides how they are allocated.
+func setIdentity(h http.Header, values *[2]string, p *verify.Principal) {
+	*values = [2]string{headername.EncodeSubject(p.Subject()), p.Method()}
+	h[headername.Subject], h[headername.Method] = values[:1:1], values[1:]
 }
 
-// dropUpgrade removes the wish for another protocol (RFC 9110 section 7.8), except
-// for WebSocket after an accepted token. Once an app has agreed to one, the connection
-// is a tunnel, and whatever is asked in it is asked without a token. So h2c never
-// passes, and no upgrade passes on an exempt path.
+// dropUpgrade removes the request for another protocol (RFC 9110 section 7.8), except
+// for WebSocket after an accepted token. Once an app has agreed to a protocol, the
+// connection is a tunnel, and nobody checks tokens in it. So h2c never passes, and no
+// upgrade passes on an exempt path.
 func dropUpgrade(h http.Header, exempt bool) {
 	if v := h["Upgrade"]; !exempt && len(v) == 1 && strings.EqualFold(v[0], "websocket") {
 		return
@@ -45,6 +31,7 @@ func dropUpgrade(h http.Header, exempt bool) {
 // take for the token, in any spelling that a server may take for ours. The token's own
 // header is removed by [httpauth.Guard.Authenticate].
 func dropForged(h http.Header, tokens []string) {
+	identity := []string{headername.Subject, headername.Method}
 	for name := range h {
 		if headername.IsAny(name, identity) || headername.Imitates(name, tokens) {
 			delete(h, name)

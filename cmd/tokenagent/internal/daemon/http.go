@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/internal/httpconn"
 )
@@ -126,9 +125,7 @@ func (d *daemon) forwardAuth() http.Handler {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
 			httpconn.CloseInTwoSteps(w)
 		}
-		h := w.Header()
-		h[headername.Subject] = []string{headername.EncodeSubject(p.Subject())}
-		h[headername.Method] = methodOf(p)
+		setIdentity(w.Header(), new([2]string), p)
 	})
 }
 

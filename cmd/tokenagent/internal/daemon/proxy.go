@@ -53,9 +53,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e := &exchange{ResponseWriter: w, continues: r.Header["Expect"] != nil}
 	if who != nil {
-		e.subject[0] = headername.EncodeSubject(who.Subject())
-		r.Header[headername.Subject] = e.subject[:]
-		r.Header[headername.Method] = methodOf(who)
+		setIdentity(r.Header, &e.identity, who)
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 { // -1 is unknown
 		// The app may answer before it has the whole body, as over HTTP/2. net/http

@@ -70,16 +70,14 @@ type Server struct {
 	url    *url.URL // of every request; a Guard changes none
 	grpc   *grpc.Server
 	log    *slog.Logger
-	drain  func() // makes the health NOT_SERVING
-	stop   func() // ends the watches of the health
+	drain  func()
 }
 
 // New returns a Server that asks realms. It logs panics and nothing else. more are
 // options of the server, such as credentials, and win over its own.
 func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 	draining, drain := context.WithCancel(context.Background())
-	stopping, stop := context.WithCancel(context.Background())
-	s := &Server{realms: realms, url: &url.URL{}, log: log, drain: drain, stop: stop}
+	s := &Server{realms: realms, url: &url.URL{}, log: log, drain: drain}
 	s.grpc = grpc.NewServer(append([]grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessageBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
@@ -90,7 +88,7 @@ func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 	}, more...)...)
 	authv3.RegisterAuthorizationServer(s.grpc, s)
-	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: draining.Done(), stopping: stopping.Done()})
+	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: draining.Done()})
 	return s
 }
 
@@ -102,14 +100,13 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil // told to end before it began
 }
 
-// Drain makes the health NOT_SERVING. Calls are answered as before.
+// Drain makes the health NOT_SERVING, and ends its watches after they have said so.
+// Checks are answered as before.
 func (s *Server) Drain() { s.drain() }
 
-// Shutdown ends the watches of the health, accepts no new calls, and lets those that
-// run end. It cuts them off when ctx ends, and then returns ctx's error.
+// Shutdown calls Drain, accepts no new calls, and lets those that run end. It cuts them off when ctx ends, and then returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
-	s.stop()
 	keep := context.AfterFunc(ctx, s.grpc.Stop)
 	s.grpc.GracefulStop() // returns after Stop, too
 	if !keep() {
@@ -121,7 +118,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close ends everything at once.
 func (s *Server) Close() error {
 	s.drain()
-	s.stop()
 	s.grpc.Stop()
 	return nil
 }

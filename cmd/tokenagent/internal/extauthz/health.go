@@ -10,15 +10,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// health tells by the gRPC health checking protocol
+// health says by the gRPC health checking protocol
 // (github.com/grpc/grpc/blob/master/doc/health-checking.md) whether the agent can
-// decide. It keeps no state of its own that could lag behind. Unlike grpc-go's it ends
-// its watches when the server shuts down, which would otherwise wait for them.
+// decide. It keeps no state of its own that could lag behind. Unlike the health of
+// grpc-go it ends its watches before a shutdown, which would otherwise wait for them.
 type health struct {
 	healthpb.UnimplementedHealthServer
 	agent    readiness
 	draining <-chan struct{} // closed when clients should go elsewhere
-	stopping <-chan struct{} // closed when watches must end; not before draining
 }
 
 // readiness is what health asks.
@@ -59,23 +58,20 @@ func (h *health) Check(_ context.Context, r *healthpb.HealthCheckRequest) (*heal
 // Watch implements healthpb.HealthServer.
 func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	last := healthpb.HealthCheckResponse_UNKNOWN
-	draining := h.draining
 	for {
-		updated, stopping := h.agent.Updated(), isClosed(h.stopping) // before the status, so that no change is missed
+		updated, draining := h.agent.Updated(), isClosed(h.draining) // before the status, so that no change is missed
 		if now := h.status(r.GetService()); now != last {
 			if err := stream.Send(&healthpb.HealthCheckResponse{Status: now}); err != nil {
 				return err
 			}
 			last = now
 		}
-		if stopping {
+		if draining {
 			return status.Error(codes.Unavailable, "shutting down")
 		}
 		select {
 		case <-updated:
-		case <-draining:
-			draining = nil // it stays closed
-		case <-h.stopping:
+		case <-h.draining:
 		case <-stream.Context().Done():
 			return status.FromContextError(stream.Context().Err()).Err()
 		}

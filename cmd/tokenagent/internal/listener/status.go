@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,53 +29,21 @@ func (c *Certificates) Status() Status {
 	return s
 }
 
-//nolint:gochecknoglobals // constants, which the language cannot express
-var (
-	descExpires = prometheus.NewDesc("tokenagent_tls_certificate_expires_timestamp_seconds", "When the certificate in use expires, as Unix time.", []string{"listener"}, nil)
-	descGood    = prometheus.NewDesc("tokenagent_tls_last_reload_successful", "Whether the files of the certificate, and of the client CA, were good when they were last read (1) or not (0).", []string{"listener"}, nil)
-)
-
-// All are the certificates of a process, one for each listener with TLS.
-type All []*Certificates
-
-// Close stops watching the files of all.
-func (a All) Close() {
-	for _, c := range a {
-		c.Close()
+// Metrics returns the metrics of the certificates.
+func (c *Certificates) Metrics() []prometheus.Collector {
+	gauge := func(name, help string, value func(Status) float64) prometheus.Collector {
+		o := prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: prometheus.Labels{"listener": c.name}}
+		return prometheus.NewGaugeFunc(o, func() float64 { return value(c.Status()) })
 	}
-}
-
-// Reload reloads each, also after an error.
-func (a All) Reload() (changed bool, err error) {
-	for _, c := range a {
-		oneChanged, oneErr := c.Reload()
-		changed, err = changed || oneChanged, errors.Join(err, oneErr)
-	}
-	return changed, err
-}
-
-// Status returns the state of each.
-func (a All) Status() (all []Status) {
-	for _, c := range a {
-		all = append(all, c.Status())
-	}
-	return all
-}
-
-// Describe implements [prometheus.Collector].
-func (a All) Describe(ch chan<- *prometheus.Desc) {
-	ch <- descExpires
-	ch <- descGood
-}
-
-// Collect implements [prometheus.Collector].
-func (a All) Collect(ch chan<- prometheus.Metric) {
-	for _, s := range a.Status() {
-		good := 0.0
-		if s.Good {
-			good = 1
-		}
-		ch <- prometheus.MustNewConstMetric(descExpires, prometheus.GaugeValue, float64(s.NotAfter.Unix()), s.Listener)
-		ch <- prometheus.MustNewConstMetric(descGood, prometheus.GaugeValue, good, s.Listener)
+	return []prometheus.Collector{
+		gauge("tokenagent_tls_certificate_expires_timestamp_seconds", "When the certificate in use expires, as Unix time.",
+			func(s Status) float64 { return float64(s.NotAfter.Unix()) }),
+		gauge("tokenagent_tls_last_reload_successful", "Whether the files of the certificate, and of the client CA, were good when they were last read (1) or not (0).",
+			func(s Status) float64 {
+				if s.Good {
+					return 1
+				}
+				return 0
+			}),
 	}
 }

@@ -69,9 +69,6 @@ type Client struct {
 	TLS *tls.Config
 }
 
-// Ask asks with the zero Client.
-func Ask(ctx context.Context, base string) (Answer, error) { return new(Client).Ask(ctx, base) }
-
 // Ask fetches /status from the admin port at base, until ctx ends. The error is ErrURL
 // if base has the wrong form; any other error says why there is no status. A redirect is
 // an error.

@@ -32,7 +32,7 @@ func TestCheck(t *testing.T) {
 		if !errors.Is(err, statusclient.ErrURL) || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%s: %v", bad, err)
 		}
-		if _, err := statusclient.Ask(t.Context(), bad); !errors.Is(err, statusclient.ErrURL) {
+		if _, err := new(statusclient.Client).Ask(t.Context(), bad); !errors.Is(err, statusclient.ErrURL) {
 			t.Errorf("asking %s: %v", bad, err)
 		}
 	}
@@ -61,7 +61,7 @@ func TestAskTellsTheAgentsTime(t *testing.T) {
 	local.Start()
 	defer local.Close()
 	for _, base := range []string{tcp.URL, "unix://" + socket} {
-		a, err := statusclient.Ask(t.Context(), base)
+		a, err := new(statusclient.Client).Ask(t.Context(), base)
 		if err != nil || !a.At.Equal(at) || !a.Status.Ready {
 			t.Errorf("%s: %+v, %v", base, a, err)
 		}
@@ -77,7 +77,7 @@ func TestRedirectsAreNoAnswer(t *testing.T) {
 	defer other.Close()
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		named := httptest.NewServer(http.RedirectHandler(other.URL+"/status", code))
-		if _, err := statusclient.Ask(t.Context(), named.URL); err == nil || !strings.Contains(err.Error(), "a redirect, which is not followed") {
+		if _, err := new(statusclient.Client).Ask(t.Context(), named.URL); err == nil || !strings.Contains(err.Error(), "a redirect, which is not followed") {
 			t.Errorf("%d: %v", code, err)
 		}
 		named.Close()
@@ -100,14 +100,14 @@ func TestAskSaysWhy(t *testing.T) {
 		{`{"schema":2}`, 200, "schema 2, this program knows 1"},
 	} {
 		answer, code = c.answer, c.code
-		if _, err := statusclient.Ask(t.Context(), s.URL); err == nil || !strings.Contains(err.Error(), c.says) {
+		if _, err := new(statusclient.Client).Ask(t.Context(), s.URL); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%v; want %q", err, c.says)
 		}
 	}
 	s.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if _, err := statusclient.Ask(ctx, s.URL); err == nil || !strings.Contains(err.Error(), "no answer from the agent") {
+	if _, err := new(statusclient.Client).Ask(ctx, s.URL); err == nil || !strings.Contains(err.Error(), "no answer from the agent") {
 		t.Error(err)
 	}
 }
