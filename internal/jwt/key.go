@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,19 +101,6 @@ func algorithmsOf(material any) []string {
 	return nil
 }
 
-// signingMethod returns the method that verifies signatures of the algorithm. golang-jwt
-// accepts an RSASSA-PSS salt of any length, but RFC 7518 section 3.5 requires a salt as
-// long as the hash.
-func signingMethod(alg string) jwt.SigningMethod {
-	method := jwt.GetSigningMethod(alg)
-	if pss, ok := method.(*jwt.SigningMethodRSAPSS); ok {
-		strict := *pss
-		strict.VerifyOptions = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-		return &strict
-	}
-	return method
-}
-
 // Errors of NewKey. The texts are constants.
 var (
 	errPrivate = errors.New("a private key, which signs; give the public key alone (openssl pkey -pubout)")
@@ -138,7 +126,7 @@ func NewKey(c KeyConfig) (Key, error) {
 	case !slices.Contains(fits, alg):
 		return Key{}, fmt.Errorf("a key that does not fit its algorithm %s; it is for %s", alg, strings.Join(fits, ", "))
 	}
-	method := signingMethod(CanonicalAlgorithm(alg))
+	method := jwt.GetSigningMethod(CanonicalAlgorithm(alg))
 	if err := checkStrength(c.Material, method); err != nil {
 		return Key{}, err
 	}
@@ -180,9 +168,31 @@ func checkStrength(material any, method jwt.SigningMethod) error {
 			return errors.New("an EC key that is no point on its curve; make another")
 		}
 	case ed25519.PublicKey:
-		return edwardsPoint(m)
+		if len(m) != ed25519.PublicKeySize {
+			return errors.New("an Ed25519 key that is not 32 bytes long")
+		}
+		y := slices.Clone(m)
+		y[31] &= 0x7f // clear the sign bit of x
+		if slices.Contains(smallOrder(), hex.EncodeToString(y)) {
+			return errors.New("an Ed25519 key of small order, for which anybody can sign; make another")
+		}
 	}
 	return nil
+}
+
+// smallOrder returns the y coordinates of the Ed25519 points whose order is at most 8, in
+// each encoding that crypto/ed25519 accepts. Anybody can sign for such a key, and RFC 8032
+// section 5.1.7 leaves it to the caller to refuse it.
+func smallOrder() []string {
+	return []string{
+		"0100000000000000000000000000000000000000000000000000000000000000", // order 1
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // order 1, as p+1
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // order 2
+		"0000000000000000000000000000000000000000000000000000000000000000", // order 4
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // order 4, as p
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", // order 8
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", // order 8
+	}
 }
 
 // Members returns the members of the JWK of a verification key that the thumbprint

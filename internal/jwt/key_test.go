@@ -70,34 +70,35 @@ func TestNewKeyRefuses(t *testing.T) {
 		cfg  KeyConfig
 		want string
 	}{
-		"private RSA":          {KeyConfig{Material: keys["RS256"].private}, "private key"},
-		"private EC":           {KeyConfig{Material: keys["ES256"].private}, "private key"},
-		"private Ed25519":      {KeyConfig{Material: keys["EdDSA"].private}, "private key"},
-		"short secret":         {KeyConfig{Material: make([]byte, 31)}, "31 bytes; HS256 needs at least 32"},
-		"short for its alg":    {KeyConfig{Algorithm: "HS512", Material: make([]byte, 63)}, "needs at least 64"},
-		"empty secret":         {KeyConfig{Material: []byte{}}, "0 bytes"},
-		"weak RSA":             {KeyConfig{Material: &weak.PublicKey}, "1024 bits"},
-		"huge RSA":             {KeyConfig{Material: &rsa.PublicKey{E: 3, N: new(big.Int).Lsh(big.NewInt(1), 9000)}}, "9001 bits; at most"},
-		"RSA exponent 1":       {KeyConfig{Material: &rsa.PublicKey{E: 1, N: weakN(2048)}}, "exponent"},
-		"another curve":        {KeyConfig{Material: &p224.PublicKey}, "no key of a kind"},
-		"off its curve":        {KeyConfig{Material: off}, "no point on its curve"},
-		"EC for another alg":   {KeyConfig{Algorithm: "ES384", Material: keys["ES256"].public}, "it is for ES256"},
-		"RSA for HMAC":         {KeyConfig{Algorithm: "HS256", Material: keys["RS256"].public}, "it is for RS256"},
-		"secret for RSA":       {KeyConfig{Algorithm: "RS256", Material: make([]byte, 64)}, "it is for HS256"},
-		"Ed25519 for ECDSA":    {KeyConfig{Algorithm: "ES256", Material: keys["EdDSA"].public}, "it is for EdDSA"},
-		"none":                 {KeyConfig{Algorithm: "none", Material: make([]byte, 64)}, "an algorithm that is none of"},
-		"nil RSA":              {KeyConfig{Material: (*rsa.PublicKey)(nil)}, "no key of a kind"},
-		"nil EC":               {KeyConfig{Algorithm: "ES256", Material: (*ecdsa.PublicKey)(nil)}, "no key of a kind"},
-		"nothing":              {KeyConfig{}, "no key of a kind"},
-		"nothing, with alg":    {KeyConfig{Algorithm: "RS256"}, "no key of a kind"},
-		"Ed25519, identity":    {KeyConfig{Material: ed25519.PublicKey(append([]byte{1}, make([]byte, 31)...))}, "small order"},
-		"Ed25519, order 4":     {KeyConfig{Material: ed25519.PublicKey(make([]byte, 32))}, "small order"},
-		"Ed25519, order 8":     {KeyConfig{Material: ed25519.PublicKey(unhex(t, "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"))}, "small order"},
-		"Ed25519, order 8 too": {KeyConfig{Material: ed25519.PublicKey(unhex(t, "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"))}, "small order"},
-		"Ed25519, order 2":     {KeyConfig{Material: ed25519.PublicKey(unhex(t, "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"))}, "small order"},
-		"Ed25519, no point":    {KeyConfig{Material: ed25519.PublicKey(append([]byte{2}, make([]byte, 31)...))}, "no point"},
-		"Ed25519, over p":      {KeyConfig{Material: ed25519.PublicKey(unhex(t, "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"))}, "no point"},
-		"Ed25519 of 31 bytes":  {KeyConfig{Material: ed25519.PublicKey(make([]byte, 31))}, "not 32 bytes"},
+		"private RSA":           {KeyConfig{Material: keys["RS256"].private}, "private key"},
+		"private EC":            {KeyConfig{Material: keys["ES256"].private}, "private key"},
+		"private Ed25519":       {KeyConfig{Material: keys["EdDSA"].private}, "private key"},
+		"short secret":          {KeyConfig{Material: make([]byte, 31)}, "31 bytes; HS256 needs at least 32"},
+		"short for its alg":     {KeyConfig{Algorithm: "HS512", Material: make([]byte, 63)}, "needs at least 64"},
+		"empty secret":          {KeyConfig{Material: []byte{}}, "0 bytes"},
+		"weak RSA":              {KeyConfig{Material: &weak.PublicKey}, "1024 bits"},
+		"huge RSA":              {KeyConfig{Material: &rsa.PublicKey{E: 3, N: new(big.Int).Lsh(big.NewInt(1), 9000)}}, "9001 bits; at most"},
+		"RSA exponent 1":        {KeyConfig{Material: &rsa.PublicKey{E: 1, N: weakN(2048)}}, "exponent"},
+		"another curve":         {KeyConfig{Material: &p224.PublicKey}, "no key of a kind"},
+		"off its curve":         {KeyConfig{Material: off}, "no point on its curve"},
+		"EC for another alg":    {KeyConfig{Algorithm: "ES384", Material: keys["ES256"].public}, "it is for ES256"},
+		"RSA for HMAC":          {KeyConfig{Algorithm: "HS256", Material: keys["RS256"].public}, "it is for RS256"},
+		"secret for RSA":        {KeyConfig{Algorithm: "RS256", Material: make([]byte, 64)}, "it is for HS256"},
+		"Ed25519 for ECDSA":     {KeyConfig{Algorithm: "ES256", Material: keys["EdDSA"].public}, "it is for EdDSA"},
+		"none":                  {KeyConfig{Algorithm: "none", Material: make([]byte, 64)}, "an algorithm that is none of"},
+		"nil RSA":               {KeyConfig{Material: (*rsa.PublicKey)(nil)}, "no key of a kind"},
+		"nil EC":                {KeyConfig{Algorithm: "ES256", Material: (*ecdsa.PublicKey)(nil)}, "no key of a kind"},
+		"nothing":               {KeyConfig{}, "no key of a kind"},
+		"nothing, with alg":     {KeyConfig{Algorithm: "RS256"}, "no key of a kind"},
+		"Ed25519, identity":     {KeyConfig{Material: ed25519.PublicKey(append([]byte{1}, make([]byte, 31)...))}, "small order"},
+		"Ed25519, order 4":      {KeyConfig{Material: ed25519.PublicKey(make([]byte, 32))}, "small order"},
+		"Ed25519, order 8":      {KeyConfig{Material: ed25519.PublicKey(unhex(t, "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"))}, "small order"},
+		"Ed25519, order 8 too":  {KeyConfig{Material: ed25519.PublicKey(unhex(t, "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"))}, "small order"},
+		"Ed25519, order 2":      {KeyConfig{Material: ed25519.PublicKey(unhex(t, "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"))}, "small order"},
+		"Ed25519, order 1, p+1": {KeyConfig{Material: ed25519.PublicKey(unhex(t, "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"))}, "small order"},
+		"Ed25519, order 4, p":   {KeyConfig{Material: ed25519.PublicKey(unhex(t, "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"))}, "small order"},
+		"Ed25519, order 2, -x":  {KeyConfig{Material: ed25519.PublicKey(unhex(t, "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"))}, "small order"},
+		"Ed25519 of 31 bytes":   {KeyConfig{Material: ed25519.PublicKey(make([]byte, 31))}, "not 32 bytes"},
 	} {
 		if _, err := NewKey(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
@@ -112,20 +113,6 @@ func unhex(t *testing.T, text string) []byte {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// TestEdwardsPointTakesAllKeys that a key generator makes.
-func TestEdwardsPointTakesAllKeys(t *testing.T) {
-	t.Parallel()
-	for range 50 {
-		public, _, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := edwardsPoint(public); err != nil {
-			t.Fatalf("%x: %v", public, err)
-		}
-	}
 }
 
 func weakN(bits uint) *big.Int {

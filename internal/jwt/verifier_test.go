@@ -31,8 +31,9 @@ func TestJWTAcceptsEachAlgorithm(t *testing.T) {
 				if err != nil {
 					t.Fatalf("%v: %v", header, err)
 				}
-				if p.Subject() != "alice" || p.Method() != verify.MethodJWT || p.Source() != "keys" || p.KeyID() != "k1" || p.Slot() != rotation.Listed {
-					t.Errorf("%+v", p)
+				got := []any{p.Subject(), p.Method(), p.Source(), p.KeyID(), p.Slot()}
+				if want := []any{"alice", verify.MethodJWT, "keys", "k1", rotation.Listed}; !slices.Equal(got, want) {
+					t.Errorf("subject, method, source, key and slot: %v, want %v", got, want)
 				}
 				if iss, ok := p.Claim("iss"); !ok || iss != issuer {
 					t.Errorf("claim iss: %v", iss)
