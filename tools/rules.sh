@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes deploy/prometheus/prometheusrule.yaml, for the Prometheus Operator, of
-# the rule file beside it. With `check` it changes nothing, and fails where
-#   - that manifest is not what it would make,
+# Makes deploy/prometheus/prometheusrule.yaml, for the Prometheus Operator, from
+# the rule file beside it. With `check` it changes nothing, and fails if
+#   - that manifest is out of date,
 #   - an alert has no heading in docs/runbook.md, does not link to it, or has no
 #     severity, summary, description or test that it fires,
-#   - a heading of docs/runbook.md that is named like an alert is none.
+#   - a heading of docs/runbook.md has the form of an alert's name but names no alert.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 dir=deploy/prometheus
@@ -21,8 +21,8 @@ complain() {
 
 made() {
 	cat <<-END
-		# Made of tokenagent.rules.yaml by tools/rules.sh: change that one. Your
-		# Prometheus may select its rules by a label; add it by kustomize.
+		# Made from tokenagent.rules.yaml by tools/rules.sh: change that file. If your
+		# Prometheus selects rules by a label, add the label by kustomize.
 		apiVersion: monitoring.coreos.com/v1
 		kind: PrometheusRule
 		metadata:
