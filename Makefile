@@ -1,24 +1,24 @@
-# The commands of everyday work. `make` alone lists them.
+# Everyday commands. `make` without a target lists them.
 
 GO        ?= go
 FUZZTIME  ?= 20s
-# The second of the two Go releases that every test passes on (CONTRIBUTING.md). It
-# comes through the module proxy.
+# The second of the two Go releases that pass every test (CONTRIBUTING.md). Go downloads
+# it through the module proxy.
 GO_NEXT   ?= go1.27.4
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-# The race detector needs cgo, and that a C compiler.
+# The race detector needs cgo, and cgo needs a C compiler.
 RACE      := $(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race)
 CACHE     := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenagent
 
-# What `make image` calls the image, and the architecture that it is for. The
-# manifests of deploy/ name the same one (`make docs` checks it). The version is in
-# the program and in the image's labels.
+# The name and the architecture of the image that `make image` packs. The manifests of
+# deploy/ use the same name (`make docs` checks it). The version is in the program and
+# in the image's labels.
 IMAGE      ?= tokenagent/tokenagent:dev
 IMAGE_ARCH ?= $(shell $(GO) env GOARCH)
 
-# The linter's version stands in tools/go.mod alone. It is kept outside the
-# repository, under its version and Go's: a golangci-lint that an older Go
-# built refuses newer code.
+# Only tools/go.mod has the linter's version. The linter is cached outside the
+# repository, under its version and Go's version, because a golangci-lint built with an
+# older Go refuses newer code.
 LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { print $$2 }' tools/go.mod)
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
@@ -43,7 +43,7 @@ test: ## Run every test of the main module under the race detector, in random or
 	@[ -n '$(RACE)' ] || echo 'test: no C compiler, so the race detector is off; install gcc or clang to turn it on'
 	$(GO) test $(RACE) -shuffle=on ./...
 
-test-modules: ## The same for the modules beside it: the examples with Dapr's API, the benchmarks, the image packer
+test-modules: ## Run the tests of the other modules: the examples with Dapr's API, the benchmarks, the image packer
 	@for module in examples/*/go.mod bench/go.mod tools/image/go.mod; do \
 		$(GO) test -C $${module%/go.mod} $(RACE) -shuffle=on ./... || exit 1; \
 	done
@@ -52,7 +52,7 @@ next: ## Test and check go.mod with the second Go release, GO_NEXT, without the 
 	GOTOOLCHAIN=$(GO_NEXT) $(GO) version
 	GOTOOLCHAIN=$(GO_NEXT) $(MAKE) tidy test test-modules RACE=
 
-lint: imports $(LINT) ## Lint, hold the import directions, check the formatting
+lint: imports $(LINT) ## Lint, check the import directions and the formatting
 	@bash tools/sleeps.sh
 	$(LINT) run ./...
 	@for module in $(wildcard bench/go.mod test/e2e/go.mod tools/image/go.mod examples/*/go.mod); do (cd $${module%/go.mod} && $(LINT) run ./...) || exit 1; done
@@ -83,13 +83,13 @@ cross: ## Build and vet for the other operating systems, and build for arm64
 examples: ## Build every Go program in examples/
 	@GO='$(GO)' bash tools/examples.sh
 
-vuln: ## Look for known vulnerabilities by govulncheck, where its database can be reached
+vuln: ## Look for known vulnerabilities with govulncheck, if its database can be reached
 	@GO='$(GO)' bash tools/vuln.sh
 
 demo: ## Watch a rotation happen, in under 30 seconds
 	$(GO) run ./cmd/tokenagent demo
 
-docs: ## Check links between the pages, that each alert has its entry, and the image's name
+docs: ## Check the links between pages, the runbook entry of each alert, and the image's name
 	@bash tools/doclinks.sh
 	@bash tools/rules.sh check
 	@bash tools/imagetag.sh
@@ -101,7 +101,7 @@ bench: ## Measure against every peer and the floor (17 minutes, on a quiet machi
 	$(GO) build -C bench -o ../bin/bench ./cmd/bench
 	cd bench && ../bin/bench -page ../docs/benchmarks.md -raw ../bin/bench.txt
 
-bench-quick: ## Check that every benchmark and peer runs and decides right, without figures
+bench-quick: ## Check that every benchmark and peer runs and decides correctly, without measuring
 	$(GO) build -C bench -o ../bin/bench ./cmd/bench
 	cd bench && ../bin/bench -quick
 
@@ -111,10 +111,10 @@ bench-packages: ## Run the benchmarks of each package
 guard: ## Check instructions and allocations of each operation against bench/guard.json
 	@GO='$(GO)' bench/guard.sh
 
-guard-write: ## Write down what each operation takes now
+guard-write: ## Write the current instructions and allocations into bench/guard.json
 	@GO='$(GO)' bench/guard.sh -write
 
-ops: ## Test the alert rules, and every query against a real Prometheus
+ops: ## Test the alert rules with promtool, and every query against a real Prometheus
 	@GO='$(GO)' test/ops/run.sh
 
 e2e: ## Run against a real daprd of two versions (builds each once: about 6 minutes), or of one: DAPR=1.18.2
@@ -123,7 +123,7 @@ e2e: ## Run against a real daprd of two versions (builds each once: about 6 minu
 soak: ## Send a million requests through an hour's rotations: no leak, little memory
 	$(GO) test -C test/e2e -count=1 -run '^TestSoak$$' -timeout 10m -v . -soak
 
-e2e-kubernetes: ## Run deploy/ on the cluster of KUBECONFIG and rotate there (see test/kubernetes/run.sh)
+e2e-kubernetes: ## Deploy deploy/ to the cluster of KUBECONFIG and rotate there (see test/kubernetes/run.sh)
 	bash test/kubernetes/run.sh
 
 page: ## Test the admin port's page in headless Chromium
@@ -133,7 +133,7 @@ clean: ## Remove what the build made
 	rm -rf bin dist
 
 $(LINT):
-	@echo "building golangci-lint $(LINT_VERSION): once, some minutes"
+	@echo "building golangci-lint $(LINT_VERSION): this happens once and takes some minutes"
 	@mkdir -p $(@D)
 	CGO_ENABLED=0 nice -n 10 $(GO) build -C tools -trimpath -o $@.new github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	@mv $@.new $@

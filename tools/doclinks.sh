@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Fails where a Markdown page links to a file of this repository, or to a
-# heading, that is not there. Links to other sites are left alone.
+# Fails if a Markdown page links to a file of this repository, or to a heading, that
+# does not exist. It does not check links to other sites.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failed=0
 checked=0
 
-# anchors PAGE: the fragments of its headings, as GitHub makes them.
+# anchors PAGE: prints the fragments of the page's headings, as GitHub makes them.
 anchors() {
 	sed -n 's/^##* //p' "$1" | tr '[:upper:]' '[:lower:]' | sed -e 's/[^a-z0-9 _-]//g' -e 's/ /-/g'
 }

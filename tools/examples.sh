@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds every folder of examples/ that holds Go code, each in its own module
-# where it has one. The programs themselves are thrown away.
+# Builds every directory of examples/ that has Go code, in its own module if it has
+# one. It deletes the programs afterwards.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}

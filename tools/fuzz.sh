@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz test of the module for FUZZTIME each. They are found by
-# asking the test binaries, so that a new one is never left out.
+# Runs each fuzz test of the module for FUZZTIME. It asks the test binaries for their
+# names, so that a new fuzz test is never left out.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails where a manifest of deploy/ names another image than the one that a plain
-# `make image` packs, so that the quick start of deploy/README.md works as written.
+# Fails if a manifest of deploy/ names another image than `make image` packs by default.
+# The quick start of deploy/README.md depends on the same name.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset IMAGE MAKEFLAGS MAKEOVERRIDES MFLAGS
@@ -11,7 +11,7 @@ packed=$(make -s --no-print-directory -n image | sed -n "s/.* -name '\([^']*\)'.
 }
 checked=0
 while read -r file; do
-	# The kustomizations set the tag; what they set it on has none.
+	# The kustomizations set the tag; the other manifests name the image without a tag.
 	named=$(sed -n '/- name: tokenagent\/tokenagent$/{n;s|.*newTag: *|tokenagent/tokenagent:|p;}' "$file")
 	if [ "$named" != "$packed" ]; then
 		echo "$file: names the image ${named:-without a tag}, and make image packs $packed; let both be the same" >&2

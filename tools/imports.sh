@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Fails where a package links what it must not, itself or through what it
-# imports. depguard (.golangci.yml) sees only the import lines of one file.
+# Fails if a package links, directly or through its imports, a package that it must
+# not. depguard (.golangci.yml) sees only the import lines of one file.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}
 module=$($go list -m)
 failed=0
 
-# links_not PACKAGE PATTERN: no dependency of PACKAGE matches PATTERN.
+# links_not PACKAGE PATTERN: fails if a dependency of PACKAGE matches PATTERN.
 links_not() {
 	local deps found
 	deps=$($go list -deps "./$1")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fails where one of the eight promises (CONTRIBUTING.md) has no test under its
-# name, TestP1_... to TestP8_...
+# Fails if one of the eight promises (CONTRIBUTING.md) has no test with its name,
+# TestP1_... to TestP8_...
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tests=$(git grep -hoE '^func TestP[1-8]_[A-Za-z0-9_]+\(t' -- '*_test.go' | sed 's/^func //')

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fails where a test file sleeps without synctest, whose fake clock makes a
-# sleep exact and free. The end-to-end tests and benchmarks wait for real
-# processes and are left out.
+# Fails if a test file sleeps without synctest. The fake clock of synctest makes a
+# sleep exact and takes no time. The end-to-end tests and benchmarks wait for real
+# processes, so this script skips them.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 found=$(git grep -l 'time\.Sleep(' -- '*_test.go' ':!test/e2e' ':!bench' | xargs -r grep -L 'testing/synctest' || true)

@@ -8,7 +8,7 @@ go=${GO:-go}
 limit=130
 total=0
 for package in pkg/reload pkg/verify pkg/verify/httpauth pkg/verify/grpcauth agent; do
-	# A constant or variable of a group stands on a line of its own, behind one tab.
+	# Each constant or variable of a group is on its own line, after one tab.
 	count=$($go doc -all "./$package" | awk '
 		/^(const|var) \($/ { group = 1; next }
 		/^\)$/ { group = 0 }

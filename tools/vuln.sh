@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Looks for known vulnerabilities in what every module of the repository calls, by
-# govulncheck in the version that tools/go.mod pins. Its database is a server: where
-# that cannot be reached it says so and passes, since it is no fault of the code.
+# Looks for known vulnerabilities in the code that each module of the repository calls,
+# with the version of govulncheck that tools/go.mod pins. The database is on a server. If
+# the server cannot be reached, the script says so and passes, because the code is not
+# the cause.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}

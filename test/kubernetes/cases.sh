@@ -1,8 +1,8 @@
 # The cases of run.sh. It is sourced after lib.sh.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-# Every folder of deploy/ as the API server judges it, with unknown fields an
-# error. The kinds of operators are left out where the cluster does not know them.
+# case_dry_run lets the API server validate every directory of deploy/; unknown fields
+# are errors. It skips the kinds of operators that the cluster does not know.
 case_dry_run() {
 	local folder warnings
 	kubectl create namespace "$ns" >/dev/null
@@ -16,7 +16,7 @@ case_dry_run() {
 		say "$folder passes"
 	done
 }
-# components: takes those of operators into the kustomization of $folder.
+# components: adds the components of operators to the kustomization of $folder.
 components() {
 	printf 'components:\n' >>"$work/$ns/kustomization.yaml"
 	[[ $folder != daemonset/* ]] || component monitoring.coreos.com podmonitors daemonset/components/pod-monitor

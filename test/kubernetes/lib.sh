@@ -16,8 +16,8 @@ die() {
 	exit 1
 }
 
-# within SECONDS WHAT COMMAND...: try until it succeeds. Each try nudges the
-# kubelet: a changed annotation makes it look at the pod, and its Secrets, at once.
+# within SECONDS WHAT COMMAND...: repeats the command until it succeeds. Each try changes
+# an annotation of the pod, so that the kubelet syncs the pod and its Secrets at once.
 within() {
 	local what=$2 end=$((SECONDS + $1))
 	shift 2

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs what is in deploy/, and an app with the agent in its own process, on a real
-# cluster and rotates the Secret there, while senders send: nothing may be refused,
-# and nothing accepted that was retired or revoked. The cluster is that of KUBECONFIG. It gets some namespaces called
-# tokenagent-e2e-..., which are gone at the end (KEEP=1 keeps them).
+# Deploys the manifests of deploy/, and an app that embeds the agent, to the cluster of
+# KUBECONFIG. It rotates the Secret there while senders send: no request may be refused,
+# and no retired or revoked token may be accepted. It creates namespaces named
+# tokenagent-e2e-... and deletes them at the end (KEEP=1 keeps them).
 #
-#   LOAD_IMAGE   a command that brings an image to the nodes: it gets the archive
+#   LOAD_IMAGE   a command that loads an image onto the nodes; it gets the archive
 #                as its last argument, as in 'kind load image-archive'
-#   BUSYBOX      a static busybox for the nodes' architecture, to be loaded in
-#                the same way; without it the nodes pull busybox
-#   IMAGE_ARCH   the nodes' architecture, as Go calls it
-#   ROUNDS       rotations of each overlay, 3 unless set
-#   NUDGE        0 leaves the kubelet its own pace: up to 90 s for each step
+#   BUSYBOX      a static busybox for the nodes' architecture, loaded in the same
+#                way; without it the nodes pull busybox
+#   IMAGE_ARCH   the nodes' architecture (GOARCH)
+#   ROUNDS       rotations of each overlay (default 3)
+#   NUDGE        0 does not trigger the kubelet: each step then takes up to 90 s
 #
 # Arguments name the cases: dry-run converge quick-start reapply port socket
 # host-network ext-authz realms sidecar dapr-sidecar embedded.

@@ -1,8 +1,8 @@
-"""What a dashboard for Grafana asks, and whether it holds together."""
+"""Reads the queries of a Grafana dashboard, and checks that the dashboard is consistent."""
 
 import re
 
-# What Grafana would put in: everything, and the least interval of a rate.
+# The values that Grafana would insert: every series, and the shortest interval of a rate.
 FILLED = {"$__rate_interval": "20s", "$__range": "1m", "$__interval": "5s", "$job": ".*", "$instance": ".*", "$source": ".*"}
 
 
@@ -33,7 +33,7 @@ def variables(board):
         yield f"variable {v['name']}", metric, label, fill(metric + (labels or ""))
 
 
-def faults(board):
+def errors(board):
     """What Grafana would show as broken, or not at all."""
     found, ids, taken = [], set(), {}
     names = [v["name"] for v in board["templating"]["list"]]

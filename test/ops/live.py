@@ -1,8 +1,8 @@
-"""Ask a real Prometheus every query of the rules and the dashboard.
+"""Send every query of the rules and the dashboard to a real Prometheus.
 
-A query fails that Prometheus does not understand, or that finds nothing where
-the scenario has made it true; a selector that matches no exported series; and a
-label that none of them has. Usage: live.py FOLDER RULES DASHBOARD
+The test fails if Prometheus does not understand a query, if a query returns nothing
+although the scenario makes it true, if a selector matches no exported series, or if no
+series has a label. Usage: live.py FOLDER RULES DASHBOARD
 """
 
 import json
@@ -17,8 +17,8 @@ import urllib.request
 import dashboard
 import scenario
 
-# Alerts that are true in the scenario. The others must be understood, and each of
-# their selectors must find something.
+# Alerts that are true in the scenario. Prometheus must understand the other alerts, and
+# each of their selectors must match something.
 TRUE = {
     "TokenagentDown": "a target does not answer",
     "TokenagentExpiredTokenUsed": "the strict agent got its old token",
@@ -77,7 +77,7 @@ def selectors_in(query):
 
 
 def check(prometheus, rules, board):
-    faults, asked, found = [], 0, set()
+    problems, asked, found = [], 0, set()
     known = set(TARGET_LABELS)
     data, error = prometheus.get("labels", **{"match[]": '{__name__=~"tokenagent_.*"}'})
     known |= set(data or [])
@@ -87,22 +87,22 @@ def check(prometheus, rules, board):
         asked += 1
         n, problem = prometheus.series(query)
         if problem:
-            faults.append(f"{where}: {problem}")
+            problems.append(f"{where}: {problem}")
         elif needed and not n:
-            faults.append(f"{where}: no data; {needed}")
+            problems.append(f"{where}: no data; {needed}")
         for selector in selectors_in(query):
             n, problem = prometheus.series(selector)
             if not n:
-                faults.append(f"{where}: {selector} matches nothing that there is{': ' + problem if problem else ''}")
+                problems.append(f"{where}: {selector} matches no exported series{': ' + problem if problem else ''}")
             found.add(re.match(r"[\w:]+", selector).group())
         for label in labels_in(query):
             if label not in known:
-                faults.append(f"{where}: no exported series has the label {label}")
+                problems.append(f"{where}: no exported series has the label {label}")
 
     for rule in rules:
         name = rule["name"]
         if rule["health"] != "ok":
-            faults.append(f"{name}: {rule.get('lastError') or rule['health']}")
+            problems.append(f"{name}: {rule.get('lastError') or rule['health']}")
         ask(name, rule["query"], "it is a recording" if rule["type"] == "recording" else TRUE.get(name))
     for where, query in dashboard.queries(board):
         ask(where, query, "every panel has some in the scenario")
@@ -110,18 +110,18 @@ def check(prometheus, rules, board):
         asked += 1
         values, problem = prometheus.get(f"label/{label}/values", **{"match[]": match})
         if problem or not values:
-            faults.append(f"{where}: no values of {label} in {match}: {problem}")
+            problems.append(f"{where}: no values of {label} in {match}: {problem}")
     exported, _ = prometheus.get("label/__name__/values", **{"match[]": '{__name__=~"tokenagent_.*"}'})
     unused = set(exported or []) - found
     if unused:
-        faults.append("shown by no panel and watched by no rule: " + ", ".join(sorted(unused)))
-    return faults, asked
+        problems.append("shown by no panel and watched by no rule: " + ", ".join(sorted(unused)))
+    return problems, asked
 
 
 def main(folder, rule_file, board_file):
     with open(board_file, encoding="utf-8") as file:
         board = json.load(file)
-    faults = dashboard.faults(board)
+    problems = dashboard.errors(board)
     s, prometheus = scenario.Scenario(folder), None
     try:
         targets = s.start()
@@ -142,18 +142,18 @@ def main(folder, rule_file, board_file):
             raise SystemExit("ops: " + problem)
         rules = [r for g in groups["groups"] for r in g["rules"]]
         missing = set(TRUE) - {r["name"] for r in rules}
-        faults += [f"{name} is no alert" for name in sorted(missing)]
+        problems += [f"{name} is no alert" for name in sorted(missing)]
         found, asked = check(prometheus, rules, board)
-        faults += found
-        if faults:
+        problems += found
+        if problems:
             print(s.logs(), file=sys.stderr)
     finally:
         if prometheus:
             prometheus.stop()
         s.stop()
-    for fault in faults:
-        print("ops: " + fault, file=sys.stderr)
-    if faults:
+    for failure in problems:
+        print("ops: " + failure, file=sys.stderr)
+    if problems:
         raise SystemExit(1)
     print(f"ops: {asked} queries of {len(rules)} rules and {len(board['panels'])} panels good")
 

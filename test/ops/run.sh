@@ -1,6 +1,6 @@
 #!/bin/sh
-# Test the rules and the dashboard: by promtool's unit tests, and against agents
-# that a real Prometheus scrapes. Gets prometheus from the distribution's packages.
+# Tests the rules and the dashboard: with promtool's unit tests, and against agents
+# that a real Prometheus scrapes. Installs prometheus from the distribution's packages.
 set -eu
 cd "$(dirname "$0")"
 

@@ -1,7 +1,7 @@
-"""Agents in every state that the rules and the dashboard tell of.
+"""Starts agents in every state that the rules and the dashboard show.
 
-Everything listens on loopback, on ports that the system chooses. No token is
-printed: they are made here, and stay in the scenario's folder.
+Everything listens on loopback, on ports that the system chooses. The scenario makes its
+own tokens, keeps them in its directory, and prints none.
 """
 
 import hashlib
@@ -12,11 +12,11 @@ import socket
 import subprocess
 import time
 
-PATIENCE = 30  # seconds until something that has to happen is given up
+PATIENCE = 30  # seconds to wait for an event before the test fails
 
 
 def wait(what, happened):
-    """Returns what happened() returns, as soon as that is something."""
+    """Returns the result of happened() as soon as it is true."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if found := happened():

@@ -1,4 +1,4 @@
-// A real daemon with a token file of its own, and senders that use it.
+// A real daemon with its own token file, and senders that use the file.
 import { spawn } from "node:child_process";
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
@@ -11,8 +11,8 @@ const program = process.env.TOKENAGENT ?? new URL("../../bin/tokenagent", import
 export class Agent {
 	log = "";
 
-	// start runs `tokenagent run` with more flags, and content in its file unless
-	// that is null.
+	// start runs `tokenagent run` with more flags. It writes content into the token file,
+	// unless content is null.
 	static async start(content, ...flags) {
 		const a = new Agent();
 		a.dir = mkdtempSync(join(tmpdir(), "page-agent-"));

@@ -1,4 +1,4 @@
-// How the page looks and what a screen reader gets, in both themes and on a
+// Tests how the page looks and what a screen reader reads, in both themes and on a
 // phone.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -7,7 +7,7 @@ import { Browser, until } from "./browser.mjs";
 
 const [first, second] = ["CANARY-5b1e77-first", "CANARY-5b1e77-second"];
 
-// The states that colour tells apart, each with what brings the agent there.
+// The states that the page shows by colour, each with the steps that lead to it.
 const states = {
 	good: async () => {},
 	rotating: async (agent) => {

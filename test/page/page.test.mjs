@@ -1,4 +1,4 @@
-// The admin port's page in a real browser, of a real daemon.
+// Tests the admin port's page of a real daemon in a real browser.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
@@ -12,8 +12,8 @@ let browser;
 before(async () => { browser = await Browser.start(); });
 after(async () => { await browser?.close(); });
 
-// scene runs f with an agent and its page, and holds both to what always holds:
-// no complaint of the browser, and no token in the page.
+// scene runs f with an agent and its page. It also checks what must always be true: the
+// browser reports no error, and the page contains no token.
 async function scene(t, { content = first, flags = [], silent = false, ...options }, f) {
 	const agent = await Agent.start(content, ...flags);
 	t.after(() => agent.remove());

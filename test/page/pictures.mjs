@@ -1,6 +1,5 @@
-// Makes the pictures of the page in the folder that is given: of a real daemon
-// in the middle of a rotation. Only names that are this machine's are replaced,
-// by such as a cluster has.
+// Makes pictures of the page in the given directory, from a real daemon in the middle of
+// a rotation. It replaces the names of this machine with names as in a cluster.
 import { writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run the tests of the admin port's page in headless Chromium. Arguments go to
-# node, as in: ./run.sh --test-name-pattern countdown
+# Runs the tests of the admin port's page in headless Chromium. It passes its arguments
+# to node, as in: ./run.sh --test-name-pattern countdown
 # `./run.sh pictures` makes the pictures in docs/ instead.
 set -eu
 cd "$(dirname "$0")"
