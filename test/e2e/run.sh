@@ -1,15 +1,15 @@
 #!/bin/sh
-# Run the end-to-end tests: get redis-server, nginx, caddy, Node and Python, build
-# daprd and Traefik once, test: everything with the newest daprd of daprd/versions, and
-# with each older one what a release of daprd can change: the header and metadata that
-# it sends, what it does with a refusal, and a rotation under load.
-# Arguments go to `go test`, as in: ./run.sh -run TestRevocation
+# Runs the end-to-end tests. It installs redis-server, nginx, caddy, Node and Python, and
+# builds daprd and Traefik once. It runs all tests with the newest daprd of
+# daprd/versions. With each older daprd it tests what a release of daprd can change: the
+# header and metadata that daprd sends, what it does with a refusal, and a rotation under
+# load. It passes its arguments to `go test`, as in: ./run.sh -run TestRevocation
 #
-#   DAPR=1.16.5   run everything with this version of daprd, and with no other
+#   DAPR=1.16.5   runs all tests with this version of daprd only
 set -eu
 cd "$(dirname "$0")"
 
-# With an older daprd.
+# The tests that run with an older daprd.
 older_daprd='^Test(Control|Rotation|RefusedMessages|Revocation)$'
 
 say() { echo "e2e: $*" >&2; }
