@@ -9,36 +9,30 @@ import (
 // An answer is what plan prints with --output json. Its names stay; new ones may be added.
 // Chances are from 0 to 1.
 type answer struct {
-	Schema     int         `json:"schema"`
-	Protocol   string      `json:"protocol"`
-	Safe       bool        `json:"safe"`        // the chosen times exclude every refusal, and the simulation has none
-	WithinRisk bool        `json:"within_risk"` // they are safe, or if nothing is, keep the risk
-	Bounded    bool        `json:"bounded"`     // everything has an upper limit
-	Assumed    *model      `json:"assumed"`
-	Limits     limits      `json:"limits"`
-	Advised    times       `json:"advised"`         // the limits rounded up; if there are none, those for the risk
-	Risks      []riskTimes `json:"risks,omitempty"` // limits for some risks, if nothing is safe
-	Chosen     chance      `json:"chosen"`          // what flags ask for, otherwise what is advised
-	Chances    []chance    `json:"chances"`         // for parts of the advised overlap
-	Simulation simulation  `json:"simulation"`
-	Notes      []string    `json:"notes"`
-	Next       []string    `json:"next"` // what to do
+	Schema     int        `json:"schema"`
+	Protocol   string     `json:"protocol"`
+	Safe       bool       `json:"safe"`        // the chosen times exclude every refusal, and the simulation has none
+	WithinRisk bool       `json:"within_risk"` // they are safe, or if no time is safe, they keep the risk
+	Bounded    bool       `json:"bounded"`     // delivery and restart have an upper limit
+	Assumed    *model     `json:"assumed"`
+	Limits     limits     `json:"limits"`
+	Advised    times      `json:"advised"` // the limits rounded up; without limits, those for the risk
+	Chosen     chance     `json:"chosen"`  // the times of the flags, otherwise the advised ones
+	Chances    []chance   `json:"chances"` // for parts of the advised overlap
+	Simulation simulation `json:"simulation"`
+	Notes      []string   `json:"notes"`
+	Next       []string   `json:"next"` // the steps of the rotation
 
-	enough limits // the limits; if there are none, those for the risk
-	given  bool   // flags ask for times
+	enough limits // the limits; without limits, those for the risk
+	given  bool   // a flag chose a time
 }
 
-type riskTimes struct {
-	Risk float64 `json:"risk"`
-	times
-}
-
-// A chance is what times refuse.
+// A chance is what rotations with some times refuse.
 type chance struct {
 	times
 	Safe bool `json:"safe"` // they exclude every refusal, and the simulation has none
 	refusal
-	Share float64 `json:"refused_share"` // of the requests from the change until everything has changed
+	Share float64 `json:"refused_share"` // of the requests until everything has changed
 }
 
 // propose returns an answer with the limits, the advised and the chosen times.
@@ -91,7 +85,7 @@ func (a *answer) settings() []times {
 	return all
 }
 
-// judge completes the answer with what the settings refuse.
+// judge completes the answer with what rotations with the settings refuse.
 func (a *answer) judge(settings []times, refused []refusal) {
 	for i, t := range settings {
 		r := refused[i]
@@ -104,11 +98,6 @@ func (a *answer) judge(settings []times, refused []refusal) {
 	a.Chosen, a.Chances = a.Chances[0], a.Chances[1:]
 	a.Safe = a.Chosen.Safe
 	a.WithinRisk = a.enough.allow(a.Chosen.times) && (!a.Bounded || a.Chosen.Any == 0)
-	for _, risk := range []float64{1e-2, 1e-4, 1e-6} {
-		if !a.Bounded {
-			a.Risks = append(a.Risks, riskTimes{risk, a.Assumed.limits(risk, a.Chosen.StageWait).times})
-		}
-	}
 	a.note()
 	a.Next = a.next()
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
-// maxDuration bounds every duration that is given, so that no sum can overflow.
+// maxDuration is the longest duration that a flag may give, so that no sum overflows.
 const maxDuration = 30 * 24 * time.Hour
 
 // A dist is the distribution of a duration, in seconds.
 type dist struct {
-	text     string // as parseDist reads it; the number of samples
+	text     string // the DIST that parseDist reads; for samples, how many there are
 	shortest float64
-	longest  func(q float64) float64 // the longest duration; without one, what is exceeded with probability q
+	longest  func(q float64) float64 // returns the upper limit; without one, what is exceeded with probability q
 	draw     func(r *rand.Rand) float64
 }
 
@@ -39,7 +39,7 @@ func fixed(d float64) dist {
 // do not quote text.
 func parseDist(flag, text string) (dist, error) {
 	kind, rest, _ := strings.Cut(text, ":")
-	form := "fixed:D, uniform:D..D, exponential:MEAN, normal:MEAN,SD or samples:FILE"
+	form := "fixed:D, uniform:D..D, exponential:MEAN or samples:FILE"
 	switch kind {
 	case "fixed":
 		form = "fixed:D"
@@ -48,11 +48,13 @@ func parseDist(flag, text string) (dist, error) {
 		}
 	case "uniform":
 		form = "uniform:D..D"
-		a, b, ok := parseTwo(rest, "..")
+		first, second, _ := strings.Cut(rest, "..")
+		a, okA := parseSeconds(first)
+		b, okB := parseSeconds(second)
 		switch {
-		case ok && a > b:
+		case okA && okB && a > b:
 			return dist{}, exitcode.Usage("--%s: uniform ends before it begins; put the shorter duration first", flag)
-		case ok:
+		case okA && okB:
 			return limited(fmt.Sprintf("uniform:%s..%s", seconds(a), seconds(b)), a, b,
 				func(r *rand.Rand) float64 { return a + (b-a)*r.Float64() }), nil
 		}
@@ -63,15 +65,6 @@ func parseDist(flag, text string) (dist, error) {
 				fmt.Sprintf("exponential:%s", seconds(mean)), 0,
 				func(q float64) float64 { return -mean * math.Log(q) },
 				func(r *rand.Rand) float64 { return mean * r.ExpFloat64() },
-			}, nil
-		}
-	case "normal":
-		form = "normal:MEAN,SD with a deviation above 0s"
-		if mean, sd, ok := parseTwo(rest, ","); ok && sd > 0 {
-			return dist{ // P(X > mean + sd·z) = erfc(z/√2)/2
-				fmt.Sprintf("normal:%s,%s", seconds(mean), seconds(sd)), 0,
-				func(q float64) float64 { return max(0, mean+sd*math.Sqrt2*math.Erfcinv(2*q)) },
-				func(r *rand.Rand) float64 { return max(0, mean+sd*r.NormFloat64()) },
 			}, nil
 		}
 	case "samples":
@@ -117,14 +110,7 @@ func parseSeconds(text string) (float64, bool) {
 	return d.Seconds(), err == nil && d >= 0 && d <= maxDuration
 }
 
-func parseTwo(text, separator string) (a, b float64, ok bool) {
-	first, second, _ := strings.Cut(text, separator)
-	a, okA := parseSeconds(first)
-	b, okB := parseSeconds(second)
-	return a, b, okA && okB
-}
-
-// seconds is a duration in an answer; +Inf is none.
+// seconds is a duration in an answer; +Inf means that there is none.
 type seconds float64
 
 // String writes 10m, not 10m0s.
@@ -141,7 +127,7 @@ func (s seconds) String() string {
 	return text
 }
 
-// MarshalJSON writes milliseconds exactly, and null for none.
+// MarshalJSON rounds to milliseconds, and writes null for +Inf.
 func (s seconds) MarshalJSON() ([]byte, error) {
 	if math.IsInf(float64(s), 1) {
 		return []byte("null"), nil

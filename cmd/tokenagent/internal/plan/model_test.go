@@ -1,13 +1,12 @@
 package plan
 
 import (
-	"io"
 	"math"
 	"testing"
 )
 
-// models are ways to rotate whose limits differ, each small enough for many
-// rotations and with what makes its extremes likely.
+// models returns models of rotations whose limits differ. Each is small enough for many
+// rotations, and comes near its limits often.
 func models(t *testing.T) map[string]model {
 	t.Helper()
 	base := model{Protocol: staged, Receivers: 300, Senders: 300, Newcomers: 1, Sender: restarted, InFlight: 5, ClockSkew: 2, RequestRate: 1}
@@ -49,19 +48,18 @@ type result struct {
 	refused []refusal
 }
 
-// rotate simulates some rotations with one wait.
+// rotate simulates n rotations.
 func rotate(t *testing.T, m *model, n int, seed uint64, all ...times) result {
 	t.Helper()
-	sim, refused, err := m.simulate(t.Context(), all, n, seed, io.Discard)
+	sim, refused, err := m.simulate(t.Context(), all, n, seed)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return result{sim, refused}
 }
 
-// No rotation needs more than the closed form, over many seeds, and none that
-// keeps to it refuses anything. Some come near it: the limits are no larger than
-// they must be.
+// No simulated rotation needs longer times than the limits, and with the limits none refuses
+// anything. Some need nearly as long: the limits are no longer than they must be.
 func TestLimitsHoldAndAreTight(t *testing.T) {
 	t.Parallel()
 	for name, m := range models(t) {
@@ -89,8 +87,8 @@ func TestLimitsHoldAndAreTight(t *testing.T) {
 	}
 }
 
-// What is shorter than what the simulation needed is refused, each for its own
-// reason.
+// With an overlap, a cap or a stage wait that is shorter than rotations needed, some requests
+// are refused.
 func TestShorterTimesRefuse(t *testing.T) {
 	t.Parallel()
 	for name, m := range models(t) {
@@ -103,8 +101,12 @@ func TestShorterTimesRefuse(t *testing.T) {
 			if m.Sliding {
 				short.Overlap = 1 // with many renewals one does not need much
 			}
-			if f := rotate(t, &m, 20, 1, short).refused[0]; f.OldRequests <= 0 || f.Old <= 0 || f.Old > 1 || f.Any < f.Old {
+			f := rotate(t, &m, 20, 1, short).refused[0]
+			if f.OldRequests <= 0 || f.Old <= 0 {
 				t.Errorf("overlap %g: nothing refused, %+v", short.Overlap, f)
+			}
+			if f.Old > 1 || f.Any < f.Old {
+				t.Errorf("overlap %g: wrong chances, %+v", short.Overlap, f)
 			}
 			if m.Sliding {
 				short = l.times
@@ -126,8 +128,8 @@ func TestShorterTimesRefuse(t *testing.T) {
 	}
 }
 
-// A longer overlap never refuses more: exactly so with the same draws, and with
-// a window that slides, whose requests are drawn anew, but for the noise.
+// A longer overlap never refuses more. An overlap that slides draws its requests anew, so it
+// may refuse a little more by chance.
 func TestRefusalIsMonotoneInTheOverlap(t *testing.T) {
 	t.Parallel()
 	for name, m := range models(t) {
@@ -160,11 +162,11 @@ func TestRefusalIsMonotoneInTheOverlap(t *testing.T) {
 	}
 }
 
-// Where there is no limit, none is claimed; and what is given for a risk keeps
-// it, and is not far more than needed.
+// Without an upper limit there is no limit. The times for a risk keep the risk, and are not
+// much longer than needed.
 func TestRiskWhereNothingIsSafe(t *testing.T) {
 	t.Parallel()
-	for _, restarts := range []string{"exponential:2m", "normal:2m,30s"} {
+	for _, restarts := range []string{"exponential:2m"} {
 		for name, m := range models(t) {
 			if m.Sender == transport || m.Sliding {
 				continue
@@ -226,8 +228,8 @@ func TestRoundUp(t *testing.T) {
 	}
 }
 
-// In each rotation, what it says to have needed is what refuses nothing: no
-// more, no less.
+// A rotation refuses nothing with the times that it says it needs, and something with
+// shorter ones.
 func TestNeedIsWhatDecides(t *testing.T) {
 	t.Parallel()
 	for name, m := range models(t) {

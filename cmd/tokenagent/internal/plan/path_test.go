@@ -46,7 +46,7 @@ func TestKubeletAsMeasured(t *testing.T) {
 	}
 }
 
-// Nothing is later than the closed form, and something comes near it.
+// Draws lie within the limits of the closed form, and come near them.
 func TestPropagationWithinItsLimits(t *testing.T) {
 	for name, p := range map[string]path{
 		"nothing":  {delivery: fixed(0)},
@@ -67,8 +67,8 @@ func TestPropagationWithinItsLimits(t *testing.T) {
 	}
 }
 
-// Whatever the wait, staging and promotion each take as long as if it were
-// alone; and where one resync precedes both, they arrive together.
+// Staging and promotion each take as long as a single change, after every stage wait. If the
+// same sync brings both, they arrive together.
 func TestTwoWritesShareTheResyncs(t *testing.T) {
 	p := path{delivery: fixed(0), KubeletSync: 60, CacheTTL: 20}
 	alone := drawn(40_000, p.draw)
@@ -97,9 +97,8 @@ func TestTwoWritesShareTheResyncs(t *testing.T) {
 	}
 }
 
-// A moment that knows nothing of the pod meets long periods more often than
-// short ones: the mean time to the next resync is E[X²]/2E[X], with X from 60 to
-// 90 s and up to 1 s more.
+// A random moment is in a long period more often than in a short one: the mean time to the
+// next sync is E[X²]/2E[X], with periods X from 60 to 90 s and up to 1 s more.
 func TestResidualIsThatOfARenewalProcess(t *testing.T) {
 	p := path{delivery: fixed(0), KubeletSync: 60}
 	const n = 300_000

@@ -39,7 +39,6 @@ restarted after the change (--sender restart), restarted by tokenagent exec
   fixed:D              always D
   uniform:D..D         evenly between the two
   exponential:MEAN     memoryless, without an upper limit
-  normal:MEAN,SD       without an upper limit
   samples:FILE         as often as in FILE, which has a duration on each line
 
 The protocol staged is stage, wait, promote, wait, retire. now is 'rotate now': all in
@@ -56,14 +55,14 @@ answer, safe or not: 'safe' in --output json says which.`,
   tokenagent plan --sender exec --kubelet-sync 10s --watch events
   tokenagent plan --overlap 5m --sender-restart samples:restarts.txt --output json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return f.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
 	f.add(cmd.Flags())
 	return cmd
 }
 
-func (f *flags) run(ctx context.Context, stdout, stderr io.Writer) error {
+func (f *flags) run(ctx context.Context, stdout io.Writer) error {
 	if err := f.read(); err != nil {
 		return err
 	}
@@ -77,7 +76,7 @@ func (f *flags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		n = f.rotationsFor(all)
 	}
 	var refused []refusal
-	if a.Simulation, refused, err = f.simulate(ctx, all, n, f.seed, stderr); err != nil {
+	if a.Simulation, refused, err = f.simulate(ctx, all, n, f.seed); err != nil {
 		return err
 	}
 	a.judge(all, refused)
@@ -154,22 +153,19 @@ func (f *flags) read() error {
 	if f.watch == "poll" || f.KubeletSync == 0 {
 		f.Debounce = f.duration("debounce") // an event of a kubelet needs none
 	}
-	restart := "uniform:0s..10m"
-	if f.Sender == execed {
-		restart = "uniform:0s..10s"
-		switch f.RestartDelay = f.duration("restart-delay"); {
-		case f.RestartDelay > 0 || f.set.Changed("restart-delay"):
-		case f.KubeletSync > 0:
-			f.RestartDelay = 120
-		default:
-			f.RestartDelay = 15
-		}
+	switch f.RestartDelay = f.duration("restart-delay"); {
+	case f.Sender != execed:
+		f.RestartDelay = 0
+	case f.RestartDelay > 0 || f.set.Changed("restart-delay"):
+	case f.KubeletSync > 0:
+		f.RestartDelay = 120
+	default:
+		f.RestartDelay = 15
 	}
-	if f.restartAssumed = f.SenderRestart == "" && !f.set.Changed("sender-restart"); !f.restartAssumed {
-		restart = f.SenderRestart
-	}
-	if f.Sender == transport {
-		restart = "fixed:0s"
+	restart := f.SenderRestart
+	f.restartAssumed = restart == "" && !f.set.Changed("sender-restart")
+	if f.restartAssumed || f.Sender == transport {
+		restart = map[string]string{restarted: "uniform:0s..10m", execed: "uniform:0s..10s", transport: "fixed:0s"}[f.Sender]
 	}
 	var err error
 	if f.delivery, err = parseDist("delivery", f.Delivery); err != nil {

@@ -45,8 +45,8 @@ func decl(id rotation.ID, s rotation.Slot, until time.Time) rotation.Decl[int] {
 	return rotation.Decl[int]{ID: id, Slot: s, Until: until}
 }
 
-// What the model says of a receiver is what internal/rotation decides from the same
-// content, clocks and uses.
+// A receiver of the model decides as internal/rotation does with the same content, clocks and
+// uses.
 func TestReceiverIsTheLedger(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
@@ -100,9 +100,9 @@ func TestReceiverIsTheLedger(t *testing.T) {
 	}
 }
 
-// With a window that slides, the model gives a renewal away by its grain: it
-// never accepts for longer than the ledger, and without the grain never for
-// less. Where uses are further apart than that, the two agree exactly.
+// With an overlap that slides, the model never accepts longer than the ledger, since it
+// subtracts renewalRounding, and without the rounding never less long. If the rounding makes
+// no difference, the two agree.
 func TestSlidingReceiverIsTheLedger(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(5, 6))
@@ -124,8 +124,8 @@ func TestSlidingReceiverIsTheLedger(t *testing.T) {
 			}
 			return 0, false
 		}
-		short := v.slidingEnd(overlap, limit, overlap-renewalRounding(overlap), last, nil)
-		long := v.slidingEnd(overlap, limit, overlap, last, nil)
+		short := v.slidingEnd(overlap, limit, overlap-renewalRounding(overlap), math.Inf(-1), last)
+		long := v.slidingEnd(overlap, limit, overlap, math.Inf(-1), last)
 
 		l := ledgerReceiver{window: rotation.Window{Overlap: duration(overlap), MaxOverlap: duration(limit)}}
 		l.read(-1000, decl(oldID, rotation.Current, time.Time{}))
@@ -160,12 +160,12 @@ func TestSlidingReceiverIsTheLedger(t *testing.T) {
 		}
 	}
 	if slid < 500 || exact < 500 {
-		t.Errorf("only %d windows slid, only %d ended the same with and without grain", slid, exact)
+		t.Errorf("only %d windows slid, only %d ended the same with and without the rounding", slid, exact)
 	}
 }
 
-// The expected numbers of refused requests are those that single requests come
-// to.
+// The expected number of refused requests is the mean of many rotations in which each request
+// is drawn and judged.
 func TestRefusalsAreThoseOfSingleRequests(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -197,7 +197,7 @@ func TestRefusalsAreThoseOfSingleRequests(t *testing.T) {
 			} {
 				slack := 0.06
 				if m.Sliding && v[0] > v[1] {
-					slack = 0.2 // a renewal gives its grain away
+					slack = 0.2 // renewalRounding is subtracted
 				}
 				if math.Abs(v[0]-v[1]) > slack*v[1]+0.01 || v[1] == 0 {
 					t.Errorf("%s: %g, with single requests %g", what, v[0], v[1])
@@ -207,8 +207,8 @@ func TestRefusalsAreThoseOfSingleRequests(t *testing.T) {
 	}
 }
 
-// singly draws each request of a rotation whose times w has drawn, and asks the
-// closed form of the receiver, or where the window slides a real ledger.
+// singly draws each request of the rotation w, and asks the model of the receiver, or if the
+// overlap slides a real ledger.
 func singly(w *trial, number uint64, s times) refusal {
 	r := rand.New(rand.NewPCG(11, number))
 	m := w.model
@@ -269,4 +269,39 @@ func singly(w *trial, number uint64, s times) refusal {
 		}
 	}
 	return f
+}
+
+// If thousands of requests renew an overlap, skipping the time in which they are dense changes
+// little.
+func TestSkippedRenewals(t *testing.T) {
+	t.Parallel()
+	const overlap, limit, n = 1, 4_000, 50
+	starts := make([]float64, 400) // the senders stop one after the other until 2000
+	for i := range starts {
+		starts[i] = -2_000 * float64(i+1) / 400
+	}
+	w := trial{r: rand.New(rand.NewPCG(21, 22)), oldToken: newRequests(starts, 0.2)}
+	dense := w.denseUntil(overlap)
+	if math.Abs(dense-1_250) > 10 { // 150 senders are left, with 30 requests in the overlap
+		t.Fatalf("requests are dense until %g, want about 1250", dense)
+	}
+	var drawn, skipped float64
+	draws := 0
+	for range n {
+		v := receiver{}
+		drawn += v.slidingEnd(overlap, limit, overlap, math.Inf(-1), w.lastOld) / n
+		skipped += v.slidingEnd(overlap, limit, overlap, dense, func(from, to float64) (float64, bool) {
+			draws++
+			return w.lastOld(from, to)
+		}) / n
+	}
+	if math.Abs(drawn-skipped) > 0.02*drawn {
+		t.Errorf("the overlap ends at %g, with skipped renewals at %g", drawn, skipped)
+	}
+	if draws > n*(2_000-int(dense)+10) {
+		t.Errorf("%d draws for %d overlaps: nothing was skipped", draws, n)
+	}
+	if few := w.denseUntil(0.1); !math.IsInf(few, -1) {
+		t.Errorf("8 requests in the overlap are dense until %g", few)
+	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
-// randomArgs are flags that fit together, with extremes among their values: a
-// duration of 0 as often as not, and senders that all change in one moment.
+// randomArgs returns flags that fit together. Some values are extremes: durations of 0, and
+// senders that all change in one moment.
 func randomArgs(r *rand.Rand) string {
 	var args []string
 	flag := func(name string, values ...string) string {
@@ -20,7 +20,7 @@ func randomArgs(r *rand.Rand) string {
 		args = append(args, "--"+name+" "+value)
 		return value
 	}
-	odd := func() string { return strconv.Itoa(r.IntN(9999)) + "ms" } // which floats hold inexactly
+	odd := func() string { return strconv.Itoa(r.IntN(9999)) + "ms" } // most of them have no exact float
 	protocol := flag("protocol", "staged", "now", "replace", "replace")
 	if protocol == "replace" && r.IntN(3) > 0 {
 		args = append(args, "--sliding")
@@ -52,12 +52,11 @@ func randomArgs(r *rand.Rand) string {
 	return strings.Join(args, " ")
 }
 
-// Whatever there is to rotate, what the closed form calls safe refuses nothing
-// in the simulation, to the last request, and says so.
+// Times that the closed form calls safe refuse no request in the simulation.
 func TestSafeMeansThatNothingIsRefused(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(12, 13))
-	all := []string{ // whose sums of durations differ in the last bit
+	all := []string{ // whose sums of durations differ in the last bit of a float
 		"--protocol replace --sliding --newcomers 0 --delivery fixed:8461ms --kubelet-sync 0s --watch events --sender exec --sender-restart fixed:4849ms --in-flight 0s --request-rate 1000 --rotations 20",
 		"--protocol replace --newcomers 0 --delivery fixed:3876ms --kubelet-sync 0s --watch events --sender exec --sender-restart fixed:7440ms --in-flight 0s --rotations 20",
 	}
@@ -119,8 +118,8 @@ func propose(t *testing.T, f *flags, args string) *answer {
 	return a
 }
 
-// Senders that all change in one moment, after everybody knows: the old token is
-// never used once the new one is, and still a window of 0s is none.
+// If all senders change in one moment, after every receiver knows the new token, the old
+// token is never used after the new one. Still an overlap that slides cannot be 0s.
 func TestSlidingNeedsAWindow(t *testing.T) {
 	const args = "--protocol replace --sliding --newcomers 0 --kubelet-sync 0s --watch events --sender-restart fixed:5m --in-flight 0s"
 	a := inJSON(t, args)
@@ -145,8 +144,7 @@ func TestSlidingNeedsAWindow(t *testing.T) {
 	}
 }
 
-// What was seen to refuse something is never printed as safe, whatever the closed
-// form says.
+// Times with which the simulation refuses something are never called safe.
 func TestSimulationHasTheLastWord(t *testing.T) {
 	f := new(flags)
 	a := propose(t, f, "--rotations 20")

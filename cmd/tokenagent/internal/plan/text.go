@@ -13,15 +13,12 @@ func (a *answer) text() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	m, c, sim := a.Assumed, a.Chosen, a.Simulation
-	of := func(t times) string {
-		text := fmt.Sprintf("overlap %s", t.Overlap.coarse())
-		if m.Protocol == staged {
-			text = fmt.Sprintf("stage wait %s, %s", t.StageWait.coarse(), text)
-		}
-		if m.Sliding {
-			text += fmt.Sprintf(", capped at %s", t.MaxOverlap.coarse())
-		}
-		return text
+	chosen := fmt.Sprintf("overlap %s", c.Overlap.coarse())
+	if m.Protocol == staged {
+		chosen = fmt.Sprintf("stage wait %s, %s", c.StageWait.coarse(), chosen)
+	}
+	if m.Sliding {
+		chosen += fmt.Sprintf(", capped at %s", c.MaxOverlap.coarse())
 	}
 	verdict := "NOT SAFE: a rotation refuses something with a chance of " + percent(c.Any)
 	switch {
@@ -32,7 +29,7 @@ func (a *answer) text() string {
 	case c.Any == 0:
 		verdict = fmt.Sprintf("NOT SAFE, though none of %d simulated rotations refuses anything", sim.Rotations)
 	}
-	line("%s: %s", of(c.times), verdict)
+	line("%s: %s", chosen, verdict)
 	for _, note := range a.Notes {
 		line("note: %s", note)
 	}
@@ -46,15 +43,12 @@ func (a *answer) text() string {
 	row := func(name string, limit seconds, s spread) {
 		line("%-26s %8s   half %s, 99%% %s, longest %s", name, limit.coarse(), s.Half.coarse(), s.P99.coarse(), s.Most.coarse())
 	}
-	row("a receiver knows", a.Limits.Propagation, sim.Propagation.spread)
-	row("the old token's last use", a.Limits.LastUse, sim.LastUse.spread)
+	row("a receiver knows", a.Limits.Propagation, sim.Propagation)
+	row("the old token's last use", a.Limits.LastUse, sim.LastUse)
 	if m.Protocol == staged {
 		row("stage wait needed", a.Limits.StageWait, sim.StageWait)
 	}
 	row("overlap needed", a.Limits.Overlap, sim.Overlap)
-	for _, r := range a.Risks {
-		line("for a risk of %g: %s", r.Risk, of(r.times))
-	}
 
 	line("\nwhat a rotation refuses (mean number of requests):")
 	line("%-10s %13s %12s %12s %14s", "overlap", "any at all", "old token", "new token", "of all")
@@ -66,8 +60,6 @@ func (a *answer) text() string {
 	for _, r := range rows {
 		line("%-10s %13s %12.3g %12.3g %14s", r.Overlap.coarse(), r.any(), r.OldRequests, r.NewRequests, percent(r.Share))
 	}
-	line("\nfrom the change until a receiver knows:\n%s", bars(sim.Propagation.Bins))
-	line("\nfrom the change until a sender last uses the old token:\n%s", bars(sim.LastUse.Bins))
 	return b.String()
 }
 
@@ -94,24 +86,7 @@ func (m *model) text() string {
 		fmt.Sprintf("  newcomers just after the change: %d; clock skew %s", m.Newcomers, seconds(m.ClockSkew))
 }
 
-// barWidth is the width of the longest bar, so that a line fits 80 columns.
-const barWidth = 40
-
-func bars(all []bin) string {
-	highest := slices.MaxFunc(all, func(x, y bin) int { return cmp.Compare(x.Share, y.Share) }).Share
-	var lines []string
-	for i, b := range all {
-		to := seconds(b.To).coarse().String()
-		if i == len(all)-1 {
-			to = "more"
-		}
-		bar := strings.Repeat("#", int(math.Ceil(b.Share/highest*barWidth)))
-		lines = append(lines, strings.TrimRight(fmt.Sprintf("  %7s to %-7s %5.1f%% %s", seconds(b.From).coarse(), to, 100*b.Share, bar), " "))
-	}
-	return strings.Join(lines, "\n")
-}
-
-// any writes the chance of any refusal: none is impossible, none seen is not.
+// any writes the chance of any refusal: "none" means impossible, "none seen" does not.
 func (c *chance) any() string {
 	switch {
 	case c.Safe:
@@ -139,7 +114,7 @@ func percent(chance float64) string {
 	}
 }
 
-// next returns what to do, in order.
+// next returns the steps of the rotation, in order.
 func (a *answer) next() []string {
 	m, c := a.Assumed, a.Chosen
 	overlap := fmt.Sprintf("--overlap %s", c.Overlap)
@@ -179,7 +154,7 @@ func (a *answer) next() []string {
 	return append(steps, change, fmt.Sprintf("wait until the %s have passed, and nothing uses the old token any more", c.Overlap), rotate("retire"))
 }
 
-// note adds what the times do not say by themselves.
+// note adds notes about the times.
 func (a *answer) note() {
 	m, c, limits := a.Assumed, a.Chosen, a.Limits
 	knows := a.enough.Propagation.coarse().String()

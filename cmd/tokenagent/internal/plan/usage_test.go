@@ -54,8 +54,15 @@ func TestUsage(t *testing.T) {
 		"--delivery uniform:2s..1s":                      "--delivery: uniform ends before it begins",
 	} {
 		out, errs, err := run(t.Context(), strings.Fields(args)...)
-		if exitcode.Of(err) != 2 || !strings.Contains(err.Error(), says) || out != "" || errs != "" {
-			t.Errorf("plan %s: %v; want %q\n%s%s", args, err, says, out, errs)
+		if exitcode.Of(err) != 2 {
+			t.Errorf("plan %s: exit code %d, want 2 (%v)", args, exitcode.Of(err), err)
+			continue
+		}
+		if !strings.Contains(err.Error(), says) {
+			t.Errorf("plan %s: %v; want %q", args, err, says)
+		}
+		if out != "" || errs != "" {
+			t.Errorf("plan %s prints:\n%s%s", args, out, errs)
 		}
 	}
 	for _, name := range []string{"protocol", "detection", "watch", "sender", "sender-restart", "delivery", "output"} {
