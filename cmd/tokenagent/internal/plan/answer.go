@@ -23,7 +23,7 @@ type answer struct {
 	Notes      []string   `json:"notes"`
 	Next       []string   `json:"next"` // the steps of the rotation
 
-	enough limits // the limits; without limits, those for the risk
+	target limits // the limits that the advised times keep
 	given  bool   // a flag chose a time
 }
 
@@ -55,17 +55,17 @@ func (f *flags) propose() (*answer, error) {
 	if m.Protocol == staged {
 		c.StageWait = choose("stage-wait", a.Advised.StageWait)
 	}
-	a.Limits, a.enough = m.limits(0, c.StageWait), m.limits(risk, c.StageWait)
-	a.Advised.Overlap, a.Advised.MaxOverlap = roundUp(a.enough.Overlap), roundUp(a.enough.MaxOverlap)
+	a.Limits, a.target = m.limits(0, c.StageWait), m.limits(risk, c.StageWait)
+	a.Advised.Overlap, a.Advised.MaxOverlap = roundUp(a.target.Overlap), roundUp(a.target.MaxOverlap)
 	c.Overlap, c.MaxOverlap = choose("overlap", a.Advised.Overlap), a.Advised.MaxOverlap
 	if !m.Sliding {
 		return a, nil
 	}
 	if c.Overlap == 0 {
-		return nil, exitcode.Usage("--sliding goes with an overlap above 0s; 0s is no window, and nothing could slide")
+		return nil, exitcode.Usage("--sliding needs an overlap above 0s; without an overlap nothing slides")
 	}
 	if c.MaxOverlap = choose("max-overlap", max(c.MaxOverlap, c.Overlap)); c.MaxOverlap < c.Overlap {
-		return nil, exitcode.Usage("--max-overlap is shorter than the overlap, %s; say at least as much", c.Overlap)
+		return nil, exitcode.Usage("--max-overlap is shorter than the overlap, %s; give at least as much", c.Overlap)
 	}
 	return a, nil
 }
@@ -97,7 +97,7 @@ func (a *answer) judge(settings []times, refused []refusal) {
 	}
 	a.Chosen, a.Chances = a.Chances[0], a.Chances[1:]
 	a.Safe = a.Chosen.Safe
-	a.WithinRisk = a.enough.allow(a.Chosen.times) && (!a.Bounded || a.Chosen.Any == 0)
+	a.WithinRisk = a.target.allow(a.Chosen.times) && (!a.Bounded || a.Chosen.Any == 0)
 	a.note()
 	a.Next = a.next()
 }

@@ -97,7 +97,7 @@ func readSamples(flag, name string) (dist, error) {
 		samples = append(samples, sample)
 	}
 	if len(samples) == 0 {
-		return dist{}, fmt.Errorf("--%s: %s: there is no sample in it; write a duration a line, as 90s or 1h30m", flag, name)
+		return dist{}, fmt.Errorf("--%s: %s: it has no sample; write one duration a line, as 90s or 1h30m", flag, name)
 	}
 	slices.Sort(samples)
 	return limited(fmt.Sprintf("samples (%d)", len(samples)), samples[0], samples[len(samples)-1],

@@ -93,7 +93,7 @@ func TestDistErrors(t *testing.T) {
 	for content, says := range map[string]string{
 		"1s\n#\n" + canary + "\n":               "line 3 is no duration from 0s to 720h; write one a line",
 		"1s\n" + strings.Repeat(canary, 10_000): "line 2 is no duration",
-		"# nothing\n":                           "there is no sample in it; write a duration a line",
+		"# nothing\n":                           "it has no sample; write one duration a line",
 	} {
 		_, err := parseDist("x", inFile(t, "samples:f", content))
 		if exitcode.Of(err) != 1 {

@@ -12,7 +12,7 @@ const (
 // The kinds of senders, by how they get the new token.
 const (
 	restarted = "restart"   // a process that reads its token when it starts, as daprd does
-	execed    = "exec"      // a program that tokenagent exec restarts after it has read the source
+	underExec = "exec"      // a program that tokenagent exec restarts after it has read the source
 	transport = "transport" // a client of the library, which reads the source
 )
 
@@ -70,13 +70,13 @@ func (m *model) lastUse(q, wait float64) float64 {
 	if !m.delivery.bounded() && !m.restart.bounded() {
 		q /= 2
 	}
-	restarted := m.restart.longest(q) + m.InFlight
-	if m.Sender == execed && m.Protocol == staged && !m.delivery.bounded() {
+	last := m.restart.longest(q) + m.InFlight
+	if m.Sender == underExec && m.Protocol == staged && !m.delivery.bounded() {
 		q /= 2 // the staged token is delivered too
 	}
 	// The delay of exec begins when exec sees the staged token.
 	delay := max(0, m.RestartDelay-max(0, wait-m.ClockSkew))
-	return restarted + (m.path.longest(q) + delay)
+	return last + (m.path.longest(q) + delay)
 }
 
 // times are what the operator chooses. MaxOverlap is +Inf if the overlap does not slide.

@@ -24,19 +24,21 @@ func models(t *testing.T) map[string]model {
 		"staged, delivered":    with(func(m *model) { m.delivery = dists(t, "uniform:30s..5m") }),
 		"staged, no newcomers": with(func(m *model) { m.Newcomers = 0 }),
 		"staged, fixed":        with(func(m *model) { m.Newcomers, m.restart = 0, dists(t, "fixed:2m") }),
-		"staged, exec":         with(func(m *model) { m.Sender, m.RestartDelay, m.restart = execed, 15, dists(t, "uniform:0s..10s") }),
-		"staged, exec, long":   with(func(m *model) { m.Sender, m.RestartDelay, m.restart = execed, 200, dists(t, "uniform:0s..10s") }),
-		"staged, exec, alone":  with(func(m *model) { m.Newcomers, m.Sender, m.RestartDelay, m.restart = 0, execed, 20, dists(t, "fixed:0s") }),
+		"staged, exec":         with(func(m *model) { m.Sender, m.RestartDelay, m.restart = underExec, 15, dists(t, "uniform:0s..10s") }),
+		"staged, exec, long":   with(func(m *model) { m.Sender, m.RestartDelay, m.restart = underExec, 200, dists(t, "uniform:0s..10s") }),
+		"staged, exec, alone": with(func(m *model) {
+			m.Newcomers, m.Sender, m.RestartDelay, m.restart = 0, underExec, 20, dists(t, "fixed:0s")
+		}),
 		"staged, exec, enough": with(func(m *model) {
-			m.Newcomers, m.Sender, m.RestartDelay, m.restart = 0, execed, 120, dists(t, "fixed:0s")
+			m.Newcomers, m.Sender, m.RestartDelay, m.restart = 0, underExec, 120, dists(t, "fixed:0s")
 		}),
 		"staged, transport": with(func(m *model) { m.Sender, m.restart = transport, fixed(0) }),
 		"now":               with(func(m *model) { m.Protocol = now }),
 		"now, late senders": with(func(m *model) { m.Protocol, m.Newcomers, m.restart = now, 0, dists(t, "uniform:110s..4m") }),
-		"now, exec":         with(func(m *model) { m.Protocol, m.Newcomers, m.Sender, m.RestartDelay = now, 0, execed, 120 }),
+		"now, exec":         with(func(m *model) { m.Protocol, m.Newcomers, m.Sender, m.RestartDelay = now, 0, underExec, 120 }),
 		"replace":           with(func(m *model) { m.Protocol = replace }),
 		"replace, late":     with(func(m *model) { m.Protocol, m.Newcomers, m.PollInterval, m.Debounce = replace, 0, 0, 0 }),
-		"replace, exec":     with(func(m *model) { m.Protocol, m.Newcomers, m.Sender, m.RestartDelay = replace, 0, execed, 120 }),
+		"replace, exec":     with(func(m *model) { m.Protocol, m.Newcomers, m.Sender, m.RestartDelay = replace, 0, underExec, 120 }),
 		"sliding":           with(func(m *model) { m.Protocol, m.Sliding, m.RequestRate = replace, true, 10 }),
 		"sliding, late":     with(func(m *model) { m.Protocol, m.Sliding, m.Newcomers, m.RequestRate = replace, true, 0, 10 }),
 	}
@@ -69,9 +71,9 @@ func TestLimitsHoldAndAreTight(t *testing.T) {
 			var wait, overlap seconds
 			for seed := range uint64(20) {
 				res := rotate(t, &m, 10, seed, l.times)
-				wait, overlap = max(wait, res.StageWait.Most), max(overlap, res.Overlap.Most)
-				if res.Propagation.Most > l.Propagation || res.LastUse.Most > l.LastUse {
-					t.Fatalf("seed %d: receivers know by %g, senders changed by %g; limits %+v", seed, res.Propagation.Most, res.LastUse.Most, l)
+				wait, overlap = max(wait, res.StageWait.Max), max(overlap, res.Overlap.Max)
+				if res.Propagation.Max > l.Propagation || res.LastUse.Max > l.LastUse {
+					t.Fatalf("seed %d: receivers know by %g, senders changed by %g; limits %+v", seed, res.Propagation.Max, res.LastUse.Max, l)
 				}
 				if f := res.refused[0]; f.OldRequests > 0 || (f.NewRequests > 0) != l.unstaged {
 					t.Fatalf("seed %d: %+v refused, though the limits %+v were kept", seed, f, l)
@@ -97,7 +99,7 @@ func TestShorterTimesRefuse(t *testing.T) {
 			l := m.limits(0, -1)
 			all := rotate(t, &m, 20, 1, l.times)
 			short := l.times
-			short.Overlap = all.Overlap.Most - 4
+			short.Overlap = all.Overlap.Max - 4
 			if m.Sliding {
 				short.Overlap = 1 // with many renewals one does not need much
 			}
@@ -120,7 +122,7 @@ func TestShorterTimesRefuse(t *testing.T) {
 				return
 			}
 			early := l.times
-			early.StageWait = all.StageWait.Most - 20
+			early.StageWait = all.StageWait.Max - 20
 			if f := rotate(t, &m, 20, 1, early).refused[0]; f.NewRequests <= 0 || f.New <= 0 || f.New > 1 {
 				t.Errorf("stage wait %g: nothing refused, %+v", early.StageWait, f)
 			}

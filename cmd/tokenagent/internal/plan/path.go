@@ -46,7 +46,7 @@ func (p *path) period(r *rand.Rand) float64 {
 
 // nextSync draws the time from a random moment to the pod's next sync.
 func (p *path) nextSync(r *rand.Rand) float64 {
-	return around(r, p.longestPeriod(), func() float64 { return p.period(r) }) * r.Float64()
+	return intervalAround(r, p.longestPeriod(), func() float64 { return p.period(r) }) * r.Float64()
 }
 
 // read draws the time from when the agent can see a change until it publishes it.
@@ -54,13 +54,13 @@ func (p *path) read(r *rand.Rand) float64 {
 	if p.PollInterval <= 0 {
 		return p.Debounce
 	}
-	interval := around(r, 1+pollJitter, func() float64 { return 1 + pollJitter*(2*r.Float64()-1) })
+	interval := intervalAround(r, 1+pollJitter, func() float64 { return 1 + pollJitter*(2*r.Float64()-1) })
 	return p.PollInterval*interval*r.Float64() + p.Debounce
 }
 
-// around draws the interval that contains a random moment. A long interval contains it more
+// intervalAround draws the interval that contains a random moment. A long interval contains it more
 // often than a short one.
-func around(r *rand.Rand, longest float64, draw func() float64) float64 {
+func intervalAround(r *rand.Rand, longest float64, draw func() float64) float64 {
 	for {
 		if x := draw(); r.Float64()*longest <= x {
 			return x

@@ -1,9 +1,9 @@
-// Package plan is the command plan. It calculates how long to wait in a rotation, before
-// the promotion and until the old token may go, and simulates what shorter waits refuse.
+// Package plan is the command plan. It calculates how long to wait in a rotation before the
+// promotion and before the old token is retired, and simulates what shorter waits refuse.
 //
-// The limits are a closed form (see model). The simulation draws from the same model, and
-// a test compares the two. Times are safe if the closed form says so and the simulation
-// refuses nothing.
+// The shortest safe times have a closed form (model.limits). The simulation draws from the
+// same model, and a test compares the two. Times are called safe if the closed form says so
+// and the simulation refuses nothing.
 package plan
 
 import (
@@ -46,8 +46,7 @@ one step, so that a receiver can get a token that it does not know yet. replace 
 the new token over the old one, which each agent remembers for a fixed --overlap. With
 --sliding, the agents' default, uses of the old token extend it up to --max-overlap.
 
-The times are what to expect; 'rotate promote --agent' and 'rotate retire --agent' ask
-the receivers themselves.
+plan estimates; 'rotate promote --agent' and 'rotate retire --agent' ask the receivers.
 
 The same flags and --seed give the same answer. Exit code 0 means that there is an
 answer, safe or not: 'safe' in --output json says which.`,
@@ -91,7 +90,7 @@ func (f *flags) run(ctx context.Context, stdout io.Writer) error {
 
 const maxCount = 100_000
 
-// flags are the flags of plan, with the model that they describe.
+// flags are the flags of plan and the model that they describe.
 type flags struct {
 	model
 	set                      *pflag.FlagSet
@@ -107,7 +106,7 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	fs.IntVar(&f.replicas, "replicas", 0, "`N` processes that both check and send tokens, as pods with Dapr do; replaces --receivers and --senders")
 	fs.IntVar(&f.Receivers, "receivers", 3, "`N` receivers, which check tokens; at most 100000")
 	fs.IntVar(&f.Senders, "senders", 3, "`N` senders; at most 100000")
-	fs.IntVar(&f.Newcomers, "newcomers", 1, "`N` more senders that start just after the change, by a crash or a scale-up")
+	fs.IntVar(&f.Newcomers, "newcomers", 1, "`N` more senders that start just after the change, after a crash or a scale-up")
 	fs.StringVar(&f.Delivery, "delivery", "fixed:0s", "`DIST` of the time until a change reaches the cluster, or the file on each machine")
 	fs.Duration("kubelet-sync", time.Minute, "`DURATION` of the kubelet's syncFrequency; 0s means a file and no kubelet")
 	fs.StringVar(&f.detection, "detection", "watch", "`STRATEGY` of the kubelet's configMapAndSecretChangeDetectionStrategy: watch, cache or get")
@@ -116,16 +115,16 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	fs.Duration("poll-interval", 10*time.Second, "`DURATION` of the agents' --poll-interval")
 	fs.Duration("debounce", time.Second, "`DURATION` of the agents' --debounce")
 	fs.StringVar(&f.Sender, "sender", restarted, "`KIND` of senders: restart, exec or transport")
-	fs.StringVar(&f.SenderRestart, "sender-restart", "", "`DIST` of the time until a sender has restarted, from the change on, with --sender exec from the end of --restart-delay on (default uniform:0s..10m, with exec uniform:0s..10s)")
+	fs.StringVar(&f.SenderRestart, "sender-restart", "", "`DIST` of the time from the change until a sender has restarted; with --sender exec, from the end of --restart-delay (default uniform:0s..10m, with exec uniform:0s..10s)")
 	fs.Duration("restart-delay", 0, "`DURATION` of tokenagent exec's --restart-delay (default 15s, with a kubelet 2m)")
-	fs.Duration("in-flight", 5*time.Second, "`DURATION` after its change in which a sender's last request with the old token arrives")
-	fs.Duration("clock-skew", time.Second, "`DURATION` that any two clocks differ at most")
+	fs.Duration("in-flight", 5*time.Second, "`DURATION` that a request with the old token may still be under way after its sender changed over")
+	fs.Duration("clock-skew", time.Second, "`DURATION` of the largest difference between two clocks")
 	fs.Float64Var(&f.RequestRate, "request-rate", 1, "`RATE` in requests a second from each sender, to random receivers")
-	fs.Duration("stage-wait", 0, "`DURATION` between stage and promote to judge (default: the shortest safe one)")
-	fs.Duration("overlap", 0, "`DURATION` of the overlap to judge (default: the shortest safe one)")
-	fs.BoolVar(&f.Sliding, "sliding", false, "with --protocol replace, the agents' overlap slides, as by default")
-	fs.Duration("max-overlap", 0, "`DURATION` of the agents' --max-overlap to judge, with --sliding (default: the shortest safe one)")
-	fs.Float64Var(&f.Risk, "risk", 1e-6, "`PROBABILITY` that a rotation refuses anything, to plan for if no time is safe")
+	fs.Duration("stage-wait", 0, "`DURATION` between stage and promote (default: the shortest safe one)")
+	fs.Duration("overlap", 0, "`DURATION` of the overlap (default: the shortest safe one)")
+	fs.BoolVar(&f.Sliding, "sliding", false, "the agents' overlap slides, as it does by default (with --protocol replace)")
+	fs.Duration("max-overlap", 0, "`DURATION` of the agents' --max-overlap, with --sliding (default: the shortest safe one)")
+	fs.Float64Var(&f.Risk, "risk", 1e-6, "`PROBABILITY` that a rotation may refuse anything, if no time is safe")
 	fs.IntVar(&f.rotations, "rotations", 0, "`N` rotations to simulate, at most 100000; 0 means as many as take some seconds")
 	fs.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that the simulation is drawn from; the same one gives the same answer")
 	fs.StringVar(&f.output, "output", "text", "`FORM` of the answer: text or json")
@@ -137,7 +136,7 @@ func (f *flags) duration(name string) float64 {
 	return d.Seconds()
 }
 
-// read completes the model, or says what is wrong with the flags.
+// read completes the model from the flags.
 func (f *flags) read() error {
 	if err := f.check(); err != nil {
 		return err
@@ -154,7 +153,7 @@ func (f *flags) read() error {
 		f.Debounce = f.duration("debounce") // an event of a kubelet needs none
 	}
 	switch f.RestartDelay = f.duration("restart-delay"); {
-	case f.Sender != execed:
+	case f.Sender != underExec:
 		f.RestartDelay = 0
 	case f.RestartDelay > 0 || f.set.Changed("restart-delay"):
 	case f.KubeletSync > 0:
@@ -165,7 +164,7 @@ func (f *flags) read() error {
 	restart := f.SenderRestart
 	f.restartAssumed = restart == "" && !f.set.Changed("sender-restart")
 	if f.restartAssumed || f.Sender == transport {
-		restart = map[string]string{restarted: "uniform:0s..10m", execed: "uniform:0s..10s", transport: "fixed:0s"}[f.Sender]
+		restart = map[string]string{restarted: "uniform:0s..10m", underExec: "uniform:0s..10s", transport: "fixed:0s"}[f.Sender]
 	}
 	var err error
 	if f.delivery, err = parseDist("delivery", f.Delivery); err != nil {
@@ -176,8 +175,8 @@ func (f *flags) read() error {
 	return err
 }
 
-// check refuses values that are not allowed, and flags that mean nothing without others: on
-// the command line, since a variable of the environment may be meant for another command.
+// check refuses values that are not allowed, and flags that need others. It ignores variables
+// of the environment that need others: they may be meant for another command.
 func (f *flags) check() (err error) {
 	for _, c := range []struct {
 		name, value string
@@ -187,7 +186,7 @@ func (f *flags) check() (err error) {
 		{"protocol", f.Protocol, []string{staged, now, replace}},
 		{"detection", f.detection, []string{"watch", "cache", "get"}},
 		{"watch", f.watch, []string{"poll", "events"}},
-		{"sender", f.Sender, []string{restarted, execed, transport}},
+		{"sender", f.Sender, []string{restarted, underExec, transport}},
 	} {
 		if last := len(c.allowed) - 1; !slices.Contains(c.allowed, c.value) {
 			return exitcode.Usage("--%s must be %s or %s", c.name, strings.Join(c.allowed[:last], ", "), c.allowed[last])
@@ -205,16 +204,16 @@ func (f *flags) check() (err error) {
 		{"detection", kubelet, "a kubelet: a --kubelet-sync above 0s"},
 		{"cache-ttl", f.detection == "cache" && kubelet, "--detection cache and a --kubelet-sync above 0s"},
 		{"poll-interval", f.watch == "poll", "--watch poll"},
-		{"restart-delay", f.Sender == execed, "--sender exec"},
-		{"sender-restart", f.Sender != transport, "--sender restart or exec; a transport needs no restart"},
+		{"restart-delay", f.Sender == underExec, "--sender exec"},
+		{"sender-restart", f.Sender != transport, "--sender restart or exec, since a transport does not restart"},
 	} {
 		if f.set.Changed(c.name) && !c.fits {
-			return exitcode.Usage("--%s goes with %s; say so, or leave it out", c.name, c.needs)
+			return exitcode.Usage("--%s needs %s; add that, or leave it out", c.name, c.needs)
 		}
 	}
 	replicas, others := f.set.Changed("replicas"), f.set.Changed("receivers") || f.set.Changed("senders")
 	if replicas && others {
-		return exitcode.Usage("--replicas is both --receivers and --senders; say either it or them")
+		return exitcode.Usage("--replicas replaces --receivers and --senders; give it or them, not both")
 	}
 	f.set.VisitAll(func(flag *pflag.Flag) {
 		if d, e := f.set.GetDuration(flag.Name); e == nil && (d < 0 || d > maxDuration) {
@@ -228,14 +227,14 @@ func (f *flags) check() (err error) {
 			err = exitcode.Usage("--%s must be from %d to %d", flag.Name, least, maxCount)
 		}
 	})
-	if f.replicas > 0 && !others { // each is both; the command line counts more than the environment
+	if f.replicas > 0 && !others { // the command line overrides the environment
 		f.Receivers, f.Senders = f.replicas, f.replicas
 	}
 	switch {
 	case err != nil:
 		return err
 	case f.watch == "poll" && f.duration("poll-interval") == 0:
-		return exitcode.Usage("--poll-interval must be above 0s; where agents do not poll, say --watch events")
+		return exitcode.Usage("--poll-interval must be above 0s; if the agents do not poll, give --watch events")
 	case math.IsNaN(f.RequestRate) || f.RequestRate <= 0 || f.RequestRate > 1e6:
 		return exitcode.Usage("--request-rate must be above 0 and at most 1000000 a second")
 	case math.IsNaN(f.Risk) || f.Risk < 1e-12 || f.Risk >= 1:

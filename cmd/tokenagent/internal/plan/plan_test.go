@@ -84,7 +84,7 @@ func TestAdvice(t *testing.T) {
 	for args, want := range map[string][]string{
 		"": {
 			"stage wait 1m45s, overlap 11m: safe\n", "1. kubectl get secret NAME -o json | tokenagent rotate stage | kubectl replace -f -\n", "2. wait 1m45s\n", " | tokenagent rotate promote --overlap 11m | ",
-			"4. restart the senders; the last one must be done within 10m\n", " | tokenagent rotate retire | ", "is assumed: say --sender-restart",
+			"4. restart the senders; the last one must be done within 10m\n", " | tokenagent rotate retire | ", "is assumed: give --sender-restart",
 		},
 		"--sender-restart uniform:0s..30m --kubelet-sync 10s --watch events": {
 			"stage wait 20s, overlap 31m: safe", "--overlap 31m | ", "done within 30m\n", "agents see events",

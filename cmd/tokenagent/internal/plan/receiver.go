@@ -90,8 +90,8 @@ func (q *requests) next(r *rand.Rand, t float64) float64 {
 	return max(t, (sent+q.sums[n])/float64(n))
 }
 
-// lastOld draws the last request with the old token between two times.
-func (t *trial) lastOld(from, to float64) (float64, bool) {
+// lastOldUse draws the last request with the old token between two times.
+func (t *trial) lastOldUse(from, to float64) (float64, bool) {
 	at := -t.oldToken.next(t.r, -to)
 	return at, at > from
 }

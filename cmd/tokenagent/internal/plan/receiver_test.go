@@ -289,10 +289,10 @@ func TestSkippedRenewals(t *testing.T) {
 	draws := 0
 	for range n {
 		v := receiver{}
-		drawn += v.slidingEnd(overlap, limit, overlap, math.Inf(-1), w.lastOld) / n
+		drawn += v.slidingEnd(overlap, limit, overlap, math.Inf(-1), w.lastOldUse) / n
 		skipped += v.slidingEnd(overlap, limit, overlap, dense, func(from, to float64) (float64, bool) {
 			draws++
-			return w.lastOld(from, to)
+			return w.lastOldUse(from, to)
 		}) / n
 	}
 	if math.Abs(drawn-skipped) > 0.02*drawn {

@@ -139,7 +139,7 @@ func TestSlidingNeedsAWindow(t *testing.T) {
 		t.Error(out)
 	}
 	out, _, err := run(t.Context(), strings.Fields(args+" --overlap 0s")...)
-	if exitcode.Of(err) != 2 || !strings.Contains(err.Error(), "--sliding goes with an overlap above 0s") || out != "" {
+	if exitcode.Of(err) != 2 || !strings.Contains(err.Error(), "--sliding needs an overlap above 0s") || out != "" {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

@@ -63,11 +63,11 @@ func (m *model) rotate(seed, number uint64, wait float64) *trial {
 		v.staged, v.promoted = read()
 		slowest = max(slowest, v.staged+waited)
 	}
-	first, last := make([]float64, m.Senders+m.Newcomers), make([]float64, m.Senders)
+	firstNew, lastOld := make([]float64, m.Senders+m.Newcomers), make([]float64, m.Senders)
 	// When the first sender sends the new token: undelayed is from the change, without the
 	// delay of exec; delayed is from the staging, with it.
 	undelayed, delayed := math.Inf(1), math.Inf(1)
-	for i := range last {
+	for i := range lastOld {
 		knows, change := -waited, 0.0 // knows is when the delay of exec begins
 		if m.readsSource() {
 			knows, change = read()
@@ -76,8 +76,8 @@ func (m *model) rotate(seed, number uint64, wait float64) *trial {
 		restart := m.restart.draw(r)
 		undelayed = min(undelayed, change+restart)
 		delayed = min(delayed, knows+waited+m.RestartDelay+restart)
-		first[i] = max(change, knows+m.RestartDelay) + restart
-		last[i] = -(first[i] + m.InFlight*r.Float64())
+		firstNew[i] = max(change, knows+m.RestartDelay) + restart
+		lastOld[i] = -(firstNew[i] + m.InFlight*r.Float64())
 	}
 	if m.Newcomers > 0 {
 		undelayed, delayed = 0, 0
@@ -86,8 +86,8 @@ func (m *model) rotate(seed, number uint64, wait float64) *trial {
 		t.wait = max(0, slowest-undelayed+operator-stager)
 	}
 	rate := m.RequestRate / float64(m.Receivers)
-	t.newToken, t.oldToken = newRequests(first, rate), newRequests(last, rate)
-	t.lastUse = -last[0]
+	t.newToken, t.oldToken = newRequests(firstNew, rate), newRequests(lastOld, rate)
+	t.lastUse = -lastOld[0]
 	for i := range t.receivers {
 		v := &t.receivers[i]
 		switch {
@@ -116,7 +116,7 @@ func (t *trial) refuse(overlap, maxOverlap float64) refusal {
 		v := &t.receivers[i]
 		end := v.end(overlap)
 		if t.Sliding {
-			end = v.slidingEnd(overlap, maxOverlap, gap, dense, t.lastOld)
+			end = v.slidingEnd(overlap, maxOverlap, gap, dense, t.lastOldUse)
 		}
 		if end < t.lastUse-roundingError {
 			f.OldRequests += t.oldToken.before(-end)
@@ -149,7 +149,7 @@ type simulation struct {
 // times, which all have the same stage wait.
 func (m *model) simulate(ctx context.Context, all []times, n int, seed uint64) (simulation, []refusal, error) {
 	wait := float64(all[0].StageWait)
-	reach, lastUse := newHistogram(m.path.longest(1e-3)), newHistogram(m.lastUse(1e-3, wait))
+	propagation, lastUse := newHistogram(m.path.longest(1e-3)), newHistogram(m.lastUse(1e-3, wait))
 	refused := make([]refusal, len(all))
 	var waits, overlaps []float64
 	for i := range n {
@@ -162,7 +162,7 @@ func (m *model) simulate(ctx context.Context, all []times, n int, seed uint64) (
 		}
 		waits, overlaps = append(waits, t.wait), append(overlaps, t.overlap)
 		for _, v := range t.receivers {
-			reach.add(v.promoted)
+			propagation.add(v.promoted)
 		}
 		for _, start := range t.oldToken.starts {
 			lastUse.add(-start)
@@ -172,7 +172,7 @@ func (m *model) simulate(ctx context.Context, all []times, n int, seed uint64) (
 		refused[i] = refusal{}
 		refused[i].add(sum, 1/float64(n))
 	}
-	return simulation{n, seed, spreadOf(quantiles(waits)), spreadOf(quantiles(overlaps)), spreadOf(reach.quantile), spreadOf(lastUse.quantile)}, refused, nil
+	return simulation{n, seed, spreadOf(quantiles(waits)), spreadOf(quantiles(overlaps)), spreadOf(propagation.quantile), spreadOf(lastUse.quantile)}, refused, nil
 }
 
 // rotationsFor returns how many rotations take some seconds: from 10, since rotations with
@@ -227,10 +227,10 @@ func (h *histogram) quantile(q float64) float64 {
 
 // A spread has the quantiles of some durations.
 type spread struct {
-	Half seconds `json:"p50"`
-	P95  seconds `json:"p95"`
-	P99  seconds `json:"p99"`
-	Most seconds `json:"max"`
+	Median seconds `json:"p50"`
+	P95    seconds `json:"p95"`
+	P99    seconds `json:"p99"`
+	Max    seconds `json:"max"`
 }
 
 func spreadOf(quantile func(q float64) float64) spread {

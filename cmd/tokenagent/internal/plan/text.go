@@ -41,7 +41,7 @@ func (a *answer) text() string {
 
 	line("\n%-26s %8s   in %d simulated rotations (seed %d)", "", "limit", sim.Rotations, sim.Seed)
 	row := func(name string, limit seconds, s spread) {
-		line("%-26s %8s   half %s, 99%% %s, longest %s", name, limit.coarse(), s.Half.coarse(), s.P99.coarse(), s.Most.coarse())
+		line("%-26s %8s   half %s, 99%% %s, longest %s", name, limit.coarse(), s.Median.coarse(), s.P99.coarse(), s.Max.coarse())
 	}
 	row("a receiver knows", a.Limits.Propagation, sim.Propagation)
 	row("the old token's last use", a.Limits.LastUse, sim.LastUse)
@@ -75,7 +75,7 @@ func (m *model) text() string {
 	if m.PollInterval > 0 {
 		agents = fmt.Sprintf("poll every %s", seconds(m.PollInterval))
 	}
-	if m.Sender == execed {
+	if m.Sender == underExec {
 		senders += fmt.Sprintf(", delay %s", seconds(m.RestartDelay))
 	}
 	if m.Sender != transport {
@@ -124,7 +124,7 @@ func (a *answer) next() []string {
 		change = fmt.Sprintf("restart the senders; the last one must be done within %s", seconds(m.restart.longest(0)).coarse())
 	case m.Sender == restarted:
 		change = "restart the senders"
-	case m.Sender == execed:
+	case m.Sender == underExec:
 		change += fmt.Sprintf(", under tokenagent exec --restart-delay %s", seconds(m.RestartDelay))
 	}
 	if m.Protocol == replace {
@@ -157,7 +157,7 @@ func (a *answer) next() []string {
 // note adds notes about the times.
 func (a *answer) note() {
 	m, c, limits := a.Assumed, a.Chosen, a.Limits
-	knows := a.enough.Propagation.coarse().String()
+	knows := a.target.Propagation.coarse().String()
 	if knows == "none" {
 		knows = "any time"
 	}
@@ -180,7 +180,7 @@ func (a *answer) note() {
 		{short(c.StageWait, limits.StageWait), fmt.Sprintf("--stage-wait %s is too short: %s is safe", c.StageWait, a.Advised.StageWait)},
 		{short(c.Overlap, limits.Overlap), fmt.Sprintf("--overlap %s is too short: %s is safe", c.Overlap, a.Advised.Overlap)},
 		{short(c.MaxOverlap, limits.MaxOverlap), fmt.Sprintf("--max-overlap %s is too short: %s is safe", c.MaxOverlap, a.Advised.MaxOverlap)},
-		{m.Sender == restarted && m.restartAssumed, "how long senders take to restart is assumed: say --sender-restart"},
+		{m.Sender == restarted && m.restartAssumed, "how long senders take to restart is assumed: give --sender-restart"},
 		{m.Protocol == replace, "an agent that restarts in the overlap without a --state-file forgets the old token, and one that is new never knew it"},
 	} {
 		if n.applies {
