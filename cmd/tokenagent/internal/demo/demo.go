@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -137,13 +138,13 @@ func printMetrics(out io.Writer, a *agent.Agent) error {
 			if value == 0 || !slices.Contains(shown, f.GetName()) {
 				continue
 			}
-			series := f.GetName()
+			series := []string{f.GetName()}
 			for _, l := range m.GetLabel() {
 				if l.GetValue() != "" {
-					series += fmt.Sprintf(" %s=%s", l.GetName(), l.GetValue())
+					series = append(series, l.GetName()+"="+l.GetValue())
 				}
 			}
-			fmt.Fprintf(out, "  %s: %.0f\n", series, value)
+			fmt.Fprintf(out, "  %s: %.0f\n", strings.Join(series, " "), value)
 		}
 	}
 	fmt.Fprintln(out)

@@ -66,7 +66,6 @@ func TestJSON(t *testing.T) {
 			}
 		}
 	}
-
 }
 
 // The answer has the values of the flags, and calls nothing safe that has no upper limit.
