@@ -10,21 +10,21 @@ import (
 
 func TestEndByItselfEnds(t *testing.T) {
 	for _, code := range []int{0, 1, 143} {
-		supervised(t, Options{}, func(w *world) {
+		supervised(t, Options{}, func(w *fixture) {
 			w.ends(code)
 			w.want("0s start A")
 			w.wantEnd(code)
 		})
 	}
 	t.Run("in the delay", func(t *testing.T) {
-		supervised(t, Options{Delay: delay}, func(w *world) {
+		supervised(t, Options{Delay: delay}, func(w *fixture) {
 			w.set(tokenB)
 			w.ends(4)
 			w.wantEnd(4)
 		})
 	})
 	t.Run("well after a restart", func(t *testing.T) {
-		supervised(t, Options{}, func(w *world) {
+		supervised(t, Options{}, func(w *fixture) {
 			w.set(tokenB)
 			w.after(soon)
 			w.ends(4)
@@ -32,7 +32,7 @@ func TestEndByItselfEnds(t *testing.T) {
 		})
 	})
 	t.Run("soon after a restart, with its work done", func(t *testing.T) {
-		supervised(t, Options{}, func(w *world) {
+		supervised(t, Options{}, func(w *fixture) {
 			w.set(tokenB)
 			w.ends(0)
 			w.wantEnd(0)
@@ -40,9 +40,9 @@ func TestEndByItselfEnds(t *testing.T) {
 	})
 	for _, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run("soon after a restart, by "+sig.String()+" forwarded", func(t *testing.T) {
-			supervised(t, Options{}, func(w *world) {
+			supervised(t, Options{}, func(w *fixture) {
 				w.set(tokenB)
-				w.heeds = false
+				w.endsOnTerm = false
 				w.send(sig)
 				w.ends(128 + int(sig))
 				w.wantEnd(128 + int(sig))
@@ -55,7 +55,7 @@ func TestEndByItselfEnds(t *testing.T) {
 // send to programs that go on.
 func TestHarmlessSignalExplainsNoEnd(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM} {
-		supervised(t, Options{}, func(w *world) {
+		supervised(t, Options{}, func(w *fixture) {
 			w.set(tokenB)
 			w.send(sig)
 			w.ends(1)
@@ -64,9 +64,9 @@ func TestHarmlessSignalExplainsNoEnd(t *testing.T) {
 			w.want("0s start A", "0s signal terminated", "0s start B", "0s forward "+sig.String(), "1s start B")
 		})
 	}
-	supervised(t, Options{}, func(w *world) { // nor does it take back what was asked
+	supervised(t, Options{}, func(w *fixture) { // nor does it take back what was asked
 		w.set(tokenB)
-		w.heeds = false
+		w.endsOnTerm = false
 		w.send(syscall.SIGQUIT)
 		w.send(syscall.SIGWINCH)
 		w.ends(131)
@@ -75,7 +75,7 @@ func TestHarmlessSignalExplainsNoEnd(t *testing.T) {
 }
 
 func TestFailureSoonAfterARestart(t *testing.T) {
-	supervised(t, Options{}, func(w *world) {
+	supervised(t, Options{}, func(w *fixture) {
 		w.after(time.Minute)
 		w.set(tokenB)
 		for range 3 {
@@ -91,7 +91,7 @@ func TestFailureSoonAfterARestart(t *testing.T) {
 }
 
 func TestTriesAreBounded(t *testing.T) {
-	supervised(t, Options{}, func(w *world) {
+	supervised(t, Options{}, func(w *fixture) {
 		w.set(tokenB)
 		for range maxTries {
 			w.ends(5)
@@ -101,7 +101,7 @@ func TestTriesAreBounded(t *testing.T) {
 			}
 			w.after(w.until())
 		}
-		if took := time.Since(w.begun); took != 183*time.Second {
+		if took := time.Since(w.began); took != 183*time.Second {
 			t.Errorf("the tries took %v", took)
 		}
 		w.ends(5)
@@ -112,13 +112,13 @@ func TestTriesAreBounded(t *testing.T) {
 // TestNewTokenIsTriedAtOnce changes the token while its program fails: that is
 // started when the new one is due, whatever the pause, with tries of its own.
 func TestNewTokenIsTriedAtOnce(t *testing.T) {
-	supervised(t, Options{}, func(w *world) {
+	supervised(t, Options{}, func(w *fixture) {
 		w.set(tokenB)
 		w.ends(1)
 		w.set(tokenC)
 		w.want("0s start A", "0s signal terminated", "0s start B", "0s start C")
 	})
-	supervised(t, Options{Delay: 10 * time.Second}, func(w *world) {
+	supervised(t, Options{Delay: 10 * time.Second}, func(w *fixture) {
 		w.set(tokenB)
 		w.after(10 * time.Second)
 		w.ends(1)
@@ -133,7 +133,7 @@ func TestNewTokenIsTriedAtOnce(t *testing.T) {
 		w.after(time.Second)
 		w.want("0s start A", "10s signal terminated", "10s start B", "11s start B", "13s start B", "17s start B", "20s start C", "21s start C")
 	})
-	supervised(t, Options{}, func(w *world) { // with the last try used up
+	supervised(t, Options{}, func(w *fixture) { // with the last try used up
 		w.set(tokenB)
 		for range maxTries - 1 {
 			w.ends(5)
@@ -153,8 +153,8 @@ func TestNewTokenIsTriedAtOnce(t *testing.T) {
 
 // TestTwoChangesOneRestart has the second one come due while the program stops.
 func TestTwoChangesOneRestart(t *testing.T) {
-	supervised(t, Options{}, func(w *world) {
-		w.heeds = false
+	supervised(t, Options{}, func(w *fixture) {
+		w.endsOnTerm = false
 		w.set(tokenB)
 		w.set(tokenC)
 		w.ends(0)
@@ -164,18 +164,18 @@ func TestTwoChangesOneRestart(t *testing.T) {
 }
 
 func TestCannotStart(t *testing.T) {
-	supervised(t, Options{Wait: true}, func(w *world) {
+	supervised(t, Options{Wait: true}, func(w *fixture) {
 		w.fails = []error{errNotFound}
 		w.set(tokenA)
 		w.wantEnd(127)
 	})
-	supervised(t, Options{}, func(w *world) { // as while its file is replaced
+	supervised(t, Options{}, func(w *fixture) { // as while its file is replaced
 		w.fails = []error{errNotFound, errNotFound}
 		w.set(tokenB)
 		w.after(time.Minute)
 		w.want("0s start A", "0s signal terminated", "0s fails", "1s fails", "3s start B")
 	})
-	supervised(t, Options{}, func(w *world) {
+	supervised(t, Options{}, func(w *fixture) {
 		for range maxTries + 1 {
 			w.fails = append(w.fails, errNotFound)
 		}

@@ -69,7 +69,7 @@ func (f *fakeSource) Status() agent.Status {
 	return agent.Status{Sources: []agent.SourceStatus{s}}
 }
 
-// Verify knows no token but the revoked ones.
+// Verify accepts no token, and tells the revoked ones apart.
 func (f *fakeSource) Verify(_ context.Context, token string) (*verify.Principal, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -79,14 +79,14 @@ func (f *fakeSource) Verify(_ context.Context, token string) (*verify.Principal,
 	return nil, verify.ErrInvalidToken
 }
 
-// revoke has the next set revoke tokens, too.
+// revoke makes the next set revoke tokens too.
 func (f *fakeSource) revoke(tokens ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.revoked = tokens
 }
 
-// set changes the source as one swap does.
+// set changes the content of the source at once.
 func (f *fakeSource) set(token string, staged ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,9 +95,9 @@ func (f *fakeSource) set(token string, staged ...string) {
 	f.updated = make(chan struct{})
 }
 
-// A fakeProgram ends when the test says so, or by the signals that it heeds.
+// A fakeProgram ends when the test says so, or by the signals that it endsOnTerm.
 type fakeProgram struct {
-	w     *world
+	w     *fixture
 	token string
 	done  chan struct{}
 	once  sync.Once
@@ -107,15 +107,15 @@ type fakeProgram struct {
 func (p *fakeProgram) end(code int) { p.once.Do(func() { p.exit = code; close(p.done) }) }
 
 func (p *fakeProgram) take(how string, sig os.Signal) {
-	p.w.tell(how + " " + sig.String())
-	if (sig == syscall.SIGTERM || sig == syscall.SIGQUIT) && p.w.heeds {
+	p.w.record(how + " " + sig.String())
+	if (sig == syscall.SIGTERM || sig == syscall.SIGQUIT) && p.w.endsOnTerm {
 		p.end(p.w.stopCode)
 	}
 }
 
 func (p *fakeProgram) signal(sig os.Signal)   { p.take("signal", sig) }
 func (p *fakeProgram) forward(sig os.Signal)  { p.take("forward", sig) }
-func (p *fakeProgram) kill()                  { p.w.tell("kill"); p.end(137) }
+func (p *fakeProgram) kill()                  { p.w.record("kill"); p.end(137) }
 func (p *fakeProgram) ended() <-chan struct{} { return p.done }
 
 func (p *fakeProgram) code() int {
@@ -125,33 +125,33 @@ func (p *fakeProgram) code() int {
 	return p.exit
 }
 
-// A world is a Supervisor among fakes, inside synctest.
-type world struct {
+// A fixture is a Supervisor with a fake source and fake programs, in a synctest bubble.
+type fixture struct {
 	t       *testing.T
 	src     *fakeSource
 	s       *Supervisor
 	signals chan os.Signal
 	log     bytes.Buffer
-	begun   time.Time
+	began   time.Time
 
-	heeds    bool // programs end on SIGTERM
-	stopCode int
-	fails    []error // of the next starts, one each; nil starts
-	atEnd    func()  // called when Run has seen that a program ended
+	endsOnTerm bool // programs end on SIGTERM
+	stopCode   int
+	fails      []error // of the next starts; nil lets one succeed
+	atEnd      func()  // called when Run has seen that a program ended
 
 	mu     sync.Mutex
-	story  []string // what happened, each with its time
+	events []string // what happened, each with its time
 	prog   *fakeProgram
 	result chan error
 }
 
-// supervised runs play beside a Supervisor that has started with tokenA.
-func supervised(t *testing.T, o Options, play func(w *world)) {
+// supervised runs play while a Supervisor runs that has started with tokenA.
+func supervised(t *testing.T, o Options, play func(w *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{
+		w := &fixture{
 			t: t, src: &fakeSource{updated: make(chan struct{}), token: tokenA}, signals: make(chan os.Signal, 2),
-			heeds: true, result: make(chan error, 1), begun: time.Now(),
+			endsOnTerm: true, result: make(chan error, 1), began: time.Now(),
 		}
 		if o.Wait {
 			w.src.token = ""
@@ -181,12 +181,12 @@ func supervised(t *testing.T, o Options, play func(w *world)) {
 	})
 }
 
-func (w *world) launch(token string) (program, error) {
+func (w *fixture) launch(token string) (program, error) {
 	if len(w.fails) > 0 {
 		err := w.fails[0]
 		w.fails = w.fails[1:]
 		if err != nil {
-			w.tell("fails")
+			w.record("fails")
 			return nil, err
 		}
 	}
@@ -201,30 +201,30 @@ func (w *world) launch(token string) (program, error) {
 	p := &fakeProgram{w: w, token: token, done: make(chan struct{})}
 	w.prog = p
 	w.mu.Unlock()
-	w.tell("start " + token[len(token)-1:])
+	w.record("start " + token[len(token)-1:])
 	return p, nil
 }
 
-func (w *world) tell(what string) {
+func (w *fixture) record(what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.story = append(w.story, time.Since(w.begun).String()+" "+what)
+	w.events = append(w.events, time.Since(w.began).String()+" "+what)
 }
 
-// after lets time go by, and what it sets off.
-func (w *world) after(d time.Duration) {
+// after advances the fake clock and waits until everything is idle.
+func (w *fixture) after(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// until returns how long it is until the program is due, by the metrics.
-func (w *world) until() time.Duration {
+// until returns the time until the next token is due, as the metrics show it.
+func (w *fixture) until() time.Duration {
 	due := testutil.ToFloat64(w.s.metrics.pending)
 	return time.Until(time.UnixMilli(int64(math.Round(due * 1000))))
 }
 
-// wantMetrics compares what the metrics count.
-func (w *world) wantMetrics(changes, retries, signals, kills float64) {
+// wantMetrics compares the counters.
+func (w *fixture) wantMetrics(changes, retries, signals, kills float64) {
 	w.t.Helper()
 	for name, c := range map[string]struct {
 		counter prometheus.Counter
@@ -241,18 +241,18 @@ func (w *world) wantMetrics(changes, retries, signals, kills float64) {
 	}
 }
 
-func (w *world) set(token string, staged ...string) {
+func (w *fixture) set(token string, staged ...string) {
 	w.src.set(token, staged...)
 	synctest.Wait()
 }
 
-func (w *world) send(sig os.Signal) {
+func (w *fixture) send(sig os.Signal) {
 	w.signals <- sig
 	synctest.Wait()
 }
 
-// ends has the program end by itself.
-func (w *world) ends(code int) {
+// ends makes the program end by itself.
+func (w *fixture) ends(code int) {
 	w.mu.Lock()
 	p := w.prog
 	w.mu.Unlock()
@@ -260,18 +260,18 @@ func (w *world) ends(code int) {
 	synctest.Wait()
 }
 
-// want compares all that has happened so far.
-func (w *world) want(story ...string) {
+// want compares the events so far.
+func (w *fixture) want(events ...string) {
 	w.t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if got, want := strings.Join(w.story, "\n"), strings.Join(story, "\n"); got != want {
-		w.t.Errorf("it happened:\n%s\nwanted:\n%s", got, want)
+	if got, want := strings.Join(w.events, "\n"), strings.Join(events, "\n"); got != want {
+		w.t.Errorf("events:\n%s\nwant:\n%s", got, want)
 	}
 }
 
-// wantEnd fails unless Run has returned what ends the command with code.
-func (w *world) wantEnd(code int) {
+// wantEnd fails unless Run has returned with the exit code.
+func (w *fixture) wantEnd(code int) {
 	w.t.Helper()
 	select {
 	case err := <-w.result:
@@ -286,7 +286,7 @@ func (w *world) wantEnd(code int) {
 	}
 }
 
-func (w *world) wantRunning() {
+func (w *fixture) wantRunning() {
 	w.t.Helper()
 	select {
 	case err := <-w.result:

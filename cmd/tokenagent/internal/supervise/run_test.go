@@ -15,7 +15,7 @@ import (
 const delay = 15 * time.Second
 
 func TestChangeRestartsAfterTheDelay(t *testing.T) {
-	supervised(t, Options{Delay: delay}, func(w *world) {
+	supervised(t, Options{Delay: delay}, func(w *fixture) {
 		w.after(time.Minute)
 		w.set(tokenB)
 		if got, want := testutil.ToFloat64(w.s.metrics.pending), unixTime(time.Now().Add(delay)); got != want {
@@ -46,23 +46,23 @@ func TestChangeRestartsAfterTheDelay(t *testing.T) {
 }
 
 func TestOnlyTheCurrentTokenCounts(t *testing.T) {
-	for name, play := range map[string]func(w *world){
-		"the same again":        func(w *world) { w.set(tokenA) },
-		"another one is staged": func(w *world) { w.set(tokenA, tokenB) },
-		"there and back": func(w *world) {
+	for name, play := range map[string]func(w *fixture){
+		"the same again":        func(w *fixture) { w.set(tokenA) },
+		"another one is staged": func(w *fixture) { w.set(tokenA, tokenB) },
+		"there and back": func(w *fixture) {
 			w.set(tokenB)
 			w.after(delay / 2)
 			w.set(tokenA)
 		},
-		"revoked, with no other": func(w *world) { w.set("") },
-		"changed, then revoked": func(w *world) {
+		"revoked, with no other": func(w *fixture) { w.set("") },
+		"changed, then revoked": func(w *fixture) {
 			w.set(tokenB)
 			w.after(delay / 2)
 			w.set("")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			supervised(t, Options{Delay: delay}, func(w *world) {
+			supervised(t, Options{Delay: delay}, func(w *fixture) {
 				play(w)
 				w.after(time.Hour)
 				w.want("0s start A")
@@ -78,7 +78,7 @@ func TestOnlyTheCurrentTokenCounts(t *testing.T) {
 }
 
 func TestAnotherChangeBeginsTheDelayAnew(t *testing.T) {
-	supervised(t, Options{Delay: delay}, func(w *world) {
+	supervised(t, Options{Delay: delay}, func(w *fixture) {
 		w.set(tokenB)
 		w.after(10 * time.Second)
 		w.set(tokenC)
@@ -91,7 +91,7 @@ func TestAnotherChangeBeginsTheDelayAnew(t *testing.T) {
 
 func TestStagedTokenIsKnownAlready(t *testing.T) {
 	t.Run("for longer than the delay", func(t *testing.T) {
-		supervised(t, Options{Delay: delay}, func(w *world) {
+		supervised(t, Options{Delay: delay}, func(w *fixture) {
 			w.set(tokenA, tokenB)
 			w.after(delay)
 			w.set(tokenB)
@@ -99,7 +99,7 @@ func TestStagedTokenIsKnownAlready(t *testing.T) {
 		})
 	})
 	t.Run("for a part of it", func(t *testing.T) {
-		supervised(t, Options{Delay: delay}, func(w *world) {
+		supervised(t, Options{Delay: delay}, func(w *fixture) {
 			w.set(tokenA, tokenB)
 			w.after(10 * time.Second)
 			w.set(tokenB)
@@ -110,7 +110,7 @@ func TestStagedTokenIsKnownAlready(t *testing.T) {
 		})
 	})
 	t.Run("and withdrawn meanwhile", func(t *testing.T) {
-		supervised(t, Options{Delay: delay}, func(w *world) {
+		supervised(t, Options{Delay: delay}, func(w *fixture) {
 			w.set(tokenA, tokenB)
 			w.after(time.Hour)
 			w.set(tokenA)
@@ -124,8 +124,8 @@ func TestStagedTokenIsKnownAlready(t *testing.T) {
 
 // TestOldMustHaveEnded also has launch complain of two programs at a time.
 func TestOldMustHaveEnded(t *testing.T) {
-	supervised(t, Options{}, func(w *world) {
-		w.heeds = false
+	supervised(t, Options{}, func(w *fixture) {
+		w.endsOnTerm = false
 		w.set(tokenB)
 		w.after(30*time.Second - 1)
 		w.want("0s start A", "0s signal terminated")
@@ -142,19 +142,19 @@ func TestOldMustHaveEnded(t *testing.T) {
 // TestChangeWhileStopping starts the new program with what receivers know, and
 // once more with the newest once they know that.
 func TestChangeWhileStopping(t *testing.T) {
-	supervised(t, Options{Delay: delay}, func(w *world) {
-		w.heeds = false
+	supervised(t, Options{Delay: delay}, func(w *fixture) {
+		w.endsOnTerm = false
 		w.set(tokenB)
 		w.after(delay)
 		w.set(tokenC)
 		w.after(5 * time.Second)
-		w.heeds = true
+		w.endsOnTerm = true
 		w.ends(0)
 		w.after(time.Hour)
 		w.want("0s start A", "15s signal terminated", "20s start B", "30s signal terminated", "30s start C")
 	})
-	supervised(t, Options{Delay: delay}, func(w *world) {
-		w.heeds = false
+	supervised(t, Options{Delay: delay}, func(w *fixture) {
+		w.endsOnTerm = false
 		w.set(tokenB)
 		w.after(delay)
 		w.set(tokenC)
@@ -165,7 +165,7 @@ func TestChangeWhileStopping(t *testing.T) {
 }
 
 func TestSignalInsteadOfRestart(t *testing.T) {
-	supervised(t, Options{Delay: delay, ChangeSignal: syscall.SIGHUP}, func(w *world) {
+	supervised(t, Options{Delay: delay, ChangeSignal: syscall.SIGHUP}, func(w *fixture) {
 		w.set(tokenB)
 		w.after(time.Hour)
 		w.want("0s start A", "15s signal hangup")
@@ -176,7 +176,7 @@ func TestSignalInsteadOfRestart(t *testing.T) {
 }
 
 func TestWaitForSource(t *testing.T) {
-	supervised(t, Options{Wait: true, Delay: delay}, func(w *world) {
+	supervised(t, Options{Wait: true, Delay: delay}, func(w *fixture) {
 		w.after(time.Hour)
 		w.wantRunning()
 		w.want()
@@ -184,7 +184,7 @@ func TestWaitForSource(t *testing.T) {
 		w.want("1h0m0s start A") // the first one waits for nobody
 	})
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		supervised(t, Options{Wait: true}, func(w *world) {
+		supervised(t, Options{Wait: true}, func(w *fixture) {
 			w.send(syscall.SIGUSR1) // nobody to forward it to
 			w.wantRunning()
 			w.send(sig)
@@ -195,15 +195,15 @@ func TestWaitForSource(t *testing.T) {
 }
 
 func TestSignalsGoOn(t *testing.T) {
-	supervised(t, Options{}, func(w *world) {
-		w.heeds = false
-		story := []string{"0s start A"}
+	supervised(t, Options{}, func(w *fixture) {
+		w.endsOnTerm = false
+		events := []string{"0s start A"}
 		for _, sig := range []syscall.Signal{syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGTERM, syscall.SIGINT} {
 			w.send(sig)
-			story = append(story, fmt.Sprintf("0s forward %s", sig))
+			events = append(events, fmt.Sprintf("0s forward %s", sig))
 		}
 		w.after(time.Hour) // told by others, it is killed by others
-		w.want(story...)
+		w.want(events...)
 		w.ends(7)
 		w.wantEnd(7)
 	})
@@ -211,8 +211,8 @@ func TestSignalsGoOn(t *testing.T) {
 
 func TestNoRestartOnceToldToEnd(t *testing.T) {
 	t.Run("in the delay", func(t *testing.T) {
-		supervised(t, Options{Delay: delay}, func(w *world) {
-			w.heeds = false
+		supervised(t, Options{Delay: delay}, func(w *fixture) {
+			w.endsOnTerm = false
 			w.set(tokenB)
 			w.send(syscall.SIGTERM)
 			w.after(time.Hour)
@@ -224,8 +224,8 @@ func TestNoRestartOnceToldToEnd(t *testing.T) {
 		})
 	})
 	t.Run("while it stops", func(t *testing.T) {
-		supervised(t, Options{}, func(w *world) {
-			w.heeds = false
+		supervised(t, Options{}, func(w *fixture) {
+			w.endsOnTerm = false
 			w.set(tokenB)
 			w.send(syscall.SIGTERM) // which the program has from us already
 			w.want("0s start A", "0s signal terminated")
@@ -237,8 +237,8 @@ func TestNoRestartOnceToldToEnd(t *testing.T) {
 		})
 	})
 	t.Run("while it stops, by another signal", func(t *testing.T) {
-		supervised(t, Options{}, func(w *world) {
-			w.heeds = false
+		supervised(t, Options{}, func(w *fixture) {
+			w.endsOnTerm = false
 			w.set(tokenB)
 			w.send(syscall.SIGINT)
 			w.want("0s start A", "0s signal terminated", "0s forward interrupt")
@@ -247,7 +247,7 @@ func TestNoRestartOnceToldToEnd(t *testing.T) {
 		})
 	})
 	t.Run("while it rests", func(t *testing.T) {
-		supervised(t, Options{}, func(w *world) {
+		supervised(t, Options{}, func(w *fixture) {
 			w.set(tokenB)
 			w.ends(1)
 			w.send(syscall.SIGINT)
@@ -255,7 +255,7 @@ func TestNoRestartOnceToldToEnd(t *testing.T) {
 		})
 	})
 	t.Run("when it was to be tried again", func(t *testing.T) {
-		supervised(t, Options{}, func(w *world) {
+		supervised(t, Options{}, func(w *fixture) {
 			w.set(tokenB)
 			w.send(syscall.SIGTERM)
 			w.wantEnd(0)
@@ -265,10 +265,10 @@ func TestNoRestartOnceToldToEnd(t *testing.T) {
 }
 
 // TestSignalBeforeTheStart is the moment at which the old has ended, the new has
-// not begun, and a signal is there already.
+// not began, and a signal is there already.
 func TestSignalBeforeTheStart(t *testing.T) {
-	supervised(t, Options{}, func(w *world) {
-		w.heeds = false
+	supervised(t, Options{}, func(w *fixture) {
+		w.endsOnTerm = false
 		w.set(tokenB)
 		w.atEnd = func() { w.atEnd = nil; w.signals <- syscall.SIGTERM }
 		w.ends(0)
