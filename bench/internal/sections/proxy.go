@@ -3,6 +3,7 @@ package sections
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 
@@ -85,21 +86,24 @@ func proxies(ctx context.Context, r *report.Run, group, peer string, ours, their
 }
 
 // caddyfile writes a configuration that lets one token through to app. It returns
-// the path, of which Caddy tells if there is none.
+// the path, of which Caddy tells if there is none. The site has no host, since Caddy
+// answers an empty 200 for every other host.
 func caddyfile(dir string, at, app servers.Addr) string {
 	path := filepath.Join(dir, "Caddyfile")
+	host, port, _ := net.SplitHostPort(at.Address)
 	text := fmt.Sprintf(`{
 	admin off
 	auto_https off
 }
-http://%s {
+http://:%s {
+	bind %s
 	@good header %s %s
 	handle @good {
 		reverse_proxy %s
 	}
 	respond 401
 }
-`, at.Address, work.Header, work.Token(0), app.Address)
+`, port, host, work.Header, work.Token(0), app.Address)
 	_ = os.WriteFile(path, []byte(text), 0o600)
 	return path
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +24,7 @@ type exchange struct {
 	identity  [2]string // for setIdentity; here it costs no allocation of its own
 	continues bool      // the client has asked for 100 (Continue), which net/http sends
 	status    int       // of the answer; 0 until it comes
+	left      int64     // bytes of the answer that are still to come, by its Content-Length
 	body      clientBody
 }
 
@@ -52,6 +54,9 @@ func (e *exchange) WriteHeader(code int) {
 		if _, ok := h["Content-Type"]; !ok {
 			h["Content-Type"] = nil // otherwise net/http guesses one from the content
 		}
+		if length := h["Content-Length"]; len(length) == 1 {
+			e.left, _ = strconv.ParseInt(length[0], 10, 64) // net/http has checked it
+		}
 		if e.body.isPending() {
 			// The app has answered early. The rest of the body would stand before the
 			// next request, so there must be none (RFC 9112 section 9.6).
@@ -60,6 +65,16 @@ func (e *exchange) WriteHeader(code int) {
 	}
 	e.status = code
 	e.ResponseWriter.WriteHeader(code)
+}
+
+// Write flushes if the answer goes on, because the app may be slow to send the rest. An
+// answer without a length is flushed by ReverseProxy.
+func (e *exchange) Write(p []byte) (int, error) {
+	n, err := e.ResponseWriter.Write(p)
+	if e.left -= int64(n); e.left > 0 && err == nil {
+		err = http.NewResponseController(e.ResponseWriter).Flush()
+	}
+	return n, err
 }
 
 // lingerTime is how long a client may go on with a body after the whole answer. It

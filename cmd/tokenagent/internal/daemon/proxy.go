@@ -34,7 +34,7 @@ func newProxy(realms *realm.Set, o *Options) *proxy {
 		app: &httputil.ReverseProxy{
 			Rewrite:        func(r *httputil.ProxyRequest) { rewrite(r, target) },
 			Transport:      transport,
-			FlushInterval:  -1, // daprd streams in both directions, so nothing may wait in a buffer
+			BufferPool:     new(bufferPool),
 			ModifyResponse: refuseUnaskedUpgrade,
 			ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 			ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { badGateway(w, r, err, o.Logger) },
@@ -77,6 +77,19 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.app.ServeHTTP(e, r)
 	e.finish()
 }
+
+// A bufferPool keeps the buffers through which answers pass, of 32 KiB each. The zero
+// value is ready to use.
+type bufferPool struct{ pool sync.Pool }
+
+func (p *bufferPool) Get() []byte {
+	if b, ok := p.pool.Get().(*[32 << 10]byte); ok {
+		return b[:]
+	}
+	return make([]byte, 32<<10)
+}
+
+func (p *bufferPool) Put(b []byte) { p.pool.Put((*[32 << 10]byte)(b)) }
 
 // admit authenticates r and removes from it what the app must not see. It returns
 // false if it has answered r itself. who is nil if r needs no token; otherwise a
