@@ -25,7 +25,7 @@ func (c *claimFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&c.subject, "subject", "", "who the JWT is about (claim sub)")
 	fs.StringVar(&c.issuer, "issuer", "", "who issues the JWT (claim iss)")
 	fs.StringArrayVar(&c.audience, "audience", nil, "who the JWT is for (claim aud); repeatable")
-	fs.DurationVar(&c.expiresIn, "expires-in", time.Hour, "how long from now the JWT is good (claim exp)")
+	fs.DurationVar(&c.expiresIn, "expires-in", time.Hour, "how long from now the JWT is valid (claim exp)")
 	fs.DurationVar(&c.notBefore, "not-before-in", 0, "how long from now until the JWT becomes valid (claim nbf); 0s omits the claim")
 	fs.StringArrayVar(&c.claim, "claim", nil, "one more claim as `NAME=VALUE`; VALUE is taken as JSON if it is that, else as text; repeatable")
 }
@@ -38,7 +38,7 @@ func (c *claimFlags) claims(now time.Time) (jwt.MapClaims, time.Time, error) {
 	case c.notBefore < 0:
 		return nil, time.Time{}, exitcode.Usage("--not-before-in must not be negative; 0s leaves the claim out")
 	case c.notBefore >= c.expiresIn:
-		return nil, time.Time{}, exitcode.Usage("--not-before-in must be shorter than --expires-in, or the token is never good")
+		return nil, time.Time{}, exitcode.Usage("--not-before-in must be shorter than --expires-in, or the token is never valid")
 	}
 	now = now.UTC().Truncate(time.Second)
 	expires := now.Add(c.expiresIn).Truncate(time.Second)

@@ -113,7 +113,7 @@ func (f *flags) opaque() (string, error) {
 	})
 	switch {
 	case len(names) > 0:
-		return "", exitcode.Usage("%s: for a JWT alone; say --jwt %s, or leave it out", strings.Join(names, ", "), algorithmsText)
+		return "", exitcode.Usage("%s: only for a JWT; add --jwt %s, or leave it out", strings.Join(names, ", "), algorithmsText)
 	case f.bytes < minBytes:
 		return "", exitcode.Usage("--bytes must be at least %d; a shorter token can be guessed", minBytes)
 	case f.bytes > maxBytes:

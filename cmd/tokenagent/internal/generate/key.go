@@ -78,11 +78,11 @@ func parseKey(algorithm string, text []byte) (any, error) {
 	}
 	switch {
 	case algorithm == hs256 && block != nil:
-		return nil, fmt.Errorf("a PEM %s, which is no secret for HS256; say --jwt ES256, EdDSA, RS256 or PS256 with it", strings.ToLower(block.Type))
+		return nil, fmt.Errorf("a PEM %s, which is no secret for HS256; use it with --jwt ES256, EdDSA, RS256 or PS256", strings.ToLower(block.Type))
 	case algorithm == hs256:
 		return bytes.TrimSpace(text), nil // an editor's last newline is no secret
 	case block == nil:
-		return nil, errors.New("no PEM; a private key in PKCS#8 begins with -----BEGIN PRIVATE KEY-----")
+		return nil, errors.New("no PEM; a private key in PKCS #8 begins with -----BEGIN PRIVATE KEY-----")
 	}
 	return privateKey(block)
 }
@@ -98,14 +98,14 @@ func privateKey(block *pem.Block) (key any, err error) {
 	case block.Type == "RSA PRIVATE KEY":
 		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
 	case block.Type == "OPENSSH PRIVATE KEY":
-		return nil, errors.New("a key in OpenSSH's form; convert it with ssh-keygen -p -m PKCS8")
+		return nil, errors.New("a key in the OpenSSH format; convert it with ssh-keygen -p -m PKCS8")
 	case strings.HasSuffix(block.Type, "PUBLIC KEY"), block.Type == "CERTIFICATE":
 		return nil, fmt.Errorf("a %s; signing needs the private key", strings.ToLower(block.Type))
 	default:
 		return nil, errors.New("PEM of a type that is no private key")
 	}
 	if err != nil {
-		return nil, errors.New("a private key that cannot be read; is the file whole?")
+		return nil, errors.New("a private key that does not parse; copy the file again, whole")
 	}
 	return key, nil
 }

@@ -46,13 +46,13 @@ func (k *keyFlags) check(algorithm string) error {
 	case k.signing == "" && k.fresh == "":
 		return exitcode.Usage("--jwt needs --signing-key FILE, or --new-signing-key FILE to make one")
 	case algorithm == hs256 && k.public+k.jwks != "":
-		return exitcode.Usage("--public-key-out and --public-jwks-out go with ES256, EdDSA, RS256 and PS256; HS256 has a secret alone, which verifiers need too")
+		return exitcode.Usage("--public-key-out and --public-jwks-out go with ES256, EdDSA, RS256 and PS256; HS256 has only a secret, which verifiers need too")
 	case k.kid != "" && k.noKid:
 		return exitcode.Usage("--kid and --no-kid are both set; a key has one name or none")
 	case len(k.kid) > maxKeyID:
-		return exitcode.Usage("--kid is longer than %d bytes; verifiers take none that is", maxKeyID)
+		return exitcode.Usage("--kid is longer than %d bytes; verifiers refuse such a name", maxKeyID)
 	case k.public != "" && k.public == k.jwks:
-		return exitcode.Usage("--public-key-out and --public-jwks-out name one file; give each its own")
+		return exitcode.Usage("--public-key-out and --public-jwks-out name the same file; give each its own")
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func writeAll(outputs []output) error {
 			if e == nil && bytes.Equal(have, o.text) {
 				continue
 			}
-			err = fmt.Errorf("%s exists, holds something else and is not overwritten; name another file, or sign with a key that there is by --signing-key", o.path)
+			err = fmt.Errorf("%s exists, holds something else and is not overwritten; name another file, or sign with an existing key (--signing-key)", o.path)
 		}
 		err = fmt.Errorf("--%s: %w", o.flag, err)
 		for _, path := range made { // a second try would find them

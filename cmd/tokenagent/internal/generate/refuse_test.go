@@ -89,7 +89,7 @@ func TestWrongKeys(t *testing.T) {
 		"public as secret": {"HS256", encode("PUBLIC KEY", public), "no secret for HS256"},
 		"openssh":          {"EdDSA", encode("OPENSSH PRIVATE KEY", []byte("x")), "ssh-keygen"},
 		"certificate":      {"ES256", encode("CERTIFICATE", []byte("x")), "signing needs the private key"},
-		"torn":             {"ES256", encode("PRIVATE KEY", pkcs8(t, p256)[:40]), "is the file whole?"},
+		"torn":             {"ES256", encode("PRIVATE KEY", pkcs8(t, p256)[:40]), "does not parse; copy the file again, whole"},
 		"some other PEM":   {"ES256", encode("DH PARAMETERS", []byte("x")), "no private key"},
 		"short secret":     {"HS256", strings.Repeat("k", 31), "holds an HMAC secret of 31 bytes; HS256 needs at least 32"},
 		"short and blank":  {"HS256", strings.Repeat("k", 31) + "\n", "holds an HMAC secret of 31 bytes; HS256 needs at least 32"},

@@ -79,7 +79,7 @@ func (c command) cobra() *cobra.Command {
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case len(args) > 1:
-				return exitcode.Usage("%s takes one PATH alone; a token or key comes from a file", cmd.Name())
+				return exitcode.Usage("%s takes one PATH; put a token or key into a file, and give that", cmd.Name())
 			case len(args) == 1 && (args[0] == "" || args[0] == "-"):
 				return exitcode.Usage("PATH must be a file or a directory; leave it out to filter a Secret from standard input to standard output")
 			}

@@ -157,7 +157,7 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 	case r.overlap < 0 && r.overlap != unset:
 		return exitcode.Usage("--overlap must not be negative; 0s means none")
 	case r.changed("overlap") && r.changed("until"):
-		return exitcode.Usage("--overlap and --until are both set; one deadline is meant")
+		return exitcode.Usage("--overlap and --until are both set; give one")
 	case r.expect != "" && !isFingerprint(r.expect):
 		return exitcode.Usage("--expect must be a fingerprint: 8 hex digits, as tokenagent rotate status shows them")
 	case r.fingerprint != "" && !isFingerprint(r.fingerprint):
@@ -171,15 +171,15 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 	case r.name == "revoke" && r.slot != slotPrevious && r.slot != slotNext && r.slot != slotCurrent:
 		return exitcode.Usage("--slot must be previous, next or current")
 	case named > 1 || named == 1 && r.changed("slot"):
-		return exitcode.Usage("of --slot, --from, --digest, --fingerprint, --kid, --jti and --forget one is meant")
+		return exitcode.Usage("give only one of --slot, --from, --digest, --fingerprint, --kid, --jti and --forget")
 	case named > 0 && r.expect != "":
 		return exitcode.Usage("--expect goes with --slot; the other flags name what is meant already")
 	case r.from != "" && r.privateOut != "":
-		return exitcode.Usage("--from and --private-out are both set; stage a key that there is, or make one")
+		return exitcode.Usage("--from and --private-out are both set; --from stages an existing key, and --private-out makes a new one")
 	case r.from == "-" && r.path == "":
-		return exitcode.Usage("--from - goes with PATH alone; without it, standard input is the Secret's")
+		return exitcode.Usage("--from - needs PATH; without PATH, standard input is the Secret")
 	case r.name == "unrevoke" && named == 0 && r.path == "":
-		return exitcode.Usage("say what is no longer revoked, with --digest, --fingerprint or --from FILE; standard input is the Secret's")
+		return exitcode.Usage("name the revocation to lift with --digest, --fingerprint or --from FILE; standard input is the Secret")
 	case r.name == "unrevoke" && named == 0:
 		r.from = "-"
 	}
@@ -243,7 +243,7 @@ func (r *request) parseID() error {
 	if r.line != "" {
 		// The list of revocations has lines, and no white space around a name.
 		if listed, ok := content.Revocation(r.line, content.Keys); !ok || listed != id || strings.ContainsFunc(r.line, unicode.IsControl) {
-			return exitcode.Usage("--%s must be a name that stands in one line, without white space around it; name the token or the key by --digest", r.line[:3])
+			return exitcode.Usage("--%s must be a name on one line, without white space around it; name the token or the key by --digest", r.line[:3])
 		}
 	}
 	r.id = &id

@@ -23,15 +23,15 @@ func TestUsage(t *testing.T) {
 		"":                                     "a step is missing",
 		"stge":                                 "did you mean stage?",
 		"CANARY-1c3a9e":                        "no step of that name",
-		"stage a b":                            "one PATH alone",
+		"stage a b":                            "takes one PATH; put",
 		"stage -":                              "leave it out to filter",
 		"stage --output yaml " + file:          "--output must be text or json",
 		"stage --min-token-bytes 0 " + file:    "--min-token-bytes must be at least 1",
-		"stage --from -":                       "--from - goes with PATH alone",
+		"stage --from -":                       "--from - needs PATH",
 		"promote --overlap -1s " + file:        "--overlap must not be negative",
 		"promote --until soon " + file:         "--until is no RFC 3339 time",
 		"promote --until 2001-01-01T00:00:00Z": "--until has passed",
-		"promote --overlap 1m --until 2999-01-01T00:00:00Z": "one deadline is meant",
+		"promote --overlap 1m --until 2999-01-01T00:00:00Z": "give one",
 		"promote --expect CANARY-1c3a9e":                    "--expect must be a fingerprint",
 		"promote --agent localhost":                         "--agent must be a URL",
 		"promote --wait -1s":                                "--wait must not be negative",
@@ -43,7 +43,7 @@ func TestUsage(t *testing.T) {
 		"revoke --slot listed":                              "--slot must be previous, next or current",
 		"revoke --digest CANARY-1c3a9e":                     "--digest must be the SHA-256",
 		"revoke --forget CANARY-1c3a9e":                     "--forget must be a SHA-256",
-		"revoke --slot next --digest " + id(one):            "one is meant",
+		"revoke --slot next --digest " + id(one):            "give only one of --slot",
 		"revoke --expect 00000000 --digest " + id(one):      "--expect goes with --slot",
 	} {
 		t.Run(args, func(t *testing.T) { run(t, "", false, strings.Fields(args)...).want(t, 2, says) })
@@ -246,7 +246,7 @@ func TestReport(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	put(t, file, one)
-	run(t, "", false, "stage", file).want(t, 0, "tokenagent: warning: "+file+": the file held one token alone")
+	run(t, "", false, "stage", file).want(t, 0, "tokenagent: warning: "+file+": the file held only the token")
 	put(t, file, one+"\n"+two+" previous\n")
 	run(t, "", false, "status", file).want(t, 0, "warning: ", fingerprint(two)+" has no deadline")
 	if err := os.Link(file, file+"2"); err != nil {
@@ -282,5 +282,5 @@ func TestFilter(t *testing.T) {
 	}
 	run(t, `{"immutable":true,`+good[1:], false, "status").want(t, 0, "secret n: good")
 	annotated := strings.Replace(good, `"resourceVersion":"1"`, `"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"stringData\":{\"token\":\"`+one+`\"}}"}`, 1)
-	run(t, annotated, true, "stage").want(t, 0, "no metadata.resourceVersion", "kept by kubectl apply", "puts back token as in its manifest")
+	run(t, annotated, true, "stage").want(t, 0, "no metadata.resourceVersion", "managed by kubectl apply", "puts back token as in its manifest")
 }

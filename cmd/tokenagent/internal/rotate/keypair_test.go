@@ -125,8 +125,8 @@ func TestPrivateOut(t *testing.T) {
 	for name, b := range keyBenches(t, "key", one.public) {
 		t.Run(name, func(t *testing.T) {
 			before := b.bytes(t)
-			b.do(t, "stage").want(t, 2, "name a new file with --private-out FILE, or stage the public key")
-			b.do(t, "stage", "--private-out", "x", "--from", from(t, two.public)).want(t, 2, "stage a key that there is, or make one")
+			b.do(t, "stage").want(t, 2, "name a new one with --private-out FILE, or stage the public key")
+			b.do(t, "stage", "--private-out", "x", "--from", from(t, two.public)).want(t, 2, "--from stages an existing key")
 			foreign := from(t, "CANARY-1c3a9e-foreign")
 			b.do(t, "stage", "--private-out", foreign).want(t, 1, "exists and is not overwritten; name another file")
 			if text, _ := os.ReadFile(foreign); string(text) != "CANARY-1c3a9e-foreign" {
@@ -140,7 +140,7 @@ func TestPrivateOut(t *testing.T) {
 			b.do(t, "stage", "--private-out", filepath.Join(t.TempDir(), "none", "x")).want(t, 1, "--private-out: ")
 			if p, ok := b.(path); ok {
 				for _, inside := range []string{"private.pem", "key-next"} {
-					b.do(t, "stage", "--private-out", filepath.Join(string(p), inside)).want(t, 2, "--private-out must not lie in "+string(p))
+					b.do(t, "stage", "--private-out", filepath.Join(string(p), inside)).want(t, 2, "--private-out must not be in "+string(p))
 				}
 			}
 			if b.bytes(t) != before {
@@ -149,6 +149,6 @@ func TestPrivateOut(t *testing.T) {
 		})
 	}
 	forEachWay(t, func(t *testing.T, b bench) {
-		b.do(t, "stage", "--private-out", filepath.Join(t.TempDir(), "x")).want(t, 2, "a token has no private half")
+		b.do(t, "stage", "--private-out", filepath.Join(t.TempDir(), "x")).want(t, 2, "a token has no private key")
 	})
 }

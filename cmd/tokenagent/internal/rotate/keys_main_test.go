@@ -249,7 +249,7 @@ func wantKeys(t *testing.T, b bench, signers map[string]signer, says string) {
 		}
 		words = append(words, slot+"="+name)
 	}
-	if !c.Set {
+	if !c.IsKeySet {
 		say("current", c.Current)
 	}
 	for _, k := range c.Next {

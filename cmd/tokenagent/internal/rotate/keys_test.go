@@ -218,13 +218,13 @@ func TestRevokeByName(t *testing.T) {
 			b.do(t, "revoke", "--forget", "kid 2032").want(t, 1, "would let it in again; replace the key first")
 			b.do(t, "revoke", "--from", from(t, s["one"].public)).want(t, 0, "revoked "+s["one"].fingerprint())
 			for _, bad := range []string{"a\nb", " a", "a ", "a\x00b", "\t"} {
-				b.do(t, "revoke", "--jti", bad).want(t, 2, "--jti must be a name that stands in one line")
-				b.do(t, "revoke", "--kid", bad).want(t, 2, "--kid must be a name that stands in one line")
+				b.do(t, "revoke", "--jti", bad).want(t, 2, "--jti must be a name on one line")
+				b.do(t, "revoke", "--kid", bad).want(t, 2, "--kid must be a name on one line")
 			}
 		})
 	}
 	forEachWay(t, func(t *testing.T, b bench) {
 		b.do(t, "revoke", "--jti", "x").want(t, 2, "--kid and --jti go with verification keys")
-		b.do(t, "retire", "--key", "x").want(t, 2, "--key goes with key sets; here the previous token is what goes")
+		b.do(t, "retire", "--key", "x").want(t, 2, "--key goes with key sets; here retire takes out the previous token")
 	})
 }

@@ -26,7 +26,7 @@ func addKey(c content.Content, o options) (change, error) {
 func promoteInSet(c content.Content, o options) (change, error) {
 	isExpected := func(k content.Credential) bool { return k.Fingerprint() == o.expect }
 	if o.expect != "" && !slices.ContainsFunc(accepted(c), isExpected) {
-		return refuse("%s, as --expect says, is not accepted; look who was here (tokenagent rotate status), and stage first", o.expect)
+		return refuse("%s, as --expect says, is not accepted; see what is there with tokenagent rotate status, and stage first", o.expect)
 	}
 	return done(c, "a key set has no current key: let signers change to the new one now, and retire the old one once everything that it signed has expired")
 }
@@ -41,11 +41,11 @@ func retireKey(c content.Content, name string) (change, error) {
 	case len(named) == 0:
 		return done(c, "the set has no key of that name; nothing to retire")
 	case len(named) > 1:
-		return refuse("%d keys have that name, %s; give the fingerprint of the one that is meant", len(named), prints(named))
+		return refuse("%d keys have that name, %s; give the fingerprint of one", len(named), fingerprintsOf(named))
 	}
 	c.Listed = without(c.Listed, named[0].ID())
 	if len(accepted(c)) == 0 {
-		return refuse("%s is the last key that is accepted, and nothing would be without it; stage another one first", named[0].Fingerprint())
+		return refuse("%s is the last key that is accepted, and without it every request would be refused; stage another one first", named[0].Fingerprint())
 	}
 	return done(c, "retired %s", named[0].Fingerprint())
 }

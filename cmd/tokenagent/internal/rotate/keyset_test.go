@@ -72,7 +72,7 @@ func TestRevokeInAKeySet(t *testing.T) {
 	for name, b := range keyBenches(t, "jwks.json", `{"keys":[`+one.jwk(t, "2031")+","+two.jwk(t, "2032")+`]}`) {
 		t.Run(name, func(t *testing.T) {
 			if have := keys(t, b); have["file"] != "" {
-				b.do(t, "revoke", "--digest", one.thumb()).want(t, 1, "has no place for revocations; retire --key takes a key out at once")
+				b.do(t, "revoke", "--digest", one.thumb()).want(t, 1, "has no place for revocations; take a key out with retire --key")
 				return
 			}
 			b.do(t, "revoke", "--digest", one.thumb()).want(t, 0, "revoked "+one.fingerprint())
@@ -96,7 +96,7 @@ func TestStageIntoAMixedSet(t *testing.T) {
 	put(t, string(file), `{"keys":[`+newSigner(t, "EdDSA").jwk(t, "a")+","+newSigner(t, "ES256").jwk(t, "b")+","+newSigner(t, "ES384").jwk(t, "b")+`]}`)
 	before := file.bytes(t)
 	file.do(t, "stage", "--private-out", filepath.Join(t.TempDir(), "p")).want(t, 1, "keys of several algorithms; say which by a key of your own, with --from FILE")
-	file.do(t, "retire", "--key", "b").want(t, 1, "2 keys have that name, ", "give the fingerprint of the one that is meant")
+	file.do(t, "retire", "--key", "b").want(t, 1, "2 keys have that name, ", "give the fingerprint of one")
 	if file.bytes(t) != before {
 		t.Error("refused, and changed all the same")
 	}

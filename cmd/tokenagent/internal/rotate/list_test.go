@@ -98,7 +98,7 @@ func (l *list) want(t *testing.T, want ...string) {
 func TestListRotatesByOneToken(t *testing.T) {
 	l := newList(applied("a", one), applied("b", one))
 	l.do(t, "stage", "--dry-run").want(t, 0, "secret a/t: dry run", "secret b/t: dry run, nothing written: staged a new token")
-	l.do(t, "stage").want(t, 0, "secret a/t: staged ", "secret b/t: staged ", "warning: secret b/t: the Secret is kept by kubectl apply")
+	l.do(t, "stage").want(t, 0, "secret a/t: staged ", "secret b/t: staged ", "warning: secret b/t: the Secret is managed by kubectl apply")
 	staged := string(l.items(t)[0].Data["token-next"])
 	p := fingerprint(staged)
 	l.want(t, "a current="+fingerprint(one)+" next="+p, "b current="+fingerprint(one)+" next="+p)

@@ -25,29 +25,29 @@ func (r *request) makeKey(c content.Content) error {
 	alg := model.Key().Algorithm()
 	switch shared := model.Key().PublicKey() == nil; {
 	case shared && r.privateOut != "":
-		return exitcode.Usage("--private-out goes with key pairs; a key for %s is one secret, which stands in the source", alg)
+		return exitcode.Usage("--private-out goes with key pairs; a key for %s is one secret, which is kept in the source", alg)
 	case !shared && r.privateOut == "":
-		return exitcode.Usage("a key for %s has a private half, which must go somewhere: name a new file with --private-out FILE, or stage the public key of a pair that there is, with --from FILE", alg)
+		return exitcode.Usage("the private key of a new %s pair needs a file: name a new one with --private-out FILE, or stage the public key of an existing pair with --from FILE", alg)
 	case !shared && r.isInSource(r.privateOut):
-		return exitcode.Usage("--private-out must not lie in %s, which receivers read; name a file that the signer alone reads", r.path)
+		return exitcode.Usage("--private-out must not be in %s, which receivers read; name a file that only the signer reads", r.path)
 	}
 	if _, err := os.Lstat(r.privateOut); r.privateOut != "" && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("--private-out: %s exists and is not overwritten; name another file, or stage the key that is in there: openssl pkey -in FILE -pubout, and --from", r.privateOut)
+		return fmt.Errorf("--private-out: %s exists and is not overwritten; name another file, or stage its public key (openssl pkey -in FILE -pubout) with --from", r.privateOut)
 	}
-	r.candidate, r.private, err = keyLike(model, c.Set)
+	r.candidate, r.private, err = keyLike(model, c.IsKeySet)
 	return err
 }
 
 // modelKey returns the key of c that a new one is to be like: the current one, or the
 // last of a key set.
 func modelKey(c content.Content) (content.Credential, error) {
-	if !c.Set {
+	if !c.IsKeySet {
 		return c.Current, nil
 	}
 	model := c.Listed[len(c.Listed)-1]
 	for _, k := range c.Listed {
 		if k.Key().Algorithm() != model.Key().Algorithm() {
-			return model, errors.New("the key set has keys of several algorithms; say which by a key of your own, with --from FILE")
+			return model, errors.New("the key set has keys of several algorithms; make a key yourself, and stage it with --from FILE")
 		}
 	}
 	return model, nil

@@ -24,7 +24,7 @@ func (r *request) prepareStage(all []content.Content) (err error) {
 	r.given = r.from != ""
 	switch {
 	case r.given:
-		if r.candidate, err = r.fromCredential(); err == nil && c.Set {
+		if r.candidate, err = r.fromCredential(); err == nil && c.IsKeySet {
 			r.candidate, err = forSet(r.candidate)
 		}
 	case len(staged) == 1 && !r.replace:
@@ -34,7 +34,7 @@ func (r *request) prepareStage(all []content.Content) (err error) {
 	case c.Kind == content.Keys:
 		err = r.makeKey(c)
 	case r.privateOut != "":
-		err = exitcode.Usage("--private-out goes with verification keys; a token has no private half")
+		err = exitcode.Usage("--private-out goes with verification keys; a token has no private key")
 	default:
 		r.candidate = content.Token(keygen.Secret(keygen.TokenBytes))
 	}
@@ -65,7 +65,7 @@ func (r *request) fromCredential() (content.Credential, error) {
 	c, err := parse([]byte(r.fromText.Reveal()), o)
 	switch {
 	case err != nil:
-	case c.Set:
+	case c.IsKeySet:
 		err = fmt.Errorf("%s: a set of keys; one key must be there alone", o.Name)
 	case len(c.Next)+len(c.Previous)+len(c.Listed)+len(c.Revoked) > 0:
 		err = fmt.Errorf("%s: more than one %s; it must be there alone", o.Name, o.Kind.Noun())
@@ -76,7 +76,7 @@ func (r *request) fromCredential() (content.Credential, error) {
 // prepareOverlap does not guess how long an old key is needed.
 func (r *request) prepareOverlap(all []content.Content) error {
 	switch c := all[0]; {
-	case r.overlap != unset || r.untilFlag != "" || c.Set:
+	case r.overlap != unset || r.untilFlag != "" || c.IsKeySet:
 	case c.Kind == content.Keys:
 		return exitcode.Usage("--overlap is missing: what the old key signed is refused when it ends; make it longer than signers take to change, and the longest token is good for, together")
 	default:
@@ -86,7 +86,7 @@ func (r *request) prepareOverlap(all []content.Content) error {
 }
 
 func (r *request) prepareNow(all []content.Content) error {
-	if all[0].Set {
+	if all[0].IsKeySet {
 		return nil // now refuses it
 	}
 	if err := r.prepareOverlap(all); err != nil {
@@ -112,7 +112,7 @@ func (r *request) deadline(now time.Time) time.Time {
 // loaded is passed by agents that accept what is promoted.
 func (r *request) loaded(_, to content.Content) gate.Check {
 	keys := []content.Credential{to.Current}
-	if to.Set {
+	if to.IsKeySet {
 		keys = accepted(to)
 	}
 	return gate.Loaded(fingerprints(idsOf(keys))...)
@@ -120,16 +120,16 @@ func (r *request) loaded(_, to content.Content) gate.Check {
 
 func (r *request) prepareRetire(all []content.Content) error {
 	switch c, next := all[0], r.slot == slotNext; {
-	case c.Set && next:
-		return exitcode.Usage("a key set has no slots; --key names the one that goes")
+	case c.IsKeySet && next:
+		return exitcode.Usage("a key set has no slots; name the key to take out with --key")
 	case next && len(r.Agents) > 0 && r.key == "":
-		return exitcode.Usage("--agent goes with --slot previous: of a staged %s agents record no use", c.Kind.Noun())
-	case c.Set && r.key == "":
-		return exitcode.Usage("--key is missing: of a key set name the one that goes, by its kid or fingerprint, once everything that it signed has expired")
-	case c.Set && len(r.Agents) > 0:
-		return exitcode.Usage("--agent cannot tell who uses a key of a set, since agents record uses of a previous one alone; leave it out, and wait until what the key signed has expired")
-	case !c.Set && r.key != "":
-		return exitcode.Usage("--key goes with key sets; here the %s %s is what goes", r.slot, c.Kind.Noun())
+		return exitcode.Usage("--agent goes with --slot previous; agents record no use of a staged %s", c.Kind.Noun())
+	case c.IsKeySet && r.key == "":
+		return exitcode.Usage("--key is missing: name the key to take out, by its kid or fingerprint, once everything that it signed has expired")
+	case c.IsKeySet && len(r.Agents) > 0:
+		return exitcode.Usage("--agent cannot tell who uses a key of a set, because agents record only uses of previous keys; leave it out, and wait until everything that the key signed has expired")
+	case !c.IsKeySet && r.key != "":
+		return exitcode.Usage("--key goes with key sets; here retire takes out the %s %s", r.slot, c.Kind.Noun())
 	}
 	return nil
 }
@@ -141,7 +141,7 @@ func (r *request) unused(from, _ content.Content) gate.Check {
 }
 
 func (r *request) prepareRevoke(all []content.Content) error {
-	if c := all[0]; c.Set && (r.changed("slot") || r.named() == 0) {
+	if c := all[0]; c.IsKeySet && (r.changed("slot") || r.named() == 0) {
 		return exitcode.Usage("a key set has no slots; say what to revoke with --from, --digest, --kid or --jti")
 	}
 	err := r.prepareUnrevoke(all)
@@ -175,14 +175,14 @@ func (r *request) findRevoked(all []content.Content) error {
 			switch {
 			case verify.Fingerprint(id) != r.fingerprint:
 			case r.id != nil && *r.id != id:
-				return errors.New("several revocations have that fingerprint; name the one that is meant with --digest")
+				return errors.New("several revocations have that fingerprint; name one with --digest")
 			default:
 				r.id = &id
 			}
 		}
 	}
 	if r.id == nil {
-		return errors.New("nothing of that fingerprint is revoked here; what agents remember and the source does not say is named with --digest or --from FILE")
+		return errors.New("no revocation here has that fingerprint; name one that only agents remember with --digest or --from FILE")
 	}
 	return nil
 }
@@ -211,7 +211,7 @@ func (r *request) meant(all []content.Content) (ids []rotation.ID, err error) {
 	case len(ids) > 0 || done:
 		return ids, nil
 	case r.expect != "":
-		return nil, fmt.Errorf("there is no %s %s %s, as --expect says; look at tokenagent rotate status", r.slot, noun, r.expect)
+		return nil, fmt.Errorf("there is no %s %s %s, as --expect says; see what is there with tokenagent rotate status", r.slot, noun, r.expect)
 	}
 	return nil, fmt.Errorf("there is no %s %s to revoke; name the %s with --from FILE or --digest, or another --slot", r.slot, noun, noun)
 }

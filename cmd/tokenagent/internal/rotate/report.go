@@ -77,7 +77,7 @@ func describe(c content.Content, hidden content.Credential, now time.Time) *repo
 	for _, t := range c.Next {
 		r.Next = append(r.Next, show(t))
 		if _, was := c.Superseded(t); was {
-			warn("the staged %s %s is one that was superseded, and is accepted until it is taken out (retire --slot next); to promote it is to go back to it", c.Kind.Noun(), t.Fingerprint())
+			warn("the staged %s %s was superseded before; it is accepted until retire --slot next takes it out, and promote would make it current again", c.Kind.Noun(), t.Fingerprint())
 		}
 	}
 	for _, t := range c.Listed {
@@ -94,7 +94,7 @@ func describe(c content.Content, hidden content.Credential, now time.Time) *repo
 		r.Previous = append(r.Previous, s)
 	}
 	if text := undone(c); text != "" {
-		warn("%s; whoever keeps the source (a manifest that was applied again, Flux, Helm) has put it back: change the %s there first, or stop that tool, and then stage and promote the new one again with --from FILE, or another one", text, c.Kind.Noun())
+		warn("%s; a tool that manages the source (kubectl apply, Flux, Helm) has put it back: change the %s there first, or stop that tool, and then stage and promote again", text, c.Kind.Noun())
 	}
 	return r
 }
@@ -103,9 +103,9 @@ func describe(c content.Content, hidden content.Credential, now time.Time) *repo
 func status(c content.Content, _ options) (change, error) {
 	ch, err := done(c, "good")
 	switch text := undone(c); {
-	case c.Set && len(accepted(c)) == 0:
+	case c.IsKeySet && len(accepted(c)) == 0:
 		ch.bad, ch.summary = true, "bad: every key is revoked"
-	case !c.Set && c.Refuses(c.Current):
+	case !c.IsKeySet && c.Refuses(c.Current):
 		ch.bad, ch.summary = true, "bad: the current "+c.Kind.Noun()+" is revoked"
 	case text != "":
 		ch.summary = "good, but " + text
@@ -120,7 +120,7 @@ func undone(c content.Content) string {
 	_, isPrevious := c.Superseded(c.Current)
 	was := "the previous one"
 	switch {
-	case c.Set || isPrevious && len(c.Next) > 0:
+	case c.IsKeySet || isPrevious && len(c.Next) > 0:
 		return ""
 	case isPrevious:
 	case slices.Contains(c.Retired, c.Current.ID()):
@@ -141,13 +141,13 @@ func nextStep(c content.Content, now time.Time) string {
 	}
 	keys := len(accepted(c))
 	switch {
-	case c.Fixed != "":
-		return "none: " + c.Fixed
-	case c.Set && keys == 0:
+	case c.NoRoom != "":
+		return "none: " + c.NoRoom
+	case c.IsKeySet && keys == 0:
 		return "stage, at once: every key is revoked"
-	case c.Set && keys > 1:
+	case c.IsKeySet && keys > 1:
 		return "promote, which asks receivers with --agent, before signers change to a new key; retire --key, once everything that an old one signed has expired"
-	case c.Set:
+	case c.IsKeySet:
 		return "stage, when it is time for the next rotation"
 	case len(c.Next) > 0 && c.Next[0].ID() != c.Current.ID() && c.Refuses(c.Current):
 		return "promote, at once: the current " + noun + " is revoked"
@@ -158,7 +158,7 @@ func nextStep(c content.Content, now time.Time) string {
 	case nextIsCurrent(c):
 		return "promote, to finish a step that was cut short: the staged " + noun + " is current already"
 	case goesBack:
-		return "retire --slot next, once nobody sends the " + noun + " that is staged, which was superseded before; or promote, to go back to it"
+		return "retire --slot next, once nobody sends the staged " + noun + ", which was superseded before; or promote, to make it current again"
 	case len(c.Next) > 0:
 		return "promote, once every receiver has the new " + noun + " (--agent asks them; a mounted Secret takes up to 90 s)"
 	case live && c.Kind == content.Keys:
@@ -166,7 +166,7 @@ func nextStep(c content.Content, now time.Time) string {
 	case live:
 		return "retire, once no sender uses the old token (--agent asks the receivers), or let its deadline pass"
 	case len(c.Previous) > 0:
-		return "retire, to clear away what is accepted no more"
+		return "retire, to clear away what is no longer accepted"
 	default:
 		return "stage, when it is time for the next rotation"
 	}
@@ -215,7 +215,7 @@ func (r *report) print(w io.Writer) error {
 	}
 	digests := func(name string, all []string) {
 		if len(all) > 0 {
-			line(name, content.Some(all))
+			line(name, content.ShortList(all))
 		}
 	}
 	if r.Current != nil {

@@ -15,11 +15,11 @@ import (
 func TestAnOldTokenIsLetInForAWhile(t *testing.T) {
 	forEachWay(t, func(t *testing.T, b bench) {
 		b.do(t, "now", "--from", tokenFile(t, two), "--overlap", "1h").want(t, 0)
-		said := "the staged token " + fingerprint(one) + " is one that was superseded"
+		said := "the staged token " + fingerprint(one) + " was superseded before"
 		b.do(t, "stage", "--from", tokenFile(t, one)).want(t, 0, "warning: ", said, "next: retire --slot next")
-		b.do(t, "status").want(t, 0, said, "next: retire --slot next, once nobody sends the token that is staged, which was superseded before; or promote, to go back to it")
+		b.do(t, "status").want(t, 0, said, "next: retire --slot next, once nobody sends the staged token, which was superseded before; or promote, to make it current again")
 		b.do(t, "stage").want(t, 0, fingerprint(one)+" is staged already", said)
-		b.do(t, "promote", "--dry-run").want(t, 0, fingerprint(one)+" was superseded before, and this goes back to it")
+		b.do(t, "promote", "--dry-run").want(t, 0, fingerprint(one)+" was superseded before, and is current again")
 		b.do(t, "retire", "--slot=next").want(t, 0, "took out "+fingerprint(one)+", which was staged", "previous  "+fingerprint(one)+", until ", "next: retire, once")
 		want(t, b, "current=two previous=one")
 		if o := b.do(t, "stage", "--from", tokenFile(t, three)); strings.Contains(o.errOut, "superseded") {

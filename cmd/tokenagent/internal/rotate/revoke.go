@@ -19,12 +19,12 @@ func revoke(c content.Content, o options) (change, error) {
 	switch {
 	case o.forget:
 		return forget(c, *o.id)
-	case c.Bare && c.Kind == content.Keys:
-		return refuse("a key set that is a file has no place for revocations; retire --key takes a key out at once, and a directory has the key revoked beside jwks.json")
+	case c.NoDigests:
+		return refuse("a key set that is a file has no place for revocations; take a key out with retire --key, or use a directory, which has the file revoked beside jwks.json")
 	case o.finishes(c):
 		ch, err := finish(c)
-		ch.summary += "; revoked already: " + printIDs(c.Revoked)
-		ch.warnings = []string{c.Current.Fingerprint() + " is not revoked: if it is to be, do the step again"}
+		ch.summary += "; revoked already: " + fingerprintList(c.Revoked)
+		ch.warnings = []string{c.Current.Fingerprint() + " is not revoked; to revoke it, do the step again"}
 		return ch, err
 	case len(o.ids) == 0:
 		return nothingToRevoke(c, o)
@@ -33,7 +33,7 @@ func revoke(c content.Content, o options) (change, error) {
 	hits := content.Content{Revoked: o.ids}.Refuses
 	c.Revoked = append(c.Revoked, slices.DeleteFunc(slices.Clone(o.ids), before.IsRevoked)...)
 	if len(c.Revoked) > max(maxRevoked, len(before.Revoked)) {
-		return refuse("1000 revocations are there already; take old ones out that nobody accepts any more, with --forget DIGEST")
+		return refuse("1000 revocations are there already; take out old ones with --forget DIGEST, once no agent remembers their tokens")
 	}
 	c.Unrevoked = slices.DeleteFunc(c.Unrevoked, func(id rotation.ID) bool { return slices.Contains(o.ids, id) })
 	if o.line != "" {
@@ -43,19 +43,19 @@ func revoke(c content.Content, o options) (change, error) {
 	c.Previous = slices.DeleteFunc(c.Previous, func(s content.Superseded) bool { return hits(s.Token) })
 	name := o.line
 	if name == "" {
-		name = printIDs(o.ids)
+		name = fingerprintList(o.ids)
 	}
 	ch := change{summary: "revoked " + name}
 	noun, current := c.Kind.Noun(), c.Current.Fingerprint()
-	if !c.Set {
+	if !c.IsKeySet {
 		c.Listed = slices.DeleteFunc(c.Listed, hits)
 	}
 	switch {
 	// In a set keys stay; retire takes them out.
-	case c.Set && (len(accepted(c)) > 0 || len(accepted(before)) == 0):
-	case c.Set && !o.force:
+	case c.IsKeySet && (len(accepted(c)) > 0 || len(accepted(before)) == 0):
+	case c.IsKeySet && !o.force:
 		return refuse("no key of the set would be accepted any more; stage another one first, and then revoke, or refuse every request from now on with --force")
-	case c.Set:
+	case c.IsKeySet:
 		ch.warnings = []string{"every key of the set is revoked: all requests are refused; run stage"}
 
 	// Otherwise the staged token takes the place of a revoked current one.
@@ -93,8 +93,8 @@ func nothingToRevoke(c content.Content, o options) (change, error) {
 		return done(c, "%s is revoked already", o.expect)
 	}
 	noun := c.Kind.Noun()
-	ch, err := done(c, "there is no %s %s; revoked already: %s", o.slot, noun, printIDs(c.Revoked))
-	ch.warnings = []string{"nothing was revoked now; a " + noun + " that agents remember without its being declared " + o.slot + " is named with --from FILE or --digest"}
+	ch, err := done(c, "there is no %s %s; revoked already: %s", o.slot, noun, fingerprintList(c.Revoked))
+	ch.warnings = []string{"nothing was revoked now; agents may remember a " + noun + " that is not declared as " + o.slot + "; name it with --from FILE or --digest"}
 	return ch, err
 }
 
@@ -105,7 +105,7 @@ func forget(c content.Content, id rotation.ID) (change, error) {
 	case !c.IsRevoked(id):
 		return done(c, "%s is not revoked; nothing to forget", fingerprint)
 	case slices.ContainsFunc(c.Declared(), content.Content{Revoked: []rotation.ID{id}}.Refuses):
-		return refuse("%s is revoked and still declared, so that to forget it would let it in again; replace the %s first", fingerprint, c.Kind.Noun())
+		return refuse("%s is revoked and still declared, so forgetting the revocation would let it in again; replace the %s first", fingerprint, c.Kind.Noun())
 	}
 	is := func(r rotation.ID) bool { return r == id }
 	c.Revoked = slices.DeleteFunc(c.Revoked, is)
@@ -116,12 +116,12 @@ func forget(c content.Content, id rotation.ID) (change, error) {
 // unrevoke moves a revocation to the list of lifted ones. That list drops its oldest
 // entries: an agent that never saw one goes on refusing, which is safe.
 func unrevoke(c content.Content, o options) (change, error) {
-	if c.Bare && c.Kind == content.Keys {
-		return refuse("a key set that is a file has no place for revocations, and so none to lift")
+	if c.NoDigests {
+		return refuse("a key set that is a file has no place for revocations, so there is none to lift")
 	}
 	id := *o.id
 	if !c.IsRevoked(id) && slices.Contains(c.Unrevoked, id) {
-		return done(c, "%s is no longer revoked already", verify.Fingerprint(id))
+		return done(c, "%s is already unrevoked", verify.Fingerprint(id))
 	}
 	is := func(r rotation.ID) bool { return r == id }
 	c.Revoked = slices.DeleteFunc(c.Revoked, is)
@@ -137,7 +137,7 @@ func unrevoke(c content.Content, o options) (change, error) {
 	return ch, err
 }
 
-func printIDs(ids []rotation.ID) string { return content.Some(fingerprints(ids)) }
+func fingerprintList(ids []rotation.ID) string { return content.ShortList(fingerprints(ids)) }
 
 func fingerprints(ids []rotation.ID) (out []string) {
 	for _, id := range ids {

@@ -88,10 +88,10 @@ func (r *request) contents(sources []store.Source) (from []content.Content, err 
 	for _, s := range sources {
 		c := s.Content
 		switch {
-		case c.Fixed != "" && !r.readOnly():
-			return nil, fmt.Errorf("%s: %s", s.Name, c.Fixed)
-		case c.Set != sources[0].Content.Set && !r.readOnly():
-			return nil, fmt.Errorf("%s: some hold a key set and others a single key; rotate them apart", listName(sources))
+		case c.NoRoom != "" && !r.readOnly():
+			return nil, fmt.Errorf("%s: %s", s.Name, c.NoRoom)
+		case c.IsKeySet != sources[0].Content.IsKeySet && !r.readOnly():
+			return nil, fmt.Errorf("%s: some hold a key set and others a single key; rotate them separately", listName(sources))
 		}
 		from = append(from, c)
 	}
@@ -124,7 +124,7 @@ func (r *request) plan(sources []store.Source) ([]change, error) {
 	case promoted && !r.force:
 		return nil, fmt.Errorf("%s; stage one for all of them, rotate stage --replace, and then revoke, or revoke all the same with --force", text)
 	}
-	changes[0].warnings = append(changes[0].warnings, text+"; rotate stage and promote give all of them one")
+	changes[0].warnings = append(changes[0].warnings, text+"; give all of them one with rotate stage and promote")
 	return changes, nil
 }
 
@@ -142,14 +142,14 @@ func differ(sources []store.Source, changes []change) string {
 	if len(ids) < 2 {
 		return ""
 	}
-	return "the current " + changes[0].to.Kind.Noun() + " is not the same everywhere: " + content.Some(each)
+	return "the current " + changes[0].to.Kind.Noun() + " is not the same everywhere: " + content.ShortList(each)
 }
 
 // ask holds the changes back until agents are ready for them. Agents are asked about a
 // key set, too, which promote does not change: people do the rest.
 func (r *request) ask(ctx context.Context, sources []store.Source, changes []change) error {
 	for i, ch := range changes {
-		if !ch.changed && !ch.to.Set {
+		if !ch.changed && !ch.to.IsKeySet {
 			continue
 		}
 		if err := r.Pass(ctx, r.ready(r, sources[i].Content, ch.to)); err != nil {
@@ -171,7 +171,7 @@ func (r *request) write(ctx context.Context, changes []change, write func(contex
 		return err
 	}
 	if err := write(ctx); err != nil {
-		return fmt.Errorf("%w; the private key that was made is in %s: remove that, unless tokenagent rotate status shows the key as next", err, r.privateOut)
+		return fmt.Errorf("%w; the new private key is in %s: remove that file, unless tokenagent rotate status shows the key as next", err, r.privateOut)
 	}
 	changes[i].summary += "; the private key is in " + r.privateOut
 	return nil

@@ -83,7 +83,7 @@ const maxRetired = 16
 // token that goes is no longer listed either, because its deadline held for both.
 func noteRetired(from content.Content, to *content.Content) {
 	gone := slices.Clone(from.Next)
-	if from.Set {
+	if from.IsKeySet {
 		gone = slices.Clone(from.Listed)
 	}
 	for _, s := range from.Previous {
@@ -100,13 +100,13 @@ func noteRetired(from content.Content, to *content.Content) {
 	}
 	to.Retired = slices.DeleteFunc(to.Retired, func(id rotation.ID) bool { return isIn(declared, id) })
 	to.Retired = to.Retired[max(len(to.Retired)-maxRetired, 0):]
-	if to.Bare && to.Kind == content.Keys {
+	if to.NoDigests {
 		to.Retired = nil
 	}
 }
 
 func stage(c content.Content, o options) (change, error) {
-	if c.Set {
+	if c.IsKeySet {
 		return addKey(c, o)
 	}
 	if nextIsCurrent(c) {
@@ -131,7 +131,7 @@ func stage(c content.Content, o options) (change, error) {
 }
 
 func severalStaged(staged []content.Credential) error {
-	return fmt.Errorf("%d are staged, %s; leave one of them, or stage a single one with --replace", len(staged), prints(staged))
+	return fmt.Errorf("%d are staged, %s; leave one of them, or stage a single one with --replace", len(staged), fingerprintsOf(staged))
 }
 
 // nextIsCurrent reports whether a step was cut short before its last write: what is
@@ -149,7 +149,7 @@ func finish(c content.Content) (change, error) {
 func promote(c content.Content, o options) (change, error) {
 	noun, old := c.Kind.Noun(), c.Current
 	switch {
-	case c.Set:
+	case c.IsKeySet:
 		return promoteInSet(c, o)
 	case nextIsCurrent(c) && (o.expect == "" || o.expect == old.Fingerprint()):
 		return finish(c)
@@ -163,13 +163,13 @@ func promote(c content.Content, o options) (change, error) {
 	next := c.Next[0]
 	switch {
 	case o.expect != "" && o.expect != next.Fingerprint():
-		return refuse("the staged %s is %s and not %s as --expect says; look who staged it (tokenagent rotate status)", noun, next.Fingerprint(), o.expect)
+		return refuse("the staged %s is %s and not %s as --expect says; see what is staged with tokenagent rotate status", noun, next.Fingerprint(), o.expect)
 	case c.Refuses(next):
 		return refuse("the staged %s, %s, is revoked; stage another, which takes its place", noun, next.Fingerprint())
 	}
 	ch := change{summary: "promoted " + next.Fingerprint()}
 	if _, was := c.Superseded(next); was {
-		ch.warnings = []string{next.Fingerprint() + " was superseded before, and this goes back to it"}
+		ch.warnings = []string{next.Fingerprint() + " was superseded before, and is current again"}
 	}
 	c.Current, c.Next = next, nil
 	c.Listed = without(c.Listed, old.ID(), next.ID())
@@ -189,7 +189,7 @@ func promote(c content.Content, o options) (change, error) {
 		if s.Live(o.now) {
 			ch.summary += "; " + old.Fingerprint() + " is accepted" + deadline(s)
 		} else {
-			ch.summary += "; " + old.Fingerprint() + " is accepted no more"
+			ch.summary += "; " + old.Fingerprint() + " is no longer accepted"
 		}
 	}
 	ch.to = c
@@ -207,13 +207,13 @@ func promotedAlready(c content.Content, o options) (change, error) {
 	}
 	switch {
 	case o.expect != "":
-		return refuse("%s, as --expect says, is neither staged nor current; look who was here (tokenagent rotate status), and stage first", o.expect)
+		return refuse("%s, as --expect says, is neither staged nor current; see what is there with tokenagent rotate status, and stage first", o.expect)
 	case last.Until.IsZero():
 		return refuse("no %s is staged; stage one first, and promote it once every receiver has it", c.Kind.Noun())
 	}
 	ch, err := done(c, "promoted already: %s is current, and the deadline of %s is %s", c.Current.Fingerprint(), last.Token.Fingerprint(), content.Deadline(last.Until))
 	if !last.Live(o.now) { // a rotation of long ago that nobody retired looks the same
-		ch.warnings = []string{"nothing is staged, and the last rotation is over: if another one was meant, stage first"}
+		ch.warnings = []string{"nothing is staged, and the last rotation is over; to begin another one, stage first"}
 	}
 	return ch, err
 }
@@ -223,14 +223,14 @@ func retire(c content.Content, o options) (change, error) {
 	switch {
 	case o.slot == slotNext:
 		return unstage(c)
-	case c.Set:
+	case c.IsKeySet:
 		return retireKey(c, o.key)
 	case len(c.Previous) == 0:
 		return done(c, "there is no previous %s; nothing to retire", c.Kind.Noun())
 	}
 	old := inSlot(c, slotPrevious)
 	c.Previous = nil
-	return done(c, "retired %s", prints(old))
+	return done(c, "retired %s", fingerprintsOf(old))
 }
 
 // unstage undoes stage.
@@ -240,13 +240,13 @@ func unstage(c content.Content) (change, error) {
 	}
 	staged := c.Next
 	c.Next = nil
-	return done(c, "took out %s, which was staged", prints(staged))
+	return done(c, "took out %s, which was staged", fingerprintsOf(staged))
 }
 
 // now stages and promotes. Unlike the other steps it is not idempotent, so while an
 // overlap is under way it needs --again.
 func now(c content.Content, o options) (change, error) {
-	if c.Set {
+	if c.IsKeySet {
 		return refuse("a key set has no current key; stage, wait for the receivers, let signers change, wait for what the old key signed to expire, and retire it")
 	}
 	for _, old := range c.Previous {
@@ -304,4 +304,4 @@ func idsOf(all []content.Credential) []rotation.ID {
 	return ids
 }
 
-func prints(all []content.Credential) string { return printIDs(idsOf(all)) }
+func fingerprintsOf(all []content.Credential) string { return fingerprintList(idsOf(all)) }

@@ -166,9 +166,9 @@ func TestOutOfOrder(t *testing.T) {
 		"promote first":                    {"", "promote", "no token is staged; stage one first", ""},
 		"promote after retire":             {"stage --from FROM2; promote --overlap 0s; retire", "promote", "no token is staged; stage one first", ""},
 		"promote after revoke":             {"stage --from FROM2; promote --overlap 0s; revoke", "promote", "no token is staged; stage one first", ""},
-		"promote another, expired":         {"stage --from FROM2; promote --overlap 0s", "promote --expect PRINT3", "neither staged nor current; look who was here", ""},
-		"promote another":                  {"stage --from FROM2", "promote --expect 00000000", "not 00000000 as --expect says; look who staged it", ""},
-		"promote what nobody staged":       {"stage --from FROM2; promote", "promote --expect 00000000", "neither staged nor current; look who was here", ""},
+		"promote another, expired":         {"stage --from FROM2; promote --overlap 0s", "promote --expect PRINT3", "neither staged nor current; see what is there", ""},
+		"promote another":                  {"stage --from FROM2", "promote --expect 00000000", "not 00000000 as --expect says; see what is staged", ""},
+		"promote what nobody staged":       {"stage --from FROM2; promote", "promote --expect 00000000", "neither staged nor current; see what is there", ""},
 		"stage another":                    {"stage --from FROM2", "stage --from FROM3", "is staged; promote it first, or put yours in its place with --replace", ""},
 		"stage what is revoked":            {"revoke --digest ID2", "stage --from FROM2", " is revoked; give another one", ""},
 		"promote into a full slot":         {"now --from FROM2; stage --from FROM3", "promote", "retire it first, or refuse it from now on with --drop-previous", "keys"},
@@ -212,7 +212,7 @@ func TestPromotedAlready(t *testing.T) {
 	file := path(t.TempDir() + "/token")
 	put(t, string(file), two+"\n"+one+" previous until=2001-01-01T00:00:00Z\n")
 	file.do(t, "promote").want(t, 0, "nothing changed: promoted already: "+fingerprint(two)+" is current, and the deadline of "+fingerprint(one)+" is 2001-01-01T00:00:00Z",
-		"warning: ", "nothing is staged, and the last rotation is over: if another one was meant, stage first")
+		"warning: ", "nothing is staged, and the last rotation is over; to begin another one, stage first")
 	put(t, string(file), two+"\n"+one+" previous until=2001-01-01T00:00:00Z\n"+three+" previous until=2999-01-01T00:00:00Z\n")
 	if o := file.do(t, "promote").want(t, 0, "the deadline of "+fingerprint(three)+" is 2999"); strings.Contains(o.errOut, "warning") {
 		t.Errorf("its overlap is under way: %s", o.errOut)
@@ -268,7 +268,7 @@ func TestNextIsCurrent(t *testing.T) {
 	file := path(t.TempDir() + "/token")
 	put(t, string(file), two+"\n"+two+" next\nrevoked "+id(one)+"\n")
 	file.do(t, "revoke", "--slot=current", "--expect", fingerprint(two)).want(t, 1, "none is staged to take its place")
-	file.do(t, "revoke", "--slot=current", "--force").want(t, 0, fingerprint(two)+" is not revoked: if it is to be, do the step again")
+	file.do(t, "revoke", "--slot=current", "--force").want(t, 0, fingerprint(two)+" is not revoked; to revoke it, do the step again")
 	put(t, string(file), two+"\n"+two+" next\n") // no revocation that was cut short
 	file.do(t, "revoke", "--slot=current").want(t, 1, "none is staged to take its place")
 	put(t, string(file), two+"\n"+two+" next\nrevoked "+id(two)+"\n")

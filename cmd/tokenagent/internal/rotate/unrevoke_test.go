@@ -40,7 +40,7 @@ func TestUnrevoke(t *testing.T) {
 				b.do(t, "unrevoke", args...).want(t, 0, fingerprint(two)+" is no longer revoked; it is in no slot, so stage it", "  unrevoked  "+fingerprint(two))
 				lists([]string{id(three)}, []string{id(two)})
 				before := b.bytes(t)
-				b.do(t, "unrevoke", args...).want(t, 0, "nothing changed: "+fingerprint(two)+" is no longer revoked already")
+				b.do(t, "unrevoke", args...).want(t, 0, "nothing changed: "+fingerprint(two)+" is already unrevoked")
 				if b.bytes(t) != before {
 					t.Error("the second time changes something")
 				}
@@ -56,7 +56,7 @@ func TestUnrevoke(t *testing.T) {
 // An agent may remember a revocation that a re-apply has deleted from the source.
 func TestUnrevokeWhatTheSourceHasForgotten(t *testing.T) {
 	forEachWay(t, func(t *testing.T, b bench) {
-		b.do(t, "unrevoke", "--fingerprint", fingerprint(one)).want(t, 1, "nothing of that fingerprint is revoked here")
+		b.do(t, "unrevoke", "--fingerprint", fingerprint(one)).want(t, 1, "no revocation here has that fingerprint")
 		b.do(t, "unrevoke", "--digest", id(one)).want(t, 0, fingerprint(one)+" is no longer revoked")
 		if c := b.content(t); !slices.Equal(digests(c.Unrevoked), []string{id(one)}) {
 			t.Errorf("unrevoked %v", digests(c.Unrevoked))
@@ -73,8 +73,8 @@ func TestUnrevokeReadsATokenFromStandardInput(t *testing.T) {
 	}
 	run(t, two+"\n", false, "unrevoke", "--from=-", string(file)).want(t, 0, "nothing changed")
 	run(t, "", false, "unrevoke", string(file)).want(t, 1, "no current token")
-	run(t, newSecret().text, false, "unrevoke").want(t, 2, "standard input is the Secret's")
-	run(t, "", false, "unrevoke", "--digest", id(one), "--fingerprint", fingerprint(one), string(file)).want(t, 2, "one is meant")
+	run(t, newSecret().text, false, "unrevoke").want(t, 2, "standard input is the Secret")
+	run(t, "", false, "unrevoke", "--digest", id(one), "--fingerprint", fingerprint(one), string(file)).want(t, 2, "give only one of --slot")
 	run(t, "", false, "unrevoke", "--digest", "xy", string(file)).want(t, 2, "--digest must be")
 	run(t, "", false, "unrevoke", "--fingerprint", "xy", string(file)).want(t, 2, "--fingerprint must be 8 hex digits")
 	run(t, "", false, "unrevoke", "--kid", "x", string(file)).want(t, 2, "go with verification keys")

@@ -42,21 +42,21 @@ type Content struct {
 	Previous []Superseded // several only in a file
 	Listed   []Credential // in a file of tokens, or in a key set
 
-	// Revoked credentials are refused for good. Retired ones, the oldest first, are not
-	// accepted and not to be remembered. Unrevoked ones are no longer revoked, unless
-	// they are in Revoked, too.
+	// Revoked credentials are refused for good. Retired ones, the oldest first, are refused
+	// unless they are in a slot. Unrevoked ones are no longer revoked, unless they are in
+	// Revoked, too.
 	Revoked, Retired, Unrevoked []rotation.ID
-	// Wording says how to write an ID, if not as hex digits.
+	// Wording is the text of the IDs that are not written as hex digits.
 	Wording map[rotation.ID]string
 
-	// Set reports that the source is a key set. All its keys are listed, and none is
+	// IsKeySet reports that the source is a key set. All its keys are listed, and none is
 	// current.
-	Set bool
-	// Bare reports that the source has no place for revocations.
-	Bare bool
-	// Fixed says why there is no room for a rotation, and the fix. It is "" if there is
-	// room.
-	Fixed string
+	IsKeySet bool
+	// NoDigests reports that the source has no place for revoked and retired keys.
+	NoDigests bool
+	// NoRoom says why the source has no room for a second credential, and the fix. It is ""
+	// if there is room.
+	NoRoom string
 }
 
 // A Superseded is a previous token or key. A zero Until means that it has no deadline.
@@ -172,19 +172,19 @@ func (c Content) digests(word string) []rotation.ID {
 	}
 }
 
-// without returns the IDs of all that are not among some.
-func without(all, some []rotation.ID) []rotation.ID {
-	return slices.DeleteFunc(slices.Clone(all), func(id rotation.ID) bool { return slices.Contains(some, id) })
+// without returns the IDs of all that are not in gone.
+func without(all, gone []rotation.ID) []rotation.ID {
+	return slices.DeleteFunc(slices.Clone(all), func(id rotation.ID) bool { return slices.Contains(gone, id) })
 }
 
-// ErrUnfaithful reports that the parser reads an edited source otherwise than meant. The
-// check keeps a bug from becoming an outage.
-var ErrUnfaithful = errors.New("the change would not read back as it was meant; nothing was written (this is a bug in tokenagent: please report it)")
+// errReadBack reports that an edited source does not declare what it should. The check keeps
+// a bug in this package from becoming an outage.
+var errReadBack = errors.New("the changed source would not declare what it should; nothing was written (this is a bug in tokenagent: please report it)")
 
-// confirm compares what was read back with what was meant.
+// confirm compares what was read back from an edited source with what it should declare.
 func confirm(want, got Content, err error) error {
 	if err == nil && !got.Equal(want) {
-		err = ErrUnfaithful
+		err = errReadBack
 	}
 	return err
 }
@@ -195,8 +195,8 @@ func Deadline(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // maxNames bounds how many names an error or a report lists.
 const maxNames = 10
 
-// Some joins names, and counts those that would make the text too long.
-func Some(names []string) string {
+// ShortList joins names, and only counts those that would make the text too long.
+func ShortList(names []string) string {
 	if len(names) <= maxNames {
 		return strings.Join(names, ", ")
 	}

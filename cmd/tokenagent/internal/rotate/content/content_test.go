@@ -109,9 +109,9 @@ func TestEditLines(t *testing.T) {
 	}
 }
 
-func TestAlone(t *testing.T) {
+func TestIsOneToken(t *testing.T) {
 	for text, want := range map[string]bool{a: true, "\ufeff\n" + a + "\r\n": true, a + "\n" + b: false, "# x\n" + a: false} {
-		if content.Alone([]byte(text)) != want {
+		if content.IsOneToken([]byte(text)) != want {
 			t.Errorf("%q: not %v", text, want)
 		}
 	}

@@ -77,7 +77,7 @@ func EditKeys(keys map[string][]byte, have, want Content, o Options) (KeyEdit, e
 		text := editDigests(keys[key], word, have, want)
 		set(key, string(keys[key]), string(text))
 	}
-	if want.Set {
+	if want.IsKeySet {
 		text, err := editSet(keys[jwks.KeyJWKS], have, want, o)
 		if err != nil {
 			return nil, err

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	fixedFile = "it holds one key and has no room for a second; make a directory with the key in the file DIRECTORY/key, and give that to the agents (--key-file DIRECTORY)"
-	fixedJWK  = `it holds one JWK and has no room for a second; make a set of it, {"keys":[ before and ]} behind it`
+	noRoomFile = "it holds one key and has no room for a second; make a directory with the key in the file DIRECTORY/key, and give that to the agents (--key-file DIRECTORY)"
+	noRoomJWK  = `it holds one JWK and has no room for a second; make a set of it, {"keys":[ before and ]} behind it`
 )
 
 // LooksLikeKeys reports whether the text of a file is verification keys and not tokens:
@@ -33,17 +33,17 @@ func ParseKeyFile(text []byte, o Options) (Content, error) {
 	if err != nil {
 		return Content{}, err
 	}
-	c := Content{Kind: Keys, Bare: true}
+	c := Content{Kind: Keys, NoDigests: true}
 	for _, d := range got.Decls {
 		put(&c, Key(d.Value, text), d.Slot, time.Time{})
 	}
 	switch {
 	case !c.HasCurrent():
-		c.Set = true
+		c.IsKeySet = true
 	case IsJWK(text):
-		c.Fixed = fixedJWK
+		c.NoRoom = noRoomJWK
 	default:
-		c.Fixed = fixedFile
+		c.NoRoom = noRoomFile
 	}
 	return c, nil
 }
@@ -60,9 +60,9 @@ func parseKeyDir(keys map[string][]byte, o Options) (Content, error) {
 	switch {
 	case !hasAny(keys, jwks.KeyJWKS):
 	case c.HasCurrent():
-		c.Fixed = fixedJWK
+		c.NoRoom = noRoomJWK
 	default:
-		c.Set = !hasAny(keys, jwks.KeyCurrent)
+		c.IsKeySet = !hasAny(keys, jwks.KeyCurrent)
 	}
 	return c, err
 }

@@ -31,7 +31,7 @@ func FuzzEditSet(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		have, err := content.ParseKeyFile(text, keyOptions)
-		if err != nil || !have.Set {
+		if err != nil || !have.IsKeySet {
 			return
 		}
 		one, err := content.ParseKeyFile([]byte(jwkA), keyOptions)

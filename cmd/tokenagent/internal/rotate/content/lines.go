@@ -48,9 +48,9 @@ func (c Content) lines() (out []line) {
 	return out
 }
 
-// declared returns the declaration of a line of these fields, if the line parses. The
-// declaration of a comment is zero, and that of a current token is listed.
-func declared(fields []string) declaration {
+// parseLine returns what the line with these fields declares, if the line is valid. It
+// returns the zero declaration for a comment, and a listed token for the current one.
+func parseLine(fields []string) declaration {
 	if len(fields) == 0 || fields[0][0] == '#' {
 		return declaration{}
 	}
@@ -86,9 +86,9 @@ func ParseLines(text []byte, o Options) (Content, error) {
 	return ofTokens(t), err
 }
 
-// Alone reports whether text, which parses, is one token and white space: the form that
-// other programs read as a whole.
-func Alone(text []byte) bool { return len(fields(string(text))) == 1 }
+// IsOneToken reports whether text, which parses, is one token and white space. Programs that
+// take the whole file as the token can read only this form.
+func IsOneToken(text []byte) bool { return len(fields(string(text))) == 1 }
 
 // EditLines returns text, which declares have, changed so that it declares want. Comments,
 // blank lines and the lines of what stays keep their bytes and their order. New lines come
@@ -104,7 +104,7 @@ func EditLines(text []byte, have, want Content, o Options) ([]byte, error) {
 	seen := false
 	out := editText(text, fresh, func(raw string) string {
 		f := fields(raw)
-		switch d := declared(f); {
+		switch d := parseLine(f); {
 		case d.word == rotation.Listed.String() && !seen: // the current token
 			seen = true
 			if want.HasCurrent() {

@@ -48,9 +48,9 @@ func (g Gate) Pass(ctx context.Context, check Check) error {
 		switch {
 		case left > 0:
 		case g.Wait > 0:
-			return fmt.Errorf("%w; --wait %s was not enough; see to the agents, or wait longer", err, g.Wait)
+			return fmt.Errorf("%w; --wait %s was not enough; check these agents, or wait longer", err, g.Wait)
 		default:
-			return fmt.Errorf("%w; try again later, or let --wait DURATION do that", err)
+			return fmt.Errorf("%w; try again later, or wait for them with --wait DURATION", err)
 		}
 		t := time.NewTimer(min(pollEvery, left))
 		select {
@@ -172,13 +172,13 @@ func used(s agent.SourceStatus, t agent.TokenStatus, at time.Time, idle time.Dur
 	case !last.IsZero() && at.Sub(last) < idle:
 		by := ""
 		if len(hosts) > 0 {
-			by = " by " + content.Some(hosts)
+			by = " by " + content.ShortList(hosts)
 		}
 		return fmt.Sprintf("%s was used%s %s ago, less than --idle %s", t.Fingerprint, by, ago(last), idle.Round(time.Second))
 	case s.LastChange.IsZero():
 		return "it does not say since when it watches " + t.Fingerprint
 	case at.Sub(s.LastChange) < idle:
-		return fmt.Sprintf("it saw no use of %s, but has watched for %s alone, less than --idle %s", t.Fingerprint, ago(s.LastChange), idle.Round(time.Second))
+		return fmt.Sprintf("it saw no use of %s, but has watched for only %s, less than --idle %s", t.Fingerprint, ago(s.LastChange), idle.Round(time.Second))
 	}
 	return ""
 }

@@ -176,7 +176,7 @@ func TestRefusalNamesAllThatLag(t *testing.T) {
 	g := gate.Gate{Agents: []string{"http://a", "http://b", "http://c", "http://d"}}
 	g.Ask = answers(map[string]*agent.Status{"http://a": behind, "http://b": ready, "http://d": behind})
 	err := g.Pass(t.Context(), gate.Loaded(fresh))
-	want := "3 of 4 agents not ready for this: http://a: it has not loaded 1111aaaa; http://c: no answer; http://d: it has not loaded 1111aaaa; nothing was changed; try again later, or let --wait DURATION do that"
+	want := "3 of 4 agents not ready for this: http://a: it has not loaded 1111aaaa; http://c: no answer; http://d: it has not loaded 1111aaaa; nothing was changed; try again later, or wait for them with --wait DURATION"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v", err)
 	}

@@ -68,7 +68,7 @@ func readDir(ctx context.Context, path string, names []string) (*files, error) {
 	case err != nil:
 		return nil, err
 	case !strings.HasPrefix(to, "..") || filepath.Base(to) != to || to == ".." || to == dataLink:
-		return nil, fmt.Errorf("%s leads to no directory beside it, and is not of the kind that is changed here; change it where it is made", link)
+		return nil, fmt.Errorf("%s does not lead to a directory beside it, and rotate changes only such directories; change it where it is created", link)
 	default:
 		f.data = filepath.Join(f.root, to)
 	}
@@ -134,18 +134,18 @@ func (f *files) editFile(to content.Content) (edit content.KeyEdit, warnings []s
 	name := f.names[0]
 	was := f.files[name]
 	switch {
-	case to.Set:
+	case to.IsKeySet:
 		text, err := content.EditSet(was, f.content, to, f.options)
 		return content.KeyEdit{name: text}, nil, err
 	case to.Kind == content.Keys: // no room for a second key
 		return nil, nil, nil
 	}
 	text, err := content.EditLines(was, f.content, to, f.options)
-	if content.Alone(was) && !content.Alone(text) {
-		warnings = append(warnings, "the file held one token alone and now holds lines; programs that read it whole as the token no longer can: give those a directory")
+	if content.IsOneToken(was) && !content.IsOneToken(text) {
+		warnings = append(warnings, "the file held only the token and now holds several lines; programs that take the whole file as the token can no longer read it: give them a directory")
 	}
 	if n := links(filepath.Join(f.data, name)); n > 1 {
-		warnings = append(warnings, fmt.Sprintf("the file has %d names (hard links), and a change is made under this one alone: the others keep the old content; make links to this name of them (ln -s)", n))
+		warnings = append(warnings, fmt.Sprintf("the file has %d names (hard links), and only this one gets the new content; replace the others with symbolic links to it (ln -s)", n))
 	}
 	return content.KeyEdit{name: text}, warnings, err
 }

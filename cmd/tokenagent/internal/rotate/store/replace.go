@@ -15,10 +15,10 @@ import (
 
 // ErrChanged reports that somebody else changed the source after it was read. Nothing was
 // written.
-var ErrChanged = errors.New("somebody else changed it meanwhile; nothing was written: look at it (tokenagent rotate status) and try again")
+var ErrChanged = errors.New("somebody else changed it in the meantime; nothing was written: look at it (tokenagent rotate status) and try again")
 
 var (
-	errBusy   = errors.New("another rotation is at work there; nothing was written: try again when it is done")
+	errBusy   = errors.New("another rotation is running there; nothing was written: try again when it is done")
 	errOwner  = errors.New("cannot keep the owner")
 	errAccess = errors.New("cannot keep the access rights")
 )
@@ -136,7 +136,7 @@ func explain(err error) error {
 	case errors.Is(err, errOwner), errors.Is(err, errAccess):
 		return err
 	case errors.Is(err, syscall.EBUSY):
-		return fmt.Errorf("%w; if it is mounted by itself, mount its directory instead, or rotate the file on the host", err)
+		return fmt.Errorf("%w; if the file itself is a mount point, mount its directory instead, or rotate the file on the host", err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w; run this as the owner of the directory", err)
 	}

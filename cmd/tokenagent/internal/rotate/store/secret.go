@@ -176,7 +176,7 @@ func (d *secrets) Prepare(to []content.Content) (func(context.Context) error, []
 	}
 	return func(context.Context) error {
 		if closed(d.stdout) {
-			return errors.New("standard output is closed; nothing was changed: the Secret goes there, to | kubectl replace -f -")
+			return errors.New("standard output is closed; nothing was changed: pipe the Secret on, to | kubectl replace -f -")
 		}
 		if _, err := d.stdout.Write(text); err != nil {
 			return fmt.Errorf("writing the Secret to standard output: %w", err)

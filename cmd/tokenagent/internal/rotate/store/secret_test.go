@@ -212,7 +212,7 @@ func TestWarnings(t *testing.T) {
 		"no version":       {``, []string{"no metadata.resourceVersion"}},
 		"deleting":         {`"resourceVersion":"1","deletionTimestamp":"2031-01-01T00:00:00Z"`, []string{"is being deleted"}},
 		"owned":            {`"resourceVersion":"1","ownerReferences":[{"kind":"A"},{"kind":"B","controller":true}]`, []string{`kind "B"`}},
-		"apply names ours": {`"resourceVersion":"1",` + annotated(`{"data":{"token":"`+b64(canary)+`","x":"eA=="}}`), []string{"kept by kubectl apply"}},
+		"apply names ours": {`"resourceVersion":"1",` + annotated(`{"data":{"token":"`+b64(canary)+`","x":"eA=="}}`), []string{"managed by kubectl apply"}},
 		"apply, in text":   {`"resourceVersion":"1",` + annotated(`{"data":{"token":"eA=="},"stringData":{"token-next":"`+canary+`"}}`), []string{"puts back token, token-next as in"}},
 		"apply elsewhere":  {`"resourceVersion":"1",` + annotated(`{"data":{"x":"eA=="}}`), nil},
 		"apply of nothing": {`"resourceVersion":"1",` + annotated(canary), nil},
@@ -235,7 +235,7 @@ func TestWarnings(t *testing.T) {
 
 // Every tool that writes Secrets from somewhere else is named, with what it will
 // do and what to do instead.
-func TestKeepers(t *testing.T) {
+func TestManagers(t *testing.T) {
 	for metadata, want := range map[string][]string{
 		`"labels":{"argocd.argoproj.io/instance":"x"}`:                                                                              {"Argo CD (label argocd.argoproj.io/instance)", "ignoreDifferences"},
 		`"annotations":{"argocd.argoproj.io/tracking-id":"x"}`:                                                                      {"Argo CD (annotation argocd.argoproj.io/tracking-id)", "when it syncs"},

@@ -138,7 +138,7 @@ func (o Options) openSecrets(ctx context.Context) (Store, error) {
 func (o Options) parse(keys map[string][]byte, names []string) (content.Content, error) {
 	there := "there are no keys at all"
 	if len(names) > 0 {
-		there = "the keys there are " + content.Some(names)
+		there = "the keys there are " + content.ShortList(names)
 	}
 	hasTokens, hasKeys := content.Tokens.Has(keys), content.Keys.Has(keys)
 	switch {

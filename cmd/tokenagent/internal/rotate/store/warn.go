@@ -23,7 +23,7 @@ type manager struct {
 	marks   []string // prefixes of NAME=VALUE of a label or an annotation
 	owner   string   // kind of the controlling owner; "" for none
 	off     string   // annotation that keeps the tool away if its value is "disabled"
-	does    string   // what it does to a rotation, after "the Secret is kept by NAME (MARK), which"
+	does    string   // what it does to a rotation, after "the Secret is managed by NAME (MARK), which"
 	instead string   // what to do instead
 }
 
@@ -80,11 +80,11 @@ func (m meta) managedBy() (out []string) {
 			mark, controller = "its owner is of kind "+tool.owner, ""
 		}
 		if mark != "" {
-			out = append(out, fmt.Sprintf("the Secret is kept by %s (%s), which %s; %s", tool.name, mark, tool.does, tool.instead))
+			out = append(out, fmt.Sprintf("the Secret is managed by %s (%s), which %s; %s", tool.name, mark, tool.does, tool.instead))
 		}
 	}
 	if controller != "" {
-		out = append(out, fmt.Sprintf("the Secret is kept by a controller (its owner is of kind %q), which may write it anew and undo this; rotate where the controller takes the content from", controller))
+		out = append(out, fmt.Sprintf("the Secret is managed by a controller (its owner is of kind %q), which may write it anew and undo this; rotate where the controller takes the content from", controller))
 	}
 	return out
 }
@@ -109,14 +109,14 @@ func (m meta) mark(tool manager) string {
 // ones. It quotes no content.
 func (s *secret) warnings(keys map[string][]byte) (out []string) {
 	if s.meta.ResourceVersion == "" {
-		out = append(out, "the Secret has no metadata.resourceVersion, so that of two operators the later overwrites the other; pipe the answer of kubectl get secret NAME -o json unchanged")
+		out = append(out, "the Secret has no metadata.resourceVersion, so if two people rotate at once, the later overwrites the earlier; pipe the answer of kubectl get secret NAME -o json unchanged")
 	}
 	if s.meta.DeletionTimestamp != "" {
 		out = append(out, "the Secret is being deleted (metadata.deletionTimestamp)")
 	}
 	out = append(out, s.meta.managedBy()...)
 	if names := s.meta.applied(); len(names) > 0 {
-		out = append(out, fmt.Sprintf("the Secret is kept by kubectl apply (annotation %s), which puts back %s as in its manifest when that is applied again; take that out of the manifest, or change it there with each promote",
+		out = append(out, fmt.Sprintf("the Secret is managed by kubectl apply (annotation %s), which puts back %s as in its manifest when that is applied again; take that out of the manifest, or change it there with each promote",
 			lastApplied, strings.Join(names, ", ")))
 	}
 	if text := content.WhiteSpace(keys); text != "" {
