@@ -42,8 +42,14 @@ func TestP8_TokensAreKnownAgainByDigest(t *testing.T) {
 		old := strings.Repeat("o", 700) // longer than the buffer of Digest
 		s := remembered(t, old, "a-revoked-token-of-old", "a-retired-token-of-old")
 		p, err := s.Verify(t.Context(), old)
-		if err != nil || p.Slot() != rotation.Previous || p.KeyID() != verify.Fingerprint(verify.Digest(old)) || p.Method() != verify.MethodToken {
-			t.Fatalf("%v, %v", p, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Slot() != rotation.Previous || p.Method() != verify.MethodToken {
+			t.Errorf("slot %s, method %s", p.Slot(), p.Method())
+		}
+		if want := verify.Fingerprint(verify.Digest(old)); p.KeyID() != want {
+			t.Errorf("key ID %s, want %s", p.KeyID(), want)
 		}
 		digest := verify.Digest(old)
 		for token, want := range map[string]error{
