@@ -63,7 +63,7 @@ func BenchmarkSwapToLoaded(b *testing.B) {
 	})
 }
 
-// measure times at least 200 swaps, however few iterations it is asked for.
+// measure times at least 200 swaps, even if b.N is smaller.
 func measure(b *testing.B, src Source, prefix string, swap func(i int) time.Time) {
 	b.Helper()
 	v, err := Open(src, joined, Options{Poll: -1, Debounce: time.Minute})
@@ -79,7 +79,7 @@ func measure(b *testing.B, src Source, prefix string, swap func(i int) time.Time
 	}
 	took := make([]time.Duration, 0, max(b.N, 200))
 	for i := range max(b.N, 200) {
-		sleep(ctx, 2*time.Millisecond) // swaps in a row are another matter
+		sleep(ctx, 2*time.Millisecond) // a swap is measured on an idle Value
 		want := prefix + strconv.Itoa(i)
 		began := swap(i)
 		for {
@@ -102,7 +102,7 @@ func measure(b *testing.B, src Source, prefix string, swap func(i int) time.Time
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkLoad is what a request pays.
+// BenchmarkLoad measures what a request pays.
 func BenchmarkLoad(b *testing.B) {
 	b.Setenv("RELOAD_BENCH", "x")
 	v, err := Open(Env("RELOAD_BENCH"), joined, Options{})
@@ -119,7 +119,7 @@ func BenchmarkLoad(b *testing.B) {
 	})
 }
 
-// BenchmarkRead is what a poll costs.
+// BenchmarkRead measures the cost of a poll.
 func BenchmarkRead(b *testing.B) {
 	dir := b.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "token"), []byte("0123456789abcdef"), 0o600); err != nil {

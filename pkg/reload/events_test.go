@@ -11,17 +11,17 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// following returns a subscription, and a function that calls its argument and waits
-// until all events of that in dir have arrived.
-func following(t *testing.T, dir string) (s *subscription, do func(func())) {
+// following returns a subscription and a function. The function calls its argument and
+// waits until all events that this causes in dir have arrived.
+func following(t *testing.T, dir string) (s *subscription, doAndWait func(func())) {
 	t.Helper()
 	w := new(Watcher)
 	s, last := w.subscribe(), w.subscribe()
 	t.Cleanup(func() { s.close(); last.close() })
-	return s, func(what func()) {
+	return s, func(do func()) {
 		t.Helper()
 		watch(t, last, dirsToWatch([]pathStep{{dir: dir, name: "last"}}))
-		what()
+		do()
 		put(t, filepath.Join(dir, "last"), "")
 		select {
 		case <-last.wake: // events come in order
@@ -40,15 +40,15 @@ func watch(t *testing.T, s *subscription, dirs map[string]watchSpec) {
 // eventsOf calls do, and returns the pending events of path after that.
 func eventsOf(t *testing.T, dir, path string, do func()) pendingEvents {
 	t.Helper()
-	s, doing := following(t, dir)
+	s, doAndWait := following(t, dir)
 	watch(t, s, dirsToWatch([]pathStep{{dir: dir, name: filepath.Base(path), last: true}}))
-	doing(do)
+	doAndWait(do)
 	n, woken := s.takePending()
 	if !woken {
 		t.Error("not woken")
 	}
 	if _, again := s.takePending(); again {
-		t.Error("an event that was taken is still there")
+		t.Error("an event was returned twice")
 	}
 	return n
 }
@@ -59,9 +59,9 @@ func TestPendingEventsOfWrites(t *testing.T) {
 		do      func(t *testing.T, path, elsewhere string)
 		written bool
 	}{
-		"renamed over":  {do: func(t *testing.T, path, _ string) { t.Helper(); replace(t, path, "1") }},
-		"made in place": {do: func(t *testing.T, path, _ string) { t.Helper(); put(t, path, "1") }, written: true},
-		"renamed from where nobody looks": {do: func(t *testing.T, path, elsewhere string) {
+		"renamed over": {do: func(t *testing.T, path, _ string) { t.Helper(); replace(t, path, "1") }},
+		"created":      {do: func(t *testing.T, path, _ string) { t.Helper(); put(t, path, "1") }, written: true},
+		"renamed from an unwatched directory": {do: func(t *testing.T, path, elsewhere string) {
 			t.Helper()
 			put(t, elsewhere, "1")
 			check(t, os.Rename(elsewhere, path))
@@ -76,7 +76,7 @@ func TestPendingEventsOfWrites(t *testing.T) {
 			put(t, path, "1")
 			replace(t, path, "2")
 		}},
-		"written to, then another made in place": {do: func(t *testing.T, path, _ string) {
+		"written to, then deleted and created": {do: func(t *testing.T, path, _ string) {
 			t.Helper()
 			put(t, path, "1")
 			check(t, os.Remove(path))
@@ -95,10 +95,10 @@ func TestPendingEventsOfWrites(t *testing.T) {
 	}
 }
 
-// P1: a file that was renamed into place is accepted after the grace, with no poll. P4: a
-// file that was created there, or written to between the event and the read, waits for the
-// Debounce: the event of the write arrives within the grace.
-func TestP1_RenameNeedsTheGraceAlone(t *testing.T) {
+// P1: a file that was renamed into place is accepted after the grace, without a poll. P4: a
+// file that was created there, or was written to between the event and the read, waits for
+// the Debounce, because the event of the write arrives within the grace.
+func TestP1_RenameNeedsOnlyTheGrace(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs the events of Linux")
 	}
@@ -108,19 +108,19 @@ func TestP1_RenameNeedsTheGraceAlone(t *testing.T) {
 		accepted  bool
 	}{
 		"renamed": {do: rename, accepted: true},
-		"made": {do: func(t *testing.T, path string) {
+		"created": {do: func(t *testing.T, path string) {
 			t.Helper()
 			check(t, os.Rename(path, path+".old"), os.WriteFile(path, []byte("1"), 0o600))
 		}},
-		"renamed, then added to": {do: rename, after: func(t *testing.T, path string) {
+		"renamed, then appended to": {do: rename, after: func(t *testing.T, path string) {
 			t.Helper()
 			f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
 			check(t, err)
 			_, err = f.WriteString("HALF")
 			check(t, err, f.Close())
 		}},
-		"renamed, then written anew": {do: rename, after: func(t *testing.T, path string) { t.Helper(); put(t, path, "HALF") }},
-		"renamed, then another one made": {do: rename, after: func(t *testing.T, path string) {
+		"renamed, then overwritten": {do: rename, after: func(t *testing.T, path string) { t.Helper(); put(t, path, "HALF") }},
+		"renamed, then deleted and created": {do: rename, after: func(t *testing.T, path string) {
 			t.Helper()
 			check(t, os.Remove(path))
 			put(t, path, "HALF")
@@ -135,19 +135,19 @@ func TestP1_RenameNeedsTheGraceAlone(t *testing.T) {
 			late := func() {} // runs between the taking of events and the read
 			src.read = func(maxBytes int64) reading { late(); return read(maxBytes) }
 			l := open(t, src, Options{Poll: -1, Debounce: time.Hour})
-			s, doing := following(t, dir)
+			s, doAndWait := following(t, dir)
 			l.readAndWatch(t.Context(), s, false)
-			doing(func() { c.do(t, path) })
+			doAndWait(func() { c.do(t, path) })
 			if c.after != nil {
 				late = func() { late = func() {}; c.after(t, path) }
 			}
 			if l.readAndWatch(t.Context(), s, true); *l.Load() != "0" {
 				t.Fatalf("accepted %q without the grace", *l.Load())
 			}
-			doing(func() { sleep(t.Context(), grace) }) // and all events of before have come
+			doAndWait(func() { sleep(t.Context(), grace) }) // all earlier events have arrived, too
 			wait := l.readAndWatch(t.Context(), s, true)
 			if accepted := *l.Load() != "0"; accepted != c.accepted || (wait == 0) != c.accepted {
-				t.Errorf("it is %q, to wait %v", *l.Load(), wait)
+				t.Errorf("state %q, wait %v", *l.Load(), wait)
 			}
 		})
 	}
@@ -159,12 +159,12 @@ func TestEventBeforeAPoll(t *testing.T) {
 	path, elsewhere := filepath.Join(dir, "token"), filepath.Join(other, "token")
 	put(t, path, "0")
 	l := open(t, File(path), Options{Poll: -1, Debounce: time.Hour})
-	s, doing := following(t, dir)
+	s, doAndWait := following(t, dir)
 	l.readAndWatch(t.Context(), s, false)
 	put(t, elsewhere, "1")
-	doing(func() { check(t, os.Rename(elsewhere, path)) })
+	doAndWait(func() { check(t, os.Rename(elsewhere, path)) })
 	if wait := l.readAndWatch(t.Context(), s, false); wait <= 0 || wait > grace {
-		t.Errorf("to wait %v", wait)
+		t.Errorf("wait %v", wait)
 	}
 }
 
@@ -174,18 +174,18 @@ func TestNewFileAfterLostEvents(t *testing.T) {
 	path := filepath.Join(dir, "token")
 	put(t, path, "0")
 	l := open(t, File(path), Options{Poll: -1, Debounce: time.Hour})
-	s, doing := following(t, dir)
+	s, doAndWait := following(t, dir)
 	l.readAndWatch(t.Context(), s, false)
-	doing(func() { replace(t, path, "1") })
+	doAndWait(func() { replace(t, path, "1") })
 	s.w.handleError(fsnotify.ErrEventOverflow)
 	if wait := l.readAndWatch(t.Context(), s, true); wait <= grace || *l.Load() != "0" {
-		t.Errorf("is %q, to wait %v", *l.Load(), wait)
+		t.Errorf("state %q, wait %v", *l.Load(), wait)
 	}
 }
 
 // When one subscription finds that a directory was replaced, the others that share the
 // Watcher have missed events of it too.
-func TestReplacedDirectoryConcernsAllSubscriptions(t *testing.T) {
+func TestReplacedDirectoryWakesAllSubscriptions(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	check(t, os.Mkdir(dir, 0o700))
 	w := new(Watcher)
@@ -202,7 +202,7 @@ func TestReplacedDirectoryConcernsAllSubscriptions(t *testing.T) {
 	}
 }
 
-// In the root directory fsnotify writes two slashes.
+// fsnotify reports a file in the root directory with two slashes.
 func TestWriteInTheRoot(t *testing.T) {
 	w := new(Watcher)
 	s := w.subscribe()
@@ -242,27 +242,27 @@ func checkOrigins(t *testing.T, dir string, swap func(i int, link func(target st
 	for range 10000 {
 		r := src.read(1 << 10)
 		if r.err != nil {
-			continue // it changes faster than it can be read
+			continue // the file changes too fast to be read
 		}
 		target := "no link"
 		if links := r.origin.files[""].links; len(links) > 0 {
 			target = links[len(links)-1].target
 		}
 		if text := string(r.content.Data); text != target {
-			t.Fatalf("it read %q by a link to %q", text, target)
+			t.Fatalf("read %q, but the origin has a link to %q", text, target)
 		}
 	}
 }
 
-func TestOriginIsOfWhatWasRead(t *testing.T) {
+func TestOriginNamesTheFileThatWasRead(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "a"), "a")
 	put(t, filepath.Join(dir, "b"), "b")
 	checkOrigins(t, dir, func(i int, link func(string)) { link([]string{"a", "b"}[i%2]) })
 }
 
-// The same where each file is removed once the next is there, so that the one after it
-// gets its inode number.
+// The same if each file is removed after the next one was created, so that a later file can
+// get its inode number.
 func TestOriginWithReusedInodes(t *testing.T) {
 	dir := t.TempDir()
 	checkOrigins(t, dir, func(i int, link func(string)) {
@@ -273,9 +273,9 @@ func TestOriginWithReusedInodes(t *testing.T) {
 	})
 }
 
-// The same where a file and a symlink take turns: opening the path of the one must not
-// follow the other.
-func TestOriginOfFileAndLinkInTurn(t *testing.T) {
+// The same if the path is a symlink and a file in turn: a symlink that replaces the file
+// before it is opened must not be followed.
+func TestOriginOfAlternatingFileAndLink(t *testing.T) {
 	dir := t.TempDir()
 	put(t, filepath.Join(dir, "a"), "a")
 	checkOrigins(t, dir, func(i int, link func(string)) {

@@ -21,6 +21,7 @@ func twoFiles(t *testing.T) (mount, a, b string) {
 	return mount, a, b
 }
 
+// both returns the state for two files and their contents, as joined does.
 func both(a, inA, b, inB string) string {
 	parts := []string{a + "=" + inA, b + "=" + inB}
 	slices.Sort(parts)
@@ -54,7 +55,7 @@ func TestFilesNeverTorn(t *testing.T) {
 	l.becomes(t, both(a, "1", b, "new-whole"))
 	for _, got := range l.accepted() {
 		if strings.Contains(got, "new") && !strings.Contains(got, "new-whole") {
-			t.Errorf("accepted %q on the way", got)
+			t.Errorf("accepted %q before the write was complete", got)
 		}
 	}
 }

@@ -22,8 +22,8 @@ const patience = 10 * time.Second
 
 var errBad = errors.New("bad content")
 
-// joined is a Step whose state is the content as text. It refuses what begins
-// with "bad", and content without keys where keys are expected.
+// joined is a Step whose state is the content as text. It rejects content that contains
+// "bad", and a directory without keys.
 func joined(_ *string, c Content, _ time.Time) (*string, error) {
 	s := string(c.Data)
 	if c.Keys != nil {
@@ -93,7 +93,7 @@ func (j *journal) await(t *testing.T, part string, times int) {
 	}
 }
 
-// A live value runs until the test ends.
+// A live is a Value with its log. If it runs, it does so until the test ends.
 type live struct {
 	*Value[string]
 	log *journal
@@ -136,7 +136,7 @@ func (l *live) run(t *testing.T) *live {
 	return l
 }
 
-// start opens and runs, and returns once events are watched.
+// start opens and runs a Value, and returns when its events are watched.
 func start(t *testing.T, src Source, o Options) *live {
 	t.Helper()
 	l := open(t, src, o).run(t)
@@ -190,7 +190,7 @@ func put(t *testing.T, path, text string) {
 	check(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
-// replace renames a new file over path, as a careful writer does.
+// replace writes a new file and renames it over path.
 func replace(t *testing.T, path, text string) {
 	t.Helper()
 	tmp := filepath.Join(filepath.Dir(path), ".new-"+filepath.Base(path))
@@ -198,7 +198,7 @@ func replace(t *testing.T, path, text string) {
 	check(t, os.Rename(tmp, path))
 }
 
-// relink points the symlink at path elsewhere in one step.
+// relink makes path a symlink to target, in one step.
 func relink(t *testing.T, target, path string) {
 	t.Helper()
 	tmp := path + ".tmp"

@@ -48,7 +48,7 @@ func TestP4_BadSourceKeepsLastGood(t *testing.T) {
 				}
 				check(t, os.RemoveAll(filepath.Dir(path)), os.Mkdir(filepath.Dir(path), 0o700))
 				put(t, path, "better")
-				l.becomes2(t, "better", time.Minute)
+				l.becomesWithin(t, "better", time.Minute)
 				if s := l.Stats(); s.LastError != nil {
 					t.Errorf("not recovered: %v", s.LastError)
 				}
@@ -84,7 +84,7 @@ func TestRejectedIsTriedAgain(t *testing.T) {
 		put(t, path, "one")
 		time.Sleep(12 * time.Second)
 		if s := v.Stats(); s.LastError != nil || s.Applied != 1 {
-			t.Errorf("the accepted content is back, stats %+v", s)
+			t.Errorf("after the accepted content returned: %+v", s)
 		}
 		put(t, path, "two")
 		time.Sleep(time.Minute)

@@ -13,16 +13,16 @@ type remote struct {
 	mu      sync.Mutex
 	text    string
 	reads   int
-	most    int // more reads than that wait for ever; 0 for any number
+	most    int // further reads block until their context ends; 0 means no limit
 	changed chan struct{}
 }
 
 func (r *remote) Read(ctx context.Context, _ int64) (Content, error) {
 	r.mu.Lock()
 	r.reads++
-	text, over := r.text, r.most > 0 && r.reads > r.most
+	text, block := r.text, r.most > 0 && r.reads > r.most
 	r.mu.Unlock()
-	if over {
+	if block {
 		<-ctx.Done()
 	}
 	return Content{Data: []byte(text)}, nil
@@ -42,8 +42,8 @@ func (r *remote) count() int {
 	return r.reads
 }
 
-// A Source with a Changed channel is read when it delivers, without a poll; changed
-// content needs the Debounce as always.
+// A Source with a Changed channel is read when the channel delivers, without a poll.
+// Changed content must still pass the Debounce.
 func TestSourceThatNotifies(t *testing.T) {
 	for name, c := range map[string]struct {
 		o    Options

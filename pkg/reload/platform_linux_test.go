@@ -35,7 +35,7 @@ func alone(t *testing.T) bool {
 	case strings.Contains(string(out), "--- SKIP"):
 		t.Skipf("the child skipped: %s", out)
 	case err != nil && len(out) == 0:
-		t.Skipf("no mount namespace to be had: %v", err)
+		t.Skipf("cannot create a mount namespace: %v", err)
 	case err != nil || !strings.Contains(string(out), "--- PASS"):
 		t.Fatalf("the child failed: %v\n%s", err, out)
 	}
@@ -69,7 +69,7 @@ func TestOverlay(t *testing.T) {
 	token.becomes(t, "1")
 	replace(t, at("merged/token"), "2")
 	token.becomes(t, "2")
-	put(t, at("lower/other"), "1") // below our feet, without any event
+	put(t, at("lower/other"), "1") // below the overlay, which causes no event
 	other.becomes(t, "1")
 	replace(t, at("merged/other"), "2")
 	other.becomes(t, "2")
@@ -141,7 +141,7 @@ func TestMountReplaced(t *testing.T) {
 	mount(t, "tmpfs", dir, "tmpfs", 0, "")
 	put(t, path, "0")
 	l := start(t, File(path), Options{Poll: 50 * time.Millisecond, Debounce: 60 * time.Millisecond})
-	check(t, syscall.Unmount(dir, syscall.MNT_DETACH)) // or a read in progress would refuse it
+	check(t, syscall.Unmount(dir, syscall.MNT_DETACH)) // detached, because a read in progress would make a plain unmount fail
 	l.becomes(t, "below")
 	mount(t, "tmpfs", dir, "tmpfs", 0, "")
 	put(t, path, "1")
@@ -167,7 +167,7 @@ func TestUnreadable(t *testing.T) {
 	}
 	check(t, os.Chmod(path, 0o400))
 	l.log.await(t, "source is good again", 1)
-	// An ancestor that may be passed but not watched is tolerated.
+	// An ancestor directory that is searchable but not readable cannot be watched, and need not be.
 	check(t, os.Chmod(filepath.Dir(filepath.Dir(path)), 0o111))
 	t.Cleanup(func() { check(t, os.Chmod(filepath.Dir(filepath.Dir(path)), 0o700)) })
 	again := start(t, File(path), quick())
@@ -177,7 +177,7 @@ func TestUnreadable(t *testing.T) {
 	if s := again.Stats(); s.Mode != modeEvents || s.WatchErrors[reasonAdd] != 0 {
 		t.Errorf("stats: %+v", s)
 	}
-	// The directory that holds the file must be watched, or else it is polled.
+	// The directory of the file must be watched. Otherwise the file is polled.
 	o := Options{Poll: 20 * time.Millisecond, Debounce: 30 * time.Millisecond}
 	check(t, os.Chmod(filepath.Dir(path), 0o300))
 	polled := open(t, File(path), o).run(t)

@@ -58,8 +58,8 @@ func TestP1_AtomicSwapWithoutPoll(t *testing.T) {
 	})
 }
 
-// P1: in-place writes are accepted once they have been quiet for the Debounce,
-// and never before that, however they are made.
+// P1: content that is written in place is accepted when it has not changed for the Debounce,
+// and never sooner.
 func TestP1_InPlaceAfterDebounce(t *testing.T) {
 	const debounce, between = 300 * time.Millisecond, 30 * time.Millisecond
 	for name, open := range map[string]func(path string) (*os.File, error){
@@ -71,8 +71,8 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 			}
 			return os.Create(p)
 		},
-		// Moved and not deleted, since ext4 gives the inode of a deleted file
-		// to the next one, and that looks like a write in place.
+		// Moved and not deleted, because ext4 reuses the inode of a deleted file for
+		// the next one, which then looks like a write in place.
 		"move away and create, half at once": func(p string) (*os.File, error) {
 			if err := os.Rename(p, p+".old"); err != nil {
 				return nil, err
@@ -85,15 +85,15 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 			}
 			return os.OpenFile(p+".bak", os.O_WRONLY|os.O_TRUNC, 0)
 		},
-		"parent made anew": func(p string) (*os.File, error) {
+		"parent deleted and created": func(p string) (*os.File, error) {
 			dir := filepath.Dir(p)
 			if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 				return nil, err
 			}
 			return os.Create(p)
 		},
-		// By a rename, so that the new directory is not watched when the file
-		// in it is first seen, nor was when the first half was written.
+		// The new directory was not watched when the first half was written, nor is
+		// it when the file is first read.
 		"parent replaced, half at once": func(p string) (*os.File, error) {
 			dir := filepath.Dir(p)
 			fresh := dir + ".fresh"
@@ -136,7 +136,7 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 					t.Errorf("accepted %v after the last write", took)
 				}
 				if got := l.accepted(); !slices.Equal(got, []string{"old-", want}) {
-					t.Errorf("accepted %q on the way", got)
+					t.Errorf("accepted %q before the write was complete", got)
 				}
 			})
 		}
@@ -159,7 +159,7 @@ func TestAppearsHalfWritten(t *testing.T) {
 	writeSlowly(t, f, 50*time.Millisecond, "-", "whole")
 	l.becomes(t, "new-whole")
 	if got := l.accepted(); len(got) != 2 {
-		t.Errorf("accepted %q on the way", got)
+		t.Errorf("accepted %q before the write was complete", got)
 	}
 }
 
@@ -180,7 +180,7 @@ func bubble(t *testing.T, src Source, o Options) *live {
 	return open(t, src, o).run(t)
 }
 
-// P1: without any events, at most a poll interval with its jitter, plus the
+// P1: without events, a change is accepted within a poll interval, its jitter and the
 // Debounce.
 func TestP1_NoEventsWithinPoll(t *testing.T) {
 	dir := t.TempDir()
@@ -193,7 +193,7 @@ func TestP1_NoEventsWithinPoll(t *testing.T) {
 			time.Sleep(at)
 			put(t, path, "new")
 			began := time.Now()
-			l.becomes2(t, "new", 20*time.Second)
+			l.becomesWithin(t, "new", 20*time.Second)
 			if took := time.Since(began); took > 11*time.Second+time.Second || took < time.Second {
 				t.Errorf("written after %v: took %v", at, took)
 			}
@@ -201,8 +201,8 @@ func TestP1_NoEventsWithinPoll(t *testing.T) {
 	}
 }
 
-// becomes2 is becomes with a deadline of fake time.
-func (l *live) becomes2(t *testing.T, want string, within time.Duration) {
+// becomesWithin is becomes with a deadline of fake time.
+func (l *live) becomesWithin(t *testing.T, want string, within time.Duration) {
 	t.Helper()
 	for end := time.After(within); ; {
 		updated := l.Updated()
@@ -217,8 +217,8 @@ func (l *live) becomes2(t *testing.T, want string, within time.Duration) {
 	}
 }
 
-// The boundary itself: content that differs once within the Debounce starts
-// over, content that reads the same one Debounce apart is accepted then.
+// Each change within the Debounce starts the wait again. Content is accepted by the read that
+// finds it unchanged after the Debounce.
 func TestDebounceBoundary(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -255,6 +255,6 @@ func TestRetargetNeedsNoDebounce(t *testing.T) {
 		l := bubble(t, Dir(dir, "token"), Options{Poll: time.Second, Debounce: time.Hour})
 		synctest.Wait()
 		swapKeys(t, dir, "token", "1")
-		l.becomes2(t, "token=1", 2*time.Second)
+		l.becomesWithin(t, "token=1", 2*time.Second)
 	})
 }

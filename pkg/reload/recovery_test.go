@@ -20,8 +20,9 @@ func swapKeys(t *testing.T, dir string, kv ...string) {
 	check(t, kubemount.Write(dir, payload, 0o400))
 }
 
-// recoveries are what happens to sources in practice. Each runs once with events and
-// no polling, and once with polling alone; both must follow without a restart.
+// recoveries are changes of sources that happen in practice. Each scenario runs once with
+// events and no polling, and once with polling alone. The Value must follow without a
+// restart.
 var recoveries = map[string]func(t *testing.T, dir string, start func(Source) *live){
 	"kubelet swap of a file": func(t *testing.T, dir string, start func(Source) *live) {
 		swapKeys(t, dir, "token", "0")
@@ -98,10 +99,10 @@ var recoveries = map[string]func(t *testing.T, dir string, start func(Source) *l
 			check(t, os.Rename(parent, fmt.Sprint(parent, i)), os.Rename(fresh, parent))
 			l.becomes(t, strconv.Itoa(i))
 		}
-		replace(t, path, "last") // the new directory is the one being watched
+		replace(t, path, "last") // the new directory must be watched
 		l.becomes(t, "last")
 	},
-	"parent directory deleted and made again": func(t *testing.T, dir string, start func(Source) *live) {
+	"parent directory deleted and created": func(t *testing.T, dir string, start func(Source) *live) {
 		parent := filepath.Join(dir, "p")
 		path := filepath.Join(parent, "token")
 		check(t, os.Mkdir(parent, 0o700))
@@ -222,20 +223,20 @@ var recoveries = map[string]func(t *testing.T, dir string, start func(Source) *l
 		check(t, os.Remove(filepath.Join(dir, "token-next")))
 		l.becomes(t, "token=0")
 	},
-	"plain directory becomes a kubelet's": func(t *testing.T, dir string, start func(Source) *live) {
+	"plain directory becomes a volume": func(t *testing.T, dir string, start func(Source) *live) {
 		put(t, filepath.Join(dir, "token"), "0")
 		l := start(Path(dir, "token"))
 		swapKeys(t, dir, "token", "1")
 		l.becomes(t, "token=1")
 	},
-	"late, in steps": func(t *testing.T, dir string, start func(Source) *live) {
+	"created late, in steps": func(t *testing.T, dir string, start func(Source) *live) {
 		path := filepath.Join(dir, "a", "b", "token")
 		l := start(File(path))
 		check(t, os.Mkdir(filepath.Join(dir, "a"), 0o700), os.Mkdir(filepath.Dir(path), 0o700))
 		put(t, path, "1")
 		l.becomes(t, "1")
 	},
-	"bad, the same bad again, then good": func(t *testing.T, dir string, start func(Source) *live) {
+	"bad, bad again, then good": func(t *testing.T, dir string, start func(Source) *live) {
 		path := filepath.Join(dir, "token")
 		put(t, path, "0")
 		l := start(File(path))

@@ -151,23 +151,23 @@ func TestResolve(t *testing.T) {
 	check(t, os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700), os.MkdirAll(filepath.Join(dir, "other"), 0o700))
 	put(t, filepath.Join(dir, "a", "f"), "1")
 	relink(t, "../a/b", filepath.Join(dir, "other", "link"))
-	// ".." is that of the link's target, not that of the link.
-	tr, err := resolve(dir + "/other/link/.././f")
-	if err != nil || tr.end != filepath.Join(dir, "a", "f") || len(tr.links()) != 1 {
-		t.Errorf("%+v, %v", tr, err)
+	// After a symlink, ".." is the parent of its target.
+	p, err := resolve(dir + "/other/link/.././f")
+	if err != nil || p.end != filepath.Join(dir, "a", "f") || len(p.links()) != 1 {
+		t.Errorf("%+v, %v", p, err)
 	}
-	if tr, err = resolve(dir + "/other/link/.."); err != nil || tr.end != filepath.Join(dir, "a") || !tr.info.IsDir() {
-		t.Errorf("%+v, %v", tr, err)
+	if p, err = resolve(dir + "/other/link/.."); err != nil || p.end != filepath.Join(dir, "a") || !p.info.IsDir() {
+		t.Errorf("%+v, %v", p, err)
 	}
 	relink(t, "loop2", filepath.Join(dir, "loop1"))
 	relink(t, "loop1", filepath.Join(dir, "loop2"))
 	if _, err := resolve(filepath.Join(dir, "loop1")); err == nil {
-		t.Error("a loop has no end")
+		t.Error("a loop of symlinks was resolved")
 	}
 	if _, err := resolve("/"); err != nil {
 		t.Errorf("the root: %v", err)
 	}
-	want := dirsToWatch(tr.steps)
+	want := dirsToWatch(p.steps)
 	if in := want[filepath.Dir(dir)]; in.allNames || !in.names[filepath.Base(dir)] || in.required {
 		t.Errorf("an ancestor: %+v", in)
 	}

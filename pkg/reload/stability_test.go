@@ -8,12 +8,12 @@ import (
 )
 
 // seen returns a reading of one file, as a File would.
-func seen(t *testing.T, path, text string, way ...symlink) reading {
+func seen(t *testing.T, path, text string, links ...symlink) reading {
 	t.Helper()
 	r := reading{content: Content{Data: []byte(text)}}
 	info, err := os.Lstat(path)
 	check(t, err)
-	r.origin = origin{files: map[string]sourceFile{"": {path: path, info: info, links: way}}}
+	r.origin = origin{files: map[string]sourceFile{"": {path: path, info: info, links: links}}}
 	r.sums = checksums(r.content)
 	return r
 }
@@ -32,19 +32,19 @@ func TestStabilityCheck(t *testing.T) {
 		before  func(s *stabilityCheck)
 		now     reading
 		byEvent bool
-		age     time.Duration // since the first decision
+		age     time.Duration // since the first read
 		wait    time.Duration // 0 means accepted, or unchanged
 	}{
-		"the same":                        {now: seen(t, fresh, "0", linkB)},
-		"in place, first seen":            {now: seen(t, old, "1", linkA), byEvent: true, wait: second},
-		"in place, just before":           {now: seen(t, old, "1", linkA), byEvent: true, age: second - 1, wait: 1},
-		"in place, after the debounce":    {now: seen(t, old, "1", linkA), byEvent: true, age: second},
-		"link elsewhere":                  {now: seen(t, fresh, "1", linkB)},
-		"link gone, a file there":         {now: seen(t, fresh, "1"), wait: second},
-		"a link where none was":           {now: seen(t, fresh, "1", linkA, symlink{"/m", "x"})},
-		"new inode by event":              {now: seen(t, fresh, "1", linkA), byEvent: true, wait: grace},
-		"new inode by event, after grace": {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace},
-		"new inode, other bytes than before": {
+		"the same":                           {now: seen(t, fresh, "0", linkB)},
+		"in place, first read":               {now: seen(t, old, "1", linkA), byEvent: true, wait: second},
+		"in place, just before the debounce": {now: seen(t, old, "1", linkA), byEvent: true, age: second - 1, wait: 1},
+		"in place, after the debounce":       {now: seen(t, old, "1", linkA), byEvent: true, age: second},
+		"link retargeted":                    {now: seen(t, fresh, "1", linkB)},
+		"link replaced by a file":            {now: seen(t, fresh, "1"), wait: second},
+		"a new link on the path":             {now: seen(t, fresh, "1", linkA, symlink{"/m", "x"})},
+		"new inode by event":                 {now: seen(t, fresh, "1", linkA), byEvent: true, wait: grace},
+		"new inode by event, after grace":    {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace},
+		"new inode, other content than before": {
 			before: func(s *stabilityCheck) { s.wait(seen(t, fresh, "2", linkA), true, begin.Add(-grace)) },
 			now:    seen(t, fresh, "1", linkA), byEvent: true, wait: grace,
 		},
@@ -53,23 +53,23 @@ func TestStabilityCheck(t *testing.T) {
 			before: func(s *stabilityCheck) { s.markUnsettled("", info(fresh)) },
 			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, wait: second - grace,
 		},
-		"new inode, another was written to": {
+		"new inode, another one written to": {
 			before: func(s *stabilityCheck) { s.markUnsettled("", info(other)) },
 			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace,
 		},
-		"new inode, first seen bad": {
+		"new inode, first read bad": {
 			before: func(s *stabilityCheck) { s.refuse(seen(t, fresh, "bad", linkA)) },
 			now:    seen(t, fresh, "1", linkA), byEvent: true, age: grace, wait: second - grace,
 		},
-		"link elsewhere, first seen bad": {
+		"link retargeted, first read bad": {
 			before: func(s *stabilityCheck) { s.refuse(seen(t, fresh, "bad", linkB)) },
 			now:    seen(t, fresh, "1", linkB), wait: second,
 		},
-		"link elsewhere, bad somewhere else": {
+		"link retargeted, another target was bad": {
 			before: func(s *stabilityCheck) { s.refuse(seen(t, other, "bad", symlink{"/l", "c"})) },
 			now:    seen(t, fresh, "1", linkB),
 		},
-		"bad is forgotten once good": {
+		"link retargeted, bad before the accepted content": {
 			before: func(s *stabilityCheck) { s.refuse(seen(t, fresh, "bad", linkB)); s.accept(seen(t, old, "0", linkA)) },
 			now:    seen(t, fresh, "1", linkB),
 		},
@@ -97,11 +97,11 @@ func TestStabilityCheck(t *testing.T) {
 	}
 }
 
-// Each key is decided by itself: a new file for one says nothing about another, nor about
-// one that is gone.
-func TestEachKeyIsDecidedByItself(t *testing.T) {
+// Each key is judged on its own: a new file for one key says nothing about another key, nor
+// about a missing one.
+func TestEachKeyIsJudgedOnItsOwn(t *testing.T) {
 	dir := t.TempDir()
-	spots := func(names ...string) map[string]sourceFile {
+	files := func(names ...string) map[string]sourceFile {
 		m := make(map[string]sourceFile)
 		for i, name := range names {
 			path := filepath.Join(dir, name)
@@ -125,17 +125,17 @@ func TestEachKeyIsDecidedByItself(t *testing.T) {
 		return r
 	}
 	s := stabilityCheck{debounce: time.Second}
-	s.accept(readingOf(keys("a", "0", "b", "0"), spots("a0", "b0")))
+	s.accept(readingOf(keys("a", "0", "b", "0"), files("a0", "b0")))
 	now := time.Now()
 	for name, c := range map[string]struct {
 		r      reading
 		accept bool
 	}{
-		"one by a new inode":              {readingOf(keys("a", "1", "b", "0"), spots("a1", "b0")), true},
-		"both by new inodes":              {readingOf(keys("a", "1", "b", "1"), spots("a1", "b1")), true},
-		"one by a new inode, one written": {readingOf(keys("a", "1", "b", "1"), spots("a1", "b0")), false},
-		"one by a new inode, one gone":    {readingOf(keys("a", "1"), spots("a1")), false},
-		"one more, by a new inode":        {readingOf(keys("a", "0", "b", "0", "c", "0"), spots("a0", "b0", "c0")), true},
+		"one by a new inode":              {readingOf(keys("a", "1", "b", "0"), files("a1", "b0")), true},
+		"both by new inodes":              {readingOf(keys("a", "1", "b", "1"), files("a1", "b1")), true},
+		"one by a new inode, one written": {readingOf(keys("a", "1", "b", "1"), files("a1", "b0")), false},
+		"one by a new inode, one gone":    {readingOf(keys("a", "1"), files("a1")), false},
+		"one more, by a new inode":        {readingOf(keys("a", "0", "b", "0", "c", "0"), files("a0", "b0", "c0")), true},
 	} {
 		s.restart()
 		s.wait(c.r, true, now)

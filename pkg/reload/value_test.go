@@ -48,10 +48,10 @@ func TestOpenFails(t *testing.T) {
 		}
 	}
 	if _, err := Open[string](nil, joined, Options{}); err == nil {
-		t.Error("no source was accepted")
+		t.Error("Open accepted a nil source")
 	}
 	if _, err := Open[string](File(bad), nil, Options{}); err == nil {
-		t.Error("no step was accepted")
+		t.Error("Open accepted a nil step")
 	}
 	if _, err := Open(File(bad), func(*string, Content, time.Time) (*string, error) { return nil, nil }, Options{}); !errors.Is(err, errNoState) {
 		t.Errorf("neither state nor error: %v", err)
@@ -81,18 +81,18 @@ func TestOpenReadsTwice(t *testing.T) {
 	})
 	synctest.Test(t, func(t *testing.T) {
 		reads := 0
-		restless := sourceFunc(func() (Content, error) {
+		unsteady := sourceFunc(func() (Content, error) {
 			reads++
 			return Content{Data: []byte(strconv.Itoa(reads)), Path: "it"}, nil
 		})
 		began := time.Now()
-		if _, err := Open(restless, joined, Options{}); !errors.Is(err, errUnsteady) {
+		if _, err := Open(unsteady, joined, Options{}); !errors.Is(err, errUnsteady) {
 			t.Errorf("error is %v", err)
 		}
 		if took := time.Since(began); took > 210*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
-		if v, err := Open(restless, joined, Options{Debounce: -1}); err != nil || v.Load() == nil {
+		if v, err := Open(unsteady, joined, Options{Debounce: -1}); err != nil || v.Load() == nil {
 			t.Errorf("without Debounce: %v", err)
 		}
 	})
@@ -102,7 +102,7 @@ type sourceFunc func() (Content, error)
 
 func (f sourceFunc) Read(context.Context, int64) (Content, error) { return f() }
 
-// A Source of the caller is polled, and needs the Debounce as well.
+// A Source that the caller implements is polled, and its content must pass the Debounce.
 func TestOtherSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -117,7 +117,7 @@ func TestOtherSource(t *testing.T) {
 		text = "1"
 		mu.Unlock()
 		began := time.Now()
-		l.becomes2(t, "1", 12*time.Second)
+		l.becomesWithin(t, "1", 12*time.Second)
 		if took := time.Since(began); took < time.Second {
 			t.Errorf("accepted after %v", took)
 		}
@@ -147,7 +147,7 @@ func TestStaticEnvironment(t *testing.T) {
 	}
 }
 
-// A Step may refuse content and publish a state all the same.
+// A Step may reject content and return a state beside the error.
 func TestStepWithStateAndError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "bad")
@@ -155,14 +155,14 @@ func TestStepWithStateAndError(t *testing.T) {
 		if s := string(c.Data); s != "bad" {
 			return &s, nil
 		}
-		left := "what is left"
-		if prev != nil && *prev == left {
+		part := "the good part"
+		if prev != nil && *prev == part {
 			return prev, errBad
 		}
-		return &left, errBad
+		return &part, errBad
 	}, Options{Wait: true})
 	check(t, err)
-	if deref(v.Load()) != "what is left" || v.Stats().Applied > 0 || v.Stats().Rejected != 1 {
+	if deref(v.Load()) != "the good part" || v.Stats().Applied > 0 || v.Stats().Rejected != 1 {
 		t.Errorf("is %q, %+v", deref(v.Load()), v.Stats())
 	}
 	updated := v.Updated()
@@ -171,7 +171,7 @@ func TestStepWithStateAndError(t *testing.T) {
 	}
 	select {
 	case <-updated:
-		t.Error("prev itself is no change")
+		t.Error("Updated reports a change, although the Step returned prev")
 	default:
 	}
 	put(t, path, "good")
@@ -211,7 +211,7 @@ func TestApply(t *testing.T) {
 	l.Apply(func(*string, time.Time) *string { return nil })
 	select {
 	case <-updated:
-		t.Error("nothing changed")
+		t.Error("Updated reports a change, although nothing changed")
 	default:
 	}
 	l.Apply(func(prev *string, _ time.Time) *string { s := *prev + "!"; return &s })
@@ -220,11 +220,11 @@ func TestApply(t *testing.T) {
 	}
 	<-updated
 	if changed, err := l.Reload(); changed || err != nil || deref(l.Load()) != "0!" {
-		t.Errorf("unchanged content undid it: %q, %v, %v", deref(l.Load()), changed, err)
+		t.Errorf("unchanged content replaced the applied state: %q, %v, %v", deref(l.Load()), changed, err)
 	}
 }
 
-// Apply waits for no I/O: not for a read that hangs.
+// Apply does not wait for a read that hangs.
 func TestApplyDuringARead(t *testing.T) {
 	hang, begun := make(chan struct{}), make(chan struct{})
 	first := true
@@ -282,7 +282,7 @@ func TestConcurrent(t *testing.T) {
 	l.becomes(t, "199")
 }
 
-// Every finished attempt is observed, with the time that reading and the Step took.
+// Observe is called for every finished read, with the time that the read and the Step took.
 func TestObserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		text, reads := "0", 0

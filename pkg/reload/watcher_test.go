@@ -17,10 +17,10 @@ func TestInotifyExhausted(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "token")
 	put(t, path, "0")
-	var plenty atomic.Bool
+	var available atomic.Bool
 	w := new(Watcher)
 	w.open = func() (*fsnotify.Watcher, error) {
-		if !plenty.Load() {
+		if !available.Load() {
 			return nil, fmt.Errorf("inotify_init1: %w", syscall.EMFILE)
 		}
 		return fsnotify.NewWatcher()
@@ -33,9 +33,9 @@ func TestInotifyExhausted(t *testing.T) {
 		t.Errorf("stats: %+v", s)
 	}
 	if n, _ := l.log.count("no file system events"); n != 1 {
-		t.Errorf("logged %d times for one cause", n)
+		t.Errorf("logged %d times, want once", n)
 	}
-	plenty.Store(true)
+	available.Store(true)
 	l.log.await(t, "watching the source", 1)
 	if s := l.Stats(); s.Mode != modeEvents {
 		t.Errorf("stats: %+v", s)
@@ -44,8 +44,8 @@ func TestInotifyExhausted(t *testing.T) {
 	l.becomes(t, "2")
 }
 
-// The kernel's queue is made to overflow, so that the event of the last change
-// is lost: everything must be read again, without a poll.
+// The kernel's queue overflows, so that the event of the last change is lost. Everything must
+// be read again, without a poll.
 func TestOverflow(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "token")
@@ -64,7 +64,7 @@ func TestOverflow(t *testing.T) {
 	l.log.await(t, "watching the source", 1)
 	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 	put(t, a, "")
-	w.mu.Lock() // nobody takes events now
+	w.mu.Lock() // delivery waits
 	for range limit/2 + 5000 {
 		check(t, os.Rename(a, b))
 		a, b = b, a
@@ -80,7 +80,7 @@ func TestOverflow(t *testing.T) {
 	l.becomes(t, "2")
 }
 
-// An error of fsnotify alone means that events may be missing.
+// After an error of fsnotify, everything is read again, because events may be missing.
 func TestWatcherError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "0")
@@ -130,8 +130,7 @@ func TestSharedWatcher(t *testing.T) {
 	again.log.await(t, "watching the source", 1)
 }
 
-// Without events and without polling a change is seen by Reload alone, and the log
-// says so.
+// Without events and without polling only Reload sees a change, and the log says so.
 func TestNeitherEventsNorPolling(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, "0")
@@ -144,7 +143,7 @@ func TestNeitherEventsNorPolling(t *testing.T) {
 	}
 }
 
-// A busy ancestor costs no reads.
+// Events of other names in an ancestor directory cause no reads.
 func TestBusyAncestor(t *testing.T) {
 	top := t.TempDir()
 	path := filepath.Join(top, "d", "token")
