@@ -23,7 +23,7 @@ func TestMissingKeyNamesThoseThatThereAre(t *testing.T) {
 		keys map[string][]byte
 		says string
 	}{
-		"another name":  {map[string][]byte{"APP_API_TOKEN": []byte(secret), "token-next": []byte(secret)}, "no key token; the current token stands there; the keys there are APP_API_TOKEN, token-next"},
+		"another name":  {map[string][]byte{"APP_API_TOKEN": []byte(secret), "token-next": []byte(secret)}, "no key token; put the current token there; the keys there are APP_API_TOKEN, token-next"},
 		"none":          {map[string][]byte{}, "; there are no keys at all"},
 		"many":          {many, "the keys there are k00, k01, k02, k03, k04, k05, k06, k07, k08, k09 and 3 more"},
 		"another fault": {map[string][]byte{"token": []byte("short"), "x": nil}, "/token: "},

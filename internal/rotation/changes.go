@@ -27,20 +27,20 @@ func (l *Ledger[V]) revokeNamed(ids []ID, names map[ID][]ID) *Ledger[V] {
 		n.addNames(id, more)
 	}
 	n.keepNames(n)
-	tombs := newTombstones(l.ended, l.endedAt)
+	tombs := l.ended.clone()
 	for _, e := range l.Entries {
 		switch {
 		case !n.refuses(&e.Decl):
 			n.Entries = append(n.Entries, e)
 			continue
 		case e.Declared && e.window.ended():
-			tombs.passed(e.ID, e.Until).named = true
+			tombs.passed(e.ID, e.Until).mentioned = true
 		}
 		if e.Declared {
 			n.RevokedDeclared = append(slices.Clip(n.RevokedDeclared), e.Decl)
 		}
 	}
-	n.settle(tombs.list)
+	n.settle(tombs)
 	return n
 }
 
@@ -67,7 +67,7 @@ func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
 		delete(n.revoked, id)
 	}
 	n.keepNames(l)
-	n.ended, n.endedAt = l.ended, l.endedAt
+	n.ended = l.ended
 	return n
 }
 
@@ -78,27 +78,27 @@ func (l *Ledger[V]) Unrevoke(ids ...ID) *Ledger[V] {
 // which lifted returns true, which means that a caller lifted it by hand. If m holds
 // nothing new, Adopt returns l itself. The ledger l may be nil.
 func (l *Ledger[V]) Adopt(m Snapshot, lifted func(ID) bool) *Ledger[V] {
-	was := l
+	before := l
 	l = l.orEmpty()
 	revoked := slices.DeleteFunc(slices.Clone(m.Revoked), func(id ID) bool {
 		return l.HasRevocation(id) || lifted(id) || l.lifted[id] && !slices.Contains(m.Unrevoked, id)
 	})
 	retired := slices.DeleteFunc(slices.Clone(m.Retired), func(id ID) bool {
-		i, ok := l.endedAt[id]
-		return ok && l.ended[i].retired
+		i, ok := l.ended.at[id]
+		return ok && l.ended.list[i].retired
 	})
 	n := l.revokeNamed(revoked, m.Names)
-	news := len(revoked) > 0
+	changed := len(revoked) > 0
 	for id, names := range n.names {
-		news = news || len(names) > len(l.names[id])
+		changed = changed || len(names) > len(l.names[id])
 	}
 	switch {
 	case len(retired) > 0:
 		return n.RetireIDs(retired...)
-	case news:
+	case changed:
 		return n
 	default:
-		return was
+		return before
 	}
 }
 
@@ -130,18 +130,18 @@ func (l *Ledger[V]) RetireIDs(ids ...ID) *Ledger[V] {
 func (l *Ledger[V]) retire(ends func(ID) bool, others []ID) *Ledger[V] {
 	l = l.orEmpty()
 	n := l.next()
-	tombs := newTombstones(l.ended, l.endedAt)
+	tombs := l.ended.clone()
 	for _, e := range l.Entries {
 		if e.Slot != Previous || !ends(e.ID) {
 			n.Entries = append(n.Entries, e)
 			continue
 		}
 		o := tombs.add(e.ID)
-		o.retired, o.named = e.Declared, e.Declared
+		o.retired, o.mentioned = e.Declared, e.Declared
 	}
 	for _, id := range others {
 		tombs.add(id).retired = true
 	}
-	n.settle(tombs.list)
+	n.settle(tombs)
 	return n
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-var errDeadline = errors.New("the deadline is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+var errDeadline = errors.New("the deadline is not an RFC 3339 time; write it as 2006-01-02T15:04:05Z")
 
 // ParseDeadline parses the deadline of a credential that is declared previous. The error
 // does not quote text.

@@ -24,11 +24,10 @@ type Ledger[V any] struct {
 	revoked map[ID]bool
 	names   map[ID][]ID // all names that each revoked credential has had since its revocation
 	// lifted holds the IDs that the last content unrevoked. They lift no later
-	// revocation. The value reports whether the source has lifted one by that.
-	lifted  map[ID]bool
-	ended   []tombstone // oldest first
-	endedAt map[ID]int  // index in ended
-	uses    map[ID]*Use // uses of declared credentials, set by Restore for the next Advance
+	// revocation. The value reports whether there was a revocation to lift.
+	lifted map[ID]bool
+	ended  tombstones
+	uses   map[ID]*Use // uses of declared credentials, set by Restore for the next Advance
 }
 
 // Current returns the entry in slot current. The result is false if there is no such
@@ -42,10 +41,7 @@ func (l *Ledger[V]) Current() (*Entry[V], bool) {
 
 // Revoked reports whether the credential id is revoked, by its ID or by one of its names.
 func (l *Ledger[V]) Revoked(id ID) bool {
-	if l == nil {
-		return false
-	}
-	return l.revoked[id] || slices.ContainsFunc(l.names[id], l.HasRevocation)
+	return l != nil && (l.revoked[id] || slices.ContainsFunc(l.names[id], l.HasRevocation))
 }
 
 // HasRevocation reports whether id itself is revoked. It ignores the names of the
@@ -80,11 +76,7 @@ func (l *Ledger[V]) addNames(id ID, names []ID) {
 // Ended reports whether the credential id was superseded and is no longer accepted. The
 // ledger remembers at least the last 256 such credentials.
 func (l *Ledger[V]) Ended(id ID) bool {
-	if l == nil {
-		return false
-	}
-	_, ok := l.endedAt[id]
-	return ok
+	return l != nil && l.ended.has(id)
 }
 
 // EachRefused calls f for every refused credential that the ledger knows. The argument
@@ -94,7 +86,7 @@ func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 	if l == nil {
 		return
 	}
-	for _, e := range l.ended {
+	for _, e := range l.ended.list {
 		f(e.id, false)
 	}
 	for id := range l.revoked {
@@ -144,12 +136,14 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		n.refuses(&b.Decl) // record its names: c may use other names
 	}
 
-	tombs := newTombstones(prev.ended, prev.endedAt)
-	tombs.sourceRead()
+	tombs := prev.ended.clone()
+	for i := range tombs.list {
+		tombs.list[i].mentioned = false
+	}
 	declared := strongest(c.Decls)
-	named := make(map[ID]bool, len(declared)+len(c.Retired))
+	mentioned := make(map[ID]bool, len(declared)+len(c.Retired))
 	for _, d := range declared {
-		named[d.ID] = true
+		mentioned[d.ID] = true
 		e := Entry[V]{Decl: d, Declared: true, Since: now}
 		b := before[d.ID]
 		if b != nil && b.Slot == d.Slot {
@@ -162,7 +156,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 			}
 			e.window = declaredAgain(b, d.Until, now)
 			if !e.Live(now) {
-				tombs.passed(d.ID, d.Until).named = true
+				tombs.passed(d.ID, d.Until).mentioned = true
 				continue
 			}
 		}
@@ -181,13 +175,13 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		n.Entries = append(n.Entries, e)
 	}
 	for _, id := range c.Retired {
-		if !named[id] {
-			named[id] = true
-			tombs.add(id).named = true
+		if !mentioned[id] {
+			mentioned[id] = true
+			tombs.add(id).mentioned = true
 		}
 	}
 	for _, b := range prev.Entries {
-		if named[b.ID] {
+		if mentioned[b.ID] {
 			continue
 		}
 		if b.Slot == Previous && b.Declared && !b.Live(now) {
@@ -214,7 +208,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		}
 		n.Entries = append(n.Entries, b)
 	}
-	n.settle(tombs.list)
+	n.settle(tombs)
 	return n
 }
 
@@ -227,12 +221,12 @@ func (l *Ledger[V]) revoke(prev *Ledger[V], revoked map[ID]bool, unrevoked []ID)
 		if revoked[id] {
 			continue
 		}
-		did, before := prev.lifted[id]
-		if !before {
-			did = l.revoked[id]
+		liftedOne, seen := prev.lifted[id]
+		if !seen {
+			liftedOne = l.revoked[id]
 			delete(l.revoked, id)
 		}
-		l.lifted[id] = did
+		l.lifted[id] = liftedOne
 	}
 	maps.Copy(l.revoked, revoked)
 	l.keepNames(prev)

@@ -339,8 +339,8 @@ func TestRetiredIsNotSticky(t *testing.T) {
 			t.Fatal("forgotten though the source says it")
 		}
 	}
-	if l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w); len(l.ended) > maxEnded {
-		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded)
+	if l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w); len(l.ended.list) > maxEnded {
+		t.Errorf("%d remembered, want at most %d", len(l.ended.list), maxEnded)
 	}
 	last := many.Retired[len(many.Retired)-1]
 	for range 2 {
@@ -367,8 +367,8 @@ func TestEndedIsBounded(t *testing.T) {
 		d := Decl[string]{ID: ID{byte(i), byte(i >> 8), 1}, Slot: Current}
 		l = advance(l, []Decl[string]{d}, nil, start, Window{})
 	}
-	if len(l.ended) > maxEnded {
-		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded)
+	if len(l.ended.list) > maxEnded {
+		t.Errorf("%d remembered, want at most %d", len(l.ended.list), maxEnded)
 	}
 	for i := range 3 * maxEnded {
 		known := i >= 2*maxEnded-1 && i < 3*maxEnded-1 // the last one is accepted
@@ -380,8 +380,8 @@ func TestEndedIsBounded(t *testing.T) {
 		d := []Decl[string]{decl(0, Current), {ID: ID{byte(i), byte(i >> 8), 2}, Slot: Previous}}
 		l = advance(l, d, nil, start, Window{}).Retire()
 	}
-	if len(l.ended) > maxEnded+1 {
-		t.Errorf("%d remembered, want at most %d", len(l.ended), maxEnded+1)
+	if len(l.ended.list) > maxEnded+1 {
+		t.Errorf("%d remembered, want at most %d", len(l.ended.list), maxEnded+1)
 	}
 }
 

@@ -21,9 +21,9 @@ func (l *Ledger[V]) Merge(other *Ledger[V], now time.Time, w Window) *Ledger[V] 
 	}
 	l = l.orEmpty().Adopt(other.Snapshot(now, nil), func(ID) bool { return false })
 	n := l.next()
-	tombs := newTombstones(l.ended, l.endedAt)
-	for i := range other.ended {
-		tombs.passed(other.ended[i].id, other.ended[i].until)
+	tombs := l.ended.clone()
+	for _, t := range other.ended.list {
+		tombs.passed(t.id, t.until)
 	}
 	known := make(map[ID]bool, len(l.Entries))
 	for _, e := range l.Entries {
@@ -47,6 +47,6 @@ func (l *Ledger[V]) Merge(other *Ledger[V], now time.Time, w Window) *Ledger[V] 
 			n.Entries = append(n.Entries, e)
 		}
 	}
-	n.settle(tombs.list)
+	n.settle(tombs)
 	return n
 }

@@ -48,8 +48,8 @@ type SnapshotEntry struct {
 	Order   int64     `json:"order,omitempty"`  // a window that is granted later has a greater Order
 }
 
-// maxWritten bounds the length of Snapshot.Ended.
-const maxWritten = 32
+// maxSavedEnded bounds the length of Snapshot.Ended.
+const maxSavedEnded = 32
 
 // Snapshot returns the state of l at now: the current credential, the remembered
 // credentials that are live, the last uses of the declared previous credentials, and the
@@ -87,14 +87,14 @@ func (l *Ledger[V]) Snapshot(now time.Time, encode func(V) json.RawMessage) Snap
 	for id, names := range l.names {
 		m.Names[id] = slices.SortedFunc(slices.Values(names), compare)
 	}
-	for _, e := range l.ended {
+	for _, e := range l.ended.list {
 		if e.retired {
 			m.Retired = append(m.Retired, e.id)
 		} else {
 			m.Ended = append(m.Ended, e.id)
 		}
 	}
-	m.Ended = m.Ended[max(0, len(m.Ended)-maxWritten):]
+	m.Ended = m.Ended[max(0, len(m.Ended)-maxSavedEnded):]
 	return m
 }
 
@@ -120,7 +120,7 @@ func compare(a, b ID) int { return bytes.Compare(a[:], b[:]) }
 func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEntry) (V, bool)) *Ledger[V] {
 	l := &Ledger[V]{uses: make(map[ID]*Use), revoked: withAll(nil, m.Revoked), lifted: make(map[ID]bool, len(m.Unrevoked))}
 	for _, id := range m.Unrevoked {
-		l.lifted[id] = false // whether it lifted one is not known any more
+		l.lifted[id] = false // a snapshot does not say whether there was a revocation to lift
 	}
 	l.keepNames(&Ledger[V]{names: m.Names})
 	seen := make(map[ID]bool, len(m.Entries))
@@ -145,8 +145,8 @@ func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEnt
 		case !used.IsZero():
 			e.Use.Mark(used)
 		}
-		switch _, two := l.Current(); {
-		case r.Slot == Current && !two:
+		switch _, has := l.Current(); {
+		case r.Slot == Current && !has:
 			l.Entries = slices.Insert(l.Entries, 0, e) // Current looks at index 0
 		case r.Slot == Previous && r.Declared:
 			l.uses[r.ID] = e.Use
@@ -157,15 +157,15 @@ func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEnt
 		}
 	}
 	l.reorder()
-	tombs := newTombstones(nil, nil)
+	tombs := l.ended.clone()
 	for _, id := range m.Retired {
-		o := tombs.add(id)
-		o.retired, o.named = true, true // named until the source is read
+		t := tombs.add(id)
+		t.retired, t.mentioned = true, true // the source may mention it
 	}
 	for _, id := range m.Ended {
 		tombs.add(id)
 	}
-	l.settle(tombs.list)
+	l.settle(tombs)
 	return l
 }
 
@@ -174,13 +174,13 @@ func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEnt
 func (l *Ledger[V]) reorder() {
 	var all []*window
 	for i := range l.Entries {
-		if o := l.Entries[i].window; o != nil {
-			all = append(all, o)
+		if w := l.Entries[i].window; w != nil {
+			all = append(all, w)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *window) int { return cmp.Compare(a.order, b.order) })
-	for i, o := range all {
-		o.order = int64(i - len(all))
+	for i, w := range all {
+		w.order = int64(i - len(all))
 	}
 }
 

@@ -212,8 +212,8 @@ func TestP8_AllRetirementsSurviveARestart(t *testing.T) {
 				t.Errorf("%s: %d retired credentials are accepted again", name, len(next.Entries)-1)
 			}
 		}
-		if next = advance(next, decls[:1], nil, start, Window{}); len(next.ended) > maxEnded {
-			t.Errorf("%s: %d remembered that nobody names, want at most %d", name, len(next.ended), maxEnded)
+		if next = advance(next, decls[:1], nil, start, Window{}); len(next.ended.list) > maxEnded {
+			t.Errorf("%s: %d remembered that nobody names, want at most %d", name, len(next.ended.list), maxEnded)
 		}
 	}
 }

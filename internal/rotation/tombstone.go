@@ -17,37 +17,28 @@ type tombstone struct {
 	// source declares this deadline or an earlier one. It is zero if the credential had
 	// no declared deadline.
 	until time.Time
-	// named reports whether the source still mentions the credential. The ledger never
-	// forgets a named tombstone.
-	named bool
+	// mentioned reports whether the source still mentions the credential. The ledger keeps
+	// such a tombstone.
+	mentioned bool
 }
 
 // holds reports whether the tombstone bars its credential. A tombstone that does not hold
 // only gives the reason for a refusal.
 func (t *tombstone) holds() bool { return t.retired || !t.until.IsZero() }
 
-// maxEnded bounds the number of tombstones. Named tombstones may exceed it.
+// maxEnded bounds the number of tombstones that the source does not mention.
 const maxEnded = 256
 
-// A tombstones collects the tombstones of a new ledger. It starts with a copy of the
-// tombstones of the previous ledger.
+// A tombstones holds at most one tombstone for each credential.
 type tombstones struct {
 	list []tombstone // oldest first
 	at   map[ID]int  // index in list
 }
 
-func newTombstones(before []tombstone, at map[ID]int) *tombstones {
-	t := &tombstones{list: slices.Clone(before), at: make(map[ID]int, len(at))}
-	maps.Copy(t.at, at)
-	return t
-}
-
-// sourceRead clears named of every tombstone. The caller then marks the tombstones that
-// the new content mentions.
-func (g *tombstones) sourceRead() {
-	for i := range g.list {
-		g.list[i].named = false
-	}
+func (g *tombstones) clone() *tombstones {
+	c := &tombstones{list: slices.Clone(g.list), at: make(map[ID]int, len(g.at))}
+	maps.Copy(c.at, g.at)
+	return c
 }
 
 func (g *tombstones) has(id ID) bool {
@@ -75,15 +66,15 @@ func (g *tombstones) passed(id ID, until time.Time) *tombstone {
 }
 
 // bars reports whether a tombstone bars the credential id, which the source declares
-// previous with the deadline until. bars marks such a tombstone as named, so that it
-// stays while the source declares the credential.
+// previous with the deadline until. If so, the source mentions the credential, and the
+// tombstone stays.
 func (g *tombstones) bars(id ID, until time.Time) bool {
 	if !g.has(id) {
 		return false
 	}
 	t := g.add(id)
 	bars := t.retired || !until.IsZero() && !until.After(t.until)
-	t.named = t.named || bars
+	t.mentioned = t.mentioned || bars
 	return bars
 }
 
@@ -91,7 +82,7 @@ func (g *tombstones) bars(id ID, until time.Time) bool {
 // its use opens, and stores the tombstones. settle takes ownership of tombs. It drops the
 // tombstones of accepted credentials, and those of revoked credentials unless they hold,
 // because a tombstone that holds must outlive the revocation.
-func (l *Ledger[V]) settle(tombs []tombstone) {
+func (l *Ledger[V]) settle(tombs *tombstones) {
 	slices.SortStableFunc(l.Entries, func(a, b Entry[V]) int {
 		if a.Slot != b.Slot || a.Slot != Previous {
 			return cmp.Compare(a.Slot, b.Slot)
@@ -99,24 +90,24 @@ func (l *Ledger[V]) settle(tombs []tombstone) {
 		return b.window.latestEnd().Compare(a.window.latestEnd())
 	})
 	l.linkActivations()
-	if len(tombs) == 0 {
+	if len(tombs.list) == 0 {
 		return
 	}
 	accepted := make(map[ID]bool, len(l.Entries))
 	for i := range l.Entries {
 		accepted[l.Entries[i].ID] = true
 	}
-	kept := slices.DeleteFunc(tombs, func(t tombstone) bool {
+	kept := slices.DeleteFunc(tombs.list, func(t tombstone) bool {
 		return accepted[t.id] || !t.holds() && l.Revoked(t.id)
 	})
-	// Drop the oldest tombstones first, but never a named one.
+	// Drop the oldest tombstones first, but never one that the source mentions.
 	surplus := len(kept) - maxEnded
-	l.ended = slices.DeleteFunc(kept, func(t tombstone) bool {
+	kept = slices.DeleteFunc(kept, func(t tombstone) bool {
 		surplus--
-		return surplus >= 0 && !t.named
+		return surplus >= 0 && !t.mentioned
 	})
-	l.endedAt = make(map[ID]int, len(l.ended))
-	for i := range l.ended {
-		l.endedAt[l.ended[i].id] = i
+	l.ended = tombstones{list: kept, at: make(map[ID]int, len(kept))}
+	for i := range kept {
+		l.ended.at[kept[i].id] = i
 	}
 }

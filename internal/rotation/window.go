@@ -125,7 +125,7 @@ func (w *window) deadline(now time.Time) time.Time {
 	case w.until.IsZero():
 		return onWall(w.end(w.state.Load()), now)
 	}
-	if end := onWall(w.latestEnd(), now); w.length < math.MaxInt64 && end.Before(w.until.Add(-stepped)) {
+	if end := onWall(w.latestEnd(), now); w.length < math.MaxInt64 && end.Before(w.until.Add(-clockStep)) {
 		return end
 	}
 	return w.until
@@ -138,18 +138,18 @@ func (w *window) cap(now time.Time) time.Time {
 	return onWall(w.latestEnd(), now)
 }
 
-// stepped is the smallest difference that counts as a step of the wall clock. A smaller
+// clockStep is the smallest difference that counts as a step of the wall clock. A smaller
 // difference is the noise of reading two clocks.
-const stepped = time.Second
+const clockStep = time.Second
 
 // onWall converts t to the wall clock of now, which may have been set since t was read.
 func onWall(t, now time.Time) time.Time {
-	as := now.Add(t.Sub(now)).Round(0)
+	wall := now.Add(t.Sub(now)).Round(0)
 	t = t.Round(0)
-	if d := as.Sub(t); -stepped < d && d < stepped {
+	if d := wall.Sub(t); d.Abs() < clockStep {
 		return t
 	}
-	return as
+	return wall
 }
 
 // An activation holds the windows that wait for the use of one credential.

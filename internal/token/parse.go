@@ -91,5 +91,5 @@ func ParseDir(keys map[string][]byte, o Options) (Tokens, error) {
 		}
 	}
 	p.key = ""
-	return p.result("no key " + FileCurrent + "; the current token stands there")
+	return p.result("no key " + FileCurrent + "; put the current token there")
 }

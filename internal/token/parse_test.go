@@ -56,7 +56,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestParseFaults(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":               {"", "app.tok: no current token"},
@@ -65,18 +65,18 @@ func TestParseFaults(t *testing.T) {
 		"short":               {"\nshort", "app.tok:2: the token is 5 bytes, shorter than 16"},
 		"not ascii":           {strings.Repeat("a", 20) + "é", "app.tok:1: byte 21 of the token is outside 0x21 to 0x7E"},
 		"nul":                 {tokenA + "\x00", "app.tok:1: byte 21 of the token"},
-		"word behind":         {tokenA + "\n" + tokenB + " old", "app.tok:2: after the token stands something other"},
-		"until without slot":  {tokenA + " until=2026-01-02T03:04:05Z", "app.tok:1: until= goes with previous"},
-		"until with next":     {tokenA + "\n" + tokenB + " next until=2026-01-02T03:04:05Z", "app.tok:2: until= goes with previous"},
-		"until is no time":    {tokenA + "\n" + tokenB + " previous until=tomorrow", "app.tok:2: the deadline is no RFC 3339 time"},
-		"until without zone":  {tokenA + "\n" + tokenB + " previous until=2026-01-02T03:04:05", "app.tok:2: the deadline is no RFC 3339 time"},
-		"too much":            {tokenA + " previous until=2026-01-02T03:04:05Z x", "app.tok:1: the line goes on"},
-		"revoked short":       {tokenA + "\nrevoked abcd", "app.tok:2: a revocation is the 64 hex digits"},
-		"revoked without any": {tokenA + "\nrevoked", "app.tok:2: a revocation is the 64 hex digits"},
-		"revoked no hex":      {tokenA + "\nrevoked " + strings.Repeat("g", 64), "app.tok:2: a revocation holds a character"},
-		"retired short":       {tokenA + "\nretired abcd", "app.tok:2: a retirement is the 64 hex digits"},
-		"retired no hex":      {tokenA + "\nretired " + strings.Repeat("g", 64), "app.tok:2: a retirement holds a character"},
-		"unrevoked twice":     {tokenA + "\nunrevoked " + strings.Repeat("a", 64) + " " + strings.Repeat("b", 64), "app.tok:2: a lifted revocation is the 64 hex"},
+		"word behind":         {tokenA + "\n" + tokenB + " old", "app.tok:2: only next, previous or until= may follow"},
+		"until without slot":  {tokenA + " until=2026-01-02T03:04:05Z", "app.tok:1: until= needs previous"},
+		"until with next":     {tokenA + "\n" + tokenB + " next until=2026-01-02T03:04:05Z", "app.tok:2: until= needs previous"},
+		"until is no time":    {tokenA + "\n" + tokenB + " previous until=tomorrow", "app.tok:2: the deadline is not an RFC 3339 time"},
+		"until without zone":  {tokenA + "\n" + tokenB + " previous until=2026-01-02T03:04:05", "app.tok:2: the deadline is not an RFC 3339 time"},
+		"too much":            {tokenA + " previous until=2026-01-02T03:04:05Z x", "app.tok:1: too many words"},
+		"revoked short":       {tokenA + "\nrevoked abcd", "app.tok:2: a revocation must be the 64 hex digits"},
+		"revoked without any": {tokenA + "\nrevoked", "app.tok:2: a revocation must be the 64 hex digits"},
+		"revoked no hex":      {tokenA + "\nrevoked " + strings.Repeat("g", 64), "app.tok:2: a revocation has a character"},
+		"retired short":       {tokenA + "\nretired abcd", "app.tok:2: a retirement must be the 64 hex digits"},
+		"retired no hex":      {tokenA + "\nretired " + strings.Repeat("g", 64), "app.tok:2: a retirement has a character"},
+		"unrevoked twice":     {tokenA + "\nunrevoked " + strings.Repeat("a", 64) + " " + strings.Repeat("b", 64), "app.tok:2: a lifted revocation must be the 64 hex"},
 		"the first error":     {"short\n" + tokenA + " x", "app.tok:1: the token is 5 bytes"},
 	} {
 		got, err := Parse([]byte(c.text), Options{Name: "app.tok"})
@@ -109,12 +109,12 @@ func TestP3_RevocationOutlivesMalformedContent(t *testing.T) {
 		}
 	}
 	got, err := ParseDir(map[string][]byte{"token-revoked": fmt.Appendf(nil, "nonsense\n%x\n", id)}, Options{Name: "d"})
-	if err == nil || err.Error() != "d/token-revoked:1: a revocation is the 64 hex digits of the token's SHA-256, alone; this one is not" || len(got.Revoked) != 1 {
+	if err == nil || err.Error() != "d/token-revoked:1: a revocation must be the 64 hex digits of the token's SHA-256, and nothing else" || len(got.Revoked) != 1 {
 		t.Errorf("%d revocations, %v", len(got.Revoked), err)
 	}
 }
 
-func TestParseKeys(t *testing.T) {
+func TestParseDir(t *testing.T) {
 	t.Parallel()
 	type m = map[string][]byte
 	until := []byte("2026-01-02T03:04:05Z\n")
@@ -140,8 +140,8 @@ func TestParseKeys(t *testing.T) {
 		"short":             {m{"token": []byte(tokenA), "token-next": []byte("x")}, "", "mount/token-next: the token is 1 bytes"},
 		"until is no time":  {m{"token": []byte(tokenA), "token-previous": []byte(tokenC), "token-previous-until": []byte("soon")}, "", "mount/token-previous-until: the deadline is no"},
 		"until is empty":    {m{"token": []byte(tokenA), "token-previous": []byte(tokenC), "token-previous-until": nil}, "", "mount/token-previous-until: the deadline is no"},
-		"another word":      {m{"token": []byte(tokenA), "token-retired": fmt.Appendf(nil, "revoked %x", verify.Digest(tokenB))}, "", "mount/token-retired:1: a retirement is"},
-		"revoked malformed": {m{"token": []byte(tokenA), "token-revoked": []byte("x y")}, "", "mount/token-revoked:1: a revocation is"},
+		"another word":      {m{"token": []byte(tokenA), "token-retired": fmt.Appendf(nil, "revoked %x", verify.Digest(tokenB))}, "", "mount/token-retired:1: a retirement must be"},
+		"revoked malformed": {m{"token": []byte(tokenA), "token-revoked": []byte("x y")}, "", "mount/token-revoked:1: a revocation must be"},
 	} {
 		got, err := ParseDir(c.keys, Options{Name: "mount/"})
 		switch {

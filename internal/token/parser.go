@@ -94,9 +94,9 @@ func (p *parser) digest(word string, fields []string) bool {
 	}
 	var id rotation.ID
 	if len(fields) != 1 || len(fields[0]) != hex.EncodedLen(len(id)) {
-		p.fail("%s is the 64 hex digits of the token's SHA-256, alone; this one is not", noun)
+		p.fail("%s must be the 64 hex digits of the token's SHA-256, and nothing else", noun)
 	} else if _, err := hex.Decode(id[:], []byte(fields[0])); err != nil {
-		p.fail("%s holds a character that is no hex digit", noun)
+		p.fail("%s has a character that is not a hex digit", noun)
 	} else {
 		*list = append(*list, id)
 	}
@@ -123,11 +123,11 @@ func (p *parser) declare(fields []string) {
 		value, ok := strings.CutPrefix(fields[0], "until=")
 		if !ok {
 			p.placeholder(line...) // a placeholder is the more specific error
-			p.fail("after the token stands something other than next, previous or until=; one token a line")
+			p.fail("only next, previous or until= may follow the token; write one token per line")
 			return
 		}
 		if slot != rotation.Previous {
-			p.fail("until= goes with previous alone; write TOKEN previous until=TIME")
+			p.fail("until= needs previous; write TOKEN previous until=TIME")
 			return
 		}
 		if until, ok = p.time(value); !ok {
@@ -136,7 +136,7 @@ func (p *parser) declare(fields []string) {
 		fields = fields[1:]
 	}
 	if len(fields) > 0 {
-		p.fail("the line goes on after what it may hold: TOKEN [next|previous] [until=TIME]")
+		p.fail("too many words in the line; write TOKEN [next|previous] [until=TIME]")
 		return
 	}
 	p.add(text, slot, until)
@@ -181,7 +181,7 @@ func (p *parser) time(value string) (time.Time, bool) {
 func (p *parser) placeholder(words ...string) bool {
 	what := placeholder.Describe(strings.Join(words, " "))
 	if what != "" {
-		p.fail("it looks like %s and not like a token; put the token itself there, alone", what)
+		p.fail("it looks like %s and not like a token; put only the token itself there", what)
 	}
 	return what != ""
 }

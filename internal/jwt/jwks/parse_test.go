@@ -185,7 +185,7 @@ func TestParseKeys(t *testing.T) {
 		"set for a key":      {m{"key": set(a.jwk())}, "mount/key: a set of keys, where one key stands; put it under jwks.json"},
 		"two PEM blocks":     {m{"key": join(a.pem(t), b.pem(t))}, "mount/key:5: a second PEM block"},
 		"invalid set":        {m{"jwks.json": set(a.jwk(), a.jwk("use", "enc"))}, "mount/jwks.json: keys[1]: its use"},
-		"until is no time":   {m{"key": a.pem(t), "key-previous": c.pem(t), "key-previous-until": []byte("CANARY")}, "mount/key-previous-until: the deadline is no RFC 3339 time"},
+		"until is no time":   {m{"key": a.pem(t), "key-previous": c.pem(t), "key-previous-until": []byte("CANARY")}, "mount/key-previous-until: the deadline is not an RFC 3339 time"},
 		"until is empty":     {m{"key": a.pem(t), "key-previous": c.pem(t), "key-previous-until": nil}, "mount/key-previous-until: the deadline is no"},
 		"revoked malformed":  {m{"key": a.pem(t), "revoked": []byte("\nCANARY")}, "mount/revoked:2: a revocation is"},
 	} {

@@ -34,7 +34,7 @@ func TestCheckNamesTheKeysThatThereAre(t *testing.T) {
 	if err := kubemount.Write(mount, map[string][]byte{"APP_API_TOKEN": []byte(good)}, 0o400); err != nil {
 		t.Fatal(err)
 	}
-	if o := invoke(t, "", "check", "--token-file", mount); o.code != 1 || !strings.Contains(o.out+o.errOut, "no key token; the current token stands there; the keys there are APP_API_TOKEN") {
+	if o := invoke(t, "", "check", "--token-file", mount); o.code != 1 || !strings.Contains(o.out+o.errOut, "no key token; put the current token there; the keys there are APP_API_TOKEN") {
 		t.Errorf("code %d: %s%s", o.code, o.out, o.errOut)
 	}
 }
