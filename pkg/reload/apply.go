@@ -12,7 +12,7 @@ const (
 	firstTimeout = 200 * time.Millisecond // for two reads in a row to agree
 )
 
-// read reads the source once. reading must be held.
+// read reads the source once. readLock must be held.
 func (v *Value[S]) read(ctx context.Context) (r reading) {
 	began := time.Now()
 	if files, ok := v.src.(*fileSource); ok {
@@ -65,8 +65,8 @@ func sleep(ctx context.Context, d time.Duration) {
 
 var errNoState = errors.New("reload: the step returned neither a state nor an error")
 
-// finish ends a read. It reports whether new content was accepted, and the error of the
-// read or the Step. reading must be held.
+// finish applies the result of a read. It reports whether new content was accepted, and
+// the error of the read or the Step. readLock must be held.
 //
 //	result of read and Step            Stats       state
 //	error of the read                  Failed      kept, or what the Step returns for partial content
@@ -76,14 +76,15 @@ var errNoState = errors.New("reload: the step returned neither a state nor an er
 func (v *Value[S]) finish(r reading) (changed bool, err error) {
 	var next *S
 	v.mu.Lock()
-	first := v.stats.LastSuccess.IsZero()
+	waiting := v.stats.LastSuccess.IsZero() // there is no good content yet
 	count := &v.stats.Failed
 	switch err = r.err; {
 	case err == nil && v.stability.isAccepted(r):
 		count = &v.stats.Unchanged
 	case err == nil:
-		count = &v.stats.Applied
-		if next, err = v.callStep(r.content); err != nil {
+		if next, err = v.callStep(r.content); err == nil {
+			count, changed = &v.stats.Applied, true
+		} else {
 			count = &v.stats.Rejected
 		}
 	case r.content.Partial:
@@ -92,7 +93,6 @@ func (v *Value[S]) finish(r reading) (changed bool, err error) {
 			next = nil
 		}
 	}
-	changed = count == &v.stats.Applied
 	// Record first: a caller that sees the new state also sees the new Stats.
 	isNew, recovered := v.stats.record(count, changed, err)
 	v.publish(next)
@@ -103,14 +103,14 @@ func (v *Value[S]) finish(r reading) (changed bool, err error) {
 	if err != nil {
 		v.stability.refuse(r)
 		switch log := v.options.Logger; {
-		case isNew && !first:
+		case isNew && !waiting:
 			log.Warn("source is bad, keeping the last good content", "error", err)
-		case isNew && v.options.Wait: // otherwise Open returns the error
+		case isNew && v.options.Wait: // without Wait, Open returns the error
 			log.Warn("source is bad, waiting for good content", "error", err)
 		}
 		return false, err
 	}
-	v.stability.accept(r) // even unchanged content can be in another file
+	v.stability.accept(r) // unchanged content, too: it can be in another file
 	if recovered {
 		v.options.Logger.Info("source is good again")
 	}

@@ -202,6 +202,25 @@ func TestReplacedDirectoryWakesAllSubscriptions(t *testing.T) {
 	}
 }
 
+// P1: the kubelet removes the directory of the old version. That must not delay the new
+// version of another file, as lost events would.
+func TestP1_RemovedDirectoryLosesNoEvents(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "..old")
+	check(t, os.Mkdir(old, 0o700))
+	w := new(Watcher)
+	s := w.subscribe()
+	defer s.close()
+	watch(t, s, dirsToWatch([]pathStep{{dir: old, name: "token", last: true}}))
+	w.handleEvent(fsnotify.Event{Name: old, Op: fsnotify.Remove})
+	if events, woken := s.takePending(); events.lost || !woken {
+		t.Errorf("lost %t, woken %t", events.lost, woken)
+	}
+	if s.isWatched(old) {
+		t.Error("a removed directory counts as watched")
+	}
+}
+
 // fsnotify reports a file in the root directory with two slashes.
 func TestWriteInTheRoot(t *testing.T) {
 	w := new(Watcher)

@@ -72,8 +72,8 @@ func (v *Value[S]) usesEvents() bool {
 	return files && !v.options.PollOnly
 }
 
-// maxRereads limits how often readAndWatch reads again because a watch was new. The
-// next event or poll does the rest.
+// maxRereads limits how often readAndWatch reads again because a watch was new. If all of
+// them were, the next event or poll reads again.
 const maxRereads = 8
 
 // readAndWatch reads the source, processes the result, and then watches the
@@ -85,8 +85,8 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 	select {
 	case <-ctx.Done():
 		return 0
-	case v.reading <- struct{}{}:
-		defer func() { <-v.reading }()
+	case v.readLock <- struct{}{}:
+		defer func() { <-v.readLock }()
 	}
 	for range maxRereads {
 		events, woken := sub.takePending()
@@ -123,7 +123,7 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 	return wait
 }
 
-// markUnsettled marks new files that were written to, or may have been.
+// markUnsettled marks the files of r that were written to, or may have been.
 func (v *Value[S]) markUnsettled(r reading, sub *subscription, events pendingEvents) {
 	if r.err != nil || v.stability.isAccepted(r) {
 		return

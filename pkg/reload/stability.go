@@ -43,7 +43,7 @@ type stabilityCheck struct {
 	debounce time.Duration // at most 0: accept at once
 
 	accepted reading // without its content; its sums are nil if nothing was accepted
-	outdated bool    // the state has changed since: the accepted content must be applied again
+	outdated bool    // bad content has changed the state since: the accepted content must be applied again
 
 	refused   origin                 // of the last bad read since accept
 	unsettled map[string]os.FileInfo // by key, since accept
@@ -143,5 +143,5 @@ func (s *stabilityCheck) markUnsettled(key string, info os.FileInfo) {
 	s.unsettled[key] = info
 }
 
-// restart drops the candidate: something else was read since.
+// restart drops the candidate, because something else was read since.
 func (s *stabilityCheck) restart() { s.candidate = candidate{} }

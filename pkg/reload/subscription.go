@@ -89,8 +89,8 @@ func (s *subscription) wakeUp() {
 }
 
 // takePending returns the events since the last call, and whether there was any.
-// Call it before reading: the read covers all events until now, and those during
-// the read stay for the next one.
+// Call it before a read, which covers all events until then. Events during the read
+// stay pending.
 func (s *subscription) takePending() (events pendingEvents, woken bool) {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
@@ -137,10 +137,10 @@ func (s *subscription) isWatched(dir string) bool {
 	return err == nil && os.SameFile(d.info, info)
 }
 
-// watch watches these directories, and no others, for s. Call it after every read,
-// so that directories that were replaced, or could not be watched before, are
-// watched from then on. missed reports that events may have been missed, so that
-// another read is necessary. The error says why some required events are missing.
+// watch makes s watch exactly the directories dirs. Call it after every read, because
+// a directory may have been replaced, or could not be watched before. missed reports
+// that events may have been missed, so that another read is necessary. The error says
+// why a required directory is not watched.
 func (s *subscription) watch(dirs map[string]watchSpec) (missed bool, err error) {
 	w := s.w
 	w.changing.Lock()
@@ -157,8 +157,8 @@ func (s *subscription) watch(dirs map[string]watchSpec) (missed bool, err error)
 	for dir, spec := range dirs {
 		isNew, addErr := w.add(notify, dir)
 		before := old[dir]
-		wider := spec.allNames != before.allNames || !maps.Equal(spec.names, before.names)
-		missed = missed || isNew || addErr == nil && wider
+		otherNames := spec.allNames != before.allNames || !maps.Equal(spec.names, before.names)
+		missed = missed || isNew || addErr == nil && otherNames
 		if addErr != nil && spec.required {
 			err = addErr
 		}

@@ -104,10 +104,10 @@ type Value[S any] struct {
 	updated atomic.Pointer[chan struct{}] // closed when state changes
 	running atomic.Bool
 
-	// reading is a mutex, held during a read and until its result is applied. It is
-	// locked before mu and guards stability. It is a channel of one so that Run can
-	// end while a Reload reads, and so that testing/synctest sees who waits for it.
-	reading   chan struct{}
+	// readLock is held from the beginning of a read until its result is applied. It
+	// is locked before mu and guards stability. It is a channel of one, so that Run
+	// can end while a Reload reads, and so that testing/synctest sees who waits.
+	readLock  chan struct{}
 	stability stabilityCheck
 
 	// mu serializes all changes of state and guards stats. It is not held during
@@ -129,7 +129,7 @@ func Open[S any](src Source, step Step[S], o Options) (*Value[S], error) {
 		return nil, errors.New("reload: open: source and step must not be nil")
 	}
 	o = o.withDefaults(src)
-	v := &Value[S]{src: src, step: step, options: o, reading: make(chan struct{}, 1)}
+	v := &Value[S]{src: src, step: step, options: o, readLock: make(chan struct{}, 1)}
 	v.stability.debounce = o.Debounce
 	v.stats.Mode = modePoll
 	if v.isStatic() {
@@ -197,8 +197,8 @@ func (v *Value[S]) Stats() Stats {
 // for example by SIGHUP. It returns whether new content was accepted, and the error
 // of the read or the Step.
 func (v *Value[S]) Reload() (changed bool, err error) {
-	v.reading <- struct{}{}
-	defer func() { <-v.reading }()
+	v.readLock <- struct{}{}
+	defer func() { <-v.readLock }()
 	r := v.readTwice(context.Background())
 	v.stability.restart()
 	return v.finish(r)

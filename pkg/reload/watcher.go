@@ -21,15 +21,15 @@ import (
 //
 //	state         next state   when
 //	not watched   watched      a Value reads through it
-//	watched       lost         it was deleted or renamed, or another directory took its path
+//	watched       lost         it was deleted or renamed, or loses a watch that it shares
 //	watched       not watched  no Value reads through it any more
 //	lost          watched      a Value has read again, which the loss itself causes
 type Watcher struct {
 	open func() (*fsnotify.Watcher, error) // for tests; nil means fsnotify.NewWatcher
 
-	// changing serializes changes of what is watched; it is locked before mu. The
-	// goroutine of deliver must not wait for it: Add and Remove may wait until
-	// deliver has received an error from fsnotify.
+	// changing serializes changes of what is watched. It is locked before mu. deliver
+	// must not lock it: Add and Remove of fsnotify may wait until deliver has received
+	// an error.
 	changing sync.Mutex
 
 	// mu guards the fields below, and is never held during I/O.
@@ -99,9 +99,8 @@ func (w *Watcher) deliver(notify *fsnotify.Watcher) {
 	}
 }
 
-// handleEvent wakes the subscriptions that the event concerns. Only three kinds of event
-// matter beyond that: a write to a file, a new file under its name, which ends the effect
-// of earlier writes, and a removed or renamed directory, which loses its watch.
+// handleEvent wakes the subscriptions that the event concerns. It also records that a file
+// was written to, and that a directory was removed or renamed, which ends its watch.
 func (w *Watcher) handleEvent(e fsnotify.Event) {
 	parent, name := filepath.Split(e.Name)
 	w.mu.Lock()
@@ -111,11 +110,11 @@ func (w *Watcher) handleEvent(e fsnotify.Event) {
 			s.handleEvent(dir, name, e)
 		}
 	}
-	gone := e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)
-	if gone {
+	// The event may be about a watched directory itself.
+	if e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename) {
 		w.markLost(e.Name)
 	}
-	w.wakeUsers(e.Name, gone) // if it is a watched directory
+	w.wakeUsers(e.Name, false)
 }
 
 // pathsOf returns dir and the other watched paths of the same directory. A volume that is
@@ -186,9 +185,9 @@ func reasonOf(err error) string {
 	return reasonAdd
 }
 
-// add watches dir. It does so even if dir is watched, because an unmount ends a
-// watch; adding it twice changes nothing. isNew reports that events of dir may have
-// been missed until now. changing must be held.
+// add watches dir. It adds the watch even if there is one, because an unmount ends a
+// watch without an event; adding it twice changes nothing. isNew reports that events of
+// dir may have been missed until now. changing must be held.
 func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err error) {
 	info, err := os.Lstat(dir)
 	if err != nil {
