@@ -120,8 +120,14 @@ func TestEarlyAnswerReachesASlowClient(t *testing.T) {
 					t.Fatalf("cut off in the body: %v", err)
 				}
 				res := w.answer(t)
-				if got, err := io.ReadAll(res.Body); err != nil || string(got) != c.body || res.StatusCode != c.code || !res.Close {
-					t.Errorf("%d %q, %v; closes %t", res.StatusCode, got, err, res.Close)
+				if got, err := io.ReadAll(res.Body); err != nil || string(got) != c.body {
+					t.Errorf("body %q, %v; want %q", got, err, c.body)
+				}
+				if res.StatusCode != c.code {
+					t.Errorf("code %d, want %d", res.StatusCode, c.code)
+				}
+				if !res.Close {
+					t.Error("the answer does not close the connection")
 				}
 				if rest, err := io.ReadAll(w.in); err != nil || len(rest) > 0 {
 					t.Errorf("after the answer: %q, %v", rest, err)
