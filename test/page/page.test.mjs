@@ -30,7 +30,7 @@ const row = (page, slot) => page.evaluate(`document.querySelector(".slot.${slot}
 const headline = (page, text) => until(`the headline is ${text}`, async () => (await page.text("h1")) === text);
 
 test("the words for spans of time are the server's", () => {
-	const dir = new URL("../../cmd/tokenagent/internal/daemon/page/", import.meta.url);
+	const dir = new URL("../../cmd/tokenagent/internal/server/page/", import.meta.url);
 	const words = new Function(readFileSync(new URL("span.js", dir), "utf8") + "return words;")();
 	const spans = JSON.parse(readFileSync(new URL("testdata/spans.json", dir), "utf8"));
 	assert.ok(spans.length > 0);

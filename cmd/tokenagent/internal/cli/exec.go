@@ -11,8 +11,8 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/server"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/supervise"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 )
@@ -117,18 +117,18 @@ func (e *execFlags) execute(cmd *cobra.Command, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	reloaders := []daemon.Reloader{a}
+	reloaders := []server.Reloader{a}
 	if port := e.admin.Options; port.AdminListen != "" {
 		port.Poll, port.Debounce, port.Logger = cfg.Poll, cfg.Debounce, log
 		// The admin port ends when the program does, not when a signal ends ctx.
-		certs, stop, err := daemon.ServeAdmin(context.WithoutCancel(ctx), a, port, s)
+		certs, stop, err := server.ServeAdmin(context.WithoutCancel(ctx), a, port, s)
 		if err != nil {
 			return err
 		}
 		defer stop()
 		reloaders = append(reloaders, certs...)
 	}
-	stopHangup := daemon.OnHangup(hangup, log, reloaders...)
+	stopHangup := server.OnHangup(hangup, log, reloaders...)
 	defer func() { go stopHangup() }() // exec must end with CMD even if a read hangs
 	return s.Run(signals)
 }

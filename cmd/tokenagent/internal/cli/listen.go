@@ -5,14 +5,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/server"
 )
 
 // listenFlags set the options of the daemon.
 type listenFlags struct {
-	daemon.Options
+	server.Options
 
 	socketMode, socketOwner string
 }

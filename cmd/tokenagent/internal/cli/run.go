@@ -14,9 +14,9 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/daemon"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/server"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
@@ -107,7 +107,7 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer func() { _ = closeAll() }()
-	return daemon.Run(cmd.Context(), realms, *o)
+	return server.Run(cmd.Context(), realms, *o)
 }
 
 // open starts the agents of --config, or the only agent, of cfg.

@@ -1,0 +1,291 @@
+// Package server is what `tokenagent run` serves: forward auth or a reverse proxy on
+// one listener, ext_authz over gRPC on another, and metrics, health and status on a
+// third.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/pkg/reload"
+)
+
+// heapBallast is memory that only raises the heap size at which the garbage
+// collector runs. The live heap is about a megabyte, so the collector would otherwise
+// run fifty times a second under load. Nobody writes to the ballast, so it gets no
+// pages from the system. Unlike a higher GOGC it does not multiply the memory that a
+// large source needs. It is worth about a tenth of the throughput through nginx.
+const heapBallast = 4 << 20
+
+// Run serves until ctx ends and for o.ShutdownDelay after that, then drains and
+// returns nil. Otherwise it returns why it cannot serve. It does not close realms,
+// whose Guards must have the options of [Options.Auth].
+func Run(ctx context.Context, realms *realm.Set, o Options) error {
+	ballast := make([]byte, heapBallast)
+	defer runtime.KeepAlive(ballast)
+	d, err := start(ctx, realms, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // told to end before it began
+		}
+		return err
+	}
+	defer d.close()
+	defer OnHangup(o.Hangup, o.Logger, append(d.certReloaders(), realms)...)()
+	select {
+	case err = <-d.failed:
+		d.draining.Store(true)
+	case <-ctx.Done():
+		d.draining.Store(true)
+		d.drainHealth()
+		err = d.delayShutdown()
+	}
+	o.Logger.Info("draining", "timeout", o.DrainTimeout)
+	d.drain(context.WithoutCancel(ctx))
+	return err
+}
+
+// ServeAdmin serves o.AdminListen as Run does, with the metrics of more beside those
+// of a, until stop is called. certs holds the certificate of that port, if it has one.
+func ServeAdmin(ctx context.Context, a *agent.Agent, o Options, more ...prometheus.Collector) (certs []Reloader, stop func(), err error) {
+	o.Listen, o.GRPCListen = "", ""
+	d, err := start(ctx, realm.Single(a, nil, realm.Options{Logger: o.Logger}), o, more...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d.certReloaders(), d.close, nil
+}
+
+// A daemon is everything that a process serves.
+type daemon struct {
+	Options
+	realms      *realm.Set
+	certs       []*listener.Certificates
+	endpoints   []endpoint  // the admin port is the last
+	draining    atomic.Bool // what /readyz and /status say
+	drainHealth func()      // makes the grpc health say so
+	serving     sync.WaitGroup
+	failed      chan error // why a listener ended by itself
+}
+
+// An endpoint is one listener and what answers on it.
+type endpoint struct {
+	flag, addr string
+	server
+}
+
+type server interface {
+	Serve(l net.Listener) error // nil or http.ErrServerClosed after Shutdown or Close
+	Shutdown(ctx context.Context) error
+	Close() error
+}
+
+const adminFlag = "admin-listen"
+
+// start opens all listeners of o and serves them. ctx bounds the opening alone.
+func start(ctx context.Context, realms *realm.Set, o Options, more ...prometheus.Collector) (*daemon, error) {
+	d := &daemon{Options: o, realms: realms, drainHealth: func() {}, failed: make(chan error, 3)}
+	if err := d.open(ctx, more); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *daemon) open(ctx context.Context, more []prometheus.Collector) error {
+	mainTLS, err := d.openCertificates(ctx, "listen", "", d.TLS)
+	if err != nil {
+		return err
+	}
+	adminTLS, err := d.openCertificates(ctx, adminFlag, "admin-", d.AdminTLS)
+	if err != nil {
+		return err
+	}
+	if d.Listen != "" {
+		main := d.mainServer(overTCP(d.Listen, mainTLS)) //nolint:contextcheck // ctx bounds the opening alone
+		d.endpoints = append(d.endpoints, endpoint{"listen", d.Listen, main})
+	}
+	if d.GRPCListen != "" {
+		authz := extauthz.New(d.realms, d.Logger, grpcTLS(overTCP(d.GRPCListen, mainTLS))...)
+		d.drainHealth = authz.Drain
+		d.endpoints = append(d.endpoints, endpoint{"grpc-listen", d.GRPCListen, authz})
+	}
+	if d.AdminListen != "" {
+		d.endpoints = append(d.endpoints, endpoint{adminFlag, d.AdminListen, d.adminServer(overTCP(d.AdminListen, adminTLS), more...)})
+	}
+	for _, e := range d.endpoints {
+		l, err := listener.Open(ctx, e.addr, d.Socket)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", e.flag, err)
+		}
+		d.Logger.Info("listening", "for", e.flag, "addr", l.Addr().String())
+		d.serving.Go(func() {
+			if err := e.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				d.Logger.Error("a listener has failed", "for", e.flag, "error", err)
+				d.failed <- fmt.Errorf("--%s: %w", e.flag, err)
+			}
+		})
+	}
+	return nil
+}
+
+// openCertificates returns nil if files are not given. prefix is that of the flags.
+func (d *daemon) openCertificates(ctx context.Context, name, prefix string, files listener.Files) (*listener.Certificates, error) {
+	if !files.Given() {
+		return nil, nil //nolint:nilnil // no TLS is not an error
+	}
+	c, err := listener.OpenCertificates(ctx, name, files, reload.Options{
+		Poll: d.Poll, Debounce: d.Debounce, Watcher: d.realms.Watcher(), Logger: d.Logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--%stls-*-file: %w", prefix, err)
+	}
+	d.certs = append(d.certs, c)
+	return c, nil
+}
+
+// overTCP returns c if addr is a TCP address, and nil for a Unix socket: its
+// permissions say who may connect, and nobody can listen in between.
+func overTCP(addr string, c *listener.Certificates) *listener.Certificates {
+	if _, isSocket := listener.Path(addr); isSocket {
+		return nil
+	}
+	return c
+}
+
+// grpcTLS lets grpc itself speak TLS, so that it insists on h2 (ALPN) and bounds the
+// handshake.
+func grpcTLS(c *listener.Certificates) []grpc.ServerOption {
+	if c == nil {
+		return nil
+	}
+	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(c.Config("h2")))}
+}
+
+// close ends everything that still runs.
+func (d *daemon) close() {
+	for _, e := range d.endpoints {
+		_ = e.Close()
+	}
+	d.serving.Wait()
+	for _, c := range d.certs {
+		c.Close()
+	}
+}
+
+func (d *daemon) certReloaders() (all []Reloader) {
+	for _, c := range d.certs {
+		all = append(all, c)
+	}
+	return all
+}
+
+// delayShutdown waits for ShutdownDelay. SIGTERM or SIGINT ends the wait, and so does
+// a listener that fails, whose error it returns.
+func (d *daemon) delayShutdown() error {
+	if d.ShutdownDelay <= 0 {
+		return nil
+	}
+	again := make(chan os.Signal, 1) // the signal that ended ctx is not delivered here
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	d.Logger.Info("told to end: not ready from now on, and accepting new connections for a while", "delay", d.ShutdownDelay)
+	return wait(d.ShutdownDelay, d.failed, again)
+}
+
+// wait returns nil after delay or at a signal, or at once the error that failed holds.
+func wait(delay time.Duration, failed <-chan error, again <-chan os.Signal) error {
+	over := time.NewTimer(delay)
+	defer over.Stop()
+	select {
+	case err := <-failed:
+		return err
+	case <-again:
+		return nil
+	case <-over.C:
+		return nil
+	}
+}
+
+// drain lets requests end, on all listeners at the same time. The admin port ends
+// last, so that it can be asked meanwhile.
+func (d *daemon) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, d.DrainTimeout)
+	defer cancel()
+	shutdown := func(e endpoint) {
+		if err := e.Shutdown(ctx); err != nil {
+			d.Logger.Warn("requests cut off at the end of the drain timeout", "for", e.flag)
+			_ = e.Close()
+		}
+	}
+	var stopping sync.WaitGroup
+	for _, e := range d.endpoints {
+		if e.flag != adminFlag {
+			stopping.Go(func() { shutdown(e) })
+		}
+	}
+	stopping.Wait()
+	if last := d.endpoints[len(d.endpoints)-1]; last.flag == adminFlag {
+		shutdown(last)
+	}
+}
+
+// A Reloader is an agent, realms or certificates.
+type Reloader interface {
+	Reload() (changed bool, err error)
+}
+
+// OnHangup reloads all for each signal on hup, until stop is called.
+func OnHangup(hup <-chan os.Signal, log *slog.Logger, all ...Reloader) (stop func()) {
+	done := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			select {
+			case <-hup:
+				reloadAll(log, all)
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		running.Wait()
+	}
+}
+
+// reloadAll reloads each, also after an error.
+func reloadAll(log *slog.Logger, all []Reloader) {
+	anyChanged := false
+	var errs []error
+	for _, one := range all {
+		changed, err := one.Reload()
+		anyChanged = anyChanged || changed
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		log.Warn("hangup: source not taken over; what was accepted stays so", "error", err)
+		return
+	}
+	log.Info("hangup: source read", "changed", anyChanged)
+}
