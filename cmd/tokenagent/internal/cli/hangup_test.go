@@ -16,7 +16,7 @@ import (
 func TestRunReadsOnHangup(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	listens, read := make(chan struct{}), make(chan struct{})
-	log := &waiter{text: "for=admin-listen", found: listens, next: "hangup: source read", then: read}
+	log := &waiter{text: "for=admin-listen", found: listens, next: "SIGHUP: all sources were read", then: read}
 	ended := make(chan int, 1)
 	go func() {
 		ended <- Main(ctx, "", []string{"run", "--token-file", file(t, good), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"},

@@ -28,8 +28,8 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 	rule := s.realms.Rule(name, named, a.GetRequest().GetHttp().GetHost())
 	req, imitations := s.read(ctx, rule, a)
 	defer func() {
-		// As net/http does; grpc-go would let it end the process. The value of the
-		// panic may hold a token, so it is not logged.
+		// grpc-go would let the panic end the process. The value of the panic may hold
+		// a token, so it is not logged.
 		if recover() != nil {
 			s.log.Error("a check panicked and was refused", "stack", string(debug.Stack()))
 			answer, err = rule.denied(req, verify.ErrUnavailable), nil
@@ -55,8 +55,8 @@ var (
 	byJWT   = overwrite(methodKey, verify.MethodJWT)
 
 	// misspelt are the spellings of the identity headers with '_', which CGI programs
-	// take for the same. They are removed even if we do not see them, because Envoy may
-	// show us only some of the headers.
+	// cannot tell from '-'. They are removed even if they are not in the CheckRequest,
+	// because Envoy may send only some of the headers.
 	misspelt = []string{
 		"x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject",
 		"x_tokenagent_method", "x-tokenagent_method", "x_tokenagent-method",

@@ -30,7 +30,7 @@ const (
 	invalid = missing + `, error="invalid_token"`
 )
 
-// expectAllowed holds an answer to all that a yes says.
+// expectAllowed checks every part of an answer that allows a request.
 func expectAllowed(t *testing.T, name string, a *authv3.CheckResponse, removed ...string) {
 	t.Helper()
 	ok := a.GetOkResponse()
@@ -55,7 +55,7 @@ func expectAllowed(t *testing.T, name string, a *authv3.CheckResponse, removed .
 	}
 }
 
-// expectDenied holds an answer to all that a no says.
+// expectDenied checks every part of an answer that refuses a request.
 func expectDenied(t *testing.T, name string, a *authv3.CheckResponse, challenge string) {
 	t.Helper()
 	d := a.GetDeniedResponse()
@@ -124,7 +124,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestCheckOfOddRequests: what no Envoy sends is a no, too.
+// TestCheckOfOddRequests: requests that no Envoy sends are refused, too.
 func TestCheckOfOddRequests(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good, (&testlog.Log{}).Logger())
@@ -162,7 +162,8 @@ func TestCheckWithConfiguredHeaders(t *testing.T) {
 	expectDenied(t, "the default one", check(t, c, joined("dapr-api-token", good)), missing)
 }
 
-// TestP2_P3_ExtAuthzRefusesSupersededAndRevoked: the three bad ones look alike.
+// TestP2_P3_ExtAuthzRefusesSupersededAndRevoked: an unknown, an expired and a revoked
+// token get the same answer.
 func TestP2_P3_ExtAuthzRefusesSupersededAndRevoked(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, good, (&testlog.Log{}).Logger())
@@ -187,8 +188,8 @@ func TestP2_P3_ExtAuthzRefusesSupersededAndRevoked(t *testing.T) {
 	expectDenied(t, "just revoked", check(t, c, raw("dapr-api-token", good)), invalid)
 }
 
-// TestP5_ExtAuthzNotLoadedIsNoYes: 503 with Retry-After as an answer, so that
-// failure_mode_allow has no say.
+// TestP5_ExtAuthzNotLoadedIsNoYes: it is answered by 503 with Retry-After, and not by an
+// error of the call, so that failure_mode_allow does not apply.
 func TestP5_ExtAuthzNotLoadedIsNoYes(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, "", (&testlog.Log{}).Logger())
@@ -204,7 +205,7 @@ func TestP5_ExtAuthzNotLoadedIsNoYes(t *testing.T) {
 	until(t, "it is loaded", func() bool { return check(t, c, joined("dapr-api-token", good)).GetOkResponse() != nil })
 }
 
-// broken is an Agent that does what none should.
+// broken is an Agent that violates the contract of a Verifier.
 type broken struct {
 	*verify.Principal
 	err error
@@ -272,7 +273,7 @@ func TestCheckCountsAndRemembersFromWhere(t *testing.T) {
 		found = found || u.Host == "192.0.2.7"
 	}
 	if !found {
-		t.Errorf("from where the old token came is not known: %+v", s)
+		t.Errorf("the host that used the old token is not listed: %+v", s)
 	}
 }
 

@@ -97,7 +97,7 @@ func (s *Server) Serve(l net.Listener) error {
 	if err := s.grpc.Serve(l); !errors.Is(err, grpc.ErrServerStopped) {
 		return err
 	}
-	return nil // told to end before it began
+	return nil // Close came before Serve
 }
 
 // Drain makes the health NOT_SERVING, and ends its watches after they have said so.

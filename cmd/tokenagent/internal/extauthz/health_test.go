@@ -68,7 +68,7 @@ func watch(ctx context.Context, t *testing.T, h healthpb.HealthClient, service s
 	}
 }
 
-// gate is an Agent whose verifications wait.
+// gate is an Agent whose verifications wait for release.
 type gate struct {
 	broken
 	entered, release chan struct{}
@@ -140,7 +140,7 @@ func TestShutdownCutsOffWhenItsTimeIsOver(t *testing.T) {
 	}
 }
 
-// TestNothingElseIsServed: above all no reflection.
+// TestNothingElseIsServed: there is no other service, in particular no reflection.
 func TestNothingElseIsServed(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good, (&testlog.Log{}).Logger())
@@ -163,8 +163,8 @@ func TestNothingElseIsServed(t *testing.T) {
 	}
 }
 
-// TestEndedBeforeItBegan: Serve after Close is not an error.
-func TestEndedBeforeItBegan(t *testing.T) {
+// TestServeAfterClose: it is not an error.
+func TestServeAfterClose(t *testing.T) {
 	t.Parallel()
 	s := New(alone(broken{}, nil), (&testlog.Log{}).Logger())
 	_ = s.Close()

@@ -15,7 +15,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// a named Agent accepts good alone, for the caller called subject.
+// A named Agent accepts only the token good, as that of the subject named.
 type named string
 
 func (n named) Verify(_ context.Context, token string) (*verify.Principal, error) {
@@ -31,7 +31,7 @@ func (n named) Verify(_ context.Context, token string) (*verify.Principal, error
 func (named) Ready() bool              { return true }
 func (named) Updated() <-chan struct{} { return nil }
 
-// TestSubjectIsEscaped: the sub of a JWT is somebody else's choice.
+// TestSubjectIsEscaped: the issuer of a JWT chooses its sub.
 func TestSubjectIsEscaped(t *testing.T) {
 	t.Parallel()
 	for subject, want := range map[string]string{
@@ -52,9 +52,9 @@ func TestSubjectIsEscaped(t *testing.T) {
 	}
 }
 
-// FuzzCheck: whatever a request says, the answer is made of fixed words, it is a
-// yes only where the good token stands in one of the two headers, and always one
-// that can be sent.
+// FuzzCheck: for every request, the answer consists of fixed texts and can be
+// marshalled, and it allows only a request with the good token in one of the two
+// headers.
 func FuzzCheck(f *testing.F) {
 	for _, r := range []*authv3.CheckRequest{
 		joined(), raw(), from(nil), joined("dapr-api-token", good), raw("authorization", "Bearer "+good, "authorization", "Bearer "+good),

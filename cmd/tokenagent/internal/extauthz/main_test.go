@@ -37,7 +37,7 @@ type Agent interface {
 	Updated() <-chan struct{}
 }
 
-// lone is one realm, whose every request is.
+// lone is one realm, which every request belongs to.
 type lone struct {
 	Agent
 	rule *Rule

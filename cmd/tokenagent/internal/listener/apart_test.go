@@ -15,7 +15,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// byEvents never polls, and waits for quiet as token sources do, for less long.
+// byEvents never polls, and has a short debounce time.
 func byEvents(log *testlog.Log) reload.Options {
 	o := quick(log)
 	o.Poll, o.Debounce = -1, 200*time.Millisecond
@@ -33,8 +33,8 @@ func isNamed(c *Certificates, name string) bool {
 	return leaf(c).Subject.CommonName == name
 }
 
-// A certificate and a key in folders of their own are followed by events alone.
-// Between the two swaps they do not fit, which changes nothing.
+// A certificate and a key in two folders are followed by events alone. Between the two
+// swaps they do not match, which changes nothing.
 func TestTwoFoldersByEvents(t *testing.T) {
 	root, certs, keys := newAuthority(t), t.TempDir(), t.TempDir()
 	swap := func(name string) (cert, key func()) {
@@ -64,7 +64,7 @@ func TestTwoFoldersByEvents(t *testing.T) {
 		first()
 		until(t, "the error shows", func() bool { return !c.Status().Good })
 		if !isNamed(c, was) {
-			t.Fatalf("no longer %s, while the files do not fit", was)
+			t.Fatalf("no longer %s, while the files do not match", was)
 		}
 		second()
 		until(t, name+" is in use", func() bool { return isNamed(c, name) && c.Status().Good })
@@ -72,8 +72,8 @@ func TestTwoFoldersByEvents(t *testing.T) {
 	}
 }
 
-// A certificate that is written in place is not believed before it is quiet, though
-// its first part is good by itself and fits the key.
+// A certificate that is written in place is not used before it has been quiet for the
+// debounce time, although its first part alone is valid and matches the key.
 func TestTwoFoldersNeverTorn(t *testing.T) {
 	root := newAuthority(t)
 	f := Files{Cert: filepath.Join(t.TempDir(), "tls.crt"), Key: filepath.Join(t.TempDir(), "tls.key")}
@@ -101,7 +101,7 @@ func TestTwoFoldersNeverTorn(t *testing.T) {
 		}
 		long = long[n:]
 		if leaf(c).Subject.CommonName != "first" {
-			t.Fatal("half of a file was believed")
+			t.Fatal("half of a file was used")
 		}
 		<-tick.C
 	}
@@ -115,7 +115,7 @@ func TestTwoFoldersNeverTorn(t *testing.T) {
 	}
 }
 
-// Whoever reads all the time while a kubelet swaps a folder never gets the
+// A reader that reads all the time while a kubelet swaps a folder never gets the
 // certificate of one version and the key of another.
 func TestOneFolderNeverMixes(t *testing.T) {
 	root, dir := newAuthority(t), t.TempDir()

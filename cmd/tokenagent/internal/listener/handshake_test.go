@@ -11,8 +11,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
-// Client certificates are asked for, and those of a root that has gone are refused
-// at the next handshake, a resumed session's too.
+// Clients must present a certificate. Those of a CA that was removed are refused at the
+// next handshake, also when a client tries to resume a session.
 func TestClientCertificates(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestClientCertificates(t *testing.T) {
 			}
 			put(t, f.ClientCA, []byte("garbage"))
 			if _, err := c.Reload(); err == nil || c.Status().Good {
-				t.Error("garbage was taken for roots")
+				t.Error("garbage was accepted as CA certificates")
 			}
 			try(first, false)
 			try(second, true)
@@ -74,7 +74,7 @@ func TestClientCertificates(t *testing.T) {
 	}
 }
 
-// A client that says nothing holds up nobody, and many that fail leave nothing.
+// A silent client does not delay others, and failed handshakes leave no goroutines.
 func TestFailedHandshakesLeaveNothing(t *testing.T) {
 	root, dir := newAuthority(t), t.TempDir()
 	f := Files{Cert: filepath.Join(dir, "c"), Key: filepath.Join(dir, "k")}
@@ -99,7 +99,7 @@ func TestFailedHandshakesLeaveNothing(t *testing.T) {
 	for range 200 {
 		if conn, err := dial(t, addr, &tls.Config{RootCAs: x509.NewCertPool()}); err == nil {
 			_ = conn.Close()
-			t.Fatal("trusted by nobody, and accepted")
+			t.Fatal("a client without CAs accepted the certificate")
 		}
 	}
 	until(t, "goroutines are as before", func() bool { return runtime.NumGoroutine() <= before })

@@ -52,7 +52,7 @@ func openSocket(ctx context.Context, path string, s Socket) (net.Listener, error
 		_ = u.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	u.SetUnlinkOnClose(false) // the file may be another process's by then
+	u.SetUnlinkOnClose(false) // socket.Close removes the file, if it is still ours
 	info, err := os.Lstat(path)
 	if err != nil {
 		_ = u.Close()
@@ -97,7 +97,7 @@ func removeStale(ctx context.Context, path string) error {
 	case errors.Is(err, errRefused), info.Mode().Perm() == 0: // 0: its process was killed before it could set the mode
 		return os.Remove(path)
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EPROTOTYPE):
-		// Its queue is full, or it is of another type than ours.
+		// Its queue is full, or it is not a stream socket.
 	default:
 		return fmt.Errorf("%s exists, and it is unknown whether a process uses it: %w; remove it or choose another path", path, errno(err))
 	}
@@ -134,8 +134,8 @@ type socket struct {
 	once sync.Once
 }
 
-// Close removes the file while it still answers: no other process takes it for a
-// stale one in between, and the open socket keeps its inode from being reused.
+// Close removes the file before it closes the socket. So no other process finds a stale
+// file, and the open socket keeps the inode from being reused.
 func (s *socket) Close() error {
 	s.once.Do(func() {
 		if now, err := os.Lstat(s.path); err == nil && os.SameFile(now, s.info) {

@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// kill leaves of l what a killed process does: the file.
+// kill closes l as the end of a killed process does: the file stays.
 func kill(l net.Listener) { _ = l.(*socket).UnixListener.Close() }
 
 func TestUnixSocket(t *testing.T) {
@@ -49,7 +49,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// A listener whose file somebody has removed does not remove that of its successor.
+// A listener whose file was removed does not remove the file of the next listener.
 func TestCloseLeavesTheFileOfASuccessor(t *testing.T) {
 	path := at(t)
 	first, err := Open(t.Context(), "unix://"+path, Socket{})
@@ -67,7 +67,7 @@ func TestCloseLeavesTheFileOfASuccessor(t *testing.T) {
 	_ = first.Close()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", path)
 	if err != nil {
-		t.Fatalf("a successor's socket was removed: %v", err)
+		t.Fatalf("the next listener's socket was removed: %v", err)
 	}
 	_ = conn.Close()
 }
@@ -96,11 +96,11 @@ func TestRefusedPlaces(t *testing.T) {
 		}
 	}
 	if text, err := os.ReadFile(file); err != nil || string(text) != "CANARY" {
-		t.Error("the file that is no socket has changed")
+		t.Error("the file that is not a socket has changed")
 	}
 }
 
-// At no moment has the file a wider mode than the one asked for.
+// The file never has a wider mode than the configured one.
 func TestModeFromTheFirstMoment(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux gives the file the mode of the socket")
@@ -170,7 +170,7 @@ func TestOwner(t *testing.T) {
 	}
 }
 
-// Of many that start at once on one stale file one gets it, and is found there.
+// If many start at the same time on one stale file, one gets it and answers there.
 func TestOneOfMany(t *testing.T) {
 	path := at(t)
 	for range 30 {

@@ -20,7 +20,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// quick watches closely and never waits for quiet.
+// quick polls often and has no debounce time.
 func quick(log io.Writer) reload.Options {
 	return reload.Options{Poll: 20 * time.Millisecond, Debounce: -1, Logger: slog.New(slog.NewTextHandler(log, nil))}
 }
@@ -79,7 +79,7 @@ func echo(t *testing.T, c *Certificates) (addr string) {
 	return l.Addr().String()
 }
 
-// dial shakes hands, and proves by an echo that the server has accepted, too.
+// dial connects, and checks by an echo that the server has accepted the client.
 func dial(t *testing.T, addr string, o *tls.Config) (*tls.Conn, error) {
 	t.Helper()
 	o = o.Clone()
@@ -115,8 +115,8 @@ func ping(c *tls.Conn) error {
 
 func seen(c *tls.Conn) string { return c.ConnectionState().PeerCertificates[0].Subject.CommonName }
 
-// A kubelet replaces the pair twenty times: no handshake fails, new ones see the
-// new certificate at last, and a connection goes on as it began.
+// A kubelet replaces the pair twenty times: no handshake fails, new handshakes get the
+// new certificate in the end, and an open connection keeps working.
 func TestRotationUnderConnections(t *testing.T) {
 	root, dir := newAuthority(t), t.TempDir()
 	swap := func(name string) {
@@ -173,8 +173,9 @@ func TestRotationUnderConnections(t *testing.T) {
 	}
 }
 
-// Two files that are renamed one after the other fit only when both are there.
-// Until then, and while there is garbage, the pair before stays; it heals alone.
+// Two files that are renamed one after the other match only when both are there. Until
+// then, and while a file holds garbage, the old pair stays in use. The error ends without
+// a restart.
 func TestBadPairChangesNothing(t *testing.T) {
 	for _, where := range []string{"one directory", "two directories"} {
 		t.Run(where, func(t *testing.T) {
@@ -209,7 +210,7 @@ func TestBadPairChangesNothing(t *testing.T) {
 			for _, bad := range [][]byte{broken, []byte("-----BEGIN CANARY-----\nQ0FOQVJZ\n-----END CANARY-----\n"), []byte("CANARY")} {
 				put(t, f.Key, bad)
 				if _, err := c.Reload(); err == nil {
-					t.Error("garbage was taken")
+					t.Error("garbage was accepted")
 				}
 				sees("first")
 			}
@@ -219,7 +220,7 @@ func TestBadPairChangesNothing(t *testing.T) {
 				t.Errorf("one error is logged %d times", n)
 			}
 			put(t, f.Key, key)
-			until(t, "it heals", func() bool { return c.Status().Good })
+			until(t, "the new pair is in use", func() bool { return c.Status().Good })
 			sees("second")
 			for _, out := range []string{log.String(), c.Status().Error} {
 				if strings.Contains(out, "CANARY") || strings.Contains(out, string(secret)) {

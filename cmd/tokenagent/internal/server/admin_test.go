@@ -62,9 +62,9 @@ func fingerprint(a *agent.Agent, i int) string {
 	return ""
 }
 
-// TestP5_AdminPortOnLoopbackAnswersOnlyForLoopback: a page whose name was made to lead
-// to this machine (DNS rebinding) reads nothing. Where others may connect, names are
-// theirs; and a browser cannot connect to a Unix socket.
+// TestP5_AdminPortOnLoopbackAnswersOnlyForLoopback: a web page whose name resolves to
+// this machine (DNS rebinding) reads nothing. A port that other machines may reach
+// answers for every name, and so does a Unix socket, which no browser connects to.
 func TestP5_AdminPortOnLoopbackAnswersOnlyForLoopback(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

@@ -45,8 +45,8 @@ func (e *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // WriteHeader passes the app's answer on as it is.
 func (e *exchange) WriteHeader(code int) {
 	if code == http.StatusContinue && e.continues {
-		// net/http sends its own as soon as the body is read. Whether it notices the
-		// app's in time is a race, and some clients would get two.
+		// net/http sends its own 100 as soon as the body is read. Whether it notices the
+		// app's 100 in time is a race, and some clients would get two.
 		return
 	}
 	if code >= http.StatusOK {
@@ -58,8 +58,8 @@ func (e *exchange) WriteHeader(code int) {
 			e.left, _ = strconv.ParseInt(length[0], 10, 64) // net/http has checked it
 		}
 		if e.body.isPending() {
-			// The app has answered early. The rest of the body would stand before the
-			// next request, so there must be none (RFC 9112 section 9.6).
+			// The app has answered early. The rest of the body would be read as the next
+			// request, so the connection must end (RFC 9112 section 9.6).
 			h["Connection"] = []string{"close"}
 		}
 	}
@@ -122,7 +122,7 @@ type clientBody struct {
 	closed atomic.Bool   // the app reads no more
 }
 
-var errBodyClosed = errors.New("the request's body is not read any more, because the app has answered")
+var errBodyClosed = errors.New("the rest of the request's body is not read, because the app has answered")
 
 // isPending reports whether there is a body that was not read to its end.
 func (b *clientBody) isPending() bool { return b.in != nil && !b.ended.Load() }

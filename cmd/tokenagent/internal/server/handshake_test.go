@@ -58,8 +58,8 @@ func untilWatched(t *testing.T, a *agent.Agent) {
 	until(t, "the agent watches", func() bool { return a.Status().Sources[0].WatchMode == "events" })
 }
 
-// What fails to shake hands, or goes in the middle of it, leaves nothing behind. It
-// is not parallel: it counts what the whole process has.
+// Failed and abandoned handshakes leave nothing behind. The test is not parallel: it
+// counts goroutines and descriptors of the process.
 func TestFailedHandshakesLeaveNothing(t *testing.T) {
 	a, _ := startAgent(t, good)
 	f, pool := selfSigned(t, t.TempDir(), "all")
@@ -114,7 +114,7 @@ func clientHello(t *testing.T) []byte {
 	return b[:n]
 }
 
-// Who says nothing is cut off by the limit on handshakes, which is short here.
+// A silent client is cut off by the limit on handshakes, which is short here.
 func TestSilentClientIsCutOff(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

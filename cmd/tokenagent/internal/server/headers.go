@@ -27,9 +27,9 @@ func dropUpgrade(h http.Header, exempt bool) {
 	delete(h, "Http2-Settings")
 }
 
-// dropForged removes the identity that a client claims, and headers that an app could
-// take for the token, in any spelling that a server may take for ours. The token's own
-// header is removed by [httpauth.Guard.Authenticate].
+// dropForged removes the identity headers that a client sent, in any spelling that a
+// server may read as theirs, and the other spellings of the token's header.
+// [httpauth.Guard.Authenticate] removes the token's header itself.
 func dropForged(h http.Header, tokens []string) {
 	identity := []string{headername.Subject, headername.Method}
 	for name := range h {

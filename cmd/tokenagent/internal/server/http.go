@@ -37,8 +37,8 @@ func newHTTPServer(log *slog.Logger, c *listener.Certificates) *httpServer {
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		Protocols: &p, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
 		ErrorLog: stdlog.New(serverLog{log}, "", 0),
-		// net/http would answer "OPTIONS *" with 200 itself, which a gateway takes
-		// for permission.
+		// Otherwise net/http itself answers "OPTIONS *" with 200, which a gateway takes
+		// as permission.
 		DisableGeneralOptionsHandler: true,
 	}
 	if c == nil {
@@ -118,9 +118,9 @@ func (d *daemon) forwardAuth() http.Handler {
 		// net/http adds what is missing, with less work than a handler has: the
 		// length, and 200, which is exactly what Envoy ext_authz takes.
 		if r.ProtoMajor == 1 && r.ContentLength != 0 {
-			// A check is of the header alone: the gateway may have left out the body
-			// that it announces. net/http would wait for the body before it answers,
-			// and then take the next request for it.
+			// A check needs the headers alone, so the gateway may have left out the body
+			// that they announce. net/http would wait for the body before it answers,
+			// and then read the next request as the body.
 			w.Header()["Connection"] = []string{"close"}
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
 			httpconn.CloseInTwoSteps(w)
@@ -129,8 +129,8 @@ func (d *daemon) forwardAuth() http.Handler {
 	})
 }
 
-// serverLog takes what net/http's server logs. Most of it is about clients' mistakes
-// and of no interest; a panic is.
+// serverLog receives what net/http's server logs. Most of it is about mistakes of
+// clients, and is logged at level debug. A panic is a warning.
 type serverLog struct{ log *slog.Logger }
 
 // Write logs one message. The value of a panic is left out, because it may hold a

@@ -24,8 +24,8 @@ type Options struct {
 	Headers      []string      // that may carry the token; none means the default
 	DrainTimeout time.Duration // how long requests may take to end
 	// ShutdownDelay is how long new connections are still accepted after ctx has
-	// ended, while /readyz and the grpc health say no: clients send until they know.
-	// SIGTERM or SIGINT ends it.
+	// ended, while /readyz and the grpc health say no, because clients take a while to
+	// notice. SIGTERM or SIGINT ends the delay.
 	ShutdownDelay time.Duration
 	EndRevoked    bool // end requests when their token is revoked; with Upstream
 	Logger        *slog.Logger
@@ -35,8 +35,8 @@ type Options struct {
 	AdminTLS       listener.Files  // of AdminListen, the same
 	Poll, Debounce time.Duration   // of these files, as in [reload.Options]
 
-	// Hangup delivers SIGHUP, upon which all is reloaded. The caller catches the
-	// signal from before the agent starts. nil never delivers.
+	// Hangup delivers SIGHUP, which reloads everything. The caller must subscribe to
+	// the signal before it starts the agent. nil never delivers.
 	Hangup <-chan os.Signal
 }
 

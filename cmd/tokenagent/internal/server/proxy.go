@@ -189,7 +189,7 @@ func copyHeaders(to, from http.Header, names ...string) {
 	}
 }
 
-var errUnaskedUpgrade = errors.New("it switched protocols, and the request did not ask for that")
+var errUnaskedUpgrade = errors.New("the app switched protocols, and the request did not ask for that")
 
 // refuseUnaskedUpgrade refuses 101 to a request without Upgrade. ReverseProxy then
 // closes the connection to the app.
@@ -200,8 +200,8 @@ func refuseUnaskedUpgrade(res *http.Response) error {
 	return nil
 }
 
-// badGateway answers for an app that does not, in a way that daprd and gRPC clients
-// try again.
+// badGateway answers for an app that did not answer. daprd and gRPC clients then try
+// again.
 func badGateway(w http.ResponseWriter, r *http.Request, err error, log *slog.Logger) {
 	if !errors.Is(err, context.Canceled) {
 		log.Warn("the app behind --upstream did not answer", "error", err)
@@ -215,7 +215,7 @@ func badGateway(w http.ResponseWriter, r *http.Request, err error, log *slog.Log
 		return
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// If its body could not be read to the end, what follows is not a request.
+		// If the body was not read to its end, the rest of it would be read as a request.
 		w.Header().Set("Connection", "close")
 	}
 	http.Error(w, "the app behind the proxy did not answer", http.StatusBadGateway)

@@ -42,14 +42,14 @@ func TestHangupReads(t *testing.T) {
 	d := runDaemon(t, a, Options{Hangup: hangup})
 	write(t, path, "short")
 	hangup <- syscall.SIGHUP
-	until(t, "the error is logged", func() bool { return strings.Contains(d.log.String(), "source not taken over") })
+	until(t, "the error is logged", func() bool { return strings.Contains(d.log.String(), "was not reloaded") })
 	if strings.Contains(d.log.String(), "CANARY") {
 		t.Error("the log shows a token")
 	}
 }
 
-// TestShutdownDelayTakesNewConnections: whoever has not noticed yet that the end is
-// near is answered, by all listeners, while the probes say no. Then it ends.
+// TestShutdownDelayTakesNewConnections: during the delay all listeners answer new
+// connections, while the probes say no. Then the process ends.
 func TestShutdownDelayTakesNewConnections(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, good)
@@ -87,7 +87,7 @@ func TestShutdownDelayTakesNewConnections(t *testing.T) {
 	if err != nil || answer.GetOkResponse() == nil {
 		t.Errorf("a new connection for gRPC: %v, %v", answer, err)
 	}
-	if r, err := watch.Recv(); err == nil { // ended with the delay, and not told twice
+	if r, err := watch.Recv(); err == nil { // it ends, and does not repeat itself
 		t.Errorf("the watch: %v", r)
 	}
 	if err := <-d.ended; err != nil {
@@ -111,8 +111,7 @@ func TestSecondSignalEndsTheShutdownDelay(t *testing.T) {
 	})
 }
 
-// TestShutdownDelayEndsWithAListener: where a listener has failed there is nothing to
-// wait for.
+// TestShutdownDelayEndsWithAListener: the delay ends when a listener fails.
 func TestShutdownDelayEndsWithAListener(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

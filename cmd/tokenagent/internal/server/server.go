@@ -45,7 +45,7 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 	d, err := start(ctx, realms, o)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // told to end before it began
+			return nil // a signal ended the start
 		}
 		return err
 	}
@@ -81,10 +81,10 @@ type daemon struct {
 	realms      *realm.Set
 	certs       []*listener.Certificates
 	endpoints   []endpoint  // the admin port is the last
-	draining    atomic.Bool // what /readyz and /status say
-	drainHealth func()      // makes the grpc health say so
+	draining    atomic.Bool // /readyz and /status report it
+	drainHealth func()      // makes the grpc health report it
 	serving     sync.WaitGroup
-	failed      chan error // why a listener ended by itself
+	failed      chan error // the errors of listeners that ended by themselves
 }
 
 // An endpoint is one listener and what answers on it.
@@ -163,8 +163,8 @@ func (d *daemon) openCertificates(ctx context.Context, name, prefix string, file
 	return c, nil
 }
 
-// overTCP returns c if addr is a TCP address, and nil for a Unix socket: its
-// permissions say who may connect, and nobody can listen in between.
+// overTCP returns c if addr is a TCP address, and nil for a Unix socket, which needs no
+// TLS: its permissions say who may connect, and nobody can read what passes.
 func overTCP(addr string, c *listener.Certificates) *listener.Certificates {
 	if _, isSocket := listener.Path(addr); isSocket {
 		return nil
@@ -208,7 +208,7 @@ func (d *daemon) delayShutdown() error {
 	again := make(chan os.Signal, 1) // the signal that ended ctx is not delivered here
 	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(again)
-	d.Logger.Info("told to end: not ready from now on, and accepting new connections for a while", "delay", d.ShutdownDelay)
+	d.Logger.Info("shutting down: not ready, but new connections are accepted until the delay is over", "delay", d.ShutdownDelay)
 	return wait(d.ShutdownDelay, d.failed, again)
 }
 
@@ -227,7 +227,7 @@ func wait(delay time.Duration, failed <-chan error, again <-chan os.Signal) erro
 }
 
 // drain lets requests end, on all listeners at the same time. The admin port ends
-// last, so that it can be asked meanwhile.
+// last, so that probes and scrapers get answers until then.
 func (d *daemon) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, d.DrainTimeout)
 	defer cancel()
@@ -284,8 +284,8 @@ func reloadAll(log *slog.Logger, all []Reloader) {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		log.Warn("hangup: source not taken over; what was accepted stays so", "error", err)
+		log.Warn("SIGHUP: a source was not reloaded; what was accepted stays accepted", "error", err)
 		return
 	}
-	log.Info("hangup: source read", "changed", anyChanged)
+	log.Info("SIGHUP: all sources were read", "changed", anyChanged)
 }

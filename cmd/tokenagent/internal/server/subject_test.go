@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestP5_ForgedSubjects: no spelling, place or protocol lets a client name
-// itself.
+// TestP5_ForgedSubjects: no spelling and no place of a header lets a client choose its
+// subject.
 func TestP5_ForgedSubjects(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

@@ -49,9 +49,9 @@ func healthOver(t *testing.T, addr string, o *tls.Config) (name string, err erro
 	return *seen.Load(), nil
 }
 
-// A kubelet renews the certificate twenty times while clients connect anew all the
-// time, by HTTP and by grpc: no handshake fails, nothing is mixed, and each version
-// comes into force.
+// A kubelet renews the certificate twenty times while clients keep making new
+// connections, by HTTP and by grpc: no handshake fails, no two versions are mixed, and
+// each version comes into use.
 func TestRotationLosesNoHandshake(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -119,8 +119,8 @@ func TestRotationLosesNoHandshake(t *testing.T) {
 	}
 }
 
-// Whatever a key file holds is shown nowhere: not in the log, the status, metrics or
-// the page, while the file is bad, nor in the error of a start.
+// The content of a bad key file is not in the log, the status, the metrics or the page,
+// nor in the error of a start.
 func TestKeyIsShownNowhere(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -172,7 +172,7 @@ func TestKeyIsShownNowhere(t *testing.T) {
 			mustHide("the error", err.Error())
 		}
 		write(t, f.Key, string(key))
-		until(t, "it heals", func() bool {
+		until(t, "the error is gone", func() bool {
 			_, body, _, _, err := knock(t, d.admin+"/metrics", &tls.Config{RootCAs: pool})
 			return err == nil && strings.Contains(body, `tokenagent_tls_last_reload_successful{listener="admin-listen"} 1`)
 		})
@@ -180,8 +180,8 @@ func TestKeyIsShownNowhere(t *testing.T) {
 	mustHide("the log", d.log.String())
 }
 
-// Where one pair is good and the next is not, what the first began has ended when
-// the error is there. It is not parallel: it counts what the whole process has.
+// If one pair is good and the next is bad, the start returns an error and leaves no
+// goroutine of the first behind. It is not parallel: it counts those of the process.
 func TestTLSErrorAtStartLeavesNothing(t *testing.T) {
 	a, _ := startAgent(t, good)
 	f, _ := selfSigned(t, t.TempDir(), "good")

@@ -19,8 +19,9 @@ type transport struct {
 }
 
 // idleToApp is shorter than the time after which servers close an idle connection: 2 s
-// for gunicorn, 5 s for Node and uvicorn. A request that meets that end is answered 502,
-// because a POST is not sent twice. A new connection to an app beside us costs little.
+// for gunicorn, 5 s for Node and uvicorn. A request on a connection that the app is
+// closing is answered 502, because a POST is not sent twice. A new connection to an app
+// on the same machine costs little.
 const idleToApp = 1500 * time.Millisecond
 
 // newTransport returns the transport to the app at upstream, whose form is that
@@ -78,11 +79,11 @@ func (t *transport) CloseIdleConnections() {
 }
 
 // mustBeLast reports whether r, on its way to an app over HTTP/1.1, must be the last on
-// its connection. A server that leaves a body unread takes its content for the next
-// request, which nobody has checked: of any path and with any subject. Python's
-// http.server does so. So an unauthenticated request with a body gets a connection of
-// its own, and so does a method for which few apps expect one (RFC 9110 section 9.3.1
-// warns of it). With the others and a token, apps do read the body.
+// its connection. A server that leaves a body unread, as Python's http.server does,
+// reads it as the next request, which may have any path and any subject and which nobody
+// has checked. So the connection is not used again after a request with a body that
+// needs no token, or that has a method for which few apps expect a body (RFC 9110
+// section 9.3.1). Apps do read the bodies of the other requests.
 func mustBeLast(r *http.Request) bool {
 	if r.ContentLength == 0 { // -1 is unknown
 		return false

@@ -90,7 +90,7 @@ func (c *Client) Ask(ctx context.Context, base string) (Answer, error) {
 	}
 	client := &http.Client{
 		Transport: transport,
-		// Another agent's answer would count for the one that was named.
+		// After a redirect, another agent's answer would count for the one that was asked.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	res, err := client.Do(req)

@@ -38,7 +38,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// The agent's clock is what its times are compared with.
+// The times in a status are compared with the agent's clock.
 func TestAskTellsTheAgentsTime(t *testing.T) {
 	at := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +68,7 @@ func TestAskTellsTheAgentsTime(t *testing.T) {
 	}
 }
 
-// Who is sent on to another agent has no answer of the one that was named.
+// A redirect to another agent is not an answer of the one that was asked.
 func TestRedirectsAreNoAnswer(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		t.Error("another agent was asked")

@@ -67,7 +67,7 @@ func flags(t *testing.T, args ...string) *statusclient.TLS {
 	return &f
 }
 
-// TestTLS asks a port that wants a certificate of its own authority.
+// TestTLS asks a port that demands a client certificate of its own CA.
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	serverCert, serverKey := selfSigned(t, dir, "server")

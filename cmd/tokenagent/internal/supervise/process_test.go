@@ -146,7 +146,7 @@ func TestHangupReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.send(syscall.SIGHUP)
-	r.logs("hangup: source read")
+	r.logs("SIGHUP: all sources were read")
 	r.prints("started with " + fingerprint(tokenB))
 	r.send(syscall.SIGTERM)
 	r.ends(5)

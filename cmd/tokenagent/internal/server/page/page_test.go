@@ -43,7 +43,7 @@ func TestPageShowsKeys(t *testing.T) {
 		"Who still uses an old key Host Sends Last use First use 10.0.0.7 2026-10 1 min 0 s ago", "asked again when its answer is due")
 }
 
-// Each kind of overlap says until when, and what moves that.
+// For each kind of overlap the page says when it ends, and what extends it.
 func TestPageShowsTheOverlap(t *testing.T) {
 	old := func(t agent.TokenStatus) agent.TokenStatus {
 		t.Slot, t.Fingerprint = "previous", "aaaa0002"
@@ -77,7 +77,7 @@ func TestPageShowsTheOverlap(t *testing.T) {
 	}
 }
 
-// What is bad must be seen at once: in the headline, in the tab, at the source.
+// An error is shown in the headline, in the tab, and at its source.
 func TestPageShowsTrouble(t *testing.T) {
 	change := func(f func(*agent.SourceStatus)) agent.SourceStatus {
 		s := good()
@@ -146,7 +146,7 @@ func TestPageTellsOfTheWholeAgent(t *testing.T) {
 	closed.mustSay(t, "No source is configured.")
 }
 
-// Of many sources the one to see to is named at the top.
+// The headline names the sources with an error.
 func TestPageNamesTheSourceInTrouble(t *testing.T) {
 	var sources []agent.SourceStatus
 	for i := range 30 {

@@ -61,7 +61,7 @@ func TestPolicyAllowsWhatThePageHoldsAndNothingElse(t *testing.T) {
 	}
 }
 
-// What the policy would block must not be there: nor anything that is loaded.
+// The page contains nothing that the policy blocks, and loads nothing.
 func TestPageLoadsNothing(t *testing.T) {
 	s := show(t, options{}, good(), good())
 	for n := range s.Descendants() {
@@ -80,7 +80,7 @@ func TestPageLoadsNothing(t *testing.T) {
 	}
 }
 
-// hostile is what nobody would call anything who means well.
+// hostile is a name that tries to break out of its place in the page.
 const hostile = `</script></style></title><script>alert(1)</script><img src=x onerror=alert(2)>" onmouseover="x' javascript:alert(3) {{.}} &amp;`
 
 func TestPageSaysWhateverTextAsText(t *testing.T) {
@@ -120,8 +120,7 @@ func TestPageSaysWhateverTextAsText(t *testing.T) {
 	}
 }
 
-// busy is a source that shows all that there is to show, and says what in every
-// place where text can stand.
+// busy is a source that fills every part of the page, with what in every place for text.
 func busy(what string) agent.SourceStatus {
 	s := good(
 		agent.TokenStatus{Slot: "current", Fingerprint: what, KeyID: what, Algorithm: what, Expires: later(hour)},
