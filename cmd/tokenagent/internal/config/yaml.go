@@ -38,13 +38,11 @@ func (p *parser) root(data []byte) *yaml.Node {
 	if err == nil {
 		err = d.Decode(&second)
 	}
-	switch n := anchored(&doc); {
+	switch {
 	case err == nil:
 		p.fail(max(second.Line, 1), "a second document begins; the file must hold only one")
 	case !errors.Is(err, io.EOF):
 		p.syntaxError(err)
-	case n != nil:
-		p.fail(n.Line, "anchors and aliases are not allowed; put the settings that realms share under %s", keyDefaults)
 	default:
 		return doc.Content[0]
 	}
@@ -69,17 +67,12 @@ func (p *parser) syntaxError(err error) {
 	p.fail(line, "it is not YAML: %s; indent with spaces, and quote values that contain ':' or '#'", what)
 }
 
-// anchored returns the first anchor or alias in n, or nil.
-func anchored(n *yaml.Node) *yaml.Node {
-	if n.Kind == yaml.AliasNode || n.Anchor != "" {
-		return n
+// aliasHint returns how to do without an alias, if n is one.
+func aliasHint(n *yaml.Node) string {
+	if n.Kind == yaml.AliasNode {
+		return "; aliases are not read, so put settings that realms share under " + keyDefaults
 	}
-	for _, child := range n.Content {
-		if found := anchored(child); found != nil {
-			return found
-		}
-	}
-	return nil
+	return ""
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
@@ -88,7 +81,7 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!
 func (p *parser) entries(n *yaml.Node, where string) iter.Seq2[*yaml.Node, *yaml.Node] {
 	return func(yield func(key, value *yaml.Node) bool) {
 		if n.Kind != yaml.MappingNode {
-			p.fail(n.Line, "%s: it must be a mapping of lines 'key: value'", where)
+			p.fail(n.Line, "%s: it must be a mapping of lines 'key: value'%s", where, aliasHint(n))
 			return
 		}
 		lines := make(map[string]int)
@@ -126,7 +119,7 @@ func (p *parser) values(n *yaml.Node, where string, isList bool) (values []strin
 		n = v
 		switch {
 		case v.Kind != yaml.ScalarNode:
-			problem = "it must be a plain value"
+			problem = "it must be a plain value" + aliasHint(v)
 		case isNull(v):
 			problem = "it has no value; give it one, or leave the key out"
 		case !slices.Contains([]string{"!!str", "!!int", "!!bool", "!!float"}, v.Tag):

@@ -13,29 +13,33 @@ import (
 	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// apply puts the content of the file into force, if it is not in force yet.
+// apply puts the content of the file into force, unless it is in force already or the
+// file has become bad since it was read.
 func (s *Set) apply(ctx context.Context) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	if s.run.Err() != nil {
 		return agent.ErrClosed
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.run, cancel)() //nolint:contextcheck // Close ends the start, too
 	plan, last := s.plan.Load(), s.table.Load()
-	if plan == s.tried && (s.applyErr.Load() == nil || s.plan.Stats().LastError != nil) {
-		return nil // it is in force, or the file has become bad since
+	if last != nil && last.plan == plan || s.plan.Stats().LastError != nil {
+		return nil
 	}
-	s.tried = plan
 	realms, err := s.start(ctx, last, plan)
 	if err != nil {
 		s.logResult(err)
 		return err
 	}
 	now := newTable(realms, plan, s.o.Auth)
-	s.swap(last, now)
-	s.logResult(nil) // only now: the status must not call the file good before it is in force
+	for _, r := range now.realms {
+		// A new agent learns what the agent that it replaces has learned since the start.
+		if before := last.Named(r.Name); before != nil && before.Agent != r.Agent {
+			_ = r.Agent.Merge(before.Agent.Snapshot()) // the agent logs an error of its state file
+		}
+	}
+	s.table.Store(now)
+	s.updated.Send()
+	s.logResult(nil) // not earlier: the status must not call the file good before it is in force
 	for _, r := range now.realms {
 		if !last.has(r) {
 			s.running.Go(func() { s.announce(r) })
@@ -43,7 +47,7 @@ func (s *Set) apply(ctx context.Context) error {
 	}
 	if last != nil {
 		s.logChanges(last, now)
-		s.running.Go(func() { s.closeGone(last, now) })
+		s.running.Go(func() { s.closeReplaced(last, now) })
 	}
 	return nil
 }
@@ -54,34 +58,25 @@ func (t *Table) has(r *Realm) bool {
 	return mine != nil && mine.Agent == r.Agent
 }
 
-// start returns the realms of plan. Unchanged realms keep their agent of last, and the
-// others get a new one. After an error the agents of last go on as before.
+// start returns the realms of plan. A realm with the same configuration as in last keeps
+// its agent, and every other realm gets a new one. If one cannot start, start closes the
+// new agents; those of last are not affected.
 func (s *Set) start(ctx context.Context, last *Table, plan *Plan) ([]*Realm, error) {
 	realms, errs := make([]*Realm, len(plan.Specs)), make([]error, len(plan.Specs))
-	inParallel(len(realms), func(i int) {
-		spec := plan.Specs[i]
-		before := last.Named(spec.Name)
-		if before != nil && reflect.DeepEqual(before.config, spec.Config) {
-			realms[i] = s.newRealm(before.Agent, spec)
-			return
-		}
-		cfg := spec.Config
-		cfg.Watcher = &s.watcher
-		if before != nil {
-			from := before.Agent.Snapshot()
-			cfg.From = &from
-		}
-		a, err := agent.Start(ctx, cfg)
-		if err != nil {
-			errs[i] = fmt.Errorf("realm %s: %w", spec.Name, err)
-			return
-		}
-		realms[i] = s.newRealm(a, spec)
-	})
+	var running sync.WaitGroup
+	slots := make(chan struct{}, 32) // a start pauses between two reads of its source, so many can overlap
+	for i, spec := range plan.Specs {
+		slots <- struct{}{}
+		running.Go(func() {
+			realms[i], errs[i] = s.startRealm(ctx, last.Named(spec.Name), spec)
+			<-slots
+		})
+	}
+	running.Wait()
 	failed := &multierror.Error{ErrorFormat: option.OneLine}
-	for _, err := range errs {
+	for i, err := range errs {
 		if err != nil {
-			failed.Errors = append(failed.Errors, err)
+			failed.Errors = append(failed.Errors, fmt.Errorf("realm %s: %w", plan.Specs[i].Name, err))
 		}
 	}
 	if len(failed.Errors) == 0 {
@@ -95,42 +90,31 @@ func (s *Set) start(ctx context.Context, last *Table, plan *Plan) ([]*Realm, err
 	return nil, failed
 }
 
-// inParallel calls f for 0 to n-1, and returns when all calls have. An agent that starts
-// reads its sources twice with a pause between, so that many can start at the same time.
-func inParallel(n int, f func(i int)) {
-	var running sync.WaitGroup
-	slots := make(chan struct{}, 32)
-	for i := range n {
-		slots <- struct{}{}
-		running.Go(func() {
-			f(i)
-			<-slots
-		})
+// startRealm returns the realm of spec. before is the realm that it replaces, or nil.
+func (s *Set) startRealm(ctx context.Context, before *Realm, spec Spec) (*Realm, error) {
+	if before != nil && reflect.DeepEqual(before.config, spec.Config) {
+		return s.newRealm(before.Agent, spec), nil
 	}
-	running.Wait()
+	cfg := spec.Config
+	cfg.Watcher = &s.watcher
+	if before != nil {
+		from := before.Agent.Snapshot()
+		cfg.From = &from
+	}
+	a, err := agent.Start(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return s.newRealm(a, spec), nil
 }
 
-// swap replaces last with now. The new agents first learn what the agents that they
-// replace have learned since the start.
-func (s *Set) swap(last, now *Table) {
-	inParallel(len(now.realms), func(i int) {
-		r := now.realms[i]
-		if before := last.Named(r.Name); before != nil && before.Agent != r.Agent {
-			_ = r.Agent.Merge(before.Agent.Snapshot()) // an error of its state file is in the log
-		}
-	})
-	s.table.Store(now)
-	s.since.Store(time.Now().UnixNano())
-	s.updated.Send()
-}
-
-// grace is how long a replaced agent still decides, for requests that had looked up
-// their realm before. A request that takes longer gets 503.
+// grace is how long a replaced agent still decides, for requests that looked up their
+// realm before. A request that takes longer is answered 503.
 const grace = time.Second
 
-// closeGone closes, after the grace, the agents of last that are not in now. The agents
-// that replaced them learn what they have learned until then.
-func (s *Set) closeGone(last, now *Table) {
+// closeReplaced closes, after the grace, the agents of last that are not in now. The
+// agents that replaced them learn what they learned until then.
+func (s *Set) closeReplaced(last, now *Table) {
 	select {
 	case <-time.After(grace):
 	case <-s.run.Done():
@@ -139,7 +123,7 @@ func (s *Set) closeGone(last, now *Table) {
 		if now.has(r) {
 			continue
 		}
-		_ = r.Agent.Close() // an error of its state file is in the log
+		_ = r.Agent.Close() // the agent logs an error of its state file
 		s.changing.Lock()
 		if after := s.table.Load().Named(r.Name); after != nil && now.Named(r.Name) != nil {
 			_ = after.Agent.Merge(r.Agent.Snapshot())
@@ -148,7 +132,7 @@ func (s *Set) closeGone(last, now *Table) {
 	}
 }
 
-// announce signals an update once r is ready, if it is still in force then.
+// announce signals an update once r is ready, if r is still in force then.
 func (s *Set) announce(r *Realm) {
 	for s.table.Load().has(r) {
 		updated := r.Agent.Updated()
@@ -164,19 +148,18 @@ func (s *Set) announce(r *Realm) {
 	}
 }
 
-// logResult stores the error of an attempt to apply a plan, and logs it if it is new.
+// logResult stores the result of an attempt to apply a plan, and logs it if it is new.
 func (s *Set) logResult(err error) {
-	was := s.applyErr.Load()
-	switch {
-	case err == nil && was != nil:
-		s.applyErr.Store(nil)
-		s.o.Logger.Info("the realms can start now", "file", s.path)
-	case err != nil && (was == nil || *was != err.Error()):
-		text := err.Error()
-		s.applyErr.Store(&text)
-		if s.table.Load() != nil {
-			s.o.Logger.Error("the file is not in force, and nothing has changed", "file", s.path, "error", err)
-		}
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	switch was := *s.applyErr.Swap(&text); {
+	case text == was:
+	case err == nil:
+		s.o.Logger.Info("the file is in force", "file", s.path)
+	case s.table.Load() != nil:
+		s.o.Logger.Error("the file is not in force, and nothing has changed", "file", s.path, "error", err)
 	}
 }
 

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// ParseHost returns the name in a Host header field or :authority of the form
-// name[:digits] or [v6][:digits], as it is compared: in lower case, without the
-// port and the final dot; an IPv6 address in brackets and in its shortest form
-// (RFC 5952). It reports false for anything else. That is less than RFC 3986
-// allows for a host, because programs disagree about the rest: one that reads
-// "payments.example:x" cuts it at the colon, another takes all of it for a name.
-// A name is made of letters, digits, '-' and '_', in parts that are not empty.
+// ParseHost returns the name in a Host header field or :authority in the form in which
+// names are compared: in lower case, without the port and the final dot, and an IPv6
+// address in brackets in its shortest form (RFC 5952). It returns false for any host that
+// is not of the form name[:digits] or [v6][:digits]. RFC 3986 allows more, but programs
+// disagree about the rest: one program cuts "payments.example:x" at the colon, another
+// reads all of it as the name. A name consists of letters, digits, '-' and '_', in parts
+// that are not empty.
 //
-// It allocates only where host has upper case or is an IPv6 address.
+// ParseHost allocates only if host has upper case or is an IPv6 address.
 func ParseHost(host string) (name string, ok bool) {
 	if host != "" && host[0] == '[' {
 		return parseV6(host)
 	}
-	part, upper := 0, false // the length of the part that is read, and whether any has upper case
+	part, upper := 0, false // the length of the present part; whether host has upper case
 	for i := range len(host) {
 		switch c := host[i]; {
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
@@ -38,7 +38,7 @@ func ParseHost(host string) (name string, ok bool) {
 	return finish(host, upper)
 }
 
-// finish returns a name of good characters as it is compared.
+// finish returns a name of valid characters in the form in which names are compared.
 func finish(name string, upper bool) (string, bool) {
 	if name = strings.TrimSuffix(name, "."); upper {
 		name = strings.ToLower(name)
@@ -46,7 +46,7 @@ func finish(name string, upper bool) (string, bool) {
 	return name, name != ""
 }
 
-// parseV6 is ParseHost for what begins with '['. A zone is no part of a Host.
+// parseV6 does what ParseHost does for a host that begins with '['. A Host has no zone.
 func parseV6(host string) (string, bool) {
 	inside, port, ok := strings.Cut(host[1:], "]")
 	if !ok || port != "" && (port[0] != ':' || !digits(port[1:])) {
@@ -59,7 +59,7 @@ func parseV6(host string) (string, bool) {
 	return "[" + addr.String() + "]", true
 }
 
-// digits reports whether s has nothing else, and at least one.
+// digits reports whether s consists of one or more digits.
 func digits(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
@@ -69,9 +69,9 @@ func digits(s string) bool {
 	return s != ""
 }
 
-// CheckHost returns a realm's host in the form in which it is compared: a name, an IPv4
-// address, an IPv6 address in brackets, or *. and a name, for all names that end in it.
-// The error quotes nothing.
+// CheckHost returns a host in a file of realms in the form in which hosts are compared.
+// It is a name, an IPv4 address, an IPv6 address in brackets, or *. and a name, for all
+// names that end in it. The error quotes nothing.
 func CheckHost(host string) (string, error) {
 	name, wild := strings.CutPrefix(host, "*.")
 	bare, ok := ParseHost(name)
@@ -80,10 +80,10 @@ func CheckHost(host string) (string, error) {
 	case ok && !hasPort && !(wild && bare[0] == '['):
 		return strings.TrimSuffix(host, name) + bare, nil
 	case ok && hasPort:
-		return "", errors.New("it has a port, which is not compared; give the host alone")
+		return "", errors.New("it has a port, which is not compared; give only the host")
 	case strings.ContainsAny(name, "/?#@"):
-		return "", errors.New("it is a URL; give the host alone, such as orders.example.com")
+		return "", errors.New("it is a URL; give only the host, such as orders.example.com")
 	default:
-		return "", errors.New("it is no host; give a name such as orders.example.com (in punycode, xn--, if it is not ASCII), *. and a name, an IPv4 address, or an IPv6 address in brackets without a zone")
+		return "", errors.New("it is not a host; give a name such as orders.example.com (in punycode, xn--, if it is not ASCII), *. and a name, an IPv4 address, or an IPv6 address in brackets without a zone")
 	}
 }

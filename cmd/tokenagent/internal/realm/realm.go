@@ -1,6 +1,6 @@
-// Package realm holds the agents of one process, each for one realm: a protection
-// space with sources of its own (RFC 9110 section 11.5). It finds the realm of a
-// request, and replaces the realms as a whole when their file changes.
+// Package realm finds the realm of a request: a protection space with credential sources
+// of its own (RFC 9110 section 11.5). It holds one agent for each realm, and replaces all
+// realms together when their file changes.
 package realm
 
 import (
@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
@@ -21,25 +22,25 @@ import (
 type Spec struct {
 	Name    string
 	Hosts   []string // as [CheckHost] returns them
-	Headers []string // that hold the token; none means the default
+	Headers []string // the headers that may hold the token; none means the default
 	Config  agent.Config
 }
 
 // A Plan is the configuration of all realms.
 type Plan struct {
 	Specs   []Spec
-	Default string // the realm of requests that name none; "" for none
-	Paths   bool   // whether a path can name a realm
+	Default string // the name of the realm for requests of no other realm; "" for none
+	Paths   bool   // a path can name a realm
 }
 
 // A Realm decides about its requests. It is immutable.
 type Realm struct {
-	Name    string // "" for the one of an agent without realms
+	Name    string // "" for [Single]
 	Hosts   []string
 	Agent   *agent.Agent
 	Guard   *httpauth.Guard // for requests to the main listener
-	Headers []string        // that Guard reads
-	Rule    *extauthz.Rule  // for requests that Envoy asks about over gRPC
+	Headers []string        // the headers that Guard reads
+	Rule    *extauthz.Rule  // for checks of Envoy over gRPC
 
 	set    *Set
 	config agent.Config
@@ -63,10 +64,10 @@ func newRule(v verify.Verifier, auth httpauth.Options) *extauthz.Rule {
 	return extauthz.NewRule(httpauth.New(v, auth))
 }
 
-// AwaitRevocation waits for a revocation in the realm's agent and, once that is closed,
-// in the agent that replaced it. It also returns true if the realm was removed from the
-// file: such a realm accepts nothing. It returns false when ctx ends, when no agent of
-// the realm knows p any more, and when the Set is closed.
+// AwaitRevocation waits until the realm's agent, or an agent that replaced it, has
+// revoked the credential of p, and returns true. It also returns true if the realm was
+// removed from the file, because the realm then accepts nothing. It returns false when
+// ctx ends, when no agent of the realm knows p any more, and when the Set is closed.
 func (r *Realm) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	for a := r.Agent; ; {
 		if a.AwaitRevocation(ctx, p) {
@@ -83,10 +84,11 @@ func (r *Realm) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	}
 }
 
-// A Table holds the realms at one moment. It is immutable, and finding a realm in it
-// takes no lock.
+// A Table holds the realms that are in force. It is immutable, so readers need no lock.
 type Table struct {
-	realms   []*Realm // in the order of their file
+	plan     *Plan     // nil if single
+	since    time.Time // when the plan came into force
+	realms   []*Realm  // in the order of their file
 	byName   map[string]*Realm
 	byHost   map[string]*Realm
 	suffixes []suffix // the longest first
@@ -96,7 +98,7 @@ type Table struct {
 
 	denyAll     *httpauth.Guard // nil if single
 	denyAllRule *extauthz.Rule  // nil if single
-	headers     []string        // that denyAll reads
+	headers     []string        // the headers that denyAll reads
 }
 
 // A suffix is the part after the '*' of a host such as *.example.com.
@@ -105,10 +107,10 @@ type suffix struct {
 	realm *Realm
 }
 
-// newTable returns the Table of realms, which are those of plan. auth is the template
+// newTable returns the Table of realms, which are the realms of plan. auth is the template
 // of the Guard for requests of no realm.
 func newTable(realms []*Realm, plan *Plan, auth httpauth.Options) *Table {
-	t := &Table{realms: realms, byName: make(map[string]*Realm), byHost: make(map[string]*Realm), paths: plan.Paths}
+	t := &Table{plan: plan, since: time.Now(), realms: realms, byName: make(map[string]*Realm), byHost: make(map[string]*Realm), paths: plan.Paths}
 	denyAll := verify.VerifierFunc(refuse)
 	t.headers = httpauth.New(denyAll, auth).Headers()
 	for _, r := range realms {
@@ -138,9 +140,9 @@ func refuse(context.Context, string) (*verify.Principal, error) {
 	return nil, verify.ErrInvalidToken
 }
 
-// DenyAll returns the Guard for requests of no realm, and the headers that it reads:
-// those of all realms and the default ones. It refuses every token. From a request that
-// needs no token, it removes the token of any realm.
+// DenyAll returns the Guard for requests of no realm, and the headers that it reads: the
+// default headers and those of all realms. The Guard refuses every token. From a request
+// that needs no token, it removes a token of any realm.
 func (t *Table) DenyAll() (g *httpauth.Guard, headers []string) { return t.denyAll, t.headers }
 
 // Named returns the realm called name, or nil if there is none. t may be nil.
@@ -151,11 +153,11 @@ func (t *Table) Named(name string) *Realm {
 	return t.byName[name]
 }
 
-// ByHost returns the realm of the host that a request was sent to (the Host header
-// field or :authority), with or without a port: the realm that lists it, else the one
-// with the longest *.suffix that covers it, else the default realm. It returns nil for
-// none. A missing host, or one that [ParseHost] refuses, belongs to no realm. The one
-// realm of an agent without realms takes every request, whatever its host.
+// ByHost returns the realm of the host that a request was sent to (the Host header field
+// or :authority), with or without a port: the realm that lists the host, else the realm
+// with the longest *.suffix that matches, else the default realm. It returns nil if there
+// is none. A missing host, or a host that [ParseHost] refuses, belongs to no realm. In the
+// Table of [Single] every host belongs to the only realm.
 func (t *Table) ByHost(host string) *Realm {
 	if t.single {
 		return t.fallback
@@ -167,7 +169,8 @@ func (t *Table) ByHost(host string) *Realm {
 	return r
 }
 
-// ofHost is ByHost without the default. It reports false for a malformed host.
+// ofHost returns the realm of host without the default realm. It returns false if host is
+// malformed.
 func (t *Table) ofHost(host string) (r *Realm, ok bool) {
 	name, ok := ParseHost(host)
 	if !ok {
@@ -186,12 +189,12 @@ func (t *Table) ofHost(host string) (r *Realm, ok bool) {
 
 const prefix = "/verify/"
 
-// ByPath returns the realm of a request to a gateway's endpoint: the realm that its
-// escaped path names, as /verify/NAME with anything behind it, and otherwise the realm
-// of its host. It returns nil if the host is malformed, or belongs to another realm than
-// the path names: behind a gateway that forwards the path of its client, the client
-// could choose the realm. It also returns nil for a path that is nearly /verify/NAME,
-// since that was meant to name a realm and must not get another.
+// ByPath returns the realm of a check by a gateway: the realm that the escaped path names,
+// as /verify/NAME or /verify/NAME/ANYTHING, and otherwise the realm of the host. It
+// returns nil if the host is malformed. It returns nil if the host belongs to another
+// realm than the path names: a client could choose the realm if its gateway forwards its
+// path. It also returns nil for a path that is nearly /verify/NAME, because such a path
+// was meant to name a realm and must not get the default realm.
 func (t *Table) ByPath(escaped, host string) *Realm {
 	if !t.paths {
 		return t.ByHost(host)
@@ -211,12 +214,12 @@ func (t *Table) ByPath(escaped, host string) *Realm {
 	return nil
 }
 
-// isNearPrefix reports whether a path that does not begin with prefix is read as one
-// that does, or as prefix without its '/', by a program that decodes it (any number of
-// times), takes '\' for '/', cleans it, drops parameters (;x) and final dots of segments,
-// and ignores case.
+// isNearPrefix reports whether another program may read an escaped path as prefix, with
+// or without the final '/', or as a path that begins with it. Such a program decodes the
+// path any number of times, reads '\' as '/', cleans the path, ignores case, and drops
+// parameters (;x) and dots at the end of segments.
 func isNearPrefix(escaped string) bool {
-	const most = 5 // rounds of decoding; no honest program encodes a path more often
+	const most = 5 // no honest program encodes a path more often
 	plain := escaped
 	for range most {
 		next, err := url.PathUnescape(plain)
@@ -231,13 +234,13 @@ func isNearPrefix(escaped string) bool {
 	return true
 }
 
-// beginsLikePrefix is isNearPrefix for a decoded path.
+// beginsLikePrefix does for a decoded path what isNearPrefix does for an escaped one.
 func beginsLikePrefix(plain string) bool {
 	segments := strings.Split(strings.ReplaceAll(plain, `\`, "/"), "/")
 	for i, s := range segments {
 		s, _, _ = strings.Cut(s, ";")
 		if bare := strings.TrimRight(s, "."); bare != "" {
-			s = bare // but not of . and ..
+			s = bare // . and .. keep their dots
 		}
 		segments[i] = s
 	}

@@ -26,21 +26,19 @@ type Options struct {
 	Poll, Debounce time.Duration // of the file; see [reload.Options]
 }
 
-// A Set keeps the realms of a process in step with their file. Make one with [Open] or
-// [Single]. It is safe for concurrent use.
+// A Set keeps the realms of a process in step with their file. [Open] and [Single] make
+// one. It is safe for concurrent use.
 type Set struct {
 	o       Options
-	watcher reload.Watcher        // which all agents share
+	watcher reload.Watcher        // all agents share it
 	path    string                // of the file; "" for Single
 	plan    *reload.Value[Plan]   // the content of the file; nil for Single
 	table   atomic.Pointer[Table] // the realms in force
-	misses  atomic.Uint64         // requests of no realm
+	misses  atomic.Uint64         // requests that belong to no realm
 	updated broadcast.Channel     // signals that another realm is in force, or ready
 
 	changing sync.Mutex             // serializes changes of the table, and Merge
-	tried    *Plan                  // the last plan that was applied or failed; guarded by changing
-	applyErr atomic.Pointer[string] // why tried is not in force; nil if it is
-	since    atomic.Int64           // when a plan was last put into force, Unix time in nanoseconds
+	applyErr atomic.Pointer[string] // why the content of the file is not in force; "" if it is
 
 	run     context.Context //nolint:containedctx // ends with Close
 	stop    context.CancelFunc
@@ -53,7 +51,7 @@ var (
 )
 
 // Single returns a Set of one realm without a name, to which all requests belong. a
-// decides about them; Close does not close it.
+// decides about them. Close does not close a.
 func Single(a *agent.Agent, headers []string, o Options) *Set {
 	s := &Set{o: o}
 	r := s.newRealm(a, Spec{Headers: headers})
@@ -62,15 +60,16 @@ func Single(a *agent.Agent, headers []string, o Options) *Set {
 }
 
 // Open reads the file at path with parse, starts the agents of its realms, and keeps
-// them in step with it until Close. The error names everything that is wrong with the
-// file, or the realms that cannot start. ctx bounds only the start.
+// them in step with the file until Close. The error names everything that is wrong with
+// the file, or the realms that cannot start. ctx bounds only the start.
 //
-// A file that is bad later, or in which one realm cannot start, changes nothing and is
-// tried again at every poll. The agents of unchanged realms stay. For a changed realm
-// another agent starts from what the old one accepts and refuses, as [agent.Agent.Merge]
-// describes.
+// If the file becomes bad later, or if one of its realms cannot start, nothing changes,
+// and the Set tries again at every poll. The agents of unchanged realms stay. The new
+// agent of a changed realm starts from what the old agent accepts and refuses, as
+// [agent.Agent.Merge] describes.
 func Open(ctx context.Context, path string, parse func(reload.Content) (*Plan, error), o Options) (*Set, error) {
 	s := &Set{o: o, path: path}
+	s.applyErr.Store(new(string))
 	s.run, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	step := func(_ *Plan, c reload.Content, _ time.Time) (*Plan, error) { return parse(c) }
 	var err error
@@ -91,17 +90,12 @@ func Open(ctx context.Context, path string, parse func(reload.Content) (*Plan, e
 	return s, nil
 }
 
-const (
-	startLimit  = 30 * time.Second // for the agents of a changed file
-	defaultPoll = 10 * time.Second // between two tries to apply a file that is not polled
-)
-
-// follow applies each new content of the file, and tries again what failed, until
-// Close.
+// follow applies each new content of the file until Close. If the content cannot be
+// applied, follow tries again after the poll interval, or 10 s if the file is not polled.
 func (s *Set) follow() {
 	every := s.o.Poll
 	if every <= 0 {
-		every = defaultPoll
+		every = 10 * time.Second
 	}
 	retry := time.NewTicker(every)
 	defer retry.Stop()
@@ -119,8 +113,9 @@ func (s *Set) follow() {
 	}
 }
 
+// applyInTime bounds the start of the agents of a changed file.
 func (s *Set) applyInTime() error {
-	ctx, cancel := context.WithTimeout(s.run, startLimit)
+	ctx, cancel := context.WithTimeout(s.run, 30*time.Second)
 	defer cancel()
 	return s.apply(ctx)
 }
@@ -135,22 +130,22 @@ func (s *Set) Close() error {
 		return nil
 	}
 	s.stop()
-	s.changing.Lock() // waits for a change that has begun; none begins any more
+	s.changing.Lock() // waits for a change that has begun; no other begins
 	table := s.table.Load()
 	s.changing.Unlock()
 	s.running.Wait()
 	for _, r := range table.realms {
-		_ = r.Agent.Close() // an error of its state file is in the log
+		_ = r.Agent.Close() // the agent logs an error of its state file
 	}
 	return nil
 }
 
-// Table returns the realms of this moment, for one decision: a second after a realm
-// is gone, its agent is closed.
+// Table returns the present realms, for one decision. The agent of a realm is closed
+// about a second after it was replaced or removed.
 func (s *Set) Table() *Table { return s.table.Load() }
 
-// Ready reports whether any realm can decide: a realm whose source is late, as
-// WaitForSource allows, delays no other.
+// Ready reports whether any realm can decide. A realm that still waits for its source
+// does not delay the others.
 func (s *Set) Ready() bool {
 	for _, r := range s.Table().realms {
 		if r.Agent.Ready() {
@@ -172,21 +167,22 @@ func (s *Set) Updated() <-chan struct{} {
 // Reload reads the file and every source now. An error changes nothing.
 func (s *Set) Reload() (changed bool, err error) {
 	var errs []error
+	before := s.Table()
 	if s.plan != nil {
-		before := s.table.Load()
 		if _, err := s.plan.Reload(); err != nil {
 			errs = append(errs, err)
 		}
 		if err := s.applyInTime(); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", s.path, err))
 		}
-		changed = s.table.Load() != before
 	}
-	for _, r := range s.Table().realms {
+	table := s.Table()
+	changed = table != before
+	for _, r := range table.realms {
 		agentChanged, err := r.Agent.Reload()
 		changed = changed || agentChanged
 		switch {
-		case errors.Is(err, agent.ErrClosed): // the realm is gone, or has another agent by now
+		case errors.Is(err, agent.ErrClosed): // the realm was removed or replaced meanwhile
 		case err != nil && r.Name != "":
 			errs = append(errs, fmt.Errorf("realm %s: %w", r.Name, err))
 		default:
@@ -196,9 +192,9 @@ func (s *Set) Reload() (changed bool, err error) {
 	return changed, errors.Join(errs...)
 }
 
-// Rule implements [extauthz.Realms]. The gateway chose the name, so a missing host does
-// not contradict it. A malformed host is refused all the same: the app behind the
-// gateway may read another host in it.
+// Rule implements [extauthz.Realms]. A name comes from the gateway, so it needs no host.
+// A malformed host is refused even with a name: the app behind the gateway may read
+// another host in it.
 func (s *Set) Rule(name string, named bool, host string) *extauthz.Rule {
 	t := s.Table()
 	var r *Realm

@@ -261,7 +261,7 @@ func TestRetriedPlanIsWhatTheFileSays(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\n", 1)
 	s.write("realms", "a 0 10m\nb none 10m\n")
-	s.becomes("it waits for b", func() bool { return s.set.applyErr.Load() != nil })
+	s.becomes("it waits for b", func() bool { return *s.set.applyErr.Load() != "" })
 	s.write("realms", "bad\n")
 	s.becomes("it is bad", func() bool { return s.set.plan.Stats().LastError != nil })
 	s.write("none", tokenN(9))

@@ -9,11 +9,11 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 )
 
-// A Status is what the admin port answers under /status: the Status of an agent with
-// the sources of all realms, and the realms themselves if there is a file of realms.
+// A Status is the answer of the admin port under /status. The embedded Status has the
+// sources of all realms. Config and Realms are set only with a file of realms.
 type Status struct {
 	agent.Status
-	Draining bool          `json:"draining,omitempty"` // about to end, and so not ready; set by the daemon
+	Draining bool          `json:"draining,omitempty"` // about to end, so not ready; set by the daemon
 	Config   *ConfigStatus `json:"config,omitempty"`
 	Realms   []OneStatus   `json:"realms,omitempty"`
 
@@ -27,7 +27,7 @@ type ConfigStatus struct {
 	Good        bool      `json:"last_reload_successful"`
 	LastSuccess time.Time `json:"last_reload_success,omitzero"` // when it was last read without error
 	LastChange  time.Time `json:"last_change,omitzero"`         // when its content last came into force
-	Error       string    `json:"fault,omitempty"`              // the last one, with its fix
+	Error       string    `json:"fault,omitempty"`              // the present error, with its fix
 }
 
 // A OneStatus describes a realm.
@@ -35,7 +35,7 @@ type OneStatus struct {
 	Name    string   `json:"name"`
 	Ready   bool     `json:"ready"`
 	Hosts   []string `json:"hosts,omitempty"`
-	Sources []string `json:"sources"` // their names in Status.Sources
+	Sources []string `json:"sources"` // the names of its sources in Status.Sources
 }
 
 // Status returns what the realms accept now.
@@ -69,27 +69,27 @@ func (s *Set) config() *ConfigStatus {
 	stats := s.plan.Stats()
 	c := &ConfigStatus{
 		File: s.path, WatchMode: stats.Mode, LastSuccess: stats.LastSuccess.UTC().Round(0),
-		LastChange: time.Unix(0, s.since.Load()).UTC(), Good: true,
+		LastChange: s.Table().since.UTC().Round(0), Good: true,
 	}
-	switch applyErr := s.applyErr.Load(); {
+	switch applyErr := *s.applyErr.Load(); {
 	case stats.LastError != nil:
 		c.Good, c.Error = false, stats.LastError.Error()
-	case applyErr != nil:
-		c.Good, c.Error, c.LastSuccess = false, s.path+": "+*applyErr, c.LastChange
+	case applyErr != "":
+		c.Good, c.Error, c.LastSuccess = false, s.path+": "+applyErr, c.LastChange
 	}
 	return c
 }
 
-//nolint:gochecknoglobals // constants, which the language cannot say
+//nolint:gochecknoglobals // constants
 var (
 	descConfigGood    = prometheus.NewDesc("tokenagent_config_last_reload_successful", "Whether the file of realms was good when it was last read, and is in force (1) or not (0).", nil, nil)
 	descConfigSuccess = prometheus.NewDesc("tokenagent_config_last_reload_success_timestamp_seconds", "When the file of realms was last read and in force, as Unix time.", nil, nil)
 	descRealms        = prometheus.NewDesc("tokenagent_realms", "Realms in force, by whether their sources are loaded.", []string{"ready"}, nil)
-	descMisses        = prometheus.NewDesc("tokenagent_unknown_realm_total", "Requests refused because they are of no realm.", nil, nil)
+	descMisses        = prometheus.NewDesc("tokenagent_unknown_realm_total", "Requests refused because they belong to no realm.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector]. With a file of realms it describes nothing,
-// since metrics come and go with the realms.
+// because the metrics change with the realms.
 func (s *Set) Describe(ch chan<- *prometheus.Desc) {
 	if s.plan == nil {
 		s.Table().realms[0].Agent.Describe(ch)
@@ -108,7 +108,7 @@ func (s *Set) Collect(ch chan<- prometheus.Metric) {
 		prometheus.WrapCollectorWith(prometheus.Labels{"realm": r.Name}, r.Agent).Collect(ch)
 	}
 	emit := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...) //nolint:promlinter // linted where they are gathered, in the tests
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...) //nolint:promlinter // the tests lint what is gathered
 	}
 	c, good := s.config(), 0.0
 	if c.Good {
