@@ -1,4 +1,4 @@
-// Package buildinfo says which version of tokenagent runs.
+// Package buildinfo returns the version of tokenagent.
 package buildinfo
 
 import (
@@ -11,7 +11,7 @@ const module = "github.com/tokenagent/tokenagent"
 // linked is the version that the linker wrote into package main.
 var linked atomic.Pointer[string] //nolint:gochecknoglobals // one program has one version
 
-// Set makes Version return version, unless it is "". The program calls it when it
+// Set makes Version return version, unless version is "". The program calls Set when it
 // starts.
 func Set(version string) {
 	if version != "" {
@@ -19,9 +19,9 @@ func Set(version string) {
 	}
 }
 
-// Version returns the version that was Set, else the version of this module that go
-// install or go build recorded in the program, else "unknown". It is safe for concurrent
-// use.
+// Version returns the version that was passed to Set, else the version of this module that
+// go install or go build recorded in the program, else "unknown". It is safe for
+// concurrent use.
 func Version() string {
 	if v := linked.Load(); v != nil {
 		return *v

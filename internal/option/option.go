@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// A Spelling writes the name of a setting. Names are those of the flags, without
-// the dashes before them.
+// A Spelling returns how errors write a setting. name is the name of its flag, without the
+// leading dashes.
 type Spelling func(name string) string
 
 // Flag spells a setting as on the command line: --token-file.
@@ -20,17 +20,13 @@ func Flag(name string) string { return "--" + name }
 // Key spells a setting as in a file of realms: token-file.
 func Key(name string) string { return name }
 
-// fields are the fields of agent.Config whose names differ from those of their flags.
-var fields = map[string]string{ //nolint:gochecknoglobals // a constant
-	"poll-interval": "Poll", "wait-for-source": "WaitForSource", "jwks-url": "JWKSURL", "poll-only": "PollOnly",
-	"issuer": "JWT.Issuer", "audience": "JWT.Audiences", "algorithm": "JWT.Algorithms", "jwt-type": "JWT.Types",
-	"require-claim": "JWT.RequiredClaims", "leeway": "JWT.Leeway", "jwt-cache": "JWT.CacheSize", "max-stale": "JWKS.MaxStale",
-}
-
 // Field spells a setting as a field of the library: Config.TokenFile.
 func Field(name string) string {
-	if field, ok := fields[name]; ok {
-		return "Config." + field
+	switch name { // the fields that are not named after their flags
+	case "poll-interval":
+		return "Config.Poll"
+	case "jwks-url":
+		return "Config.JWKSURL"
 	}
 	var b strings.Builder
 	for word := range strings.SplitSeq(name, "-") {
@@ -39,11 +35,11 @@ func Field(name string) string {
 	return "Config." + b.String()
 }
 
-// An Error is about settings.
+// An Error is an error about settings.
 type Error struct {
 	format   string
 	args     []any
-	spelling Spelling // of Error
+	spelling Spelling // for the method Error
 }
 
 // Errorf formats an error. In format, {token-file} stands for the setting of that name.

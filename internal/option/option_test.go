@@ -39,6 +39,6 @@ func TestText(t *testing.T) {
 		}
 	}
 	if !errors.Is(two, inner) {
-		t.Error("it does not wrap what it has of %w")
+		t.Error("the error that was formatted with %w is not wrapped")
 	}
 }

@@ -1,6 +1,6 @@
-// Package exitcode says how a command of tokenagent ends: 0 good, 1 refused or
-// failed, 2 usage, 130 interrupted; exec alone ends with the code of the program
-// it ran.
+// Package exitcode turns the error of a command into its exit code: 0 good, 1 refused or
+// failed, 2 usage, 130 interrupted. The command exec ends with the code of the program
+// that it ran.
 package exitcode
 
 import (
@@ -9,14 +9,14 @@ import (
 	"github.com/tokenagent/tokenagent/internal/option"
 )
 
-// Refused ends a command with exit code 1 and no error message: the command has
-// printed what it found.
+// Refused ends a command with exit code 1 and no error message, because the command has
+// printed its answer.
 //
 //nolint:gochecknoglobals,revive,staticcheck // an outcome, not an error
 var Refused = errors.New("refused")
 
-// Interrupted ends a command with exit code 130, as shells report a program that
-// SIGINT ended (POSIX XCU 2.8.2). SIGTERM ends a command in the same way.
+// Interrupted ends a command with exit code 130, which shells report for a program that
+// SIGINT ended (POSIX XCU 2.8.2). SIGTERM ends a command with the same code.
 //
 //nolint:gochecknoglobals,revive,staticcheck // an outcome, not an error
 var Interrupted = errors.New("interrupted")
@@ -28,15 +28,15 @@ type coded struct {
 
 func (c coded) Unwrap() error { return c.error }
 
-// Usage returns an error that ends the command with exit code 2. Its text names the
-// flag and says how to fix it. In format {token-file} stands for a setting that a
-// file of realms has as well; see package option.
+// Usage returns an error that ends the command with exit code 2. The text names the flag
+// and says how to fix the error. In format, {token-file} stands for the setting of that
+// name; see package option.
 func Usage(format string, args ...any) error {
 	return coded{option.Errorf(option.Flag, format, args...), 2}
 }
 
-// With returns an error that ends the command with the given exit code and the text of
-// err. If err is nil, nothing is printed, as for [Refused]. Code 0 without err is nil.
+// With returns an error that ends the command with the exit code and prints err. If err
+// is nil, nothing is printed, as for [Refused]. With(0, nil) returns nil.
 func With(code int, err error) error {
 	if err == nil {
 		if code == 0 {

@@ -1,7 +1,8 @@
 // Package headername holds the names of the headers that say who was authenticated. It
-// also compares names as servers do that turn headers into variables. CGI (RFC 3875 section 4.1.18) and WSGI cannot tell '_' from '-', and
-// lighttpd replaces every character except letters and digits by '_'. An app behind it
-// takes X.Tokenagent.Subject for X-Tokenagent-Subject.
+// also compares names of header fields in the way of servers that turn headers into
+// variables. CGI (RFC 3875 section 4.1.18) and WSGI do not distinguish '_' from '-', and
+// lighttpd replaces every character except letters and digits by '_'. An app behind such a
+// server reads X.Tokenagent.Subject as X-Tokenagent-Subject.
 package headername
 
 import (
@@ -9,8 +10,8 @@ import (
 	"strings"
 )
 
-// Plain returns name in lower case, with '-' for each character that is neither a
-// letter nor a digit.
+// Plain returns name in lower case, with '-' for each byte that is neither a letter nor a
+// digit.
 func Plain(name string) string {
 	b := []byte(name)
 	for i, c := range b {
@@ -19,14 +20,14 @@ func Plain(name string) string {
 	return string(b)
 }
 
-// IsAny reports whether the plain form of name is that of one of names. It allocates
-// nothing.
+// IsAny reports whether name has the same plain form as one of names. It does not
+// allocate.
 func IsAny(name string, names []string) bool {
 	return slices.ContainsFunc(names, func(other string) bool { return same(name, other) })
 }
 
-// Imitates reports whether name has the plain form of one of names, but is none of them,
-// regardless of case. It allocates nothing.
+// Imitates reports whether name has the same plain form as one of names but differs from
+// all of them, apart from case. It does not allocate.
 func Imitates(name string, names []string) bool {
 	return IsAny(name, names) && !slices.ContainsFunc(names, func(other string) bool { return strings.EqualFold(name, other) })
 }

@@ -1,5 +1,4 @@
-// Package stdin reads standard input for commands that end at once when they are
-// interrupted.
+// Package stdin reads standard input so that an interrupted command ends at once.
 package stdin
 
 import (
@@ -11,12 +10,12 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
-// Read reads in to its end, but at most limit+1 bytes, so that the caller can see that
-// there are more than limit. As soon as ctx ends, Read returns [exitcode.Interrupted];
-// the read itself may go on until the process exits, since a read from a terminal or a
-// pipe cannot be cancelled.
+// Read reads all of in. If in has more than limit bytes, Read returns limit+1 bytes. When
+// ctx ends, Read returns [exitcode.Interrupted]. A goroutine may then still be reading,
+// because a read from a terminal or a pipe cannot be cancelled.
 //
-// If in is a terminal, Read first says on stderr what it waits for, such as "a token".
+// If in is a terminal, Read first tells the user on stderr that it waits for what, such as
+// "a token".
 func Read(ctx context.Context, in io.Reader, stderr io.Writer, what string, limit int) ([]byte, error) {
 	if Terminal(in) {
 		_, _ = fmt.Fprintf(stderr, "tokenagent: waiting for %s on standard input; end it with Ctrl-D on a line of its own\n", what)

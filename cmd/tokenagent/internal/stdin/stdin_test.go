@@ -15,7 +15,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 )
 
-// TestReadEndsWithItsContext: it waits for no input once ctx has ended.
+// TestReadEndsWithItsContext checks that Read returns when ctx ends, without any input.
 func TestReadEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, w := io.Pipe()
@@ -34,17 +34,20 @@ func TestReadEndsWithItsContext(t *testing.T) {
 				t.Errorf("%v, exit code %d", err, exitcode.Of(err))
 			}
 		default:
-			t.Error("it goes on waiting")
+			t.Error("Read still waits")
 		}
-		_ = w.Close() // the read behind it ends
+		_ = w.Close() // ends the goroutine
 	})
 }
 
 func TestRead(t *testing.T) {
 	var errOut bytes.Buffer
 	text, err := stdin.Read(t.Context(), strings.NewReader("0123456789"), &errOut, "a token", 4)
-	if string(text) != "01234" || err != nil || errOut.Len() != 0 { // one byte more than the limit
-		t.Errorf("%q %v %q", text, err, errOut.String())
+	if string(text) != "01234" || err != nil { // one byte more than the limit
+		t.Errorf("%q %v", text, err)
+	}
+	if errOut.Len() != 0 {
+		t.Errorf("a notice for a terminal: %q", errOut.String())
 	}
 	_, err = stdin.Read(t.Context(), iotest.ErrReader(errors.New("broken")), &errOut, "a token", 4)
 	if err == nil || err.Error() != "reading a token from standard input: broken" {
@@ -56,6 +59,6 @@ func TestRead(t *testing.T) {
 	}
 	defer null.Close()
 	if stdin.Terminal(null) || stdin.Terminal(strings.NewReader("")) {
-		t.Error("what is no terminal is taken for one")
+		t.Error("the null device or a string is a terminal")
 	}
 }

@@ -1,4 +1,4 @@
-// Package termsafe escapes text from outside that could control a terminal.
+// Package termsafe escapes characters that could control a terminal.
 package termsafe
 
 import (
@@ -10,13 +10,12 @@ import (
 	"unicode/utf8"
 )
 
-// Text escapes, as JSON does (RFC 8259 section 7), the characters that a terminal would
-// obey instead of showing: control characters (ECMA-48) including line breaks, invisible
-// characters, and those that change the direction of writing. Escaping twice changes
-// nothing.
+// Text escapes the characters that a terminal does not show: control characters (ECMA-48)
+// including line breaks, invisible characters, and characters that change the direction of
+// writing. The escapes are those of JSON (RFC 8259 section 7). Text(Text(s)) is Text(s).
 func Text(s string) string { return escape(s, "") }
 
-// Lines is like Text, but keeps line breaks and tabs.
+// Lines is like Text but keeps line breaks and tabs.
 func Lines(s string) string { return escape(s, "\n\t") }
 
 func escape(s, keep string) string {
@@ -28,7 +27,7 @@ func escape(s, keep string) string {
 		high, low := utf16.EncodeRune(r)
 		switch {
 		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)):
-			b.WriteString(`\ufffd`) // a byte that is no UTF-8
+			b.WriteString(`\ufffd`) // a byte that is not UTF-8
 		case unicode.IsPrint(r), strings.ContainsRune(keep, r):
 			b.WriteRune(r)
 		case high != utf8.RuneError:
