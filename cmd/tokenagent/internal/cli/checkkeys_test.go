@@ -48,15 +48,21 @@ func TestCheckKeys(t *testing.T) {
 			}
 			var r report
 			o = invoke(t, "", "check", "--key-file", c.path, "--output", "json")
-			if err := json.Unmarshal([]byte(o.out), &r); err != nil || r.OK != (c.code == 0) || r.Keys == nil || r.Source != nil {
-				t.Errorf("%s %v", o.out, err)
+			if err := json.Unmarshal([]byte(o.out), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.OK != (c.code == 0) {
+				t.Errorf("ok is %t with exit code %d", r.OK, c.code)
+			}
+			if r.Keys == nil || r.Source != nil {
+				t.Errorf("not the status of a key source alone: %s", o.out)
 			}
 		})
 	}
 	o := invoke(t, "", append([]string{"check", "--token-file", file(t, good)}, by(s.jwks)...)...)
 	o.want(t, 0, "current: ", "listed: ", "good: ")
 	if strings.Contains(o.out, "run needs both") {
-		t.Errorf("it misses what is given:\n%s", o.out)
+		t.Errorf("check asks for flags that are given:\n%s", o.out)
 	}
 	invoke(t, "", append([]string{"check", "--token-file", file(t, "")}, by(s.jwks)...)...).want(t, 1, "nothing in it", "listed: ", "bad: ")
 }
@@ -79,8 +85,8 @@ func TestCheckExplainsAMountOfKeys(t *testing.T) {
 	invoke(t, "", "check", "--key-file", dir).want(t, 1, "no key jwks.json or key")
 }
 
-// TestKeysOfAnAPIServer: the keys of a Kubernetes cluster take its CA and a token, in
-// flags and, relative to it, in a file of realms.
+// TestKeysOfAnAPIServer reads the keys of a Kubernetes API server, which needs a CA and a
+// token. Flags name their files, and a file of realms names them by relative paths.
 func TestKeysOfAnAPIServer(t *testing.T) {
 	s := newSigner(t, "ES256")
 	text, err := os.ReadFile(s.jwks)

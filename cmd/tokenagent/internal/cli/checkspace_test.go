@@ -9,7 +9,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 )
 
-// daprd sends the bytes of a Secret's key token as they are, a newline too.
+// TestCheckWarnsOfANewlineThatDaprdSends: daprd sends the value of a Secret's key token
+// unchanged, with a newline in it.
 func TestCheckWarnsOfANewlineThatDaprdSends(t *testing.T) {
 	const warning = "key token has a newline beside the token; daprd sends it"
 	for value, warns := range map[string]bool{good + "\n": true, good + "\r\n": true, good: false} {
@@ -29,7 +30,7 @@ func TestCheckWarnsOfANewlineThatDaprdSends(t *testing.T) {
 	}
 }
 
-func TestCheckNamesTheKeysThatThereAre(t *testing.T) {
+func TestCheckNamesTheExistingKeys(t *testing.T) {
 	mount := t.TempDir()
 	if err := kubemount.Write(mount, map[string][]byte{"APP_API_TOKEN": []byte(good)}, 0o400); err != nil {
 		t.Fatal(err)

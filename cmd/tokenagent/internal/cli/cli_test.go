@@ -22,8 +22,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 )
 
-// asProgram makes the test binary the program itself, for tests of what a process
-// alone shows: signals, and what the kernel knows of it.
+// asProgram is the variable that makes the test binary run as the program, for tests that
+// need a process of its own: signals, a terminal, memory.
 const asProgram = "TEST_CLI_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// program returns the program as a command that has not begun.
+// program returns a command that runs the program with args. It is not started.
 func program(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -70,6 +70,7 @@ func invoke(t *testing.T, stdin string, args ...string) outcome {
 	return outcome{code, out.String(), errOut.String()}
 }
 
+// want checks the exit code, and that the output has each of texts.
 func (o outcome) want(t *testing.T, code int, texts ...string) {
 	t.Helper()
 	if o.code != code {
@@ -82,6 +83,7 @@ func (o outcome) want(t *testing.T, code int, texts ...string) {
 	}
 }
 
+// file writes text to a new file and returns its path.
 func file(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "token")
@@ -99,12 +101,12 @@ func TestUsage(t *testing.T) {
 	}{
 		"no command":        {nil, "a command is missing"},
 		"unknown command":   {[]string{"rnu"}, "did you mean run?"},
-		"a token as one":    {[]string{good}, "no command of that name"},
+		"a token":           {[]string{good}, "no command of that name"},
 		"unknown flag":      {[]string{"run", "--token-flie", path}, "unknown flag"},
 		"a token as flags":  {[]string{"verify", "-" + good}, "only long flags exist"},
 		"a token as value":  {[]string{"run", "--overlap", good}, "--overlap must be a duration"},
 		"empty listen":      {[]string{"run", "--token-file", path, "--listen="}, "--listen has an empty value"},
-		"stray argument":    {[]string{"verify", "--token-file", path, good}, "takes no arguments"},
+		"an argument":       {[]string{"verify", "--token-file", path, good}, "takes no arguments"},
 		"negative delay":    {[]string{"run", "--token-file", path, "--shutdown-delay=-1s"}, "--shutdown-delay must not be negative"},
 		"grpc on listen":    {[]string{"run", "--token-file", path, "--grpc-listen", "127.0.0.1:9465"}, "--grpc-listen and --listen"},
 		"grpc on admin":     {[]string{"run", "--token-file", path, "--grpc-listen", "unix:///a", "--admin-listen", "unix:///a"}, "--grpc-listen and --admin-listen"},
@@ -134,7 +136,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// TestNoSourceIsUsage: nothing was read, so nothing is wrong with what stands there.
+// TestNoSourceIsUsage checks that a missing source is a usage error, and that a bad source
+// is not.
 func TestNoSourceIsUsage(t *testing.T) {
 	for _, name := range []string{"APP_API_TOKEN", "APP_API_TOKEN_FILE"} {
 		t.Setenv(name, "") // so that it is restored
@@ -152,7 +155,6 @@ func TestNoSourceIsUsage(t *testing.T) {
 	}
 	t.Setenv("APP_API_TOKEN", good)
 	invoke(t, "", "check").want(t, 2, "unset one")
-	// What is wrong with a source is none.
 	invoke(t, "", "run", "--token-file", file(t, "short")).want(t, 1)
 	invoke(t, "", "run", "--token-file", file(t, good)+"-none").want(t, 1)
 	invoke(t, good, "verify", "--token-env", "NO_SUCH_VARIABLE").want(t, 1)
@@ -181,9 +183,13 @@ func TestVerify(t *testing.T) {
 	invoke(t, " \t"+good+"\r\n", "verify", "--token-file", path).want(t, 0, "accepted")
 	invoke(t, bad, "verify", "--token-file", path).want(t, 1, "refused: token", "is invalid")
 	o := invoke(t, bad, "verify", "--token-file", path, "--output", "json")
+	o.want(t, 1)
 	var v map[string]any
-	if err := json.Unmarshal([]byte(o.out), &v); err != nil || v["accepted"] != false || v["reason"] != "invalid" || o.code != 1 {
-		t.Errorf("%d %s %v", o.code, o.out, err)
+	if err := json.Unmarshal([]byte(o.out), &v); err != nil {
+		t.Fatal(err)
+	}
+	if v["accepted"] != false || v["reason"] != "invalid" {
+		t.Errorf("%s", o.out)
 	}
 	invoke(t, good, "verify", "--token-file", path+"-none").want(t, 1, "tokenagent: ", path+"-none")
 }
@@ -210,8 +216,11 @@ func TestCheck(t *testing.T) {
 			invoke(t, "", "check", "--token-file", file(t, c.text)).want(t, c.code, c.want...)
 			o := invoke(t, "", "check", "--token-file", file(t, c.text), "--output", "json")
 			var r report
-			if err := json.Unmarshal([]byte(o.out), &r); err != nil || r.OK != (c.code == 0) || len(r.Findings) == 0 {
-				t.Errorf("%s %v", o.out, err)
+			if err := json.Unmarshal([]byte(o.out), &r); err != nil {
+				t.Fatal(err)
+			}
+			if r.OK != (c.code == 0) || len(r.Findings) == 0 {
+				t.Errorf("%s", o.out)
 			}
 		})
 	}
@@ -231,7 +240,7 @@ func TestCheckExplainsAMount(t *testing.T) {
 	invoke(t, "", "check", "--token-file", dir).want(t, 1, "no key token")
 }
 
-func TestCheckNamesTheEnvironmentsLimit(t *testing.T) {
+func TestCheckSaysThatVariablesCannotChange(t *testing.T) {
 	t.Setenv("SOME_TOKEN", good)
 	invoke(t, "", "check", "--token-env", "SOME_TOKEN").want(t, 0, "SOME_TOKEN is an environment variable", "environment cannot change")
 }
@@ -256,17 +265,21 @@ func TestStatus(t *testing.T) {
 	defer server.Close()
 	invoke(t, "", "status", "--agent", server.URL).want(t, 0, "source token: ready", "previous", "bbbbbbbb, accepted for another 1h0m0s", "used by", "10.1.2.3")
 	invoke(t, "", "status", "--agent", server.URL, "--output", "json").want(t, 0, `"schema": 1`)
-	s.Sources[0].LastReloadGood, s.Sources[0].Error = false, "the fault"
-	invoke(t, "", "status", "--agent", server.URL).want(t, 1, "the fault")
-	const evil = "\x1b]0;x\x07\r\n\u009b2J"
+	s.Sources[0].LastReloadGood, s.Sources[0].Error = false, "the error"
+	invoke(t, "", "status", "--agent", server.URL).want(t, 1, "the error")
+	const hostile = "\x1b]0;x\x07\r\n\u009b2J"
 	was := s.Sources[0]
-	s.Sources[0].Name, s.Sources[0].Kind, s.Sources[0].Location, s.Sources[0].WatchMode = evil, evil, evil, evil
-	s.Sources[0].Error, s.Sources[0].StateError, s.Sources[0].Limits = evil, evil, []string{evil}
-	s.Sources[0].Tokens = []agent.TokenStatus{{Slot: evil, Fingerprint: evil}}
-	s.Sources[0].PreviousUsers = []agent.PreviousUser{{Host: evil, Fingerprint: evil}}
+	s.Sources[0].Name, s.Sources[0].Kind, s.Sources[0].Location, s.Sources[0].WatchMode = hostile, hostile, hostile, hostile
+	s.Sources[0].Error, s.Sources[0].StateError, s.Sources[0].Limits = hostile, hostile, []string{hostile}
+	s.Sources[0].Tokens = []agent.TokenStatus{{Slot: hostile, Fingerprint: hostile}}
+	s.Sources[0].PreviousUsers = []agent.PreviousUser{{Host: hostile, Fingerprint: hostile}}
 	o := invoke(t, "", "status", "--agent", server.URL)
-	if o.want(t, 1); strings.ContainsFunc(strings.ReplaceAll(o.out, "\n", ""), unicode.IsControl) || strings.Count(o.out, `\u001b]0;x\u0007\u000d\u000a\u009b2J`) != 11 {
-		t.Errorf("what an agent says is obeyed by the terminal: %q", o.out)
+	o.want(t, 1)
+	if strings.ContainsFunc(strings.ReplaceAll(o.out, "\n", ""), unicode.IsControl) {
+		t.Errorf("a control character reaches the terminal: %q", o.out)
+	}
+	if n := strings.Count(o.out, `\u001b]0;x\u0007\u000d\u000a\u009b2J`); n != 11 {
+		t.Errorf("%d escaped values, want 11: %q", n, o.out)
 	}
 	s.Sources[0] = was
 	s.Schema = 2
@@ -289,7 +302,7 @@ func TestRunStopsCleanly(t *testing.T) {
 	select {
 	case <-listens:
 	case <-time.After(20 * time.Second):
-		t.Error("it does not listen")
+		t.Error("run does not listen")
 	}
 	cancel()
 	if code := <-ended; code != 0 || out.Len() != 0 {
@@ -297,7 +310,8 @@ func TestRunStopsCleanly(t *testing.T) {
 	}
 }
 
-// A waiter tells when a text was written, and another after it.
+// A waiter is a log. It closes found when text is written, and then, after that, when next
+// is written.
 type waiter struct {
 	text, next  string
 	found, then chan struct{}
@@ -311,8 +325,8 @@ func (w *waiter) Write(p []byte) (int, error) { // slog writes one record at a t
 	return len(p), nil
 }
 
-// TestHelpNamesEveryFlag: long flags only, each with a word on what it is.
-func TestHelpNamesEveryFlag(t *testing.T) {
+// TestHelpHasOnlyLongFlags, and each command has a description.
+func TestHelpHasOnlyLongFlags(t *testing.T) {
 	for _, c := range newRoot().Commands() {
 		if c.Hidden {
 			continue
@@ -330,29 +344,30 @@ func TestHelpNamesEveryFlag(t *testing.T) {
 	}
 }
 
-// A path, or whatever else is repeated, reaches the terminal as text.
-func TestTextIsAllThatComesOut(t *testing.T) {
+// TestOutputIsEscaped checks that a path in the output cannot control the terminal.
+func TestOutputIsEscaped(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a\x1b[2J")
 	if err := os.WriteFile(path, []byte(good), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	o := invoke(t, "", "check", "--token-file", path)
-	if o.want(t, 0, `a\u001b[2J`); strings.Contains(o.out, "\x1b") {
-		t.Errorf("%q", o.out)
-	}
-	o = invoke(t, "", "rotate", "status", path+"\x1b")
-	if o.want(t, 1, `\u001b`); strings.Contains(o.out+o.errOut, "\x1b") {
-		t.Errorf("%q%q", o.out, o.errOut)
+	check := invoke(t, "", "check", "--token-file", path)
+	check.want(t, 0, `a\u001b[2J`)
+	status := invoke(t, "", "rotate", "status", path+"\x1b")
+	status.want(t, 1, `\u001b`)
+	for _, text := range []string{check.out, status.out, status.errOut} {
+		if strings.Contains(text, "\x1b") {
+			t.Errorf("%q", text)
+		}
 	}
 }
 
-// TestHelpOfRunIsByTopic: each flag stands under a heading, and in the order of them.
+// TestHelpOfRunIsByTopic checks the order of the headings, and of a flag under each.
 func TestHelpOfRunIsByTopic(t *testing.T) {
 	out := invoke(t, "", "run", "--help").out
 	for _, want := range []string{"\nSource:\n", "--token-file PATH", "\nSigned tokens:\n", "--issuer ISS", "\nOverlap:\n", "--state-file", "\nListeners:\n", "--listen ADDR", "\nProxy:\n", "--upstream URL", "\nTLS and Unix sockets:\n", "--admin-tls-cert-file", "\nLogging:\n", "--log-level", "\nOther:\n  -h, --help"} {
 		_, rest, ok := strings.Cut(out, want)
 		if out = rest; !ok {
-			t.Fatalf("%q is not there, or not in order", want)
+			t.Fatalf("%q is missing, or not in order", want)
 		}
 	}
 }

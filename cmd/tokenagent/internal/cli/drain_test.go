@@ -13,8 +13,8 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
-// TestSecondSignalEndsTheShutdownDelay sends both to a process, whose delay is longer
-// than the test may take.
+// TestSecondSignalEndsTheShutdownDelay sends two signals to a process with a delay that is
+// longer than the test may take.
 func TestSecondSignalEndsTheShutdownDelay(t *testing.T) {
 	cmd := program(t, "run", "--token-file", file(t, good), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--shutdown-delay", "24h")
 	log, err := cmd.StderrPipe()

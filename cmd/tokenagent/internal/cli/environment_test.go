@@ -28,8 +28,8 @@ func eachFlag(f func(args []string, flag *pflag.Flag)) {
 	visit(newRoot(), nil)
 }
 
-// TestP5_EmptyFlagIsAnError gives every flag of every command an empty value: what
-// a script leaves empty must not switch off what it asks for.
+// TestP5_EmptyFlagIsAnError gives every flag of every command an empty value, as a script
+// does with a variable that was never set.
 func TestP5_EmptyFlagIsAnError(t *testing.T) {
 	n := 0
 	eachFlag(func(path []string, flag *pflag.Flag) {
@@ -65,11 +65,11 @@ func TestP5_EmptyFlagIsAnError(t *testing.T) {
 		})
 	})
 	if n < 100 {
-		t.Errorf("%d flags alone", n)
+		t.Errorf("only %d flags", n)
 	}
 }
 
-// TestEmptyListElement: a variable and a repeated flag may have an empty one too.
+// TestEmptyListElement checks a repeated flag and a variable with an empty element.
 func TestEmptyListElement(t *testing.T) {
 	path := file(t, good)
 	invoke(t, "", "run", "--token-file", path, "--header", "a", "--header", "").want(t, 2, "--header has an empty value")
@@ -80,10 +80,10 @@ func TestEmptyListElement(t *testing.T) {
 	invoke(t, "", "run", "--token-file", path).want(t, 2, "TOKENAGENT_UPSTREAM")
 }
 
-// TestEmptyAddressMeansNone: of these two flags an empty value says something.
+// TestEmptyAddressMeansNone checks the two flags that may be empty.
 func TestEmptyAddressMeansNone(t *testing.T) {
 	startEmpty := func(args ...string) outcome {
-		// It gets as far as the source, which is not there.
+		// run gets as far as the source, which does not exist.
 		return invoke(t, "", append([]string{"run", "--token-file", "/nonexistent/token"}, args...)...)
 	}
 	startEmpty("--admin-listen", "", "--grpc-listen", "").want(t, 1, "/nonexistent/token")
@@ -93,8 +93,8 @@ func TestEmptyAddressMeansNone(t *testing.T) {
 	invoke(t, "", "exec", "--token-file", "/nonexistent/token", "--", "true").want(t, 1, "/nonexistent/token")
 }
 
-// TestP5_EmptyDaprVariableIsNotOpen: the variables that Dapr's apps have are
-// sources, and empty they are none.
+// TestP5_EmptyDaprVariableIsNotOpen checks that an empty APP_API_TOKEN or
+// APP_API_TOKEN_FILE is an error, and accepts nothing.
 func TestP5_EmptyDaprVariableIsNotOpen(t *testing.T) {
 	none := []string{"--listen", "127.0.0.1:0", "--admin-listen", ""}
 	t.Run("token", func(t *testing.T) {
@@ -109,8 +109,8 @@ func TestP5_EmptyDaprVariableIsNotOpen(t *testing.T) {
 	})
 }
 
-// TestP5_EmptyRealmFieldIsAnError gives every key of a realm nothing, in each way
-// that YAML has for that.
+// TestP5_EmptyRealmFieldIsAnError gives every key of a realm an empty value, in each form
+// that YAML has.
 func TestP5_EmptyRealmFieldIsAnError(t *testing.T) {
 	for _, key := range config.Fields {
 		if key.FlagOnly {
@@ -162,7 +162,7 @@ func TestUnknownVariables(t *testing.T) {
 	}
 }
 
-func TestHelpRefusesWhatItDoesNotKnow(t *testing.T) {
+func TestHelpRefusesUnknownCommands(t *testing.T) {
 	invoke(t, "", "help").want(t, 0, "Usage:")
 	invoke(t, "", "help", "rotate", "stage").want(t, 0, "rotate stage [PATH]")
 	for _, args := range [][]string{{"help", "rnu"}, {"rnu", "--help"}} {
@@ -187,7 +187,6 @@ func TestFlagSuggestions(t *testing.T) {
 	}
 }
 
-// TestVersionFlag: --version says what version does.
 func TestVersionFlag(t *testing.T) {
 	invoke(t, "", "--version").want(t, 0, "tokenagent v0-test (go")
 	code := Main(t.Context(), "", []string{"--version"}, strings.NewReader(""), io.Discard, io.Discard)

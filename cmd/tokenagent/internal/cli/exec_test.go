@@ -24,7 +24,7 @@ func TestExecUsage(t *testing.T) {
 		want string
 	}{
 		"no program":       {[]string{"--token-file", path}, "takes the program to run after --"},
-		"nothing behind":   {[]string{"--token-file", path, "--"}, "takes the program to run after --"},
+		"nothing after":    {[]string{"--token-file", path, "--"}, "takes the program to run after --"},
 		"no dashes":        {[]string{"--token-file", path, "true"}, "takes the program to run after --"},
 		"one before":       {[]string{"--token-file", path, good, "--", "true"}, "takes the program to run after --"},
 		"empty program":    {[]string{"--token-file", path, "--", ""}, "the program is missing"},
@@ -63,8 +63,8 @@ func TestExecRefuses(t *testing.T) {
 	invoke(t, "", "exec", "--token-file", revoked, "--", "true").want(t, 1, "no current token")
 }
 
-// TestExecToldBeforeItBegan ends the command line's context, as a signal does.
-func TestExecToldBeforeItBegan(t *testing.T) {
+// TestSignalBeforeExecStarts ends the context before the program starts, as a signal does.
+func TestSignalBeforeExecStarts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out, errOut strings.Builder
@@ -76,18 +76,16 @@ func TestExecToldBeforeItBegan(t *testing.T) {
 
 func TestExecSource(t *testing.T) {
 	t.Setenv(agent.DaprTokenEnv+"_FILE", file(t, good))
-	t.Setenv(agent.DaprTokenEnv, "what the program would have had")
+	t.Setenv(agent.DaprTokenEnv, "the value that exec replaces")
 	r := invoke(t, "", "exec", "--", "true")
 	r.want(t, 0)
 	if strings.Contains(r.errOut, "is not the source") {
-		t.Errorf("warns of the variable that it replaces for the program:\n%s", r.errOut)
+		t.Errorf("exec warns of the variable that it replaces:\n%s", r.errOut)
 	}
 }
 
 func TestExecDelay(t *testing.T) {
-	// Rotated here, a directory has the form of a mount, and no kubelet that is
-	// slow with it.
-	local := t.TempDir()
+	local := t.TempDir()                                           // has the form of a mount, but no kubelet that updates it late
 	mount := filepath.Join(local, "kubernetes.io~secret", "token") // as on the kubelet's host
 	if err := os.MkdirAll(mount, 0o700); err != nil {
 		t.Fatal(err)

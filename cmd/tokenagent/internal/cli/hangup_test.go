@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestRunReadsOnHangup is not parallel: the signal is the whole process's.
+// TestRunReadsOnHangup is not parallel, since it sends the signal to the test process.
 func TestRunReadsOnHangup(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	listens, read := make(chan struct{}), make(chan struct{})
@@ -26,7 +26,7 @@ func TestRunReadsOnHangup(t *testing.T) {
 		select {
 		case <-happened:
 		case <-time.After(20 * time.Second):
-			t.Fatal("it does not listen, or not to the signal")
+			t.Fatal("run does not listen, or does not read after the signal")
 		}
 		if happened == listens {
 			if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {

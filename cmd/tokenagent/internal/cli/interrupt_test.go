@@ -27,7 +27,7 @@ func TestSignalsEndCommands(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			// More than a pipe holds: once it is written, the program reads.
+			// This is more than a pipe holds, so the program has begun to read when Write returns.
 			if _, err := in.Write(make([]byte, 256<<10)); err != nil {
 				t.Fatal(err)
 			}
@@ -39,7 +39,7 @@ func TestSignalsEndCommands(t *testing.T) {
 	}
 }
 
-// wantEnd sends sig, and wants the exit code.
+// wantEnd sends sig to cmd and checks its exit code.
 func wantEnd(t *testing.T, cmd *exec.Cmd, sig os.Signal, code int) {
 	t.Helper()
 	if err := cmd.Process.Signal(sig); err != nil {
@@ -50,8 +50,8 @@ func wantEnd(t *testing.T, cmd *exec.Cmd, sig os.Signal, code int) {
 	}
 }
 
-// TestSignalEndsWhatCannotStop lets a command wait for a writer of a named pipe.
-func TestSignalEndsWhatCannotStop(t *testing.T) {
+// TestSignalEndsCommandThatHangs sends a signal to a command that opens a named pipe.
+func TestSignalEndsCommandThatHangs(t *testing.T) {
 	pipe := t.TempDir() + "/pipe"
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestCancelledReadEndsAtOnce(t *testing.T) {
 	ended := make(chan int, 1)
 	var out, errOut bytes.Buffer
 	go func() { ended <- Main(ctx, "", []string{"inspect"}, in, &out, &errOut) }()
-	if _, err := w.Write([]byte("a")); err != nil { // it reads
+	if _, err := w.Write([]byte("a")); err != nil { // returns when the command reads
 		t.Fatal(err)
 	}
 	cancel()

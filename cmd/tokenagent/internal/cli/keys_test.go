@@ -16,11 +16,11 @@ import (
 const (
 	issuer   = "https://issuer.example"
 	audience = "orders"
-	// secret is one for HS256: a word of printable ASCII.
+	// secret is an HS256 secret of printable ASCII.
 	secret = "CANARY-77ab10-secret-of-an-issuer-of-tokens"
 )
 
-// A signer is a signing key in a file, and what verifiers get of it.
+// A signer has the files of a signing key and of the keys that verify its tokens.
 type signer struct{ private, jwks, pem, alg string }
 
 func newSigner(t *testing.T, alg string) signer {
@@ -31,7 +31,7 @@ func newSigner(t *testing.T, alg string) signer {
 	return s
 }
 
-// sign returns a token, good for an hour if flags say nothing else.
+// sign returns a token that is valid for an hour, unless flags say otherwise.
 func (s signer) sign(t *testing.T, flags ...string) string {
 	t.Helper()
 	o := invoke(t, "", append([]string{"generate", "--jwt", s.alg, "--signing-key", s.private, "--issuer", issuer, "--audience", audience}, flags...)...)
@@ -52,19 +52,19 @@ func (s signer) kid(t *testing.T) string {
 	return set.Keys[0].Kid
 }
 
-// by returns the flags that accept what keys signed.
+// by returns the flags that accept tokens signed by keys.
 func by(keys string, more ...string) []string {
 	return append([]string{"--key-file", keys, "--issuer", issuer, "--audience", audience}, more...)
 }
 
-// hmac returns the file of a secret, and who signs with it.
+// hmac returns the file of an HMAC secret, and a signer with that secret.
 func hmac(t *testing.T) (string, signer) {
 	t.Helper()
 	path := file(t, secret)
 	return path, signer{private: path, alg: "HS256"}
 }
 
-// TestKeyUsage: what is wrong with flags of keys ends each command with 2.
+// TestKeyUsage checks that errors in flags of keys are usage errors of each command.
 func TestKeyUsage(t *testing.T) {
 	path := file(t, good)
 	for _, command := range []string{"run", "verify", "check", "inspect"} {
@@ -78,7 +78,8 @@ func TestKeyUsage(t *testing.T) {
 	invoke(t, "", append([]string{"run", "--token-file", path, "--name", "keys"}, by(path)...)...).want(t, 2, "--name and --key-name are the same")
 }
 
-// Variables that are meant for run hinder no command that has no key source.
+// TestKeyVariables checks that variables for run do not affect a command without a key
+// source.
 func TestKeyVariables(t *testing.T) {
 	s := newSigner(t, "ES256")
 	token := s.sign(t)
@@ -135,19 +136,27 @@ func TestVerifySigned(t *testing.T) {
 	path, h := hmac(t)
 	o := invoke(t, h.sign(t), append([]string{"verify", "--output", "json"}, by(path)...)...)
 	var v map[string]any
-	if err := json.Unmarshal([]byte(o.out), &v); err != nil || v["method"] != "jwt" || v["slot"] != "current" || len(v["key_id"].(string)) != 8 || v["accepted"] != true {
-		t.Errorf("%s %v", o.out, err)
+	if err := json.Unmarshal([]byte(o.out), &v); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]any{"method": "jwt", "slot": "current", "accepted": true} {
+		if v[key] != want {
+			t.Errorf("%s is %v, want %v", key, v[key], want)
+		}
+	}
+	if id, _ := v["key_id"].(string); len(id) != 8 {
+		t.Errorf("key_id is %v, want a fingerprint", v["key_id"])
 	}
 }
 
-// TestVerifyBoth: with both kinds of source each accepts its own.
+// TestVerifyBoth checks a command with a token source and a key source.
 func TestVerifyBoth(t *testing.T) {
 	s := newSigner(t, "EdDSA")
 	args := append([]string{"verify", "--output", "json", "--token-file", file(t, good)}, by(s.jwks)...)
 	invoke(t, good, args...).want(t, 0, `"method": "token"`, `"source": "token"`)
 	invoke(t, s.sign(t), args...).want(t, 0, `"method": "jwt"`, `"source": "keys"`)
 	invoke(t, bad, args...).want(t, 1, `"reason": "invalid"`)
-	t.Setenv("APP_API_TOKEN", good) // not looked for where there are keys
+	t.Setenv("APP_API_TOKEN", good) // not a source beside keys
 	invoke(t, good, append([]string{"verify"}, by(s.jwks)...)...).want(t, 1, "is invalid")
 }
 
@@ -164,6 +173,6 @@ func TestStatusShowsKeys(t *testing.T) {
 	o := invoke(t, "", "status", "--agent", server.URL)
 	o.want(t, 0, "aaaaaaaa, kid 2027-a, ES256\n", `bbbbbbbb, kid "\u001b[31m", RS256, accepted for another 1h0m0s`)
 	if strings.Contains(o.out, "\x1b") {
-		t.Error("a kid reaches the terminal as it is")
+		t.Error("a kid reaches the terminal unescaped")
 	}
 }

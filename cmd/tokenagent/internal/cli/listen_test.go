@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestListenFlagsThatDoNotFit(t *testing.T) {
+func TestListenUsage(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte(good), 0o600); err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestListenFlagsThatDoNotFit(t *testing.T) {
 	} {
 		invoke(t, "", append(append([]string(nil), c.base...), c.more...)...).want(t, 2, c.says)
 	}
-	// A file that is not there is no usage error, and keeps it from starting.
+	// A missing file is not a usage error.
 	missing := filepath.Join(t.TempDir(), "tls.crt")
 	invoke(t, "", append(append([]string(nil), run...), "--tls-cert-file", missing, "--tls-key-file", missing)...).want(t, 1, missing)
 }

@@ -51,8 +51,8 @@ func tlsFiles(t *testing.T, until time.Time) (cert, key string) {
 	return cert, key
 }
 
-// TestRunSockets: the flags reach every socket of the process, and none of them
-// speaks TLS, though the flags for TCP are given.
+// TestRunSockets checks that the flags of sockets apply to every socket, and that the flags
+// of TLS apply to none.
 func TestRunSockets(t *testing.T) {
 	cert, key := tlsFiles(t, time.Now().Add(time.Hour))
 	dir := t.TempDir()
@@ -64,13 +64,13 @@ func TestRunSockets(t *testing.T) {
 	}
 	uid, gid := os.Getuid(), os.Getgid()
 	if uid == 0 {
-		uid, gid = 1234, 5678 // only root may give them away
+		uid, gid = 1234, 5678 // only root can give files away
 	}
 	args = append(args, "--socket-owner", fmt.Sprintf("%d:%d", uid, gid))
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
 	r := startRun(t, args...)
-	for at := range r.log.found { // it was the third, which startRun does not wait for
+	for at := range r.log.found { // startRun waits for two listeners, and the admin port is the third
 		if at[0] == "admin-listen" {
 			break
 		}
@@ -88,7 +88,7 @@ func TestRunSockets(t *testing.T) {
 	invoke(t, "", "status", "--agent", "unix://"+at("main")).want(t, 1, "401") // forward auth, in plain HTTP
 }
 
-// TestExecAdminTLS: exec's admin port speaks TLS, and its end is the program's.
+// TestExecAdminTLS checks the admin port of exec with TLS, and the exit code of the program.
 func TestExecAdminTLS(t *testing.T) {
 	cert, key := tlsFiles(t, time.Now().Add(time.Hour))
 	end := filepath.Join(t.TempDir(), "end")
@@ -105,9 +105,9 @@ func TestExecAdminTLS(t *testing.T) {
 	case at := <-log.found:
 		addr = at[1]
 	case code := <-ended:
-		t.Fatalf("it ended with %d: %s", code, log)
+		t.Fatalf("exec ended with %d: %s", code, log)
 	case <-time.After(20 * time.Second):
-		t.Fatal("it does not listen")
+		t.Fatal("exec does not listen")
 	}
 	url := "https://localhost" + addr[strings.LastIndex(addr, ":"):]
 	invoke(t, "", "status", "--agent", url, "--agent-ca-file", cert, "--agent-cert-file", cert, "--agent-key-file", key).
@@ -125,8 +125,8 @@ func TestExecAdminTLS(t *testing.T) {
 	}
 }
 
-// TestBadTLSFilesAreNotShown: a key that went into the wrong file is named by its
-// place and not shown, by none of the commands that may get it.
+// TestBadTLSFilesAreNotShown checks that an error about a private key in the wrong file
+// names the file and does not show the key.
 func TestBadTLSFilesAreNotShown(t *testing.T) {
 	cert, key := tlsFiles(t, time.Now().Add(time.Hour))
 	text, err := os.ReadFile(key)

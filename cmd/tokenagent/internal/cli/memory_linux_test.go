@@ -11,7 +11,7 @@ import (
 
 func init() { //nolint:gochecknoinits // before TestMain, in the program that exec starts
 	if os.Getenv(printDumpable) != "" && os.Getenv(asProgram) == "" {
-		fmt.Print(dumpable()) //nolint:forbidigo // that is its purpose
+		fmt.Print(dumpable()) //nolint:forbidigo // the test reads it
 		os.Exit(0)
 	}
 }
@@ -24,8 +24,8 @@ func dumpable() string {
 	return fmt.Sprintln(n, err)
 }
 
-// TestP7_MemoryIsHidden: other processes of the same user may not read the memory
-// of one that holds tokens.
+// TestP7_MemoryIsHidden checks that other processes of the same user cannot read the
+// memory of a process that holds tokens.
 func TestP7_MemoryIsHidden(t *testing.T) {
 	for _, args := range [][]string{{"run", "--token-file", "/nonexistent"}, {"exec", "--token-file", "/nonexistent", "--", "true"}} {
 		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0); err != nil {
@@ -41,7 +41,7 @@ func TestP7_MemoryIsHidden(t *testing.T) {
 	}
 }
 
-// TestExecHidesOnlyItsOwnMemory: the program that exec starts can be debugged.
+// TestExecHidesOnlyItsOwnMemory checks that the program that exec starts can be debugged.
 func TestExecHidesOnlyItsOwnMemory(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// TestP5_NoCommandTakesAPlaceholder: what a template left behind starts nothing.
+// TestP5_NoCommandTakesAPlaceholder checks that no command accepts what a templating tool
+// left behind.
 func TestP5_NoCommandTakesAPlaceholder(t *testing.T) {
 	for text, says := range map[string]string{
 		"<path:kv-v2/data/CANARY-77ab10#token>":  "looks like a placeholder in angle brackets",

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// plan speaks with the one voice, takes its flags from the environment, and
-// quotes no value that went astray.
+// TestPlan checks that plan reads variables and quotes no misplaced value.
 func TestPlan(t *testing.T) {
 	invoke(t, "", "plan", "--rotations", "20").want(t, 0, "tokenagent rotate promote --overlap 11m | kubectl", "safe")
 	invoke(t, "", "plan", good).want(t, 2, "plan takes no arguments")
@@ -16,12 +15,12 @@ func TestPlan(t *testing.T) {
 	invoke(t, "", "plan", "--sender-restart", "fixed:"+good).want(t, 2, "tokenagent: --sender-restart has the form fixed:D", "see 'tokenagent plan --help'")
 	invoke(t, "", "plan", "--stage-wait", "1s", "--protocol", "now").want(t, 2, "--stage-wait goes with --protocol staged")
 
-	// What the command line counts beats the environment.
+	// The command line wins over the environment.
 	t.Setenv("TOKENAGENT_REPLICAS", "9")
 	invoke(t, "", "plan", "--rotations", "20").want(t, 0, "9 receivers: ", "9 senders: ")
 	invoke(t, "", "plan", "--rotations", "20", "--receivers", "2").want(t, 0, "2 receivers: ", "3 senders: ")
 
-	// Variables for run and exec do not hinder plan.
+	// Variables for run and exec do not affect plan.
 	t.Setenv("TOKENAGENT_OVERLAP", "5m")
 	t.Setenv("TOKENAGENT_MAX_OVERLAP", "1h")
 	t.Setenv("TOKENAGENT_RESTART_DELAY", "1m")
@@ -32,10 +31,10 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// Each command line that plan advises is one that the command accepts: the
-// commands' own checks say so, extremes included.
+// TestPlanAdvisesWhatIsAccepted runs each command line that plan advises, for extreme
+// settings as well.
 func TestPlanAdvisesWhatIsAccepted(t *testing.T) {
-	t.Setenv("PATH", t.TempDir()) // CMD is looked up there, and not found
+	t.Setenv("PATH", t.TempDir()) // CMD is not found there
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "token")
 	sliding := []string{"--protocol", "replace", "--sliding"}
@@ -75,7 +74,7 @@ func TestPlanAdvisesWhatIsAccepted(t *testing.T) {
 				continue
 			}
 			seen[command[0]]++
-			// There is no token: what is refused with 2 is the flags.
+			// There is no token, so valid flags end with 1.
 			if o := invoke(t, "", command...); o.code != 1 || !strings.Contains(o.errOut, bad) {
 				t.Errorf("%v advises %q, which ends with %d:\n%s", args, step, o.code, o.errOut)
 			}

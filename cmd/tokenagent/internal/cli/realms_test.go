@@ -16,8 +16,8 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 )
 
-// realmsFile writes a file of realms beside the files that follow, as name and
-// text in turn, and returns its path.
+// realmsFile writes a file of realms and, in the same directory, files. It alternates
+// names and texts. realmsFile returns the path of the file of realms.
 func realmsFile(t *testing.T, text string, files ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -61,8 +61,8 @@ func (r *running) request(t *testing.T, path string, headers ...string) (code in
 	return a.StatusCode, a.Header
 }
 
-// TestRunWithRealms has three realms of three kinds, reached by path and by host;
-// the file changes, is bad, and heals.
+// TestRunWithRealms reaches realms of three kinds by path and by host. The file then
+// becomes bad, and good again.
 func TestRunWithRealms(t *testing.T) {
 	s := newSigner(t, "ES256")
 	jwks, err := os.ReadFile(s.jwks)
@@ -138,18 +138,24 @@ realms:
 	if got := r.page(t, "/readyz/nobody"); !strings.Contains(got, "no such realm") {
 		t.Errorf("readyz of no realm: %q", got)
 	}
-	if got := r.page(t, "/metrics"); !strings.Contains(got, `tokenagent_unknown_realm_total 3`) || !strings.Contains(got, `tokenagent_realms{ready="true"} 5`) {
-		t.Error("the metrics of realms are others")
+	metrics := r.page(t, "/metrics")
+	for _, want := range []string{`tokenagent_unknown_realm_total 3`, `tokenagent_realms{ready="true"} 5`} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("%s is not in the metrics", want)
+		}
 	}
 	var st struct {
 		Realms []struct{ Name string }
 	}
-	if err := json.Unmarshal([]byte(r.page(t, "/status")), &st); err != nil || len(st.Realms) != 5 || st.Realms[4].Name != "more" {
-		t.Errorf("status: %+v, %v", st, err)
+	if err := json.Unmarshal([]byte(r.page(t, "/status")), &st); err != nil {
+		t.Fatal(err)
+	}
+	if len(st.Realms) != 5 || st.Realms[4].Name != "more" {
+		t.Errorf("status: %+v", st)
 	}
 }
 
-// becomes waits until what the admin port answers holds text.
+// becomes waits until the answer of the admin port at path contains text.
 func (r *running) becomes(t *testing.T, what, path, text string) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
@@ -164,7 +170,7 @@ func (r *running) becomes(t *testing.T, what, path, text string) {
 	}
 }
 
-// TestRealmErrors: run and check name the line and the fix.
+// TestRealmErrors checks that run and check name the line and the fix.
 func TestRealmErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -196,7 +202,7 @@ func TestRealmErrors(t *testing.T) {
 	invoke(t, "", "run", "--config", path).want(t, 1, path+": realm b: agent: ")
 }
 
-// TestCheckRealms explains each, and says no where one is bad.
+// TestCheckRealms checks the answer about good realms and about a bad one.
 func TestCheckRealms(t *testing.T) {
 	t.Parallel()
 	path := realmsFile(t, "realms:\n  a: {token-file: x, hosts: [A.example]}\n  b: {token-file: x}\n", "x", good)
@@ -206,14 +212,20 @@ func TestCheckRealms(t *testing.T) {
 	invoke(t, "", "check", "--config", path).want(t, 1, "  error: ", "bad: realms that would not start, or accept nothing: b")
 	o = invoke(t, "", "check", "--config", path, "--output", "json")
 	var got realmsReport
-	if err := json.Unmarshal([]byte(o.out), &got); err != nil || got.OK || len(got.Realms) != 2 || !got.Realms[0].OK || got.Realms[1].OK {
-		t.Errorf("%+v, %v", got, err)
+	if err := json.Unmarshal([]byte(o.out), &got); err != nil || len(got.Realms) != 2 {
+		t.Fatalf("%s, %v", o.out, err)
+	}
+	if got.OK {
+		t.Error("the answer is ok with a bad realm")
+	}
+	if !got.Realms[0].OK || got.Realms[1].OK {
+		t.Errorf("a is ok: %t, b is ok: %t", got.Realms[0].OK, got.Realms[1].OK)
 	}
 	o.want(t, 1)
 }
 
-// TestOnlySettingsOfTheAgentChangeIt: hosts and headers do not, nor the order of the
-// keys, nor defaults that the realm has no use for.
+// TestOnlySettingsOfTheAgentChangeIt checks that hosts, headers, the order of the keys and
+// defaults that the realm does not need leave the agent's Config unchanged.
 func TestOnlySettingsOfTheAgentChangeIt(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.DiscardHandler)
@@ -247,8 +259,8 @@ func TestOnlySettingsOfTheAgentChangeIt(t *testing.T) {
 	}
 }
 
-// TestConfigFromTheEnvironment is for run; a flag that names a source beats it in
-// check, and is one too many in run.
+// TestConfigFromTheEnvironment checks that in check a flag that names a source wins over
+// TOKENAGENT_CONFIG. In run it is an error.
 func TestConfigFromTheEnvironment(t *testing.T) {
 	path := realmsFile(t, "realms:\n  a: {token-file: x}\n", "x", good)
 	t.Setenv("TOKENAGENT_CONFIG", path)
@@ -257,15 +269,15 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 	o := invoke(t, "", "check", "--token-file", filepath.Join(filepath.Dir(path), "x"))
 	o.want(t, 0, "current: ")
 	if strings.Contains(o.out, "realm") {
-		t.Error("the variable beats the flag")
+		t.Error("the variable wins over the flag")
 	}
 	invoke(t, "", "run", "--token-file", "x").want(t, 2, "--token-file does not go with --config")
 }
 
-// TestVariablesAreNotForTheRealmsOfAFile, nor for requests of no realm: one that is
-// exempt arrives without the token, and a bad value, which may be meant for another
-// command, does not stop run.
-func TestVariablesAreNotForTheRealmsOfAFile(t *testing.T) {
+// TestVariablesDoNotAffectRealms checks that TOKENAGENT_HEADER has no effect with a file of
+// realms, even if its value is invalid: an exempt request of no realm still arrives
+// without its token.
+func TestVariablesDoNotAffectRealms(t *testing.T) {
 	path := realmsFile(t, "realms:\n  a: {token-file: x, hosts: a.example}\n", "x", good)
 	arrived := make(chan http.Header, 1)
 	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { arrived <- r.Header }))
@@ -282,7 +294,8 @@ func TestVariablesAreNotForTheRealmsOfAFile(t *testing.T) {
 	}
 }
 
-// TestDocumentedRealms: the file in the documentation is one, and names every key.
+// TestDocumentedRealms checks that the file in docs/realms.md is valid, and that the page
+// names every key.
 func TestDocumentedRealms(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../../../docs/realms.md")
@@ -292,8 +305,11 @@ func TestDocumentedRealms(t *testing.T) {
 	_, text, _ := strings.Cut(string(page), "```yaml\n")
 	text, _, _ = strings.Cut(text, "```")
 	plan, err := config.ParseFile("realms.yaml", []byte(text), slog.New(slog.DiscardHandler))
-	if err != nil || len(plan.Specs) != 3 || plan.Default != "orders" || !plan.Paths {
-		t.Fatalf("%+v, %v", plan, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan.Specs) != 3 || plan.Default != "orders" || !plan.Paths {
+		t.Fatalf("%+v", plan)
 	}
 	for i, want := range []agent.Config{
 		{Name: "orders", Overlap: 30 * time.Minute},

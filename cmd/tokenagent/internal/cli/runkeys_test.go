@@ -17,14 +17,14 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// A running is run in this process.
+// A running is the command run in this process.
 type running struct {
 	front, admin string
 	log          *addresses
 	client       http.Client
 }
 
-// addresses finds in a log where the daemon listens, and keeps all of it.
+// addresses is a log. It sends the address of each listener to found.
 type addresses struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
@@ -54,7 +54,7 @@ func (a *addresses) String() string {
 	return a.text.String()
 }
 
-// startRun runs run with args until the test ends, which must be without fault.
+// startRun runs the command run with args until the test ends. It must end with code 0.
 func startRun(t *testing.T, args ...string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -84,9 +84,9 @@ func startRun(t *testing.T, args ...string) *running {
 				r.admin = "http://" + at[1]
 			}
 		case code := <-ended:
-			t.Fatalf("it ended with %d:\n%s", code, r.log)
+			t.Fatalf("run ended with %d:\n%s", code, r.log)
 		case <-time.After(20 * time.Second):
-			t.Fatalf("it does not listen:\n%s", r.log)
+			t.Fatalf("run does not listen:\n%s", r.log)
 		}
 	}
 	return r
@@ -131,8 +131,8 @@ func (r *running) page(t *testing.T, path string) string {
 	return string(text)
 }
 
-// TestRunAcceptsSignedTokens: what generate made, inspect and verify find good
-// and the daemon lets pass, with its subject.
+// TestRunAcceptsSignedTokens checks that inspect, verify and run accept a token of
+// generate, and that run refuses others.
 func TestRunAcceptsSignedTokens(t *testing.T) {
 	s := newSigner(t, "ES256")
 	token := s.sign(t, "--subject", "álice 100%")
@@ -167,8 +167,11 @@ func TestRunAcceptsSignedTokens(t *testing.T) {
 			t.Errorf("%s is not in\n%s", want, metrics)
 		}
 	}
-	if page := r.page(t, "/"); !strings.Contains(page, s.kid(t)) || !strings.Contains(page, "ES256") {
-		t.Errorf("the page does not name the key:\n%s", page)
+	page := r.page(t, "/")
+	for _, want := range []string{s.kid(t), "ES256"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%s is not on the page:\n%s", want, page)
+		}
 	}
 	for _, text := range []string{metrics, r.page(t, "/"), r.page(t, "/status"), r.log.String()} {
 		if _, signature, _ := strings.Cut(token[strings.Index(token, ".")+1:], "."); strings.Contains(text, signature) || strings.Contains(text, "lice 100") {
@@ -198,8 +201,9 @@ func resigned(t *testing.T, s signer, claims jwt.MapClaims) string {
 	return token
 }
 
-// TestRunSharesASecret: an HMAC secret is seen nowhere.
-func TestRunSharesASecret(t *testing.T) {
+// TestRunDoesNotShowItsSecret checks that run verifies by an HMAC secret and shows it on no
+// page.
+func TestRunDoesNotShowItsSecret(t *testing.T) {
 	path, h := hmac(t)
 	r := startRun(t, by(path)...)
 	if code, subject := r.ask(t, h.sign(t, "--subject", "alice")); code != http.StatusOK || subject != "alice" {
@@ -213,8 +217,8 @@ func TestRunSharesASecret(t *testing.T) {
 	}
 }
 
-// TestRunWaitsForTheJWKS: without --wait-for-source a server that is not there is
-// an error; with it the answer is 503 until it is.
+// TestRunWaitsForTheJWKS checks that a server without keys is an error, and that with
+// --wait-for-source run answers 503 until the server has keys.
 func TestRunWaitsForTheJWKS(t *testing.T) {
 	s := newSigner(t, "EdDSA")
 	text, err := os.ReadFile(s.jwks)

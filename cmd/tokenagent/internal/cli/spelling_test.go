@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// TestErrorsSpeakOfWhatWasSet: of flags on the command line. Package config tests that
-// they speak of keys in a file of realms, package agent of fields in the library.
-func TestErrorsSpeakOfWhatWasSet(t *testing.T) {
+// TestErrorsNameFlags checks that errors of the agent name flags, not fields of its Config.
+func TestErrorsNameFlags(t *testing.T) {
 	for _, name := range []string{"APP_API_TOKEN", "APP_API_TOKEN_FILE"} {
 		t.Setenv(name, "")
 		if err := os.Unsetenv(name); err != nil {
@@ -30,7 +29,7 @@ func TestErrorsSpeakOfWhatWasSet(t *testing.T) {
 	}
 }
 
-// TestErrorsNameTheVariableThatWasSet, and flags by their name.
+// TestErrorsNameTheVariableThatWasSet instead of the flag that it sets.
 func TestErrorsNameTheVariableThatWasSet(t *testing.T) {
 	path := file(t, good)
 	t.Setenv("TOKENAGENT_TOKEN_ENV", "X")
@@ -48,8 +47,8 @@ func TestErrorsNameTheVariableThatWasSet(t *testing.T) {
 	invoke(t, "", "check").want(t, 2, "TOKENAGENT_OUTPUT must be text or json")
 }
 
-// TestStatusAndMetricsShowTheBuiltVersion: what the linker wrote, as version prints.
-func TestStatusAndMetricsShowTheBuiltVersion(t *testing.T) {
+// TestStatusAndMetricsShowTheVersion that the command version prints.
+func TestStatusAndMetricsShowTheVersion(t *testing.T) {
 	invoke(t, "", "version").want(t, 0, "v0-test") // sets it, as the program does when it starts
 	r := startRun(t, "--token-file", file(t, good))
 	var s struct{ Version string }

@@ -36,13 +36,13 @@ func TestStatusShowsCertificates(t *testing.T) {
 		bad  listener.Status
 		says string
 	}{
-		"an error":   {listener.Status{Listener: "listen", NotAfter: later, Error: "/tls.key is not the key\x1b[2J"}, "  error /tls.key is not the key\\u001b[2J\n"},
-		"an old one": {listener.Status{Listener: "listen", NotAfter: now, Good: true}, "EXPIRED at "},
+		"an error": {listener.Status{Listener: "listen", NotAfter: later, Error: "/tls.key is not the key\x1b[2J"}, "  error /tls.key is not the key\\u001b[2J\n"},
+		"expired":  {listener.Status{Listener: "listen", NotAfter: now, Good: true}, "EXPIRED at "},
 	} {
 		s.Certificates[0] = c.bad
 		o := status()
 		if o.want(t, 1, c.says); strings.Contains(o.out, "\x1b") {
-			t.Errorf("%s: the terminal obeys it", name)
+			t.Errorf("%s: a control character reaches the terminal", name)
 		}
 		status("--output", "json").want(t, 1)
 	}

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestTerminalIsToldWhatIsAwaited gives the program a terminal.
-func TestTerminalIsToldWhatIsAwaited(t *testing.T) {
+// TestNoticeOnTerminal runs commands that read a token with a terminal as standard input.
+func TestNoticeOnTerminal(t *testing.T) {
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Skip("no terminals here:", err)

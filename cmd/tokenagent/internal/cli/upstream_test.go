@@ -17,7 +17,7 @@ func TestUpstreamForms(t *testing.T) {
 		}
 	}
 	if u, err := parseUpstream("h2c+unix:///run/a b%2F.sock"); err != nil || u.Path != "/run/a b%2F.sock" {
-		t.Errorf("the path is not to the letter: %v, %v", u, err)
+		t.Errorf("the path is decoded: %v, %v", u, err)
 	}
 	for _, text := range []string{
 		"unix://", "unix:///", "unix://run/app.sock", "unix:/run/app.sock", "unix:///run/", "unix:///a?b", "h2c+unix://x", "https+unix:///a",
