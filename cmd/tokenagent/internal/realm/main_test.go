@@ -27,19 +27,17 @@ const canary = "CANARY-1f7ce4-"
 
 func tokenN(n int) string { return fmt.Sprintf("%s%08d", canary, n) }
 
-// A site is a Set, and the folder in which its file and its tokens are.
+// A site is a Set with the directory of its file and of its token files.
 type site struct {
-	t   *testing.T
-	dir string
-	log *testlog.Log
-	set *Set
-	// logger writes to log. All agents share it.
-	logger *slog.Logger
-	// slow is where the realm called slow has keys, too.
-	slow string
+	t      *testing.T
+	dir    string
+	log    *testlog.Log
+	set    *Set
+	logger *slog.Logger // writes to log
+	slow   string       // the JWKS URL of the realm named slow
 }
 
-// write puts text where name is, by a rename.
+// write replaces the file name by one with text.
 func (s *site) write(name, text string) {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
@@ -51,9 +49,9 @@ func (s *site) write(name, text string) {
 	}
 }
 
-// parse reads a line for each realm: its name, its token file, its overlap and
-// its hosts; "wait" behind the overlap waits for the source, and "=NAME" gives that
-// another name than the realm's. A line "bad" is bad.
+// parse reads one line for each realm: its name, its token file, its overlap and its
+// hosts. After the overlap, "wait" sets WaitForSource, and "=NAME" names the source. A
+// shorter line, such as "bad", is an error.
 func (s *site) parse(c reload.Content) (*Plan, error) {
 	p := &Plan{Paths: true}
 	for line := range strings.Lines(string(c.Data)) {
@@ -84,8 +82,8 @@ func (s *site) parse(c reload.Content) (*Plan, error) {
 	return p, nil
 }
 
-// pollOf is short; but a hundred realms, which have a host each, would be busy
-// polling.
+// pollOf returns a short interval, but a long one for the hundred realms with one host,
+// which would be busy polling.
 func pollOf(fields int) time.Duration {
 	if fields == 4 {
 		return time.Hour
@@ -106,8 +104,8 @@ func (s *site) open(ctx context.Context) (*Set, error) {
 	})
 }
 
-// start opens the Set of text, with tokens 0, 1 and so on in files of their
-// numbers, and closes it when the test ends.
+// start opens the Set of text, and closes it when the test ends. The files "0", "1" and so
+// on hold the tokens 0, 1 and so on.
 func start(t *testing.T, text string, tokens int) *site {
 	t.Helper()
 	s := newSite(t)
@@ -136,7 +134,7 @@ func (s *site) start(t *testing.T, text string, tokens int) {
 	})
 }
 
-// accepts reports whether the realm called name accepts token n.
+// accepts reports whether the realm named name accepts token n.
 func (s *site) accepts(name string, n int) bool {
 	t := s.set.Table()
 	r := t.Named(name)

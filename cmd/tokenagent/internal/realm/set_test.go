@@ -26,7 +26,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestOpenFails, with nothing left running, and says all of it.
+// TestOpenFails checks that Open names every error, and leaves no goroutine.
 func TestOpenFails(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -56,13 +56,13 @@ func TestOpenFails(t *testing.T) {
 	s.write("0", tokenN(0))
 	s.write("realms", "a 0 1m")
 	if _, err := s.open(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("told to end: %v", err)
+		t.Errorf("with a context that has ended: %v", err)
 	}
 }
 
-// TestP4_BadFileChangesNothing: a file that is bad, goes, or names a realm that
-// cannot start leaves every realm as it is and reading its source, those that
-// could have changed, too; and heals by itself.
+// TestP4_BadFileChangesNothing checks a file that is malformed, that vanishes, or that has
+// a realm that cannot start. Every realm stays as it is and goes on reading its source.
+// Once the file is good again, the Set applies it.
 func TestP4_BadFileChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\nb 1 10m\n", 2)
@@ -70,9 +70,12 @@ func TestP4_BadFileChangesNothing(t *testing.T) {
 	rotations := 10
 	for _, bad := range []string{"bad\n", "a 0 10m\nb 1 20m\nc none 10m\n", "a none 10m\nb 1 10m\n"} {
 		s.write("realms", bad)
-		s.becomes("the error shows", func() bool { return !s.set.Status().Config.Good })
-		if got := s.set.Status().Config; got.Error == "" || testutil.ToFloat64(oneMetric(s.set, "tokenagent_config_last_reload_successful")) != 0 {
+		s.becomes("the status shows the error", func() bool { return !s.set.Status().Config.Good })
+		if got := s.set.Status().Config; got.Error == "" {
 			t.Errorf("%q: %+v", bad, got)
+		}
+		if got := testutil.ToFloat64(oneMetric(s.set, "tokenagent_config_last_reload_successful")); got != 0 {
+			t.Errorf("%q: the metric is %v", bad, got)
 		}
 		if s.set.table.Load() != table {
 			t.Fatalf("%q is in force", bad)
@@ -85,10 +88,10 @@ func TestP4_BadFileChangesNothing(t *testing.T) {
 			s.write(strconv.Itoa(i), tokenN(now))
 			s.becomes(name+" reads on", func() bool { return s.accepts(name, was) && s.accepts(name, now) && s.accepts(name, i) })
 		}
-		// The realm that c waits for comes, or the file is put right.
+		// The source of c appears, or the file is corrected.
 		if strings.Contains(bad, "c none") {
 			s.write("none", tokenN(9))
-			s.becomes("it heals", func() bool { return s.set.Status().Config.Good && s.accepts("c", 9) })
+			s.becomes("the file comes into force", func() bool { return s.set.Status().Config.Good && s.accepts("c", 9) })
 			if err := os.Remove(filepath.Join(s.dir, "none")); err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +100,7 @@ func TestP4_BadFileChangesNothing(t *testing.T) {
 			}
 		}
 		s.write("realms", "a 0 10m\nb 1 10m\n")
-		s.becomes("it heals", func() bool {
+		s.becomes("the corrected file comes into force", func() bool {
 			now := s.set.table.Load()
 			return s.set.Status().Config.Good && now.Named("c") == nil && now.Named("b").config.Overlap == 10*time.Minute
 		})
@@ -106,14 +109,17 @@ func TestP4_BadFileChangesNothing(t *testing.T) {
 	if err := os.Remove(filepath.Join(s.dir, "realms")); err != nil {
 		t.Fatal(err)
 	}
-	s.becomes("the error shows", func() bool { return !s.set.Status().Config.Good })
-	if !s.accepts("a", 0) || !s.accepts("b", 1) || s.set.table.Load() != table {
-		t.Error("a realm is lost with the file")
+	s.becomes("the status shows the error", func() bool { return !s.set.Status().Config.Good })
+	if s.set.table.Load() != table {
+		t.Error("without a file the realms have changed")
+	}
+	if !s.accepts("a", 0) || !s.accepts("b", 1) {
+		t.Error("a realm has lost its token with the file")
 	}
 }
 
-// TestP2_ChangesLoseNoOverlap changes the file over and over while tokens rotate
-// and requests come: none is refused, and what was superseded stays accepted.
+// TestP2_ChangesLoseNoOverlap changes the file repeatedly while tokens rotate and requests
+// arrive. No request is refused, and every superseded token stays accepted.
 func TestP2_ChangesLoseNoOverlap(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\nb 1 10m\n", 2)
@@ -159,10 +165,9 @@ func TestP2_ChangesLoseNoOverlap(t *testing.T) {
 	}
 }
 
-// TestP3_ARealmThatHangsHoldsUpNoOther: while a realm of the changed file waits for a
-// server, those that it changes, too, read and revoke as ever; SIGHUP does not wait
-// for it longer than the start may take; and it all ends.
-func TestP3_ARealmThatHangsHoldsUpNoOther(t *testing.T) {
+// TestP3_HangingRealmDelaysNoOther checks that, while a realm of a changed file waits for a
+// server, all other realms rotate and revoke, and that the new agents know of it later.
+func TestP3_HangingRealmDelaysNoOther(t *testing.T) {
 	t.Parallel()
 	asked, answer := make(chan struct{}, 100), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -177,7 +182,7 @@ func TestP3_ARealmThatHangsHoldsUpNoOther(t *testing.T) {
 	s.slow = server.URL
 	s.write("realms", "a 0 1ms\nb 1 20m\nmoves 1 10m\nslow 1 10m\n")
 	<-asked
-	s.becomes("the others have started, and wait for it", func() bool {
+	s.becomes("the other agents have started, and wait for it", func() bool {
 		return strings.Count(s.log.String(), `msg="source loaded" source=moves`) == 2
 	})
 	revoke := func(n int) string {
@@ -185,7 +190,7 @@ func TestP3_ARealmThatHangsHoldsUpNoOther(t *testing.T) {
 		return "\nrevoked " + hex.EncodeToString(sum[:])
 	}
 	s.write("1", tokenN(1)+revoke(13))
-	s.becomes("the agent that moves reads a revocation where it will be", func() bool {
+	s.becomes("the new agent of moves reads a revocation in its new file", func() bool {
 		return strings.Contains(s.log.String(), `msg="source changed" source=moves`)
 	})
 	s.write("0", tokenN(10))
@@ -193,34 +198,34 @@ func TestP3_ARealmThatHangsHoldsUpNoOther(t *testing.T) {
 	s.write("0", tokenN(11)+"\n"+tokenN(13)+revoke(10))
 	s.becomes("a revokes", func() bool { return s.accepts("a", 11) && !s.accepts("a", 10) })
 	s.write("1", tokenN(12)+"\n"+tokenN(13)+"\n"+tokenN(10))
-	s.becomes("what moves still reads where it was", func() bool { return s.accepts("moves", 11) && s.accepts("moves", 13) })
+	s.becomes("moves still reads its old file", func() bool { return s.accepts("moves", 11) && s.accepts("moves", 13) })
 	s.becomes("b rotates", func() bool { return s.accepts("b", 12) && s.accepts("b", 1) })
 	answers()
 	s.becomes("the file comes into force", func() bool { return s.set.table.Load().Named("slow") != nil })
-	s.becomes("the agent that moves reads where it is", func() bool { return s.accepts("moves", 12) })
+	s.becomes("moves reads its new file", func() bool { return s.accepts("moves", 12) })
 	for _, c := range []struct {
 		realm  string
 		token  int
 		accept bool
 		why    string
 	}{
-		{"a", 11, true, "what a read meanwhile"},
-		{"a", 10, false, "what a saw revoked meanwhile"},
-		{"b", 12, true, "what b read meanwhile"},
-		{"b", 1, true, "what b still accepted"},
-		{"moves", 11, true, "what the old agent read before the move"},
-		{"moves", 10, false, "what the old agent saw revoked"},
-		{"moves", 13, false, "what the new agent saw revoked"},
+		{"a", 11, true, "a read it meanwhile"},
+		{"a", 10, false, "a read its revocation meanwhile"},
+		{"b", 12, true, "b read it meanwhile"},
+		{"b", 1, true, "b still accepted it"},
+		{"moves", 11, true, "the old agent read it before the move"},
+		{"moves", 10, false, "the old agent read its revocation"},
+		{"moves", 13, false, "the new agent read its revocation"},
 	} {
 		if s.accepts(c.realm, c.token) != c.accept {
-			t.Errorf("%s, of %s: accepted %t", c.why, c.realm, !c.accept)
+			t.Errorf("realm %s accepts token %d: %t, although %s", c.realm, c.token, !c.accept, c.why)
 		}
 	}
 }
 
-// TestReloadThatHangsHoldsUpNoChange: while a source hangs that SIGHUP has read, the
-// realms change.
-func TestReloadThatHangsHoldsUpNoChange(t *testing.T) {
+// TestHangingReloadDelaysNoChange checks that the realms change while Reload waits for a
+// source.
+func TestHangingReloadDelaysNoChange(t *testing.T) {
 	t.Parallel()
 	var hang atomic.Bool
 	asked, answer := make(chan struct{}, 100), make(chan struct{})
@@ -243,7 +248,7 @@ func TestReloadThatHangsHoldsUpNoChange(t *testing.T) {
 	go func() { _, _ = s.set.Reload(); close(done) }()
 	<-asked
 	s.write("realms", "b 0 10m\nslow 1 10m\n")
-	s.becomes("the realms change, and what has gone is closed", func() bool { return s.accepts("b", 0) })
+	s.becomes("the realms change", func() bool { return s.accepts("b", 0) })
 	s.write("realms", "c 0 10m\nslow 1 10m\n")
 	s.becomes("they change again", func() bool { return s.accepts("c", 0) })
 	select {
@@ -255,9 +260,9 @@ func TestReloadThatHangsHoldsUpNoChange(t *testing.T) {
 	<-done
 }
 
-// TestRetriedPlanIsWhatTheFileSays: a file that could not come into force, and is
-// bad since, does not come into force any more.
-func TestRetriedPlanIsWhatTheFileSays(t *testing.T) {
+// TestOnlyThePresentContentIsRetried checks that content that could not come into force is
+// not tried again once the file has become bad.
+func TestOnlyThePresentContentIsRetried(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\n", 1)
 	s.write("realms", "a 0 10m\nb none 10m\n")
@@ -268,14 +273,14 @@ func TestRetriedPlanIsWhatTheFileSays(t *testing.T) {
 	before := s.set.plan.Stats().Rejected
 	s.becomes("it was tried again", func() bool { return s.set.plan.Stats().Rejected > before+3 })
 	if s.set.table.Load().Named("b") != nil {
-		t.Error("what the file no longer says is in force")
+		t.Error("former content of the file is in force")
 	}
 	s.write("realms", "a 0 10m\nb none 10m\n")
 	s.becomes("it comes into force", func() bool { return s.accepts("b", 9) })
 }
 
-// TestUnchangedRealmsKeepTheirAgent, also where their hosts change; and a realm
-// that goes is refused, with its agent closed.
+// TestUnchangedRealmsKeepTheirAgent, even if their hosts change. The agent of a removed
+// realm is closed.
 func TestUnchangedRealmsKeepTheirAgent(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\nb 1 10m b.example\n", 2)
@@ -283,11 +288,13 @@ func TestUnchangedRealmsKeepTheirAgent(t *testing.T) {
 	s.write("realms", "b 1 10m c.example\n")
 	s.becomes("a goes", func() bool { return s.set.table.Load().Named("a") == nil })
 	if s.agentOf("b") != b {
-		t.Error("another agent, though only the hosts changed")
+		t.Error("b has another agent, although only its hosts changed")
 	}
 	table := s.set.Table()
-	if name(table.ByHost("c.example")) != "b" || name(table.ByHost("b.example")) != "-" || name(table.ByPath("/verify/a", "")) != "-" {
-		t.Error("the hosts are the old ones")
+	for host, want := range map[string]string{"c.example": "b", "b.example": "-"} {
+		if got := name(table.ByHost(host)); got != want {
+			t.Errorf("%s belongs to %s, want %s", host, got, want)
+		}
 	}
 	s.becomes("its agent is closed", func() bool {
 		_, err := a.Verify(t.Context(), tokenN(0))
@@ -298,10 +305,9 @@ func TestUnchangedRealmsKeepTheirAgent(t *testing.T) {
 	}
 }
 
-// TestP3_WhoWaitsForARevocationAsksTheNextAgent: a stream that an agent let in which
-// has been replaced ends when its token is revoked, also where the source has got
-// another name.
-func TestP3_WhoWaitsForARevocationAsksTheNextAgent(t *testing.T) {
+// TestP3_AwaitRevocationAsksTheNextAgent checks that a request whose agent was replaced
+// learns of a revocation, even if the source got another name.
+func TestP3_AwaitRevocationAsksTheNextAgent(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\n", 1)
 	r := s.set.Table().Named("a")
@@ -309,8 +315,8 @@ func TestP3_WhoWaitsForARevocationAsksTheNextAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	heard := make(chan bool, 1)
-	go func() { heard <- r.AwaitRevocation(t.Context(), p) }()
+	result := make(chan bool, 1)
+	go func() { result <- r.AwaitRevocation(t.Context(), p) }()
 	for _, how := range []string{"20m", "30m=other"} {
 		before := s.agentOf("a")
 		s.write("realms", "a 0 "+how+"\n")
@@ -320,73 +326,73 @@ func TestP3_WhoWaitsForARevocationAsksTheNextAgent(t *testing.T) {
 		})
 	}
 	select {
-	case <-heard:
-		t.Error("the wait ended with its agent")
+	case <-result:
+		t.Error("AwaitRevocation returned when its agent was closed")
 	default:
 	}
 	sum := verify.Digest(tokenN(0))
 	s.write("0", tokenN(1)+"\nrevoked "+hex.EncodeToString(sum[:]))
 	select {
-	case revoked := <-heard:
+	case revoked := <-result:
 		if !revoked {
-			t.Error("the wait ended, and not by the revocation")
+			t.Error("AwaitRevocation returned false")
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("the revocation was not heard")
+		t.Error("AwaitRevocation did not return within 20 s")
 	}
 }
 
-// TestP3_WhoWaitsForARevocationHearsThatTheRealmIsGone: nothing that it accepted is
-// good any more. The end of the whole is no revocation.
-func TestP3_WhoWaitsForARevocationHearsThatTheRealmIsGone(t *testing.T) {
+// TestP3_AwaitRevocationOfRemovedRealm checks that the removal of a realm counts as a
+// revocation, and that Close does not.
+func TestP3_AwaitRevocationOfRemovedRealm(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\nb 1 10m\n", 2)
-	heard := make(map[string]chan bool)
+	results := make(map[string]chan bool)
 	for i, name := range []string{"a", "b"} {
 		r := s.set.Table().Named(name)
 		p, err := r.Agent.Verify(t.Context(), tokenN(i))
 		if err != nil {
 			t.Fatal(err)
 		}
-		h := make(chan bool, 1)
-		heard[name] = h
-		go func() { h <- r.AwaitRevocation(t.Context(), p) }()
+		result := make(chan bool, 1)
+		results[name] = result
+		go func() { result <- r.AwaitRevocation(t.Context(), p) }()
 	}
 	s.write("realms", "b 1 10m\n")
-	hear := func(name string, want bool) {
+	wait := func(name string, want bool) {
 		t.Helper()
 		select {
-		case got := <-heard[name]:
+		case got := <-results[name]:
 			if got != want {
-				t.Errorf("%s: %t", name, got)
+				t.Errorf("%s: AwaitRevocation returned %t", name, got)
 			}
 		case <-time.After(20 * time.Second):
-			t.Errorf("%s: nothing was heard", name)
+			t.Errorf("%s: AwaitRevocation did not return within 20 s", name)
 		}
 	}
-	hear("a", true)
+	wait("a", true)
 	if err := s.set.Close(); err != nil {
 		t.Fatal(err)
 	}
-	hear("b", false)
+	wait("b", false)
 }
 
-// TestP3_WhatIsRevokedInTheGraceHolds: what an agent that was replaced learns until it
-// is closed, the one in its place learns then.
-func TestP3_WhatIsRevokedInTheGraceHolds(t *testing.T) {
+// TestP3_RevocationDuringGraceHolds checks that the new agent learns what the replaced
+// agent learned before it was closed.
+func TestP3_RevocationDuringGraceHolds(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\n", 1)
 	before := s.agentOf("a")
 	s.write("realms", "a 0 20m\n")
 	s.becomes("the agent is replaced", func() bool { return s.agentOf("a") != before })
 	if err := before.Revoke(verify.Digest(tokenN(0))); err != nil {
-		t.Skipf("the grace was over: %v", err)
+		t.Skipf("the old agent is closed already: %v", err)
 	}
-	s.becomes("the other learns of it", func() bool { return !s.accepts("a", 0) })
+	s.becomes("the new agent learns of it", func() bool { return !s.accepts("a", 0) })
 }
 
-// TestGraceOfRequests: an agent that was replaced decides for a while about requests
-// that had looked up their realm before.
+// TestGraceOfRequests checks that a removed agent decides for a while about requests that
+// looked up their realm before.
 func TestGraceOfRequests(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\nb 1 10m\n", 2)
@@ -395,10 +401,10 @@ func TestGraceOfRequests(t *testing.T) {
 	s.write("realms", "b 1 10m\n")
 	s.becomes("a goes", func() bool { return s.set.table.Load() != table })
 	if _, err := a.Verify(t.Context(), tokenN(0)); err != nil {
-		t.Errorf("who had entered: %v", err)
+		t.Errorf("a request that has its realm already: %v", err)
 	}
 	if s.accepts("a", 0) {
-		t.Error("who enters now is let into what has gone")
+		t.Error("a new request gets into a removed realm")
 	}
 	s.becomes("its agent is closed", func() bool {
 		_, err := a.Verify(t.Context(), tokenN(0))
@@ -406,15 +412,22 @@ func TestGraceOfRequests(t *testing.T) {
 	})
 }
 
-// TestLateSourceHoldsUpItselfAlone, whose realm waits for it.
-func TestLateSourceHoldsUpItselfAlone(t *testing.T) {
+// TestLateSourceDelaysOnlyItsRealm checks a realm with WaitForSource beside a ready one.
+func TestLateSourceDelaysOnlyItsRealm(t *testing.T) {
 	t.Parallel()
 	s := start(t, "late 9 10mwait\na 0 10m\n", 1)
-	if !s.set.Ready() || s.accepts("late", 9) || !s.accepts("a", 0) {
-		t.Error("one realm's source is late, and another suffers")
+	if s.accepts("late", 9) || !s.accepts("a", 0) {
+		t.Error("late accepts its token, or a does not")
 	}
-	if st := s.set.Status(); !st.Ready || st.Realms[0].Ready || !st.Realms[1].Ready || len(st.Sources) != 2 {
-		t.Errorf("%+v", st.Realms)
+	st := s.set.Status()
+	if !s.set.Ready() || !st.Ready {
+		t.Errorf("not ready with one ready realm: %+v", st)
+	}
+	if st.Realms[0].Ready || !st.Realms[1].Ready {
+		t.Errorf("late is ready, or a is not: %+v", st.Realms)
+	}
+	if len(st.Sources) != 2 {
+		t.Errorf("%d sources", len(st.Sources))
 	}
 	updated := s.set.Updated()
 	s.write("9", tokenN(9))
@@ -422,11 +435,11 @@ func TestLateSourceHoldsUpItselfAlone(t *testing.T) {
 	s.becomes("it loads", func() bool { return s.accepts("late", 9) })
 	only := start(t, "late 9 10mwait\n", 0)
 	if only.set.Ready() {
-		t.Error("ready without any realm that is")
+		t.Error("ready without a ready realm")
 	}
 }
 
-// TestReload reads the file and the sources at once.
+// TestReload checks that Reload reads the file and the sources.
 func TestReload(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\n", 2)
@@ -441,17 +454,20 @@ func TestReload(t *testing.T) {
 	}
 	s.write("realms", "bad\n")
 	s.write("0", "short")
-	if _, err := s.set.Reload(); err == nil || !strings.Contains(err.Error(), "bad") || !strings.Contains(err.Error(), "realm a: ") {
-		t.Errorf("a bad file and a bad source: %v", err)
+	_, err := s.set.Reload()
+	for _, want := range []string{"bad", "realm a: "} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a bad file and a bad source: %v, want %q", err, want)
+		}
 	}
 	if !s.accepts("a", 5) {
-		t.Error("what was accepted is lost")
+		t.Error("a refuses the token that it accepted")
 	}
 }
 
-// TestHundredRealms take one inotify instance, and their metrics one registry. It
-// is not parallel, since others have instances, too.
-func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the process has
+// TestHundredRealms checks that a hundred realms use one inotify instance and one registry.
+// It is not parallel, since other tests have inotify instances.
+func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts the instances of the process
 	before := testlog.Inotify(t)
 	var b strings.Builder
 	for i := range 100 {
@@ -460,7 +476,7 @@ func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the 
 	s := start(t, b.String(), 100)
 	for i := range 100 {
 		name := fmt.Sprintf("r%d", i)
-		s.becomes("it watches", func() bool { return s.agentOf(name).Status().Sources[0].WatchMode == "events" })
+		s.becomes("the agent gets events", func() bool { return s.agentOf(name).Status().Sources[0].WatchMode == "events" })
 		if !s.accepts(name, i) || s.accepts(name, (i+1)%100) {
 			t.Errorf("%s does not accept its own token, or another's", name)
 		}
@@ -493,8 +509,8 @@ func TestHundredRealms(t *testing.T) { //nolint:paralleltest // counts what the 
 	}
 }
 
-// TestMissesAreCounted, of requests that Envoy asks about; an extension says which
-// realm it is whatever the host.
+// TestMissesAreCounted checks which realm a check of Envoy gets, and counts the checks that
+// get none. A context extension names the realm for any host.
 func TestMissesAreCounted(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m a.example\nb 1 10m b.example\n", 2)
@@ -507,7 +523,7 @@ func TestMissesAreCounted(t *testing.T) {
 		{none, "b.example:80", "b"},
 		{"x", "b.example", "-"},
 		{none, "x", "-"},
-		{"", "b.example", "-"}, // it is there, and names no realm
+		{"", "b.example", "-"}, // the extension is empty
 		{none, "", "-"},
 		{none, "b.example:x", "-"},
 		{"b", "b.example:x", "-"},
@@ -532,7 +548,7 @@ func TestMissesAreCounted(t *testing.T) {
 	}
 }
 
-// TestSingle is one realm without a name, whose every request is.
+// TestSingle checks that every request belongs to the only realm.
 func TestSingle(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -546,16 +562,16 @@ func TestSingle(t *testing.T) {
 	table := set.Table()
 	for _, r := range []*Realm{table.ByHost("x"), table.ByHost("x:y"), table.ByPath("/verify/x", "y"), table.ByPath("", "")} {
 		if r == nil || r.Agent != a {
-			t.Error("a request of no realm")
+			t.Error("a request that belongs to no realm")
 		}
 	}
 	for _, name := range []string{"x", ""} {
 		rule := set.Rule(name, true, "x:y")
 		if rule == nil {
-			t.Error("a check of no realm")
+			t.Error("a check that belongs to no realm")
 		}
 	}
-	s.becomes("its status is the agent's", func() bool { // which the watch that begins may change in between
+	s.becomes("the status is that of the agent", func() bool { // both change when the watch begins
 		text, err := json.Marshal(set.Status())
 		want, _ := json.Marshal(a.Status())
 		return err == nil && string(text) == string(want)
@@ -563,12 +579,18 @@ func TestSingle(t *testing.T) {
 	if n := testutil.CollectAndCount(set, "tokenagent_realms", "tokenagent_config_last_reload_successful"); n != 0 {
 		t.Errorf("%d metrics of realms", n)
 	}
-	if _, err := set.Reload(); err != nil || !set.Ready() || set.Updated() == nil || set.Close() != nil {
+	if _, err := set.Reload(); err != nil {
+		t.Error(err)
+	}
+	if !set.Ready() || set.Updated() == nil {
+		t.Error("Ready or Updated does not ask the agent")
+	}
+	if err := set.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-// oneMetric returns what set says of name, as testutil.ToFloat64 reads it.
+// oneMetric returns a Collector of the metric name of set, for testutil.ToFloat64.
 func oneMetric(set *Set, name string) prometheus.Collector { return only{set, name} }
 
 type only struct {

@@ -45,8 +45,8 @@ func TestByHost(t *testing.T) {
 	}
 }
 
-// malformed are hosts that some program takes for a.example or x.b.example, and
-// others that are no host at all.
+// malformed returns hosts that some programs read as a.example or x.b.example, and text
+// that is no host at all.
 func malformed() []string {
 	hosts := []string{
 		"", ":", ":80", ".", "..", ".:80", "[", "]", "[]", "[]:80", "[:80", "[::1", "[::1]80", "[::1]:", "[::1]:x", "[::1]:80:80", "[::1].b.example",
@@ -68,8 +68,8 @@ func malformed() []string {
 	return hosts
 }
 
-// TestP5_MalformedHostIsOfNoRealm, not even of the default one, also where a
-// gateway's path names the realm.
+// TestP5_MalformedHostIsOfNoRealm, not even of the default realm, or of a realm that the
+// path names.
 func TestP5_MalformedHostIsOfNoRealm(t *testing.T) {
 	t.Parallel()
 	table := table(true, "d", "a a.example 192.0.2.1", "b *.b.example", "d")
@@ -93,9 +93,8 @@ func TestParseHostAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestP5_PathAndHost: a client that chooses the path of what its gateway asks
-// about does not get into a realm whose host it is not, and no form of path is
-// taken for another's name.
+// TestP5_PathAndHost checks that a client that can choose the path does not get into a
+// realm of another host, and that a realm's name has no other form in a path.
 func TestP5_PathAndHost(t *testing.T) {
 	t.Parallel()
 	realms := []string{"a a.example", "b", "c *.c.example"}
@@ -129,15 +128,15 @@ func TestP5_PathAndHost(t *testing.T) {
 		if got := name(table(true, "", realms...).ByPath(c.path, c.host)); got != c.want {
 			t.Errorf("%q at %q: %s, want %s", c.path, c.host, got, c.want)
 		}
-		// Without paths the host alone counts, whatever the path.
+		// Without Paths only the host counts.
 		if got, want := name(table(false, "", realms...).ByPath(c.path, c.host)), name(table(false, "", realms...).ByHost(c.host)); got != want {
 			t.Errorf("%q at %q without paths: %s, want %s", c.path, c.host, got, want)
 		}
 	}
 }
 
-// TestP5_NearlyAVerifyPathIsOfNoRealm: a gateway whose base URL ends in '/' asks at
-// //verify/pay. The default realm must not answer for pay.
+// TestP5_NearlyAVerifyPathIsOfNoRealm checks that the default realm does not answer for pay
+// at paths such as //verify/pay, which a gateway asks at if its base URL ends in '/'.
 func TestP5_NearlyAVerifyPathIsOfNoRealm(t *testing.T) {
 	t.Parallel()
 	table := table(true, "orders", "orders orders.example", "pay")
@@ -178,8 +177,7 @@ func TestCheckHost(t *testing.T) {
 	}
 }
 
-// hostForm is the form of a Host that has a realm, apart from the form of an IPv6
-// address.
+// hostForm matches a valid Host. It does not check the form of an IPv6 address.
 var hostForm = regexp.MustCompile(`^([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?$`)
 
 func FuzzHost(f *testing.F) {
@@ -189,8 +187,11 @@ func FuzzHost(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		host, ok := ParseHost(s)
 		form := hostForm.FindStringSubmatch(s)
-		if ok && form == nil || !ok && form != nil && form[1][0] != '[' {
-			t.Fatalf("%q: %q, %t", s, host, ok)
+		if ok && form == nil {
+			t.Fatalf("%q is accepted as %q", s, host)
+		}
+		if !ok && form != nil && form[1][0] != '[' {
+			t.Fatalf("%q is refused", s)
 		}
 		if again, still := ParseHost(host); ok && (again != host || !still) {
 			t.Fatalf("%q: %q, then %q, %t", s, host, again, still)
