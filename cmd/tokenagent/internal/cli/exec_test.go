@@ -34,7 +34,7 @@ func TestExecUsage(t *testing.T) {
 		"negative delay":   {[]string{"--token-file", path, "--restart-delay=-1s", "--", "true"}, "--restart-delay must not be negative"},
 		"no stop timeout":  {[]string{"--token-file", path, "--stop-timeout=0s", "--", "true"}, "--stop-timeout must be longer"},
 		"stop signal":      {[]string{"--token-file", path, "--stop-signal=15", "--", "true"}, "--stop-signal must be the name"},
-		"signal":           {[]string{"--token-file", path, "--on-change=signal", "--signal=SEGV", "--", "true"}, "--signal must be the name"},
+		"signal":           {[]string{"--token-file", path, "--on-change=signal", "--signal=NONE", "--", "true"}, "--signal must be the name"},
 		"on change":        {[]string{"--token-file", path, "--on-change=reload", "--", "true"}, "--on-change must be"},
 		"unknown log form": {[]string{"--token-file", path, "--log-format=xml", "--", "true"}, "--log-format must be"},
 	} {
