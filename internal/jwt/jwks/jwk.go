@@ -34,11 +34,11 @@ func (p *parser) json(text []byte, slot rotation.Slot, f form) {
 	case isSet && isKey:
 		p.fail(`an object with both "keys" and "kty"; a JWKS has the one, a JWK the other`)
 	case isSet && f == oneKey:
-		p.fail("a set of keys, where one key stands; put it under %s", KeyJWKS)
+		p.fail("a set of keys in the place of one key; put it under %s", KeyJWKS)
 	case isSet:
 		p.set(set)
 	case p.o.Remote:
-		p.fail(`no JWKS: the object has no "keys"; give the address of the key set (jwks_uri)`)
+		p.fail(`not a JWKS: the object has no "keys"; give the address of the key set (jwks_uri)`)
 	case !isKey:
 		p.fail(`neither a JWKS nor a JWK: the object has neither "keys" nor "kty"`)
 	default:
@@ -57,11 +57,11 @@ func (p *parser) object(text []byte) (top map[string]json.RawMessage, ok bool) {
 	}
 	err := json.Unmarshal(text, &top)
 	if syntax, broken := errors.AsType[*json.SyntaxError](err); broken {
-		failAt(int(syntax.Offset), "not JSON; a key set is one object, whole and nothing behind it")
+		failAt(int(syntax.Offset), "not JSON; a key set is one whole JSON object, with nothing after it")
 		return nil, false
 	}
 	if err != nil || top == nil {
-		p.fail("JSON, but no object; a key set is one")
+		p.fail("JSON, but not an object; a key set is an object")
 		return nil, false
 	}
 	if !utf8.Valid(text) {
@@ -73,7 +73,7 @@ func (p *parser) object(text []byte) (top map[string]json.RawMessage, ok bool) {
 	case errors.Is(err, strictjson.ErrRepeated):
 		failAt(at, "an object has a member twice; keep one")
 	case err != nil:
-		failAt(at, "objects and arrays stand too deep in each other; a key set is flat")
+		failAt(at, "objects and arrays are nested too deep; a key set is flat")
 	}
 	return top, err == nil
 }
@@ -82,11 +82,11 @@ func (p *parser) object(text []byte) (top map[string]json.RawMessage, ok bool) {
 func (p *parser) set(raw json.RawMessage) {
 	var keys []json.RawMessage
 	if err := json.Unmarshal(raw, &keys); err != nil {
-		p.fail(`"keys" is no array; list the keys there`)
+		p.fail(`"keys" is not an array; list the keys there`)
 		return
 	}
 	if len(keys) > maxKeys {
-		p.fail("more than %d keys; a source has at most so many", maxKeys)
+		p.fail("more than %d keys; remove some", maxKeys)
 		return
 	}
 	var first error
@@ -95,7 +95,7 @@ func (p *parser) set(raw json.RawMessage) {
 		var members map[string]json.RawMessage
 		err := json.Unmarshal(raw, &members)
 		if err != nil || members == nil {
-			err = errors.New("no object; a key is one")
+			err = errors.New("not an object; a key is an object")
 		} else if k, err = p.jwk(members); err == nil {
 			err = p.declare(k, rotation.Listed, true)
 		}
@@ -111,22 +111,22 @@ func (p *parser) set(raw json.RawMessage) {
 	switch {
 	case len(p.got.Decls) > 0:
 	case len(p.got.Skipped) > 0:
-		p.fail("none of its %d keys verifies signatures here; of the first: %v", len(keys), first)
+		p.fail("none of its %d keys can verify signatures; the first: %v", len(keys), first)
 	default:
-		p.fail("a key set without keys; nothing would be accepted")
+		p.fail("a key set without keys; add one")
 	}
 }
 
 // Errors of jwk. The texts are constants.
 var (
 	errKty      = errors.New("its kty is none of RSA, EC, OKP and oct")
-	errCrv      = errors.New("its crv is none that its kty has here: EC has P-256, P-384 and P-521, OKP has Ed25519")
-	errPrivate  = errors.New("a private key, which signs; give the public members alone, without d, p, q, dp, dq, qi and oth")
+	errCrv      = errors.New("its crv does not fit its kty: EC has P-256, P-384 and P-521, OKP has Ed25519")
+	errPrivate  = errors.New("a private key, which signs; give only the public members, without d, p, q, dp, dq, qi and oth")
 	errUse      = errors.New("its use is not sig, so it does not verify signatures; leave the key out")
-	errOps      = errors.New("its key_ops is no list, or does not hold verify; fix it, or leave the key out")
+	errOps      = errors.New("its key_ops is not a list, or does not contain verify; fix it, or leave the key out")
 	errKid      = fmt.Errorf("its kid is over %d bytes; give a shorter one", jwt.MaxKeyID)
-	errPublic   = errors.New("a secret, and whoever reads the document could sign with it; never publish one")
-	errMaterial = errors.New("its members are no key; RSA has n and e, EC has a point x and y on its curve, OKP has x, oct has k")
+	errPublic   = errors.New("a secret: anybody who reads the document could sign with it; remove it, and never use it again")
+	errMaterial = errors.New("its members are not a key; RSA has n and e, EC has a point x and y on its curve, OKP has x, oct has k")
 	errExponent = errors.New("its e is larger than any RSA exponent in use; make another key")
 )
 

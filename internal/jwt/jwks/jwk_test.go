@@ -69,7 +69,7 @@ func TestVectors(t *testing.T) {
 		"RFC 7517 A.1, remote": {`{"keys":[` + rfc7517EC + "," + rfc7517RSA + "]}", true, "RS256/2011-04-29:listed skipped:1"},
 		"RFC 7517 A.3":         {`{"keys":[` + rfc7517HS + "," + rfc7517KW + "]}", false, "key source: keys[1]: an algorithm that is none of"},
 		"RFC 7517 A.3, HMAC":   {rfc7517HS, false, "HS256/HMAC key used in JWS spec Appendix A.1 example:current"},
-		"RFC 7517 A.3, remote": {`{"keys":[` + rfc7517HS + "," + rfc7517KW + "]}", true, "key source: none of its 2 keys verifies signatures here; of the first: a secret,"},
+		"RFC 7517 A.3, remote": {`{"keys":[` + rfc7517HS + "," + rfc7517KW + "]}", true, "key source: none of its 2 keys can verify signatures; the first: a secret:"},
 		"RFC 8037 A.2":         {rfc8037, false, "EdDSA/:current"},
 	} {
 		k, err := Parse([]byte(c.text), ParseOptions{Remote: c.remote})
@@ -311,17 +311,17 @@ func TestJSONErrors(t *testing.T) {
 		"a member twice":      {"{\n\"keys\":[" + ec + "],\n\"keys\":[]}", "k.json:3: an object has a member twice"},
 		"a key's member":      {`{"keys":[{"kty":"EC",` + ec[1:] + "]}", "k.json:1: an object has a member twice"},
 		"the same, escaped":   {`{"keys":[{"\u006bty":"EC",` + ec[1:] + "]}", "k.json:1: an object has a member twice"},
-		"too deep":            {`{"keys":[` + ec + `],"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "}", "k.json:1: objects and arrays stand too deep"},
+		"too deep":            {`{"keys":[` + ec + `],"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + "}", "k.json:1: objects and arrays are nested too deep"},
 		"no UTF-8":            {`{"keys":[` + ec + "],\"x\":\"\xff\"}", "k.json: not UTF-8"},
 		"neither":             {`{"Keys":[` + ec + "]}", "k.json: neither a JWKS nor a JWK"},
 		"both":                {`{"keys":[],` + ec[1:], `k.json: an object with both "keys" and "kty"`},
-		"keys no array":       {`{"keys":` + ec + "}", `k.json: "keys" is no array`},
+		"keys no array":       {`{"keys":` + ec + "}", `k.json: "keys" is not an array`},
 		"keys null":           {`{"keys":null}`, "k.json: a key set without keys"},
 		"no keys":             {`{"keys":[]}`, "k.json: a key set without keys"},
-		"a key that is null":  {`{"keys":[null]}`, "k.json: keys[0]: no object"},
-		"a key that is text":  {`{"keys":[` + ec + `,"` + canary + `"]}`, "k.json: keys[1]: no object"},
+		"a key that is null":  {`{"keys":[null]}`, "k.json: keys[0]: not an object"},
+		"a key that is text":  {`{"keys":[` + ec + `,"` + canary + `"]}`, "k.json: keys[1]: not an object"},
 		"more than 1000 keys": {`{"keys":[` + strings.Repeat("{},", 1000) + "{}]}", "k.json: more than 1000 keys"},
-		"a bad JWK":           {`{"kty":"RSA"}`, "k.json: its members are no key"},
+		"a bad JWK":           {`{"kty":"RSA"}`, "k.json: its members are not a key"},
 		"4 MiB":               {`{"keys":[` + ec + `],"x":"` + strings.Repeat("x", 4<<20) + `"}`, "k.json: over 4 MiB"},
 	} {
 		k, err := Parse([]byte(c.text), ParseOptions{Name: "k.json"})

@@ -116,12 +116,12 @@ func ParseKeys(keys map[string][]byte, o ParseOptions) (Keys, error) {
 	has := func(key string) bool { _, ok := keys[key]; return ok }
 	switch {
 	case isSet && slices.ContainsFunc([]string{KeyCurrent, KeyNext, KeyPrevious}, has):
-		p.fail("%s stands beside %s, %s or %s; keep one or the other", KeyJWKS, KeyCurrent, KeyNext, KeyPrevious)
+		p.fail("there is %s, and also %s, %s or %s; keep one or the other", KeyJWKS, KeyCurrent, KeyNext, KeyPrevious)
 	case isSet:
 		p.key = KeyJWKS
 		p.content(set, rotation.Current, aSet)
 	case !isKey:
-		p.fail("no key %s or %s; verification keys stand there", KeyJWKS, KeyCurrent)
+		p.fail("no key %s or %s; put verification keys there", KeyJWKS, KeyCurrent)
 	default:
 		p.deadline(keys)
 		for _, s := range []struct {
@@ -165,9 +165,9 @@ func (p *parser) ids(key string, keys map[string][]byte, into *[]rotation.ID) {
 		id, ok := parseID(line)
 		switch {
 		case key == KeyRetired && (!ok || strings.ContainsAny(line, white)):
-			p.fail("a retirement is the thumbprint of a key in 64 hex digits or 43 of base64url; this one is not")
+			p.fail("a retirement is the thumbprint of a key in 64 hex digits or 43 of base64url; this line is not one")
 		case !ok:
-			p.fail("a revocation is a thumbprint or digest in 64 hex digits or 43 of base64url, kid NAME or jti ID; this one is not")
+			p.fail("a revocation is a thumbprint or digest in 64 hex digits or 43 of base64url, kid NAME or jti ID; this line is not one")
 		default:
 			*into = append(*into, id)
 		}

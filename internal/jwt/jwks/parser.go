@@ -118,7 +118,7 @@ func (p *parser) declare(k jwt.Key, slot rotation.Slot, inSet bool) error {
 	before := slices.IndexFunc(p.got.Decls, func(d rotation.Decl[jwt.Key]) bool { return d.ID == k.ID() })
 	switch {
 	case len(p.got.Decls) == maxKeys:
-		return fmt.Errorf("more than %d keys; a source has at most so many", maxKeys)
+		return fmt.Errorf("more than %d keys; remove some", maxKeys)
 	case repeated && inSet:
 		return nil
 	case !repeated && !inSet && before >= 0:

@@ -30,10 +30,10 @@ func (p *parser) pem(text []byte, slot rotation.Slot, f form) {
 		case len(text) == 0:
 			return
 		case !bytes.HasPrefix(text, []byte(pemBegin)):
-			p.fail("something that is no PEM block stands behind one; keep the blocks alone")
+			p.fail("text outside of the PEM blocks; remove it")
 			return
 		case n > 0 && f == oneKey:
-			p.fail("a second PEM block, where one key stands; keep one")
+			p.fail("a second PEM block in the place of one key; keep one")
 			return
 		}
 		block, rest := pem.Decode(text)
@@ -45,7 +45,7 @@ func (p *parser) pem(text []byte, slot rotation.Slot, f form) {
 		if certificate, ok := material.(*x509.Certificate); ok {
 			material = certificate.PublicKey
 			if slices.ContainsFunc(certificates, func(c *x509.Certificate) bool { return isIssuer(certificate, c) }) {
-				err = errors.New("the issuer of a certificate above, whose key would be accepted too; keep the first certificate of a chain alone")
+				err = errors.New("the issuer of a certificate above, whose key would be accepted, too; keep only the first certificate of a chain")
 			}
 			certificates = append(certificates, certificate)
 		}
@@ -83,7 +83,7 @@ func publicKey(b *pem.Block) (any, error) {
 		return nil, errors.New("a PEM block of another kind; PUBLIC KEY, CERTIFICATE and RSA PUBLIC KEY hold a verification key")
 	}
 	if err != nil {
-		return nil, errors.New("a PEM block whose content is not what it says, or of a kind that verifies no signatures; make it again")
+		return nil, errors.New("a PEM block whose content does not fit its type, or whose key verifies no signatures; make it again")
 	}
 	return material, nil
 }

@@ -91,15 +91,15 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Hostname() == "":
-		err = errors.New("the URL is none with a host; write it as https://HOST/PATH")
+		err = errors.New("the URL has no host; write it as https://HOST/PATH")
 	case u.User != nil:
 		err = errors.New("the URL holds a user name or password; leave them out, and give a token as BearerFile")
 	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
-		err = errors.New("the URL is not https, so anybody on the way could put keys in; http is for loopback alone")
+		err = errors.New("the URL is not https, so anybody on the way could put keys in; http is accepted only for loopback")
 	case min(o.Timeout, o.MinRefresh, o.MaxRefresh, o.CoolDown) < 0:
 		err = errors.New("a negative duration; 0 means the default")
 	case o.CAFile != "" && o.Client != nil && o.Client.Transport != nil:
-		err = errors.New("CAFile beside a Client with a Transport, which has its own CAs; set one")
+		err = errors.New("both CAFile and a Client with a Transport, which has its own CAs; set one")
 	case o.MaxRefresh < o.MinRefresh:
 		err = fmt.Errorf("MaxRefresh %s is less than MinRefresh %s", o.MaxRefresh, o.MinRefresh)
 	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*o.MinRefresh:

@@ -115,12 +115,12 @@ func TestRemoteAddress(t *testing.T) {
 		}
 	}
 	for bad, want := range map[string]string{
-		"":                                  "the URL is none",
-		"idp.example/CANARY":                "the URL is none",
-		"https:///CANARY":                   "the URL is none",
-		"https://:443/CANARY":               "the URL is none",
-		"https:CANARY":                      "the URL is none",
-		"https://idp.example/%zzCANARY":     "the URL is none",
+		"":                                  "the URL has no host",
+		"idp.example/CANARY":                "the URL has no host",
+		"https:///CANARY":                   "the URL has no host",
+		"https://:443/CANARY":               "the URL has no host",
+		"https:CANARY":                      "the URL has no host",
+		"https://idp.example/%zzCANARY":     "the URL has no host",
 		"https://user:CANARY@idp.example/":  "the URL holds a user name",
 		"https://CANARY@idp.example/":       "the URL holds a user name",
 		"http://idp.example/CANARY":         "the URL is not https",
@@ -213,12 +213,12 @@ func TestRemoteBadServers(t *testing.T) {
 		timeout time.Duration
 		want    string
 	}{
-		"no answer": {func(_ http.ResponseWriter, r *http.Request) { hang(r) }, 50 * time.Millisecond, "no whole answer within 50ms"},
+		"no answer": {func(_ http.ResponseWriter, r *http.Request) { hang(r) }, 50 * time.Millisecond, "no complete answer within 50ms"},
 		"half an answer": {func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, keys[:10])
 			w.(http.Flusher).Flush()
 			hang(r)
-		}, 50 * time.Millisecond, "no whole answer within 50ms"},
+		}, 50 * time.Millisecond, "no complete answer within 50ms"},
 		"a byte at a time": {func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, " ")
@@ -228,7 +228,7 @@ func TestRemoteBadServers(t *testing.T) {
 				case <-time.After(time.Millisecond):
 				}
 			}
-		}, 50 * time.Millisecond, "no whole answer within 50ms"},
+		}, 50 * time.Millisecond, "no complete answer within 50ms"},
 		"endless": {func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				if _, err := io.WriteString(w, strings.Repeat(" ", 1<<16)); err != nil {
@@ -240,18 +240,18 @@ func TestRemoteBadServers(t *testing.T) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(keys)+1))
 			_, _ = io.WriteString(w, keys)
 			panic(http.ErrAbortHandler)
-		}, patience, "no answer in HTTP, or not a whole one"},
+		}, patience, "no answer in HTTP, or only part of one"},
 		"no HTTP": {func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err == nil {
 				_, _ = io.WriteString(conn, "CANARY CANARY\r\n\r\n")
 				_ = conn.Close()
 			}
-		}, patience, "no answer in HTTP, or not a whole one"},
+		}, patience, "no answer in HTTP, or only part of one"},
 		"huge headers": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("CANARY", 1<<15))
 			_, _ = io.WriteString(w, keys)
-		}, patience, "no answer in HTTP, or not a whole one"},
+		}, patience, "no answer in HTTP, or only part of one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -117,7 +117,7 @@ func TestRemoteReadEndsWithItsContext(t *testing.T) {
 		if _, err = s.Read(ctx, maxBytes); !errors.Is(err, context.DeadlineExceeded) || p.most != 1 {
 			t.Errorf("%v, %d requests at once", err, p.most)
 		}
-		if err := <-other; err == nil || !strings.Contains(err.Error(), "no whole answer within 10s") {
+		if err := <-other; err == nil || !strings.Contains(err.Error(), "no complete answer within 10s") {
 			t.Error(err)
 		}
 	})

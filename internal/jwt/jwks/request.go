@@ -89,7 +89,7 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64) (body []byte, hea
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
-		return nil, nil, s.errorf("no request can be made of it; correct the URL")
+		return nil, nil, s.errorf("the URL cannot be requested; correct it")
 	}
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	r.Header.Set("User-Agent", "tokenagent")
@@ -142,18 +142,18 @@ func (s *RemoteSource) unreachable(err error) error {
 	_, isUntrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
 	case errors.Is(err, errRedirects):
-		return s.errorf("%v; give the address where they end", errRedirects)
+		return s.errorf("%v; give the address that they lead to", errRedirects)
 	case errors.Is(err, errDowngrade):
 		return s.errorf("%v, where anybody on the way could put keys in; give the https address of the key set", errDowngrade)
 	case isNet && netErr.Timeout():
-		return s.errorf("no whole answer within %s; look whether the server, or the proxy, can be reached", s.o.Timeout)
+		return s.errorf("no complete answer within %s; check that the server and the proxy can be reached", s.o.Timeout)
 	case isName:
-		return s.errorf("the host's name is not known; correct the URL, or fix the DNS")
+		return s.errorf("the host name cannot be resolved; correct the URL, or fix the DNS")
 	case isUntrusted:
 		return s.errorf("the server's certificate is not trusted; correct the host, or give its CA (--jwks-ca-file, RemoteOptions.CAFile)")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return s.errorf("the connection is refused; look whether the server, or the proxy, runs")
+		return s.errorf("the connection is refused; check that the server and the proxy run")
 	default:
-		return s.errorf("no answer in HTTP, or not a whole one; look whether the URL is that of a web server")
+		return s.errorf("no answer in HTTP, or only part of one; check that the URL is that of a web server")
 	}
 }

@@ -74,7 +74,7 @@ func TestRemoteBacksOff(t *testing.T) {
 		"Retry-After, shorter":  {RemoteOptions{}, says(503, "", "Retry-After", "1"), "the server answers 503", []float64{1, 2, 4}},
 		"Retry-After, nonsense": {RemoteOptions{}, says(503, "", "Retry-After", "soon"), "the server answers 503", []float64{1, 2, 4}},
 		"Retry-After of a 500":  {RemoteOptions{}, says(500, "", "Retry-After", "300"), "the server answers 500", []float64{300, 300}},
-		"hangs":                 {RemoteOptions{}, hangs, "no whole answer within 10s", []float64{11, 12, 14}},
+		"hangs":                 {RemoteOptions{}, hangs, "no complete answer within 10s", []float64{11, 12, 14}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -41,12 +41,12 @@ func checkSecret(text []byte) error {
 	lower := bytes.ToLower(text[:min(len(text), 8)])
 	switch {
 	case strings.IndexByte(`[<"`, text[0]) >= 0:
-		return errors.New("a document that is no key set; if it is an HMAC secret, put it into a JWK of kty oct")
+		return errors.New("a document, but not a key set; if it is an HMAC secret, put it into a JWK of kty oct")
 	case bytes.HasPrefix(lower, []byte("http://")), bytes.HasPrefix(lower, []byte("https://")):
-		return errors.New("the address of a key set and not the set; give it as the URL of a remote one")
+		return errors.New("the address of a key set in place of the set; give it as --jwks-url")
 	}
 	if what := placeholder.Describe(string(text)); what != "" {
-		return fmt.Errorf("it looks like %s and not like a key; put the key itself there, or an HMAC secret that looks so into a JWK of kty oct", what)
+		return fmt.Errorf("it looks like %s; put the key itself there. If it is an HMAC secret, put it into a JWK of kty oct", what)
 	}
 	first, _, _ := strings.Cut(string(text), ".") // the header, if text is a JWT
 	first = strings.TrimRight(first, "=")

@@ -91,11 +91,11 @@ func parseCA(_ *x509.CertPool, c reload.Content, _ time.Time) (*x509.CertPool, e
 			break
 		}
 		if b.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("%s: PEM block %d is no certificate; put the certificates of CAs there alone", c.Path, n+1)
+			return nil, fmt.Errorf("%s: PEM block %d is not a certificate; keep only the certificates of CAs", c.Path, n+1)
 		}
 		root, err := x509.ParseCertificate(b.Bytes)
 		if err != nil {
-			return nil, fmt.Errorf("%s: certificate %d cannot be read; it must be X.509 in PEM", c.Path, n+1)
+			return nil, fmt.Errorf("%s: certificate %d cannot be parsed; it must be X.509 in PEM", c.Path, n+1)
 		}
 		pool.AddCert(root)
 	}
@@ -117,9 +117,9 @@ func parseBearer(_ *string, c reload.Content, _ time.Time) (*string, error) {
 	token := string(bytes.Trim(bytes.TrimPrefix(c.Data, []byte(bom)), white))
 	switch {
 	case strings.ContainsFunc(token, func(r rune) bool { return r < 0x21 || r > 0x7e }):
-		return nil, fmt.Errorf("%s: not one word of printable ASCII, as a bearer token is (RFC 6750 section 2.1); put the token there alone", c.Path)
+		return nil, fmt.Errorf("%s: not one word of printable ASCII, as a bearer token is (RFC 6750 section 2.1); put only the token there", c.Path)
 	case len(token) > maxBearer:
-		return nil, fmt.Errorf("%s: over %d bytes; put the token there alone", c.Path, maxBearer)
+		return nil, fmt.Errorf("%s: over %d bytes; put only the token there", c.Path, maxBearer)
 	}
 	return &token, nil
 }
