@@ -24,8 +24,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestP1_DeclaredIsAccepted follows a mounted Secret and a plain file with
-// polling off: only events can tell.
+// TestP1_DeclaredIsAccepted follows a mounted Secret and a plain file without polling, so
+// that only events report a change.
 func TestP1_DeclaredIsAccepted(t *testing.T) {
 	t.Parallel()
 	t.Run("mounted secret", func(t *testing.T) {
@@ -133,8 +133,8 @@ func TestDefaultWindow(t *testing.T) {
 	}
 }
 
-// TestP3_RevocationHoldsWhenRevokeReturns, for every slot and for tokens that
-// nobody has seen, and through reloads of a source that goes on declaring it.
+// TestP3_RevocationHoldsWhenRevokeReturns revokes a token of each slot and an unknown
+// token. All stay refused after a reload of a source that declares them again.
 func TestP3_RevocationHoldsWhenRevokeReturns(t *testing.T) {
 	t.Parallel()
 	path := file(t, fmt.Sprintf("%s\n%s next\n%s previous\n%s", tokenN(0), tokenN(1), tokenN(2), tokenN(3)))
@@ -151,7 +151,7 @@ func TestP3_RevocationHoldsWhenRevokeReturns(t *testing.T) {
 		}
 	}
 	if _, err := a.Token(); !errors.Is(err, verify.ErrUnavailable) {
-		t.Errorf("a revoked token is handed to senders: %v", err)
+		t.Errorf("Token returns a revoked token: %v", err)
 	}
 	replace(t, path, tokenN(4)+"\n"+tokenN(0))
 	if _, err := a.Reload(); err != nil {
@@ -159,12 +159,13 @@ func TestP3_RevocationHoldsWhenRevokeReturns(t *testing.T) {
 	}
 	for _, n := range []int{0, 4} {
 		if _, err := a.Verify(t.Context(), tokenN(n)); !errors.Is(err, verify.ErrRevokedToken) {
-			t.Errorf("token %d declared again: %v; Revoke is for the life of the agent", n, err)
+			t.Errorf("token %d declared again: %v, want revoked", n, err)
 		}
 	}
 }
 
-// TestP3_RevocationInBadContent: the line counts, the rest is rejected.
+// TestP3_RevocationInBadContent: the revocation in invalid content takes effect; the rest
+// is ignored.
 func TestP3_RevocationInBadContent(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0)+"\n"+tokenN(1))
@@ -173,14 +174,14 @@ func TestP3_RevocationInBadContent(t *testing.T) {
 	generation := a.Status().Sources[0].Generation
 	for range 3 {
 		if _, err := a.Reload(); err == nil || !strings.Contains(err.Error(), path+":1: ") {
-			t.Fatalf("the fault does not name the line: %v", err)
+			t.Fatalf("the error does not name the line: %v", err)
 		}
 	}
 	if _, err := a.Verify(t.Context(), tokenN(1)); !errors.Is(err, verify.ErrRevokedToken) {
 		t.Errorf("revoked beside a malformed line: %v", err)
 	}
 	if !accepts(a, tokenN(0)) {
-		t.Error("bad content took away what it did not revoke")
+		t.Error("bad content removed a token that it did not revoke")
 	}
 	if got := a.Status().Sources[0].Generation; got != generation+1 {
 		t.Errorf("generation %d after one change, want %d", got, generation+1)
@@ -210,8 +211,9 @@ func TestRetireEndsEveryOverlap(t *testing.T) {
 	}
 }
 
-// TestP4_BadSourceChangesNothing puts every kind of bad content and of absence
-// before a watching agent, which must keep what it has, say why, and heal.
+// TestP4_BadSourceChangesNothing gives a watching agent every kind of invalid content and
+// a missing source. The agent keeps what it accepts, reports the error once, and
+// recovers.
 func TestP4_BadSourceChangesNothing(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(t *testing.T, path string){
@@ -253,14 +255,14 @@ func TestP4_BadSourceChangesNothing(t *testing.T) {
 			a := start(t, agent.Config{TokenFile: path, Poll: 20 * time.Millisecond, Debounce: 5 * time.Millisecond, Overlap: -1, Logger: log.Logger()})
 			spoil(t, path)
 			source := func() agent.SourceStatus { return a.Status().Sources[0] }
-			eventually(t, a, "the fault shows", func() bool { return source().Error != "" })
+			eventually(t, a, "the error shows", func() bool { return source().Error != "" })
 			if !accepts(a, tokenN(0)) || accepts(a, tokenN(1)) || !a.Ready() {
 				t.Error("bad content changed what is accepted")
 			}
 			if f := source().Error; !strings.Contains(f, path) {
-				t.Errorf("the fault does not name the file: %s", f)
+				t.Errorf("the error does not name the file: %s", f)
 			}
-			// Give it the time of several polls: it is logged once all the same.
+			// It is logged only once, although several polls read it.
 			reads := source().LastReloadSuccess
 			time.Sleep(100 * time.Millisecond)
 			if n := strings.Count(log.String(), source().Error); n != 1 {
@@ -271,7 +273,7 @@ func TestP4_BadSourceChangesNothing(t *testing.T) {
 			}
 			_ = os.Remove(path)
 			replace(t, path, tokenN(3))
-			eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(3)) && source().Error == "" })
+			eventually(t, a, "it recovers", func() bool { return accepts(a, tokenN(3)) && source().Error == "" })
 			if accepts(a, tokenN(0)) {
 				t.Error("without an overlap the old token is still accepted")
 			}
@@ -282,7 +284,7 @@ func TestP4_BadSourceChangesNothing(t *testing.T) {
 	}
 }
 
-// TestP5_NoSourceNoAccess: nothing that is missing ever means open.
+// TestP5_NoSourceNoAccess: without good content the agent accepts no token.
 func TestP5_NoSourceNoAccess(t *testing.T) {
 	t.Parallel()
 	t.Run("start fails", func(t *testing.T) {
@@ -302,7 +304,7 @@ func TestP5_NoSourceNoAccess(t *testing.T) {
 		a := start(t, agent.Config{TokenFile: dir, WaitForSource: true, Poll: 20 * time.Millisecond})
 		for _, token := range []string{"", tokenN(0)} {
 			if _, err := a.Verify(t.Context(), token); !errors.Is(err, verify.ErrUnavailable) {
-				t.Errorf("not loaded: %v", err)
+				t.Errorf("before the source is loaded: %v", err)
 			}
 		}
 		if a.Ready() || a.Status().Ready {
@@ -312,7 +314,7 @@ func TestP5_NoSourceNoAccess(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := a.Verify(t.Context(), tokenN(1)); !errors.Is(err, verify.ErrUnavailable) || a.Ready() {
-			t.Errorf("a revocation made it loaded: %v", err)
+			t.Errorf("after a revocation: %v, want unavailable", err)
 		}
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -322,7 +324,7 @@ func TestP5_NoSourceNoAccess(t *testing.T) {
 		}
 		eventually(t, a, "it becomes ready", a.Ready)
 		if !accepts(a, tokenN(0)) {
-			t.Error("ready, and refuses the current token")
+			t.Error("ready, but refuses the current token")
 		}
 		if _, err := a.Verify(t.Context(), tokenN(1)); !errors.Is(err, verify.ErrRevokedToken) {
 			t.Errorf("the revocation from before was lost: %v", err)
@@ -342,7 +344,7 @@ func TestP5_NoSourceNoAccess(t *testing.T) {
 		_ = a.Retire() // ErrClosed
 		_ = a.Revoke(verify.Digest("x"))
 		if a.Ready() || accepts(a, tokenN(0)) {
-			t.Error("closed, and open")
+			t.Error("ready or accepting after Close")
 		}
 		if _, err := a.Token(); !errors.Is(err, verify.ErrUnavailable) {
 			t.Errorf("token: %v", err)
@@ -373,16 +375,15 @@ func TestStartHonoursItsContext(t *testing.T) {
 	defer a.Close()
 	cancel()
 	if !accepts(a, tokenN(0)) {
-		t.Error("the context of the start ended the agent")
+		t.Error("the end of the context of Start ended the agent")
 	}
 	if _, err := agent.Start(ctx, agent.Config{TokenFile: file(t, tokenN(0))}); !errors.Is(err, context.Canceled) {
-		t.Errorf("started under a context that had ended: %v", err)
+		t.Errorf("Start with an ended context: %v", err)
 	}
 }
 
-// TestP3_RestoredContentUnrevokesNothing: bad content revoked a token; the good
-// content of before, to the byte, declares it again without the revocation. It takes
-// a line that says so to have it accepted.
+// TestP3_RestoredContentUnrevokesNothing: invalid content revoked a token. The earlier
+// content, byte for byte, does not lift the revocation; only an unrevoked line does.
 func TestP3_RestoredContentUnrevokesNothing(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))
@@ -392,14 +393,14 @@ func TestP3_RestoredContentUnrevokesNothing(t *testing.T) {
 	replace(t, path, tokenN(0))
 	eventually(t, a, "the source is good again", func() bool { return a.Status().Sources[0].LastReloadGood })
 	if got := class(a, tokenN(0)); got != "revoked" || len(a.Status().Sources[0].RevokedDeclared) != 1 {
-		t.Errorf("%s, and told of: %v", got, a.Status().Sources[0].RevokedDeclared)
+		t.Errorf("%s, and reported as declared: %v", got, a.Status().Sources[0].RevokedDeclared)
 	}
 	replace(t, path, fmt.Sprintf("%s\nunrevoked %x\n", tokenN(0), verify.Digest(tokenN(0))))
 	eventually(t, a, "the token is accepted again", func() bool { return accepts(a, tokenN(0)) })
 }
 
-// TestP5_NothingIsAcceptedAfterClose, not even what a Reload was reading
-// meanwhile.
+// TestP5_NothingIsAcceptedAfterClose: a Reload that is in progress during Close publishes
+// nothing.
 func TestP5_NothingIsAcceptedAfterClose(t *testing.T) {
 	t.Parallel()
 	for range 20 {
@@ -420,8 +421,8 @@ func TestP5_NothingIsAcceptedAfterClose(t *testing.T) {
 	}
 }
 
-// TestP2_FarTimesStayTimes: the zero Time must not turn into no deadline, and
-// status must be able to say what it has.
+// TestP2_FarTimesStayTimes declares deadlines in year 1 and year 9999. They must not
+// become the zero Time, which means no deadline, and Status must be able to encode them.
 func TestP2_FarTimesStayTimes(t *testing.T) {
 	t.Parallel()
 	ms, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"exp": 1764000000000}).SignedString([]byte(strings.Repeat("k", 32)))
@@ -434,7 +435,7 @@ func TestP2_FarTimesStayTimes(t *testing.T) {
 		t.Errorf("a deadline two thousand years ago: %v", err)
 	}
 	if !accepts(a, tokenN(2)) {
-		t.Error("a deadline in eight thousand years has come")
+		t.Error("a deadline in eight thousand years has passed")
 	}
 	if _, err := json.Marshal(a.Status()); err != nil {
 		t.Error(err)
@@ -442,8 +443,8 @@ func TestP2_FarTimesStayTimes(t *testing.T) {
 	scrape(t, a)
 }
 
-// TestP3_RevocationBesideAnUnreadableKey: what stops the rest from being read
-// does not stop the one key that only takes away.
+// TestP3_RevocationBesideAnUnreadableKey: token-revoked takes effect even if another file
+// of the directory cannot be read.
 func TestP3_RevocationBesideAnUnreadableKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -460,17 +461,17 @@ func TestP3_RevocationBesideAnUnreadableKey(t *testing.T) {
 	put("token-revoked", fmt.Sprintf("%x", verify.Digest(tokenN(1))))
 	eventually(t, a, "the revocation is in force", func() bool { return !accepts(a, tokenN(1)) })
 	if s := a.Status().Sources[0]; !accepts(a, tokenN(0)) || !strings.Contains(s.Error, "leads nowhere") {
-		t.Errorf("what could not be read took away more than it revokes, or is not told: %q", s.Error)
+		t.Errorf("the unreadable file removed a token, or Status does not report it: %q", s.Error)
 	}
 	if err := os.Remove(filepath.Join(dir, "token")); err != nil {
 		t.Fatal(err)
 	}
 	put("token", tokenN(2))
-	eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(2)) && a.Status().Sources[0].Error == "" })
+	eventually(t, a, "it recovers", func() bool { return accepts(a, tokenN(2)) && a.Status().Sources[0].Error == "" })
 }
 
-// TestGenerationCountsChangesAlone: nothing to retire, or a revocation said
-// twice, is none.
+// TestGenerationCountsChangesAlone: retiring nothing and repeating a revocation are not
+// changes.
 func TestGenerationCountsChangesAlone(t *testing.T) {
 	t.Parallel()
 	a := start(t, agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true})
@@ -488,8 +489,8 @@ func TestGenerationCountsChangesAlone(t *testing.T) {
 	}
 }
 
-// TestP2_SlidingOverlap follows a rotation with senders that change late: the
-// status tells what the window does, and it ends when the last of them is silent.
+// TestP2_SlidingOverlap follows a rotation whose senders switch late. Status shows the
+// window, which ends after the last use of the old token.
 func TestP2_SlidingOverlap(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))

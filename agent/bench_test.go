@@ -37,8 +37,8 @@ func benchAgent(b *testing.B, n int) *agent.Agent {
 	return a
 }
 
-// BenchmarkVerify is a whole verification, counted: compare the sizes with
-// each other, and one core with two (-cpu 1,2).
+// BenchmarkVerify measures Verify with several numbers of accepted tokens. Run it with
+// -cpu 1,2 to see how it scales.
 func BenchmarkVerify(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		a := benchAgent(b, n)
@@ -64,8 +64,8 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkControl shares nothing at all. What two cores give it over one is
-// what this machine has to give; BenchmarkVerify should come near.
+// BenchmarkControl shares no memory between goroutines. Its speedup from one core to two is
+// the most that this machine allows; that of BenchmarkVerify should be similar.
 func BenchmarkControl(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		var block [64]byte
@@ -76,8 +76,8 @@ func BenchmarkControl(b *testing.B) {
 	})
 }
 
-// BenchmarkSwapToAccepted measures from the rename of ..data until the new token
-// is accepted, as a caller sees it, over 200 swaps and more.
+// BenchmarkSwapToAccepted measures the time from the rename of ..data until Verify accepts
+// the new token, over at least 200 swaps.
 func BenchmarkSwapToAccepted(b *testing.B) {
 	dir := b.TempDir()
 	if err := kubemount.Write(dir, map[string][]byte{"token": []byte(long(0))}, 0o400); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestConfigFaultsComeTogether: whoever deploys at night wants all of them.
-func TestConfigFaultsComeTogether(t *testing.T) {
+// TestConfigErrorsAreReportedTogether: one error names everything that is wrong.
+func TestConfigErrorsAreReportedTogether(t *testing.T) {
 	_, err := agent.Start(t.Context(), agent.Config{
 		TokenFile: "a", EnvFile: "b", Name: "no such/name", MinTokenBytes: -1, Poll: -1, PollOnly: true,
 	})
@@ -47,21 +47,21 @@ func TestMaxOverlapFitsOverlap(t *testing.T) {
 	}
 }
 
-func TestZeroConfigLooksIntoTheEnvironment(t *testing.T) {
+func TestZeroConfigReadsTheEnvironment(t *testing.T) {
 	path := file(t, tokenN(1))
 	unset := func(t *testing.T) {
 		t.Helper()
 		for _, name := range []string{"APP_API_TOKEN", "APP_API_TOKEN_FILE"} {
-			t.Setenv(name, "") // so that it is restored
+			t.Setenv(name, "") // so that the test restores it
 			if err := os.Unsetenv(name); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	for name, c := range map[string]struct {
-		env          map[string]string
-		accepts      int
-		kind, faulty string
+		env             map[string]string
+		accepts         int
+		kind, wantError string
 	}{
 		"file":       {map[string]string{"APP_API_TOKEN_FILE": path}, 1, "file", ""},
 		"token":      {map[string]string{"APP_API_TOKEN": tokenN(2)}, 2, "env", ""},
@@ -76,9 +76,9 @@ func TestZeroConfigLooksIntoTheEnvironment(t *testing.T) {
 				t.Setenv(k, v)
 			}
 			a, err := agent.Start(t.Context(), agent.Config{})
-			if c.faulty != "" {
-				if err == nil || !strings.Contains(err.Error(), c.faulty) {
-					t.Fatalf("%v, want %s", err, c.faulty)
+			if c.wantError != "" {
+				if err == nil || !strings.Contains(err.Error(), c.wantError) {
+					t.Fatalf("%v, want %s", err, c.wantError)
 				}
 				return
 			}
@@ -93,25 +93,25 @@ func TestZeroConfigLooksIntoTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestP7_TokenInPlaceOfAName: --token-env "$APP_API_TOKEN" shows no token, in
-// whatever characters it is.
+// TestP7_TokenInPlaceOfAName: with --token-env "$APP_API_TOKEN" the shell passes the
+// token itself. No error, log, status or file shows it.
 func TestP7_TokenInPlaceOfAName(t *testing.T) {
 	env := file(t, "OTHER=x\n")
 	for _, token := range []string{
 		tokenN(0), "a" + strings.Repeat("0123456789abcdef", 2), strings.Repeat("JBSWY3DP", 4), "fxkCFHvvhLcpoqyUXgAZtm_Q4nJ0a7", strings.Repeat("a_", 40) + strings.Repeat("B", 16),
 	} {
 		for name, cfg := range map[string]agent.Config{
-			"env":          {TokenEnv: token},
-			"env file":     {TokenEnv: token, EnvFile: env},
-			"env, waiting": {TokenEnv: token, WaitForSource: true, StateFile: stateFile(t)},
-			"both, faulty": {TokenEnv: token, EnvFile: env, WaitForSource: true, StateFile: stateFile(t)},
+			"env":           {TokenEnv: token},
+			"env file":      {TokenEnv: token, EnvFile: env},
+			"env, waiting":  {TokenEnv: token, WaitForSource: true, StateFile: stateFile(t)},
+			"both, not set": {TokenEnv: token, EnvFile: env, WaitForSource: true, StateFile: stateFile(t)},
 		} {
 			var log testlog.Log
 			cfg.Logger = log.Logger()
 			a, err := agent.Start(t.Context(), cfg)
 			shown := log.String() + fmt.Sprint(err)
 			if err == nil {
-				_ = a.Revoke(verify.Digest("x")) // has the state file written
+				_ = a.Revoke(verify.Digest("x")) // writes the state file
 				state, _ := os.ReadFile(cfg.StateFile)
 				shown += fmt.Sprint(a.Status()) + string(state)
 				_ = a.Close()
@@ -130,8 +130,8 @@ func TestP7_TokenInPlaceOfAName(t *testing.T) {
 	}
 }
 
-// TestEnvironmentIsStatic: it is read again on request, and status names what
-// it cannot do.
+// TestEnvironmentIsStatic: the agent reads the environment again only on Reload, and
+// Status says so.
 func TestEnvironmentIsStatic(t *testing.T) {
 	t.Setenv("SOME_TOKEN", tokenN(0))
 	a := start(t, agent.Config{TokenEnv: "SOME_TOKEN"})
@@ -144,12 +144,11 @@ func TestEnvironmentIsStatic(t *testing.T) {
 		t.Fatal(changed, err)
 	}
 	if !accepts(a, tokenN(1)) || !accepts(a, tokenN(0)) {
-		t.Error("a reload of the environment does not rotate")
+		t.Error("Reload does not rotate the token")
 	}
 }
 
-// TestP8_DeclaredPreviousSurvivesARestart: what the source declares needs no
-// memory. (What is only remembered does not survive.)
+// TestP8_DeclaredPreviousSurvivesARestart: a declared previous token needs no state file.
 func TestP8_DeclaredPreviousSurvivesARestart(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(1)+"\n"+tokenN(0)+" previous until=2999-01-01T00:00:00Z\n"+tokenN(2)+" previous until=2001-01-01T00:00:00Z")
@@ -162,7 +161,7 @@ func TestP8_DeclaredPreviousSurvivesARestart(t *testing.T) {
 	}
 }
 
-func TestConfigRefusesALoopThatNeverRests(t *testing.T) {
+func TestConfigRefusesATinyPollInterval(t *testing.T) {
 	t.Parallel()
 	if _, err := agent.Start(t.Context(), agent.Config{TokenFile: file(t, tokenN(0)), Poll: 1}); err == nil || !strings.Contains(err.Error(), "Poll is shorter") {
 		t.Errorf("Poll of 1 ns: %v", err)

@@ -25,14 +25,14 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// jwk returns the public key as a JWK of that kid.
+// jwk returns the public key as a JWK with the kid.
 func (i issuer) jwk(kid string) string {
 	x := base64.RawURLEncoding.EncodeToString(i.private.Public().(ed25519.PublicKey))
 	return `{"kty":"OKP","crv":"Ed25519","use":"sig","kid":"` + kid + `","x":"` + x + `"}`
 }
 
-// TestP3_KeyRevokedByOneOfItsNames: who has the private key has it under every kid
-// that the key is published under.
+// TestP3_KeyRevokedByOneOfItsNames: a key is published under two kids. Revoking one kid
+// revokes the key, so tokens with the other kid are refused too.
 func TestP3_KeyRevokedByOneOfItsNames(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -54,7 +54,7 @@ func TestP3_KeyRevokedByOneOfItsNames(t *testing.T) {
 		kids = append(kids, k.KeyID)
 	}
 	if got := strings.Join(kids, " "); got != "main spare" {
-		t.Errorf("the status has the kids %q", got)
+		t.Errorf("Status has the kids %q", got)
 	}
 	write(map[string][]byte{"jwks.json": set, "revoked": []byte("kid spare\n")})
 	if _, err := a.Reload(); err != nil {
@@ -65,9 +65,9 @@ func TestP3_KeyRevokedByOneOfItsNames(t *testing.T) {
 	}
 }
 
-// TestP3_KeyRevokedByNameStaysAway: it leaves the ledger with its name, so nothing
-// brings it back when the name is free again.
-func TestP3_KeyRevokedByNameStaysAway(t *testing.T) {
+// TestP3_KeyRevokedByNameStaysRevoked: a key that was revoked by its kid stays refused
+// after the revocation of the kid is lifted for another key.
+func TestP3_KeyRevokedByNameStaysRevoked(t *testing.T) {
 	t.Parallel()
 	leaked, fresh := newIssuer(t), newIssuer(t)
 	dir := t.TempDir()
@@ -94,11 +94,11 @@ func TestP3_KeyRevokedByNameStaysAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := make(chan bool, 1)
-	go func() { gone <- a.AwaitRevocation(t.Context(), p) }()
+	revoked := make(chan bool, 1)
+	go func() { revoked <- a.AwaitRevocation(t.Context(), p) }()
 	read(map[string]string{"key": leaked.jwk("main"), "revoked": "kid main\n"})
-	if !<-gone {
-		t.Error("a stream of its token goes on")
+	if !<-revoked {
+		t.Error("AwaitRevocation does not report the revocation")
 	}
 	src := a.Status().Sources[0]
 	if len(src.Tokens) != 0 || !strings.Contains(strings.Join(src.Limits, ";"), "nothing is accepted") {
@@ -107,7 +107,7 @@ func TestP3_KeyRevokedByNameStaysAway(t *testing.T) {
 	read(map[string]string{"key": fresh.jwk("main"), "revoked": "kid main\n"})
 	read(map[string]string{"key": fresh.jwk("main")})
 	if err := verdict(a, fresh.sign(t, "2", time.Hour)); !errors.Is(err, verify.ErrRevokedToken) {
-		t.Errorf("the name is free again because nobody says that it is revoked: %v", err)
+		t.Errorf("a token with the revoked kid: %v", err)
 	}
 	read(map[string]string{"key": fresh.jwk("main"), "unrevoked": "kid main\n"})
 	for range 2 {
@@ -122,9 +122,10 @@ func TestP3_KeyRevokedByNameStaysAway(t *testing.T) {
 	}
 }
 
-// TestP8_KeyRevokedByNameStaysAwayUnderAnother, through restarts. A state file
-// without the names of what is revoked, as versions before wrote, is read.
-func TestP8_KeyRevokedByNameStaysAwayUnderAnother(t *testing.T) {
+// TestP8_KeyRevokedByNameStaysRevokedUnderAnother: a key that was revoked by a kid and is
+// published under another kid stays refused after restarts, as long as one of its
+// revocations holds. A state file without revoked_names can still be read.
+func TestP8_KeyRevokedByNameStaysRevokedUnderAnother(t *testing.T) {
 	t.Parallel()
 	leaked, other := newIssuer(t), newIssuer(t)
 	path := filepath.Join(t.TempDir(), "keys")
@@ -138,8 +139,8 @@ func TestP8_KeyRevokedByNameStaysAwayUnderAnother(t *testing.T) {
 		t.Helper()
 		_ = a.Close()
 		a = start(t, cfg)
-		if fault := a.Status().Sources[0].StateError; fault != "" {
-			t.Error(fault)
+		if got := a.Status().Sources[0].StateError; got != "" {
+			t.Error(got)
 		}
 	}
 	if err := errors.Join(a.Revoke(verify.RevokedKeyID("main")), a.Revoke(verify.RevokedKeyID("spare"))); err != nil {
@@ -150,7 +151,7 @@ func TestP8_KeyRevokedByNameStaysAwayUnderAnother(t *testing.T) {
 	for _, kid := range []string{"main", "spare"} {
 		for range 2 {
 			if verdict(a, token) == nil || verdict(a, other.sign(t, "1", time.Hour)) != nil {
-				t.Errorf("%s is revoked, and the key is accepted, or the other is not", kid)
+				t.Errorf("after %s was revoked, the key is accepted, or the other one is refused", kid)
 			}
 			restart()
 		}
@@ -159,7 +160,7 @@ func TestP8_KeyRevokedByNameStaysAwayUnderAnother(t *testing.T) {
 		}
 	}
 	if err := verdict(a, token); err != nil {
-		t.Errorf("all that revokes it was lifted: %v", err)
+		t.Errorf("after all revocations were lifted: %v", err)
 	}
 	if err := a.Revoke(verify.RevokedKeyID("new")); err != nil {
 		t.Fatal(err)
@@ -185,8 +186,8 @@ func TestP8_KeyRevokedByNameStaysAwayUnderAnother(t *testing.T) {
 	}
 }
 
-// TestP3_StreamsOfRevokedKeysEnd: by the key's thumbprint, and by the name that
-// the token itself gives.
+// TestP3_StreamsOfRevokedKeysEnd revokes a key by its thumbprint and by the kid in the
+// token's header.
 func TestP3_StreamsOfRevokedKeysEnd(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
@@ -212,19 +213,20 @@ func TestP3_StreamsOfRevokedKeysEnd(t *testing.T) {
 		if err != nil || p.Subject() != "keys" {
 			t.Fatalf("%q, %v", p.Subject(), err)
 		}
-		gone := make(chan bool, 1)
-		go func() { gone <- a.AwaitRevocation(t.Context(), p) }()
+		revoked := make(chan bool, 1)
+		go func() { revoked <- a.AwaitRevocation(t.Context(), p) }()
 		if err := a.Revoke(id(p)); err != nil {
 			t.Fatal(err)
 		}
-		if !<-gone || !errors.Is(verdict(a, token), verify.ErrRevokedToken) {
-			t.Errorf("%s: the stream goes on, or the token is accepted: %v", name, verdict(a, token))
+		if !<-revoked || !errors.Is(verdict(a, token), verify.ErrRevokedToken) {
+			t.Errorf("%s: AwaitRevocation does not report it, or the token is accepted: %v", name, verdict(a, token))
 		}
 	}
 }
 
-// TestP5_StaleServerKeysVouchForNothing, and the status says so.
-func TestP5_StaleServerKeysVouchForNothing(t *testing.T) {
+// TestP5_StaleServerKeysAreNotUsed: if the server has not confirmed its keys for
+// MaxStale, their tokens are refused as unavailable. Status says so.
+func TestP5_StaleServerKeysAreNotUsed(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -242,15 +244,15 @@ func TestP5_StaleServerKeysVouchForNothing(t *testing.T) {
 		token := one.sign(t, "1", time.Hour)
 		limits := func() string { return strings.Join(a.Status().Sources[0].Limits, ";") }
 		if verdict(a, token) != nil || !strings.Contains(limits(), "left out: ") {
-			t.Fatalf("%v; a key that was left out is not named: %q", verdict(a, token), limits())
+			t.Fatalf("%v; Status does not name the key that was left out: %q", verdict(a, token), limits())
 		}
 		down.Store(true)
 		time.Sleep(6 * time.Minute)
 		if err := verdict(a, token); !errors.Is(err, verify.ErrUnavailable) {
-			t.Errorf("stale: %v", err)
+			t.Errorf("after MaxStale: %v", err)
 		}
 		if len(a.Status().Sources[0].Tokens) != 0 || !strings.Contains(limits(), "--max-stale") {
-			t.Errorf("the status shows the keys as accepted: %q", limits())
+			t.Errorf("Status shows the keys as accepted: %q", limits())
 		}
 		down.Store(false)
 		time.Sleep(2 * time.Minute)

@@ -22,7 +22,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// An issuer signs with an Ed25519 key of its own.
+// An issuer signs tokens with its own Ed25519 key.
 type issuer struct {
 	private ed25519.PrivateKey
 	public  string // PEM
@@ -54,7 +54,7 @@ func (i issuer) sign(t *testing.T, jti string, lasts time.Duration) string {
 	return text
 }
 
-// signedBy returns a Config that accepts what the key at path signed.
+// signedBy returns a Config that accepts the tokens that the keys at path signed.
 func signedBy(path string) agent.Config {
 	return agent.Config{
 		KeyFile: path, PollOnly: true, Overlap: 10 * time.Minute,
@@ -62,7 +62,7 @@ func signedBy(path string) agent.Config {
 	}
 }
 
-// TestKeysAloneAreCounted, where there are no shared tokens.
+// TestKeysAloneAreCounted counts verifications of an Agent without a token source.
 func TestKeysAloneAreCounted(t *testing.T) {
 	t.Parallel()
 	one, two := newIssuer(t), newIssuer(t)
@@ -83,8 +83,8 @@ func TestKeysAloneAreCounted(t *testing.T) {
 	}
 }
 
-// TestP2_KeysRotateAsTokensDo: the superseded key stays accepted until its
-// deadline, through a restart, too, and for tokens that are cached.
+// TestP2_KeysRotateAsTokensDo: a superseded key stays accepted until its deadline, after
+// restarts and for cached tokens too.
 func TestP2_KeysRotateAsTokensDo(t *testing.T) {
 	t.Parallel()
 	one, two := newIssuer(t), newIssuer(t)
@@ -95,8 +95,14 @@ func TestP2_KeysRotateAsTokensDo(t *testing.T) {
 		a := start(t, cfg)
 		token := one.sign(t, "1", time.Hour)
 		p, err := a.Verify(t.Context(), token)
-		if err != nil || p.Slot() != rotation.Current || p.Method() != verify.MethodJWT || p.Source() != "keys" || p.Subject() != canary+"alice" {
-			t.Fatalf("%v, %v", p, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Slot() != rotation.Current || p.Method() != verify.MethodJWT {
+			t.Errorf("slot %s, method %s", p.Slot(), p.Method())
+		}
+		if p.Source() != "keys" || p.Subject() != canary+"alice" {
+			t.Errorf("source %s, subject %s", p.Source(), p.Subject())
 		}
 		replace(t, path, two.public)
 		if changed, err := a.Reload(); err != nil || !changed {
@@ -117,8 +123,11 @@ func TestP2_KeysRotateAsTokensDo(t *testing.T) {
 			a = start(t, cfg)
 		}
 		src := a.Status().Sources[0]
-		if !src.OverlapExpires.Equal(deadline) || src.StateError != "" || len(src.Tokens) != 2 || src.Tokens[0].Algorithm != "EdDSA" {
-			t.Fatalf("%+v", src)
+		if !src.OverlapExpires.Equal(deadline) || src.StateError != "" {
+			t.Errorf("the overlap ends at %s, want %s; error %q", src.OverlapExpires, deadline, src.StateError)
+		}
+		if len(src.Tokens) != 2 || src.Tokens[0].Algorithm != "EdDSA" {
+			t.Fatalf("keys %+v", src.Tokens)
 		}
 		time.Sleep(time.Until(deadline) - 1)
 		if err := verdict(a, token); err != nil {
@@ -139,8 +148,9 @@ func verdict(a *agent.Agent, token string) error {
 	return err
 }
 
-// TestBothAtOnce: a shared token and signed ones, each counted by its method.
-func TestBothAtOnce(t *testing.T) {
+// TestTokensAndKeys verifies shared and signed tokens with one Agent, which counts each
+// by its method.
+func TestTokensAndKeys(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
 	cfg := signedBy(file(t, one.public))
@@ -183,15 +193,15 @@ func TestBothAtOnce(t *testing.T) {
 		}
 	}
 	if strings.Contains(text, canary) {
-		t.Error("a claim shows in the metrics")
+		t.Error("the metrics contain a claim")
 	}
 	if n := len(a.Status().Sources); n != 2 {
-		t.Errorf("%d sources in the status", n)
+		t.Errorf("Status has %d sources", n)
 	}
 }
 
-// TestP3_RefusedAsATokenThoughSigned: what the token source shuts out the keys do not
-// let in, and it is counted as a token.
+// TestP3_RefusedAsATokenThoughSigned: a token that the token source refuses is refused
+// even if an accepted key signed it. It is counted as a shared token.
 func TestP3_RefusedAsATokenThoughSigned(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -228,8 +238,8 @@ func TestP3_RefusedAsATokenThoughSigned(t *testing.T) {
 	}
 }
 
-// TestP3_RevokedAsATokenBeforeTheSourceIsLoaded: the keys do not let in what was
-// revoked by hand as a shared token, even if no token was read yet.
+// TestP3_RevokedAsATokenBeforeTheSourceIsLoaded: a token that was revoked by hand as a
+// shared token is refused even if a key signed it and the token source is not loaded yet.
 func TestP3_RevokedAsATokenBeforeTheSourceIsLoaded(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
@@ -248,7 +258,8 @@ func TestP3_RevokedAsATokenBeforeTheSourceIsLoaded(t *testing.T) {
 	}
 }
 
-// TestP3_SignedTokensAreRevoked in each way that there is, cached or not.
+// TestP3_SignedTokensAreRevoked revokes a cached token by digest and by jti. The
+// revocation survives a restart.
 func TestP3_SignedTokensAreRevoked(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
@@ -264,13 +275,13 @@ func TestP3_SignedTokensAreRevoked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		gone := make(chan bool, 1)
-		go func() { gone <- a.AwaitRevocation(t.Context(), p) }()
+		revoked := make(chan bool, 1)
+		go func() { revoked <- a.AwaitRevocation(t.Context(), p) }()
 		if err := a.Revoke(id(token)); err != nil {
 			t.Fatal(err)
 		}
-		if !<-gone {
-			t.Errorf("%s: who waits for the revocation is not told", name)
+		if !<-revoked {
+			t.Errorf("%s: AwaitRevocation does not report the revocation", name)
 		}
 		for range 2 {
 			if err := verdict(a, token); !errors.Is(err, verify.ErrRevokedToken) {
@@ -314,9 +325,9 @@ func TestKeyDirectory(t *testing.T) {
 	}
 }
 
-// TestOverlapShorterThanTokensLive is a warning: tokens that the old key signed
-// would be refused before they expire.
-func TestOverlapShorterThanTokensLive(t *testing.T) {
+// TestOverlapShorterThanTokenLifetime: Status warns that a superseded key would be
+// refused before the tokens that it signed expire.
+func TestOverlapShorterThanTokenLifetime(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
 	a := start(t, signedBy(file(t, one.public)))
@@ -329,7 +340,7 @@ func TestOverlapShorterThanTokensLive(t *testing.T) {
 	}
 }
 
-func TestKeyConfigFaults(t *testing.T) {
+func TestKeyConfigErrors(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
 	for want, change := range map[string]func(*agent.Config){
@@ -349,20 +360,20 @@ func TestKeyConfigFaults(t *testing.T) {
 	}
 	cfg := signedBy(filepath.Join(t.TempDir(), "none"))
 	if _, err := agent.Start(t.Context(), cfg); err == nil {
-		t.Error("no key file, and no error")
+		t.Error("Start succeeded without a key file")
 	}
 	cfg.WaitForSource = true
 	a := start(t, cfg)
 	if err := verdict(a, one.sign(t, "1", time.Hour)); !errors.Is(err, verify.ErrUnavailable) || a.Ready() {
-		t.Errorf("nothing loaded: %v, ready %t", err, a.Ready())
+		t.Errorf("before the keys are loaded: %v, ready %t", err, a.Ready())
 	}
 	if _, err := a.Token(); !errors.Is(err, verify.ErrUnavailable) {
-		t.Errorf("a token of keys: %v", err)
+		t.Errorf("Token without a token source: %v", err)
 	}
 }
 
-// TestP4_OneBadSourceLeavesTheOther: a fault of the keys changes nothing about
-// tokens, and is told.
+// TestP4_OneBadSourceLeavesTheOther: an error of the key source is reported and does not
+// affect the token source.
 func TestP4_OneBadSourceLeavesTheOther(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
@@ -374,11 +385,11 @@ func TestP4_OneBadSourceLeavesTheOther(t *testing.T) {
 	replace(t, keys, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
 	replace(t, cfg.TokenFile, tokenN(1))
 	if changed, err := a.Reload(); err == nil || !changed {
-		t.Errorf("changed %t, %v; want both a change and a fault", changed, err)
+		t.Errorf("changed %t, %v; want both a change and an error", changed, err)
 	}
 	<-updated
 	if !accepts(a, tokenN(1)) || verdict(a, one.sign(t, "1", time.Hour)) != nil {
-		t.Error("what was good is not accepted")
+		t.Error("a good token is refused")
 	}
 	if s := a.Status(); s.Sources[0].Error != "" || s.Sources[1].Error == "" || !s.Ready {
 		t.Errorf("%+v", s)

@@ -16,9 +16,9 @@ import (
 	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
-// TestP4_BadFilesOfAKeyServerShow: a CA or token that cannot be used any more changes
-// nothing of what is accepted, new keys still come by what was good, and the log, the
-// status and the metric say so until it is fixed.
+// TestP4_BadFilesOfAKeyServerShow: if the CA or token file of a key server becomes
+// invalid, the agent uses the last good content, so new keys still arrive. Log, status
+// and metric show the error until it is fixed.
 func TestP4_BadFilesOfAKeyServerShow(t *testing.T) {
 	t.Parallel()
 	one, two := newIssuer(t), newIssuer(t)
@@ -50,10 +50,10 @@ func TestP4_BadFilesOfAKeyServerShow(t *testing.T) {
 			t.Errorf("Reload: %v", err)
 		}
 		if !accepts(a, one.sign(t, "1", time.Hour)) || !accepts(a, two.sign(t, "1", time.Hour)) {
-			t.Error("a bad file changed what is accepted, or no new key comes any more")
+			t.Error("a bad file changed what is accepted, or new keys no longer arrive")
 		}
 		if s := source(); s.LastReloadGood || !strings.Contains(s.Error, path) {
-			t.Errorf("the status does not tell: %+v", s)
+			t.Errorf("Status does not report it: %+v", s)
 		}
 		if got := metric(t, a, `last_reload_successful{source="keys"}`); got != "0" {
 			t.Errorf("last_reload_successful %s", got)
@@ -68,16 +68,16 @@ func TestP4_BadFilesOfAKeyServerShow(t *testing.T) {
 			t.Error(err)
 		}
 		if s := source(); !s.LastReloadGood || s.Error != "" || metric(t, a, `last_reload_successful{source="keys"}`) != "1" {
-			t.Errorf("it does not heal: %+v", s)
+			t.Errorf("it does not recover: %+v", s)
 		}
 	}
 	if strings.Contains(log.String(), "CANARY") {
-		t.Errorf("the token is in the log:\n%s", log.String())
+		t.Errorf("the log contains the token:\n%s", log.String())
 	}
 	if err := os.Remove(ca); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := agent.Start(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), ca) {
-		t.Errorf("started without its CA: %v", err)
+		t.Errorf("Start without the CA file: %v", err)
 	}
 }

@@ -16,13 +16,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// tokenN returns the nth token of the tests, which holds the canary.
+// tokenN returns the nth token of the tests, which contains the canary.
 func tokenN(n int) string { return fmt.Sprintf("%s%08d", canary, n) }
 
-// canary must appear in nothing that anybody but a sender may see.
+// canary must never appear in output.
 const canary = "CANARY-d41f6a-"
 
-// start starts an Agent that the test closes, and fails the test if it cannot.
+// start returns a new Agent, which the end of the test closes.
 func start(t *testing.T, cfg agent.Config) *agent.Agent {
 	t.Helper()
 	if cfg.Logger == nil {
@@ -44,7 +44,7 @@ func file(t *testing.T, text string) string {
 	return path
 }
 
-// replace puts text where path is, by a rename as careful writers do.
+// replace replaces the file at path by renaming a new file over it.
 func replace(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
@@ -55,7 +55,7 @@ func replace(t *testing.T, path, text string) {
 	}
 }
 
-// eventually waits until cond holds, looking again at every change of a.
+// eventually waits until cond returns true. It calls cond at every change of a.
 func eventually(t *testing.T, a *agent.Agent, what string, cond func() bool) {
 	t.Helper()
 	limit := time.After(20 * time.Second)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// scrape returns what a scraper would get.
+// scrape returns the metrics of a in the text format.
 func scrape(t *testing.T, a *agent.Agent) string {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()
@@ -34,7 +35,7 @@ func scrape(t *testing.T, a *agent.Agent) string {
 	return w.Body.String()
 }
 
-// metric returns the value of one series, and "" if it is not there.
+// metric returns the value of one series, and "" if there is no such series.
 func metric(t *testing.T, a *agent.Agent, series string) string {
 	t.Helper()
 	for line := range strings.Lines(scrape(t, a)) {
@@ -105,13 +106,13 @@ func TestMetricsFollowARotation(t *testing.T) {
 		t.Errorf("expired is %s, want 1", got)
 	}
 	if got := metric(t, a, `previous_last_used_timestamp_seconds{source="token"}`); got == "0" {
-		t.Error("the last use of the old token was forgotten with it")
+		t.Error("the last use of the old token was lost when it was retired")
 	}
 }
 
 func fingerprint(token string) string { return verify.Fingerprint(verify.Digest(token)) }
 
-// TestMetricsAreWellFormed also for an agent that has nothing yet.
+// TestMetricsAreWellFormed lints the metrics of a loaded and of an unloaded agent.
 func TestMetricsAreWellFormed(t *testing.T) {
 	t.Parallel()
 	for name, a := range map[string]*agent.Agent{
@@ -132,7 +133,7 @@ func TestMetricsAreWellFormed(t *testing.T) {
 	}
 }
 
-// TestTokenInfoIsBounded: a list of thousands makes no thousands of series.
+// TestTokenInfoIsBounded: 1,000 tokens make 16 series of token_info.
 func TestTokenInfoIsBounded(t *testing.T) {
 	t.Parallel()
 	var text strings.Builder
@@ -181,7 +182,7 @@ func TestWhoStillUsesTheOldToken(t *testing.T) {
 		}
 		a.RecordPreviousUse(p, remote)
 	}
-	use(0, "10.0.0.9:1") // current: of no interest
+	use(0, "10.0.0.9:1") // current, so it is ignored
 	rotate(1)
 	for range 3 {
 		use(0, "10.0.0.1:4711")
@@ -197,8 +198,8 @@ func TestWhoStillUsesTheOldToken(t *testing.T) {
 		}
 		return hosts
 	}
-	if got := fmt.Sprint(hosts()); len(hosts()) != 3 || !strings.Contains(got, "10.0.0.1") || !strings.Contains(got, "fe80::1") || !strings.Contains(got, "local") {
-		t.Errorf("hosts %s", got)
+	if got, want := slices.Sorted(slices.Values(hosts())), []string{"10.0.0.1", "fe80::1", "local"}; !slices.Equal(got, want) {
+		t.Errorf("hosts %v, want %v", got, want)
 	}
 	if n := strings.Count(log.String(), "superseded token still in use"); n != 3 {
 		t.Errorf("logged %d times, want once a host", n)
@@ -209,50 +210,49 @@ func TestWhoStillUsesTheOldToken(t *testing.T) {
 	if n := len(hosts()); n != 100 {
 		t.Errorf("%d hosts remembered, want 100", n)
 	}
-	// The next rotation's users are news, and push out those of a token that
-	// is gone.
+	// Users of the next superseded token replace those of a token that has ended.
 	rotate(2)
 	if err := a.Retire(); err != nil {
 		t.Error(err)
 	}
 	rotate(3)
-	eventually(t, a, "the users of a token that is gone make room", func() bool {
+	eventually(t, a, "the users of the ended token are removed", func() bool {
 		use(2, "10.0.0.1:4711")
 		got := hosts()
 		return len(got) == 1 && got[0] == "10.0.0.1"
 	})
 }
 
-// TestP7_NothingShowsAToken runs an agent through good, bad and revoked content
-// and looks for the canary in all that it says.
+// TestP7_NothingShowsAToken gives an agent good, invalid and revoked content, and
+// searches errors, log, status, metrics and formatted values for the canary.
 func TestP7_NothingShowsAToken(t *testing.T) {
 	t.Parallel()
 	var log testlog.Log
 	path := file(t, tokenN(0))
 	a := start(t, agent.Config{TokenFile: path, PollOnly: true, Logger: log.Logger()})
-	var said strings.Builder
+	var output strings.Builder
 	for n, text := range []string{
 		tokenN(1), tokenN(2) + " next", tokenN(3) + " what", tokenN(4) + "\x01", tokenN(5) + " previous until=" + tokenN(6),
 		"revoked " + tokenN(7), tokenN(8) + "\n" + tokenN(9) + " previous", canary[:10], "until=" + tokenN(1),
 	} {
 		replace(t, path, text)
 		_, err := a.Reload()
-		fmt.Fprintln(&said, err)
+		fmt.Fprintln(&output, err)
 		p, err := a.Verify(t.Context(), tokenN(n))
-		fmt.Fprintf(&said, "%v %+v %#v %v\n", p, p, p, err)
+		fmt.Fprintf(&output, "%v %+v %#v %v\n", p, p, p, err)
 		if err == nil {
 			a.RecordPreviousUse(p, "10.0.0.1:1")
 		}
 		status, _ := json.Marshal(a.Status())
-		said.Write(status)
-		said.WriteString(scrape(t, a))
-		fmt.Fprintf(&said, "%v %+v %#v %s %+v\n", a, a, a, a, a.Status())
+		output.Write(status)
+		output.WriteString(scrape(t, a))
+		fmt.Fprintf(&output, "%v %+v %#v %s %+v\n", a, a, a, a, a.Status())
 	}
-	fmt.Fprintln(&said, a.Revoke(verify.Digest(tokenN(8))))
-	said.WriteString(log.String())
+	fmt.Fprintln(&output, a.Revoke(verify.Digest(tokenN(8))))
+	output.WriteString(log.String())
 	for _, form := range []string{canary[:8], fmt.Sprintf("%x", canary[:8]), fmt.Sprint([]byte(canary[:8]))} {
-		if i := strings.Index(said.String(), form); i >= 0 {
-			t.Fatalf("a token shows:\n%s", said.String()[max(0, i-300):i+100])
+		if i := strings.Index(output.String(), form); i >= 0 {
+			t.Fatalf("the output contains a token:\n%s", output.String()[max(0, i-300):i+100])
 		}
 	}
 }

@@ -15,9 +15,9 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestThousandRotationsUnderVerification rotates a mounted Secret a thousand
-// times, and revokes every fifth token, while others verify. An answer is wrong
-// if no moment of its verification allows it.
+// TestThousandRotationsUnderVerification rotates a mounted Secret a thousand times and
+// revokes every fifth token, while two goroutines verify tokens. A result is wrong if it
+// was right at no moment of its verification.
 func TestThousandRotationsUnderVerification(t *testing.T) {
 	t.Parallel()
 	rotations := 1000
@@ -25,8 +25,8 @@ func TestThousandRotationsUnderVerification(t *testing.T) {
 		rotations = 100
 	}
 	dir := t.TempDir()
-	// begun counts the tokens that were put into the source, done those whose
-	// acceptance was seen; likewise for revocations.
+	// begun counts the tokens that were written to the source, and done those that were
+	// accepted. The other two count revocations in the same way.
 	var begun, done, revokeBegun, revokeDone atomic.Int64
 	put := func(n int) {
 		if err := kubemount.Write(dir, map[string][]byte{"token": []byte(tokenN(n))}, 0o400); err != nil {
@@ -45,7 +45,7 @@ func TestThousandRotationsUnderVerification(t *testing.T) {
 	for v := range 2 {
 		verifiers.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(v), 1))
-			for ; !stop.Load(); runtime.Gosched() { // the rotations want the cores as well
+			for ; !stop.Load(); runtime.Gosched() { // leave a core for the rotations
 				low, revokedLow := done.Load(), revokeDone.Load()
 				n := r.Int64N(low + 3)
 				_, err := a.Verify(t.Context(), tokenN(int(n)))
@@ -79,7 +79,7 @@ func TestThousandRotationsUnderVerification(t *testing.T) {
 	for n := 1; n <= rotations && !t.Failed(); n++ {
 		begun.Store(int64(n + 1))
 		put(n)
-		eventually(t, a, fmt.Sprintf("rotation %d is taken over", n), func() bool { return accepts(a, tokenN(n)) })
+		eventually(t, a, fmt.Sprintf("rotation %d is published", n), func() bool { return accepts(a, tokenN(n)) })
 		done.Store(int64(n + 1))
 		if old := n - 5; old >= 0 && old%5 == 0 {
 			revokeBegun.Store(int64(old + 1))

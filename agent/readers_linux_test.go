@@ -12,7 +12,7 @@ import (
 	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
-// TestWarnsOfReadableSecrets gives files of each kind modes that let others read.
+// TestWarnsOfReadableSecrets reads sources of each kind with several file modes.
 func TestWarnsOfReadableSecrets(t *testing.T) {
 	const token = "gW3m0rSxQ4aNf1lUeZ8tYc7P"
 	jwt := agent.JWT{Issuer: "i", Audiences: []string{"a"}}
@@ -47,22 +47,22 @@ func TestWarnsOfReadableSecrets(t *testing.T) {
 			cfg := c.cfg(dir)
 			cfg.Logger = log.Logger()
 			a := start(t, cfg)
-			eventually(t, a, "it says that it is loaded", func() bool { return strings.Contains(log.String(), "source loaded") })
+			eventually(t, a, "the source is loaded", func() bool { return strings.Contains(log.String(), "source loaded") })
 			text := log.String()
 			if n := strings.Count(text, "every user of this machine can read"); n != len(c.want) {
 				t.Errorf("%d warnings, want %d\n%s", n, len(c.want), text)
 			}
 			for _, file := range c.want {
 				if !strings.Contains(text, "file="+filepath.Join(dir, file)+" ") {
-					t.Errorf("%s is not named\n%s", file, text)
+					t.Errorf("no warning names %s:\n%s", file, text)
 				}
 			}
 		})
 	}
 }
 
-// TestNoWarningOfAMountedSecret: the kubelet's default mode is 0644, on a file
-// system of the pod's own. A mount takes privileges, so it is left out without.
+// TestNoWarningOfAMountedSecret: the kubelet mounts Secrets with mode 0644 by default, on
+// a file system that only the pod can reach. The test needs the privilege to mount.
 func TestNoWarningOfAMountedSecret(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
@@ -75,7 +75,7 @@ func TestNoWarningOfAMountedSecret(t *testing.T) {
 	for _, path := range []string{dir, filepath.Join(dir, "token")} {
 		var log testlog.Log
 		a := start(t, agent.Config{TokenFile: path, Logger: log.Logger()})
-		eventually(t, a, "it says that it is loaded", func() bool { return strings.Contains(log.String(), "source loaded") })
+		eventually(t, a, "the source is loaded", func() bool { return strings.Contains(log.String(), "source loaded") })
 		if strings.Contains(log.String(), "can read") {
 			t.Errorf("%s", log.String())
 		}

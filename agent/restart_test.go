@@ -18,17 +18,17 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// stateFile returns a path for a state file, in a directory that is not there.
+// stateFile returns a path for a state file in a directory that does not exist.
 func stateFile(t *testing.T) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "private", "tokens.state")
 }
 
-// rotated puts token n into the source of a and has a read it.
+// rotated puts token n into the source of a and reloads a.
 func rotated(t *testing.T, a *agent.Agent, path string, n int) {
 	t.Helper()
 	replace(t, path, tokenN(n))
-	// It may have been seen already, and then the reload changes nothing.
+	// The Agent may have read it already. Then the reload changes nothing.
 	if changed, err := a.Reload(); err != nil || !changed && !accepts(a, tokenN(n)) {
 		t.Fatalf("reload: %t, %v", changed, err)
 	}
@@ -42,9 +42,8 @@ func class(a *agent.Agent, token string) string {
 	return verify.Class(err).String()
 }
 
-// TestP8_RestartWithStateFile ends an Agent in the middle of a rotation and
-// starts another: the superseded token is accepted until exactly the deadline
-// that it had, and never after it.
+// TestP8_RestartWithStateFile restarts an Agent during an overlap. The superseded token
+// is accepted until the deadline that it had, and not at it.
 func TestP8_RestartWithStateFile(t *testing.T) {
 	t.Parallel()
 	path, state := file(t, tokenN(0)), stateFile(t)
@@ -62,7 +61,7 @@ func TestP8_RestartWithStateFile(t *testing.T) {
 			a = start(t, cfg)
 			src := a.Status().Sources[0]
 			if !src.OverlapExpires.Equal(deadline) || src.StateError != "" {
-				t.Fatalf("after the restart the overlap ends at %s, want %s; fault %q", src.OverlapExpires, deadline, src.StateError)
+				t.Fatalf("after the restart the overlap ends at %s, want %s; error %q", src.OverlapExpires, deadline, src.StateError)
 			}
 		}
 		time.Sleep(time.Until(deadline) - 1)
@@ -75,20 +74,20 @@ func TestP8_RestartWithStateFile(t *testing.T) {
 			t.Errorf("at the deadline: %s, want expired", got)
 		}
 		if got := class(a, tokenN(7)); got != "invalid" {
-			t.Errorf("a token that never was: %s, want invalid", got)
+			t.Errorf("an unknown token: %s, want invalid", got)
 		}
 		if err := a.Close(); err != nil {
 			t.Fatal(err)
 		}
 		a = start(t, cfg)
 		if accepts(a, tokenN(0)) || !accepts(a, tokenN(1)) {
-			t.Error("a restart after the deadline revived the old token, or lost the new one")
+			t.Error("a restart after the deadline accepts the old token, or refuses the new one")
 		}
 	})
 }
 
-// TestP8_CrashLosesNothing starts from what is on disk while the first Agent
-// still runs, as after a SIGKILL.
+// TestP8_CrashLosesNothing starts a second Agent from a copy of the first one's state
+// file while the first one runs, as after a SIGKILL.
 func TestP8_CrashLosesNothing(t *testing.T) {
 	t.Parallel()
 	path, state := file(t, tokenN(0)), stateFile(t)
@@ -97,7 +96,7 @@ func TestP8_CrashLosesNothing(t *testing.T) {
 	if err := a.Revoke(verify.Digest(tokenN(5))); err != nil {
 		t.Fatal(err)
 	}
-	// Nobody told the Agent of the switch before it was killed.
+	// The first Agent does not read the new token before it is killed.
 	replace(t, path, tokenN(1))
 	crashed := cfg
 	crashed.StateFile = stateFile(t)
@@ -118,12 +117,12 @@ func TestP8_CrashLosesNothing(t *testing.T) {
 		}
 	}
 	if got := b.Status().Sources[0].Rotations; got != 1 {
-		t.Errorf("%d rotations counted, want the one that happened meanwhile", got)
+		t.Errorf("%d rotations, want 1", got)
 	}
 }
 
-// TestP8_SlidingWindowGoesOn: uses are written down at each poll, and the window
-// that they renewed goes on after a restart, as does the waiting for a first use.
+// TestP8_SlidingWindowGoesOn: each poll saves the uses. After a restart, a sliding window
+// has the same end, and a window that waited for the first use still waits.
 func TestP8_SlidingWindowGoesOn(t *testing.T) {
 	t.Parallel()
 	path, state := file(t, tokenN(0)), stateFile(t)
@@ -152,18 +151,21 @@ func TestP8_SlidingWindowGoesOn(t *testing.T) {
 		if !accepts(a, tokenN(0)) {
 			t.Fatal("the old token is refused within the overlap")
 		}
-		time.Sleep(11 * time.Second) // a poll, which writes the use down
+		time.Sleep(11 * time.Second) // a poll, which saves the use
 		synctest.Wait()
 		used := a.Status().Sources[0].PreviousLastUsed
 		text, err := os.ReadFile(state)
 		if err != nil || !strings.Contains(string(text), used.Format(time.RFC3339Nano)) {
-			t.Fatalf("the use at %s was not written down within a poll: %v\n%s", used, err, text)
+			t.Fatalf("the use at %s was not saved within a poll: %v\n%s", used, err, text)
 		}
 		_ = a.Close()
 		a = start(t, cfg)
 		tok = a.Status().Sources[0].Tokens[1]
-		if want := used.Add(time.Minute); tok.Waiting || !tok.Deadline.Equal(want) || !tok.Cap.Equal(latest) || !tok.LastUsed.Equal(used) {
-			t.Fatalf("after another restart: %+v, want the deadline %s", tok, want)
+		if want := used.Add(time.Minute); tok.Waiting || !tok.Deadline.Equal(want) {
+			t.Fatalf("after another restart: waiting %t, deadline %s, want %s", tok.Waiting, tok.Deadline, want)
+		}
+		if !tok.Cap.Equal(latest) || !tok.LastUsed.Equal(used) {
+			t.Errorf("after another restart: cap %s, last used %s; want %s and %s", tok.Cap, tok.LastUsed, latest, used)
 		}
 		time.Sleep(time.Until(tok.Deadline))
 		if got := class(a, tokenN(0)); got != "expired" {
@@ -172,8 +174,8 @@ func TestP8_SlidingWindowGoesOn(t *testing.T) {
 	})
 }
 
-// TestP3_RevocationOutlivesTheProcess: with a state file, and for the token that
-// the source goes on declaring, too.
+// TestP3_RevocationOutlivesTheProcess: with a state file, a restart keeps revocations,
+// also of a token that the source still declares.
 func TestP3_RevocationOutlivesTheProcess(t *testing.T) {
 	t.Parallel()
 	path, state := file(t, tokenN(0)+"\n"+tokenN(1)+" next"), stateFile(t)
@@ -197,7 +199,7 @@ func TestP3_RevocationOutlivesTheProcess(t *testing.T) {
 		if got := a.Status().Sources[0].Revoked; got != 2 {
 			t.Errorf("%d revoked, want 2", got)
 		}
-		if err := a.Revoke(verify.Digest(tokenN(2))); err != nil { // again, under its own name
+		if err := a.Revoke(verify.Digest(tokenN(2))); err != nil { // again
 			t.Fatal(err)
 		}
 	}
@@ -207,9 +209,9 @@ func TestP3_RevocationOutlivesTheProcess(t *testing.T) {
 	}
 }
 
-// TestP8_WhatIsDeclaredBeatsWhatWasWrittenDown meets each kind of remembered
-// token again in the source.
-func TestP8_WhatIsDeclaredBeatsWhatWasWrittenDown(t *testing.T) {
+// TestP8_DeclarationBeatsStateFile restarts an Agent with a remembered token that the
+// source now declares in another way.
+func TestP8_DeclarationBeatsStateFile(t *testing.T) {
 	t.Parallel()
 	restart := func(t *testing.T, content string) *agent.Agent {
 		t.Helper()
@@ -230,7 +232,7 @@ func TestP8_WhatIsDeclaredBeatsWhatWasWrittenDown(t *testing.T) {
 			}
 		}
 		if !accepts(a, tokenN(0)) || !accepts(a, tokenN(1)) || len(a.Status().Sources[0].Tokens) != 2 {
-			t.Error("rotating back must keep both, each once")
+			t.Error("after a rotation back, both tokens must be accepted, each once")
 		}
 	})
 	t.Run("previous until", func(t *testing.T) {
@@ -245,7 +247,7 @@ func TestP8_WhatIsDeclaredBeatsWhatWasWrittenDown(t *testing.T) {
 		t.Parallel()
 		a := restart(t, tokenN(1)+"\n"+tokenN(0)+" previous until=2020-01-01T00:00:00Z")
 		if accepts(a, tokenN(0)) {
-			t.Error("accepted, for its remembered deadline")
+			t.Error("accepted until its remembered deadline")
 		}
 	})
 	t.Run("revoked", func(t *testing.T) {
@@ -267,7 +269,7 @@ func TestP8_WhatIsDeclaredBeatsWhatWasWrittenDown(t *testing.T) {
 		digest := verify.Digest(tokenN(0))
 		replace(t, path, tokenN(1)+"\nrevoked "+hex.EncodeToString(digest[:])+"\nrevoked nonsense")
 		if _, err := a.Reload(); err == nil {
-			t.Fatal("bad content is taken")
+			t.Fatal("bad content is accepted")
 		}
 		if got := class(a, tokenN(0)); got != "revoked" {
 			t.Errorf("%s, want revoked", got)
@@ -275,7 +277,7 @@ func TestP8_WhatIsDeclaredBeatsWhatWasWrittenDown(t *testing.T) {
 	})
 }
 
-func TestRetirementOutlivesTheProcess(t *testing.T) {
+func TestP8_RetirementOutlivesTheProcess(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(1)+"\n"+tokenN(0)+" previous")
 	cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t)}
@@ -285,12 +287,12 @@ func TestRetirementOutlivesTheProcess(t *testing.T) {
 	}
 	_ = a.Close()
 	if a = start(t, cfg); accepts(a, tokenN(0)) {
-		t.Error("a restart brought it back")
+		t.Error("accepted after a restart")
 	}
 }
 
-// TestP8_BadStateFile starts with each kind of bad file: without the old token,
-// with the current, and saying so.
+// TestP8_BadStateFile starts with each kind of unusable state file. The Agent accepts the
+// current token, but not the old one, and reports the error.
 func TestP8_BadStateFile(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -328,7 +330,7 @@ func TestP8_BadStateFile(t *testing.T) {
 			before, _ := os.ReadFile(cfg.StateFile)
 			a = start(t, cfg)
 			if accepts(a, tokenN(0)) || !accepts(a, tokenN(1)) || !a.Ready() {
-				t.Error("must start without the old token, with the current")
+				t.Error("must accept the current token, but not the old one")
 			}
 			if !strings.Contains(log.String(), "the state file is bad") || !strings.Contains(log.String(), c.want) {
 				t.Errorf("not logged:\n%s", log.String())
@@ -336,21 +338,21 @@ func TestP8_BadStateFile(t *testing.T) {
 			if n := strings.Count(log.String(), "the state file is bad"); n != 1 {
 				t.Errorf("logged %d times", n)
 			}
-			fault := a.Status().Sources[0].StateError
+			stateError := a.Status().Sources[0].StateError
 			after, _ := os.ReadFile(cfg.StateFile)
 			if c.replaced {
-				if fault != "" || string(after) == string(before) {
-					t.Errorf("not replaced: %q", fault)
+				if stateError != "" || string(after) == string(before) {
+					t.Errorf("not replaced: %q", stateError)
 				}
 				return
 			}
-			if !strings.Contains(fault, c.want) || string(after) != string(before) {
-				t.Errorf("fault %q; or it was replaced", fault)
+			if !strings.Contains(stateError, c.want) || string(after) != string(before) {
+				t.Errorf("error %q, or the file was replaced", stateError)
 			}
 			if err := a.Revoke(verify.Digest(tokenN(3))); err == nil || class(a, tokenN(3)) != "revoked" {
-				t.Errorf("a revocation that is not written down must hold and say so: %v", err)
+				t.Errorf("a revocation that is not saved must hold and return an error: %v", err)
 			}
-			// It heals without a restart.
+			// It recovers without a restart.
 			if err := os.Remove(cfg.StateFile); err != nil {
 				t.Fatal(err)
 			}
@@ -361,8 +363,7 @@ func TestP8_BadStateFile(t *testing.T) {
 	}
 }
 
-// TestP7_StateFileHoldsNoToken looks into the file for tokens; their digests are
-// what it knows them by.
+// TestP7_StateFileHoldsNoToken: the file contains digests of tokens, but no token.
 func TestP7_StateFileHoldsNoToken(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))
@@ -379,11 +380,11 @@ func TestP7_StateFileHoldsNoToken(t *testing.T) {
 	}
 	for n := range 3 {
 		if hash := fmt.Sprintf("%x", verify.Digest(tokenN(n))); !strings.Contains(string(text), hash) {
-			t.Errorf("the digest of token %d is not in it", n)
+			t.Errorf("the file lacks the digest of token %d", n)
 		}
 	}
 	if strings.Contains(string(text), canary) {
-		t.Error("a token is in it")
+		t.Error("the file contains a token")
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
-// TestWarnsOfAppAPITokenBesideAnotherSource: an SDK would check the token a second
-// time, against a copy that no rotation changes.
+// TestWarnsOfAppAPITokenBesideAnotherSource: a Dapr SDK checks the token again, against
+// the variable that no rotation changes.
 func TestWarnsOfAppAPITokenBesideAnotherSource(t *testing.T) {
 	path := file(t, tokenN(1))
 	envFile := filepath.Join(t.TempDir(), "env")

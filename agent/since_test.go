@@ -8,7 +8,7 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 )
 
-// since maps the slots of the first source to how long they have been held.
+// since returns how long the token in each slot of the first source has been there.
 func since(a *agent.Agent, now time.Time) map[string]time.Duration {
 	got := make(map[string]time.Duration)
 	for _, t := range a.Status().Sources[0].Tokens {
@@ -17,8 +17,8 @@ func since(a *agent.Agent, now time.Time) map[string]time.Duration {
 	return got
 }
 
-// The age of a token counts from when it came into its slot, and what happens
-// to others does not touch it.
+// TestStatusSaysSinceWhenATokenHasItsSlot: Since is the time at which a token entered its
+// slot. Changes of other tokens do not move it.
 func TestStatusSaysSinceWhenATokenHasItsSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second, third := tokenN(1), tokenN(2), tokenN(3)

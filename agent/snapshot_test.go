@@ -13,7 +13,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// startFrom starts an Agent from a Snapshot of a, which goes on.
+// startFrom starts an Agent from a Snapshot of a, which stays open.
 func startFrom(t *testing.T, a *agent.Agent, cfg agent.Config) *agent.Agent {
 	t.Helper()
 	from := a.Snapshot()
@@ -21,7 +21,7 @@ func startFrom(t *testing.T, a *agent.Agent, cfg agent.Config) *agent.Agent {
 	return start(t, cfg)
 }
 
-// succeed has an Agent with cfg take the place of a.
+// succeed replaces a by an Agent with cfg.
 func succeed(t *testing.T, a *agent.Agent, cfg agent.Config) *agent.Agent {
 	t.Helper()
 	next := startFrom(t, a, cfg)
@@ -34,7 +34,7 @@ func succeed(t *testing.T, a *agent.Agent, cfg agent.Config) *agent.Agent {
 	return next
 }
 
-// wantClasses checks what a says of tokens by their numbers.
+// wantClasses checks the class of each token in want, by number.
 func wantClasses(t *testing.T, a *agent.Agent, want map[int]string) {
 	t.Helper()
 	for n, want := range want {
@@ -56,10 +56,9 @@ func revokedLine(n int) string {
 	return "\nrevoked " + hex.EncodeToString(id[:])
 }
 
-// TestP2_SnapshotKeepsDeadlines gives an Agent another configuration in the
-// middle of a rotation, another source among it, and again later: each superseded
-// token keeps the deadline that it had, to the nanosecond, with a state file and
-// without.
+// TestP2_SnapshotKeepsDeadlines replaces an Agent twice during an overlap: by one with
+// another overlap, and by one with another source. Each superseded token keeps its
+// deadline to the nanosecond, with and without a state file.
 func TestP2_SnapshotKeepsDeadlines(t *testing.T) {
 	t.Parallel()
 	for _, state := range []string{"", stateFile(t)} {
@@ -104,8 +103,8 @@ func TestP2_SnapshotKeepsDeadlines(t *testing.T) {
 	}
 }
 
-// TestP2_MergeGrantsNoWindowTwice: what is superseded by Merge gets one window,
-// however often Merge is called.
+// TestP2_MergeGrantsNoWindowTwice: a token that Merge supersedes gets one window, however
+// often Merge is called.
 func TestP2_MergeGrantsNoWindowTwice(t *testing.T) {
 	t.Parallel()
 	path, other := file(t, tokenN(0)), file(t, tokenN(1))
@@ -134,8 +133,8 @@ func TestP2_MergeGrantsNoWindowTwice(t *testing.T) {
 	})
 }
 
-// TestP3_SnapshotKeepsRevocations: what was revoked by hand or in the source stays
-// so, through several Agents and under the source's later content.
+// TestP3_SnapshotKeepsRevocations: revocations by hand and by the source hold in the
+// following Agents, whatever the source declares later.
 func TestP3_SnapshotKeepsRevocations(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0)+"\n"+tokenN(1)+revokedLine(2))
@@ -155,8 +154,8 @@ func TestP3_SnapshotKeepsRevocations(t *testing.T) {
 	wantClasses(t, a, map[int]string{3: "ok", 1: "revoked", 2: "revoked"})
 }
 
-// TestP3_MergeIsAUnion: revocations and retirements that either Agent has seen
-// hold afterwards, also those that are no longer in its source.
+// TestP3_MergeIsAUnion: after Merge, the revocations and retirements of both Agents hold,
+// even if their sources no longer list them.
 func TestP3_MergeIsAUnion(t *testing.T) {
 	t.Parallel()
 	all := "\n" + tokenN(5) + "\n" + tokenN(6) + "\n" + tokenN(7)
@@ -173,7 +172,7 @@ func TestP3_MergeIsAUnion(t *testing.T) {
 		a    *agent.Agent
 		path string
 		n    int
-	}{{a, path, 5}, {b, other, 6}} { // revoked, and then not, which does not lift it
+	}{{a, path, 5}, {b, other, 6}} { // the source revokes the token and then stops, which does not lift it
 		replace(t, x.path, rotatedTo+revokedLine(x.n))
 		reloaded(t, x.a)
 		replace(t, x.path, rotatedTo)
@@ -194,7 +193,8 @@ func TestP3_MergeIsAUnion(t *testing.T) {
 	wantClasses(t, b, want)
 }
 
-// TestP3_RevokeWhileAgentsMerge: when Revoke has returned, the token is refused.
+// TestP3_RevokeWhileAgentsMerge: a token is refused after Revoke returns, even if Merge
+// runs concurrently.
 func TestP3_RevokeWhileAgentsMerge(t *testing.T) {
 	t.Parallel()
 	cfg := agent.Config{TokenFile: file(t, tokenN(0)), Poll: -1}
@@ -225,8 +225,9 @@ func TestP3_RevokeWhileAgentsMerge(t *testing.T) {
 	wantClasses(t, b, map[int]string{0: "ok", 1: "revoked", 300: "revoked"})
 }
 
-// TestP2_MergeKeepsWhatTheOtherRead: what the old Agent read meanwhile is accepted
-// by the new one, whatever that reads itself.
+// TestP2_MergeKeepsWhatTheOtherRead: tokens that became current in the old Agent after
+// the first Snapshot are accepted by the new Agent, although its own source does not
+// declare them.
 func TestP2_MergeKeepsWhatTheOtherRead(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0)+"\n"+tokenN(5))
@@ -250,8 +251,8 @@ func TestP2_MergeKeepsWhatTheOtherRead(t *testing.T) {
 	}
 }
 
-// TestP4_StartFromABadSource: with WaitForSource what the other Agent accepted stays
-// so, until the source is good again.
+// TestP4_StartFromABadSource: with WaitForSource, the new Agent accepts what the other
+// one accepted until the source is good again.
 func TestP4_StartFromABadSource(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))
@@ -266,15 +267,15 @@ func TestP4_StartFromABadSource(t *testing.T) {
 	}
 	wantClasses(t, a, map[int]string{0: "ok", 1: "ok"})
 	if p, err := a.Verify(t.Context(), tokenN(1)); err != nil || p.Source() != "renamed" {
-		t.Errorf("it is called as it was before: %v", err)
+		t.Errorf("the Principal does not have the new name: %v", err)
 	}
 	replace(t, path, tokenN(2))
-	eventually(t, a, "it heals", func() bool { return accepts(a, tokenN(2)) && accepts(a, tokenN(1)) && accepts(a, tokenN(0)) })
+	eventually(t, a, "it recovers", func() bool { return accepts(a, tokenN(2)) && accepts(a, tokenN(1)) && accepts(a, tokenN(0)) })
 }
 
-// TestStartFromWhatHadNotLoaded waits for its source, as WaitForSource says; what the
-// other Agent has loaded since comes by Merge.
-func TestStartFromWhatHadNotLoaded(t *testing.T) {
+// TestStartFromAnUnloadedAgent: the new Agent waits for its source. Merge brings what the
+// other Agent has read in the meantime.
+func TestStartFromAnUnloadedAgent(t *testing.T) {
 	t.Parallel()
 	cfg := agent.Config{TokenFile: file(t, ""), Poll: -1, WaitForSource: true}
 	a := start(t, cfg)
@@ -298,8 +299,8 @@ func TestStartFromWhatHadNotLoaded(t *testing.T) {
 	wantClasses(t, b, map[int]string{0: "ok", 5: "revoked"})
 }
 
-// TestStateFileHasOneWriter: the old Agent until Merge, and then the new one, whose
-// source may be another.
+// TestStateFileHasOneWriter: the old Agent writes the state file until Merge. Then the
+// new one does, even if it has another source.
 func TestStateFileHasOneWriter(t *testing.T) {
 	t.Parallel()
 	path, other, state := file(t, tokenN(0)), file(t, tokenN(2)), stateFile(t)
@@ -314,21 +315,21 @@ func TestStateFileHasOneWriter(t *testing.T) {
 	a := start(t, cfg)
 	changed := cfg
 	changed.TokenFile = other
-	for range 2 { // one that is closed before Merge leaves the file to the old one
+	for range 2 { // an Agent that is closed before Merge writes nothing
 		was := content()
 		b := startFrom(t, a, changed)
 		if err := b.Revoke(verify.Digest(tokenN(9))); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.Close(); err != nil || content() != was {
-			t.Fatalf("it wrote: %v", err)
+			t.Fatalf("the new Agent wrote before Merge: %v", err)
 		}
 	}
 	if err := a.Revoke(verify.Digest(tokenN(8))); err != nil {
 		t.Fatal(err)
 	}
 	b := startFrom(t, a, changed)
-	if err := a.Revoke(verify.Digest(tokenN(7))); err != nil { // what b does not know
+	if err := a.Revoke(verify.Digest(tokenN(7))); err != nil { // after the Snapshot of b
 		t.Fatal(err)
 	}
 	if err := b.Merge(a.Snapshot()); err != nil {
@@ -339,22 +340,22 @@ func TestStateFileHasOneWriter(t *testing.T) {
 	}
 	was := content()
 	if id := verify.Digest(tokenN(6)); !strings.Contains(was, hex.EncodeToString(id[:])) {
-		t.Error("Revoke has returned, and the file does not have it")
+		t.Error("Revoke returned without writing the file")
 	}
 	if err := a.Revoke(verify.Digest(tokenN(5))); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Close(); err != nil || content() != was {
-		t.Fatalf("the old one wrote: %v", err)
+		t.Fatalf("the old Agent wrote after Merge: %v", err)
 	}
-	if fault := b.Status().Sources[0].StateError; fault != "" {
-		t.Error(fault)
+	if got := b.Status().Sources[0].StateError; got != "" {
+		t.Error(got)
 	}
 	_ = b.Close()
 	wantClasses(t, start(t, changed), map[int]string{0: "ok", 2: "ok", 6: "revoked", 7: "revoked", 8: "revoked"})
 }
 
-// TestStateFileAfterClose: an Agent that starts from one that is closed writes.
+// TestStateFileAfterClose: an Agent that starts from a closed one writes the state file.
 func TestStateFileAfterClose(t *testing.T) {
 	t.Parallel()
 	cfg := agent.Config{TokenFile: file(t, tokenN(0)), Poll: -1, StateFile: stateFile(t)}
@@ -371,9 +372,9 @@ func TestStateFileAfterClose(t *testing.T) {
 	wantClasses(t, start(t, cfg), map[int]string{0: "ok", 7: "revoked", 8: "revoked"})
 }
 
-// TestP3_WhoWaitsForARevocationAsksTheNextAgent, also where the source has got another
-// name: the old Agent ends the wait, and the new one knows the Principal.
-func TestP3_WhoWaitsForARevocationAsksTheNextAgent(t *testing.T) {
+// TestP3_NextAgentKnowsThePrincipal: Close ends AwaitRevocation of the old Agent. The
+// next Agent knows the Principal, even if its source has another name.
+func TestP3_NextAgentKnowsThePrincipal(t *testing.T) {
 	t.Parallel()
 	cfg := agent.Config{TokenFile: file(t, tokenN(0)), Poll: -1}
 	a := start(t, cfg)
@@ -384,28 +385,28 @@ func TestP3_WhoWaitsForARevocationAsksTheNextAgent(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	first, b := a, a
-	heard := make(chan bool)
-	go func() { heard <- first.AwaitRevocation(ctx, p) }()
+	revoked := make(chan bool)
+	go func() { revoked <- first.AwaitRevocation(ctx, p) }()
 	for _, name := range []string{"other", "third"} {
 		cfg.Name = name
 		b = succeed(t, b, cfg)
 	}
-	if <-heard || ctx.Err() != nil {
-		t.Fatalf("a closed Agent says that it was revoked, or does not answer: %v", ctx.Err())
+	if <-revoked || ctx.Err() != nil {
+		t.Fatalf("the closed Agent reports a revocation, or does not return: %v", ctx.Err())
 	}
-	go func() { heard <- b.AwaitRevocation(ctx, p) }()
+	go func() { revoked <- b.AwaitRevocation(ctx, p) }()
 	if err := b.Revoke(p.Credential()); err != nil {
 		t.Fatal(err)
 	}
-	if !<-heard {
-		t.Error("it was not heard")
+	if !<-revoked {
+		t.Error("the next Agent does not report the revocation")
 	}
 	if start(t, cfg).AwaitRevocation(ctx, p) || ctx.Err() != nil {
-		t.Error("an Agent that comes from none knows it")
+		t.Error("an unrelated Agent knows the Principal")
 	}
 }
 
-// TestMergeAfterClose says so.
+// TestMergeAfterClose: Merge of a closed Agent returns ErrClosed.
 func TestMergeAfterClose(t *testing.T) {
 	t.Parallel()
 	cfg := agent.Config{TokenFile: file(t, tokenN(0)), Poll: -1}

@@ -17,8 +17,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestP4_StateFileNeverReplacesASource: whatever path is given for it, no source,
-// and no other private file, is written over.
+// TestP4_StateFileNeverReplacesASource: whatever StateFile names, the Agent overwrites
+// neither a source nor another private file.
 func TestP4_StateFileNeverReplacesASource(t *testing.T) {
 	t.Parallel()
 	source := file(t, tokenN(0))
@@ -63,15 +63,15 @@ func TestP4_StateFileNeverReplacesASource(t *testing.T) {
 		if after, _ := os.ReadFile(other); string(after) != content {
 			t.Errorf("a file of %d bytes was written over", len(content))
 		}
-		if fault := a.Status().Sources[0].StateError; !strings.Contains(fault, "not written by tokenagent") {
-			t.Errorf("fault %q", fault)
+		if got := a.Status().Sources[0].StateError; !strings.Contains(got, "not written by tokenagent") {
+			t.Errorf("error %q", got)
 		}
 	}
 }
 
-// TestP3_MendedStateFileIsTakenOver: a file that could not be used at the start,
-// and is put right as its fault says, is not thrown away with what it revokes.
-func TestP3_MendedStateFileIsTakenOver(t *testing.T) {
+// TestP3_FixedStateFileIsAdopted: if a state file was unusable at the start and is fixed
+// later, the Agent adopts its revocations before it writes the file.
+func TestP3_FixedStateFileIsAdopted(t *testing.T) {
 	t.Parallel()
 	path, state := file(t, tokenN(0)+"\n"+tokenN(1)+" previous"), stateFile(t)
 	cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: state, Poll: 20 * time.Millisecond}
@@ -89,10 +89,10 @@ func TestP3_MendedStateFileIsTakenOver(t *testing.T) {
 	chmod(0o640)
 	a = start(t, cfg)
 	if a.Status().Sources[0].StateError == "" {
-		t.Fatal("no fault")
+		t.Fatal("Status shows no error")
 	}
 	chmod(0o600)
-	eventually(t, a, "it is healed", func() bool { return a.Status().Sources[0].StateError == "" })
+	eventually(t, a, "the state file is used", func() bool { return a.Status().Sources[0].StateError == "" })
 	for range 2 {
 		for n, want := range map[int]string{0: "revoked", 1: "expired", 7: "revoked"} {
 			if got := class(a, tokenN(n)); got != want {
@@ -104,8 +104,8 @@ func TestP3_MendedStateFileIsTakenOver(t *testing.T) {
 	}
 }
 
-// TestP3_TwoProcessesShareAStateFile: where the next process starts before the
-// last has ended, neither writes over what the other revoked.
+// TestP3_TwoProcessesShareAStateFile: two processes keep each other's revocations if the
+// next one starts before the last one ends.
 func TestP3_TwoProcessesShareAStateFile(t *testing.T) {
 	t.Parallel()
 	for _, existed := range []bool{false, true} {
@@ -122,7 +122,7 @@ func TestP3_TwoProcessesShareAStateFile(t *testing.T) {
 				}
 			}
 			if got := class(b, tokenN(0)); got != "revoked" {
-				t.Errorf("the other process, once it has written: %s", got)
+				t.Errorf("the other process, after it has written: %s, want revoked", got)
 			}
 			if err := b.Close(); err != nil {
 				t.Fatal(err)
@@ -137,9 +137,9 @@ func TestP3_TwoProcessesShareAStateFile(t *testing.T) {
 	}
 }
 
-// TestP4_PartialContentForgetsNobody: a key that cannot be read, and a revocation
-// beside it, change nothing about a token that is remembered by digest.
-func TestP4_PartialContentForgetsNobody(t *testing.T) {
+// TestP4_PartialContentKeepsRememberedTokens: an unreadable file in the source directory,
+// with a revocation beside it, does not affect a remembered token.
+func TestP4_PartialContentKeepsRememberedTokens(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	put := func(key, text string) { replace(t, filepath.Join(dir, key), text) }
@@ -159,7 +159,7 @@ func TestP4_PartialContentForgetsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := a.Reload(); err == nil {
-		t.Fatal("a key that is a directory is no error")
+		t.Fatal("no error, although token-next is a directory")
 	}
 	for n, want := range map[int]string{0: "ok", 1: "ok", 9: "revoked"} {
 		if got := class(a, tokenN(n)); got != want {
@@ -168,8 +168,8 @@ func TestP4_PartialContentForgetsNobody(t *testing.T) {
 	}
 }
 
-// TestP3_RemovedStateFileIsWrittenAgain: a cleaner of temporary files must not
-// undo what Revoke said was written.
+// TestP3_RemovedStateFileIsWrittenAgain: Revoke writes the state file again if somebody
+// has removed it.
 func TestP3_RemovedStateFileIsWrittenAgain(t *testing.T) {
 	t.Parallel()
 	cfg := agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true, StateFile: stateFile(t), Poll: time.Hour}
@@ -179,7 +179,7 @@ func TestP3_RemovedStateFileIsWrittenAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := os.Remove(cfg.StateFile); err != nil {
-			t.Fatalf("Revoke returned, and nothing is written: %v", err)
+			t.Fatalf("Revoke returned without writing the file: %v", err)
 		}
 	}
 }
@@ -199,7 +199,8 @@ func TestRelativeStateFileStaysWhereItIs(t *testing.T) {
 	}
 }
 
-// TestStateFileKeepsUsesOfDeclaredTokens: what a retirement waits for.
+// TestStateFileKeepsUsesOfDeclaredTokens: a restart keeps the last use of a declared
+// previous token. Operators retire the token when it is no longer used.
 func TestStateFileKeepsUsesOfDeclaredTokens(t *testing.T) {
 	t.Parallel()
 	path, state := file(t, tokenN(1)+"\n"+tokenN(0)+" previous until=2999-01-01T00:00:00Z"), stateFile(t)
@@ -218,7 +219,7 @@ func TestStateFileKeepsUsesOfDeclaredTokens(t *testing.T) {
 				t.Errorf("last used %s, want %s", got, used)
 			}
 		}
-		replace(t, path, tokenN(1)) // retired: the last use is still told
+		replace(t, path, tokenN(1)) // retired; the last use stays
 		if _, err := a.Reload(); err != nil {
 			t.Fatal(err)
 		}
@@ -252,9 +253,9 @@ func TestStateFileOfAnotherVersion(t *testing.T) {
 	}
 }
 
-// TestP3_RevokeWhatIsGone: a token that has left, and that its last use named, stays
-// refused when it comes back.
-func TestP3_RevokeWhatIsGone(t *testing.T) {
+// TestP3_RevokeRemovedToken: a token that is revoked after it has left the source stays
+// refused when it returns.
+func TestP3_RevokeRemovedToken(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))
 	cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t)}
@@ -273,7 +274,7 @@ func TestP3_RevokeWhatIsGone(t *testing.T) {
 		}
 	}
 	read(tokenN(1) + "\n" + tokenN(0)) // listed
-	read(tokenN(1))                    // and gone
+	read(tokenN(1))                    // removed
 	if err := a.Revoke(p.Credential()); err != nil {
 		t.Fatal(err)
 	}

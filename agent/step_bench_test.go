@@ -13,8 +13,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// BenchmarkStep is what a change of the token costs once its bytes are read: with
-// so many superseded tokens still accepted, or known to be accepted no more.
+// BenchmarkStep measures a change of the token after its bytes are read, with several
+// numbers of superseded tokens that are still accepted or have ended.
 func BenchmarkStep(b *testing.B) {
 	contentOf := func(i int) reload.Content {
 		return reload.Content{Data: fmt.Appendf(nil, "%0200d\n", i), Path: "token"}

@@ -21,7 +21,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// declaredMetric is what a scrape says of revoked_token_declared of a's one source.
+// declaredMetric returns an error unless a's revoked_token_declared has the given value.
 func declaredMetric(a *agent.Agent, source string, value int) error {
 	return testutil.CollectAndCompare(a, strings.NewReader(fmt.Sprintf(`
 # HELP tokenagent_revoked_token_declared Whether the source declares a token that is revoked, without the revocation (1), or not (0). The token stays refused.
@@ -30,9 +30,9 @@ tokenagent_revoked_token_declared{source=%q} %d
 `, source, value)), "tokenagent_revoked_token_declared")
 }
 
-// TestP3_ReapplyUnrevokesNothing: the manifest of before is applied again, without
-// the revocation. The leaked token stays refused, which log, metric and status
-// tell, until somebody lifts the revocation; with a state file over restarts.
+// TestP3_ReapplyUnrevokesNothing: an old manifest declares the leaked token again without
+// its revocation. The token stays refused, also after restarts with a state file, until
+// the revocation is lifted. Log, metric and status show it.
 func TestP3_ReapplyUnrevokesNothing(t *testing.T) {
 	t.Parallel()
 	leaked, fresh := tokenN(0), tokenN(1)
@@ -93,13 +93,13 @@ func TestP3_ReapplyUnrevokesNothing(t *testing.T) {
 					}
 					src := a.Status().Sources[0]
 					if len(src.RevokedDeclared) != 1 || src.RevokedDeclared[0] != verify.Fingerprint(verify.Digest(leaked)) {
-						t.Errorf("the status has %v", src.RevokedDeclared)
+						t.Errorf("Status has %v", src.RevokedDeclared)
 					}
 					_ = a.Close()
 					a = start(t, cfg)
 				}
 			}
-			eventually(t, a, "it is in the log", func() bool { return strings.Contains(log.String(), "revoked, and declared without the revocation") })
+			eventually(t, a, "the warning is logged", func() bool { return strings.Contains(log.String(), "revoked, and declared without the revocation") })
 			if lift == nil {
 				_ = a.Close()
 				cfg.StateFile = ""
@@ -109,13 +109,13 @@ func TestP3_ReapplyUnrevokesNothing(t *testing.T) {
 			}
 			for range 2 {
 				if got := class(a, leaked); got != "ok" {
-					t.Errorf("lifted: %s", got)
+					t.Errorf("after the revocation was lifted: %s", got)
 				}
 				if err := declaredMetric(a, "token", 0); err != nil {
 					t.Error(err)
 				}
 				if len(a.Status().Sources[0].RevokedDeclared) > 0 {
-					t.Error("still told of")
+					t.Error("Status still reports it")
 				}
 				_ = a.Close()
 				a = start(t, cfg)
@@ -124,9 +124,9 @@ func TestP3_ReapplyUnrevokesNothing(t *testing.T) {
 	}
 }
 
-// TestP3_StickyForWhatIsSigned: a key by its thumbprint, all tokens of a kid, a token
-// by its jti and by its digest.
-func TestP3_StickyForWhatIsSigned(t *testing.T) {
+// TestP3_SignedRevocationsAreSticky revokes a key by its thumbprint and by its kid, and a
+// token by its jti and by its digest.
+func TestP3_SignedRevocationsAreSticky(t *testing.T) {
 	t.Parallel()
 	i := newIssuer(t)
 	token := i.sign(t, "the-jti", time.Hour)
@@ -157,32 +157,32 @@ func TestP3_StickyForWhatIsSigned(t *testing.T) {
 			_ = a.Close()
 			a = start(t, cfg)
 		}
-		isKey := !strings.HasPrefix(line, "jti") && id != input // only of a key is it known that the source declares it
+		isKey := !strings.HasPrefix(line, "jti") && id != input // a source declares keys, but no signed tokens
 		if got := len(a.Status().Sources[0].RevokedDeclared) > 0; got != isKey {
-			t.Errorf("%s: declared though revoked: %t", line, got)
+			t.Errorf("%s: reported as declared: %t, want %t", line, got, isKey)
 		}
 		if err := a.Unrevoke(id); err != nil {
 			t.Error(err)
 		}
 		if err := verdict(a, token); err != nil {
-			t.Errorf("%s, lifted: %v", line, err)
+			t.Errorf("%s, after the revocation was lifted: %v", line, err)
 		}
 	}
 }
 
-// TestUnrevokeOfWhatTheSourceRevokes is refused, and changes nothing.
-func TestUnrevokeOfWhatTheSourceRevokes(t *testing.T) {
+// TestUnrevokeFailsWhileTheSourceRevokes: such an Unrevoke changes nothing.
+func TestUnrevokeFailsWhileTheSourceRevokes(t *testing.T) {
 	t.Parallel()
 	a := start(t, agent.Config{TokenFile: file(t, fmt.Sprintf("%s\nrevoked %x\n", tokenN(0), verify.Digest(tokenN(1)))), PollOnly: true})
 	before := a.Status().Sources[0].Generation
 	if err := a.Unrevoke(verify.Digest(tokenN(1))); err == nil || !strings.Contains(err.Error(), "take it out there") {
 		t.Errorf("%v, want that the source revokes it", err)
 	}
-	if err := a.Unrevoke(verify.Digest(tokenN(2))); err != nil { // of what is not revoked
+	if err := a.Unrevoke(verify.Digest(tokenN(2))); err != nil { // it is not revoked
 		t.Error(err)
 	}
 	if got := class(a, tokenN(1)); got != "revoked" || a.Status().Sources[0].Generation != before {
-		t.Errorf("%s, or something changed", got)
+		t.Errorf("%s, or the generation changed", got)
 	}
 	_ = a.Close()
 	if err := a.Unrevoke(verify.Digest(tokenN(2))); !errors.Is(err, agent.ErrClosed) {
@@ -190,9 +190,9 @@ func TestUnrevokeOfWhatTheSourceRevokes(t *testing.T) {
 	}
 }
 
-// TestUnrevokeOfWhatBadContentRevokes: Unrevoke fails as long as the source revokes the
-// token, even if the token was revoked by hand as well.
-func TestUnrevokeOfWhatBadContentRevokes(t *testing.T) {
+// TestUnrevokeFailsWhileBadContentRevokes: Unrevoke fails as long as the source revokes
+// the token, even if the token was revoked by hand as well.
+func TestUnrevokeFailsWhileBadContentRevokes(t *testing.T) {
 	t.Parallel()
 	for _, byHandToo := range []bool{false, true} {
 		path := file(t, tokenN(0)+"\n"+tokenN(1))
@@ -206,7 +206,7 @@ func TestUnrevokeOfWhatBadContentRevokes(t *testing.T) {
 		replace(t, path, fmt.Sprintf("bad\nrevoked %x\n", id))
 		for range 2 {
 			if _, err := a.Reload(); err == nil {
-				t.Fatal("bad content is good")
+				t.Fatal("bad content is accepted")
 			}
 			if err := a.Unrevoke(id); err == nil || class(a, tokenN(1)) != "revoked" {
 				t.Errorf("by hand too %t: %v, and then %s", byHandToo, err, class(a, tokenN(1)))
@@ -222,9 +222,9 @@ func TestUnrevokeOfWhatBadContentRevokes(t *testing.T) {
 	}
 }
 
-// TestP3_LiftOutlivesABadStateFile: what the source lifted, and what it declared
-// again, while the state file could not be written, is not revoked and retired anew
-// by what the file still says.
+// TestP3_LiftOutlivesABadStateFile: while the state file cannot be written, the source
+// lifts a revocation and declares a retired token again. When the file is usable again,
+// its old content undoes neither.
 func TestP3_LiftOutlivesABadStateFile(t *testing.T) {
 	t.Parallel()
 	lifted, retired := tokenN(1), tokenN(2)
@@ -251,7 +251,7 @@ func TestP3_LiftOutlivesABadStateFile(t *testing.T) {
 		}
 	}
 	if err := a.Revoke(verify.Digest(tokenN(8))); err == nil {
-		t.Fatal("the state file is good")
+		t.Fatal("Revoke reports that it wrote the file")
 	}
 	chmod(0o700)
 	if err := a.Revoke(verify.Digest(tokenN(9))); err != nil {
@@ -266,8 +266,9 @@ func TestP3_LiftOutlivesABadStateFile(t *testing.T) {
 	}
 }
 
-// TestP3_LiftOutlivesASlowerProcess: another process has not read yet that the source
-// lifts a revocation. One that was made since holds.
+// TestP3_LiftOutlivesASlowerProcess: one process has read that the source lifts a
+// revocation, and another has not yet. Their shared state file does not bring the
+// revocation back. A later revocation holds in both.
 func TestP3_LiftOutlivesASlowerProcess(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0)+"\n"+tokenN(1))
@@ -283,7 +284,7 @@ func TestP3_LiftOutlivesASlowerProcess(t *testing.T) {
 	if err := a.Revoke(id); err != nil {
 		t.Fatal(err)
 	}
-	writes(slow, 1) // and takes it over
+	writes(slow, 1) // and adopts it
 	replace(t, path, tokenN(0)+"\n"+tokenN(1)+fmt.Sprintf("\nunrevoked %x", id))
 	if _, err := a.Reload(); err != nil {
 		t.Fatal(err)
@@ -292,7 +293,7 @@ func TestP3_LiftOutlivesASlowerProcess(t *testing.T) {
 	writes(slow, 3)
 	writes(a, 4)
 	if class(a, tokenN(1)) != "ok" || class(slow, tokenN(1)) != "revoked" {
-		t.Errorf("%s, and with the one that has not read it %s", class(a, tokenN(1)), class(slow, tokenN(1)))
+		t.Errorf("%s, and in the slow process %s", class(a, tokenN(1)), class(slow, tokenN(1)))
 	}
 	if _, err := slow.Reload(); err != nil {
 		t.Fatal(err)
@@ -300,19 +301,19 @@ func TestP3_LiftOutlivesASlowerProcess(t *testing.T) {
 	writes(slow, 5)
 	writes(a, 6)
 	if class(a, tokenN(1)) != "ok" || class(slow, tokenN(1)) != "ok" {
-		t.Errorf("both have read it: %s and %s", class(a, tokenN(1)), class(slow, tokenN(1)))
+		t.Errorf("after both have read it: %s and %s", class(a, tokenN(1)), class(slow, tokenN(1)))
 	}
 	if err := slow.Revoke(id); err != nil {
 		t.Fatal(err)
 	}
 	writes(a, 7)
 	if class(a, tokenN(1)) != "revoked" {
-		t.Error("revoked once more, and accepted")
+		t.Error("accepted after another revocation")
 	}
 }
 
-// TestP3_UnrevokedIsNotRevokedByAnOlderStateFile: one that could not be written
-// meanwhile.
+// TestP3_UnrevokedIsNotRevokedByAnOlderStateFile: after Unrevoke, the state of another
+// process does not revoke the token again.
 func TestP3_UnrevokedIsNotRevokedByAnOlderStateFile(t *testing.T) {
 	t.Parallel()
 	cfg := agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true, StateFile: stateFile(t), Poll: time.Hour}
@@ -321,19 +322,19 @@ func TestP3_UnrevokedIsNotRevokedByAnOlderStateFile(t *testing.T) {
 	if err := errors.Join(a.Revoke(id), b.Revoke(id), a.Unrevoke(id)); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Revoke(verify.Digest(tokenN(5))); err != nil { // reads what b has left
+	if err := a.Revoke(verify.Digest(tokenN(5))); err != nil { // reads what b wrote
 		t.Fatal(err)
 	}
 	if got := class(a, tokenN(0)); got != "ok" {
 		t.Errorf("%s, want it accepted", got)
 	}
 	if err := a.Revoke(id); err != nil || class(a, tokenN(0)) != "revoked" {
-		t.Errorf("revoked once more: %v", err)
+		t.Errorf("after another revocation: %v", err)
 	}
 }
 
-// TestRetiredInTheSource: an agent that missed the promotion does not remember what
-// it has as current, and says that it has ended.
+// TestRetiredInTheSource: if the source retires the current token, the Agent does not
+// remember it as previous, and refuses it as expired.
 func TestRetiredInTheSource(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))

@@ -12,9 +12,10 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// TestSharedWatcherTakesOneInotifyInstance: of a hundred Agents each sees its own
-// swap by an event. It is not parallel, since others have instances, too.
-func TestSharedWatcherTakesOneInotifyInstance(t *testing.T) { //nolint:paralleltest // counts what the process has
+// TestSharedWatcherTakesOneInotifyInstance: each of a hundred Agents sees its own swap by
+// an event. The test is not parallel, since it counts the inotify instances of the
+// process.
+func TestSharedWatcherTakesOneInotifyInstance(t *testing.T) { //nolint:paralleltest // counts inotify instances of the process
 	before := testlog.Inotify(t)
 	w := new(reload.Watcher)
 	agents, paths := make([]*agent.Agent, 100), make([]string, 100)
@@ -30,7 +31,7 @@ func TestSharedWatcherTakesOneInotifyInstance(t *testing.T) { //nolint:parallelt
 	if got := testlog.Inotify(t) - before; got != 1 {
 		t.Errorf("%d inotify instances", got)
 	}
-	// One that is closed takes nothing away from the others.
+	// Closing one Agent does not affect the others.
 	_ = agents[0].Close()
 	replace(t, paths[1], tokenN(2001))
 	eventually(t, agents[1], "the swap, after another was closed", func() bool { return accepts(agents[1], tokenN(2001)) })
@@ -42,7 +43,7 @@ func TestSharedWatcherTakesOneInotifyInstance(t *testing.T) { //nolint:parallelt
 	}
 }
 
-// TestAgentsInOneRegistry are told apart by a label of the caller's.
+// TestAgentsInOneRegistry: a label of the caller distinguishes the Agents.
 func TestAgentsInOneRegistry(t *testing.T) {
 	t.Parallel()
 	r := prometheus.NewPedanticRegistry()

@@ -29,7 +29,7 @@ func stored(t *testing.T) string {
 	return path
 }
 
-// put replaces the payload, whatever there was.
+// put replaces the payload of a file that is missing, damaged or ours.
 func put(path, text string) error {
 	return Update(path, func(_ []byte, err error) ([]byte, error) {
 		if errors.Is(err, ErrForeign) {
@@ -93,8 +93,8 @@ func TestDamagedFileIsReplaced(t *testing.T) {
 	}
 }
 
-// TestForeignIsNeitherReadNorReplaced puts in place what another user may have
-// put there.
+// TestForeignIsNeitherReadNorReplaced loads and updates files that another user may have
+// put at the path.
 func TestForeignIsNeitherReadNorReplaced(t *testing.T) {
 	t.Parallel()
 	must := func(t *testing.T, err error) {
@@ -157,7 +157,7 @@ func TestForeignIsNeitherReadNorReplaced(t *testing.T) {
 	}
 }
 
-// TestStoreIsBounded: what could not be read again is not written.
+// TestStoreIsBounded: a payload that is too large to be read again is not written.
 func TestStoreIsBounded(t *testing.T) {
 	t.Parallel()
 	path := stored(t)
@@ -175,7 +175,7 @@ func TestStoreIsBounded(t *testing.T) {
 	}
 }
 
-// TestUpdatesExcludeEachOther counts in the file from several goroutines.
+// TestUpdatesExcludeEachOther appends to the payload in several goroutines.
 func TestUpdatesExcludeEachOther(t *testing.T) {
 	t.Parallel()
 	path := private(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestLogOfARotation: the line of a staging names the staged token, that of a
-// rotation until when the old one can be accepted at most, and what puts it off.
+// TestLogOfARotation: a log record names the staged token. After the rotation, another
+// one says when the overlap ends and which uses extend it.
 func TestLogOfARotation(t *testing.T) {
 	t.Parallel()
 	path := file(t, tokenN(0))
@@ -47,7 +47,7 @@ func TestLogOfARotation(t *testing.T) {
 				return ""
 			}
 			if got := line(`msg="source changed"`); !strings.Contains(got, "next_fingerprint="+verify.Fingerprint(verify.Digest(tokenN(1)))) {
-				t.Errorf("%s: the staged token is not named: %s", name, got)
+				t.Errorf("%s: the record lacks the staged token: %s", name, got)
 			}
 			replace(t, path, tokenN(1))
 			got := line("msg=rotated")
