@@ -75,9 +75,9 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	r.warnAboutSDKs()
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	a.stop = stop
-	for _, p := range a.sources {
-		a.running.Go(func() { p.run(run) })
-		a.running.Go(func() { p.logChanges(run, a.changed.Send) })
+	for _, src := range a.sources {
+		a.running.Go(func() { src.run(run) })
+		a.running.Go(func() { src.logChanges(run, a.changed.Send) })
 	}
 	if a.store != nil {
 		a.running.Go(func() { a.saveChanges(run) })
@@ -124,16 +124,16 @@ func (a *Agent) open(ctx context.Context) error {
 		return err
 	}
 	watcher := cmp.Or(a.cfg.Watcher, new(reload.Watcher))
-	for _, p := range a.sources {
+	for _, src := range a.sources {
 		done := make(chan error, 1)
-		go func() { done <- p.open(a.cfg, watcher) }()
+		go func() { done <- src.open(a.cfg, watcher) }()
 		select {
 		case err := <-done:
 			if err != nil {
 				return err
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("reading %s: %w", p.info().location, context.Cause(ctx))
+			return fmt.Errorf("reading %s: %w", src.info().location, context.Cause(ctx))
 		}
 	}
 	return nil
@@ -222,8 +222,8 @@ func (a *Agent) Token() (string, error) {
 // A later error of a source does not change Ready, since the Agent keeps accepting
 // what it accepted before.
 func (a *Agent) Ready() bool {
-	for _, p := range a.sources {
-		if !p.isReady() {
+	for _, src := range a.sources {
+		if !src.isReady() {
 			return false
 		}
 	}
@@ -253,8 +253,8 @@ func (a *Agent) Reload() (changed bool, err error) {
 		a.remote.Refresh()
 	}
 	var errs []error
-	for _, p := range a.sources {
-		sourceChanged, err := p.reload()
+	for _, src := range a.sources {
+		sourceChanged, err := src.reload()
 		changed = changed || sourceChanged
 		errs = append(errs, err)
 	}
@@ -274,7 +274,7 @@ func (a *Agent) Reload() (changed bool, err error) {
 // could not be written, and the revocation holds in this process; after Close the
 // error is [ErrClosed].
 func (a *Agent) Revoke(id verify.ID) error {
-	err := a.changeAll(func(p credentialSource) { p.revoke(id) })
+	err := a.changeAll(func(src credentialSource) { src.revoke(id) })
 	if !errors.Is(err, ErrClosed) {
 		a.cfg.Logger.Warn("revoked", "fingerprint", verify.Fingerprint(id))
 	}
@@ -289,7 +289,7 @@ func (a *Agent) Revoke(id verify.ID) error {
 // Unrevoking a credential that is not revoked does nothing.
 func (a *Agent) Unrevoke(id verify.ID) error {
 	var refused error
-	err := a.changeAll(func(p credentialSource) { refused = errors.Join(refused, p.unrevoke(id)) })
+	err := a.changeAll(func(src credentialSource) { refused = errors.Join(refused, src.unrevoke(id)) })
 	if refused != nil {
 		return refused
 	}
@@ -317,9 +317,9 @@ func (a *Agent) Retire() error {
 // started from a Snapshot also knows the Principals of the earlier Agents, even if
 // their source had another name. AwaitRevocation implements [verify.RevocationWaiter].
 func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
-	for _, s := range a.sources {
-		if s.verified(p) {
-			return s.awaitRevocation(ctx, p)
+	for _, src := range a.sources {
+		if src.verified(p) {
+			return src.awaitRevocation(ctx, p)
 		}
 	}
 	return false
@@ -335,8 +335,8 @@ func (a *Agent) changeAll(f func(credentialSource)) error {
 }
 
 func (a *Agent) each(f func(credentialSource)) {
-	for _, p := range a.sources {
-		f(p)
+	for _, src := range a.sources {
+		f(src)
 	}
 }
 

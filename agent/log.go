@@ -20,12 +20,12 @@ const expiryWarning = 24 * time.Hour
 
 // logChanges logs every change of the source and calls changed after each, until ctx
 // ends.
-func (m *source[V, S]) logChanges(ctx context.Context, changed func()) {
+func (src *source[V, S]) logChanges(ctx context.Context, changed func()) {
 	last := emptyState[V, S]()
 	for {
-		updated := m.value.Updated()
-		if s := m.value.Load(); s != nil && s != last {
-			m.logChange(last, s, time.Now())
+		updated := src.value.Updated()
+		if s := src.value.Load(); s != nil && s != last {
+			src.logChange(last, s, time.Now())
 			last = s
 			changed()
 		}
@@ -37,27 +37,27 @@ func (m *source[V, S]) logChanges(ctx context.Context, changed func()) {
 	}
 }
 
-func (m *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
+func (src *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
 	if !s.loaded {
 		return
 	}
 	live := s.live(now)
-	known := m.warnings(last, last.live(now))
-	for _, warning := range m.warnings(s, live) {
+	known := src.warnings(last, last.live(now))
+	for _, warning := range src.warnings(s, live) {
 		if !slices.Contains(known, warning) {
-			m.log.Warn("source accepted with a warning", "note", warning)
+			src.log.Warn("source accepted with a warning", "note", warning)
 		}
 	}
 	if slices.ContainsFunc(live, isSecret) {
-		m.warnAboutReaders()
+		src.warnAboutReaders()
 	}
 	var count [len(rotation.Slots) + 1]int
 	staged := make([]string, 0, maxNotes)
 	superseded := make(map[string]bool)
 	for _, e := range live {
 		count[e.Slot]++
-		if exp := m.expires(e.Value); !exp.IsZero() && exp.Before(now.Add(expiryWarning)) {
-			m.log.Warn("a token is a JWT whose exp has come or comes within a day; receivers that check exp refuse it then",
+		if exp := src.expires(e.Value); !exp.IsZero() && exp.Before(now.Add(expiryWarning)) {
+			src.log.Warn("a token is a JWT whose exp has come or comes within a day; receivers that check exp refuse it then",
 				"slot", e.Slot.String(), "fingerprint", e.Value.Fingerprint(), "expires", exp.UTC())
 		}
 		switch {
@@ -67,11 +67,11 @@ func (m *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
 			superseded[e.Value.Label()] = true
 		}
 	}
-	m.users.makeRoom(superseded)
+	src.users.makeRoom(superseded)
 	args := []any{
 		"generation", s.ledger.Number, "next", count[rotation.Next], "previous", count[rotation.Previous], "listed", count[rotation.Listed],
 	}
-	args = append(args, m.overlapArgs(live, now)...)
+	args = append(args, src.overlapArgs(live, now)...)
 	if len(staged) > 0 {
 		args = append(args, "next_fingerprint", strings.Join(staged, ","))
 	}
@@ -80,17 +80,17 @@ func (m *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
 	}
 	switch {
 	case !last.loaded:
-		m.log.Info("source loaded", args...)
+		src.log.Info("source loaded", args...)
 	case s.rotations != last.rotations:
-		m.log.Info("rotated", args...)
+		src.log.Info("rotated", args...)
 	default:
-		m.log.Info("source changed", args...)
+		src.log.Info("source changed", args...)
 	}
 }
 
 // overlapArgs returns log attributes of the overlap: its end if no credential is used
 // again, the latest end that uses can extend it to, and which uses extend it.
-func (m *source[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time) []any {
+func (src *source[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time) []any {
 	until := overlapUntil(live, now)
 	if until.IsZero() {
 		return nil
@@ -109,7 +109,7 @@ func (m *source[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time) []a
 		args = append(args, "overlap_begins_with", "the first use of the new one")
 	}
 	if slides {
-		args = append(args, "renewed_by", "each use of the old one, for "+m.spec.window.Overlap.String())
+		args = append(args, "renewed_by", "each use of the old one, for "+src.spec.window.Overlap.String())
 	}
 	return args
 }
@@ -124,21 +124,21 @@ func isSecret[V credential](e *rotation.Entry[V]) bool {
 // machine may read. Volumes that the kubelet mounts are exempt: their files have mode 0644
 // by default, and other users cannot reach the file system of the pod
 // (https://kubernetes.io/docs/concepts/storage/volumes/#secret).
-func (m *source[V, S]) warnAboutReaders() {
-	root := m.spec.location
-	if runtime.GOOS == "windows" || !m.spec.watched || kubemount.Managed(root) {
+func (src *source[V, S]) warnAboutReaders() {
+	root := src.spec.location
+	if runtime.GOOS == "windows" || !src.spec.watched || kubemount.Managed(root) {
 		return
 	}
 	paths := []string{root}
 	if info, err := os.Stat(root); err == nil && info.IsDir() {
 		paths = nil
-		for _, name := range m.spec.secretFiles {
+		for _, name := range src.spec.secretFiles {
 			paths = append(paths, filepath.Join(root, name))
 		}
 	}
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
-			m.log.Warn("every user of this machine can read the secret in this file; take the right away (chmod o-r), and rotate what it holds if others have accounts here",
+			src.log.Warn("every user of this machine can read the secret in this file; take the right away (chmod o-r), and rotate what it holds if others have accounts here",
 				"file", path, "mode", info.Mode().Perm().String())
 		}
 	}

@@ -84,8 +84,8 @@ func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
 // [prometheus.WrapRegistererWith].
 func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 	e, now := emitter(ch), time.Now()
-	for _, p := range a.sources {
-		p.collect(e, now)
+	for _, src := range a.sources {
+		src.collect(e, now)
 	}
 	if a.keys != nil {
 		e.counter(descBusy, a.jwt.Busy(), a.keys.spec.name)
@@ -96,14 +96,14 @@ func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 	e.gauge(descBuildInfo, 1, buildinfo.Version(), runtime.Version())
 }
 
-func (m *source[V, S]) collect(e emitter, now time.Time) {
-	name := m.spec.name
-	s, stats := m.orInitial(m.value.Load()), m.value.Stats()
+func (src *source[V, S]) collect(e emitter, now time.Time) {
+	name := src.spec.name
+	s, stats := src.orInitial(src.value.Load()), src.value.Stats()
 	e.counter(descReloads, stats.Applied, name, "applied")
 	e.counter(descReloads, stats.Unchanged, name, "unchanged")
 	e.counter(descReloads, stats.Rejected, name, "rejected")
 	e.counter(descReloads, stats.Failed, name, "error")
-	e.gauge(descSuccessful, bit(m.lastError(stats) == nil), name)
+	e.gauge(descSuccessful, bit(src.lastError(stats) == nil), name)
 	e.gauge(descSuccessTime, unix(stats.LastSuccess), name)
 	for _, mode := range []string{"events", "poll", "static"} {
 		e.gauge(descWatchMode, bit(stats.Mode == mode), name, mode)
@@ -111,29 +111,29 @@ func (m *source[V, S]) collect(e emitter, now time.Time) {
 	for reason, n := range stats.WatchErrors {
 		e.counter(descWatchErrors, n, name, reason)
 	}
-	e <- m.durations
+	e <- src.durations
 	e.counter(descRotations, s.rotations, name)
 	e.gauge(descGeneration, float64(s.ledger.Number), name)
 	e.gauge(descDeclared, bit(len(s.ledger.RevokedDeclared) > 0), name)
-	verifications := m.counts.sums()
+	verifications := src.counts.sums()
 	for i, slot := range rotation.Slots {
-		e.counter(descVerifications, verifications[i], name, m.spec.method, "ok", slot.String())
+		e.counter(descVerifications, verifications[i], name, src.spec.method, "ok", slot.String())
 	}
 	for class := verify.Missing; class <= verify.Revoked; class++ {
-		e.counter(descVerifications, verifications[refused+int(class)], "", m.spec.method, class.String(), "")
+		e.counter(descVerifications, verifications[refused+int(class)], "", src.spec.method, class.String(), "")
 	}
-	m.collectEntries(e, s, now)
+	src.collectEntries(e, s, now)
 }
 
-func (m *source[V, S]) collectEntries(e emitter, s *state[V, S], now time.Time) {
-	name, live := m.spec.name, m.accepted(s, now)
+func (src *source[V, S]) collectEntries(e emitter, s *state[V, S], now time.Time) {
+	name, live := src.spec.name, src.accepted(s, now)
 	infos := make(map[[2]string]struct{}, maxInfo)
 	var accepted [len(rotation.Slots)]int
 	var expires [len(rotation.Slots)]time.Time
 	for i, entry := range live {
 		k := entry.Slot - 1
 		accepted[k]++
-		if exp := m.expires(entry.Value); !exp.IsZero() && (expires[k].IsZero() || exp.Before(expires[k])) {
+		if exp := src.expires(entry.Value); !exp.IsZero() && (expires[k].IsZero() || exp.Before(expires[k])) {
 			expires[k] = exp
 		}
 		// Two tokens may share a fingerprint, and a duplicate series would make the

@@ -95,49 +95,49 @@ func (a *Agent) startFrom(s *Snapshot) {
 	}
 }
 
-func (m *source[V, S]) snapshot() sourceSnapshot[V, S] {
-	return sourceSnapshot[V, S]{state: m.lastState(), names: append(slices.Clone(m.formerNames), m.spec.name), users: m.users}
+func (src *source[V, S]) snapshot() sourceSnapshot[V, S] {
+	return sourceSnapshot[V, S]{state: src.lastState(), names: append(slices.Clone(src.formerNames), src.spec.name), users: src.users}
 }
 
 // lastState returns the current state and, after Close, the last state before it.
-func (m *source[V, S]) lastState() *state[V, S] {
-	s := m.orInitial(m.value.Load())
+func (src *source[V, S]) lastState() *state[V, S] {
+	s := src.orInitial(src.value.Load())
 	return cmp.Or(s.beforeClose, s)
 }
 
-// startFrom makes s the initial state of m.
-func (m *source[V, S]) startFrom(s sourceSnapshot[V, S]) {
+// startFrom makes s the initial state of src.
+func (src *source[V, S]) startFrom(s sourceSnapshot[V, S]) {
 	if s.state == nil {
 		return
 	}
-	m.initial, m.users = s.state, s.users
+	src.initial, src.users = s.state, s.users
 	for _, name := range s.names {
-		if name != m.spec.name && !slices.Contains(m.formerNames, name) {
-			m.formerNames = append(m.formerNames, name)
+		if name != src.spec.name && !slices.Contains(src.formerNames, name) {
+			src.formerNames = append(src.formerNames, name)
 		}
 	}
 }
 
 // publishInitial publishes the initial state if the source could not be read.
-func (m *source[V, S]) publishInitial() {
-	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		if s := m.initial; prev == nil && s != nil && s.loaded {
-			return m.with(s, s.ledger, nil)
+func (src *source[V, S]) publishInitial() {
+	src.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
+		if s := src.initial; prev == nil && s != nil && s.loaded {
+			return src.with(s, s.ledger, nil)
 		}
 		return prev
 	})
 }
 
-// merge adds other, which may be nil, to the state of m.
-func (m *source[V, S]) merge(other *state[V, S]) {
+// merge adds other, which may be nil, to the state of src.
+func (src *source[V, S]) merge(other *state[V, S]) {
 	if other == nil {
 		return
 	}
-	m.apply(func(s *state[V, S], now time.Time) *state[V, S] {
+	src.apply(func(s *state[V, S], now time.Time) *state[V, S] {
 		next, more := *s, other
 		if !s.loaded && other.loaded { // the source has not been read; keep what other read
 			next, more = *other, s
 		}
-		return m.with(&next, next.ledger.Merge(more.ledger, now, m.spec.window), nil)
+		return src.with(&next, next.ledger.Merge(more.ledger, now, src.spec.window), nil)
 	})
 }

@@ -33,7 +33,7 @@ type source[V credential, S any] struct {
 	log     *slog.Logger
 	value   *reload.Value[state[V, S]]
 	initial *state[V, S] // from the state file or Config.From; nil if there is none
-	closed  *atomic.Bool // belongs to the Agent
+	closed  *atomic.Bool // whether the Agent is closed
 
 	users     *previousUsers
 	counts    *counts
@@ -95,7 +95,7 @@ type credentialSource interface {
 }
 
 // newSource returns a source without the functions that depend on the type of the
-// credentials, except for defaults. closed belongs to the Agent.
+// credentials, except for defaults. closed is set when the Agent is closed.
 func newSource[V credential, S any](spec *sourceSpec, closed *atomic.Bool, log *slog.Logger) *source[V, S] {
 	return &source[V, S]{
 		spec: spec, log: log.With("source", spec.name), closed: closed,
@@ -109,8 +109,8 @@ func newSource[V credential, S any](spec *sourceSpec, closed *atomic.Bool, log *
 
 // newTokenSource returns a source of shared tokens.
 func newTokenSource(spec *sourceSpec, minBytes int, closed *atomic.Bool, log *slog.Logger) *tokenSource {
-	m := newSource[token.Token, token.Set](spec, closed, log)
-	m.parse = func(c reload.Content) (d declaration[token.Token], err error) {
+	src := newSource[token.Token, token.Set](spec, closed, log)
+	src.parse = func(c reload.Content) (d declaration[token.Token], err error) {
 		o := token.Options{MinTokenBytes: minBytes, Name: nameOf(c, spec)}
 		if c.Keys == nil {
 			d.Content, err = token.Parse(c.Data, o)
@@ -119,20 +119,20 @@ func newTokenSource(spec *sourceSpec, minBytes int, closed *atomic.Bool, log *sl
 		d.Content, err = token.ParseDir(c.Keys, o)
 		return d, addKeyNames(err, c, token.FileCurrent)
 	}
-	m.build = func(l *rotation.Ledger[token.Token], _ *token.Set, _ []rotation.Decl[token.Token]) *token.Set {
+	src.build = func(l *rotation.Ledger[token.Token], _ *token.Set, _ []rotation.Decl[token.Token]) *token.Set {
 		return token.NewSet(l, spec.name)
 	}
-	m.encode = func(token.Token) json.RawMessage { return nil }
-	m.decode = token.Remembered
-	m.expires = token.Token.Expires
-	return m
+	src.encode = func(token.Token) json.RawMessage { return nil }
+	src.decode = token.Remembered
+	src.expires = token.Token.Expires
+	return src
 }
 
 // newKeySource returns a source of verification keys. remote is nil if the source is
 // not a server.
 func newKeySource(spec *sourceSpec, algorithm string, remote *jwks.RemoteSource, closed *atomic.Bool, log *slog.Logger) *keySource {
-	m := newSource[jwt.Key, jwt.KeySet](spec, closed, log)
-	m.parse = func(c reload.Content) (d declaration[jwt.Key], err error) {
+	src := newSource[jwt.Key, jwt.KeySet](spec, closed, log)
+	src.parse = func(c reload.Content) (d declaration[jwt.Key], err error) {
 		o := jwks.ParseOptions{Name: nameOf(c, spec), Algorithm: algorithm}
 		if remote != nil {
 			o = remote.ParseOptions()
@@ -150,14 +150,14 @@ func newKeySource(spec *sourceSpec, algorithm string, remote *jwks.RemoteSource,
 		}
 		return d, err
 	}
-	m.build = func(l *rotation.Ledger[jwt.Key], before *jwt.KeySet, declared []rotation.Decl[jwt.Key]) *jwt.KeySet {
+	src.build = func(l *rotation.Ledger[jwt.Key], before *jwt.KeySet, declared []rotation.Decl[jwt.Key]) *jwt.KeySet {
 		return jwt.NextKeySet(l, spec.name, before, declared)
 	}
-	m.encode, m.decode = encodeKey, decodeKey
+	src.encode, src.decode = encodeKey, decodeKey
 	if remote != nil {
-		m.usable, m.fileError = remote.Usable, remote.FileError
+		src.usable, src.fileError = remote.Usable, remote.FileError
 	}
-	return m
+	return src
 }
 
 // nameOf returns the name of the source for error messages.
@@ -247,91 +247,91 @@ func decodeKey(e rotation.SnapshotEntry) (k jwt.Key, ok bool) {
 const remotePoll = 2 * time.Second
 
 // open reads the source for the first time.
-func (m *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
+func (src *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	poll, debounce := r.Poll, r.Debounce
-	if m.spec.remote {
+	if src.spec.remote {
 		// The source decides whether a poll makes a request. A response is complete, so
 		// it needs no debounce.
 		poll, debounce = remotePoll, -1
 	}
-	m.value, err = reload.Open(m.spec.source, m.step, reload.Options{
+	src.value, err = reload.Open(src.spec.source, src.step, reload.Options{
 		Poll: poll, Debounce: debounce, Watcher: w, PollOnly: r.PollOnly,
-		Observe: func(d time.Duration) { m.durations.Observe(d.Seconds()) },
-		Wait:    r.WaitForSource, Logger: r.Logger, Name: m.spec.name,
+		Observe: func(d time.Duration) { src.durations.Observe(d.Seconds()) },
+		Wait:    r.WaitForSource, Logger: r.Logger, Name: src.spec.name,
 	})
 	return err
 }
 
-func (m *source[V, S]) info() *sourceSpec        { return m.spec }
-func (m *source[V, S]) run(ctx context.Context)  { _ = m.value.Run(ctx) }
-func (m *source[V, S]) updated() <-chan struct{} { return m.value.Updated() }
+func (src *source[V, S]) info() *sourceSpec        { return src.spec }
+func (src *source[V, S]) run(ctx context.Context)  { _ = src.value.Run(ctx) }
+func (src *source[V, S]) updated() <-chan struct{} { return src.value.Updated() }
 
-func (m *source[V, S]) reload() (changed bool, err error) {
-	changed, err = m.value.Reload()
-	return changed, errors.Join(err, m.fileError())
+func (src *source[V, S]) reload() (changed bool, err error) {
+	changed, err = src.value.Reload()
+	return changed, errors.Join(err, src.fileError())
 }
 
 // isReady reports whether the source has been loaded, or has credentials of a Snapshot
 // that are usable.
-func (m *source[V, S]) isReady() bool {
-	return m.value.Stats().Applied > 0 || m.lastState().loaded && m.usable()
+func (src *source[V, S]) isReady() bool {
+	return src.value.Stats().Applied > 0 || src.lastState().loaded && src.usable()
 }
 
 // step is the [reload.Step] of the source. After Close, step returns ErrClosed, so that a
 // read that began before Close publishes nothing. The Value serializes steps and calls of
 // apply.
-func (m *source[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
-	if m.closed.Load() {
+func (src *source[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
+	if src.closed.Load() {
 		return nil, ErrClosed
 	}
-	return m.advance(m.orInitial(prev), c, now)
+	return src.advance(src.orInitial(prev), c, now)
 }
 
 // orInitial returns s or, if s is nil, the initial state. The result is never nil.
-func (m *source[V, S]) orInitial(s *state[V, S]) *state[V, S] {
+func (src *source[V, S]) orInitial(s *state[V, S]) *state[V, S] {
 	switch {
 	case s != nil:
 		return s
-	case m.initial != nil:
-		return m.initial
+	case src.initial != nil:
+		return src.initial
 	default:
 		return emptyState[V, S]()
 	}
 }
 
 // set returns the set that verifies requests now, and nil if there is none.
-func (m *source[V, S]) set() *S {
-	if s := m.value.Load(); s != nil {
+func (src *source[V, S]) set() *S {
+	if s := src.value.Load(); s != nil {
 		return s.set
 	}
 	return nil
 }
 
 // accepted returns the entries of s that verify requests at now.
-func (m *source[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
-	if !m.usable() {
+func (src *source[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
+	if !src.usable() {
 		return nil
 	}
 	return s.live(now)
 }
 
-func (m *source[V, S]) revoke(id rotation.ID) {
-	m.apply(func(s *state[V, S], _ time.Time) *state[V, S] {
+func (src *source[V, S]) revoke(id rotation.ID) {
+	src.apply(func(s *state[V, S], _ time.Time) *state[V, S] {
 		if s.ledger.HasRevocation(id) {
 			return s
 		}
 		next := *s
 		next.lifted = slices.DeleteFunc(slices.Clone(s.lifted), func(other rotation.ID) bool { return other == id })
-		return m.with(&next, s.ledger.Revoke(id), nil)
+		return src.with(&next, s.ledger.Revoke(id), nil)
 	})
 }
 
 // unrevoke lifts the revocation of id and accepts the credential if the source declares
 // it. If the source itself revokes id, unrevoke returns an error.
-func (m *source[V, S]) unrevoke(id rotation.ID) (err error) {
-	m.apply(func(s *state[V, S], now time.Time) *state[V, S] {
+func (src *source[V, S]) unrevoke(id rotation.ID) (err error) {
+	src.apply(func(s *state[V, S], now time.Time) *state[V, S] {
 		if slices.Contains(s.content.Revoked, id) || slices.Contains(s.rejected, id) {
-			err = fmt.Errorf("agent: %s revokes it; take it out there (tokenagent rotate unrevoke)", m.spec.location)
+			err = fmt.Errorf("agent: %s revokes it; remove that revocation first (tokenagent rotate unrevoke)", src.spec.location)
 			return s
 		}
 		if !s.ledger.HasRevocation(id) {
@@ -341,62 +341,62 @@ func (m *source[V, S]) unrevoke(id rotation.ID) (err error) {
 		next.lifted = append(slices.Clip(s.lifted), id)
 		l := s.ledger.Unrevoke(id)
 		if s.loaded {
-			l = rotation.Advance(l, s.content, now, m.spec.window)
+			l = rotation.Advance(l, s.content, now, src.spec.window)
 		}
-		return m.with(&next, l, s.content.Decls)
+		return src.with(&next, l, s.content.Decls)
 	})
 	return err
 }
 
-func (m *source[V, S]) retire() {
-	m.apply(func(s *state[V, S], _ time.Time) *state[V, S] {
+func (src *source[V, S]) retire() {
+	src.apply(func(s *state[V, S], _ time.Time) *state[V, S] {
 		if !s.ledger.Overlaps() {
 			return s
 		}
-		return m.with(s, s.ledger.Retire(), nil)
+		return src.with(s, s.ledger.Retire(), nil)
 	})
 }
 
 // apply publishes the state that f returns. After Close, apply does nothing.
-func (m *source[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V, S]) {
-	m.value.Apply(func(prev *state[V, S], now time.Time) *state[V, S] {
-		if m.closed.Load() {
+func (src *source[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V, S]) {
+	src.value.Apply(func(prev *state[V, S], now time.Time) *state[V, S] {
+		if src.closed.Load() {
 			return prev
 		}
-		return f(m.orInitial(prev), now)
+		return f(src.orInitial(prev), now)
 	})
 }
 
 // close publishes a state that accepts nothing. The Agent calls close after it has set
 // closed.
-func (m *source[V, S]) close() {
-	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
+func (src *source[V, S]) close() {
+	src.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
 		closed := emptyState[V, S]()
-		closed.beforeClose = m.orInitial(prev)
+		closed.beforeClose = src.orInitial(prev)
 		closed.rotations = closed.beforeClose.rotations
 		return closed
 	})
 }
 
 // verified reports whether a credential of the source verified p.
-func (m *source[V, S]) verified(p *verify.Principal) bool {
-	return p.Method() == m.spec.method && (p.Source() == m.spec.name || slices.Contains(m.formerNames, p.Source()))
+func (src *source[V, S]) verified(p *verify.Principal) bool {
+	return p.Method() == src.spec.method && (p.Source() == src.spec.name || slices.Contains(src.formerNames, p.Source()))
 }
 
 // revoked reports whether the credential id is revoked.
-func (m *source[V, S]) revoked(id rotation.ID) bool {
-	return id != rotation.ID{} && m.orInitial(m.value.Load()).ledger.Revoked(id)
+func (src *source[V, S]) revoked(id rotation.ID) bool {
+	return id != rotation.ID{} && src.orInitial(src.value.Load()).ledger.Revoked(id)
 }
 
 // awaitRevocation returns true once the credential of p is revoked. It returns false if
 // ctx ends or the Agent is closed.
-func (m *source[V, S]) awaitRevocation(ctx context.Context, p *verify.Principal) bool {
+func (src *source[V, S]) awaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	for {
-		changed := m.value.Updated()
+		changed := src.value.Updated()
 		switch {
-		case m.closed.Load():
+		case src.closed.Load():
 			return false
-		case m.revoked(p.Credential()), slices.ContainsFunc(p.RevocableBy(), m.revoked):
+		case src.revoked(p.Credential()), slices.ContainsFunc(p.RevocableBy(), src.revoked):
 			return true
 		}
 		select {

@@ -53,21 +53,21 @@ var errPartial = errors.New("agent: not all keys could be read")
 
 // advance returns the state that follows prev when the source has the content c.
 // Revocations in invalid content take effect too, since they only remove access.
-func (m *source[V, S]) advance(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
-	d, err := m.parse(c)
+func (src *source[V, S]) advance(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
+	d, err := src.parse(c)
 	if c.Partial && err == nil {
 		err = errPartial
 	}
 	next := *prev
 	if err == nil {
 		next.loaded, next.content, next.rejected, next.notes = true, d.Content, nil, d.notes
-		return m.with(&next, rotation.Advance(prev.ledger, d.Content, now, m.spec.window), d.Decls), nil
+		return src.with(&next, rotation.Advance(prev.ledger, d.Content, now, src.spec.window), d.Decls), nil
 	}
 	next.rejected = d.Revoked
 	fresh := slices.DeleteFunc(slices.Clone(d.Revoked), prev.ledger.HasRevocation)
 	switch {
 	case len(fresh) > 0:
-		return m.with(&next, prev.ledger.Reject(fresh), nil), err
+		return src.with(&next, prev.ledger.Reject(fresh), nil), err
 	case slices.Equal(d.Revoked, prev.rejected):
 		return nil, err
 	default:
@@ -77,11 +77,11 @@ func (m *source[V, S]) advance(prev *state[V, S], c reload.Content, now time.Tim
 
 // with returns the state that follows s with the ledger l. decls is what the source
 // declares if l came from new content, and else nil.
-func (m *source[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rotation.Decl[V]) *state[V, S] {
+func (src *source[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rotation.Decl[V]) *state[V, S] {
 	next := *s
 	next.ledger, next.lastPrevious = l, s.previousLastUsed()
 	if next.loaded {
-		next.set = m.build(l, s.set, decls)
+		next.set = src.build(l, s.set, decls)
 	}
 	if c, ok := l.Current(); ok {
 		if s.current != c.ID && s.current != (rotation.ID{}) {

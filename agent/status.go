@@ -86,80 +86,80 @@ type PreviousUser struct {
 func (a *Agent) Status() Status {
 	now := time.Now()
 	s := Status{Schema: StatusSchema, Ready: a.Ready(), Version: buildinfo.Version()}
-	for _, p := range a.sources {
-		src := p.status(now)
-		src.Ready = src.Ready && !a.closed.Load()
+	for _, src := range a.sources {
+		out := src.status(now)
+		out.Ready = out.Ready && !a.closed.Load()
 		if a.store != nil {
-			src.StateFile, src.StateError = a.cfg.StateFile, a.store.errorText()
+			out.StateFile, out.StateError = a.cfg.StateFile, a.store.errorText()
 		}
-		s.Sources = append(s.Sources, src)
+		s.Sources = append(s.Sources, out)
 	}
 	return s
 }
 
-func (m *source[V, S]) status(now time.Time) SourceStatus {
-	s, stats := m.orInitial(m.value.Load()), m.value.Stats()
-	live := m.accepted(s, now)
-	src := SourceStatus{
-		Name: m.spec.name, Kind: m.spec.kind, Location: m.spec.location, Ready: m.isReady(),
+func (src *source[V, S]) status(now time.Time) SourceStatus {
+	s, stats := src.orInitial(src.value.Load()), src.value.Stats()
+	live := src.accepted(s, now)
+	out := SourceStatus{
+		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.location, Ready: src.isReady(),
 		Generation: s.ledger.Number, Rotations: s.rotations, WatchMode: stats.Mode,
-		LastReloadGood: m.lastError(stats) == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
+		LastReloadGood: src.lastError(stats) == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
 		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),
-		RevokedDeclared: s.revokedDeclared(), PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: m.users.list(),
+		RevokedDeclared: s.revokedDeclared(), PreviousLastUsed: utc(s.previousLastUsed()), PreviousUsers: src.users.list(),
 	}
 	s.ledger.EachRefused(func(_ rotation.ID, revoked bool) {
 		if revoked {
-			src.Revoked++
+			out.Revoked++
 		}
 	})
-	if err := m.lastError(stats); err != nil {
-		src.Error = err.Error()
+	if err := src.lastError(stats); err != nil {
+		out.Error = err.Error()
 	}
 	for _, e := range live {
 		t := TokenStatus{
 			Slot: e.Slot.String(), Fingerprint: e.Value.Fingerprint(), Declared: e.Declared,
-			Since: utc(e.Since), Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(m.expires(e.Value)),
+			Since: utc(e.Since), Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(src.expires(e.Value)),
 		}
 		if e.Slot == rotation.Previous {
 			t.LastUsed = utc(e.Use.Last())
 		}
 		k, isKey := any(e.Value).(jwt.Key)
 		if !isKey {
-			src.Tokens = append(src.Tokens, t)
+			out.Tokens = append(out.Tokens, t)
 			continue
 		}
 		for _, named := range k.Names() {
 			t.KeyID, t.Algorithm = named.KeyID(), named.Algorithm()
-			src.Tokens = append(src.Tokens, t)
+			out.Tokens = append(out.Tokens, t)
 		}
 	}
 	if stats.Mode == "static" {
-		src.Limits = append(src.Limits, "a process's own environment cannot change from outside; it is read at start and at reload")
+		out.Limits = append(out.Limits, "a process's own environment cannot change from outside; it is read at start and at reload")
 	}
 	if stats.FixedMount != "" {
-		src.Limits = append(src.Limits, stats.FixedMount+" is mounted as a single file (subPath) and never updates; mount its directory")
+		out.Limits = append(out.Limits, stats.FixedMount+" is mounted as a single file (subPath) and never updates; mount its directory")
 	}
-	src.Limits = append(src.Limits, m.warnings(s, live)...)
-	return src
+	out.Limits = append(out.Limits, src.warnings(s, live)...)
+	return out
 }
 
 // lastError returns the error of the last read or, if there is none, of the CA or token
 // file of a key server.
-func (m *source[V, S]) lastError(stats reload.Stats) error {
-	return cmp.Or(stats.LastError, m.fileError())
+func (src *source[V, S]) lastError(stats reload.Stats) error {
+	return cmp.Or(stats.LastError, src.fileError())
 }
 
 // warnings returns what people should know about the content of the source. live holds the
 // accepted entries of s.
-func (m *source[V, S]) warnings(s *state[V, S], live []*rotation.Entry[V]) (out []string) {
+func (src *source[V, S]) warnings(s *state[V, S], live []*rotation.Entry[V]) (out []string) {
 	if s.set == nil {
 		return nil
 	}
-	if !m.usable() {
+	if !src.usable() {
 		return []string{"the server has not confirmed the keys for longer than --max-stale (MaxStale): signed tokens are refused as unavailable until it does"}
 	}
 	_, hasCurrent := s.ledger.Current()
-	if !hasCurrent && m.spec.needsCurrent {
+	if !hasCurrent && src.spec.needsCurrent {
 		out = append(out, "the current token is revoked; put a new one into the source")
 	}
 	if len(live) == 0 {
@@ -173,8 +173,8 @@ func (m *source[V, S]) warnings(s *state[V, S], live []*rotation.Entry[V]) (out 
 			strings.Join(declared[:min(len(declared), maxNotes)], ", ")))
 	}
 	out = append(out, s.notes[:min(len(s.notes), maxNotes)]...)
-	if lasts := m.longestLifetime(); hasCurrent && lasts > m.spec.window.Overlap {
-		out = append(out, fmt.Sprintf("accepted tokens are good for %s, but a superseded key only for %s; lengthen the overlap", lasts, m.spec.window.Overlap))
+	if lasts := src.longestLifetime(); hasCurrent && lasts > src.spec.window.Overlap {
+		out = append(out, fmt.Sprintf("accepted tokens are good for %s, but a superseded key only for %s; lengthen the overlap", lasts, src.spec.window.Overlap))
 	}
 	return out
 }

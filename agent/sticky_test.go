@@ -175,7 +175,7 @@ func TestUnrevokeFailsWhileTheSourceRevokes(t *testing.T) {
 	t.Parallel()
 	a := start(t, agent.Config{TokenFile: file(t, fmt.Sprintf("%s\nrevoked %x\n", tokenN(0), verify.Digest(tokenN(1)))), PollOnly: true})
 	before := a.Status().Sources[0].Generation
-	if err := a.Unrevoke(verify.Digest(tokenN(1))); err == nil || !strings.Contains(err.Error(), "take it out there") {
+	if err := a.Unrevoke(verify.Digest(tokenN(1))); err == nil || !strings.Contains(err.Error(), "remove that revocation first") {
 		t.Errorf("%v, want that the source revokes it", err)
 	}
 	if err := a.Unrevoke(verify.Digest(tokenN(2))); err != nil { // it is not revoked

@@ -220,25 +220,25 @@ func (a *Agent) save() error {
 }
 
 // restore makes the state in w the initial state.
-func (m *source[V, S]) restore(w storedSource, now time.Time) {
-	m.initial = &state[V, S]{ledger: rotation.Restore(w.Snapshot, now, m.spec.window, m.decode), lastPrevious: w.LastUsed}
+func (src *source[V, S]) restore(w storedSource, now time.Time) {
+	src.initial = &state[V, S]{ledger: rotation.Restore(w.Snapshot, now, src.spec.window, src.decode), lastPrevious: w.LastUsed}
 	// The ledger has no current credential if it is revoked or its value is not stored.
 	if i := slices.IndexFunc(w.Entries, func(e rotation.SnapshotEntry) bool { return e.Slot == rotation.Current }); i >= 0 {
-		m.initial.current = w.Entries[i].ID
+		src.initial.current = w.Entries[i].ID
 	}
 }
 
 // adopt adds the revocations and retirements of w to the state.
-func (m *source[V, S]) adopt(w storedSource) {
+func (src *source[V, S]) adopt(w storedSource) {
 	adopted := func(s *state[V, S]) *state[V, S] {
 		l := s.ledger.Adopt(w.Snapshot, func(id rotation.ID) bool { return slices.Contains(s.lifted, id) })
 		if l == s.ledger {
 			return s
 		}
-		return m.with(s, l, nil)
+		return src.with(s, l, nil)
 	}
-	m.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		s := m.orInitial(prev)
+	src.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
+		s := src.orInitial(prev)
 		if s.beforeClose == nil {
 			return adopted(s)
 		}
@@ -249,10 +249,10 @@ func (m *source[V, S]) adopt(w storedSource) {
 }
 
 // stored returns the state to save.
-func (m *source[V, S]) stored(now time.Time) storedSource {
-	s := m.lastState()
+func (src *source[V, S]) stored(now time.Time) storedSource {
+	s := src.lastState()
 	return storedSource{
-		Name: m.spec.name, Kind: m.spec.kind, Location: m.spec.identity,
-		Snapshot: s.ledger.Snapshot(now, m.encode), LastUsed: utc(s.lastPrevious),
+		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.identity,
+		Snapshot: s.ledger.Snapshot(now, src.encode), LastUsed: utc(s.lastPrevious),
 	}
 }

@@ -93,21 +93,21 @@ func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
 	if p.Slot() != rotation.Previous {
 		return
 	}
-	for _, s := range a.sources {
-		if s.verified(p) {
-			s.recordPreviousUse(p, remote)
+	for _, src := range a.sources {
+		if src.verified(p) {
+			src.recordPreviousUse(p, remote)
 		}
 	}
 }
 
 // recordPreviousUse records and logs that the host of remote used the superseded
 // credential of p.
-func (m *source[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
+func (src *source[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
 	id := userID{hostOf(remote), p.KeyID()}
-	if !m.users.mark(id, time.Now()) {
+	if !src.users.mark(id, time.Now()) {
 		return
 	}
-	log := m.log.With("remote", id.host, "fingerprint", id.fingerprint)
+	log := src.log.With("remote", id.host, "fingerprint", id.fingerprint)
 	if p.Method() == verify.MethodToken {
 		log.Info("superseded token still in use")
 	} else {

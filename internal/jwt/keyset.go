@@ -185,10 +185,3 @@ func (s *KeySet) Untried() (n int) {
 	}
 	return n
 }
-
-// Revoked reports whether the credential of p is revoked: its token, by digest or jti, or
-// the key that signed the token. Revoked returns false if p was not authenticated by a
-// JWT, and for the nil KeySet.
-func (s *KeySet) Revoked(p *verify.Principal) bool {
-	return s != nil && slices.ContainsFunc(p.RevocableBy(), s.revoked)
-}

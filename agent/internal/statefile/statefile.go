@@ -43,11 +43,11 @@ func Load(path string) ([]byte, error) {
 	return load(dir, path)
 }
 
-// Update replaces the payload of path by the result of f, which must be one line. A reader finds the old payload
-// or the new one, also after a crash. The arguments of f are the results of Load, and the
-// file is locked against other calls of Update. If f returns nil, the file stays as it is.
-// If the directory of the file does not exist, Update creates it with mode 0700, but no
-// parent.
+// Update replaces the payload of path by the result of f, which must be one line. A reader
+// finds the old payload or the new one, also after a crash. The arguments of f are the
+// results of Load. While f runs, other calls of Update wait. If f returns nil, the file
+// stays as it is. If the directory of the file does not exist, Update creates it with mode
+// 0700, but not its parents.
 func Update(path string, f func(payload []byte, err error) ([]byte, error)) error {
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s: its directory cannot be created: %w", path, cause(err))
