@@ -101,6 +101,19 @@ func algorithmsOf(material any) []string {
 	return nil
 }
 
+// signingMethod returns the method that verifies signatures of the algorithm. golang-jwt
+// accepts an RSASSA-PSS salt of any length, but RFC 7518 section 3.5 requires a salt as
+// long as the hash.
+func signingMethod(alg string) jwt.SigningMethod {
+	method := jwt.GetSigningMethod(alg)
+	if pss, ok := method.(*jwt.SigningMethodRSAPSS); ok {
+		strict := *pss
+		strict.VerifyOptions = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+		return &strict
+	}
+	return method
+}
+
 // Errors of NewKey. The texts are constants.
 var (
 	errPrivate = errors.New("a private key, which signs; give the public key alone (openssl pkey -pubout)")
@@ -126,7 +139,7 @@ func NewKey(c KeyConfig) (Key, error) {
 	case !slices.Contains(fits, alg):
 		return Key{}, fmt.Errorf("a key that does not fit its algorithm %s; it is for %s", alg, strings.Join(fits, ", "))
 	}
-	method := jwt.GetSigningMethod(CanonicalAlgorithm(alg))
+	method := signingMethod(CanonicalAlgorithm(alg))
 	if err := checkStrength(c.Material, method); err != nil {
 		return Key{}, err
 	}
