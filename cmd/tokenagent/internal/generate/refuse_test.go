@@ -28,9 +28,9 @@ func TestUsage(t *testing.T) {
 		"--jwt ES256 --new-signing-key a --bytes 32":      "--bytes is for opaque tokens",
 		"--jwt=": "--jwt must be HS256, ES256, EdDSA, RS256 or PS256",
 		"--jwt HS256 --new-signing-key a --public-jwks-out b":                    "--public-jwks-out go with ES256",
-		"--jwt ES256 --new-signing-key a --public-jwks-out b --public-key-out b": "name one file",
+		"--jwt ES256 --new-signing-key a --public-jwks-out b --public-key-out b": "name the same file",
 		"--jwt ES256 --new-signing-key a --kid " + strings.Repeat("k", 1025):     "--kid is longer than 1024 bytes",
-		"--jwt HS256 --new-signing-key a --public-key-out b":                     "HS256 has a secret alone",
+		"--jwt HS256 --new-signing-key a --public-key-out b":                     "HS256 has only a secret",
 		"--jwt ES256 --new-signing-key a --expires-in 0s":                        "--expires-in must be at least 1s",
 		"--jwt ES256 --new-signing-key a --not-before-in -1s":                    "--not-before-in must not be negative",
 		"--jwt ES256 --new-signing-key a --not-before-in 1h":                     "shorter than --expires-in",
@@ -39,8 +39,8 @@ func TestUsage(t *testing.T) {
 		"--jwt ES256 --new-signing-key a --claim exp=1":                          "exp has a flag of its own, --expires-in",
 		"--jwt ES256 --new-signing-key a --claim jti=1":                          "jti is set by generate itself",
 		"--jwt ES256 --new-signing-key a --claim b=1 --claim b=2":                "--claim number 2: b is given twice",
-		"--subject x":                      "--subject: for a JWT alone; say --jwt",
-		"--claim a=b --new-signing-key f ": "--claim, --new-signing-key: for a JWT alone",
+		"--subject x":                      "--subject: only for a JWT; add --jwt",
+		"--claim a=b --new-signing-key f ": "--claim, --new-signing-key: only for a JWT",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Chdir(t.TempDir())

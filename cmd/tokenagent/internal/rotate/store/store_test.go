@@ -209,7 +209,7 @@ func TestOneOperatorWins(t *testing.T) {
 				switch {
 				case err == nil:
 					won++
-				case !errors.Is(err, ErrChanged) && !strings.Contains(err.Error(), "another rotation is at work"):
+				case !errors.Is(err, ErrChanged) && !strings.Contains(err.Error(), "another rotation is running"):
 					t.Error(err)
 				}
 			}
