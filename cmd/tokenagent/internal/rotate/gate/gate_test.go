@@ -129,7 +129,7 @@ func TestIdleFollowsTheOverlap(t *testing.T) {
 		says                string
 	}{
 		"long, watched for long enough":   {watched: 16 * time.Minute, left: time.Hour},
-		"long, not yet":                   {watched: 14 * time.Minute, left: time.Hour, says: "has watched for 14m0s alone, less than --idle 15m0s"},
+		"long, not yet":                   {watched: 14 * time.Minute, left: time.Hour, says: "has watched for only 14m0s, less than --idle 15m0s"},
 		"short, more than half is over":   {watched: 8 * time.Minute, left: 7 * time.Minute},
 		"short, less than half is over":   {watched: 7 * time.Minute, left: 8 * time.Minute, says: "less than --idle 7m30s"},
 		"short, used lately":              {watched: 9 * time.Minute, left: 6 * time.Minute, used: time.Minute, says: "was used 1m0s ago, less than --idle 7m30s"},
