@@ -95,7 +95,7 @@ func TestStageIntoAMixedSet(t *testing.T) {
 	file := path(filepath.Join(t.TempDir(), "keys.json"))
 	put(t, string(file), `{"keys":[`+newSigner(t, "EdDSA").jwk(t, "a")+","+newSigner(t, "ES256").jwk(t, "b")+","+newSigner(t, "ES384").jwk(t, "b")+`]}`)
 	before := file.bytes(t)
-	file.do(t, "stage", "--private-out", filepath.Join(t.TempDir(), "p")).want(t, 1, "keys of several algorithms; say which by a key of your own, with --from FILE")
+	file.do(t, "stage", "--private-out", filepath.Join(t.TempDir(), "p")).want(t, 1, "keys of several algorithms; make a key yourself, and stage it with --from FILE")
 	file.do(t, "retire", "--key", "b").want(t, 1, "2 keys have that name, ", "give the fingerprint of one")
 	if file.bytes(t) != before {
 		t.Error("refused, and changed all the same")
