@@ -39,7 +39,7 @@ func fixed(d float64) dist {
 // do not quote text.
 func parseDist(flag, text string) (dist, error) {
 	kind, rest, _ := strings.Cut(text, ":")
-	form := "fixed:D, uniform:D..D, exponential:MEAN or samples:FILE"
+	form := "fixed:D, uniform:D..D, exponential:MEAN, normal:MEAN,SD or samples:FILE"
 	switch kind {
 	case "fixed":
 		form = "fixed:D"
@@ -48,13 +48,11 @@ func parseDist(flag, text string) (dist, error) {
 		}
 	case "uniform":
 		form = "uniform:D..D"
-		first, second, _ := strings.Cut(rest, "..")
-		a, okA := parseSeconds(first)
-		b, okB := parseSeconds(second)
+		a, b, ok := parseTwo(rest, "..")
 		switch {
-		case okA && okB && a > b:
+		case ok && a > b:
 			return dist{}, exitcode.Usage("--%s: uniform ends before it begins; put the shorter duration first", flag)
-		case okA && okB:
+		case ok:
 			return limited(fmt.Sprintf("uniform:%s..%s", seconds(a), seconds(b)), a, b,
 				func(r *rand.Rand) float64 { return a + (b-a)*r.Float64() }), nil
 		}
@@ -65,6 +63,15 @@ func parseDist(flag, text string) (dist, error) {
 				fmt.Sprintf("exponential:%s", seconds(mean)), 0,
 				func(q float64) float64 { return -mean * math.Log(q) },
 				func(r *rand.Rand) float64 { return mean * r.ExpFloat64() },
+			}, nil
+		}
+	case "normal":
+		form = "normal:MEAN,SD with a deviation above 0s"
+		if mean, sd, ok := parseTwo(rest, ","); ok && sd > 0 {
+			return dist{ // P(X > mean + sd·z) = erfc(z/√2)/2
+				fmt.Sprintf("normal:%s,%s", seconds(mean), seconds(sd)), 0,
+				func(q float64) float64 { return max(0, mean+sd*math.Sqrt2*math.Erfcinv(2*q)) },
+				func(r *rand.Rand) float64 { return max(0, mean+sd*r.NormFloat64()) },
 			}, nil
 		}
 	case "samples":
@@ -108,6 +115,14 @@ func readSamples(flag, name string) (dist, error) {
 func parseSeconds(text string) (float64, bool) {
 	d, err := time.ParseDuration(text)
 	return d.Seconds(), err == nil && d >= 0 && d <= maxDuration
+}
+
+// parseTwo reads two durations with a separator between them.
+func parseTwo(text, separator string) (a, b float64, ok bool) {
+	first, second, _ := strings.Cut(text, separator)
+	a, okA := parseSeconds(first)
+	b, okB := parseSeconds(second)
+	return a, b, okA && okB
 }
 
 // seconds is a duration in an answer; +Inf means that there is none.

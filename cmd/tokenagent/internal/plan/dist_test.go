@@ -49,6 +49,7 @@ func TestDistGrammar(t *testing.T) {
 		"uniform:5m..30m":         "uniform:5m..30m",
 		"uniform:1h0m0s..3600s":   "uniform:1h..1h",
 		"exponential:10m":         "exponential:10m",
+		"normal:10m,2m30s":        "normal:10m,2m30s",
 		"samples:f":               "samples (4)",
 		"uniform:0s..1h10m0.250s": "uniform:0s..1h10m0.25s",
 	} {
@@ -78,6 +79,8 @@ func TestDistErrors(t *testing.T) {
 		"uniform:1m.." + canary: {2, "--x has the form uniform:D..D"},
 		"uniform:2m..1m":        {2, "ends before it begins; put the shorter duration first"},
 		"exponential:0s":        {2, "a mean above 0s"},
+		"normal:1m":             {2, "normal:MEAN,SD"},
+		"normal:1m,0s":          {2, "a deviation above 0s"},
 		"exponential:1s,2s":     {2, "a mean above 0s"},
 		"samples:":              {2, "--x has the form samples:FILE"},
 		"uniform:1m..2m..3m":    {2, "--x has the form uniform:D..D"},
@@ -114,7 +117,7 @@ func TestDistErrors(t *testing.T) {
 
 // Draws lie within the limits, and exceed longest(q) with probability q.
 func TestDistLimits(t *testing.T) {
-	for _, text := range []string{"fixed:3s", "uniform:5s..30s", "exponential:10s", "samples:f"} {
+	for _, text := range []string{"fixed:3s", "uniform:5s..30s", "exponential:10s", "normal:10s,2s", "normal:1s,5s", "samples:f"} {
 		d := dists(t, text)
 		r := rand.New(rand.NewPCG(1, 2))
 		const n = 100_000
@@ -153,7 +156,7 @@ func TestDistLimits(t *testing.T) {
 }
 
 func FuzzDist(f *testing.F) {
-	for _, seed := range []string{"fixed:1s", "uniform:1s..2h", "exponential:1ns", "samples:f", "uniform:..", ":"} {
+	for _, seed := range []string{"fixed:1s", "uniform:1s..2h", "exponential:1ns", "normal:1m,1s", "samples:f", "uniform:..", ":", "normal:1s,"} {
 		f.Add(seed, "1s\n2m\n# x\n")
 	}
 	f.Fuzz(func(t *testing.T, text, content string) {

@@ -168,7 +168,7 @@ func TestRefusalIsMonotoneInTheOverlap(t *testing.T) {
 // much longer than needed.
 func TestRiskWhereNothingIsSafe(t *testing.T) {
 	t.Parallel()
-	for _, restarts := range []string{"exponential:2m"} {
+	for _, restarts := range []string{"exponential:2m", "normal:2m,30s"} {
 		for name, m := range models(t) {
 			if m.Sender == transport || m.Sliding {
 				continue

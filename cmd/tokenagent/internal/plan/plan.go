@@ -39,6 +39,7 @@ restarted after the change (--sender restart), restarted by tokenagent exec
   fixed:D              always D
   uniform:D..D         evenly between the two
   exponential:MEAN     memoryless, without an upper limit
+  normal:MEAN,SD       without an upper limit
   samples:FILE         as often as in FILE, which has a duration on each line
 
 The protocol staged is stage, wait, promote, wait, retire. now is 'rotate now': all in

@@ -111,6 +111,7 @@ func TestAdvice(t *testing.T) {
 			"for a risk of 1e-06 (--risk)", "4. restart the senders\n",
 		},
 		"--sender-restart exponential:10m --overlap 20m":             {"NOT SAFE: a rotation refuses something with a chance of"},
+		"--sender-restart normal:10m,1m --risk 0.01":                 {"no overlap is safe", "for a risk of 0.01 (--risk)"},
 		"--sender-restart exponential:10m --risk 0.01":               {"no overlap is safe", "for a risk of 0.01 (--risk)"},
 		"--delivery exponential:1m":                                  {"no stage wait is safe: --delivery exponential:1m has no upper limit"},
 		"--delivery exponential:1m --sender exec":                    {"no stage wait and no overlap is safe: --delivery exponential:1m has"},
