@@ -65,7 +65,7 @@ func TestFrom(t *testing.T) {
 		three + " next":     "no current token",
 		"#" + three:         "no current token",
 		three + "\x01":      "outside 0x21 to 0x7E",
-		three + "\nrevoked": "a revocation is",
+		three + "\nrevoked": "a revocation must be",
 	} {
 		before := file.bytes(t)
 		run(t, text, false, "stage", "--replace", "--from", "-", string(file)).want(t, 1, "--from -", says)
