@@ -24,7 +24,9 @@ func TestSecondSignalEndsTheShutdownDelay(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	send := map[string]syscall.Signal{"for=admin-listen": syscall.SIGTERM, "told to end": syscall.SIGINT}
+	send := map[string]syscall.Signal{"for=admin-listen": syscall.SIGTERM, "shutting down: not ready": syscall.SIGINT}
+	stop := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }) // otherwise a failure takes a day
+	defer stop.Stop()
 	lines := bufio.NewScanner(log)
 	for lines.Scan() {
 		for text, sig := range send {

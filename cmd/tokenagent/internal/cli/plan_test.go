@@ -13,7 +13,7 @@ func TestPlan(t *testing.T) {
 	invoke(t, "", "plan", good).want(t, 2, "plan takes no arguments")
 	invoke(t, "", "plan", "--kubelet-sync", good).want(t, 2, "tokenagent: --kubelet-sync must be a duration")
 	invoke(t, "", "plan", "--sender-restart", "fixed:"+good).want(t, 2, "tokenagent: --sender-restart has the form fixed:D", "see 'tokenagent plan --help'")
-	invoke(t, "", "plan", "--stage-wait", "1s", "--protocol", "now").want(t, 2, "--stage-wait goes with --protocol staged")
+	invoke(t, "", "plan", "--stage-wait", "1s", "--protocol", "now").want(t, 2, "--stage-wait needs --protocol staged; add that, or leave it out")
 
 	// The command line wins over the environment.
 	t.Setenv("TOKENAGENT_REPLICAS", "9")
