@@ -30,7 +30,7 @@ const (
 	toleranceOtherGo = 0.30
 )
 
-var errMore = errors.New("it takes more than is written down; mend it, or give the reason in the commit that changes the numbers (make guard-write)")
+var errMore = errors.New("it takes more than is written down; fix it, or give the reason in the commit that changes the numbers (make guard-write)")
 
 // compare reports where now is more than was.
 func compare(out io.Writer, was, now Numbers) error {

@@ -12,6 +12,7 @@ import (
 // A Need is the key source that a setting belongs to.
 type Need int
 
+// The key sources.
 const (
 	NeedsNothing Need = iota
 	NeedsKeys         // --key-file or --jwks-url
@@ -25,6 +26,7 @@ func (r *Realm) has(n Need) bool {
 // A Topic is a heading in the help. A command takes all flags of a topic, or none.
 type Topic string
 
+// The topics, in the order of the help.
 const (
 	Tokens  Topic = "Source"
 	Signed  Topic = "Signed tokens"

@@ -16,6 +16,7 @@ import (
 // A Use is what a Realm is for.
 type Use int
 
+// The uses.
 const (
 	Run     Use = iota // a command that verifies tokens
 	Check              // a command that needs no issuer and no audience

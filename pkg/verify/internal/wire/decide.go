@@ -38,6 +38,9 @@ func (c Class) Temporary() bool { return c == Unavailable || c == Busy }
 // ClassOf returns the class of a verifier's error. An error that wraps none of
 // package verify's sentinels, and nil, are Unavailable.
 func ClassOf(err error) Class {
+	if err == verify.ErrInvalidToken { //nolint:errorlint // most refusals; Class also finds a wrapped one
+		return Invalid
+	}
 	if err == nil {
 		return Unavailable
 	}
@@ -46,6 +49,7 @@ func ClassOf(err error) Class {
 		return Missing
 	case verify.Invalid, verify.Expired, verify.Revoked:
 		return Invalid
+	case verify.Unavailable:
 	}
 	if errors.Is(err, verify.ErrBusy) {
 		return Busy
