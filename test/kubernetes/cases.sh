@@ -120,7 +120,7 @@ case_reapply() {
 	within 120 "the agents warn of the revoked token" revoked_is_declared
 	answers 401 "$leaked" || die "a replaced Secret made the revoked token valid again"
 }
-revoked_is_declared() { kubectl -n "$ns" logs ds/tokenagent --tail=-1 | grep -q 'stays refused until the revocation is lifted'; }
+revoked_is_declared() { kubectl -n "$ns" logs ds/tokenagent --tail=-1 | grep -q 'refused until the revocation is lifted'; }
 
 case_port() {
 	reach=http path=/ container=tokenagent
