@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"cmp"
 	"fmt"
 	"io"
@@ -56,6 +57,29 @@ func readVariables(flags *pflag.FlagSet) (err error) {
 
 func annotate(flags *pflag.FlagSet, flag, annotation string) {
 	_ = flags.SetAnnotation(flag, annotation, nil) // the flag exists
+}
+
+// allowEmpty lets the address that the flag takes be empty, which means none.
+func allowEmpty(flags *pflag.FlagSet, name string) {
+	annotate(flags, name, emptyMeansNone)
+	f := flags.Lookup(name)
+	f.Value = &addressOrNone{Value: f.Value, flag: f}
+}
+
+// addressOrNone is the value of a flag that may be empty. An address that the command
+// line gives must not be followed by an empty one, which comes from a variable that a
+// script never set.
+type addressOrNone struct {
+	pflag.Value
+
+	flag *pflag.Flag
+}
+
+func (a *addressOrNone) Set(value string) error {
+	if value == "" && a.flag.Changed && a.String() != "" {
+		return errors.New("empty") // invalidValue tells more
+	}
+	return a.Value.Set(value)
 }
 
 // refuseEmpty returns an error if a flag or variable was set to an empty value. The

@@ -93,6 +93,14 @@ func TestEmptyAddressMeansNone(t *testing.T) {
 	invoke(t, "", "exec", "--token-file", "/nonexistent/token", "--", "true").want(t, 1, "/nonexistent/token")
 }
 
+// TestAddressThenEmpty checks that an empty value does not take back an address that the
+// command line gives before it.
+func TestAddressThenEmpty(t *testing.T) {
+	for _, name := range []string{"admin-listen", "grpc-listen"} {
+		invoke(t, "", "run", "--"+name, "127.0.0.1:0", "--"+name, "").want(t, 2, "--"+name+" has an empty value")
+	}
+}
+
 // TestP5_EmptyDaprVariableIsNotOpen checks that an empty APP_API_TOKEN or
 // APP_API_TOKEN_FILE is an error, and accepts nothing.
 func TestP5_EmptyDaprVariableIsNotOpen(t *testing.T) {

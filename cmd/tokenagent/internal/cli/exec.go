@@ -72,7 +72,7 @@ Root and CMD's own user can read the token in /proc/PID/environ.`,
 	config.SetTopic(f, "Listeners")
 	e.admin.addAccessFlags(f)
 	e.log.add(f)
-	annotate(f, "admin-listen", emptyMeansNone)
+	allowEmpty(f, "admin-listen")
 	return cmd
 }
 

@@ -67,8 +67,8 @@ SIGINT ends the delay.`,
 	addTLSFlags(f, "", &o.TLS, "--listen and --grpc-listen")
 	o.addAccessFlags(f)
 	r.log.add(f)
-	annotate(f, "grpc-listen", emptyMeansNone)
-	annotate(f, "admin-listen", emptyMeansNone)
+	allowEmpty(f, "grpc-listen")
+	allowEmpty(f, "admin-listen")
 	return cmd
 }
 
