@@ -36,8 +36,8 @@ func startProcess(tb testing.TB, name, path string, args, env []string) *process
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer out.Close()                   // the child has its own copy
-	p.cmd = exec.Command(path, args...) //nolint:noctx // Stop ends it
+	defer out.Close() // the child has its own copy
+	p.cmd = exec.Command(path, args...)
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
