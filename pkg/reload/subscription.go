@@ -153,7 +153,12 @@ func (s *subscription) watch(dirs map[string]watchSpec) (missed bool, err error)
 	if err != nil {
 		return false, err
 	}
-	w.removeUnused()
+	for dir := range old {
+		if _, ok := dirs[dir]; !ok { // s may have been the last to need it
+			w.removeUnused()
+			break
+		}
+	}
 	for dir, spec := range dirs {
 		isNew, addErr := w.add(notify, dir)
 		before := old[dir]

@@ -123,8 +123,11 @@ func (w *Watcher) handleEvent(e fsnotify.Event) {
 func (w *Watcher) pathsOf(dir string) []string {
 	paths := []string{dir}
 	d := w.dirs[dir]
+	if d == nil { // most events are about a file
+		return paths
+	}
 	for path, other := range w.dirs {
-		if d != nil && path != dir && os.SameFile(d.info, other.info) {
+		if path != dir && os.SameFile(d.info, other.info) {
 			paths = append(paths, path)
 		}
 	}
