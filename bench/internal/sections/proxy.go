@@ -4,8 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
+	"strings"
 
 	"github.com/tokenagent/tokenagent/bench/internal/report"
 	"github.com/tokenagent/tokenagent/bench/internal/servers"
@@ -53,9 +52,11 @@ func proxy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	if missing != nil {
 		return append(rows, report.Row{What: "to an app", PeerName: name, Missed: "Caddy is not installed"}), nil
 	}
-	caddy, stop, err := start(ctx, dir, func(at servers.Addr) []string {
-		return []string{path, "run", "--adapter", "caddyfile", "--config", caddyfile(dir, at, app)}
-	})
+	caddy, err := servers.New(ctx, "tcp", dir)
+	if err != nil {
+		return nil, err
+	}
+	stop, err = servers.Start(ctx, caddy, strings.NewReader(caddyfile(caddy, app)), path, "run", "--adapter", "caddyfile", "--config", "-")
 	if err != nil {
 		return nil, err
 	}
@@ -85,13 +86,11 @@ func proxies(ctx context.Context, r *report.Run, group, peer string, ours, their
 	return throughput("to an app", speed, peer), nil
 }
 
-// caddyfile writes a configuration that lets one token through to app. It returns
-// the path, of which Caddy tells if there is none. The site has no host, since Caddy
-// answers an empty 200 for every other host.
-func caddyfile(dir string, at, app servers.Addr) string {
-	path := filepath.Join(dir, "Caddyfile")
+// caddyfile returns a configuration that lets one token through to app. The site has no
+// host, because Caddy answers requests for every other host with an empty 200.
+func caddyfile(at, app servers.Addr) string {
 	host, port, _ := net.SplitHostPort(at.Address)
-	text := fmt.Sprintf(`{
+	return fmt.Sprintf(`{
 	admin off
 	auto_https off
 }
@@ -104,6 +103,4 @@ http://:%s {
 	respond 401
 }
 `, port, host, work.Header, work.Token(0), app.Address)
-	_ = os.WriteFile(path, []byte(text), 0o600)
-	return path
 }
