@@ -42,8 +42,8 @@ const (
 	DefaultCacheSize = 4096
 	// DefaultLeeway is the default allowed difference between clocks.
 	DefaultLeeway = 30 * time.Second
-	// maxLeeway bounds Leeway, so that exp keeps its meaning.
-	maxLeeway = 10 * time.Minute
+	// MaxLeeway bounds Leeway, so that exp keeps its meaning.
+	MaxLeeway = 10 * time.Minute
 	// DefaultMaxBytes is the length in bytes of the longest token by default.
 	DefaultMaxBytes = 16 << 10
 	// maxCachedBytes is the maximum length of a cached token. The cache bounds the number
@@ -127,8 +127,8 @@ func (c *Config) Validate() error {
 			fail("a required claim: %w", err)
 		}
 	}
-	if c.Leeway > maxLeeway {
-		fail("Leeway must be at most %s; 0 means %s, negative none", maxLeeway, DefaultLeeway)
+	if c.Leeway > MaxLeeway {
+		fail("Leeway must be at most %s; 0 means %s, negative none", MaxLeeway, DefaultLeeway)
 	}
 	if c.MaxBytes < 0 {
 		fail("MaxBytes is negative; 0 means %d", DefaultMaxBytes)

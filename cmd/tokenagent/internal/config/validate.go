@@ -24,10 +24,9 @@ const (
 )
 
 const (
-	maxCache  = 1_000_000             // bounds the memory: a cached token takes at most about 4 KiB
-	maxLeeway = 10 * time.Minute      // as in jwt.Config
-	minStale  = 2 * time.Minute       // twice the shortest time between two requests for a JWKS
-	minPoll   = 10 * time.Millisecond // as in agent.Config
+	maxCache = 1_000_000             // bounds the memory: a cached token takes at most about 4 KiB
+	minStale = 2 * time.Minute       // twice the shortest time between two requests for a JWKS
+	minPoll  = 10 * time.Millisecond // as in agent.Config
 )
 
 // Validate returns every error of r, as a go-multierror of option.Errors.
@@ -60,7 +59,7 @@ func (r *Realm) Validate(use Use) error {
 		require(a.KeyAlgorithm == "" || !unknown(a.KeyAlgorithm), "{key-algorithm} must be one of %s", known)
 		require(!slices.ContainsFunc(a.JWT.Algorithms, unknown), "{algorithm} must be one of %s", known)
 		require(a.JWT.CacheSize >= 0 && a.JWT.CacheSize <= maxCache, "{jwt-cache} must be 0 to %d", maxCache)
-		require(a.JWT.Leeway >= 0 && a.JWT.Leeway <= maxLeeway, "{leeway} must be 0s to %s", maxLeeway)
+		require(a.JWT.Leeway >= 0 && a.JWT.Leeway <= jwt.MaxLeeway, "{leeway} must be 0s to %s", jwt.MaxLeeway)
 		require(a.Name != a.KeyName, "{name} and {key-name} are the same; metrics could not tell the two sources apart")
 		if _, err := r.requiredClaims(); err != nil {
 			errs = append(errs, err)
