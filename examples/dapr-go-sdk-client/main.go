@@ -44,7 +44,7 @@ func main() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		// While daprd restarts nobody answers. Repeat what must not be lost.
+		// daprd does not answer while it restarts, so repeat a call that must not be lost.
 		fmt.Println("HTTP:", viaHTTP.publish(ctx, "{}"), "gRPC:", viaGRPC.PublishEvent(ctx, "pubsub", "orders", "{}"))
 		select {
 		case <-ctx.Done():

@@ -50,11 +50,11 @@ func main() {
 }
 
 func ask(ctx context.Context, client *http.Client, url string) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // whoever runs it says where to
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody) //nolint:gosec // the user gives the URL
 	if err != nil {
 		log.Fatal(err)
 	}
-	resp, err := client.Do(r) //nolint:gosec // whoever runs it says where to
+	resp, err := client.Do(r) //nolint:gosec // the user gives the URL
 	if err != nil {
 		fmt.Println(err)
 		return

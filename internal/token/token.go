@@ -35,8 +35,8 @@ func New(text string) Token {
 	return Token{&s}
 }
 
-// Remembered returns a token of which only the SHA-256 is known, because the state of an
-// earlier process holds only that. Its Reveal returns "". The bool is always true.
+// Remembered returns a token whose bytes are unknown: the state of an earlier process holds
+// only its SHA-256. Its Reveal returns "". The bool is always true.
 func Remembered(e rotation.SnapshotEntry) (Token, bool) {
 	s := &secret{id: e.ID}
 	return Token{&s}, true

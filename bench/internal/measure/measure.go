@@ -48,7 +48,7 @@ func Full() Effort { return Effort{Rounds: 25, Slice: 40 * time.Millisecond} }
 // Quick returns the effort for a check that everything runs.
 func Quick() Effort { return Effort{Rounds: 2, Slice: 200 * time.Microsecond, Quick: true} }
 
-// A Clock reads a time that passes, of which differences are taken.
+// A Clock reads a time. Only the difference between two readings means something.
 type Clock func() time.Duration
 
 // Process is the processor time of the whole process, garbage collection

@@ -73,7 +73,7 @@ func startAgent(ctx context.Context, dir string) (*agent.Agent, error) {
 	})
 }
 
-// controllerRuntime watches a certificate and its key, of which the key stays.
+// controllerRuntime watches a certificate and its key. Only the certificate changes.
 func controllerRuntime() Kind {
 	c := new(certificates)
 	return Kind{Name: "certwatcher", Files: c.files, Start: func(ctx context.Context, dir string) (Watch, error) {

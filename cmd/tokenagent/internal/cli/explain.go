@@ -48,7 +48,7 @@ func (r *report) explainKeys(src *agent.SourceStatus, now time.Time) {
 	}
 	r.explainSlots(src, "key", jwks.KeyPreviousUntil, now)
 	if hmac {
-		r.add("info", "whoever has an HMAC secret can sign with it: each verifier could forge tokens for the others")
+		r.add("info", "anybody who has an HMAC secret can sign with it, so each verifier could forge tokens for the others")
 	}
 	switch {
 	case slots["current"]:

@@ -76,8 +76,8 @@ func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time
 	return out
 }
 
-// keyHint says why no key is tried on the token. It returns "" if keys are tried, and for
-// an unknown algorithm, of which a warning tells.
+// keyHint says why no key is tried on the token. It returns "" if keys are tried, and if
+// the algorithm is unknown, because that has its own warning.
 func (t *Token) keyHint(alg string, keys []agent.TokenStatus) string {
 	kid, named := t.Header["kid"]
 	var sameName, tried int

@@ -19,9 +19,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Token says what a token contains. Nothing in it has been verified. Of a token that is
-// no JSON Web Token (RFC 7519) only Error, Fingerprint and Bytes are set, because nobody
-// can tell what it is instead.
+// A Token says what a token contains. Nothing in it has been verified. If the token is not
+// a JSON Web Token (RFC 7519), only Error, Fingerprint and Bytes are set.
 type Token struct {
 	JWT         bool                 `json:"jwt"`
 	Error       string               `json:"fault,omitempty"` // why it is no JWT, or a malformed one; quotes nothing
@@ -38,7 +37,7 @@ type Token struct {
 var (
 	errOpaque    = errors.New("not a JSON Web Token, which is three parts of base64url between dots")
 	errSpace     = errors.New("it has white space in it; give the token alone, without the word Bearer, and on one line")
-	errEncrypted = errors.New("an encrypted token (JWE, RFC 7516), of which nothing can be read here; signed ones have three parts")
+	errEncrypted = errors.New("an encrypted token (JWE, RFC 7516), which cannot be read here; signed ones have three parts")
 	errClaims    = errors.New("its claims are not base64url without padding")
 	errSignature = errors.New("its signature is not base64url without padding")
 	errUnsigned  = errors.New("it has no signature")

@@ -54,7 +54,7 @@ func compact(value any) string {
 	return termsafe.Text(strings.TrimSpace(b.String()))
 }
 
-// Quote returns text in quotes as JSON has it, and escapes what is not printable.
+// Quote returns text as a JSON string, with everything escaped that is not printable.
 func Quote(text string) string {
 	return `"` + termsafe.Text(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)) + `"`
 }

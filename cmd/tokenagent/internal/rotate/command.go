@@ -47,7 +47,7 @@ where one is staged. unrevoke lifts what was revoked by mistake.
 A step whose work is done changes nothing and exits with 0. A step that is out of order
 is refused, with exit code 1. A step that fails leaves the source as it was, and puts out
 no Secret; if it has replaced some keys of a directory, it says so: do the step again.
-docs/rotation.md tells the whole story.`,
+docs/rotation.md describes a whole rotation.`,
 		Example: `  tokenagent rotate stage /etc/app/token
   kubectl get secret app-api-token -o json | tokenagent rotate stage | kubectl replace -f -
   kubectl get secrets -A -l tokenagent/group=app -o json | tokenagent rotate stage | kubectl replace -f -

@@ -14,8 +14,8 @@ import (
 // ctx ends, Read returns [exitcode.Interrupted]. A goroutine may then still be reading,
 // because a read from a terminal or a pipe cannot be cancelled.
 //
-// If in is a terminal, Read first tells the user on stderr that it waits for what, such as
-// "a token".
+// If in is a terminal, Read first writes to stderr that it is waiting for input. what names
+// the input, such as "a token".
 func Read(ctx context.Context, in io.Reader, stderr io.Writer, what string, limit int) ([]byte, error) {
 	if Terminal(in) {
 		_, _ = fmt.Fprintf(stderr, "tokenagent: waiting for %s on standard input; end it with Ctrl-D on a line of its own\n", what)

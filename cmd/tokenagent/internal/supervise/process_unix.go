@@ -34,8 +34,8 @@ func newLauncher(o *Options) (func(token string) (program, error), error) {
 	}, nil
 }
 
-// cannotStart gives err the exit code that POSIX has shells give: 127 for what is not
-// found, 126 for what cannot be executed (XCU 2.8.2).
+// cannotStart gives err the exit code of a shell (POSIX XCU 2.8.2): 127 if the program is
+// not found, 126 if it cannot be executed.
 func cannotStart(name string, err error) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return exitcode.With(127, fmt.Errorf("%s: not found; name a program in PATH, or give its path", name))

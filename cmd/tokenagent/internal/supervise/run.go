@@ -290,7 +290,7 @@ func (s *Supervisor) handle(sig os.Signal) error {
 	return nil
 }
 
-// earliest returns the earlier of two times, of which zero means never.
+// earliest returns the earlier of two times. The zero Time means never.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -57,12 +57,12 @@ func (v source) problems(now time.Time) (all []problem) {
 	}
 	for _, o := range v.Overlaps {
 		if o.Hurry {
-			all = append(all, problem{kindWarn, "Cut-off", fmt.Sprintf("%s is still in use and ends soon: whoever sends it is refused then", o.Fingerprint)})
+			all = append(all, problem{kindWarn, "Cut-off", fmt.Sprintf("%s is still in use and ends soon; its senders are refused then", o.Fingerprint)})
 		}
 	}
 	for _, t := range v.SourceStatus.Tokens {
 		if !t.Expires.IsZero() && !t.Expires.After(now) {
-			all = append(all, problem{kindWarn, "Expired", fmt.Sprintf("%s (%s) is a JWT whose exp has passed: whoever checks that refuses it", t.Fingerprint, t.Slot)})
+			all = append(all, problem{kindWarn, "Expired", fmt.Sprintf("%s (%s) is a JWT whose exp has passed; receivers that check exp refuse it", t.Fingerprint, t.Slot)})
 		}
 	}
 	return all
