@@ -115,28 +115,37 @@ func TestP1_InPlaceAfterDebounce(t *testing.T) {
 					// inotify(7) reports a name, and this write has another.
 					o.Poll = 10 * time.Millisecond
 				}
-				path := filepath.Join(t.TempDir(), "d", "token")
-				check(t, os.Mkdir(filepath.Dir(path), 0o700))
-				put(t, path, "old-")
-				l := start(t, File(path), o)
-				f, err := open(path)
-				check(t, err)
-				want := "new-whole!"
-				parts := []string{"new", "-", "whole", "!"}
+				want, parts := "new-whole!", []string{"new", "-", "whole", "!"}
+				tries := 1
 				if strings.HasSuffix(name, "half at once") {
 					parts = parts[1:]
+					// The event of the first half comes within the grace, unless
+					// the machine is too busy to run who passes it on.
+					tries = 4
 				}
-				writeSlowly(t, f, between, parts...)
 				if name == "append" {
 					want = "old-" + want
 				}
-				written := time.Now()
-				l.becomes(t, want)
-				if took := time.Since(written); took < debounce-between {
-					t.Errorf("accepted %v after the last write", took)
-				}
-				if got := l.accepted(); !slices.Equal(got, []string{"old-", want}) {
-					t.Errorf("accepted %q before the write was complete", got)
+				for {
+					path := filepath.Join(t.TempDir(), "d", "token")
+					check(t, os.Mkdir(filepath.Dir(path), 0o700))
+					put(t, path, "old-")
+					l := start(t, File(path), o)
+					f, err := open(path)
+					check(t, err)
+					writeSlowly(t, f, between, parts...)
+					written := time.Now()
+					l.becomes(t, want)
+					if took := time.Since(written); took < debounce-between {
+						t.Errorf("accepted %v after the last write", took)
+					}
+					got := l.accepted()
+					if slices.Equal(got, []string{"old-", want}) {
+						return
+					}
+					if tries--; tries == 0 {
+						t.Fatalf("accepted %q before the write was complete", got)
+					}
 				}
 			})
 		}

@@ -13,6 +13,9 @@ import (
 // is ample, and well within the 5 ms that a swap may take.
 const grace = 2 * time.Millisecond
 
+// maxLate is how long after the end of the grace the next read may come.
+const maxLate = time.Millisecond
+
 // A checksum stands for content that is not kept.
 type checksum [sha256.Size]byte
 
@@ -56,6 +59,7 @@ type candidate struct {
 	sums    map[string]checksum // nil for none
 	since   time.Time           // the first read of it; all reads since were equal
 	byEvent bool                // an event led to one of these reads
+	settled time.Time           // when the grace ends; zero before it begins
 }
 
 // wait returns how long to wait before a reading without an error is accepted. 0 also
@@ -74,9 +78,18 @@ func (s *stabilityCheck) wait(r reading, byEvent bool, now time.Time) time.Durat
 	case byLinks:
 		wait = 0
 	case byNewFiles && c.byEvent:
-		wait = min(grace, s.debounce)
+		wait = min(c.endOfGrace(now).Sub(c.since), s.debounce)
 	}
 	return max(0, wait-now.Sub(c.since))
+}
+
+// endOfGrace returns when the grace ends. After a read that comes late the grace begins
+// again: the machine is busy, so the event may be late, too.
+func (c *candidate) endOfGrace(now time.Time) time.Time {
+	if c.settled.IsZero() || now.Sub(c.settled) > maxLate {
+		c.settled = now.Add(grace)
+	}
+	return c.settled
 }
 
 // isAccepted reports whether the content of r is the accepted one.

@@ -44,6 +44,7 @@ func TestStabilityCheck(t *testing.T) {
 		"a new link on the path":             {now: seen(t, fresh, "1", linkA, symlink{"/m", "x"})},
 		"new inode by event":                 {now: seen(t, fresh, "1", linkA), byEvent: true, wait: grace},
 		"new inode by event, after grace":    {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace},
+		"new inode by event, read too late":  {now: seen(t, fresh, "1", linkA), byEvent: true, age: grace + maxLate + 1, wait: grace},
 		"new inode, other content than before": {
 			before: func(s *stabilityCheck) { s.wait(seen(t, fresh, "2", linkA), true, begin.Add(-grace)) },
 			now:    seen(t, fresh, "1", linkA), byEvent: true, wait: grace,
