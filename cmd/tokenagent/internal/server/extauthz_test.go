@@ -32,6 +32,22 @@ func dialGRPC(t *testing.T, target string) *grpc.ClientConn {
 	return conn
 }
 
+// watchHealth watches the health of the server behind conn. follows receives the next
+// status, which must be want.
+func watchHealth(ctx context.Context, t *testing.T, conn *grpc.ClientConn) (watch healthpb.Health_WatchClient, follows func(want healthpb.HealthCheckResponse_ServingStatus)) {
+	t.Helper()
+	watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return watch, func(want healthpb.HealthCheckResponse_ServingStatus) {
+		t.Helper()
+		if r, err := watch.Recv(); err != nil || r.GetStatus() != want {
+			t.Fatalf("health: %v, %v; want %v", r, err, want)
+		}
+	}
+}
+
 // randomHeaders are headers as a client might send them: "Name: value" lines.
 func randomHeaders(r *rand.Rand) []string {
 	names := []string{"dapr-api-token", "Dapr-Api-Token", "DAPR-API-TOKEN", "Authorization", "authorization", "X-Tokenagent-Subject", "x_tokenagent_subject", "X-Tokenagent_Subject", "X-Tokenagent-Method", "x_tokenagent_method", "dapr_api_token", "Dapr.Api-Token", "X.Tokenagent.Subject", "X-Tokenagent~Method", "X-Other"}
@@ -162,16 +178,7 @@ func TestRunServesAndDrainsGRPC(t *testing.T) {
 	conn := dialGRPC(t, "unix:"+socket)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
-	if err != nil {
-		t.Fatal(err)
-	}
-	follows := func(want healthpb.HealthCheckResponse_ServingStatus) {
-		t.Helper()
-		if r, err := watch.Recv(); err != nil || r.GetStatus() != want {
-			t.Errorf("health: %v, %v; want %v", r, err, want)
-		}
-	}
+	_, follows := watchHealth(ctx, t, conn)
 	follows(healthpb.HealthCheckResponse_NOT_SERVING)
 	write(t, path, good)
 	follows(healthpb.HealthCheckResponse_SERVING)

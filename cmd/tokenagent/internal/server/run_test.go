@@ -15,7 +15,6 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
@@ -58,16 +57,7 @@ func TestShutdownDelayTakesNewConnections(t *testing.T) {
 	conn := dialGRPC(t, "unix:"+socket)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	watch, err := healthpb.NewHealthClient(conn).Watch(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
-	if err != nil {
-		t.Fatal(err)
-	}
-	follows := func(want healthpb.HealthCheckResponse_ServingStatus) {
-		t.Helper()
-		if r, err := watch.Recv(); err != nil || r.GetStatus() != want {
-			t.Fatalf("health: %v, %v; want %v", r, err, want)
-		}
-	}
+	watch, follows := watchHealth(ctx, t, conn)
 	follows(healthpb.HealthCheckResponse_SERVING)
 	begun := time.Now()
 	d.stop()
