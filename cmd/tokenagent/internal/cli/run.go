@@ -50,7 +50,7 @@ SIGINT ends the delay.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&r.configFile, "config", "", "`FILE` of realms, instead of one source")
-	f.StringVar(&r.realm.Agent.Name, "name", r.realm.Agent.Name, "`NAME` of the token source in metrics and logs, and the subject of its callers")
+	f.StringVar(&r.realm.Config.Name, "name", r.realm.Config.Name, "`NAME` of the token source in metrics and logs, and the subject of its callers")
 	addRealmFlags(cmd, &r.realm, config.Tokens, config.Reading, config.Signed, config.Overlap, config.Request)
 	o := &r.serve
 	f.StringVar(&o.Listen, "listen", "127.0.0.1:9465", "`ADDR` of forward auth or the proxy: host:port or unix:///path")
@@ -85,12 +85,12 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 		if err := refuseRealmFlags(cmd); err != nil {
 			return err
 		}
-		poll, debounce := r.realm.Agent.Poll, r.realm.Agent.Debounce
+		poll, debounce := r.realm.Config.Poll, r.realm.Config.Debounce
 		r.realm = config.Defaults() // drops settings of environment variables
-		r.realm.Agent.Poll, r.realm.Agent.Debounce = poll, debounce
+		r.realm.Config.Poll, r.realm.Config.Debounce = poll, debounce
 	}
 	o := &r.serve.Options
-	o.Headers, o.Logger, o.Hangup = r.realm.Headers, log, hangup
+	o.Logger, o.Hangup = log, hangup
 	if err := r.check(cmd); err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (r *runFlags) open(ctx context.Context, cfg agent.Config) (realms *realm.Se
 	if err != nil {
 		return nil, nil, err
 	}
-	return realm.Single(a, o.Headers, options), a.Close, nil
+	return realm.Single(a, r.realm.Spec, options), a.Close, nil
 }
 
 // check validates the flags of listeners and of the proxy, and sets Upstream.

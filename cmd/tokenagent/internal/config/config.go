@@ -10,18 +10,18 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/option"
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// A Realm holds the settings of one realm, or of a command without realms.
+// A Realm holds the settings of one realm, or of a command without realms, as users write
+// them: 0 means none. [Realm.AgentConfig] returns the settings of the agent as the agent
+// reads them.
 type Realm struct {
-	Hosts   []string // only in a file of realms
-	Headers []string
-	// Agent holds settings as users write them: 0 means none. [Realm.AgentConfig]
-	// returns them as the agent reads them.
-	Agent         agent.Config
+	realm.Spec
+
 	RequireClaims []string // each NAME or NAME=VALUE
 	// Given maps the names of the settings that were given explicitly to their line in
 	// the file of realms, or to 0 for a flag. Settings from environment variables are not
@@ -32,26 +32,26 @@ type Realm struct {
 // Defaults returns a Realm with the default of every setting.
 func Defaults() Realm {
 	return Realm{
-		Agent: agent.Config{
+		Spec: realm.Spec{Config: agent.Config{
 			Name: "token", MinTokenBytes: token.DefaultMinBytes,
 			KeyName: "keys", JWT: agent.JWT{Leeway: jwt.DefaultLeeway, CacheSize: jwt.DefaultCacheSize},
 			Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second,
-		},
+		}},
 		Given: make(map[string]int),
 	}
 }
 
 // HasTokens reports whether a token source is named.
 func (r *Realm) HasTokens() bool {
-	return r.Agent.TokenFile != "" || r.Agent.TokenEnv != "" || r.Agent.EnvFile != ""
+	return r.Config.TokenFile != "" || r.Config.TokenEnv != "" || r.Config.EnvFile != ""
 }
 
 // HasKeys reports whether a key source is named.
-func (r *Realm) HasKeys() bool { return r.Agent.KeyFile != "" || r.Agent.JWKSURL != "" }
+func (r *Realm) HasKeys() bool { return r.Config.KeyFile != "" || r.Config.JWKSURL != "" }
 
 // AgentConfig returns the configuration of the agent. r must be valid.
 func (r *Realm) AgentConfig(log *slog.Logger) agent.Config {
-	cfg := r.Agent
+	cfg := r.Config
 	cfg.Logger = log
 	cfg.JWT.RequiredClaims, _ = r.requiredClaims()
 	// For the agent 0 means the default, and a negative value none.

@@ -144,7 +144,7 @@ func TestValidate(t *testing.T) {
 		}
 	}
 	flags, _ := both(t, keys)
-	flags.Agent.Name = "keys"
+	flags.Config.Name = "keys"
 	if err := flags.Validate(Run); err == nil || !strings.Contains(err.Error(), "are the same") {
 		t.Errorf("two sources with the same name: %v", err)
 	}

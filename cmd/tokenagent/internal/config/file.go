@@ -221,10 +221,11 @@ func (p *parser) realms(plan *realm.Plan, n *yaml.Node, defaults []setting) map[
 		for _, host := range r.Hosts {
 			unique("hosts", host)
 		}
-		if file := r.Agent.StateFile; file != "" {
+		if file := r.Config.StateFile; file != "" {
 			unique("state-file", file)
 		}
-		plan.Specs = append(plan.Specs, realm.Spec{Name: name, Hosts: r.Hosts, Headers: r.Headers, Config: r.AgentConfig(p.log)})
+		r.Config = r.AgentConfig(p.log)
+		plan.Specs = append(plan.Specs, r.Spec)
 	}
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
 		p.fail(n.Line, "%s is empty; it needs at least one realm", keyRealms)
@@ -249,9 +250,10 @@ func (p *parser) realm(key, value *yaml.Node, defaults []setting) *Realm {
 	}
 	// A source has the name of its realm, which is also the subject of callers with a
 	// shared token. The two sources of one realm need different names.
-	r.Agent.Name, r.Agent.KeyName = key.Value, key.Value+keysSuffix
+	r.Name = key.Value
+	r.Config.Name, r.Config.KeyName = r.Name, r.Name+keysSuffix
 	if !r.HasTokens() {
-		r.Agent.Name, r.Agent.KeyName = key.Value+".none", key.Value
+		r.Config.Name, r.Config.KeyName = r.Name+".none", r.Name
 	}
 	err, invalid := errors.AsType[*multierror.Error](r.Validate(InRealm))
 	if !invalid {

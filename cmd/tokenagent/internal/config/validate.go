@@ -38,7 +38,7 @@ func (r *Realm) Validate(use Use) error {
 		}
 	}
 	const negative = " must not be negative; 0s means none"
-	a, hasKeys, isURL := &r.Agent, r.HasKeys(), r.Agent.JWKSURL != ""
+	a, hasKeys, isURL := &r.Config, r.HasKeys(), r.Config.JWKSURL != ""
 
 	require(a.TokenFile == "" || a.EnvFile == "", "{token-file} and {env-file} are both set; one source is meant")
 	require(a.TokenFile == "" || a.TokenEnv == "", "{token-file} and {token-env} are both set; one source is meant")

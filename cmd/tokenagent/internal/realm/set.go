@@ -50,11 +50,11 @@ var (
 	_ prometheus.Collector = (*Set)(nil)
 )
 
-// Single returns a Set of one realm without a name, to which all requests belong. a
-// decides about them. Close does not close a.
-func Single(a *agent.Agent, headers []string, o Options) *Set {
+// Single returns a Set of the realm of spec, which has no name, and to which all requests
+// belong. a decides about them. Close does not close a.
+func Single(a *agent.Agent, spec Spec, o Options) *Set {
 	s := &Set{o: o}
-	r := s.newRealm(a, Spec{Headers: headers})
+	r := s.newRealm(a, spec)
 	s.table.Store(&Table{realms: []*Realm{r}, fallback: r, single: true})
 	return s
 }

@@ -558,7 +558,7 @@ func TestSingle(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.Close() })
-	set := Single(a, nil, Options{})
+	set := Single(a, Spec{}, Options{})
 	table := set.Table()
 	for _, r := range []*Realm{table.ByHost("x"), table.ByHost("x:y"), table.ByPath("/verify/x", "y"), table.ByPath("", "")} {
 		if r == nil || r.Agent != a {

@@ -174,7 +174,7 @@ func TestRunServesAndDrainsGRPC(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, "")
 	socket := filepath.Join(t.TempDir(), "authz.sock")
-	d := runDaemon(t, a, Options{GRPCListen: "unix://" + socket, Headers: []string{"X-App-Token"}})
+	d := runDaemon(t, a, Options{GRPCListen: "unix://" + socket}, "X-App-Token")
 	conn := dialGRPC(t, "unix:"+socket)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

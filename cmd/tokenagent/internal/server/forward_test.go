@@ -67,7 +67,7 @@ func TestP5_OptionsAsteriskIsNoYes(t *testing.T) {
 func TestForwardAuthWithAConfiguredHeader(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
-	base := front(t, a, Options{Headers: []string{"X-App-Token"}})
+	base := front(t, a, Options{}, "X-App-Token")
 	if r := ask(t, "GET", base, "X-App-Token: "+good); r.code != http.StatusOK {
 		t.Errorf("the configured header: %d", r.code)
 	}

@@ -85,8 +85,8 @@ func app(t *testing.T, h http.Handler) *url.URL {
 	return u
 }
 
-// front serves what `run` serves on --listen.
-func front(t *testing.T, a *agent.Agent, o Options) string {
+// front serves what `run` serves on --listen. headers may hold the token.
+func front(t *testing.T, a *agent.Agent, o Options, headers ...string) string {
 	t.Helper()
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -94,7 +94,7 @@ func front(t *testing.T, a *agent.Agent, o Options) string {
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, newMain(o, single(a, o)))
+	return serve(t, newMain(o, single(a, o, headers...)))
 }
 
 // newMain returns the server of --listen.
@@ -161,8 +161,8 @@ type daemonUnderTest struct {
 	log         *testlog.Log
 }
 
-// runDaemon runs Run on free ports.
-func runDaemon(t *testing.T, a *agent.Agent, o Options) *daemonUnderTest {
+// runDaemon runs Run on free ports. headers may hold the token.
+func runDaemon(t *testing.T, a *agent.Agent, o Options, headers ...string) *daemonUnderTest {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	d := &daemonUnderTest{stop: stop, ended: make(chan error, 1), log: &testlog.Log{}}
@@ -171,7 +171,7 @@ func runDaemon(t *testing.T, a *agent.Agent, o Options) *daemonUnderTest {
 	o.Logger = slog.New(slog.NewTextHandler(d.log, nil))
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 10*time.Second)
 	ended := make(chan struct{})
-	go func() { d.ended <- Run(ctx, single(a, o), o); close(ended) }()
+	go func() { d.ended <- Run(ctx, single(a, o, headers...), o); close(ended) }()
 	t.Cleanup(func() { stop(); <-ended })
 	listeners := 2
 	if o.GRPCListen != "" {
@@ -191,7 +191,7 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// single has every request be a's.
-func single(a *agent.Agent, o Options) *realm.Set {
-	return realm.Single(a, o.Headers, realm.Options{Auth: o.Auth(), Logger: o.Logger})
+// single returns the realms of a process in which a decides about every request.
+func single(a *agent.Agent, o Options, headers ...string) *realm.Set {
+	return realm.Single(a, realm.Spec{Headers: headers}, realm.Options{Auth: o.Auth(), Logger: o.Logger})
 }

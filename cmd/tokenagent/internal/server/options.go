@@ -21,7 +21,6 @@ type Options struct {
 	Upstream     *url.URL      // nil for forward auth; scheme http, https or h2c, and a host; or unix or h2c+unix, and a path
 	AllowPaths   []string      // "[METHOD ]/path" that need no token; with Upstream
 	HealthPath   string        // answers 503 until the agent is loaded; with Upstream
-	Headers      []string      // that may carry the token; none means the default
 	DrainTimeout time.Duration // how long requests may take to end
 	// ShutdownDelay is how long new connections are still accepted after ctx has
 	// ended, while /readyz and the grpc health say no, because clients take a while to
@@ -43,14 +42,14 @@ type Options struct {
 // Validate reports what is wrong with o, by flag.
 func (o *Options) Validate() error {
 	if err := o.Auth().Validate(); err != nil {
-		return fmt.Errorf("--header, --allow-path or --health-path: %w", err)
+		return fmt.Errorf("--allow-path or --health-path: %w", err)
 	}
 	return nil
 }
 
 // Auth returns how requests to the main listener are authenticated.
 func (o *Options) Auth() httpauth.Options {
-	a := httpauth.Options{Headers: o.Headers, Exempt: o.AllowPaths, ForwardAuth: o.Upstream == nil}
+	a := httpauth.Options{Exempt: o.AllowPaths, ForwardAuth: o.Upstream == nil}
 	if o.HealthPath != "" {
 		// GET and HEAD; and POST for a health check over gRPC.
 		a.Exempt = append(slices.Clone(a.Exempt), o.HealthPath, http.MethodPost+" "+o.HealthPath)

@@ -76,7 +76,7 @@ func TestProxyLetsThroughWhatIsProved(t *testing.T) {
 func TestP7_NoSpellingOfTheTokensHeaderReachesTheApp(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
-	base := front(t, a, Options{Upstream: app(t, echo()), AllowPaths: []string{"/open"}, Headers: []string{"dapr-api-token", "x_api_key", "x-api-key"}})
+	base := front(t, a, Options{Upstream: app(t, echo()), AllowPaths: []string{"/open"}}, "dapr-api-token", "x_api_key", "x-api-key")
 	forged := []string{"Dapr_Api_Token: zz", "dapr.api.token: zz", "DAPR-API_TOKEN: zz", "x~api~key: zz", "x.tokenagent.subject: zz", "X-Tokenagent~Method: zz", "X-Other_Name: stays"}
 	for path, token := range map[string]string{"/x": "dapr-api-token: " + good, "/x?key": "x_api_key: " + good, "/open": "X-Other: x"} {
 		for name, values := range ask(t, "GET", base+path, append(forged, token)...).seen(t).Header {

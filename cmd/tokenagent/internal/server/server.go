@@ -68,7 +68,7 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 // of a, until stop is called. certs holds the certificate of that port, if it has one.
 func ServeAdmin(ctx context.Context, a *agent.Agent, o Options, more ...prometheus.Collector) (certs []Reloader, stop func(), err error) {
 	o.Listen, o.GRPCListen = "", ""
-	d, err := start(ctx, realm.Single(a, nil, realm.Options{Logger: o.Logger}), o, more...)
+	d, err := start(ctx, realm.Single(a, realm.Spec{}, realm.Options{Logger: o.Logger}), o, more...)
 	if err != nil {
 		return nil, nil, err
 	}
