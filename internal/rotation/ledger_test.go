@@ -146,6 +146,20 @@ func TestP3_RevocationIsSticky(t *testing.T) {
 	}
 }
 
+// TestTwoLedgersFollowOne: two agents can go on from one ledger, so what one of them
+// revokes does not show in the other.
+func TestTwoLedgersFollowOne(t *testing.T) {
+	t.Parallel()
+	decls := []Decl[string]{decl(1, Current), decl(2, Listed), decl(3, Listed), decl(4, Listed), decl(5, Listed)}
+	l := advance(nil, decls, nil, start, Window{}).Revoke(id(1), id(2), id(3))
+	one, other := l.Revoke(id(4)), l.Revoke(id(5))
+	for b, n := range map[byte]*Ledger[string]{4: one, 5: other} {
+		if d := n.RevokedDeclared; len(d) != 4 || d[3].ID != id(b) {
+			t.Errorf("revoked %d: the last of %d that are declared is another one", b, len(d))
+		}
+	}
+}
+
 func TestP3_UnrevokedLiftsOnce(t *testing.T) {
 	t.Parallel()
 	c := Content[string]{Decls: []Decl[string]{decl(1, Current)}, Unrevoked: []ID{id(1)}}

@@ -207,6 +207,16 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 			t.Errorf("deadline told as %s, want %s by the clock as it goes", got, want)
 		}
 	})
+	t.Run("declared, clock set forward to the deadline", func(t *testing.T) {
+		t.Parallel()
+		l := advance(nil, declared, nil, begin, Window{})
+		if slotOf(l, id(1), steppedBy(begin.Add(30*time.Second), 29*time.Second)) != Previous {
+			t.Error("cut off before its declared deadline")
+		}
+		if slotOf(l, id(1), steppedBy(begin.Add(30*time.Second), 30*time.Second)) != 0 {
+			t.Error("accepted at its declared deadline")
+		}
+	})
 	t.Run("declared, clock set forward and back", func(t *testing.T) {
 		t.Parallel()
 		l := advance(nil, declared, nil, begin, Window{})

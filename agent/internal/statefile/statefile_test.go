@@ -123,9 +123,13 @@ func TestForeignIsNeitherReadNorReplaced(t *testing.T) {
 			must(t, os.WriteFile(path, []byte("-----BEGIN OPENSSH PRIVATE KEY-----\n"), 0o600))
 		},
 		"a directory": func(t *testing.T, path string) { t.Helper(); must(t, os.Remove(path)); must(t, os.Mkdir(path, 0o600)) },
+		"a group writes the directory": func(t *testing.T, path string) {
+			t.Helper()
+			must(t, os.Chmod(filepath.Dir(path), 0o720))
+		},
 		"others write the directory": func(t *testing.T, path string) {
 			t.Helper()
-			must(t, os.Chmod(filepath.Dir(path), 0o722))
+			must(t, os.Chmod(filepath.Dir(path), 0o702))
 		},
 		"a sticky directory": func(t *testing.T, path string) {
 			t.Helper()
