@@ -3,6 +3,7 @@ package demo
 import (
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -10,13 +11,10 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// outcomes returns the outcomes of requests, in the order of the table. The last three are
-// errors.
-func outcomes() []string {
-	return []string{
-		"sent", "accepted as current", "accepted as next", "accepted as previous", "rightly refused", "refused during a change",
-		"no answer", "wrongly refused", "wrongly accepted",
-	}
+// outcomes returns the outcomes of requests, in the order of the table.
+func outcomes() (good, bad []string) {
+	return []string{"sent", "accepted as current", "accepted as next", "accepted as previous", "rightly refused", "refused during a change"},
+		[]string{"no answer", "wrongly refused", "wrongly accepted"}
 }
 
 // A tally counts the requests of one protocol by outcome.
@@ -27,14 +25,14 @@ type tally map[string]int
 type account struct {
 	overlap time.Duration
 
-	mu         sync.Mutex
-	tokens     []*lifetime
+	mu         sync.Mutex // also for the times of the tokens
+	tokens     []*demoToken
 	http, grpc tally
 }
 
-// A lifetime says when a token must be accepted and when it must be refused. While a change
-// takes effect, either answer is right. A time that is not known yet is zero.
-type lifetime struct {
+// A demoToken is a token, and says when it must be accepted and when it must be refused.
+// While a change takes effect, either answer is right. A time that is not known yet is zero.
+type demoToken struct {
 	text       string
 	created    time.Time // before this it must be refused
 	accepted   time.Time // from here on it must be accepted
@@ -43,66 +41,58 @@ type lifetime struct {
 	mustRefuse time.Time // from here on it must be refused
 }
 
-// newToken creates a token and returns its number.
-func (a *account) newToken() int {
+func (t *demoToken) fingerprint() string { return verify.Fingerprint(verify.Digest(t.text)) }
+
+func (a *account) newToken() *demoToken {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.tokens = append(a.tokens, &lifetime{text: "demo-" + rand.Text(), created: time.Now()})
-	return len(a.tokens) - 1
+	t := &demoToken{text: "demo-" + rand.Text(), created: time.Now()}
+	a.tokens = append(a.tokens, t)
+	return t
 }
 
-// accept records that token n must be accepted from at on, and whether it is current.
-func (a *account) accept(n int, at time.Time, current bool) {
+// accept records that t must be accepted from now on, and whether it is current.
+func (a *account) accept(t *demoToken, current bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l := a.tokens[n]
-	if l.accepted.IsZero() {
-		l.accepted = at
+	now := time.Now()
+	if t.accepted.IsZero() {
+		t.accepted = now
 	}
 	if current {
-		l.current = at
+		t.current = now
 	}
 }
 
-// end records from when on token n may be refused, and from when on it must be. A zero time
-// changes nothing; of two times the earlier one counts.
-func (a *account) end(n int, may, must time.Time) {
+// mayRefuse records that t may be refused from at on, or earlier.
+func (a *account) mayRefuse(t *demoToken, at time.Time) { a.bring(&t.mayRefuse, at) }
+
+// mustRefuse records that t must be refused from at on, or earlier.
+func (a *account) mustRefuse(t *demoToken, at time.Time) { a.bring(&t.mustRefuse, at) }
+
+// bring moves a time forward to at, unless it is earlier already.
+func (a *account) bring(t *time.Time, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	l := a.tokens[n]
-	if l.mayRefuse.IsZero() || !may.IsZero() && may.Before(l.mayRefuse) {
-		l.mayRefuse = may
-	}
-	if l.mustRefuse.IsZero() || !must.IsZero() && must.Before(l.mustRefuse) {
-		l.mustRefuse = must
+	if t.IsZero() || at.Before(*t) {
+		*t = at
 	}
 }
 
-func (a *account) text(n int) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.tokens[n].text
-}
-
-func (a *account) fingerprint(n int) string { return verify.Fingerprint(verify.Digest(a.text(n))) }
-
-// tokenFor returns the number of the token that a sender uses. The sender learns of the
-// current token after lag. If it is eager, it uses a token as soon as that is staged.
-func (a *account) tokenFor(lag time.Duration, eager bool) int {
+// tokenFor returns the token that a sender uses. The sender learns of the current token
+// after lag. If it is eager, it uses a token as soon as that is staged.
+func (a *account) tokenFor(lag time.Duration, eager bool) *demoToken {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
 	for n := len(a.tokens) - 1; n > 0; n-- {
-		l := a.tokens[n]
-		if eager && !l.accepted.IsZero() || !l.current.IsZero() && !now.Before(l.current.Add(lag)) {
-			return n
+		t := a.tokens[n]
+		if eager && !t.accepted.IsZero() || !t.current.IsZero() && !now.Before(t.current.Add(lag)) {
+			return t
 		}
 	}
-	return 0
+	return a.tokens[0]
 }
-
-// intruder is the number of a token that is in no Secret.
-const intruder = -1
 
 // An answer is the slot of the accepted token, or one of these.
 type answer string
@@ -112,59 +102,45 @@ const (
 	refused  answer = "refused"
 )
 
-// judge counts a request with token n that was sent and answered at these times.
-func (a *account) judge(t tally, n int, sent, answered time.Time, got answer) {
+// judge counts a request with token t that was sent and answered at these times.
+func (a *account) judge(count tally, t *demoToken, sent, answered time.Time, got answer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	must, mustNot := false, true
-	if n != intruder {
-		must, mustNot = a.tokens[n].expected(sent, answered)
-	}
-	t["sent"]++
+	must, mustNot := t.expected(sent, answered)
+	count["sent"]++
 	switch {
 	case got == noAnswer:
-		t["no answer"]++
+		count["no answer"]++
 	case got == refused && must:
-		t["wrongly refused"]++
+		count["wrongly refused"]++
 	case got == refused && mustNot:
-		t["rightly refused"]++
+		count["rightly refused"]++
 	case got == refused:
-		t["refused during a change"]++
+		count["refused during a change"]++
 	case mustNot:
-		t["wrongly accepted"]++
+		count["wrongly accepted"]++
 	default:
-		t["accepted as "+string(got)]++
+		count["accepted as "+string(got)]++
 	}
 }
 
 // expected reports whether a request that was sent and answered at these times must have
 // been accepted, and whether it must have been refused.
-func (l *lifetime) expected(sent, answered time.Time) (must, mustNot bool) {
-	must = !l.accepted.IsZero() && !sent.Before(l.accepted) && (l.mayRefuse.IsZero() || answered.Before(l.mayRefuse))
-	mustNot = answered.Before(l.created) || !l.mustRefuse.IsZero() && !sent.Before(l.mustRefuse)
+func (t *demoToken) expected(sent, answered time.Time) (must, mustNot bool) {
+	must = !t.accepted.IsZero() && !sent.Before(t.accepted) && (t.mayRefuse.IsZero() || answered.Before(t.mayRefuse))
+	mustNot = answered.Before(t.created) || !t.mustRefuse.IsZero() && !sent.Before(t.mustRefuse)
 	return must, mustNot
 }
 
-// table shows the tallies.
-func (a *account) table() string {
+// table shows the tallies, and reports whether every request had a right answer.
+func (a *account) table() (text string, allGood bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%-24s %10s %10s\n", "", "http", "grpc")
-	for _, outcome := range outcomes() {
+	good, bad := outcomes()
+	for _, outcome := range slices.Concat(good, bad) {
 		fmt.Fprintf(&b, "%-24s %10d %10d\n", outcome, a.http[outcome], a.grpc[outcome])
 	}
-	return b.String()
-}
-
-// good reports whether every request had a right answer.
-func (a *account) good() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, outcome := range outcomes()[len(outcomes())-3:] {
-		if a.http[outcome]+a.grpc[outcome] > 0 {
-			return false
-		}
-	}
-	return true
+	return b.String(), !slices.ContainsFunc(bad, func(outcome string) bool { return a.http[outcome]+a.grpc[outcome] > 0 })
 }

@@ -36,7 +36,7 @@ revokes a token. It ends by itself in under 30 seconds.
 
 Exit code 0 means that nobody was wrongly refused and nobody wrongly accepted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return run(cmd.Context(), cmd.OutOrStdout(), options{step: 1400 * time.Millisecond, overlap: 1200 * time.Millisecond})
+			return run(cmd.Context(), cmd.OutOrStdout(), options{1400 * time.Millisecond, 1200 * time.Millisecond, allChanges(), nil})
 		},
 	}
 }
@@ -44,11 +44,17 @@ Exit code 0 means that nobody was wrongly refused and nobody wrongly accepted.`,
 type options struct {
 	step    time.Duration // between two changes of the Secret
 	overlap time.Duration // of the agent
+	changes []change
 	// wrap replaces the verifier of the servers, so that a test can break it; nil keeps it.
 	wrap func(verify.Verifier) verify.Verifier
 }
 
-// run runs the demo until its script or ctx ends, and writes to out. It fails with
+func allChanges() []change {
+	rotate, stageAndPromote, leak := (*operator).rotate, (*operator).stageAndPromote, (*operator).leak
+	return []change{rotate, stageAndPromote, rotate, stageAndPromote, rotate, leak}
+}
+
+// run runs the demo until the changes are made or ctx ends, and writes to out. It fails with
 // [exitcode.Refused] if a request had a wrong answer or none.
 func run(ctx context.Context, out io.Writer, o options) error {
 	dir, err := os.MkdirTemp("", "tokenagent-demo-")
@@ -70,7 +76,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	}
 	defer a.Close()
 	op.agent = a
-	acc.accept(op.current, time.Now(), true)
+	acc.accept(op.current, true)
 
 	v := verify.Verifier(a)
 	if o.wrap != nil {
@@ -82,15 +88,16 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	}
 	defer s.close()
 
-	err = perform(ctx, op, senders(acc, s))
-	fmt.Fprint(out, acc.table())
+	err = perform(ctx, op, o.changes, senders(acc, s))
+	table, good := acc.table()
+	fmt.Fprint(out, table)
 	if err != nil {
 		return err
 	}
 	if err := printMetrics(out, a); err != nil {
 		return err
 	}
-	if !acc.good() {
+	if !good {
 		fmt.Fprintln(out, "bad: some requests had a wrong answer, or none")
 		return exitcode.Refused
 	}
@@ -102,20 +109,22 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	return nil
 }
 
-// perform runs the operator's script while the senders send.
-func perform(ctx context.Context, op *operator, all []*sender) error {
-	ctx, stop := context.WithCancel(ctx)
+// perform makes the changes while the senders send. Each sends once more after the last
+// change.
+func perform(ctx context.Context, op *operator, changes []change, all []*sender) error {
+	working, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	defer running.Wait()
-	defer stop()
 	for _, s := range all {
 		running.Go(func() {
-			for pause(ctx, pace) == nil {
+			for pause(working, pace) == nil {
 				s.send(ctx)
 			}
+			s.send(ctx)
 		})
 	}
-	err := op.work(ctx)
+	err := op.work(ctx, changes)
+	stop()
+	running.Wait()
 	if ctx.Err() != nil { // interrupted: the counts so far are shown all the same
 		return nil
 	}

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var quick = options{step: 250 * time.Millisecond, overlap: 200 * time.Millisecond}
+var quick = options{step: 250 * time.Millisecond, overlap: 200 * time.Millisecond, changes: allChanges()}
 
 // row returns the counts of one outcome in the table.
 func row(t *testing.T, out, name string) (http, grpc int) {
@@ -58,14 +58,16 @@ func TestDemoFindsNoErrors(t *testing.T) {
 	}
 }
 
-// With a verifier that answers wrongly, the demo counts errors and fails.
+// With a verifier that answers wrongly, the demo counts errors and fails. The overlap does not
+// end here, so two of the senders keep the first token, and each sends it after the change.
 func TestDemoNoticesABrokenVerifier(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		wrap func(verify.Verifier) verify.Verifier
-		row  string
+		change change
+		wrap   func(verify.Verifier) verify.Verifier
+		row    string
 	}{
-		"open": {func(v verify.Verifier) verify.Verifier {
+		"open": {(*operator).rotate, func(v verify.Verifier) verify.Verifier {
 			return verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
 				if p, err := v.Verify(ctx, token); err == nil {
 					return p, nil
@@ -73,7 +75,7 @@ func TestDemoNoticesABrokenVerifier(t *testing.T) {
 				return verify.NewPrincipal(verify.PrincipalConfig{Subject: "anybody"}), nil
 			})
 		}, "wrongly accepted"},
-		"without overlap": {func(v verify.Verifier) verify.Verifier {
+		"without overlap": {(*operator).rotate, func(v verify.Verifier) verify.Verifier {
 			return verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
 				p, err := v.Verify(ctx, token)
 				if err == nil && p.Slot().String() == "previous" {
@@ -82,7 +84,7 @@ func TestDemoNoticesABrokenVerifier(t *testing.T) {
 				return p, err
 			})
 		}, "wrongly refused"},
-		"revocation ignored": {func(v verify.Verifier) verify.Verifier {
+		"revocation ignored": {(*operator).leak, func(v verify.Verifier) verify.Verifier {
 			return verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
 				p, err := v.Verify(ctx, token)
 				if errors.Is(err, verify.ErrRevokedToken) {
@@ -95,8 +97,7 @@ func TestDemoNoticesABrokenVerifier(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out bytes.Buffer
-			o := quick
-			o.wrap = c.wrap
+			o := options{overlap: time.Hour, changes: []change{c.change}, wrap: c.wrap}
 			if err := run(t.Context(), &out, o); !errors.Is(err, exitcode.Refused) {
 				t.Errorf("the error is %v, want %v", err, exitcode.Refused)
 			}
@@ -138,7 +139,7 @@ func TestJudge(t *testing.T) {
 	t.Parallel()
 	t0 := time.Now()
 	at := func(ms int) time.Time { return t0.Add(time.Duration(ms) * time.Millisecond) }
-	l := &lifetime{created: at(10), accepted: at(20), mayRefuse: at(100), mustRefuse: at(110)}
+	l := &demoToken{created: at(10), accepted: at(20), mayRefuse: at(100), mustRefuse: at(110)}
 	for name, c := range map[string]struct {
 		sent, answered int
 		must, mustNot  bool

@@ -21,7 +21,7 @@ type operator struct {
 	step    time.Duration
 	report  func(format string, args ...any)
 
-	current int // the number of the current token
+	current *demoToken
 	secret  map[string][]byte
 }
 
@@ -31,18 +31,18 @@ func (o *operator) createMount() error {
 		return err
 	}
 	o.current = o.account.newToken()
-	o.secret = map[string][]byte{token.FileCurrent: []byte(o.account.text(o.current))}
+	o.secret = map[string][]byte{token.FileCurrent: []byte(o.current.text)}
 	return kubemount.Write(o.mount, o.secret, 0o400)
 }
 
-// work performs the script.
-func (o *operator) work(ctx context.Context) error {
-	o.report("the Secret holds %s; senders start", o.account.fingerprint(o.current))
-	for _, change := range []func(context.Context) error{o.rotate, o.stageAndPromote, o.rotate, o.stageAndPromote, o.rotate, o.leak} {
+// work makes the changes, with a step before each one and after the last.
+func (o *operator) work(ctx context.Context, changes []change) error {
+	o.report("the Secret holds %s; senders start", o.current.fingerprint())
+	for _, change := range changes {
 		if err := pause(ctx, o.step); err != nil {
 			return err
 		}
-		if err := change(ctx); err != nil {
+		if err := change(o, ctx); err != nil {
 			return err
 		}
 	}
@@ -53,42 +53,43 @@ func (o *operator) work(ctx context.Context) error {
 	return nil
 }
 
+// A change changes the Secret.
+type change func(o *operator, ctx context.Context) error
+
 // rotate replaces the token without staging the new one.
 func (o *operator) rotate(ctx context.Context) error { return o.promote(ctx, o.account.newToken()) }
 
 // stageAndPromote stages the new token, so that the receivers know it before it is current.
 func (o *operator) stageAndPromote(ctx context.Context) error {
-	n := o.account.newToken()
-	o.secret[token.FileNext] = []byte(o.account.text(n))
-	took, err := o.swap(ctx, o.shows("next", n))
+	t := o.account.newToken()
+	o.secret[token.FileNext] = []byte(t.text)
+	took, err := o.swap(ctx, shows("next", t))
 	if err != nil {
 		return err
 	}
-	o.account.accept(n, time.Now(), false)
-	o.report("staged %s as next, accepted after %s", o.account.fingerprint(n), took)
+	o.account.accept(t, false)
+	o.report("staged %s as next, accepted after %s", t.fingerprint(), took)
 	if err := pause(ctx, o.step/2); err != nil {
 		return err
 	}
 	delete(o.secret, token.FileNext)
-	return o.promote(ctx, n)
+	return o.promote(ctx, t)
 }
 
-// promote makes token n the current one.
-func (o *operator) promote(ctx context.Context, n int) error {
+// promote makes t the current token.
+func (o *operator) promote(ctx context.Context, t *demoToken) error {
 	old, overlap := o.current, o.account.overlap
-	o.secret[token.FileCurrent] = []byte(o.account.text(n))
+	o.secret[token.FileCurrent] = []byte(t.text)
 	// Before the swap: the agent may begin the overlap before swap returns.
-	o.account.end(old, time.Now().Add(overlap), time.Time{})
-	took, err := o.swap(ctx, o.shows("current", n))
+	o.account.mayRefuse(old, time.Now().Add(overlap))
+	took, err := o.swap(ctx, shows("current", t))
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	o.current = n
-	o.account.end(old, time.Time{}, now.Add(overlap))
-	o.account.accept(n, now, true)
-	o.report("rotated to %s, accepted after %s; %s is good for another %s",
-		o.account.fingerprint(n), took, o.account.fingerprint(old), overlap)
+	o.current = t
+	o.account.mustRefuse(old, time.Now().Add(overlap))
+	o.account.accept(t, true)
+	o.report("rotated to %s, accepted after %s; %s is good for another %s", t.fingerprint(), took, old.fingerprint(), overlap)
 	return nil
 }
 
@@ -98,14 +99,14 @@ func (o *operator) leak(ctx context.Context) error {
 	if err := o.rotate(ctx); err != nil {
 		return err
 	}
-	o.secret[token.FileRevoked] = fmt.Appendf(nil, "%x\n", verify.Digest(o.account.text(leaked)))
-	o.account.end(leaked, time.Now(), time.Time{}) // before the swap, as in promote
+	o.secret[token.FileRevoked] = fmt.Appendf(nil, "%x\n", verify.Digest(leaked.text))
+	o.account.mayRefuse(leaked, time.Now()) // before the swap, as in promote
 	took, err := o.swap(ctx, func(s agent.SourceStatus) bool { return s.Revoked > 0 })
 	if err != nil {
 		return err
 	}
-	o.account.end(leaked, time.Time{}, time.Now())
-	o.report("revoked %s, which leaked: refused after %s, overlap or not", o.account.fingerprint(leaked), took)
+	o.account.mustRefuse(leaked, time.Now())
+	o.report("revoked %s, which leaked: refused after %s, overlap or not", leaked.fingerprint(), took)
 	return nil
 }
 
@@ -130,9 +131,9 @@ func (o *operator) swap(ctx context.Context, published func(agent.SourceStatus) 
 	}
 }
 
-// shows returns a function that reports whether a status shows token n in a slot.
-func (o *operator) shows(slot string, n int) func(agent.SourceStatus) bool {
-	fingerprint := o.account.fingerprint(n)
+// shows returns a function that reports whether a status shows t in a slot.
+func shows(slot string, t *demoToken) func(agent.SourceStatus) bool {
+	fingerprint := t.fingerprint()
 	return func(s agent.SourceStatus) bool {
 		return slices.ContainsFunc(s.Tokens, func(t agent.TokenStatus) bool { return t.Slot == slot && t.Fingerprint == fingerprint })
 	}

@@ -5,14 +5,12 @@ import (
 	"time"
 )
 
-// A sender sends requests with the token that it knows.
+// A sender sends requests of one protocol.
 type sender struct {
-	account  *account
-	tally    tally
-	call     call
-	lag      time.Duration // from a rotation until it sends the new token
-	eager    bool          // it sends a token as soon as it is staged
-	intruder bool          // it sends a token that is in no Secret
+	account *account
+	tally   tally
+	call    call
+	token   func() *demoToken // returns the token that it uses now
 }
 
 // pace is the time between two requests of a sender: short enough for requests during every
@@ -20,31 +18,28 @@ type sender struct {
 const pace = 6 * time.Millisecond
 
 // senders returns five senders for each protocol. They change over at once, in the middle
-// of the overlap, after its end, and before the promotion; the fifth is an intruder.
+// of the overlap, after its end, and before the promotion; the fifth is an intruder, whose
+// token is in no Secret.
 func senders(a *account, s *servers) (all []*sender) {
-	add := func(t tally, c call) {
-		all = append(all,
-			&sender{account: a, tally: t, call: c},
-			&sender{account: a, tally: t, call: c, lag: a.overlap / 2},
-			&sender{account: a, tally: t, call: c, lag: a.overlap * 5 / 4},
-			&sender{account: a, tally: t, call: c, eager: true},
-			&sender{account: a, tally: t, call: c, intruder: true})
+	intruder := &demoToken{text: "an-intruder-who-guesses", mustRefuse: time.Now()}
+	for _, token := range []func() *demoToken{
+		func() *demoToken { return a.tokenFor(0, false) },
+		func() *demoToken { return a.tokenFor(a.overlap/2, false) },
+		func() *demoToken { return a.tokenFor(a.overlap*5/4, false) },
+		func() *demoToken { return a.tokenFor(0, true) },
+		func() *demoToken { return intruder },
+	} {
+		all = append(all, &sender{a, a.http, s.callHTTP, token}, &sender{a, a.grpc, s.callGRPC, token})
 	}
-	add(a.http, s.callHTTP)
-	add(a.grpc, s.callGRPC)
 	return all
 }
 
 func (s *sender) send(ctx context.Context) {
-	n, token := intruder, "an-intruder-who-guesses"
-	if !s.intruder {
-		n = s.account.tokenFor(s.lag, s.eager)
-		token = s.account.text(n)
-	}
+	token := s.token()
 	sent := time.Now()
-	got := s.call(ctx, token)
+	got := s.call(ctx, token.text)
 	if ctx.Err() != nil && got == noAnswer {
 		return // cut off by the end of the demo
 	}
-	s.account.judge(s.tally, n, sent, time.Now(), got)
+	s.account.judge(s.tally, token, sent, time.Now(), got)
 }
