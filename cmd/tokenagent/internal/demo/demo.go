@@ -91,7 +91,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	err = perform(ctx, op, o.changes, senders(acc, s))
 	table, good := acc.table()
 	fmt.Fprint(out, table)
-	if err != nil {
+	if err != nil && ctx.Err() == nil { // the counts are shown after an interrupt too
 		return err
 	}
 	if err := printMetrics(out, a); err != nil {
@@ -125,9 +125,6 @@ func perform(ctx context.Context, op *operator, changes []change, all []*sender)
 	err := op.work(ctx, changes)
 	stop()
 	running.Wait()
-	if ctx.Err() != nil { // interrupted: the counts so far are shown all the same
-		return nil
-	}
 	return err
 }
 
