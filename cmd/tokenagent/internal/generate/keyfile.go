@@ -135,8 +135,8 @@ func writeAll(outputs []output) error {
 
 func (k *keyFlags) read(algorithm string, stderr io.Writer) (key any, err error) {
 	f, err := os.Open(k.signing)
-	if err != nil {
-		return nil, fmt.Errorf("--signing-key: %w", err)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("--signing-key: %w (the path is not repeated here, since it may be a key); give the path of the key's file", e.Err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))

@@ -105,8 +105,11 @@ func TestWrongKeys(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := run("--jwt", "ES256", "--signing-key", filepath.Join(t.TempDir(), "none")); exitcode.Of(err) != 1 {
-		t.Errorf("no file: %v", err)
+	for _, secret := range []string{"CANARY-51f0c2-key", "/CANARY/51f0c2", strings.Repeat("CANARY", 1000)} { // given in place of its file
+		_, _, err := run("--jwt", "HS256", "--signing-key", secret)
+		if exitcode.Of(err) != 1 || !strings.Contains(err.Error(), "give the path of the key's file") || strings.Contains(err.Error(), "CANARY") {
+			t.Errorf("no file: %v", err)
+		}
 	}
 }
 
