@@ -143,9 +143,9 @@ func (r *runFlags) check(cmd *cobra.Command) (err error) {
 	case o.ShutdownDelay < 0:
 		return exitcode.Usage("--shutdown-delay must not be negative; 0s means none")
 	}
-	for flag, addr := range map[string]string{"listen": o.Listen, "admin-listen": o.AdminListen} {
-		if o.GRPCListen != "" && o.GRPCListen == addr && !strings.HasSuffix(addr, ":0") {
-			return exitcode.Usage("--grpc-listen and --%s are the same address; each needs its own", flag)
+	for _, other := range []struct{ flag, addr string }{{"listen", o.Listen}, {"admin-listen", o.AdminListen}} {
+		if o.GRPCListen != "" && o.GRPCListen == other.addr && !strings.HasSuffix(other.addr, ":0") {
+			return exitcode.Usage("--grpc-listen and --%s are the same address; each needs its own", other.flag)
 		}
 	}
 	if err := o.Validate(); err != nil {
