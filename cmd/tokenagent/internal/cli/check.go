@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
@@ -56,7 +57,7 @@ Otherwise the exit code is 1.`,
 	}
 	cmd.Flags().StringVar(&configFile, "config", "", "`FILE` of realms, instead of one source")
 	addRealmFlags(cmd, &r, config.Tokens, config.Signed)
-	addOutput(cmd, &output)
+	choice.AddOutput(cmd.Flags(), &output)
 	return cmd
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/server"
@@ -65,7 +66,7 @@ Root and CMD's own user can read the token in /proc/PID/environ.`,
 	f.Lookup("restart-delay").DefValue = "15s, or 2m in a volume that a kubelet mounts"
 	f.StringVar(&e.stopSignal, "stop-signal", "TERM", "`SIGNAL` that asks CMD to end before a restart")
 	f.DurationVar(&e.run.StopTimeout, "stop-timeout", 30*time.Second, "`DURATION` after which CMD is killed if it has not ended")
-	addChoice(f, &e.onChange, "on-change", "`ACTION` after a change: restart CMD, or signal it and let it run with the old variable", "restart", "signal")
+	choice.Add(f, &e.onChange, "on-change", "`ACTION` after a change: restart CMD, or signal it and let it run with the old variable", "restart", "signal")
 	f.StringVar(&e.signal, "signal", "HUP", "`SIGNAL` that tells CMD of a change, with --on-change signal")
 	config.SetTopic(f, "Program")
 	f.StringVar(&e.admin.AdminListen, "admin-listen", "", "`ADDR` of /metrics, /livez, /readyz and /status, such as 127.0.0.1:9466; empty for none")

@@ -7,13 +7,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
@@ -65,49 +65,10 @@ func startAgent(ctx context.Context, cfg agent.Config) (*agent.Agent, error) {
 	return a, err
 }
 
-// A choice is the value of a flag that takes one of a few words.
-type choice struct {
-	value *string
-	words []string
-}
-
-// addChoice adds a flag that sets p to one of words. The first is the default, unless p
-// is set.
-func addChoice(f *pflag.FlagSet, p *string, name, usage string, words ...string) {
-	if *p == "" {
-		*p = words[0]
-	}
-	f.Var(&choice{p, words}, name, usage)
-}
-
-func (c *choice) String() string { return *c.value }
-
-// Type implements [pflag.Value]. Errors about the flag show it.
-func (c *choice) Type() string {
-	last := len(c.words) - 1
-	return strings.Join(c.words[:last], ", ") + " or " + c.words[last]
-}
-
-// Set implements [pflag.Value].
-func (c *choice) Set(word string) error {
-	if !slices.Contains(c.words, word) {
-		return errors.New("not one of the words")
-	}
-	*c.value = word
-	return nil
-}
-
-// outputJSON is the value of --output that asks for JSON.
-const outputJSON = "json"
-
-func addOutput(cmd *cobra.Command, p *string) {
-	addChoice(cmd.Flags(), p, "output", "`FORM` of the answer: text or json", "text", outputJSON)
-}
-
 // printAnswer prints the answer of a command: v as JSON if output asks for it, otherwise
 // text. If the answer is not ok, the error is [exitcode.Refused].
 func printAnswer(cmd *cobra.Command, output string, v any, text string, ok bool) error {
-	if output == outputJSON {
+	if output == choice.JSON {
 		line, err := json.Marshal(v)
 		if err != nil {
 			return err
@@ -133,8 +94,8 @@ type logFlags struct{ level, format string }
 
 func (l *logFlags) add(f *pflag.FlagSet) {
 	l.level = "info"
-	addChoice(f, &l.level, "log-level", "`LEVEL` of the least important lines in the log: debug, info, warn or error", "debug", "info", "warn", "error")
-	addChoice(f, &l.format, "log-format", "`FORM` of the log on standard error: text or json", "text", "json")
+	choice.Add(f, &l.level, "log-level", "`LEVEL` of the least important lines in the log: debug, info, warn or error", "debug", "info", "warn", "error")
+	choice.Add(f, &l.format, "log-format", "`FORM` of the log on standard error: text or json", "text", choice.JSON)
 	config.SetTopic(f, "Logging")
 }
 
@@ -142,7 +103,7 @@ func (l *logFlags) logger(w io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(l.level)) // the flag accepts only levels
 	o := &slog.HandlerOptions{Level: level}
-	if l.format == "json" {
+	if l.format == choice.JSON {
 		return slog.New(slog.NewJSONHandler(w, o))
 	}
 	return slog.New(slog.NewTextHandler(w, o))

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/inspect"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
@@ -76,7 +77,7 @@ Otherwise the exit code is 1.`,
 		},
 	}
 	addRealmFlags(cmd, &r, config.Signed)
-	addOutput(cmd, &output)
+	choice.AddOutput(cmd.Flags(), &output)
 	return cmd
 }
 

@@ -12,6 +12,12 @@ func TestPlan(t *testing.T) {
 	invoke(t, "", "plan", "--rotations", "20").want(t, 0, "tokenagent rotate promote --overlap 11m | kubectl", "safe")
 	invoke(t, "", "plan", good).want(t, 2, "plan takes no arguments")
 	invoke(t, "", "plan", "--kubelet-sync", good).want(t, 2, "tokenagent: --kubelet-sync must be a duration")
+	for flag, says := range map[string]string{
+		"--output": "text or json", "--protocol": "staged, now or replace", "--detection": "watch, cache or get",
+		"--watch": "poll or events", "--sender": "restart, exec or transport",
+	} {
+		invoke(t, "", "plan", flag, good).want(t, 2, "tokenagent: "+flag+" must be "+says)
+	}
 	invoke(t, "", "plan", "--sender-restart", "fixed:"+good).want(t, 2, "tokenagent: --sender-restart has the form fixed:D", "see 'tokenagent plan --help'")
 	invoke(t, "", "plan", "--stage-wait", "1s", "--protocol", "now").want(t, 2, "--stage-wait needs --protocol staged; add that, or leave it out")
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
@@ -52,7 +53,7 @@ and its certificates are good. Otherwise, or without an answer, the exit code is
 	cmd.Flags().StringVar(&url, "agent", "http://127.0.0.1:9464", "`URL` of the agent's admin port, or unix:///path")
 	secure.Add(cmd.Flags())
 	cmd.Flags().DurationVar(&timeout, "timeout", 5*time.Second, "`DURATION` to wait for the answer")
-	addOutput(cmd, &output)
+	choice.AddOutput(cmd.Flags(), &output)
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/config"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
@@ -75,7 +76,7 @@ token is refused.`,
 		},
 	}
 	addRealmFlags(cmd, &r, config.Tokens, config.Signed)
-	addOutput(cmd, &output)
+	choice.AddOutput(cmd.Flags(), &output)
 	return cmd
 }
 

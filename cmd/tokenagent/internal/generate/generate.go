@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -32,6 +33,7 @@ type flags struct {
 	jwt     string
 	keys    keyFlags
 	claims  claimFlags
+	forJWT  *pflag.FlagSet // those of keys and claims
 	changed func(name string) bool
 }
 
@@ -64,17 +66,16 @@ HS256 it gets the file of the secret itself.`,
 	}
 	fs := cmd.Flags()
 	fs.IntVar(&f.bytes, "bytes", keygen.TokenBytes, "random bytes in an opaque token, 16 at least")
-	fs.StringVar(&f.output, "output", "text", "`FORM` of the answer: text or json")
+	choice.AddOutput(fs, &f.output)
 	fs.StringVar(&f.jwt, "jwt", "", "print a JWT signed with `ALG`: "+algorithmsText)
-	f.keys.add(fs)
-	f.claims.add(fs)
+	f.forJWT = pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.keys.add(f.forJWT)
+	f.claims.add(f.forJWT)
+	fs.AddFlagSet(f.forJWT)
 	return cmd
 }
 
 func (f *flags) run(stdout, stderr io.Writer) error {
-	if f.output != "text" && f.output != "json" {
-		return exitcode.Usage("--output must be text or json")
-	}
 	var token string
 	var expires time.Time // zero for an opaque token
 	var err error
@@ -86,7 +87,7 @@ func (f *flags) run(stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if f.output == "text" {
+	if f.output != choice.JSON {
 		_, err = fmt.Fprintln(stdout, token)
 		return err
 	}
@@ -102,12 +103,9 @@ type answer struct {
 
 // opaque makes an opaque token. It refuses flags that are for JWTs.
 func (f *flags) opaque() (string, error) {
-	forJWT := pflag.NewFlagSet("", pflag.ContinueOnError)
-	(&keyFlags{}).add(forJWT)
-	(&claimFlags{}).add(forJWT)
 	var names []string
-	forJWT.VisitAll(func(fl *pflag.Flag) {
-		if f.changed(fl.Name) {
+	f.forJWT.VisitAll(func(fl *pflag.Flag) {
+		if fl.Changed {
 			names = append(names, "--"+fl.Name)
 		}
 	})

@@ -20,7 +20,6 @@ func TestUsage(t *testing.T) {
 	for args, says := range map[string]string{
 		"--bytes 15":      "--bytes must be at least 16",
 		"--bytes 1000000": "--bytes must be at most",
-		"--output yaml":   "--output must be text or json",
 		"--jwt RS512":     "--jwt must be HS256, ES256, EdDSA, RS256 or PS256",
 		"--jwt none":      "--jwt must be",
 		"--jwt ES256":     "--jwt needs --signing-key FILE",

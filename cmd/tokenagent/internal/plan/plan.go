@@ -11,13 +11,12 @@ import (
 	"encoding/json"
 	"io"
 	"math"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
@@ -80,7 +79,7 @@ func (f *flags) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	a.judge(all, refused)
-	if f.output == "json" {
+	if f.output == choice.JSON {
 		e := json.NewEncoder(stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(a)
@@ -103,19 +102,19 @@ type flags struct {
 func (f *flags) add(fs *pflag.FlagSet) {
 	f.set = fs
 	fs.SortFlags = false
-	fs.StringVar(&f.Protocol, "protocol", staged, "`NAME` of the protocol: staged, now or replace")
+	choice.Add(fs, &f.Protocol, "protocol", "`NAME` of the protocol: staged, now or replace", staged, now, replace)
 	fs.IntVar(&f.replicas, "replicas", 0, "`N` processes that both check and send tokens, as pods with Dapr do; replaces --receivers and --senders")
 	fs.IntVar(&f.Receivers, "receivers", 3, "`N` receivers, which check tokens; at most 100000")
 	fs.IntVar(&f.Senders, "senders", 3, "`N` senders; at most 100000")
 	fs.IntVar(&f.Newcomers, "newcomers", 1, "`N` more senders that start just after the change, after a crash or a scale-up")
 	fs.StringVar(&f.Delivery, "delivery", "fixed:0s", "`DIST` of the time until a change reaches the cluster, or the file on each machine")
 	fs.Duration("kubelet-sync", time.Minute, "`DURATION` of the kubelet's syncFrequency; 0s means a file and no kubelet")
-	fs.StringVar(&f.detection, "detection", "watch", "`STRATEGY` of the kubelet's configMapAndSecretChangeDetectionStrategy: watch, cache or get")
+	choice.Add(fs, &f.detection, "detection", "`STRATEGY` of the kubelet's configMapAndSecretChangeDetectionStrategy: watch, cache or get", "watch", "cache", "get")
 	fs.Duration("cache-ttl", time.Minute, "`DURATION` of the kubelet's cache with --detection cache: the node's annotation node.alpha.kubernetes.io/ttl")
-	fs.StringVar(&f.watch, "watch", "poll", "`MODE` of the agents: poll, or events if watch_mode is events on every agent")
+	choice.Add(fs, &f.watch, "watch", "`MODE` of the agents: poll, or events if watch_mode is events on every agent", "poll", "events")
 	fs.Duration("poll-interval", 10*time.Second, "`DURATION` of the agents' --poll-interval")
 	fs.Duration("debounce", time.Second, "`DURATION` of the agents' --debounce")
-	fs.StringVar(&f.Sender, "sender", restarted, "`KIND` of senders: restart, exec or transport")
+	choice.Add(fs, &f.Sender, "sender", "`KIND` of senders: restart, exec or transport", restarted, underExec, transport)
 	fs.StringVar(&f.SenderRestart, "sender-restart", "", "`DIST` of the time from the change until a sender has restarted; with --sender exec, from the end of --restart-delay (default uniform:0s..10m, with exec uniform:0s..10s)")
 	fs.Duration("restart-delay", 0, "`DURATION` of tokenagent exec's --restart-delay (default 15s, with a kubelet 2m)")
 	fs.Duration("in-flight", 5*time.Second, "`DURATION` that a request with the old token may still be under way after its sender changed over")
@@ -128,7 +127,7 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	fs.Float64Var(&f.Risk, "risk", 1e-6, "`PROBABILITY` that a rotation may refuse anything, if no time is safe")
 	fs.IntVar(&f.rotations, "rotations", 0, "`N` rotations to simulate, at most 100000; 0 means as many as take some seconds")
 	fs.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that the simulation is drawn from; the same one gives the same answer")
-	fs.StringVar(&f.output, "output", "text", "`FORM` of the answer: text or json")
+	choice.AddOutput(fs, &f.output)
 }
 
 // duration returns the value of a flag, in seconds.
@@ -179,20 +178,6 @@ func (f *flags) read() error {
 // check refuses values that are not allowed, and flags that need others. It ignores variables
 // of the environment that need others: they may be meant for another command.
 func (f *flags) check() (err error) {
-	for _, c := range []struct {
-		name, value string
-		allowed     []string
-	}{
-		{"output", f.output, []string{"text", "json"}},
-		{"protocol", f.Protocol, []string{staged, now, replace}},
-		{"detection", f.detection, []string{"watch", "cache", "get"}},
-		{"watch", f.watch, []string{"poll", "events"}},
-		{"sender", f.Sender, []string{restarted, underExec, transport}},
-	} {
-		if last := len(c.allowed) - 1; !slices.Contains(c.allowed, c.value) {
-			return exitcode.Usage("--%s must be %s or %s", c.name, strings.Join(c.allowed[:last], ", "), c.allowed[last])
-		}
-	}
 	kubelet, sliding := f.duration("kubelet-sync") != 0, f.Sliding && f.Protocol == replace
 	for _, c := range []struct {
 		name  string
