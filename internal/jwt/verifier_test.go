@@ -271,7 +271,10 @@ func TestP2_SupersededKeyEndsAtItsDeadline(t *testing.T) {
 		}
 		l := rotation.Advance(nil, rotation.Content[Key]{Decls: current(k.key(t, ""))}, time.Now(), w)
 		set := NewKeySet(l, "keys")
-		v, err := NewVerifier(func() *KeySet { return set }, Config{Issuer: issuer, Audiences: []string{audience}})
+		asked := false
+		v, err := NewVerifier(func() *KeySet { return set }, Config{
+			Issuer: issuer, Audiences: []string{audience}, OnUnknownKey: func() { asked = true },
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -287,6 +290,11 @@ func TestP2_SupersededKeyEndsAtItsDeadline(t *testing.T) {
 		time.Sleep(1)
 		if err := verdictOf(v, token); !errors.Is(err, verify.ErrExpiredToken) {
 			t.Errorf("at the deadline: %v", err)
+		}
+		other := []byte(strings.Repeat("o", 32))
+		forged := signingKey{k.alg, other, other}.sign(t, claimsNow(nil), nil)
+		if err := verdictOf(v, forged); !errors.Is(err, verify.ErrExpiredToken) || asked {
+			t.Errorf("a signature was checked with a key that has ended: %v", err)
 		}
 		if err := verdictOf(v, next.sign(t, claimsNow(nil), nil)); err != nil {
 			t.Errorf("the new key: %v", err)

@@ -176,6 +176,28 @@ func TestChangesMeanwhileAreNoticed(t *testing.T) {
 	}
 }
 
+// The source is compared again after the new files were written, which can take long.
+func TestChangesWhileWritingAreNoticed(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "token")
+	put(t, path, "one", 0o600)
+	unchanged := func(context.Context) error {
+		if got := list(t, dir); len(got) != 2 {
+			t.Errorf("compared before the new file was written: %q", got)
+		}
+		put(t, path, "theirs", 0o600)
+		return ErrChanged
+	}
+	changes := []replacement{{path: path, data: []byte("ours"), like: path}}
+	if err := replaceAll(t.Context(), changes, unchanged, func(replacement) error { return nil }); !errors.Is(err, ErrChanged) {
+		t.Error(err)
+	}
+	have(t, path, "theirs")
+	if got := list(t, dir); !slices.Equal(got, []string{"token"}) {
+		t.Errorf("left: %q", got)
+	}
+}
+
 // Of many that read the same and write at once, one succeeds.
 func TestOneOperatorWins(t *testing.T) {
 	path, dir := filepath.Join(t.TempDir(), "token"), t.TempDir()
