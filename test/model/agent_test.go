@@ -18,8 +18,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A service is a receiver with all that a process of ours has: a real agent, a
-// token file and a state file.
+// A service is a receiver that runs a real agent, with a token file and a state
+// file.
 type service struct {
 	agent *agent.Agent // nil while it is down
 	cfg   agent.Config
@@ -28,8 +28,8 @@ type service struct {
 func newService(folder string, w rotation.Window) *service {
 	return &service{cfg: agent.Config{
 		TokenFile: filepath.Join(folder, "token"), StateFile: filepath.Join(folder, "state", "tokens"),
-		Overlap: w.Overlap, MaxOverlap: cmp.Or(w.MaxOverlap, -1), // 0 is the Agent's default, and slides
-		// It is told to look, so that it sees what the model has it see.
+		Overlap: w.Overlap, MaxOverlap: cmp.Or(w.MaxOverlap, -1), // 0 would be the agent's default, a sliding window
+		// The agent reads only when the model calls Reload.
 		PollOnly: true, Poll: 24 * time.Hour, Logger: slog.New(slog.DiscardHandler),
 	}}
 }
@@ -75,9 +75,9 @@ func (s *service) present(k token) answer {
 	return answer{slot: who.Slot()}
 }
 
-// TestP8_Agents has real agents with real files go through small worlds at random,
-// to see that what joins the ledger and the verifier, and what writes the state
-// down, changes none of what the model shows without them.
+// TestP8_Agents runs real agents with real files through small random worlds. The
+// code that joins the ledger with the verifier, and the state store, must not
+// change any answer of the model.
 func TestP8_Agents(t *testing.T) {
 	t.Parallel()
 	histories := 40

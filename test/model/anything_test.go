@@ -8,15 +8,15 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// whatever returns a maker of histories in which the operator publishes any three
-// things out of the menu, at leisure or in a hurry, with no sender to think of.
-// How they reach a receiver and when that restarts is anything, too.
-func whatever(menu func(at time.Duration) []version, ways []restart) func(*tape) *world {
+// anyHistory returns a function that makes histories without senders. The operator
+// publishes any three versions of the menu, quickly or slowly. The tape also chooses
+// when the receiver sees them, and how it restarts.
+func anyHistory(menu func(at time.Duration) []version, ways []restart) func(*tape) *world {
 	return func(t *tape) *world {
 		w := &world{
-			window: rotation.Window{Overlap: 3 * tick}, restartsShow: true,
+			window: rotation.Window{Overlap: 3 * tick}, checkRestarts: true,
 			versions: []version{{step: "begin", current: a}},
-			reached:  time.Hour, // nothing is promised about deadlines that were taken back
+			reached:  time.Hour, // too late to check a deadline that a later version withdraws
 		}
 		at, pause := 2*tick, tick+2*tick*time.Duration(t.pick(2))
 		for range 3 {
@@ -44,54 +44,55 @@ func whatever(menu func(at time.Duration) []version, ways []restart) func(*tape)
 	}
 }
 
-// anyOf explores whatever comes of menu, restarts with a state file among it.
-func anyOf(t *testing.T, menu func(at time.Duration) []version) {
+// exploreMenu explores every history of menu. Unless -short is set, it includes
+// restarts with a state file.
+func exploreMenu(t *testing.T, menu func(at time.Duration) []version) {
 	t.Helper()
 	choices := power(len(menu(0)), 3)
 	if testing.Short() {
-		explore(t, whatever(menu, nil)).holds(t, 2*choices*8)
+		explore(t, anyHistory(menu, nil)).holds(t, 2*choices*8)
 		return
 	}
-	explore(t, whatever(menu, kept[:1])).holds(t, 2*choices*8*2)
+	explore(t, anyHistory(menu, kept[:1])).holds(t, 2*choices*8*2)
 }
 
 const a, b, c = first, first + 1, first + 2
 
-// TestP2_WhateverIsPublished: whoever publishes what in which order, deadlines in
-// the past and rotations back among it, nothing is accepted past a deadline, what
-// is granted is accepted, receivers come to agree, and a restart with a state file
-// changes nothing.
-func TestP2_WhateverIsPublished(t *testing.T) {
+// TestP2_AnyVersions publishes versions in any order, with deadlines in the past and
+// rotations back to an older token. No token is accepted past its deadline, every
+// declared token is accepted, receivers agree in the end, and a restart with a state
+// file changes no answer.
+func TestP2_AnyVersions(t *testing.T) {
 	t.Parallel()
 	menu := func(at time.Duration) []version {
 		return []version{
 			{step: "go back", current: a},
 			{step: "stage", current: a, next: b},
 			{step: "promote", current: b, previous: []superseded{{a, at + 2*tick}}},
-			{step: "promote late", current: b, previous: []superseded{{a, at - tick}}},
+			{step: "promote with a past deadline", current: b, previous: []superseded{{a, at - tick}}},
 			{step: "retire", current: c, retired: []token{a, b}},
-			{step: "promote for good", current: b, next: c, previous: []superseded{{token: a}}},
-			{step: "go on", current: c, previous: []superseded{{a, at + 3*tick}, {b, at + tick}}},
+			{step: "promote without a deadline", current: b, next: c, previous: []superseded{{token: a}}},
+			{step: "promote twice", current: c, previous: []superseded{{a, at + 3*tick}, {b, at + tick}}},
 		}
 	}
-	anyOf(t, menu)
+	exploreMenu(t, menu)
 }
 
-// TestP3_RevokedWhateverIsPublished: a token that is revoked is refused by whoever
-// has seen that, in whatever slot it is or was or will be declared, until it is
-// unrevoked.
-func TestP3_RevokedWhateverIsPublished(t *testing.T) {
+// TestP3_RevokedInAnySlot: a receiver that has seen a token revoked refuses it until
+// the source unrevokes it, in every slot that declares the token before or after the
+// revocation.
+func TestP3_RevokedInAnySlot(t *testing.T) {
 	t.Parallel()
 	menu := func(at time.Duration) []version {
 		return []version{
-			{step: "leave it out", current: a, next: b},
+			{step: "leave the revocation out", current: a, next: b},
 			{step: "unrevoke", current: a, next: b, unrevoked: []token{a, b}},
-			{step: "unrevoke the one, revoke the other", current: b, unrevoked: []token{a, b}, revoked: []token{a}},
+			{step: "unrevoke both, revoke one", current: b, unrevoked: []token{a, b}, revoked: []token{a}},
 			{step: "revoke the current", current: a, next: b, revoked: []token{a}},
 			{step: "revoke the next", current: a, next: b, revoked: []token{b}},
 			{step: "revoke the previous", current: b, previous: []superseded{{a, at + 4*tick}}, revoked: []token{a}},
-			{step: "revoke what is gone", current: c, revoked: []token{a, b}},
+			{step: "revoke tokens that are not declared", current: c, revoked: []token{a, b}},
 		}
 	}
-	anyOf(t, menu)
+	exploreMenu(t, menu)
 }

@@ -7,15 +7,15 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A badOrder is a way to do it wrong, and the plainest history in which that
-// shows.
+// A badOrder is a protocol that breaks one rule, and the violation that it must
+// cause. The name is the heading of its timeline in README.md.
 type badOrder struct {
-	name     string
-	setting  setting
-	protocol protocol
-	shows    bool // restarts, by the answers that they change
-	kind     kind
-	class    verify.RefusalClass // of a refusal
+	name          string
+	setting       setting
+	protocol      protocol
+	checkRestarts bool // report an answer that a restart changed
+	kind          kind
+	class         verify.RefusalClass // if the wrong answer is a refusal
 }
 
 func badOrders() []badOrder {
@@ -76,7 +76,7 @@ func badOrders() []badOrder {
 			protocol: plain(right.bounds, true),
 		},
 		{
-			name: "the same with nobody sending", setting: alone, shows: true, kind: changedByRestart, class: verify.Invalid,
+			name: "the same with nobody sending", setting: alone, checkRestarts: true, kind: changedByRestart, class: verify.Invalid,
 			protocol: plain(right.bounds, true),
 		},
 		{
@@ -104,9 +104,9 @@ func badOrders() []badOrder {
 	}
 }
 
-// TestRecordedRetirementReachesEverybody: with the digest of the retired token in
-// the source, a receiver that missed the promotion does not remember it, and nothing
-// is accepted past the operator's deadline.
+// TestRecordedRetirementReachesEverybody lists the digest of the retired token in
+// the source. A receiver that missed the promotion then does not remember the token,
+// so no receiver accepts it past the operator's deadline.
 func TestRecordedRetirementReachesEverybody(t *testing.T) {
 	t.Parallel()
 	for _, b := range badOrders() {
@@ -117,16 +117,18 @@ func TestRecordedRetirementReachesEverybody(t *testing.T) {
 			return
 		}
 	}
-	t.Fatal("no such order")
+	t.Fatal("no bad order has this name")
 }
 
+// with2 returns s with two rotations, and delays that let a sender fall two
+// tokens behind.
 func with2(s setting) setting {
 	s.rotations, s.propagation, s.change = 2, tick, 4*tick
 	return s
 }
 
-// TestModelFindsBadOrders breaks one rule at a time. Each has a counterexample of
-// its own kind, and the plainest reads as it is told in README.md.
+// TestModelFindsBadOrders breaks one rule at a time. Each bad order must cause its
+// own kind of violation, and its simplest bad history must equal the one in README.md.
 func TestModelFindsBadOrders(t *testing.T) {
 	t.Parallel()
 	golden := goldens(t)
@@ -135,7 +137,7 @@ func TestModelFindsBadOrders(t *testing.T) {
 			t.Parallel()
 			f := explore(t, func(tape *tape) *world {
 				w := b.protocol.world(b.setting.conditions(tape, b.protocol), b.setting.bounds)
-				w.restartsShow = b.shows
+				w.checkRestarts = b.checkRestarts
 				return w
 			})
 			f.finds(t, b.kind, b.class, golden[b.name])

@@ -6,7 +6,9 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// look checks what can have become wrong without anything happening to receiver i.
+// look checks the answers of receiver i that may have changed without an event at
+// this receiver. mine says that the moment is a moment of receiver i itself: then
+// look checks all tokens. Otherwise it checks those that a sender may send now.
 func (r *run) look(i int, mine bool) *violation {
 	if mine || r.now() == r.end {
 		return r.check(i, r.tokens)
@@ -14,7 +16,7 @@ func (r *run) look(i int, mine bool) *violation {
 	return r.check(i, r.arriving)
 }
 
-// check looks at the answers that receiver i would give to tokens here and now.
+// check checks the answers that receiver i would give to tokens now.
 func (r *run) check(i int, tokens []token) *violation {
 	l := &r.lives[i]
 	if !l.up || l.oracle.seen == nil {
@@ -22,14 +24,14 @@ func (r *run) check(i int, tokens []token) *violation {
 	}
 	now := r.now()
 	for _, k := range tokens {
-		if k != stranger && (k < l.oracle.seen.current-3 || k > l.oracle.seen.current+1) && l.oracle.remembered[k] == nil {
-			continue // long gone, or not yet there
+		if k != undeclared && (k < l.oracle.seen.current-3 || k > l.oracle.seen.current+1) && l.oracle.remembered[k] == nil {
+			continue // superseded long ago, or not published yet
 		}
 		var got answer
 		if r.sends == nil {
 			got = l.answer(k)
 		} else {
-			got = l.ask(k, time.Now())
+			got = l.peek(k, time.Now())
 		}
 		r.checks++
 		bad := violation{at: now, receiver: i, sender: -1, token: k, got: got}
@@ -44,13 +46,13 @@ func (r *run) check(i int, tokens []token) *violation {
 			bad.kind = kind
 			return &bad
 		case want == refuse && kind == acceptedRevoked && got.class != verify.Revoked,
-			want == refuse && kind == acceptedStranger && got.class != verify.Invalid,
+			want == refuse && kind == acceptedUndeclared && got.class != verify.Invalid,
 			want == accept && !got.ok():
 			bad.kind = refusedDeclared
 			return &bad
 		}
-		if r.restartsShow && l.twin != nil {
-			if other := l.twin.ask(k, time.Now()); got.slot != other.slot {
+		if r.checkRestarts && l.twin != nil {
+			if other := l.twin.peek(k, time.Now()); got.slot != other.slot {
 				bad.kind = changedByRestart
 				return &bad
 			}
@@ -63,11 +65,11 @@ func (r *run) check(i int, tokens []token) *violation {
 	return nil
 }
 
-// An expiry is the deadline that the operator gave a token, once everybody has
-// seen it.
+// An expiry is the deadline that the operator gave a token. It binds every receiver
+// from the moment from, when all of them have had time to see it.
 type expiry struct{ until, from time.Duration }
 
-// expiries returns those of the tokens that come to nothing else afterwards.
+// expiries returns the deadlines that no later version changes or withdraws.
 func (w *world) expiries() map[token]expiry {
 	out := make(map[token]expiry)
 	for i := range w.versions {
@@ -85,8 +87,9 @@ func (w *world) expiries() map[token]expiry {
 	return out
 }
 
-// converged compares all receivers with the first: what they accept because it is
-// declared, without a deadline that their clocks see differently, or everything.
+// converged checks that all receivers give the answer that the last version asks
+// for. It checks only tokens that are declared without a deadline, because clocks
+// differ. With everything, when all windows are over, it checks all tokens.
 func (r *run) converged(everything bool) *violation {
 	for i := range r.lives {
 		l := &r.lives[i]
@@ -94,13 +97,13 @@ func (r *run) converged(everything bool) *violation {
 			slot, until := r.versions[len(r.versions)-1].slot(k)
 			switch {
 			case l.oracle.revoked[k]:
-				slot = 0 // whoever has seen it revoked goes on refusing it
+				slot = 0 // revocations are sticky
 			case everything && until != 0:
-				slot = 0 // it has passed by now
+				slot = 0 // the deadline has passed
 			case !everything && (slot == 0 || until != 0):
 				continue
 			}
-			if got := l.ask(k, time.Now()); l.up && got.slot != slot {
+			if got := l.peek(k, time.Now()); l.up && got.slot != slot {
 				return &violation{kind: diverged, at: r.now(), receiver: i, sender: -1, token: k, got: got}
 			}
 		}

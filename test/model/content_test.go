@@ -11,26 +11,28 @@ import (
 	tokens "github.com/tokenagent/tokenagent/internal/token"
 )
 
-// A version is what the operator publishes at one moment. Times are since the
-// beginning of the history.
+// A version is the content that the operator publishes at one moment. Times count
+// from the beginning of the history.
 type version struct {
 	at       time.Duration
-	step     string // what the operator calls it
+	step     string // the name of the operator's step
 	current  token
 	next     token
 	previous []superseded
-	revoked  []token // of all versions so far
+	revoked  []token // includes those of earlier versions
 
-	retired, unrevoked []token // by their digests
+	retired, unrevoked []token
 }
 
-// A superseded token with the deadline that is written for it; 0 is none.
+// A superseded token has the deadline that the source declares for it. 0 means that
+// the source declares none.
 type superseded struct {
 	token token
 	until time.Duration
 }
 
-// slot returns where v declares k, or 0, and until when. A revocation wins.
+// slot returns the slot in which v declares k, and the deadline. The slot is 0 if v
+// does not declare k, or revokes it.
 func (v *version) slot(k token) (slot rotation.Slot, until time.Duration) {
 	if slices.Contains(v.revoked, k) {
 		return 0, 0
@@ -73,9 +75,10 @@ func (v *version) String() string {
 	return b.String()
 }
 
-// written returns v as the keys of a Secret, where it fits, and as a file. A clock
-// that is ahead by skew reads a deadline as one that comes so much sooner: only
-// the difference counts, and so one clock serves receivers that disagree.
+// written returns v as the keys of a Secret and as a file. keys is nil if v has more
+// previous tokens than a Secret has room for. All receivers run on one clock, so
+// written makes each deadline earlier by skew for a receiver whose clock is ahead by
+// skew: only the difference counts.
 func (v *version) written(base time.Time, skew time.Duration) (keys map[string][]byte, file []byte) {
 	at := func(until time.Duration) string { return base.Add(until - skew).UTC().Format(time.RFC3339) }
 	var lines bytes.Buffer
@@ -110,7 +113,7 @@ func (v *version) written(base time.Time, skew time.Duration) (keys map[string][
 	return keys, lines.Bytes()
 }
 
-// parse has the real parsers read v, in either form.
+// parse reads v with the real parsers, in both formats. The results must be equal.
 func (v *version) parse(base time.Time, skew time.Duration) (tokens.Tokens, error) {
 	keys, file := v.written(base, skew)
 	asFile, err := tokens.Parse(file, tokens.Options{})
@@ -126,7 +129,7 @@ func (v *version) parse(base time.Time, skew time.Duration) (tokens.Tokens, erro
 	}
 	if !slices.EqualFunc(asFile.Decls, asKeys.Decls, same) || !slices.Equal(asFile.Revoked, asKeys.Revoked) ||
 		!slices.Equal(asFile.Retired, asKeys.Retired) || !slices.Equal(asFile.Unrevoked, asKeys.Unrevoked) {
-		return asKeys, fmt.Errorf("version %q says one thing as a file and another as a Secret", v.step)
+		return asKeys, fmt.Errorf("version %q: the file and the Secret have different meanings", v.step)
 	}
 	return asKeys, nil
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// worst is what the small models reckon with: each delay takes every number of
-// ticks up to it.
+// worst returns the bounds of the small worlds. Each delay takes every number of
+// ticks up to its bound.
 func worst() bounds {
 	return bounds{propagation: 2 * tick, change: 2 * tick, flight: tick, skew: tick, drift: tick}
 }
 
-// staged is the protocol of a fleet, with the shortest waits that keep its rules.
+// staged returns the protocol of a fleet, with the shortest waits that keep its
+// rules.
 func staged(b bounds) protocol {
 	return protocol{
 		staged: true, declared: true, window: rotation.Window{Overlap: 4 * tick},
@@ -25,8 +26,8 @@ func staged(b bounds) protocol {
 	}
 }
 
-// atOnce is that of one machine: rotate now, and senders that put off what they
-// learn.
+// atOnce returns the protocol of one machine: the operator runs `rotate now`, and
+// the senders wait before they use the new token.
 func atOnce(b bounds) protocol {
 	wait := b.propagation + second
 	return protocol{
@@ -35,8 +36,8 @@ func atOnce(b bounds) protocol {
 	}
 }
 
-// plain is that of a file which holds one token and nothing else. Whoever writes
-// it can stage by a second line.
+// plain returns the protocol of a file that holds only the current token. With
+// staged, the file also holds the next token before the promotion.
 func plain(b bounds, staged bool) protocol {
 	p := protocol{staged: staged}
 	if staged {
@@ -49,15 +50,15 @@ func plain(b bounds, staged bool) protocol {
 	return p
 }
 
-// keepsRules fails the test where p does not keep its rules.
+// keepsRules fails the test if p breaks a rule.
 func keepsRules(t *testing.T, p protocol, b bounds, rotations int) {
 	t.Helper()
 	if rules := p.broken(b, rotations); rules != nil {
-		t.Fatalf("the protocol is not by the rules: %q", rules)
+		t.Fatalf("the protocol breaks the rules %q", rules)
 	}
 }
 
-// between returns the moments half a tick past each of so many ticks.
+// between returns the moments half a tick after each tick from from to to-1.
 func between(from, to int) []time.Duration {
 	var out []time.Duration
 	for n := from; n < to; n++ {
@@ -66,15 +67,15 @@ func between(from, to int) []time.Duration {
 	return out
 }
 
-// Ways to restart: how the state is kept, and what is read at the start.
+// The ways to restart, with a state file and without.
 var (
 	kept      = []restart{{keeps: true}, {keeps: true, down: tick}, {keeps: true, newest: true}}
 	forgotten = []restart{{}, {down: tick}, {newest: true}}
 )
 
-// TestP2_StagedRotation explores two receivers and two senders through a rotation
-// by the rules, with the operator's clock right, behind and ahead: no sender is
-// refused, nothing is accepted past its deadline, and receivers come to agree.
+// TestP2_StagedRotation runs two receivers and two senders through a rotation that
+// keeps the rules. The operator's clock is right, behind or ahead. No sender is
+// refused, no token is accepted past its deadline, and receivers agree in the end.
 func TestP2_StagedRotation(t *testing.T) {
 	t.Parallel()
 	s := setting{bounds: worst(), rotations: 1, receivers: 2, senders: 2}
@@ -88,8 +89,8 @@ func TestP2_StagedRotation(t *testing.T) {
 	s.explore(t, p).holds(t, want)
 }
 
-// TestP2_StagedRotationTwice has the second rotation follow as soon as the rules
-// let it, on receivers and senders that may skip the first.
+// TestP2_StagedRotationTwice starts the second rotation as soon as the rules allow.
+// Receivers and senders may miss the first one.
 func TestP2_StagedRotationTwice(t *testing.T) {
 	t.Parallel()
 	s := setting{bounds: worst(), rotations: 2, receivers: 1, senders: 1}
@@ -103,8 +104,8 @@ func TestP2_StagedRotationTwice(t *testing.T) {
 	s.explore(t, p).holds(t, want)
 }
 
-// TestP2_ClocksApart has the operator's and the receiver's clock apart by as much
-// as they may be.
+// TestP2_ClocksApart sets the operator's and the receiver's clock apart by up to
+// their bounds.
 func TestP2_ClocksApart(t *testing.T) {
 	t.Parallel()
 	s := setting{bounds: worst(), rotations: 1, receivers: 1, senders: 1}
@@ -118,8 +119,8 @@ func TestP2_ClocksApart(t *testing.T) {
 	}
 }
 
-// TestP2_PlainRotation is the source that holds one token alone, replaced in
-// place while the senders wait, twice within one window.
+// TestP2_PlainRotation replaces the only token of a source in place, twice within one
+// window, while the senders wait.
 func TestP2_PlainRotation(t *testing.T) {
 	t.Parallel()
 	s := setting{bounds: worst(), rotations: 2, receivers: 2, senders: 2}
@@ -134,8 +135,8 @@ func TestP2_PlainRotation(t *testing.T) {
 	s.explore(t, p).holds(t, want)
 }
 
-// TestP3_RevokeAfterChange ends the rotation by a revocation once the senders
-// have changed over.
+// TestP3_RevokeAfterChange ends the rotation with a revocation, after the senders
+// have changed to the new token.
 func TestP3_RevokeAfterChange(t *testing.T) {
 	t.Parallel()
 	s := setting{bounds: worst(), rotations: 1, receivers: 1, senders: 2}
@@ -145,8 +146,8 @@ func TestP3_RevokeAfterChange(t *testing.T) {
 	s.explore(t, p).holds(t, 3*27*3*6)
 }
 
-// TestP3_Leak revokes at once, with no thought of senders: whoever has seen it
-// refuses, whatever window the token was in, through a restart too.
+// TestP3_Leak revokes the old token at once, without senders. A receiver that has seen
+// the revocation refuses the token, also within its window and after a restart.
 func TestP3_Leak(t *testing.T) {
 	t.Parallel()
 	s := setting{
@@ -165,8 +166,8 @@ func TestP3_Leak(t *testing.T) {
 }
 
 // TestP8_RestartWithDeclared restarts a receiver in every way at every stage of a
-// rotation that its source declares: with a state file or without, it answers as
-// one that ran on.
+// rotation whose source declares the previous token. With or without a state file,
+// the receiver gives the same answers as one that kept running.
 func TestP8_RestartWithDeclared(t *testing.T) {
 	t.Parallel()
 	s := setting{
@@ -181,14 +182,14 @@ func TestP8_RestartWithDeclared(t *testing.T) {
 	keepsRules(t, p, s.bounds, s.rotations)
 	explore(t, func(tape *tape) *world {
 		w := p.world(s.conditions(tape, p), s.bounds)
-		w.restartsShow = true
+		w.checkRestarts = true
 		return w
 	}).holds(t, 27*(1+6*len(s.restartAt))*3)
 }
 
-// TestP8_RestartWithState restarts a receiver whose source holds one token alone,
-// in the middle of two rotations in one window: with a state file it answers as
-// one that ran on.
+// TestP8_RestartWithState restarts a receiver during two rotations in one window. The
+// source holds only the current token. With a state file, the receiver gives the same
+// answers as one that kept running.
 func TestP8_RestartWithState(t *testing.T) {
 	t.Parallel()
 	for name, unstaged := range map[string]bool{"in place": true, "staged": false} {
@@ -208,20 +209,20 @@ func TestP8_RestartWithState(t *testing.T) {
 			t.Parallel()
 			explore(t, func(tape *tape) *world {
 				w := p.world(s.conditions(tape, p), s.bounds)
-				w.restartsShow = true
+				w.checkRestarts = true
 				return w
 			}).holds(t, behaviours*(1+3*len(s.restartAt))*9)
 		})
 	}
 }
 
-// TestP2_RulesAreExact varies each wait of each protocol around what its rules
-// ask for: some history refuses a sender exactly where a rule is broken. So the
-// waits are as short as they can be, and the model can tell.
+// TestP2_RulesAreExact varies each wait of each protocol around its bound. Some
+// history refuses a sender exactly if the protocol breaks a rule. So the rules are
+// sufficient, and no wait can be shorter.
 func TestP2_RulesAreExact(t *testing.T) {
 	t.Parallel()
 	s := setting{bounds: bounds{propagation: tick, change: tick, flight: tick, skew: tick, drift: tick}, rotations: 1, receivers: 1, senders: 1}
-	shorter := []time.Duration{tick, second, 0} // by how much a wait is shorter than the least that does
+	shorter := []time.Duration{tick, second, 0} // by how much a wait is shorter than the shortest safe one
 	var ps []protocol
 	for _, lead := range shorter {
 		for _, overlap := range shorter {
@@ -253,16 +254,16 @@ func TestP2_RulesAreExact(t *testing.T) {
 		rules := p.broken(s.bounds, s.rotations)
 		switch {
 		case f.least == nil && rules != nil:
-			t.Errorf("%+v breaks %q, and nothing goes wrong", p, rules)
+			t.Errorf("%+v breaks %q, but no history goes wrong", p, rules)
 		case f.least != nil && rules == nil:
-			t.Errorf("%+v keeps the rules, and:\n%s", p, f.least.world.timeline(f.least.violation))
+			t.Errorf("%+v keeps the rules, but a history goes wrong:\n%s", p, f.least.world.timeline(f.least.violation))
 		case f.least == nil:
 			safe++
 		case f.least.violation.kind != refusedSender:
-			t.Errorf("%+v breaks %q, and something else goes wrong:\n%s", p, rules, f.least.world.timeline(f.least.violation))
+			t.Errorf("%+v breaks %q, but no sender is refused; another invariant is broken:\n%s", p, rules, f.least.world.timeline(f.least.violation))
 		}
 	}
 	if len(ps) != 81 || safe < 5 {
-		t.Errorf("%d protocols, %d of them safe", len(ps), safe)
+		t.Errorf("%d protocols, %d of them safe; want 81, at least 5 of them safe", len(ps), safe)
 	}
 }

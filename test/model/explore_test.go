@@ -7,26 +7,26 @@ import (
 	"time"
 )
 
-// A tape holds the choices that made a history, so that the next one can be made
-// from the start with one of them changed. 0 is always the plainest choice.
+// A tape records the choices that made a history. Changing one of them makes the
+// next history. 0 is always the simplest choice.
 type tape struct {
-	taken, of []int
-	at        int
+	taken, of []int // each choice, and the number of options that it had
+	at        int   // the next choice
 }
 
-// pick returns a choice of n.
+// pick returns a choice from 0 to n-1.
 func (t *tape) pick(n int) int {
 	if t.at == len(t.taken) {
 		t.taken, t.of = append(t.taken, 0), append(t.of, n)
 	}
 	if t.of[t.at] != n {
-		panic("model: a history made from the same choices came out otherwise")
+		panic("model: the same choices led to another history")
 	}
 	t.at++
 	return t.taken[t.at-1]
 }
 
-// next turns to the next history in order, and reports whether there is one.
+// next moves the tape to the next history, and reports whether there is one.
 func (t *tape) next() bool {
 	t.at = 0
 	for i := len(t.taken) - 1; i >= 0; i-- {
@@ -38,7 +38,7 @@ func (t *tape) next() bool {
 	return false
 }
 
-// weight is how far from plain the history is.
+// weight returns how far the history is from the simplest one.
 func (t *tape) weight() int {
 	sum := 0
 	for _, n := range t.taken {
@@ -47,12 +47,12 @@ func (t *tape) weight() int {
 	return sum
 }
 
-// delay returns one of 0, 1 tick, and so on to most.
+// delay returns a choice of 0, 1 tick, 2 ticks and so on, at most most.
 func (t *tape) delay(most time.Duration) time.Duration {
 	return tick * time.Duration(t.pick(int(most/tick)+1))
 }
 
-// off returns by how much a clock is ahead: not at all, or as far as it can be.
+// off returns by how much a clock is ahead: 0, -most or most.
 func (t *tape) off(most time.Duration) time.Duration {
 	if most == 0 {
 		return 0
@@ -60,8 +60,8 @@ func (t *tape) off(most time.Duration) time.Duration {
 	return []time.Duration{0, -most, most}[t.pick(3)]
 }
 
-// several makes n values of count each that are interchangeable, so that only
-// one order of each choice comes up.
+// several returns n values from 0 to count-1. The order of the values does not
+// matter, so it returns each combination in one order only.
 func (t *tape) several(n, count int) []int {
 	out := make([]int, n)
 	least := 0
@@ -72,8 +72,8 @@ func (t *tape) several(n, count int) []int {
 	return out
 }
 
-// delays makes a delay for each of so many things out of the number n, which is
-// less than (most/tick+1) to the power of many.
+// delays returns many delays, each at most most. It decodes them from the number n,
+// which is less than (most/tick+1) to the power of many.
 func delays(n, many int, most time.Duration) []time.Duration {
 	out := make([]time.Duration, many)
 	for i := range out {
@@ -92,10 +92,10 @@ func power(base, n int) int {
 	return out
 }
 
-// found is what an exploration came upon.
+// found is the result of an exploration.
 type found struct {
 	histories, bad, checks int
-	least                  *counterexample // nil for none
+	least                  *counterexample // the simplest; nil if no history goes wrong
 }
 
 type counterexample struct {
@@ -103,7 +103,7 @@ type counterexample struct {
 	violation *violation
 }
 
-// explore runs every history that history can make of a tape, in one bubble.
+// explore runs every history that history can make, in one synctest bubble.
 func explore(t *testing.T, history func(*tape) *world) found {
 	t.Helper()
 	var f found
@@ -118,7 +118,7 @@ func explore(t *testing.T, history func(*tape) *world) found {
 			f.checks += checks
 			if v != nil {
 				f.bad++
-				// Of those that are equally plain the first is kept.
+				// Of equally simple histories, the first is kept.
 				if f.least == nil || w.weight < f.least.world.weight {
 					f.least = &counterexample{w, v}
 				}
@@ -131,32 +131,32 @@ func explore(t *testing.T, history func(*tape) *world) found {
 	return f
 }
 
-// holds fails the test unless the exploration had exactly so many histories and
-// found nothing.
+// holds fails the test unless the exploration had exactly this many histories and
+// none went wrong.
 func (f found) holds(t *testing.T, histories int) {
 	t.Helper()
-	t.Logf("%d histories, %d answers looked at", f.histories, f.checks)
+	t.Logf("%d histories, %d answers checked", f.histories, f.checks)
 	if f.histories != histories {
-		t.Errorf("%d histories explored, want %d: the model has become smaller or larger", f.histories, histories)
+		t.Errorf("%d histories explored, want %d: the model has changed its size", f.histories, histories)
 	}
 	if f.checks < 20*f.histories {
-		t.Errorf("%d answers looked at in %d histories: hardly any", f.checks, f.histories)
+		t.Errorf("%d answers checked in %d histories, want at least 20 a history", f.checks, f.histories)
 	}
 	if f.least != nil {
-		t.Errorf("%d of the histories go wrong; the plainest:\n%s", f.bad, f.least.world.timeline(f.least.violation))
+		t.Errorf("%d histories go wrong; the simplest is\n%s", f.bad, f.least.world.timeline(f.least.violation))
 	}
 }
 
-// A setting says which conditions to explore, and within which bounds.
+// A setting says which conditions to explore.
 type setting struct {
 	bounds
 	rotations          int
 	receivers, senders int
-	restarts           []restart // those to choose from, apart from none; at is set by us
+	restarts           []restart // the ways to restart; a receiver may also not restart
 	restartAt          []time.Duration
 }
 
-// conditions picks those of p on the tape.
+// conditions returns the conditions of p that the tape chooses.
 func (s setting) conditions(t *tape, p protocol) conditions {
 	c := conditions{rotations: s.rotations}
 	for range s.rotations {
@@ -187,7 +187,7 @@ func (s setting) conditions(t *tape, p protocol) conditions {
 	return c
 }
 
-// explore explores p in the setting s.
+// explore runs every history of p in the setting s.
 func (s setting) explore(t *testing.T, p protocol) found {
 	t.Helper()
 	return explore(t, func(tape *tape) *world { return p.world(s.conditions(tape, p), s.bounds) })

@@ -8,8 +8,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// goldens returns the timelines of README.md by their headings: each is the
-// first block of code below a heading of the third level.
+// goldens returns the timelines of README.md by heading. A timeline is the first
+// code block below a third-level heading.
 func goldens(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile("README.md")
@@ -27,22 +27,22 @@ func goldens(t *testing.T) map[string]string {
 	return out
 }
 
-// finds fails the test unless the exploration found what was expected: a
-// violation of a kind, in some histories and not in all, of which the plainest
-// reads as want. class is that of the refusal, where one was wrong.
+// finds fails the test unless some but not all histories went wrong, the simplest
+// bad history violates kind, and its timeline equals want. If the wrong answer is
+// a refusal, it must be of class.
 func (f found) finds(t *testing.T, kind kind, class verify.RefusalClass, want string) {
 	t.Helper()
 	if f.least == nil {
-		t.Fatalf("nothing goes wrong in %d histories", f.histories)
+		t.Fatalf("none of %d histories goes wrong", f.histories)
 	}
 	v := f.least.violation
 	if v.kind != kind || !v.got.ok() && v.got.class != class {
-		t.Errorf("%s; want %s, or an answer %s", v, kind, class)
+		t.Errorf("%s; want kind %q, and a refusal to be %q", v, kind, class)
 	}
 	if f.bad == f.histories {
-		t.Errorf("all %d histories go wrong, so it is more than the order", f.bad)
+		t.Errorf("all %d histories go wrong, so the order is not the only cause", f.bad)
 	}
 	if got := f.least.world.timeline(v); strings.TrimSpace(got) != want {
-		t.Errorf("%d of %d histories go wrong, the plainest:\n%swant:\n%s", f.bad, f.histories, got, want)
+		t.Errorf("%d of %d histories go wrong; the simplest is\n%swant\n%s", f.bad, f.histories, got, want)
 	}
 }

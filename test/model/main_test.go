@@ -1,9 +1,9 @@
-// Package model explores the rotation protocol: operators that stage, promote,
-// retire and revoke, receivers that learn of it late and restart, senders that
-// change over later still, and clocks that are off. The receivers in it are the
-// real ones: [token.ParseDir], [rotation.Advance] and [token.Set]. The
-// rest is a table of who does what when, which is either every table that there
-// is of a small size, or a large one at random. README.md says what it shows.
+// Package model tests the rotation protocol with a model. Operators stage, promote,
+// retire and revoke. Receivers see that late, and restart. Senders change to the new
+// token later still. Clocks are wrong. The receivers run the real code:
+// [token.ParseDir], [rotation.Advance] and [token.Set]. Everything else is a table of
+// who does what at which time. The tests run every small table, and large random ones.
+// README.md says what holds.
 package model
 
 import (
@@ -19,21 +19,21 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A token of the model is a number, and a letter where it is shown.
+// A token of the model is a number. String shows it as a letter.
 type token int
 
 const (
-	none     token = iota // no token
-	first                 // the one that is current at the beginning
-	stranger token = -1   // one that no source ever declares
+	none       token = iota // no token
+	first                   // is current at the beginning
+	undeclared token = -1   // is in no version of the source
 )
 
 const alphabet = 128
 
 func (k token) String() string {
 	switch {
-	case k == stranger:
-		return "a stranger"
+	case k == undeclared:
+		return "an undeclared token"
 	case k >= first && k <= 26:
 		return string(rune('A' + k - first))
 	default:
@@ -41,8 +41,8 @@ func (k token) String() string {
 	}
 }
 
-// What is presented for a token, and the SHA-256 of that, by number; the stranger
-// has place 0.
+// The text of each token and its SHA-256 digest, by number. The undeclared token
+// has index 0.
 var (
 	texts   [alphabet]string
 	digests [alphabet]rotation.ID
@@ -61,8 +61,8 @@ func (k token) text() string { return texts[max(k, 0)] }
 
 func (k token) id() rotation.ID { return digests[max(k, 0)] }
 
-// tick is the grid on which small models have their delays. A publication waits
-// for whole seconds, since that is what a deadline is written in.
+// tick is the unit of the delays in small worlds. The operator's waits are whole
+// seconds, because a source declares deadlines in seconds.
 const tick = 10 * time.Second
 
 const second = time.Second

@@ -7,22 +7,22 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// An oracle says what a receiver has to answer, from what it has seen so far and
-// the table of the contract alone. It knows nothing of ledgers.
+// An oracle says what a receiver must answer. It uses only the versions that the
+// receiver has seen and the rules of docs/rotation.md, and does not call the ledger.
 type oracle struct {
 	window     rotation.Window
-	skew       time.Duration // by which the receiver's clock is ahead
+	skew       time.Duration // how far the receiver's clock is ahead
 	seen       *version
 	known      map[token]bool
 	revoked    map[token]bool // sticky
 	remembered map[token]*remembered
 }
 
-// A remembered token was current and is declared no more.
+// A remembered token was current, and the source does not declare it any more.
 type remembered struct {
-	from, end time.Duration // superseded, and over at the latest
-	opened    bool          // where it slides: a successor was used
-	renewed   time.Duration
+	from, end time.Duration // when it was superseded, and the latest end of its window
+	opened    bool          // whether a newer token was used; for a sliding window
+	renewed   time.Duration // the last use since then
 }
 
 func newOracle(w rotation.Window, skew time.Duration) *oracle {
@@ -31,7 +31,7 @@ func newOracle(w rotation.Window, skew time.Duration) *oracle {
 
 func (o *oracle) slides() bool { return o.window.MaxOverlap > 0 && o.window.Overlap > 0 }
 
-// see takes in the version v at the moment at.
+// see records that the receiver sees the version v at the moment at.
 func (o *oracle) see(v *version, at time.Duration) {
 	length := max(o.window.Overlap, 0)
 	if o.slides() {
@@ -42,7 +42,7 @@ func (o *oracle) see(v *version, at time.Duration) {
 			o.remembered[o.seen.current] = &remembered{from: at, end: at + length}
 		}
 	}
-	for _, k := range v.unrevoked { // once: a line that stays there lifts nothing later
+	for _, k := range v.unrevoked { // a line takes effect when it appears, not while it stays
 		if o.seen == nil || !slices.Contains(o.seen.unrevoked, k) || slices.Contains(o.seen.revoked, k) {
 			delete(o.revoked, k)
 		}
@@ -64,14 +64,14 @@ func (o *oracle) see(v *version, at time.Duration) {
 	}
 }
 
-// forget is a restart that keeps nothing.
+// forget records a restart without a state file.
 func (o *oracle) forget() {
 	o.seen = nil
 	clear(o.remembered)
 	clear(o.revoked)
 }
 
-// use has k presented and accepted at the moment at.
+// use records that k was presented and accepted at the moment at.
 func (o *oracle) use(k token, at time.Duration) {
 	if !o.slides() {
 		return
@@ -89,8 +89,8 @@ func (o *oracle) use(k token, at time.Duration) {
 	}
 }
 
-// A verdict says what an answer has to be. Within a grain of the end of a window
-// that slides, either will do.
+// A verdict says what an answer must be. In the last grain of a sliding window either
+// answer is right, because the ledger records at most one use a grain.
 type verdict uint8
 
 const (
@@ -99,14 +99,14 @@ const (
 	either
 )
 
-// judge returns the verdict about k at the moment at, and what a wrong
-// acceptance would break.
+// judge returns the verdict about k at the moment at, and the kind of violation if
+// a receiver accepts k against a verdict of refuse.
 func (o *oracle) judge(k token, at time.Duration) (verdict, kind) {
 	if o.revoked[k] {
 		return refuse, acceptedRevoked
 	}
 	if !o.known[k] {
-		return refuse, acceptedStranger
+		return refuse, acceptedUndeclared
 	}
 	switch slot, until := o.seen.slot(k); {
 	case slot == rotation.Previous && until != 0:

@@ -9,38 +9,37 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A process is a receiver's: the real ledger and the real verifier, joined as an
-// agent joins them. The zero process has loaded nothing.
+// A process is the process of a receiver: the real ledger and the real verifier,
+// joined as an agent joins them. The zero process has loaded nothing.
 type process struct {
 	window rotation.Window
 	ledger *rotation.Ledger[tokens.Token]
 	set    *tokens.Set
 }
 
-// see has the process read what its source says now.
+// see makes the process read the content t of its source.
 func (p *process) see(t tokens.Tokens, now time.Time) {
 	p.ledger = rotation.Advance(p.ledger, t, now, p.window)
 	p.set = tokens.NewSet(p.ledger, "token")
 }
 
-// A disk is what a state file holds.
+// A disk is the content of a state file.
 type disk struct {
 	snapshot rotation.Snapshot
 }
 
-// write returns what the process would have written down at now: no token, only
-// digests.
+// write returns the state file that the process would write at now.
 func (p *process) write(now time.Time) disk {
 	return disk{p.ledger.Snapshot(now, nil)}
 }
 
-// start returns the process that follows one which left d.
+// start returns a process that starts with the state file d.
 func start(window rotation.Window, d disk, now time.Time) process {
 	return process{window: window, ledger: rotation.Restore(d.snapshot, now, window, tokens.Remembered)}
 }
 
-// An answer is the slot in which a token was accepted, or the class of the
-// refusal where that is 0.
+// An answer is the slot of an accepted token. If the slot is 0, the token was
+// refused with class.
 type answer struct {
 	slot  rotation.Slot
 	class verify.RefusalClass
@@ -55,7 +54,7 @@ func (a answer) String() string {
 	return a.class.String()
 }
 
-// present has the token k presented to the process here and now.
+// present verifies the token k now. In a sliding window this counts as a use.
 func (p *process) present(k token) answer {
 	who, err := p.set.Verify(context.Background(), k.text())
 	if err != nil {
@@ -64,9 +63,9 @@ func (p *process) present(k token) answer {
 	return answer{slot: who.Slot()}
 }
 
-// ask tells what would become of k if it were presented, without the use that
-// would be: that moves a window which slides.
-func (p *process) ask(k token, now time.Time) answer {
+// peek returns the answer that present would give, without using the token. A use
+// would move a sliding window.
+func (p *process) peek(k token, now time.Time) answer {
 	id := k.id()
 	if p.ledger.Revoked(id) {
 		return answer{class: verify.Revoked}

@@ -7,30 +7,30 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// bounds are the worst that a protocol reckons with.
+// bounds are the longest delays and the largest clock errors of a world.
 type bounds struct {
-	propagation time.Duration // from publishing until every receiver has seen it
-	change      time.Duration // from then until every sender has changed over, wait apart
-	flight      time.Duration // from sending until verifying
-	skew        time.Duration // the operator's clock is off by no more
-	drift       time.Duration // nor a receiver's
-	down        time.Duration // how long a receiver takes to restart
+	propagation time.Duration // from the publication until every receiver has seen it
+	change      time.Duration // from the promotion and senderWait until every sender has changed over
+	flight      time.Duration // from sending a message until verifying it
+	skew        time.Duration // the error of the operator's clock
+	drift       time.Duration // the error of a receiver's clock
+	down        time.Duration // how long a restart of a receiver takes
 }
 
-// A protocol is the rules that an operator goes by, in waits that are times
-// between publishing two versions. Zero is not to wait.
+// A protocol says what the operator publishes, and how long the operator and the
+// senders wait. A zero duration means no wait.
 type protocol struct {
-	staged bool // stage, and promote stageWait later; otherwise both at once
-	// declared has the superseded token stand in the source until overlap after
-	// the promotion, by the operator's clock. Otherwise the source holds just the
-	// current token, and the receivers remember the last one for window.
+	staged bool // the operator stages, and promotes stageWait later; otherwise promotes only
+	// declared says that the source declares the superseded token with a deadline,
+	// overlap after the promotion by the operator's clock. Otherwise the source holds
+	// only the current token, and the receivers remember the previous one for window.
 	declared bool
 	overlap  time.Duration
 	window   rotation.Window
 
 	stageWait  time.Duration
-	senderWait time.Duration // by which every sender puts off what it learns, as exec does
-	ending     ending        // how it ends, endWait after the promotion
+	senderWait time.Duration // every sender waits this long before it changes over, as exec does
+	ending     ending        // how the rotation ends, endWait after the promotion
 	endWait    time.Duration
 	rest       time.Duration // until the next rotation
 }
@@ -38,18 +38,18 @@ type protocol struct {
 type ending uint8
 
 const (
-	leave  ending = iota // nothing more is published
-	retire               // the superseded token is taken out
-	record               // and its digest is left, as retired
-	revoke               // and refused
+	leave  ending = iota // publish nothing
+	retire               // remove the superseded token
+	record               // remove it, and list its digest as retired
+	revoke               // remove it, and list its digest as revoked
 )
 
-// between returns how long after a promotion the next one comes.
+// between returns the time between two promotions.
 func (p protocol) between() time.Duration { return p.endWait + p.rest + p.stageWait }
 
-// broken returns the rules that p does not keep within b over so many rotations, none where it promises
-// that no sender is refused. All are strict: at one moment anything may happen in
-// any order, and at its deadline a token is accepted no more.
+// broken returns the rules that p breaks within b over this many rotations. If it
+// returns none, no sender is refused. All comparisons are strict: events of the same
+// moment happen in any order, and at its deadline a token is already refused.
 func (p protocol) broken(b bounds, rotations int) []string {
 	var out []string
 	rule := func(kept bool, text string) {
@@ -57,36 +57,36 @@ func (p protocol) broken(b bounds, rotations int) []string {
 			out = append(out, text)
 		}
 	}
-	last := p.senderWait + b.change + b.flight // when the old token arrives for the last time, since the promotion
+	last := p.senderWait + b.change + b.flight // from the promotion until the old token arrives for the last time
 	lead := p.senderWait
 	if p.staged {
 		lead += p.stageWait
 	}
-	rule(lead > b.propagation, "the new token is with every receiver before a sender has it")
+	rule(lead > b.propagation, "every receiver has the new token before a sender has it")
 	if p.declared {
-		rule(p.overlap-b.skew-b.drift > last, "the deadline outlasts the last sender, by the worst of clocks")
+		rule(p.overlap-b.skew-b.drift > last, "the deadline comes after the last use of the old token, even by the worst clocks")
 	} else {
-		// A receiver may see the promotion at once, so propagation gives nothing.
-		rule(max(p.window.Overlap, p.window.MaxOverlap) > last, "the window outlasts the last sender")
-		// What a receiver has never seen current it cannot remember.
-		rule(rotations < 2 || p.between() > b.propagation+b.down, "every receiver has seen a token current before the next one takes its place")
+		// A receiver may see the promotion at once, so propagation adds no time.
+		rule(max(p.window.Overlap, p.window.MaxOverlap) > last, "the window ends after the last use of the old token")
+		// A receiver remembers only a token that it has seen as current.
+		rule(rotations < 2 || p.between() > b.propagation+b.down, "every receiver has seen a token as current before the next one replaces it")
 	}
 	if p.ending != leave && (p.declared || p.ending != retire) {
-		rule(p.endWait > last, "the old token is taken out after the last sender changed over")
+		rule(p.endWait > last, "the old token is removed after its last use")
 	}
 	if p.declared && p.ending == leave && rotations > 1 {
-		rule(p.between() > last, "the next token is promoted after the last sender changed over")
-		rule(p.between() > b.propagation, "every receiver has seen the deadline before the next takes its place")
+		rule(p.between() > last, "the next token is promoted after the last use of the old token")
+		rule(p.between() > b.propagation, "every receiver has seen the deadline before the next one replaces it")
 	}
 	if p.ending == retire && p.declared {
-		// One that never saw the promotion would remember the old token instead.
-		rule(p.endWait > b.propagation, "every receiver has seen the deadline before it is taken out")
+		// A receiver that never saw the promotion would remember the old token instead.
+		rule(p.endWait > b.propagation, "every receiver has seen the deadline before it is removed")
 	}
 	return out
 }
 
-// versions returns what the operator publishes for so many rotations. clock is by
-// how much his clock is ahead at each.
+// versions returns what the operator publishes for this many rotations. clock says
+// how far the operator's clock is ahead in each rotation.
 func (p protocol) versions(rotations int, clock []time.Duration) []version {
 	out := []version{{step: "begin", current: first}}
 	var revoked, retired []token
@@ -100,7 +100,7 @@ func (p protocol) versions(rotations int, clock []time.Duration) []version {
 		}
 		v := version{at: at, step: "promote", current: old + 1, revoked: slices.Clip(revoked), retired: slices.Clip(retired)}
 		if p.declared {
-			// As the keys of a Secret, which have room for one.
+			// A Secret has room for only one previous token.
 			previous = []superseded{{old, (at + clock[n] + p.overlap).Truncate(second)}}
 		}
 		v.previous = previous
@@ -125,17 +125,17 @@ func (p protocol) versions(rotations int, clock []time.Duration) []version {
 	return out
 }
 
-// conditions are what nature and people make of a protocol.
+// conditions are the delays, clock errors and restarts of one history.
 type conditions struct {
 	rotations int
-	clock     []time.Duration   // by rotation: by how much the operator's clock is ahead
+	clock     []time.Duration   // by rotation: how far the operator's clock is ahead
 	delays    [][]time.Duration // by receiver and version
-	drift     []time.Duration   // by receiver
+	drift     []time.Duration   // by receiver: how far its clock is ahead
 	restarts  [][]restart       // by receiver
 	changes   [][]time.Duration // by sender and rotation
 }
 
-// weight is how far from plain the conditions are.
+// weight returns how far the conditions are from the simplest ones.
 func (c conditions) weight() int {
 	sum := 0
 	for _, of := range slices.Concat(c.delays, c.changes, [][]time.Duration{c.clock, c.drift}) {
@@ -149,7 +149,7 @@ func (c conditions) weight() int {
 	return sum
 }
 
-// world returns the history that p has under c.
+// world returns the history of p under c.
 func (p protocol) world(c conditions, b bounds) *world {
 	w := &world{window: p.window, versions: p.versions(c.rotations, c.clock), flight: b.flight, reached: b.propagation, weight: c.weight()}
 	last := w.versions[len(w.versions)-1].at
@@ -172,7 +172,7 @@ func (p protocol) world(c conditions, b bounds) *world {
 			}
 			at := v.at + p.senderWait + changes[n]
 			n++
-			// Late with an older one, it has the newer already.
+			// A sender that is late with an older token already has this newer one.
 			for len(s.holds) > 1 && s.holds[len(s.holds)-1].from >= at {
 				s.holds = s.holds[:len(s.holds)-1]
 			}

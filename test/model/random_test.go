@@ -11,12 +11,12 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-var seeds = flag.Uint64("seeds", 1, "how many large worlds to try of each protocol")
+var seeds = flag.Uint64("seeds", 1, "`number` of large random worlds of each protocol")
 
-// A size is that of a world at random.
+// A size is the size of a random world.
 type size struct{ receivers, senders, rotations int }
 
-// fleet are the bounds of a cluster: a Secret that is mounted takes up to 90 s,
+// fleet returns the bounds of a cluster: a mounted Secret changes within 90 s, and
 // senders restart within minutes.
 func fleet() bounds {
 	return bounds{
@@ -25,8 +25,7 @@ func fleet() bounds {
 	}
 }
 
-// conditions makes some within b, for a protocol under which a restart may be any
-// of ways.
+// conditions returns random conditions within b. A restart is one of ways.
 func (s size) conditions(r *rand.Rand, p protocol, b bounds, ways []restart) conditions {
 	c := conditions{rotations: s.rotations}
 	upTo := func(most time.Duration) time.Duration {
@@ -60,7 +59,7 @@ func (s size) conditions(r *rand.Rand, p protocol, b bounds, ways []restart) con
 			restarts = append(restarts, x)
 		}
 		c.delays = append(c.delays, delays)
-		// In whole seconds, since a deadline is shifted by it.
+		// The drift shifts deadlines, which are written in whole seconds.
 		c.drift = append(c.drift, (upTo(2*b.drift) - b.drift).Truncate(second))
 		c.restarts = append(c.restarts, restarts)
 	}
@@ -74,8 +73,8 @@ func (s size) conditions(r *rand.Rand, p protocol, b bounds, ways []restart) con
 	return c
 }
 
-// random runs worlds of p at random, and tells the plainest that it can make of
-// one which goes wrong.
+// random runs random worlds of p. If one goes wrong, random shrinks it and fails
+// the test with its timeline.
 func random(t *testing.T, p protocol, b bounds, s size, ways []restart) {
 	t.Helper()
 	keepsRules(t, p, b, s.rotations)
@@ -90,18 +89,18 @@ func random(t *testing.T, p protocol, b bounds, s size, ways []restart) {
 				t.Fatal(err)
 			}
 			if least := s.receivers * s.rotations * s.senders; checks < least {
-				t.Errorf("seed %d: %d answers looked at, want %d at least", seed, checks, least)
+				t.Errorf("seed %d: %d answers checked, want at least %d", seed, checks, least)
 			}
 			if v != nil {
 				w, v := p.shrink(c, b)
-				t.Fatalf("seed %d goes wrong; as plain as it gets:\n%s", seed, w.timeline(v))
+				t.Fatalf("seed %d goes wrong; the shrunk history is\n%s", seed, w.timeline(v))
 			}
 		}
 	})
 }
 
-// A trial is a protocol that is tried on a fleet, with all ways to restart under
-// which it promises something.
+// A trial is a protocol to run on a fleet, with the ways to restart that the
+// protocol allows.
 type trial struct {
 	protocol protocol
 	ways     []restart
@@ -126,8 +125,8 @@ func trials() map[string]trial {
 	}
 }
 
-// TestP2_Fleet has hundreds of receivers and dozens of senders go through rotation
-// after rotation by the rules, with restarts and clocks that are off.
+// TestP2_Fleet runs up to 200 receivers and up to 40 senders through several rotations
+// that keep the rules, with restarts and wrong clocks.
 func TestP2_Fleet(t *testing.T) {
 	t.Parallel()
 	for name, x := range trials() {
@@ -138,8 +137,8 @@ func TestP2_Fleet(t *testing.T) {
 	}
 }
 
-// TestModelShrinks: of a large world that goes wrong nothing is left but what it
-// takes.
+// TestModelShrinks shrinks a large world that goes wrong to one receiver, one sender
+// and one rotation.
 func TestModelShrinks(t *testing.T) {
 	t.Parallel()
 	b := fleet()
@@ -150,7 +149,7 @@ func TestModelShrinks(t *testing.T) {
 		s := size{receivers: 20, senders: 10, rotations: 5}
 		w, v := p.shrink(s.conditions(rand.New(rand.NewPCG(7, 1)), p, b, slices.Concat(kept, forgotten)), b)
 		if v == nil || v.kind != refusedSender || len(w.receivers) != 1 || len(w.senders) != 1 || len(w.versions) != 4 || len(w.receivers[0].restarts) != 0 {
-			t.Fatalf("left: %+v, %v", w, v)
+			t.Fatalf("the shrunk world is %+v, with violation %v", w, v)
 		}
 	})
 }

@@ -8,8 +8,8 @@ import (
 	tokens "github.com/tokenagent/tokenagent/internal/token"
 )
 
-// A run drives the real code through a world, on the clock of a testing/synctest bubble,
-// which it moves on.
+// A run drives the real code through a world. It advances the fake clock of a
+// testing/synctest bubble.
 type run struct {
 	*world
 	base     time.Time
@@ -17,9 +17,9 @@ type run struct {
 	parsed   map[reading]tokens.Tokens
 	tokens   []token
 	expiry   map[token]expiry
-	arriving []token // what senders have under way
-	checks   int
-	err      error // the model's own
+	arriving []token // the tokens of messages that can arrive now
+	checks   int     // the number of answers checked
+	err      error   // an error of the test, not a violation
 }
 
 type reading struct {
@@ -27,18 +27,18 @@ type reading struct {
 	skew    time.Duration
 }
 
-// A life is that of one receiver.
+// A life is the state of one receiver during a run.
 type life struct {
 	process
 	disk   disk
-	real   *service // answers in place of the process, where it is not nil
-	twin   *process // the same without restarts; nil where there are none
+	real   *service // if not nil, it answers instead of the process
+	twin   *process // the same receiver without restarts; nil if it has none
 	up     bool
 	steps  []step
 	oracle *oracle
 }
 
-// answer has k presented to whoever answers.
+// answer presents k to the real agent, or to the process if there is none.
 func (l *life) answer(k token) answer {
 	if l.real != nil {
 		return l.real.present(k)
@@ -46,11 +46,11 @@ func (l *life) answer(k token) answer {
 	return l.present(k)
 }
 
-// run returns the first violation in w, and nil if there is none, and how many
-// answers were looked at.
+// run returns the first violation in w, or nil, and the number of answers that it
+// checked.
 func (w *world) run() (*violation, int, error) { return w.runOn(nil) }
 
-// runOn is run with receivers that services stand in for, where it is not nil.
+// runOn is run with real agents as the receivers, unless services is nil.
 func (w *world) runOn(services []*service) (*violation, int, error) {
 	r := &run{world: w, base: time.Now().Truncate(second).Add(second), parsed: map[reading]tokens.Tokens{}, expiry: w.expiries()}
 	steps := make([][]step, len(w.receivers))
@@ -79,7 +79,7 @@ func (w *world) runOn(services []*service) (*violation, int, error) {
 			}
 		}
 	}
-	r.tokens = append(r.tokens, stranger)
+	r.tokens = append(r.tokens, undeclared)
 	v := r.follow(w.moments(steps))
 	return v, r.checks, r.err
 }
@@ -119,11 +119,11 @@ func (r *run) follow(moments []moment) *violation {
 	return nil
 }
 
-// each calls f for the receivers that group is about, or for all where that is
-// about senders. mine says that it is about the receiver itself.
+// each calls f for the receivers of group. If a moment of group is for all receivers,
+// each calls f for all. mine says whether group has a moment of receiver i itself.
 func (r *run) each(group []moment, f func(i int, mine bool) *violation) *violation {
 	r.arriving = r.arriving[:0]
-	everybody := group[0].receiver == all // it comes first
+	everybody := group[0].receiver == all // all sorts first
 	if everybody && r.sends == nil {
 		for s := range r.senders {
 			for _, h := range r.senders[s].holds {
@@ -146,7 +146,8 @@ func (r *run) each(group []moment, f func(i int, mine bool) *violation) *violati
 	return nil
 }
 
-// proceed does the steps of receiver i that are due, and checks after each.
+// proceed runs the steps of receiver i that are due, and checks the answers after
+// each step.
 func (r *run) proceed(i int, _ bool) *violation {
 	l := &r.lives[i]
 	for len(l.steps) > 0 && l.steps[0].at <= r.now() {
@@ -187,7 +188,7 @@ func (r *run) proceed(i int, _ bool) *violation {
 					r.err = l.real.forget()
 				}
 			}
-			continue // what it sees follows
+			continue // the next step is what the receiver sees at its start
 		case gets:
 			if v := r.get(i, s.send); v != nil {
 				return v
@@ -213,11 +214,11 @@ func (r *run) read(version int, skew time.Duration) (tokens.Tokens, error) {
 	return tokens, nil
 }
 
-// get has a message arrive at receiver i.
+// get delivers the message s to receiver i.
 func (r *run) get(i int, s *send) *violation {
 	l := &r.lives[i]
 	if !l.up {
-		return nil // nobody answers, so nobody refuses
+		return nil // a receiver that is down refuses nobody
 	}
 	r.checks++
 	got := l.present(s.token)

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// shrink returns the plainest world that it can make of the conditions c of p in
-// which something goes wrong, and what does. It is nil where nothing does.
+// shrink simplifies the conditions c of p for as long as the same kind of violation
+// occurs. It returns the last world and its violation, which is nil if the world of c
+// has none.
 func (p protocol) shrink(c conditions, b bounds) (*world, *violation) {
 	try := func(c conditions) (*world, *violation) {
 		w := p.world(c, b)
@@ -19,7 +20,7 @@ func (p protocol) shrink(c conditions, b bounds) (*world, *violation) {
 	}
 	for {
 		smaller := false
-		for next := range p.plainer(c, v) {
+		for next := range p.simpler(c, v) {
 			if w2, v2 := try(next); v2 != nil && v2.kind == v.kind {
 				c, w, v, smaller = next, w2, v2, true
 				break
@@ -31,8 +32,8 @@ func (p protocol) shrink(c conditions, b bounds) (*world, *violation) {
 	}
 }
 
-// plainer yields conditions that are a step plainer than c, the large steps first.
-func (p protocol) plainer(c conditions, v *violation) func(func(conditions) bool) {
+// simpler yields conditions that are one step simpler than c, the large steps first.
+func (p protocol) simpler(c conditions, v *violation) func(func(conditions) bool) {
 	return func(yield func(conditions) bool) {
 		only := func(of [][]time.Duration, i int) [][]time.Duration {
 			if i < 0 {
@@ -77,7 +78,7 @@ func (p protocol) plainer(c conditions, v *violation) func(func(conditions) bool
 				}
 			}
 		}
-		// Then every delay to nothing, or to whole ticks.
+		// Then it reduces each delay to zero, or to whole ticks.
 		for _, table := range []func(*conditions) *[][]time.Duration{
 			func(c *conditions) *[][]time.Duration { return &c.delays },
 			func(c *conditions) *[][]time.Duration { return &c.changes },

@@ -9,26 +9,26 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A traffic is that of senders of which each sends again within idle, as opposed
-// to one of which anything can arrive at any time. In it a window slides.
+// A traffic makes histories for a sliding window. Each sender sends single messages,
+// because each message counts as a use. Numbers are in ticks.
 type traffic struct {
 	senders int
-	delay   int // of the receiver, in ticks at the most
-	change  int // of a slow sender, in ticks; a fast one takes none
-	idle    int // between two messages of a sender, in ticks at the most
-	until   int // for so many ticks after the replacement
+	delay   int // the longest delay of the receiver
+	change  int // how long a slow sender takes to change over; a fast one takes 0
+	idle    int // the longest pause between two messages of a sender
+	until   int // how long the senders send after the replacement
 	restart []restart
 }
 
-// replaced is when the plain source of a traffic is replaced in place.
+// replaced is when the operator replaces the only token of the source.
 const replaced = 2 * tick
 
-// histories makes one of traffic under the window w, in which the senders wait
-// until the receiver has the new token.
-func (f traffic) histories(w rotation.Window, shows bool) func(*tape) *world {
+// histories returns a function that makes histories of f under the window w. The
+// senders change over only after the receiver has the new token.
+func (f traffic) histories(w rotation.Window, checkRestarts bool) func(*tape) *world {
 	return func(t *tape) *world {
 		out := &world{
-			window: w, restartsShow: shows, reached: time.Hour, sends: []send{},
+			window: w, checkRestarts: checkRestarts, reached: time.Hour, sends: []send{},
 			versions: []version{{step: "begin", current: a}, {at: replaced, step: "replace", current: b}},
 		}
 		wait := time.Duration(f.delay)*tick + second
@@ -62,19 +62,19 @@ func (f traffic) histories(w rotation.Window, shows bool) func(*tape) *world {
 	}
 }
 
-// sliding is a window that is shorter than the change-over, slid by senders that
-// are never idle for longer than two ticks.
+// sliding returns a window whose overlap is shorter than the change-over. Senders
+// that pause for at most two ticks keep it open.
 func sliding() rotation.Window {
 	return rotation.Window{Overlap: 2*tick + 2*second, MaxOverlap: 7 * tick}
 }
 
-// TestP2_SlidingWindow: a sender that is not idle for an overlap is not refused,
-// however long after the others it changes over within the cap, and nothing is
-// accepted an overlap after its last use, or past the cap.
+// TestP2_SlidingWindow: a sender that never pauses for a whole overlap is not refused
+// until the cap, however late it changes over. No token is accepted when an overlap
+// has passed since its last use, or at the cap.
 func TestP2_SlidingWindow(t *testing.T) {
 	t.Parallel()
-	// Long enough for a renewal to matter, and for the cap to come before the end
-	// of the last one.
+	// These histories are so long that renewals matter, and that the cap comes before
+	// the end of the last renewal.
 	long := traffic{senders: 2, change: 4, idle: 2, until: 4}
 	w := sliding()
 	w.MaxOverlap = 5 * tick
@@ -85,9 +85,10 @@ func TestP2_SlidingWindow(t *testing.T) {
 	explore(t, late.histories(w, false)).holds(t, 3528)
 }
 
-// TestP8_SlidingWindowGoesOn restarts the receiver in the middle: the window goes
-// on from the last use, and one that waits for the first use goes on waiting.
-func TestP8_SlidingWindowGoesOn(t *testing.T) {
+// TestP8_SlidingWindowAfterRestart restarts the receiver during the overlap. An open
+// window continues from the last use. A window that waits for the first use of the new
+// token continues to wait.
+func TestP8_SlidingWindowAfterRestart(t *testing.T) {
 	t.Parallel()
 	f, want := traffic{senders: 2, change: 3, idle: 2, until: 2, restart: kept[:2]}, 3380
 	if testing.Short() {
@@ -96,9 +97,9 @@ func TestP8_SlidingWindowGoesOn(t *testing.T) {
 	explore(t, f.histories(sliding(), true)).holds(t, want)
 }
 
-// TestModelFindsIdleSender: what a window that slides cannot do is to wait for a
-// sender that has nothing to say for an overlap, once another has used the new
-// token; nor, where the cap is too short, for one that is too slow.
+// TestModelFindsIdleSender shows the two limits of a sliding window. Once a sender has
+// used the new token, another one that pauses for a whole overlap is refused. A sender
+// that changes over after the cap is refused as well.
 func TestModelFindsIdleSender(t *testing.T) {
 	t.Parallel()
 	golden := goldens(t)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// timeline tells what led to v, for whoever has to understand it: what was
-// published, what the receiver and the sender of v did, and v itself.
+// timeline returns the events that led to v, one a line: the versions, the events of
+// the receiver and the sender of v, and v itself.
 func (w *world) timeline(v *violation) string {
 	type line struct {
 		at   time.Duration
@@ -59,7 +59,7 @@ func (w *world) timeline(v *violation) string {
 	return out.String()
 }
 
-// clock writes whole seconds as such, and all else to the nanosecond.
+// clock formats d in seconds, and more exactly if d is not a whole number of seconds.
 func clock(d time.Duration) string {
 	if d%second == 0 {
 		return fmt.Sprintf("%ds", d/second)

@@ -9,33 +9,32 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// A world is one history: what is published, and when each receiver and sender
-// takes notice. Times are since its beginning.
+// A world is one history: the versions, and when each receiver and sender sees them.
+// Times count from the beginning of the history.
 type world struct {
 	window    rotation.Window
 	versions  []version
 	receivers []receiver
 	senders   []sender
-	// flight is how long at most a message is under way. Every sender sends to
-	// every receiver at every moment, each message takes every time up to that,
-	// and at one moment things happen in every order; unless sends says which
-	// there are.
-	flight time.Duration
+	// sends lists all messages. If it is nil, every sender sends to every receiver at
+	// every moment, each message takes every time up to flight, and the events of one
+	// moment happen in every order.
 	sends  []send
-	// restartsShow has an answer that a restart changed count as a violation.
-	restartsShow bool
-	// settled is when everybody has seen the last version, end when all windows
-	// are over too.
+	flight time.Duration
+	// checkRestarts makes an answer that a restart changed a violation.
+	checkRestarts bool
+	// settled is when all receivers have seen the last version. end is when all
+	// windows are over as well.
 	settled, end time.Duration
-	// reached is how long after a version everybody has seen it.
+	// reached is how long it takes until all receivers have seen a version.
 	reached time.Duration
-	// weight is how far from plain the history is.
+	// weight is how far the history is from the simplest one.
 	weight int
 }
 
-// A receiver sees versions, older ones never after newer ones.
+// A receiver sees versions. It never sees an older one after a newer one.
 type receiver struct {
-	skew     time.Duration // its clock is so much ahead
+	skew     time.Duration // how far its clock is ahead
 	sees     []sight
 	restarts []restart
 }
@@ -45,15 +44,15 @@ type sight struct {
 	version int
 }
 
-// A restart ends the process and starts another one, which reads what the old
-// one would see by then, or the newest there is.
+// A restart stops the process at the moment at, and starts another one after down.
+// The new process reads the version that its mount holds at that moment.
 type restart struct {
 	at, down time.Duration
-	keeps    bool // through a state file
-	newest   bool // as a pod that is replaced does
+	keeps    bool // it has a state file
+	newest   bool // it reads the newest version, as the pod that replaces another does
 }
 
-// A sender holds one token after the other, the first from the beginning.
+// A sender holds one token after another, the first one from the beginning.
 type sender struct{ holds []hold }
 
 type hold struct {
@@ -62,7 +61,7 @@ type hold struct {
 }
 
 type send struct {
-	at               time.Duration // of its arrival
+	at               time.Duration // when the message arrives
 	sender, receiver int
 	token            token
 }
@@ -71,25 +70,25 @@ type send struct {
 type kind uint8
 
 const (
-	refusedSender    kind = iota + 1 // I1: a sender was refused
-	acceptedLate                     // I2: at or after its deadline
-	acceptedRevoked                  // I2: after the receiver saw it revoked
-	acceptedStranger                 // I3: never declared
-	changedByRestart                 // I4
-	diverged                         // I5
-	refusedDeclared                  // what the receiver has seen grants it, sender or no
-	outlived                         // the until that the operator wrote, once all have seen it
+	refusedSender      kind = iota + 1 // I1
+	acceptedLate                       // I2: accepted at or after its deadline
+	acceptedRevoked                    // I2: accepted after the receiver saw it revoked
+	acceptedUndeclared                 // I3
+	changedByRestart                   // I4
+	diverged                           // I5
+	refusedDeclared                    // I2: refused although the receiver has seen it declared
+	outlived                           // I2': accepted past the until that the operator wrote
 )
 
-var kinds = [...]string{"", "a sender is refused", "accepted past its deadline", "accepted though revoked", "a stranger is accepted", "a restart changed the answer", "receivers disagree", "refused against what is declared", "accepted past the operator's deadline"}
+var kinds = [...]string{"", "a sender is refused", "accepted past its deadline", "accepted although revoked", "an undeclared token is accepted", "a restart changed the answer", "receivers disagree", "a declared token is refused", "accepted past the operator's deadline"}
 
 func (k kind) String() string { return kinds[k] }
 
-// A violation is the first thing in a history that must not be.
+// A violation is a wrong answer in a history.
 type violation struct {
 	kind             kind
 	at               time.Duration
-	receiver, sender int // sender -1 for none
+	receiver, sender int // sender is -1 if no sender is involved
 	token            token
 	got              answer
 }
@@ -102,27 +101,27 @@ func (v *violation) String() string {
 	return fmt.Sprintf("receiver %d answers %s to %s%s: %s", v.receiver, v.got, v.token, who, v.kind)
 }
 
-// A step is what befalls a receiver at one moment.
+// A step is one event at a receiver.
 type step struct {
 	at      time.Duration
-	do      deed
+	do      action
 	version int
 	keeps   bool
 	send    *send
 }
 
-type deed uint8
+type action uint8
 
 const (
-	sees deed = iota
+	sees action = iota
 	stops
 	starts
 	gets
 )
 
-// steps returns all that befalls receiver r, in order. It ignores what it would
-// see while it is down or has seen newer; what it reads at its start follows that
-// at once.
+// steps returns all events at receiver r, in order. It leaves out the versions that
+// arrive while r is down, or after a newer one. The version that r reads at its start
+// follows the start.
 func (w *world) steps(r *receiver) []step {
 	var out []step
 	seen := -1
@@ -162,7 +161,7 @@ func (w *world) steps(r *receiver) []step {
 	return out
 }
 
-// holding reports whether a message of s with k can arrive at the moment t.
+// arrives reports whether a message of s with the token k can arrive at the moment t.
 func (s *sender) arrives(k token, t, flight time.Duration) bool {
 	for i, h := range s.holds {
 		if h.token == k && h.from <= t && (i+1 == len(s.holds) || t <= s.holds[i+1].from+flight) {
@@ -172,9 +171,9 @@ func (s *sender) arrives(k token, t, flight time.Duration) bool {
 	return false
 }
 
-// moments returns when something happens, with the receivers that it is about:
-// what each sees and each deadline is about that one, what a sender does about
-// all. In between no answer changes.
+// moments returns the moments at which an answer can change. The events and deadlines
+// of a receiver are moments of that receiver. The events of a sender are moments of all
+// receivers.
 func (w *world) moments(steps [][]step) []moment {
 	var out []moment
 	for r := range w.receivers {
