@@ -1,11 +1,12 @@
 #!/bin/sh
-# Count instructions and allocations and compare them with guard.json; with
-# arguments, hand them on (-write). Gets valgrind from the distribution's packages.
+# Counts instructions and allocations, and compares them with guard.json. Passes its
+# arguments, such as -write, to cmd/guard. Installs valgrind from the distribution's
+# packages if it is missing.
 set -eu
 cd "$(dirname "$0")"
 
 if [ "$(uname -sm)" != "Linux x86_64" ]; then
-	echo "guard: the instructions are those of Linux on x86_64: counting allocations alone" >&2
+	echo "guard: guard.json has the instructions of Linux on x86_64; counting only allocations" >&2
 	set -- -allocations "$@"
 elif ! command -v valgrind >/dev/null 2>&1; then
 	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then

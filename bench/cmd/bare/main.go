@@ -1,9 +1,9 @@
-// Command bare answers as tokenagent does and decides nothing: what net/http and
-// grpc-go cost, for comparison.
+// Command bare answers every request as tokenagent answers an accepted one, without
+// a decision. It shows what net/http and grpc-go cost.
 //
 //	bare http unix:///run/bare.sock
 //	bare alike unix:///run/alike.sock       with tokenagent's deadlines and header
-//	bare grpc 127.0.0.1:9001 <answer       a CheckResponse in protobuf
+//	bare grpc 127.0.0.1:9001 <answer        answer is a CheckResponse in protobuf
 //	bare proxy 127.0.0.1:9002 127.0.0.1:80  net/http/httputil's ReverseProxy
 package main
 
@@ -34,7 +34,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 || (args[0] == "proxy") != (len(args) == 3) {
-		return errors.New("http ADDR, alike ADDR, grpc ADDR or proxy ADDR UPSTREAM")
+		return errors.New("usage: bare http ADDR | alike ADDR | grpc ADDR | proxy ADDR UPSTREAM")
 	}
 	network, addr := "tcp", args[1]
 	if path, unix := strings.CutPrefix(addr, "unix://"); unix {
@@ -47,7 +47,7 @@ func run(args []string) error {
 	switch args[0] {
 	case "http":
 		yes := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
-		return http.Serve(l, http.HandlerFunc(yes)) //nolint:gosec // no timeouts: as bare as can be
+		return http.Serve(l, http.HandlerFunc(yes)) //nolint:gosec // it has no timeouts on purpose
 	case "alike":
 		const some = 10 * time.Second
 		subject := []string{"token"}
@@ -61,10 +61,10 @@ func run(args []string) error {
 		return s.Serve(l)
 	}
 	if args[0] == "proxy" {
-		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // that is what it is
+		transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented type
 		transport.MaxIdleConnsPerHost = 256
 		upstream := &url.URL{Scheme: "http", Host: args[2]}
-		return http.Serve(l, &httputil.ReverseProxy{ //nolint:gosec // no timeouts: as bare as can be
+		return http.Serve(l, &httputil.ReverseProxy{ //nolint:gosec // it has no timeouts on purpose
 			Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(upstream); r.SetXForwarded() },
 			Transport: transport,
 		})

@@ -1,5 +1,6 @@
-// Command bench measures tokenagent against what others wrote for the same work,
-// and against the floor. It prints one table, and writes it to a page.
+// Command bench compares tokenagent with its peers, which are other projects' code for
+// the same task, and with the floor, which is the least work that any implementation
+// must do. It prints one table, and writes it to a page.
 package main
 
 import (
@@ -32,13 +33,13 @@ func main() {
 
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	quick := flags.Bool("quick", false, "only see that everything runs and decides right; the figures mean nothing")
-	only := flags.String("only", "", "run these sections, separated by commas: "+strings.Join(names(), ", "))
-	page := flags.String("page", "", "write the results into this Markdown file, between its markers")
-	raw := flags.String("raw", "", "write what was measured to this file, for benchstat")
-	idle := flags.String("idle", "", "watch as this one does, then tell what it cost (for the section idle, which starts itself)")
-	lasting := flags.Duration("for", 0, "how long, with -idle")
-	dir := flags.String("dir", "", "which folder, with -idle")
+	quick := flags.Bool("quick", false, "check only that everything runs and decides correctly; the figures mean nothing")
+	only := flags.String("only", "", "run only these `sections`, separated by commas: "+strings.Join(names(), ", "))
+	page := flags.String("page", "", "write the results between the markers of this Markdown `file`")
+	raw := flags.String("raw", "", "write the measurements to this `file`, for benchstat")
+	idle := flags.String("idle", "", "watch a file as this `peer` does, and print the cost; the section idle starts bench with it")
+	lasting := flags.Duration("for", 0, "how long to watch, with -idle")
+	dir := flags.String("dir", "", "the `directory` to watch, with -idle")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	targets, unmet := report.Unmet(all)
 	switch {
 	case *quick:
-		fmt.Fprintln(out, "\neverything runs; figures of a quick run mean nothing")
+		fmt.Fprintln(out, "\neverything runs; the figures of a quick run mean nothing")
 	default:
 		fmt.Fprintf(out, "\n%d of %d targets reached\n", targets-len(unmet), targets)
 		for _, u := range unmet {
@@ -102,7 +103,7 @@ func measureAll(ctx context.Context, r *report.Run, only string, progress io.Wri
 		chosen = strings.Split(only, ",")
 		for _, name := range chosen {
 			if !slices.Contains(names(), name) {
-				return nil, fmt.Errorf("-only: there is no section %q; there are %s", name, strings.Join(names(), ", "))
+				return nil, fmt.Errorf("-only: there is no section %q; the sections are %s", name, strings.Join(names(), ", "))
 			}
 		}
 	}

@@ -16,22 +16,22 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// counts is how often a run counts each operation. The least is taken: in the
-// others the runtime did something of its own as well.
+// counts is how often a run counts each operation. The guard uses the lowest count,
+// because in the others the Go runtime also did work of its own.
 const counts = 5
 
-// The maps of a process are seeded at random, and in some a lookup meets a second
-// key: one process in ten takes several in a hundred more. So the median of a few
-// processes is taken, and of some more before anything is called too much.
+// The guard uses the median of several processes, and of more before it fails. The
+// maps of a process have a random seed, and in one process of ten a lookup meets a
+// second key, which takes several per cent more instructions.
 const (
 	runs     = 3
 	moreRuns = 4
 )
 
-// A tally is what the operations took, process by process.
+// A tally holds the instructions of each operation, by process.
 type tally struct{ took [][]int }
 
-// run adds what they take in n more processes.
+// run adds the instructions in n more processes.
 func (t *tally) run(ctx context.Context, dir string, ops []work.Operation, n int) error {
 	for range n {
 		own, err := os.MkdirTemp(dir, "run-")
@@ -59,8 +59,8 @@ func (t *tally) put(now *Numbers) {
 	}
 }
 
-// instructions runs this program under callgrind and returns how many instructions
-// of user space each operation takes.
+// instructions runs this program under callgrind. It returns the number of user-space
+// instructions of each operation.
 func instructions(ctx context.Context, dir string, ops []work.Operation) ([]int, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -69,11 +69,11 @@ func instructions(ctx context.Context, dir string, ops []work.Operation) ([]int,
 	out := filepath.Join(dir, "callgrind")
 	c := exec.CommandContext(ctx, "valgrind", "--quiet", "--tool=callgrind", "--callgrind-out-file="+out, //nolint:gosec // ourselves
 		"--zero-before=main.begin", "--dump-before=main.end", self, "-child")
-	// One thread of Go at a time, and nothing that comes by the clock. Valgrind does
-	// not know RDTSCP on every processor that has it.
+	// These settings run one Go thread at a time and switch off preemption by a timer.
+	// Valgrind does not support RDTSCP on every processor that has it.
 	c.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1,cpu.rdtscp=off")
 	if text, err := c.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("valgrind: %w: %s; install it, or count -allocations alone", err, text)
+		return nil, fmt.Errorf("valgrind: %w: %s; install it, or use -allocations", err, text)
 	}
 	took := make([]int, len(ops))
 	for i, op := range ops {
@@ -90,7 +90,7 @@ func instructions(ctx context.Context, dir string, ops []work.Operation) ([]int,
 	return took, nil
 }
 
-// totals reads the total of a dump, as the callgrind format has it.
+// totals returns the "totals" line of a callgrind dump.
 func totals(path string) (int, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -103,15 +103,14 @@ func totals(path string) (int, error) {
 			return strconv.Atoi(text)
 		}
 	}
-	return 0, fmt.Errorf("%s: callgrind has counted nothing", path)
+	return 0, fmt.Errorf("%s: the callgrind dump has no totals", path)
 }
 
-// counted does every operation between the two functions for which callgrind
-// waits: it sets its counter back before the one, and writes it down before the
-// other.
+// counted runs every operation between calls of begin and end. Callgrind resets its
+// counter before begin, and writes it to a dump before end.
 func counted(ops []work.Operation) {
 	runtime.LockOSThread()
-	debug.SetGCPercent(-1) // a collection would be the operation's in whose turn it comes
+	debug.SetGCPercent(-1) // a collection would count for the operation that happens to run
 	for _, op := range ops {
 		for range 20 {
 			op.Do()

@@ -1,9 +1,9 @@
-// Command guard fails where an operation of tokenagent takes more instructions or
-// allocations than it is written down to take. It measures no time, so it says the
-// same on every machine, however busy.
+// Command guard fails if an operation of tokenagent takes more instructions or
+// allocations than guard.json allows. It measures no time, so its result does not
+// depend on the machine or its load.
 //
-// Allocations are counted by the Go runtime, instructions by valgrind's callgrind,
-// under which it starts itself. See guard.json for the numbers.
+// The Go runtime counts the allocations. Valgrind's callgrind counts the instructions:
+// guard starts itself under it.
 package main
 
 import (
@@ -28,10 +28,10 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("guard", flag.ContinueOnError)
-	path := flags.String("file", "guard.json", "where the numbers are written down")
-	write := flags.Bool("write", false, "write down what it takes now")
-	allocations := flags.Bool("allocations", false, "count allocations alone, where there is no valgrind")
-	child := flags.Bool("child", false, "do every operation, for the valgrind around it")
+	path := flags.String("file", "guard.json", "the `file` with the expected numbers")
+	write := flags.Bool("write", false, "write the current numbers to -file")
+	allocations := flags.Bool("allocations", false, "count only allocations, without valgrind")
+	child := flags.Bool("child", false, "run every operation; guard starts itself with it under valgrind")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		now.Operations = append(now.Operations, Number{What: op.Name, Allocations: testing.AllocsPerRun(100, op.Do)})
 	}
 	if *write && *allocations {
-		return errors.New("-write: without instructions there would be none in the file")
+		return errors.New("-write: does not work with -allocations, because the file must have instructions")
 	}
 	var took tally
 	count := func(processes int) error {
@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if !*allocations && compare(io.Discard, was, now) != nil {
-		fmt.Fprintf(out, "more than is written down in %d processes: counting %d more\n", runs, moreRuns)
+		fmt.Fprintf(out, "above the expected numbers in %d processes; counting in %d more\n", runs, moreRuns)
 		if err := count(moreRuns); err != nil {
 			return err
 		}

@@ -9,35 +9,36 @@ import (
 	"strings"
 )
 
-// A Number is what one operation takes.
+// A Number is the cost of one operation.
 type Number struct {
 	What         string  `json:"what"`
 	Allocations  float64 `json:"allocations"`
 	Instructions int     `json:"instructions,omitempty"`
 }
 
-// Numbers are what all operations take, with one version of Go.
+// Numbers are the costs of all operations, with one version of Go.
 type Numbers struct {
 	Go         string   `json:"go"`
 	Operations []Number `json:"operations"`
 }
 
-// How much more instructions than were written down are no fault: the hashes are
-// seeded at random, so lookups differ from run to run. Another Go is another
-// compiler and another library.
+// The tolerance is the share by which the instructions may exceed the expected number.
+// Hashes have a random seed, so lookups differ from run to run. Another version of Go
+// has another compiler and another library.
 const (
 	tolerance        = 0.03
 	toleranceOtherGo = 0.30
 )
 
-var errMore = errors.New("it takes more than is written down; fix it, or give the reason in the commit that changes the numbers (make guard-write)")
+var errMore = errors.New("an operation differs from the expected numbers; fix it, or run make guard-write and give the reason in the commit")
 
-// compare reports where now is more than was.
+// compare prints now beside was. It returns errMore if an operation costs more than
+// was allows, is missing, or is new.
 func compare(out io.Writer, was, now Numbers) error {
 	allowed := tolerance
 	if was.Go != now.Go {
 		allowed = toleranceOtherGo
-		fmt.Fprintf(out, "the numbers are of %s and this is %s: %.0f%% more instructions are no fault\n", was.Go, now.Go, 100*allowed)
+		fmt.Fprintf(out, "the expected numbers are from %s and this is %s, so %.0f%% more instructions are allowed\n", was.Go, now.Go, 100*allowed)
 	}
 	before := make(map[string]Number, len(was.Operations))
 	for _, n := range was.Operations {
@@ -51,19 +52,19 @@ func compare(out io.Writer, was, now Numbers) error {
 		more := float64(n.Instructions)/float64(max(b.Instructions, 1)) - 1
 		switch {
 		case !ok:
-			verdict, bad = "NOT WRITTEN DOWN", true
+			verdict, bad = "NOT IN THE FILE", true
 		case n.Allocations > b.Allocations:
 			verdict, bad = "MORE ALLOCATIONS", true
 		case float64(n.Instructions) > float64(b.Instructions)*(1+allowed):
 			verdict, bad = fmt.Sprintf("%.0f%% MORE INSTRUCTIONS", 100*more), true
 		case n.Allocations < b.Allocations || n.Instructions > 0 && more < -allowed:
-			verdict = "less than written down: make guard-write"
+			verdict = "less than expected: run make guard-write"
 		}
 		fmt.Fprintf(out, "%-28s %4.0f allocations (%.0f)  %8d instructions (%d)  %s\n",
 			n.What, n.Allocations, b.Allocations, n.Instructions, b.Instructions, verdict)
 	}
 	for what := range before {
-		fmt.Fprintf(out, "%-28s is written down and not measured\n", what)
+		fmt.Fprintf(out, "%-28s is in the file, but was not measured\n", what)
 		bad = true
 	}
 	if bad {
@@ -84,7 +85,7 @@ func load(path string) (Numbers, error) {
 	return n, nil
 }
 
-// save writes one operation a line, so that a change of one is a change of a line.
+// save writes one operation a line, so that a diff shows each changed operation.
 func (n Numbers) save(path string) error {
 	lines := make([]string, len(n.Operations))
 	for i, op := range n.Operations {

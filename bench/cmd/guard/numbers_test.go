@@ -33,7 +33,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-func TestNumbersComeBackFromTheirFile(t *testing.T) {
+func TestSaveThenLoad(t *testing.T) {
 	t.Parallel()
 	path, want := filepath.Join(t.TempDir(), "guard.json"), numbers("go1", Number{"verify, 1", 0, 600}, Number{"HTTP", 2, 2000})
 	if err := want.save(path); err != nil {
@@ -44,9 +44,9 @@ func TestNumbersComeBackFromTheirFile(t *testing.T) {
 	}
 }
 
-// One process of a few whose maps are seeded badly is no regression, and one that
-// was lucky hides none.
-func TestTheMedianOfTheProcessesCounts(t *testing.T) {
+// TestPutMedian: one process with a bad seed of its maps is no regression, and one
+// process with a good seed hides none.
+func TestPutMedian(t *testing.T) {
 	t.Parallel()
 	took := tally{[][]int{{1521, 1400}, {1596, 1474}, {1521, 1475}}}
 	now := numbers("go1", Number{"a", 0, 0}, Number{"b", 0, 0})

@@ -1,5 +1,4 @@
-// Command profile writes a CPU profile of one operation, to be read with
-// go tool pprof.
+// Command profile writes a CPU profile of one operation, for go tool pprof.
 package main
 
 import (
@@ -24,9 +23,9 @@ func main() {
 
 func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("profile", flag.ContinueOnError)
-	name := flags.String("operation", "", "the operation, as in guard.json")
-	out := flags.String("out", "cpu.prof", "where to write")
-	lasting := flags.Duration("for", 5*time.Second, "how long")
+	name := flags.String("operation", "", "the `name` of the operation in guard.json")
+	out := flags.String("out", "cpu.prof", "the `file` to write")
+	lasting := flags.Duration("for", 5*time.Second, "how long to run the operation")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -47,7 +46,7 @@ func run(ctx context.Context, args []string) (err error) {
 		}
 		names = append(names, op.Name)
 	}
-	return fmt.Errorf("-operation: there is no %q; there are: %s", *name, strings.Join(names, "; "))
+	return fmt.Errorf("-operation: there is no operation %q; the operations are: %s", *name, strings.Join(names, "; "))
 }
 
 func profile(op work.Operation, path string, lasting time.Duration) error {

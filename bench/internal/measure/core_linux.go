@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OwnCore gives the caller a core of its own, the first it may use, and the rest of
-// the process the others, until back is called. Two threads that the kernel happens
-// to put on one core wait for each other for 4 ms and more, which is a hundred times
-// what a look through busy eyes is after. Where there is one core it does nothing.
+// OwnCore gives the calling goroutine the first core that the process may use, and the
+// rest of the process the other cores, until the caller calls back. Two threads on one
+// core wait for each other for 4 ms and more, which is a hundred times the latency that
+// a busy loop measures. With one core, OwnCore does nothing.
 func OwnCore() (back func(), err error) {
 	var all, own, rest unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil {
@@ -28,9 +28,9 @@ func OwnCore() (back func(), err error) {
 			rest.Clear(cpu)
 		}
 	}
-	runtime.LockOSThread() // threads that begin later are not made by this one then
+	runtime.LockOSThread() // so that later threads do not inherit the affinity of this one
 	back = func() {
-		_ = bind(&all) // or it goes on on fewer cores
+		_ = bind(&all) // after an error the process continues on fewer cores
 		runtime.UnlockOSThread()
 	}
 	if err := errors.Join(bind(&rest), unix.SchedSetaffinity(0, &own)); err != nil {
@@ -40,7 +40,7 @@ func OwnCore() (back func(), err error) {
 	return back, nil
 }
 
-// bind has every thread of the process run where set says.
+// bind restricts every thread of the process to the cores of set.
 func bind(set *unix.CPUSet) error {
 	threads, err := os.ReadDir("/proc/self/task")
 	if err != nil {
@@ -51,7 +51,7 @@ func bind(set *unix.CPUSet) error {
 		if err == nil {
 			err = unix.SchedSetaffinity(id, set)
 		}
-		if err != nil && !errors.Is(err, unix.ESRCH) { // a thread that has ended
+		if err != nil && !errors.Is(err, unix.ESRCH) { // the thread may have ended
 			return err
 		}
 	}

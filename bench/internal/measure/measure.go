@@ -1,9 +1,9 @@
-// Package measure compares operations on a machine that is not quiet.
+// Package measure compares operations on a machine that other processes use as well.
 //
-// All operations of one comparison run by turns in one process, in slices of some
-// milliseconds, so that whatever else the machine does falls on all of them. What
-// is compared is the time that the process spent on a processor, and of that the
-// ratios within one round.
+// All operations of one comparison take turns in one process, in slices of some
+// milliseconds. Other load on the machine therefore affects all of them equally. The
+// package measures the processor time of the process, and compares operations by their
+// ratio within one round.
 package measure
 
 import (
@@ -16,25 +16,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An Op is something that can be done many times.
+// An Op is an operation to measure.
 type Op struct {
-	// Name is short, and becomes a part of a benchmark's name.
+	// Name is short. It becomes a part of a benchmark's name.
 	Name string
-	// Run does it n times.
+	// Run runs the operation n times.
 	Run func(n int)
-	// N is how often it is done in one slice. 0 means as often as fills it.
+	// N is how often the operation runs in one slice. 0 means as often as fits.
 	N int
 }
 
 // An Effort says how much time a comparison may take.
 type Effort struct {
-	Rounds int           // how often each operation gets its turn
-	Slice  time.Duration // of processor time, for each turn
-	Quick  bool          // only see that everything runs: the figures mean nothing
+	Rounds int           // how many turns each operation has
+	Slice  time.Duration // the processor time of each turn
+	Quick  bool          // check only that everything runs; the figures mean nothing
 }
 
-// Longer is e with turns in which what leaves a few bytes behind, a million times in
-// a tenth of a second, has them collected several times.
+// Longer returns e with slices of 100 ms. In that time an operation that allocates a
+// few bytes runs about a million times, and its garbage is collected several times.
 func (e Effort) Longer() Effort {
 	if !e.Quick {
 		e.Slice = 100 * time.Millisecond
@@ -42,43 +42,43 @@ func (e Effort) Longer() Effort {
 	return e
 }
 
-// Full is the effort for figures, Quick the one for a check that all runs.
+// Full returns the effort for figures to publish.
 func Full() Effort { return Effort{Rounds: 25, Slice: 40 * time.Millisecond} }
 
 // Quick returns the effort for a check that everything runs.
 func Quick() Effort { return Effort{Rounds: 2, Slice: 200 * time.Microsecond, Quick: true} }
 
-// A Clock reads a time. Only the difference between two readings means something.
+// A Clock returns a time. Only the difference between two readings has a meaning.
 type Clock func() time.Duration
 
-// Process is the processor time of the whole process, garbage collection
-// included. See clock_gettime(2), CLOCK_PROCESS_CPUTIME_ID.
+// Process returns the processor time of the whole process, including garbage
+// collection. See clock_gettime(2), CLOCK_PROCESS_CPUTIME_ID.
 func Process() time.Duration { return clock(unix.CLOCK_PROCESS_CPUTIME_ID) }
 
-// Thread is the processor time of this thread alone, for a goroutine that is
-// locked to it.
+// Thread returns the processor time of the current thread. The calling goroutine must
+// be locked to it.
 func Thread() time.Duration { return clock(unix.CLOCK_THREAD_CPUTIME_ID) }
 
-// Wall is the time that passes for everybody.
+// Wall returns the time of the monotonic clock.
 func Wall() time.Duration { return clock(unix.CLOCK_MONOTONIC) }
 
 func clock(id int32) time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(id, &t); err != nil {
-		panic(err) // an unknown clock: not on any Linux
+		panic(err) // only for an unknown clock; Linux has these three
 	}
 	return time.Duration(t.Nano())
 }
 
-// A Series is what was measured of one Op: nanoseconds of each round.
+// A Series holds the measurements of one Op.
 type Series struct {
 	Name string
-	N    int // operations in a slice
-	NS   []float64
+	N    int       // operations in a slice
+	NS   []float64 // nanoseconds per operation, by round
 }
 
-// ByTurns measures ops on one core, in rounds in which each has its turn. The
-// first one to go differs from round to round.
+// ByTurns measures ops on one core. Each has one turn in a round. Each round starts
+// with a different one.
 func ByTurns(ctx context.Context, e Effort, ops ...Op) ([]Series, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	runtime.GC()
@@ -98,9 +98,9 @@ func ByTurns(ctx context.Context, e Effort, ops ...Op) ([]Series, error) {
 	return all, nil
 }
 
-// turn returns the nanoseconds that op takes, done n times. The garbage of whoever
-// had the turn before is not its business. Its own is, if it makes enough for a
-// collection to begin: see [Effort.Longer].
+// turn runs op n times, and returns the nanoseconds per run. It first collects the
+// garbage of earlier operations. The time includes the collection of op's own garbage
+// if that is enough to start one: see [Effort.Longer].
 func turn(op Op, n int, c Clock) float64 {
 	runtime.GC()
 	began := c()
@@ -108,7 +108,7 @@ func turn(op Op, n int, c Clock) float64 {
 	return float64(c()-began) / float64(n)
 }
 
-// calibrate returns how often op fits into slice. What it runs warms it up.
+// calibrate returns how often op fits into slice. It also warms op up.
 func calibrate(op Op, slice time.Duration, c Clock) int {
 	if op.N > 0 {
 		return op.N
@@ -124,15 +124,14 @@ func calibrate(op Op, slice time.Duration, c Clock) int {
 	}
 }
 
-// An Estimate is a median and the bounds within which it lies with 95%
-// confidence. The zero Estimate stands for nothing measured.
+// An Estimate is a median with its 95% confidence interval. The zero Estimate means
+// that nothing was measured.
 type Estimate struct{ Value, Low, High float64 }
 
-// Known reports whether there is one.
+// Known reports whether something was measured.
 func (e Estimate) Known() bool { return e != Estimate{} }
 
-// Of returns the median of values. It assumes nothing of how they are
-// distributed.
+// Of returns the Estimate of the median of values. It does not assume a distribution.
 func Of(values []float64) Estimate {
 	if len(values) == 0 {
 		return Estimate{}
@@ -141,18 +140,18 @@ func Of(values []float64) Estimate {
 	return Estimate{s.Center, s.Lo, s.Hi}
 }
 
-// Exactly returns the Estimate of what was counted and not sampled.
+// Exactly returns the Estimate of a value that was counted, not sampled.
 func Exactly(v float64) Estimate { return Estimate{v, v, v} }
 
-// Median returns the Estimate of s.
+// Median returns the Estimate of the median of s.
 func (s Series) Median() Estimate { return Of(s.NS) }
 
-// Ratio returns the Estimate of s by other, round by round.
+// Ratio returns the Estimate of s divided by other, round by round.
 func (s Series) Ratio(other Series) Estimate {
 	return paired(s.NS, other.NS, func(a, b float64) float64 { return a / b })
 }
 
-// Minus returns the Estimate of s less other, round by round.
+// Minus returns the Estimate of s minus other, round by round.
 func (s Series) Minus(other Series) Estimate {
 	return paired(s.NS, other.NS, func(a, b float64) float64 { return a - b })
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-func TestByTurnsBeginsEachRoundWithAnother(t *testing.T) {
+func TestByTurnsRotatesTheFirstOp(t *testing.T) {
 	t.Parallel()
 	var order []string
 	op := func(name string) Op {
@@ -27,28 +27,28 @@ func TestByTurnsBeginsEachRoundWithAnother(t *testing.T) {
 	}
 	for _, s := range all {
 		if len(s.NS) != 3 || s.N != 2 {
-			t.Errorf("%s has %d rounds of %d", s.Name, len(s.NS), s.N)
+			t.Errorf("%s has %d rounds of %d runs, want 3 of 2", s.Name, len(s.NS), s.N)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := ByTurns(ctx, Effort{Rounds: 1}, op("a")); !errors.Is(err, context.Canceled) {
-		t.Errorf("after the end: %v", err)
+		t.Errorf("with a cancelled context: %v, want context.Canceled", err)
 	}
 }
 
-func TestRatioIsThatOfRounds(t *testing.T) {
+func TestRatioPairsRounds(t *testing.T) {
 	t.Parallel()
-	// The machine gets slower from round to round, for both alike.
+	// The machine gets slower from round to round, equally for both.
 	ours, peer := Series{NS: []float64{1, 2, 4, 8, 16, 32, 64}}, Series{NS: []float64{2, 4, 8, 16, 32, 64, 128}}
 	if got := ours.Ratio(peer); got != Exactly(0.5) {
-		t.Errorf("ratio %v", got)
+		t.Errorf("ratio %v, want exactly 0.5", got)
 	}
 	if got := peer.Minus(ours).Value; got != 8 {
-		t.Errorf("difference %v", got)
+		t.Errorf("difference %v, want 8", got)
 	}
 	if got := Of(nil); got.Known() {
-		t.Errorf("of nothing: %v", got)
+		t.Errorf("the estimate of no values is %v, want none", got)
 	}
 }
 
@@ -57,6 +57,6 @@ func TestCalibrateFillsTheSlice(t *testing.T) {
 	var now time.Duration
 	op := Op{Run: func(n int) { now += time.Duration(n) * time.Microsecond }}
 	if n := calibrate(op, 10*time.Millisecond, func() time.Duration { return now }); n < 9_000 || n > 11_000 {
-		t.Errorf("%d times", n)
+		t.Errorf("%d runs fit into 10 ms, want about 10,000", n)
 	}
 }

@@ -8,24 +8,24 @@ import (
 	"sync/atomic"
 )
 
-// A Crew makes an Op for each goroutine that is to do it at the same time, with
-// what it may not share.
+// A Crew is an operation that several workers run at the same time. Make returns the Op
+// of one worker, with everything that workers must not share.
 type Crew struct {
 	Name string
 	Make func() (Op, error)
 }
 
-// A Scaling is the throughput of a Crew on one core and on two, in operations a
-// second, round by round.
+// A Scaling is the throughput of a Crew on one core and on two, in operations per
+// second, by round.
 type Scaling struct{ One, Two []float64 }
 
-// Gain returns how many times as much two cores do.
+// Gain returns the throughput of two cores divided by that of one.
 func (s Scaling) Gain() Estimate {
 	return paired(s.Two, s.One, func(a, b float64) float64 { return a / b })
 }
 
-// Scale measures the crews by turns, each with one worker on one core, then with
-// two on two. Here only the time on the wall tells.
+// Scale measures the crews in turns. Each runs with one worker on one core, then with
+// two workers on two cores. Scale measures wall-clock time.
 func Scale(ctx context.Context, e Effort, crews ...Crew) ([]Scaling, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	all, ops, ns := make([]Scaling, len(crews)), make([][2]Op, len(crews)), make([]int, len(crews))
@@ -49,10 +49,9 @@ func Scale(ctx context.Context, e Effort, crews ...Crew) ([]Scaling, error) {
 	return all, nil
 }
 
-// apart makes the Ops of two workers of c at the same moment, each on a core of its
-// own, as they would be if each core served its own requests. Made one after another
-// they lie side by side in memory, and each core waits for cache lines that the other
-// one writes to.
+// apart makes the Ops of two workers of c at the same time, each on its own core, as if
+// each core served its own requests. Data that one core allocates for both would share
+// cache lines, and each core would wait for the writes of the other.
 func apart(c Crew) (ops [2]Op, err error) {
 	runtime.GOMAXPROCS(len(ops))
 	var errs [len(ops)]error
@@ -61,7 +60,8 @@ func apart(c Crew) (ops [2]Op, err error) {
 	for k := range ops {
 		done.Go(func() {
 			for here.Add(1); here.Load() < int32(len(ops)); {
-				// where it waits in any other way, the other one may be run here as well
+				// This is a busy loop, because the scheduler could run the other goroutine
+				// on this core while this one waits.
 			}
 			ops[k], errs[k] = c.Make()
 		})
@@ -70,13 +70,13 @@ func apart(c Crew) (ops [2]Op, err error) {
 	return ops, errors.Join(errs[:]...)
 }
 
-// together runs each op n times, on as many cores as there are ops, and returns
-// the operations a second. Before that it does as much to warm up: memory that a
-// collection gave back comes from the kernel page by page.
+// together runs each op n times, on as many cores as there are ops, and returns the
+// operations per second. It first runs the same number to warm up, because the kernel
+// maps memory again, page by page, that a collection gave back.
 func together(ops []Op, n int) float64 {
 	runtime.GOMAXPROCS(len(ops))
 	var ready, done sync.WaitGroup
-	runtime.GC() // the garbage of others; what it leaves of its own while it warms up is as it will be
+	runtime.GC() // collects the garbage of other operations
 	start := make(chan struct{})
 	for _, op := range ops {
 		ready.Add(1)

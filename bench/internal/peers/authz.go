@@ -8,8 +8,7 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// AuthzPolicy returns a policy of grpc-go's authz that lets in who has one of the
-// tokens.
+// AuthzPolicy returns a policy of grpc-go's authz that accepts the tokens.
 func AuthzPolicy(tokens ...string) ([]byte, error) {
 	return json.Marshal(map[string]any{
 		"name": "tokens",
@@ -20,7 +19,7 @@ func AuthzPolicy(tokens ...string) ([]byte, error) {
 	})
 }
 
-// Authz returns the interceptor of that policy.
+// Authz returns the interceptor of [AuthzPolicy].
 func Authz(tokens ...string) (*authz.StaticInterceptor, error) {
 	policy, err := AuthzPolicy(tokens...)
 	if err != nil {

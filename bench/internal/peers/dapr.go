@@ -10,24 +10,24 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
-// Dapr returns the handler of a Dapr app that has one method, "/orders", and does
-// nothing in it: go-sdk's own service, with its check of the token built in. An
-// empty token switches that off.
+// Dapr returns the handler of a Dapr app whose only method, "/orders", does nothing. It
+// is go-sdk's own service, which checks the token. An empty token switches the check
+// off.
 func Dapr(token string) (http.Handler, error) {
 	if err := os.Setenv(common.AppAPITokenEnvVar, token); err != nil {
 		return nil, err
 	}
 	defer func() { _ = os.Unsetenv(common.AppAPITokenEnvVar) }()
 	mux := chi.NewMux()
-	s := daprhttp.NewServiceWithMux("", mux) // reads the variable, once
+	s := daprhttp.NewServiceWithMux("", mux) // reads the variable once
 	err := s.AddServiceInvocationHandler("/orders", func(context.Context, *common.InvocationEvent) (*common.Content, error) {
 		return nil, nil
 	})
 	return mux, err
 }
 
-// DaprCheck is the comparison that its handler makes (service/http/invoke.go),
-// without the handler around it.
+// DaprCheck makes the same comparison as go-sdk's handler (service/http/invoke.go),
+// without the rest of the handler.
 func DaprCheck(h http.Header, token string) bool {
 	got := h.Get(common.APITokenKey)
 	return got != "" && got == token

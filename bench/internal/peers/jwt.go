@@ -25,14 +25,14 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// A JWTPeer checks a signed token: signature, issuer, audience and times, as an
-// agent does, with the key from the same JWKS where it reads one.
+// A JWTPeer checks the signature, issuer, audience and times of a signed token, as an
+// agent does. A peer that reads a JWKS gets the same one as the agent.
 type JWTPeer struct {
 	Name  string
 	Check func(token string) error
 }
 
-// JWT returns the peers that check what s signs, golang-jwt first.
+// JWT returns the peers that check the tokens of s, golang-jwt first.
 func JWT(ctx context.Context, s work.Signer) ([]JWTPeer, error) {
 	set, err := s.JWKS()
 	if err != nil {
@@ -69,7 +69,7 @@ func JWT(ctx context.Context, s work.Signer) ([]JWTPeer, error) {
 			return err
 		}},
 	}
-	if s.Algorithm == "HS256" { // OpenID Connect's verifier takes no shared secret
+	if s.Algorithm == "HS256" { // go-oidc does not support shared secrets
 		return peers, nil
 	}
 	v := oidc.NewVerifier(work.Issuer, &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{s.Public}},
@@ -77,10 +77,10 @@ func JWT(ctx context.Context, s work.Signer) ([]JWTPeer, error) {
 	return append(peers, JWTPeer{"go-oidc", func(token string) error { _, err := v.Verify(ctx, token); return err }}), nil
 }
 
-// Primitive returns the floor of a first check: the signature alone, checked by
-// the standard library.
+// Primitive returns the floor of a first check: the standard library verifies the
+// signature, and nothing else is checked.
 func Primitive(s work.Signer) func(token string) error {
-	bad := errors.New("the signature is not good")
+	bad := errors.New("the signature is invalid")
 	return func(token string) error {
 		dot := strings.LastIndexByte(token, '.')
 		signed := []byte(token[:dot])

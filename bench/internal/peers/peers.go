@@ -1,8 +1,8 @@
-// Package peers calls the code that others wrote for the same work: their own
-// modules, as they publish them.
+// Package peers calls the published modules of other projects that do the same task as
+// tokenagent.
 package peers
 
-// Modules returns the paths of the modules that are measured here.
+// Modules returns the paths of the modules that the benchmarks measure or use.
 func Modules() []string {
 	return []string{
 		"github.com/open-telemetry/opentelemetry-collector-contrib/extension/bearertokenauthextension",

@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-var errUnframed = errors.New("rawload: an answer without Content-Length")
+var errUnframed = errors.New("rawload: an answer has no valid Content-Length")
 
 // next returns the length and the status of the first answer in data. The length is 0 if
 // the answer is not complete yet. next supports the answers of an HTTP/1.1 server to
@@ -21,10 +21,10 @@ func next(data []byte) (length, status int, err error) {
 	}
 	head := data[:end+2]
 	if len(head) < len("HTTP/1.1 200") || !bytes.HasPrefix(head, []byte("HTTP/1.1 ")) {
-		return 0, 0, errors.New("rawload: not an answer of HTTP/1.1")
+		return 0, 0, errors.New("rawload: not an answer in HTTP/1.1")
 	}
 	if status, err = strconv.Atoi(string(head[9:12])); err != nil {
-		return 0, 0, errors.New("rawload: an answer without a status")
+		return 0, 0, errors.New("rawload: an answer has no valid status")
 	}
 	length = end + 4
 	if status == 204 || status == 304 || status < 200 {

@@ -38,14 +38,14 @@ func open(t *testing.T, network, address string, n int) *Client {
 	return c
 }
 
-// TestRunCountsWhatWasAnswered: Run counts every answer once, and reuses its connections.
-func TestRunCountsWhatWasAnswered(t *testing.T) {
+// TestRunCountsAnswers: Run counts every answer once, and reuses its connections.
+func TestRunCountsAnswers(t *testing.T) {
 	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")} {
-		var served, strange atomic.Int64
+		var served, unexpected atomic.Int64
 		var peers sync.Map
 		at := serve(t, network, address, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != "/x" || r.Header.Get("A") != "b" {
-				strange.Add(1)
+				unexpected.Add(1)
 			}
 			peers.Store(r.RemoteAddr, true)
 			if served.Add(1)%10 == 0 {
@@ -57,30 +57,30 @@ func TestRunCountsWhatWasAnswered(t *testing.T) {
 		for _, n := range []int{1, 3, 200, 796} {
 			tally, err := c.Run(t.Context(), []byte(request), http.StatusOK, n)
 			if err != nil || tally.Answers != n {
-				t.Fatalf("%s: %d of %d answers, %v", network, tally.Answers, n, err)
+				t.Fatalf("%s: %d answers, want %d; error %v", network, tally.Answers, n, err)
 			}
 			if len(tally.Latency) != n || !slices.IsSorted(tally.Latency) {
-				t.Errorf("%s: %d latencies of %d answers, sorted %t", network, len(tally.Latency), n, slices.IsSorted(tally.Latency))
+				t.Errorf("%s: %d latencies, want %d; sorted: %t, want true", network, len(tally.Latency), n, slices.IsSorted(tally.Latency))
 			}
 			if n == 796 && tally.Wrong != 80 && tally.Wrong != 79 {
-				t.Errorf("%s: %d with another status", network, tally.Wrong)
+				t.Errorf("%s: %d answers with an unexpected status, want 79 or 80", network, tally.Wrong)
 			}
 			if tally.PerSecond() <= 0 || tally.Quantile(1) < tally.Quantile(0.5) || tally.Quantile(0) <= 0 {
-				t.Errorf("%s: %v/s, %v, %v", network, tally.PerSecond(), tally.Quantile(1), tally.Quantile(0.5))
+				t.Errorf("%s: %v answers per second, maximum %v, median %v", network, tally.PerSecond(), tally.Quantile(1), tally.Quantile(0.5))
 			}
 		}
-		if served.Load() != 1000 || strange.Load() != 0 {
-			t.Errorf("%s: %d served, %d strange", network, served.Load(), strange.Load())
+		if served.Load() != 1000 || unexpected.Load() != 0 {
+			t.Errorf("%s: %d requests served, %d of them unexpected; want 1000 and 0", network, served.Load(), unexpected.Load())
 		}
 		n := 0
 		peers.Range(func(any, any) bool { n++; return true })
 		if network == "tcp" && n != 4 {
-			t.Errorf("%d connections", n)
+			t.Errorf("%d connections, want 4", n)
 		}
 	}
 }
 
-func TestRunSaysWhatIsWrong(t *testing.T) {
+func TestRunReportsBadAnswers(t *testing.T) {
 	for want, answer := range map[string]string{
 		"closed":         "",
 		"Content-Length": "HTTP/1.1 200 OK\r\n\r\n",
@@ -104,27 +104,27 @@ func TestRunSaysWhatIsWrong(t *testing.T) {
 		})
 		c := open(t, "tcp", l.Addr().String(), 1)
 		if _, err := c.Run(t.Context(), []byte(request), 200, 2); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v", answer, err)
+			t.Errorf("answer %q: error %v, want one that contains %q", answer, err, want)
 		}
 		_ = l.Close()
 		serving.Wait()
 	}
 	if _, err := Open("unix", filepath.Join(t.TempDir(), "none"), 1); err == nil {
-		t.Error("connected to nothing")
+		t.Error("Open connected to a socket that does not exist")
 	}
 	if _, err := Open("udp", "127.0.0.1:1", 1); err == nil {
-		t.Error("connected over UDP")
+		t.Error("Open connected over UDP")
 	}
 }
 
-func TestAnswerInPieces(t *testing.T) {
+func TestNextWaitsForTheWholeAnswer(t *testing.T) {
 	whole := "HTTP/1.1 401 Unauthorized\r\nDate: now\r\nContent-Length: 5\r\n\r\nabcde"
 	for i := range len(whole) {
 		if length, _, err := next([]byte(whole[:i])); length != 0 || err != nil {
-			t.Errorf("%d bytes: %d, %v", i, length, err)
+			t.Errorf("after %d bytes: length %d, error %v; want 0 and none", i, length, err)
 		}
 	}
 	if length, status, err := next([]byte(whole + "HT")); length != len(whole) || status != 401 || err != nil {
-		t.Errorf("%d, %d, %v", length, status, err)
+		t.Errorf("length %d, status %d, error %v; want %d, 401 and none", length, status, err, len(whole))
 	}
 }

@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Machine describes where and with what the figures were made, as a list in
-// Markdown: peers are the paths of the modules whose versions are told.
+// Machine returns a Markdown list of the date, the machine, and the versions of the
+// modules whose paths are in peers.
 func Machine(now time.Time, peers []string) string {
 	var b strings.Builder
 	var u unix.Utsname
 	_ = unix.Uname(&u)
-	// Without what a distributor adds to the number.
+	// Cut off what a distributor adds to the version.
 	kernel, _, _ := strings.Cut(string(bytes.TrimRight(u.Release[:], "\x00")), "-")
 	fmt.Fprintf(&b, "- %s\n- %s, %d cores, %s %s, %s\n", now.UTC().Format("2006-01-02"), processor(), runtime.NumCPU(),
 		runtime.GOOS, kernel, runtime.Version())

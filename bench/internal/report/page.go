@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Replace puts text between the markers of that name in the file, and leaves
-// everything else of it as it is. The markers are HTML comments of a line each:
-// "bench:NAME:begin" and "bench:NAME:end".
+// Replace replaces the text between the markers of name in the file at path. The
+// markers are HTML comments on lines of their own: "bench:NAME:begin" and
+// "bench:NAME:end".
 func Replace(path, name, text string) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
@@ -18,7 +18,7 @@ func Replace(path, name, text string) error {
 	before, rest, ok := strings.Cut(string(page), begin)
 	_, after, closed := strings.Cut(rest, end)
 	if !ok || !closed {
-		return fmt.Errorf("%s: has no lines %q and %q, in this order", path, strings.TrimSpace(begin), strings.TrimSpace(end))
+		return fmt.Errorf("%s: the lines %q and %q are missing, or not in this order", path, strings.TrimSpace(begin), strings.TrimSpace(end))
 	}
 	return os.WriteFile(path, []byte(before+begin+"\n"+strings.TrimSpace(text)+"\n\n"+end+after), 0o644) //nolint:gosec // a page of the documentation
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestReplaceKeepsTheProse(t *testing.T) {
+func TestReplaceKeepsOtherText(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "page.md")
 	if err := os.WriteFile(path, []byte("before\n<!-- bench:results:begin -->\nold\n<!-- bench:results:end -->\nafter\n"), 0o600); err != nil {
@@ -22,6 +22,6 @@ func TestReplaceKeepsTheProse(t *testing.T) {
 		t.Errorf("%q, %v; want %q", got, err, want)
 	}
 	if err := Replace(path, "machine", "x"); err == nil {
-		t.Error("no error where the markers are missing")
+		t.Error("no error for missing markers")
 	}
 }

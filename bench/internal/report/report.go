@@ -1,4 +1,5 @@
-// Package report holds what is measured, judges it, and writes it down.
+// Package report holds the results, compares them with their targets, and writes them
+// as tables.
 package report
 
 import (
@@ -9,25 +10,25 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/measure"
 )
 
-// A Section is one part of the benchmarks. To add one, write a function and name
-// it in cmd/bench.
+// A Section is one part of the benchmarks. To add one, write a function and add it to
+// sections.All.
 type Section struct {
 	Name  string // one word, for -only
 	Title string
 	Run   func(ctx context.Context, r *Run) ([]Row, error)
 }
 
-// A Run is what a Section works with.
+// A Run holds what a Section needs, and collects its measurements.
 type Run struct {
 	measure.Effort
-	Dir string // for files, the section's own
-	// Self is the path of the running program, which a section may start again as
-	// a child; see package watch.
+	Dir string // for the files of the sections
+	// Self is the path of the running program. A section may start it as a child; see
+	// package watch.
 	Self string
-	Raw  []string // lines in the format of Go benchmarks, which sections add to
+	Raw  []string // measurements as lines of Go benchmarks; sections add to them
 }
 
-// Keep adds what was measured to the lines for benchstat.
+// Keep adds the measurements to Raw.
 func (r *Run) Keep(group string, all ...measure.Series) {
 	for _, s := range all {
 		r.Raw = append(r.Raw, s.Lines(group)...)
@@ -39,29 +40,29 @@ type Row struct {
 	What     string
 	Unit     Unit
 	Ours     measure.Estimate
-	PeerName string // "" where there is none
+	PeerName string // "" means no peer
 	Peer     measure.Estimate
-	// Missed is what to say in Peer's place where a peer gave no figure, such as
-	// "never within 2 s".
+	// Missed is the text in place of Peer if the peer has no figure, such as "not
+	// within 2s".
 	Missed string
-	Ratio  measure.Estimate // ours by peer
-	Floor  measure.Estimate // what nothing can undercut; zero for none
-	Target string           // in words; "" for none
+	Ratio  measure.Estimate // ours divided by the peer's
+	Floor  measure.Estimate // the least that any implementation needs; zero means none
+	Target string           // in words; "" means none
 	Met    bool             // whether Target is reached
 }
 
-// A Unit is what the figures of a Row are in.
+// A Unit is the unit of the figures of a Row.
 type Unit int
 
-// The units. Durations are in nanoseconds and are written in what reads best.
+// The units. A table shows durations in the unit that fits their size.
 const (
 	Nanoseconds Unit = iota
-	Times            // how many times as much
+	Times            // a factor
 	PerSecond
 	Count
 )
 
-// AtMostOfPeer sets the target that ours is at most part of the peer's figure.
+// AtMostOfPeer sets the target that our figure is at most part times the peer's.
 func (r Row) AtMostOfPeer(part float64) Row {
 	r.Target, r.Met = "at most "+share(part), r.Ratio.Known() && r.Ratio.Value <= part
 	if r.Missed != "" {
@@ -70,26 +71,26 @@ func (r Row) AtMostOfPeer(part float64) Row {
 	return r
 }
 
-// AtMostFloor sets the target that ours is at most times the floor; byFloor is
-// ours by the floor, round by round.
+// AtMostFloor sets the target that our figure is at most times the floor. byFloor is
+// our figure divided by the floor, round by round.
 func (r Row) AtMostFloor(times float64, byFloor measure.Estimate) Row {
 	r.Target, r.Met = fmt.Sprintf("at most %g times the floor (is %.2f)", times, byFloor.Value), byFloor.Known() && byFloor.Value <= times
 	return r
 }
 
-// AtMost sets the target that value is at most limit.
+// AtMost sets the target that value is at most limit. words describes it.
 func (r Row) AtMost(limit, value float64, words string) Row {
 	r.Target, r.Met = words, value <= limit
 	return r
 }
 
-// AtLeast sets the target that value is at least limit.
+// AtLeast sets the target that value is at least limit. words describes it.
 func (r Row) AtLeast(limit, value float64, words string) Row {
 	r.Target, r.Met = words, value >= limit
 	return r
 }
 
-// share writes 0.02 as "1/50 of the peer".
+// share formats 0.02 as "1/50 of the peer".
 func share(part float64) string {
 	switch {
 	case part == 1:

@@ -17,7 +17,7 @@ type Results struct {
 
 var heads = [...]string{"what", "ours", "peer", "", "ours/peer", "floor", "target", "reached"} //nolint:gochecknoglobals // a constant
 
-// Table writes all results as one table for people.
+// Table writes all results as one plain-text table.
 func Table(w io.Writer, all []Results) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, strings.Join(heads[:], "\t"))
@@ -30,7 +30,7 @@ func Table(w io.Writer, all []Results) error {
 	return t.Flush()
 }
 
-// Markdown returns the results as tables for the documentation.
+// Markdown returns the results as Markdown tables, one a section.
 func Markdown(all []Results) string {
 	var b strings.Builder
 	for _, s := range all {
@@ -57,8 +57,8 @@ func (r Row) cells() []string {
 	return cells
 }
 
-// Unmet returns how many rows of all have a target, and what those are about that
-// do not reach it.
+// Unmet returns the number of rows with a target, and the names of those that do not
+// reach it.
 func Unmet(all []Results) (targets int, unmet []string) {
 	for _, s := range all {
 		for _, r := range s.Rows {
@@ -74,8 +74,7 @@ func Unmet(all []Results) (targets int, unmet []string) {
 	return targets, unmet
 }
 
-// ratio writes a small one as a fraction, with the wider of its two bounds in per
-// cent.
+// ratio formats a ratio with its bounds. It formats a small ratio as a fraction.
 func ratio(e measure.Estimate) string {
 	text := fmt.Sprintf("%.2f", e.Value)
 	if e.Value > 0 && e.Value < 0.2 {
@@ -84,6 +83,7 @@ func ratio(e measure.Estimate) string {
 	return text + bounds(e)
 }
 
+// bounds formats the wider half of the confidence interval, in per cent of the value.
 func bounds(e measure.Estimate) string {
 	wider := max(e.Value-e.Low, e.High-e.Value)
 	if wider <= 0 || e.Value == 0 || wider > 1e300 {
@@ -121,7 +121,7 @@ func duration(ns float64) string {
 	}
 }
 
-// short writes three digits.
+// short formats v with three digits.
 func short(v float64) string {
 	switch {
 	case v >= 100 || v == 0:

@@ -13,9 +13,9 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// busy compares a verification while its file is replaced 1,000 times a second
-// with one while nothing happens, on the thread that verifies: half of the turns
-// are of the one kind, half of the other.
+// busy compares verifications while the token file is replaced 1,000 times per second
+// with verifications while it does not change. Turns of the two kinds alternate. busy
+// measures only the thread that verifies.
 func busy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	runtime.LockOSThread()
@@ -68,22 +68,22 @@ func busy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	r.Keep("Busy", idle, loaded)
 	rate := float64(reloads) / lasted.Seconds()
 	row := report.Row{
-		What: fmt.Sprintf("Agent.Verify, at %.0f reloads a second", rate),
-		Ours: loaded.Median(), PeerName: "itself while nothing changes", Peer: idle.Median(), Ratio: loaded.Ratio(idle),
+		What: fmt.Sprintf("Agent.Verify, at %.0f reloads per second", rate),
+		Ours: loaded.Median(), PeerName: "tokenagent while nothing changes", Peer: idle.Median(), Ratio: loaded.Ratio(idle),
 	}
-	row = row.AtMost(1.1, row.Ratio.Value, "within 10%, at 900 reloads a second and more")
+	row = row.AtMost(1.1, row.Ratio.Value, "within 10%, at 900 or more reloads per second")
 	row.Met = row.Met && rate >= 900
 	return []report.Row{row}, nil
 }
 
-// A replacer swaps the token file 1,000 times a second, as a kubelet does, and has
-// the agent look at once.
+// A replacer swaps the token file 1,000 times per second, as a kubelet does, and makes
+// the agent read it at once.
 type replacer struct {
 	flip  *watch.Flip
 	agent *agent.Agent
 }
 
-// start begins, and returns what ends it.
+// start starts the swaps, and returns a function that stops them.
 func (w *replacer) start() (stop func() error) {
 	ended, end := make(chan error, 1), make(chan struct{})
 	go func() {

@@ -21,8 +21,8 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// extAuthz compares tokenagent's Check over gRPC with a server of grpc-go that
-// gives the same answer to every call, each in a process of its own.
+// extAuthz compares tokenagent's Check over gRPC with a grpc-go server that gives the
+// same answer to every call. Each runs in its own process.
 func extAuthz(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	dir, p, err := programs(ctx, r)
 	if err != nil {
@@ -44,7 +44,7 @@ func extAuthzOn(ctx context.Context, r *report.Run, p servers.Programs, network,
 	if err != nil {
 		return row, err
 	}
-	forward, err := servers.New(ctx, "unix", dir) // which nobody asks
+	forward, err := servers.New(ctx, "unix", dir) // the run needs --listen, but gets no requests there
 	if err != nil {
 		return row, err
 	}
@@ -89,11 +89,11 @@ func extAuthzOn(ctx context.Context, r *report.Run, p servers.Programs, network,
 		return row, err
 	}
 	r.Keep("ExtAuthz/"+network, speed[:]...)
-	row = throughput(fmt.Sprintf("%d calls at a time, %s", inFlight, network), speed, "bare grpc-go")
+	row = throughput(fmt.Sprintf("%d concurrent calls, %s", inFlight, network), speed, "bare grpc-go")
 	return row.AtLeast(0.9, row.Ratio.Value, "at least 90% of the peer"), nil
 }
 
-// envoyAsks is what Envoy sends for an ordinary request, as raw headers.
+// envoyAsks returns what Envoy sends for an ordinary request.
 func envoyAsks() *authv3.CheckRequest {
 	h := map[string]string{
 		":authority": "orders.example", ":path": "/orders/17?expand=lines", ":method": "POST", ":scheme": "http",
@@ -106,7 +106,7 @@ func envoyAsks() *authv3.CheckRequest {
 	}}}
 }
 
-// callsByTurns measures both in rounds, as compare does.
+// callsByTurns measures both in turns, as compare does.
 func callsByTurns(ctx context.Context, r *report.Run, calls [2]func(n int) error) (speed [2]measure.Series, err error) {
 	speed[0].Name, speed[1].Name = "ours", "bare"
 	n := 200
@@ -135,7 +135,8 @@ func callsByTurns(ctx context.Context, r *report.Run, calls [2]func(n int) error
 	return speed, nil
 }
 
-// callsAtOnce makes n calls over one connection, as a worker of Envoy does.
+// callsAtOnce makes n calls over one connection, inFlight of them at a time, as a worker
+// of Envoy does.
 func callsAtOnce(ctx context.Context, client authv3.AuthorizationClient, request *authv3.CheckRequest, n int) error {
 	var left atomic.Int64
 	left.Store(int64(n))

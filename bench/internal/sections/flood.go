@@ -20,18 +20,19 @@ import (
 )
 
 const (
-	// forgers is over how many connections forged tokens come, each as fast as it is
-	// answered.
+	// forgers is the number of connections that send forged tokens, each as soon as the
+	// previous one is answered.
 	forgers = 64
-	// goodConns is over how many connections those come that are known, of each kind.
+	// goodConns is the number of connections that send good tokens that the server
+	// already knows, for each kind.
 	goodConns = 4
-	// newPerSecond is how many good tokens come in a second that were never seen.
+	// newPerSecond is the number of good tokens per second that the server has not seen.
 	newPerSecond = 200
 )
 
-// flood compares how long good requests wait while forged tokens come over 64
-// connections with how long they wait while none do, by turns, and counts the new
-// good tokens that are refused meanwhile.
+// flood compares the latency of good requests while 64 connections send forged tokens
+// with the latency while none do. The two alternate. flood also counts the new good
+// tokens that are refused during the flood.
 func flood(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	dir, p, err := programs(ctx, r)
 	if err != nil {
@@ -81,7 +82,7 @@ func bearer(token string) []byte {
 	return fmt.Appendf(nil, "GET /orders/17 HTTP/1.1\r\nHost: orders.example\r\nAuthorization: Bearer %s\r\n\r\n", token)
 }
 
-// A flooding is one kind of forged token, and what it does to others.
+// A flooding is a flood with one kind of forged token.
 type flooding struct {
 	at      servers.Addr
 	forged  []byte
@@ -123,24 +124,25 @@ func (f *flooding) rows(ctx context.Context, r *report.Run, name string) ([]repo
 	var rows []report.Row
 	for i, kind := range kinds {
 		r.Keep("Flood/"+name+"/"+kind, quiet[i], flooded[i])
-		row := beside(name+": "+kind+", 99 of 100 are faster than", flooded[i], quiet[i], "itself without forged tokens")
+		row := beside(name+": "+kind+", p99", flooded[i], quiet[i], "tokenagent without forged tokens")
 		if i < 2 {
 			row = row.AtMostOfPeer(4)
 		}
 		rows = append(rows, row)
 	}
-	lost := report.Row{What: fmt.Sprintf("%s: of %d new good tokens, 200 a second, refused", name, asked), Unit: report.Count, Ours: measure.Exactly(float64(refused))}
-	forged := report.Row{What: name + ": forged tokens answered in a second", Unit: report.PerSecond, Ours: measure.Of(answered)}
+	lost := report.Row{What: fmt.Sprintf("%s: refused of %d new good tokens, 200 per second", name, asked), Unit: report.Count, Ours: measure.Exactly(float64(refused))}
+	forged := report.Row{What: name + ": forged tokens answered per second", Unit: report.PerSecond, Ours: measure.Of(answered)}
 	return append(rows, lost.AtMost(0, float64(refused), "none"), forged), nil
 }
 
-// A turnout is what came of one turn.
+// A turnout is the result of one turn.
 type turnout struct {
 	good   [len(kinds)]rawload.Tally
-	forged float64 // answers in a second
+	forged float64 // answers per second
 }
 
-// turn asks with good tokens for that long, and meanwhile with forged ones or not.
+// turn sends good tokens for the duration lasting, and forged tokens at the same time
+// if flooded.
 func (f *flooding) turn(ctx context.Context, lasting time.Duration, flooded bool) (t turnout, err error) {
 	known, err := f.forgery.New(2)
 	if err != nil {
@@ -152,9 +154,9 @@ func (f *flooding) turn(ctx context.Context, lasting time.Duration, flooded bool
 	}
 	requests := [][]byte{
 		fmt.Appendf(nil, "GET /orders/17 HTTP/1.1\r\nHost: orders.example\r\n%s: %s\r\n\r\n", work.Header, work.Token(0)),
-		bearer(known[1]), // which names its key
+		bearer(known[1]), // this token names its key
 	}
-	for _, request := range requests { // so that it is known
+	for _, request := range requests { // so that the server knows these tokens
 		if _, err := f.askAgain(ctx, request, 0); err != nil {
 			return t, err
 		}
@@ -168,7 +170,7 @@ func (f *flooding) turn(ctx context.Context, lasting time.Duration, flooded bool
 		flood.Go(func() { t.forged, errFlood = f.forge(flooding) })
 		select {
 		case <-ctx.Done():
-		case <-time.After(lasting / 10): // until all are waiting
+		case <-time.After(lasting / 10): // until all forgers wait for an answer
 		}
 	}
 	var good sync.WaitGroup
@@ -188,8 +190,7 @@ func (f *flooding) turn(ctx context.Context, lasting time.Duration, flooded bool
 	return t, errors.Join(append(errs[:], errFlood)...)
 }
 
-// forge asks with the forged token until ctx ends, and returns how many answers came
-// in a second.
+// forge sends the forged token until ctx ends, and returns the answers per second.
 func (f *flooding) forge(ctx context.Context) (float64, error) {
 	c, err := rawload.Open(f.at.Network, f.at.Address, forgers)
 	if err != nil {
@@ -204,7 +205,8 @@ func (f *flooding) forge(ctx context.Context) (float64, error) {
 	return float64(t.Answers) / time.Since(began).Seconds(), err
 }
 
-// askAgain asks the same for that long, a few times at least.
+// askAgain repeats the request for the duration lasting, at least 20 times on each
+// connection.
 func (f *flooding) askAgain(ctx context.Context, request []byte, lasting time.Duration) (all rawload.Tally, err error) {
 	c, err := rawload.Open(f.at.Network, f.at.Address, goodConns)
 	if err != nil {
@@ -223,8 +225,8 @@ func (f *flooding) askAgain(ctx context.Context, request []byte, lasting time.Du
 	return all, nil
 }
 
-// askOnce presents each token once, newPerSecond in a second whether the earlier ones
-// were answered or not.
+// askOnce sends each token once, at a rate of newPerSecond. It does not wait until the
+// earlier ones are answered.
 func (f *flooding) askOnce(ctx context.Context, tokens []string) (all rawload.Tally, err error) {
 	const workers = 50
 	var each [workers]rawload.Tally
@@ -267,6 +269,7 @@ func (f *flooding) askOnce(ctx context.Context, tokens []string) (all rawload.Ta
 	return all, errors.Join(errs[:]...)
 }
 
+// ask sends one request, and returns the status of the answer.
 func ask(conn net.Conn, answers *bufio.Reader, request []byte) (status int, err error) {
 	if _, err := conn.Write(request); err != nil {
 		return 0, err

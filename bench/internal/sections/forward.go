@@ -13,16 +13,16 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// outside is how long a turn lasts where others are asked: long enough to have
-// its own slowest in a hundred.
+// outside is the length of a turn that sends requests to other processes. It is long
+// enough for a p99 of its own.
 const outside = 400 * time.Millisecond
 
-// inFlight is how many connections, or calls, are busy at the same time.
+// inFlight is the number of concurrent connections or calls.
 const inFlight = 16
 
-// forward compares tokenagent as the answer behind nginx's auth_request with a
-// net/http server that answers 200 to everything: in processes of their own, on
-// the same kind of socket, behind nginx's that are configured alike.
+// forward compares tokenagent behind nginx's auth_request with a net/http server that
+// answers 200 to every request. Each runs in its own process, on the same kind of
+// socket, behind an nginx with the same configuration.
 func forward(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	dir, p, err := programs(ctx, r)
 	if err != nil {
@@ -44,8 +44,8 @@ func forward(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	return rows, nil
 }
 
-// A pair is ours and the bare one, and beside it one that is bare but for the
-// deadlines and the header that ours has.
+// A pair is tokenagent and the bare server. Beside them, alike is a bare server with
+// the same deadlines and header as tokenagent.
 type pair struct {
 	addr  [2]servers.Addr
 	alike servers.Addr
@@ -93,7 +93,7 @@ func (f *pair) rows(ctx context.Context, r *report.Run, network, dir string) ([]
 		rows = append(rows, report.Row{What: "through nginx", PeerName: "bare net/http", Missed: "nginx is not installed"})
 	} else {
 		for _, app := range []bool{false, true} {
-			what := "through nginx, which itself answers then, " + network
+			what := "through nginx, which answers itself, " + network
 			if app {
 				what = "through nginx to an app, " + network
 			}
@@ -140,12 +140,12 @@ func (f *pair) behindNginx(ctx context.Context, r *report.Run, app bool, dir, wh
 	}
 	row := throughput(what, speed, "bare net/http")
 	kept := row.Ratio.Value
-	slowest := beside(what+", 99 of 100 are faster than", tail[0], tail[1], "bare net/http")
+	slowest := beside(what+", p99", tail[0], tail[1], "bare net/http")
 	return []report.Row{row.AtLeast(0.95, kept, "at least 95% of the peer"), slowest.AtMostOfPeer(1.1)}, nil
 }
 
-// compare asks both by turns over the same number of connections, and returns
-// what an answer takes on the whole and what the slowest in a hundred take.
+// compare sends requests to both servers in turns, over the same number of connections.
+// It returns the time per answer, and the p99 of the latency.
 func compare(ctx context.Context, r *report.Run, group string, at [2]servers.Addr) (speed, tail [2]measure.Series, err error) {
 	var clients [2]*rawload.Client
 	var request []byte
@@ -172,7 +172,7 @@ func compare(ctx context.Context, r *report.Run, group string, at [2]servers.Add
 				return speed, tail, err
 			}
 			if round == 0 {
-				continue // what is made once is made now
+				continue // the first round warms up
 			}
 			speed[i].N, tail[i].N = n, n
 			speed[i].NS = append(speed[i].NS, float64(t.Took)/float64(n))
@@ -183,7 +183,7 @@ func compare(ctx context.Context, r *report.Run, group string, at [2]servers.Add
 	return speed, tail, nil
 }
 
-// fits returns how many requests fill a slice.
+// fits returns how many requests fit into a turn.
 func fits(ctx context.Context, r *report.Run, c *rawload.Client, request []byte) (int, error) {
 	if r.Quick {
 		return 100, nil
@@ -192,7 +192,7 @@ func fits(ctx context.Context, r *report.Run, c *rawload.Client, request []byte)
 	return int(t.PerSecond() * outside.Seconds()), err
 }
 
-// throughput turns what one takes into how many there are in a second.
+// throughput returns a row of answers per second, from the times per answer.
 func throughput(what string, speed [2]measure.Series, peer string) report.Row {
 	perSecond := func(s measure.Series) measure.Estimate {
 		e := s.Median()
@@ -200,6 +200,6 @@ func throughput(what string, speed [2]measure.Series, peer string) report.Row {
 	}
 	return report.Row{
 		What: what, Unit: report.PerSecond, Ours: perSecond(speed[0]), PeerName: peer, Peer: perSecond(speed[1]),
-		Ratio: speed[1].Ratio(speed[0]), // of the times, the other way round
+		Ratio: speed[1].Ratio(speed[0]), // the ratio of throughputs is the inverse ratio of times
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
-// interceptor compares interceptors on the context of a call that a server of
-// grpc-go took, and none at all.
+// interceptor compares interceptors with each other and with none. All get the context
+// of a real call to a grpc-go server.
 func interceptor(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	var rows []report.Row
 	for _, n := range []int{1, 2, 100, 1_000, 10_000} {
@@ -26,12 +26,12 @@ func interceptor(ctx context.Context, r *report.Run) ([]report.Row, error) {
 			if err != nil {
 				return nil, err
 			}
-			what := fmt.Sprintf("of %d tokens, %s", n, verdict(good))
+			what := fmt.Sprintf("tokens: %d, %s", n, verdict(good))
 			for _, c := range []struct{ ours, what string }{{"ours", ""}, {"ours-principal", ", Principal in the context"}} {
 				more := by[c.ours].Minus(by["none"])
 				row := beside(what+c.what, by[c.ours], by["authz"], "grpc-go authz")
 				row.Floor = by["none"].Median()
-				rows = append(rows, row.AtMost(100, more.Value, fmt.Sprintf("at most 100 ns over none (is %.0f)", more.Value)))
+				rows = append(rows, row.AtMost(100, more.Value, fmt.Sprintf("at most 100 ns more than no interceptor (is %.0f)", more.Value)))
 			}
 			rows = append(rows, beside(what, by["ours"], by["otel"], "OTel in an interceptor"))
 		}
@@ -58,7 +58,7 @@ func interceptorOf(ctx context.Context, r *report.Run, n int, good bool) (map[st
 	if err != nil {
 		return nil, err
 	}
-	i := n / 2 // in the middle, for those who go through all
+	i := n / 2 // in the middle, for peers that search a list
 	if !good {
 		i = n
 	}
@@ -71,7 +71,7 @@ func interceptorOf(ctx context.Context, r *report.Run, n int, good bool) (map[st
 	ask := func(intercept grpc.UnaryServerInterceptor) func() bool {
 		return func() bool { _, err := intercept(call, nil, info, work.Handle); return err == nil }
 	}
-	// As the collector's configgrpc does around the extension.
+	// The collector's configgrpc does the same around the extension.
 	collector := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		md, ok := metadata.FromIncomingContext(ctx)
 		if !ok {

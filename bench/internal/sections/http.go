@@ -10,8 +10,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// middleware compares a handler with the check before it. What nobody does is to
-// read the request from a connection.
+// middleware compares handlers that check the token first. None of them reads the
+// request from a connection.
 func middleware(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	var rows []report.Row
 	for _, good := range []bool{true, false} {
@@ -55,7 +55,7 @@ func middlewareOf(ctx context.Context, r *report.Run, good bool) ([]report.Row, 
 		values[0] = work.Token(1)
 	}
 	var end http.Handler = http.HandlerFunc(work.Accept)
-	// serve puts the token back, which we take out, and asks h.
+	// serve puts the token back, which tokenagent removes, and calls h.
 	serve := func(h http.Handler) func() bool {
 		return func() bool {
 			response.Status = http.StatusOK
@@ -88,7 +88,7 @@ func middlewareOf(ctx context.Context, r *report.Run, good bool) ([]report.Row, 
 		delete(r.Header, work.Header)
 		end.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), valueKey{}, floor)))
 	})
-	// As the collector's confighttp does around the extension.
+	// The collector's confighttp does the same around the extension.
 	collector := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, err := o.Authenticate(r.Context(), r.Header)
 		if err != nil {
@@ -130,9 +130,9 @@ func middlewareOf(ctx context.Context, r *report.Run, good bool) ([]report.Row, 
 		rows = append(rows,
 			report.Row{What: "accepted, without Principal, against a floor that also removes the token", Ours: by["ours"].Median(), Floor: by["floor-removing"].Median()}.
 				AtMostFloor(2, by["ours"].Ratio(by["floor-removing"])),
-			report.Row{What: "accepted, Principal in the context, against a floor that also puts something there", Ours: by["ours-principal"].Median(), Floor: by["floor-value"].Median()}.
+			report.Row{What: "accepted, Principal in the context, against a floor that also puts a value there", Ours: by["ours-principal"].Median(), Floor: by["floor-value"].Median()}.
 				AtMostFloor(2, by["ours-principal"].Ratio(by["floor-value"])),
-			report.Row{What: "accepted, without Principal", Ours: by["ours"].Median(), PeerName: "Dapr go-sdk's service, with its token less without", Peer: by["dapr"].Minus(by["dapr-open"]), Floor: base})
+			report.Row{What: "accepted, without Principal", Ours: by["ours"].Median(), PeerName: "Dapr go-sdk's service, with a token minus without", Peer: by["dapr"].Minus(by["dapr-open"]), Floor: base})
 		return rows, nil
 	}
 	return append(rows, beside("refused", by["ours"], by["dapr"], "Dapr go-sdk's service (answers 203)")), nil

@@ -14,19 +14,20 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/watch"
 )
 
-// idlers are how many processes there are of each kind. Go's runtime has its threads
-// go to sleep three times as often in one process as in the next that does the same,
-// so what is told is the mean.
+// idlers is the number of processes of each kind. The section reports their mean,
+// because the threads of one Go process can go to sleep three times as often as those
+// of another that does the same.
 const idlers = 15
 
-// idle compares what it costs to watch a file that does not change: each in
-// processes of its own, side by side, and started one after another.
+// idle compares the cost of watching a file that does not change. Each kind runs in its
+// own processes. All run at the same time, and start one after another.
 func idle(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	lasting, apart := 60*time.Second, 10*time.Second
 	if r.Quick {
 		lasting, apart = 100*time.Millisecond, 0
 	}
-	// Not below /tmp, where every new file wakes who watches the folders above.
+	// This is not below /tmp, where every new file wakes processes that watch the
+	// parent directories.
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return nil, err
@@ -43,7 +44,8 @@ func idle(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	costs, errs := make([][idlers]watch.Cost, len(names)), make([]error, len(names)*idlers)
 	dirs := make([]string, len(errs))
 	for n := range dirs {
-		// Before anybody starts: one made later wakes those who watch the folder above.
+		// All directories exist before the first process starts, because a new one wakes
+		// processes that watch the parent directory.
 		dirs[n] = filepath.Join(home, strconv.Itoa(n))
 		if err := os.Mkdir(dirs[n], 0o700); err != nil {
 			return nil, err
@@ -78,7 +80,7 @@ func idle(ctx context.Context, r *report.Run) ([]report.Row, error) {
 		what string
 		of   func(watch.Cost) float64
 		unit report.Unit
-	}{{"threads that go to sleep", wakes, report.PerSecond}, {"processor time in a second", busy, report.Nanoseconds}} {
+	}{{"voluntary context switches", wakes, report.PerSecond}, {"processor time per second", busy, report.Nanoseconds}} {
 		for i, name := range names[1 : len(names)-1] {
 			row := report.Row{
 				What: m.what, Unit: m.unit, Ours: mean(costs[0], m.of), PeerName: name, Peer: mean(costs[i+1], m.of),

@@ -10,8 +10,8 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// signed compares the check of a signed token: the first time it is seen, and
-// again. No peer remembers what it checked.
+// signed compares the first check of a signed token and later checks. No peer caches a
+// token that it has checked.
 func signed(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	var rows []report.Row
 	for _, algorithm := range []string{"HS256", "RS256", "ES256", "EdDSA"} {
@@ -32,7 +32,7 @@ func signedBy(ctx context.Context, r *report.Run, algorithm string, good bool) (
 		return nil, err
 	}
 	signer := s
-	if !good { // another key of the same kind
+	if !good { // a forged token is signed with another key of the same kind
 		if signer, err = work.NewSigner(algorithm); err != nil {
 			return nil, err
 		}
@@ -107,12 +107,11 @@ func jwtAgent(ctx context.Context, r *report.Run, s work.Signer, cache int) (*ag
 	return work.JWTAgent(ctx, dir, jwks, cache)
 }
 
-// cold compares 10,000 different tokens: each for the first time, with what it
-// costs to remember them; and again, of which the cache finds those that it has
-// room for.
+// cold compares 10,000 different tokens. The first check includes the cost of caching
+// the token. The later check finds every token in the cache.
 func cold(ctx context.Context, r *report.Run) ([]report.Row, error) {
-	r2 := *r                     // each slice is a whole pass
-	r2.Rounds = min(r.Rounds, 6) // the fewest that bound a median
+	r2 := *r                     // each slice is a pass over all tokens, so there are few
+	r2.Rounds = min(r.Rounds, 6) // the smallest number that gives bounds for a median
 	n := 10_000
 	if r.Quick {
 		n = 200
@@ -180,9 +179,9 @@ func coldBy(ctx context.Context, r *report.Run, s work.Signer, tokens []string) 
 	}
 	var rows []report.Row
 	for _, p := range others {
-		row := beside(s.Algorithm+", first check and remembered", by["first"], by[p.Name], p.Name)
+		row := beside(s.Algorithm+", first check and caching", by["first"], by[p.Name], p.Name)
 		row.Floor = by["floor"].Median()
 		rows = append(rows, row)
 	}
-	return append(rows, beside(s.Algorithm+", again, all remembered", by["again"], by["golang-jwt"], "golang-jwt")), nil
+	return append(rows, beside(s.Algorithm+", again, all cached", by["again"], by["golang-jwt"], "golang-jwt")), nil
 }

@@ -14,9 +14,8 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/watch"
 )
 
-// latency compares how soon new content is served. Those that have events take
-// turns, change by change; those that poll have fewer turns, for each costs its
-// period.
+// latency compares how soon new content is served. The peers take turns, change by
+// change. Those that poll have fewer turns, because each turn takes a poll interval.
 func latency(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	back, err := measure.OwnCore()
@@ -36,10 +35,10 @@ func latency(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	return append(rows, row...), err
 }
 
-// A tally is what came of the changes that one Kind saw, or did not.
+// A tally holds the results of one Kind.
 type tally struct {
-	took   []float64
-	missed int
+	took   []float64 // how long each change took
+	missed int       // the number of changes that were not served in time
 }
 
 func (t *tally) quantile(part float64) float64 {
@@ -48,7 +47,7 @@ func (t *tally) quantile(part float64) float64 {
 }
 
 func latencyOf(ctx context.Context, r *report.Run, c watch.Change) ([]report.Row, error) {
-	// patience is after how long a watch counts as one that never sees the change.
+	// patience is how long a change may take before it counts as missed.
 	rounds, polled, patience := 1200, 15, 2*time.Second
 	if r.Quick {
 		rounds, polled = 2, 1
@@ -83,7 +82,7 @@ func latencyOf(ctx context.Context, r *report.Run, c watch.Change) ([]report.Row
 		for k := range trials {
 			i := (n + k) % len(trials)
 			t, seen := trials[i], &tallies[i]
-			// A miss costs its patience, and three of them tell enough.
+			// Each miss takes as long as patience, and three of them are enough.
 			if t.Kind.Polls && n >= polled || seen.missed >= misses {
 				continue
 			}
@@ -105,7 +104,7 @@ func latencyRows(c watch.Change, patience time.Duration, trials []*watch.Trial, 
 	var rows []report.Row
 	ours := &tallies[0]
 	if len(ours.took) == 0 {
-		return []report.Row{{What: c.Name, Missed: "we never saw it"}}
+		return []report.Row{{What: c.Name, Missed: "tokenagent never served the change"}}
 	}
 	for i, t := range trials[1:] {
 		peer := &tallies[i+1]

@@ -10,23 +10,23 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/watch"
 )
 
-// period is how old what client-go has must be before it reads again: a minute,
-// less 10 s (transport/token_source.go).
+// period is the age of the last read at which client-go reads again: a minute minus
+// 10 s (transport/token_source.go).
 const period = 50 * time.Second
 
-// A lazyOne is one of many that are asked all the time.
+// A lazyOne is one instance of client-go's token source. It is asked all the time.
 type lazyOne struct {
 	trial  *watch.Trial
 	steps  watch.Steps
 	serves func() bool
 	loaded time.Time
-	shown  time.Time // zero until it is
+	shown  time.Time // when the change was made; zero before
 	took   time.Duration
 }
 
-// lazy measures client-go's token source, which reads when it is asked and has
-// nothing newer than its period. Many wait at a time, each for a change in another
-// moment of that, so that all moments have their share.
+// lazy measures client-go's token source, which reads only when it is asked and its last
+// read is older than period. Many instances wait in parallel. Each sees its change at
+// another moment of the period, so that the moments are spread evenly.
 func lazy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	many := 25
 	if r.Quick {
@@ -54,7 +54,7 @@ func lazy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 		}
 		l.serves = l.trial.Serves()
 	}
-	if r.Quick { // it would take a minute
+	if r.Quick { // the rest takes a minute
 		return nil, nil
 	}
 	var took []float64
@@ -73,20 +73,20 @@ func lazy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 				took = append(took, float64(l.took))
 			}
 			if time.Since(l.loaded) > 2*period {
-				return nil, fmt.Errorf("client-go serves nothing new after %s", 2*period)
+				return nil, fmt.Errorf("client-go does not serve the new content after %s", 2*period)
 			}
 		}
 	}
 	return []report.Row{{
-		What: "kubelet swap, p50, read when asked and the last time is 50 s ago", PeerName: "client-go",
+		What: "kubelet swap, p50, reads only when asked and 50 s after its last read", PeerName: "client-go",
 		Peer: measure.Exactly((&tally{took: took}).quantile(0.5)),
 	}}, nil
 }
 
-// look shows the change when it is due, and reports whether it is seen now for the
-// first time.
+// look makes the change when it is due, and reports whether the new content is served
+// now for the first time.
 func (l *lazyOne) look(due time.Duration) (bool, error) {
-	served := l.serves() // asked all the time, also before
+	served := l.serves() // asks before the change as well
 	switch {
 	case l.took > 0:
 	case l.shown.IsZero() && time.Since(l.loaded) >= due:

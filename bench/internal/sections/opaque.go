@@ -12,8 +12,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// opaque compares the decision about a request's headers, for numbers of accepted
-// tokens. The tokens that are accepted take turns.
+// opaque compares the decision about a request's headers, for several numbers of
+// accepted tokens. The accepted tokens take turns.
 func opaque(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	var rows []report.Row
 	for _, n := range []int{1, 2, 100, 1_000, 10_000} {
@@ -23,7 +23,7 @@ func opaque(ctx context.Context, r *report.Run) ([]report.Row, error) {
 				return nil, err
 			}
 			ours, floor := by["ours"], by["floor"].Median()
-			what := fmt.Sprintf("of %d tokens, %s", n, verdict(good))
+			what := fmt.Sprintf("tokens: %d, %s", n, verdict(good))
 			row := beside(what, ours, by["otel"], "OTel")
 			row.Floor = floor
 			switch {
@@ -47,7 +47,7 @@ func opaque(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	return rows, nil
 }
 
-// opaqueOf measures all of them for n accepted tokens.
+// opaqueOf measures all candidates for n accepted tokens.
 func opaqueOf(ctx context.Context, r *report.Run, n int, good bool) (map[string]measure.Series, error) {
 	dir, err := folder(r)
 	if err != nil {
@@ -71,7 +71,8 @@ func opaqueOf(ctx context.Context, r *report.Run, n int, good bool) (map[string]
 	request := work.Request()
 	values := []string{present[0]}
 	request.Header[work.Header] = values
-	// next puts the next token into the request, for one of the contenders.
+	// next returns a function that puts the next token into the request. Each candidate
+	// has its own.
 	next := func() func() {
 		cycle := work.Cycle[string]{All: present}
 		return func() { values[0] = cycle.Next() }
@@ -79,7 +80,7 @@ func opaqueOf(ctx context.Context, r *report.Run, n int, good bool) (map[string]
 	var c comparison
 	floor := work.NewFloor(work.Token(0))
 	c.add("floor", good, func() bool { values[0] = present[0]; return floor.Check(request.Header) })
-	g, putOurs := httpauth.New(a, httpauth.Options{KeepHeader: true}), next() // the request is used again
+	g, putOurs := httpauth.New(a, httpauth.Options{KeepHeader: true}), next() // because the request is used again
 	c.add("ours", good, func() bool { putOurs(); _, err := g.Authenticate(request); return err == nil })
 	putOTel := next()
 	c.add("otel", good, func() bool { putOTel(); _, err := o.Authenticate(ctx, request.Header); return err == nil })
@@ -88,7 +89,8 @@ func opaqueOf(ctx context.Context, r *report.Run, n int, good bool) (map[string]
 		c.add("dapr", good, func() bool { putDapr(); return peers.DaprCheck(request.Header, token) })
 	}
 	if good && n > 2 {
-		// What waits for memory when so many are compared, were each found for nothing.
+		// This floor compares each token with its own copy, without a lookup. Its cost is
+		// mostly waiting for memory.
 		pairs := work.Cycle[[2]string]{}
 		for _, token := range present {
 			pairs.All = append(pairs.All, [2]string{token, strings.Clone(token)})

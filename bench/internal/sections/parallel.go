@@ -13,8 +13,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// parallel measures whether two cores do twice as much as one. What they make of
-// work that shares nothing at all is what the machine has to give.
+// parallel compares the throughput of two cores with that of one. The row of SHA-256,
+// which shares nothing, shows the most that the machine can reach.
 func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	dir, err := folder(r)
 	if err != nil {
@@ -56,7 +56,7 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	serve := func(o httpauth.Options) func() func() bool {
 		return handle(httpauth.Middleware(a, o)(http.HandlerFunc(work.Accept)))
 	}
-	var end http.Handler = http.HandlerFunc(work.Accept) // called directly, the copy would be on the stack
+	var end http.Handler = http.HandlerFunc(work.Accept) // an interface, so that the copied request is on the heap
 	copied := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		end.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), valueKey{}, a)))
 	})
@@ -69,7 +69,7 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	crew := func(name string, each func() func() bool) measure.Crew {
 		return measure.Crew{Name: name, Make: func() (measure.Op, error) { return decision(name, true, each()) }}
 	}
-	// Those that make garbage.
+	// These operations make garbage.
 	principal := crew("HTTP middleware, Principal in the context", serve(httpauth.Options{}))
 	inPlace := crew("HTTP middleware, Principal in the context, InPlace", serve(httpauth.Options{InPlace: true}))
 	rpc := crew("gRPC interceptor, Principal in the context", intercept(grpcauth.Options{}))
@@ -91,8 +91,8 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 			return func() bool { _, err := keys.Verify(ctx, signed); return err == nil }
 		}),
 	}
-	e := r.Effort.Longer() // and what takes turns on the wall needs them anyway
-	// Garbage is collected the more often the less is alive: with next to nothing, a
+	e := r.Effort.Longer() // because some make garbage, and because wall-clock time varies more
+	// The smaller the live heap, the more often Go collects garbage: with almost none, a
 	// hundred times a second.
 	alive := make([]byte, 64<<20)
 	rows, err := gains(ctx, e, append(crews, bare))
@@ -105,13 +105,13 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	}
 	some := []measure.Crew{principal, inPlace, rpc, bare}
 	for i := range some {
-		some[i].Name += ", nothing else alive"
+		some[i].Name += ", no other live heap"
 	}
 	more, err := gains(ctx, e, some)
 	return append(rows, more...), err
 }
 
-// gains measures crews and makes a row of each.
+// gains measures the crews, and returns a row for each.
 func gains(ctx context.Context, e measure.Effort, crews []measure.Crew) ([]report.Row, error) {
 	all, err := measure.Scale(ctx, e, crews...)
 	if err != nil {

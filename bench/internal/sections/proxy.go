@@ -11,9 +11,9 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// proxy compares tokenagent as a reverse proxy with two others before the same
-// app: Go's ReverseProxy, which checks nothing, and a Caddy that compares the
-// token's header with a constant.
+// proxy compares tokenagent as a reverse proxy with two others in front of the same app:
+// Go's ReverseProxy, which checks nothing, and a Caddy that compares the header with a
+// constant.
 func proxy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	dir, p, err := programs(ctx, r)
 	if err != nil {
@@ -68,7 +68,7 @@ func proxy(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	return append(rows, row.AtLeast(1.05, row.Ratio.Value, "at least 1.05 times the peer")), nil
 }
 
-// start starts a program, which gets the address to listen at.
+// start starts the program of command at a new address.
 func start(ctx context.Context, dir string, command func(at servers.Addr) []string) (at servers.Addr, stop func(), err error) {
 	if at, err = servers.New(ctx, "tcp", dir); err != nil {
 		return at, nil, err
@@ -78,6 +78,7 @@ func start(ctx context.Context, dir string, command func(at servers.Addr) []stri
 	return at, stop, err
 }
 
+// proxies compares two proxies in one row.
 func proxies(ctx context.Context, r *report.Run, group, peer string, ours, theirs servers.Addr) (report.Row, error) {
 	speed, _, err := compare(ctx, r, group, [2]servers.Addr{ours, theirs})
 	if err != nil {
@@ -86,7 +87,7 @@ func proxies(ctx context.Context, r *report.Run, group, peer string, ours, their
 	return throughput("to an app", speed, peer), nil
 }
 
-// caddyfile returns a configuration that lets one token through to app. The site has no
+// caddyfile returns a configuration that forwards requests with the token to app. The site has no
 // host, because Caddy answers requests for every other host with an empty 200.
 func caddyfile(at, app servers.Addr) string {
 	host, port, _ := net.SplitHostPort(at.Address)

@@ -20,12 +20,11 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// realmsAtOnce is how many realms the process has, each with a file of its own.
+// realmsAtOnce is the number of realms of the process. Each has its own token file.
 const realmsAtOnce = 1000
 
-// realms measures a process with 1,000 realms: how long it takes to start, and
-// the memory and processor time that it uses while nothing changes and nobody
-// asks.
+// realms measures how long a process with 1,000 realms takes to start, and the memory
+// and processor time that it uses without changes and requests.
 func realms(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	dir, p, err := programs(ctx, r)
 	if err != nil {
@@ -44,7 +43,7 @@ func realms(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	for n := range starts {
 		more := lasting
 		if n < starts-1 {
-			more = 0 // one is enough to be watched
+			more = 0 // only the last process is measured while idle
 		}
 		one, err := idleRealms(ctx, dir, p.Tokenagent, path, more)
 		if err != nil {
@@ -56,16 +55,16 @@ func realms(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	slices.Sort(took)
 	start := took[len(took)/2]
 	return []report.Row{
-		report.Row{What: fmt.Sprintf("from exec to ready, the middle one of %d", starts), Ours: measure.Exactly(start)}.
+		report.Row{What: fmt.Sprintf("from exec to ready, median of %d", starts), Ours: measure.Exactly(start)}.
 			AtMost(float64(500*time.Millisecond), start, "at most 0.5 s"),
-		report.Row{What: "resident memory in MB, a minute after", Unit: report.Count, Ours: measure.Exactly(memory)}.
+		report.Row{What: "resident memory in MB, after a minute", Unit: report.Count, Ours: measure.Exactly(memory)}.
 			AtMost(60, memory, "at most 60 MB"),
-		report.Row{What: "processor time in a second, idle", Ours: measure.Exactly(busy)}.
+		report.Row{What: "processor time per second, idle", Ours: measure.Exactly(busy)}.
 			AtMost(float64(10*time.Millisecond), busy, "at most 1% of a core"),
 	}, nil
 }
 
-// writeRealms writes a file of realms and the token files that it names.
+// writeRealms writes a configuration file with the realms, and their token files.
 func writeRealms(dir string) (path string, err error) {
 	var b bytes.Buffer
 	b.WriteString("realms:\n")
@@ -83,10 +82,11 @@ func writeRealms(dir string) (path string, err error) {
 	return path, os.WriteFile(path, b.Bytes(), 0o600)
 }
 
+// An idleCost is the cost of a process without requests.
 type idleCost struct {
-	start  time.Duration
-	memory float64 // MB
-	busy   float64 // nanoseconds of processor time in a second
+	start  time.Duration // from exec to ready
+	memory float64       // MB
+	busy   float64       // nanoseconds of processor time per second
 }
 
 func idleRealms(ctx context.Context, dir, program, config string, lasting time.Duration) (cost idleCost, err error) {
@@ -103,7 +103,7 @@ func idleRealms(ctx context.Context, dir, program, config string, lasting time.D
 	if err := c.Start(); err != nil {
 		return cost, err
 	}
-	defer func() { _ = c.Wait() }() // after the signal
+	defer func() { _ = c.Wait() }() // runs after the signal
 	defer func() { _ = c.Process.Signal(os.Interrupt) }()
 	for !ready(ctx, admin) {
 		if err := ctx.Err(); err != nil {
@@ -146,8 +146,8 @@ func ready(ctx context.Context, admin servers.Addr) bool {
 	return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
 }
 
-// processorTime returns what the threads of a process have used so far, by
-// /proc/PID/task/TID/schedstat, whose first field is in nanoseconds.
+// processorTime returns the processor time that the threads of a process have used. It
+// adds the first fields of /proc/PID/task/TID/schedstat, which are nanoseconds.
 func processorTime(pid int) (sum time.Duration, err error) {
 	all, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err == nil && len(all) == 0 {

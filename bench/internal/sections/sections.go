@@ -1,4 +1,4 @@
-// Package sections is what is measured: each file one section of the report.
+// Package sections has the sections of the report.
 package sections
 
 import (
@@ -20,29 +20,29 @@ func All() []report.Section {
 		{Name: "jwt", Title: "Signed tokens", Run: signed},
 		{Name: "cold", Title: "10,000 signed tokens, each seen for the first time", Run: cold},
 		{Name: "parallel", Title: "Two cores against one: throughput", Run: parallel},
-		{Name: "busy", Title: "Verifying while the token file is replaced 1,000 times a second", Run: busy},
-		{Name: "reload", Title: "From the rename to the new content being served", Run: latency},
+		{Name: "busy", Title: "Verifying while the token file is replaced 1,000 times per second", Run: busy},
+		{Name: "reload", Title: "Time from the rename until the new content is served", Run: latency},
 		{Name: "idle", Title: "Watching a file that does not change", Run: idle},
-		{Name: "forward", Title: "Forward auth, 16 connections: answers in a second", Run: forward},
-		{Name: "extauthz", Title: "Envoy ext_authz over gRPC: answers in a second", Run: extAuthz},
-		{Name: "proxy", Title: "Reverse proxy, 16 connections: answers in a second", Run: proxy},
+		{Name: "forward", Title: "Forward auth, 16 connections: answers per second", Run: forward},
+		{Name: "extauthz", Title: "Envoy ext_authz over gRPC: answers per second", Run: extAuthz},
+		{Name: "proxy", Title: "Reverse proxy, 16 connections: answers per second", Run: proxy},
 		{Name: "realms", Title: "1,000 realms in one process", Run: realms},
 		{Name: "flood", Title: "Good requests while 64 connections send forged tokens", Run: flood},
 	}
 }
 
-// decision makes an Op of a check that must always say want. It asks twice at
-// once, so that nothing is timed that is not set up right.
+// decision makes an Op of a check that must always return want. It calls check twice at
+// once, so that it finds a wrong setup before anything is timed.
 func decision(name string, want bool, check func() bool) (measure.Op, error) {
 	for range 2 {
 		if check() != want {
-			return measure.Op{}, fmt.Errorf("%s: says %v to what it should say %v to", name, !want, want)
+			return measure.Op{}, fmt.Errorf("%s: the check returned %v, want %v", name, !want, want)
 		}
 	}
 	return measure.Op{Name: name, Run: func(n int) {
 		for range n {
 			if check() != want {
-				panic(name + " has changed its mind")
+				panic(name + ": the check returned another result than before")
 			}
 		}
 	}}, nil
@@ -52,7 +52,7 @@ func decision(name string, want bool, check func() bool) (measure.Op, error) {
 type comparison struct {
 	ops    []measure.Op
 	err    error
-	longer bool // turns, since some of ours leave a little garbage
+	longer bool // use longer turns, because some candidates allocate a little
 }
 
 func (c *comparison) add(name string, want bool, check func() bool) {
@@ -63,7 +63,7 @@ func (c *comparison) add(name string, want bool, check func() bool) {
 	c.ops = append(c.ops, op)
 }
 
-// run measures what was added and keeps the figures under that name.
+// run measures the added Ops, and keeps the measurements under the name group.
 func (c *comparison) run(ctx context.Context, r *report.Run, group string) (map[string]measure.Series, error) {
 	if c.err != nil {
 		return nil, fmt.Errorf("%s: %w", group, c.err)
@@ -84,7 +84,7 @@ func (c *comparison) run(ctx context.Context, r *report.Run, group string) (map[
 	return by, nil
 }
 
-// verdict names what a check is asked for.
+// verdict returns the name of a check's result.
 func verdict(good bool) string {
 	if good {
 		return "accepted"
@@ -92,13 +92,13 @@ func verdict(good bool) string {
 	return "refused"
 }
 
-// beside returns the row of ours beside a peer's.
+// beside returns a row that compares ours with peer. name is the peer's name.
 func beside(what string, ours, peer measure.Series, name string) report.Row {
 	return report.Row{What: what, Ours: ours.Median(), PeerName: name, Peer: peer.Median(), Ratio: ours.Ratio(peer)}
 }
 
-// inMemory makes a new folder on a tmpfs, as a kubelet mounts a Secret, where there is
-// one, until remove: on a disk the rename itself takes longest.
+// inMemory makes a directory on a tmpfs, if there is one, as a kubelet does for a Secret.
+// On a disk the rename itself would take longest. The caller calls remove.
 func inMemory(r *report.Run) (dir string, remove func(), err error) {
 	if dir, err = os.MkdirTemp("/dev/shm", "tokenagent-bench-"); err != nil {
 		dir, err = folder(r)
@@ -106,8 +106,7 @@ func inMemory(r *report.Run) (dir string, remove func(), err error) {
 	return dir, func() { _ = os.RemoveAll(dir) }, err
 }
 
-// programs builds the programs that are measured in processes of their own, into a new
-// folder for files of r.
+// programs builds tokenagent and the bare server into a new directory for files of r.
 func programs(ctx context.Context, r *report.Run) (dir string, p servers.Programs, err error) {
 	if dir, err = folder(r); err != nil {
 		return "", p, err
@@ -116,5 +115,5 @@ func programs(ctx context.Context, r *report.Run) (dir string, p servers.Program
 	return dir, p, err
 }
 
-// folder makes a new folder for files of r.
+// folder makes a directory for files of r.
 func folder(r *report.Run) (string, error) { return os.MkdirTemp(r.Dir, "") }

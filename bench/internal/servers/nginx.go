@@ -15,10 +15,11 @@ func HaveNginx() bool { _, err := exec.LookPath("nginx"); return err == nil }
 // Caddy returns the path of an installed Caddy.
 func Caddy() (string, error) { return exec.LookPath("caddy") }
 
-// Before starts an nginx that asks the server at addr about each request, and
-// returns where it listens. With app it is configured by the file of
-// deploy/gateways, and an app, itself nginx, gets what is let through; without,
-// nginx itself answers that, so that little but the asking is left.
+// Before starts an nginx that asks the server at addr about each request, and returns
+// where it listens. With app, its configuration is the file of deploy/gateways, and it
+// forwards accepted requests to an app, which is another server of the same nginx.
+// Without app, nginx answers accepted requests itself, so that little besides the check
+// is measured.
 func Before(ctx context.Context, addr Addr, app bool, dir string) (at Addr, stop func(), err error) {
 	path, err := exec.LookPath("nginx")
 	if err != nil {
@@ -44,7 +45,8 @@ func Before(ctx context.Context, addr Addr, app bool, dir string) (at Addr, stop
 	return at, stop, err
 }
 
-// around is the same for both. The workers are of the user who runs this.
+// around is the configuration around the servers, with and without app. The workers run
+// as the current user.
 const around = `
 daemon off; master_process on; worker_processes auto; pid DIR/nginx.pid; error_log stderr error; USER
 events { worker_connections 256; }
@@ -56,7 +58,8 @@ http {
 }
 `
 
-// user keeps the workers from becoming somebody who may not write to the socket.
+// user returns the directive that keeps the workers on the user root, because another
+// user could not write to the socket.
 func user() string {
 	if os.Getuid() == 0 {
 		return "user root;"
@@ -64,7 +67,8 @@ func user() string {
 	return ""
 }
 
-// alone has the location that asks as the file of deploy/gateways has it.
+// alone is a server without an app. Its location /_tokenagent is the one of the file of
+// deploy/gateways.
 const alone = `
 	upstream tokenagent { server %s; keepalive 32; keepalive_requests 100000000; }
 	server {
@@ -85,7 +89,8 @@ const alone = `
 	}
 `
 
-// deployed is the file that users start from, with the addresses replaced.
+// deployed returns the file of deploy/gateways, which users start from, with other
+// addresses.
 func deployed(ctx context.Context, addr, at Addr, app string) (string, error) {
 	root, err := Root(ctx)
 	if err != nil {
@@ -98,7 +103,7 @@ func deployed(ctx context.Context, addr, at Addr, app string) (string, error) {
 	site := string(text)
 	for _, r := range [][2]string{{"unix:/run/tokenagent/forward.sock", addr.Nginx()}, {"127.0.0.1:3000", "unix:" + app}, {"127.0.0.1:8080", at.Address}} {
 		if !strings.Contains(site, r[0]) {
-			return "", fmt.Errorf("the file of deploy/gateways does not say %q", r[0])
+			return "", fmt.Errorf("deploy/gateways/nginx/tokenagent.conf: does not contain %q", r[0])
 		}
 		site = strings.ReplaceAll(site, r[0], r[1])
 	}

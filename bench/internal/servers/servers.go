@@ -1,5 +1,5 @@
-// Package servers runs what is measured from outside: tokenagent itself, one that
-// only answers, and nginx before either.
+// Package servers runs the servers that the benchmarks measure as processes: tokenagent,
+// a server that makes no decision, and nginx in front of either.
 package servers
 
 import (
@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// Programs are the paths of what was built.
+// Programs holds the paths of the programs that [Build] built.
 type Programs struct{ Tokenagent, Bare string }
 
 const module = "github.com/tokenagent/tokenagent"
 
-// Build builds the programs into dir, tokenagent as it is released. It runs where
-// the module of the benchmarks is.
+// Build builds the programs into dir, with the flags of a release. The working
+// directory must be in the module of the benchmarks.
 func Build(ctx context.Context, dir string) (Programs, error) {
 	p := Programs{filepath.Join(dir, "tokenagent"), filepath.Join(dir, "bare")}
 	for _, b := range []struct{ module, pkg, out string }{{module, "./cmd/tokenagent", p.Tokenagent}, {module + "/bench", "./cmd/bare", p.Bare}} {
@@ -39,13 +39,13 @@ func Build(ctx context.Context, dir string) (Programs, error) {
 	return p, nil
 }
 
-// Root is the folder of the repository.
+// Root returns the directory of the repository.
 func Root(ctx context.Context) (string, error) { return folder(ctx, module) }
 
 func folder(ctx context.Context, module string) (string, error) {
 	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output() //nolint:gosec // our own
 	if err != nil {
-		return "", fmt.Errorf("no module %s here; run it in bench/: %w", module, err)
+		return "", fmt.Errorf("module %s not found; run this in bench/: %w", module, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
@@ -53,7 +53,7 @@ func folder(ctx context.Context, module string) (string, error) {
 // An Addr is where a server listens.
 type Addr struct{ Network, Address string }
 
-// New returns an address that nobody has yet: a socket in dir, or a port.
+// New returns an unused address: a socket in dir, or a port on 127.0.0.1.
 func New(ctx context.Context, network, dir string) (Addr, error) {
 	if network == "unix" {
 		f, err := os.CreateTemp(dir, "*.sock")
@@ -69,7 +69,7 @@ func New(ctx context.Context, network, dir string) (Addr, error) {
 	return Addr{network, l.Addr().String()}, l.Close()
 }
 
-// Flag returns a as flags of tokenagent take it, and names of grpc-go.
+// Flag returns a in the form of tokenagent's flags and of grpc-go's target names.
 func (a Addr) Flag() string {
 	if a.Network == "unix" {
 		return "unix://" + a.Address
@@ -77,11 +77,11 @@ func (a Addr) Flag() string {
 	return a.Address
 }
 
-// Nginx returns a as nginx takes it.
+// Nginx returns a in the form of nginx's directives.
 func (a Addr) Nginx() string { return strings.Replace(a.Flag(), "unix://", "unix:", 1) }
 
-// Start runs a program until ctx ends or stop is called, and returns when it
-// answers at addr.
+// Start starts a program, and returns when it accepts connections at addr. The caller
+// calls stop to end it.
 func Start(ctx context.Context, addr Addr, stdin io.Reader, path string, args ...string) (stop func(), err error) {
 	var said strings.Builder
 	c := exec.Command(path, args...) //nolint:gosec,noctx // our own programs and nginx; stop ends them
@@ -94,7 +94,7 @@ func Start(ctx context.Context, addr Addr, stdin io.Reader, path string, args ..
 	var how error
 	go func() { how = c.Wait(); close(ended) }()
 	stop = func() {
-		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) // it may have ended
+		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) // the program may have ended already
 		<-ended
 	}
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -109,7 +109,7 @@ func Start(ctx context.Context, addr Addr, stdin io.Reader, path string, args ..
 			return nil, ctx.Err()
 		case <-late:
 			stop()
-			return nil, fmt.Errorf("%s does not answer at %s", filepath.Base(path), addr.Address)
+			return nil, fmt.Errorf("%s does not accept connections at %s", filepath.Base(path), addr.Address)
 		case <-tick.C:
 			if conn, err := (&net.Dialer{}).DialContext(ctx, addr.Network, addr.Address); err == nil {
 				return stop, conn.Close()

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// certificates makes certificates of one key, so that one file is all that
+// certificates makes certificates with one key, so that only the certificate file
 // changes.
 type certificates struct {
 	once sync.Once
@@ -20,7 +20,7 @@ type certificates struct {
 	err  error
 }
 
-// serial is the serial number of version i: it must be positive.
+// serial returns the serial number of version i. It must be positive.
 func serial(i int) int64 { return int64(i) + 1 }
 
 func (c *certificates) files(i int) ([]File, error) {

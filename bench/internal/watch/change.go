@@ -9,21 +9,21 @@ import (
 // A Change is one way in which files get new content.
 type Change struct {
 	Name string
-	// Set puts version 0 into the empty folder dir.
+	// Set writes version 0 into the empty directory dir.
 	Set func(dir string, files []File) error
-	// Prepare readies version i beside what is there.
+	// Prepare writes version i beside the current one.
 	Prepare func(dir string, i int, files []File) (Steps, error)
 }
 
-// Steps are what is left to be done of a change.
+// Steps are the remaining steps of a prepared change.
 type Steps struct {
-	Before func() error // some time earlier
+	Before func() error // runs some time before Show
 	Show   func() error // makes the new content visible
-	After  func() error // tidies up soon after, see tidying
+	After  func() error // removes the old content soon after Show; see tidying
 }
 
-// Kubelet is how a kubelet updates a mounted Secret: a new folder, and ..data
-// renamed to point to it (pkg/volume/util/atomic_writer.go in kubernetes).
+// Kubelet changes files as a kubelet updates a mounted Secret: it makes a new directory,
+// and renames a link to it over ..data (pkg/volume/util/atomic_writer.go in kubernetes).
 func Kubelet() Change {
 	version := func(i int) string { return fmt.Sprintf("..2026_01_01_00_00_00.%d", i) }
 	fill := func(dir string, i int, files []File) error {
@@ -70,11 +70,11 @@ func Kubelet() Change {
 
 func done() error { return nil }
 
-// Rename is a new file renamed over the old one.
+// Rename renames a new file over the old one.
 func Rename() Change { return replacing("renamed over", func(string) error { return nil }) }
 
-// Recreate is the old file removed before a new one is renamed to its place.
-func Recreate() Change { return replacing("deleted, then a new one put there", os.Remove) }
+// Recreate removes the old file, and later renames a new one to its name.
+func Recreate() Change { return replacing("deleted, then created again", os.Remove) }
 
 func replacing(name string, before func(path string) error) Change {
 	return Change{
@@ -100,17 +100,17 @@ func write(dir string, files []File, suffix string) error {
 	return nil
 }
 
-// A Flip makes ..data of a kubelet's mount point to one version after another of
-// some that are there already: a change that costs two system calls.
+// A Flip switches ..data of a kubelet's mount from one existing version to the next. A
+// switch costs two system calls.
 type Flip struct {
 	dir string
 	i   int
 }
 
-// flips is how many versions there are.
+// flips is the number of versions.
 const flips = 7
 
-// NewFlip adds the versions beside version 0, which Kubelet has set.
+// NewFlip adds the versions beside version 0, which the Set of [Kubelet] wrote.
 func NewFlip(dir string, files func(i int) ([]File, error)) (*Flip, error) {
 	for i := 1; i <= flips; i++ {
 		some, err := files(i)
@@ -128,7 +128,7 @@ func NewFlip(dir string, files func(i int) ([]File, error)) (*Flip, error) {
 	return &Flip{dir: dir}, nil
 }
 
-// Next shows the next version.
+// Next makes the next version visible.
 func (f *Flip) Next() error {
 	f.i = f.i%flips + 1
 	if err := os.Symlink(fmt.Sprintf("..version-%d", f.i), filepath.Join(f.dir, "..data_tmp")); err != nil {

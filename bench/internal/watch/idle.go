@@ -12,13 +12,13 @@ import (
 
 // A Cost is what a process used while nothing changed.
 type Cost struct {
-	For      time.Duration // how long that was
-	CPU      time.Duration // of all its threads, in user and system
-	Switches int64         // how often one of its threads went to sleep
+	For      time.Duration // how long the process was measured
+	CPU      time.Duration // user and system time of all threads
+	Switches int64         // voluntary context switches of all threads
 }
 
-// Idle watches the content of dir, which it makes, as the Kind of that name does,
-// and writes a Cost to out after lasting. It is the child's side of Child.
+// Idle makes dir and watches it as the Kind of that name does. After lasting it writes
+// the Cost to out. [Child] runs it in a process.
 func Idle(ctx context.Context, name, dir string, lasting time.Duration, out io.Writer) error {
 	k, err := Named(name)
 	if err != nil {
@@ -28,7 +28,7 @@ func Idle(ctx context.Context, name, dir string, lasting time.Duration, out io.W
 	if err != nil {
 		return err
 	}
-	pause(ctx, min(5*time.Second, 10*lasting)) // what the start costs is another matter
+	pause(ctx, min(5*time.Second, 10*lasting)) // the cost of the start does not count
 	began, before := time.Now(), usage()
 	pause(ctx, lasting)
 	after := usage()
@@ -37,17 +37,17 @@ func Idle(ctx context.Context, name, dir string, lasting time.Duration, out io.W
 	return err
 }
 
-// usage is that of getrusage(2), which counts all threads.
+// usage returns the result of getrusage(2), which counts all threads.
 func usage() Cost {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		panic(err) // ourselves are always there
+		panic(err) // getrusage of the own process does not fail
 	}
 	return Cost{CPU: time.Duration(u.Utime.Nano() + u.Stime.Nano()), Switches: u.Nvcsw}
 }
 
-// Child runs self, which is cmd/bench, as a process of its own that watches as the
-// Kind of that name does, and returns what that cost. It starts after late.
+// Child waits for late, and runs self, which is cmd/bench, as a child that watches as
+// the Kind of that name does. It returns the child's Cost.
 func Child(ctx context.Context, self, name, dir string, late, lasting time.Duration) (Cost, error) {
 	pause(ctx, late)
 	c := exec.CommandContext(ctx, self, "-idle", name, "-dir", dir, "-for", lasting.String()) //nolint:gosec // ourselves

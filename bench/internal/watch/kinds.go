@@ -22,7 +22,7 @@ import (
 	"github.com/tokenagent/tokenagent/bench/internal/work"
 )
 
-// token is the file of those that watch a token.
+// token returns the file of the Kinds that watch a token.
 func token(i int) ([]File, error) { return []File{{"token", []byte(work.Token(i) + "\n")}}, nil }
 
 func tokenagent() Kind {
@@ -41,9 +41,9 @@ func tokenagent() Kind {
 	}}
 }
 
-// TwoTokens starts an agent whose first token stays, and the other one is another
-// with each flip, if it is told to look: by itself it would look less often than
-// 1,000 times a second. The caller closes the agent.
+// TwoTokens starts an agent with two tokens. Each flip replaces the second one. The
+// agent reads only when the caller calls Reload, because its own events and polls would
+// not reach 1,000 reloads per second. The caller closes the agent.
 func TwoTokens(ctx context.Context, dir string) (*Flip, *agent.Agent, error) {
 	files := func(i int) ([]File, error) {
 		return []File{{"token", []byte(work.Token(0) + "\n" + work.Token(1+i) + "\n")}}, nil
@@ -65,8 +65,9 @@ func TwoTokens(ctx context.Context, dir string) (*Flip, *agent.Agent, error) {
 	return f, a, err
 }
 
-// startAgent starts one whose overlap has ended by the next change, as it has where
-// changes are days apart: here they would leave two hundred tokens accepted.
+// startAgent starts an agent with an overlap of a millisecond. Real rotations are days
+// apart, so that each overlap ends before the next one. Here a longer overlap would
+// leave hundreds of tokens accepted.
 func startAgent(ctx context.Context, dir string) (*agent.Agent, error) {
 	return agent.Start(ctx, agent.Config{
 		TokenFile: filepath.Join(dir, "token"), Overlap: time.Millisecond, Logger: slog.New(slog.DiscardHandler),
@@ -113,8 +114,8 @@ func otel() Kind {
 	}}
 }
 
-// viperKind watches a configuration file. Viper may not be read while it reloads,
-// so its callback passes on what is new.
+// viperKind watches a configuration file. Viper must not be read while it reloads, so
+// its callback passes on the new value.
 func viperKind() Kind {
 	files := func(i int) ([]File, error) {
 		return []File{{"token.yaml", fmt.Appendf(nil, "token: %q\n", work.Token(i))}}, nil
@@ -135,12 +136,12 @@ func viperKind() Kind {
 				want := work.Token(i)
 				return func() bool { return *now.Load() == want }
 			},
-			func() error { return nil }, // it cannot be stopped
+			func() error { return nil }, // viper's watch cannot be stopped
 		}, nil
 	}}
 }
 
-// authz watches a policy, once a second.
+// authz reads a policy once a second.
 func authz() Kind {
 	files := func(i int) ([]File, error) {
 		policy, err := peers.AuthzPolicy(work.Token(i))
@@ -165,13 +166,13 @@ func authz() Kind {
 	}}
 }
 
-// clientGo reads a token again when it is asked for it, and the last time was
-// longer ago than 50 s.
+// clientGo reads a token when it is asked for it and its last read is more than 50 s
+// old.
 func clientGo() Kind {
 	return Kind{Name: "client-go", Polls: true, Files: token, Start: func(_ context.Context, dir string) (Watch, error) {
 		s := transport.NewCachedFileTokenSource(filepath.Join(dir, "token"))
 		if t, err := s.Token(); err != nil || t.AccessToken == "" {
-			return nil, errors.Join(err, errors.New("client-go has no token"))
+			return nil, errors.Join(err, errors.New("client-go: no token"))
 		}
 		return watch{
 			func(i int) func() bool {
@@ -183,6 +184,7 @@ func clientGo() Kind {
 	}}
 }
 
+// nothing watches nothing. It is the floor of [Idle].
 func nothing() Kind {
 	return Kind{Name: Nothing, Files: token, Start: func(context.Context, string) (Watch, error) {
 		return watch{func(int) func() bool { return func() bool { return true } }, func() error { return nil }}, nil

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// A Trial is one Kind that watches one folder, which changes in one way.
+// A Trial is one Kind that watches one directory, which changes in one way.
 type Trial struct {
 	Kind   Kind
 	change Change
 	parent string
 	dir    string
-	began  int // folders so far
-	i      int // the version that is there
+	began  int // the number of directories so far
+	i      int // the current version
 	watch  Watch
 }
 
-// NewTrial returns a Trial in a new folder within parent.
+// NewTrial returns a Trial in a new directory in parent.
 func NewTrial(ctx context.Context, k Kind, c Change, parent string) (*Trial, error) {
 	t := &Trial{Kind: k, change: c, parent: parent}
 	return t, t.renew(ctx)
 }
 
-// renew begins anew, for one that has lost its file for good.
+// renew starts the watch again in a new directory, for a Kind that lost its file.
 func (t *Trial) renew(ctx context.Context) error {
 	t.began++
 	t.dir, t.i = filepath.Join(t.parent, strconv.Itoa(t.began)), 0
@@ -42,26 +42,27 @@ func (t *Trial) renew(ctx context.Context) error {
 	if t.watch, err = t.Kind.Start(ctx, t.dir); err != nil {
 		return err
 	}
-	pause(ctx, 50*time.Millisecond) // till its watch stands
+	pause(ctx, 50*time.Millisecond) // until the watch is ready
 	return nil
 }
 
-// lasting is after how many changes a Trial begins anew, so that nothing is measured
-// of what a process gathers in a year.
+// lasting is the number of changes after which a Trial starts again. A process that
+// lives longer keeps more state, which real rotations, days apart, do not cause.
 const lasting = 50
 
-// tidying is when a kubelet removes what it has replaced, after it has shown what
-// is new. A watch of the old file acts on that and no sooner.
+// tidying is the time after Show at which a kubelet removes the old content. A watch of
+// the old file reacts only to that removal.
 const tidying = 2 * time.Millisecond
 
-// settling is how long the one who changes the content holds its core before it does.
-// It has just slept, and the runtime has taken its thread from waiting for events, which
-// another one has to be woken for. In life another process changes the content.
+// settling is how long the goroutine that changes the content spins before the change.
+// It has just slept, and the Go runtime used the thread that waits for events to wake
+// it. After settling another thread waits for events, as if another process made the
+// change.
 const settling = time.Millisecond
 
-// Next changes the content once, and returns how long it took until the new was
-// served, and whether that was within limit. A busy loop looks, so that no timer
-// blurs what takes microseconds; between looks of one that polls it rests.
+// Next changes the content once. It returns how long it took until the new content was
+// served, and whether that was within limit. It checks in a busy loop, because a timer
+// is too coarse for microseconds. For a Kind that polls, it pauses between checks.
 func (t *Trial) Next(ctx context.Context, limit time.Duration) (took time.Duration, served bool, err error) {
 	if t.i == lasting {
 		_ = t.watch.Close()
@@ -107,13 +108,13 @@ func (t *Trial) Next(ctx context.Context, limit time.Duration) (took time.Durati
 	return took, true, err
 }
 
-// Start prepares the next version, and leaves it to the caller to show it.
+// Start prepares the next version. The caller calls Show.
 func (t *Trial) Start(ctx context.Context) (Steps, error) {
 	steps, err := t.Prepare()
 	if err != nil {
 		return Steps{}, err
 	}
-	pause(ctx, 2*time.Millisecond) // changes in a row are another matter
+	pause(ctx, 2*time.Millisecond) // so that the previous change does not influence this one
 	if err := steps.Before(); err != nil {
 		return Steps{}, err
 	}
@@ -121,7 +122,7 @@ func (t *Trial) Start(ctx context.Context) (Steps, error) {
 	return steps, nil
 }
 
-// Prepare is Start without the rests.
+// Prepare is Start without its pauses, and without the step Before.
 func (t *Trial) Prepare() (Steps, error) {
 	t.i++
 	files, err := t.Kind.Files(t.i)
@@ -131,10 +132,11 @@ func (t *Trial) Prepare() (Steps, error) {
 	return t.change.Prepare(t.dir, t.i, files)
 }
 
-// Serves returns what reports whether the version that Start prepared is served.
+// Serves returns a function that reports whether the version that Start prepared is
+// served.
 func (t *Trial) Serves() func() bool { return t.watch.Serves(t.i) }
 
-// Close ends the watch.
+// Close stops the watch.
 func (t *Trial) Close() error { return t.watch.Close() }
 
 func pause(ctx context.Context, d time.Duration) {

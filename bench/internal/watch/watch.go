@@ -1,6 +1,5 @@
-// Package watch keeps things in step with files, in the ways of tokenagent and of
-// others, to compare how soon they serve what is new and what they cost while
-// nothing is.
+// Package watch watches files with tokenagent and with its peers. It compares how soon
+// they serve new content, and what they cost while nothing changes.
 package watch
 
 import (
@@ -11,34 +10,33 @@ import (
 // A Kind is one way to watch.
 type Kind struct {
 	Name string
-	// Polls says that it has no events and looks from time to time.
+	// Polls says that it uses no events, and reads from time to time.
 	Polls bool
-	// Files returns what is watched, in version i: file names and content. The
-	// first file is the one that changes.
+	// Files returns version i of the watched files. Only the first file changes.
 	Files func(i int) ([]File, error)
-	// Start watches those files in dir, which hold version 0.
+	// Start starts to watch those files in dir, which holds version 0.
 	Start func(ctx context.Context, dir string) (Watch, error)
 }
 
-// A File is one of those that are watched.
+// A File is a watched file.
 type File struct {
 	Name string
 	Data []byte
 }
 
-// A Watch serves some version.
+// A Watch serves the content of the watched files.
 type Watch interface {
-	// Serves returns what reports whether version i is what is served now.
+	// Serves returns a function that reports whether version i is served now.
 	Serves(i int) func() bool
 	Close() error
 }
 
-// Kinds returns all of them, tokenagent first.
+// Kinds returns all Kinds, tokenagent first.
 func Kinds() []Kind {
 	return []Kind{tokenagent(), controllerRuntime(), otel(), viperKind(), authz(), clientGo()}
 }
 
-// Named returns the one of that name, or nothing at all for "nothing".
+// Named returns the Kind of that name.
 func Named(name string) (Kind, error) {
 	if name == Nothing {
 		return nothing(), nil
@@ -48,11 +46,11 @@ func Named(name string) (Kind, error) {
 			return k, nil
 		}
 	}
-	return Kind{}, fmt.Errorf("there is no way to watch called %q", name)
+	return Kind{}, fmt.Errorf("there is no peer %q to watch with", name)
 }
 
-// Nothing is the name of the Kind that watches nothing, to tell what a process
-// costs that is just there.
+// Nothing is the name of the Kind that watches nothing. It shows the cost of a process
+// that only runs.
 const Nothing = "nothing"
 
 type watch struct {

@@ -20,7 +20,7 @@ import (
 // keys with a kid, on P-521 and P-256. Forgery has the private keys of the last RSA key
 // and of the key on P-256; see [Forgery.New].
 type Forgery struct {
-	Path  string // of the JWKS
+	Path  string // the file of the JWKS
 	rsa   *rsa.PrivateKey
 	curve Signer
 }
@@ -44,7 +44,7 @@ func NewForgery(dir string) (*Forgery, error) {
 		if _, err := rand.Read(n); err != nil {
 			return nil, err
 		}
-		n[0], n[len(n)-1] = n[0]|0x80, n[len(n)-1]|1 // any odd number costs what a product of primes does
+		n[0], n[len(n)-1] = n[0]|0x80, n[len(n)-1]|1 // any odd number costs as much as a product of primes
 		keys = append(keys, map[string]string{"kty": "RSA", "alg": "RS256", "e": "AQAB", "n": text(n)})
 	}
 	keys = append(keys, map[string]string{"kty": "RSA", "alg": "RS256", "e": text(big.NewInt(int64(f.rsa.E)).Bytes()), "n": text(f.rsa.N.Bytes())})
@@ -78,20 +78,20 @@ func unhex(s string) []byte {
 	return n.FillBytes(make([]byte, len(s)/2))
 }
 
-// Nameless returns a forged token without a kid: eight checks of RSA, 4096 bits.
+// Nameless returns a forged token without a kid. It costs eight RSA checks of 4096 bits.
 func (f *Forgery) Nameless() (string, error) {
 	signature := make([]byte, rsaBits/8)
 	_, err := rand.Read(signature)
-	signature[0] = 0 // below each modulus
+	signature[0] = 0 // so that the signature is smaller than each modulus
 	return forged(map[string]any{"alg": "RS256"}, signature), err
 }
 
-// Slow returns a forged token whose kid is that of the key on P-521: one check, the
-// slowest that there is.
+// Slow returns a forged token with the kid of the key on P-521. It costs one check, of
+// the slowest algorithm.
 func (f *Forgery) Slow() (string, error) {
 	signature := make([]byte, 2*66)
 	_, err := rand.Read(signature)
-	signature[0], signature[66] = 0, 0 // below the order
+	signature[0], signature[66] = 0, 0 // so that both numbers are smaller than the order
 	return forged(map[string]any{"alg": "ES512", "kid": slowKeyID}, signature), err
 }
 
@@ -111,8 +111,9 @@ func claimsOf(id string) jwt.MapClaims {
 	return jwt.MapClaims{"iss": Issuer, "aud": Audience, "sub": "alice", "jti": id, "iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix()}
 }
 
-// New returns n good tokens that were never seen: of four, three name their key, and
-// one is of the last of the nameless keys, which is found by eight checks.
+// New returns n good tokens that no server has seen. Three of four name their key. The
+// fourth is signed by the last key without a kid, which the verifier finds after eight
+// checks.
 func (f *Forgery) New(n int) ([]string, error) {
 	tokens := make([]string, n)
 	for i := range tokens {

@@ -12,12 +12,11 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// Method is the one whose calls are measured, as far as interceptors know.
+// Method is the full method name that interceptors see.
 const Method = "/orders.Orders/Place"
 
-// Incoming returns the context that a server of grpc-go hands to its interceptors
-// for a call with that token: all of it, its metadata, peer and connection, from a
-// call that was made.
+// Incoming makes a real call with the token, and returns the context that the grpc-go
+// server passes to its interceptors, with metadata, peer and connection.
 func Incoming(ctx context.Context, token string) (context.Context, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -25,7 +24,7 @@ func Incoming(ctx context.Context, token string) (context.Context, error) {
 	}
 	seen := make(chan context.Context, 1)
 	s := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-		seen <- ctx // what it holds outlives the call
+		seen <- ctx // its values stay usable after the call
 		return next(ctx, req)
 	}))
 	healthpb.RegisterHealthServer(s, health.NewServer())
@@ -48,5 +47,5 @@ func Incoming(ctx context.Context, token string) (context.Context, error) {
 // Handle is a handler that does nothing.
 func Handle(context.Context, any) (any, error) { return nil, nil }
 
-// Info is what an interceptor is told of a call.
+// Info returns the call information that an interceptor gets.
 func Info() *grpc.UnaryServerInfo { return &grpc.UnaryServerInfo{FullMethod: Method} }

@@ -5,18 +5,18 @@ import (
 	"sync/atomic"
 )
 
-// Header is where HTTP requests carry the token, in canonical form, and Key where
-// gRPC calls do.
+// Header is the HTTP header of the token, in canonical form. Key is the gRPC metadata
+// key.
 const (
 	Header = "Dapr-Api-Token"
 	Key    = "dapr-api-token"
 )
 
-// Request returns what daprd sends to an app, without the token.
+// Request returns a request as daprd sends it to an app, without the token.
 func Request() *http.Request {
-	r, err := http.NewRequest(http.MethodPost, "/orders", nil) //nolint:noctx // it goes nowhere
+	r, err := http.NewRequest(http.MethodPost, "/orders", nil) //nolint:noctx // it is never sent
 	if err != nil {
-		panic(err) // a constant is no URL
+		panic(err) // the URL is a valid constant
 	}
 	r.RequestURI, r.RemoteAddr, r.Host = "/orders", "127.0.0.1:40000", "127.0.0.1:3000"
 	for _, h := range [][2]string{
@@ -38,10 +38,10 @@ type Response struct {
 	Status int
 }
 
-// NewResponse returns an empty one, which serves any number of requests.
+// NewResponse returns an empty Response. It can be used for any number of requests.
 func NewResponse() *Response { return &Response{header: make(http.Header)} }
 
-// Header is that of an http.ResponseWriter.
+// Header returns the header, as an http.ResponseWriter does.
 func (w *Response) Header() http.Header { return w.header }
 
 func (w *Response) Write(b []byte) (int, error) { return len(b), nil }
@@ -49,14 +49,14 @@ func (w *Response) Write(b []byte) (int, error) { return len(b), nil }
 // WriteHeader keeps the status.
 func (w *Response) WriteHeader(status int) { w.Status = status }
 
-// Accept is a handler that notes that it was reached.
+// Accept is a handler that answers 200.
 func Accept(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }
 
-// A Floor is what no check of one shared token can undercut: a header looked up,
-// a pointer loaded, the two compared in constant time.
+// A Floor is the least that a check of one shared token must do: look up a header, load
+// a pointer, and compare the two in constant time.
 type Floor struct{ token atomic.Pointer[string] }
 
-// NewFloor returns the floor of that token.
+// NewFloor returns a Floor that accepts token.
 func NewFloor(token string) *Floor {
 	f := new(Floor)
 	f.token.Store(&token)
@@ -69,8 +69,8 @@ func (f *Floor) Check(h http.Header) bool {
 	return len(values) == 1 && Equal(values[0], *f.token.Load())
 }
 
-// Equal compares in a time that only the lengths decide, 32 bytes at a time:
-// crypto/subtle takes several times as long, and would make a soft floor.
+// Equal compares in a time that depends only on the lengths, 32 bytes at a time.
+// crypto/subtle takes several times as long, which would make the floor too high.
 func Equal(a, b string) bool {
 	if len(a) != len(b) {
 		return false
@@ -90,7 +90,7 @@ func Equal(a, b string) bool {
 	return diff == 0
 }
 
-// word is a single load, as the compiler sees it.
+// word returns the first 8 bytes of s. The compiler makes a single load of it.
 func word(s string) uint64 {
 	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |

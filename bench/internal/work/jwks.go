@@ -10,7 +10,7 @@ import (
 )
 
 // JWKS returns the public key of s, or its secret, as a JSON Web Key Set (RFC 7517,
-// RFC 8037), from which every peer that reads one takes its key.
+// RFC 8037).
 func (s Signer) JWKS() ([]byte, error) {
 	text := base64.RawURLEncoding.EncodeToString
 	key := map[string]string{"kid": KeyID, "alg": s.Algorithm, "use": "sig"}
@@ -20,7 +20,7 @@ func (s Signer) JWKS() ([]byte, error) {
 	case *rsa.PublicKey:
 		key["kty"], key["n"], key["e"] = "RSA", text(k.N.Bytes()), text(big.NewInt(int64(k.E)).Bytes())
 	case *ecdsa.PublicKey:
-		point, err := k.Bytes() // 4, then both coordinates (SEC 1 section 2.3.3)
+		point, err := k.Bytes() // the byte 4, then both coordinates (SEC 1 section 2.3.3)
 		if err != nil {
 			return nil, err
 		}

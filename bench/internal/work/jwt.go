@@ -22,18 +22,18 @@ import (
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
-// What every signed token claims, and what it is signed under.
+// The issuer, the audience and the kid of every signed token.
 const (
 	Issuer   = "https://issuer.example"
 	Audience = "orders"
 	KeyID    = "k1"
 )
 
-// A Signer signs tokens by one algorithm.
+// A Signer signs tokens with one algorithm.
 type Signer struct {
 	Algorithm string
-	Private   any              // for golang-jwt; the secret for HS256
-	Public    crypto.PublicKey // the secret for HS256, as []byte
+	Private   any              // the private key for golang-jwt; for HS256 the secret
+	Public    crypto.PublicKey // for HS256 the secret, as []byte
 }
 
 // NewSigner makes a key for HS256, RS256 (2048 bits), ES256 or EdDSA.
@@ -63,7 +63,7 @@ func NewSigner(algorithm string) (Signer, error) {
 	return s, err
 }
 
-// Sign returns a token whose jti is id, good for a day.
+// Sign returns a token with the jti id that is valid for a day.
 func (s Signer) Sign(id int) (string, error) {
 	now := time.Now()
 	t := gojwt.NewWithClaims(gojwt.GetSigningMethod(s.Algorithm), gojwt.MapClaims{
@@ -74,7 +74,7 @@ func (s Signer) Sign(id int) (string, error) {
 	return t.SignedString(s.Private)
 }
 
-// SignAll returns n tokens.
+// SignAll returns n tokens, with the jtis 0 to n-1.
 func (s Signer) SignAll(n int) ([]string, error) {
 	tokens := make([]string, n)
 	for i := range tokens {
@@ -86,8 +86,8 @@ func (s Signer) SignAll(n int) ([]string, error) {
 	return tokens, nil
 }
 
-// JWTVerifier returns a verifier of what s signs, with nothing in its cache, whose
-// size is as in [jwt.Config].
+// JWTVerifier returns a verifier of the tokens of s, with an empty cache. The size of
+// the cache is that of [jwt.Config].
 func (s Signer) JWTVerifier(cache int) (*jwt.Verifier, error) {
 	k, err := jwt.NewKey(jwt.KeyConfig{KeyID: KeyID, Algorithm: s.Algorithm, Material: s.Public})
 	if err != nil {
@@ -98,8 +98,9 @@ func (s Signer) JWTVerifier(cache int) (*jwt.Verifier, error) {
 	return jwt.NewVerifier(func() *jwt.KeySet { return set }, jwt.Config{Issuer: Issuer, Audiences: []string{Audience}, CacheSize: cache})
 }
 
-// JWTAgent starts an agent that accepts what the keys of jwks have signed, which
-// it writes to a file in dir. It hardly looks whether that changes.
+// JWTAgent starts an agent that accepts tokens signed by the keys of jwks. It writes
+// jwks to a file in dir. The agent polls that file once an hour, so that the benchmarks
+// do not measure the watch.
 func JWTAgent(ctx context.Context, dir string, jwks []byte, cache int) (*agent.Agent, error) {
 	path := filepath.Join(dir, "jwks.json")
 	if err := os.WriteFile(path, jwks, 0o600); err != nil {

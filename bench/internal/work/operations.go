@@ -12,27 +12,27 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// An Operation is one of the paths that every request takes.
+// An Operation is something that a request makes tokenagent do.
 type Operation struct {
 	Name string
-	N    int    // how often it is done in one count of instructions
-	Do   func() // panics where the decision is another than it must be
+	N    int    // how often the guard runs it in one count of instructions
+	Do   func() // panics if the decision is wrong
 }
 
-// Operations are all of them, with what they need to live.
+// Operations holds all operations and their agents.
 type Operations struct {
 	All    []Operation
 	agents []*agent.Agent
 }
 
-// NewOperations starts what the operations need, with files in dir. The caller
-// closes it, also after an error.
+// NewOperations starts the agents of the operations, with files in dir. The caller calls
+// Close, also after an error.
 func NewOperations(ctx context.Context, dir string) (*Operations, error) {
 	o := new(Operations)
 	return o, errors.Join(o.tokens(ctx, dir), o.requests(ctx, dir), o.signed(ctx, dir))
 }
 
-// Close ends the agents.
+// Close closes the agents.
 func (o *Operations) Close() error {
 	var errs []error
 	for _, a := range o.agents {

@@ -1,6 +1,5 @@
-// Package work sets up what is measured of tokenagent: the same agents, requests
-// and tokens for the benchmarks and for the guard that counts instructions. It
-// links no peer.
+// Package work sets up the agents, requests and tokens of the benchmarks and of the
+// guard. It links no peer.
 package work
 
 import (
@@ -15,11 +14,11 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 )
 
-// Token returns the i-th opaque token, of 200 bytes. All but the last 8 bytes
-// are those of every other one.
+// Token returns the i-th opaque token, of 200 bytes. Tokens differ only in the last 8
+// bytes.
 func Token(i int) string { return fmt.Sprintf("%s%08d", strings.Repeat("x", 192), i) }
 
-// Tokens returns the first n of them.
+// Tokens returns the first n opaque tokens.
 func Tokens(n int) []string {
 	tokens := make([]string, n)
 	for i := range tokens {
@@ -28,13 +27,15 @@ func Tokens(n int) []string {
 	return tokens
 }
 
-// A Cycle goes through things in an order that no cache foresees.
+// A Cycle returns the elements of All again and again, in an order that no cache can
+// predict.
 type Cycle[T any] struct {
 	All []T
 	at  int
 }
 
-// Next returns the next one. The stride is a prime, so all have their turn.
+// Next returns the next element. The stride is a prime, so that every element has its
+// turn.
 func (c *Cycle[T]) Next() T {
 	v := c.All[c.at]
 	if len(c.All) > 1 {
@@ -43,14 +44,14 @@ func (c *Cycle[T]) Next() T {
 	return v
 }
 
-// WriteTokens writes n tokens to a new file in dir, one a line.
+// WriteTokens writes the first n tokens to a file in dir, one a line.
 func WriteTokens(dir string, n int) (path string, err error) {
 	path = filepath.Join(dir, fmt.Sprintf("tokens-%d", n))
 	return path, os.WriteFile(path, []byte(strings.Join(Tokens(n), "\n")+"\n"), 0o600)
 }
 
-// Agent starts an agent that accepts n tokens, from a file in dir. It hardly looks
-// whether that changes, since what watching costs is measured by itself.
+// Agent starts an agent that accepts n tokens, from a file in dir. The agent polls the
+// file once an hour, because a separate section measures the watch.
 func Agent(ctx context.Context, dir string, n int) (*agent.Agent, error) {
 	path, err := WriteTokens(dir, n)
 	if err != nil {
