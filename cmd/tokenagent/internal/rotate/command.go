@@ -20,7 +20,7 @@ type command struct {
 	flags func(*request, *pflag.FlagSet)
 	// prepare checks the flags against what all sources declare, and completes the
 	// options; nil for nothing.
-	prepare func(*request, []content.Content) error
+	prepare func(*request, []content.Source) error
 	// ready is what agents must pass before a source is changed; nil for nothing.
 	ready func(r *request, from, to content.Content) gate.Check
 }

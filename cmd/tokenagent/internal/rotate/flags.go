@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
@@ -37,7 +36,7 @@ type request struct {
 	stdout, stderr io.Writer
 
 	// Flags. Those that a step does not have keep their defaults.
-	output, kind     string
+	output           string
 	dryRun           bool
 	read             content.Options
 	from, privateOut string
@@ -45,7 +44,6 @@ type request struct {
 	untilFlag        string
 	digest, kid, jti string
 	fingerprint      string // of the revocation to lift
-	forgetFlag       string
 	secure           statusclient.TLS
 
 	fromText  token.Token // content of the file of --from
@@ -63,7 +61,7 @@ const (
 
 func (r *request) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.output, "output", formText, "`FORM` of the report: text or json; without PATH it goes to standard error")
-	f.StringVar(&r.kind, "kind", "", "`KIND` to rotate where there are both: tokens or keys")
+	f.StringVar((*string)(&r.read.Kind), "kind", "", "`KIND` to rotate where there are both: tokens or keys")
 	f.StringVar(&r.read.Algorithm, "key-algorithm", "", "`ALG` of verification keys that name none, as the agents have it (default: RS256, HS256, or that of the curve)")
 	f.IntVar(&r.read.MinTokenBytes, "min-token-bytes", token.DefaultMinBytes, "shortest token that is accepted, in bytes")
 	if r.flags != nil {
@@ -87,70 +85,17 @@ func (r *request) addGate(f *pflag.FlagSet) {
 	f.DurationVar(&r.Wait, "wait", 0, "how long to wait for the agents; 0s asks them once")
 }
 
-func (r *request) addOverlap(f *pflag.FlagSet) {
-	f.DurationVar(&r.overlap, "overlap", unset, "how long the old one stays accepted; 0s means not at all; must be given for verification keys")
-	f.Lookup("overlap").DefValue = agent.DefaultOverlap.String()
-	f.StringVar(&r.untilFlag, "until", "", "accept the old one until `TIME` (RFC 3339) instead")
-	f.BoolVar(&r.dropPrevious, "drop-previous", false, "stop accepting the previous token or key of an earlier rotation")
-}
-
-func (r *request) addStage(f *pflag.FlagSet) {
-	r.addFrom(f, "stage the token or verification key")
-	f.StringVar(&r.privateOut, "private-out", "", "make a key pair, and put the private key into a new `FILE` (mode 0600) and nowhere else")
-	f.BoolVar(&r.replace, "replace", false, "replace a token or key that is already staged")
-}
-
-func (r *request) addPromote(f *pflag.FlagSet) {
-	r.addOverlap(f)
-	r.addGate(f)
-	r.addExpect(f, "promote")
-}
-
-func (r *request) addNow(f *pflag.FlagSet) {
-	r.addStage(f)
-	r.addOverlap(f)
-	f.BoolVar(&r.again, "again", false, "rotate although the last rotation's overlap is under way")
-}
-
-func (r *request) addRetire(f *pflag.FlagSet) {
-	r.addGate(f)
-	f.DurationVar(&r.idle, "idle", unset, "with --agent: how long the old one must not have been used")
-	f.Lookup("idle").DefValue = "15m, or half of the overlap where that is less"
-	f.StringVar(&r.slot, "slot", slotPrevious, "take out what is in `SLOT`: previous or next")
-	f.StringVar(&r.key, "key", "", "of a key set: take out the key with this `KID` (any of its names), fingerprint or thumbprint")
-}
-
-func (r *request) addRevoke(f *pflag.FlagSet) {
-	r.addFrom(f, "revoke the token or key")
-	r.addExpect(f, "revoke")
-	f.StringVar(&r.slot, "slot", slotPrevious, "revoke what is in `SLOT`: previous, next or current")
-	f.StringVar(&r.digest, "digest", "", "revoke the token with this SHA-256, in `HEX`, or the key with this thumbprint, in hex or base64url")
-	f.StringVar(&r.kid, "kid", "", "revoke every verification key, and every signed token, of this `NAME`")
-	f.StringVar(&r.jti, "jti", "", "revoke the signed token with this `ID`")
-	f.StringVar(&r.forgetFlag, "forget", "", "instead of revoking, remove this SHA-256, in `HEX`, or another revocation from the list")
-	f.BoolVar(&r.force, "force", false, "revoke the current one even if none is staged to take its place, or not the same one in all Secrets of a List")
-}
-
-func (r *request) addUnrevoke(f *pflag.FlagSet) {
-	r.addFrom(f, "lift the revocation of the token or key")
-	f.StringVar(&r.digest, "digest", "", "lift the revocation of the token with this SHA-256, in `HEX`, or of the key with this thumbprint, in hex or base64url")
-	f.StringVar(&r.fingerprint, "fingerprint", "", "lift the revocation in the source that has this `FINGERPRINT`, 8 hex digits")
-	f.StringVar(&r.kid, "kid", "", "lift the revocation of every verification key with this `NAME`, and of every signed token that names it")
-	f.StringVar(&r.jti, "jti", "", "lift the revocation of the signed token with this `ID`")
-}
-
 // checkFlags refuses flags that are wrong whatever the source declares, and reads the
 // file of --from.
 func (r *request) checkFlags(ctx context.Context) (err error) {
 	r.expect, r.fingerprint = strings.ToLower(r.expect), strings.ToLower(r.fingerprint)
-	r.forget = r.forgetFlag != ""
 	named := r.named()
 	switch {
 	case r.output != formText && r.output != formJSON:
 		return exitcode.Usage("--output must be text or json")
 	case r.read.MinTokenBytes < 1:
 		return exitcode.Usage("--min-token-bytes must be at least 1")
-	case r.kind != "" && r.kind != content.Tokens.String() && r.kind != content.Keys.String():
+	case r.read.Kind != "" && r.read.Kind != content.Tokens && r.read.Kind != content.Keys:
 		return exitcode.Usage("--kind must be tokens or keys")
 	case r.read.Algorithm != "" && !slices.Contains(jwt.Algorithms(), r.read.Algorithm):
 		return exitcode.Usage("--key-algorithm must be one of %s", strings.Join(jwt.Algorithms(), ", "))
@@ -183,6 +128,9 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 	case r.name == "unrevoke" && named == 0:
 		r.from = "-"
 	}
+	if named > 0 {
+		r.slot = ""
+	}
 	if r.untilFlag != "" && !r.changed("overlap") {
 		if r.untilTime, err = time.Parse(time.RFC3339, r.untilFlag); err != nil {
 			return exitcode.Usage("--until is no RFC 3339 time; write it as 2006-01-02T15:04:05Z")
@@ -209,7 +157,7 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 
 // named returns how many flags name a token, a key or a revocation, --slot apart.
 func (r *request) named() int {
-	flags := []string{r.from, r.digest, r.fingerprint, r.kid, r.jti, r.forgetFlag}
+	flags := []string{r.from, r.digest, r.fingerprint, r.kid, r.jti, r.forget}
 	return len(slices.DeleteFunc(flags, func(f string) bool { return f == "" }))
 }
 
@@ -217,7 +165,7 @@ func isFingerprint(text string) bool {
 	return len(text) == 8 && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// parseID sets r.id to what --digest, --kid, --jti or --forget names.
+// parseID sets r.ids to what --digest, --kid, --jti or --forget names.
 func (r *request) parseID() error {
 	var id rotation.ID
 	var ok bool
@@ -226,9 +174,9 @@ func (r *request) parseID() error {
 		if id, ok = parseDigest(r.digest); !ok {
 			return exitcode.Usage("--digest must be the SHA-256 of the token: 64 hex digits, as from printf %%s \"$TOKEN\" | sha256sum; or the thumbprint of the key")
 		}
-	case r.forget:
-		if id, ok = parseDigest(r.forgetFlag); !ok {
-			id, ok = content.Revocation(r.forgetFlag, content.Keys)
+	case r.forget != "":
+		if id, ok = parseDigest(r.forget); !ok {
+			id, ok = content.Revocation(r.forget, content.Keys)
 		}
 		if !ok {
 			return exitcode.Usage("--forget must be a SHA-256: 64 hex digits; of keys also a thumbprint in base64url, kid NAME or jti ID")
@@ -246,7 +194,7 @@ func (r *request) parseID() error {
 			return exitcode.Usage("--%s must be a name on one line, without white space around it; name the token or the key by --digest", r.line[:3])
 		}
 	}
-	r.id = &id
+	r.ids = []rotation.ID{id}
 	return nil
 }
 

@@ -206,7 +206,7 @@ func keys(t *testing.T, b bench) map[string]string {
 		text, _ := os.ReadFile(p)
 		return map[string]string{"file": string(text)}
 	}
-	for _, key := range append(content.Names(), "foreign") {
+	for _, key := range append(content.Names(""), "foreign") {
 		if text, err := os.ReadFile(filepath.Join(p, key)); err == nil {
 			out[key] = string(text)
 		}
@@ -217,22 +217,14 @@ func keys(t *testing.T, b bench) map[string]string {
 // keyContent is what a target's keys declare.
 func keyContent(t *testing.T, b bench) content.Content {
 	t.Helper()
-	have := keys(t, b)
-	var c content.Content
-	var err error
-	if text, file := have["file"]; file {
-		c, err = content.ParseKeyFile([]byte(text), content.Options{Kind: content.Keys})
-	} else {
-		raw := map[string][]byte{}
-		for key, value := range have {
-			raw[key] = []byte(value)
+	raw, file := map[string][]byte{}, ""
+	for key, value := range keys(t, b) {
+		raw[key] = []byte(value)
+		if key == "file" {
+			file = key
 		}
-		c, err = content.ParseKeys(raw, content.Options{Kind: content.Keys})
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return parse(t, raw, file, content.Keys)
 }
 
 // wantKeys compares what is declared, with the signers' names for fingerprints.

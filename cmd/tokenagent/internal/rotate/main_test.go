@@ -160,29 +160,32 @@ func (p path) bytes(t *testing.T) string {
 	return b.String()
 }
 
+func parse(t *testing.T, keys map[string][]byte, file string, k content.Kind) content.Content {
+	t.Helper()
+	s, err := content.Parse(keys, file, content.Options{Kind: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Content
+}
+
 func (p path) content(t *testing.T) content.Content {
 	t.Helper()
 	info, err := os.Stat(string(p))
 	if err != nil {
 		t.Fatal(err)
 	}
-	var c content.Content
+	keys := map[string][]byte{}
 	if info.IsDir() {
-		keys := map[string][]byte{}
 		for _, key := range token.FileNames() {
 			if data, err := os.ReadFile(filepath.Join(string(p), key)); err == nil {
 				keys[key] = data
 			}
 		}
-		c, err = content.ParseKeys(keys, content.Options{})
-	} else {
-		data, _ := os.ReadFile(string(p))
-		c, err = content.ParseLines(data, content.Options{})
+		return parse(t, keys, "", content.Tokens)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	keys["file"], _ = os.ReadFile(string(p))
+	return parse(t, keys, "file", content.Tokens)
 }
 
 // A secret goes through the filter; what comes out takes its place, as with
@@ -231,9 +234,5 @@ func (s *secret) content(t *testing.T) content.Content {
 	for key, value := range v.StringData {
 		v.Data[key] = []byte(value)
 	}
-	c, err := content.ParseKeys(v.Data, content.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return parse(t, v.Data, "", content.Tokens)
 }

@@ -112,8 +112,8 @@ func forSet(v content.Credential) (content.Credential, error) {
 	if v.Key().KeyID() == "" { // it has other members: without kty it would be no JWK
 		text = []byte(`{"kid":"` + keygen.Thumbprint(v.Key()) + `",` + string(text[1:]))
 	}
-	c, err := content.ParseKeyFile(text, content.Options{Kind: content.Keys, Algorithm: v.Key().Algorithm()})
-	return c.Current, err
+	s, err := content.ParseFile(text, content.Options{Kind: content.Keys, Algorithm: v.Key().Algorithm()})
+	return s.Current, err
 }
 
 // isInSource reports whether path lies in the source, if that is a directory.
@@ -127,12 +127,4 @@ func (r *request) isInSource(path string) bool {
 	dir, e = filepath.Abs(dir)
 	rel, e2 := filepath.Rel(source, dir)
 	return errors.Join(err, e, e2) != nil || filepath.IsLocal(rel)
-}
-
-// writePrivate writes the file of --private-out, which must not exist.
-func (r *request) writePrivate() error {
-	if err := keygen.WriteNew(r.privateOut, []byte(r.private.Reveal()), 0o600); err != nil {
-		return fmt.Errorf("--private-out: %w", err)
-	}
-	return nil
 }

@@ -14,7 +14,7 @@ const hmacCanary = "CANARY-9d21-0123456789-0123456789"
 
 func parseKey(t *testing.T, text string) content.Credential {
 	t.Helper()
-	c, err := content.ParseKeyFile([]byte(text), content.Options{Kind: content.Keys})
+	c, err := content.ParseFile([]byte(text), content.Options{Kind: content.Keys})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
@@ -19,17 +20,17 @@ const reportSchema = 1
 // A report says what a step did, and what the source declares then. It holds no token
 // and no key.
 type report struct {
-	Schema   int    `json:"schema"`
-	Step     string `json:"step"`
-	Target   string `json:"target"`
-	Kind     string `json:"kind"`    // tokens or keys
-	Changed  bool   `json:"changed"` // with dry_run: would be
-	DryRun   bool   `json:"dry_run"`
-	Summary  string `json:"summary"`
-	Current  *slot  `json:"current"` // null for a key set
-	Next     []slot `json:"next"`
-	Previous []slot `json:"previous"`
-	Listed   []slot `json:"listed,omitempty"`
+	Schema   int          `json:"schema"`
+	Step     string       `json:"step"`
+	Target   string       `json:"target"`
+	Kind     content.Kind `json:"kind"`
+	Changed  bool         `json:"changed"` // with dry_run: would be
+	DryRun   bool         `json:"dry_run"`
+	Summary  string       `json:"summary"`
+	Current  *slot        `json:"current"` // null for a key set
+	Next     []slot       `json:"next"`
+	Previous []slot       `json:"previous"`
+	Listed   []slot       `json:"listed,omitempty"`
 	// Fingerprints.
 	Revoked   []string `json:"revoked"`
 	Retired   []string `json:"retired,omitempty"`
@@ -50,16 +51,45 @@ type slot struct {
 	LeftSeconds *int64    `json:"left_seconds,omitempty"` // until then; 0 when it has passed
 }
 
-func (r *report) noun() string { return strings.TrimSuffix(r.Kind, "s") }
+// report prints what the step did. Standard output of the filter is the Secret's, except
+// for status.
+func (r *request) report(sources []content.Source, changes []change) error {
+	out := r.stdout
+	if r.path == "" && !r.readOnly() {
+		out = r.stderr
+	}
+	bad := false
+	reports := make([]*report, len(changes))
+	for i, ch := range changes {
+		reports[i] = r.describe(sources[i].Name, ch, time.Now())
+		bad = bad || ch.bad
+	}
+	if err := printReports(out, r.stderr, r.output, reports); err != nil {
+		return err
+	}
+	if bad {
+		return exitcode.Refused
+	}
+	return nil
+}
 
-// describe returns the report of c at now. It does not show the fingerprint of hidden.
-func describe(c content.Content, hidden content.Credential, now time.Time) *report {
-	r := &report{
-		Schema: reportSchema, Kind: c.Kind.String(), NextStep: nextStep(c, now),
-		Next: []slot{}, Previous: []slot{}, Warnings: []string{},
+// describe returns the report of ch at now.
+func (r *request) describe(target string, ch change, now time.Time) *report {
+	c, noun := ch.to, ch.to.Kind.Noun()
+	rep := &report{
+		Schema: reportSchema, Step: r.name, Target: target, Kind: c.Kind, Changed: ch.changed, DryRun: r.dryRun, Summary: ch.summary,
+		Next: []slot{}, Previous: []slot{}, Warnings: []string{}, NextStep: nextStep(c, now),
 		Revoked: append([]string{}, fingerprints(c.Revoked)...), Retired: fingerprints(c.Retired), Unrevoked: fingerprints(c.Unrevoked),
 	}
-	warn := func(format string, args ...any) { r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...)) }
+	var hidden content.Credential // made by a dry run; nobody will see it again
+	if r.dryRun && !r.given {
+		hidden = r.candidate
+		rep.Summary = strings.ReplaceAll(rep.Summary, hidden.Fingerprint(), "a new "+noun)
+	}
+	if !ch.changed && !r.readOnly() {
+		rep.Summary = "nothing changed: " + rep.Summary
+	}
+	warn := func(format string, args ...any) { rep.Warnings = append(rep.Warnings, fmt.Sprintf(format, args...)) }
 	show := func(t content.Credential) slot {
 		if t == hidden {
 			return slot{Algorithm: t.Key().Algorithm()}
@@ -72,31 +102,32 @@ func describe(c content.Content, hidden content.Credential, now time.Time) *repo
 	}
 	if c.HasCurrent() {
 		current := show(c.Current)
-		r.Current = &current
+		rep.Current = &current
 	}
 	for _, t := range c.Next {
-		r.Next = append(r.Next, show(t))
+		rep.Next = append(rep.Next, show(t))
 		if _, was := c.Superseded(t); was {
-			warn("the staged %s %s was superseded before; it is accepted until retire --slot next takes it out, and promote would make it current again", c.Kind.Noun(), t.Fingerprint())
+			warn("the staged %s %s was superseded before; it is accepted until retire --slot next takes it out, and promote would make it current again", noun, t.Fingerprint())
 		}
 	}
 	for _, t := range c.Listed {
-		r.Listed = append(r.Listed, show(t))
+		rep.Listed = append(rep.Listed, show(t))
 	}
 	for _, p := range c.Previous {
 		s := show(p.Token)
 		if p.Until.IsZero() {
-			warn("the previous %s %s has no deadline and is accepted until it is retired", c.Kind.Noun(), s.Fingerprint)
+			warn("the previous %s %s has no deadline and is accepted until it is retired", noun, s.Fingerprint)
 		} else {
 			left := max(int64(p.Until.Sub(now)/time.Second), 0)
 			s.Until, s.LeftSeconds = p.Until.UTC(), &left
 		}
-		r.Previous = append(r.Previous, s)
+		rep.Previous = append(rep.Previous, s)
 	}
 	if text := undone(c); text != "" {
-		warn("%s; a tool that manages the source (kubectl apply, Flux, Helm) has put it back: change the %s there first, or stop that tool, and then stage and promote again", text, c.Kind.Noun())
+		warn("%s; a tool that manages the source (kubectl apply, Flux, Helm) has put it back: change the %s there first, or stop that tool, and then stage and promote again", text, noun)
 	}
-	return r
+	rep.Warnings = append(rep.Warnings, ch.warnings...)
+	return rep
 }
 
 // status says whether the source is good.
@@ -208,9 +239,9 @@ func (r *report) print(w io.Writer) error {
 	termsafe.Fprintf(w, "%s: %s%s\n", r.Target, mark, r.Summary)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, text string) { termsafe.Fprintf(t, "  %s\t%s\n", name, text) }
-	slots := func(name string, all []slot) {
+	slots := func(name string, all ...slot) {
 		for _, s := range all {
-			line(name, s.text(r.noun()))
+			line(name, s.text(r.Kind.Noun()))
 		}
 	}
 	digests := func(name string, all []string) {
@@ -219,11 +250,11 @@ func (r *report) print(w io.Writer) error {
 		}
 	}
 	if r.Current != nil {
-		line("current", r.Current.text(r.noun()))
+		slots("current", *r.Current)
 	}
-	slots("next", r.Next)
-	slots("previous", r.Previous)
-	slots("listed", r.Listed)
+	slots("next", r.Next...)
+	slots("previous", r.Previous...)
+	slots("listed", r.Listed...)
 	digests("revoked", r.Revoked)
 	digests("retired", r.Retired)
 	digests("unrevoked", r.Unrevoked)

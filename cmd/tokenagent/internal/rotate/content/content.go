@@ -5,33 +5,14 @@
 package content
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/rotation"
-	"github.com/tokenagent/tokenagent/internal/token"
 )
-
-// Options configure the parsing of a source. The zero Options are valid, for tokens.
-type Options struct {
-	Kind          Kind
-	Name          string // name of the source in errors
-	MinTokenBytes int    // shortest token; 0 means token.DefaultMinBytes
-	Algorithm     string // of keys that name none; "" means that of their type
-}
-
-func (o Options) tokens() token.Options {
-	return token.Options{Name: o.Name, MinTokenBytes: o.MinTokenBytes}
-}
-
-func (o Options) keys() jwks.ParseOptions {
-	return jwks.ParseOptions{Name: o.Name, Algorithm: o.Algorithm}
-}
 
 // A Content is what a source declares, by slot. A credential may be in several slots.
 // To change a Content, change a copy made by [Content.Clone].
@@ -52,6 +33,8 @@ type Content struct {
 	// IsKeySet reports that the source is a key set. All its keys are listed, and none is
 	// current.
 	IsKeySet bool
+	// OnePrevious reports that the source has room for only one previous credential.
+	OnePrevious bool
 	// NoDigests reports that the source has no place for revoked and retired keys.
 	NoDigests bool
 	// NoRoom says why the source has no room for a second credential, and the fix. It is ""
@@ -67,28 +50,6 @@ type Superseded struct {
 
 // Live reports whether the token is accepted at now.
 func (s Superseded) Live(now time.Time) bool { return s.Until.IsZero() || now.Before(s.Until) }
-
-// ofTokens returns the Content that the parser of package token found.
-func ofTokens(t token.Tokens) Content {
-	c := Content{Revoked: t.Revoked, Retired: t.Retired, Unrevoked: t.Unrevoked}
-	for _, d := range t.Decls {
-		put(&c, Credential{text: d.Value}, d.Slot, d.Until)
-	}
-	return c
-}
-
-func put(c *Content, v Credential, slot rotation.Slot, until time.Time) {
-	switch slot {
-	case rotation.Current:
-		c.Current = v
-	case rotation.Next:
-		c.Next = append(c.Next, v)
-	case rotation.Previous:
-		c.Previous = append(c.Previous, Superseded{v, until})
-	default:
-		c.Listed = append(c.Listed, v)
-	}
-}
 
 // HasCurrent reports whether a current credential is known.
 func (c Content) HasCurrent() bool { return c.Current != Credential{} }
@@ -112,14 +73,22 @@ func (c Content) Superseded(v Credential) (s Superseded, was bool) {
 	return c.Previous[i], true
 }
 
-// Declared returns all credentials that are in a slot.
-func (c Content) Declared() []Credential {
-	all := slices.Concat(c.Next, c.Listed)
-	if c.HasCurrent() {
-		all = append(all, c.Current)
+// In returns the credentials that are in the slot.
+func (c Content) In(slot rotation.Slot) (in []Credential) {
+	for _, l := range c.lines() {
+		if l.word == slot.String() {
+			in = append(in, l.credential)
+		}
 	}
-	for _, s := range c.Previous {
-		all = append(all, s.Token)
+	return in
+}
+
+// Declared returns all credentials that are in a slot.
+func (c Content) Declared() (all []Credential) {
+	for _, l := range c.lines() {
+		if l.credential != (Credential{}) {
+			all = append(all, l.credential)
+		}
 	}
 	return all
 }
@@ -140,53 +109,57 @@ type declaration struct {
 	until    int64  // deadline of a previous credential in Unix seconds; 0 if none
 }
 
-func (c Content) declarations() map[declaration]bool {
-	all := map[declaration]bool{}
-	for _, l := range c.lines() {
-		all[l.declaration] = true
+// A line is a declaration, and how a file of tokens has it; see
+// [github.com/tokenagent/tokenagent/internal/token.Parse].
+type line struct {
+	declaration
+	credential Credential // the zero Credential for a digest
+	text       string
+}
+
+// lines returns what c declares, in the order in which a file has it.
+func (c Content) lines() (out []line) {
+	add := func(v Credential, slot rotation.Slot, until time.Time) {
+		l := line{declaration{slot.String(), v.ID(), v.key.KeyID(), v.key.Algorithm(), 0}, v, v.Reveal()}
+		if slot == rotation.Next || slot == rotation.Previous {
+			l.text += " " + l.word
+		}
+		if !until.IsZero() {
+			l.until = until.Unix()
+			l.text += " until=" + Deadline(until)
+		}
+		out = append(out, l)
 	}
-	return all
+	if c.HasCurrent() {
+		add(c.Current, rotation.Current, time.Time{})
+	}
+	for _, v := range c.Next {
+		add(v, rotation.Next, time.Time{})
+	}
+	for _, s := range c.Previous {
+		add(s.Token, rotation.Previous, s.Until)
+	}
+	for _, v := range c.Listed {
+		add(v, rotation.Listed, time.Time{})
+	}
+	for _, word := range []string{"revoked", "retired", "unrevoked"} {
+		for _, id := range c.digests(word) {
+			out = append(out, line{declaration: declaration{word: word, id: id}, text: word + " " + c.digestText(id)})
+		}
+	}
+	return out
 }
 
 // Equal reports whether c and d declare the same, in any order.
 func (c Content) Equal(d Content) bool {
-	return c.Kind == d.Kind && maps.Equal(c.declarations(), d.declarations())
-}
-
-// The words before a digest in a file of tokens.
-const (
-	wordRevoked   = "revoked"
-	wordRetired   = "retired"
-	wordUnrevoked = "unrevoked"
-)
-
-// digests returns the digests that c declares with word.
-func (c Content) digests(word string) []rotation.ID {
-	switch word {
-	case wordRevoked:
-		return c.Revoked
-	case wordRetired:
-		return c.Retired
-	default:
-		return c.Unrevoked
+	all := func(c Content) map[declaration]bool {
+		all := map[declaration]bool{}
+		for _, l := range c.lines() {
+			all[l.declaration] = true
+		}
+		return all
 	}
-}
-
-// without returns the IDs of all that are not in gone.
-func without(all, gone []rotation.ID) []rotation.ID {
-	return slices.DeleteFunc(slices.Clone(all), func(id rotation.ID) bool { return slices.Contains(gone, id) })
-}
-
-// errReadBack reports that an edited source does not declare what it should. The check keeps
-// a bug in this package from becoming an outage.
-var errReadBack = errors.New("the changed source would not declare what it should; nothing was written (this is a bug in tokenagent: please report it)")
-
-// confirm compares what was read back from an edited source with what it should declare.
-func confirm(want, got Content, err error) error {
-	if err == nil && !got.Equal(want) {
-		err = errReadBack
-	}
-	return err
+	return c.Kind == d.Kind && maps.Equal(all(c), all(d))
 }
 
 // Deadline formats a deadline as sources have it.

@@ -45,13 +45,24 @@ func superseded(token string, until time.Time) content.Superseded {
 	return content.Superseded{Token: content.Token(token), Until: until}
 }
 
-func lines(t *testing.T, text string) content.Content {
+// parse parses text as the file "f".
+func parse(text []byte, k content.Kind) (content.Source, error) {
+	return content.Parse(map[string][]byte{"f": text}, "f", content.Options{Kind: k})
+}
+
+func lines(t *testing.T, text string) content.Source {
 	t.Helper()
-	got, err := content.ParseLines([]byte(text), content.Options{})
+	got, err := parse([]byte(text), content.Tokens)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return got
+}
+
+// edit returns the text of the file s, changed so that it declares to.
+func edit(s content.Source, to content.Content) ([]byte, error) {
+	writes, err := s.Edit(to)
+	return s.After(writes)["f"], err
 }
 
 // Only the lines of what changes change: comments, blank lines, order, line
@@ -101,7 +112,7 @@ func TestEditLines(t *testing.T) {
 			have := lines(t, x.text)
 			want := have.Clone()
 			x.edit(&want)
-			got, err := content.EditLines([]byte(x.text), have, want, content.Options{})
+			got, err := edit(have, want)
 			if err != nil || string(got) != x.want {
 				t.Errorf("%v\ngot:\n%s\nwant:\n%s", err, got, x.want)
 			}
@@ -123,13 +134,17 @@ func TestEditRefusesWhatDoesNotReadBack(t *testing.T) {
 		have := lines(t, a)
 		want := have.Clone()
 		want.Next = tokens(bad)
-		if got, err := content.EditLines([]byte(a), have, want, content.Options{}); err == nil {
+		if got, err := edit(have, want); err == nil {
 			t.Errorf("%q in a line: %q", bad, got)
 		}
 		if bad == "" {
 			continue // means no key
 		}
-		if got, err := content.EditKeys(map[string][]byte{"token": []byte(a)}, have, want, content.Options{}); err == nil {
+		keys, err := content.Parse(map[string][]byte{"token": []byte(a)}, "", content.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := keys.Edit(want); err == nil {
 			t.Errorf("%q in a key: %q", bad, got)
 		}
 	}
@@ -143,49 +158,53 @@ func TestEditKeys(t *testing.T) {
 	for name, x := range map[string]struct {
 		keys map[string][]byte
 		edit func(*content.Content)
-		want content.KeyEdit
+		want map[string][]byte
 	}{
-		"nothing": {full, func(*content.Content) {}, content.KeyEdit{}},
-		"stage":   {map[string][]byte{"token": []byte(a)}, func(c *content.Content) { c.Next = tokens(b) }, content.KeyEdit{"token-next": []byte(b)}},
+		"nothing": {full, func(*content.Content) {}, map[string][]byte{}},
+		"stage":   {map[string][]byte{"token": []byte(a)}, func(c *content.Content) { c.Next = tokens(b) }, map[string][]byte{"token-next": []byte(b)}},
 		"promote": {full, func(c *content.Content) {
 			c.Current, c.Next, c.Previous = content.Token(b), nil, []content.Superseded{superseded(a, noon.Add(time.Hour))}
-		}, content.KeyEdit{"token": []byte(b), "token-next": nil, "token-previous": []byte(a), "token-previous-until": []byte("2031-02-03T13:00:00Z")}},
+		}, map[string][]byte{"token": []byte(b), "token-next": nil, "token-previous": []byte(a), "token-previous-until": []byte("2031-02-03T13:00:00Z")}},
 		"same deadline, other token": {
 			full, func(c *content.Content) { c.Previous = []content.Superseded{superseded(b, noon)} },
-			content.KeyEdit{"token-previous": []byte(b)},
+			map[string][]byte{"token-previous": []byte(b)},
 		},
-		"retire":   {full, func(c *content.Content) { c.Previous = nil }, content.KeyEdit{"token-previous": nil, "token-previous-until": nil}},
-		"undated":  {full, func(c *content.Content) { c.Previous[0].Until = time.Time{} }, content.KeyEdit{"token-previous-until": nil}},
-		"revoke":   {full, func(c *content.Content) { c.Revoked = append(c.Revoked, verify.Digest(a)) }, content.KeyEdit{"token-revoked": []byte("# leaked\nrevoked " + digest("x") + "\n" + hexA + "\n")}},
-		"forget":   {full, func(c *content.Content) { c.Revoked = nil }, content.KeyEdit{"token-revoked": []byte("# leaked\n")}},
-		"forget 2": {map[string][]byte{"token": []byte(a), "token-revoked": []byte(hexA)}, func(c *content.Content) { c.Revoked = nil }, content.KeyEdit{"token-revoked": nil}},
+		"retire":   {full, func(c *content.Content) { c.Previous = nil }, map[string][]byte{"token-previous": nil, "token-previous-until": nil}},
+		"undated":  {full, func(c *content.Content) { c.Previous[0].Until = time.Time{} }, map[string][]byte{"token-previous-until": nil}},
+		"revoke":   {full, func(c *content.Content) { c.Revoked = append(c.Revoked, verify.Digest(a)) }, map[string][]byte{"token-revoked": []byte("# leaked\nrevoked " + digest("x") + "\n" + hexA + "\n")}},
+		"forget":   {full, func(c *content.Content) { c.Revoked = nil }, map[string][]byte{"token-revoked": []byte("# leaked\n")}},
+		"forget 2": {map[string][]byte{"token": []byte(a), "token-revoked": []byte(hexA)}, func(c *content.Content) { c.Revoked = nil }, map[string][]byte{"token-revoked": nil}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			have, err := content.ParseKeys(x.keys, content.Options{})
+			have, err := content.Parse(x.keys, "", content.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := have.Clone()
 			x.edit(&want)
-			got, err := content.EditKeys(x.keys, have, want, content.Options{})
+			writes, err := have.Edit(want)
+			got := map[string][]byte{}
+			for _, w := range writes {
+				got[w.Key] = w.Value
+			}
 			same := func(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 			if err != nil || !maps.EqualFunc(got, x.want, same) {
 				t.Errorf("%v\ngot  %q\nwant %q", err, got, x.want)
 			}
 		})
 	}
-	two := content.Content{Current: content.Token(a), Next: tokens(b, c)}
-	have, err := content.ParseKeys(full, content.Options{})
+	two := content.Content{Kind: content.Tokens, Current: content.Token(a), Next: tokens(b, c)}
+	have, err := content.Parse(full, "", content.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := content.EditKeys(full, have, two, content.Options{}); err == nil {
+	if _, err := have.Edit(two); err == nil {
 		t.Error("two next tokens in one key")
 	}
 }
 
 func TestEqual(t *testing.T) {
-	x := lines(t, a+"\n"+b+" next\n"+c+" previous until=2031-01-01T00:00:00Z\nrevoked "+hexA)
+	x := lines(t, a+"\n"+b+" next\n"+c+" previous until=2031-01-01T00:00:00Z\nrevoked "+hexA).Content
 	if y := x.Clone(); !x.Equal(y) {
 		t.Error("a copy is not equal")
 	}
@@ -217,7 +236,7 @@ func FuzzEditLines(f *testing.F) {
 		f.Add([]byte(text), uint8(3))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, how uint8) {
-		have, err := content.ParseLines(text, content.Options{})
+		have, err := parse(text, content.Tokens)
 		if err != nil {
 			return
 		}
@@ -234,11 +253,11 @@ func FuzzEditLines(f *testing.F) {
 		default:
 			want.Revoked = append(want.Revoked, verify.Digest(fresh))
 		}
-		got, err := content.EditLines(text, have, want, content.Options{})
+		got, err := edit(have, want)
 		if err != nil {
 			t.Fatalf("%v\n%q", err, text)
 		}
-		parsed, err := content.ParseLines(got, content.Options{})
+		parsed, err := parse(got, content.Tokens)
 		if err != nil || !parsed.Equal(want) {
 			t.Fatalf("%v\n%q\n%q", err, text, got)
 		}

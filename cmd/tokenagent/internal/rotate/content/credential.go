@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/rotation"
@@ -11,26 +12,18 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Kind is what a source declares: shared tokens, or keys that verify signed tokens.
-// The zero Kind is Tokens.
-type Kind int
+// A Kind is what a source declares, as flags and reports call it: shared tokens, or keys
+// that verify signed tokens.
+type Kind string
 
 // The kinds.
 const (
-	Tokens Kind = iota
-	Keys
+	Tokens Kind = "tokens"
+	Keys   Kind = "keys"
 )
 
-// String returns what flags and reports call the kind.
-func (k Kind) String() string { return k.Noun() + "s" }
-
 // Noun returns the word for one credential of the kind.
-func (k Kind) Noun() string {
-	if k == Keys {
-		return "key"
-	}
-	return "token"
-}
+func (k Kind) Noun() string { return strings.TrimSuffix(string(k), "s") }
 
 // A Credential is a token or a verification key. Every verb formats it as its fingerprint.
 // The zero Credential is neither.

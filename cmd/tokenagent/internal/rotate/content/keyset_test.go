@@ -17,8 +17,6 @@ const (
 	jwkB = `{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","use":"sig","kid":"1"}`
 )
 
-var keyOptions = content.Options{Kind: content.Keys}
-
 // FuzzEditSet: a key can be added to any key set that parses, and each key taken out again.
 // All other members keep their values.
 func FuzzEditSet(f *testing.F) {
@@ -30,11 +28,11 @@ func FuzzEditSet(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		have, err := content.ParseKeyFile(text, keyOptions)
+		have, err := parse(text, content.Keys)
 		if err != nil || !have.IsKeySet {
 			return
 		}
-		one, err := content.ParseKeyFile([]byte(jwkA), keyOptions)
+		one, err := parse([]byte(jwkA), content.Keys)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,17 +41,21 @@ func FuzzEditSet(f *testing.F) {
 		}
 		want := have.Clone()
 		want.Listed = append(want.Listed, one.Current)
-		more, err := content.EditSet(text, have, want, keyOptions)
+		more, err := edit(have, want)
 		if err != nil {
 			t.Fatalf("%v\n%q", err, text)
 		}
-		back, err := content.EditSet(more, want, have, keyOptions)
+		longer, err := parse(more, content.Keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := edit(longer, have.Content)
 		if err != nil || !reflect.DeepEqual(members(t, back), members(t, text)) {
 			t.Fatalf("%v\n%q\nbecame %q\nand %q", err, text, more, back)
 		}
 		only := have.Clone()
 		only.Listed = []content.Credential{one.Current}
-		if _, err := content.EditSet(more, want, only, keyOptions); err != nil {
+		if _, err := edit(longer, only); err != nil {
 			t.Fatalf("%v\n%q", err, more)
 		}
 	})
@@ -75,17 +77,17 @@ func members(t *testing.T, text []byte) (all map[string]any) {
 func TestKeyWithTwoNamesIsRemovedWhole(t *testing.T) {
 	again := strings.Replace(jwkB, `"1"`, `"2"`, 1)
 	text := `{"keys":[` + jwkB + `, ` + jwkA + `, ` + again + `]}`
-	have, err := content.ParseKeyFile([]byte(text), keyOptions)
+	have, err := parse([]byte(text), content.Keys)
 	if err != nil || len(have.Listed) != 2 {
 		t.Fatalf("%d keys, %v", len(have.Listed), err)
 	}
-	if got, err := content.EditSet([]byte(text), have, have, keyOptions); err != nil || string(got) != text {
+	if got, err := edit(have, have.Content); err != nil || string(got) != text {
 		t.Errorf("%v\n%s", err, got)
 	}
 	for i, want := range []string{`{"keys":[` + jwkB + `, ` + again + `]}`, `{"keys":[ ` + jwkA + `]}`} {
 		keep := have.Clone()
 		keep.Listed = keep.Listed[i : i+1]
-		if got, err := content.EditSet([]byte(text), have, keep, keyOptions); err != nil || !reflect.DeepEqual(members(t, got), members(t, []byte(want))) {
+		if got, err := edit(have, keep); err != nil || !reflect.DeepEqual(members(t, got), members(t, []byte(want))) {
 			t.Errorf("%v\n%s\nwant %s", err, got, want)
 		}
 	}

@@ -3,72 +3,13 @@ package content
 import (
 	"bytes"
 	"encoding/hex"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/rotation"
-	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
-
-// A line of a file of tokens declares one thing; see [token.Parse].
-type line struct {
-	declaration
-	text string
-}
-
-// lines returns what c declares, in the order in which a file has it.
-func (c Content) lines() (out []line) {
-	add := func(v Credential, slot rotation.Slot, until time.Time) {
-		l := line{declaration{slot.String(), v.ID(), v.key.KeyID(), v.key.Algorithm(), 0}, v.Reveal()}
-		if slot == rotation.Next || slot == rotation.Previous {
-			l.text += " " + l.word
-		}
-		if !until.IsZero() {
-			l.until = until.Unix()
-			l.text += " until=" + Deadline(until)
-		}
-		out = append(out, l)
-	}
-	add(c.Current, rotation.Current, time.Time{})
-	for _, v := range c.Next {
-		add(v, rotation.Next, time.Time{})
-	}
-	for _, s := range c.Previous {
-		add(s.Token, rotation.Previous, s.Until)
-	}
-	for _, v := range c.Listed {
-		add(v, rotation.Listed, time.Time{})
-	}
-	for _, word := range []string{wordRevoked, wordRetired, wordUnrevoked} {
-		for _, id := range c.digests(word) {
-			out = append(out, line{declaration{word: word, id: id}, word + " " + hex.EncodeToString(id[:])})
-		}
-	}
-	return out
-}
-
-// parseLine returns what the line with these fields declares, if the line is valid. It
-// returns the zero declaration for a comment, and a listed token for the current one.
-func parseLine(fields []string) declaration {
-	if len(fields) == 0 || fields[0][0] == '#' {
-		return declaration{}
-	}
-	switch word := fields[0]; word {
-	case wordRevoked, wordRetired, wordUnrevoked:
-		id, _ := Revocation(strings.Join(fields[1:], " "), Tokens)
-		return declaration{word: word, id: id}
-	}
-	d := declaration{word: rotation.Listed.String(), id: verify.Digest(fields[0])}
-	if len(fields) > 1 {
-		d.word = fields[1]
-	}
-	if len(fields) > 2 {
-		until, _ := time.Parse(time.RFC3339, strings.TrimPrefix(fields[2], "until="))
-		d.until = until.Unix()
-	}
-	return d
-}
 
 const (
 	bom = "\xef\xbb\xbf"
@@ -80,70 +21,125 @@ func fields(text string) []string {
 	return strings.FieldsFunc(strings.TrimPrefix(text, bom), func(r rune) bool { return strings.ContainsRune(white, r) })
 }
 
-// ParseLines parses the text of a file of tokens; see [token.Parse].
-func ParseLines(text []byte, o Options) (Content, error) {
-	t, err := token.Parse(text, o.tokens())
-	return ofTokens(t), err
-}
-
 // IsOneToken reports whether text, which parses, is one token and white space. Programs that
 // take the whole file as the token can read only this form.
 func IsOneToken(text []byte) bool { return len(fields(string(text))) == 1 }
 
-// EditLines returns text, which declares have, changed so that it declares want. Comments,
-// blank lines and the lines of what stays keep their bytes and their order. New lines come
-// last. The result has been parsed again.
-func EditLines(text []byte, have, want Content, o Options) ([]byte, error) {
-	was, is := have.declarations(), want.declarations()
-	var fresh []string
-	for _, l := range want.lines() {
-		if !was[l.declaration] && l.word != rotation.Current.String() {
-			fresh = append(fresh, l.text)
-		}
+// digests returns the digests that c declares with word.
+func (c Content) digests(word string) []rotation.ID {
+	switch word {
+	case "revoked":
+		return c.Revoked
+	case "retired":
+		return c.Retired
+	default:
+		return c.Unrevoked
 	}
-	seen := false
-	out := editText(text, fresh, func(raw string) string {
-		f := fields(raw)
-		switch d := parseLine(f); {
-		case d.word == rotation.Listed.String() && !seen: // the current token
-			seen = true
-			if want.HasCurrent() {
-				return strings.Replace(raw, f[0], want.Current.Reveal(), 1)
-			}
-		case was[d] && !is[d]:
-			return ""
-		}
-		return raw
-	})
-	got, err := ParseLines(out, o)
-	return out, confirm(want, got, err)
 }
 
-// editText returns text with edit applied to each line, and with the lines fresh behind
-// it.
-func editText(text []byte, fresh []string, edit func(raw string) string) (out []byte) {
-	eol := "\n"
-	if bytes.Contains(text, []byte("\r\n")) {
-		eol = "\r\n"
+func (c Content) digestText(id rotation.ID) string {
+	if text := c.Wording[id]; text != "" {
+		return text
 	}
-	for raw := range bytes.Lines(text) {
-		out = append(out, edit(string(raw))...)
+	return hex.EncodeToString(id[:])
+}
+
+// parseLine returns what a line of a valid file of tokens declares: the zero declaration
+// for a comment, and a listed token for the current one.
+func parseLine(raw string) declaration {
+	f := fields(raw)
+	switch {
+	case len(f) == 0 || f[0][0] == '#':
+		return declaration{}
+	case f[0] == "revoked" || f[0] == "retired" || f[0] == "unrevoked":
+		return parseDigest(raw, f[0], Tokens)
 	}
-	for _, l := range fresh {
-		if len(out) > 0 && !bytes.HasSuffix(out, []byte("\n")) {
-			out = append(out, eol...)
-		}
-		out = append(out, l+eol...)
+	d := declaration{word: rotation.Listed.String(), id: verify.Digest(f[0])}
+	if len(f) > 1 {
+		d.word = f[1]
 	}
-	return out
+	if len(f) > 2 {
+		until, _ := time.Parse(time.RFC3339, strings.TrimPrefix(f[2], "until="))
+		d.until = until.Unix()
+	}
+	return d
+}
+
+// parseDigest returns what a line of a valid list of the digests of word declares.
+func parseDigest(raw, word string, k Kind) declaration {
+	text := strings.Trim(strings.TrimPrefix(raw, bom), white)
+	if rest, ok := strings.CutPrefix(text, word); ok { // agents take the form of a file, too
+		text = strings.TrimLeft(rest, white)
+	}
+	if id, ok := Revocation(text, k); ok {
+		return declaration{word: word, id: id}
+	}
+	return declaration{}
 }
 
 // Revocation returns what a line in a list of revocations revokes, and whether the line
 // is valid.
 func Revocation(text string, k Kind) (id rotation.ID, ok bool) {
-	c, _ := ParseKeys(map[string][]byte{k.names().revoked: []byte(text)}, Options{Kind: k})
-	if len(c.Revoked) != 1 {
-		return rotation.ID{}, false
+	s, _ := Parse(map[string][]byte{k.names().revoked: []byte(text)}, "", Options{Kind: k})
+	if len(s.Revoked) != 1 {
+		return id, false
 	}
-	return c.Revoked[0], true
+	return s.Revoked[0], true
+}
+
+// editLines returns text, a file of tokens, changed so that it declares want. Comments,
+// blank lines and the lines of what stays keep their bytes and their order.
+func editLines(text []byte, want Content) []byte {
+	others := slices.DeleteFunc(want.lines(), func(l line) bool { return l.word == rotation.Current.String() })
+	seen := false
+	return edit(text, others, func(raw string) (string, declaration) {
+		d := parseLine(raw)
+		if d.word != rotation.Listed.String() || seen {
+			return raw, d
+		}
+		seen = true // the first token without a slot is the current one
+		return strings.Replace(raw, fields(raw)[0], want.Current.Reveal(), 1), declaration{}
+	})
+}
+
+// editDigests returns text, the list of the digests of word in a directory, changed so
+// that it declares want.
+func editDigests(text []byte, word string, want Content) []byte {
+	var lines []line
+	for _, id := range want.digests(word) {
+		lines = append(lines, line{declaration: declaration{word: word, id: id}, text: want.digestText(id)})
+	}
+	return edit(text, lines, func(raw string) (string, declaration) { return raw, parseDigest(raw, word, want.Kind) })
+}
+
+// edit returns text without the lines that declare something else than want, and with
+// those of want that are missing behind it. parse returns the line to keep, and what it
+// declares: the zero declaration for one that is kept in any case.
+func edit(text []byte, want []line, parse func(raw string) (string, declaration)) (out []byte) {
+	wanted, missing := map[declaration]bool{}, map[declaration]bool{}
+	for _, l := range want {
+		wanted[l.declaration], missing[l.declaration] = true, true
+	}
+	for raw := range bytes.Lines(text) {
+		keep, d := parse(string(raw))
+		if wanted[d] || d == (declaration{}) {
+			delete(missing, d)
+			out = append(out, keep...)
+		}
+	}
+	eol := "\n"
+	if bytes.Contains(text, []byte("\r\n")) {
+		eol = "\r\n"
+	}
+	for _, l := range want {
+		if !missing[l.declaration] {
+			continue
+		}
+		delete(missing, l.declaration)
+		if len(out) > 0 && !bytes.HasSuffix(out, []byte("\n")) {
+			out = append(out, eol...)
+		}
+		out = append(out, l.text+eol...)
+	}
+	return out
 }

@@ -10,8 +10,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 )
 
 const (
@@ -82,7 +80,7 @@ func TestAccessControlListsAreRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "access control list") {
 		t.Errorf("file: %v", err)
 	}
-	err = loadDir(t, key).save(t.Context(), content.KeyEdit{"token": []byte("two"), "token-previous": []byte("one")})
+	err = loadDir(t, key).Save(t.Context(), writes(edits{"token": []byte("two"), "token-previous": []byte("one")}))
 	if err == nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "access control list") {
 		t.Errorf("directory: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
@@ -33,18 +34,18 @@ func TestDirectory(t *testing.T) {
 	put(t, filepath.Join(dir, "token-next"), "two", 0o400)
 	put(t, filepath.Join(dir, "foreign"), "mine", 0o604)
 	put(t, filepath.Join(dir, "jwks.json"), "{}", 0o444)
-	save := func(edit content.KeyEdit) {
+	save := func(edit edits) {
 		t.Helper()
-		if err := loadDir(t, dir).save(t.Context(), edit); err != nil {
+		if err := loadDir(t, dir).Save(t.Context(), writes(edit)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	save(content.KeyEdit{"token-next": []byte("three")})
+	save(edits{"token-next": []byte("three")})
 	have(t, filepath.Join(dir, "token-next"), "three")
 	if got := mode(t, filepath.Join(dir, "token-next")); got != 0o400 {
 		t.Errorf("mode %v", got)
 	}
-	save(content.KeyEdit{"token": []byte("three"), "token-next": nil, "token-previous": []byte("one")})
+	save(edits{"token": []byte("three"), "token-next": nil, "token-previous": []byte("one")})
 	for key, want := range map[string]struct {
 		text string
 		mode os.FileMode
@@ -66,8 +67,8 @@ func TestDirectoryLaidOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	before, _ := os.Readlink(filepath.Join(dir, "..data"))
-	edit := content.KeyEdit{"token": []byte("two"), "token-next": nil, "token-previous": []byte("one")}
-	if err := loadDir(t, dir).save(t.Context(), edit); err != nil {
+	edit := edits{"token": []byte("two"), "token-next": nil, "token-previous": []byte("one")}
+	if err := loadDir(t, dir).Save(t.Context(), writes(edit)); err != nil {
 		t.Fatal(err)
 	}
 	for key, text := range map[string]string{"token": "two", "token-previous": "one", "foreign": "f"} {
@@ -96,8 +97,8 @@ func TestRevocationStandsAloneBeforeAKeyGoes(t *testing.T) {
 			time.Sleep(removalPause - time.Millisecond)
 			seen <- list(t, dir)
 		}()
-		edit := content.KeyEdit{"token-revoked": []byte("x"), "token-previous": nil, "token-previous-until": nil, "token-next": nil}
-		if err := d.save(t.Context(), edit); err != nil {
+		edit := edits{"token-revoked": []byte("x"), "token-previous": nil, "token-previous-until": nil, "token-next": nil}
+		if err := d.Save(t.Context(), writes(edit)); err != nil {
 			t.Fatal(err)
 		}
 		took := time.Since(begun)
@@ -123,7 +124,7 @@ func TestDirectoryIsSwept(t *testing.T) {
 	for _, key := range []string{"token", "token-next", "token-previous", "token-retired", "foreign"} {
 		put(t, filepath.Join(dir, "."+key+tempMark+strings.Repeat("A", 26)), "secret", 0o600)
 	}
-	if err := loadDir(t, dir).save(t.Context(), content.KeyEdit{"token-next": nil}); err != nil {
+	if err := loadDir(t, dir).Save(t.Context(), writes(edits{"token-next": nil})); err != nil {
 		t.Fatal(err)
 	}
 	if got := list(t, dir); !slices.Equal(got, []string{".foreign" + tempMark + strings.Repeat("A", 26), "foreign", "token"}) {
@@ -144,7 +145,7 @@ func TestFailureCountsWhatIsReplaced(t *testing.T) {
 			_ = os.Remove(gone)
 			_ = os.MkdirAll(filepath.Join(gone, "x"), 0o700)
 		}()
-		err := loadDir(t, dir).save(t.Context(), content.KeyEdit{"token-revoked": []byte("x"), "token-next": nil})
+		err := loadDir(t, dir).Save(t.Context(), writes(edits{"token-revoked": []byte("x"), "token-next": nil}))
 		if err == nil || !strings.HasPrefix(err.Error(), "1 of 2 files are replaced; do the step again: ") {
 			t.Error(err)
 		}
@@ -166,49 +167,44 @@ func TestPromotionCutShort(t *testing.T) {
 		"back, not staged": {"token": []byte(oldToken), "token-next": []byte(older), "token-previous": []byte(newToken)},
 	} {
 		isAccepted := accepted(t, start)
-		from, err := content.ParseKeys(start, content.Options{})
+		from, err := content.Parse(start, "", content.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		to := from.Clone()
 		to.Previous = []content.Superseded{{Token: from.Current, Until: time.Now().Add(time.Hour).Truncate(time.Second)}}
 		to.Current, to.Next = content.Token(newToken), nil
-		edits, err := (&files{files: start, content: from}).editDir(to)
+		writes, err := from.Edit(to)
 		if err != nil {
 			t.Fatal(err)
 		}
-		now, whole := start, start
-		for _, edit := range edits {
-			whole = edit.Apply(whole)
-		}
-		for _, edit := range edits {
-			for _, key := range edit.Ordered() {
-				now = content.KeyEdit{key: edit[key]}.Apply(now)
-				is := accepted(t, now)
-				if !is[oldToken] {
-					t.Errorf("%s: the old token is refused after the write of %s", name, key)
-				}
-				if isAccepted[newToken] && !is[newToken] {
-					t.Errorf("%s: the new token is refused after the write of %s", name, key)
-				}
-				if is[older] && !isAccepted[older] {
-					t.Errorf("%s: an older token is accepted after the write of %s", name, key)
-				}
-				dir := t.TempDir()
-				for key, value := range now {
-					put(t, filepath.Join(dir, key), string(value), 0o600)
-				}
-				d := loadDir(t, dir)
-				if d.content, err = content.ParseKeys(now, content.Options{}); err != nil {
-					t.Fatal(err)
-				}
-				rest, err := d.editDir(to)
-				if err == nil {
-					err = d.save(t.Context(), rest...)
-				}
-				if err != nil || !maps.EqualFunc(loadDir(t, dir).files, whole, bytes.Equal) {
-					t.Errorf("%s, repeated after the write of %s: %v", name, key, err)
-				}
+		whole := from.After(writes)
+		for i, w := range writes {
+			now := from.After(writes[:i+1])
+			is := accepted(t, now)
+			if !is[oldToken] {
+				t.Errorf("%s: the old token is refused after the write of %s", name, w.Key)
+			}
+			if isAccepted[newToken] && !is[newToken] {
+				t.Errorf("%s: the new token is refused after the write of %s", name, w.Key)
+			}
+			if is[older] && !isAccepted[older] {
+				t.Errorf("%s: an older token is accepted after the write of %s", name, w.Key)
+			}
+			dir := t.TempDir()
+			for key, value := range now {
+				put(t, filepath.Join(dir, key), string(value), 0o600)
+			}
+			d, err := Open(t.Context(), Options{Path: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest, err := d.Sources()[0].Edit(to)
+			if err == nil {
+				err = d.Save(t.Context(), [][]content.Write{rest})
+			}
+			if err != nil || !maps.EqualFunc(loadDir(t, dir).keys, whole, bytes.Equal) {
+				t.Errorf("%s, repeated after the write of %s: %v", name, w.Key, err)
 			}
 		}
 	}
@@ -232,15 +228,30 @@ func accepted(t *testing.T, keys map[string][]byte) map[string]bool {
 
 // What is refused is refused before anything else changes, and what is not, later.
 func TestOrder(t *testing.T) {
-	edit := content.KeyEdit{}
-	for _, key := range content.Names() {
-		edit[key] = nil
-	}
-	want := []string{
-		"token-unrevoked", "token-revoked", "token-retired", "token-previous", "token-previous-until", "token", "token-next",
-		"unrevoked", "revoked", "retired", "key-previous", "key-previous-until", "key", "key-next", "jwks.json",
-	}
-	if got := edit.Ordered(); !slices.Equal(got, want) {
-		t.Errorf("%q", got)
+	past := time.Unix(1e9, 0)
+	for prefix, keys := range map[string]map[string][]byte{
+		"token": {"token": []byte("aaaaaaaaaaaaaaaa"), "token-next": []byte("bbbbbbbbbbbbbbbb")},
+		"key":   {"key": []byte("CANARY-5ec2e7-0123456789-abcdefgh"), "key-next": []byte("CANARY-5ec2e7-9876543210-abcdefgh")},
+	} {
+		from, err := content.Parse(keys, "", content.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := from.Clone()
+		to.Current, to.Next, to.Previous = from.Next[0], nil, []content.Superseded{{Token: from.Current, Until: past}}
+		to.Revoked, to.Retired, to.Unrevoked = []rotation.ID{{1}}, []rotation.ID{{2}}, []rotation.ID{{3}}
+		writes, err := from.Edit(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, w := range writes {
+			got = append(got, w.Key)
+		}
+		digests := strings.TrimPrefix(prefix+"-", "key-")
+		want := []string{digests + "unrevoked", digests + "revoked", digests + "retired", prefix + "-previous", prefix + "-previous-until", prefix, prefix + "-next"}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q", got)
+		}
 	}
 }

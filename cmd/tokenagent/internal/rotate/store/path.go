@@ -106,13 +106,13 @@ func currentNames() []string { return []string{token.FileCurrent, jwks.KeyCurren
 // wholeSource refuses a path that is one of several keys of a directory.
 func wholeSource(path string) error {
 	dir, base := filepath.Split(path)
-	if !slices.Contains(content.Names(), base) {
+	if !slices.Contains(content.Names(""), base) {
 		return nil
 	}
 	if !slices.Contains(currentNames(), base) {
 		return fmt.Errorf("%s has the name of a key; give the directory that it is in", path)
 	}
-	for _, key := range content.Names() {
+	for _, key := range content.Names("") {
 		if _, err := os.Lstat(filepath.Join(dir, key)); err == nil && !slices.Contains(currentNames(), key) {
 			return fmt.Errorf("%s is one key of a directory, which has %s as well; give the directory", path, key)
 		}

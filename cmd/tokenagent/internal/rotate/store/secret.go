@@ -12,7 +12,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 	"github.com/tokenagent/tokenagent/internal/strictjson"
 )
@@ -32,8 +34,7 @@ type secrets struct {
 	list object    // the List; nil for a single Secret
 	all  []*secret // at least one
 
-	sources []Source
-	options content.Options
+	sources []content.Source
 	stdout  io.Writer
 }
 
@@ -63,6 +64,40 @@ var (
 	errNotJSON   = errors.New("standard input is not one JSON document; pipe the answer of kubectl get secret NAME -o json")
 	errNotSecret = errors.New("standard input is no Kubernetes Secret (apiVersion v1, kind Secret) and no List of them; pipe the answer of kubectl get secret NAME -o json")
 )
+
+func (o Options) openSecrets(ctx context.Context) (Store, error) {
+	if stdin.Terminal(o.Stdin) {
+		return nil, exitcode.Usage("PATH is missing, and no Secret comes on standard input; give the file or directory, or pipe a Secret: " +
+			"kubectl get secret NAME -o json | tokenagent rotate STEP | kubectl replace -f -")
+	}
+	text, err := stdin.Read(ctx, o.Stdin, o.Stderr, "the Secret", maxSecrets)
+	if err != nil {
+		return nil, err
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil, errors.New("standard input is empty; pipe the answer of kubectl get secret NAME -o json, or give a PATH")
+	}
+	d, err := parseSecrets(text)
+	if err != nil {
+		return nil, err
+	}
+	d.stdout = o.Stdout
+	for i, s := range d.all {
+		o.Read.Name, o.Read.All = "secret "+s.name, s.names()
+		if o.Change && s.immutable {
+			return nil, fmt.Errorf("%s is immutable, and the API server refuses any change; create a new Secret under another name and mount that one", o.Read.Name)
+		}
+		source, err := content.Parse(s.keys, "", o.Read)
+		switch {
+		case err != nil:
+			return nil, err
+		case i > 0 && source.Kind != d.sources[0].Kind:
+			return nil, exitcode.Usage("some Secrets of the list have tokens and others verification keys; say which with --kind tokens or --kind keys")
+		}
+		d.sources = append(d.sources, source)
+	}
+	return d, nil
+}
 
 // parseSecrets parses text. Its errors quote nothing of it.
 func parseSecrets(text []byte) (*secrets, error) {
@@ -134,7 +169,7 @@ func parseSecret(top object) (*secret, error) {
 		return nil, fmt.Errorf(pairs, s.name, "stringData")
 	}
 	// The values of stringData replace those of data, as when the API server merges them.
-	for _, key := range content.Names() {
+	for _, key := range content.Names("") {
 		value, text := []byte{}, ""
 		switch {
 		case !read(s.data, key, &value): // standard base64, or null
@@ -159,44 +194,41 @@ func (s *secret) names() []string {
 	return slices.Compact(names)
 }
 
-func (d *secrets) Sources() []Source { return d.sources }
+func (d *secrets) Sources() []content.Source { return d.sources }
 
-func (d *secrets) Prepare(to []content.Content) (func(context.Context) error, [][]string, error) {
-	edits, warnings := make([]content.KeyEdit, len(to)), make([][]string, len(to))
+func (d *secrets) Warnings(writes [][]content.Write) (all [][]string) {
 	for i, s := range d.all {
-		var err error
-		if edits[i], err = content.EditKeys(s.keys, d.sources[i].Content, to[i], d.options); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", d.sources[i].Name, err)
-		}
-		warnings[i] = s.warnings(edits[i].Apply(s.keys))
+		all = append(all, s.warnings(d.sources[i].After(writes[i])))
 	}
-	text, err := d.edit(edits)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", d.sources[0].Name, err)
-	}
-	return func(context.Context) error {
-		if closed(d.stdout) {
-			return errors.New("standard output is closed; nothing was changed: pipe the Secret on, to | kubectl replace -f -")
-		}
-		if _, err := d.stdout.Write(text); err != nil {
-			return fmt.Errorf("writing the Secret to standard output: %w", err)
-		}
-		return nil
-	}, warnings, nil
+	return all
 }
 
-// edit returns the document with edits[i] made in the i-th Secret, indented as by kubectl.
+func (d *secrets) Save(_ context.Context, writes [][]content.Write) error {
+	text, err := d.edit(writes)
+	switch {
+	case err != nil:
+		return err
+	case closed(d.stdout):
+		return errors.New("standard output is closed; nothing was changed: pipe the Secret on, to | kubectl replace -f -")
+	}
+	if _, err := d.stdout.Write(text); err != nil {
+		return fmt.Errorf("writing the Secret to standard output: %w", err)
+	}
+	return nil
+}
+
+// edit returns the document with writes[i] made in the i-th Secret, indented as by kubectl.
 // If nothing changes, it is the text that was parsed.
-func (d *secrets) edit(edits []content.KeyEdit) ([]byte, error) {
+func (d *secrets) edit(writes [][]content.Write) ([]byte, error) {
 	changed := false
 	var items []object
-	for i, edit := range edits {
-		did, err := d.all[i].edit(edit)
+	for i, s := range d.all {
+		did, err := s.edit(writes[i])
 		if err != nil {
 			return nil, err
 		}
 		changed = changed || did
-		items = append(items, d.all[i].top)
+		items = append(items, s.top)
 	}
 	if !changed {
 		return d.text, nil
@@ -211,20 +243,20 @@ func (d *secrets) edit(edits []content.KeyEdit) ([]byte, error) {
 	return encode(top, "    ")
 }
 
-// edit makes the edit in data, takes the same keys out of stringData, and removes the
+// edit makes writes in data, takes the same keys out of stringData, and removes the
 // annotation of kubectl apply. It reports whether that changes the Secret.
-func (s *secret) edit(edit content.KeyEdit) (changed bool, err error) {
+func (s *secret) edit(writes []content.Write) (changed bool, err error) {
 	if s.data == nil {
 		s.data = object{}
 	}
-	for key, value := range edit {
-		delete(s.stringData, key)
-		delete(s.data, key)
-		if value != nil {
-			err = errors.Join(err, set(s.data, key, value))
+	for _, w := range writes {
+		delete(s.stringData, w.Key)
+		delete(s.data, w.Key)
+		if w.Value != nil {
+			err = errors.Join(err, set(s.data, w.Key, w.Value))
 		}
 	}
-	if len(edit) > 0 {
+	if len(writes) > 0 {
 		err = errors.Join(err, set(s.top, "data", s.data))
 		if s.stringData != nil {
 			err = errors.Join(err, set(s.top, "stringData", s.stringData))
@@ -235,7 +267,7 @@ func (s *secret) edit(edit content.KeyEdit) (changed bool, err error) {
 		delete(s.meta.Annotations, lastApplied)
 		err = errors.Join(err, set(s.metadata, "annotations", s.meta.Annotations), set(s.top, "metadata", s.metadata))
 	}
-	return applied || len(edit) > 0, err
+	return applied || len(writes) > 0, err
 }
 
 func set(o object, name string, value any) (err error) {

@@ -27,13 +27,13 @@ func parse(t *testing.T, text string) *secret {
 }
 
 // edit returns the document text with edit made in its first Secret.
-func edit(t *testing.T, text string, edit content.KeyEdit) string {
+func edit(t *testing.T, text string, edit edits) string {
 	t.Helper()
 	d, err := parseSecrets([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := d.edit(append([]content.KeyEdit{edit}, make([]content.KeyEdit, len(d.all)-1)...))
+	out, err := d.edit(append(writes(edit), make([][]content.Write, len(d.all)-1)...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,22 +57,22 @@ func TestWithChangesNothingElse(t *testing.T) {
 	const head = `{"kind" :"Secret","apiVersion": "v1", "metadata": {"resourceVersion":"7","name":"n", "labels": {}, "x": null},` + unknown + ","
 	for name, c := range map[string]struct {
 		in   string
-		edit content.KeyEdit
+		edit edits
 		out  string
 	}{
-		"add":          {`"data": {"token": "QQ==", "foreign": "!not base64!"}`, content.KeyEdit{"token-next": []byte("B")}, `"data":{"foreign":"!not base64!","token":"QQ==","token-next":"Qg=="}`},
-		"set":          {`"data": {"token" :  "QQ==" ,"z":"eg=="}`, content.KeyEdit{"token": []byte("B")}, `"data":{"token":"Qg==","z":"eg=="}`},
-		"escaped key":  {`"data":{"\u0074oken":"QQ=="}`, content.KeyEdit{"token": []byte("B")}, `"data":{"token":"Qg=="}`},
-		"remove":       {`"data": {"token-next": "QQ==", "z": "eg=="}`, content.KeyEdit{"token-next": nil}, `"data":{"z":"eg=="}`},
-		"remove all":   {`"data": {"token-next": "QQ=="}`, content.KeyEdit{"token-next": nil}, `"data":{}`},
-		"data is null": {`"data": null`, content.KeyEdit{"token": []byte("B")}, `"data":{"token":"Qg=="}`},
-		"no data":      {`"type":"Opaque"`, content.KeyEdit{"token-next": []byte("B")}, `"data":{"token-next":"Qg=="},"type":"Opaque"`},
+		"add":          {`"data": {"token": "QQ==", "foreign": "!not base64!"}`, edits{"token-next": []byte("B")}, `"data":{"foreign":"!not base64!","token":"QQ==","token-next":"Qg=="}`},
+		"set":          {`"data": {"token" :  "QQ==" ,"z":"eg=="}`, edits{"token": []byte("B")}, `"data":{"token":"Qg==","z":"eg=="}`},
+		"escaped key":  {`"data":{"\u0074oken":"QQ=="}`, edits{"token": []byte("B")}, `"data":{"token":"Qg=="}`},
+		"remove":       {`"data": {"token-next": "QQ==", "z": "eg=="}`, edits{"token-next": nil}, `"data":{"z":"eg=="}`},
+		"remove all":   {`"data": {"token-next": "QQ=="}`, edits{"token-next": nil}, `"data":{}`},
+		"data is null": {`"data": null`, edits{"token": []byte("B")}, `"data":{"token":"Qg=="}`},
+		"no data":      {`"type":"Opaque"`, edits{"token-next": []byte("B")}, `"data":{"token-next":"Qg=="},"type":"Opaque"`},
 		"from stringData to data": {
 			`"stringData": {"token-next":"B", "z": "z"}, "data": {"token": "QQ=="}`,
-			content.KeyEdit{"token": []byte("B"), "token-next": nil},
+			edits{"token": []byte("B"), "token-next": nil},
 			`"data":{"token":"Qg=="},"stringData":{"z":"z"}`,
 		},
-		"wins over data": {`"data": {"token": "QQ=="}, "stringData": {"token":"C"}`, content.KeyEdit{"token": []byte("B")}, `"data":{"token":"Qg=="},"stringData":{}`},
+		"wins over data": {`"data": {"token": "QQ=="}, "stringData": {"token":"C"}`, edits{"token": []byte("B")}, `"data":{"token":"Qg=="},"stringData":{}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := edit(t, head+c.in+"}", c.edit)
@@ -115,7 +115,7 @@ func TestLastAppliedIsDropped(t *testing.T) {
 		one("a"): want("a"),
 		`{"apiVersion":"v1","kind":"List","items":[` + one("a") + `,` + one("b") + `],"metadata":{"resourceVersion":""}}`: `{"apiVersion":"v1","kind":"List","items":[` + want("a") + `,` + want("b") + `],"metadata":{"resourceVersion":""}}`,
 	} {
-		for _, e := range []content.KeyEdit{nil, {"token": []byte("A")}} {
+		for _, e := range []edits{nil, {"token": []byte("A")}} {
 			var got, want any
 			if json.Unmarshal([]byte(edit(t, in, e)), &got) != nil || json.Unmarshal([]byte(out), &want) != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("got %v\nwant %v", got, want)
@@ -308,7 +308,7 @@ func FuzzSecret(f *testing.F) {
 			return
 		}
 		s := d.all[0]
-		edit := content.KeyEdit{}
+		edit := edits{}
 		for i, key := range token.FileNames() {
 			switch which >> i & 1 {
 			case 1:
@@ -319,7 +319,7 @@ func FuzzSecret(f *testing.F) {
 				}
 			}
 		}
-		out, err := d.edit([]content.KeyEdit{edit})
+		out, err := d.edit(writes(edit))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -328,7 +328,7 @@ func FuzzSecret(f *testing.F) {
 			t.Fatalf("%v\n%q\n%q", err, text, out)
 		}
 		again := doc.all[0]
-		want := edit.Apply(s.keys)
+		want := content.Source{Keys: s.keys}.After(writes(edit)[0])
 		if !maps.EqualFunc(again.keys, want, bytes.Equal) {
 			t.Fatalf("%q reads back as %q, not %q", out, again.keys, want)
 		}

@@ -68,8 +68,8 @@ func TestOwnersStay(t *testing.T) {
 	if err := saveFile(t.Context(), loadFile(t, path), "two"); err != nil {
 		t.Fatal(err)
 	}
-	edit := content.KeyEdit{"token": []byte("two"), "token-previous": []byte("one")}
-	if err := loadDir(t, dir).save(t.Context(), edit); err != nil {
+	edit := edits{"token": []byte("two"), "token-previous": []byte("one")}
+	if err := loadDir(t, dir).Save(t.Context(), writes(edit)); err != nil {
 		t.Fatal(err)
 	}
 	for p, id := range map[string]uint32{
@@ -111,9 +111,9 @@ func TestNothingIsWrittenOnFailure(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("file: %v; want %q", err, c.says)
 				}
-				d, err := readDir(ctx, dir, content.Names())
+				d, err := readDir(ctx, dir, content.Names(""))
 				if err == nil {
-					err = d.save(ctx, content.KeyEdit{"token": []byte("two")})
+					err = d.Save(ctx, writes(edits{"token": []byte("two")}))
 				}
 				if err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Errorf("directory: %v; want %q", err, c.says)
@@ -144,7 +144,7 @@ func TestOddFilesAreRefused(t *testing.T) {
 			t.Errorf("%s was read", path)
 		}
 	}
-	if _, err := readDir(t.Context(), dir, content.Names()); err == nil {
+	if _, err := readDir(t.Context(), dir, content.Names("")); err == nil {
 		t.Error("a directory with a named pipe was read")
 	}
 	linked := t.TempDir()
@@ -152,7 +152,7 @@ func TestOddFilesAreRefused(t *testing.T) {
 	if err := os.Symlink(filepath.Join(dir, "elsewhere"), filepath.Join(linked, "token")); err != nil {
 		t.Fatal(err)
 	}
-	err := loadDir(t, linked).save(t.Context(), content.KeyEdit{"token": []byte("two")})
+	err := loadDir(t, linked).Save(t.Context(), writes(edits{"token": []byte("two")}))
 	if err == nil || !strings.Contains(err.Error(), "key token is no regular file") {
 		t.Error(err)
 	}

@@ -46,7 +46,7 @@ func loadFile(t *testing.T, path string) *files {
 
 func loadDir(t *testing.T, path string) *files {
 	t.Helper()
-	d, err := readDir(t.Context(), path, content.Names())
+	d, err := readDir(t.Context(), path, content.Names(""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,21 @@ func loadDir(t *testing.T, path string) *files {
 }
 
 func saveFile(ctx context.Context, f *files, text string) error {
-	return f.save(ctx, content.KeyEdit{f.names[0]: []byte(text)})
+	return f.Save(ctx, [][]content.Write{{{Key: f.file, Value: []byte(text)}}})
+}
+
+// edits are new values of keys, nil for those to be removed.
+type edits map[string][]byte
+
+// writes returns e in the order in which a rotation writes.
+func writes(e edits) [][]content.Write {
+	var out []content.Write
+	for _, key := range []string{"token-unrevoked", "token-revoked", "token-retired", "token-previous", "token-previous-until", "token", "token-next"} {
+		if value, there := e[key]; there {
+			out = append(out, content.Write{Key: key, Value: value})
+		}
+	}
+	return [][]content.Write{out}
 }
 
 // list returns what a directory holds.
@@ -166,7 +180,7 @@ func TestChangesMeanwhileAreNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := list(t, dir)
-			if err := d.save(t.Context(), content.KeyEdit{"token": []byte("ours")}); !errors.Is(err, ErrChanged) {
+			if err := d.Save(t.Context(), writes(edits{"token": []byte("ours")})); !errors.Is(err, ErrChanged) {
 				t.Fatal(err)
 			}
 			if after := list(t, dir); !slices.Equal(before, after) {
@@ -211,7 +225,7 @@ func TestOneOperatorWins(t *testing.T) {
 		"directory": func() func(string) error {
 			d := loadDir(t, dir)
 			return func(text string) error {
-				return d.save(context.Background(), content.KeyEdit{"token": []byte(text)})
+				return d.Save(context.Background(), writes(edits{"token": []byte(text)}))
 			}
 		},
 	} {
