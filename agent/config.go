@@ -164,6 +164,13 @@ var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 var envPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
+// Validate returns an error that lists everything that is wrong with c, or nil. It does
+// not read the sources of credentials. Start calls it, too.
+func (c Config) Validate() error {
+	_, err := c.resolve()
+	return err
+}
+
 // resolve returns c with its defaults and sources. The error lists everything that
 // is wrong with c.
 func (c Config) resolve() (*resolved, error) {

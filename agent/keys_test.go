@@ -344,8 +344,8 @@ func TestKeyConfigErrors(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
 	for want, change := range map[string]func(*agent.Config){
-		"no issuer":                           func(c *agent.Config) { c.JWT.Issuer = "" },
-		"no audience":                         func(c *agent.Config) { c.JWT.Audiences = nil },
+		"Config.JWT.Issuer is missing":        func(c *agent.Config) { c.JWT.Issuer = "" },
+		"Config.JWT.Audiences is missing":     func(c *agent.Config) { c.JWT.Audiences = nil },
 		"Config.KeyFile and Config.JWKSURL":   func(c *agent.Config) { c.JWKSURL = "https://issuer.example/keys" },
 		"Config.Name and Config.KeyName":      func(c *agent.Config) { c.KeyName = "token" },
 		"Config.TokenFile and Config.EnvFile": func(c *agent.Config) { c.TokenFile, c.EnvFile = "a", "b" },

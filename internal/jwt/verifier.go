@@ -7,13 +7,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/tokenagent/tokenagent/internal/option"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -103,37 +105,40 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Validate returns an error that lists everything that is wrong with c, or nil.
-// golang-jwt does not check an empty issuer or audience, so Validate rejects them.
+// Validate returns an error that lists everything that is wrong with c, as a go-multierror
+// of option.Errors, or nil. golang-jwt does not check an empty issuer or audience, so
+// Validate rejects them.
 func (c *Config) Validate() error {
-	var errs []error
-	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf("verify: JWT: "+format, args...)) }
+	errs := &multierror.Error{ErrorFormat: option.OneLine}
+	fail := func(format string, args ...any) {
+		errs.Errors = append(errs.Errors, option.Errorf(option.Field, format, args...))
+	}
 	if c.Issuer == "" {
-		fail("no issuer; give the iss that tokens must have")
+		fail("{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
 	}
 	if len(c.Audiences) == 0 || slices.Contains(c.Audiences, "") {
-		fail("no audience, or an empty one; give the aud that tokens must have")
+		fail("{audience} is missing: give the aud that signed tokens must have, since the same keys may sign for others")
 	}
-	for i, a := range c.Algorithms {
+	for _, a := range c.Algorithms {
 		if !slices.Contains(Algorithms(), a) {
-			fail("Algorithms[%d] is none of %s", i, strings.Join(Algorithms(), ", "))
+			fail("{algorithm} must be one of %s", strings.Join(Algorithms(), ", "))
 		}
 	}
 	if slices.Contains(c.Types, "") {
-		fail("an empty type; leave it out")
+		fail("{jwt-type} is empty; leave it out")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
 		if _, err := Require(name, nil); err != nil {
-			fail("a required claim: %w", err)
+			fail("{require-claim}: %w", err)
 		}
 	}
 	if c.Leeway > MaxLeeway {
-		fail("Leeway must be at most %s; 0 means %s, negative none", MaxLeeway, DefaultLeeway)
+		fail("{leeway} must be at most %s", MaxLeeway)
 	}
 	if c.MaxBytes < 0 {
-		fail("MaxBytes is negative; 0 means %d", DefaultMaxBytes)
+		fail("Config.JWT.MaxBytes is negative; 0 means %d", DefaultMaxBytes)
 	}
-	return errors.Join(errs...)
+	return errs.ErrorOrNil()
 }
 
 // Verify accepts token if one of the keys signed it and its claims meet the Config.

@@ -346,16 +346,16 @@ func TestJWTRequirements(t *testing.T) {
 func TestConfigRefusesEmptiness(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]Config{
-		"no issuer":         {Audiences: []string{"a"}},
-		"no audience":       {Issuer: "i"},
-		"an empty one":      {Issuer: "i", Audiences: []string{"a", ""}},
-		"Algorithms[1]":     {Issuer: "i", Audiences: []string{"a"}, Algorithms: []string{"RS256", "none"}},
-		"an empty type":     {Issuer: "i", Audiences: []string{"a"}, Types: []string{""}},
-		"it has no name":    {Issuer: "i", Audiences: []string{"a"}, RequiredClaims: map[string][]string{"": nil}},
-		"a JSON Pointer in": {Issuer: "i", Audiences: []string{"a"}, RequiredClaims: map[string][]string{"/a~2b": nil}},
-		"Leeway must be":    {Issuer: "i", Audiences: []string{"a"}, Leeway: time.Hour},
-		"MaxBytes is":       {Issuer: "i", Audiences: []string{"a"}, MaxBytes: -1},
-		"no issuer; give t": {},
+		"JWT.Issuer is missing":         {Audiences: []string{"a"}},
+		"JWT.Audiences is missing":      {Issuer: "i"},
+		"JWT.Audiences is missing: ":    {Issuer: "i", Audiences: []string{"a", ""}},
+		"JWT.Algorithms must be one of": {Issuer: "i", Audiences: []string{"a"}, Algorithms: []string{"RS256", "none"}},
+		"JWT.Types is empty":            {Issuer: "i", Audiences: []string{"a"}, Types: []string{""}},
+		"it has no name":                {Issuer: "i", Audiences: []string{"a"}, RequiredClaims: map[string][]string{"": nil}},
+		"a JSON Pointer in":             {Issuer: "i", Audiences: []string{"a"}, RequiredClaims: map[string][]string{"/a~2b": nil}},
+		"Leeway must be":                {Issuer: "i", Audiences: []string{"a"}, Leeway: time.Hour},
+		"MaxBytes is":                   {Issuer: "i", Audiences: []string{"a"}, MaxBytes: -1},
+		"JWT.Issuer is missing: give":   {},
 	} {
 		if _, err := NewVerifier(func() *KeySet { return nil }, c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)

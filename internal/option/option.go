@@ -20,13 +20,18 @@ func Flag(name string) string { return "--" + name }
 // Key spells a setting as in a file of realms: token-file.
 func Key(name string) string { return name }
 
+// fields are the fields of the library that are not named after their flags.
+var fields = map[string]string{ //nolint:gochecknoglobals,gosec // a constant; names, not credentials
+	"poll-interval": "Poll", "jwks-url": "JWKSURL",
+	"jwks-ca-file": "JWKS.CAFile", "jwks-bearer-file": "JWKS.BearerFile", "max-stale": "JWKS.MaxStale",
+	"issuer": "JWT.Issuer", "audience": "JWT.Audiences", "algorithm": "JWT.Algorithms", "jwt-type": "JWT.Types",
+	"require-claim": "JWT.RequiredClaims", "leeway": "JWT.Leeway",
+}
+
 // Field spells a setting as a field of the library: Config.TokenFile.
 func Field(name string) string {
-	switch name { // the fields that are not named after their flags
-	case "poll-interval":
-		return "Config.Poll"
-	case "jwks-url":
-		return "Config.JWKSURL"
+	if field, ok := fields[name]; ok {
+		return "Config." + field
 	}
 	var b strings.Builder
 	for word := range strings.SplitSeq(name, "-") {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/option"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
@@ -88,25 +88,26 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 	o.MinRefresh = cmp.Or(o.MinRefresh, time.Minute)
 	o.MaxRefresh = cmp.Or(o.MaxRefresh, max(o.MinRefresh, time.Hour))
 	o.CoolDown = cmp.Or(o.CoolDown, time.Minute)
+	problem := ""
 	u, err := url.Parse(address)
 	switch {
 	case err != nil || u.Hostname() == "":
-		err = errors.New("the URL has no host; write it as https://HOST/PATH")
+		problem = "{jwks-url}: the URL has no host; write it as https://HOST/PATH"
 	case u.User != nil:
-		err = errors.New("the URL holds a user name or password; leave them out, and give a token as BearerFile")
+		problem = "{jwks-url}: the URL holds a user name or password; leave them out, and give a token as {jwks-bearer-file}"
 	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
-		err = errors.New("the URL is not https, so anybody on the way could put keys in; http is accepted only for loopback")
+		problem = "{jwks-url}: the URL is not https, so anybody on the way could put keys in; http is accepted only for loopback"
 	case min(o.Timeout, o.MinRefresh, o.MaxRefresh, o.CoolDown) < 0:
-		err = errors.New("a negative duration; 0 means the default")
+		problem = "Config.JWKS has a negative duration; 0 means the default"
 	case o.CAFile != "" && o.Client != nil && o.Client.Transport != nil:
-		err = errors.New("both CAFile and a Client with a Transport, which has its own CAs; set one")
+		problem = "{jwks-ca-file} and a Client with a Transport, which has its own CAs, are both set; set one"
 	case o.MaxRefresh < o.MinRefresh:
-		err = fmt.Errorf("MaxRefresh %s is less than MinRefresh %s", o.MaxRefresh, o.MinRefresh)
+		problem = "Config.JWKS.MaxRefresh is less than MinRefresh"
 	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*o.MinRefresh:
-		err = fmt.Errorf("MaxStale %s is less than twice MinRefresh %s, so keys would go stale between two requests", o.MaxStale, o.MinRefresh)
+		problem = "{max-stale} must be at least " + (2 * o.MinRefresh).String() + ", so that keys do not go stale between two requests; 0s means no limit"
 	}
-	if err != nil {
-		return nil, fmt.Errorf("jwks: remote: %w", err)
+	if problem != "" {
+		return nil, option.Errorf(option.Field, problem)
 	}
 	s := &RemoteSource{
 		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), o: o,

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -61,16 +60,6 @@ Otherwise the exit code is 1.`,
 	return cmd
 }
 
-// fillJWT sets the issuer and the audience, which an agent requires, if they are not
-// given. No token can have this value (RFC 2606 section 2).
-func fillJWT(cfg *agent.Config) {
-	const placeholder = "https://issuer.invalid"
-	cfg.JWT.Issuer = cmp.Or(cfg.JWT.Issuer, placeholder)
-	if len(cfg.JWT.Audiences) == 0 {
-		cfg.JWT.Audiences = []string{placeholder}
-	}
-}
-
 // A report is the answer of check about one realm, or about the sources of the flags.
 type report struct {
 	Name     string              `json:"name,omitempty"` // of the realm
@@ -108,9 +97,6 @@ func (r *report) text(indent string) string {
 // can start with cfg.
 func examine(ctx context.Context, cfg agent.Config) (*report, error) {
 	cfg.PollOnly, cfg.WaitForSource, cfg.StateFile = true, true, ""
-	if cfg.KeyFile+cfg.JWKSURL != "" {
-		fillJWT(&cfg)
-	}
 	a, err := startAgent(ctx, cfg)
 	if err != nil {
 		return nil, err

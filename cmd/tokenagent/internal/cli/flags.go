@@ -52,7 +52,7 @@ func agentConfig(cmd *cobra.Command, r *config.Realm, use config.Use, log *slog.
 	if err := r.Validate(use); err != nil {
 		return agent.Config{}, exitcode.With(2, err)
 	}
-	return r.AgentConfig(log), nil
+	return r.AgentConfig(use, log), nil
 }
 
 // startAgent starts an agent. An invalid or missing setting is a usage error. An error of

@@ -65,7 +65,7 @@ Otherwise the exit code is 1.`,
 			}
 			i := inspection{Token: inspect.Decode(token, time.Now())}
 			if r.HasKeys() && i.Error == "" {
-				if i.Verdict, err = judge(cmd, token, i.Token, cfg); err != nil {
+				if i.Verdict, err = judge(cmd, token, i.Token, r.Config.JWT, cfg); err != nil {
 					return err
 				}
 			}
@@ -81,20 +81,19 @@ Otherwise the exit code is 1.`,
 	return cmd
 }
 
-// judge returns what an agent with cfg decides. If no issuer or audience is given, the
-// token's own is accepted.
-func judge(cmd *cobra.Command, token string, t *inspect.Token, cfg agent.Config) (*judgement, error) {
-	j := &judgement{}
-	if iss := t.Claims.Texts("iss"); cfg.JWT.Issuer == "" && len(iss) == 1 {
-		cfg.JWT.Issuer = iss[0]
+// judge returns what an agent with cfg decides. If the flags give no issuer or audience,
+// which given shows, the token's own is accepted.
+func judge(cmd *cobra.Command, token string, t *inspect.Token, given agent.JWT, cfg agent.Config) (*judgement, error) {
+	j, rules := &judgement{}, cfg.JWT
+	rules.Issuer, rules.Audiences = given.Issuer, given.Audiences
+	if iss := t.Claims.Texts("iss"); given.Issuer == "" && len(iss) == 1 {
+		rules.Issuer, cfg.JWT.Issuer = iss[0], iss[0]
 		j.Unchecked = append(j.Unchecked, "iss")
 	}
-	if aud := t.Claims.Texts("aud"); len(cfg.JWT.Audiences) == 0 && len(aud) > 0 && aud[0] != "" {
-		cfg.JWT.Audiences = aud[:1]
+	if aud := t.Claims.Texts("aud"); len(given.Audiences) == 0 && len(aud) > 0 && aud[0] != "" {
+		rules.Audiences, cfg.JWT.Audiences = aud[:1], aud[:1]
 		j.Unchecked = append(j.Unchecked, "aud")
 	}
-	rules := cfg.JWT
-	fillJWT(&cfg)
 	a, err := startAgent(cmd.Context(), cfg)
 	if err != nil {
 		return nil, err

@@ -34,9 +34,9 @@ func TestErrorsNameTheVariableThatWasSet(t *testing.T) {
 	path := file(t, good)
 	t.Setenv("TOKENAGENT_TOKEN_ENV", "X")
 	t.Setenv("TOKENAGENT_STATE_FILE", path)
-	invoke(t, "", "run", "--token-file", path).want(t, 2, "tokenagent: --token-file and TOKENAGENT_TOKEN_ENV are both set; one source is meant\n")
+	invoke(t, "", "run", "--token-file", path).want(t, 2, "tokenagent: --token-file and TOKENAGENT_TOKEN_ENV are both set; one source is meant: leave one empty\n")
 	t.Setenv("TOKENAGENT_TOKEN_FILE", path)
-	invoke(t, "", "run", "--token-env", "Y").want(t, 2, "tokenagent: TOKENAGENT_TOKEN_FILE and --token-env are both set; one source is meant\n")
+	invoke(t, "", "run", "--token-env", "Y").want(t, 2, "tokenagent: TOKENAGENT_TOKEN_FILE and --token-env are both set; one source is meant: leave one empty\n")
 	for name, value := range map[string]string{"TOKENAGENT_TOKEN_ENV": "", "TOKENAGENT_OUTPUT": "yaml"} {
 		t.Setenv(name, value)
 	}

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"strings"
@@ -49,10 +50,19 @@ func (r *Realm) HasTokens() bool {
 // HasKeys reports whether a key source is named.
 func (r *Realm) HasKeys() bool { return r.Config.KeyFile != "" || r.Config.JWKSURL != "" }
 
-// AgentConfig returns the configuration of the agent. r must be valid.
-func (r *Realm) AgentConfig(log *slog.Logger) agent.Config {
+// AgentConfig returns the configuration of the agent. For [Check], an issuer and an
+// audience that are not given are ones that no token has (RFC 2606 section 2), because the
+// agent requires both.
+func (r *Realm) AgentConfig(use Use, log *slog.Logger) agent.Config {
 	cfg := r.Config
 	cfg.Logger = log
+	if use == Check {
+		const placeholder = "https://issuer.invalid"
+		cfg.JWT.Issuer = cmp.Or(cfg.JWT.Issuer, placeholder)
+		if len(cfg.JWT.Audiences) == 0 {
+			cfg.JWT.Audiences = []string{placeholder}
+		}
+	}
 	cfg.JWT.RequiredClaims, _ = r.requiredClaims()
 	// For the agent 0 means the default, and a negative value none.
 	for _, d := range []*time.Duration{&cfg.Overlap, &cfg.Poll, &cfg.Debounce, &cfg.JWT.Leeway} {

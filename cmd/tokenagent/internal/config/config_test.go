@@ -108,8 +108,8 @@ func TestValidate(t *testing.T) {
 		keys + "require-claim==CANARY":                             "{require-claim} number 1: the form is NAME",
 		keys + "require-claim=/a~b=c":                              "{require-claim} number 1: a JSON Pointer in which ~",
 		keys + "jwt-cache=-1":                                      "{jwt-cache} must be 0 to",
-		keys + "leeway=11m":                                        "{leeway} must be 0s to 10m",
-		keys + "leeway=-1s":                                        "{leeway} must be 0s to 10m",
+		keys + "leeway=11m":                                        "{leeway} must be at most 10m",
+		keys + "leeway=-1s":                                        "{leeway} must not be negative",
 		url + "max-stale=1m":                                       "{max-stale} must be at least 2m",
 		url + "max-stale=0s":                                       "",
 		"jwks-url=http://h.example/CANARY issuer=i audience=a":     "{jwks-url}: the URL is not https",
@@ -117,8 +117,8 @@ func TestValidate(t *testing.T) {
 		"token-file=/f overlap=-1m":                                "{overlap} must not be negative; 0s means none",
 		"token-file=/f debounce=-1s":                               "{debounce} must not be negative; 0s means none",
 		"token-file=/f poll-interval=-1s":                          "{poll-interval} must not be negative",
-		"token-file=/f poll-interval=1ms":                          "{poll-interval} must be at least 10ms",
-		"token-file=/f max-overlap=1m":                             "{max-overlap} must be at least {overlap}, 15m",
+		"token-file=/f poll-interval=1ms":                          "{poll-interval} is shorter than 10ms",
+		"token-file=/f max-overlap=1m":                             "{max-overlap} (1m0s) is shorter than {overlap} (15m0s)",
 		"token-file=/f max-overlap=1m overlap=0s":                  "{max-overlap} needs {overlap}",
 		"token-file=/f max-overlap=-1s overlap=0s":                 "",
 		"token-file=/f header=a:b":                                 "{header}: ",
@@ -180,7 +180,7 @@ func TestAgentConfig(t *testing.T) {
 		change(&want)
 		flags, file := both(t, settings)
 		for _, r := range []Realm{flags, file} {
-			if got := r.AgentConfig(log); !reflect.DeepEqual(got, want) {
+			if got := r.AgentConfig(Run, log); !reflect.DeepEqual(got, want) {
 				t.Errorf("%s:\n%+v\nwant\n%+v", settings, got, want)
 			}
 		}

@@ -224,7 +224,7 @@ func (p *parser) realms(plan *realm.Plan, n *yaml.Node, defaults []setting) map[
 		if file := r.Config.StateFile; file != "" {
 			unique("state-file", file)
 		}
-		r.Config = r.AgentConfig(p.log)
+		r.Config = r.AgentConfig(InRealm, p.log)
 		plan.Specs = append(plan.Specs, r.Spec)
 	}
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {

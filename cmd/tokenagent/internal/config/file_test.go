@@ -86,11 +86,10 @@ realms:
 `
 	_, err := parse(file)
 	const want = `/dir/f:5: realms.a: issuer goes with key-file or jwks-url, and neither is given
-/dir/f:2: realms.a: max-overlap must be at least overlap, 15m0s
-/dir/f:8: realms.b: token-file and env-file are both set; one source is meant
+/dir/f:2: realms.a: max-overlap (1m0s) is shorter than overlap (15m0s); make it at least as long
 /dir/f:11: realms.b: debounce must not be negative; 0s means none
+/dir/f:8: realms.b: token-file and env-file are both set; one source is meant: leave one empty
 /dir/f:13: realms.c: it has no source; give it token-file, env-file, token-env, key-file or jwks-url
-/dir/f:2: realms.c: max-overlap must be at least overlap, 15m0s
 /dir/f:14: realms.d: audience is missing: `
 	if err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v\nwant\n%s", err, want)
