@@ -23,8 +23,8 @@ type bench struct {
 	callsRefused    atomic.Int64 // as the callers saw it
 }
 
-// newBench starts everything but daprd. The Secret's first token exists, and
-// is in the mount unless tokenagent is to wait for it.
+// newBench starts everything except daprd. It makes the Secret's first token. The token
+// is in the mount, unless tokenagent must wait for it.
 func newBench(t *testing.T, w way, s setting) *bench {
 	t.Helper()
 	b := &bench{t: t, way: w, mount: newSecretMount(t), tokens: []sharedToken{newToken()}}
@@ -43,11 +43,11 @@ func newBench(t *testing.T, w way, s setting) *bench {
 	return b
 }
 
-// token is the newest one.
+// token returns the newest token.
 func (b *bench) token() sharedToken { return b.tokens[len(b.tokens)-1] }
 
-// load starts daprd with the current token, and traffic of every kind, and
-// returns when each kind has got through.
+// load starts daprd with the current token, and traffic of every kind. It returns when
+// each kind of traffic has reached the app.
 func (b *bench) load(beat time.Duration) {
 	b.t.Helper()
 	b.side.Start(b.token())
@@ -61,7 +61,7 @@ func (b *bench) load(beat time.Duration) {
 	b.flow()
 }
 
-// flow waits until messages, calls and a tick have come in from now on.
+// flow waits until new messages, new calls and a tick have reached the app.
 func (b *bench) flow() {
 	b.t.Helper()
 	messages, calls, ticks := b.tally.Messages.Len(), b.tally.Calls.Len(), b.tally.Ticks.Load()
@@ -70,7 +70,7 @@ func (b *bench) flow() {
 	})
 }
 
-// renew makes a new token, without telling anybody.
+// renew makes a new token. It does not publish it.
 func (b *bench) renew() (old, next sharedToken) {
 	old, next = b.token(), newToken()
 	b.tokens = append(b.tokens, next)
@@ -100,7 +100,7 @@ func (b *bench) drain() {
 		b.t.Errorf("%d calls answered with success never reached the app: %v", len(missing), missing)
 	}
 	if n := b.tally.TokenSeen.Load(); n > 0 {
-		b.t.Errorf("%d requests reached the app with their token", n)
+		b.t.Errorf("%d requests reached the app with the token still in them", n)
 	}
 	b.t.Logf("published %d, handled %d (%d of them again), invoked %d, ticks %d, calls made again %d, publications made again %d",
 		b.messages.Acked.Len(), b.tally.Messages.Len(), b.tally.Messages.Repeats(), b.calls.Acked.Len(), b.tally.Ticks.Load(),
@@ -109,7 +109,7 @@ func (b *bench) drain() {
 
 func (b *bench) page() metricsPage { return parseMetrics(b.t, b.view.Metrics()) }
 
-// accepted is the number of good verifications; slot "" means any.
+// accepted returns the number of accepted verifications in the slot; "" means any slot.
 func (b *bench) accepted(slot string) int {
 	match := labels{"result": "ok"}
 	if slot != "" {
@@ -118,12 +118,12 @@ func (b *bench) accepted(slot string) int {
 	return int(b.page().Sum("tokenagent_verifications_total", match))
 }
 
-// noneSince fails the test if anything got in since the tally's mark, or since
-// the page counted the good verifications given; and removes the mark.
+// noneSince fails the test if the app handled a request that began after the tally's
+// mark, or if more verifications were accepted than the given number. It removes the mark.
 func (b *bench) noneSince(event string, accepted int) {
 	b.t.Helper()
 	if n := b.accepted("") - accepted; n > 0 {
-		b.t.Errorf("%d verifications were good after %s", n, event)
+		b.t.Errorf("%d verifications were accepted after %s", n, event)
 	}
 	if n, latest := b.tally.SinceMark(); n > 0 {
 		b.t.Errorf("%d requests that began after %s were handled, the last %v after it", n, event, latest)
@@ -131,8 +131,8 @@ func (b *bench) noneSince(event string, accepted int) {
 	b.tally.Unmark()
 }
 
-// refused is the number of refusals: the most that the agent, the app and the
-// callers have counted.
+// refused returns the number of refusals: the largest of the counts of the agent, the
+// app and the callers.
 func (b *bench) refused() int {
 	page := b.page()
 	const name = "tokenagent_verifications_total"
@@ -140,9 +140,9 @@ func (b *bench) refused() int {
 	return int(max(counted, float64(b.tally.Refused.Load()), float64(b.callsRefused.Load())))
 }
 
-// overlapExpires is when the old token's overlap ends; zero when none is shown.
-// It is on the monotonic clock, as the agent's own deadline is: a machine that
-// sets its wall clock meanwhile would otherwise move one and not the other.
+// overlapExpires returns when the old token's overlap ends, or zero if the metrics show
+// none. The time is on the monotonic clock, like the agent's own deadline, so that a
+// change of the wall clock does not move it.
 func (b *bench) overlapExpires() time.Time {
 	b.t.Helper()
 	seconds := b.page().Sum("tokenagent_overlap_expires_timestamp_seconds", labels{"source": "token"})
@@ -153,7 +153,7 @@ func (b *bench) overlapExpires() time.Time {
 	return now.Add(time.UnixMicro(int64(seconds * 1e6)).Sub(now))
 }
 
-// admits reports whether a call past daprd with the token gets in.
+// admits reports whether the app accepts a direct call, not through daprd, with the token.
 func (b *bench) admits(token sharedToken) bool {
 	b.t.Helper()
 	call := callHTTPApp
@@ -167,7 +167,7 @@ func (b *bench) admits(token sharedToken) bool {
 	return admitted
 }
 
-// scan looks for any token that ever was, in all that tokenagent shows.
+// scan searches everything that tokenagent shows for every token that was ever used.
 func (b *bench) scan() {
 	b.t.Helper()
 	for name, text := range map[string]string{

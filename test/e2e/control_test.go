@@ -12,8 +12,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestControl shows that these tests notice an outage: apps that read their
-// token once, as most do today, refuse what comes after a rotation.
+// TestControl shows that these tests notice an outage: apps that read their token only
+// once, as most do today, refuse requests after a rotation.
 func TestControl(t *testing.T) {
 	old, next := newToken(), newToken()
 
@@ -41,9 +41,9 @@ func TestControl(t *testing.T) {
 				t.Errorf("%d refused before the rotation", n)
 			}
 
-			// Over HTTP the new daprd does not even get its subscriptions;
-			// gRPC asks for them without a token, and then each delivery is
-			// refused.
+			// Over HTTP the app refuses the new daprd's request for subscriptions.
+			// Over gRPC daprd sends that request without a token, and then the app
+			// refuses each delivery.
 			side.Recreate(next)
 			waitFor(t, 20*time.Second, "the app refuses, and messages stay unhandled", func() bool {
 				return tally.Refused.Load() > 0 && messages.Acked.Len() > tally.Messages.Len()+20

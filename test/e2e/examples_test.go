@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestExamples rotates under load before the apps in Node and in Python, which
-// check no token and are what people begin with: nothing is refused, nothing is
-// lost, and no connection to them ends under a request.
+// TestExamples rotates under load in front of the example apps in Node and Python, which
+// check no token. Nothing is refused, nothing is lost, and no app closes a connection
+// during a request.
 func TestExamples(t *testing.T) {
 	for _, c := range []struct{ name, program, file string }{
 		{"node", "node", "node-dapr/app.js"},
@@ -79,7 +79,7 @@ func TestExamples(t *testing.T) {
 // An example is an app that prints what it handles.
 type example struct{ process *process }
 
-// start returns when the app answers: daprd asks for subscriptions once.
+// start returns when the app answers, because daprd asks for subscriptions only once.
 func (x *example) start(t *testing.T, program, file string, port int) {
 	t.Helper()
 	x.process = startProcess(t, filepath.Base(file), program, []string{file}, []string{
@@ -97,7 +97,7 @@ func (x *example) start(t *testing.T, program, file string, port int) {
 	})
 }
 
-// order is what the apps print of a message.
+// order is what the apps print for a message.
 var order = regexp.MustCompile(`(?m)^order "(.*)" from token$`)
 
 func (x *example) handled() *idSet {
@@ -108,7 +108,7 @@ func (x *example) handled() *idSet {
 	return &ids
 }
 
-// flow waits until messages have come in from now on.
+// flow waits until new messages have reached the app.
 func (x *example) flow(t *testing.T) {
 	t.Helper()
 	before := x.handled().Len()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestExec leaves the restarts of daprd to `tokenagent exec`, which watches the
-// same Secret as the app does, and nobody tells it anything else.
+// TestExec leaves the restarts of daprd to `tokenagent exec`, which watches the same
+// Secret as the app.
 func TestExec(t *testing.T) {
 	const rotations = 8
 	for _, w := range ways {
@@ -45,7 +45,7 @@ func TestExec(t *testing.T) {
 					t.Errorf("rotation %d: traffic goes on, but not with the new token", n+1)
 				}
 			}
-			// What changes no current token is seen by exec as well, and restarts nothing.
+			// exec must not restart daprd for a change that keeps the current token.
 			current := b.token()
 			b.renew()
 			b.publish("next", map[string]string{"token": string(current), "token-next": string(b.token())})
@@ -68,13 +68,13 @@ func TestExec(t *testing.T) {
 			b.view = exec
 			b.scan()
 			b.side.Process().Stop()
-			// A daprd that does not end within its own grace breaks off, with 1.
+			// A daprd that does not end within its own grace period exits with 1.
 			want := 0
 			if strings.Contains(exec.process.Output(), "Graceful shutdown timeout exceeded") {
 				want = 1
 			}
 			if code := exec.process.ExitCode(); code != want {
-				t.Errorf("exec ends with %d, and not with daprd's %d", code, want)
+				t.Errorf("exec exits with %d, want daprd's exit code %d", code, want)
 			}
 			slices.Sort(took)
 			t.Logf("%d rotations, %d refused, %d restarts; daprd ran with the new token %v after the app took it (median), %v (most)",

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A stand is one gateway between clients and an app that checks nothing itself:
-// whatever reaches the app, the gateway has let through.
+// A stand is one gateway between clients and an app that checks nothing itself. Every
+// request that reaches the app was accepted by the gateway.
 type stand struct {
 	t     *testing.T
 	mount *secretMount
@@ -75,8 +75,8 @@ func newStand(t *testing.T, token sharedToken, tcp bool) *stand {
 
 func (s *stand) socket(name string) string { return filepath.Join(s.dir, name+".sock") }
 
-// config returns a file of deploy/gateways with its addresses replaced by those
-// of the test, each of which must be there.
+// config returns a file of deploy/gateways with other addresses. The file must contain
+// each replaced address.
 func (s *stand) config(name string, replace ...string) string {
 	s.t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "gateways", name))
@@ -86,7 +86,7 @@ func (s *stand) config(name string, replace ...string) string {
 	out := string(text)
 	for i := 0; i < len(replace); i += 2 {
 		if !strings.Contains(out, replace[i]) {
-			s.t.Fatalf("%s does not say %q", name, replace[i])
+			s.t.Fatalf("%s does not contain %q", name, replace[i])
 		}
 		out = strings.ReplaceAll(out, replace[i], replace[i+1])
 	}
@@ -102,7 +102,7 @@ func (s *stand) write(name, text string) (path string) {
 	return path
 }
 
-// through lets ask send to a gateway at base.
+// through makes ask send its requests to the gateway at base.
 func (s *stand) through(base string) {
 	s.ask = func(headers ...string) (int, http.Header, error) {
 		r, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, base+"/orders?x=1", strings.NewReader("a body"))
@@ -123,7 +123,7 @@ func (s *stand) through(base string) {
 	}
 }
 
-// must is ask where only its status counts.
+// must returns the status of ask, and ends the test after an error.
 func (s *stand) must(headers ...string) int {
 	s.t.Helper()
 	status, _, err := s.ask(headers...)
@@ -136,8 +136,8 @@ func (s *stand) must(headers ...string) int {
 func dapr(token sharedToken) string   { return "dapr-api-token: " + string(token) }
 func bearer(token sharedToken) string { return "Authorization: Bearer " + string(token) }
 
-// installed returns the path of a gateway's program, or ends the test: run.sh
-// installs it.
+// installed returns the path of a gateway's program. If the program is missing,
+// installed ends the test. run.sh installs it.
 func installed(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -147,7 +147,7 @@ func installed(t *testing.T, name string) string {
 	return path
 }
 
-// semantics holds the gateway to what each of them must do with headers.
+// semantics checks what every gateway must do with headers.
 func (s *stand) semantics() {
 	token, bad := s.tokens[0], newToken()
 	for name, headers := range map[string][]string{
@@ -161,7 +161,7 @@ func (s *stand) semantics() {
 			s.t.Errorf("%s: %d, %v, %v", name, status, h, err)
 		}
 		if s.arrived.Load() != before {
-			s.t.Errorf("%s: it reached the app", name)
+			s.t.Errorf("%s: the request reached the app", name)
 		}
 	}
 	forged := []string{"X-Tokenagent-Subject: admin", "x_tokenagent_subject: admin", "X_Tokenagent-Subject: admin", "X-Tokenagent_Subject: admin", "X-Tokenagent-Method: admin", "x_tokenagent_method: admin"}
@@ -180,13 +180,13 @@ func (s *stand) semantics() {
 		}
 		h := *s.last.Load()
 		if got := h["X-Tokenagent-Subject"]; len(got) != 1 || got[0] != "token" {
-			s.t.Errorf("%s: the app is told %q", name, got)
+			s.t.Errorf("%s: the app gets the subject %q", name, got)
 		}
 		if got := h["X-Tokenagent-Method"]; len(got) != 1 || got[0] != "token" {
-			s.t.Errorf("%s: the app is told the method %q", name, got)
+			s.t.Errorf("%s: the app gets the method %q", name, got)
 		}
 		if got := h.Get("Authorization"); got != c.authorization {
-			s.t.Errorf("%s: Authorization goes on as %q, not %q", name, got, c.authorization)
+			s.t.Errorf("%s: the app gets Authorization %q, want %q", name, got, c.authorization)
 		}
 		if all := fmt.Sprint(h); token.Leaked(all) || strings.Contains(all, "admin") {
 			s.t.Errorf("%s: the app sees the token or a forged identity", name)
@@ -194,8 +194,8 @@ func (s *stand) semantics() {
 	}
 }
 
-// rotations rotates under load and revokes now and then, and holds the gateway
-// to zero refused and zero accepted after revocation.
+// rotations rotates under load, and sometimes revokes. The gateway must not refuse any
+// request, and must not accept a revoked token.
 func (s *stand) rotate() {
 	const rotations, workers, revokeEach = 24, 4, 6
 	var sending atomic.Pointer[sharedToken] // what senders have
@@ -239,9 +239,9 @@ func (s *stand) rotate() {
 		if n%revokeEach != revokeEach-1 {
 			continue
 		}
-		// The old one leaked: in the middle of its overlap it is revoked.
+		// The old token leaked, so it is revoked in the middle of its overlap.
 		if s.must(dapr(old)) != http.StatusOK {
-			s.t.Error("the old token is refused before it is revoked")
+			s.t.Error("the old token is refused before the revocation")
 		}
 		keys["token-revoked"] = old.Digest()
 		before := parseMetrics(s.t, s.view.Metrics()).Sum("tokenagent_generation", nil)

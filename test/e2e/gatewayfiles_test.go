@@ -34,8 +34,8 @@ func readYAML(t *testing.T, name string) any {
 	return v
 }
 
-// readEnvoy reads a file as Envoy reads its bootstrap: into its own messages,
-// where an unknown field is an error, and with the rules that stand at them.
+// readEnvoy reads a file as Envoy reads its bootstrap: into Envoy's own messages, with
+// their validation rules. An unknown field is an error.
 func readEnvoy(t *testing.T, name string) *bootstrapv3.Bootstrap {
 	t.Helper()
 	asJSON, err := json.Marshal(readYAML(t, name))
@@ -50,12 +50,12 @@ func readEnvoy(t *testing.T, name string) *bootstrapv3.Bootstrap {
 	return &b
 }
 
-// validate checks m and all that is packed into it.
+// validate checks m and all messages that are packed into it.
 func validate(t *testing.T, where string, m proto.Message) {
 	t.Helper()
 	v, ok := m.(interface{ ValidateAll() error })
 	if !ok {
-		t.Fatalf("%s: %T has no rules", where, m)
+		t.Fatalf("%s: %T has no validation rules", where, m)
 	}
 	if err := v.ValidateAll(); err != nil {
 		t.Errorf("%s: %v", where, err)
@@ -99,8 +99,8 @@ func unpacked[M proto.Message](t *testing.T, packed *anypb.Any, into M) M {
 	return into
 }
 
-// TestGatewayFilesForEnvoy: they are what Envoy understands, fail closed, and
-// name clusters that are there.
+// TestGatewayFilesForEnvoy: Envoy understands the files, they fail closed, and every
+// cluster that they name exists.
 func TestGatewayFilesForEnvoy(t *testing.T) {
 	for _, name := range []string{"envoy/grpc.yaml", "envoy/http.yaml"} {
 		t.Run(name, func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestGatewayFilesForEnvoy(t *testing.T) {
 			h := unpacked(t, b.GetStaticResources().GetListeners()[0].GetFilterChains()[0].GetFilters()[0].GetTypedConfig(), &hcmv3.HttpConnectionManager{})
 			for _, r := range h.GetRouteConfig().GetVirtualHosts()[0].GetRoutes() {
 				if !clusters[r.GetRoute().GetCluster()] {
-					t.Errorf("no cluster %q", r.GetRoute().GetCluster())
+					t.Errorf("cluster %q does not exist", r.GetRoute().GetCluster())
 				}
 			}
 			filters := h.GetHttpFilters()
@@ -133,7 +133,7 @@ func TestGatewayFilesForEnvoy(t *testing.T) {
 				removed = append(removed, m.GetRemove())
 			}
 			if !slices.Equal(removed, []string{"x-tokenagent-subject", "x-tokenagent-method"}) {
-				t.Errorf("a forged identity stays: only %q are removed", removed)
+				t.Errorf("a forged identity reaches the app: only %q are removed", removed)
 			}
 			authz := unpacked(t, filters[1].GetTypedConfig(), &extauthzv3.ExtAuthz{})
 			if authz.GetFailureModeAllow() || !authz.GetEncodeRawHeaders() || authz.GetStatusOnError().GetCode() != 503 {
@@ -148,8 +148,8 @@ func TestGatewayFilesForEnvoy(t *testing.T) {
 	}
 }
 
-// TestGatewayFileForTraefik holds the file to what its comments say, as far as
-// that goes without Traefik.
+// TestGatewayFileForTraefik checks the statements of the file's comments that can be
+// checked without Traefik.
 func TestGatewayFileForTraefik(t *testing.T) {
 	root := readYAML(t, "traefik/dynamic.yaml")
 	at := func(path ...string) any {
@@ -158,7 +158,7 @@ func TestGatewayFileForTraefik(t *testing.T) {
 		for _, key := range path {
 			m, ok := v.(map[string]any)
 			if !ok || m[key] == nil {
-				t.Fatalf("there is no %q", path)
+				t.Fatalf("the file has no %q", path)
 			}
 			v = m[key]
 		}

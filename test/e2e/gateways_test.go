@@ -15,14 +15,13 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// nginx puts the nginx of the system before the app, with the file that
-// deploy/gateways has.
+// nginx starts the system's nginx in front of the app, with the file of deploy/gateways.
 func (s *stand) nginx() {
 	s.t.Helper()
 	gateway := loopback(freePort(s.t))
 	site := s.write("tokenagent.conf", s.config("nginx/tokenagent.conf",
 		"unix:/run/tokenagent/forward.sock", "unix:"+s.socket("forward"), "127.0.0.1:3000", s.app, "127.0.0.1:8080", gateway))
-	// The workers are of the same user as tokenagent here.
+	// Here the workers run as the same user as tokenagent.
 	main := s.write("nginx.conf", strings.NewReplacer("DIR", s.dir, "SITE", site).Replace(`
 		daemon off; master_process on; worker_processes 2; pid DIR/nginx.pid; user root;
 		error_log stderr info;
@@ -66,13 +65,13 @@ func (s *stand) serves(p *process, base string) {
 			s.t.Fatalf("the gateway ended with exit code %d", p.ExitCode())
 		}
 		status, _, err := s.ask()
-		return err == nil && status != http.StatusNotFound // as Traefik has it until it has read its file
+		return err == nil && status != http.StatusNotFound // Traefik answers 404 until it has read its file
 	})
 }
 
-// extAuthz asks over gRPC with Envoy's own types and does with the answer what
-// Envoy does, since there is no Envoy here: it lets the request on to the app
-// or not, with headers set and then removed.
+// extAuthz takes the place of Envoy, which is not installed. It asks over gRPC with
+// Envoy's own types. If the answer accepts the request, it sets and then removes headers,
+// and sends the request to the app.
 func (s *stand) extAuthz() {
 	s.t.Helper()
 	conn, err := grpc.NewClient("unix:"+s.socket("authz"), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -125,11 +124,11 @@ func (s *stand) extAuthz() {
 	}
 }
 
-// A gateway is one that can be had here.
+// A gateway is a gateway that the tests can run.
 type gateway struct {
 	start func(s *stand)
-	tcp   bool // asks no Unix socket
-	alone int  // its answer where tokenagent does not answer
+	tcp   bool // it asks over TCP, not over a Unix socket
+	alone int  // its status if tokenagent does not answer
 }
 
 var gateways = map[string]gateway{
@@ -139,14 +138,14 @@ var gateways = map[string]gateway{
 	"ext_authz": {start: (*stand).extAuthz},
 }
 
-// whole are those of gateways that are programs.
+// whole lists the gateways that are programs.
 func whole() map[string]gateway {
 	programs := maps.Clone(gateways)
 	delete(programs, "ext_authz")
 	return programs
 }
 
-// behind runs test with each of gateways; each has a tokenagent of its own.
+// behind runs test with each gateway. Each has its own tokenagent.
 func behind(t *testing.T, gateways map[string]gateway, token func() sharedToken, test func(s *stand, g gateway)) {
 	t.Helper()
 	for name, g := range gateways {
@@ -168,8 +167,8 @@ func TestGateway(t *testing.T) {
 	})
 }
 
-// TestGatewayBeforeTheSecret: until the Secret is there a gateway says neither
-// yes nor no, and that it is worth while to try again.
+// TestGatewayBeforeTheSecret: until the Secret exists, a gateway answers 503 with
+// Retry-After.
 func TestGatewayBeforeTheSecret(t *testing.T) {
 	behind(t, whole(), func() sharedToken { return "" }, func(s *stand, _ gateway) {
 		token := newToken()
@@ -182,7 +181,8 @@ func TestGatewayBeforeTheSecret(t *testing.T) {
 	})
 }
 
-// TestGatewayWithoutTokenagent: nobody who can be asked is no yes.
+// TestGatewayWithoutTokenagent: if tokenagent does not answer, the gateway lets no
+// request through.
 func TestGatewayWithoutTokenagent(t *testing.T) {
 	behind(t, whole(), newToken, func(s *stand, g gateway) {
 		if s.must(dapr(s.tokens[0])) != http.StatusOK {
@@ -192,11 +192,11 @@ func TestGatewayWithoutTokenagent(t *testing.T) {
 		before := s.arrived.Load()
 		for _, headers := range [][]string{nil, {dapr(s.tokens[0])}, {"X-Tokenagent-Subject: token"}} {
 			if status := s.must(headers...); status != g.alone {
-				s.t.Errorf("%d, not %d", status, g.alone)
+				s.t.Errorf("status %d, want %d", status, g.alone)
 			}
 		}
 		if s.arrived.Load() != before {
-			s.t.Error("it reached the app")
+			s.t.Error("the request reached the app")
 		}
 	})
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// TestLateSecret starts the app and its daprd before the Secret exists. The
-// app's health answer keeps daprd from asking for subscriptions, which it does
-// only once; so none is lost, and what was published meanwhile is delivered.
+// TestLateSecret starts the app and its daprd before the Secret exists. daprd asks for
+// subscriptions only once. The app's health answer makes it wait, so no subscription is
+// lost, and daprd delivers the messages that were published before.
 func TestLateSecret(t *testing.T) {
 	forEachWay(t, func(t *testing.T, w way) {
 		b := newBench(t, w, setting{overlap: time.Minute, wait: true})
@@ -24,7 +24,7 @@ func TestLateSecret(t *testing.T) {
 			}
 			early.Add(id)
 		}
-		// Three health probes and more.
+		// Wait for more than three health probes.
 		throughout(t, time.Now().Add(4*time.Second), "daprd sends nothing to an app that is not ready", func() bool {
 			return b.tally.Messages.Len() == 0 && b.tally.Ticks.Load() == 0 && b.refused() == 0
 		})

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// maxPerStream bounds what one stream sends, so that a test that hangs does not
-// fill a disk.
+// maxPerStream limits what one stream sends, so that a test that hangs does not fill the
+// disk.
 const maxPerStream = 20_000
 
-// A stream does one thing at a steady pace. It repeats an attempt that fails, as
-// while daprd restarts, with the same id at the next beat.
+// A stream does one thing at a steady pace. If an attempt fails, for example while daprd
+// restarts, the stream repeats it with the same id at the next beat.
 type stream struct {
 	Acked     idSet // ids for which do returned nil
 	failed    atomic.Int64
@@ -25,7 +25,7 @@ type stream struct {
 	once      sync.Once
 }
 
-// startStream begins a stream of ids "name-worker-number" that ends with Stop or
+// startStream starts a stream of ids "name-worker-number". The stream ends with Stop or
 // with the test.
 func startStream(tb testing.TB, name string, workers int, beat time.Duration, do func(id string) error, onFailure func(error)) *stream {
 	tb.Helper()

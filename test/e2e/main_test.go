@@ -1,4 +1,4 @@
-// Package e2e runs the real sender, daprd, against apps that tokenagent guards.
+// Package e2e runs the real sender, daprd, against apps that tokenagent protects.
 package e2e
 
 import (
@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// scratch holds what the tests build, until the last has ended.
+// scratch is the directory of the programs that the tests build. It exists until the
+// last test has ended.
 var scratch string
 
 func TestMain(m *testing.M) {

@@ -17,11 +17,11 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestOIDC has a real OpenID provider sign tokens for workers that never stop,
-// and rotates its keys: staged, as providers do, where nothing is refused; then
-// hastily, with a key that signs before anybody could have read it, where a
-// token is refused until the keys were read again and never after that. The
-// tokens of a key that is taken away are refused in the end.
+// TestOIDC lets a real OpenID provider sign tokens for workers that never stop, and
+// rotates its keys. First it stages each key, as providers do: no token is refused. Then
+// it signs with keys that it has just published: a token is refused until the agent has
+// read the keys again, and never after that. In the end the tokens of every withdrawn key
+// are refused.
 func TestOIDC(t *testing.T) {
 	t.Parallel()
 	p := newProvider(t)
@@ -61,7 +61,7 @@ func TestOIDC(t *testing.T) {
 		t.Errorf("hasty: %d were refused after they had been accepted, while their key was there; the first: %v", n, work.first.Load())
 	}
 	if n := work.accepted.Load(); n < 1000 {
-		t.Errorf("%d verifications; too little to show anything", n)
+		t.Errorf("only %d verifications, which are too few for a result", n)
 	}
 	t.Logf("in all: %d accepted, %d refused, %d requests for the keys", work.accepted.Load(), work.refused.Load(), p.asked.Load())
 }
@@ -138,7 +138,7 @@ func (g *gate) await(t *testing.T, what string, done func() bool) {
 		select {
 		case <-updated:
 		case <-limit:
-			t.Fatalf("waited in vain for %s; the last error: %v", what, g.keys.Stats().LastError)
+			t.Fatalf("timed out waiting for %s; the last error: %v", what, g.keys.Stats().LastError)
 		}
 	}
 }
@@ -164,7 +164,7 @@ func startWorkers(t *testing.T, p *provider, g *gate, n int) *workers {
 			for {
 				token, kid, err := p.fetch()
 				if err != nil {
-					t.Errorf("the provider gives no token: %v", err)
+					t.Errorf("the provider does not issue a token: %v", err)
 					return
 				}
 				if !w.present(g, p, i, token, kid, stop) {

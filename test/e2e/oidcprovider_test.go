@@ -25,8 +25,8 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// A provider is that of zitadel/oidc with its example storage, but for the keys,
-// and for access tokens that are JWTs.
+// A provider is the provider of zitadel/oidc with its example storage. Only the keys, and
+// the access tokens, which are JWTs, are our own.
 type provider struct {
 	*storage.Storage
 	*httptest.Server
@@ -67,7 +67,7 @@ func newProvider(t *testing.T) *provider {
 	return p
 }
 
-// fetch asks for a token with the client's credentials.
+// fetch gets a token with the client's credentials.
 func (p *provider) fetch() (token, kid string, err error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "scope": {"openid"}}
 	r, err := http.NewRequest(http.MethodPost, p.url+"/oauth/token", strings.NewReader(form.Encode()))
@@ -85,7 +85,7 @@ func (p *provider) fetch() (token, kid string, err error) {
 		AccessToken string `json:"access_token"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
-		return "", "", fmt.Errorf("it answers %d, %w", resp.StatusCode, err)
+		return "", "", fmt.Errorf("the provider answers %d: %w", resp.StatusCode, err)
 	}
 	algorithms := []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.PS256, jose.EdDSA}
 	signed, err := jose.ParseSigned(answer.AccessToken, algorithms)
@@ -124,7 +124,7 @@ func (p *provider) withdraw(kid string) {
 	p.keys = slices.DeleteFunc(slices.Clone(p.keys), func(k *signingKey) bool { return k.id == kid })
 }
 
-// replace publishes the key, signs with it and withdraws the one before, at once.
+// replace publishes the key, signs with it and withdraws the previous one, all at once.
 func (p *provider) replace(k *signingKey) (before string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,7 +140,7 @@ func (p *provider) publishes(kid string) bool {
 	return slices.ContainsFunc(p.keys, func(k *signingKey) bool { return k.id == kid })
 }
 
-// SigningKey is of op.Storage, as are the next two.
+// SigningKey implements op.Storage, as do the next two methods.
 func (p *provider) SigningKey(context.Context) (op.SigningKey, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -161,7 +161,7 @@ func (p *provider) SignatureAlgorithms(context.Context) ([]jose.SignatureAlgorit
 	return []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.PS256, jose.EdDSA}, nil
 }
 
-// ClientCredentials is of op.ClientCredentialsStorage.
+// ClientCredentials implements op.ClientCredentialsStorage.
 func (p *provider) ClientCredentials(ctx context.Context, id, secret string) (op.Client, error) {
 	c, err := p.Storage.ClientCredentials(ctx, id, secret)
 	return jwtClient{c}, err

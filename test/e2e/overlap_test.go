@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// TestOverlapEnds rotates and leaves daprd alone for longer than the overlap:
-// until the deadline nothing is refused, from then on everything is, and the
-// broker keeps what was refused until a daprd with the new token comes.
+// TestOverlapEnds rotates, and does not restart daprd for longer than the overlap. Before
+// the deadline nothing is refused. From the deadline on everything is. The broker keeps
+// refused messages until a daprd with the new token starts.
 func TestOverlapEnds(t *testing.T) {
 	forEachWay(t, func(t *testing.T, w way) {
 		b := newBench(t, w, setting{overlap: 4 * time.Second, fixed: true})

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// A process is a running child with its output in a file. It never outlives the
-// test: it has a process group of its own, which is killed when the test ends,
-// and it dies with the test binary even if that is killed.
+// A process is a running child whose output goes to a file. It never outlives the test:
+// its process group is killed when the test ends, and the kernel kills it if the test
+// binary dies.
 type process struct {
 	t      testing.TB
 	name   string
@@ -57,7 +57,7 @@ func startProcess(tb testing.TB, name, path string, args, env []string) *process
 	return p
 }
 
-// Stop asks the process to end, waits, and kills what is left of its group.
+// Stop sends SIGTERM, waits for the end, and kills the rest of the process group.
 func (p *process) Stop() {
 	p.stop.Do(func() {
 		_ = p.cmd.Process.Signal(syscall.SIGTERM)

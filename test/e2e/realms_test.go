@@ -42,9 +42,9 @@ func realmsFile(n int, dirs map[string]string) string {
 	return text
 }
 
-// TestRealms rotates three realms 20 times each behind one nginx, under load, and
-// changes the file of realms as often: nothing is refused, no token opens another
-// realm, and nothing is accepted after its revocation.
+// TestRealms rotates three realms 20 times each behind one nginx, under load, and changes
+// the configuration file as often. Nothing is refused, no realm accepts the token of
+// another, and no token is accepted after its revocation.
 func TestRealms(t *testing.T) {
 	t.Parallel()
 	const rounds = 20

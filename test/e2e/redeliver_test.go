@@ -17,9 +17,9 @@ func losesRefused(tb testing.TB) bool {
 	return !strings.HasPrefix(version, "1.16.")
 }
 
-// TestRefusedMessages revokes the token that daprd has, and gives daprd the new one
-// once the app has refused messages. Redis on Dapr 1.18 loses each of them, unless the
-// Resiliency of deploy/sidecar/dapr is there; on Dapr 1.16 it loses none.
+// TestRefusedMessages revokes the token that daprd has, and gives daprd the new one when
+// the app has refused messages. With Dapr 1.18 Redis loses each of them, unless daprd
+// uses the Resiliency of deploy/sidecar/dapr. With Dapr 1.16 it loses none.
 func TestRefusedMessages(t *testing.T) {
 	for _, c := range []struct {
 		name      string

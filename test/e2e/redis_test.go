@@ -36,7 +36,7 @@ func startRedis(tb testing.TB) (addr string) {
 	return addr
 }
 
-// pendingMessages is how many messages of a stream the group was given and has not
+// pendingMessages returns how many messages of a stream the group has received and not
 // acknowledged (XPENDING).
 func pendingMessages(tb testing.TB, addr, stream, group string) int {
 	tb.Helper()

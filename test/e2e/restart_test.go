@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// TestRestartInTheMiddle replaces the token and leaves daprd alone for longer than
-// the overlap, as people do who restart it when they come to it; kills the program
-// three times meanwhile, and starts it again. With a window that waits, and a state
-// file, nothing is ever refused. Once daprd has the new token, the old one is
-// refused after an overlap.
+// TestRestartInTheMiddle replaces the token, and does not restart daprd for longer than
+// the overlap. In that time it kills the program three times and starts it again. With a
+// sliding window and a state file, nothing is refused. Once daprd has the new token, the
+// old one is refused after an overlap.
 func TestRestartInTheMiddle(t *testing.T) {
 	for _, w := range ways[2:] { // where the agent is a process of its own
 		t.Run(w.name, func(t *testing.T) {
@@ -24,10 +23,10 @@ func TestRestartInTheMiddle(t *testing.T) {
 			b.publish("current", map[string]string{"token": string(next)})
 			program, ok := b.view.(*daemon)
 			if !ok {
-				t.Fatal("the agent is no process of its own")
+				t.Fatal("the agent does not run in its own process")
 			}
-			// What callers saw while nobody was there to answer is no refusal. Each
-			// process counts for itself.
+			// A call that failed while the program was down is not a refusal. Each
+			// process has its own counters.
 			refused := func() float64 {
 				page := b.page()
 				const name = "tokenagent_verifications_total"

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// TestRevocation publishes a new token and revokes the old one, as after a
-// leak, in the middle of an overlap of an hour: not one request that begins
-// after the agent has published it gets in with the old token.
+// TestRevocation publishes a new token and revokes the old one, as after a leak, in the
+// middle of an overlap of an hour. No request with the old token that begins after the
+// agent has published the revocation is accepted.
 func TestRevocation(t *testing.T) {
 	forEachWay(t, func(t *testing.T, w way) {
 		b := newBench(t, w, setting{overlap: time.Hour})

@@ -8,8 +8,8 @@ import (
 
 const rotations = 20
 
-// switches are the ways to change the Secret that operators have. Each makes a
-// new token current and returns how long that took.
+// switches are the ways in which operators change the Secret. Each makes a new token
+// current, and returns how long that took.
 var switches = []func(*bench) time.Duration{replace, declare, stage}
 
 // replace leaves it to tokenagent to remember the old token.
@@ -39,10 +39,9 @@ func promoted(old, next sharedToken) map[string]string {
 	}
 }
 
-// TestRotation rotates under load in the order of a careful operator: the
-// Secret first, and daprd later, once the app takes the new token. Nothing is
-// refused and nothing is lost, whether the new daprd replaces the old one or
-// overlaps with it.
+// TestRotation rotates under load in the right order: it changes the Secret first, and
+// restarts daprd when the app accepts the new token. Nothing is refused and nothing is
+// lost, whether the new daprd starts after the old one has stopped or before.
 func TestRotation(t *testing.T) {
 	forEachWay(t, func(t *testing.T, w way) {
 		b := newBench(t, w, setting{overlap: time.Minute})

@@ -41,8 +41,8 @@ type secretMount struct {
 	Dir string
 }
 
-// newSecretMount makes a mount with no keys, as an optional Secret that does not
-// exist has it.
+// newSecretMount makes a mount without keys, like the mount of an optional Secret that
+// does not exist.
 func newSecretMount(tb testing.TB) *secretMount {
 	tb.Helper()
 	m := &secretMount{t: tb, Dir: tb.TempDir()}

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// long makes TestSoak as long as it is meant to be: `make soak`.
+// long runs all of TestSoak; `make soak` sets it.
 var long = flag.Bool("soak", false, "soak at full length")
 
-// A soak is one tokenagent, for long, and what it has of what can leak.
+// A soak is one tokenagent under load, and the resources that it could leak.
 type soak struct {
 	t      *testing.T
 	mount  *secretMount
@@ -28,16 +28,16 @@ type soak struct {
 	forward, authz, admin string // host:port, a socket's path, host:port
 }
 
-// held is what a process may not hold more and more of.
+// held counts the resources that a process must not accumulate.
 type held struct{ goroutines, files, watches int }
 
 const mostMemory = 40_000_000 // bytes
 
-// TestSoak sends a million forward-auth requests, while an hour's worth of
-// rotations goes on, at one in ten seconds, and thousands of clients come and go
-// in every way there is. Afterwards tokenagent has exactly the goroutines, open
-// files and inotify watches that it had before, and little memory. Without -soak
-// it does a part of that.
+// TestSoak sends a million forward-auth requests. Meanwhile it rotates as often as an
+// hour with a rotation every ten seconds would, and thousands of clients of every kind
+// come and go. Afterwards tokenagent has exactly the goroutines, open files and inotify
+// watches that it had before, and little memory. Without -soak the test does a part of
+// that.
 func TestSoak(t *testing.T) {
 	t.Parallel()
 	requests, rotations := 60_000, 30
@@ -46,7 +46,7 @@ func TestSoak(t *testing.T) {
 	}
 	s := startSoak(t)
 	began := time.Now()
-	s.load(5_000, 3) // everything once, so that what is made once is there
+	s.load(5_000, 3) // warm up, so that everything that is made only once exists
 	before := s.settled()
 	s.load(requests, rotations)
 	var after held
@@ -83,7 +83,7 @@ func startSoak(t *testing.T) *soak {
 	s := &soak{t: t, mount: newSecretMount(t), steady: newToken(), authz: filepath.Join(t.TempDir(), "authz.sock")}
 	s.forward, s.admin = loopback(freePort(t)), loopback(freePort(t))
 	s.publish()
-	// A short overlap: the old tokens go while the soak goes on.
+	// The overlap is short, so that old tokens expire during the soak.
 	p := startProcess(t, "tokenagent", built(t, tokenagentBinary), []string{
 		"run", "--token-file", s.mount.Dir, "--overlap", "2s", "--max-overlap=-1s", "--listen", s.forward, "--grpc-listen", "unix://" + s.authz, "--admin-listen", s.admin,
 	}, nil)
@@ -102,8 +102,8 @@ func (s *soak) publish() (next sharedToken) {
 	return next
 }
 
-// load sends requests over kept connections; meanwhile it rotates, and with each
-// rotation come clients of every kind.
+// load sends requests over persistent connections. Meanwhile it rotates, and with each
+// rotation it runs clients of every kind.
 func (s *soak) load(requests, rotations int) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
@@ -170,7 +170,7 @@ func (s *soak) publishInvalid() {
 	waitFor(s.t, 20*time.Second, "the error shows", func() bool { return strings.Contains(s.view.page("/status"), "shorter than 16") })
 }
 
-// settled is what tokenagent holds when nobody asks it but the test itself.
+// settled returns what tokenagent holds when only the test itself sends requests.
 func (s *soak) settled() (h held) {
 	s.t.Helper()
 	waitFor(s.t, 20*time.Second, "what it holds stays the same", func() bool {
@@ -210,7 +210,7 @@ func (s *soak) watches() (n int) {
 	return n
 }
 
-// peak is the most memory that tokenagent ever had; see proc(5), VmHWM.
+// peak returns the most memory that tokenagent has used; see proc(5), VmHWM.
 func (s *soak) peak() float64 {
 	s.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.view.process.Pid()))

@@ -14,8 +14,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// clients lets one of every kind come and go, those that behave and those that
-// do not.
+// clients runs one client of every kind, well-behaved ones and others.
 func (s *soak) clients(old, next sharedToken) {
 	s.t.Helper()
 	s.http1(next, http.StatusOK)
@@ -27,7 +26,7 @@ func (s *soak) clients(old, next sharedToken) {
 		s.broken()
 	}
 	s.envoy(next, func(conn *grpc.ClientConn, _ net.Conn) { _ = conn.Close() })
-	// As a gateway that crashes: the connection goes, the streams with it.
+	// This is a gateway that crashes: its connection ends, and all streams with it.
 	s.envoy(next, func(conn *grpc.ClientConn, below net.Conn) {
 		_ = below.Close()
 		_ = conn.Close()
@@ -43,7 +42,7 @@ func (s *soak) http1(token sharedToken, want int) {
 	defer client.CloseIdleConnections()
 	for range 3 {
 		if status := s.get(client, token); want != 0 && status != want {
-			s.t.Errorf("%d, not %d", status, want)
+			s.t.Errorf("status %d, want %d", status, want)
 		}
 	}
 }
@@ -78,8 +77,8 @@ func (s *soak) get(client *http.Client, token sharedToken) int {
 	return res.StatusCode
 }
 
-// broken connects to each listener and breaks off: without a word, in the middle
-// of a request, with nonsense, and each of it with a close and with a reset.
+// broken connects to each listener and ends the connection: without data, in the middle
+// of a request, and after invalid data; each with a close and with a reset.
 func (s *soak) broken() {
 	s.t.Helper()
 	for network, addr := range map[string]string{"tcp": s.forward, "unix": s.authz, "tcp4": s.admin} {

@@ -17,7 +17,7 @@ import (
 	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
-// A view is what an operator sees of tokenagent.
+// A view shows what an operator sees of tokenagent.
 type view interface {
 	Ready() bool
 	Metrics() string
@@ -58,7 +58,7 @@ type daemon struct {
 	client  *http.Client
 }
 
-// crash kills the program and starts it anew.
+// crash kills the program and starts it again.
 func (d *daemon) crash() {
 	d.t.Helper()
 	d.process.Kill()
@@ -103,7 +103,7 @@ func (d *daemon) page(path string) string {
 	return body
 }
 
-// get returns status 0 where there was no answer.
+// get returns status 0 if there was no answer.
 func (d *daemon) get(path string) (status int, body string) {
 	resp, err := d.client.Get(d.admin + path)
 	if err != nil {

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// pollInterval is the time between two looks at a condition.
+// pollInterval is the time between two checks of a condition.
 const pollInterval = 10 * time.Millisecond
 
-// waitFor returns as soon as cond holds, and says how long that took. The test
-// ends if cond does not hold within the given time.
+// waitFor waits until cond holds, and returns how long that took. It ends the test if
+// cond does not hold within the given time.
 func waitFor(tb testing.TB, within time.Duration, what string, cond func() bool) time.Duration {
 	tb.Helper()
 	started := time.Now()

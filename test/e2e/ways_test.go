@@ -48,7 +48,7 @@ var ways = []way{
 	{name: "grpc-proxy", protocol: "grpc", transit: 2 * time.Second, start: proxyGRPC},
 }
 
-// forEachWay runs the test for each way, some at a time.
+// forEachWay runs the test for each way, several in parallel.
 func forEachWay(t *testing.T, test func(t *testing.T, w way)) {
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
@@ -99,8 +99,8 @@ func startAgent(t *testing.T, s setting) *library {
 	return v
 }
 
-// proxyHTTP puts the program before an app that checks nothing, not even
-// whether it is ready: --health-path does it.
+// proxyHTTP starts the program in front of an app that checks nothing. The app's health
+// answer does not depend on the token, so --health-path answers for it.
 func proxyHTTP(t *testing.T, tally *appTally, s setting) (int, view) {
 	t.Helper()
 	port := serveHTTPApp(t, tally, nil, always)

@@ -28,19 +28,19 @@ component() { # GROUP KIND FOLDER
 	if kubectl get "$2.$1" --all-namespaces >/dev/null 2>&1; then
 		echo "  - ../../../deploy/$3" >>"$work/$ns/kustomization.yaml"
 	else
-		say "left out, since the cluster does not know $2.$1: $3"
+		say "$3 skipped: the cluster does not know $2.$1"
 	fi
 }
 
-# Whoever applies a folder a second time changes nothing, whichever kind of apply it
-# is: the manifests stand there as the API server stores them.
+# Applying a directory a second time changes nothing, with each kind of apply, because the
+# manifests are written as the API server stores them.
 case_converge() {
 	local folder out
 	kubectl create namespace "$ns" >/dev/null
 	kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=privileged >/dev/null
 	for folder in deploy/daemonset/overlays/*/ deploy/sidecar/*/; do
 		folder=${folder#deploy/}
-		# No pod has to run, and the namespace stays as it is.
+		# No pod needs to run, and the namespace must not change.
 		wrap "${folder%/}" <<-Y
 			patches:
 			  - target: {kind: DaemonSet}
@@ -57,8 +57,8 @@ case_converge() {
 		kubectl apply -k "$work/$ns" >/dev/null || die "$folder: apply"
 		out=$(kubectl diff -k "$work/$ns" 2>&1) || die "$folder: diff after an apply: $out"
 		out=$(kubectl apply -k "$work/$ns" 2>&1) || die "$folder: a second apply: $out"
-		# Of a PodDisruptionBudget kubectl always says "configured", since its selector
-		# is replaced as a whole; the diff above has shown that nothing differs.
+		# kubectl always prints "configured" for a PodDisruptionBudget, because it replaces
+		# the selector as a whole. The diff above has shown that nothing differs.
 		! out=$(grep -v -e ' unchanged$' -e '^poddisruptionbudget' <<<"$out") || die "$folder: a second apply changes something: $out"
 		out=$(kubectl apply --server-side -k "$work/$ns" 2>&1) || die "$folder: server-side after a client's apply: $out"
 		out=$(kubectl diff --server-side -k "$work/$ns" 2>&1) || die "$folder: diff after a server-side apply: $out"
@@ -67,8 +67,7 @@ case_converge() {
 	done
 }
 
-# The commands of deploy/README.md, as they stand there; in the place of kind is
-# LOAD_IMAGE.
+# Runs the commands of deploy/README.md unchanged, with LOAD_IMAGE in place of kind.
 case_quick_start() {
 	local commands
 	ns=tokenagent
@@ -81,7 +80,7 @@ case_quick_start() {
 	else
 		commands='kind() { :; };'$commands
 	fi
-	# Not what this script's make passes on, since a reader has none of it.
+	# Unset the variables of this script's make, because a reader does not have them.
 	env -u MAKEFLAGS -u MAKEOVERRIDES -u MFLAGS -u MAKELEVEL bash -euo pipefail -c "$commands" >"$work/quick-start.log" 2>&1 ||
 		die "the quick start: $(tail -n 5 "$work/quick-start.log")"
 	label=app.kubernetes.io/component=node reach=http path=/ port=9465
@@ -89,8 +88,8 @@ case_quick_start() {
 	within 120 "the token is accepted" answers 200 "$(key token)"
 }
 
-# The Secret is applied from a manifest, a token leaks and is revoked by the filter
-# and `kubectl replace`, and then somebody applies the manifest again, unchanged.
+# Applies a Secret from a manifest, revokes its token with the filter and `kubectl
+# replace`, and then applies the unchanged manifest again.
 case_reapply() {
 	local leaked new
 	reach=http path=/ container=tokenagent label=app.kubernetes.io/component=node port=9465
@@ -114,8 +113,8 @@ case_reapply() {
 	[ "$(key token-next)" ] || die "an apply of the unchanged manifest deleted token-next"
 	within 120 "the pods have the applied Secret" answers 200 "$(key token-next)"
 	answers 401 "$leaked" || die "an apply of the unchanged manifest made the revoked token valid again"
-	# The manifest's token again, and nothing else, as a forced server-side apply or a
-	# replace of the manifest leaves it: the agents that saw the revocation hold to it.
+	# Now the Secret holds only the manifest's token, as after a forced server-side apply or
+	# a replace of the manifest. The agents that saw the revocation still refuse the token.
 	kubectl replace -f "$work/secret.yaml" >/dev/null
 	within 120 "the agents warn of the revoked token" revoked_is_declared
 	answers 401 "$leaked" || die "a replaced Secret made the revoked token valid again"
@@ -132,7 +131,7 @@ case_port() {
 	rolls ds/tokenagent # with maxSurge 1
 }
 
-# Asked over gRPC, as Envoy asks.
+# Asks over gRPC, as Envoy does.
 case_ext_authz() {
 	reach=grpc container=tokenagent
 	node_agents ext-authz
@@ -143,8 +142,8 @@ case_ext_authz() {
 	rolls ds/tokenagent
 }
 
-# Two realms, of which one has the Secret that rotates. The other's comes later, and
-# a third realm with the ConfigMap, which no pod is restarted for.
+# Runs two realms. The Secret of the first one rotates. The Secret of the second one is
+# made later. A change of the ConfigMap adds a third realm, without a restart of a pod.
 case_realms() {
 	local other started
 	reach=http path=/verify/orders container=tokenagent label=app.kubernetes.io/component=node port=9465
@@ -170,7 +169,7 @@ case_realms() {
 	path=/verify/orders
 	answers 401 "$other" || die "a token opens another realm"
 	path=/verify/guests
-	answers 401 "$(key token)" || die "a realm that there is not does not answer 401"
+	answers 401 "$(key token)" || die "a realm that does not exist does not answer 401"
 	started=$(kubectl -n "$ns" get pods -l "$label" -o jsonpath='{.items[*].status.startTime}')
 	kubectl -n "$ns" get configmap tokenagent-realms -o json |
 		sed 's|\(token-file: /var/run/secrets/orders\)|\1\\n  guests:\\n    token-file: /var/run/secrets/payments|' | kubectl replace -f - >/dev/null
@@ -186,7 +185,7 @@ case_socket() {
 	node_agents socket
 	sender "$reach" socket
 	rotations
-	# The sender has had the folder mounted all the time, and finds the new socket.
+	# The sender keeps its mount of the directory, and finds the new socket.
 	rolls ds/tokenagent
 }
 
@@ -220,9 +219,10 @@ case_sidecar() {
 	rolls deploy/orders
 }
 
-# As case_sidecar, with the folder for Dapr and no Dapr: the sender is daprd, which
-# has its token for life. The agent's container is killed in the middle of a rotation
-# whose Secret says nothing of the old token, and still accepts it.
+# Like case_sidecar, with the directory for Dapr but without Dapr. The sender takes the
+# place of daprd, whose token never changes. The case kills the agent's container in the
+# middle of a rotation whose Secret does not declare the old token. The agent must still
+# accept the old token.
 case_dapr_sidecar() {
 	local old new pod
 	reach=http path=/ container=tokenagent label=app.kubernetes.io/name=orders port=8080
@@ -255,7 +255,7 @@ case_dapr_sidecar() {
 	within 120 "the new token is accepted by the agents that were restarted" answers 200 "$new"
 	answers 200 "$old" || die "an agent that was restarted forgot the old token"
 }
-# crash POD: its agent's container ends and is made anew, and the pod stays.
+# crash POD: kills the agent's container, and waits until the kubelet has restarted it.
 crash() {
 	local before
 	before=$(restarts "$1")
@@ -265,8 +265,7 @@ crash() {
 restarts() { kubectl -n "$ns" get "$1" -o jsonpath='{.status.initContainerStatuses[0].restartCount}'; }
 restarted() { [ "$(restarts "$1")" -gt "$2" ]; }
 
-# The agent in the app's own process, examples/http, with the Secret as the kubelet
-# mounts it.
+# Runs examples/http, an app that embeds the agent, with a mounted Secret.
 case_embedded() {
 	reach=http path=/hello container=app label=app=embedded port=8080
 	kubectl create namespace "$ns" >/dev/null
@@ -309,13 +308,13 @@ restricted() {
 		die "the namespace is not restricted"
 }
 
-# service URL: ask through the Service, where the cluster has its network.
+# service URL: asks through the Service, if the cluster has a service network.
 service() {
 	local status
 	if status=$(ask "$1" "$(key token)"); then
 		[ "$status" = 200 ] || die "through the Service: $status"
 		say "the Service answers"
 	else
-		say "not tried: no way to $1 (a cluster without kube-proxy or DNS)"
+		say "skipped: $1 cannot be reached (a cluster without kube-proxy or DNS)"
 	fi
 }

@@ -1,4 +1,4 @@
-# What the cases of run.sh share. It is sourced.
+# Functions that the cases of run.sh share. run.sh sources this file.
 # shellcheck shell=bash
 
 work=dist/kubernetes
@@ -22,7 +22,7 @@ within() {
 	local what=$2 end=$((SECONDS + $1))
 	shift 2
 	until "$@" >/dev/null 2>&1; do
-		[ "$SECONDS" -lt "$end" ] || die "not within the time: $what"
+		[ "$SECONDS" -lt "$end" ] || die "timed out; expected: $what"
 		nudge
 		sleep 0.5
 	done
@@ -39,7 +39,7 @@ build() {
 	make -s image IMAGE="tokenagent/tokenagent:$tag" IMAGE_ARCH="$arch" >/dev/null
 	mv dist/tokenagent-image.tar "$work/tokenagent.tar"
 	pack tokenagent/peer:$tag "$PWD/$work/peer" /peer peer.tar
-	# An app that has the agent in its own process.
+	# This app embeds the agent.
 	CGO_ENABLED=0 GOOS=linux GOARCH=$arch go build -trimpath -ldflags '-s -w' -o "$work/embedded" ./examples/http
 	pack tokenagent/embedded:$tag "$PWD/$work/embedded" /app embedded.tar
 	[ -z "${BUSYBOX:-}" ] || pack busybox:1.37 "$BUSYBOX" /bin/busybox busybox.tar
@@ -55,7 +55,7 @@ pack() { go run -C tools/image . -name "$1" -arch "$arch" -binary "$2" -path "$3
 
 forget() { kubectl delete namespace "$1" --ignore-not-found --timeout=120s >/dev/null; }
 
-# wrap FOLDER: a kustomization in $work that puts deploy/FOLDER into $ns.
+# wrap FOLDER: writes a kustomization to $work that puts deploy/FOLDER into $ns.
 wrap() {
 	mkdir -p "$work/$ns"
 	{
@@ -65,7 +65,7 @@ wrap() {
 	} >"$work/$ns/kustomization.yaml"
 }
 
-# agents: the addresses of the agents' pods.
+# agents: prints the addresses of the agents' pods.
 agents() { kubectl -n "$ns" get pods -l "$label" -o jsonpath='{range .items[*]}{.status.podIP}{"\n"}{end}'; }
 targets() {
 	case $reach in
@@ -74,8 +74,8 @@ targets() {
 	*) echo "$reach" ;;
 	esac
 }
-# ask TARGET TOKEN: the status of the answer. Now and then kubectl loses what a
-# command printed; it is asked again then.
+# ask TARGET TOKEN: prints the status of the answer. kubectl sometimes loses the output of
+# a command; ask then tries again.
 ask() {
 	local status _
 	for _ in 1 2 3; do
@@ -87,7 +87,7 @@ ask() {
 key() { kubectl -n "$ns" get secret app-token -o jsonpath="{.data.$1}" | base64 -d; }
 fingerprint() { printf %s "$1" | sha256sum | cut -c1-8; }
 
-# answers STATUS TOKEN: every agent gives this answer.
+# answers STATUS TOKEN: succeeds if every agent answers the token with this status.
 answers() {
 	local target status
 	for target in $(targets); do
@@ -105,8 +105,8 @@ secret() {
 	"$agent" generate | tr -d '\n' | kubectl -n "$ns" create secret generic app-token --from-file=token=/dev/stdin >/dev/null
 }
 
-# sender TARGET [MOUNT]: deploys a sender. MOUNT is socket, for the node's folder,
-# or host, for its network.
+# sender TARGET [MOUNT]: deploys a sender. MOUNT socket mounts the node's directory of the
+# socket; MOUNT host uses the node's network.
 sender() {
 	local host=false mount='' volume=''
 	[ "${2:-}" != host ] || host=true
@@ -142,7 +142,7 @@ sender() {
 	kubectl -n "$ns" rollout status deploy/sender --timeout=120s >/dev/null || die "the sender does not run"
 }
 
-# tally: the sender was refused nothing, and something was accepted.
+# tally: fails if a request of the sender was refused, or none was accepted.
 tally() {
 	local last
 	last=$(kubectl -n "$ns" logs deploy/sender --tail=1)
@@ -150,8 +150,8 @@ tally() {
 	[[ $last == good=[1-9]*" refused=0 failed=0 "* ]] || die "requests were refused: $(kubectl -n "$ns" logs deploy/sender | grep -v ' refused=0 failed=0 ' | head -n 3)"
 }
 
-# rotations: ROUNDS of stage, promote and retire, then a revocation, while the
-# sender sends.
+# rotations: runs ROUNDS of stage, promote and retire, and then a revocation, while the
+# sender sends requests.
 rotations() {
 	local old new round
 	within 120 "the first token is accepted" answers 200 "$(key token)"
@@ -165,8 +165,8 @@ rotations() {
 		within 120 "round $round: the sender sends the new token" sends "$new"
 		answers 200 "$old" || die "round $round: the old token was refused inside its overlap"
 		if [ "$round" -le "${ROUNDS:-3}" ]; then
-			# A receiver that gets both at once knows nothing of the promotion, and
-			# remembers the old token as one that simply went.
+			# A receiver that sees both changes at once does not know the promotion, and
+			# remembers the old token with a window of its own.
 			[ "${NUDGE:-1}" != 0 ] || sleep 100
 			rotate retire
 			within 120 "round $round: the old token is refused once retired" answers 401 "$old"
@@ -177,13 +177,13 @@ rotations() {
 		fi
 		answers 200 "$new" || die "round $round: the new token is refused"
 	done
-	sleep 1.2 # a sender's hundred requests
+	sleep 1.2 # the sender prints its counts every hundred requests
 	tally
-	kubectl -n "$ns" logs -l "$label" -c "$container" --tail=-1 >"$work/agent.log" || die "there is no log of the agent"
-	! grep -qF -e "$old" -e "$new" "$work/agent.log" || die "a token stands in the agent's log"
+	kubectl -n "$ns" logs -l "$label" -c "$container" --tail=-1 >"$work/agent.log" || die "the agent has no log"
+	! grep -qF -e "$old" -e "$new" "$work/agent.log" || die "the agent's log contains a token"
 }
 
-# rolls KIND: a restart of the agents ends well, and what they accept is the same.
+# rolls KIND: restarts the agents, and checks that they accept the same token afterwards.
 rolls() {
 	kubectl -n "$ns" rollout restart "$1" >/dev/null
 	kubectl -n "$ns" rollout status "$1" --timeout=180s >/dev/null || die "the restart of $1 does not end"

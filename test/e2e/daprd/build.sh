@@ -1,16 +1,15 @@
 #!/bin/sh
-# Build daprd from the Go module proxy, once, into a cache outside the
-# repository. Prints the binary's path on standard output, progress on
-# standard error.
+# Builds daprd from the Go module proxy once, into a cache outside the repository. Prints
+# the path of the binary on standard output, and the progress on standard error.
 #
 #   build.sh [VERSION]     default: the newest version of ./versions
 #
-# daprd is a main package with replace directives, which `go install` refuses.
-# So it is built from a scratch module that repeats the requirements of dapr's
-# own go.mod under another name, and requires dapr itself. The scratch module has
-# copies of daprd's two smallest packages: its main function, unchanged, and the
-# list of its components, of which it takes those that the tests use. All others,
-# each with the client of a cloud, would make the build four times as long.
+# dapr's go.mod has replace directives, which `go install` refuses. This script therefore
+# builds a scratch module that repeats the requirements of dapr's go.mod under another
+# name, and requires dapr itself. The scratch module has copies of two packages of daprd:
+# its main function, unchanged, and the list of its components, with only those that the
+# tests use. With all components, many of which need a cloud's client library, the build
+# would take four times as long.
 set -eu
 
 version=${1:-$(tail -n 1 "$(dirname "$0")/versions")}
@@ -60,7 +59,7 @@ done
 
 say "building with -p 1; a cold build takes several minutes"
 started=$(date +%s)
-# The components stand behind this build tag.
+# The files of the components have this build tag.
 nice -n 15 go build -p 1 -buildvcs=false -tags stablecomponents -o "$binary.part" . &
 build=$!
 while kill -0 "$build" 2>/dev/null; do

@@ -1,16 +1,15 @@
 #!/bin/sh
-# Build Traefik from the Go module proxy, once, into a cache outside the
-# repository. Prints the binary's path on standard output, progress on
-# standard error.
+# Builds Traefik from the Go module proxy once, into a cache outside the repository. Prints
+# the path of the binary on standard output, and the progress on standard error.
 #
-# Traefik is a main package with replace directives, which `go install`
-# refuses. So it is built from a scratch module that repeats Traefik's own
-# go.mod under another name, and requires Traefik itself. One thing is left out,
-# the DNS providers by which lego proves to an ACME server whose a domain is:
-# they are over a hundred cloud SDKs, and no request passes through them.
+# Traefik's go.mod has replace directives, which `go install` refuses. This script
+# therefore builds a scratch module that repeats Traefik's go.mod under another name, and
+# requires Traefik itself. It leaves out the DNS providers with which lego proves the
+# ownership of a domain to an ACME server: they need over a hundred cloud SDKs, and no
+# request uses them.
 set -eu
 
-# The newest whose replaced modules the module proxy still has.
+# The newest version whose replaced modules the module proxy still has.
 version=3.6.12
 module=github.com/traefik/traefik/v3
 lego=github.com/go-acme/lego/v4
@@ -40,7 +39,7 @@ mkdir "$scratch"
 cd "$scratch"
 
 export GOFLAGS=-mod=mod GOWORK=off CGO_ENABLED=0
-# what FIELD MODULE@VERSION: a field of what `go mod download` says.
+# what FIELD MODULE@VERSION: prints a field of the output of `go mod download`.
 what() { go mod download -json "$2" | sed -n 's/^[[:space:]]*"'"$1"'": "\(.*\)",*$/\1/p'; }
 
 say "downloading $module v$version"
