@@ -39,6 +39,7 @@ type receiver struct {
 	restarts []restart
 }
 
+// A sight is the moment at which a version reaches a receiver.
 type sight struct {
 	at      time.Duration
 	version int
@@ -55,11 +56,13 @@ type restart struct {
 // A sender holds one token after another, the first one from the beginning.
 type sender struct{ holds []hold }
 
+// A hold is the moment from which a sender sends the token.
 type hold struct {
 	from  time.Duration
 	token token
 }
 
+// A send is one message.
 type send struct {
 	at               time.Duration // when the message arrives
 	sender, receiver int
@@ -213,6 +216,8 @@ func (w *world) moments(steps [][]step) []moment {
 	return slices.Compact(out)
 }
 
+// A moment is a time at which answers can change. deadline says that the run also
+// checks one nanosecond before it.
 type moment struct {
 	at       time.Duration
 	receiver int // or all
