@@ -18,9 +18,9 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# only_late: the log's one complaint is that the time was up. Go before 1.27
-# sometimes takes the end of -fuzztime for a failure (golang/go#75804); an input
-# that fails is always written down as well.
+# only_late: succeeds if the only error in the log is that the time was up. Go before
+# 1.27 sometimes reports the end of -fuzztime as a failure (golang/go#75804). For an input
+# that fails, the log has more lines.
 only_late() {
 	[ "$(sed -n '/^--- FAIL:/,/^FAIL$/p' "$log" | sed -e 1d -e '$d')" = '    context deadline exceeded' ]
 }

@@ -14,13 +14,13 @@ while read -r file; do
 	# The kustomizations set the tag; the other manifests name the image without a tag.
 	named=$(sed -n '/- name: tokenagent\/tokenagent$/{n;s|.*newTag: *|tokenagent/tokenagent:|p;}' "$file")
 	if [ "$named" != "$packed" ]; then
-		echo "$file: names the image ${named:-without a tag}, and make image packs $packed; let both be the same" >&2
+		echo "$file: names the image ${named:-without a tag}, but make image packs $packed; use the same name in both" >&2
 		exit 1
 	fi
 	checked=$((checked + 1))
 done < <(git ls-files -co --exclude-standard 'deploy/*kustomization.yaml' | xargs grep -lx ' *- name: tokenagent/tokenagent')
 if [ "$checked" = 0 ] || git ls-files -co --exclude-standard 'deploy/*.yaml' | xargs grep -n 'image: tokenagent/tokenagent[:@]'; then
-	echo "docs: an image is named elsewhere than in a kustomization, or nowhere" >&2
+	echo "docs: no kustomization sets the image's tag, or another file names an image with a tag" >&2
 	exit 1
 fi
 echo "docs: $checked kustomizations name the image that make image packs"

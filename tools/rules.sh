@@ -48,12 +48,12 @@ check)
 	;;
 esac
 
-# block ALERT: its lines in the rule file.
+# block ALERT: prints the lines of the alert in the rule file.
 block() { awk -v is="- alert: $1" '/^ *- (alert|record|name): / { on = index($0, is) && substr($0, index($0, is)) == is } on' "$rules"; }
 
 alerts=$(sed -n 's/^ *- alert: //p' "$rules")
 headings=$(sed -n 's/^##* \(Tokenagent[A-Za-z]*\)$/\1/p' "$runbook")
-[ -z "$(sort <<<"$alerts" | uniq -d)" ] || complain "two alerts have one name"
+[ -z "$(sort <<<"$alerts" | uniq -d)" ] || complain "two alerts have the same name"
 for alert in $alerts; do
 	text=$(block "$alert")
 	grep -qx "$alert" <<<"$headings" || complain "$alert has no entry in $runbook; add the heading '## $alert'"
@@ -65,7 +65,7 @@ for alert in $alerts; do
 	grep -q "alertname: $alert }" "$dir"/*.test.yaml || complain "no test of $dir sees $alert stay quiet"
 done
 for heading in $headings; do
-	grep -qx "$heading" <<<"$alerts" || complain "$runbook has an entry for $heading, which is no alert"
+	grep -qx "$heading" <<<"$alerts" || complain "$runbook has an entry for $heading, but there is no such alert"
 done
 [ "$failed" = 0 ] && echo "rules: $(wc -w <<<"$alerts") alerts, each with a runbook entry and tests"
 exit "$failed"

@@ -1,6 +1,6 @@
-// Command peer is the other side of the agent in the tests on Kubernetes: the app
-// behind a sidecar, and the sender of requests. It comes in an image of its own, since
-// the nodes of a test cluster may not reach a registry.
+// Command peer is what the agent talks to in the tests on Kubernetes: the app behind a
+// sidecar, and the sender of requests. It has its own image, because the nodes of a test
+// cluster may not reach a registry.
 //
 //	peer serve 127.0.0.1:3000                        an app, healthy at /healthz
 //	peer send DIR unix:///run/agent.sock             the token in DIR, again and again
@@ -33,8 +33,8 @@ import (
 
 const (
 	header = "Dapr-Api-Token"
-	pause  = 10 * time.Millisecond // between two requests of a sender
-	limit  = 5 * time.Second       // of one request
+	pause  = 10 * time.Millisecond // the pause between two requests of a sender
+	limit  = 5 * time.Second       // the timeout of one request
 )
 
 func main() {
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	case len(args) == 2 && args[0] == "kill":
 		return kill(args[1])
 	default:
-		return errors.New("serve ADDR, send DIR TARGET, ask TARGET or kill NAME")
+		return errors.New("usage: peer serve ADDR | send DIR TARGET | ask TARGET | kill NAME")
 	}
 }
 
@@ -72,7 +72,7 @@ func kill(name string) error {
 	for _, path := range comms {
 		comm, err := os.ReadFile(path)
 		if err != nil || strings.TrimSpace(string(comm)) != name {
-			continue // it has ended, or is another one
+			continue // the process has ended, or has another name
 		}
 		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		if err != nil {
@@ -88,7 +88,7 @@ func kill(name string) error {
 		killed = true
 	}
 	if !killed {
-		return fmt.Errorf("no process is called %s", name)
+		return fmt.Errorf("no process has the name %s", name)
 	}
 	return nil
 }
@@ -110,9 +110,9 @@ func serve(ctx context.Context, addr string) error {
 	return s.ListenAndServe()
 }
 
-// send asks target with the key `token` of the folder dir, and reads it again for each
-// request as a good sender does. It prints the counts and the fingerprint of the token
-// when the answer or the token changes, and at every hundredth request.
+// send sends requests to target with the key `token` of the directory dir. It reads the
+// token again for each request, as a sender should. It prints the counts and the token's
+// fingerprint when the answer or the token changes, and at every hundredth request.
 func send(ctx context.Context, dir, target string, stdout io.Writer) error {
 	ask, err := connect(target)
 	if err != nil {
@@ -172,7 +172,7 @@ func askOnce(ctx context.Context, target string, stdin io.Reader, stdout io.Writ
 // An ask sends one request with a token and returns the HTTP status of the answer.
 type ask func(ctx context.Context, token string) (status int, err error)
 
-// connect returns what asks target: http://host:port/path, unix:///path, or
+// connect returns an ask for target: http://host:port/path, unix:///path, or
 // grpc://host:port for Envoy's ext_authz.
 func connect(target string) (ask, error) {
 	if addr, ok := strings.CutPrefix(target, "grpc://"); ok {
