@@ -316,7 +316,8 @@ func TestP8_BadStateFile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, "chmod 600", false},
-		"another source": {func(_ *testing.T, cfg *agent.Config) { cfg.Name = "other" }, "belongs to source", false},
+		"another name":     {func(_ *testing.T, cfg *agent.Config) { cfg.Name = "other" }, "belongs to source", false},
+		"another location": {func(t *testing.T, cfg *agent.Config) { t.Helper(); cfg.TokenFile = file(t, tokenN(1)) }, "belongs to source", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
