@@ -1,8 +1,11 @@
 package agent_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -183,6 +186,78 @@ func TestP8_KeyRevokedByNameStaysRevokedUnderAnother(t *testing.T) {
 	restart()
 	if verdict(a, token) == nil {
 		t.Error("without the names: accepted")
+	}
+}
+
+// TestP5_StoredKeyHasItsID: a key that the state file has under another ID is not accepted,
+// because nobody could revoke it.
+func TestP5_StoredKeyHasItsID(t *testing.T) {
+	t.Parallel()
+	one, two := newIssuer(t), newIssuer(t)
+	path := file(t, one.public)
+	cfg := signedBy(path)
+	cfg.StateFile = stateFile(t)
+	a := start(t, cfg)
+	replace(t, path, two.public)
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	token := one.sign(t, "1", time.Hour)
+	restart := func() {
+		t.Helper()
+		_ = a.Close()
+		a = start(t, cfg)
+	}
+	if restart(); verdict(a, token) != nil {
+		t.Fatal("the superseded key is not in the state file")
+	}
+	_ = a.Close()
+	k, err := jwt.NewKey(jwt.KeyConfig{Material: one.private.Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, was := rotation.ID{1}, k.ID()
+	text, err := os.ReadFile(cfg.StateFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.ReplaceAll(text, []byte(hex.EncodeToString(was[:])), []byte(hex.EncodeToString(is[:])))
+	if err := os.WriteFile(cfg.StateFile, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if restart(); verdict(a, token) == nil {
+		t.Error("accepted")
+	}
+}
+
+// TestP3_AwaitMissesNoRevocation revokes while AwaitRevocation looks at the many IDs of the
+// Principal.
+func TestP3_AwaitMissesNoRevocation(t *testing.T) {
+	t.Parallel()
+	a := start(t, agent.Config{TokenFile: file(t, tokenN(0)), PollOnly: true})
+	others := make([]verify.ID, 1<<16)
+	for i := range others {
+		others[i] = verify.ID{1}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for i := range 20 {
+		id := verify.Digest(tokenN(i))
+		p := verify.NewPrincipal(verify.PrincipalConfig{
+			Method: verify.MethodToken, Source: a.Status().Sources[0].Name, Credential: id, RevocableBy: others,
+		})
+		began, revoked := make(chan struct{}), make(chan bool)
+		go func() {
+			close(began)
+			revoked <- a.AwaitRevocation(ctx, p)
+		}()
+		<-began
+		if err := a.Revoke(id); err != nil {
+			t.Error(err)
+		}
+		if !<-revoked {
+			t.Fatal("missed")
+		}
 	}
 }
 
