@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/bounded"
 	"github.com/tokenagent/tokenagent/internal/broadcast"
 	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
@@ -125,15 +126,9 @@ func (a *Agent) open(ctx context.Context) error {
 	}
 	watcher := cmp.Or(a.cfg.Watcher, new(reload.Watcher))
 	for _, src := range a.sources {
-		done := make(chan error, 1)
-		go func() { done <- src.open(a.cfg, watcher) }()
-		select {
-		case err := <-done:
-			if err != nil {
-				return err
-			}
-		case <-ctx.Done():
-			return fmt.Errorf("reading %s: %w", src.info().location, context.Cause(ctx))
+		open := func() (struct{}, error) { return struct{}{}, src.open(a.cfg, watcher) }
+		if _, err := bounded.Do(ctx, src.info().location, open); err != nil {
+			return err
 		}
 	}
 	return nil

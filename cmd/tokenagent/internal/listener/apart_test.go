@@ -1,12 +1,10 @@
 package listener
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -155,25 +153,5 @@ func TestOneFolderNeverMixes(t *testing.T) {
 		if _, err := parse(c); err != nil {
 			t.Fatal(errors.Join(err, <-done))
 		}
-	}
-}
-
-// A source whose reads hang.
-type hangingSource chan struct{}
-
-func (s hangingSource) Read(context.Context, int64) (reload.Content, error) {
-	<-s
-	return reload.Content{}, os.ErrClosed
-}
-
-func TestOpenValueEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	source := make(hangingSource)
-	step := func(*int, reload.Content, time.Time) (*int, error) { return new(int), nil }
-	_, err := OpenValue(ctx, source, step, reload.Options{})
-	close(source)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "given up") {
-		t.Error(err)
 	}
 }

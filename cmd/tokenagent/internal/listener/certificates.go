@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/bounded"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
@@ -31,13 +32,14 @@ func OpenCertificates(ctx context.Context, name string, f Files, o reload.Option
 	o.Name = name + " certificate"
 	log := o.Logger.With("for", name)
 	source, parse := f.source()
-	value, err := OpenValue(ctx, source, func(_ *tls.Config, content reload.Content, now time.Time) (*tls.Config, error) {
+	step := func(_ *tls.Config, content reload.Content, now time.Time) (*tls.Config, error) {
 		config, err := parse(content)
 		if err == nil {
 			logValidity(log, config.Certificates[0].Leaf, now)
 		}
 		return config, err
-	}, o)
+	}
+	value, err := bounded.Do(ctx, "the "+o.Name, func() (*reload.Value[tls.Config], error) { return reload.Open(source, step, o) })
 	if err != nil {
 		return nil, err
 	}
@@ -45,24 +47,6 @@ func OpenCertificates(ctx context.Context, name string, f Files, o reload.Option
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.running.Go(func() { _ = value.Run(ctx) })
 	return c, nil
-}
-
-// OpenValue is [reload.Open], except that it returns when ctx ends, even if the read
-// hangs, as one of a dead network file system does.
-func OpenValue[S any](ctx context.Context, source reload.Source, step reload.Step[S], o reload.Options) (*reload.Value[S], error) {
-	var v *reload.Value[S] // read only after done
-	done := make(chan error, 1)
-	go func() {
-		opened, err := reload.Open(source, step, o)
-		v = opened
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		return v, err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("reading the %s was given up: %w", o.Name, context.Cause(ctx))
-	}
 }
 
 func logValidity(log *slog.Logger, leaf *x509.Certificate, now time.Time) {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
-	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
+	"github.com/tokenagent/tokenagent/internal/bounded"
 	"github.com/tokenagent/tokenagent/internal/broadcast"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
@@ -73,8 +73,10 @@ func Open(ctx context.Context, path string, parse func(reload.Content) (*Plan, e
 	s.run, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	step := func(_ *Plan, c reload.Content, _ time.Time) (*Plan, error) { return parse(c) }
 	var err error
-	s.plan, err = listener.OpenValue(ctx, reload.File(path), step, reload.Options{
-		Poll: o.Poll, Debounce: o.Debounce, Watcher: &s.watcher, Logger: o.Logger, Name: "config",
+	s.plan, err = bounded.Do(ctx, path, func() (*reload.Value[Plan], error) {
+		return reload.Open(reload.File(path), step, reload.Options{
+			Poll: o.Poll, Debounce: o.Debounce, Watcher: &s.watcher, Logger: o.Logger, Name: "config",
+		})
 	})
 	if err == nil {
 		if err = s.apply(ctx); err != nil {

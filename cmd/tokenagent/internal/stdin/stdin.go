@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
+	"github.com/tokenagent/tokenagent/internal/bounded"
 )
 
 // Read reads all of in. If in has more than limit bytes, Read returns limit+1 bytes. When
@@ -20,24 +21,14 @@ func Read(ctx context.Context, in io.Reader, stderr io.Writer, what string, limi
 	if Terminal(in) {
 		_, _ = fmt.Fprintf(stderr, "tokenagent: waiting for %s on standard input; end it with Ctrl-D on a line of its own\n", what)
 	}
-	type result struct {
-		text []byte
-		err  error
-	}
-	done := make(chan result, 1)
-	go func() {
-		text, err := io.ReadAll(io.LimitReader(in, int64(limit)+1))
-		done <- result{text, err}
-	}()
-	select {
-	case <-ctx.Done():
+	text, err := bounded.Do(ctx, what, func() ([]byte, error) { return io.ReadAll(io.LimitReader(in, int64(limit)+1)) })
+	switch {
+	case ctx.Err() != nil:
 		return nil, exitcode.Interrupted
-	case r := <-done:
-		if r.err != nil {
-			return nil, fmt.Errorf("reading %s from standard input: %w", what, r.err)
-		}
-		return r.text, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading %s from standard input: %w", what, err)
 	}
+	return text, nil
 }
 
 // Terminal reports whether in is a terminal, or another character device except the
