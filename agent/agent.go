@@ -1,3 +1,20 @@
+// Package agent verifies requests with tokens and keys that it keeps up to date
+// with their sources.
+//
+// [Start] reads the sources that a [Config] names: a token from a file, a mounted
+// Kubernetes Secret, an env file or an environment variable, and keys for signed
+// tokens from a file or a server. Start returns an [Agent] that is ready, or an error.
+// The caller must call [Agent.Close].
+//
+// The Agent watches its sources. It accepts a new token as soon as it reads it, and
+// the token before it until an overlap ends ([Config.Overlap]), so that senders can
+// switch later. An error of a source is logged, counted and shown in [Agent.Status];
+// the Agent keeps accepting what it accepted before.
+//
+// An Agent is a [verify.Verifier], which httpauth and grpcauth take, a
+// [verify.TokenSource] for senders, and a [prometheus.Collector], which the caller
+// registers. All methods are safe for concurrent use. Verify never waits for a source:
+// it loads one atomic pointer. The package does not link gRPC.
 package agent
 
 import (
@@ -6,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,7 +32,6 @@ import (
 	"github.com/tokenagent/tokenagent/internal/bounded"
 	"github.com/tokenagent/tokenagent/internal/broadcast"
 	"github.com/tokenagent/tokenagent/internal/jwt"
-	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -27,7 +44,6 @@ type Agent struct {
 	tokens  *tokenSource       // nil if there is no token source
 	keys    *keySource         // nil if there is no key source
 	jwt     *jwt.Verifier      // uses keys; nil if there is no key source
-	remote  *jwks.RemoteSource // the source of keys; nil if it is not a server
 	sources []credentialSource // tokens and keys, without the nil ones
 
 	store   *stateStore       // nil if there is no state file
@@ -71,7 +87,6 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	if err = a.open(ctx); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	a.each(credentialSource.publishInitial)
 	_ = a.save() // save logs the error; Status shows it
 	r.warnAboutSDKs()
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -90,16 +105,15 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 func (a *Agent) createSources() (err error) {
 	r := a.cfg
 	if r.tokens != nil {
-		a.tokens = newTokenSource(r.tokens, r.MinTokenBytes, &a.closed, r.Logger)
+		a.tokens = newTokenSource(r.tokens, r.MinTokenBytes, r.Logger)
 		a.sources = append(a.sources, a.tokens)
 	}
 	if r.keys != nil {
-		a.remote, _ = r.keys.source.(*jwks.RemoteSource)
-		a.keys = newKeySource(r.keys, r.KeyAlgorithm, a.remote, &a.closed, r.Logger)
 		var onUnknownKey func()
-		if a.remote != nil {
-			onUnknownKey = a.remote.UnknownKey
+		if r.keys.remote != nil {
+			onUnknownKey = r.keys.remote.UnknownKey
 		}
+		a.keys = newKeySource(r.keys, r.KeyAlgorithm, r.Logger)
 		if a.jwt, err = jwt.NewVerifier(a.usableKeys, r.JWT.config(onUnknownKey)); err != nil {
 			return err
 		}
@@ -162,7 +176,7 @@ func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, er
 		a.tokens.counts.refused(err)
 		return nil, err
 	}
-	if verify.Class(err) == verify.Unavailable && a.tokens.revoked(verify.Digest(token)) {
+	if verify.Class(err) == verify.Unavailable && a.tokens.value.Load().revoked(verify.Digest(token)) {
 		a.tokens.counts.refused(verify.ErrRevokedToken) // by hand, before the source was loaded
 		return nil, verify.ErrRevokedToken
 	}
@@ -204,7 +218,7 @@ func (a *Agent) Token() (string, error) {
 		return "", fmt.Errorf("agent: no token source is configured: %w", verify.ErrUnavailable)
 	}
 	s := a.tokens.value.Load()
-	if s == nil || s.set == nil {
+	if s.set == nil {
 		return "", fmt.Errorf("agent: %w", verify.ErrUnavailable)
 	}
 	if c, ok := s.ledger.Current(); ok {
@@ -217,19 +231,14 @@ func (a *Agent) Token() (string, error) {
 // A later error of a source does not change Ready, since the Agent keeps accepting
 // what it accepted before.
 func (a *Agent) Ready() bool {
-	for _, src := range a.sources {
-		if !src.isReady() {
-			return false
-		}
-	}
-	return !a.closed.Load()
+	return !slices.ContainsFunc(a.sources, func(src credentialSource) bool { return !src.isReady() })
 }
 
 // Updated returns a channel that is closed when the accepted tokens or keys change
 // next. A caller that must not miss a change calls Updated before it reads the state,
 // for example with [Agent.Token]. Close closes the channel as well.
 func (a *Agent) Updated() <-chan struct{} {
-	if len(a.sources) == 1 {
+	if len(a.sources) == 1 { // the channel of several sources can close late, after the caller has read the change
 		return a.sources[0].updated()
 	}
 	return a.changed.Next()
@@ -243,9 +252,6 @@ func (a *Agent) Updated() <-chan struct{} {
 func (a *Agent) Reload() (changed bool, err error) {
 	if a.closed.Load() {
 		return false, ErrClosed
-	}
-	if a.remote != nil {
-		a.remote.Refresh()
 	}
 	var errs []error
 	for _, src := range a.sources {
@@ -312,12 +318,7 @@ func (a *Agent) Retire() error {
 // started from a Snapshot also knows the Principals of the earlier Agents, even if
 // their source had another name. AwaitRevocation implements [verify.RevocationWaiter].
 func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
-	for _, src := range a.sources {
-		if src.verified(p) {
-			return src.awaitRevocation(ctx, p)
-		}
-	}
-	return false
+	return slices.ContainsFunc(a.sources, func(src credentialSource) bool { return src.awaitRevocation(ctx, p) })
 }
 
 // changeAll calls f for every source and then saves the state.

@@ -147,18 +147,20 @@ type resolved struct {
 
 // A sourceSpec describes a source of tokens or keys.
 type sourceSpec struct {
-	name         string
-	kind         string // for tokens: file, env file or env; for keys: key file or jwks url
-	location     string
-	identity     string // location with an absolute path
-	source       reload.Source
-	watched      bool
-	remote       bool     // the source is a server
-	needsCurrent bool     // report if there is no current credential
-	secretFiles  []string // of a directory: the files that may hold secrets
-	method       string   // the method of the Principals that the source verifies
-	window       rotation.Window
+	name        string
+	kind        string // for tokens: file, env file or env; for keys: key file or jwks url
+	location    string
+	identity    string // location with an absolute path
+	source      reload.Source
+	remote      *jwks.RemoteSource // source, if it is a server; else nil
+	watched     bool
+	secretFiles []string // of a directory: the files that may hold secrets
+	method      string   // the method of the Principals that the source verifies
+	window      rotation.Window
 }
+
+// nameIn returns the name of the source for error messages about its content c.
+func (s *sourceSpec) nameIn(c reload.Content) string { return cmp.Or(c.Path, s.location) }
 
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
@@ -241,7 +243,7 @@ func (r *resolved) findKeys() error {
 		if err != nil {
 			return err
 		}
-		r.keys = &sourceSpec{source: remote, kind: "jwks url", location: remote.String(), identity: remote.String(), remote: true}
+		r.keys = &sourceSpec{source: remote, remote: remote, kind: "jwks url", location: remote.String(), identity: remote.String()}
 	default:
 		return nil
 	}
@@ -270,7 +272,7 @@ func (r *resolved) findTokens() error {
 			return err
 		}
 	}
-	s := &sourceSpec{name: r.Name, window: r.window, method: verify.MethodToken, needsCurrent: true, watched: true}
+	s := &sourceSpec{name: r.Name, window: r.window, method: verify.MethodToken, watched: true}
 	s.secretFiles = []string{token.FileCurrent, token.FileNext, token.FilePrevious}
 	switch {
 	case c.TokenFile != "" && c.TokenEnv != "":
@@ -350,4 +352,18 @@ func resolveSymlinks(path string) string {
 		return filepath.Join(resolveSymlinks(dir), filepath.Base(path))
 	}
 	return path
+}
+
+// warnAboutSDKs logs a warning if APP_API_TOKEN is set in the environment but is not
+// the token source. Dapr SDKs read the variable once and check the token themselves
+// (https://docs.dapr.io/operations/security/app-api-token/), so they refuse the new
+// token after a rotation.
+func (r *resolved) warnAboutSDKs() {
+	isSource := r.tokens != nil && r.tokens.kind == "env" && r.tokens.location == DaprTokenEnv
+	if os.Getenv(DaprTokenEnv) == "" || isSource {
+		return
+	}
+	r.Logger.Warn(DaprTokenEnv+" is set in the environment and is not the source; a Dapr SDK in the app reads it once"+
+		" and checks the token again, so it refuses the new one after a rotation; unset it in the app's environment",
+		"variable", DaprTokenEnv)
 }

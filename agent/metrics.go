@@ -98,7 +98,7 @@ func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 
 func (src *source[V, S]) collect(e emitter, now time.Time) {
 	name := src.spec.name
-	s, stats := src.orInitial(src.value.Load()), src.value.Stats()
+	s, stats := src.value.Load(), src.value.Stats()
 	e.counter(descReloads, stats.Applied, name, "applied")
 	e.counter(descReloads, stats.Unchanged, name, "unchanged")
 	e.counter(descReloads, stats.Rejected, name, "rejected")

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/reload"
@@ -22,11 +24,12 @@ import (
 // A source is one credential source of an Agent, with its state. V is the type of its
 // credentials, and S the set of credentials that verifies requests.
 type source[V credential, S any] struct {
-	spec    *sourceSpec
-	log     *slog.Logger
-	value   *reload.Value[state[V, S]]
-	initial *state[V, S] // from the state file or Config.From; nil if there is none
-	closed  *atomic.Bool // whether the Agent is closed
+	spec *sourceSpec
+	log  *slog.Logger
+	// initial is the state before the first read: that of the state file or of
+	// Config.From, and else an empty one.
+	initial *state[V, S]
+	value   *reload.Value[state[V, S]] // holds a state from open on
 
 	users     *previousUsers
 	counts    *counts
@@ -37,7 +40,8 @@ type source[V credential, S any] struct {
 
 	// The functions below depend on the type of the credentials.
 
-	parse func(reload.Content) (declaration[V], error)
+	// parse returns what the source declares. The notes are warnings about valid content.
+	parse func(reload.Content) (declared rotation.Content[V], notes []string, err error)
 	build func(l *rotation.Ledger[V], before *S, declared []rotation.Decl[V]) *S
 	// encode returns the form of a credential in the state file, and nil if the
 	// credential is secret. decode is its inverse.
@@ -75,12 +79,10 @@ type credentialSource interface {
 	revoke(id rotation.ID)
 	unrevoke(id rotation.ID) error
 	retire()
-	verified(p *verify.Principal) bool
 	awaitRevocation(ctx context.Context, p *verify.Principal) bool
 	recordPreviousUse(p *verify.Principal, remote string)
 
 	restore(w storedSource, now time.Time)
-	publishInitial()
 	adopt(w storedSource)
 	stored(now time.Time) storedSource
 	status(now time.Time) SourceStatus
@@ -88,10 +90,10 @@ type credentialSource interface {
 }
 
 // newSource returns a source without the functions that depend on the type of the
-// credentials, except for defaults. closed is set when the Agent is closed.
-func newSource[V credential, S any](spec *sourceSpec, closed *atomic.Bool, log *slog.Logger) *source[V, S] {
+// credentials, except for defaults.
+func newSource[V credential, S any](spec *sourceSpec, log *slog.Logger) *source[V, S] {
 	return &source[V, S]{
-		spec: spec, log: log.With("source", spec.name), closed: closed,
+		spec: spec, log: log.With("source", spec.name), initial: &state[V, S]{ledger: new(rotation.Ledger[V])},
 		users: newPreviousUsers(), counts: newCounts(), durations: newDurations(spec.name),
 		expires:         func(V) time.Time { return time.Time{} },
 		longestLifetime: func() time.Duration { return 0 },
@@ -100,10 +102,88 @@ func newSource[V credential, S any](spec *sourceSpec, closed *atomic.Bool, log *
 	}
 }
 
-// open reads the source for the first time.
+// newTokenSource returns a source of shared tokens.
+func newTokenSource(spec *sourceSpec, minBytes int, log *slog.Logger) *tokenSource {
+	src := newSource[token.Token, token.Set](spec, log)
+	src.parse = func(c reload.Content) (declared token.Tokens, notes []string, err error) {
+		o := token.Options{MinTokenBytes: minBytes, Name: spec.nameIn(c)}
+		if c.Keys == nil {
+			declared, err = token.Parse(c.Data, o)
+			return declared, nil, err
+		}
+		declared, err = token.ParseDir(c.Keys, o)
+		return declared, nil, addKeyNames(err, c, token.FileCurrent)
+	}
+	src.build = func(l *rotation.Ledger[token.Token], _ *token.Set, _ []rotation.Decl[token.Token]) *token.Set {
+		return token.NewSet(l, spec.name)
+	}
+	src.encode = func(token.Token) json.RawMessage { return nil }
+	src.decode = token.Remembered
+	src.expires = token.Token.Expires
+	return src
+}
+
+// newKeySource returns a source of verification keys.
+func newKeySource(spec *sourceSpec, algorithm string, log *slog.Logger) *keySource {
+	src := newSource[jwt.Key, jwt.KeySet](spec, log)
+	src.parse = func(c reload.Content) (declared rotation.Content[jwt.Key], notes []string, err error) {
+		o := jwks.ParseOptions{Name: spec.nameIn(c), Algorithm: algorithm}
+		if spec.remote != nil {
+			o = spec.remote.ParseOptions()
+		}
+		var k jwks.Keys
+		if c.Keys == nil {
+			k, err = jwks.Parse(c.Data, o)
+		} else {
+			k, err = jwks.ParseKeys(c.Keys, o)
+			err = addKeyNames(err, c, jwks.KeyCurrent, jwks.KeyJWKS)
+		}
+		for _, skipped := range k.Skipped {
+			notes = append(notes, "left out: "+skipped.Error())
+		}
+		return k.Content, notes, err
+	}
+	src.build = func(l *rotation.Ledger[jwt.Key], before *jwt.KeySet, declared []rotation.Decl[jwt.Key]) *jwt.KeySet {
+		return jwt.NextKeySet(l, spec.name, before, declared)
+	}
+	src.encode, src.decode = jwt.EncodePublic, jwt.DecodePublic
+	if spec.remote != nil {
+		src.usable, src.fileError = spec.remote.Usable, spec.remote.FileError
+	}
+	return src
+}
+
+// maxNotes is the largest number of notes, fingerprints or key names in a message.
+const maxNotes = 10
+
+// addKeyNames adds the names of the keys in the directory c to err, if c has none of
+// the wanted keys: the Secret may hold the token under another key.
+func addKeyNames(err error, c reload.Content, wanted ...string) error {
+	if err == nil || slices.ContainsFunc(wanted, func(key string) bool { return c.Keys[key] != nil }) {
+		return err
+	}
+	names, failed := kubemount.Keys(c.Path)
+	switch more := len(names) - maxNotes; {
+	case failed != nil:
+		return err
+	case len(names) == 0:
+		return fmt.Errorf("%w; there are no keys at all", err)
+	case more > 0:
+		return fmt.Errorf("%w; the keys there are %s and %d more", err, strings.Join(names[:maxNotes], ", "), more)
+	default:
+		return fmt.Errorf("%w; the keys there are %s", err, strings.Join(names, ", "))
+	}
+}
+
+// remotePoll is the interval at which a key server's source checks whether a request is
+// due.
+const remotePoll = 2 * time.Second
+
+// open reads the source for the first time. If the source cannot be read and the Agent
+// waits for it, the initial state is in force until then.
 func (src *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	poll, debounce := r.Poll, r.Debounce
-	if src.spec.remote {
+	if src.spec.remote != nil {
 		// The source decides whether a poll makes a request. A response is complete, so
 		// it needs no debounce.
 		poll, debounce = remotePoll, -1
@@ -113,7 +193,16 @@ func (src *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 		Observe: func(d time.Duration) { src.durations.Observe(d.Seconds()) },
 		Wait:    r.WaitForSource, Logger: r.Logger, Name: src.spec.name,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	src.value.Apply(func(s *state[V, S], _ time.Time) *state[V, S] {
+		if s != nil {
+			return s
+		}
+		return src.with(src.initial, src.initial.ledger, nil)
+	})
+	return nil
 }
 
 func (src *source[V, S]) info() *sourceSpec        { return src.spec }
@@ -121,6 +210,9 @@ func (src *source[V, S]) run(ctx context.Context)  { _ = src.value.Run(ctx) }
 func (src *source[V, S]) updated() <-chan struct{} { return src.value.Updated() }
 
 func (src *source[V, S]) reload() (changed bool, err error) {
+	if src.spec.remote != nil {
+		src.spec.remote.Refresh()
+	}
 	changed, err = src.value.Reload()
 	return changed, errors.Join(err, src.fileError())
 }
@@ -128,45 +220,55 @@ func (src *source[V, S]) reload() (changed bool, err error) {
 // isReady reports whether the source has been loaded, or has credentials of a Snapshot
 // that are usable.
 func (src *source[V, S]) isReady() bool {
-	return src.value.Stats().Applied > 0 || src.lastState().loaded && src.usable()
-}
-
-// step is the [reload.Step] of the source. After Close, step returns ErrClosed, so that a
-// read that began before Close publishes nothing. The Value serializes steps and calls of
-// apply.
-func (src *source[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
-	if src.closed.Load() {
-		return nil, ErrClosed
-	}
-	return src.advance(src.orInitial(prev), c, now)
-}
-
-// orInitial returns s or, if s is nil, the initial state. The result is never nil.
-func (src *source[V, S]) orInitial(s *state[V, S]) *state[V, S] {
-	switch {
-	case s != nil:
-		return s
-	case src.initial != nil:
-		return src.initial
-	default:
-		return emptyState[V, S]()
-	}
+	return src.set() != nil && (src.usable() || src.value.Stats().Applied > 0)
 }
 
 // set returns the set that verifies requests now, and nil if there is none.
-func (src *source[V, S]) set() *S {
-	if s := src.value.Load(); s != nil {
-		return s.set
+func (src *source[V, S]) set() *S { return src.value.Load().set }
+
+// errPartial rejects content in which a key could not be read. The source has already
+// returned the error of that key.
+var errPartial = errors.New("agent: not all keys could be read")
+
+// step is the [reload.Step] of the source: it returns the state that follows prev when
+// the source has the content c. Revocations in invalid content take effect too, since
+// they only remove access. The Value serializes steps and calls of apply.
+func (src *source[V, S]) step(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
+	if prev == nil {
+		prev = src.initial
 	}
-	return nil
+	if prev.closed { // this read began before Close
+		return nil, ErrClosed
+	}
+	declared, notes, err := src.parse(c)
+	if c.Partial && err == nil {
+		err = errPartial
+	}
+	next := *prev
+	if err == nil {
+		next.loaded, next.content, next.rejected, next.notes = true, declared, nil, notes
+		return src.with(&next, rotation.Advance(prev.ledger, declared, now, src.spec.window), declared.Decls), nil
+	}
+	next.rejected = declared.Revoked
+	fresh := slices.DeleteFunc(slices.Clone(declared.Revoked), prev.ledger.HasRevocation)
+	switch {
+	case len(fresh) > 0:
+		return src.with(&next, prev.ledger.Reject(fresh), nil), err
+	case slices.Equal(declared.Revoked, prev.rejected):
+		return nil, err
+	default:
+		return &next, err
+	}
 }
 
-// accepted returns the entries of s that verify requests at now.
-func (src *source[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
-	if !src.usable() {
-		return nil
-	}
-	return s.live(now)
+// apply publishes the state that f returns. After Close, apply does nothing.
+func (src *source[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V, S]) {
+	src.value.Apply(func(s *state[V, S], now time.Time) *state[V, S] {
+		if s.closed {
+			return s
+		}
+		return f(s, now)
+	})
 }
 
 func (src *source[V, S]) revoke(id rotation.ID) {
@@ -211,24 +313,12 @@ func (src *source[V, S]) retire() {
 	})
 }
 
-// apply publishes the state that f returns. After Close, apply does nothing.
-func (src *source[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V, S]) {
-	src.value.Apply(func(prev *state[V, S], now time.Time) *state[V, S] {
-		if src.closed.Load() {
-			return prev
-		}
-		return f(src.orInitial(prev), now)
-	})
-}
-
-// close publishes a state that accepts nothing. The Agent calls close after it has set
-// closed.
+// close publishes a state that accepts nothing.
 func (src *source[V, S]) close() {
-	src.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		closed := emptyState[V, S]()
-		closed.beforeClose = src.orInitial(prev)
-		closed.rotations = closed.beforeClose.rotations
-		return closed
+	src.apply(func(s *state[V, S], _ time.Time) *state[V, S] {
+		closed := *s
+		closed.closed, closed.set = true, nil
+		return &closed
 	})
 }
 
@@ -237,20 +327,19 @@ func (src *source[V, S]) verified(p *verify.Principal) bool {
 	return p.Method() == src.spec.method && (p.Source() == src.spec.name || slices.Contains(src.formerNames, p.Source()))
 }
 
-// revoked reports whether the credential id is revoked.
-func (src *source[V, S]) revoked(id rotation.ID) bool {
-	return id != rotation.ID{} && src.orInitial(src.value.Load()).ledger.Revoked(id)
-}
-
 // awaitRevocation returns true once the credential of p is revoked. It returns false if
-// ctx ends or the Agent is closed.
+// ctx ends or the Agent is closed, and at once if the source did not verify p.
 func (src *source[V, S]) awaitRevocation(ctx context.Context, p *verify.Principal) bool {
+	if !src.verified(p) {
+		return false
+	}
 	for {
 		changed := src.value.Updated()
+		s := src.value.Load()
 		switch {
-		case src.closed.Load():
+		case s.closed:
 			return false
-		case src.revoked(p.Credential()), slices.ContainsFunc(p.RevocableBy(), src.revoked):
+		case s.revoked(p.Credential()), slices.ContainsFunc(p.RevocableBy(), s.revoked):
 			return true
 		}
 		select {

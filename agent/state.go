@@ -1,37 +1,13 @@
 package agent
 
 import (
-	"errors"
 	"slices"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/rotation"
-	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/internal/token"
 )
-
-// A state is what requests and scrapes read of one source. It is immutable; a change
-// publishes a new state. V and S are those of source.
-type state[V credential, S any] struct {
-	ledger *rotation.Ledger[V]
-	// set is nil until the source is loaded, and after Close.
-	set       *S
-	content   rotation.Content[V] // the last valid content
-	rejected  []rotation.ID       // revocations in the source's content, if that content was rejected
-	lifted    []rotation.ID       // unrevoked by Agent.Unrevoke; an older state file must not revoke them again
-	current   rotation.ID         // the current credential, or the last one if there is none now
-	loaded    bool
-	notes     []string // warnings about valid content
-	rotations uint64
-	// lastPrevious is the last use of the superseded credentials that have been removed
-	// from the ledger.
-	lastPrevious time.Time
-	// beforeClose is the last state before Close. It is nil until Close.
-	beforeClose *state[V, S]
-}
-
-func emptyState[V credential, S any]() *state[V, S] {
-	return &state[V, S]{ledger: new(rotation.Ledger[V])}
-}
 
 // A credential is what a source declares: a shared token or a verification key.
 type credential interface {
@@ -41,47 +17,34 @@ type credential interface {
 	Label() string
 }
 
-// A declaration is the parsed content of a source.
-type declaration[V credential] struct {
-	rotation.Content[V]
-	notes []string // warnings about valid content
+// A state is what requests and scrapes read of one source. It is immutable; a change
+// publishes a new state. V and S are those of source.
+type state[V credential, S any] struct {
+	ledger *rotation.Ledger[V]
+	// set is nil until the source is loaded, and after Close.
+	set    *S
+	loaded bool
+	closed bool // the Agent is closed; the rest is as it was before
+
+	content  rotation.Content[V] // the last valid content
+	notes    []string            // warnings about it
+	rejected []rotation.ID       // revocations in the source's content, if that content was rejected
+	lifted   []rotation.ID       // unrevoked by Agent.Unrevoke; an older state file must not revoke them again
+
+	current   rotation.ID // the current credential, or the last one if there is none now
+	rotations uint64
+	// lastPrevious is the last use of the superseded credentials that have been removed
+	// from the ledger.
+	lastPrevious time.Time
 }
 
-// errPartial rejects content in which a key could not be read. The source has already
-// returned the error of that key.
-var errPartial = errors.New("agent: not all keys could be read")
-
-// advance returns the state that follows prev when the source has the content c.
-// Revocations in invalid content take effect too, since they only remove access.
-func (src *source[V, S]) advance(prev *state[V, S], c reload.Content, now time.Time) (*state[V, S], error) {
-	d, err := src.parse(c)
-	if c.Partial && err == nil {
-		err = errPartial
-	}
-	next := *prev
-	if err == nil {
-		next.loaded, next.content, next.rejected, next.notes = true, d.Content, nil, d.notes
-		return src.with(&next, rotation.Advance(prev.ledger, d.Content, now, src.spec.window), d.Decls), nil
-	}
-	next.rejected = d.Revoked
-	fresh := slices.DeleteFunc(slices.Clone(d.Revoked), prev.ledger.HasRevocation)
-	switch {
-	case len(fresh) > 0:
-		return src.with(&next, prev.ledger.Reject(fresh), nil), err
-	case slices.Equal(d.Revoked, prev.rejected):
-		return nil, err
-	default:
-		return &next, err
-	}
-}
-
-// with returns the state that follows s with the ledger l. decls is what the source
+// with returns the state that follows s with the ledger l. declared is what the source
 // declares if l came from new content, and else nil.
-func (src *source[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rotation.Decl[V]) *state[V, S] {
+func (src *source[V, S]) with(s *state[V, S], l *rotation.Ledger[V], declared []rotation.Decl[V]) *state[V, S] {
 	next := *s
 	next.ledger, next.lastPrevious = l, s.previousLastUsed()
-	if next.loaded {
-		next.set = src.build(l, s.set, decls)
+	if next.loaded && !next.closed {
+		next.set = src.build(l, s.set, declared)
 	}
 	if c, ok := l.Current(); ok {
 		if s.current != c.ID && s.current != (rotation.ID{}) {
@@ -90,6 +53,11 @@ func (src *source[V, S]) with(s *state[V, S], l *rotation.Ledger[V], decls []rot
 		next.current = c.ID
 	}
 	return &next
+}
+
+// revoked reports whether an open Agent refuses the credential id as revoked.
+func (s *state[V, S]) revoked(id rotation.ID) bool {
+	return id != rotation.ID{} && !s.closed && s.ledger.Revoked(id)
 }
 
 // live returns the entries of s that are accepted at now.
@@ -106,6 +74,14 @@ func (s *state[V, S]) live(now time.Time) []*rotation.Entry[V] {
 	return live
 }
 
+// accepted returns the entries of s that verify requests at now.
+func (src *source[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Entry[V] {
+	if !src.usable() {
+		return nil
+	}
+	return s.live(now)
+}
+
 // previousLastUsed returns when a superseded credential was last accepted.
 func (s *state[V, S]) previousLastUsed() time.Time {
 	last := s.lastPrevious
@@ -118,14 +94,121 @@ func (s *state[V, S]) previousLastUsed() time.Time {
 	return last
 }
 
-// overlapUntil returns the latest deadline of entries, and the zero Time if none has a
-// deadline.
-func overlapUntil[V any](entries []*rotation.Entry[V], now time.Time) time.Time {
-	var until time.Time
-	for _, e := range entries {
-		if d := e.Deadline(now); d.After(until) {
-			until = d
+// A Snapshot holds what an Agent accepted and refused at one moment. Another Agent can
+// start from a Snapshot (Config.From) or add it to its own state ([Agent.Merge]). A
+// Snapshot is immutable, and formatting it shows no token. The zero Snapshot is that of
+// an Agent that has read nothing.
+type Snapshot struct {
+	tokens sourceSnapshot[token.Token, token.Set]
+	keys   sourceSnapshot[jwt.Key, jwt.KeySet]
+	store  *stateStore
+}
+
+// A sourceSnapshot is the part of a Snapshot for one source.
+type sourceSnapshot[V credential, S any] struct {
+	state *state[V, S] // nil if the Agent has no such source
+	names []string     // the current and former names of the source
+	users *previousUsers
+}
+
+// Snapshot returns what the Agent accepts and refuses now or, after Close, what the
+// Agent accepted and refused when it was closed. All Agents that start from a Snapshot
+// share its superseded credentials: a use in one of them extends the overlap in all.
+func (a *Agent) Snapshot() Snapshot {
+	s := Snapshot{store: a.store}
+	if a.tokens != nil {
+		s.tokens = a.tokens.snapshot()
+	}
+	if a.keys != nil {
+		s.keys = a.keys.snapshot()
+	}
+	return s
+}
+
+// Merge adds s to the state of a. s is a second Snapshot of the Agent from which a was
+// started, taken after the one in Config.From. To replace an Agent while requests
+// arrive:
+//
+//	from := old.Snapshot()
+//	next, err := agent.Start(ctx, agent.Config{From: &from, ...})
+//	err = next.Merge(old.Snapshot())
+//	// hand requests to next
+//	err = old.Close()
+//
+// After Merge, next refuses every credential that next or old had revoked or retired
+// when the second Snapshot was taken, except for a revocation that the source of next has
+// lifted but the source of old has not. next accepts each superseded credential of old
+// until its deadline in old. If the source of next does not declare the current credential
+// of old, next accepts it as superseded at the time of Merge. Anything else that the source
+// of old declares, next accepts only if its own source declares it.
+//
+// Two kinds of calls on old are lost: Revoke and Retire after the second Snapshot, and
+// Unrevoke between the two Snapshots. Make them on next instead, and Unrevoke after Merge.
+//
+// From Merge on, a writes the state file. An error means that the file could not be
+// written. After Close of a, the error is [ErrClosed].
+func (a *Agent) Merge(s Snapshot) error {
+	if a.tokens != nil {
+		a.tokens.merge(s.tokens.state)
+	}
+	if a.keys != nil {
+		a.keys.merge(s.keys.state)
+	}
+	if a.closed.Load() {
+		return ErrClosed
+	}
+	if a.store != nil {
+		a.store.setOwner(a)
+	}
+	return a.save()
+}
+
+// startFrom initializes the sources and the state store of a from s.
+func (a *Agent) startFrom(s *Snapshot) {
+	if a.tokens != nil {
+		a.tokens.startFrom(s.tokens)
+	}
+	if a.keys != nil {
+		a.keys.startFrom(s.keys)
+	}
+	switch {
+	case a.cfg.StateFile == "":
+	case s.store != nil && s.store.cfg.StateFile == a.cfg.StateFile:
+		a.store = s.store
+	default:
+		a.store = &stateStore{cfg: a.cfg}
+	}
+}
+
+func (src *source[V, S]) snapshot() sourceSnapshot[V, S] {
+	s := *src.value.Load()
+	s.closed = false
+	return sourceSnapshot[V, S]{state: &s, names: append(slices.Clone(src.formerNames), src.spec.name), users: src.users}
+}
+
+// startFrom makes s the initial state of src.
+func (src *source[V, S]) startFrom(s sourceSnapshot[V, S]) {
+	if s.state == nil {
+		return
+	}
+	src.initial, src.users = s.state, s.users
+	for _, name := range s.names {
+		if name != src.spec.name && !slices.Contains(src.formerNames, name) {
+			src.formerNames = append(src.formerNames, name)
 		}
 	}
-	return until
+}
+
+// merge adds other, which may be nil, to the state of src.
+func (src *source[V, S]) merge(other *state[V, S]) {
+	if other == nil {
+		return
+	}
+	src.apply(func(s *state[V, S], now time.Time) *state[V, S] {
+		next, more := *s, other
+		if !s.loaded && other.loaded { // the source has not been read; keep what other read
+			next, more = *other, s
+		}
+		return src.with(&next, next.ledger.Merge(more.ledger, now, src.spec.window), nil)
+	})
 }

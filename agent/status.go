@@ -2,14 +2,21 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/buildinfo"
 	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/reload"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // StatusSchema is the value of Status.Schema: the version of the format.
@@ -88,7 +95,6 @@ func (a *Agent) Status() Status {
 	s := Status{Schema: StatusSchema, Ready: a.Ready(), Version: buildinfo.Version()}
 	for _, src := range a.sources {
 		out := src.status(now)
-		out.Ready = out.Ready && !a.closed.Load()
 		if a.store != nil {
 			out.StateFile, out.StateError = a.cfg.StateFile, a.store.errorText()
 		}
@@ -98,7 +104,7 @@ func (a *Agent) Status() Status {
 }
 
 func (src *source[V, S]) status(now time.Time) SourceStatus {
-	s, stats := src.orInitial(src.value.Load()), src.value.Stats()
+	s, stats := src.value.Load(), src.value.Stats()
 	live := src.accepted(s, now)
 	out := SourceStatus{
 		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.location, Ready: src.isReady(),
@@ -159,7 +165,7 @@ func (src *source[V, S]) warnings(s *state[V, S], live []*rotation.Entry[V]) (ou
 		return []string{"the server has not confirmed the keys for longer than --max-stale (MaxStale): signed tokens are refused as unavailable until it does"}
 	}
 	_, hasCurrent := s.ledger.Current()
-	if !hasCurrent && src.spec.needsCurrent {
+	if !hasCurrent && src.spec.method == verify.MethodToken {
 		out = append(out, "the current token is revoked; put a new one into the source")
 	}
 	if len(live) == 0 {
@@ -186,6 +192,148 @@ func (s *state[V, S]) revokedDeclared() (fingerprints []string) {
 		fingerprints = append(fingerprints, s.ledger.RevokedDeclared[i].Value.Fingerprint())
 	}
 	return fingerprints
+}
+
+// expiryWarning is how long before the exp of a token that is a JWT the Agent logs a
+// warning.
+const expiryWarning = 24 * time.Hour
+
+// logChanges logs every change of the source and calls changed after each, until ctx
+// ends.
+func (src *source[V, S]) logChanges(ctx context.Context, changed func()) {
+	last := new(state[V, S])
+	for {
+		updated := src.value.Updated()
+		if s := src.value.Load(); s != last {
+			changed() // first, since the files that logChange looks at may hang
+			src.logChange(last, s, time.Now())
+			last = s
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-updated:
+		}
+	}
+}
+
+func (src *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
+	if s.set == nil {
+		return
+	}
+	live := s.live(now)
+	known := src.warnings(last, last.live(now))
+	for _, warning := range src.warnings(s, live) {
+		if !slices.Contains(known, warning) {
+			src.log.Warn("source accepted with a warning", "note", warning)
+		}
+	}
+	if slices.ContainsFunc(live, isSecret) {
+		src.warnAboutReaders()
+	}
+	var count [len(rotation.Slots) + 1]int
+	staged := make([]string, 0, maxNotes)
+	superseded := make(map[string]bool)
+	for _, e := range live {
+		count[e.Slot]++
+		if exp := src.expires(e.Value); !exp.IsZero() && exp.Before(now.Add(expiryWarning)) {
+			src.log.Warn("a token is a JWT whose exp has come or comes within a day; receivers that check exp refuse it then",
+				"slot", e.Slot.String(), "fingerprint", e.Value.Fingerprint(), "expires", exp.UTC())
+		}
+		switch {
+		case e.Slot == rotation.Next && len(staged) < maxNotes:
+			staged = append(staged, e.Value.Fingerprint())
+		case e.Slot == rotation.Previous:
+			superseded[e.Value.Label()] = true
+		}
+	}
+	src.users.makeRoom(superseded)
+	args := []any{
+		"generation", s.ledger.Number, "next", count[rotation.Next], "previous", count[rotation.Previous], "listed", count[rotation.Listed],
+	}
+	args = append(args, src.overlapArgs(live, now)...)
+	if len(staged) > 0 {
+		args = append(args, "next_fingerprint", strings.Join(staged, ","))
+	}
+	if c, ok := s.ledger.Current(); ok {
+		args = append(args, "fingerprint", c.Value.Fingerprint())
+	}
+	switch {
+	case !last.loaded:
+		src.log.Info("source loaded", args...)
+	case s.rotations != last.rotations:
+		src.log.Info("rotated", args...)
+	default:
+		src.log.Info("source changed", args...)
+	}
+}
+
+// overlapArgs returns log attributes of the overlap: its end if no credential is used
+// again, the latest end that uses can extend it to, and which uses extend it.
+func (src *source[V, S]) overlapArgs(live []*rotation.Entry[V], now time.Time) []any {
+	until := overlapUntil(live, now)
+	if until.IsZero() {
+		return nil
+	}
+	latest, slides, waits := until, false, false
+	for _, e := range live {
+		if limit := e.Cap(now); !limit.IsZero() {
+			slides, waits = true, waits || e.Waiting()
+			if limit.After(latest) {
+				latest = limit
+			}
+		}
+	}
+	args := []any{"overlap_until", until.UTC(), "overlap_until_at_most", latest.UTC()}
+	if waits {
+		args = append(args, "overlap_begins_with", "the first use of the new one")
+	}
+	if slides {
+		args = append(args, "renewed_by", "each use of the old one, for "+src.spec.window.Overlap.String())
+	}
+	return args
+}
+
+// isSecret reports whether e is a token or an HMAC key. Other keys are public.
+func isSecret[V credential](e *rotation.Entry[V]) bool {
+	key, isKey := any(e.Value).(jwt.Key)
+	return !isKey || strings.HasPrefix(key.Algorithm(), "HS")
+}
+
+// warnAboutReaders logs a warning for each file of the source that every user of the
+// machine may read. Volumes that the kubelet mounts are exempt: their files have mode 0644
+// by default, and other users cannot reach the file system of the pod
+// (https://kubernetes.io/docs/concepts/storage/volumes/#secret).
+func (src *source[V, S]) warnAboutReaders() {
+	root := src.spec.location
+	if runtime.GOOS == "windows" || !src.spec.watched || kubemount.Managed(root) {
+		return
+	}
+	paths := []string{root}
+	if info, err := os.Stat(root); err == nil && info.IsDir() {
+		paths = nil
+		for _, name := range src.spec.secretFiles {
+			paths = append(paths, filepath.Join(root, name))
+		}
+	}
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o004 != 0 {
+			src.log.Warn("every user of this machine can read the secret in this file; take the right away (chmod o-r), and rotate what it holds if others have accounts here",
+				"file", path, "mode", info.Mode().Perm().String())
+		}
+	}
+}
+
+// overlapUntil returns the latest deadline of entries, and the zero Time if none has a
+// deadline.
+func overlapUntil[V any](entries []*rotation.Entry[V], now time.Time) time.Time {
+	var until time.Time
+	for _, e := range entries {
+		if d := e.Deadline(now); d.After(until) {
+			until = d
+		}
+	}
+	return until
 }
 
 func utc(t time.Time) time.Time {

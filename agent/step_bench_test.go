@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,9 +25,8 @@ func BenchmarkStep(b *testing.B) {
 				name = strconv.Itoa(n) + " ended"
 			}
 			b.Run(name, func(b *testing.B) {
-				var closed atomic.Bool
 				src := &sourceSpec{name: "token", window: rotation.Window{Overlap: time.Hour}}
-				m := newTokenSource(src, 16, &closed, slog.New(slog.DiscardHandler))
+				m := newTokenSource(src, 16, slog.New(slog.DiscardHandler))
 				now := time.Now()
 				var s *state[token.Token, token.Set]
 				step := func(i int) *state[token.Token, token.Set] {

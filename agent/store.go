@@ -120,7 +120,11 @@ func (st *stateStore) save(a *Agent) error {
 				return nil, err
 			}
 		}
-		payload, err := encode(a.sources)
+		state, now := storedState{Schema: storedSchema}, time.Now()
+		for _, src := range a.sources {
+			state.Sources = append(state.Sources, src.stored(now))
+		}
+		payload, err := json.Marshal(state)
 		if err != nil {
 			return nil, err
 		}
@@ -134,15 +138,6 @@ func (st *stateStore) save(a *Agent) error {
 	}
 	st.setError(err)
 	return err
-}
-
-// encode returns the payload for the state of the sources.
-func encode(sources []credentialSource) ([]byte, error) {
-	state, now := storedState{Schema: storedSchema}, time.Now()
-	for _, s := range sources {
-		state.Sources = append(state.Sources, s.stored(now))
-	}
-	return json.Marshal(state)
 }
 
 // setOwner makes a the Agent that writes the file.
@@ -228,29 +223,20 @@ func (src *source[V, S]) restore(w storedSource, now time.Time) {
 	}
 }
 
-// adopt adds the revocations and retirements of w to the state.
+// adopt adds the revocations and retirements of w to the state, also after Close.
 func (src *source[V, S]) adopt(w storedSource) {
-	adopted := func(s *state[V, S]) *state[V, S] {
+	src.value.Apply(func(s *state[V, S], _ time.Time) *state[V, S] {
 		l := s.ledger.Adopt(w.Snapshot, func(id rotation.ID) bool { return slices.Contains(s.lifted, id) })
 		if l == s.ledger {
 			return s
 		}
 		return src.with(s, l, nil)
-	}
-	src.value.Apply(func(prev *state[V, S], _ time.Time) *state[V, S] {
-		s := src.orInitial(prev)
-		if s.beforeClose == nil {
-			return adopted(s)
-		}
-		closed := *s // accepts nothing; the state before Close must still be saved
-		closed.beforeClose = adopted(s.beforeClose)
-		return &closed
 	})
 }
 
 // stored returns the state to save.
 func (src *source[V, S]) stored(now time.Time) storedSource {
-	s := src.lastState()
+	s := src.value.Load()
 	return storedSource{
 		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.identity,
 		Snapshot: s.ledger.Snapshot(now, src.encode), LastUsed: utc(s.lastPrevious),

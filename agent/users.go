@@ -94,17 +94,15 @@ func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
 		return
 	}
 	for _, src := range a.sources {
-		if src.verified(p) {
-			src.recordPreviousUse(p, remote)
-		}
+		src.recordPreviousUse(p, remote)
 	}
 }
 
 // recordPreviousUse records and logs that the host of remote used the superseded
-// credential of p.
+// credential of p, if the source verified p.
 func (src *source[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
 	id := userID{hostOf(remote), p.KeyID()}
-	if !src.users.mark(id, time.Now()) {
+	if !src.verified(p) || !src.users.mark(id, time.Now()) {
 		return
 	}
 	log := src.log.With("remote", id.host, "fingerprint", id.fingerprint)
