@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -8,7 +9,7 @@ import (
 
 // A Ledger holds the credentials that are accepted at one moment. Apart from the uses and
 // windows of its entries, a Ledger is immutable. It is safe for concurrent use. Callers
-// must not modify its slices. The nil Ledger and the zero Ledger are empty.
+// must not modify its slices. The zero Ledger is empty.
 type Ledger[V any] struct {
 	// Number counts the changes: the first ledger has Number 1, and each change adds 1.
 	Number uint64
@@ -33,7 +34,7 @@ type Ledger[V any] struct {
 // Current returns the entry in slot current. The result is false if there is no such
 // entry, for example because the source revoked the current credential.
 func (l *Ledger[V]) Current() (*Entry[V], bool) {
-	if l == nil || len(l.Entries) == 0 || l.Entries[0].Slot != Current {
+	if len(l.Entries) == 0 || l.Entries[0].Slot != Current {
 		return nil, false
 	}
 	return &l.Entries[0], true
@@ -41,14 +42,12 @@ func (l *Ledger[V]) Current() (*Entry[V], bool) {
 
 // Revoked reports whether the credential id is revoked, by its ID or by one of its names.
 func (l *Ledger[V]) Revoked(id ID) bool {
-	return l != nil && (l.revoked[id] || slices.ContainsFunc(l.names[id], l.HasRevocation))
+	return l.revoked[id] || slices.ContainsFunc(l.names[id], l.HasRevocation)
 }
 
 // HasRevocation reports whether id itself is revoked. It ignores the names of the
 // credential.
-func (l *Ledger[V]) HasRevocation(id ID) bool {
-	return l != nil && l.revoked[id]
-}
+func (l *Ledger[V]) HasRevocation(id ID) bool { return l.revoked[id] }
 
 // refuses reports whether the credential is revoked. If so, refuses records the names of
 // the credential, so that the credential does not return under another name.
@@ -75,17 +74,12 @@ func (l *Ledger[V]) addNames(id ID, names []ID) {
 
 // Ended reports whether the credential id was superseded and is no longer accepted. The
 // ledger remembers at least the last 256 such credentials.
-func (l *Ledger[V]) Ended(id ID) bool {
-	return l != nil && l.ended.has(id)
-}
+func (l *Ledger[V]) Ended(id ID) bool { return l.ended.has(id) }
 
 // EachRefused calls f for every refused credential that the ledger knows. The argument
 // revoked is true for a revoked credential, and false for an ended one. f may be called
 // twice for a credential that is both.
 func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
-	if l == nil {
-		return
-	}
 	for _, e := range l.ended.list {
 		f(e.id, false)
 	}
@@ -124,7 +118,7 @@ func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 // and the others are listed.
 func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Ledger[V] {
 	if prev == nil {
-		prev = &Ledger[V]{}
+		prev = new(Ledger[V])
 	}
 	n := &Ledger[V]{Number: prev.Number + 1}
 	revokedNow := withAll(nil, c.Revoked)
@@ -135,44 +129,40 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		before[b.ID] = b
 		n.refuses(&b.Decl) // record its names: c may use other names
 	}
-
 	tombs := prev.ended.clone()
 	for i := range tombs.list {
 		tombs.list[i].mentioned = false
 	}
-	declared := strongest(c.Decls)
-	mentioned := make(map[ID]bool, len(declared)+len(c.Retired))
-	for _, d := range declared {
+	mentioned := make(map[ID]bool, len(c.Decls)+len(c.Retired))
+
+	for _, d := range strongest(c.Decls) {
 		mentioned[d.ID] = true
-		e := Entry[V]{Decl: d, Declared: true, Since: now}
 		b := before[d.ID]
-		if b != nil && b.Slot == d.Slot {
-			e.Since = b.Since
+		e := Entry[V]{Decl: d, Declared: true, Since: now, Use: prev.uses[d.ID]}
+		if b != nil {
+			e.Use = b.Use
+			if b.Slot == d.Slot {
+				e.Since = b.Since
+			}
 		}
+		e.Use = cmp.Or(e.Use, new(Use))
 		refused := n.refuses(&d)
 		if d.Slot == Previous {
 			if tombs.bars(d.ID, d.Until) {
 				continue
 			}
-			e.window = declaredAgain(b, d.Until, now)
+			e.window = declaredWindow(b, d.Until, now)
 			if !e.Live(now) {
 				tombs.passed(d.ID, d.Until).mentioned = true
 				continue
 			}
 		}
-		if refused {
-			if !revokedNow[d.ID] && !slices.ContainsFunc(n.names[d.ID], func(name ID) bool { return revokedNow[name] }) {
-				n.RevokedDeclared = append(n.RevokedDeclared, d)
-			}
-			continue
+		switch {
+		case !refused:
+			n.Entries = append(n.Entries, e)
+		case !revokedNow[d.ID] && !slices.ContainsFunc(n.names[d.ID], func(name ID) bool { return revokedNow[name] }):
+			n.RevokedDeclared = append(n.RevokedDeclared, d)
 		}
-		if e.Use = prev.uses[d.ID]; b != nil {
-			e.Use = b.Use
-		}
-		if e.Use == nil {
-			e.Use = new(Use)
-		}
-		n.Entries = append(n.Entries, e)
 	}
 	for _, id := range c.Retired {
 		if !mentioned[id] {
@@ -184,29 +174,21 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		if mentioned[b.ID] {
 			continue
 		}
-		if b.Slot == Previous && b.Declared && !b.Live(now) {
+		revoked := n.Revoked(b.ID)
+		if b.Slot == Current && !revoked {
+			b.supersede(w.grant(now, n.Number))
+		}
+		switch declaredPrevious := b.Declared && b.Slot == Previous; {
+		case declaredPrevious && !b.Live(now):
 			// Remember the deadline: the clock may be set back and the credential
 			// declared again.
 			tombs.passed(b.ID, b.Until)
-			continue
-		}
-		if n.Revoked(b.ID) {
-			continue
-		}
-		switch {
-		case b.Slot == Current:
-			b.supersede(w.grant(now, n.Number))
-		case b.Declared && b.Slot == Previous:
+		case revoked, b.Slot != Previous:
+		case declaredPrevious, !b.Live(now):
 			tombs.add(b.ID)
-			continue
-		case b.Declared:
-			continue
+		default:
+			n.Entries = append(n.Entries, b)
 		}
-		if !b.Live(now) {
-			tombs.add(b.ID)
-			continue
-		}
-		n.Entries = append(n.Entries, b)
 	}
 	n.settle(tombs)
 	return n
@@ -248,28 +230,15 @@ func (l *Ledger[V]) keepNames(prev *Ledger[V]) {
 	maps.DeleteFunc(l.names, func(id ID, _ []ID) bool { return !l.Revoked(id) })
 }
 
-// declaredAgain returns the window of a credential that is declared previous with the
-// deadline until. If the earlier entry b has the same declaration, declaredAgain returns
-// the window of b, so that a reload does not restart the measurement.
-func declaredAgain[V any](b *Entry[V], until, now time.Time) *window {
-	switch {
-	case until.IsZero():
-		return nil
-	case b != nil && b.Declared && b.Slot == Previous && b.window != nil && b.window.until.Equal(until):
-		return b.window
-	default:
-		return declaredWindow(until, now)
-	}
-}
-
 // Overlaps reports whether the ledger holds a superseded credential, which Retire would
 // end.
 func (l *Ledger[V]) Overlaps() bool {
-	return l != nil && slices.ContainsFunc(l.Entries, func(e Entry[V]) bool { return e.Slot == Previous })
+	return slices.ContainsFunc(l.Entries, func(e Entry[V]) bool { return e.Slot == Previous })
 }
 
 // strongest returns decls with each credential once, in its strongest slot, and with at
-// most one current credential. The result keeps the order of first mention.
+// most one current credential. Of two deadlines the earlier one counts, so that a token
+// never outlives a declared deadline. The result keeps the order of first mention.
 func strongest[V any](decls []Decl[V]) []Decl[V] {
 	out := make([]Decl[V], 0, len(decls))
 	at := make(map[ID]int, len(decls))
@@ -283,21 +252,15 @@ func strongest[V any](decls []Decl[V]) []Decl[V] {
 			i = len(out)
 			at[d.ID] = i
 			out = append(out, d)
-		} else if stronger(d, out[i]) {
-			out[i] = d
 		}
-		if out[i].Slot == Current {
+		best := &out[i]
+		earlier := !d.Until.IsZero() && (best.Until.IsZero() || d.Until.Before(best.Until))
+		if d.Slot < best.Slot || d.Slot == Previous && best.Slot == Previous && earlier {
+			*best = d
+		}
+		if best.Slot == Current {
 			current = i
 		}
 	}
 	return out
-}
-
-// stronger reports whether declaration a of a credential beats declaration b. The earlier
-// of two deadlines wins, so that a token never outlives a declared deadline.
-func stronger[V any](a, b Decl[V]) bool {
-	if a.Slot != b.Slot {
-		return a.Slot < b.Slot
-	}
-	return a.Slot == Previous && !a.Until.IsZero() && (b.Until.IsZero() || a.Until.Before(b.Until))
 }

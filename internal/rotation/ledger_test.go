@@ -399,13 +399,13 @@ func TestEndedIsBounded(t *testing.T) {
 	}
 }
 
-// RetireIDs also retires credentials that are only remembered: a source that declares one
+// retireIDs also retires credentials that are only remembered: a source that declares one
 // of them previous afterwards does not restore it.
 func TestHoldOfWhatIsRemembered(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
 	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
-	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w).RetireIDs(id(1), id(1), id(3))
+	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w).retireIDs(id(1), id(1), id(3))
 	if m := l.Snapshot(start, nil); len(m.Retired) != 2 || len(m.Ended) != 0 {
 		t.Errorf("%d retired and %d ended are written down, want 2 and none", len(m.Retired), len(m.Ended))
 	}
@@ -440,11 +440,11 @@ func TestAdvanceLeavesItsArgumentsAlone(t *testing.T) {
 	}
 }
 
-func TestNilLedgerIsEmpty(t *testing.T) {
+func TestZeroLedgerIsEmpty(t *testing.T) {
 	t.Parallel()
-	var l *Ledger[string]
+	l := new(Ledger[string])
 	if _, ok := l.Current(); ok || l.Revoked(id(1)) || l.Ended(id(1)) {
-		t.Error("the nil ledger holds something")
+		t.Error("the zero ledger holds something")
 	}
 	if got := l.Revoke(id(1)); !got.Revoked(id(1)) || got.Number != 1 {
 		t.Error("a revocation before the first content is lost")

@@ -109,10 +109,10 @@ func TestP2_MergeKeepsWindows(t *testing.T) {
 func TestMergeOfNothing(t *testing.T) {
 	t.Parallel()
 	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, Window{})
-	if l.Merge(nil, start, Window{}) != l {
-		t.Error("another ledger")
+	if m := l.Merge(new(Ledger[string]), start, Window{}); slotOf(m, id(1), start) != Current || len(m.Entries) != 1 {
+		t.Errorf("%+v", m.Entries)
 	}
-	m := (*Ledger[string])(nil).Merge(l.Revoke(id(2)), start, Window{})
+	m := new(Ledger[string]).Merge(l.Revoke(id(2)), start, Window{})
 	if !m.Revoked(id(2)) || len(m.Entries) != 0 {
 		t.Errorf("%+v", m.Entries)
 	}
@@ -138,7 +138,7 @@ func TestMergeModel(t *testing.T) {
 				return Advance(l, content(r, pool, now), now, w)
 			}
 		}
-		var a *Ledger[string]
+		a := new(Ledger[string])
 		for range 4 {
 			now = now.Add(time.Duration(r.IntN(40)) * time.Second)
 			a = step(a)

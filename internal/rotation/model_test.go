@@ -267,38 +267,38 @@ func history(seed uint64, steps int) error {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	window := Window{Overlap: time.Duration(r.IntN(4)) * 10 * time.Second, MaxOverlap: time.Duration(r.IntN(3)) * 25 * time.Second}
 	m := newModel(window)
-	var l *Ledger[string]
+	l := new(Ledger[string])
 	for step := range steps {
 		now = later(r, l, now)
 		var did string
 		switch k := r.IntN(40); {
-		case k >= 20 && l != nil:
+		case k >= 20:
 			id := pool[r.IntN(len(pool))]
 			did = "use"
 			if got, want := present(l, id, now), m.use(id, now); got != want {
 				return fmt.Errorf("step %d: credential %d presented: slot %q, the model says %q", step, id[0], got, want)
 			}
-		case k == 3 && l != nil:
+		case k == 3:
 			id := revocable(r, pool)
 			did = "unrevoke"
 			l = l.Unrevoke(id)
 			delete(m.revoked, id)
 			m.forget()
-		case k == 4 && l != nil:
+		case k == 4:
 			id := revocable(r, pool)
 			did = "reject"
 			l = l.Reject([]ID{id})
 			m.revoke(id)
 			delete(m.lifted, id)
-		case k == 2 && l != nil:
+		case k == 2:
 			did = "restart"
 			l = Restore[string](l.Snapshot(now, nil), now, window, nil)
 			m.restart(now)
-		case k == 0 && l != nil:
+		case k == 0:
 			did = "retire"
 			l = l.Retire()
 			m.retire()
-		case k == 1 && l != nil:
+		case k == 1:
 			id := revocable(r, pool)
 			did = "revoke"
 			l = l.Revoke(id)
@@ -321,7 +321,7 @@ func history(seed uint64, steps int) error {
 
 // later moves the clock: a little, a lot, or exactly to a deadline.
 func later(r *rand.Rand, l *Ledger[string], now time.Time) time.Time {
-	if l != nil && r.IntN(3) == 0 {
+	if r.IntN(3) == 0 {
 		for i := range l.Entries {
 			if d := l.Entries[i].Deadline(now); d.After(now) {
 				return d.Add(time.Duration(r.IntN(3) - 1))

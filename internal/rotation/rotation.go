@@ -14,6 +14,7 @@ package rotation
 import (
 	"encoding/hex"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -86,7 +87,9 @@ func (e *Entry[V]) supersede(window *window) {
 
 // Live reports whether the credential is accepted at now, which must be before its
 // deadline. Live records nothing.
-func (e *Entry[V]) Live(now time.Time) bool { return e.window.live(now) }
+func (e *Entry[V]) Live(now time.Time) bool {
+	return e.window == nil || e.window.liveIn(e.window.state.Load(), now)
+}
 
 // Accept reports whether the credential is accepted at now. If so, Accept records the use
 // in Use if the slot is Previous, renews the window of the credential if that window
@@ -98,7 +101,7 @@ func (e *Entry[V]) Live(now time.Time) bool { return e.window.live(now) }
 // If both [Entry.Dated] and [Entry.Opens] return false, Accept always returns true and
 // records nothing, so a verifier may skip the call and need not read the clock.
 func (e *Entry[V]) Accept(now time.Time) bool {
-	if !e.window.accept(now) {
+	if e.window != nil && !e.window.accept(now) {
 		return false
 	}
 	if e.Slot == Previous {
@@ -118,11 +121,28 @@ func (e *Entry[V]) Opens() bool { return e.opens.pending() }
 // known at now. It returns the zero Time if the credential has no deadline. The deadline
 // of a sliding window moves with each use, up to Cap. The result is a time of the current
 // wall clock, although windows are measured by the monotonic clock.
-func (e *Entry[V]) Deadline(now time.Time) time.Time { return e.window.deadline(now) }
+func (e *Entry[V]) Deadline(now time.Time) time.Time {
+	w := e.window
+	switch {
+	case w == nil:
+		return time.Time{}
+	case w.until.IsZero():
+		return onWall(w.end(w.state.Load()), now)
+	}
+	if end := onWall(w.latestEnd(), now); w.length < math.MaxInt64 && end.Before(w.until.Add(-clockStep)) {
+		return end
+	}
+	return w.until
+}
 
 // Cap returns the latest possible deadline of a sliding window. It returns the zero Time
 // if the window does not slide, or if there is no window.
-func (e *Entry[V]) Cap(now time.Time) time.Time { return e.window.cap(now) }
+func (e *Entry[V]) Cap(now time.Time) time.Time {
+	if e.window == nil || e.window.overlap <= 0 {
+		return time.Time{}
+	}
+	return onWall(e.window.latestEnd(), now)
+}
 
 // Waiting reports whether the window of a superseded credential still waits for the first
 // use of its successor.
@@ -150,4 +170,30 @@ func (w Window) longest() time.Duration {
 		return max(w.Overlap, w.MaxOverlap)
 	}
 	return max(w.Overlap, 0)
+}
+
+var errDeadline = errors.New("the deadline is not an RFC 3339 time; write it as 2006-01-02T15:04:05Z")
+
+// ParseDeadline parses the deadline of a credential that is declared previous. The error
+// does not quote text.
+func ParseDeadline(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, errDeadline
+	}
+	return ClampTime(t), nil
+}
+
+// ClampTime limits t to the years that RFC 3339 and JSON can represent. It never returns the
+// zero Time, which would mean no deadline.
+func ClampTime(t time.Time) time.Time {
+	first, last := time.Unix(0, 0), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	switch {
+	case t.Before(first):
+		return first
+	case t.After(last):
+		return last
+	default:
+		return t
+	}
 }

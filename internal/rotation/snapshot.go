@@ -55,13 +55,9 @@ const maxSavedEnded = 32
 // credentials that are live, the last uses of the declared previous credentials, and the
 // refused credentials. The snapshot omits other declared credentials, because the source
 // declares them again after a restart. The function encode returns the Value of an entry,
-// or nil if a credential must not be stored; a nil encode stores none. The ledger l may be
-// nil.
+// or nil if a credential must not be stored; a nil encode stores none.
 func (l *Ledger[V]) Snapshot(now time.Time, encode func(V) json.RawMessage) Snapshot {
 	m := Snapshot{Entries: []SnapshotEntry{}}
-	if l == nil {
-		return m
-	}
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		r := SnapshotEntry{ID: e.ID, Names: e.Names, Slot: e.Slot, Declared: e.Declared}
@@ -82,6 +78,9 @@ func (l *Ledger[V]) Snapshot(now time.Time, encode func(V) json.RawMessage) Snap
 		}
 		m.Entries = append(m.Entries, r)
 	}
+	for _, id := range sorted(l.uses) { // restored, and the source has not been read since
+		m.Entries = append(m.Entries, SnapshotEntry{ID: id, Slot: Previous, Declared: true, LastUsed: l.uses[id].Last().UTC()})
+	}
 	m.Revoked, m.Unrevoked = sorted(l.revoked), sorted(l.lifted)
 	m.Names = make(map[ID][]ID, len(l.names))
 	for id, names := range l.names {
@@ -98,7 +97,7 @@ func (l *Ledger[V]) Snapshot(now time.Time, encode func(V) json.RawMessage) Snap
 	return m
 }
 
-func sorted(set map[ID]bool) []ID {
+func sorted[T any](set map[ID]T) []ID {
 	return slices.SortedFunc(maps.Keys(set), compare)
 }
 

@@ -47,10 +47,19 @@ func (w Window) grant(now time.Time, order uint64) *window {
 }
 
 // declaredWindow returns the window of a credential that is declared previous with the
-// deadline until, read at now.
-func declaredWindow(until, now time.Time) *window {
-	until = until.Round(0)
-	return &window{from: now, length: until.Sub(now), until: until} // Sub saturates at 292 years
+// deadline until, read at now. If the earlier entry b, which may be nil, has the same
+// declaration, the result is the window of b, so that a reload does not restart the
+// measurement.
+func declaredWindow[V any](b *Entry[V], until, now time.Time) *window {
+	switch {
+	case until.IsZero():
+		return nil
+	case b != nil && b.Declared && b.Slot == Previous && b.window != nil && b.window.until.Equal(until):
+		return b.window
+	default:
+		until = until.Round(0)
+		return &window{from: now, length: until.Sub(now), until: until} // Sub saturates at 292 years
+	}
 }
 
 // end returns the end of the window in the given state, by the clock of from.
@@ -75,14 +84,9 @@ func (w *window) liveIn(state int64, now time.Time) bool {
 	return state != over && now.Before(w.end(state)) && (w.until.IsZero() || now.Before(w.until))
 }
 
-func (w *window) live(now time.Time) bool { return w == nil || w.liveIn(w.state.Load(), now) }
-
 // accept reports whether the window is live at now. If so, accept renews a sliding
 // window.
 func (w *window) accept(now time.Time) bool {
-	if w == nil {
-		return true
-	}
 	for {
 		state := w.state.Load()
 		if !w.liveIn(state, now) {
@@ -116,26 +120,6 @@ func (w *window) ended() bool { return w != nil && w.state.Load() == over }
 
 func (w *window) waiting() bool {
 	return w != nil && w.overlap > 0 && w.state.Load() == waiting
-}
-
-func (w *window) deadline(now time.Time) time.Time {
-	switch {
-	case w == nil:
-		return time.Time{}
-	case w.until.IsZero():
-		return onWall(w.end(w.state.Load()), now)
-	}
-	if end := onWall(w.latestEnd(), now); w.length < math.MaxInt64 && end.Before(w.until.Add(-clockStep)) {
-		return end
-	}
-	return w.until
-}
-
-func (w *window) cap(now time.Time) time.Time {
-	if w == nil || w.overlap <= 0 {
-		return time.Time{}
-	}
-	return onWall(w.latestEnd(), now)
 }
 
 // clockStep is the smallest difference that counts as a step of the wall clock. A smaller
@@ -196,4 +180,39 @@ func (l *Ledger[V]) linkActivations() {
 			e.opens = &activation{windows: all[:before:before]}
 		}
 	}
+}
+
+// A Use records when a credential was last used. The zero Use has recorded no use. A Use
+// is safe for concurrent use, and must not be copied.
+type Use struct {
+	last atomic.Int64 // Unix time in nanoseconds; 0 means never
+}
+
+// grain is the resolution of a recorded use. If every use were stored, all cores that
+// verify would contend for one cache line.
+const grain = time.Second
+
+// Mark records a use at now, to within a second. A time before the recorded one has no
+// effect.
+func (u *Use) Mark(now time.Time) {
+	n := now.UnixNano()
+	for {
+		last := u.last.Load()
+		if last != 0 && n < last+int64(grain) {
+			return
+		}
+		if u.last.CompareAndSwap(last, n) {
+			return
+		}
+	}
+}
+
+// Last returns the time of the last use by the wall clock, to within a second. It returns
+// the zero Time if the credential was never used.
+func (u *Use) Last() time.Time {
+	n := u.last.Load()
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
 }
