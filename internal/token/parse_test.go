@@ -73,9 +73,9 @@ func TestParseErrors(t *testing.T) {
 		"too much":            {tokenA + " previous until=2026-01-02T03:04:05Z x", "app.tok:1: too many words"},
 		"revoked short":       {tokenA + "\nrevoked abcd", "app.tok:2: a revocation must be the 64 hex digits"},
 		"revoked without any": {tokenA + "\nrevoked", "app.tok:2: a revocation must be the 64 hex digits"},
-		"revoked no hex":      {tokenA + "\nrevoked " + strings.Repeat("g", 64), "app.tok:2: a revocation has a character"},
+		"revoked no hex":      {tokenA + "\nrevoked " + strings.Repeat("g", 64), "app.tok:2: a revocation must be the 64 hex digits"},
 		"retired short":       {tokenA + "\nretired abcd", "app.tok:2: a retirement must be the 64 hex digits"},
-		"retired no hex":      {tokenA + "\nretired " + strings.Repeat("g", 64), "app.tok:2: a retirement has a character"},
+		"retired no hex":      {tokenA + "\nretired " + strings.Repeat("g", 64), "app.tok:2: a retirement must be the 64 hex digits"},
 		"unrevoked twice":     {tokenA + "\nunrevoked " + strings.Repeat("a", 64) + " " + strings.Repeat("b", 64), "app.tok:2: a lifted revocation must be the 64 hex"},
 		"the first error":     {"short\n" + tokenA + " x", "app.tok:1: the token is 5 bytes"},
 	} {
