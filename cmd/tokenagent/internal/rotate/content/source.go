@@ -77,9 +77,9 @@ func Parse(keys map[string][]byte, file string, o Options) (s Source, err error)
 	}
 	s.options.Kind, s.OnePrevious = s.Kind, file == ""
 	if s.Kind == Keys {
-		err = s.parseKeys()
+		err = parseKeys(&s)
 	} else {
-		err = s.parseTokens()
+		err = parseTokens(&s)
 	}
 	if n := s.Kind.names(); err != nil && file == "" && !hasAny(keys, n.current, n.set) {
 		err = fmt.Errorf("%w; %s", err, s.there())
@@ -120,7 +120,7 @@ func (s Source) there() string {
 	return "the keys there are " + ShortList(s.options.All)
 }
 
-func (s *Source) parseTokens() error {
+func parseTokens(s *Source) error {
 	o := token.Options{Name: s.Name, MinTokenBytes: s.options.MinTokenBytes}
 	var got token.Tokens
 	var err error
@@ -133,7 +133,7 @@ func (s *Source) parseTokens() error {
 	return err
 }
 
-func (s *Source) parseKeys() error {
+func parseKeys(s *Source) error {
 	o, n := jwks.ParseOptions{Name: s.Name, Algorithm: s.options.Algorithm}, Keys.names()
 	var got jwks.Keys
 	var err error
