@@ -108,6 +108,10 @@ func TestMetricsFollowARotation(t *testing.T) {
 	if got := metric(t, a, `previous_last_used_timestamp_seconds{source="token"}`); got == "0" {
 		t.Error("the last use of the old token was lost when it was retired")
 	}
+	_ = a.Close()
+	if got := metric(t, a, `rotations_total{source="token"}`); got != "1" {
+		t.Errorf("after Close, a counter went back to %s", got)
+	}
 }
 
 func fingerprint(token string) string { return verify.Fingerprint(verify.Digest(token)) }

@@ -360,6 +360,13 @@ func TestP8_BadStateFile(t *testing.T) {
 			if err := a.Revoke(verify.Digest(tokenN(4))); err != nil || a.Status().Sources[0].StateError != "" {
 				t.Errorf("still bad: %v", err)
 			}
+			// A state that Close cannot save is not lost in silence.
+			if err := os.Chmod(cfg.StateFile, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if a.Close() == nil {
+				t.Error("Close returns no error")
+			}
 		})
 	}
 }
