@@ -266,6 +266,34 @@ func TestP3_LiftOutlivesABadStateFile(t *testing.T) {
 	}
 }
 
+// TestP3_LiftByHandEndsAtTheNextRevocation: after Unrevoke and another Revoke of a token,
+// the agent again obeys what another process with the same state file revokes.
+func TestP3_LiftByHandEndsAtTheNextRevocation(t *testing.T) {
+	t.Parallel()
+	path, id := file(t, tokenN(0)+"\n"+tokenN(1)), verify.Digest(tokenN(1))
+	cfg := agent.Config{TokenFile: path, PollOnly: true, StateFile: stateFile(t), Poll: time.Hour}
+	a, other := start(t, cfg), start(t, cfg)
+	must := func(errs ...error) {
+		t.Helper()
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(a.Revoke(id), a.Unrevoke(id), a.Revoke(id))
+	replace(t, path, tokenN(0)+"\n"+tokenN(1)+fmt.Sprintf("\nunrevoked %x", id))
+	for n, who := range []*agent.Agent{a, other} {
+		_, err := who.Reload()
+		must(err, who.Revoke(verify.Digest(tokenN(100+n)))) // which writes the state file
+	}
+	if class(a, tokenN(1)) != "ok" || class(other, tokenN(1)) != "ok" {
+		t.Fatalf("%s and %s, though the source lifts the revocation", class(a, tokenN(1)), class(other, tokenN(1)))
+	}
+	must(other.Revoke(id), a.Revoke(verify.Digest(tokenN(102))))
+	if got := class(a, tokenN(1)); got != "revoked" {
+		t.Errorf("%s, want revoked", got)
+	}
+}
+
 // TestP3_LiftOutlivesASlowerProcess: one process has read that the source lifts a
 // revocation, and another has not yet. Their shared state file does not bring the
 // revocation back. A later revocation holds in both.
