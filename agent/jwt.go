@@ -59,10 +59,16 @@ func (j *JWT) config(onUnknownKey func()) jwt.Config {
 
 // JWKS configures the requests for an issuer's keys (RFC 7517 section 5). The zero
 // JWKS has the defaults.
+//
+// The Agent asks for the keys when its last response is no longer fresh (RFC 9111 section
+// 4.2), but no more than once a minute and no less than once an hour. It also asks when a
+// token names an unknown key or has a bad signature, at most once in 20 s, and when
+// [Agent.Reload] is called.
 type JWKS struct {
-	// Client makes the requests, without its cookies. If its Transport is nil, the
-	// Agent uses one that takes proxies from the environment
-	// ([http.ProxyFromEnvironment]). nil means the zero http.Client.
+	// Client makes the requests, without its cookies. If its Timeout is 0, a request
+	// may take 10 s, including reading the response. If its Transport is nil, the Agent
+	// uses one that takes proxies from the environment ([http.ProxyFromEnvironment]).
+	// nil means the zero http.Client.
 	Client *http.Client
 	// CAFile is the path of a PEM file with the CA certificates that the Agent trusts
 	// for the server. The Agent reads the file before each request. With CAFile, the
@@ -75,24 +81,15 @@ type JWKS struct {
 	// If CAFile or BearerFile becomes invalid or missing, the Agent uses the last good
 	// content. The Agent makes no request before each file was good once.
 	BearerFile string
-	// Timeout limits a request, including reading the response. 0 means 10 s.
-	Timeout time.Duration
-	// MinRefresh and MaxRefresh limit how long a response is fresh, whatever its
-	// headers say (RFC 9111 section 4.2). 0 means 1 minute for MinRefresh, and 1 hour or
-	// MinRefresh, whichever is longer, for MaxRefresh.
-	MinRefresh, MaxRefresh time.Duration
-	// CoolDown limits the requests that tokens with an unknown key or an invalid
-	// signature cause: one for each third of a CoolDown. 0 means 1 minute.
-	CoolDown time.Duration
-	// MaxStale is how long keys stay usable after the server last sent them. MaxStale
-	// must be at least twice MinRefresh. 0 means forever.
+	// MaxStale is how long keys stay usable after the server last sent them. The Agent
+	// asks again before half of MaxStale has passed. MaxStale must be at least 2 minutes.
+	// 0 means forever.
 	MaxStale time.Duration
 }
 
 func (j *JWKS) options(algorithm string, log *slog.Logger) jwks.RemoteOptions {
 	return jwks.RemoteOptions{
-		Client: j.Client, CAFile: j.CAFile, BearerFile: j.BearerFile, Timeout: j.Timeout,
-		MinRefresh: j.MinRefresh, MaxRefresh: j.MaxRefresh, CoolDown: j.CoolDown, MaxStale: j.MaxStale,
+		Client: j.Client, CAFile: j.CAFile, BearerFile: j.BearerFile, MaxStale: j.MaxStale,
 		Algorithm: algorithm, Logger: log,
 	}
 }

@@ -82,7 +82,7 @@ func TestP4_BrokenServerChangesNothing(t *testing.T) {
 }
 
 // TestRemoteUnknownKey: a newly published key is accepted soon after its first use, and
-// tokens cause at most three requests per CoolDown.
+// tokens cause at most three requests a minute.
 func TestRemoteUnknownKey(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestRemoteNewKeyUnderOldKid(t *testing.T) {
 }
 
 // TestForgedTokenDelaysNoNewKey: forged tokens delay the acceptance of a new key by at most
-// a third of a CoolDown.
+// the cool-down.
 func TestForgedTokenDelaysNoNewKey(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

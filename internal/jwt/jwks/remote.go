@@ -1,7 +1,6 @@
 package jwks
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
@@ -20,13 +19,10 @@ import (
 // RemoteOptions configure a RemoteSource. The zero RemoteOptions are valid. agent.JWKS
 // describes the fields that embedders set.
 type RemoteOptions struct {
-	Client                 *http.Client // nil means the zero http.Client
-	CAFile                 string
-	BearerFile             string // errors of this file and of CAFile are in FileError
-	Timeout                time.Duration
-	MinRefresh, MaxRefresh time.Duration
-	CoolDown               time.Duration
-	MaxStale               time.Duration
+	Client     *http.Client // nil means the zero http.Client
+	CAFile     string
+	BearerFile string // errors of this file and of CAFile are in FileError
+	MaxStale   time.Duration
 	// Algorithm is the same as ParseOptions.Algorithm.
 	Algorithm string
 	// Logger receives the errors of CAFile and BearerFile, once per error. nil discards
@@ -41,11 +37,12 @@ type RemoteOptions struct {
 // answers from memory and makes a request only if one is due. So the poll interval bounds
 // the delay of a request. A request is due
 //
-//   - when the last answer is no longer fresh by its Cache-Control, between MinRefresh
-//     and MaxRefresh, less a random tenth;
-//   - when a token named an unknown key or had a bad signature;
+//   - when the last answer is no longer fresh by its Cache-Control, after a minute to an
+//     hour, less a random tenth;
+//   - when a token named an unknown key or had a bad signature, but tokens cause at most
+//     one request in 20 s;
 //   - when Refresh was called;
-//   - after a failure: 1 s later at first, then after longer pauses up to MinRefresh, or
+//   - after a failure: 1 s later at first, then after longer pauses up to a minute, or
 //     when the server asks for in Retry-After.
 //
 // An answer is always whole, so the Value needs no Debounce: set Debounce to a negative
@@ -58,6 +55,7 @@ type RemoteSource struct {
 	url  string // never shown, because the query may hold a secret
 	name string
 	o    RemoteOptions
+	http http.Client // has a transport only if o.Client has one
 
 	turn      chan struct{} // a mutex with one place; held by Read, also during the request
 	changed   chan struct{}
@@ -84,10 +82,6 @@ type RemoteSource struct {
 // and only to https. The source uses the environment variables for proxies and, for the
 // system CAs, SSL_CERT_FILE and SSL_CERT_DIR.
 func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
-	o.Timeout = cmp.Or(o.Timeout, 10*time.Second)
-	o.MinRefresh = cmp.Or(o.MinRefresh, time.Minute)
-	o.MaxRefresh = cmp.Or(o.MaxRefresh, max(o.MinRefresh, time.Hour))
-	o.CoolDown = cmp.Or(o.CoolDown, time.Minute)
 	problem := ""
 	u, err := url.Parse(address)
 	switch {
@@ -97,20 +91,16 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 		problem = "{jwks-url}: the URL holds a user name or password; leave them out, and give a token as {jwks-bearer-file}"
 	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
 		problem = "{jwks-url}: the URL is not https, so anybody on the way could put keys in; http is accepted only for loopback"
-	case min(o.Timeout, o.MinRefresh, o.MaxRefresh, o.CoolDown) < 0:
-		problem = "Config.JWKS has a negative duration; 0 means the default"
 	case o.CAFile != "" && o.Client != nil && o.Client.Transport != nil:
 		problem = "{jwks-ca-file} and a Client with a Transport, which has its own CAs, are both set; set one"
-	case o.MaxRefresh < o.MinRefresh:
-		problem = "Config.JWKS.MaxRefresh is less than MinRefresh"
-	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*o.MinRefresh:
-		problem = "{max-stale} must be at least " + (2 * o.MinRefresh).String() + ", so that keys do not go stale between two requests; 0s means no limit"
+	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*minRefresh:
+		problem = "{max-stale} must be at least " + (2 * minRefresh).String() + ", so that keys do not go stale between two requests; 0s means no limit"
 	}
 	if problem != "" {
 		return nil, option.Errorf(option.Field, problem)
 	}
 	s := &RemoteSource{
-		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), o: o,
+		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), o: o, http: newClient(o.Client),
 		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
 	if s.files, err = openSideFiles(o); err != nil {
@@ -166,8 +156,8 @@ func (s *RemoteSource) FileError() error { return s.files.lastError() }
 
 // UnknownKey reports that a token named an unknown key, or that no key made its
 // signature; see [jwt.Config.OnUnknownKey]. The next Read makes a request, but at most
-// one in each third of a CoolDown. UnknownKey notifies Changed, so a running
-// [reload.Value] reads at once. UnknownKey never blocks.
+// one in 20 s. UnknownKey notifies Changed, so a running [reload.Value] reads at once.
+// UnknownKey never blocks.
 func (s *RemoteSource) UnknownKey() {
 	if !s.asked.Load() && s.asked.CompareAndSwap(false, true) {
 		s.wake()

@@ -15,29 +15,35 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
+// newClient returns a copy of base, which may be nil, with what every request needs.
+func newClient(base *http.Client) (c http.Client) {
+	if base != nil {
+		c = *base
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = defaultTimeout
+	}
+	c.Jar = nil
+	c.CheckRedirect = follow
+	return c
+}
+
 // client returns the client for the next request. If the options have no transport, each
 // request gets a new one, so that it uses the current CAs, and no connection outlives the
 // request.
 func (s *RemoteSource) client(ctx context.Context) http.Client {
-	var c http.Client
-	if s.o.Client != nil {
-		c = *s.o.Client
-	}
+	c := s.http
 	if c.Transport == nil {
 		// Do not use http.DefaultTransport, which other packages may have changed.
 		// Requests are too rare to keep connections.
 		c.Transport = &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: s.o.Timeout}).DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.roots(ctx)},
-			TLSHandshakeTimeout:    s.o.Timeout,
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 		}
 	}
-	c.Jar = nil
-	c.CheckRedirect = follow
 	return c
 }
 
@@ -85,8 +91,6 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64) (body []byte, hea
 	if err := s.files.missing(); err != nil {
 		return nil, nil, fmt.Errorf("%s: no request without its files: %w", s.name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
 		return nil, nil, s.errorf("the URL cannot be requested; correct it")
@@ -146,7 +150,7 @@ func (s *RemoteSource) unreachable(err error) error {
 	case errors.Is(err, errDowngrade):
 		return s.errorf("%v, where anybody on the way could put keys in; give the https address of the key set", errDowngrade)
 	case isNet && netErr.Timeout():
-		return s.errorf("no complete answer within %s; check that the server and the proxy can be reached", s.o.Timeout)
+		return s.errorf("no complete answer within %s; check that the server and the proxy can be reached", s.http.Timeout)
 	case isName:
 		return s.errorf("the host name cannot be resolved; correct the URL, or fix the DNS")
 	case isUntrusted:

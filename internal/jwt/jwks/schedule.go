@@ -10,11 +10,15 @@ import (
 )
 
 const (
-	// requestsPerCoolDown is the number of requests that tokens can cause in each
-	// CoolDown.
-	requestsPerCoolDown = 3
+	// defaultTimeout limits a request if the client of the options has no timeout.
+	defaultTimeout = 10 * time.Second
+	// minRefresh and maxRefresh limit how long an answer is fresh, whatever it says.
+	minRefresh = time.Minute
+	maxRefresh = time.Hour
 	// defaultFresh is the freshness of an answer without a Cache-Control max-age.
 	defaultFresh = 5 * time.Minute
+	// coolDown is the least time between two requests that tokens cause.
+	coolDown = 20 * time.Second
 )
 
 // isDue reports whether a request is due. It also reads the files again. The caller must
@@ -28,7 +32,7 @@ func (s *RemoteSource) isDue() bool {
 	case s.err != nil: // tokens do not shorten the pause after a failure, but a new file may fix it
 		return changed
 	default:
-		return s.asked.Load() && elapsed(s.lastAsked) >= s.o.CoolDown/requestsPerCoolDown
+		return s.asked.Load() && elapsed(s.lastAsked) >= coolDown
 	}
 }
 
@@ -62,12 +66,12 @@ func (s *RemoteSource) request(ctx context.Context, limit int64) {
 // backOff returns the time to wait after a failure. The server may ask for a longer pause,
 // but it must be asked again soon after a rotation, and before the keys go stale.
 func (s *RemoteSource) backOff(retryAfter time.Duration) time.Duration {
-	longest := 5 * s.o.MinRefresh
+	longest := 5 * minRefresh
 	if at := s.confirmed.Load(); at != nil && s.o.MaxStale > 0 {
 		longest = min(longest, max(time.Second, (s.o.MaxStale-elapsed(*at))/2))
 	}
 	retryAfter = min(retryAfter, longest)
-	backOff := min(s.o.MinRefresh, time.Second<<min(s.failures-1, 30))
+	backOff := min(minRefresh, time.Second<<min(s.failures-1, 30))
 	return max(spread(backOff), retryAfter+rand.N(retryAfter/10+1)) //nolint:gosec // the delay is not a secret
 }
 
@@ -86,7 +90,7 @@ func (s *RemoteSource) freshness(h http.Header) time.Duration {
 			fresh = seconds(strings.Trim(value, `"`)) - seconds(h.Get("Age"))
 		}
 	}
-	fresh = min(max(fresh, s.o.MinRefresh), s.o.MaxRefresh)
+	fresh = min(max(fresh, minRefresh), maxRefresh)
 	if s.o.MaxStale > 0 {
 		fresh = min(fresh, s.o.MaxStale/2)
 	}

@@ -29,8 +29,6 @@ func TestRemoteRefresh(t *testing.T) {
 		"no-cache":             {RemoteOptions{}, []string{"Cache-Control", "max-age=600,no-cache"}, time.Minute},
 		"nonsense":             {RemoteOptions{}, []string{"Cache-Control", "max-age=-5"}, time.Minute},
 		"silent":               {RemoteOptions{}, nil, 5 * time.Minute},
-		"own bounds":           {RemoteOptions{MinRefresh: time.Second, MaxRefresh: 20 * time.Second}, nil, 20 * time.Second},
-		"own lower bound":      {RemoteOptions{MinRefresh: 2 * time.Hour}, nil, 2 * time.Hour},
 		"before they go stale": {RemoteOptions{MaxStale: 4 * time.Minute}, nil, 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -67,7 +65,6 @@ func TestRemoteBacksOff(t *testing.T) {
 		"a page":                {RemoteOptions{}, says(200, "<html>"+canary), "not JSON", []float64{1, 2, 4}},
 		"no keys":               {RemoteOptions{}, says(200, `{"keys":[]}`), "a key set without keys", []float64{1, 2, 4}},
 		"304":                   {RemoteOptions{}, says(304, ""), "the server answers 304", []float64{1, 2, 4}},
-		"a short MinRefresh":    {RemoteOptions{MinRefresh: 3 * time.Second}, says(500, ""), "the server answers 500", []float64{1, 2, 3, 3}},
 		"Retry-After":           {RemoteOptions{}, says(503, "", "Retry-After", "300"), "the server answers 503; the agent asks it again later", []float64{300, 300}},
 		"Retry-After, 429":      {RemoteOptions{}, says(429, "", "Retry-After", "300"), "the server answers 429", []float64{300, 300}},
 		"Retry-After for ever":  {RemoteOptions{}, says(503, "", "Retry-After", "99999999"), "the server answers 503", []float64{300, 300}},
