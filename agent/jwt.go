@@ -9,8 +9,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 )
 
-// JWT configures which signed tokens (JSON Web Tokens, RFC 7519) are accepted. The
-// zero JWT is invalid: Issuer and Audiences are required.
+// JWT configures which signed tokens (JSON Web Tokens, RFC 7519) are accepted. A token of
+// more than 16 KiB never is. The zero JWT is invalid: Issuer and Audiences are required.
 type JWT struct {
 	// Issuer is the "iss" that a token must have, compared byte by byte (RFC 7519
 	// section 4.1.1). It is required: otherwise a token that the same keys signed for
@@ -39,9 +39,6 @@ type JWT struct {
 	// Leeway to "exp" and subtracts it from "nbf" (RFC 7519 sections 4.1.4 and 4.1.5).
 	// 0 means 30 s; a negative Leeway means none. Leeway must not exceed 10 minutes.
 	Leeway time.Duration
-	// MaxBytes is the length in bytes of the longest signed token that is accepted. 0
-	// means 16 KiB.
-	MaxBytes int
 	// CacheSize is the number of verified tokens that the Agent caches. The signature
 	// of a cached token is not checked again. 0 means 4,096; a negative CacheSize
 	// turns the cache off.
@@ -53,7 +50,7 @@ type JWT struct {
 func (j *JWT) config(onUnknownKey func()) jwt.Config {
 	return jwt.Config{
 		Issuer: j.Issuer, Audiences: j.Audiences, Algorithms: j.Algorithms, Types: j.Types, RequiredClaims: j.RequiredClaims,
-		Leeway: j.Leeway, MaxBytes: j.MaxBytes, CacheSize: j.CacheSize, OnUnknownKey: onUnknownKey,
+		Leeway: j.Leeway, CacheSize: j.CacheSize, OnUnknownKey: onUnknownKey,
 	}
 }
 

@@ -144,7 +144,7 @@ func newKeySource(spec *sourceSpec, algorithm string, log *slog.Logger) *keySour
 		return k.Content, notes, err
 	}
 	src.build = func(l *rotation.Ledger[jwt.Key], before *jwt.KeySet, declared []rotation.Decl[jwt.Key]) *jwt.KeySet {
-		return jwt.NextKeySet(l, spec.name, before, declared)
+		return jwt.NewKeySet(l, spec.name, before, declared)
 	}
 	src.encode, src.decode = jwt.EncodePublic, jwt.DecodePublic
 	if spec.remote != nil {

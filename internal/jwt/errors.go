@@ -21,7 +21,7 @@ var (
 	errForm             = refusal(verify.ErrInvalidToken, "not a JSON Web Token in compact form, or not in its canonical spelling")
 	errHeader           = refusal(verify.ErrInvalidToken, "its header is longer than 4 KiB")
 	errTwice            = refusal(verify.ErrInvalidToken, "a member occurs twice in its header or claims")
-	errTooLong          = refusal(verify.ErrInvalidToken, "longer than the configured maximum")
+	errTooLong          = refusal(verify.ErrInvalidToken, "longer than 16 KiB")
 	errCritical         = refusal(verify.ErrInvalidToken, "its header has crit, and no critical extension is supported")
 	errAlgorithm        = refusal(verify.ErrInvalidToken, "its algorithm is none that is accepted")
 	errType             = refusal(verify.ErrInvalidToken, "its typ is none that is accepted")

@@ -87,7 +87,7 @@ func TestRefusalKnowsAllNames(t *testing.T) {
 	joined := k.key(t, "a").Also(k.key(t, "b"))
 	before := rotation.Advance(nil, rotation.Content[Key]{Decls: listed([]Key{joined})}, time.Now(), rotation.Window{})
 	after := rotation.Advance(before, rotation.Content[Key]{Decls: listed([]Key{joined}), Revoked: []rotation.ID{joined.ID()}}, time.Now(), rotation.Window{})
-	v := verifier(t, NextKeySet(after, "keys", NewKeySet(before, "keys"), listed([]Key{joined})), nil)
+	v := verifier(t, NewKeySet(after, "keys", NewKeySet(before, "keys", nil, nil), listed([]Key{joined})), nil)
 	for _, kid := range []string{"a", "b"} {
 		if err := verdictOf(v, k.sign(t, claimsNow(nil), map[string]any{"kid": kid})); !errors.Is(err, errRevokedKey) {
 			t.Errorf("kid %s: %v, want %v", kid, err, errRevokedKey)

@@ -26,8 +26,8 @@ type keyEntry struct {
 	entry *rotation.Entry[Key] // a copy, so that the ledger can be freed
 }
 
-// A goneKey is a key that is revoked, or was superseded and has ended. It gives the
-// reason to refuse a token that names the key.
+// A goneKey is one name of a key that is revoked, or was superseded and has ended. It
+// gives the reason to refuse a token that names the key.
 type goneKey struct {
 	id       rotation.ID
 	alg, kid string
@@ -36,20 +36,14 @@ type goneKey struct {
 // maxGone bounds the number of gone keys.
 const maxGone = 256
 
-// NewKeySet returns the set of the keys that l accepts. The argument source is the
-// configured name of the key source. If l is nil, NewKeySet returns nil.
+// NewKeySet returns the set of the keys that l accepts, or nil if l is nil. The argument
+// source is the configured name of the key source. The set before and the keys that the
+// source just declared explain refusals; both may be nil.
 //
 // The revocations of l refuse a key by its RFC 7638 thumbprint, all tokens that name a
 // kid by [verify.RevokedKeyID], and a single token by the [verify.RevokedTokenID] of its
 // "jti" or by its [verify.SigningInputDigest].
-func NewKeySet(l *rotation.Ledger[Key], source string) *KeySet {
-	return NextKeySet(l, source, nil, nil)
-}
-
-// NextKeySet is like [NewKeySet] for the set that follows before, where declared lists
-// the keys that the source just declared. Either may be nil. They serve only to explain
-// refusals.
-func NextKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared []rotation.Decl[Key]) *KeySet {
+func NewKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared []rotation.Decl[Key]) *KeySet {
 	if l == nil {
 		return nil
 	}
@@ -77,18 +71,19 @@ func NextKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared
 // recall collects the keys of before and declared that are gone.
 func (s *KeySet) recall(before *KeySet, declared []rotation.Decl[Key]) {
 	var all []goneKey
+	add := func(k Key) {
+		for _, named := range k.Names() {
+			all = append(all, goneKey{k.ID(), named.Algorithm(), named.KeyID()})
+		}
+	}
 	if before != nil {
 		all = append(all, before.gone...)
-		for _, keys := range before.byID {
-			for _, k := range keys {
-				all = append(all, goneKey{k.key.ID(), k.key.Algorithm(), k.key.KeyID()})
-			}
+		for _, e := range before.ledger.Entries {
+			add(e.Value)
 		}
 	}
 	for _, d := range declared {
-		for _, k := range d.Value.Names() {
-			all = append(all, goneKey{d.ID, k.Algorithm(), k.KeyID()})
-		}
+		add(d.Value)
 	}
 	seen := make(map[goneKey]bool)
 	for _, g := range all {

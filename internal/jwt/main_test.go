@@ -120,7 +120,7 @@ func text(tb testing.TB, v any) string {
 // keySet returns the set of keys that are declared listed, with what is revoked.
 func keySet(tb testing.TB, revoked []rotation.ID, keys ...Key) *KeySet {
 	tb.Helper()
-	return NewKeySet(rotation.Advance(nil, rotation.Content[Key]{Decls: listed(keys), Revoked: revoked}, time.Now(), rotation.Window{}), "keys")
+	return NewKeySet(rotation.Advance(nil, rotation.Content[Key]{Decls: listed(keys), Revoked: revoked}, time.Now(), rotation.Window{}), "keys", nil, nil)
 }
 
 func listed(keys []Key) []rotation.Decl[Key] {

@@ -29,7 +29,6 @@ type Config struct {
 	Types          []string
 	RequiredClaims map[string][]string
 	Leeway         time.Duration // zero means DefaultLeeway
-	MaxBytes       int           // zero means DefaultMaxBytes
 	CacheSize      int           // zero means DefaultCacheSize
 
 	// OnUnknownKey, if not nil, is called if no key matches a token, or if none of the
@@ -46,8 +45,8 @@ const (
 	DefaultLeeway = 30 * time.Second
 	// MaxLeeway bounds Leeway, so that exp keeps its meaning.
 	MaxLeeway = 10 * time.Minute
-	// DefaultMaxBytes is the length in bytes of the longest token by default.
-	DefaultMaxBytes = 16 << 10
+	// MaxBytes is the length in bytes of the longest accepted token.
+	MaxBytes = 16 << 10
 	// maxCachedBytes is the maximum length of a cached token. The cache bounds the number
 	// of its entries, so the size of an entry must be bounded, too.
 	maxCachedBytes = 4 << 10
@@ -88,7 +87,6 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	for i, alg := range c.Algorithms {
 		c.Algorithms[i] = CanonicalAlgorithm(alg)
 	}
-	c.MaxBytes = cmp.Or(c.MaxBytes, DefaultMaxBytes)
 	c.CacheSize = cmp.Or(c.CacheSize, DefaultCacheSize)
 	c.Leeway = max(cmp.Or(c.Leeway, DefaultLeeway), 0)
 	if c.OnUnknownKey == nil {
@@ -135,9 +133,6 @@ func (c *Config) Validate() error {
 	if c.Leeway > MaxLeeway {
 		fail("{leeway} must be at most %s", MaxLeeway)
 	}
-	if c.MaxBytes < 0 {
-		fail("Config.JWT.MaxBytes is negative; 0 means %d", DefaultMaxBytes)
-	}
 	return errs.ErrorOrNil()
 }
 
@@ -157,7 +152,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*verify.Principal,
 		return nil, errNoKeys
 	case token == "":
 		return nil, verify.ErrNoToken
-	case len(token) > v.cfg.MaxBytes:
+	case len(token) > MaxBytes:
 		return nil, errTooLong
 	}
 	hash := v.cache.hash(token)

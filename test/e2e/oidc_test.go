@@ -99,7 +99,7 @@ func newGate(t *testing.T, p *provider) *gate {
 		if !src.Usable() {
 			return nil
 		}
-		return jwt.NewKeySet(g.keys.Load(), "keys")
+		return jwt.NewKeySet(g.keys.Load(), "keys", nil, nil)
 	}
 	g.Verifier, err = jwt.NewVerifier(set, jwt.Config{Issuer: p.url, Audiences: []string{"sid1"}, OnUnknownKey: src.UnknownKey})
 	if err != nil {

@@ -94,7 +94,7 @@ func (s Signer) JWTVerifier(cache int) (*jwt.Verifier, error) {
 		return nil, err
 	}
 	ledger := rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: []rotation.Decl[jwt.Key]{{ID: k.ID(), Slot: rotation.Current, Value: k}}}, time.Now(), rotation.Window{})
-	set := jwt.NewKeySet(ledger, "keys")
+	set := jwt.NewKeySet(ledger, "keys", nil, nil)
 	return jwt.NewVerifier(func() *jwt.KeySet { return set }, jwt.Config{Issuer: Issuer, Audiences: []string{Audience}, CacheSize: cache})
 }
 

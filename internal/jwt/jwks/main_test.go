@@ -158,7 +158,7 @@ func (s signer) sign(tb testing.TB, kid string) string {
 // verifier accepts what the keys sign, and nothing else.
 func verifier(tb testing.TB, k Keys) *jwt.Verifier {
 	tb.Helper()
-	set := jwt.NewKeySet(rotation.Advance(nil, k.Content, time.Now(), rotation.Window{}), "keys")
+	set := jwt.NewKeySet(rotation.Advance(nil, k.Content, time.Now(), rotation.Window{}), "keys", nil, nil)
 	v, err := jwt.NewVerifier(func() *jwt.KeySet { return set }, jwt.Config{Issuer: "issuer", Audiences: []string{"audience"}})
 	check(tb, err)
 	return v

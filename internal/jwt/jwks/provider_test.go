@@ -121,7 +121,7 @@ func followed(t *testing.T, s *RemoteSource) follower {
 		if !s.Usable() {
 			return nil
 		}
-		return jwt.NewKeySet(v.Load(), "keys")
+		return jwt.NewKeySet(v.Load(), "keys", nil, nil)
 	}, jwt.Config{Issuer: "issuer", Audiences: []string{"audience"}, OnUnknownKey: s.UnknownKey})
 	check(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -101,7 +101,7 @@ func parse(t *testing.T, path string) jwks.Keys {
 func verifier(t *testing.T, keys jwks.Keys) verify.Verifier {
 	t.Helper()
 	ledger := rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: keys.Decls}, time.Now(), rotation.Window{})
-	set := jwt.NewKeySet(ledger, "keys")
+	set := jwt.NewKeySet(ledger, "keys", nil, nil)
 	v, err := jwt.NewVerifier(func() *jwt.KeySet { return set }, jwt.Config{Issuer: "us", Audiences: []string{"a"}})
 	if err != nil {
 		t.Fatal(err)

@@ -50,6 +50,9 @@ func FuzzDecode(f *testing.F) {
 		// The verifier looks at the claims once the signature is good, so each part
 		// is shown to it with the other one good.
 		for _, token := range []string{token(header, `{}`), signed(claims)} {
+			if len(token) > jwt.MaxBytes {
+				continue // refused for its length alone
+			}
 			got := inspect.Decode(token, now)
 			_, err := v.Verify(t.Context(), token)
 			formal := err != nil && (strings.Contains(err.Error(), "compact form") || strings.Contains(err.Error(), "occurs twice") || strings.Contains(err.Error(), "its header is longer"))
@@ -101,8 +104,8 @@ func strict(tb testing.TB) verify.Verifier {
 		tb.Fatal(err)
 	}
 	decls := []rotation.Decl[jwt.Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}
-	one := jwt.NewKeySet(rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: decls}, time.Now(), rotation.Window{}), "keys")
-	v, err := jwt.NewVerifier(func() *jwt.KeySet { return one }, jwt.Config{Issuer: "us", Audiences: []string{"app"}, MaxBytes: 1 << 20})
+	one := jwt.NewKeySet(rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: decls}, time.Now(), rotation.Window{}), "keys", nil, nil)
+	v, err := jwt.NewVerifier(func() *jwt.KeySet { return one }, jwt.Config{Issuer: "us", Audiences: []string{"app"}})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -72,8 +72,8 @@ func (t *Token) warnings(now time.Time) (out []string) {
 	}
 	sub, hasSub := t.Claims["sub"]
 	warn(!hasSub || sub == "", "no sub: its user has no name")
-	warn(t.Bytes > jwt.DefaultMaxBytes, "%d bytes: more than %d are refused", t.Bytes, jwt.DefaultMaxBytes)
-	warn(t.Bytes > usualBytes && t.Bytes <= jwt.DefaultMaxBytes, "%d bytes: many servers refuse headers of more than %d", t.Bytes, usualBytes)
+	warn(t.Bytes > jwt.MaxBytes, "%d bytes: more than %d are refused", t.Bytes, jwt.MaxBytes)
+	warn(t.Bytes > usualBytes && t.Bytes <= jwt.MaxBytes, "%d bytes: many servers refuse headers of more than %d", t.Bytes, usualBytes)
 	return out
 }
 
