@@ -12,25 +12,34 @@ const (
 	firstTimeout = 200 * time.Millisecond // for two reads in a row to agree
 )
 
-// read reads the source once. readLock must be held.
-func (v *Value[S]) read(ctx context.Context) (r reading) {
+// read reads the source. last is an earlier reading, or nil. Files are read until two
+// readings agree; once is enough for the accepted content and for that of last.
+// readLock must be held.
+func (v *Value[S]) read(ctx context.Context, last *reading) (r reading) {
 	began := time.Now()
 	if files, ok := v.src.(*fileSource); ok {
 		r = files.read(v.options.MaxBytes)
+		if r.err == nil {
+			r.sums = checksums(r.content)
+		}
+		known := v.stability.isAccepted(r) || last != nil && last.err == nil && maps.Equal(r.sums, last.sums)
+		if r.err != nil || !known {
+			r = files.confirm(r, v.options.MaxBytes)
+		}
 	} else {
 		r.content, r.err = v.src.Read(ctx, v.options.MaxBytes)
 	}
-	r.began = began
-	if r.err == nil {
+	if r.err == nil && r.sums == nil {
 		r.sums = checksums(r.content)
 	}
+	r.began = began
 	return r
 }
 
 // readTwice reads until two reads in a row agree. Errors of files must agree as
 // well: a missing file may be about to be replaced.
 func (v *Value[S]) readTwice(ctx context.Context) reading {
-	r := v.read(ctx)
+	r := v.read(ctx, nil)
 	_, files := v.src.(*fileSource)
 	if v.isStatic() || v.options.Debounce < 0 || r.err != nil && !files {
 		return r
@@ -38,7 +47,7 @@ func (v *Value[S]) readTwice(ctx context.Context) reading {
 	deadline := r.began.Add(firstTimeout)
 	for {
 		sleep(ctx, firstPause)
-		next := v.read(ctx)
+		next := v.read(ctx, &r)
 		switch {
 		case r.err == nil && next.err == nil && maps.Equal(r.sums, next.sums),
 			r.err != nil && next.err != nil && r.err.Error() == next.err.Error():

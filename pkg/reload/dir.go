@@ -23,7 +23,7 @@ func Dir(path string, keys ...string) Source { return newDir(path, keys) }
 func newDir(path string, keys []string) *fileSource {
 	abs, keys := absolute(path), slices.Clone(keys)
 	return &fileSource{path, func(maxBytes int64) reading {
-		return readAgreed(path, func() reading { return readKeys(path, abs, keys, maxBytes) })
+		return readKeys(path, abs, keys, maxBytes)
 	}}
 }
 

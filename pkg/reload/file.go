@@ -18,7 +18,7 @@ func File(path string) Source { return newFile(path) }
 func newFile(path string) *fileSource {
 	abs := absolute(path)
 	return &fileSource{path, func(maxBytes int64) reading {
-		return readAgreed(path, func() reading { return readFile(path, abs, maxBytes) })
+		return readFile(path, abs, maxBytes)
 	}}
 }
 
@@ -83,13 +83,12 @@ func Path(path string, keys ...string) Source {
 	abs, file, dir := absolute(path), newFile(path), newDir(path, keys)
 	var fixed atomic.Pointer[fileSource]
 	return &fileSource{path, func(maxBytes int64) reading {
-		found := file // also for a missing path: the error of a file says so
-		info, err := os.Stat(abs)
-		if err == nil && info.IsDir() {
-			found = dir
-		}
 		source := fixed.Load()
 		if source == nil {
+			found := file // also for a missing path: the error of a file says so
+			if info, err := os.Stat(abs); err == nil && info.IsDir() {
+				found = dir
+			}
 			r := found.read(maxBytes)
 			if r.err == nil && (found == file || len(r.content.Keys) > 0) {
 				fixed.Store(found)
@@ -97,7 +96,10 @@ func Path(path string, keys ...string) Source {
 			return r
 		}
 		r := source.read(maxBytes)
-		if r.err != nil && err == nil && found != source {
+		if r.err == nil {
+			return r
+		}
+		if info, err := os.Stat(abs); err == nil && info.IsDir() != (source == dir) {
 			kind := "file"
 			if source == dir {
 				kind = "directory"

@@ -12,6 +12,7 @@ import (
 // A pathStep is the lookup of one name in one directory while a path is resolved.
 type pathStep struct {
 	dir, name string      // dir has no symlinks
+	dirInfo   os.FileInfo // of dir, if an earlier step found it
 	info      os.FileInfo // by lstat(2); nil if that failed
 	target    string      // of a symlink; "" for anything else
 	last      bool        // dir holds the file that the path leads to
@@ -54,7 +55,7 @@ func resolveFrom(base, rel string) (resolvedPath, error) {
 			r.info = nil
 			continue
 		}
-		step := pathStep{dir: r.end, name: name, last: len(rest) == 0}
+		step := pathStep{dir: r.end, name: name, dirInfo: r.info, last: len(rest) == 0}
 		path := step.path()
 		info, err := os.Lstat(path)
 		if err != nil {

@@ -92,7 +92,7 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 		events, woken := sub.takePending()
 		v.recordLostEvents(events)
 		byEvent = byEvent || woken
-		r := v.read(ctx)
+		r := v.read(ctx, nil)
 		if ctx.Err() != nil {
 			return 0
 		}

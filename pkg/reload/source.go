@@ -73,14 +73,14 @@ type staticSource interface{ static() }
 
 // A fileSource is a Source of files, whose changes cause file system events.
 type fileSource struct {
-	name string // the path as the caller wrote it, for messages
-	read func(maxBytes int64) reading
+	name string                       // the path as the caller wrote it, for messages
+	read func(maxBytes int64) reading // once; see confirm
 }
 
 func (s *fileSource) String() string { return s.name }
 
 func (s *fileSource) Read(_ context.Context, maxBytes int64) (Content, error) {
-	r := s.read(maxBytes)
+	r := s.confirm(s.read(maxBytes), maxBytes)
 	return r.content, r.err
 }
 
@@ -108,20 +108,19 @@ type sourceFile struct {
 
 var errUnsteady = errors.New("it changes faster than it can be read")
 
-// readAgreed reads until two readings in a row agree. Otherwise a swap during a read
-// could mix the keys of two versions, or make a file seem missing: the kubelet removes
-// the old directory about 2 ms after a swap. One swap costs one more reading; a hundred
-// in a row mean that a program swaps in a loop.
-func readAgreed(path string, read func() reading) reading {
-	last := read()
+// confirm reads again, after the reading last, until two readings in a row agree.
+// Otherwise a swap during a read could mix the keys of two versions, or make a file seem
+// missing: the kubelet removes the old directory about 2 ms after a swap. One swap costs
+// one more reading; a hundred in a row mean that a program swaps in a loop.
+func (s *fileSource) confirm(last reading, maxBytes int64) reading {
 	for range 100 {
-		r := read()
+		r := s.read(maxBytes)
 		if r.agrees(&last) {
 			return r
 		}
 		last = r
 	}
-	return reading{origin: last.origin, err: unsteadyError(path)}
+	return reading{origin: last.origin, err: unsteadyError(s.name)}
 }
 
 // agrees reports whether two readings found the same files, keys and error.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -168,7 +169,7 @@ func TestResolve(t *testing.T) {
 		t.Errorf("the root: %v", err)
 	}
 	want := dirsToWatch(p.steps)
-	if in := want[filepath.Dir(dir)]; in.allNames || !in.names[filepath.Base(dir)] || in.required {
+	if in := want[filepath.Dir(dir)]; in.allNames || !slices.Equal(in.names, []string{filepath.Base(dir)}) || in.required {
 		t.Errorf("an ancestor: %+v", in)
 	}
 	t.Chdir(dir)

@@ -45,7 +45,7 @@ func checksums(c Content) map[string]checksum {
 type stabilityCheck struct {
 	debounce time.Duration // at most 0: accept at once
 
-	accepted reading // without its content; its sums are nil if nothing was accepted
+	accepted reading // without its content and steps; its sums are nil if nothing was accepted
 	outdated bool    // bad content has changed the state since: the accepted content must be applied again
 
 	refused   origin                 // of the last bad read since accept
@@ -132,7 +132,7 @@ func (s *stabilityCheck) isNewFile(key string, info os.FileInfo) bool {
 // accept records r as accepted. Rejected content is not recorded, so that it is
 // tried again at every read.
 func (s *stabilityCheck) accept(r reading) {
-	r.content = Content{}
+	r.content, r.origin.steps = Content{}, nil
 	*s = stabilityCheck{debounce: s.debounce, accepted: r}
 }
 

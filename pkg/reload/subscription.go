@@ -1,18 +1,19 @@
 package reload
 
 import (
-	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/fsnotify/fsnotify"
 )
 
 // A watchSpec says which events in a directory matter.
 type watchSpec struct {
-	allNames bool            // events of all names, not only of names
-	names    map[string]bool // what the path looks up in the directory
-	required bool            // without this watch, changes would be missed
+	allNames bool        // events of all names, not only of names
+	names    []string    // what the path looks up in the directory
+	required bool        // without this watch, changes would be missed
+	info     os.FileInfo // of the directory; nil if the read did not look it up
 }
 
 // dirsToWatch returns the directory of each step. Files are not watched: a watch of
@@ -22,11 +23,13 @@ type watchSpec struct {
 func dirsToWatch(steps []pathStep) map[string]watchSpec {
 	dirs := make(map[string]watchSpec, len(steps))
 	for i, s := range steps {
-		spec, ok := dirs[s.dir]
-		if !ok {
-			spec.names = make(map[string]bool, 1)
+		spec := dirs[s.dir]
+		if !slices.Contains(spec.names, s.name) {
+			spec.names = append(spec.names, s.name)
 		}
-		spec.names[s.name] = true
+		if s.dirInfo != nil {
+			spec.info = s.dirInfo
+		}
 		spec.allNames = spec.allNames || s.last
 		// Parent directories are often unreadable and hardly ever replaced. A symlink
 		// gets new targets, and after the last step more can appear.
@@ -107,7 +110,8 @@ func (s *subscription) takePending() (events pendingEvents, woken bool) {
 // be held.
 func (s *subscription) handleEvent(dir, name string, e fsnotify.Event) {
 	spec := s.dirs[dir]
-	if spec.names[name] {
+	named := slices.Contains(spec.names, name)
+	if named {
 		path := filepath.Join(dir, name)
 		switch {
 		case e.Has(fsnotify.Write) && s.pending.written == nil:
@@ -118,7 +122,7 @@ func (s *subscription) handleEvent(dir, name string, e fsnotify.Event) {
 			delete(s.pending.written, path)
 		}
 	}
-	if spec.allNames || spec.names[name] {
+	if spec.allNames || named {
 		s.wakeUp()
 	}
 }
@@ -160,9 +164,9 @@ func (s *subscription) watch(dirs map[string]watchSpec) (missed bool, err error)
 		}
 	}
 	for dir, spec := range dirs {
-		isNew, addErr := w.add(notify, dir)
+		isNew, addErr := w.add(notify, dir, spec.info)
 		before := old[dir]
-		otherNames := spec.allNames != before.allNames || !maps.Equal(spec.names, before.names)
+		otherNames := spec.allNames != before.allNames || !slices.Equal(spec.names, before.names)
 		missed = missed || isNew || addErr == nil && otherNames
 		if addErr != nil && spec.required {
 			err = addErr

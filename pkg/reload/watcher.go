@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -42,9 +43,14 @@ type Watcher struct {
 }
 
 type watchedDir struct {
-	info os.FileInfo
-	lost bool // the kernel no longer watches it
+	info  os.FileInfo
+	added time.Time
+	lost  bool // the kernel no longer watches it
 }
+
+// renewAfter is how long a directory that is still the same is not added again. A
+// process with many Values reads through some directories hundreds of times a second.
+const renewAfter = time.Second
 
 // start returns the fsnotify watcher, and creates it if there is none. changing must
 // be held.
@@ -188,10 +194,18 @@ func reasonOf(err error) string {
 	return reasonAdd
 }
 
-// add watches dir. It adds the watch even if there is one, because an unmount ends a
-// watch without an event; adding it twice changes nothing. isNew reports that events of
-// dir may have been missed until now. changing must be held.
-func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err error) {
+// add watches dir, which a read has just found to be seen, unless seen is nil. It adds
+// the watch even if there is one, after renewAfter, because an unmount ends a watch
+// without an event; adding it twice changes nothing. isNew reports that events of dir may
+// have been missed until now. changing must be held.
+func (w *Watcher) add(notify *fsnotify.Watcher, dir string, seen os.FileInfo) (isNew bool, err error) {
+	w.mu.Lock()
+	d := w.dirs[dir]
+	fresh := d != nil && !d.lost && seen != nil && os.SameFile(d.info, seen) && time.Since(d.added) < renewAfter
+	w.mu.Unlock()
+	if fresh {
+		return false, nil
+	}
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return errors.Is(err, fs.ErrNotExist), err
@@ -199,7 +213,7 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string) (isNew bool, err err
 	w.mu.Lock()
 	old := w.dirs[dir]
 	replaced := old != nil && (old.lost || !os.SameFile(old.info, info))
-	w.dirs[dir] = &watchedDir{info: info}
+	w.dirs[dir] = &watchedDir{info: info, added: time.Now()}
 	w.mu.Unlock()
 	if replaced {
 		// fsnotify keeps the watch of the old directory otherwise. An error means

@@ -231,6 +231,9 @@ func TestWatchAgain(t *testing.T) {
 	}
 	s.takePending()
 	check(t, w.notify.Remove(dir)) // as an unmount does, without an event
+	w.mu.Lock()
+	w.dirs[dir].added = time.Now().Add(-renewAfter)
+	w.mu.Unlock()
 	if _, err := watch(); err != nil {
 		t.Error(err)
 	}
