@@ -155,11 +155,13 @@ func (src *source[V, S]) collectEntries(e emitter, s *state[V, S], now time.Time
 }
 
 // counts counts verifications. One shared counter would cost 6 ns on one core and 18 ns
-// on two, since its cache line moves with each addition. So there are many cells, and
-// each goroutine adds to one of them.
+// on two, since its cache line moves with each addition. So once two goroutines have met
+// at the first cell, there are many cells, and each goroutine adds to one of them. A
+// source that is rarely asked, one of a thousand realms perhaps, has one cell.
 type counts struct {
-	cells []cell
-	shift int
+	many  atomic.Pointer[[]cell] // nil at first
+	shift int                    // selects one of many
+	first cell
 }
 
 // The index of a count: the slot of an accepted token, or refused plus the class of a
@@ -178,16 +180,29 @@ type cell struct {
 func newCounts() *counts {
 	// There are many more cells than cores, so that two goroutines rarely share one.
 	n := bits.Len(uint(64*runtime.GOMAXPROCS(0) - 1))
-	return &counts{cells: make([]cell, 1<<min(n, 12)), shift: 64 - min(n, 12)}
+	return &counts{shift: 64 - min(n, 12)}
 }
 
 func (c *counts) add(kind int) {
+	n := &c.first.n[kind]
+	if old := n.Load(); c.many.Load() != nil || !n.CompareAndSwap(old, old+1) {
+		c.addToMany(kind)
+	}
+}
+
+func (c *counts) addToMany(kind int) {
+	many := c.many.Load()
+	if many == nil {
+		made := make([]cell, 1<<(64-c.shift))
+		c.many.CompareAndSwap(nil, &made) // another goroutine may have made them
+		many = c.many.Load()
+	}
 	// Goroutines have different stacks, so the address of a local variable selects
 	// the cell. The multiplier is 2^64 divided by the golden ratio; it spreads nearby
 	// addresses over the cells.
 	var onStack byte
 	at := uint64(uintptr(unsafe.Pointer(&onStack))) >> 11 //nolint:gosec // the address is never dereferenced
-	c.cells[at*0x9E3779B97F4A7C15>>c.shift].n[kind].Add(1)
+	(*many)[at*0x9E3779B97F4A7C15>>c.shift].n[kind].Add(1)
 }
 
 // accepted counts a verification that returned p.
@@ -198,9 +213,14 @@ func (c *counts) refused(err error) { c.add(refused + int(verify.Class(err))) }
 
 // sums returns each count, added over all cells.
 func (c *counts) sums() (sums [kinds]uint64) {
-	for i := range c.cells {
-		for k := range sums {
-			sums[k] += c.cells[i].n[k].Load()
+	var many []cell
+	if p := c.many.Load(); p != nil {
+		many = *p
+	}
+	for k := range sums {
+		sums[k] = c.first.n[k].Load()
+		for i := range many {
+			sums[k] += many[i].n[k].Load()
 		}
 	}
 	return sums

@@ -122,7 +122,9 @@ func (o Options) guard() (*Guard, error) {
 	}
 	for class := range wire.Classes {
 		g.httpRefusals[class] = httpRefusal(class, realm)
-		g.grpcRefusals[class] = grpcRefusal(class)
+		if !o.ForwardAuth {
+			g.grpcRefusals[class] = grpcRefusal(class)
+		}
 	}
 	return g, errors.Join(errs...)
 }

@@ -54,14 +54,18 @@ func (s *Set) newRealm(a *agent.Agent, spec Spec) *Realm {
 	options.Headers, options.Realm = spec.Headers, spec.Name
 	r.Guard = httpauth.New(a, options)
 	r.Headers = r.Guard.Headers()
-	r.Rule = newRule(a, options)
+	r.Rule = newRule(r.Guard, a, options)
 	return r
 }
 
-// newRule returns the Rule that decides by v with the headers and the name of auth.
-func newRule(v verify.Verifier, auth httpauth.Options) *extauthz.Rule {
-	auth.ForwardAuth, auth.Exempt = true, nil
-	return extauthz.NewRule(httpauth.New(v, auth))
+// newRule returns the Rule that decides by v with the headers and the name of auth. g is
+// the Guard of v and auth.
+func newRule(g *httpauth.Guard, v verify.Verifier, auth httpauth.Options) *extauthz.Rule {
+	if !auth.ForwardAuth {
+		auth.ForwardAuth, auth.Exempt = true, nil
+		g = httpauth.New(v, auth)
+	}
+	return extauthz.NewRule(g)
 }
 
 // AwaitRevocation waits until the realm's agent, or an agent that replaced it, has
@@ -131,7 +135,8 @@ func newTable(realms []*Realm, plan *Plan, auth httpauth.Options) *Table {
 	slices.SortStableFunc(t.suffixes, func(a, b suffix) int { return cmp.Compare(len(b.text), len(a.text)) })
 	t.fallback = t.byName[plan.Default]
 	auth.Headers = t.headers
-	t.denyAll, t.denyAllRule = httpauth.New(denyAll, auth), newRule(denyAll, auth)
+	t.denyAll = httpauth.New(denyAll, auth)
+	t.denyAllRule = newRule(t.denyAll, denyAll, auth)
 	return t
 }
 
