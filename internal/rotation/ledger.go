@@ -13,8 +13,8 @@ import (
 type Ledger[V any] struct {
 	// Number counts the changes: the first ledger has Number 1, and each change adds 1.
 	Number uint64
-	// Entries holds each credential once, sorted by slot: current, next, previous (no
-	// deadline first, then the latest deadline first), listed. An entry stays in Entries
+	// Entries holds each credential once, sorted by slot: current (by client), next,
+	// previous (no deadline first, then the latest deadline first), listed. An entry stays in Entries
 	// after its deadline until the next change.
 	Entries []Entry[V]
 
@@ -31,13 +31,15 @@ type Ledger[V any] struct {
 	uses   map[ID]*Use // uses of declared credentials, set by Restore for the next Advance
 }
 
-// Current returns the entry in slot current. The result is false if there is no such
-// entry, for example because the source revoked the current credential.
-func (l *Ledger[V]) Current() (*Entry[V], bool) {
-	if len(l.Entries) == 0 || l.Entries[0].Slot != Current {
-		return nil, false
+// Currents returns the entries in slot current, at most one for each client, sorted by
+// client. A client has none if, for example, the source revoked its current credential.
+func (l *Ledger[V]) Currents() []Entry[V] {
 	}
-	return &l.Entries[0], true
+	n := 0
+	for n < len(l.Entries) && l.Entries[n].Slot == Current {
+		n++
+	}
+	return l.Entries[:n:n]
 }
 
 // Revoked reports whether the credential id is revoked, by its ID or by one of its names.
@@ -110,12 +112,14 @@ func (l *Ledger[V]) EachRefused(f func(id ID, revoked bool)) {
 //   - A credential that is retired and not declared is refused until the source declares
 //     it.
 //   - An absent credential that was current is remembered as previous for the window w.
+//     A use of a later credential of the same client opens that window.
 //   - An absent credential that was remembered keeps its window.
 //   - Any other absent credential is dropped.
 //
 // If c declares a credential several times, the strongest slot counts: current, next,
-// previous, listed. If c declares several credentials current, the first one is current
-// and the others are listed.
+// previous, listed. If c declares several credentials of one client current, the first one
+// is current and the others are listed. A credential that moves from one client to another
+// is superseded for neither.
 func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Ledger[V] {
 	if prev == nil {
 		prev = new(Ledger[V])
@@ -141,12 +145,15 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 		e := Entry[V]{Decl: d, Declared: true, Since: now, Use: prev.uses[d.ID]}
 		if b != nil {
 			e.Use = b.Use
-			if b.Slot == d.Slot {
+			if b.Slot == d.Slot && b.Client == d.Client {
 				e.Since = b.Since
 			}
 		}
 		e.Use = cmp.Or(e.Use, new(Use))
 		refused := n.refuses(&d)
+		if refused && b != nil { // it has just been revoked by a new name
+			n.addNames(d.ID, b.Names)
+		}
 		if d.Slot == Previous {
 			if tombs.bars(d.ID, d.Until) {
 				continue
@@ -237,14 +244,18 @@ func (l *Ledger[V]) Overlaps() bool {
 }
 
 // strongest returns decls with each credential once, in its strongest slot, and with at
-// most one current credential. Of two deadlines the earlier one counts, so that a token
-// never outlives a declared deadline. The result keeps the order of first mention.
+// most one current credential for each client. Of two deadlines the earlier one counts, so
+// that a token never outlives a declared deadline. The result keeps the order of first
+// mention.
 func strongest[V any](decls []Decl[V]) []Decl[V] {
 	out := make([]Decl[V], 0, len(decls))
 	at := make(map[ID]int, len(decls))
-	current := -1
+	current := make(map[string]ID)
 	for _, d := range decls {
-		if d.Slot == 0 || d.Slot == Current && current >= 0 && out[current].ID != d.ID {
+		if d.Slot == 0 {
+			d.Slot = Listed
+		}
+		if id, taken := current[d.Client]; d.Slot == Current && taken && id != d.ID {
 			d.Slot = Listed
 		}
 		i, seen := at[d.ID]
@@ -259,7 +270,7 @@ func strongest[V any](decls []Decl[V]) []Decl[V] {
 			*best = d
 		}
 		if best.Slot == Current {
-			current = i
+			current[best.Client] = best.ID
 		}
 	}
 	return out

@@ -70,12 +70,94 @@ func TestRotatingBackRestores(t *testing.T) {
 	use := l.Entries[0].Use
 	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
 	l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w)
-	c, ok := l.Current()
-	if !ok || c.ID != id(1) || !c.Deadline(start).IsZero() {
+	c := l.Currents()[0]
+	if c.ID != id(1) || !c.Deadline(start).IsZero() {
 		t.Fatalf("current is %v, want credential 1 without a deadline", c)
 	}
 	if c.Use != use {
 		t.Error("the record of uses was lost on the way back")
+	}
+}
+
+// clientDecl is decl for a named client.
+func clientDecl(n byte, client string, slot Slot) Decl[string] {
+	d := decl(n, slot)
+	d.Client = client
+	return d
+}
+
+// Each client rotates alone: what replaces the current credential of one supersedes no
+// credential of another, and a use opens only the windows of its own client.
+func TestP2_ClientsRotateAlone(t *testing.T) {
+	t.Parallel()
+	w := Window{Overlap: 10 * time.Second, MaxOverlap: time.Hour}
+	before := []Decl[string]{decl(1, Current), clientDecl(2, "a", Current), clientDecl(3, "b", Current)}
+	for name, c := range map[string]struct {
+		next  []Decl[string]
+		slots map[byte]Slot // after the change
+		uses  byte          // the credential that is used after the change
+		open  []byte        // the credentials whose windows have opened by then
+	}{
+		"one client": {
+			next:  []Decl[string]{decl(1, Current), clientDecl(4, "a", Current), clientDecl(3, "b", Current)},
+			slots: map[byte]Slot{1: Current, 2: Previous, 3: Current, 4: Current},
+			uses:  4, open: []byte{2},
+		},
+		"one client, another is used": {
+			next:  []Decl[string]{decl(1, Current), clientDecl(4, "a", Current), clientDecl(3, "b", Current)},
+			slots: map[byte]Slot{1: Current, 2: Previous, 3: Current, 4: Current},
+			uses:  3,
+		},
+		"two clients at once, one is used": {
+			next:  []Decl[string]{decl(1, Current), clientDecl(4, "a", Current), clientDecl(5, "b", Current)},
+			slots: map[byte]Slot{1: Current, 2: Previous, 3: Previous, 4: Current, 5: Current},
+			uses:  5, open: []byte{3},
+		},
+		"a second bare credential of a client is listed": {
+			next:  []Decl[string]{decl(1, Current), clientDecl(2, "a", Current), clientDecl(4, "a", Current), clientDecl(3, "b", Current)},
+			slots: map[byte]Slot{1: Current, 2: Current, 3: Current, 4: Listed},
+		},
+		"two clients swap their credentials": {
+			next:  []Decl[string]{decl(1, Current), clientDecl(3, "a", Current), clientDecl(2, "b", Current)},
+			slots: map[byte]Slot{1: Current, 2: Current, 3: Current},
+		},
+		"a credential moves to a new client": {
+			next:  []Decl[string]{decl(1, Current), clientDecl(4, "a", Current), clientDecl(2, "c", Current), clientDecl(3, "b", Current)},
+			slots: map[byte]Slot{1: Current, 2: Current, 3: Current, 4: Current},
+		},
+		"a client disappears": {
+			next:  []Decl[string]{decl(1, Current), clientDecl(3, "b", Current)},
+			slots: map[byte]Slot{1: Current, 2: Previous, 3: Current},
+			uses:  3,
+		},
+		"the unnamed client rotates": {
+			next:  []Decl[string]{decl(4, Current), clientDecl(2, "a", Current), clientDecl(3, "b", Current)},
+			slots: map[byte]Slot{1: Previous, 2: Current, 3: Current, 4: Current},
+			uses:  4, open: []byte{1},
+		},
+	} {
+		for _, restart := range []bool{false, true} {
+			l := advance(nil, before, nil, start, w)
+			if restart {
+				l = restarted(l, start, w)
+			}
+			l = advance(l, c.next, nil, start, w)
+			if c.uses != 0 {
+				present(l, id(c.uses), start)
+			}
+			for n := byte(1); n <= 5; n++ {
+				if got := slotOf(l, id(n), start); got != c.slots[n] {
+					t.Errorf("%s, restart %t: credential %d in slot %q, want %q", name, restart, n, got, c.slots[n])
+				}
+			}
+			for i := range l.Entries {
+				e := &l.Entries[i]
+				opened := e.Slot == Previous && !e.Waiting()
+				if want := slices.Contains(c.open, e.ID[0]); opened != want {
+					t.Errorf("%s, restart %t: the window of credential %d open: %t, want %t", name, restart, e.ID[0], opened, want)
+				}
+			}
+		}
 	}
 }
 
@@ -369,7 +451,7 @@ func TestRetiredIsNotSticky(t *testing.T) {
 func TestRevokedCurrentLeavesNone(t *testing.T) {
 	t.Parallel()
 	l := advance(nil, []Decl[string]{decl(1, Current)}, []ID{id(1)}, start, Window{})
-	if _, ok := l.Current(); ok || len(l.Entries) != 0 {
+	if len(l.Currents()) > 0 || len(l.Entries) != 0 {
 		t.Error("a revoked current token is still in the ledger")
 	}
 }
@@ -443,7 +525,7 @@ func TestAdvanceLeavesItsArgumentsAlone(t *testing.T) {
 func TestZeroLedgerIsEmpty(t *testing.T) {
 	t.Parallel()
 	l := new(Ledger[string])
-	if _, ok := l.Current(); ok || l.Revoked(id(1)) || l.Ended(id(1)) {
+	if len(l.Currents()) > 0 || l.Revoked(id(1)) || l.Ended(id(1)) {
 		t.Error("the zero ledger holds something")
 	}
 	if got := l.Revoke(id(1)); !got.Revoked(id(1)) || got.Number != 1 {

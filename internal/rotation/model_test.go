@@ -23,6 +23,7 @@ type model struct {
 }
 
 type cred struct {
+	client   string
 	slot     Slot
 	declared bool
 	deadline time.Time // where it slides, the latest that it can be
@@ -51,7 +52,8 @@ func (m *model) use(id ID, now time.Time) Slot {
 	}
 	used := m.creds[id]
 	for other, c := range m.creds {
-		succeeds := used.slot == Current || used.slot == Previous && !used.declared && c.order < used.order
+		succeeds := used.client == c.client &&
+			(used.slot == Current || used.slot == Previous && !used.declared && c.order < used.order)
 		switch {
 		case !c.slides:
 			continue
@@ -131,24 +133,24 @@ func (m *model) advance(pool []ID, c Content[string], now time.Time) {
 	next := map[ID]cred{}
 	for _, id := range pool {
 		was, had := m.creds[id]
-		slot, until := declaredAs(c.Decls, id)
+		slot, client, until := declaredAs(c.Decls, id)
 		switch {
 		case m.refused(id):
 			// dropped
 		case slot == Current, slot == Next, slot == Listed:
-			next[id] = cred{slot: slot, declared: true}
+			next[id] = cred{client: client, slot: slot, declared: true}
 			delete(m.retired, id)
 		case slot == Previous && m.retired[id]:
 			// stays ended
 		case slot == Previous:
 			if until.IsZero() || until.After(now) {
-				next[id] = cred{slot: Previous, declared: true, deadline: until}
+				next[id] = cred{client: client, slot: Previous, declared: true, deadline: until}
 			}
 		case slices.Contains(c.Retired, id):
 			// gone
 		case had && was.slot == Current:
 			if w := m.window; w.Overlap > 0 {
-				next[id] = cred{slot: Previous, order: m.switches, deadline: now.Add(max(w.Overlap, w.MaxOverlap)), slides: w.MaxOverlap > 0}
+				next[id] = cred{client: was.client, slot: Previous, order: m.switches, deadline: now.Add(max(w.Overlap, w.MaxOverlap)), slides: w.MaxOverlap > 0}
 			}
 		case had && !was.declared && was.end(m.window.Overlap).After(now):
 			next[id] = was
@@ -159,11 +161,16 @@ func (m *model) advance(pool []ID, c Content[string], now time.Time) {
 }
 
 // declaredAs returns the slot in which decls declare id, by the precedence
-// current > next > previous > listed, and the deadline that holds.
-func declaredAs(decls []Decl[string], id ID) (slot Slot, until time.Time) {
-	var first *Decl[string]
+// current > next > previous > listed, its client, and the deadline that holds.
+func declaredAs(decls []Decl[string], id ID) (slot Slot, client string, until time.Time) {
+	for _, d := range decls {
+		if d.ID == id {
+			client = d.Client
+		}
+	}
+	var first *Decl[string] // current of that client
 	for i, d := range decls {
-		if d.Slot == Current {
+		if d.Slot == Current && d.Client == client {
 			first = &decls[i]
 			break
 		}
@@ -187,10 +194,10 @@ func declaredAs(decls []Decl[string], id ID) (slot Slot, until time.Time) {
 			if s != Previous {
 				until = time.Time{}
 			}
-			return s, until
+			return s, client, until
 		}
 	}
-	return 0, time.Time{}
+	return 0, "", time.Time{}
 }
 
 func (m *model) retire() {
@@ -345,6 +352,10 @@ func revocable(r *rand.Rand, pool []ID) ID {
 // content returns random content, sometimes with duplicates.
 func content(r *rand.Rand, pool []ID, now time.Time) (c Content[string]) {
 	called := map[ID][]ID{}
+	client := map[ID]string{} // a content never declares a credential for two clients
+	for _, id := range pool {
+		client[id] = []string{"", "", "a", "b"}[r.IntN(4)]
+	}
 	for _, id := range pool[:3] { // each is called the same wherever one content declares it
 		if r.IntN(3) == 0 {
 			continue
@@ -354,7 +365,7 @@ func content(r *rand.Rand, pool []ID, now time.Time) (c Content[string]) {
 	}
 	for range 1 + r.IntN(5) {
 		d := Decl[string]{ID: pool[r.IntN(len(pool))], Slot: Slots[r.IntN(len(Slots))]}
-		d.Names = called[d.ID]
+		d.Names, d.Client = called[d.ID], client[d.ID]
 		if d.Slot == Previous && r.IntN(2) == 0 {
 			d.Until = now.Add(time.Duration(r.IntN(40)-5) * time.Second)
 		}
@@ -381,7 +392,7 @@ func (m *model) agreeOnDeclared(l *Ledger[string], c Content[string]) error {
 	}
 	for _, d := range c.Decls {
 		now := slices.ContainsFunc(c.Revoked, func(id ID) bool { return id == d.ID || m.names[d.ID][id] })
-		if slot, _ := declaredAs(c.Decls, d.ID); slot == Previous {
+		if slot, _, _ := declaredAs(c.Decls, d.ID); slot == Previous {
 			continue // its deadline may have passed
 		}
 		if want := m.refused(d.ID) && !now; got[d.ID] != want {
@@ -389,7 +400,7 @@ func (m *model) agreeOnDeclared(l *Ledger[string], c Content[string]) error {
 		}
 	}
 	for _, id := range c.Retired {
-		if slot, _ := declaredAs(c.Decls, id); slot == 0 && !m.refused(id) && !l.Ended(id) {
+		if slot, _, _ := declaredAs(c.Decls, id); slot == 0 && !m.refused(id) && !l.Ended(id) {
 			return fmt.Errorf("credential %d is retired and not known to have ended", id[0])
 		}
 	}
@@ -409,6 +420,16 @@ func agree(l *Ledger[string], m *model, pool []ID, now time.Time) error {
 				return fmt.Errorf("credential %d at %s: slot %q, the model says %q", id[0], at.Format(time.RFC3339Nano), got, want)
 			}
 		}
+	}
+	current := map[string]bool{}
+	for _, e := range l.Entries {
+		if want := m.creds[e.ID].client; e.Live(now) && e.Client != want {
+			return fmt.Errorf("credential %d belongs to client %q, the model says %q", e.ID[0], e.Client, want)
+		}
+		if e.Slot == Current && current[e.Client] {
+			return fmt.Errorf("two current credentials of client %q", e.Client)
+		}
+		current[e.Client] = current[e.Client] || e.Slot == Current
 	}
 	for _, id := range pool {
 		if l.Revoked(id) && !m.refused(id) || m.revoked[id] && !l.Revoked(id) {

@@ -40,10 +40,13 @@ var errID = errors.New("rotation: an ID must be 64 hex digits")
 
 // A Decl is one credential as its source declares it.
 type Decl[V any] struct {
-	ID    ID
-	Slot  Slot      // the zero Slot means Listed
-	Until time.Time // deadline of a credential in slot Previous; zero means none; ignored in other slots
-	Value V
+	ID ID
+	// Client is the client that the credential belongs to; "" is the unnamed client. Each
+	// client rotates alone.
+	Client string
+	Slot   Slot      // the zero Slot means Listed
+	Until  time.Time // deadline of a credential in slot Previous; zero means none; ignored in other slots
+	Value  V
 	// Names are further IDs that revoke the credential, such as an ID made from the kid
 	// of a key.
 	Names []ID

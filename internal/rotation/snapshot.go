@@ -28,13 +28,14 @@ type Snapshot struct {
 	Ended []ID `json:"ended,omitempty"`
 }
 
-// A SnapshotEntry is one credential of a Snapshot: the current credential, a superseded
+// A SnapshotEntry is one credential of a Snapshot: a current credential, a superseded
 // credential with its window, or the last use of a declared previous credential.
 type SnapshotEntry struct {
-	ID    ID              `json:"sha256"`
-	Names []ID            `json:"names,omitempty"` // as in Decl
-	Value json.RawMessage `json:"key,omitempty"`   // the encoded credential; empty if it is secret
-	Slot  Slot            `json:"slot"`            // Current or Previous
+	ID     ID              `json:"sha256"`
+	Client string          `json:"client,omitempty"` // as in Decl
+	Names  []ID            `json:"names,omitempty"`  // as in Decl
+	Value  json.RawMessage `json:"key,omitempty"`    // the encoded credential; empty if it is secret
+	Slot   Slot            `json:"slot"`             // Current or Previous
 	// Declared reports whether the source declares the credential. A declared previous
 	// credential has only a last use here, and no window.
 	Declared bool `json:"declared,omitempty"`
@@ -51,7 +52,7 @@ type SnapshotEntry struct {
 // maxSavedEnded bounds the length of Snapshot.Ended.
 const maxSavedEnded = 32
 
-// Snapshot returns the state of l at now: the current credential, the remembered
+// Snapshot returns the state of l at now: the current credentials, the remembered
 // credentials that are live, the last uses of the declared previous credentials, and the
 // refused credentials. The snapshot omits other declared credentials, because the source
 // declares them again after a restart. The function encode returns the Value of an entry,
@@ -60,7 +61,7 @@ func (l *Ledger[V]) Snapshot(now time.Time, encode func(V) json.RawMessage) Snap
 	m := Snapshot{Entries: []SnapshotEntry{}}
 	for i := range l.Entries {
 		e := &l.Entries[i]
-		r := SnapshotEntry{ID: e.ID, Names: e.Names, Slot: e.Slot, Declared: e.Declared}
+		r := SnapshotEntry{ID: e.ID, Client: e.Client, Names: e.Names, Slot: e.Slot, Declared: e.Declared}
 		switch {
 		case e.Slot == Current:
 		case e.Slot == Previous && e.Declared:
@@ -105,8 +106,7 @@ func compare(a, b ID) int { return bytes.Compare(a[:], b[:]) }
 
 // Restore returns the ledger of the snapshot m, as of now and under the window w, with
 // Number 0. Call Advance with the content of the source next. If the source no longer
-// declares the current credential of m, Advance treats the credential as superseded at
-// now.
+// declares a current credential of m, Advance treats the credential as superseded at now.
 //
 // The snapshot can be old, its clock can have been wrong, and w can have changed. So a
 // restored window is never longer than a window that w grants now, and an ended window
@@ -122,7 +122,7 @@ func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEnt
 		l.lifted[id] = false // a snapshot does not say whether there was a revocation to lift
 	}
 	l.keepNames(&Ledger[V]{names: m.Names})
-	seen := make(map[ID]bool, len(m.Entries))
+	seen, current := make(map[ID]bool, len(m.Entries)), make(map[string]bool)
 	for _, r := range m.Entries {
 		if seen[r.ID] {
 			continue
@@ -131,7 +131,7 @@ func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEnt
 		if l.refuses(&Decl[V]{ID: r.ID, Names: r.Names}) {
 			continue
 		}
-		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Names: r.Names, Slot: r.Slot}, Since: now, Use: new(Use)}
+		e := Entry[V]{Decl: Decl[V]{ID: r.ID, Client: r.Client, Names: r.Names, Slot: r.Slot}, Since: now, Use: new(Use)}
 		if decode != nil {
 			var ok bool
 			if e.Value, ok = decode(r); !ok && (r.Slot == Current || !r.Declared) {
@@ -144,9 +144,10 @@ func Restore[V any](m Snapshot, now time.Time, w Window, decode func(SnapshotEnt
 		case !used.IsZero():
 			e.Use.Mark(used)
 		}
-		switch _, has := l.Current(); {
-		case r.Slot == Current && !has:
-			l.Entries = slices.Insert(l.Entries, 0, e) // Current looks at index 0
+		switch {
+		case r.Slot == Current && !current[r.Client]:
+			current[r.Client] = true
+			l.Entries = append(l.Entries, e)
 		case r.Slot == Previous && r.Declared:
 			l.uses[r.ID] = e.Use
 		case r.Slot == Previous:

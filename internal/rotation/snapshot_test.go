@@ -133,7 +133,7 @@ func TestRestoreTakesTheFirstOfTwo(t *testing.T) {
 		{ID: id(2), Slot: Current},
 		{ID: id(3), Slot: Current},
 	}}, start, w, nil)
-	if c, ok := l.Current(); !ok || c.ID != id(2) || len(l.Entries) != 2 {
+	if c := l.Currents(); len(c) != 1 || c[0].ID != id(2) || len(l.Entries) != 2 {
 		t.Errorf("%d entries, current %v", len(l.Entries), c)
 	}
 }

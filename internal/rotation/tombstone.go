@@ -84,8 +84,13 @@ func (g *tombstones) bars(id ID, until time.Time) bool {
 // because a tombstone that holds must outlive the revocation.
 func (l *Ledger[V]) settle(tombs *tombstones) {
 	slices.SortStableFunc(l.Entries, func(a, b Entry[V]) int {
-		if a.Slot != b.Slot || a.Slot != Previous {
+		switch {
+		case a.Slot != b.Slot:
 			return cmp.Compare(a.Slot, b.Slot)
+		case a.Slot == Current:
+			return cmp.Compare(a.Client, b.Client)
+		case a.Slot != Previous:
+			return 0
 		}
 		return b.window.latestEnd().Compare(a.window.latestEnd())
 	})

@@ -155,29 +155,32 @@ func (a *activation) use(now time.Time) {
 }
 
 // linkActivations links each entry to the waiting windows that its use opens. A use of
-// the current credential opens all waiting windows. A use of a remembered credential
-// opens the windows that were granted before its own.
+// the current credential of a client opens all waiting windows of that client. A use of a
+// remembered credential opens those that were granted before its own.
 func (l *Ledger[V]) linkActivations() {
-	var all []*window
+	byClient := make(map[string][]*window)
 	for i := range l.Entries {
 		if e := &l.Entries[i]; e.window.waiting() {
-			all = append(all, e.window)
+			byClient[e.Client] = append(byClient[e.Client], e.window)
 		}
 	}
-	slices.SortFunc(all, func(a, b *window) int { return cmp.Compare(a.order, b.order) })
+	for _, windows := range byClient {
+		slices.SortFunc(windows, func(a, b *window) int { return cmp.Compare(a.order, b.order) })
+	}
 	for i := range l.Entries {
 		e := &l.Entries[i]
 		e.opens = nil
-		before := len(all)
+		windows := byClient[e.Client]
+		before := len(windows)
 		switch {
 		case e.Slot == Current:
 		case e.Slot == Previous && !e.Declared:
-			before, _ = slices.BinarySearchFunc(all, e.window.order, func(a *window, order int64) int { return cmp.Compare(a.order, order) })
+			before, _ = slices.BinarySearchFunc(windows, e.window.order, func(a *window, order int64) int { return cmp.Compare(a.order, order) })
 		default:
 			continue
 		}
 		if before > 0 {
-			e.opens = &activation{windows: all[:before:before]}
+			e.opens = &activation{windows: windows[:before:before]}
 		}
 	}
 }
