@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -13,6 +15,9 @@ import (
 // [Content.Keys]; if none exists, the map is empty and the Step decides. A key may
 // be empty, and may be a symlink. A symlink to nothing, and anything but a regular
 // file, is an error. The limit of a read applies to all keys together.
+//
+// A key that ends with * stands for every file whose name begins with the rest, 20,000 at
+// most.
 //
 // If the directory has a symlink `..data`, as every Kubernetes volume does
 // (https://kubernetes.io/docs/concepts/configuration/secret/), it is resolved once
@@ -35,9 +40,9 @@ const dataLink = "..data"
 // Step may use part of them; see Content.Partial.
 func readKeys(path, abs string, keys []string, maxBytes int64) (r reading) {
 	root, err := resolveRoot(abs)
-	r.origin = origin{steps: root.steps, files: make(map[string]sourceFile, len(keys))}
-	for _, key := range keys {
-		r.origin.files[key] = sourceFile{links: root.links()}
+	r.origin = origin{steps: root.steps, files: make(map[string]sourceFile), links: root.links()}
+	if err == nil {
+		keys, err = expand(root.end, keys)
 	}
 	if err != nil {
 		r.err = fileError(path, err)
@@ -62,6 +67,32 @@ func readKeys(path, abs string, keys []string, maxBytes int64) (r reading) {
 	return r
 }
 
+// maxNames bounds the number of keys, because each of them is read at every poll.
+const maxNames = 20_000
+
+// expand returns keys with each pattern replaced by the names in the directory root that
+// match it. Subdirectories never match.
+func expand(root string, keys []string) ([]string, error) {
+	isPattern := func(key string) bool { return strings.HasSuffix(key, "*") }
+	if !slices.ContainsFunc(keys, isPattern) {
+		return keys, nil
+	}
+	entries, err := os.ReadDir(root)
+	names := slices.DeleteFunc(slices.Clone(keys), isPattern)
+	for _, key := range keys {
+		prefix, ok := strings.CutSuffix(key, "*")
+		for _, e := range entries {
+			if ok && strings.HasPrefix(e.Name(), prefix) && !e.IsDir() && !slices.Contains(keys, e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	if len(names) > maxNames {
+		return nil, fmt.Errorf("%d keys are more than %d; put the tokens into one file", len(names), maxNames)
+	}
+	return names, err
+}
+
 // readKey reads one key in the directory root and adds its place to r.
 func (r *reading) readKey(root, key string, limit int64) (data []byte, exists bool, err error) {
 	resolved, err := resolveFrom(root, key)
@@ -75,7 +106,7 @@ func (r *reading) readKey(root, key string, limit int64) (data []byte, exists bo
 		return nil, true, err
 	}
 	data, info, err := readRegular(resolved.end, resolved.info, limit)
-	links := slices.Concat(r.origin.files[key].links, resolved.links())
+	links := slices.Concat(r.origin.links, resolved.links())
 	r.origin.files[key] = sourceFile{path: resolved.end, info: info, links: links}
 	return data, true, err
 }

@@ -2,6 +2,7 @@ package reload
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -98,4 +99,55 @@ func TestFilesRead(t *testing.T) {
 	if _, err := Files(a, b+"-none").Read(t.Context(), 1); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
+}
+
+// P1 for the keys that match a pattern: one appears, changes and disappears without a poll,
+// in a volume of the kubelet and in a plain directory.
+func TestPatternsOfADirectory(t *testing.T) {
+	t.Run("kubelet", func(t *testing.T) {
+		dir := t.TempDir()
+		swapKeys(t, dir, "token", "0")
+		l := start(t, Dir(dir, "token", "token.*"), Options{Poll: -1, Debounce: time.Hour})
+		swapKeys(t, dir, "token", "0", "token.a", "1", "token-next.a", "other", "token.b", "2")
+		l.becomes(t, "token.a=1 token.b=2 token=0")
+		swapKeys(t, dir, "token", "0", "token.b", "3")
+		l.becomes(t, "token.b=3 token=0")
+	})
+	t.Run("plain directory", func(t *testing.T) {
+		dir := t.TempDir()
+		put(t, filepath.Join(dir, "token"), "0")
+		l := start(t, Dir(dir, "token", "token.*"), Options{Poll: -1, Debounce: time.Hour})
+		check(t, os.Mkdir(filepath.Join(dir, "token.d"), 0o700))
+		replace(t, filepath.Join(dir, "token.a"), "1")
+		l.becomes(t, "token.a=1 token=0")
+		replace(t, filepath.Join(dir, "token.a"), "2")
+		l.becomes(t, "token.a=2 token=0")
+	})
+	t.Run("written slowly, behind a symlink", func(t *testing.T) {
+		top := t.TempDir()
+		dir := filepath.Join(top, "d")
+		check(t, os.Mkdir(dir, 0o700))
+		put(t, filepath.Join(dir, "token"), "0")
+		relink(t, "d", filepath.Join(top, "link"))
+		const debounce = 300 * time.Millisecond
+		l := start(t, Dir(filepath.Join(top, "link"), "token", "token.*"), Options{Poll: 10 * time.Millisecond, PollOnly: true, Debounce: debounce})
+		f, err := begun(filepath.Join(dir, "token.a"))
+		check(t, err)
+		writeSlowly(t, f, debounce/10, "-", "whole")
+		l.becomes(t, "token.a=new-whole token=0")
+		if got := l.accepted(); len(got) != 2 {
+			t.Errorf("accepted %q before the write was complete", got)
+		}
+	})
+	t.Run("too many", func(t *testing.T) {
+		dir := t.TempDir()
+		put(t, filepath.Join(dir, "f"), "")
+		for i := range maxNames {
+			check(t, os.Link(filepath.Join(dir, "f"), filepath.Join(dir, fmt.Sprint("token.", i))))
+		}
+		_, err := Dir(dir, "token", "token.*").Read(t.Context(), 1<<20)
+		if want := "more than 20000; put the tokens into one file"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q in it", err, want)
+		}
+	})
 }

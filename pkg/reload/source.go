@@ -96,7 +96,16 @@ type reading struct {
 // An origin says where one read found its content.
 type origin struct {
 	steps []pathStep            // every name that was looked up, for watching
-	files map[string]sourceFile // by key, also of missing keys; a single file has the key ""
+	files map[string]sourceFile // by key; a single file has the key ""
+	links []symlink             // the symlinks on the way to a key that is missing
+}
+
+// linksOf returns the symlinks on the way to the key.
+func (o *origin) linksOf(key string) []symlink {
+	if f, ok := o.files[key]; ok {
+		return f.links
+	}
+	return o.links
 }
 
 // A sourceFile is the file that holds the content of one key.

@@ -118,8 +118,8 @@ func (s *stabilityCheck) cause(r reading) (byLinks, byNewFiles bool) {
 // hasNewLink reports whether a symlink on the way to the key has a target that it
 // had neither for the accepted content nor for bad content since.
 func (s *stabilityCheck) hasNewLink(now origin, key string) bool {
-	links := now.files[key].links
-	return hasNewLink(links, s.accepted.origin.files[key].links) && hasNewLink(links, s.refused.files[key].links)
+	links := now.linksOf(key)
+	return hasNewLink(links, s.accepted.origin.linksOf(key)) && hasNewLink(links, s.refused.linksOf(key))
 }
 
 // isNewFile reports whether the file is neither the accepted nor the unsettled one.
