@@ -34,7 +34,6 @@ type Ledger[V any] struct {
 // Currents returns the entries in slot current, at most one for each client, sorted by
 // client. A client has none if, for example, the source revoked its current credential.
 func (l *Ledger[V]) Currents() []Entry[V] {
-	}
 	n := 0
 	for n < len(l.Entries) && l.Entries[n].Slot == Current {
 		n++

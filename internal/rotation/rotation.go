@@ -15,6 +15,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -50,6 +51,17 @@ type Decl[V any] struct {
 	// Names are further IDs that revoke the credential, such as an ID made from the kid
 	// of a key.
 	Names []ID
+}
+
+// ValidClient reports whether name can be the name of a client: 1 to 63 letters, digits,
+// '.', '_' and '-', of which the first is a letter or a digit.
+func ValidClient(name string) bool {
+	if name == "" || len(name) > 63 || strings.ContainsRune("._-", rune(name[0])) {
+		return false
+	}
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-", r)
+	})
 }
 
 // A Content is what a source declares at one moment. The zero Content declares nothing.

@@ -7,6 +7,9 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,30 +33,38 @@ type Options struct {
 // Parse parses the text of a file or of an environment variable. The text holds a single
 // token, or lines of the form
 //
-//	TOKEN [next|previous] [until=RFC3339]
+//	TOKEN [next|previous] [until=RFC3339] [name=NAME]
 //	revoked HEX64
 //	retired HEX64
 //	unrevoked HEX64
 //
-// HEX64 is the SHA-256 of a token in hexadecimal. The first token without a slot is
-// current, and the other tokens without a slot are listed. Only previous takes until.
-// Parse ignores blank lines, lines that begin with #, a UTF-8 byte order mark,
+// HEX64 is the SHA-256 of a token in hexadecimal. NAME is the client that the token belongs
+// to; without it, the token belongs to the unnamed client. The first token of a client
+// without a slot is current, and its other tokens without a slot are listed. Every client
+// with a token needs a current one, and a token belongs to one client. Only previous takes
+// until. Parse ignores blank lines, lines that begin with #, a UTF-8 byte order mark,
 // surrounding white space and CRLF.
 //
 // The error names the source and the line, says how to fix the line, and never quotes the
 // text. Together with an error, Parse returns the well-formed revocations, because they
 // hold even if the rest of the text is rejected.
 func Parse(text []byte, o Options) (Tokens, error) {
-	p := parser{o: o}
+	p := newParser(o)
 	p.lines(text, func(fields []string) {
 		if !p.digest(fields[0], fields[1:]) {
 			p.declare(fields)
 		}
 	})
-	return p.result("no current token; put one on its own line")
+	return p.result(func(client string) string {
+		if client == "" {
+			return "no current token; put one on its own line"
+		}
+		return "client " + client + " has no current token; put one on its own line, with name=" + client
+	})
 }
 
-// The keys of a directory source, such as a mounted Kubernetes Secret.
+// The keys of a directory source, such as a mounted Kubernetes Secret. Those of the tokens
+// of a named client have its name after a dot, as in token.NAME.
 const (
 	FileCurrent       = "token"
 	FileNext          = "token-next"
@@ -64,19 +75,38 @@ const (
 	FileUnrevoked     = "token-unrevoked"
 )
 
-// FileNames returns the names of the files that ParseDir reads, in a new slice.
+// FileNames returns the names of the files that ParseDir reads, in a new slice. A name that
+// ends with * stands for every name that begins with the rest (see reload.Dir).
 func FileNames() []string {
-	return []string{FileCurrent, FileNext, FilePrevious, FilePreviousUntil, FileRevoked, FileRetired, FileUnrevoked}
+	names := []string{FileRevoked, FileRetired, FileUnrevoked}
+	for _, kind := range []string{FileCurrent, FileNext, FilePrevious, FilePreviousUntil} {
+		names = append(names, kind, FileName(kind, "*"))
+	}
+	return names
 }
 
-// ParseDir parses the files of a directory, given by name in keys. The file token is
-// required. The file token-next is optional, and so is token-previous with its RFC 3339
-// deadline in token-previous-until. The files token-revoked, token-retired and
-// token-unrevoked hold one digest per line. ParseDir ignores other names. It returns
-// errors as [Parse] does.
+// FileName returns the name of the file of the given kind, such as FileNext, for a client.
+func FileName(kind, client string) string {
+	if client == "" {
+		return kind
+	}
+	return kind + "." + client
+}
+
+// secretKey is what Kubernetes allows as the key of a Secret. Other names, such as the
+// backup copies of an editor, are not meant for ParseDir.
+var secretKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
+
+// ParseDir parses the files of a directory, given by name in keys. The file token holds
+// the current token of the unnamed client, and token.NAME that of the client NAME. The
+// files token-next and token-next.NAME are optional, and so are token-previous and
+// token-previous.NAME with their RFC 3339 deadlines in token-previous-until and
+// token-previous-until.NAME. There must be a token, and every client with a token needs a
+// current one. The files token-revoked, token-retired and token-unrevoked hold one digest
+// per line. ParseDir ignores other names. It returns errors as [Parse] does.
 func ParseDir(keys map[string][]byte, o Options) (Tokens, error) {
 	o.Name = strings.TrimSuffix(o.Name, "/")
-	p := parser{o: o}
+	p := newParser(o)
 	for _, word := range []string{"revoked", "retired", "unrevoked"} {
 		p.key = "token-" + word
 		p.lines(keys[p.key], func(fields []string) {
@@ -86,24 +116,27 @@ func ParseDir(keys map[string][]byte, o Options) (Tokens, error) {
 			p.digest(word, fields)
 		})
 	}
-	for _, k := range []struct {
-		key  string
-		slot rotation.Slot
-	}{{FileCurrent, rotation.Current}, {FileNext, rotation.Next}, {FilePrevious, rotation.Previous}} {
-		value, ok := keys[k.key]
-		if !ok {
+	slots := map[string]rotation.Slot{FileCurrent: rotation.Current, FileNext: rotation.Next, FilePrevious: rotation.Previous}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		kind, client, named := strings.Cut(key, ".")
+		d := rotation.Decl[Token]{Slot: slots[kind], Client: client}
+		if d.Slot == 0 || !secretKey.MatchString(key) {
 			continue
 		}
-		var until time.Time
-		if text, ok := keys[FilePreviousUntil]; ok && k.slot == rotation.Previous {
-			p.key = FilePreviousUntil
-			until = p.deadline(strings.Trim(strings.TrimPrefix(string(text), bom), white+"\n"))
+		untilKey := FileName(FilePreviousUntil, client)
+		if text, ok := keys[untilKey]; ok && d.Slot == rotation.Previous {
+			p.key = untilKey
+			d.Until = p.deadline(strings.Trim(strings.TrimPrefix(string(text), bom), white+"\n"))
 		}
-		p.key = k.key
-		p.single(value, k.slot, until)
+		p.key = key
+		if named {
+			p.checkClient(client)
+		}
+		p.single(keys[key], d)
 	}
-	p.key = ""
-	return p.result("no key " + FileCurrent + "; put the current token there")
+	return p.result(func(client string) string {
+		return "no key " + FileName(FileCurrent, client) + "; put the current token there"
+	})
 }
 
 // A parser collects the content of a source and the first error in it.
@@ -112,8 +145,13 @@ type parser struct {
 	key     string // the directory key that is being parsed; "" in a file
 	line    int    // the line that is being parsed, from 1; 0 if none
 	got     Tokens
-	current bool // whether there is a current token
+	current map[string]bool        // the clients with a current token
+	owners  map[rotation.ID]string // the client of each token
 	err     error
+}
+
+func newParser(o Options) parser {
+	return parser{o: o, current: make(map[string]bool), owners: make(map[rotation.ID]string)}
 }
 
 // fail records the first error with its position. The format and args must not contain
@@ -137,12 +175,17 @@ func (p *parser) fail(format string, args ...any) {
 	p.err = fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...))
 }
 
-// result returns the content or the first error. The error is missing if there is no
-// other error and no current token.
-func (p *parser) result(missing string) (Tokens, error) {
-	if !p.current {
-		p.line = 0
-		p.fail("%s", missing)
+// result returns the content or the first error. It is an error if there is no token, or if
+// a client with a token has no current one; missing returns the text of that error.
+func (p *parser) result(missing func(client string) string) (Tokens, error) {
+	p.line, p.key = 0, ""
+	if len(p.got.Decls) == 0 {
+		p.fail("%s", missing(""))
+	}
+	for _, d := range p.got.Decls {
+		if !p.current[d.Client] {
+			p.fail("%s", missing(d.Client))
+		}
 	}
 	if p.err != nil { // only the revocations of an invalid source hold
 		p.got = Tokens{Revoked: p.got.Revoked}
@@ -196,44 +239,51 @@ func (p *parser) digest(word string, fields []string) bool {
 	return true
 }
 
-// declare parses a line TOKEN [next|previous] [until=RFC3339].
-func (p *parser) declare(fields []string) {
-	text, line, fields := fields[0], fields, fields[1:]
-	slot := rotation.Listed
-	if !p.current {
-		slot = rotation.Current
+// declare parses a line TOKEN [next|previous] [until=RFC3339] [name=NAME].
+func (p *parser) declare(line []string) {
+	var d rotation.Decl[Token]
+	fields := line[1:]
+	if len(fields) > 0 && (fields[0] == rotation.Next.String() || fields[0] == rotation.Previous.String()) {
+		_ = d.Slot.UnmarshalText([]byte(fields[0]))
+		fields = fields[1:]
 	}
-	if len(fields) > 0 {
-		switch fields[0] {
-		case rotation.Next.String():
-			slot, fields = rotation.Next, fields[1:]
-		case rotation.Previous.String():
-			slot, fields = rotation.Previous, fields[1:]
-		}
-	}
-	var until time.Time
-	if len(fields) > 0 {
-		value, ok := strings.CutPrefix(fields[0], "until=")
-		if !ok {
+	seen := make(map[string]bool, 2)
+	for _, field := range fields {
+		word, value, _ := strings.Cut(field, "=")
+		switch {
+		case word != "until" && word != "name" || field == word:
 			p.placeholder(line...) // a placeholder is the more specific error
-			p.fail("only next, previous or until= may follow the token; write one token per line")
-			return
-		}
-		if slot != rotation.Previous {
+			p.fail("only next, previous, until= or name= may follow the token; write one token per line")
+		case seen[word]:
+			p.fail("%s= stands twice in the line; write TOKEN [next|previous] [until=TIME] [name=NAME]", word)
+		case word == "name":
+			p.checkClient(value)
+			d.Client = value
+		case d.Slot != rotation.Previous:
 			p.fail("until= needs previous; write TOKEN previous until=TIME")
-			return
+		default:
+			d.Until = p.deadline(value)
 		}
-		until, fields = p.deadline(value), fields[1:]
+		seen[word] = true
 	}
-	if len(fields) > 0 {
-		p.fail("too many words in the line; write TOKEN [next|previous] [until=TIME]")
-		return
+	if d.Slot == 0 {
+		d.Slot = rotation.Listed
+		if !p.current[d.Client] {
+			d.Slot = rotation.Current
+		}
 	}
-	p.add(text, slot, until)
+	p.add(line[0], d)
 }
 
-// single parses the value of a directory key, which holds one token.
-func (p *parser) single(value []byte, slot rotation.Slot, until time.Time) {
+// checkClient records an error if name cannot be the name of a client.
+func (p *parser) checkClient(name string) {
+	if !rotation.ValidClient(name) {
+		p.fail("a client's name has at most 63 letters, digits, '.', '_' and '-', and begins with a letter or a digit")
+	}
+}
+
+// single parses the value of a directory key, which holds one token, declared as d says.
+func (p *parser) single(value []byte, d rotation.Decl[Token]) {
 	token, lines := "", 0
 	p.lines(value, func(fields []string) {
 		p.placeholder(fields...) // a placeholder is the more specific error
@@ -247,7 +297,7 @@ func (p *parser) single(value []byte, slot rotation.Slot, until time.Time) {
 		p.fail("empty; put a token there, or delete the key")
 		return
 	}
-	p.add(token, slot, until)
+	p.add(token, d)
 }
 
 func (p *parser) deadline(value string) time.Time {
@@ -266,8 +316,9 @@ func (p *parser) placeholder(words ...string) {
 	}
 }
 
-// add declares a token. It records an error if text is not a valid token.
-func (p *parser) add(text string, slot rotation.Slot, until time.Time) {
+// add declares the token text as d says. It records an error if text is not a valid token,
+// or belongs to another client.
+func (p *parser) add(text string, d rotation.Decl[Token]) {
 	p.placeholder(text)
 	for i := range len(text) {
 		if text[i] < 0x21 || text[i] > 0x7E {
@@ -278,7 +329,19 @@ func (p *parser) add(text string, slot rotation.Slot, until time.Time) {
 	if least := cmp.Or(p.o.MinTokenBytes, DefaultMinBytes); len(text) < least {
 		p.fail("the token is %d bytes, shorter than %d; use a longer one (tokenagent generate)", len(text), least)
 	}
-	t := New(text)
-	p.got.Decls = append(p.got.Decls, rotation.Decl[Token]{ID: t.ID(), Slot: slot, Until: until, Value: t})
-	p.current = p.current || slot == rotation.Current
+	d.Value = New(text)
+	d.ID = d.Value.ID()
+	if owner, ok := p.owners[d.ID]; ok && owner != d.Client {
+		p.fail("%s and %s have the same token; give each client a token of its own", describe(owner), describe(d.Client))
+	}
+	p.owners[d.ID] = d.Client
+	p.current[d.Client] = p.current[d.Client] || d.Slot == rotation.Current
+	p.got.Decls = append(p.got.Decls, d)
+}
+
+func describe(client string) string {
+	if client == "" {
+		return "the unnamed client"
+	}
+	return "client " + client
 }
