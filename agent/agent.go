@@ -209,8 +209,8 @@ func looksSigned(token string) bool { return strings.Count(token, ".") == 2 }
 // ErrClosed is the error of calls that need an open Agent after [Agent.Close].
 var ErrClosed = errors.New("agent: closed")
 
-// Token returns the current token, which a sender attaches to its requests. Token
-// reads memory only. If there is no current token, the error wraps
+// Token returns the current token, which a sender attaches to its requests: that of the
+// unnamed client or, if there is none, that of the only client. Token reads memory only. If there is no current token, the error wraps
 // [verify.ErrUnavailable]: the source is not loaded yet, the token is revoked, the
 // Agent has no token source, or the Agent is closed.
 func (a *Agent) Token() (string, error) {
@@ -221,10 +221,14 @@ func (a *Agent) Token() (string, error) {
 	if s.set == nil {
 		return "", fmt.Errorf("agent: %w", verify.ErrUnavailable)
 	}
-	if c, ok := s.ledger.Current(); ok {
-		return c.Value.Reveal(), nil
+	switch c := s.ledger.Currents(); {
+	case len(c) == 0:
+		return "", fmt.Errorf("agent: the current token is revoked: %w", verify.ErrUnavailable)
+	case len(c) > 1 && c[0].Client != "":
+		return "", fmt.Errorf("agent: the source has tokens of several named clients, and none without a name to send: %w", verify.ErrUnavailable)
+	default:
+		return c[0].Value.Reveal(), nil
 	}
-	return "", fmt.Errorf("agent: the current token is revoked: %w", verify.ErrUnavailable)
 }
 
 // Ready reports whether every source has been loaded and the Agent is not closed.

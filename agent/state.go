@@ -31,7 +31,7 @@ type state[V credential, S any] struct {
 	rejected []rotation.ID       // revocations in the source's content, if that content was rejected
 	lifted   []rotation.ID       // unrevoked by Agent.Unrevoke; an older state file must not revoke them again
 
-	current   rotation.ID // the current credential, or the last one if there is none now
+	current   map[string]rotation.ID // the last current credential of each client
 	rotations uint64
 	// lastPrevious is the last use of the superseded credentials that have been removed
 	// from the ledger.
@@ -46,11 +46,15 @@ func (src *source[V, S]) with(s *state[V, S], l *rotation.Ledger[V], declared []
 	if next.loaded && !next.closed {
 		next.set = src.build(l, s.set, declared)
 	}
-	if c, ok := l.Current(); ok {
-		if s.current != c.ID && s.current != (rotation.ID{}) {
+	next.current = map[string]rotation.ID{"": s.current[""]}
+	for _, d := range s.content.Decls { // also the clients whose current credential is revoked
+		next.current[d.Client] = s.current[d.Client]
+	}
+	for _, c := range l.Currents() {
+		if last := s.current[c.Client]; last != c.ID && last != (rotation.ID{}) {
 			next.rotations++
 		}
-		next.current = c.ID
+		next.current[c.Client] = c.ID
 	}
 	return &next
 }

@@ -164,7 +164,7 @@ func (src *source[V, S]) warnings(s *state[V, S], live []*rotation.Entry[V]) (ou
 	if !src.usable() {
 		return []string{"the server has not confirmed the keys for longer than --max-stale (MaxStale): signed tokens are refused as unavailable until it does"}
 	}
-	_, hasCurrent := s.ledger.Current()
+	hasCurrent := len(s.ledger.Currents()) > 0
 	if !hasCurrent && src.spec.method == verify.MethodToken {
 		out = append(out, "the current token is revoked; put a new one into the source")
 	}
@@ -255,8 +255,11 @@ func (src *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
 	if len(staged) > 0 {
 		args = append(args, "next_fingerprint", strings.Join(staged, ","))
 	}
-	if c, ok := s.ledger.Current(); ok {
-		args = append(args, "fingerprint", c.Value.Fingerprint())
+	switch c := s.ledger.Currents(); {
+	case len(c) == 1:
+		args = append(args, "fingerprint", c[0].Value.Fingerprint())
+	case len(c) > 1:
+		args = append(args, "current", len(c))
 	}
 	switch {
 	case !last.loaded:

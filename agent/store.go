@@ -218,8 +218,11 @@ func (a *Agent) save() error {
 func (src *source[V, S]) restore(w storedSource, now time.Time) {
 	src.initial = &state[V, S]{ledger: rotation.Restore(w.Snapshot, now, src.spec.window, src.decode), lastPrevious: w.LastUsed}
 	// The ledger has no current credential if it is revoked or its value is not stored.
-	if i := slices.IndexFunc(w.Entries, func(e rotation.SnapshotEntry) bool { return e.Slot == rotation.Current }); i >= 0 {
-		src.initial.current = w.Entries[i].ID
+	src.initial.current = make(map[string]rotation.ID)
+	for _, e := range w.Entries {
+		if e.Slot == rotation.Current {
+			src.initial.current[e.Client] = e.ID
+		}
 	}
 }
 

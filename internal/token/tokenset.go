@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -63,8 +64,8 @@ type tokenEntry struct {
 }
 
 // NewSet returns the set of the tokens that l accepts. The argument source is the
-// configured name of the token source, which is also the subject of the Principals. If l
-// is nil, NewSet returns nil.
+// configured name of the token source, which is also the subject of the Principals without
+// a client. If l is nil, NewSet returns nil.
 func NewSet(l *rotation.Ledger[Token], source string) *Set {
 	if l == nil {
 		return nil
@@ -80,7 +81,7 @@ func NewSet(l *rotation.Ledger[Token], source string) *Set {
 			entry:       e,
 			conditional: e.Dated() || e.Opens(),
 			principal: verify.NewPrincipal(verify.PrincipalConfig{
-				Subject: source, Method: verify.MethodToken, Source: source,
+				Subject: cmp.Or(e.Client, source), Client: e.Client, Method: verify.MethodToken, Source: source,
 				KeyID: e.Value.Fingerprint(), Slot: e.Slot, Credential: e.ID,
 			}),
 		}

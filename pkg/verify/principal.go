@@ -16,6 +16,7 @@ const (
 // Principal describe nobody: every method returns its zero value.
 type Principal struct {
 	subject string
+	client  string
 	method  string
 	source  string
 	keyID   string
@@ -30,7 +31,8 @@ type Principal struct {
 // A PrincipalConfig holds the fields of a new Principal. Verifiers outside this package
 // and tests use it. Every field may be zero.
 type PrincipalConfig struct {
-	Subject string         // who the caller is; the source's name for opaque tokens
+	Subject string         // who the caller is; for an opaque token the client's name, or else the source's
+	Client  string         // the name of the client that an opaque token belongs to
 	Method  string         // MethodToken, MethodJWT, or a value of another Verifier
 	Source  string         // the configured name of the source of the token or key
 	KeyID   string         // fingerprint of the token, or kid of the key
@@ -49,18 +51,28 @@ type PrincipalConfig struct {
 func NewPrincipal(c PrincipalConfig) *Principal {
 	id := &c.Credential
 	return &Principal{
-		subject: c.Subject, method: c.Method, source: c.Source,
+		subject: c.Subject, client: c.Client, method: c.Method, source: c.Source,
 		keyID: c.KeyID, slot: c.Slot, claims: c.Claims, credential: &id, revocableBy: c.RevocableBy,
 	}
 }
 
-// Subject returns who the caller is. For an opaque token this is the configured name of
-// the source, because the token proves only that its sender holds the secret.
+// Subject returns who the caller is. For an opaque token this is the client that the token
+// belongs to or, if it belongs to none, the configured name of the source, because the
+// token proves only that its sender holds the secret.
 func (p *Principal) Subject() string {
 	if p == nil {
 		return ""
 	}
 	return p.subject
+}
+
+// Client returns the name of the client that an opaque token belongs to. It returns "" for
+// a token without a name, and for a JWT.
+func (p *Principal) Client() string {
+	if p == nil {
+		return ""
+	}
+	return p.client
 }
 
 // Method returns how the caller was authenticated, such as [MethodToken].

@@ -245,7 +245,7 @@ func singly(w *trial, number uint64, s times) refusal {
 		var ok bool
 		switch {
 		case m.Sliding:
-			if _, is := l.ledger.Current(); is && l.ledger.Entries[0].ID == oldID && v.promoted <= q.at {
+			if len(l.ledger.Currents()) > 0 && l.ledger.Entries[0].ID == oldID && v.promoted <= q.at {
 				l.read(v.promoted, decl(newID, rotation.Current, time.Time{}))
 			}
 			id := newID
