@@ -362,7 +362,7 @@ func foreign(t *testing.T, text []byte) map[string]string {
 			delete(values, key)
 		}
 		for key, raw := range values {
-			out[name+"/"+key] = string(raw)
+			out[name+"/"+key] = compact(t, string(raw))
 		}
 	}
 	return out
