@@ -210,7 +210,7 @@ func TestCheck(t *testing.T) {
 		"short":    {good + "\nabc", 1, []string{"error: ", ":2: the token is 3 bytes, shorter than 16", "bad: "}},
 		"empty":    {"", 1, []string{"error: ", "empty"}},
 		"revoked":  {fmt.Sprintf("%s\nrevoked %s", good, "2b7ad1e58b9a0e0ac3b41d0f0f1b4f3cfad6b8d1ab9be9ee3c1f0c87dde3d2cc"), 0, []string{"1 revoked"}},
-		"two more": {good + " what", 1, []string{":1: only next, previous or until= may follow"}},
+		"two more": {good + " what", 1, []string{":1: only next, previous, until= or name= may follow"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			invoke(t, "", "check", "--token-file", file(t, c.text)).want(t, c.code, c.want...)
