@@ -16,8 +16,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
-// A scripted app answers the header of each request with fixed bytes, as soon as it
-// has read it, and after one with a body reads on until the connection ends.
+// scripted starts an app that answers each request with fixed bytes as soon as it has read
+// the header. After a request with a body, the app reads until the connection ends.
 func scripted(t *testing.T, answer string) *url.URL {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -53,10 +53,10 @@ func scripted(t *testing.T, answer string) *url.URL {
 	return &url.URL{Scheme: "http", Host: l.Addr().String()}
 }
 
-// A bodyForm is how a request of several parts is sent.
+// A bodyForm describes how a body of several parts is sent.
 type bodyForm struct {
-	head string              // of the header
-	part func(string) string // as it is sent
+	head string              // the header field that announces the body
+	part func(string) string // returns a part in the form in which it is sent
 	end  string
 }
 
@@ -67,9 +67,9 @@ func bodyForms(length int) map[string]bodyForm {
 	}
 }
 
-// pieces sends n parts of size bytes, one every few milliseconds, as a program does
-// that makes its body as it goes. A client that is cut off in the middle of that takes
-// it for an error, and asks for no answer.
+// pieces sends n parts of size bytes, one every 20 ms, like a program that produces its
+// body while it sends it. If such a client is cut off in the middle, it reports an error
+// and does not read the answer.
 func (w *wire) pieces(form bodyForm, n, size int) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -83,9 +83,9 @@ func (w *wire) pieces(form bodyForm, n, size int) error {
 	return err
 }
 
-// TestEarlyAnswerReachesASlowClient that sends its whole body before it looks: neither
-// the app's answer nor a refusal breaks the connection meanwhile. Afterwards it ends,
-// in order, so that nothing of the body is taken for a request.
+// TestEarlyAnswerReachesASlowClient checks that a client that sends its whole body before
+// it reads gets the answer of the app, or the refusal. Then the connection ends in order,
+// so that no part of the body is read as a request.
 func TestEarlyAnswerReachesASlowClient(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -142,9 +142,9 @@ func TestEarlyAnswerReachesASlowClient(t *testing.T) {
 	})
 }
 
-// TestEarlyAnswerEndsBeforeTheBody: a client that waits for the end of the answer
-// before it goes on with its body gets it at once; and once more than the lingering
-// time has passed without a body the connection ends.
+// TestEarlyAnswerEndsBeforeTheBody checks that a client that stops in its body until it has
+// the whole answer gets the answer at once. The connection ends if no more of the body
+// comes within the lingering time.
 func TestEarlyAnswerEndsBeforeTheBody(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -175,8 +175,8 @@ func TestEarlyAnswerEndsBeforeTheBody(t *testing.T) {
 	}
 }
 
-// TestKeepAliveAfterABody: where the app has read the body to its end, the connection
-// stays.
+// TestKeepAliveAfterABody checks that the connection stays open if the app has read the
+// body to its end.
 func TestKeepAliveAfterABody(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -195,8 +195,9 @@ func TestKeepAliveAfterABody(t *testing.T) {
 	}
 }
 
-// TestForwardAuthWaitsForNoBody: gateways ask with the header of a request that has
-// one, and leave it out. What they send next is not taken for it.
+// TestForwardAuthWaitsForNoBody checks that forward auth answers without the body that a
+// header announces: gateways send the header of the client's request and no body. What a
+// gateway sends next is not read as that body.
 func TestForwardAuthWaitsForNoBody(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -238,7 +239,7 @@ func TestForwardAuthWaitsForNoBody(t *testing.T) {
 			t.Errorf("%s over HTTP/2: %s", method, code)
 		}
 	}
-	// What announces no body costs no connection.
+	// A request that announces no body leaves the connection open.
 	w := dialRaw(t, base)
 	for range 3 {
 		w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n"+auth+"\r\n")
@@ -248,7 +249,7 @@ func TestForwardAuthWaitsForNoBody(t *testing.T) {
 	}
 }
 
-// TestForwardAuthOverHTTP2WaitsForNoBody, which is announced and does not come.
+// TestForwardAuthOverHTTP2WaitsForNoBody checks the same over HTTP/2.
 func TestForwardAuthOverHTTP2WaitsForNoBody(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -260,12 +261,12 @@ func TestForwardAuthOverHTTP2WaitsForNoBody(t *testing.T) {
 	}
 }
 
-// TestNoContentTypeIsMadeUp: what the app did not say about its content, nobody else
-// knows; and with nosniff a guess counts.
+// TestNoContentTypeIsMadeUp checks that the proxy adds no Content-Type to an answer that
+// has none. A guess may be wrong, and with nosniff the browser believes it.
 func TestNoContentTypeIsMadeUp(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
-	page := "<html><script>alert(1)</script></html>" + strings.Repeat(" ", 50000) // more than net/http keeps back
+	page := "<html><script>alert(1)</script></html>" + strings.Repeat(" ", 50000) // more than net/http buffers
 	length := "Content-Length: " + strconv.Itoa(len(page)) + "\r\n"
 	for name, c := range map[string]struct{ answer, method, want string }{
 		"length":           {"HTTP/1.1 200 OK\r\n" + length + "\r\n" + page, "GET", ""},
@@ -305,7 +306,8 @@ func TestNoContentTypeIsMadeUp(t *testing.T) {
 	}
 }
 
-// TestPanicsOfTheServerAreLogged, without what may be a token in them.
+// TestPanicsOfTheServerAreLogged checks that a panic is logged without its value, which may
+// hold a token.
 func TestPanicsOfTheServerAreLogged(t *testing.T) {
 	t.Parallel()
 	log := &testlog.Log{}

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// pipes is a listener of connections that hold nothing: what one side writes waits
-// until the other reads. It is where tests know that a write waits.
+// pipes is a listener whose connections have no buffer: a write waits until the other side
+// reads. So a test knows when a write waits.
 type pipes struct {
 	conns chan net.Conn
 	ended chan struct{}
@@ -18,7 +18,7 @@ type pipes struct {
 
 	mu      sync.Mutex
 	awaited string
-	heard   chan struct{} // closed once a write of what is awaited begins
+	heard   chan struct{} // closed when a write that holds awaited begins
 }
 
 func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), ended: make(chan struct{})} }
@@ -55,7 +55,7 @@ func (l *pipes) connect() net.Conn {
 	return ours
 }
 
-// dial returns a connection that gives up after 20 s.
+// dial returns a connection whose reads and writes fail after 20 s.
 func (l *pipes) dial(t *testing.T) *wire {
 	t.Helper()
 	c := l.connect()
@@ -64,8 +64,8 @@ func (l *pipes) dial(t *testing.T) *wire {
 	return &wire{c, bufio.NewReader(c)}
 }
 
-// said returns when the server has begun to write what holds text, which it does
-// upon do.
+// said calls do, which makes the server write something that holds text, and returns when
+// that write has begun.
 func (l *pipes) said(text string, do func()) {
 	heard := make(chan struct{})
 	l.mu.Lock()
@@ -75,7 +75,7 @@ func (l *pipes) said(text string, do func()) {
 	<-heard
 }
 
-// A noticed connection tells of its writes.
+// A noticed connection reports its writes to its listener.
 type noticed struct {
 	net.Conn
 	of *pipes

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestP5_NothingIsSmuggled: bytes that one side takes for a body and the other
-// for a request (RFC 9112 section 11.2) reach no app without a token.
+// TestP5_NothingIsSmuggled checks that no request without a token reaches the app inside
+// bytes that one side reads as a body and the other as a request (RFC 9112 section 11.2).
 func TestP5_NothingIsSmuggled(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -65,13 +65,13 @@ func TestP5_NothingIsSmuggled(t *testing.T) {
 	}
 }
 
-// TestKeepAliveAfterRefusals: a refusal without a body costs no connection, and
-// leaves nothing behind for the request after it.
+// TestKeepAliveAfterRefusals checks that the connection stays open after a request without a
+// body is refused, and that the refusal does not affect the next request.
 func TestKeepAliveAfterRefusals(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
 	w := dialRaw(t, front(t, a, Options{Upstream: app(t, echo())}))
-	// All at once: pipelined (RFC 9112 section 9.3.2).
+	// The requests are pipelined (RFC 9112 section 9.3.2).
 	w.say(t, "GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n"+auth+"\r\nGET /3 HTTP/1.1\r\nHost: x\r\n\r\n")
 	for i, want := range []int{401, 200, 401} {
 		res := w.answer(t)
@@ -89,7 +89,7 @@ func TestExpectContinue(t *testing.T) {
 	w := dialRaw(t, base)
 	w.say(t, "POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
 	refused := w.answer(t)
-	if refused.StatusCode != http.StatusUnauthorized { // and no 100 before it
+	if refused.StatusCode != http.StatusUnauthorized { // a 100 before it would be here instead
 		t.Errorf("without a token: %d", refused.StatusCode)
 	}
 	w.ended(t)
@@ -103,7 +103,8 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
-// TestOneContinue: the client is told once to go on, whatever the app tells.
+// TestOneContinue checks that the client gets one 100 (Continue), also if the app sends its
+// own.
 func TestOneContinue(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -124,8 +125,8 @@ func TestOneContinue(t *testing.T) {
 	}
 }
 
-// TestLimits: who has proved nothing is slow for a while only; an answer may
-// take its time.
+// TestLimits checks that a client that is not authenticated yet must send its header in
+// time, and that an answer may take long.
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -136,12 +137,12 @@ func TestLimits(t *testing.T) {
 	}
 	s.ReadHeaderTimeout = 20 * time.Millisecond
 	w := dialRaw(t, serve(t, s))
-	w.say(t, "GET / HTTP/1.1\r\nHost: x\r\n"+auth) // and no end
+	w.say(t, "GET / HTTP/1.1\r\nHost: x\r\n"+auth) // the header does not end
 	w.ended(t)
 }
 
-// TestP5_NoRequestInARefusedBody: what is in it is not taken for a request, not even
-// where it holds a token; the request after it is answered, or the connection ends.
+// TestP5_NoRequestInARefusedBody checks that the body of a refused request is not read as a
+// request, even if it holds a token. The next request is answered, or the connection ends.
 func TestP5_NoRequestInARefusedBody(t *testing.T) {
 	t.Parallel()
 	const hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n" + auth + "\r\n"
@@ -168,7 +169,7 @@ func TestP5_NoRequestInARefusedBody(t *testing.T) {
 	}
 }
 
-// TestAfterABodyThatCannotBeRead comes no other request on the connection.
+// TestAfterABodyThatCannotBeRead checks that no other request follows on the connection.
 func TestAfterABodyThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -183,7 +184,8 @@ func TestAfterABodyThatCannotBeRead(t *testing.T) {
 	w.ended(t)
 }
 
-// TestNoRequestLineInAQuery: over HTTP/2 a query may hold what ends one.
+// TestNoRequestLineInAQuery checks that a query does not end the request line of the app.
+// Over HTTP/2 a query may hold the characters that do.
 func TestNoRequestLineInAQuery(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -200,7 +202,7 @@ func TestNoRequestLineInAQuery(t *testing.T) {
 	}
 }
 
-// lineApp is an app that takes any request line, and sends each on.
+// lineApp starts an app that accepts any request line and sends each to the channel.
 func lineApp(t *testing.T) (*url.URL, <-chan string) {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -225,9 +227,9 @@ func lineApp(t *testing.T) (*url.URL, <-chan string) {
 	return &url.URL{Scheme: "http", Host: l.Addr().String()}, lines
 }
 
-// TestP5_NoTargetThatIsNoPath: a target such as a:b would stand in the app's request
-// line as it is, blanks and all, and CONNECT would ask it for a tunnel. OPTIONS * is
-// for the app to answer.
+// TestP5_NoTargetThatIsNoPath checks that the app gets no target that is not a path. A
+// target such as a:b would get into the request line unchanged, with its spaces, and
+// CONNECT would ask the app for a tunnel. OPTIONS * reaches the app.
 func TestP5_NoTargetThatIsNoPath(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -253,7 +255,7 @@ func TestP5_NoTargetThatIsNoPath(t *testing.T) {
 		w.say(t, line+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+auth+"\r\n")
 		check(line, w.answer(t).StatusCode, want)
 	}
-	for _, target := range []string{"a:foo bar HTTP/1.1", "a:b"} { // which net/http takes over HTTP/2
+	for _, target := range []string{"a:foo bar HTTP/1.1", "a:b"} { // net/http accepts these over HTTP/2
 		u, err := url.ParseRequestURI(target)
 		if err != nil {
 			t.Fatal(err)

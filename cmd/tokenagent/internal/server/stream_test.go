@@ -33,9 +33,9 @@ func TestServerSentEvents(t *testing.T) {
 	if !lines.Scan() || lines.Text() != "id: 7" {
 		t.Fatalf("%q, %v", lines.Text(), lines.Err())
 	}
-	close(more) // only now: nothing waited in a buffer
+	close(more) // the first event has arrived, so no buffer held it
 
-	for range 2 { // the empty line first
+	for range 2 { // the first is empty
 		lines.Scan()
 	}
 	if lines.Text() != "id: 8" {
@@ -49,9 +49,9 @@ func TestServerSentEvents(t *testing.T) {
 	}
 }
 
-// TestNothingIsBuffered: hand over hand, the client sends a block only when it has
-// the one before back, so that none may wait for the next: be it smaller than any
-// buffer, or larger than all on the way.
+// TestNothingIsBuffered checks that no block waits in a buffer for the next one. The client
+// sends a block only after it has received the previous one back. Some blocks are smaller
+// than any buffer on the way, and some are larger than all of them.
 func TestNothingIsBuffered(t *testing.T) {
 	t.Parallel()
 	sizes := []int{1, 100, 5000, 1 << 16, 16 << 20, 2, 1}
@@ -96,8 +96,8 @@ func TestNothingIsBuffered(t *testing.T) {
 	}
 }
 
-// askOver sends body by POST, with the token and, at its end, the trailers; and
-// gives up after 60 s.
+// askOver sends body by POST with the token, and the trailers after the body. It fails
+// after 60 s.
 func askOver(t *testing.T, protocol, base string, body io.Reader, trailer http.Header, headers ...string) answered {
 	t.Helper()
 	var p http.Protocols
@@ -113,7 +113,7 @@ func askOver(t *testing.T, protocol, base string, body io.Reader, trailer http.H
 	r.Header.Set("Dapr-Api-Token", good)
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
-		r.Header[name] = append(r.Header[name], value) // as it stands, not canonical
+		r.Header[name] = append(r.Header[name], value) // not in canonical form
 	}
 	res, err := tr.RoundTrip(r)
 	t.Cleanup(func() {
@@ -152,7 +152,7 @@ func TestClientGoesAwayInItsBody(t *testing.T) {
 	}
 }
 
-// TestAppDiesInItsAnswer: a part must not look like the whole.
+// TestAppDiesInItsAnswer checks that the client can tell a part of an answer from the whole.
 func TestAppDiesInItsAnswer(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -174,8 +174,8 @@ func TestAppDiesInItsAnswer(t *testing.T) {
 	}
 }
 
-// TestOverH2C: a part does not look like the whole there either, and the stream of
-// a client that goes away ends, although its connection lives on.
+// TestOverH2C checks the same over HTTP/2. It also checks that the stream of a client that
+// goes away ends, although its connection stays open.
 func TestOverH2C(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -206,8 +206,8 @@ func TestOverH2C(t *testing.T) {
 	}
 }
 
-// TestAppAnswersBeforeTheBodyEnds: the client has the whole answer, although it
-// neither goes on with its body nor goes away.
+// TestAppAnswersBeforeTheBodyEnds checks that the client gets the whole answer while it
+// neither sends the rest of its body nor goes away.
 func TestAppAnswersBeforeTheBodyEnds(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -229,7 +229,7 @@ func TestAppAnswersBeforeTheBodyEnds(t *testing.T) {
 	}
 }
 
-// TestForwardedProtoOverTLS: an app makes its links by it.
+// TestForwardedProtoOverTLS checks X-Forwarded-Proto, from which apps build their links.
 func TestForwardedProtoOverTLS(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

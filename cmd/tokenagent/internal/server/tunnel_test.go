@@ -14,7 +14,7 @@ import (
 // frame is a masked frame of RFC 6455 section 5.7: a text of "Hello".
 const frame = "\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"
 
-// shake asks for a WebSocket as RFC 6455 section 1.3 does.
+// shake sends the opening handshake of RFC 6455 section 1.3.
 func shake(t *testing.T, base string, headers ...string) *wire {
 	t.Helper()
 	w := dialRaw(t, base)
@@ -23,7 +23,7 @@ func shake(t *testing.T, base string, headers ...string) *wire {
 	return w
 }
 
-// A chatter is an app that agrees to a WebSocket and hands over the connection.
+// chatter starts an app that accepts WebSockets and sends each connection to a channel.
 func chatter(t *testing.T) (*url.URL, <-chan *wire, <-chan http.Header) {
 	t.Helper()
 	conns, headers := make(chan *wire, 8), make(chan http.Header, 8)
@@ -68,7 +68,7 @@ func TestWebSocket(t *testing.T) {
 	server.hear(t, frame)
 	server.say(t, "\x81\x05Hello")
 	client.hear(t, "\x81\x05Hello")
-	// Half closed: the other way lives on.
+	// One direction is closed. The other still works.
 	if err := client.Conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +85,7 @@ func TestWebSocketEndsWithEitherSide(t *testing.T) {
 	u, conns, _ := chatter(t)
 	base := front(t, a, Options{Upstream: u, Logger: slog.New(slog.DiscardHandler)})
 	client, server := open(t, base, conns)
-	_ = client.Conn.(*net.TCPConn).SetLinger(0) // gone without a word
+	_ = client.Conn.(*net.TCPConn).SetLinger(0) // Close resets the connection
 	_ = client.Close()
 	server.ended(t)
 }
@@ -100,7 +100,7 @@ func TestWebSocketEndsWithTheApp(t *testing.T) {
 	client.ended(t)
 }
 
-// TestDrainEndsTunnels: http.Server does not know of them.
+// TestDrainEndsTunnels checks that draining ends tunnels, which http.Server does not track.
 func TestDrainEndsTunnels(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -123,8 +123,8 @@ func TestDrainEndsTunnels(t *testing.T) {
 	}
 }
 
-// TestDrainEndsATunnelThatNobodyReads: it waits in a write, which knows no
-// context. A pipe holds nothing, so that it does from the first byte on.
+// TestDrainEndsATunnelThatNobodyReads checks that draining ends a tunnel that waits in a
+// write, which no context can cancel. A pipe has no buffer, so the first byte waits.
 func TestDrainEndsATunnelThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -149,7 +149,7 @@ func TestDrainEndsATunnelThatNobodyReads(t *testing.T) {
 	server.ended(t)
 }
 
-// TestDrainWaitsForTunnels: it has the whole timeout to end by itself.
+// TestDrainWaitsForTunnels checks that a tunnel has the whole timeout to end by itself.
 func TestDrainWaitsForTunnels(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -168,7 +168,7 @@ func TestDrainWaitsForTunnels(t *testing.T) {
 	for range 20 {
 		client.say(t, frame)
 		server.hear(t, frame)
-		if r := ask(t, "GET", d.admin+"/livez"); r.code != http.StatusOK { // it is the last to end
+		if r := ask(t, "GET", d.admin+"/livez"); r.code != http.StatusOK { // the admin port ends last
 			t.Fatalf("the admin port: %d", r.code)
 		}
 	}
@@ -183,8 +183,8 @@ func TestDrainWaitsForTunnels(t *testing.T) {
 	}
 }
 
-// TestP5_NoTunnelThatNobodyAskedFor: an app that says 101 by itself, without a
-// protocol, would have one.
+// TestP5_NoTunnelThatNobodyAskedFor checks that an app cannot open a tunnel with a 101 that
+// the request did not ask for.
 func TestP5_NoTunnelThatNobodyAskedFor(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

@@ -15,14 +15,14 @@ import (
 	"testing"
 )
 
-// A careless app answers each request with 200 and leaves its body where it is,
-// as servers do that are made by hand: Python's http.server, for one. What is left
-// is the next request to it, unless the connection was to end.
+// A careless app answers each request with 200 and does not read its body, like Python's
+// http.server. It reads the rest of the body as the next request, unless the request asked
+// to close the connection.
 type careless struct {
 	url *url.URL
 
 	mu   sync.Mutex
-	seen []string // request lines, with the subject behind
+	seen []string // request lines, each followed by the subject
 }
 
 func startCareless(t *testing.T) *careless {
@@ -75,8 +75,8 @@ func (c *careless) requests() []string {
 	return append([]string(nil), c.seen...)
 }
 
-// TestP5_NoRequestInABody: a body that an app leaves unread must not become a
-// request that nobody has checked, nor one from somebody else.
+// TestP5_NoRequestInABody checks that a body that an app leaves unread does not become a
+// request that nobody has checked, or one with the identity of another caller.
 func TestP5_NoRequestInABody(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -98,7 +98,7 @@ func TestP5_NoRequestInABody(t *testing.T) {
 				t.Helper()
 				var r io.Reader = strings.NewReader(body)
 				if chunked {
-					r = io.MultiReader(r) // of no known length
+					r = io.MultiReader(r) // hides the length
 				}
 				if body == "" {
 					r = nil
@@ -118,7 +118,7 @@ func TestP5_NoRequestInABody(t *testing.T) {
 				_ = res.Body.Close()
 			}
 			ask(c.method, c.path, c.token, inner)
-			for range 3 { // on the same connection to the app, where there is one
+			for range 3 { // on the same connection to the app, if it stays open
 				ask("GET", "/healthz", "", "")
 			}
 			for _, line := range app.requests() {
@@ -130,13 +130,14 @@ func TestP5_NoRequestInABody(t *testing.T) {
 	}
 }
 
-// TestP5_NoForgedIdentityInAnotherForm: what a server behind may take for '-', when
-// it makes variables of headers, is not passed on.
+// TestP5_NoForgedIdentityInAnotherForm checks that the proxy removes identity headers in
+// which another character stands for '-'. A server that turns headers into variables cannot
+// tell these characters apart.
 func TestP5_NoForgedIdentityInAnotherForm(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
 	base := front(t, a, Options{Upstream: app(t, echo()), AllowPaths: []string{"/open"}})
-	const token = "!#$%&'*+-.^_`|~" // what a name may have beside letters and digits (RFC 9110 section 5.6.2)
+	const token = "!#$%&'*+-.^_`|~" // what a name may hold besides letters and digits (RFC 9110 section 5.6.2)
 	for _, path := range []string{"/", "/open"} {
 		headers := []string{"dapr-api-token: " + good, "X-Tokenagent-Subjects: stays", "XaTokenagent-Subject: stays", "X-Tokenagent9Subject: stays", "X-Tokenagent-Subjec_: stays", "X-Tokenagent-Methods: stays", "XaTokenagent-Method: stays"}
 		for _, c := range token {
