@@ -115,7 +115,8 @@ func (r *runFlags) open(ctx context.Context, cfg agent.Config) (realms *realm.Se
 	o := &r.serve
 	options := realm.Options{Auth: o.Auth(), Logger: o.Logger, Poll: o.Poll, Debounce: o.Debounce}
 	if r.configFile != "" {
-		realms, err = realm.Open(ctx, r.configFile, r.parseRealms, options)
+		parse := func(c reload.Content) (*realm.Plan, error) { return config.ParseFile(r.configFile, c.Data, o.Logger) }
+		realms, err = realm.Open(ctx, r.configFile, parse, options)
 		return realms, realms.Close, err
 	}
 	a, err := startAgent(ctx, cfg)
@@ -152,10 +153,6 @@ func (r *runFlags) check(cmd *cobra.Command) (err error) {
 		return exitcode.Usage("%w", err)
 	}
 	return o.check(cmd)
-}
-
-func (r *runFlags) parseRealms(c reload.Content) (*realm.Plan, error) {
-	return config.ParseFile(r.configFile, c.Data, r.serve.Logger)
 }
 
 // refuseRealmFlags refuses flags that belong in the file of --config instead.

@@ -88,7 +88,7 @@ func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
 	}, more...)...)
 	authv3.RegisterAuthorizationServer(s.grpc, s)
-	healthpb.RegisterHealthServer(s.grpc, &health{agent: realms, draining: draining.Done()})
+	healthpb.RegisterHealthServer(s.grpc, &health{realms: realms, draining: draining.Done()})
 	return s
 }
 

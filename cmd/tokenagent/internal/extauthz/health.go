@@ -16,14 +16,8 @@ import (
 // grpc-go it ends its watches before a shutdown, which would otherwise wait for them.
 type health struct {
 	healthpb.UnimplementedHealthServer
-	agent    readiness
+	realms   Realms
 	draining <-chan struct{} // closed when clients should go elsewhere
-}
-
-// readiness is what health asks.
-type readiness interface {
-	Ready() bool
-	Updated() <-chan struct{}
 }
 
 // status is that of the server as a whole and of the one service that it is for.
@@ -31,7 +25,7 @@ func (h *health) status(service string) healthpb.HealthCheckResponse_ServingStat
 	if service != "" && service != authv3.Authorization_ServiceDesc.ServiceName {
 		return healthpb.HealthCheckResponse_SERVICE_UNKNOWN
 	}
-	if isClosed(h.draining) || !h.agent.Ready() {
+	if isClosed(h.draining) || !h.realms.Ready() {
 		return healthpb.HealthCheckResponse_NOT_SERVING
 	}
 	return healthpb.HealthCheckResponse_SERVING
@@ -59,7 +53,7 @@ func (h *health) Check(_ context.Context, r *healthpb.HealthCheckRequest) (*heal
 func (h *health) Watch(r *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	last := healthpb.HealthCheckResponse_UNKNOWN
 	for {
-		updated, draining := h.agent.Updated(), isClosed(h.draining) // before the status, so that no change is missed
+		updated, draining := h.realms.Updated(), isClosed(h.draining) // before the status, so that no change is missed
 		if now := h.status(r.GetService()); now != last {
 			if err := stream.Send(&healthpb.HealthCheckResponse{Status: now}); err != nil {
 				return err

@@ -102,23 +102,20 @@ type server interface {
 const adminFlag = "admin-listen"
 
 // start opens all listeners of o and serves them. ctx bounds the opening alone.
-func start(ctx context.Context, realms *realm.Set, o Options, more ...prometheus.Collector) (*daemon, error) {
+func start(ctx context.Context, realms *realm.Set, o Options, more ...prometheus.Collector) (_ *daemon, err error) {
 	d := &daemon{Options: o, realms: realms, drainHealth: func() {}, failed: make(chan error, 3)}
-	if err := d.open(ctx, more); err != nil {
-		d.close()
-		return nil, err
-	}
-	return d, nil
-}
-
-func (d *daemon) open(ctx context.Context, more []prometheus.Collector) error {
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
 	mainTLS, err := d.openCertificates(ctx, "listen", "", d.TLS)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	adminTLS, err := d.openCertificates(ctx, adminFlag, "admin-", d.AdminTLS)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if d.Listen != "" {
 		main := d.mainServer(overTCP(d.Listen, mainTLS)) //nolint:contextcheck // ctx bounds the opening alone
@@ -135,7 +132,7 @@ func (d *daemon) open(ctx context.Context, more []prometheus.Collector) error {
 	for _, e := range d.endpoints {
 		l, err := listener.Open(ctx, e.addr, d.Socket)
 		if err != nil {
-			return fmt.Errorf("--%s: %w", e.flag, err)
+			return nil, fmt.Errorf("--%s: %w", e.flag, err)
 		}
 		d.Logger.Info("listening", "for", e.flag, "addr", l.Addr().String())
 		d.serving.Go(func() {
@@ -145,7 +142,7 @@ func (d *daemon) open(ctx context.Context, more []prometheus.Collector) error {
 			}
 		})
 	}
-	return nil
+	return d, nil
 }
 
 // openCertificates returns nil if files are not given. prefix is that of the flags.
