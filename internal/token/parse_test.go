@@ -74,6 +74,7 @@ func TestParseErrors(t *testing.T) {
 		"short":                   {"\nshort", "app.tok:2: the token is 5 bytes, shorter than 16"},
 		"not ascii":               {strings.Repeat("a", 20) + "é", "app.tok:1: byte 21 of the token is outside 0x21 to 0x7E"},
 		"nul":                     {tokenA + "\x00", "app.tok:1: byte 21 of the token"},
+		"delete":                  {tokenA + "\x7F", "app.tok:1: byte 21 of the token is outside 0x21 to 0x7E"},
 		"word behind":             {tokenA + "\n" + tokenB + " old", "app.tok:2: only next, previous, until= or name= may follow"},
 		"until without slot":      {tokenA + " until=2026-01-02T03:04:05Z", "app.tok:1: until= needs previous"},
 		"until with next":         {tokenA + "\n" + tokenB + " next until=2026-01-02T03:04:05Z", "app.tok:2: until= needs previous"},

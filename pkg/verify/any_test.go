@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/tokenagent/tokenagent/internal/hold"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -33,4 +35,36 @@ func TestAnyDelaysOnlyTheLastRefusal(t *testing.T) {
 	if !slices.Equal(off, []bool{true, true, false}) {
 		t.Errorf("delays are off: %v, want true true false", off)
 	}
+}
+
+// awaiter is a RevocationWaiter that returns what the function returns.
+type awaiter struct {
+	verify.Verifier
+	await func() bool
+}
+
+func (a awaiter) AwaitRevocation(context.Context, *verify.Principal) bool { return a.await() }
+
+// TestP3_AnyAwaitsEveryWaiter: a waiter that does not know the Principal returns false at
+// once, and Any then goes on waiting for the others.
+func TestP3_AnyAwaitsEveryWaiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		later := func(d time.Duration, revoked bool) verify.Verifier {
+			return awaiter{await: func() bool { time.Sleep(d); return revoked }}
+		}
+		for name, c := range map[string]struct {
+			v    verify.Verifier
+			want bool
+		}{
+			"the second revokes":  {verify.Any(later(0, false), later(time.Hour, true)), true},
+			"the first revokes":   {verify.Any(later(time.Hour, true), later(0, false)), true},
+			"neither revokes":     {verify.Any(later(0, false), later(time.Hour, false)), false},
+			"the only one":        {verify.Any(later(time.Hour, true)), true},
+			"the only one, false": {verify.Any(later(time.Hour, false)), false},
+		} {
+			if got := c.v.(verify.RevocationWaiter).AwaitRevocation(t.Context(), nil); got != c.want {
+				t.Errorf("%s: %t, want %t", name, got, c.want)
+			}
+		}
+	})
 }

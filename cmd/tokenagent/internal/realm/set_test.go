@@ -343,11 +343,13 @@ func TestP3_AwaitRevocationAsksTheNextAgent(t *testing.T) {
 }
 
 // TestP3_AwaitRevocationOfRemovedRealm checks that the removal of a realm counts as a
-// revocation, and that Close does not.
+// revocation, and that Close does not, even for a realm that was removed before it.
 func TestP3_AwaitRevocationOfRemovedRealm(t *testing.T) {
 	t.Parallel()
 	s := start(t, "a 0 10m\nb 1 10m\n", 2)
 	results := make(map[string]chan bool)
+	realms := make(map[string]*Realm)
+	principals := make(map[string]*verify.Principal)
 	for i, name := range []string{"a", "b"} {
 		r := s.set.Table().Named(name)
 		p, err := r.Agent.Verify(t.Context(), tokenN(i))
@@ -355,7 +357,7 @@ func TestP3_AwaitRevocationOfRemovedRealm(t *testing.T) {
 			t.Fatal(err)
 		}
 		result := make(chan bool, 1)
-		results[name] = result
+		results[name], realms[name], principals[name] = result, r, p
 		go func() { result <- r.AwaitRevocation(t.Context(), p) }()
 	}
 	s.write("realms", "b 1 10m\n")
@@ -375,6 +377,9 @@ func TestP3_AwaitRevocationOfRemovedRealm(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait("b", false)
+	if realms["a"].AwaitRevocation(t.Context(), principals["a"]) {
+		t.Error("a: AwaitRevocation returned true after Close")
+	}
 }
 
 // TestP3_RevocationDuringGraceHolds checks that the new agent learns what the replaced
