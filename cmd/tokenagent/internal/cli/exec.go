@@ -167,7 +167,7 @@ func (e *execFlags) agent(cmd *cobra.Command, log *slog.Logger) (agent.Config, e
 // options returns how to run the program args with the source of cfg.
 func (e *execFlags) options(args []string, cfg agent.Config, log *slog.Logger) (supervise.Options, error) {
 	o := e.run
-	o.Command, o.Environ, o.Wait, o.Logger = args, os.Environ(), cfg.WaitForSource, log
+	o.Command, o.Wait, o.Logger = args, cfg.WaitForSource, log
 	switch {
 	case o.Delay != -1:
 	case kubemount.Managed(cfg.TokenFile + cfg.EnvFile): // one of them is empty

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/agent"
@@ -86,11 +87,12 @@ Otherwise the exit code is 1.`,
 func judge(cmd *cobra.Command, token string, t *inspect.Token, given agent.JWT, cfg agent.Config) (*judgement, error) {
 	j, rules := &judgement{}, cfg.JWT
 	rules.Issuer, rules.Audiences = given.Issuer, given.Audiences
-	if iss := t.Claims.Texts("iss"); given.Issuer == "" && len(iss) == 1 {
-		rules.Issuer, cfg.JWT.Issuer = iss[0], iss[0]
+	claims := jwt.MapClaims(t.Claims)
+	if iss, _ := claims.GetIssuer(); given.Issuer == "" && iss != "" {
+		rules.Issuer, cfg.JWT.Issuer = iss, iss
 		j.Unchecked = append(j.Unchecked, "iss")
 	}
-	if aud := t.Claims.Texts("aud"); len(given.Audiences) == 0 && len(aud) > 0 && aud[0] != "" {
+	if aud, _ := claims.GetAudience(); len(given.Audiences) == 0 && len(aud) > 0 && aud[0] != "" {
 		rules.Audiences, cfg.JWT.Audiences = aud[:1], aud[:1]
 		j.Unchecked = append(j.Unchecked, "aud")
 	}

@@ -33,7 +33,7 @@ func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time
 		{t.Header, "alg", algAccepted, c.Algorithms},
 		{t.Header, "typ", len(c.Types) == 0 || slices.ContainsFunc(c.Types, isType), c.Types},
 		{t.Claims, "iss", t.Claims.text("iss") != "" && t.Claims.text("iss") == c.Issuer, []string{c.Issuer}},
-		{t.Claims, "aud", slices.ContainsFunc(t.Claims.Texts("aud"), isAudience), c.Audiences},
+		{t.Claims, "aud", slices.ContainsFunc(t.Claims.audiences(), isAudience), c.Audiences},
 	} {
 		if value, has := m.part[m.name]; !m.accepted {
 			hint("%s: %s is asked for, and %s", m.name, quoteAll(m.want), presence(m.name, value, has))
@@ -111,7 +111,7 @@ func presence(name string, value any, has bool) string {
 	if !has {
 		return "the token has no " + termsafe.Text(name)
 	}
-	return "the token has " + compact(value)
+	return "the token has " + Quote(value)
 }
 
 // list names the keys.

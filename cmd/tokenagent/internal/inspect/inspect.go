@@ -14,6 +14,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	golangjwt "github.com/golang-jwt/jwt/v5"
+
 	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/strictjson"
 	"github.com/tokenagent/tokenagent/pkg/verify"
@@ -33,21 +35,6 @@ type Token struct {
 	Warnings    []string             `json:"warnings,omitempty"`
 }
 
-// The errors of a token. The texts are constants.
-var (
-	errOpaque    = errors.New("not a JSON Web Token, which is three parts of base64url between dots")
-	errSpace     = errors.New("it has white space in it; give the token alone, without the word Bearer, and on one line")
-	errEncrypted = errors.New("an encrypted token (JWE, RFC 7516), which cannot be read here; signed ones have three parts")
-	errClaims    = errors.New("its claims are not base64url without padding")
-	errSignature = errors.New("its signature is not base64url without padding")
-	errUnsigned  = errors.New("it has no signature")
-	errNoObject  = errors.New("there is no JSON object")
-	errTwice     = errors.New("a member occurs twice, and parsers disagree about which value counts; such tokens are refused")
-	errNumber    = errors.New("a number is too large to be read; such tokens are refused")
-	errUTF8      = errors.New("there are bytes that are not UTF-8, which parsers read differently; such tokens are refused")
-	errDeep      = fmt.Errorf("objects or arrays are nested more than %d deep; such tokens are refused", strictjson.MaxDepth)
-)
-
 // Decode decodes a token and explains it as of now.
 func Decode(token string, now time.Time) *Token {
 	t := &Token{Bytes: len(token), Fingerprint: verify.Fingerprint(verify.Digest(token))}
@@ -61,7 +48,7 @@ func Decode(token string, now time.Time) *Token {
 	if t.Claims != nil {
 		t.Times = make(map[string]time.Time)
 		for _, name := range []string{"exp", "nbf", "iat", "auth_time"} { // RFC 7519 section 4.1, OpenID Connect Core section 2
-			if at, ok := t.Claims.time(name); ok {
+			if at, ok := numericDate(t.Claims[name]); ok {
 				t.Times[name] = at
 			}
 		}
@@ -70,28 +57,26 @@ func Decode(token string, now time.Time) *Token {
 	return t
 }
 
+// decode returns why the token is no JWT, or a malformed one. The errors quote nothing.
 func (t *Token) decode(token string) error {
 	if strings.ContainsAny(token, " \t\r\n\v\f") { // encoding/base64 skips line breaks
-		return errSpace
+		return errors.New("it has white space in it; give the token alone, without the word Bearer, and on one line")
 	}
 	parts := strings.Split(token, ".")
-	text, err := strictBase64.DecodeString(parts[0])
-	if err != nil || len(parts) != 3 && len(parts) != 5 {
-		return errOpaque
-	}
+	text, decodeErr := strictBase64.DecodeString(parts[0])
 	header, err := parseObject(text)
 	switch {
-	case header == nil:
-		return errOpaque // any text with dots
+	case decodeErr != nil || header == nil || len(parts) != 3 && len(parts) != 5: // any text with dots
+		return errors.New("not a JSON Web Token, which is three parts of base64url between dots")
 	case len(parts) == 5:
-		return errEncrypted
+		return errors.New("an encrypted token (JWE, RFC 7516), which cannot be read here; signed ones have three parts")
 	}
 	t.JWT, t.Header = true, header
 	if err != nil {
 		return fmt.Errorf("in its header %w", err)
 	}
 	if text, err = strictBase64.DecodeString(parts[1]); err != nil {
-		return errClaims
+		return errors.New("its claims are not base64url without padding")
 	}
 	if t.Claims, err = parseObject(text); err != nil {
 		return fmt.Errorf("in its claims %w", err)
@@ -99,9 +84,9 @@ func (t *Token) decode(token string) error {
 	signature, err := strictBase64.DecodeString(parts[2])
 	switch {
 	case err != nil:
-		return errSignature
+		return errors.New("its signature is not base64url without padding")
 	case len(signature) == 0 && t.Header.text("alg") != "none": // RFC 7519 section 6
-		return errUnsigned
+		return errors.New("it has no signature")
 	}
 	return nil
 }
@@ -117,18 +102,18 @@ func parseObject(text []byte) (o Object, err error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	if !json.Valid(text) || d.Decode(&o) != nil || o == nil {
-		return nil, errNoObject
+		return nil, errors.New("there is no JSON object")
 	}
 	_, err = strictjson.Check(text)
 	switch {
 	case !utf8.Valid(text):
-		return o, errUTF8
+		return o, errors.New("there are bytes that are not UTF-8, which parsers read differently; such tokens are refused")
 	case errors.Is(err, strictjson.ErrRepeated):
-		return o, errTwice
+		return o, errors.New("a member occurs twice, and parsers disagree about which value counts; such tokens are refused")
 	case err != nil:
-		return o, errDeep
+		return o, fmt.Errorf("objects or arrays are nested more than %d deep; such tokens are refused", strictjson.MaxDepth)
 	case json.Unmarshal(text, new(any)) != nil:
-		return o, errNumber
+		return o, errors.New("a number is too large to be read; such tokens are refused")
 	default:
 		return o, nil
 	}
@@ -140,30 +125,17 @@ func (o Object) text(name string) string {
 	return text
 }
 
-// Texts returns the member name, which is a string or a list of strings, as "aud" is
-// (RFC 7519 section 4.1.3). It returns nil if the member is anything else or empty.
-func (o Object) Texts(name string) (texts []string) {
-	list, ok := o[name].([]any)
-	if !ok {
-		list = []any{o[name]}
-	}
-	for _, one := range list {
-		text, ok := one.(string)
-		if !ok {
-			return nil
-		}
-		texts = append(texts, text)
-	}
-	if len(texts) == 1 && texts[0] == "" {
-		return nil
-	}
-	return texts
+// audiences returns the claim aud, which is text or a list of texts (RFC 7519 section
+// 4.1.3), or nil if it is anything else.
+func (o Object) audiences() []string {
+	aud, _ := golangjwt.MapClaims(o).GetAudience()
+	return aud
 }
 
-// time returns the member name, which is a NumericDate (RFC 7519 section 2), and whether
-// it is one.
-func (o Object) time(name string) (time.Time, bool) {
-	number, ok := o[name].(json.Number)
+// numericDate returns the time of a NumericDate (RFC 7519 section 2), and whether value is
+// one.
+func numericDate(value any) (time.Time, bool) {
+	number, ok := value.(json.Number)
 	seconds, err := number.Float64()
 	if !ok || err != nil {
 		return time.Time{}, false

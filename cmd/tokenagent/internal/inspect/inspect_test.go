@@ -42,6 +42,7 @@ func TestDecode(t *testing.T) {
 		"a list":                 {token(`["CANARY"]`, claims), "not a JSON Web Token"},
 		"null":                   {token(`null`, claims), "not a JSON Web Token"},
 		"more behind the header": {token(header+"{}", claims), "not a JSON Web Token"},
+		"padded header":          {b64(header) + "==." + b64(claims) + ".eA", "not a JSON Web Token"},
 		"cut header":             {token(`{"alg":"ES256"`, claims), "not a JSON Web Token"},
 		"two parts":              {b64(header) + "." + b64(claims), "not a JSON Web Token"},
 		"four parts":             {token(header, claims) + ".eA", "not a JSON Web Token"},
@@ -148,7 +149,7 @@ func TestWarnings(t *testing.T) {
 
 func TestQuote(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain é 漢": `"plain é 漢"`, "a\"b\\c\n": `"a\"b\\c\u000a"`, "\u202e\u009b": `"\u202e\u009b"`, "": `""`,
+		"plain é 漢": `"plain é 漢"`, "a\"b\\c\n": `"a\"b\\c\n"`, "\u202e\u009b": `"\u202e\u009b"`, "": `""`,
 	} {
 		got := inspect.Quote(in)
 		if got != want {

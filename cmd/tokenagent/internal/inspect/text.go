@@ -19,14 +19,14 @@ func (t *Token) Text(w io.Writer, now time.Time) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tab, "header")
 	for _, name := range slices.Sorted(maps.Keys(t.Header)) {
-		fmt.Fprintf(tab, "  %s\t%s\n", termsafe.Text(name), compact(t.Header[name]))
+		fmt.Fprintf(tab, "  %s\t%s\n", termsafe.Text(name), Quote(t.Header[name]))
 	}
 	if t.Claims == nil {
 		return tab.Flush()
 	}
 	fmt.Fprintln(tab, "claims")
 	for _, name := range slices.Sorted(maps.Keys(t.Claims)) {
-		line := compact(t.Claims[name])
+		line := Quote(t.Claims[name])
 		if at, ok := t.Times[name]; ok {
 			line += "  (" + when(name, at, now) + ")"
 		}
@@ -43,8 +43,8 @@ func (t *Token) Text(w io.Writer, now time.Time) error {
 	return tab.Flush()
 }
 
-// compact returns a value as JSON in one line, escaped.
-func compact(value any) string {
+// Quote returns value as JSON on one line, with everything escaped that is not printable.
+func Quote(value any) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -52,11 +52,6 @@ func compact(value any) string {
 		return "?"
 	}
 	return termsafe.Text(strings.TrimSpace(b.String()))
-}
-
-// Quote returns text as a JSON string, with everything escaped that is not printable.
-func Quote(text string) string {
-	return `"` + termsafe.Text(strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)) + `"`
 }
 
 // span returns a duration without the units that are zero.

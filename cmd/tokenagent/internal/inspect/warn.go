@@ -67,9 +67,9 @@ func (t *Token) warnings(now time.Time) (out []string) {
 	warn(!nbf.IsZero() && !exp.IsZero() && !nbf.Before(exp), "nbf is not before exp: it is never valid")
 	warn(iat.After(now), "iat lies in the future: nothing is refused for that, but the clocks of issuer and agent differ")
 
-	for _, name := range []string{"iss", "aud"} {
-		warn(len(t.Claims.Texts(name)) == 0, "no %s that is text: it is refused, since an agent requires one", name)
-	}
+	aud := t.Claims.audiences()
+	warn(t.Claims.text("iss") == "", "no iss that is text: it is refused, since an agent requires one")
+	warn(len(aud) == 0 || len(aud) == 1 && aud[0] == "", "no aud that is text: it is refused, since an agent requires one")
 	sub, hasSub := t.Claims["sub"]
 	warn(!hasSub || sub == "", "no sub: its user has no name")
 	warn(t.Bytes > jwt.MaxBytes, "%d bytes: more than %d are refused", t.Bytes, jwt.MaxBytes)
@@ -79,7 +79,7 @@ func (t *Token) warnings(now time.Time) (out []string) {
 
 func isText(value any) bool   { _, ok := value.(string); return ok }
 func isNumber(value any) bool { _, ok := value.(json.Number); return ok }
-func isTime(value any) bool   { _, ok := Object{"": value}.time(""); return ok }
+func isTime(value any) bool   { _, ok := numericDate(value); return ok }
 
 func isKeyID(value any) bool {
 	kid, ok := value.(string)

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"slices"
 	"sync"
 	"syscall"
 
@@ -24,8 +23,8 @@ func newLauncher(o *Options) (func(token string) (program, error), error) {
 		return nil, cannotStart(o.Command[0], err)
 	}
 	return func(token string) (program, error) {
-		cmd := exec.Command(o.Command[0], o.Command[1:]...)               //nolint:gosec,noctx // the user's own command, which ends by signals
-		cmd.Env = slices.Concat(o.Environ, []string{o.Env + "=" + token}) // the last value of a name counts
+		cmd := exec.Command(o.Command[0], o.Command[1:]...) //nolint:gosec,noctx // the user's own command, which ends by signals
+		cmd.Env = append(os.Environ(), o.Env+"="+token)     // the last value of a name counts
 		p, err := startProcess(cmd)
 		if err != nil {
 			return nil, cannotStart(o.Command[0], err)

@@ -34,8 +34,7 @@ type Source interface {
 // Options say what to run and how to restart it.
 type Options struct {
 	Command []string // the program and its arguments
-	Env     string   // the variable that holds the token
-	Environ []string // the program's environment, in which Env is replaced
+	Env     string   // the variable in which the program gets the token, beside our environment
 
 	// Delay is the time between the publication of a token and its use by the program, so
 	// that receivers know it first. If the source revokes the token that the program has,
