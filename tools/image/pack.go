@@ -56,14 +56,14 @@ func pack(s spec, program []byte) (archive []byte, digest string, err error) {
 	}
 	// The layer is not compressed: the output of a compressor differs from version to
 	// version, and a registry's client compresses it anyway.
-	layerIs := describe(typeLayer, layer)
-	config := configOf(s, layerIs.Digest)
-	configIs := describe(typeConfig, config)
+	layerDescriptor := describe(typeLayer, layer)
+	config := configOf(s, layerDescriptor.Digest)
+	configDescriptor := describe(typeConfig, config)
 	manifest := encode(map[string]any{
-		"schemaVersion": 2, "mediaType": typeManifest, "config": configIs, "layers": []descriptor{layerIs},
+		"schemaVersion": 2, "mediaType": typeManifest, "config": configDescriptor, "layers": []descriptor{layerDescriptor},
 	})
-	manifestIs := describe(typeManifest, manifest)
-	named := manifestIs
+	manifestDescriptor := describe(typeManifest, manifest)
+	named := manifestDescriptor
 	named.Platform = map[string]string{"architecture": s.arch, "os": "linux"}
 	named.Annotations = map[string]string{
 		"io.containerd.image.name":          fullName(s.name),
@@ -71,18 +71,18 @@ func pack(s spec, program []byte) (archive []byte, digest string, err error) {
 	}
 	index := encode(map[string]any{"schemaVersion": 2, "mediaType": typeIndex, "manifests": []descriptor{named}})
 	// `docker load` before version 25 reads this.
-	docker := encode([]map[string]any{{"Config": blob(configIs), "RepoTags": []string{s.name}, "Layers": []string{blob(layerIs)}}})
+	docker := encode([]map[string]any{{"Config": blob(configDescriptor), "RepoTags": []string{s.name}, "Layers": []string{blob(layerDescriptor)}}})
 	archive, err = tarOf([]entry{
 		{"blobs/", 0o755, nil},
 		{"blobs/sha256/", 0o755, nil},
-		{blob(configIs), 0o644, config},
-		{blob(layerIs), 0o644, layer},
-		{blob(manifestIs), 0o644, manifest},
+		{blob(configDescriptor), 0o644, config},
+		{blob(layerDescriptor), 0o644, layer},
+		{blob(manifestDescriptor), 0o644, manifest},
 		{"index.json", 0o644, index},
 		{"manifest.json", 0o644, docker},
 		{"oci-layout", 0o644, []byte(`{"imageLayoutVersion":"1.0.0"}`)},
 	})
-	return archive, manifestIs.Digest, err
+	return archive, manifestDescriptor.Digest, err
 }
 
 // fullName returns name with its registry, as a kubelet asks for it.

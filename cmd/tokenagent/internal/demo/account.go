@@ -65,13 +65,13 @@ func (a *account) accept(t *demoToken, current bool) {
 }
 
 // mayRefuse records that t may be refused from at on, or earlier.
-func (a *account) mayRefuse(t *demoToken, at time.Time) { a.bring(&t.mayRefuse, at) }
+func (a *account) mayRefuse(t *demoToken, at time.Time) { a.setEarliest(&t.mayRefuse, at) }
 
 // mustRefuse records that t must be refused from at on, or earlier.
-func (a *account) mustRefuse(t *demoToken, at time.Time) { a.bring(&t.mustRefuse, at) }
+func (a *account) mustRefuse(t *demoToken, at time.Time) { a.setEarliest(&t.mustRefuse, at) }
 
-// bring moves a time forward to at, unless it is earlier already.
-func (a *account) bring(t *time.Time, at time.Time) {
+// setEarliest sets t to at, unless t is earlier already.
+func (a *account) setEarliest(t *time.Time, at time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if t.IsZero() || at.Before(*t) {

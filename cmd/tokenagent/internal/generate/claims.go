@@ -22,12 +22,12 @@ type claimFlags struct {
 }
 
 func (c *claimFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&c.subject, "subject", "", "who the JWT is about (claim sub)")
-	fs.StringVar(&c.issuer, "issuer", "", "who issues the JWT (claim iss)")
-	fs.StringArrayVar(&c.audience, "audience", nil, "who the JWT is for (claim aud); repeatable")
-	fs.DurationVar(&c.expiresIn, "expires-in", time.Hour, "how long from now the JWT is valid (claim exp)")
-	fs.DurationVar(&c.notBefore, "not-before-in", 0, "how long from now until the JWT becomes valid (claim nbf); 0s omits the claim")
-	fs.StringArrayVar(&c.claim, "claim", nil, "one more claim as `NAME=VALUE`; VALUE is taken as JSON if it is that, else as text; repeatable")
+	fs.StringVar(&c.subject, "subject", "", "`SUB` of the JWT: who it is about")
+	fs.StringVar(&c.issuer, "issuer", "", "`ISS` of the JWT: who issues it")
+	fs.StringArrayVar(&c.audience, "audience", nil, "`AUD` of the JWT: who it is for; repeatable")
+	fs.DurationVar(&c.expiresIn, "expires-in", time.Hour, "`DURATION` from now for which the JWT is valid (claim exp)")
+	fs.DurationVar(&c.notBefore, "not-before-in", 0, "`DURATION` from now until the JWT becomes valid (claim nbf); 0s omits the claim")
+	fs.StringArrayVar(&c.claim, "claim", nil, "`NAME=VALUE` of one more claim; VALUE is JSON if it can be read as JSON, otherwise text; repeatable")
 }
 
 // claims returns the claims at now, and when they expire.

@@ -65,9 +65,9 @@ HS256 it gets the file of the secret itself.`,
 		},
 	}
 	fs := cmd.Flags()
-	fs.IntVar(&f.bytes, "bytes", keygen.TokenBytes, "random bytes in an opaque token, 16 at least")
+	fs.IntVar(&f.bytes, "bytes", keygen.TokenBytes, "`N` random bytes in an opaque token, at least 16")
 	choice.AddOutput(fs, &f.output)
-	fs.StringVar(&f.jwt, "jwt", "", "print a JWT signed with `ALG`: "+algorithmsText)
+	fs.StringVar(&f.jwt, "jwt", "", "`ALG` of a signed JWT to print instead: "+algorithmsText)
 	f.forJWT = pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.keys.add(f.forJWT)
 	f.claims.add(f.forJWT)

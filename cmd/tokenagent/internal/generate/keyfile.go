@@ -31,9 +31,9 @@ type keyFlags struct {
 
 func (k *keyFlags) add(fs *pflag.FlagSet) {
 	fs.StringVar(&k.signing, "signing-key", "", "`FILE` of the key that signs the JWT")
-	fs.StringVar(&k.fresh, "new-signing-key", "", "make a key, put it into a new `FILE` (mode 0600) and sign with it")
-	fs.StringVar(&k.public, "public-key-out", "", "write the public key to `FILE` as PEM, for those who verify")
-	fs.StringVar(&k.jwks, "public-jwks-out", "", "write the public key to `FILE` as a JWKS, with its kid and algorithm, for those who verify")
+	fs.StringVar(&k.fresh, "new-signing-key", "", "`FILE` to create (mode 0600) for a new key, which signs the JWT")
+	fs.StringVar(&k.public, "public-key-out", "", "`FILE` for the public key as PEM, for those who verify")
+	fs.StringVar(&k.jwks, "public-jwks-out", "", "`FILE` for the public key as a JWKS, with its kid and algorithm, for those who verify")
 	fs.StringVar(&k.kid, "kid", "", "`NAME` of the signing key, in the JWT's header and in the JWKS (default the key's RFC 7638 thumbprint, and none for HS256)")
 	fs.BoolVar(&k.noKid, "no-kid", false, "give the signing key no name")
 }

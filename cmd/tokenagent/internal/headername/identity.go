@@ -1,6 +1,9 @@
 package headername
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // The headers that say who was authenticated: in the answers of forward auth and
 // ext_authz, and in the requests that the proxy passes on.
@@ -27,13 +30,12 @@ func EncodeSubject(subject string) string {
 }
 
 func encode(s string) string {
-	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(s) {
 		if c := s[i]; isLiteral(c) {
 			b.WriteByte(c)
 		} else {
-			b.Write([]byte{'%', hex[c>>4], hex[c&0xF]})
+			fmt.Fprintf(&b, "%%%02X", c)
 		}
 	}
 	return b.String()

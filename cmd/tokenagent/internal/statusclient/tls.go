@@ -17,9 +17,9 @@ type TLS struct{ caFile, certFile, keyFile string }
 
 // Add adds the flags to fs.
 func (t *TLS) Add(fs *pflag.FlagSet) {
-	fs.StringVar(&t.caFile, "agent-ca-file", "", "PEM file `PATH` of the CA certificates that are trusted for an https --agent (default: the system's)")
-	fs.StringVar(&t.certFile, "agent-cert-file", "", "PEM file `PATH` of the client certificate for an https --agent that asks for one (--admin-tls-client-ca-file); requires --agent-key-file")
-	fs.StringVar(&t.keyFile, "agent-key-file", "", "`PATH` of the key of --agent-cert-file")
+	fs.StringVar(&t.caFile, "agent-ca-file", "", "`PATH` of the CA certificates (PEM) that are trusted for an https --agent (default: the system's)")
+	fs.StringVar(&t.certFile, "agent-cert-file", "", "`PATH` of the client certificate (PEM) for an https --agent that asks for one (--admin-tls-client-ca-file); requires --agent-key-file")
+	fs.StringVar(&t.keyFile, "agent-key-file", "", "`PATH` of the private key (PEM) of --agent-cert-file")
 }
 
 // Client reads the files and returns a Client that uses them. The error names the flag,
