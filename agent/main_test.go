@@ -23,7 +23,7 @@ func tokenN(n int) string { return fmt.Sprintf("%s%08d", canary, n) }
 const canary = "CANARY-d41f6a-"
 
 // start returns a new Agent, which the end of the test closes.
-func start(t *testing.T, cfg agent.Config) *agent.Agent {
+func start(t testing.TB, cfg agent.Config) *agent.Agent {
 	t.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -37,7 +37,7 @@ func start(t *testing.T, cfg agent.Config) *agent.Agent {
 }
 
 // file writes a token file and returns its path.
-func file(t *testing.T, text string) string {
+func file(t testing.TB, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "token")
 	replace(t, path, text)
@@ -45,7 +45,7 @@ func file(t *testing.T, text string) string {
 }
 
 // replace replaces the file at path by renaming a new file over it.
-func replace(t *testing.T, path, text string) {
+func replace(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
 		t.Fatal(err)

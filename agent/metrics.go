@@ -1,15 +1,13 @@
 package agent
 
 import (
-	"math/bits"
 	"runtime"
-	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tokenagent/tokenagent/internal/buildinfo"
+	"github.com/tokenagent/tokenagent/internal/counter"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -36,6 +34,8 @@ var (
 	descTokenExpires  = desc("token_expires_timestamp_seconds", "Unix time of the earliest exp of the tokens that are JWTs.", "source", "slot")
 	descPreviousUsed  = desc("previous_last_used_timestamp_seconds", "Unix time at which a superseded token was last accepted; 0 if none was.", "source")
 	descVerifications = desc("verifications_total", "Verifications, one for each request. Refusals have an empty source and slot.", "source", "method", "result", "slot")
+	descClientCount   = desc("client_verifications_total", "Accepted verifications of each named client; at most 100 clients, the others as \"other\".", "source", "client", "slot")
+	descClientUsed    = desc("client_last_used_timestamp_seconds", "Unix time at which a token of the client was last accepted, to within a poll interval; 0 if none was.", "source", "client", "slot")
 	descWatchMode     = desc("watch_mode", "How the agent notices changes: 1 for the mode in use.", "source", "mode")
 	descWatchErrors   = desc("watch_errors_total", "Errors of the file system watcher. Polling continues.", "source", "reason")
 	descDuration      = newDurations("").Desc()
@@ -62,7 +62,7 @@ func newDurations(source string) prometheus.Histogram {
 func (a *Agent) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReloads, descRotations, descGeneration, descSuccessful, descSuccessTime, descAccepted, descOverlap, descTokenExpires,
-		descPreviousUsed, descVerifications, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descDeclared, descStateFile, descBusy, descBuildInfo,
+		descPreviousUsed, descVerifications, descClientCount, descClientUsed, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descDeclared, descStateFile, descBusy, descBuildInfo,
 	} {
 		ch <- d
 	}
@@ -115,12 +115,17 @@ func (src *source[V, S]) collect(e emitter, now time.Time) {
 	e.counter(descRotations, s.rotations, name)
 	e.gauge(descGeneration, float64(s.ledger.Number), name)
 	e.gauge(descDeclared, bit(len(s.ledger.RevokedDeclared) > 0), name)
-	verifications := src.counts.sums()
+	src.clients.sample(now)
+	uses, clients := src.clients.totals()
 	for i, slot := range rotation.Slots {
-		e.counter(descVerifications, verifications[i], name, src.spec.method, "ok", slot.String())
+		e.counter(descVerifications, src.counts[i].Load()+clients[i], name, src.spec.method, "ok", slot.String())
 	}
 	for class := verify.Missing; class <= verify.Revoked; class++ {
-		e.counter(descVerifications, verifications[refused+int(class)], "", src.spec.method, class.String(), "")
+		e.counter(descVerifications, src.counts[refused+int(class)].Load(), "", src.spec.method, class.String(), "")
+	}
+	for _, u := range uses {
+		e.counter(descClientCount, u.count, name, u.client, u.slot.String())
+		e.gauge(descClientUsed, unix(u.last), name, u.client, u.slot.String())
 	}
 	src.collectEntries(e, s, now)
 }
@@ -154,77 +159,18 @@ func (src *source[V, S]) collectEntries(e emitter, s *state[V, S], now time.Time
 	e.gauge(descPreviousUsed, unix(s.previousLastUsed()), name)
 }
 
-// counts counts verifications. One shared counter would cost 6 ns on one core and 18 ns
-// on two, since its cache line moves with each addition. So once two goroutines have met
-// at the first cell, there are many cells, and each goroutine adds to one of them. A
-// source that is rarely asked, one of a thousand realms perhaps, has one cell.
-type counts struct {
-	many  atomic.Pointer[[]cell] // nil at first
-	shift int                    // selects one of many
-	first cell
-}
+// counts counts verifications: those of each slot that were accepted, then those of each
+// class that were refused.
+type counts [refused + int(verify.Revoked) + 1]counter.Counter
 
-// The index of a count: the slot of an accepted token, or refused plus the class of a
-// refusal.
-const (
-	refused = len(rotation.Slots) // index of the first refusal class
-	kinds   = refused + int(verify.Revoked) + 1
-)
-
-// A cell fills two cache lines, since processors fetch cache lines in pairs.
-type cell struct {
-	n [kinds]atomic.Uint64
-	_ [128 - 8*kinds]byte
-}
-
-func newCounts() *counts {
-	// There are many more cells than cores, so that two goroutines rarely share one.
-	n := bits.Len(uint(64*runtime.GOMAXPROCS(0) - 1))
-	return &counts{shift: 64 - min(n, 12)}
-}
-
-func (c *counts) add(kind int) {
-	n := &c.first.n[kind]
-	if old := n.Load(); c.many.Load() != nil || !n.CompareAndSwap(old, old+1) {
-		c.addToMany(kind)
-	}
-}
-
-func (c *counts) addToMany(kind int) {
-	many := c.many.Load()
-	if many == nil {
-		made := make([]cell, 1<<(64-c.shift))
-		c.many.CompareAndSwap(nil, &made) // another goroutine may have made them
-		many = c.many.Load()
-	}
-	// Goroutines have different stacks, so the address of a local variable selects
-	// the cell. The multiplier is 2^64 divided by the golden ratio; it spreads nearby
-	// addresses over the cells.
-	var onStack byte
-	at := uint64(uintptr(unsafe.Pointer(&onStack))) >> 11 //nolint:gosec // the address is never dereferenced
-	(*many)[at*0x9E3779B97F4A7C15>>c.shift].n[kind].Add(1)
-}
+// refused is the index of the first class of refusals.
+const refused = len(rotation.Slots)
 
 // accepted counts a verification that returned p.
-func (c *counts) accepted(p *verify.Principal) { c.add(int(p.Slot()) - 1) }
+func (c *counts) accepted(p *verify.Principal) { c[p.Slot()-1].Add() }
 
 // refused counts a verification that returned err.
-func (c *counts) refused(err error) { c.add(refused + int(verify.Class(err))) }
-
-// sums returns each count, added over all cells.
-func (c *counts) sums() (sums [kinds]uint64) {
-	var many []cell
-	if p := c.many.Load(); p != nil {
-		many = *p
-	}
-	for k := range sums {
-		sums[k] = c.first.n[k].Load()
-		for i := range many {
-			sums[k] += many[i].n[k].Load()
-		}
-	}
-	return sums
-}
+func (c *counts) refused(err error) { c[refused+int(verify.Class(err))].Add() }
 
 func bit(b bool) float64 {
 	if b {

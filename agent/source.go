@@ -32,6 +32,7 @@ type source[V credential, S any] struct {
 	value   *reload.Value[state[V, S]] // holds a state from open on
 
 	users     *previousUsers
+	clients   *clientUses // of tokens
 	counts    *counts
 	durations prometheus.Histogram // of reads
 	// formerNames are the other names of the source in the Agents whose Snapshots this
@@ -94,7 +95,7 @@ type credentialSource interface {
 func newSource[V credential, S any](spec *sourceSpec, log *slog.Logger) *source[V, S] {
 	return &source[V, S]{
 		spec: spec, log: log.With("source", spec.name), initial: &state[V, S]{ledger: new(rotation.Ledger[V])},
-		users: newPreviousUsers(), counts: newCounts(), durations: newDurations(spec.name),
+		users: newPreviousUsers(), clients: new(clientUses), counts: new(counts), durations: newDurations(spec.name),
 		expires:         func(V) time.Time { return time.Time{} },
 		longestLifetime: func() time.Duration { return 0 },
 		usable:          func() bool { return true },
@@ -115,7 +116,12 @@ func newTokenSource(spec *sourceSpec, minBytes int, log *slog.Logger) *tokenSour
 		return declared, nil, addKeyNames(err, c, token.FileCurrent)
 	}
 	src.build = func(l *rotation.Ledger[token.Token], _ *token.Set, _ []rotation.Decl[token.Token]) *token.Set {
-		return token.NewSet(l, spec.name)
+		clients := make(map[string]bool, len(l.Entries))
+		for i := range l.Entries {
+			clients[l.Entries[i].Client] = true
+		}
+		src.clients.keep(func(client string) bool { return clients[client] })
+		return token.NewSet(l, token.SetOptions{Source: spec.name, Count: src.clients.counterOf})
 	}
 	src.encode = func(token.Token) json.RawMessage { return nil }
 	src.decode = token.Remembered
@@ -190,8 +196,11 @@ func (src *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 	}
 	src.value, err = reload.Open(src.spec.source, src.step, reload.Options{
 		Poll: poll, Debounce: debounce, Watcher: w, PollOnly: r.PollOnly,
-		Observe: func(d time.Duration) { src.durations.Observe(d.Seconds()) },
-		Wait:    r.WaitForSource, Logger: r.Logger, Name: src.spec.name,
+		Observe: func(d time.Duration) {
+			src.durations.Observe(d.Seconds())
+			src.clients.sample(time.Now())
+		},
+		Wait: r.WaitForSource, Logger: r.Logger, Name: src.spec.name,
 	})
 	if err != nil {
 		return err

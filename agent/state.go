@@ -46,7 +46,8 @@ func (src *source[V, S]) with(s *state[V, S], l *rotation.Ledger[V], declared []
 	if next.loaded && !next.closed {
 		next.set = src.build(l, s.set, declared)
 	}
-	next.current = map[string]rotation.ID{"": s.current[""]}
+	next.current = make(map[string]rotation.ID, len(s.content.Decls)+1)
+	next.current[""] = s.current[""]
 	for _, d := range s.content.Decls { // also the clients whose current credential is revoked
 		next.current[d.Client] = s.current[d.Client]
 	}
@@ -110,9 +111,10 @@ type Snapshot struct {
 
 // A sourceSnapshot is the part of a Snapshot for one source.
 type sourceSnapshot[V credential, S any] struct {
-	state *state[V, S] // nil if the Agent has no such source
-	names []string     // the current and former names of the source
-	users *previousUsers
+	state   *state[V, S] // nil if the Agent has no such source
+	names   []string     // the current and former names of the source
+	users   *previousUsers
+	clients *clientUses
 }
 
 // Snapshot returns what the Agent accepts and refuses now or, after Close, what the
@@ -187,7 +189,7 @@ func (a *Agent) startFrom(s *Snapshot) {
 func (src *source[V, S]) snapshot() sourceSnapshot[V, S] {
 	s := *src.value.Load()
 	s.closed = false
-	return sourceSnapshot[V, S]{state: &s, names: append(slices.Clone(src.formerNames), src.spec.name), users: src.users}
+	return sourceSnapshot[V, S]{state: &s, names: append(slices.Clone(src.formerNames), src.spec.name), users: src.users, clients: src.clients}
 }
 
 // startFrom makes s the initial state of src.
@@ -195,7 +197,7 @@ func (src *source[V, S]) startFrom(s sourceSnapshot[V, S]) {
 	if s.state == nil {
 		return
 	}
-	src.initial, src.users = s.state, s.users
+	src.initial, src.users, src.clients = s.state, s.users, s.clients
 	for _, name := range s.names {
 		if name != src.spec.name && !slices.Contains(src.formerNames, name) {
 			src.formerNames = append(src.formerNames, name)

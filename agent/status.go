@@ -65,15 +65,24 @@ type SourceStatus struct {
 
 // A TokenStatus describes a token or verification key that is accepted now.
 type TokenStatus struct {
+	// Client is the client that the token belongs to; "" for the unnamed client and for
+	// keys.
+	Client      string    `json:"client,omitempty"`
 	Slot        string    `json:"slot"`
 	Fingerprint string    `json:"fingerprint"`
-	Declared    bool      `json:"declared"`           // false if the source no longer declares the token and its overlap lasts
-	Since       time.Time `json:"since,omitzero"`     // since when this process has seen the token in its slot
-	Deadline    time.Time `json:"deadline,omitzero"`  // when the token will be refused, unless a use extends the overlap; zero for never
-	Cap         time.Time `json:"cap,omitzero"`       // the latest Deadline that uses can lead to; zero if uses do not move it
-	Waiting     bool      `json:"waiting,omitempty"`  // the overlap begins at the first use of the new token
-	LastUsed    time.Time `json:"last_used,omitzero"` // only in slot previous; accurate to a second
-	Expires     time.Time `json:"expires,omitzero"`   // the exp of a token that is a JWT; zero if there is none
+	Declared    bool      `json:"declared"`          // false if the source no longer declares the token and its overlap lasts
+	Since       time.Time `json:"since,omitzero"`    // since when this process has seen the token in its slot
+	Deadline    time.Time `json:"deadline,omitzero"` // when the token will be refused, unless a use extends the overlap; zero for never
+	Cap         time.Time `json:"cap,omitzero"`      // the latest Deadline that uses can lead to; zero if uses do not move it
+	Waiting     bool      `json:"waiting,omitempty"` // the overlap begins at the first use of the new token
+	// LastUsed is when the token was last accepted in slot previous, to within a second.
+	// For a named client it is when any of its tokens in the slot was, to within a poll
+	// interval; to the hour before a restart. It is zero for other tokens.
+	LastUsed time.Time `json:"last_used,omitzero"`
+	// Uses is how often the tokens of a named client in the slot were accepted since the
+	// start. It is 0 for the unnamed client.
+	Uses    uint64    `json:"uses,omitempty"`
+	Expires time.Time `json:"expires,omitzero"` // the exp of a token that is a JWT; zero if there is none
 
 	// KeyID and Algorithm are set for verification keys. A key with several names is
 	// listed once for each.
@@ -106,6 +115,7 @@ func (a *Agent) Status() Status {
 func (src *source[V, S]) status(now time.Time) SourceStatus {
 	s, stats := src.value.Load(), src.value.Stats()
 	live := src.accepted(s, now)
+	src.clients.sample(now)
 	out := SourceStatus{
 		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.location, Ready: src.isReady(),
 		Generation: s.ledger.Number, Rotations: s.rotations, WatchMode: stats.Mode,
@@ -123,12 +133,14 @@ func (src *source[V, S]) status(now time.Time) SourceStatus {
 	}
 	for _, e := range live {
 		t := TokenStatus{
-			Slot: e.Slot.String(), Fingerprint: e.Value.Fingerprint(), Declared: e.Declared,
+			Client: e.Client, Slot: e.Slot.String(), Fingerprint: e.Value.Fingerprint(), Declared: e.Declared,
 			Since: utc(e.Since), Deadline: utc(e.Deadline(now)), Cap: utc(e.Cap(now)), Waiting: e.Waiting(), Expires: utc(src.expires(e.Value)),
 		}
-		if e.Slot == rotation.Previous {
-			t.LastUsed = utc(e.Use.Last())
+		t.Uses, t.LastUsed = src.clients.of(e.Client, e.Slot)
+		if used := e.Use.Last(); e.Slot == rotation.Previous && used.After(t.LastUsed) {
+			t.LastUsed = used
 		}
+		t.LastUsed = utc(t.LastUsed)
 		k, isKey := any(e.Value).(jwt.Key)
 		if !isKey {
 			out.Tokens = append(out.Tokens, t)

@@ -42,7 +42,8 @@ type storedSource struct {
 	Kind     string `json:"kind"`
 	Location string `json:"location"`
 	rotation.Snapshot
-	LastUsed time.Time `json:"previous_last_used,omitzero"` // of credentials that have been removed
+	LastUsed time.Time   `json:"previous_last_used,omitzero"` // of credentials that have been removed
+	Clients  []storedUse `json:"clients,omitempty"`
 }
 
 // belongsTo reports whether w is the saved state of s.
@@ -224,6 +225,7 @@ func (src *source[V, S]) restore(w storedSource, now time.Time) {
 			src.initial.current[e.Client] = e.ID
 		}
 	}
+	src.clients.restore(w.Clients, now)
 }
 
 // adopt adds the revocations and retirements of w to the state, also after Close.
@@ -242,6 +244,6 @@ func (src *source[V, S]) stored(now time.Time) storedSource {
 	s := src.value.Load()
 	return storedSource{
 		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.identity,
-		Snapshot: s.ledger.Snapshot(now, src.encode), LastUsed: utc(s.lastPrevious),
+		Snapshot: s.ledger.Snapshot(now, src.encode), LastUsed: utc(s.lastPrevious), Clients: src.clients.stored(),
 	}
 }

@@ -136,6 +136,7 @@ func Advance[V any](prev *Ledger[V], c Content[V], now time.Time, w Window) *Led
 	for i := range tombs.list {
 		tombs.list[i].mentioned = false
 	}
+	n.Entries = make([]Entry[V], 0, len(c.Decls))
 	mentioned := make(map[ID]bool, len(c.Decls)+len(c.Retired))
 
 	for _, d := range strongest(c.Decls) {
@@ -249,7 +250,7 @@ func (l *Ledger[V]) Overlaps() bool {
 func strongest[V any](decls []Decl[V]) []Decl[V] {
 	out := make([]Decl[V], 0, len(decls))
 	at := make(map[ID]int, len(decls))
-	current := make(map[string]ID)
+	current := make(map[string]ID, len(decls))
 	for _, d := range decls {
 		if d.Slot == 0 {
 			d.Slot = Listed

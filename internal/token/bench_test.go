@@ -23,7 +23,7 @@ func setOf(n int) *Set {
 		decls[i] = rotation.Decl[Token]{ID: t.ID(), Slot: rotation.Listed, Value: t}
 	}
 	decls[0].Slot = rotation.Current
-	return NewSet(rotation.Advance(nil, rotation.Content[Token]{Decls: decls}, time.Now(), rotation.Window{}), "token")
+	return NewSet(rotation.Advance(nil, rotation.Content[Token]{Decls: decls}, time.Now(), rotation.Window{}), SetOptions{Source: "token"})
 }
 
 func BenchmarkVerify(b *testing.B) {

@@ -31,7 +31,7 @@ func remembered(t *testing.T, old, revoked, retired string) *Set {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewSet(rotation.Advance(l, got, now, w), "token")
+	return NewSet(rotation.Advance(l, got, now, w), SetOptions{Source: "token"})
 }
 
 // TestP8_TokensAreKnownAgainByDigest: a token that is known by its digest is recognized,
@@ -116,7 +116,7 @@ func TestP2_SlidingWindowOverVerification(t *testing.T) {
 		w := rotation.Window{Overlap: time.Minute, MaxOverlap: time.Hour}
 		const old, current = "the-old-token-that-was", "the-new-token-that-is"
 		l := advance(t, advance(t, nil, old, w), current, w)
-		s := NewSet(l, "token")
+		s := NewSet(l, SetOptions{Source: "token"})
 		ok := func(token string) bool { _, err := s.Verify(t.Context(), token); return err == nil }
 		time.Sleep(30 * time.Minute)
 		if !ok(old) || !ok(current) {
@@ -140,7 +140,7 @@ func TestP2_SlidingWindowOverVerification(t *testing.T) {
 func TestSlidingCostsTheCurrentTokenNothing(t *testing.T) {
 	w := rotation.Window{Overlap: time.Minute, MaxOverlap: time.Hour}
 	l := advance(t, advance(t, nil, "the-old-token-that-was", w), "the-new-token-that-is", w)
-	s := NewSet(l, "token")
+	s := NewSet(l, SetOptions{Source: "token"})
 	if !l.Entries[0].Opens() {
 		t.Fatal("nothing waits")
 	}

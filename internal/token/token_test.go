@@ -25,7 +25,7 @@ func TestP7_NoRenderingShowsAToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := rotation.Advance(nil, rotation.Content[Token]{Decls: parsed.Decls}, time.Now(), rotation.Window{})
-	s := NewSet(l, "token")
+	s := NewSet(l, SetOptions{Source: "token"})
 	token := New(canary)
 	hidden := struct{ t Token }{token} // fmt asks no methods of these
 	p, _ := s.Verify(t.Context(), canary)

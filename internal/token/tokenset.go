@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/consttime"
+	"github.com/tokenagent/tokenagent/internal/counter"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -58,15 +59,24 @@ type bucket struct {
 type tokenEntry struct {
 	principal *verify.Principal
 	entry     *rotation.Entry[Token]
+	uses      *counter.Counter // nil if nothing counts the uses
 	// conditional reports whether the ledger's entry must accept each use. It is fixed
 	// when the set is built, so the common case skips a cache miss on the entry.
 	conditional bool
 }
 
-// NewSet returns the set of the tokens that l accepts. The argument source is the
-// configured name of the token source, which is also the subject of the Principals without
-// a client. If l is nil, NewSet returns nil.
-func NewSet(l *rotation.Ledger[Token], source string) *Set {
+// SetOptions configure a Set.
+type SetOptions struct {
+	// Source is the configured name of the token source, which is also the subject of the
+	// Principals without a client.
+	Source string
+	// Count returns what counts the uses of a client's tokens in a slot. nil, and a nil
+	// result, mean that nothing does.
+	Count func(client string, slot rotation.Slot) *counter.Counter
+}
+
+// NewSet returns the set of the tokens that l accepts. If l is nil, NewSet returns nil.
+func NewSet(l *rotation.Ledger[Token], o SetOptions) *Set {
 	if l == nil {
 		return nil
 	}
@@ -81,9 +91,12 @@ func NewSet(l *rotation.Ledger[Token], source string) *Set {
 			entry:       e,
 			conditional: e.Dated() || e.Opens(),
 			principal: verify.NewPrincipal(verify.PrincipalConfig{
-				Subject: cmp.Or(e.Client, source), Client: e.Client, Method: verify.MethodToken, Source: source,
+				Subject: cmp.Or(e.Client, o.Source), Client: e.Client, Method: verify.MethodToken, Source: o.Source,
 				KeyID: e.Value.Fingerprint(), Slot: e.Slot, Credential: e.ID,
 			}),
+		}
+		if o.Count != nil {
+			t.uses = o.Count(e.Client, e.Slot)
 		}
 		if text := e.Value.Reveal(); text != "" {
 			x.put(text, t)
@@ -112,40 +125,43 @@ func (x *index) put(token string, e *tokenEntry) {
 	x.count++
 }
 
-// Verify accepts token if the set contains it and its deadline has not passed. Verify
-// compares the deadline with the current time and does not rely on a timer. It allocates
-// nothing, takes no lock and ignores ctx. Its errors are those of package verify, not
-// wrapped.
+// Verify is Lookup without the counter. It counts nothing and ignores ctx.
 func (s *Set) Verify(_ context.Context, token string) (*verify.Principal, error) {
+	p, _, err := s.Lookup(token)
+	return p, err
+}
+
+// Lookup accepts token if the set contains it and its deadline has not passed. Lookup
+// compares the deadline with the current time and does not rely on a timer. It allocates
+// nothing and takes no lock. Its errors are those of package verify, not wrapped. The
+// counter is the one that SetOptions.Count returned; the caller adds the use to it.
+func (s *Set) Lookup(token string) (*verify.Principal, *counter.Counter, error) {
 	if s == nil {
-		return nil, verify.ErrUnavailable
+		return nil, nil, verify.ErrUnavailable
 	}
 	if token == "" {
-		return nil, verify.ErrNoToken
+		return nil, nil, verify.ErrNoToken
 	}
 	if s.index == nil {
-		return nil, verify.ErrInvalidToken
+		return nil, nil, verify.ErrInvalidToken
 	}
 	e := (*s.index).find(token)
 	if e == nil {
 		var err error
 		if e, err = s.lookupDigest(token); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	if e.conditional {
-		return e.accept()
+	if e.conditional && !e.accept() {
+		return nil, nil, verify.ErrExpiredToken
 	}
-	return e.principal, nil
+	return e.principal, e.uses, nil
 }
 
 // accept decides by the ledger's entry. For the current token, accept reads the clock
 // only if a window waits for the first use of the token.
-func (e *tokenEntry) accept() (*verify.Principal, error) {
-	if (e.entry.Dated() || e.entry.Opens()) && !e.entry.Accept(time.Now()) {
-		return nil, verify.ErrExpiredToken
-	}
-	return e.principal, nil
+func (e *tokenEntry) accept() bool {
+	return !e.entry.Dated() && !e.entry.Opens() || e.entry.Accept(time.Now())
 }
 
 // find returns the entry of token, or nil if the index does not contain the token. It

@@ -36,7 +36,7 @@ const (
 
 func TestTokenSetBySlot(t *testing.T) {
 	t.Parallel()
-	s := NewSet(ledgerOf(t, tokenA+"\n"+tokenB+" next\n"+tokenC+" previous\n"+tokenD), "payments")
+	s := NewSet(ledgerOf(t, tokenA+"\n"+tokenB+" next\n"+tokenC+" previous\n"+tokenD), SetOptions{Source: "payments"})
 	for token, slot := range map[string]rotation.Slot{
 		tokenA: rotation.Current, tokenB: rotation.Next, tokenC: rotation.Previous, tokenD: rotation.Listed,
 	} {
@@ -90,23 +90,23 @@ func TestP5_NothingLoadedNothingAccepted(t *testing.T) {
 	}{
 		"not loaded, no token":     {nil, "", verify.ErrUnavailable},
 		"not loaded, a token":      {nil, tokenA, verify.ErrUnavailable},
-		"nil ledger":               {NewSet(nil, "t"), tokenA, verify.ErrUnavailable},
+		"nil ledger":               {NewSet(nil, SetOptions{Source: "t"}), tokenA, verify.ErrUnavailable},
 		"zero set, no token":       {&Set{}, "", verify.ErrNoToken},
 		"zero set, a token":        {&Set{}, tokenA, verify.ErrInvalidToken},
-		"empty ledger, no token":   {NewSet(&rotation.Ledger[Token]{}, "t"), "", verify.ErrNoToken},
-		"empty ledger, a token":    {NewSet(&rotation.Ledger[Token]{}, "t"), tokenA, verify.ErrInvalidToken},
-		"current revoked":          {NewSet(ledgerOf(t, revoked), "t"), tokenA, verify.ErrRevokedToken},
-		"current revoked, empty":   {NewSet(ledgerOf(t, revoked), "t"), "", verify.ErrNoToken},
-		"loaded, no token":         {NewSet(ledgerOf(t, tokenA), "t"), "", verify.ErrNoToken},
-		"loaded, wrong token":      {NewSet(ledgerOf(t, tokenA), "t"), tokenB, verify.ErrInvalidToken},
-		"loaded, prefix":           {NewSet(ledgerOf(t, tokenA), "t"), tokenA[:19], verify.ErrInvalidToken},
-		"loaded, longer":           {NewSet(ledgerOf(t, tokenA), "t"), tokenA + "A", verify.ErrInvalidToken},
-		"loaded, malformed":        {NewSet(ledgerOf(t, tokenA), "t"), verify.Malformed, verify.ErrInvalidToken},
-		"loaded, huge wrong":       {NewSet(ledgerOf(t, revoked), "t"), strings.Repeat("x", 1<<20), verify.ErrInvalidToken},
-		"loaded, white space":      {NewSet(ledgerOf(t, tokenA), "t"), " ", verify.ErrInvalidToken},
-		"loaded, trailing space":   {NewSet(ledgerOf(t, tokenA), "t"), tokenA + " ", verify.ErrInvalidToken},
+		"empty ledger, no token":   {NewSet(&rotation.Ledger[Token]{}, SetOptions{Source: "t"}), "", verify.ErrNoToken},
+		"empty ledger, a token":    {NewSet(&rotation.Ledger[Token]{}, SetOptions{Source: "t"}), tokenA, verify.ErrInvalidToken},
+		"current revoked":          {NewSet(ledgerOf(t, revoked), SetOptions{Source: "t"}), tokenA, verify.ErrRevokedToken},
+		"current revoked, empty":   {NewSet(ledgerOf(t, revoked), SetOptions{Source: "t"}), "", verify.ErrNoToken},
+		"loaded, no token":         {NewSet(ledgerOf(t, tokenA), SetOptions{Source: "t"}), "", verify.ErrNoToken},
+		"loaded, wrong token":      {NewSet(ledgerOf(t, tokenA), SetOptions{Source: "t"}), tokenB, verify.ErrInvalidToken},
+		"loaded, prefix":           {NewSet(ledgerOf(t, tokenA), SetOptions{Source: "t"}), tokenA[:19], verify.ErrInvalidToken},
+		"loaded, longer":           {NewSet(ledgerOf(t, tokenA), SetOptions{Source: "t"}), tokenA + "A", verify.ErrInvalidToken},
+		"loaded, malformed":        {NewSet(ledgerOf(t, tokenA), SetOptions{Source: "t"}), verify.Malformed, verify.ErrInvalidToken},
+		"loaded, huge wrong":       {NewSet(ledgerOf(t, revoked), SetOptions{Source: "t"}), strings.Repeat("x", 1<<20), verify.ErrInvalidToken},
+		"loaded, white space":      {NewSet(ledgerOf(t, tokenA), SetOptions{Source: "t"}), " ", verify.ErrInvalidToken},
+		"loaded, trailing space":   {NewSet(ledgerOf(t, tokenA), SetOptions{Source: "t"}), tokenA + " ", verify.ErrInvalidToken},
 		"any of nothing":           {nil, tokenA, verify.ErrUnavailable},
-		"loaded, another's digest": {NewSet(ledgerOf(t, tokenA), "t"), fmt.Sprintf("%x", verify.Digest(tokenA)), verify.ErrInvalidToken},
+		"loaded, another's digest": {NewSet(ledgerOf(t, tokenA), SetOptions{Source: "t"}), fmt.Sprintf("%x", verify.Digest(tokenA)), verify.ErrInvalidToken},
 	} {
 		p, err := c.set.Verify(context.Background(), c.token)
 		if p != nil || !errors.Is(err, c.want) {
@@ -126,7 +126,7 @@ func TestP2_DeadlineIsCheckedAtVerification(t *testing.T) {
 		w := rotation.Window{Overlap: 15 * time.Minute}
 		l := advance(t, nil, tokenA, w)
 		l = advance(t, l, tokenB, w)
-		s := NewSet(l, "token")
+		s := NewSet(l, SetOptions{Source: "token"})
 		time.Sleep(15*time.Minute - 1)
 		p, err := s.Verify(t.Context(), tokenA)
 		if err != nil || p.Slot() != rotation.Previous {
@@ -140,7 +140,7 @@ func TestP2_DeadlineIsCheckedAtVerification(t *testing.T) {
 			t.Fatalf("at the deadline: %v, want expired", err)
 		}
 		// The next change drops it from the set, and it is still told apart.
-		s = NewSet(advance(t, l, tokenC, w), "token")
+		s = NewSet(advance(t, l, tokenC, w), SetOptions{Source: "token"})
 		if _, err := s.Verify(t.Context(), tokenA); !errors.Is(err, verify.ErrExpiredToken) {
 			t.Errorf("after the next change: %v, want expired", err)
 		}
@@ -151,7 +151,7 @@ func TestP2_DeadlineIsCheckedAtVerification(t *testing.T) {
 func TestP6_VerifyAllocatesNothing(t *testing.T) {
 	huge := strings.Repeat("x", 60_000)
 	s, good, bad := setOf(1000), tokenOf(7), tokenOf(1000)
-	revoked := NewSet(ledgerOf(t, fmt.Sprintf("%s\n%s previous\nrevoked %x", tokenA, tokenC, verify.Digest(tokenB))), "t")
+	revoked := NewSet(ledgerOf(t, fmt.Sprintf("%s\n%s previous\nrevoked %x", tokenA, tokenC, verify.Digest(tokenB))), SetOptions{Source: "t"})
 	for name, f := range map[string]func() error{
 		"accepted": func() error { _, err := s.Verify(context.Background(), good); return err },
 		"refused":  func() error { _, err := s.Verify(context.Background(), bad); return err },

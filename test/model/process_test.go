@@ -20,7 +20,7 @@ type process struct {
 // see makes the process read the content t of its source.
 func (p *process) see(t tokens.Tokens, now time.Time) {
 	p.ledger = rotation.Advance(p.ledger, t, now, p.window)
-	p.set = tokens.NewSet(p.ledger, "token")
+	p.set = tokens.NewSet(p.ledger, tokens.SetOptions{Source: "token"})
 }
 
 // A disk is the content of a state file.

@@ -1,0 +1,256 @@
+package agent_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/pkg/verify"
+)
+
+// use presents the token n and returns the Principal.
+func use(t *testing.T, a *agent.Agent, n int) *verify.Principal {
+	t.Helper()
+	p, err := a.Verify(t.Context(), tokenN(n))
+	if err != nil {
+		t.Fatalf("token %d: %v", n, err)
+	}
+	return p
+}
+
+// ofClient returns the status of the client's token in the slot.
+func ofClient(t *testing.T, a *agent.Agent, client, slot string) agent.TokenStatus {
+	t.Helper()
+	for _, s := range a.Status().Sources[0].Tokens {
+		if s.Client == client && s.Slot == slot {
+			return s
+		}
+	}
+	t.Fatalf("client %q has no token in slot %s", client, slot)
+	return agent.TokenStatus{}
+}
+
+func TestClientIsTheSubject(t *testing.T) {
+	t.Parallel()
+	a := start(t, agent.Config{TokenFile: file(t, tokenN(0)+"\n"+tokenN(1)+" name=ci\n"+tokenN(2)+" next name=ci"), Name: "shop"})
+	for n, want := range map[int][2]string{0: {"shop", ""}, 1: {"ci", "ci"}, 2: {"ci", "ci"}} {
+		if p := use(t, a, n); p.Subject() != want[0] || p.Client() != want[1] || p.Source() != "shop" {
+			t.Errorf("token %d: subject %q, client %q, source %q; want %q", n, p.Subject(), p.Client(), p.Source(), want)
+		}
+	}
+}
+
+// P2: a rotation of one client supersedes no token of another, and a use of one client's
+// new token opens no overlap of another.
+func TestP2_ClientsRotateAloneInAnAgent(t *testing.T) {
+	t.Parallel()
+	for _, dir := range []bool{false, true} {
+		path := t.TempDir()
+		if !dir {
+			path = filepath.Join(path, "token")
+		}
+		write := func(tokens map[string]int) {
+			var text strings.Builder
+			keys := make(map[string][]byte)
+			for client, n := range tokens {
+				fmt.Fprintf(&text, "%s name=%s\n", tokenN(n), client)
+				keys["token."+client] = []byte(tokenN(n))
+			}
+			if dir {
+				if err := kubemount.Write(path, keys, 0o400); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			replace(t, path, text.String())
+		}
+		write(map[string]int{"a": 1, "b": 2})
+		a := start(t, agent.Config{TokenFile: path, PollOnly: true})
+		write(map[string]int{"a": 3, "b": 2})
+		if _, err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		use(t, a, 2)
+		if s := ofClient(t, a, "a", "previous"); !s.Waiting {
+			t.Errorf("directory %t: a use of client b opened the overlap of client a", dir)
+		}
+		use(t, a, 3)
+		if s := ofClient(t, a, "a", "previous"); s.Waiting || use(t, a, 1).Slot() != verify.SlotPrevious || use(t, a, 2).Slot() != verify.SlotCurrent {
+			t.Errorf("directory %t: the overlap of client a is %+v", dir, s)
+		}
+		if got := a.Status().Sources[0].Rotations; got != 1 {
+			t.Errorf("directory %t: %d rotations", dir, got)
+		}
+	}
+}
+
+func TestTokenOfClients(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		tokenN(1) + " name=ci\n" + tokenN(0):               tokenN(0),
+		tokenN(1) + " name=ci":                             tokenN(1),
+		tokenN(1) + " name=ci\n" + tokenN(2) + " name=web": "",
+	} {
+		got, err := start(t, agent.Config{TokenFile: file(t, text)}).Token()
+		if got != want || (err == nil) != (want != "") || err != nil && !errors.Is(err, verify.ErrUnavailable) {
+			t.Errorf("%s: another token, or %v", strings.ReplaceAll(text, canary, "token"), err)
+		}
+	}
+}
+
+func TestMetricsOfClients(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0)+"\n"+tokenN(1)+" name=ci\n"+tokenN(2)+" name=web")
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true})
+	for _, n := range []int{0, 1, 1, 2} {
+		use(t, a, n)
+	}
+	replace(t, path, tokenN(0)+"\n"+tokenN(3)+" name=ci")
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	use(t, a, 1)
+	use(t, a, 3)
+	for series, want := range map[string]string{
+		`client_verifications_total{client="ci",slot="current",source="token"}`:           "3",
+		`client_verifications_total{client="ci",slot="previous",source="token"}`:          "1",
+		`client_verifications_total{client="web",slot="current",source="token"}`:          "1",
+		`client_last_used_timestamp_seconds{client="web",slot="previous",source="token"}`: "0",
+		`client_verifications_total{client="",slot="current",source="token"}`:             "",
+		`verifications_total{method="token",result="ok",slot="current",source="token"}`:   "5",
+		`verifications_total{method="token",result="ok",slot="previous",source="token"}`:  "1",
+	} {
+		if got := metric(t, a, series); got != want {
+			t.Errorf("%s %q, want %q", series, got, want)
+		}
+	}
+	if got := metric(t, a, `client_last_used_timestamp_seconds{client="ci",slot="current",source="token"}`); got == "" || got == "0" {
+		t.Errorf("the last use of client ci is %q", got)
+	}
+	// What is gone is no series any more, but it still counts.
+	if err := a.Retire(); err != nil {
+		t.Fatal(err)
+	}
+	if got := metric(t, a, `client_verifications_total{client="web",slot="current",source="token"}`); got != "" {
+		t.Errorf("a client that is gone still has %q", got)
+	}
+	if got := metric(t, a, `verifications_total{method="token",result="ok",slot="current",source="token"}`); got != "5" {
+		t.Errorf("the total is %q without a client that is gone, want 5", got)
+	}
+}
+
+// At most 100 clients have series of their own. The others count as "other", which never
+// decreases, not even if one of them is called that.
+func TestMetricsOfManyClients(t *testing.T) {
+	t.Parallel()
+	content := func(n int) string {
+		var text strings.Builder
+		for i := range n {
+			fmt.Fprintf(&text, "%s name=c%03d\n", tokenN(i), i)
+		}
+		return text.String() + tokenN(999) + " name=other"
+	}
+	path := file(t, content(150))
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true, Overlap: -1})
+	for i := range 150 {
+		use(t, a, i)
+	}
+	use(t, a, 999)
+	const others = `client_verifications_total{client="other",slot="current",source="token"}`
+	if got := metric(t, a, others); got != "51" {
+		t.Errorf("others: %q, want 51", got)
+	}
+	replace(t, path, content(100))
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if got := metric(t, a, others); got != "51" {
+		t.Errorf("others: %q after 50 clients went, want 51", got)
+	}
+	if n := strings.Count(scrape(t, a), "\ntokenagent_client_verifications_total{"); n != 101 {
+		t.Errorf("%d series of clients, want 101", n)
+	}
+}
+
+// The last use of a client is seen at a poll, and outlives a restart with a state file.
+func TestLastUseOfAClient(t *testing.T) {
+	dir := t.TempDir()
+	path, state := filepath.Join(dir, "token"), filepath.Join(dir, "state", "s")
+	replace(t, path, tokenN(1)+" name=ci\n"+tokenN(2)+" name=web")
+	synctest.Test(t, func(t *testing.T) {
+		cfg := agent.Config{TokenFile: path, PollOnly: true, Poll: 10 * time.Second, StateFile: state}
+		a := start(t, cfg)
+		time.Sleep(time.Hour)
+		use(t, a, 1)
+		used := time.Now()
+		time.Sleep(time.Hour)
+		if s := ofClient(t, a, "ci", "current"); s.Uses != 1 || s.LastUsed.Sub(used).Abs() > 11*time.Second {
+			t.Errorf("client ci: %d uses, the last %s; want one at %s", s.Uses, s.LastUsed, used)
+		}
+		if s := ofClient(t, a, "web", "current"); s.Uses != 0 || !s.LastUsed.IsZero() {
+			t.Errorf("client web: %d uses, the last %s", s.Uses, s.LastUsed)
+		}
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * 24 * time.Hour)
+		a = start(t, cfg)
+		if s := ofClient(t, a, "ci", "current"); used.Sub(s.LastUsed).Abs() > time.Hour {
+			t.Errorf("after a restart the last use is %s, want %s to the hour", s.LastUsed, used)
+		}
+		from := a.Snapshot()
+		next := start(t, agent.Config{TokenFile: path, PollOnly: true, StateFile: state, From: &from})
+		if s := ofClient(t, next, "ci", "current"); s.LastUsed.IsZero() {
+			t.Error("an agent that started from a Snapshot has no last use")
+		}
+		if err := errors.Join(next.Close(), a.Close()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// P6 for named clients: a verification allocates nothing.
+func TestP6_ClientsAllocateNothing(t *testing.T) {
+	a := start(t, agent.Config{TokenFile: file(t, tokenN(0)+"\n"+tokenN(1)+" name=ci\n"+tokenN(2)+" name=web")})
+	ctx, token := t.Context(), tokenN(2)
+	if n := testing.AllocsPerRun(1000, func() {
+		if _, err := a.Verify(ctx, token); err != nil {
+			t.Error(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkTenThousandClients loads one source with 10,000 named clients.
+func BenchmarkTenThousandClients(b *testing.B) {
+	var text strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&text, "%s name=client-%d\n", tokenN(i), i)
+	}
+	path := file(b, text.String())
+	b.ReportAllocs()
+	heap := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	for b.Loop() {
+		b.StopTimer()
+		before := heap()
+		b.StartTimer()
+		a := start(b, agent.Config{TokenFile: path})
+		b.StopTimer()
+		b.ReportMetric((heap()-before)/1e6, "MB")
+		_ = a.Close()
+		b.StartTimer()
+	}
+}
