@@ -254,3 +254,45 @@ func BenchmarkTenThousandClients(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// P5: with AllowClients, no other client enters, whatever slot its token is in.
+func TestP5_AllowClients(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(0)+"\n"+tokenN(1)+" name=ci\n"+tokenN(2)+" next name=ci\n"+tokenN(3)+" name=web\n"+tokenN(4)+" next name=web\n"+tokenN(5)+" previous name=web")
+	all := start(t, agent.Config{TokenFile: path, PollOnly: true})
+	from := all.Snapshot()
+	for name, a := range map[string]*agent.Agent{
+		"at start":        start(t, agent.Config{TokenFile: path, PollOnly: true, AllowClients: []string{"ci", "other"}}),
+		"from a Snapshot": start(t, agent.Config{TokenFile: path, PollOnly: true, AllowClients: []string{"ci", "other"}, From: &from}),
+	} {
+		for n, allowed := range []bool{false, true, true, false, false, false} {
+			_, err := a.Verify(t.Context(), tokenN(n))
+			if allowed && err != nil || !allowed && !errors.Is(err, verify.ErrInvalidToken) {
+				t.Errorf("%s, token %d: %v; allowed %t", name, n, err, allowed)
+			}
+		}
+		if s := a.Status().Sources[0]; len(s.Tokens) != 2 || s.Tokens[0].Client != "ci" || s.Tokens[1].Client != "ci" {
+			t.Errorf("%s: the status lists %+v", name, s.Tokens)
+		}
+		if got := metric(t, a, `accepted_tokens{slot="current",source="token"}`); got != "1" {
+			t.Errorf("%s: %s current tokens", name, got)
+		}
+	}
+}
+
+func TestAllowClientsErrors(t *testing.T) {
+	t.Parallel()
+	path := file(t, tokenN(1)+" name=ci")
+	for name, c := range map[string]struct {
+		cfg  agent.Config
+		want string
+	}{
+		"a bad name":      {agent.Config{TokenFile: path, AllowClients: []string{"ci", "-x"}}, "AllowClients is the name of a client"},
+		"an empty name":   {agent.Config{TokenFile: path, AllowClients: []string{""}}, "AllowClients is the name of a client"},
+		"no token source": {agent.Config{KeyFile: path, JWT: agent.JWT{Issuer: "i", Audiences: []string{"a"}}, AllowClients: []string{"ci"}}, "AllowClients restricts shared tokens"},
+	} {
+		if _, err := agent.Start(t.Context(), c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %s", name, err, c.want)
+		}
+	}
+}

@@ -75,6 +75,10 @@ type Config struct {
 	Name string
 	// KeyName is the name of the key source, in the same form. "" means "keys".
 	KeyName string
+	// AllowClients lists the named clients whose shared tokens are accepted; a shared token
+	// of another client, or without a name, is refused as invalid. It does not restrict
+	// signed tokens; JWT does. If it is empty, every client is allowed.
+	AllowClients []string
 	// Overlap is how long a superseded token stays accepted after its last use. 0
 	// means DefaultOverlap. If Overlap is negative, a superseded token is refused at
 	// once.
@@ -147,22 +151,21 @@ type resolved struct {
 
 // A sourceSpec describes a source of tokens or keys.
 type sourceSpec struct {
-	name        string
-	kind        string // for tokens: file, env file or env; for keys: key file or jwks url
-	location    string
-	identity    string // location with an absolute path
-	source      reload.Source
-	remote      *jwks.RemoteSource // source, if it is a server; else nil
-	watched     bool
-	secretFiles []string // of a directory: the files that may hold secrets
-	method      string   // the method of the Principals that the source verifies
-	window      rotation.Window
+	name         string
+	kind         string // for tokens: file, env file or env; for keys: key file or jwks url
+	location     string
+	identity     string // location with an absolute path
+	source       reload.Source
+	remote       *jwks.RemoteSource // source, if it is a server; else nil
+	watched      bool
+	secretFiles  []string // of a directory: the files that may hold secrets, as patterns
+	allowClients []string // the clients whose tokens are accepted; none means all
+	method       string   // the method of the Principals that the source verifies
+	window       rotation.Window
 }
 
 // nameIn returns the name of the source for error messages about its content c.
 func (s *sourceSpec) nameIn(c reload.Content) string { return cmp.Or(c.Path, s.location) }
-
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
 
 var envPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
@@ -183,7 +186,7 @@ func (c Config) resolve() (*resolved, error) {
 	r := &resolved{Config: c}
 	r.Name, r.KeyName = cmp.Or(c.Name, "token"), cmp.Or(c.KeyName, "keys")
 	for setting, name := range map[string]string{"{name}": r.Name, "{key-name}": r.KeyName} {
-		if !namePattern.MatchString(name) {
+		if !rotation.ValidClient(name) { // the same form
 			addError(setting + " must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit")
 		}
 	}
@@ -264,7 +267,10 @@ func absolute(path string) string {
 func (r *resolved) findTokens() error {
 	c := r.Config
 	if c.TokenFile == "" && c.EnvFile == "" && c.TokenEnv == "" {
-		if r.keys != nil {
+		switch {
+		case r.keys != nil && len(c.AllowClients) > 0:
+			return option.Errorf(option.Field, "{allow-client} restricts shared tokens, and no source of them is configured; use {require-claim} for signed tokens")
+		case r.keys != nil:
 			return nil
 		}
 		var err error
@@ -273,7 +279,13 @@ func (r *resolved) findTokens() error {
 		}
 	}
 	s := &sourceSpec{name: r.Name, window: r.window, method: verify.MethodToken, watched: true}
-	s.secretFiles = []string{token.FileCurrent, token.FileNext, token.FilePrevious}
+	s.secretFiles = []string{token.FileCurrent, token.FileNext, token.FilePrevious, token.FileCurrent + ".*", token.FileNext + ".*", token.FilePrevious + ".*"}
+	for _, client := range c.AllowClients {
+		if !rotation.ValidClient(client) {
+			return option.Errorf(option.Field, "{allow-client} is the name of a client: letters, digits, '.', '_' or '-', at most 63, and begins with a letter or digit")
+		}
+	}
+	s.allowClients = c.AllowClients
 	switch {
 	case c.TokenFile != "" && c.TokenEnv != "":
 		return option.Errorf(option.Field, "{token-file} and {token-env} are both set; one source is meant: leave one empty")

@@ -23,35 +23,35 @@ func tokenN(n int) string { return fmt.Sprintf("%s%08d", canary, n) }
 const canary = "CANARY-d41f6a-"
 
 // start returns a new Agent, which the end of the test closes.
-func start(t testing.TB, cfg agent.Config) *agent.Agent {
-	t.Helper()
+func start(tb testing.TB, cfg agent.Config) *agent.Agent {
+	tb.Helper()
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	a, err := agent.Start(t.Context(), cfg)
+	a, err := agent.Start(tb.Context(), cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = a.Close() })
+	tb.Cleanup(func() { _ = a.Close() })
 	return a
 }
 
 // file writes a token file and returns its path.
-func file(t testing.TB, text string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "token")
-	replace(t, path, text)
+func file(tb testing.TB, text string) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "token")
+	replace(tb, path, text)
 	return path
 }
 
 // replace replaces the file at path by renaming a new file over it.
-func replace(t testing.TB, path, text string) {
-	t.Helper()
+func replace(tb testing.TB, path, text string) {
+	tb.Helper()
 	if err := os.WriteFile(path+".tmp", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := os.Rename(path+".tmp", path); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

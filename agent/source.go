@@ -103,6 +103,11 @@ func newSource[V credential, S any](spec *sourceSpec, log *slog.Logger) *source[
 	}
 }
 
+// allows reports whether the tokens of client are accepted.
+func (s *sourceSpec) allows(client string) bool {
+	return len(s.allowClients) == 0 || slices.Contains(s.allowClients, client)
+}
+
 // newTokenSource returns a source of shared tokens.
 func newTokenSource(spec *sourceSpec, minBytes int, log *slog.Logger) *tokenSource {
 	src := newSource[token.Token, token.Set](spec, log)
@@ -121,7 +126,7 @@ func newTokenSource(spec *sourceSpec, minBytes int, log *slog.Logger) *tokenSour
 			clients[l.Entries[i].Client] = true
 		}
 		src.clients.keep(func(client string) bool { return clients[client] })
-		return token.NewSet(l, token.SetOptions{Source: spec.name, Count: src.clients.counterOf})
+		return token.NewSet(l, token.SetOptions{Source: spec.name, Allows: spec.allows, Count: src.clients.counterOf})
 	}
 	src.encode = func(token.Token) json.RawMessage { return nil }
 	src.decode = token.Remembered

@@ -66,13 +66,13 @@ func (s *state[V, S]) revoked(id rotation.ID) bool {
 }
 
 // live returns the entries of s that are accepted at now.
-func (s *state[V, S]) live(now time.Time) []*rotation.Entry[V] {
+func (src *source[V, S]) live(s *state[V, S], now time.Time) []*rotation.Entry[V] {
 	if s.set == nil {
 		return nil
 	}
 	var live []*rotation.Entry[V]
 	for i := range s.ledger.Entries {
-		if e := &s.ledger.Entries[i]; e.Live(now) {
+		if e := &s.ledger.Entries[i]; e.Live(now) && src.spec.allows(e.Client) {
 			live = append(live, e)
 		}
 	}
@@ -84,7 +84,7 @@ func (src *source[V, S]) accepted(s *state[V, S], now time.Time) []*rotation.Ent
 	if !src.usable() {
 		return nil
 	}
-	return s.live(now)
+	return src.live(s, now)
 }
 
 // previousLastUsed returns when a superseded credential was last accepted.

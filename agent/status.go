@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -233,8 +234,8 @@ func (src *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
 	if s.set == nil {
 		return
 	}
-	live := s.live(now)
-	known := src.warnings(last, last.live(now))
+	live := src.live(s, now)
+	known := src.warnings(last, src.live(last, now))
 	for _, warning := range src.warnings(s, live) {
 		if !slices.Contains(known, warning) {
 			src.log.Warn("source accepted with a warning", "note", warning)
@@ -327,8 +328,11 @@ func (src *source[V, S]) warnAboutReaders() {
 	paths := []string{root}
 	if info, err := os.Stat(root); err == nil && info.IsDir() {
 		paths = nil
-		for _, name := range src.spec.secretFiles {
-			paths = append(paths, filepath.Join(root, name))
+		for _, pattern := range src.spec.secretFiles {
+			names, _ := fs.Glob(os.DirFS(root), pattern) // the patterns are well formed
+			for _, name := range names {
+				paths = append(paths, filepath.Join(root, name))
+			}
 		}
 	}
 	for _, path := range paths {

@@ -22,7 +22,7 @@ func Key(name string) string { return name }
 
 // fields are the fields of the library that are not named after their flags.
 var fields = map[string]string{ //nolint:gochecknoglobals,gosec // a constant; names, not credentials
-	"poll-interval": "Poll", "jwks-url": "JWKSURL",
+	"poll-interval": "Poll", "allow-client": "AllowClients", "jwks-url": "JWKSURL",
 	"jwks-ca-file": "JWKS.CAFile", "jwks-bearer-file": "JWKS.BearerFile", "max-stale": "JWKS.MaxStale",
 	"issuer": "JWT.Issuer", "audience": "JWT.Audiences", "algorithm": "JWT.Algorithms", "jwt-type": "JWT.Types",
 	"require-claim": "JWT.RequiredClaims", "leeway": "JWT.Leeway",

@@ -70,6 +70,8 @@ type SetOptions struct {
 	// Source is the configured name of the token source, which is also the subject of the
 	// Principals without a client.
 	Source string
+	// Allows reports whether the tokens of a client are in the set. nil means all are.
+	Allows func(client string) bool
 	// Count returns what counts the uses of a client's tokens in a slot. nil, and a nil
 	// result, mean that nothing does.
 	Count func(client string, slot rotation.Slot) *counter.Counter
@@ -87,6 +89,9 @@ func NewSet(l *rotation.Ledger[Token], o SetOptions) *Set {
 	s := &Set{index: &x, ledger: l}
 	for i := range l.Entries {
 		e := &l.Entries[i]
+		if o.Allows != nil && !o.Allows(e.Client) {
+			continue
+		}
 		t := &tokenEntry{
 			entry:       e,
 			conditional: e.Dated() || e.Opens(),

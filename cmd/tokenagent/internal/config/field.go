@@ -55,6 +55,7 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "token-file", Topic: Tokens, PerRealm: true, IsPath: true, Usage: "`PATH` of the token file, or of a directory such as a mounted Secret", Pointer: func(r *Realm) any { return &r.Config.TokenFile }},
 	{Name: "token-env", Topic: Tokens, PerRealm: true, Usage: "`NAME` of the variable that holds the token, or of the key in --env-file (default APP_API_TOKEN)", Pointer: func(r *Realm) any { return &r.Config.TokenEnv }},
 	{Name: "env-file", Topic: Tokens, PerRealm: true, IsPath: true, Usage: "`PATH` of a file of KEY=value lines that holds the token", Pointer: func(r *Realm) any { return &r.Config.EnvFile }},
+	{Name: "allow-client", Topic: Tokens, IsList: true, PerRealm: true, Usage: "`NAME` of a client whose tokens are accepted; repeatable (default: every client)", Pointer: func(r *Realm) any { return &r.Config.AllowClients }},
 	{Name: "min-token-bytes", Topic: Tokens, Usage: "`BYTES` that a token must have at least", Pointer: func(r *Realm) any { return &r.Config.MinTokenBytes }},
 
 	{Name: "key-file", Topic: Signed, PerRealm: true, IsPath: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", Pointer: func(r *Realm) any { return &r.Config.KeyFile }},

@@ -118,7 +118,7 @@ func TestFileErrors(t *testing.T) {
 		"realms:\n  a:\n    tokenFile: x":                      "/dir/f:3: realms.a: unknown key tokenFile; did you mean token-file?",
 		"realms:\n  a:\n    overlp: 1m":                        "/dir/f:3: realms.a: unknown key overlp; did you mean overlap?",
 		"realms:\n  a:\n    host: x":                           "/dir/f:3: realms.a: unknown key host; did you mean hosts?",
-		"realms:\n  a:\n    " + canary + ": 1":                 "/dir/f:3: realms.a: unknown key; the keys are algorithm, audience, debounce, env-file, header, hosts, issuer, ",
+		"realms:\n  a:\n    " + canary + ": 1":                 "/dir/f:3: realms.a: unknown key; the keys are algorithm, allow-client, audience, debounce, env-file, header, hosts, issuer, ",
 		"realms:\n  a:\n    overlap: 1m\n    overlap: 2m":      "/dir/f:4: realms.a: a key is repeated; the first is on line 3",
 		"realms:\n  a: {}\n  b: {}\n  a: {}":                   "/dir/f:4: realms: a key is repeated; the first is on line 2",
 		"realms:\n  a:\n    overlap: [1m]":                     "/dir/f:3: realms.a.overlap: it takes one value",
