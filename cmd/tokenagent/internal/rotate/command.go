@@ -15,6 +15,8 @@ import (
 type command struct {
 	name, short, long string
 
+	takesName bool // the first argument is the name of a client
+
 	do step
 	// flags adds the flags of the step; nil for a step that changes nothing.
 	flags func(*request, *pflag.FlagSet)
@@ -41,6 +43,10 @@ A rotation, in order:
            accepted until its deadline
            ... wait until no sender uses the old one
   retire   clear the old one away
+With --client a step is about the tokens of that client alone, and without it about those
+that have no name. Each client rotates alone; add-client and remove-client add and
+remove one.
+
 If one has leaked: stage, promote and revoke it at once, or revoke --slot current
 where one is staged. unrevoke lifts what was revoked by mistake.
 
@@ -56,7 +62,7 @@ docs/rotation.md describes a whole rotation.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				_ = cmd.Help()
-				return exitcode.Usage("a step is missing: stage, promote, retire, revoke, unrevoke, now or status")
+				return exitcode.Usage("a step is missing: stage, promote, retire, revoke, unrevoke, now, add-client, remove-client or status")
 			}
 			hint := ""
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
@@ -74,19 +80,29 @@ docs/rotation.md describes a whole rotation.`,
 
 func (c command) cobra() *cobra.Command {
 	r := &request{command: c, overlap: unset, idle: unset}
+	use := c.name + " [PATH]"
+	if c.takesName {
+		use = c.name + " NAME [PATH]"
+	}
 	cmd := &cobra.Command{
-		Use: c.name + " [PATH]", Short: c.short, Long: c.long,
+		Use: use, Short: c.short, Long: c.long,
 		Args: func(cmd *cobra.Command, args []string) error {
+			if c.takesName {
+				if len(args) == 0 {
+					return exitcode.Usage("NAME, the name of the client, is missing")
+				}
+				r.read.Client, args = args[0], args[1:]
+			}
 			switch {
 			case len(args) > 1:
 				return exitcode.Usage("%s takes one PATH; put a token or key into a file, and give that", cmd.Name())
 			case len(args) == 1 && (args[0] == "" || args[0] == "-"):
 				return exitcode.Usage("PATH must be a file or a directory; leave it out to filter a Secret from standard input to standard output")
 			}
+			r.path = strings.Join(args, "")
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r.path = strings.Join(args, "")
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			r.changed, r.stdin, r.stdout, r.stderr = cmd.Flags().Changed, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()
 			return r.run(cmd.Context())
 		},
@@ -177,10 +193,25 @@ senders do; anywhere else stage, wait and promote. While the overlap of the last
 is under way, now needs --again (in a directory or a Secret also --drop-previous).`,
 	},
 	{
+		name: "add-client", short: "Add a client with a token of its own", takesName: true,
+		do: addClient, flags: (*request).addAddClient, prepare: (*request).prepareAddClient,
+		long: `add-client gives the client NAME a current token: 32 random bytes, or the token that
+--from names. In a file the line gets name=NAME, and in a directory or a Secret the key is
+token.NAME. From then on the client rotates by itself, with --client NAME. All Secrets of
+a List get the same token. It is refused if the client is there already.`,
+	},
+	{
+		name: "remove-client", short: "Remove a client and revoke its tokens", takesName: true,
+		do: removeClient, flags: (*request).addRemoveClient, prepare: (*request).prepareRemoveClient,
+		long: `remove-client removes every token of the client NAME, and revokes those that are accepted.
+It is refused if there is no such client, and without --force also if the source would
+have no token left.`,
+	},
+	{
 		name: "status", short: "Show the slots, their deadlines and the next step",
 		do: status,
 		long: `status shows what the source declares, by fingerprint, how long the old one is still
-accepted, and what to do next. Exit code 1 means that the content is bad or what is
-current revoked. What running agents accept is shown by tokenagent status.`,
+accepted, and what to do next: of each client, or of the one that --client names. Exit
+code 1 means that the content is bad or what is current revoked. What running agents accept is shown by tokenagent status.`,
 	},
 }

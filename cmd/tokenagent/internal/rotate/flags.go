@@ -62,6 +62,9 @@ const (
 func (r *request) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.output, "output", formText, "`FORM` of the report: text or json; without PATH it goes to standard error")
 	f.StringVar((*string)(&r.read.Kind), "kind", "", "`KIND` to rotate where there are both: tokens or keys")
+	if !r.takesName {
+		f.StringVar(&r.read.Client, "client", "", "`NAME` of the client whose tokens the step is about (default: the tokens without a name)")
+	}
 	f.StringVar(&r.read.Algorithm, "key-algorithm", "", "`ALG` of verification keys that name none, as the agents have it (default: RS256, HS256, or that of the curve)")
 	f.IntVar(&r.read.MinTokenBytes, "min-token-bytes", token.DefaultMinBytes, "shortest token that is accepted, in bytes")
 	if r.flags != nil {
@@ -97,6 +100,10 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 		return exitcode.Usage("--min-token-bytes must be at least 1")
 	case r.read.Kind != "" && r.read.Kind != content.Tokens && r.read.Kind != content.Keys:
 		return exitcode.Usage("--kind must be tokens or keys")
+	case r.takesName && !rotation.ValidClient(r.read.Client):
+		return exitcode.Usage("NAME must be the name of a client: " + clientRule)
+	case r.read.Client != "" && !rotation.ValidClient(r.read.Client):
+		return exitcode.Usage("--client must be the name of a client: " + clientRule)
 	case r.read.Algorithm != "" && !slices.Contains(jwt.Algorithms(), r.read.Algorithm):
 		return exitcode.Usage("--key-algorithm must be one of %s", strings.Join(jwt.Algorithms(), ", "))
 	case r.overlap < 0 && r.overlap != unset:

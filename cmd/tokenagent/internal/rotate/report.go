@@ -11,6 +11,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/store"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
@@ -23,6 +24,7 @@ type report struct {
 	Schema   int          `json:"schema"`
 	Step     string       `json:"step"`
 	Target   string       `json:"target"`
+	Client   string       `json:"client,omitempty"` // "" is the unnamed one
 	Kind     content.Kind `json:"kind"`
 	Changed  bool         `json:"changed"` // with dry_run: would be
 	DryRun   bool         `json:"dry_run"`
@@ -51,9 +53,48 @@ type slot struct {
 	LeftSeconds *int64    `json:"left_seconds,omitempty"` // until then; 0 when it has passed
 }
 
+// show reports the state of the client that is named, or of every client.
+func (r *request) show(t store.Store) error {
+	sources := t.Sources()
+	warnings := t.Warnings(make([][]content.Write, len(sources)))
+	names := []string{r.read.Client}
+	if r.read.Client == "" {
+		names = nil
+		for _, s := range sources {
+			names = append(names, s.Clients()...)
+		}
+		slices.Sort(names)
+		names = slices.Compact(names)
+	}
+	var shown []content.Source
+	var changes []change
+	for _, name := range names {
+		var having []content.Source
+		var at []int // their places in sources
+		for i, s := range sources {
+			if s, has := s.Of(name); has {
+				having, at = append(having, s), append(at, i)
+			}
+		}
+		states, err := r.plan(having)
+		if err != nil {
+			return err
+		}
+		for i := range states { // once for each source
+			states[i].warnings = append(states[i].warnings, warnings[at[i]]...)
+			warnings[at[i]] = nil
+		}
+		shown, changes = append(shown, having...), append(changes, states...)
+	}
+	if len(shown) == 0 {
+		return hasClient(sources[0])
+	}
+	return r.report(shown, changes, len(sources) > 1)
+}
+
 // report prints what the step did. Standard output of the filter is the Secret's, except
-// for status.
-func (r *request) report(sources []content.Source, changes []change) error {
+// for status. list says that there are several sources.
+func (r *request) report(sources []content.Source, changes []change, list bool) error {
 	out := r.stdout
 	if r.path == "" && !r.readOnly() {
 		out = r.stderr
@@ -64,7 +105,7 @@ func (r *request) report(sources []content.Source, changes []change) error {
 		reports[i] = r.describe(sources[i].Name, ch, time.Now())
 		bad = bad || ch.bad
 	}
-	if err := printReports(out, r.stderr, r.output, reports); err != nil {
+	if err := printReports(out, r.stderr, r.output, reports, list); err != nil {
 		return err
 	}
 	if bad {
@@ -77,7 +118,7 @@ func (r *request) report(sources []content.Source, changes []change) error {
 func (r *request) describe(target string, ch change, now time.Time) *report {
 	c, noun := ch.to, ch.to.Kind.Noun()
 	rep := &report{
-		Schema: reportSchema, Step: r.name, Target: target, Kind: c.Kind, Changed: ch.changed, DryRun: r.dryRun, Summary: ch.summary,
+		Schema: reportSchema, Step: r.name, Target: target, Client: c.Client, Kind: c.Kind, Changed: ch.changed, DryRun: r.dryRun, Summary: ch.summary,
 		Next: []slot{}, Previous: []slot{}, Warnings: []string{}, NextStep: nextStep(c, now),
 		Revoked: append([]string{}, fingerprints(c.Revoked)...), Retired: fingerprints(c.Retired), Unrevoked: fingerprints(c.Unrevoked),
 	}
@@ -172,6 +213,8 @@ func nextStep(c content.Content, now time.Time) string {
 	}
 	keys := len(accepted(c))
 	switch {
+	case len(c.Declared()) == 0:
+		return "none: there is no token of " + describe(c.Client)
 	case c.NoRoom != "":
 		return "none: " + c.NoRoom
 	case c.IsKeySet && keys == 0:
@@ -203,13 +246,14 @@ func nextStep(c content.Content, now time.Time) string {
 	}
 }
 
-// printReports writes reports to w: as text, with their warnings on stderr, or as JSON,
-// of a List as one object with all of them under secrets.
-func printReports(w, stderr io.Writer, form string, reports []*report) error {
+// printReports writes reports to w: as text, with their warnings on stderr, or as JSON.
+// Several are one object, with those of a List under secrets, and those of one source under
+// clients.
+func printReports(w, stderr io.Writer, form string, reports []*report, list bool) error {
 	if form == formText {
 		for _, r := range reports {
 			for _, text := range r.Warnings {
-				termsafe.Fprintf(stderr, "tokenagent: warning: %s: %s\n", r.Target, text)
+				termsafe.Fprintf(stderr, "tokenagent: warning: %s: %s\n", r.title(), text)
 			}
 		}
 		for _, r := range reports {
@@ -224,11 +268,24 @@ func printReports(w, stderr io.Writer, form string, reports []*report) error {
 	if len(reports) == 1 {
 		return e.Encode(reports[0])
 	}
-	return e.Encode(struct {
+	several := struct {
 		Schema  int       `json:"schema"`
 		Step    string    `json:"step"`
-		Secrets []*report `json:"secrets"`
-	}{reportSchema, reports[0].Step, reports})
+		Secrets []*report `json:"secrets,omitempty"`
+		Clients []*report `json:"clients,omitempty"`
+	}{Schema: reportSchema, Step: reports[0].Step, Clients: reports}
+	if list {
+		several.Secrets, several.Clients = reports, nil
+	}
+	return e.Encode(several)
+}
+
+// title returns the target and the name of the client, if it has one.
+func (r *report) title() string {
+	if r.Client == "" {
+		return r.Target
+	}
+	return r.Target + ", client " + r.Client
 }
 
 func (r *report) print(w io.Writer) error {
@@ -236,7 +293,7 @@ func (r *report) print(w io.Writer) error {
 	if r.DryRun {
 		mark = "dry run, nothing written: "
 	}
-	termsafe.Fprintf(w, "%s: %s%s\n", r.Target, mark, r.Summary)
+	termsafe.Fprintf(w, "%s: %s%s\n", r.title(), mark, r.Summary)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, text string) { termsafe.Fprintf(t, "  %s\t%s\n", name, text) }
 	slots := func(name string, all ...slot) {

@@ -194,7 +194,7 @@ func forget(c content.Content, id rotation.ID) (change, error) {
 	switch {
 	case !c.IsRevoked(id):
 		return done(c, "%s is not revoked; nothing to forget", fingerprint)
-	case slices.ContainsFunc(c.Declared(), content.Content{Revoked: []rotation.ID{id}}.Refuses):
+	case c.IsDeclared(id) || slices.ContainsFunc(c.Declared(), content.Content{Revoked: []rotation.ID{id}}.Refuses):
 		return refuse("%s is revoked and still declared, so forgetting the revocation would let it in again; replace the %s first", fingerprint, c.Kind.Noun())
 	}
 	c.Revoked = withoutID(c.Revoked, id)
@@ -217,7 +217,7 @@ func unrevoke(c content.Content, o options) (change, error) {
 	c.Unrevoked = c.Unrevoked[max(len(c.Unrevoked)-maxRevoked, 0):]
 	c.Wording = o.wording()
 	ch, err := done(c, "%s is no longer revoked", verify.Fingerprint(id))
-	if o.line == "" && !isIn(c.Declared(), id) {
+	if o.line == "" && !c.IsDeclared(id) {
 		ch.summary += "; it is in no slot, so stage it with --from where it is to be accepted again"
 	}
 	return ch, err

@@ -34,13 +34,19 @@ func (r *request) run(ctx context.Context) error {
 	}
 	sources := t.Sources()
 	r.read.Kind = sources[0].Kind
+	if r.readOnly() {
+		return r.show(t)
+	}
 	for _, s := range sources {
 		switch {
-		case r.readOnly():
 		case s.NoRoom != "":
 			return fmt.Errorf("%s: %s", s.Name, s.NoRoom)
 		case s.IsKeySet != sources[0].IsKeySet:
 			return fmt.Errorf("%s: some hold a key set and others a single key; rotate them separately", listName(sources))
+		case !r.takesName && !r.isForAll():
+			if err := hasClient(s); err != nil {
+				return err
+			}
 		}
 	}
 	if r.prepare != nil {
@@ -70,12 +76,12 @@ func (r *request) run(ctx context.Context) error {
 		changes[i].warnings = append(changes[i].warnings, warnings...)
 	}
 	isChange := func(ch change) bool { return ch.changed }
-	if !r.dryRun && !r.readOnly() && (slices.ContainsFunc(changes, isChange) || r.path == "") {
+	if !r.dryRun && (slices.ContainsFunc(changes, isChange) || r.path == "") {
 		if err := r.save(changes, func() error { return t.Save(ctx, writes) }); err != nil {
 			return fmt.Errorf("%s: %w", listName(sources), err)
 		}
 	}
-	return r.report(sources, changes)
+	return r.report(sources, changes, len(sources) > 1)
 }
 
 func listName(sources []content.Source) string {

@@ -50,17 +50,23 @@ func (r *request) prepareStage(all []content.Source) (err error) {
 	return err
 }
 
-// fromCredential parses the file of --from as one token or key.
+// fromCredential parses the file of --from as one token or key. The token may have the name
+// of the client.
 func (r *request) fromCredential() (content.Credential, error) {
 	o := r.read
-	o.Name = "--from " + r.from
+	o.Name, o.Client = "--from "+r.from, ""
 	c, err := content.ParseFile([]byte(r.fromText.Reveal()), o)
+	if named, is := c.Of(r.read.Client); err == nil && is {
+		c = named
+	}
 	switch {
 	case err != nil:
 	case c.IsKeySet:
 		err = fmt.Errorf("%s: a set of keys; one key must be there alone", o.Name)
-	case len(c.Declared())+len(c.Revoked) > 1:
+	case len(c.Owners)+len(c.Revoked) > 1:
 		err = fmt.Errorf("%s: more than one %s; it must be there alone", o.Name, o.Kind.Noun())
+	case !c.HasCurrent():
+		err = fmt.Errorf("%s: the token has the name of another client; take name= out, or give --client that name", o.Name)
 	}
 	return c.Current, err
 }

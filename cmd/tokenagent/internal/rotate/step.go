@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -66,16 +67,20 @@ func refuse(format string, args ...any) (change, error) {
 // apply returns what do makes of from, and keeps the list of retired digests.
 func apply(do step, from content.Content, o options) (change, error) {
 	ch, err := do(from.Clone(), o)
-	if err == nil && !ch.to.Equal(from) {
-		ch.changed = true
-		noteRetired(from, &ch.to)
+	if err != nil || ch.to.Equal(from) {
+		return ch, err
 	}
-	return ch, err
+	ch.changed = true
+	noteRetired(from, &ch.to)
+	return ch, checkClients(from, ch.to)
 }
 
-// maxRetired is how many retired digests are kept: as many rotations as an agent
-// may have missed.
-const maxRetired = 16
+// maxRetired is how many retired digests are kept for each client: as many rotations as an
+// agent may have missed. maxRetiredAll bounds them for all clients.
+const (
+	maxRetired    = 16
+	maxRetiredAll = 1000
+)
 
 // noteRetired writes down what leaves its slot without being revoked. An agent that
 // missed the promotion would otherwise remember it for a window of its own. A previous
@@ -90,14 +95,15 @@ func noteRetired(from content.Content, to *content.Content) {
 			to.Listed = without(to.Listed, s.Token.ID())
 		}
 	}
-	declared := to.Declared()
 	for _, t := range gone {
-		if id := t.ID(); !to.Refuses(t) && !isIn(declared, id) {
+		if id := t.ID(); !to.Refuses(t) && !to.IsDeclared(id) {
 			to.Retired = append(withoutID(to.Retired, id), id)
 		}
 	}
-	to.Retired = slices.DeleteFunc(to.Retired, func(id rotation.ID) bool { return isIn(declared, id) })
-	to.Retired = to.Retired[max(len(to.Retired)-maxRetired, 0):]
+	to.Retired = slices.DeleteFunc(to.Retired, to.IsDeclared)
+	clients := slices.Compact(slices.Sorted(maps.Values(to.Owners)))
+	most := min(maxRetired*max(len(clients), 1), maxRetiredAll)
+	to.Retired = to.Retired[max(len(to.Retired)-most, 0):]
 	if to.NoDigests {
 		to.Retired = nil
 	}

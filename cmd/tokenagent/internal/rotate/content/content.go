@@ -88,21 +88,25 @@ func (c Credential) String() string {
 // Format writes String for every verb and flag.
 func (c Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// A Content is what a source declares, by slot. A credential may be in several slots.
-// To change a Content, change a copy made by [Content.Clone].
+// A Content is what a source declares for one client, by slot. A credential may be in
+// several slots. To change a Content, change a copy made by [Content.Clone].
 type Content struct {
 	Kind     Kind
+	Client   string // "" is the unnamed client, and the one of verification keys
 	Current  Credential
 	Next     []Credential // several only in a file
 	Previous []Superseded // several only in a file
 	Listed   []Credential // in a file of tokens, or in a key set
 
-	// Revoked credentials are refused for good. Retired ones, the oldest first, are refused
-	// unless they are in a slot. Unrevoked ones are no longer revoked, unless they are in
-	// Revoked, too.
+	// Digests are those of all clients. Revoked credentials are refused for good. Retired
+	// ones, the oldest first, are refused unless they are in a slot. Unrevoked ones are no
+	// longer revoked, unless they are in Revoked, too.
 	Revoked, Retired, Unrevoked []rotation.ID
 	// Wording is the text of the IDs that are not written as hex digits.
 	Wording map[rotation.ID]string
+	// Owners are the clients of all credentials that the source declares, for other clients,
+	// too. It must not be modified.
+	Owners map[rotation.ID]string
 
 	// IsKeySet reports that the source is a key set. All its keys are listed, and none is
 	// current.
@@ -167,6 +171,18 @@ func (c Content) Declared() (all []Credential) {
 	return all
 }
 
+// OtherOwner returns the client that has the credential, if it is another one than that of c.
+func (c Content) OtherOwner(id rotation.ID) (client string, is bool) {
+	client, is = c.Owners[id]
+	return client, is && client != c.Client
+}
+
+// IsDeclared reports whether the credential is in a slot of c or of another client.
+func (c Content) IsDeclared(id rotation.ID) bool {
+	_, other := c.OtherOwner(id)
+	return other || slices.ContainsFunc(c.Declared(), func(v Credential) bool { return v.ID() == id })
+}
+
 // IsRevoked reports whether id is in the list of revocations.
 func (c Content) IsRevoked(id rotation.ID) bool { return slices.Contains(c.Revoked, id) }
 
@@ -201,6 +217,9 @@ func (c Content) lines() (out []line) {
 			l.until = until.Unix()
 			l.text += " until=" + Deadline(until)
 		}
+		if c.Client != "" {
+			l.text += " name=" + c.Client
+		}
 		out = append(out, l)
 	}
 	if c.HasCurrent() {
@@ -223,7 +242,8 @@ func (c Content) lines() (out []line) {
 	return out
 }
 
-// Equal reports whether c and d declare the same, in any order.
+// Equal reports whether c and d declare the same, in any order. It does not compare the
+// names of their clients.
 func (c Content) Equal(d Content) bool {
 	all := func(c Content) map[declaration]bool {
 		all := map[declaration]bool{}

@@ -45,8 +45,8 @@ func (c Content) digestText(id rotation.ID) string {
 }
 
 // parseLine returns what a line of a valid file of tokens declares: the zero declaration
-// for a comment, and a listed token for the current one.
-func parseLine(raw string) declaration {
+// for a comment and for a token of another client, and a listed token for the current one.
+func parseLine(raw, client string) declaration {
 	f := fields(raw)
 	switch {
 	case len(f) == 0 || f[0][0] == '#':
@@ -54,13 +54,20 @@ func parseLine(raw string) declaration {
 	case f[0] == "revoked" || f[0] == "retired" || f[0] == "unrevoked":
 		return parseDigest(raw, f[0], Tokens)
 	}
-	d := declaration{word: rotation.Listed.String(), id: verify.Digest(f[0])}
-	if len(f) > 1 {
-		d.word = f[1]
+	d, owner := declaration{word: rotation.Listed.String(), id: verify.Digest(f[0])}, ""
+	for _, field := range f[1:] {
+		switch word, value, _ := strings.Cut(field, "="); word {
+		case "until":
+			until, _ := time.Parse(time.RFC3339, value)
+			d.until = until.Unix()
+		case "name":
+			owner = value
+		default:
+			d.word = word
+		}
 	}
-	if len(f) > 2 {
-		until, _ := time.Parse(time.RFC3339, strings.TrimPrefix(f[2], "until="))
-		d.until = until.Unix()
+	if owner != client {
+		return declaration{}
 	}
 	return d
 }
@@ -80,24 +87,30 @@ func parseDigest(raw, word string, k Kind) declaration {
 // Revocation returns what a line in a list of revocations revokes, and whether the line
 // is valid.
 func Revocation(text string, k Kind) (id rotation.ID, ok bool) {
-	s, _ := Parse(map[string][]byte{k.names().revoked: []byte(text)}, "", Options{Kind: k})
+	s, _ := Parse(map[string][]byte{k.names("").revoked: []byte(text)}, "", Options{Kind: k})
 	if len(s.Revoked) != 1 {
 		return id, false
 	}
 	return s.Revoked[0], true
 }
 
-// editLines returns text, a file of tokens, changed so that it declares want. Comments,
-// blank lines and the lines of what stays keep their bytes and their order.
-func editLines(text []byte, want Content) []byte {
-	others := slices.DeleteFunc(want.lines(), func(l line) bool { return l.word == rotation.Current.String() })
-	seen := false
+// editLines returns text, a file of tokens, changed so that it declares want instead of
+// have. Comments, blank lines, and the lines of other clients and of what stays keep their
+// bytes and their order.
+func editLines(text []byte, have, want Content) []byte {
+	others, replaced := want.lines(), !have.HasCurrent()
+	if have.HasCurrent() {
+		others = slices.DeleteFunc(others, func(l line) bool { return l.word == rotation.Current.String() })
+	}
 	return edit(text, others, func(raw string) (string, declaration) {
-		d := parseLine(raw)
-		if d.word != rotation.Listed.String() || seen {
+		d := parseLine(raw, want.Client)
+		if d.word != rotation.Listed.String() || replaced {
 			return raw, d
 		}
-		seen = true // the first token without a slot is the current one
+		replaced = true // the first token without a slot is the current one
+		if !want.HasCurrent() {
+			return "", declaration{}
+		}
 		return strings.Replace(raw, fields(raw)[0], want.Current.Reveal(), 1), declaration{}
 	})
 }

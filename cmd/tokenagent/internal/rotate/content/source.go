@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/internal/jwt"
@@ -17,6 +18,7 @@ import (
 // Options configure the parsing of a source. The zero Options are valid.
 type Options struct {
 	Kind          Kind     // "" means the one that the source has
+	Client        string   // the client whose Content is returned; "" means the unnamed client
 	Name          string   // name of the source in reports and errors
 	All           []string // names of all keys of the source, for errors
 	MinTokenBytes int      // shortest token; 0 means token.DefaultMinBytes
@@ -25,26 +27,30 @@ type Options struct {
 
 // A Source is a file, a directory or a Secret, as it was read.
 type Source struct {
-	Content
-	Name string            // name in reports and errors
-	Keys map[string][]byte // must not be modified
-	File string            // name of the file in Keys; "" for a directory and a Secret
+	Content                   // of one client
+	Name    string            // name in reports and errors
+	Keys    map[string][]byte // must not be modified
+	File    string            // name of the file in Keys; "" for a directory and a Secret
 
-	options Options // of the kind that the source has
+	options Options            // of the kind that the source has
+	clients map[string]Content // of each client that has a credential
 }
 
-// names are the keys of one kind in a directory, by what they hold.
+// names are the keys of one client in a directory, by what they hold. Those of digests are
+// the same for all clients.
 type names struct{ current, next, previous, until, revoked, retired, unrevoked, set string }
 
-func (k Kind) names() names {
+func (k Kind) names(client string) names {
 	if k == Keys {
 		return names{jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious, jwks.KeyPreviousUntil, jwks.KeyRevoked, jwks.KeyRetired, jwks.KeyUnrevoked, jwks.KeyJWKS}
 	}
-	return names{token.FileCurrent, token.FileNext, token.FilePrevious, token.FilePreviousUntil, token.FileRevoked, token.FileRetired, token.FileUnrevoked, ""}
+	of := func(kind string) string { return token.FileName(kind, client) }
+	return names{of(token.FileCurrent), of(token.FileNext), of(token.FilePrevious), of(token.FilePreviousUntil), token.FileRevoked, token.FileRetired, token.FileUnrevoked, ""}
 }
 
 // Names returns the keys that agents read from a directory or a Secret, for the kind, or
-// for both if it is "".
+// for both if it is "". A name that ends with * stands for every key that begins with the
+// rest.
 func Names(k Kind) (all []string) {
 	if k != Keys {
 		all = token.FileNames()
@@ -55,11 +61,27 @@ func Names(k Kind) (all []string) {
 	return all
 }
 
-func hasAny(keys map[string][]byte, names ...string) bool {
+// IsName reports whether one of names, as [Names] returns them, stands for key.
+func IsName(names []string, key string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
-		_, there := keys[name]
-		return there
+		prefix, isPattern := strings.CutSuffix(name, "*")
+		return name == key || isPattern && strings.HasPrefix(key, prefix)
 	})
+}
+
+// IsCurrent reports whether key holds a current credential or a key set. Such a key is
+// valid without any other key.
+func IsCurrent(key string) bool {
+	return IsName([]string{token.FileCurrent, token.FileName(token.FileCurrent, "*"), jwks.KeyCurrent, jwks.KeyJWKS}, key)
+}
+
+func hasAny(keys map[string][]byte, names ...string) bool {
+	for key := range keys {
+		if IsName(names, key) {
+			return true
+		}
+	}
+	return false
 }
 
 const (
@@ -68,20 +90,23 @@ const (
 )
 
 // Parse parses the file of that name in keys, or if file is "", the keys of a directory or
-// of a Secret. With an error it returns the revocations. See [token.Parse],
-// [token.ParseDir], [jwks.Parse] and [jwks.ParseKeys].
+// of a Secret. It is no error if the client of o has no token. With an error it returns the
+// revocations. See [token.Parse], [token.ParseDir], [jwks.Parse] and [jwks.ParseKeys].
 func Parse(keys map[string][]byte, file string, o Options) (s Source, err error) {
 	s = Source{Name: o.Name, Keys: keys, File: file, options: o}
 	if s.Kind, err = s.kind(); err != nil {
 		return s, err
 	}
-	s.options.Kind, s.OnePrevious = s.Kind, file == ""
-	if s.Kind == Keys {
-		err = parseKeys(&s)
-	} else {
+	s.options.Kind, s.Client, s.OnePrevious = s.Kind, o.Client, file == ""
+	switch {
+	case s.Kind == Tokens:
 		err = parseTokens(&s)
+	case o.Client != "":
+		return s, exitcode.Usage("%s has verification keys, which belong to no client; only tokens do", s.Name)
+	default:
+		err = parseKeys(&s)
 	}
-	if n := s.Kind.names(); err != nil && file == "" && !hasAny(keys, n.current, n.set) {
+	if n, all := s.Kind.names(""), s.Kind.names("*"); err != nil && file == "" && !hasAny(keys, n.current, all.current, n.set) {
 		err = fmt.Errorf("%w; %s", err, s.there())
 	}
 	return s, err
@@ -94,7 +119,10 @@ func ParseFile(text []byte, o Options) (Source, error) {
 
 // kind returns the kind of credentials to look for.
 func (s Source) kind() (Kind, error) {
-	has := func(k Kind) bool { n := k.names(); return hasAny(s.Keys, n.current, n.next, n.previous, n.set) }
+	has := func(k Kind) bool {
+		n, all := k.names(""), k.names("*")
+		return hasAny(s.Keys, n.current, n.next, n.previous, n.set, all.current, all.next, all.previous)
+	}
 	switch {
 	case s.options.Kind != "":
 		return s.options.Kind, nil
@@ -129,12 +157,12 @@ func parseTokens(s *Source) error {
 	} else {
 		got, err = token.ParseDir(s.Keys, o)
 	}
-	collect(&s.Content, got, func(d rotation.Decl[token.Token]) Credential { return Credential{text: d.Value} })
+	collect(s, got, func(d rotation.Decl[token.Token]) Credential { return Credential{text: d.Value} })
 	return err
 }
 
 func parseKeys(s *Source) error {
-	o, n := jwks.ParseOptions{Name: s.Name, Algorithm: s.options.Algorithm}, Keys.names()
+	o, n := jwks.ParseOptions{Name: s.Name, Algorithm: s.options.Algorithm}, Keys.names("")
 	var got jwks.Keys
 	var err error
 	if s.File != "" {
@@ -144,10 +172,11 @@ func parseKeys(s *Source) error {
 		got, err = jwks.ParseKeys(s.Keys, o)
 	}
 	at := map[rotation.Slot]string{rotation.Current: n.current, rotation.Next: n.next, rotation.Previous: n.previous}
-	collect(&s.Content, got.Content, func(d rotation.Decl[jwt.Key]) Credential { return Key(d.Value, s.Keys[at[d.Slot]]) })
+	collect(s, got.Content, func(d rotation.Decl[jwt.Key]) Credential { return Key(d.Value, s.Keys[at[d.Slot]]) })
 	s.NoDigests = s.File != ""
+	_, hasSet := s.Keys[n.set]
 	switch {
-	case !hasAny(s.Keys, n.set):
+	case !hasSet:
 	case !s.HasCurrent():
 		s.IsKeySet = true
 	case IsJWK(s.Keys[n.set]):
@@ -158,9 +187,16 @@ func parseKeys(s *Source) error {
 	return err
 }
 
-func collect[V any](c *Content, got rotation.Content[V], credential func(rotation.Decl[V]) Credential) {
-	c.Revoked, c.Retired, c.Unrevoked = got.Revoked, got.Retired, got.Unrevoked
+// collect puts what got declares into the contents of its clients.
+func collect[V any](s *Source, got rotation.Content[V], credential func(rotation.Decl[V]) Credential) {
+	s.Revoked, s.Retired, s.Unrevoked = got.Revoked, got.Retired, got.Unrevoked
+	s.Owners, s.clients = map[rotation.ID]string{}, map[string]Content{}
 	for _, d := range got.Decls {
+		c, known := s.clients[d.Client]
+		if !known {
+			c = s.Content
+			c.Client = d.Client
+		}
 		switch v := credential(d); d.Slot {
 		case rotation.Current:
 			c.Current = v
@@ -171,7 +207,24 @@ func collect[V any](c *Content, got rotation.Content[V], credential func(rotatio
 		default:
 			c.Listed = append(c.Listed, v)
 		}
+		s.Owners[d.ID], s.clients[d.Client] = d.Client, c
 	}
+	if c, there := s.clients[s.Client]; there {
+		s.Content = c
+	}
+}
+
+// Clients returns the names of the clients that have a credential, sorted. "" is the
+// unnamed client.
+func (s Source) Clients() []string { return slices.Sorted(maps.Keys(s.clients)) }
+
+// Of returns the source with the content of the client, and whether that has a credential.
+func (s Source) Of(client string) (of Source, is bool) {
+	c, is := s.clients[client]
+	if client != s.Client { // that of s says more of keys
+		s.Content, s.options.Client = c, client
+	}
+	return s, is
 }
 
 // A Write replaces the value of a key of a source. A nil Value removes the key.
@@ -184,10 +237,11 @@ type Write struct {
 // a bug in this package from becoming an outage.
 var errReadBack = errors.New("the changed source would not declare what it should; nothing was written (this is a bug in tokenagent: please report it)")
 
-// Edit returns the writes that make the source declare to, in the order in which they must
-// be made: first the digests, then the old token as previous, with its deadline, then the
-// new one as current, and last token-next. So a reader accepts the old and the new token at
-// every moment. The result has been parsed again.
+// Edit returns the writes that make the source declare to for its client, in the order in
+// which they must be made: first the digests, then the old token as previous, with its
+// deadline, then the new one as current, and last token-next. So a reader accepts the old
+// and the new token at every moment. Other clients keep what they have. The result has been
+// parsed again.
 func (s Source) Edit(to Content) (writes []Write, err error) {
 	set := func(key, was, is string) {
 		switch {
@@ -198,12 +252,12 @@ func (s Source) Edit(to Content) (writes []Write, err error) {
 			writes = append(writes, Write{key, []byte(is)})
 		}
 	}
-	n, file := to.Kind.names(), string(s.Keys[s.File])
+	n, file := to.Kind.names(s.Client), string(s.Keys[s.File])
 	switch {
 	case s.File != "" && to.IsKeySet:
 		n.set = s.File
 	case s.File != "" && to.Kind == Tokens:
-		set(s.File, file, string(editLines([]byte(file), to)))
+		set(s.File, file, string(editLines([]byte(file), s.Content, to)))
 	case s.File == "":
 		for _, d := range []struct{ word, key string }{{"unrevoked", n.unrevoked}, {"revoked", n.revoked}, {"retired", n.retired}} {
 			set(d.key, string(s.Keys[d.key]), string(editDigests(s.Keys[d.key], d.word, to)))
@@ -214,6 +268,10 @@ func (s Source) Edit(to Content) (writes []Write, err error) {
 		if is.current != was.current && is.current == was.previous {
 			set(n.next, was.next, is.current)
 			was.next = is.current
+		}
+		if is.current == "" { // a token-next without a token would be an error
+			set(n.next, was.next, "")
+			was.next = ""
 		}
 		set(n.previous, was.previous, is.previous)
 		set(n.until, was.until, is.until)
@@ -227,11 +285,30 @@ func (s Source) Edit(to Content) (writes []Write, err error) {
 		}
 		set(n.set, string(s.Keys[n.set]), string(text))
 	}
+	return writes, s.check(writes, to)
+}
+
+// check returns an error unless writes make s declare to, and leave other clients alone.
+func (s Source) check(writes []Write, to Content) error {
+	want := maps.Clone(s.clients)
+	want[s.Client] = to
+	if len(to.Declared()) == 0 {
+		delete(want, s.Client)
+	}
 	got, err := Parse(s.After(writes), s.File, s.options)
-	if err == nil && !got.Equal(to) {
+	if len(want) == 0 && slices.Equal(got.Revoked, to.Revoked) {
+		return nil // agents take only the revocations of a source without a token
+	}
+	sameTokens := func(a, b Content) bool { return a.withoutDigests().Equal(b.withoutDigests()) }
+	if err == nil && !(got.Equal(to) && maps.EqualFunc(got.clients, want, sameTokens)) {
 		err = errReadBack
 	}
-	return writes, err
+	return err
+}
+
+func (c Content) withoutDigests() Content {
+	c.Revoked, c.Retired, c.Unrevoked = nil, nil, nil
+	return c
 }
 
 // values returns the values of the keys that hold a credential or a deadline, with "" for
@@ -262,18 +339,26 @@ func (s Source) After(writes []Write) map[string][]byte {
 	return keys
 }
 
-// WhiteSpace returns a warning if there is white space around the token in keys, those of
-// a Secret, and "" if not. Receivers strip it, but daprd takes the bytes into its
+// WhiteSpace returns a warning if there is white space around a current token in keys,
+// those of a Secret, and "" if not. Receivers strip it, but daprd takes the bytes into its
 // environment unchanged, and a newline breaks all its calls to the app.
 func WhiteSpace(keys map[string][]byte) string {
-	value := keys[token.FileCurrent]
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if text := whiteSpace(key, keys[key]); text != "" && IsName([]string{token.FileCurrent, token.FileName(token.FileCurrent, "*")}, key) {
+			return text
+		}
+	}
+	return ""
+}
+
+func whiteSpace(key string, value []byte) string {
 	trimmed := bytes.Trim(bytes.TrimPrefix(value, []byte(bom)), white)
 	switch {
 	case len(trimmed) == 0 || len(trimmed) == len(value):
 		return ""
 	case bytes.ContainsAny(value, "\r\n"):
-		return "key " + token.FileCurrent + " has a newline beside the token; daprd sends it as part of the token, and all its calls to the app fail: write it without (printf %s, or tokenagent generate | tr -d '\\n')"
+		return "key " + key + " has a newline beside the token; daprd sends it as part of the token, and all its calls to the app fail: write it without (printf %s, or tokenagent generate | tr -d '\\n')"
 	default:
-		return "key " + token.FileCurrent + " has white space beside the token, which daprd sends as part of it; write it without"
+		return "key " + key + " has white space beside the token, which daprd sends as part of it; write it without"
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
@@ -25,11 +26,11 @@ const dataLink = "..data"
 
 // files are a file, or the keys of a directory, as they were when they were read.
 type files struct {
-	path  string // as given
-	file  string // name of the file; "" for a directory
-	root  string // the directory, resolved
-	data  string // the directory that ..data leads to, or root
-	names []string
+	path  string            // as given
+	file  string            // name of the file; "" for a directory
+	root  string            // the directory, resolved
+	data  string            // the directory that ..data leads to, or root
+	names []string          // what was read; see content.Names
 	keys  map[string][]byte // content by name; must not be modified
 
 	source content.Source
@@ -137,7 +138,7 @@ func (f *files) Save(ctx context.Context, writes [][]content.Write) error {
 		r.like = r.path
 		switch info, err := os.Lstat(r.path); {
 		case errors.Is(err, fs.ErrNotExist):
-			r.like = f.model()
+			r.like = f.model(w.Key)
 		case err == nil && !info.Mode().IsRegular():
 			return fmt.Errorf("key %s is no regular file; replace what it leads to, or put a file there", w.Key)
 		}
@@ -159,11 +160,17 @@ func (f *files) unchanged(ctx context.Context) error {
 	return nil
 }
 
-// model returns the file whose mode and owner new keys get: what senders send, or what
-// receivers verify with.
-func (f *files) model() string {
-	i := slices.IndexFunc(currentNames(), func(key string) bool { return f.keys[key] != nil })
-	return filepath.Join(f.data, currentNames()[max(i, 0)])
+// model returns the file whose mode and owner the new key gets: what the client sends, or
+// what others send, or what receivers verify with.
+func (f *files) model(key string) string {
+	_, client, _ := strings.Cut(key, ".")
+	like := token.FileName(token.FileCurrent, client)
+	for _, name := range slices.Sorted(maps.Keys(f.keys)) {
+		if f.keys[like] == nil && content.IsCurrent(name) {
+			like = name
+		}
+	}
+	return filepath.Join(f.data, like)
 }
 
 // link completes the replacement r in a directory with a ..data, where each key has a

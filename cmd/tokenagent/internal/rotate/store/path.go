@@ -7,11 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
-	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/reload"
@@ -100,20 +98,19 @@ func volumeOf(path string) string {
 	return ""
 }
 
-// currentNames are the keys of a directory that are valid without any other key.
-func currentNames() []string { return []string{token.FileCurrent, jwks.KeyCurrent, jwks.KeyJWKS} }
-
 // wholeSource refuses a path that is one of several keys of a directory.
 func wholeSource(path string) error {
 	dir, base := filepath.Split(path)
-	if !slices.Contains(content.Names(""), base) {
+	names := content.Names("")
+	switch {
+	case !content.IsName(names, base):
 		return nil
-	}
-	if !slices.Contains(currentNames(), base) {
+	case !content.IsCurrent(base):
 		return fmt.Errorf("%s has the name of a key; give the directory that it is in", path)
 	}
-	for _, key := range content.Names("") {
-		if _, err := os.Lstat(filepath.Join(dir, key)); err == nil && !slices.Contains(currentNames(), key) {
+	entries, _ := os.ReadDir(filepath.Clean(dir))
+	for _, e := range entries {
+		if key := e.Name(); content.IsName(names, key) && !content.IsCurrent(key) {
 			return fmt.Errorf("%s is one key of a directory, which has %s as well; give the directory", path, key)
 		}
 	}

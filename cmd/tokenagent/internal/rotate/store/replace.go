@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 )
 
 // ErrChanged reports that somebody else changed the source after it was read. Nothing was
@@ -122,10 +124,9 @@ func (r *replacement) commit() error {
 func removeLeftovers(dir string, names []string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		for _, name := range names {
-			if e.Type().IsRegular() && strings.HasPrefix(e.Name(), "."+name+tempMark) {
-				_ = os.Remove(filepath.Join(dir, e.Name()))
-			}
+		end := strings.LastIndex(e.Name(), tempMark)
+		if end > 0 && e.Type().IsRegular() && e.Name()[0] == '.' && content.IsName(names, e.Name()[1:end]) {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
 }

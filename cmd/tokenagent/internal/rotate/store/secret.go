@@ -83,7 +83,7 @@ func (o Options) openSecrets(ctx context.Context) (Store, error) {
 	}
 	d.stdout = o.Stdout
 	for i, s := range d.all {
-		o.Read.Name, o.Read.All = "secret "+s.name, s.names()
+		o.Read.Name, o.Read.All = "secret "+s.name, keysOf(s.data, s.stringData)
 		if o.Change && s.immutable {
 			return nil, fmt.Errorf("%s is immutable, and the API server refuses any change; create a new Secret under another name and mount that one", o.Read.Name)
 		}
@@ -169,7 +169,7 @@ func parseSecret(top object) (*secret, error) {
 		return nil, fmt.Errorf(pairs, s.name, "stringData")
 	}
 	// The values of stringData replace those of data, as when the API server merges them.
-	for _, key := range content.Names("") {
+	for _, key := range agentKeysOf(s.data, s.stringData) {
 		value, text := []byte{}, ""
 		switch {
 		case !read(s.data, key, &value): // standard base64, or null
@@ -187,11 +187,17 @@ func parseSecret(top object) (*secret, error) {
 	return s, nil
 }
 
-// names returns the names of all keys, also those that tokenagent does not read.
-func (s *secret) names() []string {
-	names := slices.AppendSeq(slices.Collect(maps.Keys(s.data)), maps.Keys(s.stringData))
+// keysOf returns the names of the keys in both, sorted.
+func keysOf(data, stringData object) []string {
+	names := slices.AppendSeq(slices.Collect(maps.Keys(data)), maps.Keys(stringData))
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// agentKeysOf returns those that agents read.
+func agentKeysOf(data, stringData object) []string {
+	names := content.Names("")
+	return slices.DeleteFunc(keysOf(data, stringData), func(key string) bool { return !content.IsName(names, key) })
 }
 
 func (d *secrets) Sources() []content.Source { return d.sources }

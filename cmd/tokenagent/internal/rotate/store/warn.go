@@ -131,7 +131,5 @@ func (s *secret) warnings(keys map[string][]byte) (out []string) {
 func (m meta) applied() []string {
 	var manifest struct{ Data, StringData object }
 	_ = json.Unmarshal([]byte(m.Annotations[lastApplied]), &manifest) // if it is broken, kubectl cannot read it either
-	return slices.DeleteFunc(content.Names(""), func(key string) bool {
-		return manifest.Data[key] == nil && manifest.StringData[key] == nil
-	})
+	return agentKeysOf(manifest.Data, manifest.StringData)
 }
