@@ -224,7 +224,7 @@ func keyContent(t *testing.T, b bench) content.Content {
 			file = key
 		}
 	}
-	return parse(t, raw, file, content.Keys)
+	return parse(t, raw, file, content.Keys).Content
 }
 
 // wantKeys compares what is declared, with the signers' names for fingerprints.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,6 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
-	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -31,6 +31,8 @@ const (
 	one   = "CANARY-1c3a9e-one-"
 	two   = "CANARY-1c3a9e-two-"
 	three = "CANARY-1c3a9e-three"
+	four  = "CANARY-1c3a9e-four-"
+	five  = "CANARY-1c3a9e-five-"
 )
 
 func id(token string) string {
@@ -92,19 +94,43 @@ type bench interface {
 	do(t *testing.T, step string, flags ...string) outcome
 	// bytes is all that is there, to be compared.
 	bytes(t *testing.T) string
+	source(t *testing.T) content.Source
 	content(t *testing.T) content.Content
 }
 
-// benches makes one target of each kind, with the current token one.
+// benches makes one target of each kind, with the current token one: that of the unnamed
+// client, and that of a client among others.
 func benches(t *testing.T) map[string]bench {
 	t.Helper()
+	all := targets(t, map[string]string{"token": one}, "# ours\n"+one+"\n")
+	others := map[string]string{"token": four + "\n", "token.web": " " + five, "token-previous.web": three + "-of-web", "token-previous-until.web": "2999-01-02T03:04:05+01:00\n"}
+	keys := maps.Clone(others)
+	keys["token.ci"] = one
+	lines := []string{" " + five + "\tname=web \n", three + "-of-web  previous name=web until=2999-01-02T03:04:05+01:00\n", four + " \n"}
+	for name, b := range targets(t, keys, lines[0]+"# ours\n"+lines[1]+one+" name=ci\n"+lines[2]) {
+		c := client{bench: b, name: "ci", kept: others}
+		if isFile(b) {
+			c.kept = map[string]string{"file": "", "1": lines[0], "2": lines[1], "3": lines[2], "4": "# ours\n"}
+		}
+		all["client in a "+name] = c
+	}
+	return all
+}
+
+// targets makes one target of each kind: of keys, and a file of lines.
+func targets(t *testing.T, keys map[string]string, lines string) map[string]bench {
+	t.Helper()
 	file, plain, laid := filepath.Join(t.TempDir(), "token"), t.TempDir(), t.TempDir()
-	put(t, file, "# ours\n"+one+"\n")
-	put(t, filepath.Join(plain, "token"), one)
-	if err := kubemount.Write(laid, map[string][]byte{"token": []byte(one + "\n"), "foreign": []byte("f")}, 0o600); err != nil {
+	put(t, file, lines)
+	data := map[string][]byte{"foreign": []byte("f")}
+	for key, value := range keys {
+		put(t, filepath.Join(plain, key), value)
+		data[key] = []byte(value)
+	}
+	if err := kubemount.Write(laid, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return map[string]bench{"file": path(file), "plain directory": path(plain), "laid out directory": path(laid), "secret": newSecret()}
+	return map[string]bench{"file": path(file), "plain directory": path(plain), "laid out directory": path(laid), "secret": secretOf(t, keys)}
 }
 
 func forEachWay(t *testing.T, f func(t *testing.T, b bench)) {
@@ -112,6 +138,50 @@ func forEachWay(t *testing.T, f func(t *testing.T, b bench)) {
 	for name, b := range benches(t) {
 		t.Run(name, func(t *testing.T) { f(t, b) })
 	}
+}
+
+// A client is a bench for the steps of one client.
+type client struct {
+	bench
+
+	name string
+	kept map[string]string // keys with their values, or lines of a file, that must stay
+}
+
+func (c client) do(t *testing.T, step string, flags ...string) outcome {
+	t.Helper()
+	o := c.bench.do(t, step, slices.Concat(flags, []string{"--client", c.name})...)
+	keys := c.source(t).Keys
+	for key, kept := range c.kept {
+		if text, isFile := keys["file"]; isFile && !strings.Contains(string(text), kept) || !isFile && string(keys[key]) != kept {
+			t.Errorf("%s %v of %s changes %s, %q", step, flags, c.name, key, kept)
+		}
+	}
+	return o
+}
+
+func (c client) content(t *testing.T) content.Content {
+	t.Helper()
+	s, _ := c.source(t).Of(c.name)
+	return s.Content
+}
+
+// target is b without the client.
+func target(b bench) bench {
+	if c, is := b.(client); is {
+		return c.bench
+	}
+	return b
+}
+
+func isFile(b bench) bool {
+	p, isPath := target(b).(path)
+	return isPath && strings.HasSuffix(string(p), "token")
+}
+
+func isSecret(b bench) bool {
+	_, is := target(b).(*secret)
+	return is
 }
 
 func put(t *testing.T, path, text string) {
@@ -160,45 +230,65 @@ func (p path) bytes(t *testing.T) string {
 	return b.String()
 }
 
-func parse(t *testing.T, keys map[string][]byte, file string, k content.Kind) content.Content {
+func parse(t *testing.T, keys map[string][]byte, file string, k content.Kind) content.Source {
 	t.Helper()
 	s, err := content.Parse(keys, file, content.Options{Kind: k})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Content
+	return s
 }
 
 func (p path) content(t *testing.T) content.Content {
+	t.Helper()
+	return p.source(t).Content
+}
+
+func (p path) source(t *testing.T) content.Source {
 	t.Helper()
 	info, err := os.Stat(string(p))
 	if err != nil {
 		t.Fatal(err)
 	}
 	keys := map[string][]byte{}
-	if info.IsDir() {
-		for _, key := range token.FileNames() {
-			if data, err := os.ReadFile(filepath.Join(string(p), key)); err == nil {
-				keys[key] = data
-			}
-		}
-		return parse(t, keys, "", content.Tokens)
+	if !info.IsDir() {
+		keys["file"], _ = os.ReadFile(string(p))
+		return parse(t, keys, "file", content.Tokens)
 	}
-	keys["file"], _ = os.ReadFile(string(p))
-	return parse(t, keys, "file", content.Tokens)
+	entries, err := os.ReadDir(string(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if content.IsName(content.Names(content.Tokens), e.Name()) {
+			keys[e.Name()], _ = os.ReadFile(filepath.Join(string(p), e.Name()))
+		}
+	}
+	return parse(t, keys, "", content.Tokens)
 }
 
 // A secret goes through the filter; what comes out takes its place, as with
 // kubectl replace.
 type secret struct{ text string }
 
-func newSecret() *secret {
+func newSecret() *secret { return secretWith(`{"token": "` + one + `"}`) }
+
+func secretOf(t *testing.T, keys map[string]string) *secret {
+	t.Helper()
+	text, err := json.Marshal(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return secretWith(string(text))
+}
+
+func secretWith(stringData string) *secret {
 	return &secret{`{
     "apiVersion": "v1",
     "data": {
         "foreign": "` + base64.StdEncoding.EncodeToString([]byte(three)) + `"
     },
-    "stringData": {"token": "` + one + `"},
+    "stringData": ` + stringData + `,
     "kind": "Secret",
     "metadata": {"name": "app-api-token", "namespace": "shop", "resourceVersion": "41"}
 }
@@ -223,6 +313,11 @@ func (s *secret) do(t *testing.T, step string, flags ...string) outcome {
 func (s *secret) bytes(*testing.T) string { return s.text }
 
 func (s *secret) content(t *testing.T) content.Content {
+	t.Helper()
+	return s.source(t).Content
+}
+
+func (s *secret) source(t *testing.T) content.Source {
 	t.Helper()
 	var v struct {
 		Data       map[string][]byte `json:"data"`

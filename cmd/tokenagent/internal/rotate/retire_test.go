@@ -131,6 +131,9 @@ func TestPromoteRetiresWhatItDrops(t *testing.T) {
 
 func TestTheLast16RetiredAreKept(t *testing.T) {
 	forEachWay(t, func(t *testing.T, b bench) {
+		if target(b) != b {
+			t.Skip("several clients share the list")
+		}
 		var all []string
 		for i := range 19 {
 			token := fmt.Sprintf("CANARY-1c3a9e-token-%d", i)

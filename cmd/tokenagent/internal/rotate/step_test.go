@@ -56,7 +56,7 @@ func perform(t *testing.T, b bench, lines ...line) {
 		}
 		before := b.bytes(t)
 		o := b.do(t, args[0], append(args[1:], "--dry-run", "--output=json")...).want(t, 0, `"dry_run": true`, `"changed": true`)
-		if _, filter := b.(*secret); filter && o.out != "" {
+		if isSecret(b) && o.out != "" {
 			t.Errorf("%s: a dry run writes a Secret", l.step)
 		}
 		if b.bytes(t) != before {
@@ -185,7 +185,7 @@ func TestOutOfOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			forEachWay(t, func(t *testing.T, b bench) {
-				if _, isPath := b.(path); isPath && c.only == "keys" && strings.HasSuffix(string(b.(path)), "token") {
+				if isFile(b) && c.only == "keys" {
 					t.Skip("a file has room")
 				}
 				files := strings.NewReplacer("FROM1", tokenFile(t, one), "FROM2", tokenFile(t, two), "FROM3", tokenFile(t, three),
@@ -329,8 +329,7 @@ func TestRevocationsAreBounded(t *testing.T) {
 func TestTwoRotationsInOneOverlap(t *testing.T) {
 	forEachWay(t, func(t *testing.T, b bench) {
 		b.do(t, "now", "--from", tokenFile(t, two)).want(t, 0)
-		p, isPath := b.(path)
-		if isPath && strings.HasSuffix(string(p), "token") {
+		if isFile(b) {
 			b.do(t, "now", "--again", "--from", tokenFile(t, three), "--overlap", "1h").want(t, 0)
 			want(t, b, "current=three previous=one previous=two")
 			b.do(t, "retire").want(t, 0, "retired "+fingerprint(one)+", "+fingerprint(two))

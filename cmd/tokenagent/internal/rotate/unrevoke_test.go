@@ -140,7 +140,7 @@ func TestForgetTakesOutWhatLiftsTheRevocation(t *testing.T) {
 	forEachWay(t, func(t *testing.T, b bench) {
 		b.do(t, "revoke", "--digest", id(two)).want(t, 0)
 		b.do(t, "unrevoke", "--digest", id(two)).want(t, 0)
-		switch s := b.(type) {
+		switch s := target(b).(type) {
 		case *secret:
 			s.text = strings.Replace(s.text, `"token-unrevoked"`, `"token-revoked": "`+b64(id(two))+`", "token-unrevoked"`, 1)
 		case path:
