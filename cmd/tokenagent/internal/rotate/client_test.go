@@ -17,19 +17,17 @@ func add(t *testing.T, b bench, name, token string) bench {
 	return of(b, name)
 }
 
-// alone are the targets whose only token is that of the unnamed client.
-func alone(t *testing.T, f func(t *testing.T, b bench)) {
+// forEachTarget calls f with targets whose only token is one, of the unnamed client.
+func forEachTarget(t *testing.T, f func(t *testing.T, b bench)) {
 	t.Helper()
-	forEachWay(t, func(t *testing.T, b bench) {
-		if target(b) == b {
-			f(t, b)
-		}
-	})
+	for name, b := range targets(t, map[string]string{"token": one}, one+"\n") {
+		t.Run(name, func(t *testing.T) { f(t, b) })
+	}
 }
 
 // Clients rotate alone, in whatever order their steps come.
 func TestClientsRotateInterleaved(t *testing.T) {
-	alone(t, func(t *testing.T, b bench) {
+	forEachTarget(t, func(t *testing.T, b bench) {
 		ci, web := add(t, b, "ci", two), add(t, b, "web.1", three)
 		wants := func(unnamed, ofCI, ofWeb string) {
 			t.Helper()
@@ -59,7 +57,7 @@ func TestClientsRotateInterleaved(t *testing.T) {
 
 // A token belongs to one client.
 func TestClientsShareNoToken(t *testing.T) {
-	alone(t, func(t *testing.T, b bench) {
+	forEachTarget(t, func(t *testing.T, b bench) {
 		ci := add(t, b, "ci", two)
 		ci.do(t, "stage", "--from", tokenFile(t, three)).want(t, 0)
 		before := b.bytes(t)
@@ -89,7 +87,7 @@ func TestClientsShareNoToken(t *testing.T) {
 }
 
 func TestAddAndRemoveClient(t *testing.T) {
-	alone(t, func(t *testing.T, b bench) {
+	forEachTarget(t, func(t *testing.T, b bench) {
 		before := b.bytes(t)
 		b.do(t, "add-client", "ci", "--dry-run").want(t, 0, "added client ci, with a new token as its current token")
 		if b.bytes(t) != before {
