@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
+	"github.com/tokenagent/tokenagent/internal/testlog"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -294,5 +296,31 @@ func TestAllowClientsErrors(t *testing.T) {
 		if _, err := agent.Start(t.Context(), c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %s", name, err, c.want)
 		}
+	}
+}
+
+// Who still uses the old token: the client and the host.
+func TestPreviousUsersOfClients(t *testing.T) {
+	t.Parallel()
+	log := new(testlog.Log)
+	path := file(t, tokenN(0)+"\n"+tokenN(1)+" name=ci\n"+tokenN(2)+" name=web")
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true, Logger: log.Logger()})
+	replace(t, path, tokenN(3)+"\n"+tokenN(4)+" name=ci\n"+tokenN(5)+" name=web")
+	if _, err := a.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	for n, client := range []string{"", "ci", "web"} {
+		p := use(t, a, n)
+		a.RecordPreviousUse(p, "10.0.0.7:1")
+		want := agent.PreviousUser{Client: client, Host: "10.0.0.7", Fingerprint: p.KeyID()}
+		if !slices.ContainsFunc(a.Status().Sources[0].PreviousUsers, func(u agent.PreviousUser) bool {
+			u.First, u.Last = time.Time{}, time.Time{}
+			return u == want
+		}) {
+			t.Errorf("%+v is not in %+v", want, a.Status().Sources[0].PreviousUsers)
+		}
+	}
+	if got := strings.Count(log.String(), "superseded token still in use"); got != 3 || strings.Count(log.String(), "client=") != 2 {
+		t.Errorf("logged %d times:\n%s", got, log)
 	}
 }

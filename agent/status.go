@@ -93,6 +93,9 @@ type TokenStatus struct {
 
 // A PreviousUser is a host that has used a superseded token or key.
 type PreviousUser struct {
+	// Client is the client that the token belongs to; "" for the unnamed client and for
+	// keys.
+	Client      string    `json:"client,omitempty"`
 	Host        string    `json:"host"`
 	Fingerprint string    `json:"fingerprint"`
 	First       time.Time `json:"first"`

@@ -23,9 +23,9 @@ type previousUsers struct {
 	byID atomic.Pointer[map[userID]*user]
 }
 
-// A userID is a host and the fingerprint of the credential that it uses. When the next
-// credential is superseded, the same host counts as a new user.
-type userID struct{ host, fingerprint string }
+// A userID is a host, and the fingerprint and the client of the credential that it uses.
+// When the next credential is superseded, the same host counts as a new user.
+type userID struct{ host, fingerprint, client string }
 
 type user struct {
 	first time.Time
@@ -76,7 +76,7 @@ func (u *previousUsers) makeRoom(superseded map[string]bool) {
 func (u *previousUsers) list() []PreviousUser {
 	var out []PreviousUser
 	for id, v := range *u.byID.Load() {
-		out = append(out, PreviousUser{Host: id.host, Fingerprint: id.fingerprint, First: utc(v.first), Last: utc(v.use.Last())})
+		out = append(out, PreviousUser{Client: id.client, Host: id.host, Fingerprint: id.fingerprint, First: utc(v.first), Last: utc(v.use.Last())})
 	}
 	slices.SortFunc(out, func(a, b PreviousUser) int {
 		return cmp.Or(b.Last.Compare(a.Last), cmp.Compare(a.Host, b.Host), cmp.Compare(a.Fingerprint, b.Fingerprint))
@@ -101,11 +101,14 @@ func (a *Agent) RecordPreviousUse(p *verify.Principal, remote string) {
 // recordPreviousUse records and logs that the host of remote used the superseded
 // credential of p, if the source verified p.
 func (src *source[V, S]) recordPreviousUse(p *verify.Principal, remote string) {
-	id := userID{hostOf(remote), p.KeyID()}
+	id := userID{hostOf(remote), p.KeyID(), p.Client()}
 	if !src.verified(p) || !src.users.mark(id, time.Now()) {
 		return
 	}
 	log := src.log.With("remote", id.host, "fingerprint", id.fingerprint)
+	if id.client != "" {
+		log = log.With("client", id.client)
+	}
 	if p.Method() == verify.MethodToken {
 		log.Info("superseded token still in use")
 	} else {
