@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 const (
 	good        = "canary-good-0123456789"
 	old         = "canary-old-0123456789"
+	ciToken     = "canary-named-0123456789"
 	expired     = "canary-expired-0123456789"
 	revoked     = "canary-revoked-0123456789"
 	unavailable = "canary-unavailable-0123456789"
@@ -35,6 +36,7 @@ const (
 var (
 	current  = verify.NewPrincipal(verify.PrincipalConfig{Subject: "token", Method: verify.MethodToken, Slot: rotation.Current})
 	previous = verify.NewPrincipal(verify.PrincipalConfig{Subject: "token", Method: verify.MethodToken, Slot: rotation.Previous})
+	ofClient = verify.NewPrincipal(verify.PrincipalConfig{Subject: "ci", Client: "ci", Method: verify.MethodToken, Slot: rotation.Current})
 )
 
 // A fake is a Verifier that remembers what it was asked and told.
@@ -53,6 +55,8 @@ func (f *fake) Verify(_ context.Context, token string) (*verify.Principal, error
 		return current, nil
 	case old:
 		return previous, nil
+	case ciToken:
+		return ofClient, nil
 	case "":
 		return nil, fmt.Errorf("fake: %w", verify.ErrNoToken)
 	case expired:

@@ -71,6 +71,7 @@ func TestServer(t *testing.T) {
 			"good":            {"/", http.Header{"Dapr-Api-Token": {good}}, 200, `token "sent" []`},
 			"odd case":        {"/", http.Header{"dAPR-api-TOKEN": {good}}, 200, `token "sent" []`},
 			"bearer":          {"/", http.Header{"Authorization": {"bearer " + good}}, 200, `token "sent" []`},
+			"a named client":  {"/", http.Header{"Dapr-Api-Token": {ciToken}}, 200, `ci "sent" []`},
 			"exempt":          {"/open?q", http.Header{"Dapr-Api-Token": {"x"}}, 200, ` "sent" []`},
 			"missing":         {"/", nil, 401, refused},
 			"empty":           {"/", http.Header{"Dapr-Api-Token": {""}, "Authorization": {"Bearer " + good}}, 401, refused},

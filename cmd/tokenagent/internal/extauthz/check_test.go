@@ -124,6 +124,19 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCheckNamesTheClient: in every slot; a token without a name has the source's name.
+func TestCheckNamesTheClient(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good+" name=ci\n"+old+" previous name=ci\n"+bad, (&testlog.Log{}).Logger())
+	c, _ := front(t, a, "tcp")
+	for token, want := range map[string]string{good: "ci", old: "ci", bad: "token"} {
+		ok := check(t, c, raw("dapr-api-token", token, "x-tokenagent-subject", "forged")).GetOkResponse()
+		if h := ok.GetHeaders(); len(h) != 2 || h[0].GetHeader().GetKey() != "x-tokenagent-subject" || h[0].GetHeader().GetValue() != want || h[1].GetHeader().GetValue() != "token" {
+			t.Errorf("%v; want the subject %s", ok, want)
+		}
+	}
+}
+
 // TestCheckOfOddRequests: requests that no Envoy sends are refused, too.
 func TestCheckOfOddRequests(t *testing.T) {
 	t.Parallel()

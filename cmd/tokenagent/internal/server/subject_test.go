@@ -3,13 +3,42 @@ package server
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
 )
+
+// TestNamedClientIsTheSubject: forward auth, the proxy and ext_authz hand on the name of the
+// client, whatever slot its token is in. A token without a name has the source's name.
+func TestNamedClientIsTheSubject(t *testing.T) {
+	t.Parallel()
+	a, _ := startAgent(t, good+" name=ci\n"+next+" next name=ci\n"+bad)
+	forward, proxy := front(t, a, Options{}), front(t, a, Options{Upstream: app(t, echo())})
+	authz := extauthz.New(single(a, Options{Logger: slog.New(slog.DiscardHandler)}), slog.New(slog.DiscardHandler))
+	t.Cleanup(func() { _ = authz.Close() })
+	for token, want := range map[string]string{good: "ci", next: "ci", bad: "token"} {
+		lines := []string{"dapr-api-token: " + token, "X-Tokenagent-Subject: admin"}
+		if got := ask(t, "GET", forward, lines...); got.code != http.StatusOK || got.Get("X-Tokenagent-Subject") != want || got.Get("X-Tokenagent-Method") != "token" {
+			t.Errorf("forward auth: %d %v; want the subject %s", got.code, got.Header, want)
+		}
+		if got := ask(t, "GET", proxy, lines...).seen(t).Header; !slices.Equal(got["X-Tokenagent-Subject"], []string{want}) || !slices.Equal(got["X-Tokenagent-Method"], []string{"token"}) {
+			t.Errorf("proxy: %v; want the subject %s", got, want)
+		}
+		answer, err := authz.Check(t.Context(), asEnvoy(lines, true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := answer.GetOkResponse().GetHeaders(); len(got) != 2 || got[0].GetHeader().GetValue() != want {
+			t.Errorf("ext_authz: %v; want the subject %s", got, want)
+		}
+	}
+}
 
 // TestP5_ForgedSubjects: no spelling and no place of a header lets a client choose its
 // subject.
