@@ -129,7 +129,10 @@ class Scenario:
         self.strict = self.agent("strict", "run", "--token-file", self.write("plain", self.plain), "--overlap", "0s")
         until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 240))
         self.old = self.call("generate")
-        late = self.write("late", f"{self.call('generate')}\n{self.old} previous until={until}")
+        # A named client, whose old token is used too.
+        self.client, client = self.call("generate"), self.call("generate")
+        late = self.write("late", f"{self.call('generate')}\n{self.old} previous until={until}\n"
+                          f"{client} name=ci\n{self.client} previous until={until} name=ci")
         self.late = self.agent("late", "run", "--token-file", late)
         # Beside its plain admin port: a certificate that is good for long.
         tls = ["--tls-cert-file", self.path("tls.crt"), "--tls-key-file", self.path("tls.key")]
@@ -184,6 +187,7 @@ class Scenario:
         expect(self.main.ask(dapr_api_token=self.call("generate")), 401, "an unknown token")
         expect(self.main.ask(dapr_api_token=leaked), 401, "a revoked token")
         expect(self.late.ask(dapr_api_token=self.old), 200, "an old token near its end")
+        expect(self.late.ask(dapr_api_token=self.client), 200, "an old token of a client")
         expect(self.strict.ask(dapr_api_token=self.plain), 401, "a token without an overlap")
         expect(self.realms.ask(dapr_api_token=second), 401, "a request of no realm")
         expect(self.waits.ask(dapr_api_token=second), 503, "an agent without a source")
