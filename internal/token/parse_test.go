@@ -209,13 +209,17 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// fixedWords are words of errors that do not come from the source.
+const fixedWords = "token-revoked: token-retired: token-unrevoked: token-previous: token-previous-until: token-previous-until.ci: " +
+	"outside revocation retirement character something printable"
+
 func check(t *testing.T, text []byte) func(Tokens, error) {
 	t.Helper()
 	return func(got Tokens, err error) {
 		t.Helper()
 		if err != nil {
 			for word := range bytes.FieldsSeq(text) {
-				if len(word) >= 8 && strings.Contains(err.Error(), string(word)) && !strings.Contains("previous-until token-previous outside revocation retirement character something", string(word)) {
+				if len(word) >= 8 && strings.Contains(err.Error(), string(word)) && !strings.Contains(fixedWords, string(word)) {
 					t.Fatalf("the error quotes %q: %v", word, err)
 				}
 			}
