@@ -53,6 +53,9 @@ type Decl[V any] struct {
 	Names []ID
 }
 
+// ClientRule says in errors what ValidClient allows.
+const ClientRule = "a client's name has at most 63 letters, digits, '.', '_' and '-', and begins with a letter or a digit"
+
 // ValidClient reports whether name can be the name of a client: 1 to 63 letters, digits,
 // '.', '_' and '-', of which the first is a letter or a digit.
 func ValidClient(name string) bool {

@@ -284,7 +284,7 @@ func (p *parser) declare(line []string) {
 // checkClient records an error if name cannot be the name of a client.
 func (p *parser) checkClient(name string) {
 	if !rotation.ValidClient(name) {
-		p.fail("a client's name has at most 63 letters, digits, '.', '_' and '-', and begins with a letter or a digit")
+		p.fail(rotation.ClientRule)
 	}
 }
 

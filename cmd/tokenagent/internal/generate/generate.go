@@ -17,6 +17,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -29,6 +30,7 @@ const (
 // flags are the flags of generate.
 type flags struct {
 	bytes   int
+	client  string
 	output  string
 	jwt     string
 	keys    keyFlags
@@ -44,7 +46,8 @@ func Command() *cobra.Command {
 		Use:   "generate",
 		Short: "Print a new token: random bytes, or a signed JWT",
 		Long: `generate prints a new token and a newline. Without flags it is opaque: 32 random
-bytes as base64url without padding, 43 characters that fit every header.
+bytes as base64url without padding, 43 characters that fit every header. With --client
+it is a line for a token file, which names the client that the token belongs to.
 
 With --jwt it is a signed JSON Web Token (RFC 7519) with the claims that flags
 give, and iat, exp and a random jti. The signing key comes from a file, never from
@@ -57,6 +60,7 @@ verifiers get of it, as 'tokenagent run --key-file'. Token and JWKS name the key
 alike. A verifier takes an RSA key in PEM for RS256: for PS256 give it the JWKS. For
 HS256 it gets the file of the secret itself.`,
 		Example: `  (umask 077; tokenagent generate > token)
+  tokenagent generate --client orders >> token
   tokenagent generate --jwt ES256 --new-signing-key key.pem --public-jwks-out jwks.json --subject orders > token
   tokenagent generate --jwt ES256 --signing-key key.pem --issuer us --audience app --claim roles='["reader"]'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,6 +70,7 @@ HS256 it gets the file of the secret itself.`,
 	}
 	fs := cmd.Flags()
 	fs.IntVar(&f.bytes, "bytes", keygen.TokenBytes, "`N` random bytes in an opaque token, at least 16")
+	fs.StringVar(&f.client, "client", "", "print a line that names the client `NAME`: TOKEN name=NAME")
 	choice.AddOutput(fs, &f.output)
 	fs.StringVar(&f.jwt, "jwt", "", "`ALG` of a signed JWT to print instead: "+algorithmsText)
 	f.forJWT = pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -81,23 +86,28 @@ func (f *flags) run(stdout, stderr io.Writer) error {
 	var err error
 	if f.jwt != "" || f.changed("jwt") {
 		token, expires, err = f.signed(stderr, time.Now())
+		f.client = "" // a variable may give it to other commands
 	} else {
 		token, err = f.opaque()
 	}
 	if err != nil {
 		return err
 	}
-	if f.output != choice.JSON {
-		_, err = fmt.Fprintln(stdout, token)
-		return err
+	switch {
+	case f.output == choice.JSON:
+		return json.NewEncoder(stdout).Encode(answer{token, f.client, verify.Fingerprint(verify.Digest(token)), expires})
+	case f.client != "":
+		token += " name=" + f.client
 	}
-	return json.NewEncoder(stdout).Encode(answer{token, verify.Fingerprint(verify.Digest(token)), expires})
+	_, err = fmt.Fprintln(stdout, token)
+	return err
 }
 
 // An answer is what generate prints with --output json.
 type answer struct {
 	Token       string    `json:"token"`
-	Fingerprint string    `json:"fingerprint"` // the first 8 hex digits of the token's SHA-256
+	Client      string    `json:"client,omitempty"` // that of --client
+	Fingerprint string    `json:"fingerprint"`      // the first 8 hex digits of the token's SHA-256
 	Expires     time.Time `json:"expires,omitzero"`
 }
 
@@ -112,6 +122,8 @@ func (f *flags) opaque() (string, error) {
 	switch {
 	case len(names) > 0:
 		return "", exitcode.Usage("%s: only for a JWT; add --jwt %s, or leave it out", strings.Join(names, ", "), algorithmsText)
+	case f.client != "" && !rotation.ValidClient(f.client):
+		return "", exitcode.Usage("--client: " + rotation.ClientRule)
 	case f.bytes < minBytes:
 		return "", exitcode.Usage("--bytes must be at least %d; a shorter token can be guessed", minBytes)
 	case f.bytes > maxBytes:
@@ -126,6 +138,8 @@ func (f *flags) signed(stderr io.Writer, now time.Time) (token string, expires t
 	switch {
 	case i < 0:
 		return "", expires, exitcode.Usage("--jwt must be " + algorithmsText)
+	case f.changed("client"):
+		return "", expires, exitcode.Usage("--client is for opaque tokens; a JWT names the client by --subject")
 	case f.changed("bytes"):
 		return "", expires, exitcode.Usage("--bytes is for opaque tokens; leave it out with --jwt")
 	}

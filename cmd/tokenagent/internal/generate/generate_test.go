@@ -77,6 +77,20 @@ func TestOpaque(t *testing.T) {
 	}
 }
 
+// A client's token is a line that is appended to a token file.
+func TestClient(t *testing.T) {
+	line, _ := must(t, "--client", "ci")
+	got, err := token.Parse([]byte(line), token.Options{})
+	if err != nil || len(got.Decls) != 1 || got.Decls[0].Client != "ci" || line != got.Decls[0].Value.Reveal()+" name=ci\n" {
+		t.Errorf("%v, %v", got.Decls, err)
+	}
+	out, _ := must(t, "--client", "ci", "--output", "json")
+	var a map[string]string
+	if err := json.Unmarshal([]byte(out), &a); err != nil || a["client"] != "ci" || strings.Contains(a["token"], " ") {
+		t.Errorf("%v, %v", a, err)
+	}
+}
+
 func TestJSON(t *testing.T) {
 	for name, args := range map[string][]string{
 		"opaque": {"--output", "json"},

@@ -38,6 +38,8 @@ func TestUsage(t *testing.T) {
 		"--jwt ES256 --new-signing-key a --claim exp=1":                          "exp has a flag of its own, --expires-in",
 		"--jwt ES256 --new-signing-key a --claim jti=1":                          "jti is set by generate itself",
 		"--jwt ES256 --new-signing-key a --claim b=1 --claim b=2":                "--claim number 2: b is given twice",
+		"--client a/b":                     "--client: a client's name has at most 63 letters",
+		"--client ci --jwt HS256":          "--client is for opaque tokens; a JWT names the client by --subject",
 		"--subject x":                      "--subject: only for a JWT; add --jwt",
 		"--claim a=b --new-signing-key f ": "--claim, --new-signing-key: only for a JWT",
 	} {

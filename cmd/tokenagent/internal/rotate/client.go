@@ -13,9 +13,6 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// clientRule is the rule of rotation.ValidClient.
-const clientRule = "at most 63 letters, digits, '.', '_' and '-', the first of them a letter or a digit"
-
 // describe returns what errors call a client.
 func describe(client string) string {
 	if client == "" {

@@ -101,9 +101,9 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 	case r.read.Kind != "" && r.read.Kind != content.Tokens && r.read.Kind != content.Keys:
 		return exitcode.Usage("--kind must be tokens or keys")
 	case r.takesName && !rotation.ValidClient(r.read.Client):
-		return exitcode.Usage("NAME must be the name of a client: " + clientRule)
+		return exitcode.Usage("NAME: " + rotation.ClientRule)
 	case r.read.Client != "" && !rotation.ValidClient(r.read.Client):
-		return exitcode.Usage("--client must be the name of a client: " + clientRule)
+		return exitcode.Usage("--client: " + rotation.ClientRule)
 	case r.read.Algorithm != "" && !slices.Contains(jwt.Algorithms(), r.read.Algorithm):
 		return exitcode.Usage("--key-algorithm must be one of %s", strings.Join(jwt.Algorithms(), ", "))
 	case r.overlap < 0 && r.overlap != unset:
