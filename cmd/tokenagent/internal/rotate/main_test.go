@@ -166,6 +166,22 @@ func (c client) content(t *testing.T) content.Content {
 	return s.Content
 }
 
+// directories makes a directory with keys, those of the unnamed client, and one in which
+// they are those of a client beside the unnamed one.
+func directories(t *testing.T, keys map[string]string) []bench {
+	t.Helper()
+	plain, named := t.TempDir(), t.TempDir()
+	for key, value := range keys {
+		put(t, filepath.Join(plain, key), value)
+		if key != "token-revoked" {
+			key += ".ci"
+		}
+		put(t, filepath.Join(named, key), value)
+	}
+	put(t, filepath.Join(named, "token"), four+"\n")
+	return []bench{path(plain), client{path(named), "ci", map[string]string{"token": four + "\n"}}}
+}
+
 // target is b without the client.
 func target(b bench) bench {
 	if c, is := b.(client); is {

@@ -292,15 +292,13 @@ func TestRevocationCutShortIsFinished(t *testing.T) {
 		"current": {"token": two, "token-next": two, "token-revoked": id(one)},
 	} {
 		for _, expect := range []string{"", fingerprint(one)} {
-			dir := path(t.TempDir())
-			for key, text := range keys {
-				put(t, string(dir)+"/"+key, text)
-			}
-			dir.do(t, "revoke", "--slot=current", "--expect="+expect).want(t, 0, fingerprint(two))
-			want(t, dir, "current=two revoked=one")
-			dir.do(t, "revoke", "--slot=current", "--expect="+fingerprint(one)).want(t, 0, "nothing changed")
-			if t.Failed() {
-				t.Fatal(name, expect)
+			for _, dir := range directories(t, keys) {
+				dir.do(t, "revoke", "--slot=current", "--expect="+expect).want(t, 0, fingerprint(two))
+				want(t, dir, "current=two revoked=one")
+				dir.do(t, "revoke", "--slot=current", "--expect="+fingerprint(one)).want(t, 0, "nothing changed")
+				if t.Failed() {
+					t.Fatal(name, expect)
+				}
 			}
 		}
 	}
@@ -404,23 +402,20 @@ func TestPromotionCutShortIsFinished(t *testing.T) {
 		"deadline": {"token": one, "token-next": two, "token-previous": one, "token-previous-until": "2999-01-01T00:00:00Z"},
 		"current":  {"token": two, "token-next": two, "token-previous": one, "token-previous-until": "2999-01-01T00:00:00Z"},
 	} {
-		dir := path(t.TempDir())
-		for key, text := range keys {
-			put(t, string(dir)+"/"+key, text)
-		}
-		if o := dir.do(t, "status").want(t, 0, "next: promote, "); strings.Contains(o.out+o.errOut, "undone") {
-			t.Errorf("%s: nobody undid anything: %s%s", name, o.out, o.errOut)
-		}
-		dir.do(t, "promote").want(t, 0, fingerprint(two), "previous  "+fingerprint(one)+", until ")
-		want(t, dir, "current=two previous=one")
-		dir.do(t, "promote").want(t, 0, "nothing changed: promoted already")
-		if t.Failed() {
-			t.Fatal(name)
+		for _, dir := range directories(t, keys) {
+			if o := dir.do(t, "status").want(t, 0, "next: promote, "); strings.Contains(o.out+o.errOut, "undone") {
+				t.Errorf("%s: nobody undid anything: %s%s", name, o.out, o.errOut)
+			}
+			dir.do(t, "promote").want(t, 0, fingerprint(two), "previous  "+fingerprint(one)+", until ")
+			want(t, dir, "current=two previous=one")
+			dir.do(t, "promote").want(t, 0, "nothing changed: promoted already")
+			if t.Failed() {
+				t.Fatal(name)
+			}
 		}
 	}
-	dir := path(t.TempDir())
-	put(t, string(dir)+"/token", one)
-	put(t, string(dir)+"/token-previous", one)
-	dir.do(t, "now", "--from", tokenFile(t, two)).want(t, 0)
-	want(t, dir, "current=two previous=one")
+	for _, dir := range directories(t, map[string]string{"token": one, "token-previous": one}) {
+		dir.do(t, "now", "--from", tokenFile(t, two)).want(t, 0)
+		want(t, dir, "current=two previous=one")
+	}
 }

@@ -224,53 +224,136 @@ func TestEqual(t *testing.T) {
 	}
 }
 
-// FuzzEditLines: whatever parses can be staged, promoted, retired and revoked,
-// the result reads back so, and no line of something else changes.
+// The lines of other clients keep their bytes, whatever their order and their white space.
+func TestEditLinesOfAClient(t *testing.T) {
+	const web, none = "\twwwwwwwwwwwwwwww  name=web \n", "nnnnnnnnnnnnnnnn\n"
+	for name, x := range map[string]struct {
+		text string
+		edit func(*content.Content)
+		want string
+	}{
+		"add": {
+			none + "# end", func(c *content.Content) { c.Current = content.Token(a) },
+			none + "# end\n" + a + " name=ci\n",
+		},
+		"stage": {
+			none + a + " name=ci\n" + web, func(c *content.Content) { c.Next = tokens(b) },
+			none + a + " name=ci\n" + web + b + " next name=ci\n",
+		},
+		"promote": {
+			web + b + " next name=ci\n" + none + " " + a + "\tname=ci\n#\n" + c + " name=ci\n", func(x *content.Content) {
+				x.Current, x.Next, x.Previous = content.Token(b), nil, []content.Superseded{superseded(a, noon)}
+			},
+			web + none + " " + b + "\tname=ci\n#\n" + c + " name=ci\n" + a + " previous until=2031-02-03T12:00:00Z name=ci\n",
+		},
+		"retire": {
+			none + a + " name=ci\n" + b + " previous name=ci until=2031-01-01T00:00:00Z\n" + web, func(c *content.Content) { c.Previous = nil },
+			none + a + " name=ci\n" + web,
+		},
+		"keep a deadline behind the name": {
+			none + a + " name=ci\n" + b + " previous name=ci until=2031-01-01T00:00:00Z\n", func(x *content.Content) { x.Next = tokens(c) },
+			none + a + " name=ci\n" + b + " previous name=ci until=2031-01-01T00:00:00Z\n" + c + " next name=ci\n",
+		},
+		"remove": {
+			"# ours\n" + a + " name=ci\n# end\n" + web + b + " next name=ci\n", func(x *content.Content) {
+				x.Current, x.Next, x.Revoked = content.Credential{}, nil, []rotation.ID{verify.Digest(a)}
+			},
+			"# ours\n# end\n" + web + "revoked " + hexA + "\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			have, err := content.Parse(map[string][]byte{"f": []byte(x.text)}, "f", content.Options{Client: "ci"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := have.Clone()
+			x.edit(&want)
+			got, err := edit(have, want)
+			if err != nil || string(got) != x.want {
+				t.Errorf("%v\ngot:\n%s\nwant:\n%s", err, got, x.want)
+			}
+		})
+	}
+}
+
+// FuzzEditLines: whatever parses can be staged, promoted, retired and revoked, for each
+// client, and a client can be added and removed. The result reads back so, and no line of
+// something else changes.
 func FuzzEditLines(f *testing.F) {
 	for _, text := range []string{
 		a, "\ufeff" + a + "\r\n", "# c\n" + a + "\n" + b + " next\n" + c + " previous until=2031-01-01T00:00:00Z\nrevoked " + hexA + "\n",
 		a + "\n" + a + "\n" + a + " previous\n" + a + " next", a + "\v\n\f\n\r" + b, "\n\n" + a + "\n\ufeff#\n", b + " next\n" + a,
 		b + " next\n{" + a, b + " next\n{\"" + a, b + " next\nx=" + a,
+		a + "\n" + b + " name=ci\n" + c + " next name=ci", a + " name=a\r\n" + a + " previous name=a until=2031-01-01T00:00:00Z\n" + b + "\tname=b",
 	} {
 		f.Add([]byte(text), uint8(0))
 		f.Add([]byte(text), uint8(3))
+		f.Add([]byte(text), uint8(4+5))
+		f.Add([]byte(text), uint8(1+10))
 	}
 	f.Fuzz(func(t *testing.T, text []byte, how uint8) {
-		have, err := parse(text, content.Tokens)
+		all, err := parse(text, content.Tokens)
 		if err != nil {
 			return
 		}
+		clients := append(all.Clients(), "fresh")
+		client := clients[int(how/5)%len(clients)]
+		have, err := content.Parse(map[string][]byte{"f": text}, "f", content.Options{Client: client})
+		if err != nil {
+			t.Fatal(err)
+		}
 		const fresh = "the-fresh-one-0123456789"
 		want := have.Clone()
-		switch how % 4 {
-		case 0:
+		switch {
+		case !have.HasCurrent():
+			want.Current = content.Token(fresh)
+		case how%5 == 0:
 			want.Next = tokens(fresh)
-		case 1:
+		case how%5 == 1:
 			want.Previous, want.Next = append(want.Previous, content.Superseded{Token: want.Current, Until: noon}), nil
 			want.Current = content.Token(fresh)
-		case 2:
+		case how%5 == 2:
 			want.Previous = nil
-		default:
+		case how%5 == 3 || len(all.Clients()) == 1:
 			want.Revoked = append(want.Revoked, verify.Digest(fresh))
+		default:
+			want.Current, want.Next, want.Previous, want.Listed = content.Credential{}, nil, nil, nil
 		}
 		got, err := edit(have, want)
 		if err != nil {
 			t.Fatalf("%v\n%q", err, text)
 		}
-		parsed, err := parse(got, content.Tokens)
+		parsed, err := content.Parse(map[string][]byte{"f": got}, "f", content.Options{Client: client})
 		if err != nil || !parsed.Equal(want) {
 			t.Fatalf("%v\n%q\n%q", err, text, got)
 		}
-		if before, after := others(text), others(got); !slices.Equal(before, after) {
+		for _, name := range all.Clients() {
+			before, _ := all.Of(name)
+			after, _ := parsed.Of(name)
+			before.Revoked, after.Revoked = nil, nil
+			if name != client && !before.Equal(after.Content) {
+				t.Fatalf("client %q changed\n%q\n%q", name, text, got)
+			}
+		}
+		if before, after := others(text, client), others(got, client); !slices.Equal(before, after) {
 			t.Fatalf("other lines were\n%q\nare\n%q", before, after)
 		}
 	})
 }
 
-// others returns the lines that declare nothing, without their ends.
-func others(text []byte) (out []string) {
+// others returns the lines that declare nothing or a token of another client, without their
+// ends.
+func others(text []byte, client string) (out []string) {
 	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
-		if trimmed := strings.Trim(line, " \t\r\v\f\n"); trimmed == "" || trimmed[0] == '#' {
+		words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r\v\f\n", r) })
+		owner := ""
+		for _, word := range words[min(len(words), 1):] {
+			if name, is := strings.CutPrefix(word, "name="); is {
+				owner = name
+			}
+		}
+		isDigest := len(words) > 0 && slices.Contains([]string{"revoked", "retired", "unrevoked"}, words[0])
+		if len(words) == 0 || words[0][0] == '#' || owner != client && !isDigest {
 			out = append(out, strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"))
 		}
 	}

@@ -152,10 +152,11 @@ func TestFailureCountsWhatIsReplaced(t *testing.T) {
 	})
 }
 
+const oldToken, newToken, older = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"
+
 // A promotion that is cut short after any of its writes leaves a directory that accepts the
 // old and the new token. Doing it again completes it.
 func TestPromotionCutShort(t *testing.T) {
-	const oldToken, newToken, older = "aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb", "cccccccccccccccc"
 	type keys = map[string][]byte
 	past, future := []byte("2001-01-01T00:00:00Z"), []byte("2999-01-01T00:00:00Z")
 	for name, start := range map[string]keys{
@@ -166,46 +167,61 @@ func TestPromotionCutShort(t *testing.T) {
 		"now, and back":    {"token": []byte(oldToken), "token-previous": []byte(newToken), "token-previous-until": future},
 		"back, not staged": {"token": []byte(oldToken), "token-next": []byte(older), "token-previous": []byte(newToken)},
 	} {
-		isAccepted := accepted(t, start)
-		from, err := content.Parse(start, "", content.Options{})
+		promotionCutShort(t, name, "", start)
+		named := keys{"token": []byte("dddddddddddddddd\n"), "token.web": []byte(" eeeeeeeeeeeeeeee")}
+		for key, value := range start {
+			named[key+".ci"] = value
+		}
+		promotionCutShort(t, name+", of a client", "ci", named)
+	}
+}
+
+func promotionCutShort(t *testing.T, name, client string, start map[string][]byte) {
+	t.Helper()
+	isAccepted := accepted(t, start)
+	from, err := content.Parse(start, "", content.Options{Client: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := from.Clone()
+	to.Previous = []content.Superseded{{Token: from.Current, Until: time.Now().Add(time.Hour).Truncate(time.Second)}}
+	to.Current, to.Next = content.Token(newToken), nil
+	writes, err := from.Edit(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := from.After(writes)
+	for i, w := range writes {
+		now := from.After(writes[:i+1])
+		is := accepted(t, now)
+		if !is[oldToken] {
+			t.Errorf("%s: the old token is refused after the write of %s", name, w.Key)
+		}
+		if isAccepted[newToken] && !is[newToken] {
+			t.Errorf("%s: the new token is refused after the write of %s", name, w.Key)
+		}
+		for _, other := range []string{"dddddddddddddddd", "eeeeeeeeeeeeeeee"} {
+			if is[other] != isAccepted[other] {
+				t.Errorf("%s: another client is cut off after the write of %s", name, w.Key)
+			}
+		}
+		if is[older] && !isAccepted[older] {
+			t.Errorf("%s: an older token is accepted after the write of %s", name, w.Key)
+		}
+		dir := t.TempDir()
+		for key, value := range now {
+			put(t, filepath.Join(dir, key), string(value), 0o600)
+		}
+		d, err := Open(t.Context(), Options{Path: dir, Read: content.Options{Client: client}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		to := from.Clone()
-		to.Previous = []content.Superseded{{Token: from.Current, Until: time.Now().Add(time.Hour).Truncate(time.Second)}}
-		to.Current, to.Next = content.Token(newToken), nil
-		writes, err := from.Edit(to)
-		if err != nil {
-			t.Fatal(err)
+		rest, err := d.Sources()[0].Edit(to)
+		if err == nil {
+			err = d.Save(t.Context(), [][]content.Write{rest})
 		}
-		whole := from.After(writes)
-		for i, w := range writes {
-			now := from.After(writes[:i+1])
-			is := accepted(t, now)
-			if !is[oldToken] {
-				t.Errorf("%s: the old token is refused after the write of %s", name, w.Key)
-			}
-			if isAccepted[newToken] && !is[newToken] {
-				t.Errorf("%s: the new token is refused after the write of %s", name, w.Key)
-			}
-			if is[older] && !isAccepted[older] {
-				t.Errorf("%s: an older token is accepted after the write of %s", name, w.Key)
-			}
-			dir := t.TempDir()
-			for key, value := range now {
-				put(t, filepath.Join(dir, key), string(value), 0o600)
-			}
-			d, err := Open(t.Context(), Options{Path: dir})
-			if err != nil {
-				t.Fatal(err)
-			}
-			rest, err := d.Sources()[0].Edit(to)
-			if err == nil {
-				err = d.Save(t.Context(), [][]content.Write{rest})
-			}
-			if err != nil || !maps.EqualFunc(loadDir(t, dir).keys, whole, bytes.Equal) {
-				t.Errorf("%s, repeated after the write of %s: %v", name, w.Key, err)
-			}
+		if err != nil || !maps.EqualFunc(loadDir(t, dir).keys, whole, bytes.Equal) {
+			t.Errorf("%s, repeated after the write of %s: %v", name, w.Key, err)
 		}
 	}
 }
@@ -253,5 +269,65 @@ func TestOrder(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("%q", got)
 		}
+	}
+}
+
+// A client that is added or removed in a directory leaves content that agents accept after
+// each write. What is removed is revoked first.
+func TestClientCutShort(t *testing.T) {
+	full := map[string][]byte{
+		"token": []byte(oldToken + "\n"), "token.ci": []byte(newToken), "token-next.ci": []byte("dddddddddddddddd"),
+		"token-previous.ci": []byte(older), "token-previous-until.ci": []byte("2999-01-01T00:00:00Z"),
+	}
+	from, err := content.Parse(full, "", content.Options{Client: "ci"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := content.Content{Kind: content.Tokens, Client: "ci", Revoked: []rotation.ID{from.Current.ID(), from.Next[0].ID(), from.Previous[0].Token.ID()}}
+	removal, err := from.Edit(to)
+	if err != nil || len(removal) != 5 || removal[0].Key != "token-revoked" {
+		t.Fatalf("%v, %v", removal, err)
+	}
+	for i := range removal {
+		if is := accepted(t, from.After(removal[:i+1])); !is[oldToken] {
+			t.Errorf("another client is cut off after the write of %s", removal[i].Key)
+		}
+	}
+	rest := from.After(removal)
+	if len(rest) != 2 || string(rest["token"]) != oldToken+"\n" {
+		t.Errorf("left is %q", rest)
+	}
+	gone, err := content.Parse(rest, "", content.Options{Client: "ci"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := gone.Clone()
+	back.Current = content.Token("ffffffffffffffff")
+	addition, err := gone.Edit(back)
+	if err != nil || len(addition) != 1 || addition[0].Key != "token.ci" {
+		t.Errorf("%v, %v", addition, err)
+	}
+}
+
+// A new key of a client gets the mode of its current token, and that of a new client the
+// mode of another one. What killed rotations have left of it goes.
+func TestKeysOfClients(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "token.ci"), oldToken, 0o640)
+	put(t, filepath.Join(dir, "token.web"), newToken, 0o600)
+	put(t, filepath.Join(dir, ".token-next.ci"+tempMark+"x"), "secret", 0o600)
+	put(t, filepath.Join(dir, ".token.a"+tempMark+"b"+tempMark+"x"), "secret", 0o600)
+	put(t, filepath.Join(dir, ".tokens.ci"+tempMark+"x"), "foreign", 0o600)
+	e := [][]content.Write{{{Key: "token-revoked", Value: []byte("x")}, {Key: "token-next.ci", Value: []byte("x")}, {Key: "token-next.web", Value: []byte("x")}, {Key: "token.new", Value: []byte("x")}}}
+	if err := loadDir(t, dir).Save(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]os.FileMode{"token-next.ci": 0o640, "token-next.web": 0o600, "token.new": 0o640} {
+		if got := mode(t, filepath.Join(dir, key)); got != want {
+			t.Errorf("%s has mode %o, want %o", key, got, want)
+		}
+	}
+	if got := list(t, dir); !slices.Equal(got, []string{".tokens.ci" + tempMark + "x", "token-next.ci", "token-next.web", "token-revoked", "token.ci", "token.new", "token.web"}) {
+		t.Errorf("holds %q", got)
 	}
 }

@@ -266,12 +266,14 @@ func TestChangeable(t *testing.T) {
 		return dir
 	}
 	kubelet, ours, plain, single := mkdir("volumes", "kubernetes.io~secret", "s"), mkdir("ours"), mkdir("plain"), mkdir("single")
+	clients, backups := mkdir("clients"), mkdir("backups")
 	for _, dir := range []string{kubelet, ours} {
 		if err := kubemount.Write(dir, map[string][]byte{"token": []byte("x")}, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, path := range []string{filepath.Join(plain, "token"), filepath.Join(plain, "token-next"), filepath.Join(single, "token"), filepath.Join(single, "other")} {
+	for _, path := range []string{filepath.Join(plain, "token"), filepath.Join(plain, "token-next"), filepath.Join(single, "token"), filepath.Join(single, "other"),
+		filepath.Join(clients, "token.ci"), filepath.Join(clients, "token-next.ci"), filepath.Join(backups, "token"), filepath.Join(backups, "token.bak"), filepath.Join(backups, "token.txt")} {
 		put(t, path, "x", 0o600)
 	}
 	link := func(to, name string) string {
@@ -292,12 +294,16 @@ func TestChangeable(t *testing.T) {
 		filepath.Join(ours, "token"):                     "give the directory: " + ours,
 		filepath.Join(ours, "..data"):                    "give the directory: " + ours,
 		link(filepath.Join(ours, "token"), "to-our-key"): "give the directory",
-		plain:                              "",
-		filepath.Join(plain, "token"):      "has token-next as well; give the directory",
-		filepath.Join(plain, "token-next"): "has the name of a key",
-		filepath.Join(single, "token"):     "",
-		filepath.Join(single, "other"):     "",
-		filepath.Join(root, "none"):        "does not exist; make it first",
+		plain:                                   "",
+		filepath.Join(plain, "token"):           "has token-next as well; give the directory",
+		filepath.Join(plain, "token-next"):      "has the name of a key",
+		filepath.Join(single, "token"):          "",
+		filepath.Join(single, "other"):          "",
+		filepath.Join(clients, "token.ci"):      "has token-next.ci as well; give the directory",
+		filepath.Join(clients, "token-next.ci"): "has the name of a key",
+		filepath.Join(backups, "token"):         "",
+		filepath.Join(backups, "token.txt"):     "",
+		filepath.Join(root, "none"):             "does not exist; make it first",
 	} {
 		info, err := stat(path)
 		if err == nil {
