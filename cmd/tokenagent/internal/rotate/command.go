@@ -147,7 +147,7 @@ nothing; --agent asks whether every receiver has all its keys.`,
 --agent asks receivers, and refuses unless all of them have the current token and have
 seen no use of the old one for --idle. An agent that started or changed less than --idle
 ago cannot know, and must watch longer. The digest of the old token is added to
-token-retired, which keeps the last 16, for agents that missed the promotion.
+token-retired, which keeps the last 16 of each client, for agents that missed the promotion.
 
 --slot next takes the staged token out instead and revokes nothing, which undoes stage.
 --key takes a key out of a key set; agents record no use of such keys, so wait until

@@ -272,8 +272,10 @@ func TestChangeable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, path := range []string{filepath.Join(plain, "token"), filepath.Join(plain, "token-next"), filepath.Join(single, "token"), filepath.Join(single, "other"),
-		filepath.Join(clients, "token.ci"), filepath.Join(clients, "token-next.ci"), filepath.Join(backups, "token"), filepath.Join(backups, "token.bak"), filepath.Join(backups, "token.txt")} {
+	for _, path := range []string{
+		filepath.Join(plain, "token"), filepath.Join(plain, "token-next"), filepath.Join(single, "token"), filepath.Join(single, "other"),
+		filepath.Join(clients, "token.ci"), filepath.Join(clients, "token-next.ci"), filepath.Join(backups, "token"), filepath.Join(backups, "token.bak"), filepath.Join(backups, "token.txt"),
+	} {
 		put(t, path, "x", 0o600)
 	}
 	link := func(to, name string) string {
