@@ -39,6 +39,9 @@ func opaque(ctx context.Context, r *report.Run) ([]report.Row, error) {
 				rows = append(rows, row)
 			}
 			rows = append(rows, report.Row{What: what + ", Agent.Verify alone", Ours: by["verify"].Median(), Floor: floor})
+			if named, ok := by["clients"]; ok {
+				rows = append(rows, report.Row{What: what + ", Agent.Verify alone, each token with a client's name; the floor is that without names", Ours: named.Median(), Floor: by["verify"].Median()})
+			}
 			if each, ok := by["floor-each"]; ok {
 				rows = append(rows, report.Row{What: what + ", Agent.Verify alone; the floor compares each token with its own copy", Ours: by["verify"].Median(), Floor: each.Median()})
 			}
@@ -99,5 +102,14 @@ func opaqueOf(ctx context.Context, r *report.Run, n int, good bool) (map[string]
 	}
 	cycle := work.Cycle[string]{All: present}
 	c.add("verify", good, func() bool { _, err := a.Verify(ctx, cycle.Next()); return err == nil })
+	if good {
+		clients, err := work.ClientAgent(ctx, dir, n)
+		if err != nil {
+			return nil, err
+		}
+		defer clients.Close()
+		cycle := work.Cycle[string]{All: present}
+		c.add("clients", true, func() bool { _, err := clients.Verify(ctx, cycle.Next()); return err == nil })
+	}
 	return c.run(ctx, r, fmt.Sprintf("Opaque/%s/%d", verdict(good), n))
 }

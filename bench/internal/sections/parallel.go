@@ -25,6 +25,11 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 		return nil, err
 	}
 	defer a.Close()
+	clients, err := work.ClientAgent(ctx, dir, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer clients.Close()
 	s, err := work.NewSigner("HS256")
 	if err != nil {
 		return nil, err
@@ -81,6 +86,9 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 		}),
 		crew("Agent.Verify", func() func() bool {
 			return func() bool { _, err := a.Verify(ctx, token); return err == nil }
+		}),
+		crew("Agent.Verify, token of a named client", func() func() bool {
+			return func() bool { _, err := clients.Verify(ctx, token); return err == nil }
 		}),
 		crew("HTTP middleware, without Principal", serve(httpauth.Options{WithoutPrincipal: true})),
 		principal,

@@ -29,7 +29,7 @@ type Operations struct {
 // Close, also after an error.
 func NewOperations(ctx context.Context, dir string) (*Operations, error) {
 	o := new(Operations)
-	return o, errors.Join(o.tokens(ctx, dir), o.requests(ctx, dir), o.signed(ctx, dir))
+	return o, errors.Join(o.tokens(ctx, dir), o.clients(ctx, dir), o.requests(ctx, dir), o.signed(ctx, dir))
 }
 
 // Close closes the agents.
@@ -71,6 +71,22 @@ func (o *Operations) tokens(ctx context.Context, dir string) error {
 		unknown := Cycle[string]{All: Tokens(n + 500)[n:]}
 		o.add(fmt.Sprintf("refuse, %d accepted", n), 500, false, func() bool {
 			_, err := a.Verify(ctx, unknown.Next())
+			return err == nil
+		})
+	}
+	return nil
+}
+
+func (o *Operations) clients(ctx context.Context, dir string) error {
+	for _, n := range []int{1, 10_000} {
+		a, err := ClientAgent(ctx, dir, n)
+		if err != nil {
+			return err
+		}
+		o.agents = append(o.agents, a)
+		known := Cycle[string]{All: Tokens(n)}
+		o.add(fmt.Sprintf("verify, clients: %d", n), 500, true, func() bool {
+			_, err := a.Verify(ctx, known.Next())
 			return err == nil
 		})
 	}

@@ -57,5 +57,22 @@ func Agent(ctx context.Context, dir string, n int) (*agent.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	return start(ctx, path)
+}
+
+// ClientAgent starts an agent that accepts the tokens of n named clients, one each.
+func ClientAgent(ctx context.Context, dir string, n int) (*agent.Agent, error) {
+	var text strings.Builder
+	for i, token := range Tokens(n) {
+		fmt.Fprintf(&text, "%s name=client-%d\n", token, i)
+	}
+	path := filepath.Join(dir, fmt.Sprintf("clients-%d", n))
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		return nil, err
+	}
+	return start(ctx, path)
+}
+
+func start(ctx context.Context, path string) (*agent.Agent, error) {
 	return agent.Start(ctx, agent.Config{TokenFile: path, PollOnly: true, Poll: time.Hour, Logger: slog.New(slog.DiscardHandler)})
 }
