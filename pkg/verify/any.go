@@ -148,18 +148,9 @@ func Class(err error) RefusalClass {
 // String returns the name of the class in metrics, such as "revoked". It returns "" for
 // an unknown class.
 func (c RefusalClass) String() string {
-	switch c {
-	case Missing:
-		return "missing"
-	case Invalid:
-		return "invalid"
-	case Unavailable:
-		return "unavailable"
-	case Expired:
-		return "expired"
-	case Revoked:
-		return "revoked"
-	default:
+	names := [...]string{Missing: "missing", Invalid: "invalid", Unavailable: "unavailable", Expired: "expired", Revoked: "revoked"}
+	if int(c) >= len(names) {
 		return ""
 	}
+	return names[c]
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"hash"
+	"strings"
 	"sync"
 )
 
@@ -53,10 +54,8 @@ func RevokedTokenID(jti string) ID { return sha256.Sum256([]byte("jti\x00" + jti
 // the first and so evade a digest of the whole token. If token has no dot,
 // SigningInputDigest returns Digest(token). It does not validate token.
 func SigningInputDigest(token string) ID {
-	for i := len(token) - 1; i >= 0; i-- {
-		if token[i] == '.' {
-			return Digest(token[:i])
-		}
+	if i := strings.LastIndexByte(token, '.'); i >= 0 {
+		token = token[:i]
 	}
 	return Digest(token)
 }

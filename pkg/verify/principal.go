@@ -56,63 +56,55 @@ func NewPrincipal(c PrincipalConfig) *Principal {
 	}
 }
 
+var zeroPrincipal Principal //nolint:gochecknoglobals // never modified
+
+// orZero returns p, or the zero Principal if p is nil.
+func (p *Principal) orZero() *Principal {
+	if p == nil {
+		return &zeroPrincipal
+	}
+	return p
+}
+
 // Subject returns who the caller is. For an opaque token this is the client that the token
 // belongs to or, if it belongs to none, the configured name of the source, because the
 // token proves only that its sender holds the secret.
 func (p *Principal) Subject() string {
-	if p == nil {
-		return ""
-	}
-	return p.subject
+	return p.orZero().subject
 }
 
 // Client returns the name of the client that an opaque token belongs to. It returns "" for
 // a token without a name, and for a JWT.
 func (p *Principal) Client() string {
-	if p == nil {
-		return ""
-	}
-	return p.client
+	return p.orZero().client
 }
 
 // Method returns how the caller was authenticated, such as [MethodToken].
 func (p *Principal) Method() string {
-	if p == nil {
-		return ""
-	}
-	return p.method
+	return p.orZero().method
 }
 
 // Source returns the configured name of the source of the token or key.
 func (p *Principal) Source() string {
-	if p == nil {
-		return ""
-	}
-	return p.source
+	return p.orZero().source
 }
 
 // KeyID returns the [Fingerprint] of an opaque token, or the kid of the key that signed a
 // JWT.
 func (p *Principal) KeyID() string {
-	if p == nil {
-		return ""
-	}
-	return p.keyID
+	return p.orZero().keyID
 }
 
 // Slot returns the slot of the token or key. [SlotPrevious] means that the sender still
 // uses a superseded credential.
 func (p *Principal) Slot() Slot {
-	if p == nil {
-		return 0
-	}
-	return p.slot
+	return p.orZero().slot
 }
 
 // Credential returns the ID by which the source knows and revokes the token or key: the
 // SHA-256 of an opaque token. It returns the zero ID if the ID is unknown.
 func (p *Principal) Credential() ID {
-	if p == nil || p.credential == nil {
+	if p = p.orZero(); p.credential == nil {
 		return ID{}
 	}
 	return **p.credential
@@ -121,20 +113,14 @@ func (p *Principal) Credential() ID {
 // RevocableBy returns the IDs, other than Credential, whose revocation refuses the
 // caller. The caller must not modify the slice.
 func (p *Principal) RevocableBy() []ID {
-	if p == nil {
-		return nil
-	}
-	return p.revocableBy
+	return p.orZero().revocableBy
 }
 
 // Claim returns the value of the JWT claim called name, and whether the token has this
 // claim. The value has the type that encoding/json decodes into an any. The caller must
 // not modify it.
 func (p *Principal) Claim(name string) (any, bool) {
-	if p == nil {
-		return nil, false
-	}
-	v, ok := p.claims[name]
+	v, ok := p.orZero().claims[name]
 	return v, ok
 }
 

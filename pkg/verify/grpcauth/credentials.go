@@ -115,8 +115,9 @@ func (c *perRPC) GetRequestMetadata(ctx context.Context, uri ...string) (map[str
 	if err != nil {
 		return nil, fail(codes.Unavailable, err.Error(), err)
 	}
-	call, _ := ctx.Value(attemptKey{}).(*attempt)
-	call.remember(token, c.token)
+	if call, ok := ctx.Value(attemptKey{}).(*attempt); ok { // the call has the interceptor
+		call.remember(token, c.token)
+	}
 	return map[string]string{c.destinations.Field.Name: c.destinations.Field.Value(token)}, nil
 }
 

@@ -33,9 +33,8 @@ func UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 
 type attemptKey struct{}
 
-// An attempt records the token that its call was last sent with. A nil attempt is
-// that of a call without the interceptor. If a context holds two, credentials use
-// the inner one.
+// An attempt records the token that its call was last sent with. If a context holds
+// two, credentials use the inner one.
 type attempt struct {
 	mu      sync.Mutex
 	sent    string // "" if no token was sent
@@ -43,9 +42,6 @@ type attempt struct {
 }
 
 func (a *attempt) remember(token string, current func() (string, error)) {
-	if a == nil {
-		return
-	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sent, a.current = token, current

@@ -59,12 +59,23 @@ func (s *revocableStream) untilRevoked(transfer func() error) error {
 	if s.isRevoked() {
 		return errRevoked
 	}
+	type outcome struct {
+		err   error
+		panic any // such as that of a codec
+	}
 	done := make(chan outcome, 1)
-	go func() { done <- call(transfer) }()
+	go func() {
+		var o outcome
+		defer func() {
+			o.panic = recover()
+			done <- o
+		}()
+		o.err = transfer()
+	}()
 	select {
 	case o := <-done:
-		if o.panicked {
-			panic(o.value) // where a recovery interceptor finds it
+		if o.panic != nil {
+			panic(o.panic) // where a recovery interceptor finds it
 		}
 		if s.isRevoked() {
 			return errRevoked
@@ -73,26 +84,6 @@ func (s *revocableStream) untilRevoked(transfer func() error) error {
 	case <-s.revoked:
 		return errRevoked
 	}
-}
-
-// An outcome is how a transfer ended.
-type outcome struct {
-	err      error
-	panicked bool
-	value    any // of the panic
-}
-
-// call calls transfer and recovers from a panic in it, such as that of a codec.
-func call(transfer func() error) (o outcome) {
-	o.panicked = true
-	defer func() {
-		if o.panicked {
-			o.value = recover()
-		}
-	}()
-	o.err = transfer()
-	o.panicked = false
-	return o
 }
 
 // SetHeader fails after the revocation, as the methods below do: metadata must not

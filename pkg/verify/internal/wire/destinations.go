@@ -22,14 +22,12 @@ func ParseDestinations(header string, hosts []string, allowPlaintext bool) (Dest
 	if header == "" {
 		header = daprHeader
 	}
-	d := Destinations{AllowPlaintext: allowPlaintext}
-	var problem string
-	var headerErr, hostsErr error
-	if d.Field, problem = parseField(header); problem != "" {
-		headerErr = errors.New("Header " + problem)
+	parsed, err := ParseHosts(hosts)
+	field, problem := parseField(header)
+	if problem != "" {
+		err = errors.Join(errors.New("Header "+problem), err)
 	}
-	d.Hosts, hostsErr = ParseHosts(hosts)
-	return d, errors.Join(headerErr, hostsErr)
+	return Destinations{field, parsed, allowPlaintext}, err
 }
 
 // CurrentToken returns what token returns, which is a source's Token method. An

@@ -89,15 +89,13 @@ func (f *Field) Value(token string) string {
 	return token
 }
 
-// Token returns the token in the field's values. It is "" if there are no values,
-// if the value is empty, and if Authorization uses another scheme. For a field
-// sent twice it is [verify.Malformed]: a proxy in front may have checked either
-// of the two.
+// Token returns the token in the values of the field, which is present. It is "" if
+// the value is empty, and if Authorization uses another scheme. For a field sent
+// twice it is [verify.Malformed]: a proxy in front may have checked either of the
+// two.
 func (f *Field) Token(values []string) string {
 	switch {
-	case len(values) == 0:
-		return ""
-	case len(values) > 1:
+	case len(values) != 1:
 		return verify.Malformed
 	case f.Bearer:
 		return bearer(values[0])

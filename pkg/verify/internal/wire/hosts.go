@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -91,12 +92,7 @@ func (hs Hosts) Find(scheme, authority string) *Host {
 
 // AnyLoopback reports whether an entry of hs is this machine.
 func (hs Hosts) AnyLoopback() bool {
-	for i := range hs {
-		if hs[i].Loopback {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(hs, func(h Host) bool { return h.Loopback })
 }
 
 // matches reports whether name, without its brackets if bracketed, is h's name or
@@ -106,19 +102,8 @@ func (h *Host) matches(name string, bracketed bool) bool {
 		addr, ok := parseIPv6(name)
 		return ok && bracketed && addr == h.addr
 	}
-	if len(name) != len(h.name) {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i]
-		if 'A' <= c && c <= 'Z' {
-			c |= 0x20
-		}
-		if c != h.name[i] {
-			return false
-		}
-	}
-	return true
+	// With equal lengths no other letter folds to one of ASCII, such as U+212A to k.
+	return len(name) == len(h.name) && strings.EqualFold(name, h.name)
 }
 
 // splitHostPort splits authority into a name and a port, which is "" if there is
