@@ -17,8 +17,6 @@ func Env(name string) Source { return env(name) }
 
 type env string
 
-func (e env) static() {}
-
 func (e env) String() string { return shownName(string(e)) }
 
 func (e env) Read(_ context.Context, maxBytes int64) (Content, error) {

@@ -37,9 +37,9 @@ func (v *Value[S]) Run(ctx context.Context) error {
 		defer ticker.Stop()
 		polls = ticker.C
 	}
-	var changed <-chan struct{} // nil as above
-	if n, ok := v.src.(notifier); ok {
-		changed = n.Changed()
+	var changed <-chan struct{} // nil as above, unless the Source has Changed
+	if s, ok := v.src.(interface{ Changed() <-chan struct{} }); ok {
+		changed = s.Changed()
 	}
 	again := time.NewTimer(time.Hour)
 	defer again.Stop()

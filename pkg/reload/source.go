@@ -65,12 +65,6 @@ type Source interface {
 	Read(ctx context.Context, maxBytes int64) (Content, error)
 }
 
-// A notifier is a Source that says when to read it; see Source.
-type notifier interface{ Changed() <-chan struct{} }
-
-// A staticSource cannot change from outside the process.
-type staticSource interface{ static() }
-
 // A fileSource is a Source of files, whose changes cause file system events.
 type fileSource struct {
 	name string                       // the path as the caller wrote it, for messages

@@ -144,8 +144,9 @@ func Open[S any](src Source, step Step[S], o Options) (*Value[S], error) {
 	return v, nil
 }
 
+// isStatic reports whether only Reload reads the source again.
 func (v *Value[S]) isStatic() bool {
-	_, ok := v.src.(staticSource)
+	_, ok := v.src.(env)
 	return ok
 }
 
