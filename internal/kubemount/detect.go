@@ -1,16 +1,15 @@
 package kubemount
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
 // Managed reports whether path lies in a volume that a kubelet manages. Such a volume
-// has a `..data`. It also is a mount point, is read-only, or lies where the kubelet keeps
-// volumes on its host. Nobody else may write there: the kubelet would overwrite the
-// files, or never update them again.
+// has a `..data`. It also is a mount point, or lies where the kubelet keeps volumes on its
+// host. Nobody else may write there: the kubelet would overwrite the files, or never
+// update them again.
 func Managed(path string) bool {
 	dir := volume(path)
 	if dir == "" {
@@ -19,7 +18,7 @@ func Managed(path string) bool {
 	if path, err := filepath.EvalSymlinks(dir); err == nil {
 		dir = path
 	}
-	return strings.Contains(filepath.ToSlash(dir), "/kubernetes.io~") || mountPoint(dir) || readOnly(dir)
+	return strings.Contains(filepath.ToSlash(dir), "/kubernetes.io~") || mountPoint(dir)
 }
 
 // volume returns the directory of path that has `..data`, or "" if none has.
@@ -30,11 +29,4 @@ func volume(path string) string {
 		}
 	}
 	return ""
-}
-
-// readOnly reports whether the file system of dir is read-only. Removing a file that
-// does not exist changes nothing, and a read-only file system refuses it first
-// (unlink(2), EROFS).
-func readOnly(dir string) bool {
-	return errors.Is(os.Remove(filepath.Join(dir, "..tokenagent-none")), errReadOnly)
 }

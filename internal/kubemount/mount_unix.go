@@ -7,9 +7,6 @@ import (
 	"syscall"
 )
 
-// errReadOnly is the error of a write to a read-only file system.
-const errReadOnly = syscall.EROFS
-
 // mountPoint reports whether another file system begins at dir: the device of dir is not
 // that of its parent. The kubelet mounts a tmpfs for each Secret.
 func mountPoint(dir string) bool {
