@@ -114,17 +114,11 @@ func signingMethod(alg string) jwt.SigningMethod {
 	return method
 }
 
-// Errors of NewKey. The texts are constants.
-var (
-	errPrivate = errors.New("a private key, which signs; give the public key alone (openssl pkey -pubout)")
-	errNoKey   = errors.New("no key of a kind that verifies signatures; RSA, EC P-256, P-384, P-521, Ed25519 or an HMAC secret does")
-)
-
 // NewKey returns the Key that c describes. The error says what is wrong and how to fix
 // it. It quotes neither the key nor its kid.
 func NewKey(c KeyConfig) (Key, error) {
 	if _, private := c.Material.(crypto.Signer); private {
-		return Key{}, errPrivate
+		return Key{}, errors.New("a private key, which signs; give the public key alone (openssl pkey -pubout)")
 	}
 	// golang-jwt accepts a key on any curve whose signatures have the right length.
 	fits := algorithmsOf(c.Material)
@@ -133,7 +127,7 @@ func NewKey(c KeyConfig) (Key, error) {
 	case alg != "" && !slices.Contains(Algorithms(), alg):
 		return Key{}, errors.New("an algorithm that is none of HS, RS, PS or ES with 256, 384 or 512, EdDSA or Ed25519")
 	case fits == nil:
-		return Key{}, errNoKey
+		return Key{}, errors.New("no key of a kind that verifies signatures; RSA, EC P-256, P-384, P-521, Ed25519 or an HMAC secret does")
 	case alg == "":
 		alg = fits[0]
 	case !slices.Contains(fits, alg):
@@ -145,10 +139,7 @@ func NewKey(c KeyConfig) (Key, error) {
 	}
 	// The thumbprint is the hash of the members as JSON, in lexicographic order and
 	// without white space (RFC 7638 section 3). encoding/json writes them so.
-	text, err := json.Marshal(Members(c.Material))
-	if err != nil {
-		return Key{}, errNoKey // unreachable: strings can be marshaled
-	}
+	text, _ := json.Marshal(Members(c.Material)) // strings can be marshaled
 	k := &key{id: sha256.Sum256(text), kid: c.KeyID, method: method, public: c.Material}
 	return Key{&k}, nil
 }

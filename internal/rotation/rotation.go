@@ -190,14 +190,12 @@ func (w Window) longest() time.Duration {
 	return max(w.Overlap, 0)
 }
 
-var errDeadline = errors.New("the deadline is not an RFC 3339 time; write it as 2006-01-02T15:04:05Z")
-
 // ParseDeadline parses the deadline of a credential that is declared previous. The error
 // does not quote text.
 func ParseDeadline(text string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return time.Time{}, errDeadline
+		return time.Time{}, errors.New("the deadline is not an RFC 3339 time; write it as 2006-01-02T15:04:05Z")
 	}
 	return ClampTime(t), nil
 }

@@ -39,7 +39,5 @@ func (s *Slot) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return errSlot
+	return errors.New("rotation: unknown slot")
 }
-
-var errSlot = errors.New("rotation: unknown slot")

@@ -45,9 +45,9 @@ func Load(path string) ([]byte, error) {
 
 // Update replaces the payload of path by the result of f, which must be one line. A reader
 // finds the old payload or the new one, also after a crash. The arguments of f are the
-// results of Load. While f runs, other calls of Update wait. If f returns nil, the file
-// stays as it is. If the directory of the file does not exist, Update creates it with mode
-// 0700, but not its parents.
+// results of Load; f must return an ErrForeign. While f runs, other calls of Update wait.
+// If f returns an error or nil, the file stays as it is. If the directory of the file does
+// not exist, Update creates it with mode 0700, but not its parents.
 func Update(path string, f func(payload []byte, err error) ([]byte, error)) error {
 	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%s: its directory cannot be created: %w", path, cause(err))
@@ -64,9 +64,6 @@ func Update(path string, f func(payload []byte, err error) ([]byte, error)) erro
 	defer unlock()
 	payload, err := f(load(dir, path))
 	if err != nil || payload == nil {
-		return err
-	}
-	if err := check(dir, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if len(header)+len(payload)+1 > maxBytes {

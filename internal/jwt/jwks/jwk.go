@@ -89,7 +89,6 @@ func (p *parser) set(raw json.RawMessage) {
 		p.fail("more than %d keys; remove some", maxKeys)
 		return
 	}
-	var first error
 	for i, raw := range keys {
 		var k jwt.Key
 		var members map[string]json.RawMessage
@@ -102,7 +101,6 @@ func (p *parser) set(raw json.RawMessage) {
 		switch {
 		case err == nil:
 		case p.o.Remote:
-			first = cmp.Or(first, err)
 			p.got.Skipped = append(p.got.Skipped, fmt.Errorf("%s: keys[%d]: %w", p.place(), i, err))
 		default:
 			p.fail("keys[%d]: %v", i, err)
@@ -111,7 +109,7 @@ func (p *parser) set(raw json.RawMessage) {
 	switch {
 	case len(p.got.Decls) > 0:
 	case len(p.got.Skipped) > 0:
-		p.fail("none of its %d keys can verify signatures; the first: %v", len(keys), first)
+		p.fail("none of its %d keys can verify signatures; the first: %v", len(keys), errors.Unwrap(p.got.Skipped[0]))
 	default:
 		p.fail("a key set without keys; add one")
 	}
