@@ -2,8 +2,8 @@
 // with their sources.
 //
 // [Start] reads the sources that a [Config] names: a token from a file, a mounted
-// Kubernetes Secret, an env file or an environment variable, and keys for signed
-// tokens from a file or a server. Start returns an [Agent] that is ready, or an error.
+// Kubernetes Secret, an env file or an environment variable, and the keys of each issuer
+// of signed tokens from a file or a server. Start returns an [Agent] that is ready, or an error.
 // The caller must call [Agent.Close].
 //
 // The Agent watches its sources. It accepts a new token as soon as it reads it, and
@@ -42,9 +42,10 @@ import (
 type Agent struct {
 	cfg     *resolved
 	tokens  *tokenSource       // nil if there is no token source
-	keys    *keySource         // nil if there is no key source
-	jwt     *jwt.Verifier      // uses keys; nil if there is no key source
-	sources []credentialSource // tokens and keys, without the nil ones
+	keys    []*keySource       // one for each issuer
+	issuers []*jwt.Issuer      // each uses the keys with its index
+	jwt     *jwt.Verifier      // of issuers; nil if there are none
+	sources []credentialSource // tokens, if not nil, and keys
 
 	store   *stateStore       // nil if there is no state file
 	changed broadcast.Channel // signals a change of any source
@@ -101,35 +102,43 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-// createSources creates the sources that the configuration names, and their verifier.
-func (a *Agent) createSources() (err error) {
+// createSources creates the sources that the configuration names, and the verifier of
+// signed tokens.
+func (a *Agent) createSources() error {
 	r := a.cfg
 	if r.tokens != nil {
 		a.tokens = newTokenSource(r.tokens, r.MinTokenBytes, r.Logger)
 		a.sources = append(a.sources, a.tokens)
 	}
-	if r.keys != nil {
+	for _, spec := range r.keys {
+		src := newKeySource(spec, r.Logger)
 		var onUnknownKey func()
-		if r.keys.remote != nil {
-			onUnknownKey = r.keys.remote.UnknownKey
+		if spec.remote != nil {
+			onUnknownKey = spec.remote.UnknownKey
 		}
-		a.keys = newKeySource(r.keys, r.KeyAlgorithm, r.Logger)
-		if a.jwt, err = jwt.NewVerifier(a.usableKeys, r.JWT.config(onUnknownKey)); err != nil {
+		iss, err := jwt.NewIssuer(usableKeys(src), spec.issuer.JWT.config(onUnknownKey))
+		if err != nil {
 			return err
 		}
-		a.keys.longestLifetime = a.jwt.LongestLifetime
-		a.sources = append(a.sources, a.keys)
+		src.longestLifetime = iss.LongestLifetime
+		a.keys, a.issuers, a.sources = append(a.keys, src), append(a.issuers, iss), append(a.sources, src)
+	}
+	if len(a.issuers) > 0 {
+		a.jwt = jwt.NewVerifier(r.JWTCache, a.issuers...)
 	}
 	return nil
 }
 
-// usableKeys returns the keys that verify signed tokens now. It returns nil if the
-// server has not confirmed the keys for longer than JWKS.MaxStale.
-func (a *Agent) usableKeys() *jwt.KeySet {
-	if !a.keys.usable() {
-		return nil
+// usableKeys returns a function that returns the keys of src that verify signed tokens
+// now. It returns nil if the server has not confirmed the keys for longer than
+// JWKS.MaxStale.
+func usableKeys(src *keySource) func() *jwt.KeySet {
+	return func() *jwt.KeySet {
+		if !src.usable() {
+			return nil
+		}
+		return src.set()
 	}
-	return a.keys.set()
 }
 
 // open reads the sources for the first time. If ctx ends first, open returns without
@@ -139,18 +148,36 @@ func (a *Agent) open(ctx context.Context) error {
 		return err
 	}
 	watcher := cmp.Or(a.cfg.Watcher, new(reload.Watcher))
-	for _, src := range a.sources {
+	return a.readAll(func(src credentialSource) error {
 		open := func() (struct{}, error) { return struct{}{}, src.open(a.cfg, watcher) }
-		if _, err := bounded.Do(ctx, src.info().location, open); err != nil {
-			return err
-		}
+		_, err := bounded.Do(ctx, src.info().location, open)
+		return err
+	})
+}
+
+// maxReads is the largest number of sources that readAll reads at once.
+const maxReads = 64
+
+// readAll calls read for every source and joins the errors. It reads several sources at
+// once, so that a key server that does not answer delays no other source.
+func (a *Agent) readAll(read func(credentialSource) error) error {
+	errs := make([]error, len(a.sources))
+	places := make(chan struct{}, maxReads)
+	var running sync.WaitGroup
+	for i, src := range a.sources {
+		places <- struct{}{}
+		running.Go(func() {
+			defer func() { <-places }()
+			errs[i] = read(src)
+		})
 	}
-	return nil
+	running.Wait()
+	return errors.Join(errs...)
 }
 
 // Verify accepts a shared token if the source declares it, or if it was superseded and
-// its deadline has not passed. It accepts a signed token if an accepted key signed it
-// and its claims satisfy Config.JWT. A token that the token source revoked, or that was
+// its deadline has not passed. It accepts a signed token if an accepted key of its issuer
+// signed it and its claims satisfy the JWT of that [Issuer]. A token that the token source revoked, or that was
 // superseded and has ended, is refused even if it is also a valid signed token.
 //
 // Verify reads memory only. For a shared token, and for a signed token in the cache, it
@@ -159,12 +186,12 @@ func (a *Agent) open(ctx context.Context) error {
 // Close, it wraps [verify.ErrUnavailable].
 func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, error) {
 	if a.tokens == nil {
-		p, err := a.jwt.Verify(ctx, token)
+		p, issuer, err := a.jwt.VerifyIssuer(ctx, token)
 		if err != nil {
-			a.keys.counts.refused(err)
+			a.keys[0].counts.refused(err)
 			return nil, err
 		}
-		a.keys.counts.accepted(p)
+		a.keys[issuer].counts.accepted(p)
 		return p, nil
 	}
 	p, uses, err := a.tokens.set().Lookup(token)
@@ -175,7 +202,7 @@ func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, er
 	case err == nil:
 		a.tokens.counts.accepted(p)
 		return p, nil
-	case a.keys == nil, verify.Class(err) >= verify.Expired:
+	case a.jwt == nil, verify.Class(err) >= verify.Expired:
 		a.tokens.counts.refused(err)
 		return nil, err
 	}
@@ -190,16 +217,16 @@ func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, er
 // with err. If the keys refuse token too, verifySigned returns the refusal of the higher
 // class.
 func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
-	p, jwtErr := a.jwt.Verify(ctx, token)
+	p, issuer, jwtErr := a.jwt.VerifyIssuer(ctx, token)
 	if jwtErr == nil {
-		a.keys.counts.accepted(p)
+		a.keys[issuer].counts.accepted(p)
 		return p, nil
 	}
 	if verify.Class(jwtErr) > verify.Class(err) {
 		err = jwtErr
 	}
 	if looksSigned(token) {
-		a.keys.counts.refused(err)
+		a.keys[0].counts.refused(err)
 	} else {
 		a.tokens.counts.refused(err)
 	}
@@ -260,13 +287,15 @@ func (a *Agent) Reload() (changed bool, err error) {
 	if a.closed.Load() {
 		return false, ErrClosed
 	}
-	var errs []error
-	for _, src := range a.sources {
-		sourceChanged, err := src.reload()
-		changed = changed || sourceChanged
-		errs = append(errs, err)
-	}
-	return changed, errors.Join(errs...)
+	var anyChanged atomic.Bool
+	err = a.readAll(func(src credentialSource) error {
+		changed, err := src.reload()
+		if changed {
+			anyChanged.Store(true)
+		}
+		return err
+	})
+	return anyChanged.Load(), err
 }
 
 // Revoke makes the Agent refuse the credential id: every verification that begins

@@ -52,29 +52,17 @@ type Config struct {
 	// holds the token; if TokenEnv is "", the key is APP_API_TOKEN.
 	EnvFile string
 
-	// KeyFile is the path of the keys that verify signed tokens. A file holds a JWKS
-	// (RFC 7517), PEM or an HMAC secret. A directory holds the file jwks.json, or the
-	// file key and optionally key-next and key-previous. If KeyFile or JWKSURL is
-	// set, Start does not look for a token source in the environment.
-	KeyFile string
-	// JWKSURL is the URL at which an issuer publishes its keys as a JWKS (RFC 7517).
-	// It must be https, or http on loopback. KeyFile must be "".
-	JWKSURL string
-	// JWKS configures the requests to JWKSURL.
-	JWKS JWKS
-	// JWT configures which signed tokens are accepted. Its Issuer and Audiences are
-	// required if KeyFile or JWKSURL is set.
-	JWT JWT
-	// KeyAlgorithm is the algorithm of keys that do not name one (RFC 7518 section
-	// 3.1). "" means RS256 for an RSA key, the algorithm of the curve for an elliptic
-	// curve key, and HS256 for a secret.
-	KeyAlgorithm string
+	// Issuers are the issuers whose signed tokens are accepted. If there are any, Start
+	// does not look for a token source in the environment.
+	Issuers []Issuer
+	// JWTCache is the number of verified signed tokens that the Agent caches, for all
+	// Issuers together. The signature of a cached token is not checked again. 0 means
+	// 4,096; a negative JWTCache turns the cache off.
+	JWTCache int
 
 	// Name is the name of the token source in metrics, logs and Principals: at most
 	// 63 letters, digits, '.', '_' and '-'. "" means "token".
 	Name string
-	// KeyName is the name of the key source, in the same form. "" means "keys".
-	KeyName string
 	// AllowClients lists the named clients whose shared tokens are accepted; a shared token
 	// of another client, or without a name, is refused as invalid. It does not restrict
 	// signed tokens; JWT does. If it is empty, every client is allowed.
@@ -126,8 +114,9 @@ type Config struct {
 	Watcher *reload.Watcher
 	// From is the Snapshot of another Agent. The new Agent starts with its
 	// revocations, its retirements, and its superseded credentials with their
-	// deadlines, even if the new Agent reads another source. [Agent.Merge] describes
-	// how to replace an Agent while requests arrive. With WaitForSource, if the source
+	// deadlines, even if the new Agent reads another source. Superseded keys only verify
+	// tokens of the issuer that they belonged to. [Agent.Merge] describes how to replace
+	// an Agent while requests arrive. With WaitForSource, if the source
 	// cannot be read, the new Agent accepts what the other Agent accepted. nil means
 	// none.
 	//
@@ -144,8 +133,8 @@ type Config struct {
 // resolved is a valid Config with its defaults and its sources.
 type resolved struct {
 	Config
-	tokens *sourceSpec // nil if there is no token source
-	keys   *sourceSpec // nil if there is no key source
+	tokens *sourceSpec   // nil if there is no token source
+	keys   []*sourceSpec // one for each issuer
 	window rotation.Window
 }
 
@@ -162,10 +151,23 @@ type sourceSpec struct {
 	allowClients []string // the clients whose tokens are accepted; none means all
 	method       string   // the method of the Principals that the source verifies
 	window       rotation.Window
+	issuer       Issuer // of a key source
+	// showsRefusals is true for one source of each method. It counts the refusals of all
+	// sources of the method, because a refused token belongs to no source.
+	showsRefusals bool
 }
+
+// The kinds of key sources.
+const (
+	kindKeyFile = "key file"
+	kindJWKSURL = "jwks url"
+)
 
 // nameIn returns the name of the source for error messages about its content c.
 func (s *sourceSpec) nameIn(c reload.Content) string { return cmp.Or(c.Path, s.location) }
+
+// badName is the error about a name that is not in the form of [rotation.ValidClient].
+const badName = " must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit"
 
 var envPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
@@ -184,14 +186,9 @@ func (c Config) resolve() (*resolved, error) {
 		errs = multierror.Append(errs, option.Errorf(option.Field, format, args...))
 	}
 	r := &resolved{Config: c}
-	r.Name, r.KeyName = cmp.Or(c.Name, "token"), cmp.Or(c.KeyName, "keys")
-	for setting, name := range map[string]string{"{name}": r.Name, "{key-name}": r.KeyName} {
-		if !rotation.ValidClient(name) { // the same form
-			addError(setting + " must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit")
-		}
-	}
-	if r.Name == r.KeyName {
-		addError("{name} and {key-name} are the same; metrics could not distinguish the two sources")
+	r.Name = cmp.Or(c.Name, "token")
+	if !rotation.ValidClient(r.Name) {
+		addError("{name}" + badName)
 	}
 	switch {
 	case c.Overlap == 0:
@@ -233,27 +230,73 @@ func (c Config) resolve() (*resolved, error) {
 	return r, nil
 }
 
-// findKeys sets r.keys from the configuration.
+// findKeys sets r.keys from the issuers.
 func (r *resolved) findKeys() error {
-	c := r.Config
-	switch {
-	case c.KeyFile != "" && c.JWKSURL != "":
-		return option.Errorf(option.Field, "{key-file} and {jwks-url} are both set; one source is meant: leave one empty")
-	case c.KeyFile != "":
-		r.keys = &sourceSpec{source: reload.Path(c.KeyFile, jwks.KeyNames()...), kind: "key file", location: c.KeyFile, identity: absolute(c.KeyFile), watched: true}
-	case c.JWKSURL != "":
-		remote, err := jwks.Remote(c.JWKSURL, c.JWKS.options(c.KeyAlgorithm, r.Logger))
-		if err != nil {
-			return err
-		}
-		r.keys = &sourceSpec{source: remote, remote: remote, kind: "jwks url", location: remote.String(), identity: remote.String()}
-	default:
-		return nil
+	var errs *multierror.Error
+	addError := func(format string, args ...any) {
+		errs = multierror.Append(errs, option.Errorf(option.Field, format, args...))
 	}
-	r.keys.name, r.keys.window, r.keys.method = r.KeyName, r.window, verify.MethodJWT
-	r.keys.secretFiles = []string{jwks.KeyJWKS, jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious}
-	rules := r.JWT.config(nil)
-	return rules.Validate()
+	names, issuers, missing := map[string]string{r.Name: "{name}"}, make(map[string]int), 0
+	for i, iss := range r.Issuers {
+		n, name, prefix := i+1, "{key-name}", ""
+		if len(r.Issuers) == 1 {
+			iss.Name = cmp.Or(iss.Name, "keys")
+		} else {
+			name, prefix = fmt.Sprintf("{key-name} of issuer %d", n), fmt.Sprintf("issuer %d: ", n)
+		}
+		spec, invalid := r.keySource(iss)
+		r.keys = append(r.keys, spec)
+		for _, err := range invalid.WrappedErrors() {
+			errs = multierror.Append(errs, fmt.Errorf("%s%w", prefix, err))
+		}
+		if other := names[iss.Name]; other != "" && iss.Name != "" {
+			addError(other + " and " + name + " are the same; metrics could not distinguish the two sources")
+		}
+		if other := issuers[iss.JWT.Issuer]; other > 0 && iss.JWT.Issuer != "" {
+			addError("{issuer} of issuers %d and %d is the same; the iss of a token could not tell whose keys verify it", other, n)
+		}
+		if iss.JWT.AllowMissingIssuer {
+			if missing > 0 {
+				addError("issuers %d and %d both accept tokens without iss; only one issuer may", missing, n)
+			}
+			missing = n
+		}
+		names[iss.Name], issuers[iss.JWT.Issuer] = name, n
+	}
+	return errs.ErrorOrNil()
+}
+
+// keySource returns the source of the keys of iss. The error lists everything that is
+// wrong with iss.
+func (r *resolved) keySource(iss Issuer) (*sourceSpec, *multierror.Error) {
+	s := &sourceSpec{name: iss.Name, issuer: iss, window: r.window, method: verify.MethodJWT, showsRefusals: len(r.keys) == 0}
+	s.secretFiles = []string{jwks.KeyJWKS, jwks.KeyCurrent, jwks.KeyNext, jwks.KeyPrevious}
+	var errs *multierror.Error
+	if !rotation.ValidClient(iss.Name) {
+		errs = multierror.Append(errs, option.Errorf(option.Field, "{key-name}"+badName))
+	}
+	switch {
+	case iss.KeyFile != "" && iss.JWKSURL != "":
+		errs = multierror.Append(errs, option.Errorf(option.Field, "{key-file} and {jwks-url} are both set; one source is meant: leave one empty"))
+	case iss.KeyFile != "":
+		s.source, s.watched = reload.Path(iss.KeyFile, jwks.KeyNames()...), true
+		s.kind, s.location, s.identity = kindKeyFile, iss.KeyFile, absolute(iss.KeyFile)
+	case iss.JWKSURL != "":
+		remote, err := jwks.Remote(iss.JWKSURL, iss.JWKS.options(iss.KeyAlgorithm, r.Logger))
+		if err != nil {
+			errs = multierror.Append(errs, err)
+			break
+		}
+		s.source, s.remote = remote, remote
+		s.kind, s.location, s.identity = kindJWKSURL, remote.String(), remote.String()
+	default:
+		errs = multierror.Append(errs, option.Errorf(option.Field, "no keys; set {key-file} or {jwks-url}"))
+	}
+	rules := iss.JWT.config(nil)
+	if err := rules.Validate(); err != nil {
+		errs = multierror.Append(errs, err)
+	}
+	return s, errs
 }
 
 func absolute(path string) string {
@@ -268,9 +311,9 @@ func (r *resolved) findTokens() error {
 	c := r.Config
 	if c.TokenFile == "" && c.EnvFile == "" && c.TokenEnv == "" {
 		switch {
-		case r.keys != nil && len(c.AllowClients) > 0:
+		case len(c.Issuers) > 0 && len(c.AllowClients) > 0:
 			return option.Errorf(option.Field, "{allow-client} restricts shared tokens, and no source of them is configured; use {require-claim} for signed tokens")
-		case r.keys != nil:
+		case len(c.Issuers) > 0:
 			return nil
 		}
 		var err error
@@ -278,7 +321,7 @@ func (r *resolved) findTokens() error {
 			return err
 		}
 	}
-	s := &sourceSpec{name: r.Name, window: r.window, method: verify.MethodToken, watched: true}
+	s := &sourceSpec{name: r.Name, window: r.window, method: verify.MethodToken, watched: true, showsRefusals: true}
 	s.secretFiles = []string{token.FileCurrent, token.FileNext, token.FilePrevious, token.FileCurrent + ".*", token.FileNext + ".*", token.FilePrevious + ".*"}
 	for _, client := range c.AllowClients {
 		if !rotation.ValidClient(client) {
@@ -340,7 +383,7 @@ func (r *resolved) checkStateFile() error {
 		return option.Errorf(option.Field, "{state-file} is a directory; name a file in it")
 	}
 	r.StateFile = absolute(r.StateFile)
-	for _, s := range []*sourceSpec{r.tokens, r.keys} {
+	for _, s := range append([]*sourceSpec{r.tokens}, r.keys...) {
 		if s == nil || !s.watched {
 			continue
 		}

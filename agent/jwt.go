@@ -9,13 +9,45 @@ import (
 	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 )
 
-// JWT configures which signed tokens (JSON Web Tokens, RFC 7519) are accepted. A token of
-// more than 16 KiB never is. The zero JWT is invalid: Issuer and Audiences are required.
+// An Issuer is an issuer of signed tokens: it says where the issuer's keys are, and which
+// of its tokens are accepted. If a Config has several Issuers, the "iss" of a token chooses
+// the one whose keys and rules apply. The keys of other Issuers are never tried. Each
+// Issuer is a source of its own: it is read, rotates, fails and recovers independently of
+// the others.
+type Issuer struct {
+	// Name is the name of the key source in metrics, logs, Status and Principals, in the
+	// form of Config.Name. No other source of the Agent may have it. "" means "keys" if
+	// there is one Issuer; otherwise each Issuer needs a Name.
+	Name string
+	// KeyFile is the path of the keys that verify the tokens. A file holds a JWKS (RFC
+	// 7517), PEM or an HMAC secret. A directory holds the file jwks.json, or the file key
+	// and optionally key-next and key-previous.
+	KeyFile string
+	// JWKSURL is the URL at which the issuer publishes its keys as a JWKS (RFC 7517). It
+	// must be https, or http on loopback. Either KeyFile or JWKSURL is required.
+	JWKSURL string
+	// JWKS configures the requests to JWKSURL.
+	JWKS JWKS
+	// KeyAlgorithm is the algorithm of keys that do not name one (RFC 7518 section
+	// 3.1). "" means RS256 for an RSA key, the algorithm of the curve for an elliptic
+	// curve key, and HS256 for a secret.
+	KeyAlgorithm string
+	// JWT configures which tokens are accepted. Its Issuer and Audiences are required.
+	JWT JWT
+}
+
+// JWT configures which signed tokens (JSON Web Tokens, RFC 7519) of an issuer are
+// accepted. A token of more than 16 KiB never is. The zero JWT is invalid: Issuer and
+// Audiences are required.
 type JWT struct {
 	// Issuer is the "iss" that a token must have, compared byte by byte (RFC 7519
-	// section 4.1.1). It is required: otherwise a token that the same keys signed for
-	// another issuer would be accepted.
+	// section 4.1.1). It is required, unless AllowMissingIssuer is set: otherwise a
+	// token that the same keys signed for another issuer would be accepted. No other
+	// Issuer of the Config may have it.
 	Issuer string
+	// AllowMissingIssuer also accepts tokens without "iss". Only one Issuer of a Config
+	// may set it. If JWT.Issuer is "", only tokens without "iss" are accepted.
+	AllowMissingIssuer bool
 	// Audiences are the accepted audiences: the "aud" of a token must contain at least
 	// one of them (RFC 7519 section 4.1.3). At least one is required: otherwise a token
 	// that was issued for another service would be accepted.
@@ -39,18 +71,13 @@ type JWT struct {
 	// Leeway to "exp" and subtracts it from "nbf" (RFC 7519 sections 4.1.4 and 4.1.5).
 	// 0 means 30 s; a negative Leeway means none. Leeway must not exceed 10 minutes.
 	Leeway time.Duration
-	// CacheSize is the number of verified tokens that the Agent caches. The signature
-	// of a cached token is not checked again. 0 means 4,096; a negative CacheSize
-	// turns the cache off.
-	CacheSize int
 }
 
-// config returns the configuration of the internal verifier, which calls
-// onUnknownKey for a token whose key it does not have. onUnknownKey may be nil.
+// config returns the rules of the internal verifier, which calls onUnknownKey for a token whose key it does not have. onUnknownKey may be nil.
 func (j *JWT) config(onUnknownKey func()) jwt.Config {
 	return jwt.Config{
-		Issuer: j.Issuer, Audiences: j.Audiences, Algorithms: j.Algorithms, Types: j.Types, RequiredClaims: j.RequiredClaims,
-		Leeway: j.Leeway, CacheSize: j.CacheSize, OnUnknownKey: onUnknownKey,
+		Issuer: j.Issuer, AllowMissingIssuer: j.AllowMissingIssuer, Audiences: j.Audiences, Algorithms: j.Algorithms,
+		Types: j.Types, RequiredClaims: j.RequiredClaims, Leeway: j.Leeway, OnUnknownKey: onUnknownKey,
 	}
 }
 

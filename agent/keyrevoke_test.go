@@ -307,8 +307,8 @@ func TestP5_StaleServerKeysAreNotUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var down atomic.Bool
 		cfg := signedBy("")
-		cfg.JWKSURL = "https://issuer.example/keys"
-		cfg.JWKS = agent.JWKS{MaxStale: 5 * time.Minute, Client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		cfg.Issuers[0].JWKSURL = "https://issuer.example/keys"
+		cfg.Issuers[0].JWKS = agent.JWKS{MaxStale: 5 * time.Minute, Client: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			if down.Load() {
 				return nil, errors.New("down")
 			}

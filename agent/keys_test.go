@@ -57,8 +57,8 @@ func (i issuer) sign(t *testing.T, jti string, lasts time.Duration) string {
 // signedBy returns a Config that accepts the tokens that the keys at path signed.
 func signedBy(path string) agent.Config {
 	return agent.Config{
-		KeyFile: path, PollOnly: true, Overlap: 10 * time.Minute,
-		JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"orders"}},
+		PollOnly: true, Overlap: 10 * time.Minute,
+		Issuers: []agent.Issuer{{KeyFile: path, JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"orders"}}}},
 	}
 }
 
@@ -344,13 +344,14 @@ func TestKeyConfigErrors(t *testing.T) {
 	t.Parallel()
 	one := newIssuer(t)
 	for want, change := range map[string]func(*agent.Config){
-		"Config.JWT.Issuer is missing":        func(c *agent.Config) { c.JWT.Issuer = "" },
-		"Config.JWT.Audiences is missing":     func(c *agent.Config) { c.JWT.Audiences = nil },
-		"Config.KeyFile and Config.JWKSURL":   func(c *agent.Config) { c.JWKSURL = "https://issuer.example/keys" },
-		"Config.Name and Config.KeyName":      func(c *agent.Config) { c.KeyName = "token" },
-		"Config.TokenFile and Config.EnvFile": func(c *agent.Config) { c.TokenFile, c.EnvFile = "a", "b" },
-		"KeyName must be":                     func(c *agent.Config) { c.KeyName = "no such/name" },
-		"the algorithm for keys that":         func(c *agent.Config) { c.KeyAlgorithm = "none" },
+		"Issuer.JWT.Issuer is missing":         func(c *agent.Config) { c.Issuers[0].JWT.Issuer = "" },
+		"Issuer.JWT.Audiences is missing":      func(c *agent.Config) { c.Issuers[0].JWT.Audiences = nil },
+		"Issuer.KeyFile and Issuer.JWKSURL":    func(c *agent.Config) { c.Issuers[0].JWKSURL = "https://issuer.example/keys" },
+		"set Issuer.KeyFile or Issuer.JWKSURL": func(c *agent.Config) { c.Issuers[0].KeyFile = "" },
+		"Config.Name and Issuer.Name":          func(c *agent.Config) { c.Issuers[0].Name = "token" },
+		"Config.TokenFile and Config.EnvFile":  func(c *agent.Config) { c.TokenFile, c.EnvFile = "a", "b" },
+		"Issuer.Name must be":                  func(c *agent.Config) { c.Issuers[0].Name = "no such/name" },
+		"the algorithm for keys that":          func(c *agent.Config) { c.Issuers[0].KeyAlgorithm = "none" },
 	} {
 		cfg := signedBy(file(t, one.public))
 		change(&cfg)

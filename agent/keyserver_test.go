@@ -40,7 +40,8 @@ func TestP4_BadFilesOfAKeyServerShow(t *testing.T) {
 	replace(t, bearer, "CANARY-token\n")
 	var log testlog.Log
 	cfg := signedBy("")
-	cfg.JWKSURL, cfg.JWKS, cfg.Logger = srv.URL, agent.JWKS{CAFile: ca, BearerFile: bearer}, log.Logger()
+	cfg.Issuers[0].JWKSURL, cfg.Issuers[0].JWKS = srv.URL, agent.JWKS{CAFile: ca, BearerFile: bearer}
+	cfg.Logger = log.Logger()
 	a := start(t, cfg)
 	source := func() agent.SourceStatus { return a.Status().Sources[0] }
 	for path, content := range map[string]string{ca: good, bearer: "CANARY-token\n"} {

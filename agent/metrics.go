@@ -87,8 +87,8 @@ func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 	for _, src := range a.sources {
 		src.collect(e, now)
 	}
-	if a.keys != nil {
-		e.counter(descBusy, a.jwt.Busy(), a.keys.spec.name)
+	for i, iss := range a.issuers {
+		e.counter(descBusy, iss.Busy(), a.keys[i].spec.name)
 	}
 	if a.store != nil {
 		e.gauge(descStateFile, bit(a.store.errorText() == ""))
@@ -120,7 +120,7 @@ func (src *source[V, S]) collect(e emitter, now time.Time) {
 	for i, slot := range rotation.Slots {
 		e.counter(descVerifications, src.counts[i].Load()+clients[i], name, src.spec.method, "ok", slot.String())
 	}
-	for class := verify.Missing; class <= verify.Revoked; class++ {
+	for class := verify.Missing; src.spec.showsRefusals && class <= verify.Revoked; class++ {
 		e.counter(descVerifications, src.counts[refused+int(class)].Load(), "", src.spec.method, class.String(), "")
 	}
 	for _, u := range uses {

@@ -24,13 +24,17 @@ func TestWarnsOfReadableSecrets(t *testing.T) {
 		cfg   func(dir string) agent.Config
 		want  []string
 	}{
-		"private":     {map[string]os.FileMode{"f": 0o600}, token, func(d string) agent.Config { return agent.Config{TokenFile: d + "/f"} }, nil},
-		"a group's":   {map[string]os.FileMode{"f": 0o640}, token, func(d string) agent.Config { return agent.Config{TokenFile: d + "/f"} }, nil},
-		"all":         {map[string]os.FileMode{"f": 0o644}, token, func(d string) agent.Config { return agent.Config{TokenFile: d + "/f"} }, []string{"f"}},
-		"env file":    {map[string]os.FileMode{"f": 0o604}, "APP_API_TOKEN=" + token, func(d string) agent.Config { return agent.Config{EnvFile: d + "/f"} }, []string{"f"}},
-		"directory":   {map[string]os.FileMode{"token": 0o644, "token-next": 0o600, "other": 0o644}, token, func(d string) agent.Config { return agent.Config{TokenFile: d} }, []string{"token"}},
-		"HMAC secret": {map[string]os.FileMode{"f": 0o644}, token + token, func(d string) agent.Config { return agent.Config{KeyFile: d + "/f", JWT: jwt} }, []string{"f"}},
-		"public key":  {map[string]os.FileMode{"f": 0o644}, public, func(d string) agent.Config { return agent.Config{KeyFile: d + "/f", JWT: jwt} }, nil},
+		"private":   {map[string]os.FileMode{"f": 0o600}, token, func(d string) agent.Config { return agent.Config{TokenFile: d + "/f"} }, nil},
+		"a group's": {map[string]os.FileMode{"f": 0o640}, token, func(d string) agent.Config { return agent.Config{TokenFile: d + "/f"} }, nil},
+		"all":       {map[string]os.FileMode{"f": 0o644}, token, func(d string) agent.Config { return agent.Config{TokenFile: d + "/f"} }, []string{"f"}},
+		"env file":  {map[string]os.FileMode{"f": 0o604}, "APP_API_TOKEN=" + token, func(d string) agent.Config { return agent.Config{EnvFile: d + "/f"} }, []string{"f"}},
+		"directory": {map[string]os.FileMode{"token": 0o644, "token-next": 0o600, "other": 0o644}, token, func(d string) agent.Config { return agent.Config{TokenFile: d} }, []string{"token"}},
+		"HMAC secret": {map[string]os.FileMode{"f": 0o644}, token + token, func(d string) agent.Config {
+			return agent.Config{Issuers: []agent.Issuer{{KeyFile: d + "/f", JWT: jwt}}}
+		}, []string{"f"}},
+		"public key": {map[string]os.FileMode{"f": 0o644}, public, func(d string) agent.Config {
+			return agent.Config{Issuers: []agent.Issuer{{KeyFile: d + "/f", JWT: jwt}}}
+		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

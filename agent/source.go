@@ -134,11 +134,11 @@ func newTokenSource(spec *sourceSpec, minBytes int, log *slog.Logger) *tokenSour
 	return src
 }
 
-// newKeySource returns a source of verification keys.
-func newKeySource(spec *sourceSpec, algorithm string, log *slog.Logger) *keySource {
+// newKeySource returns a source of the verification keys of an issuer.
+func newKeySource(spec *sourceSpec, log *slog.Logger) *keySource {
 	src := newSource[jwt.Key, jwt.KeySet](spec, log)
 	src.parse = func(c reload.Content) (declared rotation.Content[jwt.Key], notes []string, err error) {
-		o := jwks.ParseOptions{Name: spec.nameIn(c), Algorithm: algorithm}
+		o := jwks.ParseOptions{Name: spec.nameIn(c), Algorithm: spec.issuer.KeyAlgorithm}
 		if spec.remote != nil {
 			o = spec.remote.ParseOptions()
 		}

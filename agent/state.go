@@ -105,7 +105,7 @@ func (s *state[V, S]) previousLastUsed() time.Time {
 // an Agent that has read nothing.
 type Snapshot struct {
 	tokens sourceSnapshot[token.Token, token.Set]
-	keys   sourceSnapshot[jwt.Key, jwt.KeySet]
+	keys   []keySnapshot // one for each issuer
 	store  *stateStore
 }
 
@@ -117,6 +117,12 @@ type sourceSnapshot[V credential, S any] struct {
 	clients *clientUses
 }
 
+// A keySnapshot is the part of a Snapshot for the keys of one issuer.
+type keySnapshot struct {
+	sourceSnapshot[jwt.Key, jwt.KeySet]
+	issuer string // its "iss"
+}
+
 // Snapshot returns what the Agent accepts and refuses now or, after Close, what the
 // Agent accepted and refused when it was closed. All Agents that start from a Snapshot
 // share its superseded credentials: a use in one of them extends the overlap in all.
@@ -125,8 +131,8 @@ func (a *Agent) Snapshot() Snapshot {
 	if a.tokens != nil {
 		s.tokens = a.tokens.snapshot()
 	}
-	if a.keys != nil {
-		s.keys = a.keys.snapshot()
+	for _, src := range a.keys {
+		s.keys = append(s.keys, keySnapshot{src.snapshot(), src.spec.issuer.JWT.Issuer})
 	}
 	return s
 }
@@ -157,8 +163,14 @@ func (a *Agent) Merge(s Snapshot) error {
 	if a.tokens != nil {
 		a.tokens.merge(s.tokens.state)
 	}
-	if a.keys != nil {
-		a.keys.merge(s.keys.state)
+	for _, src := range a.keys {
+		switch from, sameIssuer := a.keysOf(&s, src); {
+		case from == nil:
+		case sameIssuer:
+			src.merge(from.state)
+		default:
+			src.adopt(storedSource{Snapshot: from.state.ledger.Snapshot(time.Now(), nil)})
+		}
 	}
 	if a.closed.Load() {
 		return ErrClosed
@@ -174,8 +186,16 @@ func (a *Agent) startFrom(s *Snapshot) {
 	if a.tokens != nil {
 		a.tokens.startFrom(s.tokens)
 	}
-	if a.keys != nil {
-		a.keys.startFrom(s.keys)
+	for _, src := range a.keys {
+		switch from, sameIssuer := a.keysOf(s, src); {
+		case from == nil:
+		case sameIssuer:
+			src.startFrom(from.sourceSnapshot)
+		default:
+			refused := from.state.ledger.Snapshot(time.Now(), nil)
+			src.initial.ledger = src.initial.ledger.Adopt(refused, func(rotation.ID) bool { return false })
+			src.addFormerNames(from.names)
+		}
 	}
 	switch {
 	case a.cfg.StateFile == "":
@@ -184,6 +204,23 @@ func (a *Agent) startFrom(s *Snapshot) {
 	default:
 		a.store = &stateStore{cfg: a.cfg}
 	}
+}
+
+// keysOf returns the part of s that src continues: that of the same issuer or, if there is
+// none, that of the same name or the only one. From that of another issuer src may take
+// revocations and retirements, but no keys, because they would verify tokens of an issuer
+// that never had them.
+func (a *Agent) keysOf(s *Snapshot, src *keySource) (from *keySnapshot, sameIssuer bool) {
+	for i := range s.keys {
+		k := &s.keys[i]
+		if k.issuer == src.spec.issuer.JWT.Issuer {
+			return k, true
+		}
+		if slices.Contains(k.names, src.spec.name) || len(s.keys) == 1 && len(a.keys) == 1 {
+			from = k
+		}
+	}
+	return from, false
 }
 
 func (src *source[V, S]) snapshot() sourceSnapshot[V, S] {
@@ -198,7 +235,11 @@ func (src *source[V, S]) startFrom(s sourceSnapshot[V, S]) {
 		return
 	}
 	src.initial, src.users, src.clients = s.state, s.users, s.clients
-	for _, name := range s.names {
+	src.addFormerNames(s.names)
+}
+
+func (src *source[V, S]) addFormerNames(names []string) {
+	for _, name := range names {
 		if name != src.spec.name && !slices.Contains(src.formerNames, name) {
 			src.formerNames = append(src.formerNames, name)
 		}

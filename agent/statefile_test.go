@@ -43,7 +43,7 @@ func TestP4_StateFileNeverReplacesASource(t *testing.T) {
 		"a key of a directory":  {agent.Config{TokenFile: secrets, StateFile: filepath.Join(secrets, "token-next")}, "lies in the source directory"},
 		"below a directory":     {agent.Config{TokenFile: secrets, StateFile: filepath.Join(secrets, "a", "b")}, "lies in the source directory"},
 		"the env file":          {agent.Config{EnvFile: env, StateFile: env}, "is the source"},
-		"the key file":          {agent.Config{KeyFile: keys.KeyFile, JWT: keys.JWT, StateFile: keys.KeyFile}, "is the source"},
+		"the key file":          {agent.Config{Issuers: keys.Issuers, StateFile: keys.Issuers[0].KeyFile}, "is the source"},
 		"a directory":           {agent.Config{TokenFile: source, StateFile: t.TempDir() + "/"}, "is a directory"},
 	} {
 		_, err := agent.Start(t.Context(), c.cfg)

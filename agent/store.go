@@ -52,6 +52,9 @@ func (w *storedSource) belongsTo(s credentialSource) bool {
 	return w.Name == spec.name && w.Kind == spec.kind && w.Location == spec.identity
 }
 
+// isKeys reports whether w is the state of a key source.
+func (w *storedSource) isKeys() bool { return w.Kind == kindKeyFile || w.Kind == kindJWKSURL }
+
 // newStateStore restores the sources from the state file of r. If the file is
 // unusable, the error is logged and shown in Status, and the Agent starts without the
 // old tokens.
@@ -72,7 +75,8 @@ func newStateStore(r *resolved, sources []credentialSource, now time.Time) *stat
 }
 
 // each calls f for each source with its saved state in payload. If payload is invalid or
-// belongs to another source, each returns an error and does not call f.
+// belongs to another source, each returns an error and does not call f. Beside the state
+// of one of sources, each ignores that of an issuer that is no longer configured.
 func (st *stateStore) each(payload []byte, sources []credentialSource, f func(credentialSource, storedSource)) error {
 	var state storedState
 	err := json.Unmarshal(payload, &state)
@@ -81,6 +85,10 @@ func (st *stateStore) each(payload []byte, sources []credentialSource, f func(cr
 		return fmt.Errorf("%s: written by another version of tokenagent (schema %d); use that one, or remove the file", st.cfg.StateFile, state.Schema)
 	case err != nil || state.Schema != storedSchema:
 		return fmt.Errorf("%s: %w: it holds no state; it is replaced at the next change", st.cfg.StateFile, statefile.ErrDamaged)
+	}
+	isOurs := func(w storedSource) bool { return slices.ContainsFunc(sources, w.belongsTo) }
+	if slices.ContainsFunc(state.Sources, isOurs) {
+		state.Sources = slices.DeleteFunc(state.Sources, func(w storedSource) bool { return w.isKeys() && !isOurs(w) })
 	}
 	owners := make([]credentialSource, len(state.Sources))
 	for i, w := range state.Sources {

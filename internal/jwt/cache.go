@@ -34,6 +34,7 @@ type cacheSet [cacheWays]atomic.Pointer[cached]
 type cached struct {
 	hash      uint64
 	token     string
+	issuer    int   // the index of the issuer in the Verifier
 	set       *byte // the mark of the key set that verified the token
 	key       *keyEntry
 	subject   string // "" if the token has none
@@ -77,8 +78,9 @@ func (c *jwtCache) find(hash uint64, token string) *cached {
 	return nil
 }
 
-// put adds e, which was verified with keys. It replaces an entry of the same token.
-func (c *jwtCache) put(e *cached, keys *KeySet, now time.Time) {
+// put adds e. It replaces an entry of the same token. isSigned reports whether an entry
+// still has a good signature.
+func (c *jwtCache) put(e *cached, now time.Time, isSigned func(*cached) bool) {
 	if c == nil {
 		return
 	}
@@ -90,7 +92,7 @@ func (c *jwtCache) put(e *cached, keys *KeySet, now time.Time) {
 		case old != nil && old.hash == e.hash && old.token == e.token:
 			set[i].Store(e)
 			return
-		case victim < 0 && (old == nil || !now.Before(old.expires) || keys.byID[old.key.key.ID()] == nil):
+		case victim < 0 && (old == nil || !now.Before(old.expires) || !isSigned(old)):
 			victim = i
 		}
 	}

@@ -49,10 +49,7 @@ func TestCachedTokensAreNotCheckedAgain(t *testing.T) {
 	key, checks := counted(t, "k1")
 	k := signingKeys()["HS256"]
 	set := keySet(t, nil, key)
-	v, err := NewVerifier(func() *KeySet { return set }, Config{Issuer: issuer, Audiences: []string{audience}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := verifierOf(t, func() *KeySet { return set }, 0, nil)
 	token := k.sign(t, claimsNow(nil), map[string]any{"kid": "k1"})
 	want := func(what string, n int64) {
 		t.Helper()
@@ -86,11 +83,11 @@ func TestCachedTokensAreNotCheckedAgain(t *testing.T) {
 	}
 }
 
-// TestCacheOff: a negative CacheSize turns the cache off.
+// TestCacheOff: a negative cache size turns the cache off.
 func TestCacheOff(t *testing.T) {
 	t.Parallel()
 	key, checks := counted(t, "")
-	v := verifier(t, keySet(t, nil, key), func(c *Config) { c.CacheSize = -1 })
+	v := verifierOf(t, fixed(keySet(t, nil, key)), -1, nil)
 	token := signingKeys()["HS256"].sign(t, claimsNow(nil), nil)
 	for range 3 {
 		if err := verdictOf(v, token); err != nil {
@@ -106,7 +103,7 @@ func TestCacheOff(t *testing.T) {
 func TestBadTokensPushNothingOut(t *testing.T) {
 	t.Parallel()
 	key, checks := counted(t, "")
-	v := verifier(t, keySet(t, nil, key), func(c *Config) { c.CacheSize = 4 })
+	v := verifierOf(t, fixed(keySet(t, nil, key)), 4, nil)
 	k := signingKeys()["HS256"]
 	good := k.sign(t, claimsNow(nil), nil)
 	if err := verdictOf(v, good); err != nil {
@@ -128,7 +125,7 @@ func TestBadTokensPushNothingOut(t *testing.T) {
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
 	k := signingKeys()["HS256"]
-	v := verifier(t, keySet(t, nil, k.key(t, "")), func(c *Config) { c.CacheSize = 64 })
+	v := verifierOf(t, fixed(keySet(t, nil, k.key(t, ""))), 64, nil)
 	for i := range 500 {
 		if err := verdictOf(v, k.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), nil)); err != nil {
 			t.Fatal(err)
@@ -170,10 +167,7 @@ func TestCacheUnderReloads(t *testing.T) {
 	key := k.key(t, "k1")
 	var set atomic.Pointer[KeySet]
 	set.Store(keySet(t, nil, key))
-	v, err := NewVerifier(set.Load, Config{Issuer: issuer, Audiences: []string{audience}, CacheSize: 8})
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := verifierOf(t, set.Load, 8, nil)
 	var tokens []string
 	for i := range 16 {
 		tokens = append(tokens, k.sign(t, claimsNow(map[string]any{"jti": strconv.Itoa(i)}), map[string]any{"kid": "k1"}))
@@ -234,7 +228,7 @@ func FuzzJWT(f *testing.F) {
 // header and the claims can refuse the token.
 func FuzzJWTClaims(f *testing.F) {
 	k := signingKeys()["HS256"]
-	v := verifier(f, keySet(f, nil, k.key(f, "k1")), func(c *Config) { c.CacheSize = -1 })
+	v := verifierOf(f, fixed(keySet(f, nil, k.key(f, "k1"))), -1, nil)
 	f.Add(`{"alg":"HS256","kid":"k1"}`, text(f, claimsNow(nil)))
 	f.Add(`{"alg":"HS256"}`, `{"exp":9999999999,"iss":"`+issuer+`","aud":"orders","nbf":0.5}`)
 	f.Add(`{"alg":"HS256"}`, text(f, claimsNow(map[string]any{"iat": time.Now().Add(5 * time.Second).Unix()})))
@@ -269,7 +263,7 @@ func BenchmarkJWT(b *testing.B) {
 		set := keySet(b, nil, k.key(b, "k1"))
 		token := k.sign(b, claimsNow(nil), map[string]any{"kid": "k1"})
 		for name, size := range map[string]int{"hit": 0, "checked": -1} {
-			v := verifier(b, set, func(c *Config) { c.CacheSize = size })
+			v := verifierOf(b, fixed(set), size, nil)
 			b.Run(alg+"/"+name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
@@ -294,7 +288,7 @@ func BenchmarkJWT(b *testing.B) {
 // BenchmarkJWTHitsOfMany finds one of many cached tokens.
 func BenchmarkJWTHitsOfMany(b *testing.B) {
 	k := signingKeys()["HS256"]
-	v := verifier(b, keySet(b, nil, k.key(b, "")), func(c *Config) { c.CacheSize = 40000 })
+	v := verifierOf(b, fixed(keySet(b, nil, k.key(b, ""))), 40000, nil)
 	tokens := make([]string, 10000)
 	for i := range tokens {
 		tokens[i] = k.sign(b, claimsNow(map[string]any{"jti": strconv.Itoa(i), "exp": time.Now().Add(24 * time.Hour).Unix()}), nil)
@@ -316,10 +310,7 @@ func TestP3_CachedTokenOfAnotherKeyDies(t *testing.T) {
 	rs, ps := signingKeys()["RS256"], signingKeys()["PS256"]
 	for name, other := range map[string]Key{"algorithm": ps.key(t, "k1"), "name": rs.key(t, "k2")} {
 		set := keySet(t, nil, rs.key(t, "k1"))
-		v, err := NewVerifier(func() *KeySet { return set }, Config{Issuer: issuer, Audiences: []string{audience}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		v := verifierOf(t, func() *KeySet { return set }, 0, nil)
 		token := rs.sign(t, claimsNow(nil), map[string]any{"kid": "k1"})
 		if err := verdictOf(v, token); err != nil {
 			t.Fatal(err)
@@ -335,7 +326,7 @@ func TestP3_CachedTokenOfAnotherKeyDies(t *testing.T) {
 func TestCacheComparesWholeTokens(t *testing.T) {
 	t.Parallel()
 	c := newJWTCache(4)
-	c.put(&cached{hash: c.hash("one"), token: "two"}, keySet(t, nil), time.Now())
+	c.put(&cached{hash: c.hash("one"), token: "two"}, time.Now(), func(*cached) bool { return true })
 	if c.find(c.hash("one"), "one") != nil {
 		t.Error("another token of the same hash was found")
 	}

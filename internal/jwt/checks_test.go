@@ -48,8 +48,8 @@ func TestP6_SignatureChecksAreBounded(t *testing.T) {
 			t.Errorf("%d signatures are checked at once, want 2", n)
 		}
 		since := time.Now()
-		if err := verdictOf(v, late); !errors.Is(err, verify.ErrBusy) || !errors.Is(err, verify.ErrUnavailable) || v.Busy() != 1 {
-			t.Errorf("one too many: %v, counted %d", err, v.Busy())
+		if err := verdictOf(v, late); !errors.Is(err, verify.ErrBusy) || !errors.Is(err, verify.ErrUnavailable) || v.issuers[0].Busy() != 1 {
+			t.Errorf("one too many: %v, counted %d", err, v.issuers[0].Busy())
 		}
 		if waited := time.Since(since); waited != 100*time.Millisecond {
 			t.Errorf("it waited %s", waited)

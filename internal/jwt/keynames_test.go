@@ -53,7 +53,7 @@ func TestKeyGoesByAllItsNames(t *testing.T) {
 
 	// The thumbprint revokes the key under all of its names.
 	set = keySet(t, []rotation.ID{joined.ID()}, joined)
-	v.keys = func() *KeySet { return set }
+	v.issuers[0].keys = func() *KeySet { return set }
 	for name, token := range tokens {
 		if err := verdictOf(v, token); err == nil {
 			t.Errorf("%s is accepted though its key is revoked", name)
@@ -68,7 +68,7 @@ func TestNameIsWithdrawn(t *testing.T) {
 	k := signingKeys()["ES256"]
 	set := keySet(t, nil, k.key(t, "a").Also(k.key(t, "b")))
 	v := verifier(t, nil, nil)
-	v.keys = func() *KeySet { return set }
+	v.issuers[0].keys = func() *KeySet { return set }
 	token := k.sign(t, claimsNow(nil), map[string]any{"kid": "b"})
 	if err := verdictOf(v, token); err != nil {
 		t.Fatal(err)

@@ -131,18 +131,28 @@ func listed(keys []Key) []rotation.Decl[Key] {
 	return decls
 }
 
-// verifier returns one for a fixed set; change may alter its configuration.
+// verifier returns one of a single issuer with a fixed set; change may alter its
+// configuration.
 func verifier(tb testing.TB, set *KeySet, change func(*Config)) *Verifier {
+	tb.Helper()
+	return verifierOf(tb, fixed(set), 0, change)
+}
+
+// fixed returns a function that returns set.
+func fixed(set *KeySet) func() *KeySet { return func() *KeySet { return set } }
+
+// verifierOf returns one of a single issuer with keys and a cache of cacheSize.
+func verifierOf(tb testing.TB, keys func() *KeySet, cacheSize int, change func(*Config)) *Verifier {
 	tb.Helper()
 	c := Config{Issuer: issuer, Audiences: []string{audience}}
 	if change != nil {
 		change(&c)
 	}
-	v, err := NewVerifier(func() *KeySet { return set }, c)
+	iss, err := NewIssuer(keys, c)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return v
+	return NewVerifier(cacheSize, iss)
 }
 
 func verdictOf(v verify.Verifier, token string) error {

@@ -31,10 +31,11 @@ type jws struct {
 	signingInput  string
 	signature     []byte
 	body          string // the claims, still encoded
+	claims        []byte // body, decoded; nil until issuerOf or checkClaims needs it
 }
 
 // parseJWS splits a token and decodes its header. The claims are decoded only after the
-// signature is verified. parseJWS accepts only one spelling of each token, so that other
+// signature is verified, because senders choose how much they cost. parseJWS accepts only one spelling of each token, so that other
 // parsers read the token in the same way, and nobody can present it in another form.
 func parseJWS(token string) (*jws, error) {
 	for i := range len(token) {
@@ -56,7 +57,11 @@ func parseJWS(token string) (*jws, error) {
 	if err != nil || len(signature) == 0 {
 		return nil, errForm
 	}
-	header, _, err := object(head)
+	text, err := decode(head)
+	if err != nil {
+		return nil, err
+	}
+	header, err := object(text)
 	if err != nil {
 		return nil, err
 	}
@@ -84,33 +89,62 @@ func parseJWS(token string) (*jws, error) {
 
 var strictBase64 = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // a constant
 
-// object decodes one segment that holds a JSON object, and returns the object and its
-// text. object rejects a repeated member name, because parsers disagree about which value
-// counts (RFC 7519 section 4).
-func object(segment string) (map[string]any, []byte, error) {
+// decode decodes one segment.
+func decode(segment string) ([]byte, error) {
 	text, err := strictBase64.DecodeString(segment)
 	if err != nil {
-		return nil, nil, errForm
+		return nil, errForm
 	}
+	return text, nil
+}
+
+// object parses a JSON object. It rejects a repeated member name, because parsers disagree
+// about which value counts (RFC 7519 section 4).
+func object(text []byte) (map[string]any, error) {
 	var m map[string]any
 	if !utf8.Valid(text) || json.Unmarshal(text, &m) != nil || m == nil {
-		return nil, nil, errForm
+		return nil, errForm
 	}
 	if _, err := strictjson.Check(text); errors.Is(err, strictjson.ErrRepeated) {
-		return nil, nil, errTwice
+		return nil, errTwice
 	} else if err != nil {
-		return nil, nil, errForm
+		return nil, errForm
 	}
-	return m, text, nil
+	return m, nil
+}
+
+// issuerOf returns the index of the issuer that j names. Nothing in j has been verified
+// yet: checkClaims compares the "iss" again after the signature is verified. issuerOf does
+// not decode the other claims.
+func (v *Verifier) issuerOf(j *jws) (int, error) {
+	if len(v.issuers) == 1 {
+		return 0, nil
+	}
+	var err error
+	if j.claims, err = decode(j.body); err != nil || !json.Valid(j.claims) {
+		return 0, errForm
+	}
+	name, has, isString := strictjson.StringMember(j.claims, "iss")
+	at, known := v.byIss[name]
+	if has && (!isString || name == "") || !known {
+		return 0, errIssuer
+	}
+	return at, nil
 }
 
 // checkClaims checks the claims of j, which key signed, against the Config.
-func (v *Verifier) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, error) {
-	members, text, err := object(j.body)
+func (iss *Issuer) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, error) {
+	if j.claims == nil {
+		var err error
+		if j.claims, err = decode(j.body); err != nil {
+			return nil, err
+		}
+	}
+	members, err := object(j.claims)
 	if err != nil {
 		return nil, err
 	}
-	c := NewClaims(members, text)
+	c := NewClaims(members, j.claims)
 	e := &cached{set: set.mark, key: key, claims: members, signingSum: verify.Digest(j.signingInput)}
 	var ok bool
 	if e.subject, ok = c.subject(); !ok {
@@ -130,12 +164,12 @@ func (v *Verifier) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 	if !ok || expires.IsZero() {
 		return nil, errNoExpiry
 	}
-	e.expires = expires.Add(v.cfg.Leeway)
+	e.expires = expires.Add(iss.cfg.Leeway)
 	if e.notBefore, ok = c.time("nbf"); !ok {
 		return nil, errNotBefore
 	}
 	if !e.notBefore.IsZero() {
-		e.notBefore = e.notBefore.Add(-v.cfg.Leeway)
+		e.notBefore = e.notBefore.Add(-iss.cfg.Leeway)
 	}
 	// iat never refuses a token: it only tells the age of a token (RFC 7519 section
 	// 4.1.6), and the clocks of issuers may be ahead.
@@ -145,21 +179,22 @@ func (v *Verifier) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 		}
 	}
 	registered := jwt.MapClaims(members)
-	if issuer, err := registered.GetIssuer(); err != nil || issuer != v.cfg.Issuer {
+	issuer, err := registered.GetIssuer()
+	if _, has := members["iss"]; err != nil || has && (issuer == "" || issuer != iss.cfg.Issuer) || !has && !iss.cfg.AllowMissingIssuer {
 		return nil, errIssuer
 	}
 	audience, err := registered.GetAudience()
-	if err != nil || !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(v.cfg.Audiences, a) }) {
+	if err != nil || !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(iss.cfg.Audiences, a) }) {
 		return nil, errAudience
 	}
-	for _, r := range v.required {
+	for _, r := range iss.required {
 		if !r.Met(c) {
 			return nil, errClaims
 		}
 	}
 	issued, ok := c.time("iat")
-	if lasts := int64(expires.Sub(issued)); ok && !issued.IsZero() && lasts > v.longest.Load() {
-		v.longest.Store(lasts) // either of two concurrent stores is right enough
+	if lasts := int64(expires.Sub(issued)); ok && !issued.IsZero() && lasts > iss.longest.Load() {
+		iss.longest.Store(lasts) // either of two concurrent stores is right enough
 	}
 	e.principal = e.principalOf(set, key)
 	return e, nil

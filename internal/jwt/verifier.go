@@ -20,16 +20,18 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Config says which signed tokens are accepted. Issuer and Audiences are required, so
-// the zero Config is not valid. agent.JWT describes the fields that embedders set.
+// A Config says which signed tokens of one issuer are accepted. Issuer and Audiences are
+// required, so the zero Config is not valid. agent.JWT describes the fields that embedders
+// set.
 type Config struct {
-	Issuer         string
-	Audiences      []string
-	Algorithms     []string
-	Types          []string
-	RequiredClaims map[string][]string
-	Leeway         time.Duration // zero means DefaultLeeway
-	CacheSize      int           // zero means DefaultCacheSize
+	Issuer string
+	// AllowMissingIssuer accepts tokens without "iss". Issuer may then be "".
+	AllowMissingIssuer bool
+	Audiences          []string
+	Algorithms         []string
+	Types              []string
+	RequiredClaims     map[string][]string
+	Leeway             time.Duration // zero means DefaultLeeway
 
 	// OnUnknownKey, if not nil, is called if no key matches a token, or if none of the
 	// matching keys made its signature. A remote source can then look for new keys;
@@ -52,28 +54,23 @@ const (
 	maxCachedBytes = 4 << 10
 )
 
-// A Verifier is the [verify.Verifier] of signed tokens: JSON Web Tokens (RFC 7519) in the
-// compact serialization (RFC 7515 section 7.1). It is safe for concurrent use. The zero
-// Verifier is not usable; use NewVerifier.
-type Verifier struct {
+// An Issuer holds the keys and the rules for the tokens of one issuer. It is safe for
+// concurrent use. The zero Issuer is not usable; use NewIssuer.
+type Issuer struct {
 	keys     func() *KeySet
 	cfg      Config
-	types    []string      // cfg.Types in the form for comparison
-	required []Requirement // from cfg.RequiredClaims
-	cache    *jwtCache
-	checks   *checkLimit
+	types    []string                    // cfg.Types in the form for comparison
+	required []Requirement               // from cfg.RequiredClaims
 	recent   atomic.Pointer[rotation.ID] // the key that signed the latest token without a usable kid
 	busy     atomic.Uint64               // see Busy
 	longest  atomic.Int64                // see LongestLifetime; nanoseconds
 }
 
-var _ verify.Verifier = (*Verifier)(nil)
-
-// NewVerifier returns a Verifier that accepts the tokens that meet c and that one of keys
-// signed. NewVerifier copies c. The Verifier calls keys once for each verification. The
-// function keys must be safe for concurrent use. If it returns nil, no keys are loaded,
-// and the Verifier refuses the token with ErrUnavailable.
-func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
+// NewIssuer returns the Issuer whose tokens must meet c and be signed by one of keys.
+// NewIssuer copies c. A Verifier calls keys once for each verification. The function keys
+// must be safe for concurrent use. If it returns nil, no keys are loaded, and the tokens
+// of the Issuer are refused with ErrUnavailable.
+func NewIssuer(keys func() *KeySet, c Config) (*Issuer, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -87,20 +84,19 @@ func NewVerifier(keys func() *KeySet, c Config) (*Verifier, error) {
 	for i, alg := range c.Algorithms {
 		c.Algorithms[i] = CanonicalAlgorithm(alg)
 	}
-	c.CacheSize = cmp.Or(c.CacheSize, DefaultCacheSize)
 	c.Leeway = max(cmp.Or(c.Leeway, DefaultLeeway), 0)
 	if c.OnUnknownKey == nil {
 		c.OnUnknownKey = func() {}
 	}
-	v := &Verifier{keys: keys, cfg: c, cache: newJWTCache(c.CacheSize), checks: processChecks}
+	iss := &Issuer{keys: keys, cfg: c}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
 		r, _ := Require(name, slices.Clone(c.RequiredClaims[name])) // Validate has checked the name
-		v.required = append(v.required, r)
+		iss.required = append(iss.required, r)
 	}
 	for _, t := range c.Types {
-		v.types = append(v.types, BareType(t))
+		iss.types = append(iss.types, BareType(t))
 	}
-	return v, nil
+	return iss, nil
 }
 
 // Validate returns an error that lists everything that is wrong with c, as a go-multierror
@@ -111,7 +107,7 @@ func (c *Config) Validate() error {
 	fail := func(format string, args ...any) {
 		errs.Errors = append(errs.Errors, option.Errorf(option.Field, format, args...))
 	}
-	if c.Issuer == "" {
+	if c.Issuer == "" && !c.AllowMissingIssuer {
 		fail("{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
 	}
 	if len(c.Audiences) == 0 || slices.Contains(c.Audiences, "") {
@@ -136,9 +132,46 @@ func (c *Config) Validate() error {
 	return errs.ErrorOrNil()
 }
 
-// Verify accepts token if one of the keys signed it and its claims meet the Config.
-// Verify finds a token that it has verified before in a cache, as long as the token, its
-// key and the revocations allow; such a call does not block and allocates nothing.
+// A Verifier is the [verify.Verifier] of signed tokens: JSON Web Tokens (RFC 7519) in the
+// compact serialization (RFC 7515 section 7.1). It is safe for concurrent use. The zero
+// Verifier is not usable; use NewVerifier.
+//
+// The "iss" of a token chooses the issuer whose keys and rules apply. It is read before the
+// signature is checked and compared again afterwards. The keys of other issuers are never
+// tried.
+type Verifier struct {
+	issuers []*Issuer
+	byIss   map[string]int // the index of each issuer; "" for the one that accepts tokens without iss
+	cache   *jwtCache
+	checks  *checkLimit
+}
+
+var _ verify.Verifier = (*Verifier)(nil)
+
+// NewVerifier returns a Verifier of the tokens of issuers, with a cache for cacheSize
+// tokens. A cacheSize of 0 means DefaultCacheSize, and a negative one none. The issuers
+// must have different values of Config.Issuer, and only one may allow tokens without an
+// issuer.
+func NewVerifier(cacheSize int, issuers ...*Issuer) *Verifier {
+	v := &Verifier{
+		issuers: issuers, byIss: make(map[string]int, len(issuers)),
+		cache: newJWTCache(cmp.Or(cacheSize, DefaultCacheSize)), checks: processChecks,
+	}
+	for i, iss := range issuers {
+		if iss.cfg.Issuer != "" {
+			v.byIss[iss.cfg.Issuer] = i
+		}
+		if iss.cfg.AllowMissingIssuer {
+			v.byIss[""] = i
+		}
+	}
+	return v
+}
+
+// Verify accepts token if a key of its issuer signed it and its claims meet the Config of
+// that issuer. Verify finds a token that it has verified before in a cache, as long as the
+// token, its key and the revocations allow; such a call does not block and allocates
+// nothing.
 //
 // Any other token waits for the check of its signature. All verifiers of the process
 // together check at most as many signatures at once as half of the processors (GOMAXPROCS
@@ -146,109 +179,143 @@ func (c *Config) Validate() error {
 // ErrBusy. While other checks wait, Verify delays the refusal of a token with a bad
 // signature by about a second, which slows down senders of forged tokens.
 func (v *Verifier) Verify(ctx context.Context, token string) (*verify.Principal, error) {
-	set := v.keys()
+	p, _, err := v.VerifyIssuer(ctx, token)
+	return p, err
+}
+
+// VerifyIssuer does what Verify does. If it accepts token, it also returns the index of
+// the token's issuer among the issuers of the Verifier.
+func (v *Verifier) VerifyIssuer(ctx context.Context, token string) (p *verify.Principal, issuer int, err error) {
+	var hash uint64
+	var e *cached
+	if len(token) <= MaxBytes {
+		hash = v.cache.hash(token)
+		e = v.cache.find(hash, token)
+	}
+	if e == nil {
+		e, err = v.verifyUncached(ctx, token, hash)
+	} else if set := v.issuers[e.issuer].keys(); set == nil {
+		err = errNoKeys
+	} else if e.set != set.mark {
+		e, err = v.verifyAgain(ctx, set, e)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	now := time.Now()
+	if !now.Before(e.expires) {
+		return nil, 0, errExpired
+	}
+	if now.Before(e.notBefore) {
+		return nil, 0, errNotBefore
+	}
+	if (e.key.entry.Dated() || e.key.entry.Opens()) && !e.key.entry.Accept(now) {
+		return nil, 0, errKeyExpired
+	}
+	return e.principal, e.issuer, nil
+}
+
+// verifyUncached verifies a token that is not in the cache, and adds it.
+func (v *Verifier) verifyUncached(ctx context.Context, token string, hash uint64) (*cached, error) {
 	switch {
-	case set == nil:
+	case !slices.ContainsFunc(v.issuers, func(iss *Issuer) bool { return iss.keys() != nil }):
 		return nil, errNoKeys
 	case token == "":
 		return nil, verify.ErrNoToken
 	case len(token) > MaxBytes:
 		return nil, errTooLong
 	}
-	hash := v.cache.hash(token)
-	e := v.cache.find(hash, token)
-	if e == nil || e.set != set.mark {
-		var err error
-		if e, err = v.verifyUncached(ctx, set, token, hash, e); err != nil {
-			return nil, err
-		}
+	j, err := parseJWS(token)
+	if err != nil {
+		return nil, err
 	}
-	now := time.Now()
-	if !now.Before(e.expires) {
-		return nil, errExpired
+	at, err := v.issuerOf(j)
+	if err != nil {
+		return nil, err
 	}
-	if now.Before(e.notBefore) {
-		return nil, errNotBefore
+	iss := v.issuers[at]
+	set := iss.keys()
+	if set == nil {
+		return nil, errNoKeys
 	}
-	if (e.key.entry.Dated() || e.key.entry.Opens()) && !e.key.entry.Accept(now) {
-		return nil, errKeyExpired
+	key, err := v.signer(ctx, iss, set, j)
+	if err != nil {
+		return nil, err
 	}
-	return e.principal, nil
+	e, err := iss.checkClaims(set, key, j)
+	if err != nil {
+		return nil, err
+	}
+	// Clone the token: the caller's string may be part of a larger string, or its
+	// memory may be reused.
+	e.issuer, e.hash, e.token = at, hash, strings.Clone(token)
+	return v.admit(set, e)
 }
 
-// verifyUncached verifies a token and adds it to the cache. The argument known is the
-// cached entry from an earlier key set, or nil. The signature of known need not be
-// checked again if its key is in set.
-func (v *Verifier) verifyUncached(ctx context.Context, set *KeySet, token string, hash uint64, known *cached) (*cached, error) {
-	if known != nil {
-		if key := set.find(known.key.key); key != nil {
-			next := *known
-			next.set, next.key = set.mark, key
-			next.principal = next.principalOf(set, key)
-			known = &next
-		} else {
-			known = nil // another key may have signed the token
-		}
+// verifyAgain verifies the token of e, which was verified with an earlier key set of its
+// issuer. The signature is not checked again if its key is in set.
+func (v *Verifier) verifyAgain(ctx context.Context, set *KeySet, e *cached) (*cached, error) {
+	key := set.find(e.key.key)
+	if key == nil { // another key may have signed the token
+		return v.verifyUncached(ctx, e.token, e.hash)
 	}
-	if known == nil {
-		j, err := parseJWS(token)
-		if err != nil {
-			return nil, err
-		}
-		key, err := v.signer(ctx, set, j)
-		if err != nil {
-			return nil, err
-		}
-		if known, err = v.checkClaims(set, key, j); err != nil {
-			return nil, err
-		}
-		// Clone the token: the caller's string may be part of a larger string, or its
-		// memory may be reused.
-		known.hash, known.token = hash, strings.Clone(token)
-	}
-	if set.revokes && slices.ContainsFunc([]rotation.ID{known.signingSum, known.jti, known.kid}, set.revoked) {
+	next := *e
+	next.set, next.key = set.mark, key
+	next.principal = next.principalOf(set, key)
+	return v.admit(set, &next)
+}
+
+// admit adds e to the cache unless it is revoked.
+func (v *Verifier) admit(set *KeySet, e *cached) (*cached, error) {
+	if set.revokes && slices.ContainsFunc([]rotation.ID{e.signingSum, e.jti, e.kid}, set.revoked) {
 		return nil, errRevoked
 	}
-	if len(token) <= maxCachedBytes {
-		v.cache.put(known, set, time.Now())
+	if len(e.token) <= maxCachedBytes {
+		v.cache.put(e, time.Now(), v.isSigned)
 	}
-	return known, nil
+	return e, nil
 }
 
-// signer returns the key that signed j.
-func (v *Verifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, error) {
-	if !slices.Contains(v.cfg.Algorithms, j.alg) {
+// isSigned reports whether the key that signed the token of e may still be accepted.
+func (v *Verifier) isSigned(e *cached) bool {
+	set := v.issuers[e.issuer].keys()
+	return set == nil || set.byID[e.key.key.ID()] != nil
+}
+
+// signer returns the key of iss that signed j. set holds the keys of iss.
+func (v *Verifier) signer(ctx context.Context, iss *Issuer, set *KeySet, j *jws) (*keyEntry, error) {
+	if !slices.Contains(iss.cfg.Algorithms, j.alg) {
 		return nil, errAlgorithm
 	}
-	if len(v.types) > 0 && !slices.Contains(v.types, BareType(j.typ)) {
+	if len(iss.types) > 0 && !slices.Contains(iss.types, BareType(j.typ)) {
 		return nil, errType
 	}
 	keys, err := set.candidates(j, time.Now())
 	if err != nil {
 		if verify.Class(err) == verify.Invalid { // the key is unknown, and not revoked or expired
-			v.cfg.OnUnknownKey()
+			iss.cfg.OnUnknownKey()
 		}
 		return nil, err
 	}
 	nameless := !j.named || keys[0].key.KeyID() == "" // the token does not name a single key
 	if nameless {
-		v.recentFirst(keys)
+		iss.recentFirst(keys)
 	}
 	for i, k := range keys {
 		good, done := v.checks.do(ctx, i == 0, func() bool { return k.key.verify(j.signingInput, j.signature) })
 		if !done {
-			v.busy.Add(1)
+			iss.busy.Add(1)
 			return nil, verify.ErrBusy
 		}
 		if good {
 			if i > 0 && nameless {
 				id := k.key.ID()
-				v.recent.Store(&id)
+				iss.recent.Store(&id)
 			}
 			return k, nil
 		}
 	}
-	v.cfg.OnUnknownKey() // the issuer may have a new key with the old kid
+	iss.cfg.OnUnknownKey() // the issuer may have a new key with the old kid
 	v.checks.hold(ctx)
 	return nil, ErrSignature
 }
@@ -256,8 +323,8 @@ func (v *Verifier) signer(ctx context.Context, set *KeySet, j *jws) (*keyEntry, 
 // recentFirst moves the key that signed the latest token without a usable kid to the
 // front of keys. Issuers that send no kid mostly sign with one key at a time. A forged
 // token never changes the order.
-func (v *Verifier) recentFirst(keys []*keyEntry) {
-	id := v.recent.Load()
+func (iss *Issuer) recentFirst(keys []*keyEntry) {
+	id := iss.recent.Load()
 	i := slices.IndexFunc(keys, func(k *keyEntry) bool { return id != nil && k.key.ID() == *id })
 	if i > 0 {
 		recent := keys[i]
@@ -266,13 +333,13 @@ func (v *Verifier) recentFirst(keys []*keyEntry) {
 	}
 }
 
-// Busy returns the number of tokens that were refused with ErrBusy.
-func (v *Verifier) Busy() uint64 { return v.busy.Load() }
+// Busy returns the number of tokens of the issuer that were refused with ErrBusy.
+func (iss *Issuer) Busy() uint64 { return iss.busy.Load() }
 
 // LongestLifetime returns the longest time between "iat" and "exp" of all accepted
-// tokens, or 0 if none had both claims. A superseded key must stay accepted for this time
-// after its last signature.
-func (v *Verifier) LongestLifetime() time.Duration { return time.Duration(v.longest.Load()) }
+// tokens of the issuer, or 0 if none had both claims. A superseded key must stay accepted
+// for this time after its last signature.
+func (iss *Issuer) LongestLifetime() time.Duration { return time.Duration(iss.longest.Load()) }
 
 // BareType returns a "typ" in the form for comparison (RFC 7515 section 4.1.9).
 func BareType(t string) string { return strings.TrimPrefix(strings.ToLower(t), "application/") }

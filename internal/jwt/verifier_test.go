@@ -205,10 +205,7 @@ func TestP3_RevokedJWTHasNoTwin(t *testing.T) {
 		"digest": verify.SigningInputDigest(token), "jti": verify.RevokedTokenID("t-1"), "kid": verify.RevokedKeyID("k1"), "key": key.ID(),
 	} {
 		set := keySet(t, nil, key)
-		v, err := NewVerifier(func() *KeySet { return set }, Config{Issuer: issuer, Audiences: []string{audience}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		v := verifierOf(t, func() *KeySet { return set }, 0, nil)
 		for _, one := range []string{token, twin(t, token)} {
 			if err := verdictOf(v, one); err != nil {
 				t.Fatalf("%s: not revoked yet: %v", name, err)
@@ -232,7 +229,7 @@ func TestP2_JWTExpiresExactly(t *testing.T) {
 				t.Parallel()
 				k := signingKeys()["EdDSA"]
 				synctest.Test(t, func(t *testing.T) {
-					v := verifier(t, keySet(t, nil, k.key(t, "")), func(c *Config) { c.CacheSize, c.Leeway = size, configured })
+					v := verifierOf(t, fixed(keySet(t, nil, k.key(t, ""))), size, func(c *Config) { c.Leeway = configured })
 					begin := time.Now().Add(time.Hour)
 					token := k.sign(t, claimsNow(map[string]any{"nbf": begin.Unix(), "exp": begin.Add(time.Minute).Unix()}), nil)
 					for _, c := range []struct {
@@ -272,12 +269,7 @@ func TestP2_SupersededKeyEndsAtItsDeadline(t *testing.T) {
 		l := rotation.Advance(nil, rotation.Content[Key]{Decls: current(k.key(t, ""))}, time.Now(), w)
 		set := NewKeySet(l, "keys", nil, nil)
 		asked := false
-		v, err := NewVerifier(func() *KeySet { return set }, Config{
-			Issuer: issuer, Audiences: []string{audience}, OnUnknownKey: func() { asked = true },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		v := verifierOf(t, func() *KeySet { return set }, 0, func(c *Config) { c.OnUnknownKey = func() { asked = true } })
 		token := k.sign(t, claimsNow(nil), nil)
 		if err := verdictOf(v, token); err != nil {
 			t.Fatal(err)
@@ -342,7 +334,7 @@ func TestJWTRequirements(t *testing.T) {
 }
 
 // TestConfigRefusesEmptiness: golang-jwt does not check an empty issuer or audience, so
-// NewVerifier refuses them.
+// NewIssuer refuses them.
 func TestConfigRefusesEmptiness(t *testing.T) {
 	t.Parallel()
 	for want, c := range map[string]Config{
@@ -356,11 +348,11 @@ func TestConfigRefusesEmptiness(t *testing.T) {
 		"Leeway must be":                {Issuer: "i", Audiences: []string{"a"}, Leeway: time.Hour},
 		"JWT.Issuer is missing: give":   {},
 	} {
-		if _, err := NewVerifier(func() *KeySet { return nil }, c); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := NewIssuer(func() *KeySet { return nil }, c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)
 		}
 	}
-	if _, err := NewVerifier(nil, Config{Issuer: "i", Audiences: []string{"a"}}); err == nil {
+	if _, err := NewIssuer(nil, Config{Issuer: "i", Audiences: []string{"a"}}); err == nil {
 		t.Error("no keys, and no error")
 	}
 }
@@ -409,10 +401,7 @@ func TestNamelessKeysAreTriedInOrder(t *testing.T) {
 		w := rotation.Window{Overlap: time.Hour}
 		var l *rotation.Ledger[Key]
 		var set *KeySet
-		v, err := NewVerifier(func() *KeySet { return set }, Config{Issuer: issuer, Audiences: []string{audience}, CacheSize: -1})
-		if err != nil {
-			t.Fatal(err)
-		}
+		v := verifierOf(t, func() *KeySet { return set }, -1, nil)
 		var all []signingKey
 		for i := range MaxTried + 4 {
 			private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -498,10 +487,11 @@ func TestJWTConfigIsCopied(t *testing.T) {
 	k := signingKeys()["HS256"]
 	set := keySet(t, nil, k.key(t, ""))
 	c := Config{Issuer: issuer, Audiences: []string{"other"}, Algorithms: []string{"HS512"}, RequiredClaims: map[string][]string{"a": {"1"}}}
-	v, err := NewVerifier(func() *KeySet { return set }, c)
+	iss, err := NewIssuer(fixed(set), c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	v := NewVerifier(0, iss)
 	c.Audiences[0], c.Algorithms[0], c.RequiredClaims["a"][0] = audience, "HS256", "2"
 	delete(c.RequiredClaims, "a")
 	if err := verdictOf(v, k.sign(t, claimsNow(nil), nil)); err == nil {

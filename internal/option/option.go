@@ -22,16 +22,17 @@ func Key(name string) string { return name }
 
 // fields are the fields of the library that are not named after their flags.
 var fields = map[string]string{ //nolint:gochecknoglobals,gosec // a constant; names, not credentials
-	"poll-interval": "Poll", "allow-client": "AllowClients", "jwks-url": "JWKSURL",
-	"jwks-ca-file": "JWKS.CAFile", "jwks-bearer-file": "JWKS.BearerFile", "max-stale": "JWKS.MaxStale",
-	"issuer": "JWT.Issuer", "audience": "JWT.Audiences", "algorithm": "JWT.Algorithms", "jwt-type": "JWT.Types",
-	"require-claim": "JWT.RequiredClaims", "leeway": "JWT.Leeway",
+	"poll-interval": "Config.Poll", "allow-client": "Config.AllowClients", "jwt-cache": "Config.JWTCache",
+	"key-name": "Issuer.Name", "key-file": "Issuer.KeyFile", "jwks-url": "Issuer.JWKSURL", "key-algorithm": "Issuer.KeyAlgorithm",
+	"jwks-ca-file": "Issuer.JWKS.CAFile", "jwks-bearer-file": "Issuer.JWKS.BearerFile", "max-stale": "Issuer.JWKS.MaxStale",
+	"issuer": "Issuer.JWT.Issuer", "audience": "Issuer.JWT.Audiences", "algorithm": "Issuer.JWT.Algorithms", "jwt-type": "Issuer.JWT.Types",
+	"require-claim": "Issuer.JWT.RequiredClaims", "leeway": "Issuer.JWT.Leeway",
 }
 
 // Field spells a setting as a field of the library: Config.TokenFile.
 func Field(name string) string {
 	if field, ok := fields[name]; ok {
-		return "Config." + field
+		return field
 	}
 	var b strings.Builder
 	for word := range strings.SplitSeq(name, "-") {

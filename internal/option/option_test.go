@@ -19,15 +19,15 @@ func TestText(t *testing.T) {
 		own, flags, keys, lib string
 	}{
 		{one, "Config.TokenFile and Config.Poll: {env-file}--x", "--token-file and --poll-interval: {env-file}--x", "token-file and poll-interval: {env-file}--x", "Config.TokenFile and Config.Poll: {env-file}--x"},
-		{fmt.Errorf("agent: %w", two), "agent: --jwks-url: inner", "agent: --jwks-url: inner", "agent: jwks-url: inner", "agent: Config.JWKSURL: inner"},
+		{fmt.Errorf("agent: %w", two), "agent: --jwks-url: inner", "agent: --jwks-url: inner", "agent: jwks-url: inner", "agent: Issuer.JWKSURL: inner"},
 		{
 			fmt.Errorf("a: %w", &multierror.Error{Errors: []error{one, inner, two}, ErrorFormat: func(e []error) string { return fmt.Sprint(e) }}),
 			"a: [Config.TokenFile and Config.Poll: {env-file}--x inner --jwks-url: inner]",
 			"a: [--token-file and --poll-interval: {env-file}--x inner --jwks-url: inner]",
 			"a: [token-file and poll-interval: {env-file}--x inner jwks-url: inner]",
-			"a: [Config.TokenFile and Config.Poll: {env-file}--x inner Config.JWKSURL: inner]",
+			"a: [Config.TokenFile and Config.Poll: {env-file}--x inner Issuer.JWKSURL: inner]",
 		},
-		{errors.Join(two, inner), "--jwks-url: inner\ninner", "--jwks-url: inner\ninner", "jwks-url: inner\ninner", "Config.JWKSURL: inner\ninner"},
+		{errors.Join(two, inner), "--jwks-url: inner\ninner", "--jwks-url: inner\ninner", "jwks-url: inner\ninner", "Issuer.JWKSURL: inner\ninner"},
 		{inner, "inner", "inner", "inner", "inner"},
 	} {
 		for want, got := range map[string]string{

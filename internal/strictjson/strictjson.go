@@ -24,6 +24,41 @@ func Check(text []byte) (offset int, err error) {
 	return s.at, err
 }
 
+// StringMember returns the string in the member name of text, which must be a valid JSON
+// object. If the object has the member twice, StringMember returns the first one. It does
+// not find a member whose name is written with escapes. It allocates little, as Check
+// does.
+func StringMember(text []byte, name string) (value string, has, isString bool) {
+	s, depth := scanner{text: text}, 0
+	for s.at < len(s.text) {
+		c := s.text[s.at]
+		s.at++
+		switch c {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case '"':
+			if quoted := s.quoted(); depth != 1 || string(quoted[1:len(quoted)-1]) != name || !s.isName() {
+				continue
+			}
+			for s.text[s.at] != ':' {
+				s.at++
+			}
+			s.at++
+			for s.text[s.at] == ' ' || s.text[s.at] == '\t' || s.text[s.at] == '\r' || s.text[s.at] == '\n' {
+				s.at++
+			}
+			if s.text[s.at] != '"' {
+				return "", true, false
+			}
+			s.at++
+			return unquote(s.quoted()), true, true
+		}
+	}
+	return "", false, false
+}
+
 type scanner struct {
 	text []byte
 	at   int
@@ -85,7 +120,7 @@ func (s *scanner) isName() bool {
 	return false
 }
 
-// unquote returns a name as encoding/json reads it.
+// unquote returns a string as encoding/json reads it.
 func unquote(quoted []byte) string {
 	for _, c := range quoted {
 		if c == '\\' || c >= 0x80 {

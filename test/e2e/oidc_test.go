@@ -101,10 +101,11 @@ func newGate(t *testing.T, p *provider) *gate {
 		}
 		return jwt.NewKeySet(g.keys.Load(), "keys", nil, nil)
 	}
-	g.Verifier, err = jwt.NewVerifier(set, jwt.Config{Issuer: p.url, Audiences: []string{"sid1"}, OnUnknownKey: src.UnknownKey})
+	iss, err := jwt.NewIssuer(set, jwt.Config{Issuer: p.url, Audiences: []string{"sid1"}, OnUnknownKey: src.UnknownKey})
 	if err != nil {
 		t.Fatal(err)
 	}
+	g.Verifier = jwt.NewVerifier(0, iss)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- g.keys.Run(ctx) }()

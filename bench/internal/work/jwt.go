@@ -87,7 +87,7 @@ func (s Signer) SignAll(n int) ([]string, error) {
 }
 
 // JWTVerifier returns a verifier of the tokens of s, with an empty cache. The size of
-// the cache is that of [jwt.Config].
+// the cache is that of [jwt.NewVerifier].
 func (s Signer) JWTVerifier(cache int) (*jwt.Verifier, error) {
 	k, err := jwt.NewKey(jwt.KeyConfig{KeyID: KeyID, Algorithm: s.Algorithm, Material: s.Public})
 	if err != nil {
@@ -95,7 +95,11 @@ func (s Signer) JWTVerifier(cache int) (*jwt.Verifier, error) {
 	}
 	ledger := rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: []rotation.Decl[jwt.Key]{{ID: k.ID(), Slot: rotation.Current, Value: k}}}, time.Now(), rotation.Window{})
 	set := jwt.NewKeySet(ledger, "keys", nil, nil)
-	return jwt.NewVerifier(func() *jwt.KeySet { return set }, jwt.Config{Issuer: Issuer, Audiences: []string{Audience}, CacheSize: cache})
+	iss, err := jwt.NewIssuer(func() *jwt.KeySet { return set }, jwt.Config{Issuer: Issuer, Audiences: []string{Audience}})
+	if err != nil {
+		return nil, err
+	}
+	return jwt.NewVerifier(cache, iss), nil
 }
 
 // JWTAgent starts an agent that accepts tokens signed by the keys of jwks. It writes
@@ -106,5 +110,8 @@ func JWTAgent(ctx context.Context, dir string, jwks []byte, cache int) (*agent.A
 	if err := os.WriteFile(path, jwks, 0o600); err != nil {
 		return nil, err
 	}
-	return agent.Start(ctx, agent.Config{KeyFile: path, PollOnly: true, Poll: time.Hour, JWT: agent.JWT{Issuer: Issuer, Audiences: []string{Audience}, CacheSize: cache}, Logger: slog.New(slog.DiscardHandler)})
+	return agent.Start(ctx, agent.Config{
+		Issuers:  []agent.Issuer{{KeyFile: path, JWT: agent.JWT{Issuer: Issuer, Audiences: []string{Audience}}}},
+		JWTCache: cache, PollOnly: true, Poll: time.Hour, Logger: slog.New(slog.DiscardHandler),
+	})
 }

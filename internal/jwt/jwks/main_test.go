@@ -159,9 +159,9 @@ func (s signer) sign(tb testing.TB, kid string) string {
 func verifier(tb testing.TB, k Keys) *jwt.Verifier {
 	tb.Helper()
 	set := jwt.NewKeySet(rotation.Advance(nil, k.Content, time.Now(), rotation.Window{}), "keys", nil, nil)
-	v, err := jwt.NewVerifier(func() *jwt.KeySet { return set }, jwt.Config{Issuer: "issuer", Audiences: []string{"audience"}})
+	iss, err := jwt.NewIssuer(func() *jwt.KeySet { return set }, jwt.Config{Issuer: "issuer", Audiences: []string{"audience"}})
 	check(tb, err)
-	return v
+	return jwt.NewVerifier(0, iss)
 }
 
 func accepts(tb testing.TB, k Keys, token string) error {

@@ -117,7 +117,7 @@ func followed(t *testing.T, s *RemoteSource) follower {
 		return rotation.Advance(prev, rotation.Content[jwt.Key]{Decls: k.Decls}, now, rotation.Window{Overlap: time.Hour}), nil
 	}, reload.Options{Debounce: -1, Wait: true})
 	check(t, err)
-	j, err := jwt.NewVerifier(func() *jwt.KeySet {
+	iss, err := jwt.NewIssuer(func() *jwt.KeySet {
 		if !s.Usable() {
 			return nil
 		}
@@ -132,7 +132,7 @@ func followed(t *testing.T, s *RemoteSource) follower {
 		check(t, <-ended)
 	})
 	synctest.Wait()
-	return follower{v, j}
+	return follower{v, jwt.NewVerifier(0, iss)}
 }
 
 func (f follower) accepts(token string) error {

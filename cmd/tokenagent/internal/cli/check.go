@@ -44,7 +44,7 @@ Otherwise the exit code is 1.`,
 			if err != nil {
 				return err
 			}
-			if r.HasKeys() && (r.Config.JWT.Issuer == "" || len(r.Config.JWT.Audiences) == 0) {
+			if r.HasKeys() && (r.Issuer.JWT.Issuer == "" || len(r.Issuer.JWT.Audiences) == 0) {
 				found.add("info", "check needs no --issuer and no --audience; run needs both to accept signed tokens")
 			}
 			verdict := "good: an agent would start on it"

@@ -66,7 +66,7 @@ Otherwise the exit code is 1.`,
 			}
 			i := inspection{Token: inspect.Decode(token, time.Now())}
 			if r.HasKeys() && i.Error == "" {
-				if i.Verdict, err = judge(cmd, token, i.Token, r.Config.JWT, cfg); err != nil {
+				if i.Verdict, err = judge(cmd, token, i.Token, r.Issuer.JWT, cfg); err != nil {
 					return err
 				}
 			}

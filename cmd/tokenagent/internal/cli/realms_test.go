@@ -320,7 +320,7 @@ func TestDocumentedRealms(t *testing.T) {
 			t.Errorf("%s, %s, %s; want %s, %s, %s", got.Name, got.Overlap, got.MaxOverlap, want.Name, want.Overlap, want.MaxOverlap)
 		}
 	}
-	if got := plan.Specs[2].Config; got.JWT.Issuer != "https://issuer.example" || got.JWT.Audiences[0] != "shop" || len(got.JWT.RequiredClaims["roles"]) != 2 {
+	if got := plan.Specs[2].Config.Issuers[0]; got.JWT.Issuer != "https://issuer.example" || got.JWT.Audiences[0] != "shop" || len(got.JWT.RequiredClaims["roles"]) != 2 {
 		t.Errorf("%+v", got.JWT)
 	}
 	for _, name := range config.RealmKeys() {

@@ -23,6 +23,7 @@ import (
 type Realm struct {
 	realm.Spec
 
+	Issuer        agent.Issuer // of the key source, if there is one
 	RequireClaims []string // each NAME or NAME=VALUE
 	// Given maps the names of the settings that were given explicitly to their line in
 	// the file of realms, or to 0 for a flag. Settings from environment variables are not
@@ -34,10 +35,10 @@ type Realm struct {
 func Defaults() Realm {
 	return Realm{
 		Spec: realm.Spec{Config: agent.Config{
-			Name: "token", MinTokenBytes: token.DefaultMinBytes,
-			KeyName: "keys", JWT: agent.JWT{Leeway: jwt.DefaultLeeway, CacheSize: jwt.DefaultCacheSize},
+			Name: "token", MinTokenBytes: token.DefaultMinBytes, JWTCache: jwt.DefaultCacheSize,
 			Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second,
 		}},
+		Issuer: agent.Issuer{Name: "keys", JWT: agent.JWT{Leeway: jwt.DefaultLeeway}},
 		Given: make(map[string]int),
 	}
 }
@@ -48,36 +49,38 @@ func (r *Realm) HasTokens() bool {
 }
 
 // HasKeys reports whether a key source is named.
-func (r *Realm) HasKeys() bool { return r.Config.KeyFile != "" || r.Config.JWKSURL != "" }
+func (r *Realm) HasKeys() bool { return r.Issuer.KeyFile != "" || r.Issuer.JWKSURL != "" }
 
 // AgentConfig returns the configuration of the agent. For [Check], an issuer and an
 // audience that are not given are ones that no token has (RFC 2606 section 2), because the
 // agent requires both.
 func (r *Realm) AgentConfig(use Use, log *slog.Logger) agent.Config {
-	cfg := r.Config
+	cfg, iss := r.Config, r.Issuer
 	cfg.Logger = log
 	if use == Check {
 		const placeholder = "https://issuer.invalid"
-		cfg.JWT.Issuer = cmp.Or(cfg.JWT.Issuer, placeholder)
-		if len(cfg.JWT.Audiences) == 0 {
-			cfg.JWT.Audiences = []string{placeholder}
+		iss.JWT.Issuer = cmp.Or(iss.JWT.Issuer, placeholder)
+		if len(iss.JWT.Audiences) == 0 {
+			iss.JWT.Audiences = []string{placeholder}
 		}
 	}
-	cfg.JWT.RequiredClaims, _ = r.requiredClaims()
+	iss.JWT.RequiredClaims, _ = r.requiredClaims()
 	// For the agent 0 means the default, and a negative value none.
-	for _, d := range []*time.Duration{&cfg.Overlap, &cfg.Poll, &cfg.Debounce, &cfg.JWT.Leeway} {
+	for _, d := range []*time.Duration{&cfg.Overlap, &cfg.Poll, &cfg.Debounce, &iss.JWT.Leeway} {
 		if *d == 0 {
 			*d = -1
 		}
 	}
-	if cfg.JWT.CacheSize == 0 {
-		cfg.JWT.CacheSize = -1
+	if cfg.JWTCache == 0 {
+		cfg.JWTCache = -1
 	}
-	if !r.HasKeys() { // these settings came from environment variables for another command
-		cfg.KeyName, cfg.KeyAlgorithm, cfg.JWT = "", "", agent.JWT{}
+	if iss.JWKSURL == "" {
+		iss.JWKS = agent.JWKS{}
 	}
-	if cfg.JWKSURL == "" {
-		cfg.JWKS = agent.JWKS{}
+	if r.HasKeys() {
+		cfg.Issuers = []agent.Issuer{iss}
+	} else { // the setting came from an environment variable for another command
+		cfg.JWTCache = 0
 	}
 	return cfg
 }

@@ -167,13 +167,19 @@ func TestAgentConfig(t *testing.T) {
 			c.WaitForSource, c.StateFile, c.TokenFile, c.MinTokenBytes = true, "/s", "/f", 9
 		},
 		"jwks-url=https://h/ key-algorithm=PS256 max-stale=1h issuer=i audience=a audience=b key-name=n jwks-ca-file=/ca jwks-bearer-file=/t": func(c *agent.Config) {
-			c.JWKSURL, c.KeyName, c.KeyAlgorithm = "https://h/", "n", "PS256"
-			c.JWKS = agent.JWKS{MaxStale: time.Hour, CAFile: "/ca", BearerFile: "/t"}
-			c.JWT = agent.JWT{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, Leeway: jwt.DefaultLeeway, CacheSize: jwt.DefaultCacheSize}
+			c.Issuers = []agent.Issuer{{
+				Name: "n", JWKSURL: "https://h/", KeyAlgorithm: "PS256",
+				JWKS: agent.JWKS{MaxStale: time.Hour, CAFile: "/ca", BearerFile: "/t"},
+				JWT:  agent.JWT{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, Leeway: jwt.DefaultLeeway},
+			}}
+			c.JWTCache = jwt.DefaultCacheSize
 		},
 		"key-file=/f jwt-cache=0 leeway=0s algorithm=ES256 jwt-type=at+jwt require-claim=a require-claim=b=1 require-claim=b=2=3 require-claim=b": func(c *agent.Config) {
-			c.KeyFile, c.KeyName = "/f", "keys"
-			c.JWT = agent.JWT{Leeway: -1, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"}, RequiredClaims: map[string][]string{"a": nil, "b": {"1", "2=3"}}, CacheSize: -1}
+			c.Issuers = []agent.Issuer{{
+				Name: "keys", KeyFile: "/f",
+				JWT: agent.JWT{Leeway: -1, Algorithms: []string{"ES256"}, Types: []string{"at+jwt"}, RequiredClaims: map[string][]string{"a": nil, "b": {"1", "2=3"}}},
+			}}
+			c.JWTCache = -1
 		},
 	} {
 		want := agent.Config{Name: "token", MinTokenBytes: token.DefaultMinBytes, Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second, Logger: log}

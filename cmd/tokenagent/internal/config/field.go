@@ -20,7 +20,7 @@ const (
 )
 
 func (r *Realm) has(n Need) bool {
-	return n == NeedsNothing || n == NeedsKeys && r.HasKeys() || r.Config.JWKSURL != ""
+	return n == NeedsNothing || n == NeedsKeys && r.HasKeys() || r.Issuer.JWKSURL != ""
 }
 
 // A Topic is a heading in the help. A command takes all flags of a topic, or none.
@@ -58,20 +58,20 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "allow-client", Topic: Tokens, IsList: true, PerRealm: true, Usage: "`NAME` of a client whose tokens are accepted; repeatable (default: every client)", Pointer: func(r *Realm) any { return &r.Config.AllowClients }},
 	{Name: "min-token-bytes", Topic: Tokens, Usage: "`BYTES` that a token must have at least", Pointer: func(r *Realm) any { return &r.Config.MinTokenBytes }},
 
-	{Name: "key-file", Topic: Signed, PerRealm: true, IsPath: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", Pointer: func(r *Realm) any { return &r.Config.KeyFile }},
-	{Name: "jwks-url", Topic: Signed, PerRealm: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback", Pointer: func(r *Realm) any { return &r.Config.JWKSURL }},
-	{Name: "jwks-ca-file", Topic: Signed, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, instead of the system's", Pointer: func(r *Realm) any { return &r.Config.JWKS.CAFile }},
-	{Name: "jwks-bearer-file", Topic: Signed, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url", Pointer: func(r *Realm) any { return &r.Config.JWKS.BearerFile }},
-	{Name: "key-name", Topic: Signed, FlagOnly: true, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", Pointer: func(r *Realm) any { return &r.Config.KeyName }},
-	{Name: "issuer", Topic: Signed, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte", Pointer: func(r *Realm) any { return &r.Config.JWT.Issuer }},
-	{Name: "audience", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`AUD` to accept; a signed token must have at least one of them; repeatable", Pointer: func(r *Realm) any { return &r.Config.JWT.Audiences }},
-	{Name: "key-algorithm", Topic: Signed, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default: the curve's algorithm, RS256 for RSA, HS256 for a secret)", Pointer: func(r *Realm) any { return &r.Config.KeyAlgorithm }},
-	{Name: "algorithm", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`ALG` to accept; repeatable (default: the algorithms of the keys)", Pointer: func(r *Realm) any { return &r.Config.JWT.Algorithms }},
-	{Name: "jwt-type", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`TYP` of signed tokens to accept, such as at+jwt; repeatable (default: not checked)", Pointer: func(r *Realm) any { return &r.Config.JWT.Types }},
+	{Name: "key-file", Topic: Signed, PerRealm: true, IsPath: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", Pointer: func(r *Realm) any { return &r.Issuer.KeyFile }},
+	{Name: "jwks-url", Topic: Signed, PerRealm: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback", Pointer: func(r *Realm) any { return &r.Issuer.JWKSURL }},
+	{Name: "jwks-ca-file", Topic: Signed, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, instead of the system's", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.CAFile }},
+	{Name: "jwks-bearer-file", Topic: Signed, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.BearerFile }},
+	{Name: "key-name", Topic: Signed, FlagOnly: true, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", Pointer: func(r *Realm) any { return &r.Issuer.Name }},
+	{Name: "issuer", Topic: Signed, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Issuer }},
+	{Name: "audience", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`AUD` to accept; a signed token must have at least one of them; repeatable", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Audiences }},
+	{Name: "key-algorithm", Topic: Signed, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default: the curve's algorithm, RS256 for RSA, HS256 for a secret)", Pointer: func(r *Realm) any { return &r.Issuer.KeyAlgorithm }},
+	{Name: "algorithm", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`ALG` to accept; repeatable (default: the algorithms of the keys)", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Algorithms }},
+	{Name: "jwt-type", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`TYP` of signed tokens to accept, such as at+jwt; repeatable (default: not checked)", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Types }},
 	{Name: "require-claim", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`NAME[=VALUE]` of a claim that signed tokens must have; repeatable; /a/b is a JSON Pointer", Pointer: func(r *Realm) any { return &r.RequireClaims }},
-	{Name: "leeway", Topic: Signed, Needs: NeedsKeys, Usage: "`DURATION` by which the clocks of issuer and verifier may differ, at most 10m", Pointer: func(r *Realm) any { return &r.Config.JWT.Leeway }},
-	{Name: "jwt-cache", Topic: Signed, Needs: NeedsKeys, Usage: "`COUNT` of verified signed tokens whose signature is not checked again; 0 for none", Pointer: func(r *Realm) any { return &r.Config.JWT.CacheSize }},
-	{Name: "max-stale", Topic: Signed, Needs: NeedsURL, Usage: "`DURATION` for which keys of --jwks-url stay usable after the server last confirmed them; 0s for no limit", Pointer: func(r *Realm) any { return &r.Config.JWKS.MaxStale }},
+	{Name: "leeway", Topic: Signed, Needs: NeedsKeys, Usage: "`DURATION` by which the clocks of issuer and verifier may differ, at most 10m", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Leeway }},
+	{Name: "jwt-cache", Topic: Signed, Needs: NeedsKeys, Usage: "`COUNT` of verified signed tokens whose signature is not checked again; 0 for none", Pointer: func(r *Realm) any { return &r.Config.JWTCache }},
+	{Name: "max-stale", Topic: Signed, Needs: NeedsURL, Usage: "`DURATION` for which keys of --jwks-url stay usable after the server last confirmed them; 0s for no limit", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.MaxStale }},
 
 	{Name: "overlap", Topic: Overlap, Usage: "`DURATION` for which a superseded token or key is accepted after its last use; 0s for none", Pointer: func(r *Realm) any { return &r.Config.Overlap }},
 	{Name: "max-overlap", Topic: Overlap, Usage: "`DURATION` after which a superseded token is refused even if it is still used; negative for a fixed overlap (default 24h, or --overlap if longer)", Pointer: func(r *Realm) any { return &r.Config.MaxOverlap }},

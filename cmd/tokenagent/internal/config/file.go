@@ -251,9 +251,9 @@ func (p *parser) realm(key, value *yaml.Node, defaults []setting) *Realm {
 	// A source has the name of its realm, which is also the subject of callers with a
 	// shared token. The two sources of one realm need different names.
 	r.Name = key.Value
-	r.Config.Name, r.Config.KeyName = r.Name, r.Name+keysSuffix
+	r.Config.Name, r.Issuer.Name = r.Name, r.Name+keysSuffix
 	if !r.HasTokens() {
-		r.Config.Name, r.Config.KeyName = r.Name+".none", r.Name
+		r.Config.Name, r.Issuer.Name = r.Name+".none", r.Name
 	}
 	err, invalid := errors.AsType[*multierror.Error](r.Validate(InRealm))
 	if !invalid {

@@ -193,7 +193,7 @@ func FuzzParseFile(f *testing.F) {
 		}
 		for _, s := range p.Specs {
 			c := s.Config
-			if !realmName.MatchString(s.Name) || c.TokenFile+c.TokenEnv+c.EnvFile+c.KeyFile+c.JWKSURL == "" {
+			if !realmName.MatchString(s.Name) || c.TokenFile+c.TokenEnv+c.EnvFile == "" && len(c.Issuers) == 0 {
 				t.Fatalf("realm %q: %+v", s.Name, c)
 			}
 		}

@@ -36,7 +36,7 @@ func (r *Realm) Validate(use Use) error {
 		}
 	}
 	const negative = " must not be negative; 0s means none"
-	a, hasKeys, isURL := &r.Config, r.HasKeys(), r.Config.JWKSURL != ""
+	a, hasKeys, isURL := &r.Config, r.HasKeys(), r.Issuer.JWKSURL != ""
 
 	require(a.MinTokenBytes >= 1, "{min-token-bytes} must be at least 1")
 	require(use != InRealm || hasKeys || r.HasTokens(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file} or {jwks-url}")
@@ -47,9 +47,9 @@ func (r *Realm) Validate(use Use) error {
 		}
 	}
 	if hasKeys {
-		require(a.KeyAlgorithm == "" || slices.Contains(jwt.Algorithms(), a.KeyAlgorithm), "{key-algorithm} must be one of %s", strings.Join(jwt.Algorithms(), ", "))
-		require(a.JWT.CacheSize >= 0 && a.JWT.CacheSize <= maxCache, "{jwt-cache} must be 0 to %d", maxCache)
-		require(a.JWT.Leeway >= 0, "{leeway}"+negative)
+		require(r.Issuer.KeyAlgorithm == "" || slices.Contains(jwt.Algorithms(), r.Issuer.KeyAlgorithm), "{key-algorithm} must be one of %s", strings.Join(jwt.Algorithms(), ", "))
+		require(a.JWTCache >= 0 && a.JWTCache <= maxCache, "{jwt-cache} must be 0 to %d", maxCache)
+		require(r.Issuer.JWT.Leeway >= 0, "{leeway}"+negative)
 		if _, err := r.requiredClaims(); err != nil {
 			errs = append(errs, err)
 		}

@@ -102,11 +102,11 @@ func verifier(t *testing.T, keys jwks.Keys) verify.Verifier {
 	t.Helper()
 	ledger := rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: keys.Decls}, time.Now(), rotation.Window{})
 	set := jwt.NewKeySet(ledger, "keys", nil, nil)
-	v, err := jwt.NewVerifier(func() *jwt.KeySet { return set }, jwt.Config{Issuer: "us", Audiences: []string{"a"}})
+	iss, err := jwt.NewIssuer(func() *jwt.KeySet { return set }, jwt.Config{Issuer: "us", Audiences: []string{"a"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v
+	return jwt.NewVerifier(0, iss)
 }
 
 func header(t *testing.T, token string) (h map[string]any) {

@@ -105,11 +105,11 @@ func strict(tb testing.TB) verify.Verifier {
 	}
 	decls := []rotation.Decl[jwt.Key]{{ID: key.ID(), Slot: rotation.Current, Value: key}}
 	one := jwt.NewKeySet(rotation.Advance(nil, rotation.Content[jwt.Key]{Decls: decls}, time.Now(), rotation.Window{}), "keys", nil, nil)
-	v, err := jwt.NewVerifier(func() *jwt.KeySet { return one }, jwt.Config{Issuer: "us", Audiences: []string{"app"}})
+	iss, err := jwt.NewIssuer(func() *jwt.KeySet { return one }, jwt.Config{Issuer: "us", Audiences: []string{"app"}})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return v
+	return jwt.NewVerifier(0, iss)
 }
 
 // TestMalformedForAll: the verifier refuses what Decode calls malformed.

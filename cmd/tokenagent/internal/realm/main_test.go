@@ -75,8 +75,8 @@ func (s *site) parse(c reload.Content) (*Plan, error) {
 	}
 	for i := range p.Specs {
 		if c := &p.Specs[i].Config; p.Specs[i].Name == "slow" {
-			c.JWKSURL, c.KeyName, c.WaitForSource = s.slow, "slow.keys", true
-			c.JWT = agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"x"}}
+			c.WaitForSource = true
+			c.Issuers = []agent.Issuer{{Name: "slow.keys", JWKSURL: s.slow, JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"x"}}}}
 		}
 	}
 	return p, nil
