@@ -85,15 +85,16 @@ Otherwise the exit code is 1.`,
 // judge returns what an agent with cfg decides. If the flags give no issuer or audience,
 // which given shows, the token's own is accepted.
 func judge(cmd *cobra.Command, token string, t *inspect.Token, given agent.JWT, cfg agent.Config) (*judgement, error) {
-	j, rules := &judgement{}, cfg.JWT
+	accepted := &cfg.Issuers[0].JWT
+	j, rules := &judgement{}, *accepted
 	rules.Issuer, rules.Audiences = given.Issuer, given.Audiences
 	claims := jwt.MapClaims(t.Claims)
 	if iss, _ := claims.GetIssuer(); given.Issuer == "" && iss != "" {
-		rules.Issuer, cfg.JWT.Issuer = iss, iss
+		rules.Issuer, accepted.Issuer = iss, iss
 		j.Unchecked = append(j.Unchecked, "iss")
 	}
 	if aud, _ := claims.GetAudience(); len(given.Audiences) == 0 && len(aud) > 0 && aud[0] != "" {
-		rules.Audiences, cfg.JWT.Audiences = aud[:1], aud[:1]
+		rules.Audiences, accepted.Audiences = aud[:1], aud[:1]
 		j.Unchecked = append(j.Unchecked, "aud")
 	}
 	a, err := startAgent(cmd.Context(), cfg)

@@ -22,8 +22,8 @@ import (
 
 func keyConfig(source string) agent.Config {
 	return agent.Config{
-		KeyFile: source, Poll: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
-		JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"orders"}},
+		Poll: 50 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		Issuers: []agent.Issuer{{KeyFile: source, JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"orders"}}}},
 	}
 }
 
