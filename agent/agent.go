@@ -303,7 +303,7 @@ func (a *Agent) Reload() (changed bool, err error) {
 // need not know the credential yet. For a shared token, id is its SHA-256
 // ([verify.Digest]). For signed tokens, id comes from [verify.SigningInputDigest],
 // [verify.RevokedTokenID] or [verify.RevokedKeyID], or is the thumbprint of a key
-// (RFC 7638).
+// (RFC 7638); it is refused at every issuer.
 //
 // The revocation lasts until [Agent.Unrevoke], or until the source lists id as
 // unrevoked; a source that declares the credential again does not lift it. With a

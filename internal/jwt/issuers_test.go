@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -202,9 +204,7 @@ func TestIssuersHaveTheirOwnRules(t *testing.T) {
 	}
 	for name, change := range map[string]map[string]any{"audience": {"aud": audience}, "claim": {"role": "user"}} {
 		claims := claimsNow(ofB)
-		for k, value := range change {
-			claims[k] = value
-		}
+		maps.Copy(claims, change)
 		if err := verdictOf(v, b.sign(t, claims, header)); !errors.Is(err, verify.ErrInvalidToken) {
 			t.Errorf("another %s: %v", name, err)
 		}
@@ -231,7 +231,7 @@ func TestIssuersShareTheCache(t *testing.T) {
 	v.cache = newJWTCache(cacheWays) // one set
 	ofA := a.sign(t, claimsNow(nil), nil)
 	for i := range cacheWays - 1 {
-		if verdictOf(v, ofA) != nil || verdictOf(v, b.sign(t, claimsNow(map[string]any{"iss": otherIssuer, "jti": fmt.Sprint(i)}), nil)) != nil {
+		if verdictOf(v, ofA) != nil || verdictOf(v, b.sign(t, claimsNow(map[string]any{"iss": otherIssuer, "jti": strconv.Itoa(i)}), nil)) != nil {
 			t.Fatal("a good token is refused")
 		}
 	}
@@ -259,12 +259,12 @@ func TestAcceptedMeansGolangJWTAccepts(t *testing.T) {
 		signers, issuers = append(signers, k), append(issuers, iss)
 	}
 	v := NewVerifier(0, issuers...)
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test
+	r := rand.New(rand.NewPCG(1, 2))
 	accepted, refused := 0, 0
 	for range 3000 {
 		i := r.IntN(n)
 		iss := []any{names[i], names[i], names[r.IntN(n)], names[i] + "/", []string{names[i]}, nil, "", 1}[r.IntN(8)]
-		claims := claimsNow(map[string]any{"iss": iss, "jti": fmt.Sprint(r.IntN(50)), "aud": []string{audience, "x"}[r.IntN(2)]})
+		claims := claimsNow(map[string]any{"iss": iss, "jti": strconv.Itoa(r.IntN(50)), "aud": []string{audience, "x"}[r.IntN(2)]})
 		token := signers[r.IntN(n)].sign(t, claims, map[string]any{"kid": []any{"k", nil}[r.IntN(2)]})
 		_, at, err := v.VerifyIssuer(context.Background(), token)
 		if err != nil {

@@ -24,7 +24,7 @@ type Realm struct {
 	realm.Spec
 
 	Issuer        agent.Issuer // of the key source, if there is one
-	RequireClaims []string // each NAME or NAME=VALUE
+	RequireClaims []string     // each NAME or NAME=VALUE
 	// Given maps the names of the settings that were given explicitly to their line in
 	// the file of realms, or to 0 for a flag. Settings from environment variables are not
 	// in it: a variable may be meant for another command.
