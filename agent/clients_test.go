@@ -291,7 +291,7 @@ func TestAllowClientsErrors(t *testing.T) {
 	}{
 		"a bad name":      {agent.Config{TokenFile: path, AllowClients: []string{"ci", "-x"}}, "AllowClients is the name of a client"},
 		"an empty name":   {agent.Config{TokenFile: path, AllowClients: []string{""}}, "AllowClients is the name of a client"},
-		"no token source": {agent.Config{Issuers: []agent.Issuer{{KeyFile: path}}, JWT: agent.JWT{Issuer: "i", Audiences: []string{"a"}}, AllowClients: []string{"ci"}}, "AllowClients restricts shared tokens"},
+		"no token source": {agent.Config{Issuers: []agent.Issuer{{KeyFile: path, JWT: agent.JWT{Issuer: "i", Audiences: []string{"a"}}}}, AllowClients: []string{"ci"}}, "AllowClients restricts shared tokens"},
 	} {
 		if _, err := agent.Start(t.Context(), c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v; want %s", name, err, c.want)

@@ -335,7 +335,7 @@ func FuzzIssuerOf(f *testing.F) {
 // BenchmarkCachedByIssuers verifies a cached token with one issuer and with eight.
 func BenchmarkCachedByIssuers(b *testing.B) {
 	for _, n := range []int{1, 8} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			var issuers []*Issuer
 			var last signingKey
 			for i := range n {

@@ -39,7 +39,7 @@ func Defaults() Realm {
 			Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second,
 		}},
 		Issuer: agent.Issuer{Name: "keys", JWT: agent.JWT{Leeway: jwt.DefaultLeeway}},
-		Given: make(map[string]int),
+		Given:  make(map[string]int),
 	}
 }
 
