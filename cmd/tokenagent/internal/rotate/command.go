@@ -87,10 +87,7 @@ func (c command) cobra() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: c.short, Long: c.long,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if c.takesName {
-				if len(args) == 0 {
-					return exitcode.Usage("NAME, the name of the client, is missing")
-				}
+			if c.takesName && len(args) > 0 {
 				r.read.Client, args = args[0], args[1:]
 			}
 			switch {

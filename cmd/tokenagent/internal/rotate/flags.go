@@ -100,6 +100,8 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 		return exitcode.Usage("--min-token-bytes must be at least 1")
 	case r.read.Kind != "" && r.read.Kind != content.Tokens && r.read.Kind != content.Keys:
 		return exitcode.Usage("--kind must be tokens or keys")
+	case r.takesName && r.read.Client == "":
+		return exitcode.Usage("NAME, the name of the client, is missing")
 	case r.takesName && !rotation.ValidClient(r.read.Client):
 		return exitcode.Usage("NAME: " + rotation.ClientRule)
 	case r.read.Client != "" && !rotation.ValidClient(r.read.Client):

@@ -276,3 +276,37 @@ func TestUnrevokeLiftsWhatAnAgentRemembers(t *testing.T) {
 		})
 	}
 }
+
+// Two clients of one source rotate interleaved, and no sender of either is refused.
+func TestClientsRotateAtOneAgent(t *testing.T) {
+	for name, p := range sources(t) {
+		t.Run(name, func(t *testing.T) {
+			ci, web := add(t, p, "ci", two), add(t, p, "web", three)
+			r := startReceiver(t, string(p))
+			accepts := func(client string, tokens ...string) {
+				t.Helper()
+				for _, token := range tokens {
+					r.until(t, token, nil)
+					if got, err := r.Verify(t.Context(), token); err != nil || got.Client() != client {
+						t.Errorf("%s is of client %q, %v; want %q", fingerprint(token), got.Client(), err, client)
+					}
+				}
+			}
+			ci.do(t, "stage", "--from", tokenFile(t, four)).want(t, 0)
+			web.do(t, "stage", "--from", tokenFile(t, five)).want(t, 0)
+			ci.do(t, "promote", "--agent", r.url, "--wait", "20s").want(t, 0)
+			accepts("ci", two, four)
+			accepts("web", three, five)
+			web.do(t, "promote", "--agent", r.url, "--wait", "20s", "--overlap", "1h").want(t, 0)
+			ci.do(t, "retire", "--agent", r.url, "--idle", "1ns", "--wait", "20s").want(t, 0)
+			r.until(t, two, verify.ErrExpiredToken)
+			accepts("ci", four)
+			accepts("web", three, five)
+			p.do(t, "remove-client", "web").want(t, 0)
+			r.until(t, three, verify.ErrRevokedToken)
+			r.until(t, five, verify.ErrRevokedToken)
+			accepts("ci", four)
+			accepts("", one)
+		})
+	}
+}
