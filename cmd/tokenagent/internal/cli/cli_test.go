@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 )
 
@@ -271,15 +272,15 @@ func TestStatus(t *testing.T) {
 	was := s.Sources[0]
 	s.Sources[0].Name, s.Sources[0].Kind, s.Sources[0].Location, s.Sources[0].WatchMode = hostile, hostile, hostile, hostile
 	s.Sources[0].Error, s.Sources[0].StateError, s.Sources[0].Limits = hostile, hostile, []string{hostile}
-	s.Sources[0].Tokens = []agent.TokenStatus{{Slot: hostile, Fingerprint: hostile}}
-	s.Sources[0].PreviousUsers = []agent.PreviousUser{{Host: hostile, Fingerprint: hostile}}
+	s.Sources[0].Tokens = []agent.TokenStatus{{Client: hostile, Slot: hostile, Fingerprint: hostile}}
+	s.Sources[0].PreviousUsers = []agent.PreviousUser{{Client: hostile, Host: hostile, Fingerprint: hostile}}
 	o := invoke(t, "", "status", "--agent", server.URL)
 	o.want(t, 1)
 	if strings.ContainsFunc(strings.ReplaceAll(o.out, "\n", ""), unicode.IsControl) {
 		t.Errorf("a control character reaches the terminal: %q", o.out)
 	}
-	if n := strings.Count(o.out, `\u001b]0;x\u0007\u000d\u000a\u009b2J`); n != 11 {
-		t.Errorf("%d escaped values, want 11: %q", n, o.out)
+	if n := strings.Count(o.out, `\u001b]0;x\u0007\u000d\u000a\u009b2J`); n != 13 {
+		t.Errorf("%d escaped values, want 13: %q", n, o.out)
 	}
 	s.Sources[0] = was
 	s.Schema = 2
@@ -287,6 +288,36 @@ func TestStatus(t *testing.T) {
 	invoke(t, "", "status", "--agent", server.URL+"/other").want(t, 1, "404")
 	server.Close()
 	invoke(t, "", "status", "--agent", server.URL).want(t, 1, "no answer from the agent")
+}
+
+func TestStatusShowsClients(t *testing.T) {
+	now := time.Now()
+	var tokens []agent.TokenStatus
+	for i := range 200 {
+		tokens = append(tokens, agent.TokenStatus{Client: fmt.Sprintf("client-%03d", i), Slot: "current", Fingerprint: fmt.Sprintf("aaaa%04d", i), LastUsed: now.Add(-time.Minute), Uses: 7})
+	}
+	tokens[9].LastUsed, tokens[9].Uses = time.Time{}, 0
+	tokens = append(tokens, agent.TokenStatus{Client: "client-150", Slot: "previous", Fingerprint: "bbbbbbbb", Deadline: now.Add(time.Hour), LastUsed: now, Uses: 1})
+	s := &realm.Status{Status: agent.Status{Sources: []agent.SourceStatus{{
+		Name: "token", Tokens: tokens, PreviousUsers: []agent.PreviousUser{{Client: "client-150", Host: "10.1.2.3", Fingerprint: "bbbbbbbb", Last: now}},
+	}}}}
+	text := statusText(s, now)
+	for _, want := range []string{
+		"  clients         200 named clients, 1 with an old token in use\n" +
+			"  current         aaaa0150 of client client-150, last used 1m0s ago, 7 uses\n" +
+			"  previous        bbbbbbbb of client client-150, accepted for another 1h0m0s, last used 0s ago, 1 use\n" +
+			"  current         aaaa0000 of client client-000, last used 1m0s ago, 7 uses\n",
+		"aaaa0009 of client client-009, last used never, 0 uses\n",
+		"used by         10.1.2.3 with bbbbbbbb of client client-150, last 0s ago\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	s.Sources[0].Tokens = []agent.TokenStatus{{Slot: "current", Fingerprint: "aaaa0001"}}
+	if text := statusText(s, now); strings.Contains(text, "clients") || strings.Contains(text, "uses") {
+		t.Errorf("a source without named clients:\n%s", text)
+	}
 }
 
 func TestRunStopsCleanly(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/clients"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
@@ -126,16 +127,30 @@ func printSource(b *strings.Builder, src agent.SourceStatus, now time.Time) {
 	for _, l := range src.Limits {
 		row("note", "%s", l)
 	}
-	for _, tok := range src.Tokens {
-		row(tok.Slot, "%s%s", tok.Fingerprint, about(tok, now))
+	all := clients.Group(src.Tokens, now)
+	if summary := clients.Summary(all); summary != "" {
+		row("clients", "%s", summary)
+	}
+	for _, c := range all {
+		for _, tok := range c.Tokens {
+			row(tok.Slot, "%s%s", tok.Fingerprint, ofClient(c.Name)+about(tok, now))
+		}
 	}
 	if src.Revoked > 0 {
 		row("revoked", "%d", src.Revoked)
 	}
 	for _, u := range src.PreviousUsers {
-		row("used by", "%s with %s, last %s", u.Host, u.Fingerprint, ago(u.Last, now))
+		row("used by", "%s with %s%s, last %s", u.Host, u.Fingerprint, ofClient(u.Client), ago(u.Last, now))
 	}
 	_ = t.Flush() // a strings.Builder does not fail
+}
+
+// ofClient names the client of a token, if it has a name.
+func ofClient(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " of client " + name
 }
 
 // about describes a token or key.
@@ -158,8 +173,11 @@ func about(t agent.TokenStatus, now time.Time) string {
 	case t.Slot == "previous":
 		s.WriteString(", accepted while the source declares it")
 	}
-	if t.Slot == "previous" {
+	if t.Slot == "previous" || t.Client != "" {
 		fmt.Fprintf(&s, ", last used %s", ago(t.LastUsed, now))
+	}
+	if t.Client != "" {
+		s.WriteString(", " + clients.Count(t.Uses, "use"))
 	}
 	if !t.Expires.IsZero() {
 		fmt.Fprintf(&s, ", a JWT with exp %s", t.Expires.Format(time.RFC3339))
