@@ -97,6 +97,18 @@ func FileName(kind, client string) string {
 // backup copies of an editor, are not meant for ParseDir.
 var secretKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
 
+// IsFileName reports whether ParseDir reads a file of that name.
+func IsFileName(name string) bool {
+	switch kind, _, named := strings.Cut(name, "."); kind {
+	case FileCurrent, FileNext, FilePrevious, FilePreviousUntil:
+		return secretKey.MatchString(name)
+	case FileRevoked, FileRetired, FileUnrevoked:
+		return !named
+	default:
+		return false
+	}
+}
+
 // ParseDir parses the files of a directory, given by name in keys. The file token holds
 // the current token of the unnamed client, and token.NAME that of the client NAME. The
 // files token-next and token-next.NAME are optional, and so are token-previous and

@@ -109,7 +109,7 @@ func examine(ctx context.Context, cfg agent.Config) (*report, error) {
 			r.explainKeys(&src, now)
 		} else {
 			r.Source = &src
-			r.explainTokens(&src, now)
+			r.explainTokens(&src, cfg.AllowClients, now)
 		}
 	}
 	return r, nil

@@ -1,35 +1,73 @@
 package cli
 
 import (
+	"cmp"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/clients"
 	rotated "github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// explainTokens explains a token source.
-func (r *report) explainTokens(src *agent.SourceStatus, now time.Time) {
+// explainTokens explains a token source. allowed holds the clients of --allow-client.
+func (r *report) explainTokens(src *agent.SourceStatus, allowed []string, now time.Time) {
 	if src.Kind == "env" {
 		r.add("info", "%s is an environment variable", src.Location)
 	} else {
-		r.describe(src.Location, token.FileNames(), true)
+		r.describe(src.Location, token.IsFileName, true)
 		r.whiteSpace(src.Location)
 	}
-	r.explainSlots(src, "token", token.FilePreviousUntil+", or until= in a file", now)
+	r.explainSlots(src, "token", func(client string) string {
+		return token.FileName(token.FilePreviousUntil, client) + ", or until= in a file"
+	}, now)
+	r.explainClients(src.Tokens, allowed, now)
 	for _, t := range src.Tokens {
 		switch left := t.Expires.Sub(now).Round(time.Second); {
 		case t.Expires.IsZero():
 		case left <= 0:
-			r.add("warning", "the %s token %s is a JWT that expired %s ago; receivers that check exp refuse it", t.Slot, t.Fingerprint, -left)
+			r.add("warning", "the %s token %s%s is a JWT that expired %s ago; receivers that check exp refuse it", t.Slot, t.Fingerprint, ofClient(t.Client), -left)
 		case left < 24*time.Hour:
-			r.add("warning", "the %s token %s is a JWT that expires in %s; rotate it before then", t.Slot, t.Fingerprint, left)
+			r.add("warning", "the %s token %s%s is a JWT that expires in %s; rotate it before then", t.Slot, t.Fingerprint, ofClient(t.Client), left)
+		}
+	}
+}
+
+// explainClients lists the named clients with their tokens, by name. It warns of each
+// allowed client that has no token.
+func (r *report) explainClients(tokens []agent.TokenStatus, allowed []string, now time.Time) {
+	all := clients.Group(tokens, now)
+	slices.SortFunc(all, func(a, b clients.Client) int { return cmp.Compare(a.Name, b.Name) })
+	for _, c := range all {
+		if c.Name == "" {
+			continue
+		}
+		var has []string
+		for _, t := range c.Tokens {
+			text := t.Slot + " " + t.Fingerprint
+			if t.Slot == "next" {
+				text = "staged " + t.Fingerprint
+			}
+			if !t.Deadline.IsZero() {
+				text += " until " + t.Deadline.UTC().Format(time.RFC3339)
+			}
+			has = append(has, text)
+		}
+		r.add("info", "client %s: %s", c.Name, strings.Join(has, ", "))
+	}
+	if len(allowed) > 0 {
+		r.add("info", "only these clients are accepted (allow-client): %s", strings.Join(allowed, ", "))
+	}
+	for _, name := range allowed {
+		if !slices.ContainsFunc(all, func(c clients.Client) bool { return c.Name == name }) {
+			r.add("warning", "allow-client names %s, of which the source has no accepted token", name)
 		}
 	}
 }
@@ -44,9 +82,10 @@ func (r *report) explainKeys(src *agent.SourceStatus, now time.Time) {
 	if src.Kind == "jwks url" {
 		r.add("info", "%s is the JWKS of a server", src.Location)
 	} else {
-		r.describe(src.Location, jwks.KeyNames(), hmac || len(src.Tokens) == 0) // unknown content may be secret
+		isKey := func(name string) bool { return slices.Contains(jwks.KeyNames(), name) }
+		r.describe(src.Location, isKey, hmac || len(src.Tokens) == 0) // unknown content may be secret
 	}
-	r.explainSlots(src, "key", jwks.KeyPreviousUntil, now)
+	r.explainSlots(src, "key", func(string) string { return jwks.KeyPreviousUntil }, now)
 	if hmac {
 		r.add("info", "anybody who has an HMAC secret can sign with it, so each verifier could forge tokens for the others")
 	}
@@ -59,8 +98,9 @@ func (r *report) explainKeys(src *agent.SourceStatus, now time.Time) {
 }
 
 // explainSlots reports the errors that the agent found in a source, and what is in each
-// slot. kind is "token" or "key", and untilName says where a deadline is declared.
-func (r *report) explainSlots(src *agent.SourceStatus, kind, untilName string, now time.Time) {
+// slot, except for the tokens of named clients. kind is "token" or "key", and untilName
+// returns where a client's deadline is declared.
+func (r *report) explainSlots(src *agent.SourceStatus, kind string, untilName func(client string) string, now time.Time) {
 	if src.Error != "" {
 		r.add("error", "%s", src.Error)
 	}
@@ -68,9 +108,11 @@ func (r *report) explainSlots(src *agent.SourceStatus, kind, untilName string, n
 		r.add("warning", "%s", l)
 	}
 	for _, t := range src.Tokens {
-		r.add("info", "%s: %s%s", t.Slot, t.Fingerprint, about(t, now))
+		if t.Client == "" {
+			r.add("info", "%s: %s%s", t.Slot, t.Fingerprint, about(t, now))
+		}
 		if t.Slot == "previous" && t.Deadline.IsZero() {
-			r.add("warning", "the previous %s %s has no deadline; give it one (%s)", kind, t.Fingerprint, untilName)
+			r.add("warning", "the previous %s %s%s has no deadline; give it one (%s)", kind, t.Fingerprint, ofClient(t.Client), untilName(t.Client))
 		}
 	}
 	if src.Revoked > 0 {
@@ -96,9 +138,9 @@ func (r *report) whiteSpace(path string) {
 	}
 }
 
-// describe says what is at path and who can access it. keys are the names of the files
-// that an agent reads in a directory.
-func (r *report) describe(path string, keys []string, secret bool) {
+// describe says what is at path and who can access it. isKey reports whether an agent reads
+// a file of that name in a directory.
+func (r *report) describe(path string, isKey func(name string) bool, secret bool) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return // the agent reports the error
@@ -116,11 +158,24 @@ func (r *report) describe(path string, keys []string, secret bool) {
 	} else {
 		r.add("info", "%s is a plain directory: its keys are read until two passes agree", path)
 	}
-	for _, key := range keys {
-		if info, err := os.Stat(filepath.Join(path, key)); err == nil {
-			r.add("info", "key %s: %d bytes, mode %s", key, info.Size(), info.Mode().Perm())
-			r.access(filepath.Join(path, key), info, secret)
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return // the agent reports the error
+	}
+	var ignored []string
+	for _, e := range entries {
+		name := e.Name()
+		switch info, err := os.Stat(filepath.Join(path, name)); {
+		case strings.HasPrefix(name, ".."): // the kubelet's
+		case !isKey(name):
+			ignored = append(ignored, name)
+		case err == nil && !info.IsDir():
+			r.add("info", "key %s: %d bytes, mode %s", name, info.Size(), info.Mode().Perm())
+			r.access(filepath.Join(path, name), info, secret)
 		}
+	}
+	if len(ignored) > 0 {
+		r.add("info", "ignored, because no key has such a name: %s", rotated.ShortList(ignored))
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
 		r.add("warning", "%s can be written by everyone, so anybody could replace what is in it; chmod o-w", path)
