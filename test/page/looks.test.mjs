@@ -15,6 +15,11 @@ const states = {
 		await agent.tokens(2);
 		await agent.send(first);
 	},
+	clients: async (agent) => {
+		agent.write(`${first} name=ci\n${second} next name=ci\n${second}-2 name=a-client-with-a-long-name-that-must-not-widen-the-page`);
+		await until("the clients are known", async () => (await agent.status()).sources[0].tokens.length === 3);
+		await agent.send(first);
+	},
 	faulty: async (agent) => {
 		agent.write(second);
 		await agent.tokens(2);
@@ -76,8 +81,8 @@ for (const [name, bring] of Object.entries(states)) {
 	}
 }
 
-test("on a phone nothing is cut off or needs scrolling sideways", async (t) => {
-	const page = await opened(t, states.rotating, { width: 320, height: 640 });
+for (const name of ["rotating", "clients"]) test(`${name}: on a phone nothing is cut off or needs scrolling sideways`, async (t) => {
+	const page = await opened(t, states[name], { width: 320, height: 640 });
 	const wide = await page.evaluate(`[...document.querySelectorAll("body *")].filter((e) => e.checkVisibility() && !e.closest("thead") &&
 		(e.getBoundingClientRect().right > innerWidth || e.getBoundingClientRect().left < 0)).map((e) => e.outerHTML.slice(0, 80))`);
 	assert.deepEqual(wide, []);

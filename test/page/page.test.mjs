@@ -27,6 +27,7 @@ async function scene(t, { content = first, flags = [], silent = false, ...option
 
 const shows = (page, text) => until(`the page shows ${text}`, async () => (await page.text()).includes(text));
 const row = (page, slot) => page.evaluate(`document.querySelector(".slot.${slot}")?.closest("tr").innerText ?? ""`);
+const column = (page, label) => page.evaluate(`[...document.querySelectorAll("td[data-label='${label}']")].map((e) => e.innerText.trim())`);
 const headline = (page, text) => until(`the headline is ${text}`, async () => (await page.text("h1")) === text);
 
 test("the words for spans of time are the server's", () => {
@@ -62,6 +63,43 @@ test("it follows a rotation without being loaded again", (t) => scene(t, {}, asy
 	await shows(page, "1 digest");
 	assert.equal(page.loads, 1);
 }));
+
+test("it shows which client uses what", (t) => scene(t, { content: `${first} name=ci` }, async (page, agent) => {
+	assert.deepEqual(await column(page, "Client"), ["ci"]);
+	await shows(page, "1 named client.");
+	await shows(page, "0 uses");
+	assert.equal(await agent.send(first), 200);
+	await shows(page, "1 use");
+	agent.write(`${second} name=ci\n${third} name=web`);
+	await until("three tokens are accepted", async () => (await agent.status()).sources[0].tokens.length === 3);
+	await until("the new client is shown", async () => (await column(page, "Client")).join() === "ci,ci,web");
+	await shows(page, "of web is current now.");
+	await shows(page, "of ci is superseded, and still accepted.");
+	await pause(1100); // so that the use is later than the rotation
+	assert.equal(await agent.send(first, "127.0.0.9"), 200);
+	await shows(page, "2 named clients, 1 with an old token in use.");
+	assert.match(await page.text(".overlap"), /of ci.*Used (now|\d+ s ago) by 127\.0\.0\.9/s);
+	await until("the client and the host are shown", async () => (await column(page, "Host")).join() === "127.0.0.9" && (await column(page, "Client")).join() === "ci,ci,web,ci");
+	assert.equal(page.loads, 1);
+}));
+
+test("two hundred clients: what needs somebody is seen at once", (t) => {
+	const name = (i) => `client-${String(i).padStart(3, "0")}`;
+	const clients = (n, more = "") => Array.from({ length: n }, (_, i) => `${canary}${name(i)}-token name=${name(i)}`).join("\n") + "\n" + more;
+	return scene(t, { content: clients(200) }, async (page, agent) => {
+		await shows(page, "200 named clients.");
+		await shows(page, "150 more");
+		const seen = () => page.evaluate(`[...document.querySelectorAll("td[data-label=Client]")].filter((e) => e.checkVisibility()).map((e) => e.innerText.trim())`);
+		assert.equal((await seen()).length, 50);
+		await page.evaluate("document.querySelector('details').open = true");
+		assert.equal((await seen()).length, 200);
+		agent.write(clients(200, `${third} next name=${name(177)}`));
+		await shows(page, "1 with a staged token");
+		assert.deepEqual((await seen()).slice(0, 3), [name(177), name(177), name(0)]);
+		assert.equal(await page.evaluate("document.querySelector('details').open"), true, "an update folds what was unfolded");
+		assert.equal((await seen()).length, 201);
+	});
+});
 
 test("the countdown runs between two answers", (t) => scene(t, { flags: ["--overlap", "5m", "--max-overlap=-1s"] }, async (page, agent) => {
 	agent.write(second);

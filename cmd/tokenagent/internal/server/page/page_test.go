@@ -194,6 +194,88 @@ func TestPageStaysReadableWithMuch(t *testing.T) {
 	}
 }
 
+func TestPageShowsClients(t *testing.T) {
+	t.Parallel()
+	s := good(
+		agent.TokenStatus{Slot: "current", Fingerprint: "aaaa0001", Since: ago(hour)},
+		agent.TokenStatus{Client: "busy", Slot: "current", Fingerprint: "aaaa0002", Since: ago(hour), LastUsed: ago(2 * time.Second), Uses: 1},
+		agent.TokenStatus{Client: "idle", Slot: "current", Fingerprint: "aaaa0003", Since: ago(40 * 24 * hour)},
+		agent.TokenStatus{Client: "late", Slot: "current", Fingerprint: "aaaa0004", Since: ago(hour), LastUsed: ago(time.Minute), Uses: 40},
+		agent.TokenStatus{Client: "ready", Slot: "current", Fingerprint: "aaaa0006", Since: ago(hour)},
+		agent.TokenStatus{Client: "ready", Slot: "next", Fingerprint: "aaaa0007", Since: ago(hour)},
+		agent.TokenStatus{Client: "late", Slot: "previous", Fingerprint: "aaaa0005", Since: ago(hour), Deadline: later(time.Minute), LastUsed: ago(5 * time.Second), Uses: 2},
+	)
+	s.PreviousUsers = []agent.PreviousUser{
+		{Client: "late", Host: "10.0.0.7", Fingerprint: "aaaa0005", First: ago(hour), Last: ago(5 * time.Second)},
+		{Host: "10.0.0.8", Fingerprint: "aaaa0005", First: ago(hour), Last: ago(hour)},
+	}
+	page := show(t, options{}, s)
+	page.mustSay(t,
+		"Accepted: 5 current, 1 staged, 1 superseded.",
+		"Cut-off aaaa0005 of late is still in use and ends soon",
+		"Old token aaaa0005 of late",
+		"4 named clients, 1 with an old token in use, 1 with a staged token, 1 unused for a month.",
+		"Client Slot Fingerprint Last use In this slot Accepted",
+		"late current what senders send aaaa0004 1 min 0 s ago 1999-12-31 23:59 UTC 40 uses",
+		"late previous superseded, remembered aaaa0005 5 s ago 1999-12-31 23:59 UTC 2 uses",
+		"ready next staged, not in use yet aaaa0007 never 0 uses",
+		"idle current what senders send aaaa0003 never unused for a month 0 uses",
+		"no name current what senders send aaaa0001 not counted",
+		"busy current what senders send aaaa0002 2 s ago 1999-12-31 23:59 UTC 1 use ",
+		"Client Host Sends Last use First use late 10.0.0.7 aaaa0005 5 s ago", "no name 10.0.0.8",
+	)
+	var order []string
+	for _, n := range page.all("td") {
+		if attr(n, "data-label") == "Client" {
+			order = append(order, text(n))
+		}
+	}
+	if got, want := strings.Join(order, ","), "late,late,ready,ready,idle,no name,busy,late,no name"; got != want {
+		t.Errorf("clients %s; want %s", got, want)
+	}
+	if plain := text(show(t, options{}, good()).Node); strings.Contains(plain, "Client") || strings.Contains(plain, "uses") {
+		t.Errorf("a source without named clients shows some:\n%s", plain)
+	}
+}
+
+// With many clients, those that need somebody are seen at once, and the page stays small.
+func TestPageStaysReadableWithManyClients(t *testing.T) {
+	t.Parallel()
+	for clients, size := range map[int]int{200: 300_000, 10_000: 350_000} {
+		var tokens []agent.TokenStatus
+		for i := range clients {
+			tokens = append(tokens, agent.TokenStatus{Client: fmt.Sprintf("client-%05d", i), Slot: "current", Fingerprint: fmt.Sprintf("%08x", i), Since: ago(hour), LastUsed: ago(time.Minute), Uses: 9})
+		}
+		for i := range 60 { // all rotate at once, and the last one still uses its old token
+			old := agent.TokenStatus{Client: fmt.Sprintf("client-%05d", clients-60+i), Slot: "previous", Fingerprint: fmt.Sprintf("ffff%04d", i), Since: ago(hour), Deadline: later(time.Minute)}
+			if i >= 30 {
+				old.LastUsed = ago(time.Second)
+			}
+			tokens = append(tokens, old)
+		}
+		page := show(t, options{}, good(tokens...))
+		page.mustSay(t, fmt.Sprintf("%d named clients, 30 with an old token in use.", clients), "And 52 more old tokens: see below.", "More 10 of the same kind; see below and /status")
+		var first string
+		for _, n := range page.all("td") {
+			if attr(n, "data-label") == "Client" {
+				first = text(n)
+				break
+			}
+		}
+		if want := fmt.Sprintf("client-%05d", clients-30); first != want {
+			t.Errorf("%s stands first; want %s", first, want)
+		}
+		if len(page.raw) > size {
+			t.Errorf("%d clients: %d bytes", clients, len(page.raw))
+		}
+		if clients == 200 {
+			page.mustSay(t, "210 more", "client-00139")
+		} else {
+			page.mustSay(t, "250 more", "And 9760 more: see /status .")
+		}
+	}
+}
+
 // TestRealms: their file and its error stand first, and each source names the
 // hosts that it decides for.
 func TestRealms(t *testing.T) {

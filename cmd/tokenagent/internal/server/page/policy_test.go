@@ -123,13 +123,13 @@ func TestPageSaysWhateverTextAsText(t *testing.T) {
 // busy is a source that fills every part of the page, with what in every place for text.
 func busy(what string) agent.SourceStatus {
 	s := good(
-		agent.TokenStatus{Slot: "current", Fingerprint: what, KeyID: what, Algorithm: what, Expires: later(hour)},
-		agent.TokenStatus{Slot: "previous", Fingerprint: "aaaa0002", Deadline: later(hour), Cap: later(2 * hour), LastUsed: ago(hour)},
+		agent.TokenStatus{Client: what, Slot: "current", Fingerprint: what, KeyID: what, Algorithm: what, Expires: later(hour)},
+		agent.TokenStatus{Client: what, Slot: "previous", Fingerprint: "aaaa0002", Deadline: later(hour), Cap: later(2 * hour), LastUsed: ago(hour)},
 	)
 	s.Name, s.Kind, s.Location, s.WatchMode = what, what, what, what
 	s.Error, s.StateError, s.StateFile, s.Limits = what, what, what, []string{what}
 	s.PreviousUsers = []agent.PreviousUser{
-		{Host: what, Fingerprint: "aaaa0002", First: ago(hour), Last: ago(hour)},
+		{Client: what, Host: what, Fingerprint: "aaaa0002", First: ago(hour), Last: ago(hour)},
 		{Host: what, Fingerprint: "aaaa0003", First: ago(hour), Last: ago(hour)},
 	}
 	return s

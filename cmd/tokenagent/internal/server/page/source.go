@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/agent"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/clients"
 )
 
 func newSource(s agent.SourceStatus, now time.Time) source {
@@ -19,20 +20,30 @@ func newSource(s agent.SourceStatus, now time.Time) source {
 		v.Noun = "key"
 	}
 	superseded := make(map[string]bool)
-	for i, t := range s.Tokens {
-		v.Expire = v.Expire || !t.Expires.IsZero()
-		if t.Slot == "previous" {
-			superseded[t.Fingerprint] = true
-			superseded[t.KeyID] = t.KeyID != ""
-			v.Overlaps = append(v.Overlaps, newOverlap(s, t, now))
-		}
-		if i < maxTokens {
-			v.Tokens = append(v.Tokens, token{t, at(t.Since), at(t.Deadline), at(t.Expires)})
+	groups := clients.Group(s.Tokens, now)
+	v.Clients = clients.Summary(groups)
+	var rows []token
+	for _, c := range groups {
+		for i, t := range c.Tokens {
+			v.Expire = v.Expire || !t.Expires.IsZero()
+			if t.Slot == "previous" {
+				superseded[t.Fingerprint] = true
+				superseded[t.KeyID] = t.KeyID != ""
+				v.Overlaps = append(v.Overlaps, newOverlap(s, t, now))
+			}
+			rows = append(rows, token{
+				TokenStatus: t, Since: at(t.Since), Until: at(t.Deadline), Expires: at(t.Expires), LastUsed: at(t.LastUsed),
+				Again: i > 0, Unused: c.Need == clients.Unused, Count: clients.Count(t.Uses, "use"),
+			})
 		}
 	}
-	v.Hidden = len(s.Tokens) - len(v.Tokens)
+	v.Tokens = rows[:min(len(rows), maxTokens)]
+	if v.Clients != "" {
+		v.Folded = rows[len(v.Tokens):min(len(rows), maxTokens+maxFolded)]
+	}
+	v.Hidden = len(rows) - len(v.Tokens) - len(v.Folded)
 	for _, u := range s.PreviousUsers {
-		one := user{PreviousUser: u, First: at(u.First), Last: at(u.Last), Key: s.Name + "|user|" + u.Fingerprint + "|" + u.Host}
+		one := user{PreviousUser: u, First: at(u.First), Last: at(u.Last), Key: strings.Join([]string{s.Name, "user", u.Client, u.Fingerprint, u.Host}, "|")}
 		if superseded[u.Fingerprint] {
 			v.Users = append(v.Users, one)
 		} else {
@@ -41,6 +52,8 @@ func newSource(s agent.SourceStatus, now time.Time) source {
 	}
 	v.Problems = v.problems(now)
 	v.State, v.Says = v.judge()
+	v.MoreOverlaps = max(len(v.Overlaps)-maxOverlaps, 0)
+	v.Overlaps = v.Overlaps[:len(v.Overlaps)-v.MoreOverlaps]
 	return v
 }
 
@@ -57,15 +70,26 @@ func (v source) problems(now time.Time) (all []problem) {
 	}
 	for _, o := range v.Overlaps {
 		if o.Hurry {
-			all = append(all, problem{kindWarn, "Cut-off", fmt.Sprintf("%s is still in use and ends soon; its senders are refused then", o.Fingerprint)})
+			all = append(all, problem{kindWarn, "Cut-off", fmt.Sprintf("%s%s is still in use and ends soon; its senders are refused then", o.Fingerprint, of(o.Client))})
 		}
 	}
 	for _, t := range v.SourceStatus.Tokens {
 		if !t.Expires.IsZero() && !t.Expires.After(now) {
-			all = append(all, problem{kindWarn, "Expired", fmt.Sprintf("%s (%s) is a JWT whose exp has passed; receivers that check exp refuse it", t.Fingerprint, t.Slot)})
+			all = append(all, problem{kindWarn, "Expired", fmt.Sprintf("%s%s (%s) is a JWT whose exp has passed; receivers that check exp refuse it", t.Fingerprint, of(t.Client), t.Slot)})
 		}
 	}
+	if more := len(all) - maxProblems; more > 0 {
+		all = append(all[:maxProblems], problem{kindWarn, "More", fmt.Sprintf("%d of the same kind; see below and /status", more)})
+	}
 	return all
+}
+
+// of names the client of a token, if it has a name.
+func of(client string) string {
+	if client == "" {
+		return ""
+	}
+	return " of " + client
 }
 
 // judge describes the state of the source in a word and a sentence.
@@ -100,9 +124,12 @@ func (v source) judge() (state, string) {
 // accepted sums up the accepted tokens, given how many each slot has.
 func (v source) accepted(count map[string]int) string {
 	var parts []string
-	if count["current"] > 0 {
+	switch n := count["current"]; {
+	case n > 1:
+		parts = append(parts, fmt.Sprintf("%d current", n))
+	case n == 1:
 		parts = append(parts, "the current "+v.Noun)
-	} else if v.Noun == "token" {
+	case v.Noun == "token":
 		parts = append(parts, "no current token")
 	}
 	for _, slot := range []struct{ name, word string }{{"next", "staged"}, {"previous", "superseded"}, {"listed", "listed"}} {
@@ -116,7 +143,10 @@ func (v source) accepted(count map[string]int) string {
 // A token is one token or key that is accepted.
 type token struct {
 	agent.TokenStatus
-	Since, Until, Expires moment
+	Since, Until, Expires, LastUsed moment
+	Count                           string // how often it was used
+	Again                           bool   // whether the row before is of the same client
+	Unused                          bool   // whether its client has used no token for a month
 }
 
 // An overlap is a superseded token or key that is still accepted.

@@ -52,10 +52,12 @@ type source struct {
 	Says                           string
 	Problems                       []problem
 	Overlaps                       []overlap
-	Tokens                         []token
-	Hidden                         int    // tokens beyond maxTokens
-	Expire                         bool   // whether any token has an exp
-	Users, Past                    []user // of tokens that are still accepted, and of others
+	MoreOverlaps                   int     // beyond maxOverlaps
+	Clients                        string  // sums up the named clients; "" without any
+	Tokens, Folded                 []token // those shown at once, and those that can be unfolded
+	Hidden                         int     // tokens that are neither
+	Expire                         bool    // whether any token has an exp
+	Users, Past                    []user  // of tokens that are still accepted, and of others
 	LastRead, LastChange, LastUsed moment
 	Hosts                          []string // whose requests it decides; none without realms
 }
@@ -63,11 +65,44 @@ type source struct {
 // ID is the source's anchor. Hex digits mean nothing in HTML and URLs.
 func (v source) ID() string { return fmt.Sprintf("source-%x", v.Name) }
 
+// A tokenTable is a table of accepted tokens.
+type tokenTable struct {
+	Source        string
+	Named, Expire bool // whether there are columns for clients and for the exp
+	Rows          []token
+}
+
+func (v source) table(rows []token) tokenTable {
+	return tokenTable{Source: v.Name, Named: v.Clients != "", Expire: v.Expire, Rows: rows}
+}
+
+// Shown returns the table of the tokens that are shown at once.
+func (v source) Shown() tokenTable { return v.table(v.Tokens) }
+
+// Rest returns the table of the tokens that can be unfolded.
+func (v source) Rest() tokenTable { return v.table(v.Folded) }
+
+// A userTable is a table of hosts.
+type userTable struct {
+	Named bool // whether there is a column for clients
+	Rows  []user
+}
+
+func newUserTable(rows []user) *userTable {
+	if len(rows) == 0 {
+		return nil
+	}
+	return &userTable{slices.ContainsFunc(rows, func(u user) bool { return u.Client != "" }), rows}
+}
+
 // Few returns the users that are shown at once, and More the others.
-func (v source) Few() []user { return v.Users[:min(len(v.Users), maxUsers)] }
+func (v source) Few() *userTable { return newUserTable(v.Users[:min(len(v.Users), maxUsers)]) }
 
 // More returns the users that Few leaves out.
-func (v source) More() []user { return v.Users[len(v.Few()):] }
+func (v source) More() *userTable { return newUserTable(v.Users[min(len(v.Users), maxUsers):]) }
+
+// PastUsers returns the users of tokens that are accepted no more.
+func (v source) PastUsers() *userTable { return newUserTable(v.Past) }
 
 // A problem is something that a person should know.
 type problem struct{ Kind, Label, Text string }
@@ -81,8 +116,11 @@ type user struct {
 
 // Limits of what the page shows at once. /status has all.
 const (
-	maxTokens = 50
-	maxUsers  = 8
+	maxTokens   = 50
+	maxFolded   = 250 // tokens of named clients
+	maxOverlaps = 8
+	maxUsers    = 8
+	maxProblems = 20
 )
 
 func newView(s realm.Status, host string, now time.Time) *view {
