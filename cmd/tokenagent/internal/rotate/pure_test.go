@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -32,6 +33,30 @@ func TestStepsDoNotModifyTheirInput(t *testing.T) {
 		}
 		if !reflect.DeepEqual(c, before) {
 			t.Errorf("%s modified what it got", name)
+		}
+	}
+}
+
+// Every client has its share of the retired digests, since none of them may cut an agent
+// off from what it missed of another.
+func TestRetiredDigestsOfManyClients(t *testing.T) {
+	var text strings.Builder
+	for i := range 100 {
+		name := fmt.Sprintf(" name=c%d\n", i)
+		fmt.Fprintf(&text, "CANARY-9d21-current-%d%sCANARY-9d21-old-%[1]d previous%[2]s", i, name)
+	}
+	s, err := content.ParseFile([]byte(text.String()), content.Options{Kind: content.Tokens})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ = s.Of("c1")
+	for were, want := range map[int]int{100: 101, 1500: maxRetiredAll} {
+		s.Retired = nil
+		for i := range were {
+			s.Retired = append(s.Retired, rotation.ID{1, byte(i), byte(i >> 8)})
+		}
+		if ch, err := apply(retire, s.Content, options{slot: slotPrevious}); err != nil || len(ch.to.Retired) != want {
+			t.Errorf("%d are retired, %v; want %d", len(ch.to.Retired), err, want)
 		}
 	}
 }

@@ -163,12 +163,14 @@ func (c Content) In(slot rotation.Slot) (in []Credential) {
 
 // Declared returns all credentials that are in a slot.
 func (c Content) Declared() (all []Credential) {
-	for _, l := range c.lines() {
-		if l.credential != (Credential{}) {
-			all = append(all, l.credential)
-		}
+	if c.HasCurrent() {
+		all = append(all, c.Current)
 	}
-	return all
+	all = append(all, c.Next...)
+	for _, s := range c.Previous {
+		all = append(all, s.Token)
+	}
+	return append(all, c.Listed...)
 }
 
 // OtherOwner returns the client that has the credential, if it is another one than that of c.
