@@ -33,14 +33,14 @@ func TestGroup(t *testing.T) {
 	}, now)
 	var got []string
 	for _, c := range all {
-		slots := ""
+		row := []string{fmt.Sprintf("%d %s", c.Need, c.Name)}
 		for _, token := range c.Tokens {
-			slots += " " + token.Slot
+			row = append(row, token.Slot)
 			if token.Client != c.Name {
 				t.Errorf("client %q has a token of %q", c.Name, token.Client)
 			}
 		}
-		got = append(got, fmt.Sprintf("%d %s%s", c.Need, c.Name, slots))
+		got = append(got, strings.Join(row, " "))
 	}
 	want := []string{
 		"0 late current next previous", "1 staged current next", "2 idle current", "2 never current",
