@@ -25,8 +25,8 @@ type clientUses struct {
 	uses map[clientSlot]*clientUse
 	// own holds the clients that have metrics of their own.
 	own map[string]bool
-	// gone and goneOthers count the uses of the clients that are gone, so that no total
-	// decreases: those of all clients, and those of clients without metrics of their own.
+	// gone counts the uses of all clients that are gone; goneOthers counts those of them that
+	// had no metrics of their own. They keep the totals from decreasing.
 	gone, goneOthers slotCounts
 }
 
@@ -165,6 +165,7 @@ type storedUse struct {
 	LastUsed time.Time     `json:"last_used"` // to the hour, so that uses do not rewrite the file all the time
 }
 
+// stored returns the last uses for the state file.
 func (c *clientUses) stored() (all []storedUse) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,7 +180,7 @@ func (c *clientUses) stored() (all []storedUse) {
 	return all
 }
 
-// restore adds the uses of an earlier process.
+// restore sets the last uses that an earlier process stored. Counts begin at 0.
 func (c *clientUses) restore(all []storedUse, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

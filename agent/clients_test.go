@@ -289,8 +289,8 @@ func TestAllowClientsErrors(t *testing.T) {
 		cfg  agent.Config
 		want string
 	}{
-		"a bad name":      {agent.Config{TokenFile: path, AllowClients: []string{"ci", "-x"}}, "AllowClients is the name of a client"},
-		"an empty name":   {agent.Config{TokenFile: path, AllowClients: []string{""}}, "AllowClients is the name of a client"},
+		"a bad name":      {agent.Config{TokenFile: path, AllowClients: []string{"ci", "-x"}}, "Config.AllowClients: a client"},
+		"an empty name":   {agent.Config{TokenFile: path, AllowClients: []string{""}}, "Config.AllowClients: a client"},
 		"no token source": {agent.Config{Issuers: []agent.Issuer{{KeyFile: path, JWT: agent.JWT{Issuer: "i", Audiences: []string{"a"}}}}, AllowClients: []string{"ci"}}, "AllowClients restricts shared tokens"},
 	} {
 		if _, err := agent.Start(t.Context(), c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {

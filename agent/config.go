@@ -64,8 +64,8 @@ type Config struct {
 	// 63 letters, digits, '.', '_' and '-'. "" means "token".
 	Name string
 	// AllowClients lists the named clients whose shared tokens are accepted; a shared token
-	// of another client, or without a name, is refused as invalid. It does not restrict
-	// signed tokens; JWT does. If it is empty, every client is allowed.
+	// of another client, or without a name, is refused as invalid. AllowClients does not
+	// restrict signed tokens; Issuer.JWT does. If it is empty, every client is allowed.
 	AllowClients []string
 	// Overlap is how long a superseded token stays accepted after its last use. 0
 	// means DefaultOverlap. If Overlap is negative, a superseded token is refused at
@@ -325,7 +325,7 @@ func (r *resolved) findTokens() error {
 	s.secretFiles = []string{token.FileCurrent, token.FileNext, token.FilePrevious, token.FileCurrent + ".*", token.FileNext + ".*", token.FilePrevious + ".*"}
 	for _, client := range c.AllowClients {
 		if !rotation.ValidClient(client) {
-			return option.Errorf(option.Field, "{allow-client} is the name of a client: letters, digits, '.', '_' or '-', at most 63, and begins with a letter or digit")
+			return option.Errorf(option.Field, "{allow-client}: "+rotation.ClientRule)
 		}
 	}
 	s.allowClients = c.AllowClients

@@ -32,13 +32,14 @@ type Issuer struct {
 	// 3.1). "" means RS256 for an RSA key, the algorithm of the curve for an elliptic
 	// curve key, and HS256 for a secret.
 	KeyAlgorithm string
-	// JWT configures which tokens are accepted. Its Issuer and Audiences are required.
+	// JWT configures which tokens are accepted. Its Audiences is required, and so is its
+	// Issuer unless AllowMissingIssuer is set.
 	JWT JWT
 }
 
 // JWT configures which signed tokens (JSON Web Tokens, RFC 7519) of an issuer are
-// accepted. A token of more than 16 KiB never is. The zero JWT is invalid: Issuer and
-// Audiences are required.
+// accepted. A token of more than 16 KiB never is. The zero JWT is invalid:
+// Audiences is required, and so is Issuer unless AllowMissingIssuer is set.
 type JWT struct {
 	// Issuer is the "iss" that a token must have, compared byte by byte (RFC 7519
 	// section 4.1.1). It is required, unless AllowMissingIssuer is set: otherwise a

@@ -78,7 +78,7 @@ type TokenStatus struct {
 	Waiting     bool      `json:"waiting,omitempty"` // the overlap begins at the first use of the new token
 	// LastUsed is when the token was last accepted in slot previous, to within a second.
 	// For a named client it is when any of its tokens in the slot was, to within a poll
-	// interval; to the hour before a restart. It is zero for other tokens.
+	// interval; a use before a restart is rounded down to the hour. It is zero for other tokens.
 	LastUsed time.Time `json:"last_used,omitzero"`
 	// Uses is how often the tokens of a named client in the slot were accepted since the
 	// start. It is 0 for the unnamed client.

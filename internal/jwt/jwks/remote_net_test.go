@@ -130,7 +130,7 @@ func TestRemoteAddress(t *testing.T) {
 		"ftp://localhost/":                  "the URL is not https",
 		"file://localhost/etc/passwdCANARY": "the URL is not https",
 	} {
-		if _, err := Remote(bad, RemoteOptions{}); err == nil || !strings.HasPrefix(err.Error(), "Config.JWKSURL: "+want) || strings.Contains(err.Error(), "CANARY") {
+		if _, err := Remote(bad, RemoteOptions{}); err == nil || !strings.HasPrefix(err.Error(), "Issuer.JWKSURL: "+want) || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}

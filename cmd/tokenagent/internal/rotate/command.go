@@ -43,12 +43,12 @@ A rotation, in order:
            accepted until its deadline
            ... wait until no sender uses the old one
   retire   clear the old one away
-With --client a step is about the tokens of that client alone, and without it about those
-that have no name. Each client rotates alone; add-client and remove-client add and
-remove one.
+--client limits a step to the tokens of one client; without it, a step changes only the
+tokens without a name. Each client rotates alone. add-client adds a client, and
+remove-client removes one.
 
-If one has leaked: stage, promote and revoke it at once, or revoke --slot current
-where one is staged. unrevoke lifts what was revoked by mistake.
+If a token has leaked: stage and promote a new one, and revoke the old one at once. If one
+is staged already, use revoke --slot current. unrevoke lifts what was revoked by mistake.
 
 A step whose work is done changes nothing and exits with 0. A step that is out of order
 is refused, with exit code 1. A step that fails leaves the source as it was, and puts out
@@ -144,7 +144,7 @@ nothing; --agent asks whether every receiver has all its keys.`,
 --agent asks receivers, and refuses unless all of them have the current token and have
 seen no use of the old one for --idle. An agent that started or changed less than --idle
 ago cannot know, and must watch longer. The digest of the old token is added to
-token-retired, which keeps the last 16 of each client, for agents that missed the promotion.
+token-retired, which keeps 16 times the number of clients, for agents that missed the promotion.
 
 --slot next takes the staged token out instead and revokes nothing, which undoes stage.
 --key takes a key out of a key set; agents record no use of such keys, so wait until
