@@ -251,11 +251,13 @@ func (a *Agent) Token() (string, error) {
 	if s.set == nil {
 		return "", fmt.Errorf("agent: %w", verify.ErrUnavailable)
 	}
+	// Currents begins with the unnamed client, and a client without a current token is not
+	// in it.
 	switch c := s.ledger.Currents(); {
-	case len(c) == 0:
+	case s.severalSenders:
+		return "", fmt.Errorf("agent: the source has several clients, and all of them have names: %w", verify.ErrUnavailable)
+	case len(c) == 0 || c[0].Client != s.sender:
 		return "", fmt.Errorf("agent: the current token is revoked: %w", verify.ErrUnavailable)
-	case len(c) > 1 && c[0].Client != "":
-		return "", fmt.Errorf("agent: the source has tokens of several named clients, and none without a name to send: %w", verify.ErrUnavailable)
 	default:
 		return c[0].Value.Reveal(), nil
 	}
@@ -326,6 +328,10 @@ func (a *Agent) Revoke(id verify.ID) error {
 // Unrevoking a credential that is not revoked does nothing.
 func (a *Agent) Unrevoke(id verify.ID) error {
 	var refused error
+	a.each(func(src credentialSource) { refused = errors.Join(refused, src.checkUnrevoke(id)) })
+	if refused != nil {
+		return refused
+	}
 	err := a.changeAll(func(src credentialSource) { refused = errors.Join(refused, src.unrevoke(id)) })
 	if refused != nil {
 		return refused

@@ -61,10 +61,12 @@ func (c *clientUses) use(k clientSlot) *clientUse {
 		if c.uses == nil {
 			c.uses, c.own = make(map[clientSlot]*clientUse), make(map[string]bool)
 		}
-		c.uses[k] = u
-		if len(c.own) < maxClients && k.client != otherClients {
+		// A client that has counted as one of the others goes on doing so.
+		isNew := !slices.ContainsFunc(rotation.Slots[:], func(slot rotation.Slot) bool { return c.uses[clientSlot{k.client, slot}] != nil })
+		if isNew && len(c.own) < maxClients && k.client != otherClients {
 			c.own[k.client] = true
 		}
+		c.uses[k] = u
 	}
 	return u
 }

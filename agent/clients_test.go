@@ -95,10 +95,15 @@ func TestP2_ClientsRotateAloneInAnAgent(t *testing.T) {
 
 func TestTokenOfClients(t *testing.T) {
 	t.Parallel()
+	revoked := func(n int) string { return fmt.Sprintf("\nrevoked %x", verify.Digest(tokenN(n))) }
 	for text, want := range map[string]string{
 		tokenN(1) + " name=ci\n" + tokenN(0):               tokenN(0),
 		tokenN(1) + " name=ci":                             tokenN(1),
 		tokenN(1) + " name=ci\n" + tokenN(2) + " name=web": "",
+		// The token to send is revoked: that of another client is no substitute.
+		tokenN(0) + "\n" + tokenN(1) + " name=ci" + revoked(0):              "",
+		tokenN(1) + " name=ci\n" + tokenN(2) + " name=web" + revoked(2):     "",
+		tokenN(1) + " name=ci\n" + tokenN(2) + " next name=ci" + revoked(1): "",
 	} {
 		got, err := start(t, agent.Config{TokenFile: file(t, text)}).Token()
 		if got != want || (err == nil) != (want != "") || err != nil && !errors.Is(err, verify.ErrUnavailable) {
@@ -178,6 +183,33 @@ func TestMetricsOfManyClients(t *testing.T) {
 	}
 	if n := strings.Count(scrape(t, a), "\ntokenagent_client_verifications_total{"); n != 101 {
 		t.Errorf("%d series of clients, want 101", n)
+	}
+}
+
+// One of the others that rotates while there is room stays one of the others.
+func TestMetricsOfOtherClientsNeverDecrease(t *testing.T) {
+	t.Parallel()
+	var first, second strings.Builder
+	for i := range 101 {
+		fmt.Fprintf(&first, "%s name=c%03d\n", tokenN(i), i)
+		if i > 0 {
+			fmt.Fprintf(&second, "%s name=c%03d\n", tokenN(i+i/100*1000), i)
+		}
+	}
+	path := file(t, first.String())
+	a := start(t, agent.Config{TokenFile: path, PollOnly: true})
+	use(t, a, 100)
+	replace(t, path, second.String()) // without c000, and with a new token of c100
+	for range 2 {
+		if err := a.Retire(); err != nil {
+			t.Fatal(err)
+		}
+		if got := metric(t, a, `client_verifications_total{client="other",slot="current",source="token"}`); got != "1" {
+			t.Fatalf("others: %q, want 1", got)
+		}
+		if _, err := a.Reload(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -279,6 +311,20 @@ func TestP5_AllowClients(t *testing.T) {
 		if got := metric(t, a, `accepted_tokens{slot="current",source="token"}`); got != "1" {
 			t.Errorf("%s: %s current tokens", name, got)
 		}
+	}
+}
+
+// P5: an Agent that starts from a Snapshot, and whose source is bad, accepts only the clients
+// that it allows.
+func TestP5_AllowClientsFromASnapshotWithABadSource(t *testing.T) {
+	t.Parallel()
+	line := fmt.Sprintf("\nrevoked %x", verify.Digest(tokenN(9)))
+	path := file(t, tokenN(0)+"\n"+tokenN(1)+" name=ci"+line)
+	from := start(t, agent.Config{TokenFile: path, Poll: -1}).Snapshot()
+	replace(t, path, "short"+line)
+	a := start(t, agent.Config{TokenFile: path, From: &from, WaitForSource: true, AllowClients: []string{"ci"}})
+	if accepts(a, tokenN(0)) || !accepts(a, tokenN(1)) {
+		t.Errorf("the token without a name is accepted: %t; that of ci: %t", accepts(a, tokenN(0)), accepts(a, tokenN(1)))
 	}
 }
 

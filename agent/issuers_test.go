@@ -413,3 +413,56 @@ func TestThousandIssuers(t *testing.T) {
 		t.Errorf("after Close: %v", err)
 	}
 }
+
+// P3: the revocations of an issuer outlive a change of its name, and P5: keys that the state
+// file has of one issuer verify no tokens of another.
+func TestP3_StateFileOfRenamedIssuers(t *testing.T) {
+	t.Parallel()
+	a, b := newIssuer(t), newIssuer(t)
+	pathA, pathB, state := file(t, a.public), file(t, b.public), stateFile(t)
+	run := func(f func(ag *agent.Agent), issuers ...agent.Issuer) {
+		cfg := withIssuers(issuers...)
+		cfg.StateFile = state
+		ag := start(t, cfg)
+		f(ag)
+		if err := ag.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ofA := a.signFor(t, issA, "")
+	run(func(ag *agent.Agent) {
+		if err := ag.Revoke(verify.SigningInputDigest(ofA)); err != nil {
+			t.Fatal(err)
+		}
+	}, keysAt("a", issA, pathA), keysAt("b", issB, pathB))
+	for range 2 {
+		run(func(ag *agent.Agent) { wantClass(t, ag, "the revoked token of a renamed issuer", ofA, "revoked") },
+			keysAt("corp", issA, pathA), keysAt("b", issB, pathB))
+	}
+	replace(t, pathB, a.public)
+	run(func(ag *agent.Agent) {
+		wantClass(t, ag, "the old key at the path, for the new issuer", b.signFor(t, "https://new.example", ""), "invalid")
+	}, keysAt("corp", issA, pathA), keysAt("b", "https://new.example", pathB))
+}
+
+// P3: a Snapshot carries revocations to an issuer that has another name and iss now.
+func TestP3_SnapshotOfRenamedIssuers(t *testing.T) {
+	t.Parallel()
+	a, b := newIssuer(t), newIssuer(t)
+	pathA, pathB := file(t, a.public), file(t, b.public)
+	old := start(t, withIssuers(keysAt("a", issA, pathA), keysAt("b", issB, pathB)))
+	const moved = "https://moved.example"
+	token := a.signFor(t, moved, "")
+	if err := old.Revoke(verify.SigningInputDigest(token)); err != nil {
+		t.Fatal(err)
+	}
+	from := old.Snapshot()
+	cfg := withIssuers(keysAt("a2", moved, pathA), keysAt("b", issB, pathB))
+	cfg.From = &from
+	ag := start(t, cfg)
+	wantClass(t, ag, "revoked before the issuer moved", token, "revoked")
+	if err := ag.Merge(old.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	wantClass(t, ag, "the same after Merge", token, "revoked")
+}

@@ -78,12 +78,14 @@ type credentialSource interface {
 	updated() <-chan struct{}
 	reload() (changed bool, err error)
 	revoke(id rotation.ID)
+	checkUnrevoke(id rotation.ID) error
 	unrevoke(id rotation.ID) error
 	retire()
 	awaitRevocation(ctx context.Context, p *verify.Principal) bool
 	recordPreviousUse(p *verify.Principal, remote string)
 
 	restore(w storedSource, now time.Time)
+	restoreRefusals(w storedSource)
 	adopt(w storedSource)
 	stored(now time.Time) storedSource
 	status(now time.Time) SourceStatus
@@ -271,7 +273,7 @@ func (src *source[V, S]) step(prev *state[V, S], c reload.Content, now time.Time
 	case slices.Equal(declared.Revoked, prev.rejected):
 		return nil, err
 	default:
-		return &next, err
+		return src.with(&next, next.ledger, nil), err // with the rules of this Agent, also if prev is of another one
 	}
 }
 
@@ -296,12 +298,20 @@ func (src *source[V, S]) revoke(id rotation.ID) {
 	})
 }
 
+// checkUnrevoke returns an error if the source itself revokes id.
+func (src *source[V, S]) checkUnrevoke(id rotation.ID) error {
+	s := src.value.Load()
+	if !s.closed && (slices.Contains(s.content.Revoked, id) || slices.Contains(s.rejected, id)) {
+		return fmt.Errorf("agent: %s revokes it; remove that revocation first (tokenagent rotate unrevoke)", src.spec.location)
+	}
+	return nil
+}
+
 // unrevoke lifts the revocation of id and accepts the credential if the source declares
 // it. If the source itself revokes id, unrevoke returns an error.
 func (src *source[V, S]) unrevoke(id rotation.ID) (err error) {
 	src.apply(func(s *state[V, S], now time.Time) *state[V, S] {
-		if slices.Contains(s.content.Revoked, id) || slices.Contains(s.rejected, id) {
-			err = fmt.Errorf("agent: %s revokes it; remove that revocation first (tokenagent rotate unrevoke)", src.spec.location)
+		if err = src.checkUnrevoke(id); err != nil { // again: it may have changed
 			return s
 		}
 		if !s.ledger.HasRevocation(id) {

@@ -36,6 +36,26 @@ type state[V credential, S any] struct {
 	// lastPrevious is the last use of the superseded credentials that have been removed
 	// from the ledger.
 	lastPrevious time.Time
+
+	// sender is the client whose current token a sender sends. severalSenders reports that
+	// there is none, because the source declares several clients, all of them named.
+	sender         string
+	severalSenders bool
+}
+
+// senderOf returns the unnamed client if decls have it, and else their only client.
+func senderOf[V any](decls []rotation.Decl[V]) (client string, several bool) {
+	for i, d := range decls {
+		switch {
+		case d.Client == "":
+			return "", false
+		case i == 0:
+			client = d.Client
+		case d.Client != client:
+			several = true
+		}
+	}
+	return client, several
 }
 
 // with returns the state that follows s with the ledger l. declared is what the source
@@ -48,6 +68,7 @@ func (src *source[V, S]) with(s *state[V, S], l *rotation.Ledger[V], declared []
 	}
 	next.current = make(map[string]rotation.ID, len(s.content.Decls)+1)
 	next.current[""] = s.current[""]
+	next.sender, next.severalSenders = senderOf(s.content.Decls)
 	for _, d := range s.content.Decls { // also the clients whose current credential is revoked
 		next.current[d.Client] = s.current[d.Client]
 	}
@@ -166,6 +187,9 @@ func (a *Agent) Merge(s Snapshot) error {
 	for _, src := range a.keys {
 		switch from, sameIssuer := a.keysOf(&s, src); {
 		case from == nil:
+			for _, orphan := range a.orphans(&s) {
+				src.adopt(storedSource{Snapshot: orphan.state.ledger.Snapshot(time.Now(), nil)})
+			}
 		case sameIssuer:
 			src.merge(from.state)
 		default:
@@ -189,6 +213,9 @@ func (a *Agent) startFrom(s *Snapshot) {
 	for _, src := range a.keys {
 		switch from, sameIssuer := a.keysOf(s, src); {
 		case from == nil:
+			for _, orphan := range a.orphans(s) {
+				src.restoreRefusals(storedSource{Snapshot: orphan.state.ledger.Snapshot(time.Now(), nil)})
+			}
 		case sameIssuer:
 			src.startFrom(from.sourceSnapshot)
 		default:
@@ -196,6 +223,11 @@ func (a *Agent) startFrom(s *Snapshot) {
 			src.initial.ledger = src.initial.ledger.Adopt(refused, func(rotation.ID) bool { return false })
 			src.addFormerNames(from.names)
 		}
+	}
+	for _, src := range a.keys { // the name of a present source stands for that source alone
+		src.formerNames = slices.DeleteFunc(src.formerNames, func(name string) bool {
+			return slices.ContainsFunc(a.keys, func(other *keySource) bool { return other.spec.name == name })
+		})
 	}
 	switch {
 	case a.cfg.StateFile == "":
@@ -221,6 +253,18 @@ func (a *Agent) keysOf(s *Snapshot, src *keySource) (from *keySnapshot, sameIssu
 		}
 	}
 	return from, false
+}
+
+// orphans returns the parts of s that no source of a continues. A source that continues
+// none takes their refusals: it may be one of them, with another name and issuer.
+func (a *Agent) orphans(s *Snapshot) (orphans []*keySnapshot) {
+	for i := range s.keys {
+		k := &s.keys[i]
+		if !slices.ContainsFunc(a.keys, func(src *keySource) bool { from, _ := a.keysOf(s, src); return from == k }) {
+			orphans = append(orphans, k)
+		}
+	}
+	return orphans
 }
 
 func (src *source[V, S]) snapshot() sourceSnapshot[V, S] {

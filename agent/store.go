@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent/internal/statefile"
 	"github.com/tokenagent/tokenagent/internal/rotation"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // A stateStore saves in the state file what must survive a restart: which credential
@@ -41,6 +42,7 @@ type storedSource struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`
 	Location string `json:"location"`
+	Issuer   string `json:"issuer,omitempty"` // of a key source
 	rotation.Snapshot
 	LastUsed time.Time   `json:"previous_last_used,omitzero"` // of credentials that have been removed
 	Clients  []storedUse `json:"clients,omitempty"`
@@ -62,7 +64,8 @@ func newStateStore(r *resolved, sources []credentialSource, now time.Time) *stat
 	st := &stateStore{cfg: r}
 	payload, err := statefile.Load(r.StateFile)
 	if err == nil {
-		err = st.each(payload, sources, func(s credentialSource, w storedSource) { s.restore(w, now) })
+		restore := func(s credentialSource, w storedSource) { s.restore(w, now) }
+		err = st.each(payload, sources, restore, credentialSource.restoreRefusals)
 	}
 	if err == nil {
 		st.written = string(payload)
@@ -75,9 +78,11 @@ func newStateStore(r *resolved, sources []credentialSource, now time.Time) *stat
 }
 
 // each calls f for each source with its saved state in payload. If payload is invalid or
-// belongs to another source, each returns an error and does not call f. Beside the state
-// of one of sources, each ignores that of an issuer that is no longer configured.
-func (st *stateStore) each(payload []byte, sources []credentialSource, f func(credentialSource, storedSource)) error {
+// belongs to another source, each returns an error and calls nothing. Beside the state of
+// one of sources, payload may hold that of an issuer that is no longer configured, or has
+// another name or location now: with it each calls refusals for each key source that has
+// no state of its own.
+func (st *stateStore) each(payload []byte, sources []credentialSource, f, refusals func(credentialSource, storedSource)) error {
 	var state storedState
 	err := json.Unmarshal(payload, &state)
 	switch {
@@ -87,8 +92,15 @@ func (st *stateStore) each(payload []byte, sources []credentialSource, f func(cr
 		return fmt.Errorf("%s: %w: it holds no state; it is replaced at the next change", st.cfg.StateFile, statefile.ErrDamaged)
 	}
 	isOurs := func(w storedSource) bool { return slices.ContainsFunc(sources, w.belongsTo) }
+	var orphans []storedSource
 	if slices.ContainsFunc(state.Sources, isOurs) {
-		state.Sources = slices.DeleteFunc(state.Sources, func(w storedSource) bool { return w.isKeys() && !isOurs(w) })
+		isOrphan := func(w storedSource) bool { return w.isKeys() && !isOurs(w) }
+		for _, w := range state.Sources {
+			if isOrphan(w) {
+				orphans = append(orphans, w)
+			}
+		}
+		state.Sources = slices.DeleteFunc(state.Sources, isOrphan)
 	}
 	owners := make([]credentialSource, len(state.Sources))
 	for i, w := range state.Sources {
@@ -101,6 +113,13 @@ func (st *stateStore) each(payload []byte, sources []credentialSource, f func(cr
 	}
 	for i, w := range state.Sources {
 		f(owners[i], w)
+	}
+	for _, s := range sources {
+		for _, w := range orphans {
+			if s.info().method == verify.MethodJWT && !slices.Contains(owners, s) {
+				refusals(s, w)
+			}
+		}
 	}
 	return nil
 }
@@ -125,7 +144,7 @@ func (st *stateStore) save(a *Agent) error {
 		case err != nil:
 			return nil, err
 		case string(old) != st.written:
-			if err := st.each(old, a.sources, credentialSource.adopt); err != nil && !errors.Is(err, statefile.ErrDamaged) {
+			if err := st.each(old, a.sources, credentialSource.adopt, credentialSource.adopt); err != nil && !errors.Is(err, statefile.ErrDamaged) {
 				return nil, err
 			}
 		}
@@ -223,8 +242,20 @@ func (a *Agent) save() error {
 	return a.store.save(a)
 }
 
-// restore makes the state in w the initial state.
+// restoreRefusals adds the revocations and retirements of w to the initial state.
+func (src *source[V, S]) restoreRefusals(w storedSource) {
+	initial := *src.initial
+	initial.ledger = initial.ledger.Adopt(w.Snapshot, func(rotation.ID) bool { return false })
+	src.initial = &initial
+}
+
+// restore makes the state in w the initial state. Of the keys of another issuer it takes
+// only the refusals, because they would verify tokens that this issuer never signed.
 func (src *source[V, S]) restore(w storedSource, now time.Time) {
+	if w.Issuer != "" && w.Issuer != src.spec.issuer.JWT.Issuer {
+		src.restoreRefusals(w)
+		return
+	}
 	src.initial = &state[V, S]{ledger: rotation.Restore(w.Snapshot, now, src.spec.window, src.decode), lastPrevious: w.LastUsed}
 	// The ledger has no current credential if it is revoked or its value is not stored.
 	src.initial.current = make(map[string]rotation.ID)
@@ -251,7 +282,7 @@ func (src *source[V, S]) adopt(w storedSource) {
 func (src *source[V, S]) stored(now time.Time) storedSource {
 	s := src.value.Load()
 	return storedSource{
-		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.identity,
+		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.identity, Issuer: src.spec.issuer.JWT.Issuer,
 		Snapshot: s.ledger.Snapshot(now, src.encode), LastUsed: utc(s.lastPrevious), Clients: src.clients.stored(),
 	}
 }

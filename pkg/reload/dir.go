@@ -41,12 +41,13 @@ const dataLink = "..data"
 func readKeys(path, abs string, keys []string, maxBytes int64) (r reading) {
 	root, err := resolveRoot(abs)
 	r.origin = origin{steps: root.steps, files: make(map[string]sourceFile), links: root.links()}
-	if err == nil {
-		keys, err = expand(root.end, keys)
-	}
 	if err != nil {
 		r.err = fileError(path, err)
 		return r
+	}
+	keys, err = expand(root.end, keys)
+	if err != nil {
+		r.err = fileError(path, err)
 	}
 	found := make(map[string][]byte, len(keys))
 	left := maxBytes
@@ -71,14 +72,15 @@ func readKeys(path, abs string, keys []string, maxBytes int64) (r reading) {
 const maxNames = 20_000
 
 // expand returns keys with each pattern replaced by the names in the directory root that
-// match it. Subdirectories never match.
+// match it. Subdirectories never match. With an error it returns the other keys alone.
 func expand(root string, keys []string) ([]string, error) {
 	isPattern := func(key string) bool { return strings.HasSuffix(key, "*") }
 	if !slices.ContainsFunc(keys, isPattern) {
 		return keys, nil
 	}
 	entries, err := os.ReadDir(root)
-	names := slices.DeleteFunc(slices.Clone(keys), isPattern)
+	others := slices.DeleteFunc(slices.Clone(keys), isPattern)
+	names := slices.Clone(others)
 	for _, key := range keys {
 		prefix, ok := strings.CutSuffix(key, "*")
 		for _, e := range entries {
@@ -88,7 +90,7 @@ func expand(root string, keys []string) ([]string, error) {
 		}
 	}
 	if len(names) > maxNames {
-		return nil, fmt.Errorf("%d keys are more than %d; put the tokens into one file", len(names), maxNames)
+		return others, fmt.Errorf("%d keys are more than %d; put the tokens into one file", len(names), maxNames)
 	}
 	return names, err
 }

@@ -145,7 +145,11 @@ func TestPatternsOfADirectory(t *testing.T) {
 		for i := range maxNames {
 			check(t, os.Link(filepath.Join(dir, "f"), filepath.Join(dir, fmt.Sprint("token.", i))))
 		}
-		_, err := Dir(dir, "token", "token.*").Read(t.Context(), 1<<20)
+		put(t, filepath.Join(dir, "token"), "0")
+		c, err := Dir(dir, "token", "token.*").Read(t.Context(), 1<<20)
+		if string(c.Keys["token"]) != "0" || !c.Partial {
+			t.Errorf("read %d keys, partial: %t; want the key that is no pattern", len(c.Keys), c.Partial)
+		}
 		if want := "more than 20000; put the tokens into one file"; err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q in it", err, want)
 		}
