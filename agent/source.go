@@ -85,8 +85,8 @@ type credentialSource interface {
 	recordPreviousUse(p *verify.Principal, remote string)
 
 	restore(w storedSource, now time.Time)
-	restoreRefusals(w storedSource)
-	adopt(w storedSource)
+	restoreRefusals(m rotation.Snapshot)
+	adopt(m rotation.Snapshot)
 	stored(now time.Time) storedSource
 	status(now time.Time) SourceStatus
 	collect(e emitter, now time.Time)

@@ -185,15 +185,13 @@ func (a *Agent) Merge(s Snapshot) error {
 		a.tokens.merge(s.tokens.state)
 	}
 	for _, src := range a.keys {
-		switch from, sameIssuer := a.keysOf(&s, src); {
-		case from == nil:
-			for _, orphan := range a.orphans(&s) {
-				src.adopt(storedSource{Snapshot: orphan.state.ledger.Snapshot(time.Now(), nil)})
-			}
-		case sameIssuer:
+		from, sameIssuer := a.keysOf(&s, src)
+		if sameIssuer {
 			src.merge(from.state)
-		default:
-			src.adopt(storedSource{Snapshot: from.state.ledger.Snapshot(time.Now(), nil)})
+			continue
+		}
+		for _, k := range a.refusedBy(&s, from) {
+			src.adopt(k.state.ledger.Snapshot(time.Now(), nil))
 		}
 	}
 	if a.closed.Load() {
@@ -211,17 +209,16 @@ func (a *Agent) startFrom(s *Snapshot) {
 		a.tokens.startFrom(s.tokens)
 	}
 	for _, src := range a.keys {
-		switch from, sameIssuer := a.keysOf(s, src); {
-		case from == nil:
-			for _, orphan := range a.orphans(s) {
-				src.restoreRefusals(storedSource{Snapshot: orphan.state.ledger.Snapshot(time.Now(), nil)})
-			}
-		case sameIssuer:
+		from, sameIssuer := a.keysOf(s, src)
+		if sameIssuer {
 			src.startFrom(from.sourceSnapshot)
-		default:
-			refused := from.state.ledger.Snapshot(time.Now(), nil)
-			src.initial.ledger = src.initial.ledger.Adopt(refused, func(rotation.ID) bool { return false })
+			continue
+		}
+		if from != nil {
 			src.addFormerNames(from.names)
+		}
+		for _, k := range a.refusedBy(s, from) {
+			src.restoreRefusals(k.state.ledger.Snapshot(time.Now(), nil))
 		}
 	}
 	for _, src := range a.keys { // the name of a present source stands for that source alone
@@ -255,9 +252,14 @@ func (a *Agent) keysOf(s *Snapshot, src *keySource) (from *keySnapshot, sameIssu
 	return from, false
 }
 
-// orphans returns the parts of s that no source of a continues. A source that continues
-// none takes their refusals: it may be one of them, with another name and issuer.
-func (a *Agent) orphans(s *Snapshot) (orphans []*keySnapshot) {
+// refusedBy returns the parts of s whose revocations and retirements a source takes that
+// continues from, of another issuer. If from is nil, these are the parts that no source of
+// a continues: the source may be one of them, with another name and issuer.
+func (a *Agent) refusedBy(s *Snapshot, from *keySnapshot) []*keySnapshot {
+	if from != nil {
+		return []*keySnapshot{from}
+	}
+	var orphans []*keySnapshot
 	for i := range s.keys {
 		k := &s.keys[i]
 		if !slices.ContainsFunc(a.keys, func(src *keySource) bool { from, _ := a.keysOf(s, src); return from == k }) {

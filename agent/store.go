@@ -64,8 +64,7 @@ func newStateStore(r *resolved, sources []credentialSource, now time.Time) *stat
 	st := &stateStore{cfg: r}
 	payload, err := statefile.Load(r.StateFile)
 	if err == nil {
-		restore := func(s credentialSource, w storedSource) { s.restore(w, now) }
-		err = st.each(payload, sources, restore, credentialSource.restoreRefusals)
+		err = st.each(payload, sources, func(s credentialSource, w storedSource) { s.restore(w, now) }, credentialSource.restoreRefusals)
 	}
 	if err == nil {
 		st.written = string(payload)
@@ -82,7 +81,7 @@ func newStateStore(r *resolved, sources []credentialSource, now time.Time) *stat
 // one of sources, payload may hold that of an issuer that is no longer configured, or has
 // another name or location now: with it each calls refusals for each key source that has
 // no state of its own.
-func (st *stateStore) each(payload []byte, sources []credentialSource, f, refusals func(credentialSource, storedSource)) error {
+func (st *stateStore) each(payload []byte, sources []credentialSource, f func(credentialSource, storedSource), refusals func(credentialSource, rotation.Snapshot)) error {
 	var state storedState
 	err := json.Unmarshal(payload, &state)
 	switch {
@@ -92,32 +91,29 @@ func (st *stateStore) each(payload []byte, sources []credentialSource, f, refusa
 		return fmt.Errorf("%s: %w: it holds no state; it is replaced at the next change", st.cfg.StateFile, statefile.ErrDamaged)
 	}
 	isOurs := func(w storedSource) bool { return slices.ContainsFunc(sources, w.belongsTo) }
-	var orphans []storedSource
-	if slices.ContainsFunc(state.Sources, isOurs) {
-		isOrphan := func(w storedSource) bool { return w.isKeys() && !isOurs(w) }
-		for _, w := range state.Sources {
-			if isOrphan(w) {
-				orphans = append(orphans, w)
-			}
-		}
-		state.Sources = slices.DeleteFunc(state.Sources, isOrphan)
-	}
-	owners := make([]credentialSource, len(state.Sources))
+	anyOurs := slices.ContainsFunc(state.Sources, isOurs)
+	owners := make([]credentialSource, len(state.Sources)) // nil for an issuer that is gone
 	for i, w := range state.Sources {
 		at := slices.IndexFunc(sources, w.belongsTo)
-		if at < 0 {
+		switch {
+		case at >= 0:
+			owners[i] = sources[at]
+		case !anyOurs || !w.isKeys():
 			return fmt.Errorf("%s: it belongs to source %q from %s %s, not to this agent; give each agent a file of its own, or remove it",
 				st.cfg.StateFile, w.Name, w.Kind, w.Location)
 		}
-		owners[i] = sources[at]
+	}
+	isNew := func(s credentialSource) bool {
+		return s.info().method == verify.MethodJWT && !slices.Contains(owners, s)
 	}
 	for i, w := range state.Sources {
-		f(owners[i], w)
-	}
-	for _, s := range sources {
-		for _, w := range orphans {
-			if s.info().method == verify.MethodJWT && !slices.Contains(owners, s) {
-				refusals(s, w)
+		if owners[i] != nil {
+			f(owners[i], w)
+			continue
+		}
+		for _, s := range sources {
+			if isNew(s) {
+				refusals(s, w.Snapshot)
 			}
 		}
 	}
@@ -144,7 +140,8 @@ func (st *stateStore) save(a *Agent) error {
 		case err != nil:
 			return nil, err
 		case string(old) != st.written:
-			if err := st.each(old, a.sources, credentialSource.adopt, credentialSource.adopt); err != nil && !errors.Is(err, statefile.ErrDamaged) {
+			adopt := func(s credentialSource, w storedSource) { s.adopt(w.Snapshot) }
+			if err := st.each(old, a.sources, adopt, credentialSource.adopt); err != nil && !errors.Is(err, statefile.ErrDamaged) {
 				return nil, err
 			}
 		}
@@ -242,10 +239,10 @@ func (a *Agent) save() error {
 	return a.store.save(a)
 }
 
-// restoreRefusals adds the revocations and retirements of w to the initial state.
-func (src *source[V, S]) restoreRefusals(w storedSource) {
+// restoreRefusals adds the revocations and retirements of m to the initial state.
+func (src *source[V, S]) restoreRefusals(m rotation.Snapshot) {
 	initial := *src.initial
-	initial.ledger = initial.ledger.Adopt(w.Snapshot, func(rotation.ID) bool { return false })
+	initial.ledger = initial.ledger.Adopt(m, func(rotation.ID) bool { return false })
 	src.initial = &initial
 }
 
@@ -253,7 +250,7 @@ func (src *source[V, S]) restoreRefusals(w storedSource) {
 // only the refusals, because they would verify tokens that this issuer never signed.
 func (src *source[V, S]) restore(w storedSource, now time.Time) {
 	if w.Issuer != "" && w.Issuer != src.spec.issuer.JWT.Issuer {
-		src.restoreRefusals(w)
+		src.restoreRefusals(w.Snapshot)
 		return
 	}
 	src.initial = &state[V, S]{ledger: rotation.Restore(w.Snapshot, now, src.spec.window, src.decode), lastPrevious: w.LastUsed}
@@ -267,10 +264,10 @@ func (src *source[V, S]) restore(w storedSource, now time.Time) {
 	src.clients.restore(w.Clients, now)
 }
 
-// adopt adds the revocations and retirements of w to the state, also after Close.
-func (src *source[V, S]) adopt(w storedSource) {
+// adopt adds the revocations and retirements of m to the state, also after Close.
+func (src *source[V, S]) adopt(m rotation.Snapshot) {
 	src.value.Apply(func(s *state[V, S], _ time.Time) *state[V, S] {
-		l := s.ledger.Adopt(w.Snapshot, func(id rotation.ID) bool { return slices.Contains(s.lifted, id) })
+		l := s.ledger.Adopt(m, func(id rotation.ID) bool { return slices.Contains(s.lifted, id) })
 		if l == s.ledger {
 			return s
 		}

@@ -265,14 +265,13 @@ func (p *parser) declare(line []string) {
 		_ = d.Slot.UnmarshalText([]byte(fields[0]))
 		fields = fields[1:]
 	}
-	seen := make(map[string]bool, 2)
 	for _, field := range fields {
 		word, value, _ := strings.Cut(field, "=")
 		switch {
 		case word != "until" && word != "name" || field == word:
 			p.placeholder(line...) // a placeholder is the more specific error
 			p.fail("only next, previous, until= or name= may follow the token; write one token per line")
-		case seen[word]:
+		case word == "until" && !d.Until.IsZero(), word == "name" && d.Client != "":
 			p.fail("%s= stands twice in the line; write TOKEN [next|previous] [until=TIME] [name=NAME]", word)
 		case word == "name":
 			p.checkClient(value)
@@ -282,7 +281,6 @@ func (p *parser) declare(line []string) {
 		default:
 			d.Until = p.deadline(value)
 		}
-		seen[word] = true
 	}
 	if d.Slot == 0 {
 		d.Slot = rotation.Listed
