@@ -380,8 +380,8 @@ func TestStartFromIssuers(t *testing.T) {
 	}
 }
 
-// TestThousandIssuers starts an Agent with 1,000 issuers, each of which has its own key
-// under the same kid.
+// TestThousandIssuers starts an Agent with 1,000 issuers. Each has its own key, and all
+// keys have the same kid.
 func TestThousandIssuers(t *testing.T) {
 	t.Parallel()
 	const n = 1000

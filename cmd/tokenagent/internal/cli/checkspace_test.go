@@ -71,7 +71,7 @@ func TestCheckListsClients(t *testing.T) {
 			"client web: current "+fingerprint("-web")+", previous "+fingerprint("-web-old")+" until 2999-01-01T00:00:00Z\n",
 			"warning: the previous token "+fingerprint("-ci-old")+" of client ci has no deadline; give it one (token-previous-until.ci, or until= in a file)\n",
 			"only these clients are accepted (allow-client): ci, web, shop\n",
-			"warning: allow-client names shop, of which the source has no accepted token\n",
+			"warning: allow-client names shop, but the source has no accepted token of that client\n",
 		)
 		if strings.Contains(o.out, "current: ") || strings.Count(o.out, "allow-client names") != 1 {
 			t.Errorf("%s: a token that is not allowed, or another client, is listed:\n%s", path, o.out)

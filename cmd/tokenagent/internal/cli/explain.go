@@ -67,7 +67,7 @@ func (r *report) explainClients(tokens []agent.TokenStatus, allowed []string, no
 	}
 	for _, name := range allowed {
 		if !slices.ContainsFunc(all, func(c clients.Client) bool { return c.Name == name }) {
-			r.add("warning", "allow-client names %s, of which the source has no accepted token", name)
+			r.add("warning", "allow-client names %s, but the source has no accepted token of that client", name)
 		}
 	}
 }

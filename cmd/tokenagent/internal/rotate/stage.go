@@ -104,7 +104,7 @@ func addKey(c content.Content, o options) (change, error) {
 	case o.given && c.Refuses(o.candidate):
 		return refuse("the key %s is revoked; give another one", fingerprint)
 	case o.replace:
-		return refuse("a key set has room for many keys, and nothing is replaced in it; leave --replace out, and retire what is not to be accepted")
+		return refuse("a key set holds many keys, and nothing is replaced in it; leave --replace out, and retire the keys that are no longer to be accepted")
 	case isIn(c.Listed, o.candidate.ID()):
 		return done(c, "%s is in the set already", fingerprint)
 	}

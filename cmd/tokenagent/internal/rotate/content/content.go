@@ -104,8 +104,8 @@ type Content struct {
 	Revoked, Retired, Unrevoked []rotation.ID
 	// Wording is the text of the IDs that are not written as hex digits.
 	Wording map[rotation.ID]string
-	// Owners are the clients of all credentials that the source declares, for other clients,
-	// too. It must not be modified.
+	// Owners maps each credential in the source to its client, including those of other
+	// clients. It must not be modified.
 	Owners map[rotation.ID]string
 
 	// IsKeySet reports that the source is a key set. All its keys are listed, and none is
