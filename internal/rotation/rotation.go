@@ -56,8 +56,16 @@ type Decl[V any] struct {
 // ClientRule says in errors what ValidClient allows.
 const ClientRule = "a client's name has at most 63 letters, digits, '.', '_' and '-', and begins with a letter or a digit"
 
+// ClientLabel returns how errors call the client name; "" is the unnamed client.
+func ClientLabel(name string) string {
+	if name == "" {
+		return "the unnamed client"
+	}
+	return "client " + name
+}
+
 // ValidClient reports whether name can be the name of a client: 1 to 63 letters, digits,
-// '.', '_' and '-', of which the first is a letter or a digit.
+// '.', '_' and '-'. The first must be a letter or a digit.
 func ValidClient(name string) bool {
 	if name == "" || len(name) > 63 || strings.ContainsRune("._-", rune(name[0])) {
 		return false

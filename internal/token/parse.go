@@ -6,6 +6,7 @@ package token
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/placeholder"
+	"github.com/tokenagent/tokenagent/internal/position"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
@@ -175,22 +177,9 @@ func newParser(o Options, size int) parser {
 // fail records the first error with its position. The format and args must not contain
 // the text of the source.
 func (p *parser) fail(format string, args ...any) {
-	if p.err != nil {
-		return
+	if p.err == nil {
+		p.err = errors.New(position.Of("token source", p.o.Name, p.key, p.line) + ": " + fmt.Sprintf(format, args...))
 	}
-	place := p.o.Name
-	switch {
-	case place == "" && p.key == "":
-		place = "token source"
-	case place == "":
-		place = p.key
-	case p.key != "":
-		place = place + "/" + p.key
-	}
-	if p.line > 0 {
-		place = fmt.Sprintf("%s:%d", place, p.line)
-	}
-	p.err = fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...))
 }
 
 // result returns the content or the first error. It is an error if there is no token, or if
@@ -348,16 +337,9 @@ func (p *parser) add(text string, d rotation.Decl[Token]) {
 	d.Value = New(text)
 	d.ID = d.Value.ID()
 	if owner, ok := p.owners[d.ID]; ok && owner != d.Client {
-		p.fail("%s and %s have the same token; give each client a token of its own", describe(owner), describe(d.Client))
+		p.fail("%s and %s have the same token; give each client a token of its own", rotation.ClientLabel(owner), rotation.ClientLabel(d.Client))
 	}
 	p.owners[d.ID] = d.Client
 	p.current[d.Client] = p.current[d.Client] || d.Slot == rotation.Current
 	p.got.Decls = append(p.got.Decls, d)
-}
-
-func describe(client string) string {
-	if client == "" {
-		return "the unnamed client"
-	}
-	return "client " + client
 }

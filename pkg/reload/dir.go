@@ -79,8 +79,8 @@ func expand(root string, keys []string) ([]string, error) {
 		return keys, nil
 	}
 	entries, err := os.ReadDir(root)
-	others := slices.DeleteFunc(slices.Clone(keys), isPattern)
-	names := slices.Clone(others)
+	names := slices.DeleteFunc(slices.Clone(keys), isPattern)
+	others := slices.Clip(names)
 	for _, key := range keys {
 		prefix, ok := strings.CutSuffix(key, "*")
 		for _, e := range entries {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/position"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
@@ -43,19 +44,11 @@ func (p *parser) fail(format string, args ...any) {
 }
 
 func (p *parser) place() string {
-	place := p.o.Name
-	switch {
-	case place == "" && p.key == "":
-		place = "key source"
-	case place == "":
-		place = p.key
-	case p.key != "":
-		place += "/" + p.key
+	line := p.line
+	if p.o.Remote { // after a URL, the line would look like a port
+		line = 0
 	}
-	if p.line > 0 && !p.o.Remote { // after a URL, the line would look like a port
-		place = fmt.Sprintf("%s:%d", place, p.line)
-	}
-	return place
+	return position.Of("key source", p.o.Name, p.key, line)
 }
 
 // result returns the content or the first error.

@@ -10,25 +10,18 @@ import (
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/keygen"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
-
-// describe returns what errors call a client.
-func describe(client string) string {
-	if client == "" {
-		return "the unnamed client"
-	}
-	return "client " + client
-}
 
 // isForAll reports whether the step is about a digest alone, which holds for all clients.
 func (r *request) isForAll() bool {
 	return r.read.Client == "" && (r.name == "unrevoke" || r.name == "revoke" && r.slot == "")
 }
 
-// hasClient returns an error unless the client of s has a token. The error does not repeat
+// requireClient returns an error unless the client of s has a token. The error does not repeat
 // a name that may be a misplaced token.
-func hasClient(s content.Source) error {
+func requireClient(s content.Source) error {
 	named := content.ShortList(slices.DeleteFunc(s.Clients(), func(name string) bool { return name == "" }))
 	switch {
 	case s.IsKeySet || s.HasCurrent():
@@ -46,12 +39,12 @@ func hasClient(s content.Source) error {
 func checkClients(from, to content.Content) error {
 	for _, v := range to.Declared() {
 		if owner, is := to.OtherOwner(v.ID()); is {
-			return fmt.Errorf("%s and %s would have the same token, %s; give each client a token of its own", describe(owner), describe(to.Client), v.Fingerprint())
+			return fmt.Errorf("%s and %s would have the same token, %s; give each client a token of its own", rotation.ClientLabel(owner), rotation.ClientLabel(to.Client), v.Fingerprint())
 		}
 	}
 	for _, id := range to.Revoked {
 		if owner, is := to.OtherOwner(id); is && !from.IsRevoked(id) {
-			return fmt.Errorf("%s is a token of %s, and not of %s; revoke it there: %s", verify.Fingerprint(id), describe(owner), describe(to.Client), howToName(owner))
+			return fmt.Errorf("%s is a token of %s, and not of %s; revoke it there: %s", verify.Fingerprint(id), rotation.ClientLabel(owner), rotation.ClientLabel(to.Client), howToName(owner))
 		}
 	}
 	return nil
@@ -74,7 +67,7 @@ func (r *request) prepareAddClient(all []content.Source) (err error) {
 	r.given = true
 	switch {
 	case len(with) == len(all):
-		return fmt.Errorf("%s has %s already; rotate its token with stage and promote", listName(all), describe(r.read.Client))
+		return fmt.Errorf("%s has %s already; rotate its token with stage and promote", listName(all), rotation.ClientLabel(r.read.Client))
 	case r.from != "":
 		r.candidate, err = r.fromCredential()
 	case len(with) > 0:
@@ -86,7 +79,7 @@ func (r *request) prepareAddClient(all []content.Source) (err error) {
 }
 
 func addClient(c content.Content, o options) (change, error) {
-	fingerprint, client := o.candidate.Fingerprint(), describe(c.Client)
+	fingerprint, client := o.candidate.Fingerprint(), rotation.ClientLabel(c.Client)
 	switch {
 	case c.HasCurrent() && c.Current.ID() != o.candidate.ID():
 		return refuse("%s is there with another token, %s", client, c.Current.Fingerprint())
@@ -115,7 +108,7 @@ func (r *request) prepareRemoveClient(all []content.Source) error {
 		}
 	}
 	if len(r.ids) == 0 {
-		return hasClient(all[0])
+		return requireClient(all[0])
 	}
 	return nil
 }
@@ -126,7 +119,7 @@ func removeClient(c content.Content, o options) (change, error) {
 	switch {
 	case len(others) > 0 || !c.HasCurrent():
 	case !o.force:
-		return refuse("%s is the only client, and without it the source would have no token; add another one first, or remove it all the same with --force", describe(c.Client))
+		return refuse("%s is the only client, and without it the source would have no token; add another one first, or remove it all the same with --force", rotation.ClientLabel(c.Client))
 	}
 	o.force = true
 	ch, err := revoke(c, o)
@@ -134,7 +127,7 @@ func removeClient(c content.Content, o options) (change, error) {
 		return change{}, err
 	}
 	ch.warnings = nil
-	ch.summary = "removed " + describe(c.Client) + "; " + ch.summary
+	ch.summary = "removed " + rotation.ClientLabel(c.Client) + "; " + ch.summary
 	ch.to.Current, ch.to.Next, ch.to.Previous, ch.to.Listed = content.Credential{}, nil, nil, nil
 	if len(others) == 0 {
 		ch.warnings = []string{"no token is left there: agents report the source as bad, and accept only what else they remember; put a token in by hand"}

@@ -218,8 +218,8 @@ func TestListOfClients(t *testing.T) {
 	l.do(t, "status").want(t, 0, "secret a/t: good", "secret b/t, client ci: good")
 	l.do(t, "status", "--output=json").want(t, 0, `"secrets": [`, `"client": "ci"`)
 
-	hasClient := withKeys("a", one, `"token.ci":"`+b64(two)+`"`)
-	partly := newList(hasClient, applied("b", one))
+	requireClient := withKeys("a", one, `"token.ci":"`+b64(two)+`"`)
+	partly := newList(requireClient, applied("b", one))
 	partly.do(t, "stage", "--client", "ci").want(t, 1, "secret b/t: it has no client of that name")
 	partly.do(t, "status", "--client", "ci").want(t, 0, "secret a/t, client ci: good")
 	partly.do(t, "add-client", "ci", "--from", tokenFile(t, three)).want(t, 1, "client ci is there with another token")
@@ -227,7 +227,7 @@ func TestListOfClients(t *testing.T) {
 	ci = " current=" + fingerprint(two)
 	partly.want(t, "a current="+fingerprint(one)+ci, "b current="+fingerprint(one)+ci)
 
-	partly = newList(hasClient, applied("b", one))
+	partly = newList(requireClient, applied("b", one))
 	partly.do(t, "remove-client", "ci").want(t, 0)
 	partly.want(t, "a current="+fingerprint(one), "b current="+fingerprint(one))
 	if got := partly.revoked(t); !slices.Equal(got, []string{"a " + fingerprint(two), "b " + fingerprint(two)}) {

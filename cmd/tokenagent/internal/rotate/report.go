@@ -12,6 +12,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // reportSchema is the version of the JSON form of a report.
@@ -142,7 +143,7 @@ func nextStep(c content.Content, now time.Time) string {
 	keys := len(accepted(c))
 	switch {
 	case len(c.Declared()) == 0:
-		return "none: there is no token of " + describe(c.Client)
+		return "none: there is no token of " + rotation.ClientLabel(c.Client)
 	case c.NoRoom != "":
 		return "none: " + c.NoRoom
 	case c.IsKeySet && keys == 0:

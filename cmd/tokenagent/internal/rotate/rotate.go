@@ -44,7 +44,7 @@ func (r *request) run(ctx context.Context) error {
 		case s.IsKeySet != sources[0].IsKeySet:
 			return fmt.Errorf("%s: some hold a key set and others a single key; rotate them separately", listName(sources))
 		case !r.takesName && !r.isForAll():
-			if err := hasClient(s); err != nil {
+			if err := requireClient(s); err != nil {
 				return err
 			}
 		}

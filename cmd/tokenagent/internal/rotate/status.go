@@ -42,7 +42,7 @@ func (r *request) show(t store.Store) error {
 		shown, changes = append(shown, having...), append(changes, states...)
 	}
 	if len(shown) == 0 {
-		return hasClient(sources[0])
+		return requireClient(sources[0])
 	}
 	return r.report(shown, changes, len(sources) > 1)
 }
