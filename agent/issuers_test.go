@@ -466,3 +466,23 @@ func TestP3_SnapshotOfRenamedIssuers(t *testing.T) {
 	}
 	wantClass(t, ag, "the same after Merge", token, "revoked")
 }
+
+// P3: if one source revokes the credential itself, Unrevoke fails and lifts the revocation at
+// no source.
+func TestP3_UnrevokeLiftsAtAllIssuersOrNone(t *testing.T) {
+	t.Parallel()
+	a, b := newIssuer(t), newIssuer(t)
+	ofB := b.signFor(t, issB, "")
+	id, dir := verify.SigningInputDigest(ofB), t.TempDir()
+	replace(t, filepath.Join(dir, "key"), a.public)
+	replace(t, filepath.Join(dir, "revoked"), fmt.Sprintf("%x", id))
+	ag := start(t, withIssuers(keysAt("a", issA, dir), keysAt("b", issB, file(t, b.public))))
+	wantClass(t, ag, "what only the source of A revokes", ofB, "ok")
+	if err := ag.Revoke(id); err != nil {
+		t.Fatal(err)
+	}
+	if err := ag.Unrevoke(id); err == nil {
+		t.Error("no error, though the source of A revokes it")
+	}
+	wantClass(t, ag, "after Unrevoke failed", ofB, "revoked")
+}
