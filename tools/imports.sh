@@ -27,6 +27,7 @@ links_not internal/rotation "net(/.*)?|$grpc|$prometheus|$own|$module/pkg/.*|$mo
 links_not pkg/verify "$http|$grpc|$prometheus|$own|$module/pkg/reload|$module/internal/(token|jwt)(/.*)?"
 links_not internal/token "$http|$grpc|$prometheus|$own|$module/internal/jwt(/.*)?"
 links_not internal/jwt "$http|$grpc|$prometheus|$own"
+links_not internal/clientfiles "$grpc|$prometheus|$own|$module/pkg/verify(/.*)?|$module/internal/(rotation|token|jwt)(/.*)?"
 links_not internal/jwt/jwks "$grpc|$prometheus|$own"
 links_not pkg/verify/httpauth "$grpc|$prometheus|$own"
 links_not pkg/verify/grpcauth "$prometheus|$own"

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tokenagent/tokenagent/internal/clientfiles"
 	"github.com/tokenagent/tokenagent/internal/option"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
@@ -64,7 +65,7 @@ type RemoteSource struct {
 	confirmed atomic.Pointer[time.Time] // when the last valid answer was requested; nil if there is none
 
 	// turn guards the following fields.
-	files     sideFiles
+	files     *clientfiles.Files
 	system    *x509.CertPool // the system roots as last read; nil means the roots of crypto/x509
 	body      []byte         // the last valid answer; nil if there is none
 	err       error          // the error of the last request
@@ -103,7 +104,8 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), o: o, http: newClient(o.Client),
 		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 	}
-	if s.files, err = openSideFiles(o); err != nil {
+	s.files, err = clientfiles.Open(clientfiles.Options{CAFile: o.CAFile, BearerFile: o.BearerFile, Name: "jwks", Logger: o.Logger})
+	if err != nil {
 		return nil, fmt.Errorf("jwks: remote: %w", err)
 	}
 	return s, nil
@@ -152,7 +154,7 @@ func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, e
 
 // FileError returns the errors of CAFile and BearerFile as last read, or nil. The last
 // valid content of the files stays in use.
-func (s *RemoteSource) FileError() error { return s.files.lastError() }
+func (s *RemoteSource) FileError() error { return s.files.LastError() }
 
 // UnknownKey reports that a token named an unknown key, or that no key made its
 // signature; see [jwt.Config.OnUnknownKey]. The next Read makes a request, but at most

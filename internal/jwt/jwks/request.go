@@ -49,8 +49,8 @@ func (s *RemoteSource) client(ctx context.Context) http.Client {
 
 // roots returns the CAs that are trusted now. nil means the roots of crypto/x509.
 func (s *RemoteSource) roots(ctx context.Context) *x509.CertPool {
-	if s.files.ca != nil {
-		return s.files.ca.Load()
+	if ca, ok := s.files.CA(); ok {
+		return ca
 	}
 	if now := systemRoots(ctx); now != nil {
 		s.system = now // otherwise keep the last roots
@@ -88,7 +88,7 @@ func follow(r *http.Request, via []*http.Request) error {
 // The request has no condition such as If-Modified-Since or If-None-Match, because servers
 // and proxies answer of a key set that was rolled back that it has not changed.
 func (s *RemoteSource) fetch(ctx context.Context, limit int64) (body []byte, header http.Header, err error) {
-	if err := s.files.missing(); err != nil {
+	if err := s.files.Missing(); err != nil {
 		return nil, nil, fmt.Errorf("%s: no request without its files: %w", s.name, err)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
@@ -98,8 +98,8 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64) (body []byte, hea
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	r.Header.Set("User-Agent", "tokenagent")
 	r.Header.Set("Cache-Control", "no-cache") // a proxy must not repeat its cached answer
-	if s.files.bearer != nil {
-		r.Header.Set("Authorization", "Bearer "+*s.files.bearer.Load())
+	if token, ok := s.files.Bearer(); ok {
+		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	client := s.client(ctx)
 	resp, err := client.Do(r)

@@ -24,7 +24,7 @@ const (
 // isDue reports whether a request is due. It also reads the files again. The caller must
 // hold turn.
 func (s *RemoteSource) isDue() bool {
-	changed := s.files.reload()
+	changed := s.files.Reload()
 	forced := s.forced.Swap(false)
 	switch {
 	case forced || elapsed(s.last) >= s.pause:

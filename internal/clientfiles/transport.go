@@ -1,0 +1,104 @@
+package clientfiles
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// reloadInterval is the shortest time between two reads of the files of a Transport.
+const reloadInterval = time.Second
+
+// A Transport is an [http.RoundTripper] for requests to one server over https. It trusts the
+// CA certificates of its Files and sends their bearer token. It reads the files again before
+// a request, but at most once a second. It uses no proxy. Connections are kept until the CA
+// certificates change. Use NewTransport; the zero Transport is not usable. All methods are
+// safe for concurrent use.
+type Transport struct {
+	files *Files
+	host  string
+
+	mu    sync.Mutex
+	read  time.Time       // when the files were last read
+	roots *x509.CertPool  // that base trusts
+	base  *http.Transport // nil before the first request
+}
+
+// NewTransport returns the Transport for the server host, which has the form "name:port", as
+// in a URL.
+func NewTransport(files *Files, host string) *Transport {
+	return &Transport{files: files, host: host}
+}
+
+// errOtherServer refuses a request that must not get the bearer token.
+var errOtherServer = errors.New("the request is not for the server of the bearer token")
+
+// RoundTrip implements [http.RoundTripper]. It returns an error without making a request if
+// a file has never been valid, or if the request is for another host or not for https.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" || r.URL.Host != t.host {
+		closeBody(r)
+		return nil, errOtherServer
+	}
+	base, err := t.current()
+	if err != nil {
+		closeBody(r)
+		return nil, err
+	}
+	if token, ok := t.files.Bearer(); ok {
+		r = r.Clone(r.Context()) // a RoundTripper must not change the request
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	return base.RoundTrip(r)
+}
+
+func closeBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}
+
+// current reads the files if that is due, and returns a transport that trusts their CA
+// certificates.
+func (t *Transport) current() (*http.Transport, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if time.Since(t.read) >= reloadInterval {
+		t.files.Reload()
+		t.read = time.Now()
+	}
+	if err := t.files.Missing(); err != nil {
+		return nil, fmt.Errorf("no request without its files: %w", err)
+	}
+	if roots, _ := t.files.CA(); t.base == nil || roots != t.roots {
+		t.closeIdle()
+		t.roots = roots
+		t.base = &http.Transport{
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			TLSHandshakeTimeout:    10 * time.Second,
+			IdleConnTimeout:        90 * time.Second,
+			MaxIdleConnsPerHost:    16,
+			MaxResponseHeaderBytes: 64 << 10,
+			ForceAttemptHTTP2:      true,
+		}
+	}
+	return t.base, nil
+}
+
+// CloseIdleConnections closes the connections that no request uses. [http.Client] has a
+// method of this name that calls it.
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closeIdle()
+}
+
+func (t *Transport) closeIdle() {
+	if t.base != nil {
+		t.base.CloseIdleConnections()
+	}
+}
