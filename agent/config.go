@@ -233,35 +233,36 @@ func (c Config) resolve() (*resolved, error) {
 // findKeys sets r.keys from the issuers.
 func (r *resolved) findKeys() error {
 	var errs *multierror.Error
-	addError := func(format string, args ...any) {
-		errs = multierror.Append(errs, option.Errorf(option.Field, format, args...))
-	}
-	names, issuers, missing := map[string]string{r.Name: "{name}"}, make(map[string]int), 0
+	only := len(r.Issuers) == 1
+	names, issuers, missing := make(map[string]int), make(map[string]int), 0
 	for i, iss := range r.Issuers {
-		n, name, prefix := i+1, "{key-name}", ""
-		if len(r.Issuers) == 1 {
+		if only {
 			iss.Name = cmp.Or(iss.Name, "keys")
-		} else {
-			name, prefix = fmt.Sprintf("{key-name} of issuer %d", n), fmt.Sprintf("issuer %d: ", n)
 		}
 		spec, invalid := r.keySource(iss)
 		r.keys = append(r.keys, spec)
-		for _, err := range invalid.WrappedErrors() {
-			errs = multierror.Append(errs, fmt.Errorf("%s%w", prefix, err))
+		addError := func(format string, args ...any) {
+			invalid = multierror.Append(invalid, option.Errorf(option.Field, format, args...))
 		}
-		if other := names[iss.Name]; other != "" && iss.Name != "" {
-			addError(other + " and " + name + " are the same; metrics could not distinguish the two sources")
+		if iss.Name == r.Name {
+			addError("{name} and {key-name} are the same; metrics could not distinguish the two sources")
+		}
+		if other := names[iss.Name]; other > 0 && iss.Name != "" {
+			addError("{key-name} is the same as that of issuer %d; metrics could not distinguish the two sources", other)
 		}
 		if other := issuers[iss.JWT.Issuer]; other > 0 && iss.JWT.Issuer != "" {
-			addError("{issuer} of issuers %d and %d is the same; the iss of a token could not tell whose keys verify it", other, n)
+			addError("{issuer} is the same as that of issuer %d; the iss of a token could not tell whose keys verify it", other)
 		}
 		if iss.JWT.AllowMissingIssuer {
 			if missing > 0 {
-				addError("issuers %d and %d both accept tokens without iss; only one issuer may", missing, n)
+				addError("{allow-missing-issuer} is also set for issuer %d; a token without iss could not tell whose keys verify it", missing)
 			}
-			missing = n
+			missing = i + 1
 		}
-		names[iss.Name], issuers[iss.JWT.Issuer] = name, n
+		for _, err := range invalid.WrappedErrors() {
+			errs = multierror.Append(errs, &option.IssuerError{Number: i + 1, Only: only, Err: err})
+		}
+		names[iss.Name], issuers[iss.JWT.Issuer] = i+1, i+1
 	}
 	return errs.ErrorOrNil()
 }

@@ -239,15 +239,15 @@ func TestIssuerConfigErrors(t *testing.T) {
 	path := file(t, newIssuer(t).public)
 	for want, change := range map[string]func(c *agent.Config){
 		"issuer 2: Issuer.Name must be":                                       func(c *agent.Config) { c.Issuers[1].Name = "" },
-		"Issuer.Name of issuer 1 and Issuer.Name of issuer 2 are the same":    func(c *agent.Config) { c.Issuers[1].Name = "a" },
-		"Config.Name and Issuer.Name of issuer 2 are the same":                func(c *agent.Config) { c.Issuers[1].Name = "token" },
-		"Issuer.JWT.Issuer of issuers 1 and 2 is the same":                    func(c *agent.Config) { c.Issuers[1].JWT.Issuer = issA },
+		"issuer 2: Issuer.Name is the same as that of issuer 1":               func(c *agent.Config) { c.Issuers[1].Name = "a" },
+		"issuer 2: Config.Name and Issuer.Name are the same":                  func(c *agent.Config) { c.Issuers[1].Name = "token" },
+		"issuer 2: Issuer.JWT.Issuer is the same as that of issuer 1":         func(c *agent.Config) { c.Issuers[1].JWT.Issuer = issA },
 		"issuer 2: Issuer.JWT.Issuer is missing":                              func(c *agent.Config) { c.Issuers[1].JWT.Issuer = "" },
 		"issuer 1: Issuer.JWT.Audiences is missing":                           func(c *agent.Config) { c.Issuers[0].JWT.Audiences = nil },
 		"issuer 2: no keys; set Issuer.KeyFile or Issuer.JWKSURL":             func(c *agent.Config) { c.Issuers[1].KeyFile = "" },
 		"issuer 2: Issuer.KeyFile and Issuer.JWKSURL are both set":            func(c *agent.Config) { c.Issuers[1].JWKSURL = "https://b.example/keys" },
 		"issuer 1: Issuer.JWT.Leeway must be at most 10m0s; issuer 2: Issuer": func(c *agent.Config) { c.Issuers[0].JWT.Leeway, c.Issuers[1].JWT.Leeway = time.Hour, time.Hour },
-		"issuers 1 and 2 both accept tokens without iss": func(c *agent.Config) {
+		"issuer 2: Issuer.JWT.AllowMissingIssuer is also set for issuer 1": func(c *agent.Config) {
 			c.Issuers[0].JWT.AllowMissingIssuer, c.Issuers[1].JWT.AllowMissingIssuer = true, true
 		},
 		"is the source": func(c *agent.Config) { c.StateFile = path },

@@ -26,7 +26,7 @@ var fields = map[string]string{ //nolint:gochecknoglobals,gosec // a constant; n
 	"key-name": "Issuer.Name", "key-file": "Issuer.KeyFile", "jwks-url": "Issuer.JWKSURL", "key-algorithm": "Issuer.KeyAlgorithm",
 	"jwks-ca-file": "Issuer.JWKS.CAFile", "jwks-bearer-file": "Issuer.JWKS.BearerFile", "max-stale": "Issuer.JWKS.MaxStale",
 	"issuer": "Issuer.JWT.Issuer", "audience": "Issuer.JWT.Audiences", "algorithm": "Issuer.JWT.Algorithms", "jwt-type": "Issuer.JWT.Types",
-	"require-claim": "Issuer.JWT.RequiredClaims", "leeway": "Issuer.JWT.Leeway",
+	"require-claim": "Issuer.JWT.RequiredClaims", "leeway": "Issuer.JWT.Leeway", "allow-missing-issuer": "Issuer.JWT.AllowMissingIssuer",
 }
 
 // Field spells a setting as a field of the library: Config.TokenFile.
@@ -65,6 +65,24 @@ var name = regexp.MustCompile(`\{([a-z][a-z-]*)\}`)
 func (e *Error) spell(s Spelling) error {
 	return fmt.Errorf(name.ReplaceAllStringFunc(e.format, func(n string) string { return s(n[1 : len(n)-1]) }), e.args...)
 }
+
+// An IssuerError is an error about the settings of an issuer.
+type IssuerError struct {
+	Number int  // of the issuer, from 1
+	Only   bool // whether there is no other issuer; Error then leaves Number out
+	Err    error
+}
+
+// Error returns the text of Err and, if there are several issuers, the number.
+func (e *IssuerError) Error() string {
+	if e.Only {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("issuer %d: %v", e.Number, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *IssuerError) Unwrap() error { return e.Err }
 
 // Text returns the text of err, with the settings of every [Error] in it spelled by s.
 func Text(err error, s Spelling) string {

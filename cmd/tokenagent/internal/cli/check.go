@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -67,7 +68,9 @@ type report struct {
 	OK       bool                `json:"ok"`
 	Findings []finding           `json:"findings"`
 	Source   *agent.SourceStatus `json:"source,omitempty"` // of tokens
-	Keys     *agent.SourceStatus `json:"keys,omitempty"`
+	Keys     *agent.SourceStatus `json:"keys,omitempty"`   // of the first issuer
+	// Issuers are the key sources of all issuers, if there are several.
+	Issuers []*agent.SourceStatus `json:"issuers,omitempty"`
 }
 
 type finding struct {
@@ -105,7 +108,11 @@ func examine(ctx context.Context, cfg agent.Config) (*report, error) {
 	r, now := &report{OK: true}, time.Now()
 	for _, src := range a.Status().Sources {
 		if src.Kind == "key file" || src.Kind == "jwks url" {
-			r.Keys = &src
+			r.Keys = cmp.Or(r.Keys, &src)
+			if len(cfg.Issuers) > 1 {
+				r.Issuers = append(r.Issuers, &src)
+				r.add("info", "keys of the issuer %s:", src.Name)
+			}
 			r.explainKeys(&src, now)
 		} else {
 			r.Source = &src

@@ -129,8 +129,14 @@ func TestP5_EmptyRealmFieldIsAnError(t *testing.T) {
 			forms = append(forms, `[""]`, `[a, ""]`, "[a, null]", `"a,"`)
 		}
 		for _, form := range forms {
-			texts := []string{fmt.Sprintf("realms:\n  a:\n    %s: %s\n", key.Name, form)}
-			if !key.PerRealm {
+			var texts []string
+			if !key.EntryOnly {
+				texts = append(texts, fmt.Sprintf("realms:\n  a:\n    %s: %s\n", key.Name, form))
+			}
+			if key.OfIssuer {
+				texts = append(texts, fmt.Sprintf("realms: {a: {issuers: [\n\n {%s: %s}]}}\n", key.Name, form))
+			}
+			if !key.EntryOnly && !key.PerRealm {
 				texts = append(texts, fmt.Sprintf("realms:\n  a:\n    token-file: x\ndefaults:\n  %s: %s\n", key.Name, form))
 			}
 			for _, text := range texts {

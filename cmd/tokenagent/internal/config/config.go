@@ -23,12 +23,21 @@ import (
 type Realm struct {
 	realm.Spec
 
-	Issuer        agent.Issuer // of the key source, if there is one
-	RequireClaims []string     // each NAME or NAME=VALUE
+	Issuer  Issuer   // of the flags, or of the keys of the realm itself
+	Issuers []Issuer // the entries of the key issuers; Issuer is then not used
 	// Given maps the names of the settings that were given explicitly to their line in
 	// the file of realms, or to 0 for a flag. Settings from environment variables are not
 	// in it: a variable may be meant for another command.
 	Given map[string]int
+}
+
+// An Issuer holds the settings of an issuer as users write them.
+type Issuer struct {
+	agent.Issuer
+
+	RequireClaims []string       // each NAME or NAME=VALUE
+	given         map[string]int // of an entry of issuers: as Realm.Given
+	line          int            // of an entry of issuers
 }
 
 // Defaults returns a Realm with the default of every setting.
@@ -38,7 +47,7 @@ func Defaults() Realm {
 			Name: "token", MinTokenBytes: token.DefaultMinBytes, JWTCache: jwt.DefaultCacheSize,
 			Overlap: agent.DefaultOverlap, Poll: 10 * time.Second, Debounce: time.Second,
 		}},
-		Issuer: agent.Issuer{Name: "keys", JWT: agent.JWT{Leeway: jwt.DefaultLeeway}},
+		Issuer: Issuer{Issuer: agent.Issuer{Name: "keys", JWT: agent.JWT{Leeway: jwt.DefaultLeeway}}},
 		Given:  make(map[string]int),
 	}
 }
@@ -49,24 +58,18 @@ func (r *Realm) HasTokens() bool {
 }
 
 // HasKeys reports whether a key source is named.
-func (r *Realm) HasKeys() bool { return r.Issuer.KeyFile != "" || r.Issuer.JWKSURL != "" }
+func (r *Realm) HasKeys() bool { return len(r.Issuers) > 0 || r.Issuer.hasKeys() }
+
+func (i *Issuer) hasKeys() bool { return i.KeyFile != "" || i.JWKSURL != "" }
 
 // AgentConfig returns the configuration of the agent. For [Check], an issuer and an
 // audience that are not given are ones that no token has (RFC 2606 section 2), because the
 // agent requires both.
 func (r *Realm) AgentConfig(use Use, log *slog.Logger) agent.Config {
-	cfg, iss := r.Config, r.Issuer
+	cfg := r.Config
 	cfg.Logger = log
-	if use == Check {
-		const placeholder = "https://issuer.invalid"
-		iss.JWT.Issuer = cmp.Or(iss.JWT.Issuer, placeholder)
-		if len(iss.JWT.Audiences) == 0 {
-			iss.JWT.Audiences = []string{placeholder}
-		}
-	}
-	iss.JWT.RequiredClaims, _ = r.requiredClaims()
 	// For the agent 0 means the default, and a negative value none.
-	for _, d := range []*time.Duration{&cfg.Overlap, &cfg.Poll, &cfg.Debounce, &iss.JWT.Leeway} {
+	for _, d := range []*time.Duration{&cfg.Overlap, &cfg.Poll, &cfg.Debounce} {
 		if *d == 0 {
 			*d = -1
 		}
@@ -74,21 +77,42 @@ func (r *Realm) AgentConfig(use Use, log *slog.Logger) agent.Config {
 	if cfg.JWTCache == 0 {
 		cfg.JWTCache = -1
 	}
-	if iss.JWKSURL == "" {
-		iss.JWKS = agent.JWKS{}
-	}
-	if r.HasKeys() {
-		cfg.Issuers = []agent.Issuer{iss}
-	} else { // the setting came from an environment variable for another command
+	switch {
+	case len(r.Issuers) > 0:
+		for i := range r.Issuers {
+			cfg.Issuers = append(cfg.Issuers, r.Issuers[i].agentIssuer(use))
+		}
+	case r.HasKeys():
+		cfg.Issuers = []agent.Issuer{r.Issuer.agentIssuer(use)}
+	default: // the setting came from an environment variable for another command
 		cfg.JWTCache = 0
 	}
 	return cfg
 }
 
+func (i *Issuer) agentIssuer(use Use) agent.Issuer {
+	iss := i.Issuer
+	if use == Check {
+		const placeholder = "https://issuer.invalid"
+		iss.JWT.Issuer = cmp.Or(iss.JWT.Issuer, placeholder)
+		if len(iss.JWT.Audiences) == 0 {
+			iss.JWT.Audiences = []string{placeholder}
+		}
+	}
+	iss.JWT.RequiredClaims, _ = i.requiredClaims()
+	if iss.JWT.Leeway == 0 { // for the agent 0 means the default
+		iss.JWT.Leeway = -1
+	}
+	if iss.JWKSURL == "" {
+		iss.JWKS = agent.JWKS{}
+	}
+	return iss
+}
+
 // requiredClaims returns the accepted values of each claim that RequireClaims names.
-func (r *Realm) requiredClaims() (map[string][]string, error) {
+func (i *Issuer) requiredClaims() (map[string][]string, error) {
 	required := make(map[string][]string)
-	for i, text := range r.RequireClaims {
+	for n, text := range i.RequireClaims {
 		name, value, hasValue := strings.Cut(text, "=")
 		_, err := jwt.Require(name, nil)
 		switch {
@@ -98,7 +122,7 @@ func (r *Realm) requiredClaims() (map[string][]string, error) {
 			err = errors.New("the value is empty; give it a value, or leave out '=' to accept any value")
 		}
 		if err != nil {
-			return nil, option.Errorf(option.Flag, "{require-claim} number %d: %w", i+1, err)
+			return nil, option.Errorf(option.Flag, "{require-claim} number %d: %w", n+1, err)
 		}
 		values := required[name]
 		if hasValue {

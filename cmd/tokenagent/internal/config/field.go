@@ -19,8 +19,16 @@ const (
 	NeedsURL          // --jwks-url
 )
 
-func (r *Realm) has(n Need) bool {
-	return n == NeedsNothing || n == NeedsKeys && r.HasKeys() || r.Issuer.JWKSURL != ""
+// has reports whether r has the key source that f belongs to.
+func (r *Realm) has(f Field) bool {
+	if f.Needs == NeedsKeys && !f.OfIssuer {
+		return r.HasKeys()
+	}
+	return r.Issuer.has(f.Needs)
+}
+
+func (i *Issuer) has(n Need) bool {
+	return n == NeedsNothing || n == NeedsKeys && i.hasKeys() || i.JWKSURL != ""
 }
 
 // A Topic is a heading in the help. A command takes all flags of a topic, or none.
@@ -33,16 +41,19 @@ const (
 	Reading Topic = "Reading the source"
 	Overlap Topic = "Overlap"
 	Request Topic = "Requests"
-	NoFlag  Topic = "" // a setting of a file of realms only
+	NoFlag  Topic = "" // settings of a file of realms only
 )
 
-// A Field describes one setting: a flag, a key in a file of realms, or both.
+// A Field describes one setting: a flag, a key in a file of realms, or both. A field
+// OfIssuer is also a key of each entry of issuers.
 type Field struct {
 	Name       string
 	Topic      Topic
 	IsList     bool
+	OfIssuer   bool
 	PerRealm   bool // not allowed in the defaults of a file of realms
 	FlagOnly   bool
+	EntryOnly  bool // a key of the entries of issuers, and neither a flag nor a key of realms
 	IsPath     bool
 	Needs      Need
 	Usage      string
@@ -58,20 +69,21 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "allow-client", Topic: Tokens, IsList: true, PerRealm: true, Usage: "`NAME` of a client whose tokens are accepted; repeatable (default: every client)", Pointer: func(r *Realm) any { return &r.Config.AllowClients }},
 	{Name: "min-token-bytes", Topic: Tokens, Usage: "`BYTES` that a token must have at least", Pointer: func(r *Realm) any { return &r.Config.MinTokenBytes }},
 
-	{Name: "key-file", Topic: Signed, PerRealm: true, IsPath: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", Pointer: func(r *Realm) any { return &r.Issuer.KeyFile }},
-	{Name: "jwks-url", Topic: Signed, PerRealm: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback", Pointer: func(r *Realm) any { return &r.Issuer.JWKSURL }},
-	{Name: "jwks-ca-file", Topic: Signed, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, instead of the system's", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.CAFile }},
-	{Name: "jwks-bearer-file", Topic: Signed, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.BearerFile }},
+	{Name: "key-file", Topic: Signed, OfIssuer: true, PerRealm: true, IsPath: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", Pointer: func(r *Realm) any { return &r.Issuer.KeyFile }},
+	{Name: "jwks-url", Topic: Signed, OfIssuer: true, PerRealm: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback", Pointer: func(r *Realm) any { return &r.Issuer.JWKSURL }},
+	{Name: "jwks-ca-file", Topic: Signed, OfIssuer: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, instead of the system's", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.CAFile }},
+	{Name: "jwks-bearer-file", Topic: Signed, OfIssuer: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.BearerFile }},
 	{Name: "key-name", Topic: Signed, FlagOnly: true, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", Pointer: func(r *Realm) any { return &r.Issuer.Name }},
-	{Name: "issuer", Topic: Signed, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Issuer }},
-	{Name: "audience", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`AUD` to accept; a signed token must have at least one of them; repeatable", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Audiences }},
-	{Name: "key-algorithm", Topic: Signed, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default: the curve's algorithm, RS256 for RSA, HS256 for a secret)", Pointer: func(r *Realm) any { return &r.Issuer.KeyAlgorithm }},
-	{Name: "algorithm", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`ALG` to accept; repeatable (default: the algorithms of the keys)", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Algorithms }},
-	{Name: "jwt-type", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`TYP` of signed tokens to accept, such as at+jwt; repeatable (default: not checked)", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Types }},
-	{Name: "require-claim", Topic: Signed, IsList: true, Needs: NeedsKeys, Usage: "`NAME[=VALUE]` of a claim that signed tokens must have; repeatable; /a/b is a JSON Pointer", Pointer: func(r *Realm) any { return &r.RequireClaims }},
-	{Name: "leeway", Topic: Signed, Needs: NeedsKeys, Usage: "`DURATION` by which the clocks of issuer and verifier may differ, at most 10m", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Leeway }},
+	{Name: "issuer", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Issuer }},
+	{Name: "allow-missing-issuer", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "also accept signed tokens without iss; --issuer is then optional", Pointer: func(r *Realm) any { return &r.Issuer.JWT.AllowMissingIssuer }},
+	{Name: "audience", Topic: Signed, OfIssuer: true, IsList: true, Needs: NeedsKeys, Usage: "`AUD` to accept; a signed token must have at least one of them; repeatable", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Audiences }},
+	{Name: "key-algorithm", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "`ALG` of keys that name none (default: the curve's algorithm, RS256 for RSA, HS256 for a secret)", Pointer: func(r *Realm) any { return &r.Issuer.KeyAlgorithm }},
+	{Name: "algorithm", Topic: Signed, OfIssuer: true, IsList: true, Needs: NeedsKeys, Usage: "`ALG` to accept; repeatable (default: the algorithms of the keys)", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Algorithms }},
+	{Name: "jwt-type", Topic: Signed, OfIssuer: true, IsList: true, Needs: NeedsKeys, Usage: "`TYP` of signed tokens to accept, such as at+jwt; repeatable (default: not checked)", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Types }},
+	{Name: "require-claim", Topic: Signed, OfIssuer: true, IsList: true, Needs: NeedsKeys, Usage: "`NAME[=VALUE]` of a claim that signed tokens must have; repeatable; /a/b is a JSON Pointer", Pointer: func(r *Realm) any { return &r.Issuer.RequireClaims }},
+	{Name: "leeway", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "`DURATION` by which the clocks of issuer and verifier may differ, at most 10m", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Leeway }},
 	{Name: "jwt-cache", Topic: Signed, Needs: NeedsKeys, Usage: "`COUNT` of verified signed tokens whose signature is not checked again; 0 for none", Pointer: func(r *Realm) any { return &r.Config.JWTCache }},
-	{Name: "max-stale", Topic: Signed, Needs: NeedsURL, Usage: "`DURATION` for which keys of --jwks-url stay usable after the server last confirmed them; 0s for no limit", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.MaxStale }},
+	{Name: "max-stale", Topic: Signed, OfIssuer: true, Needs: NeedsURL, Usage: "`DURATION` for which keys of --jwks-url stay usable after the server last confirmed them; 0s for no limit", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.MaxStale }},
 
 	{Name: "overlap", Topic: Overlap, Usage: "`DURATION` for which a superseded token or key is accepted after its last use; 0s for none", Pointer: func(r *Realm) any { return &r.Config.Overlap }},
 	{Name: "max-overlap", Topic: Overlap, Usage: "`DURATION` after which a superseded token is refused even if it is still used; negative for a fixed overlap (default 24h, or --overlap if longer)", Pointer: func(r *Realm) any { return &r.Config.MaxOverlap }},
@@ -83,6 +95,7 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 
 	{Name: "header", Topic: Request, IsList: true, Usage: "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)", Pointer: func(r *Realm) any { return &r.Headers }},
 	{Name: "hosts", Topic: NoFlag, IsList: true, PerRealm: true, CheckValue: realm.CheckHost, Pointer: func(r *Realm) any { return &r.Hosts }},
+	{Name: "name", Topic: NoFlag, OfIssuer: true, EntryOnly: true, Pointer: func(r *Realm) any { return &r.Issuer.Name }},
 }
 
 // AddFlags adds the flags of topics. They set r. Its present values are the defaults.
@@ -127,10 +140,26 @@ func (f Field) flag(r *Realm) *pflag.Flag {
 	return fs.Lookup(f.Name)
 }
 
+// isKey reports whether f may stand in a realm, in the defaults or, if inIssuer is set, in
+// an entry of issuers.
+func (f Field) isKey(inIssuer bool) bool {
+	if inIssuer {
+		return f.OfIssuer && !f.FlagOnly
+	}
+	return !f.FlagOnly && !f.EntryOnly
+}
+
 // RealmKeys returns the keys that a realm in a file can have, sorted.
-func RealmKeys() (names []string) {
+func RealmKeys() []string {
+	names := append(keys(false), keyIssuers)
+	slices.Sort(names)
+	return names
+}
+
+// keys returns the names of the fields for which isKey is true, sorted.
+func keys(inIssuer bool) (names []string) {
 	for _, f := range Fields {
-		if !f.FlagOnly {
+		if f.isKey(inIssuer) {
 			names = append(names, f.Name)
 		}
 	}

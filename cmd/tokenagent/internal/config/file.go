@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/internal/option"
 )
@@ -27,6 +29,9 @@ const (
 	keyDefault  = "default-realm"
 	keyPaths    = "paths"
 )
+
+// keyIssuers is the key of a realm that lists issuers.
+const keyIssuers = "issuers"
 
 // ParseFile reads the YAML of a file of realms. Paths in the file are relative to the
 // directory of path. The error lists the first ten errors of the file, each with its
@@ -57,7 +62,7 @@ func (p *parser) document(plan *realm.Plan, root *yaml.Node) {
 		case keyDefault:
 			fallback = value
 		case keyDefaults:
-			defaults = p.settings(value, keyDefaults)
+			defaults, _ = p.settings(value, keyDefaults, false)
 		case keyPaths:
 			if v := p.values(value, keyPaths, false); v != nil {
 				var err error
@@ -119,20 +124,28 @@ type setting struct {
 	line   int
 }
 
-// settings reads the settings of a realm or of the defaults.
-func (p *parser) settings(n *yaml.Node, where string) (all []setting) {
+// settings reads the settings of a realm or of the defaults or, if inIssuer is set, of an
+// entry of issuers. It returns the value of the key issuers without reading it.
+func (p *parser) settings(n *yaml.Node, where string, inIssuer bool) (all []setting, issuers *yaml.Node) {
 	for key, value := range p.entries(n, where) {
-		i := slices.IndexFunc(Fields, func(f Field) bool { return f.Name == key.Value && !f.FlagOnly })
-		if i < 0 {
+		isIssuers := key.Value == keyIssuers && !inIssuer
+		i := slices.IndexFunc(Fields, func(f Field) bool { return f.Name == key.Value && f.isKey(inIssuer) })
+		switch {
+		case where == keyDefaults && (isIssuers || i >= 0 && Fields[i].PerRealm):
+			p.fail(key.Line, "%s: %s differs for each realm; put it there", where, key.Value)
+			continue
+		case isIssuers:
+			issuers = value
+			continue
+		case i < 0 && inIssuer:
+			p.unknownKey(key, where, keys(inIssuer))
+			continue
+		case i < 0:
 			p.unknownKey(key, where, RealmKeys())
 			continue
 		}
 		name := where + "." + key.Value
 		s := setting{Field: Fields[i], line: key.Line}
-		if where == keyDefaults && s.PerRealm {
-			p.fail(key.Line, "%s: %s differs for each realm; put it there", where, s.Name)
-			continue
-		}
 		if s.values = p.values(value, name, s.IsList); s.values == nil {
 			continue
 		}
@@ -143,7 +156,7 @@ func (p *parser) settings(n *yaml.Node, where string) (all []setting) {
 		}
 		all = append(all, s)
 	}
-	return all
+	return all, issuers
 }
 
 // set applies s. Relative paths are relative to dir. The error says what form the value
@@ -225,6 +238,12 @@ func (p *parser) realms(plan *realm.Plan, n *yaml.Node, defaults []setting) map[
 			unique("state-file", file)
 		}
 		r.Config = r.AgentConfig(InRealm, p.log)
+		for _, source := range sourceNames(&r.Config) {
+			if owner := owners["source "+source]; owner != "" {
+				p.fail(key.Line, "%s.%s: one of its sources would have the same name as one of realm %s; rename the realm or the issuer", keyRealms, name, owner)
+			}
+			owners["source "+source] = name
+		}
 		plan.Specs = append(plan.Specs, r.Spec)
 	}
 	if n.Kind == yaml.MappingNode && len(n.Content) == 0 {
@@ -233,17 +252,30 @@ func (p *parser) realms(plan *realm.Plan, n *yaml.Node, defaults []setting) map[
 	return lines
 }
 
+// sourceNames returns the names of the sources in c.
+func sourceNames(c *agent.Config) (names []string) {
+	if c.TokenFile != "" || c.TokenEnv != "" || c.EnvFile != "" {
+		names = append(names, c.Name)
+	}
+	for i := range c.Issuers {
+		names = append(names, c.Issuers[i].Name)
+	}
+	return names
+}
+
 // realm returns the settings of one realm, or nil after an error.
 func (p *parser) realm(key, value *yaml.Node, defaults []setting) *Realm {
 	r, before := Defaults(), len(p.errors)
-	where, dir := keyRealms+"."+key.Value, filepath.Dir(p.path)
-	for _, s := range p.settings(value, where) {
-		_ = r.set(s, dir) // settings has checked it
-	}
-	for _, s := range defaults {
-		if _, given := r.Given[s.Name]; !given && r.has(s.Needs) {
-			_ = r.set(s, dir)
+	where := keyRealms + "." + key.Value
+	all, issuers := p.settings(value, where, false)
+	p.setAll(&r, all, defaults)
+	if issuers != nil {
+		for _, s := range all {
+			if s.OfIssuer {
+				p.fail(s.line, "%s: %s stands beside %s; move it into an entry of %s", where, s.Name, keyIssuers, keyIssuers)
+			}
 		}
+		r.Issuers = p.issuers(issuers, where+"."+keyIssuers, key.Value, defaults)
 	}
 	if len(p.errors) > before {
 		return nil
@@ -260,17 +292,31 @@ func (p *parser) realm(key, value *yaml.Node, defaults []setting) *Realm {
 		return &r
 	}
 	for _, e := range err.Errors {
+		at, given, whole := where, r.Given, key.Line
+		if of, ok := errors.AsType[*option.IssuerError](e); ok && len(r.Issuers) > 0 {
+			iss := r.Issuers[of.Number-1]
+			e, at, given, whole = of.Err, fmt.Sprintf("%s.%s.%d", where, keyIssuers, of.Number), iss.given, iss.line
+		}
 		line := 0 // the line of the first setting that the error names
 		text := option.Text(e, func(name string) string {
-			if line == 0 {
-				line = r.Given[name]
-			}
+			line = cmp.Or(line, given[name])
 			return option.Key(name)
 		})
-		if line == 0 {
-			line = key.Line
-		}
-		p.fail(line, "%s: %s", where, text)
+		p.fail(cmp.Or(line, whole), "%s: %s", at, text)
 	}
 	return nil
+}
+
+// setAll applies own to r, which settings has checked, and those of the defaults that r
+// does not set itself.
+func (p *parser) setAll(r *Realm, own, defaults []setting) {
+	dir := filepath.Dir(p.path)
+	for _, s := range own {
+		_ = r.set(s, dir)
+	}
+	for _, s := range defaults {
+		if _, given := r.Given[s.Name]; !given && r.has(s.Field) {
+			_ = r.set(s, dir)
+		}
+	}
 }

@@ -118,7 +118,7 @@ func TestFileErrors(t *testing.T) {
 		"realms:\n  a:\n    tokenFile: x":                      "/dir/f:3: realms.a: unknown key tokenFile; did you mean token-file?",
 		"realms:\n  a:\n    overlp: 1m":                        "/dir/f:3: realms.a: unknown key overlp; did you mean overlap?",
 		"realms:\n  a:\n    host: x":                           "/dir/f:3: realms.a: unknown key host; did you mean hosts?",
-		"realms:\n  a:\n    " + canary + ": 1":                 "/dir/f:3: realms.a: unknown key; the keys are algorithm, allow-client, audience, debounce, env-file, header, hosts, issuer, ",
+		"realms:\n  a:\n    " + canary + ": 1":                 "/dir/f:3: realms.a: unknown key; the keys are algorithm, allow-client, allow-missing-issuer, audience, debounce, env-file, header, hosts, issuer, issuers, ",
 		"realms:\n  a:\n    overlap: 1m\n    overlap: 2m":      "/dir/f:4: realms.a: a key is repeated; the first is on line 3",
 		"realms:\n  a: {}\n  b: {}\n  a: {}":                   "/dir/f:4: realms: a key is repeated; the first is on line 2",
 		"realms:\n  a:\n    overlap: [1m]":                     "/dir/f:3: realms.a.overlap: it takes one value",
@@ -177,7 +177,7 @@ func TestErrorsAreReportedTogether(t *testing.T) {
 // FuzzParseFile checks that no file causes a panic or is quoted, and that every realm of
 // an accepted file has a valid name and a source.
 func FuzzParseFile(f *testing.F) {
-	for _, s := range []string{"realms: {a: {token-file: x}}", "realms:\n  a:\n    header: [x, y]\n    token-env: X\ndefaults: {overlap: 1m}", "a: &a [*a]", "? x\n: y", "realms: !!binary x"} {
+	for _, s := range []string{"realms: {a: {token-file: x}}", "realms:\n  a:\n    header: [x, y]\n    token-env: X\ndefaults: {overlap: 1m}", "a: &a [*a]", "? x\n: y", "realms: !!binary x", issuersFile, "realms: {a: {issuers: [{name: b, issuer: c, key-file: d, audience: [e, f]}, {name: g}]}}"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, data string) {
@@ -193,6 +193,13 @@ func FuzzParseFile(f *testing.F) {
 		}
 		for _, s := range p.Specs {
 			c := s.Config
+			sources := map[string]bool{c.Name: true}
+			for _, iss := range c.Issuers {
+				if sources[iss.Name] || iss.Name != s.Name && !strings.HasPrefix(iss.Name, s.Name+".") {
+					t.Fatalf("realm %q: issuer %+v", s.Name, iss)
+				}
+				sources[iss.Name] = true
+			}
 			if !realmName.MatchString(s.Name) || c.TokenFile+c.TokenEnv+c.EnvFile == "" && len(c.Issuers) == 0 {
 				t.Fatalf("realm %q: %+v", s.Name, c)
 			}

@@ -35,29 +35,23 @@ func (r *Realm) Validate(use Use) error {
 			errs = append(errs, option.Errorf(option.Flag, format, args...))
 		}
 	}
-	const negative = " must not be negative; 0s means none"
-	a, hasKeys, isURL := &r.Config, r.HasKeys(), r.Issuer.JWKSURL != ""
+	a := &r.Config
 
 	require(a.MinTokenBytes >= 1, "{min-token-bytes} must be at least 1")
-	require(use != InRealm || hasKeys || r.HasTokens(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file} or {jwks-url}")
-	for _, field := range Fields {
-		if _, given := r.Given[field.Name]; given {
-			require(hasKeys || field.Needs != NeedsKeys, "{"+field.Name+"} goes with {key-file} or {jwks-url}, and neither is given")
-			require(isURL || field.Needs != NeedsURL, "{"+field.Name+"} goes with {jwks-url}; give both, or leave it out")
+	require(use != InRealm || r.HasKeys() || r.HasTokens(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file} or {jwks-url}")
+	errs = append(errs, r.Issuer.validate(r.Given, r.has)...)
+	for i := range r.Issuers {
+		iss := &r.Issuers[i]
+		for _, err := range iss.validate(iss.given, func(f Field) bool { return iss.has(f.Needs) }) {
+			errs = append(errs, &option.IssuerError{Number: i + 1, Only: len(r.Issuers) == 1, Err: err})
 		}
 	}
-	if hasKeys {
-		require(r.Issuer.KeyAlgorithm == "" || slices.Contains(jwt.Algorithms(), r.Issuer.KeyAlgorithm), "{key-algorithm} must be one of %s", strings.Join(jwt.Algorithms(), ", "))
-		require(a.JWTCache >= 0 && a.JWTCache <= maxCache, "{jwt-cache} must be 0 to %d", maxCache)
-		require(r.Issuer.JWT.Leeway >= 0, "{leeway}"+negative)
-		if _, err := r.requiredClaims(); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	require(!r.HasKeys() || a.JWTCache >= 0 && a.JWTCache <= maxCache, "{jwt-cache} must be 0 to %d", maxCache)
+	const negative = " must not be negative; 0s means none"
 	require(a.Overlap >= 0, "{overlap}"+negative)
 	require(a.Poll >= 0, "{poll-interval}"+negative)
 	require(a.Debounce >= 0, "{debounce}"+negative)
-	if hasKeys || r.HasTokens() { // otherwise the agent looks for a source in the environment
+	if r.HasKeys() || r.HasTokens() { // otherwise the agent looks for a source in the environment
 		if invalid, ok := errors.AsType[*multierror.Error](r.AgentConfig(use, slog.New(slog.DiscardHandler)).Validate()); ok {
 			errs = append(errs, invalid.Errors...)
 		}
@@ -69,4 +63,28 @@ func (r *Realm) Validate(use Use) error {
 		return nil
 	}
 	return &multierror.Error{Errors: errs, ErrorFormat: option.OneLine}
+}
+
+// validate returns the errors of i. given are its settings that were given, and has is
+// [Realm.has].
+func (i *Issuer) validate(given map[string]int, has func(Field) bool) (errs []error) {
+	require := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, option.Errorf(option.Flag, format, args...))
+		}
+	}
+	for _, f := range Fields {
+		if _, ok := given[f.Name]; ok && !f.EntryOnly {
+			require(has(f) || f.Needs != NeedsKeys, "{"+f.Name+"} goes with {key-file} or {jwks-url}, and neither is given")
+			require(has(f) || f.Needs != NeedsURL, "{"+f.Name+"} goes with {jwks-url}; give both, or leave it out")
+		}
+	}
+	if i.hasKeys() {
+		require(i.KeyAlgorithm == "" || slices.Contains(jwt.Algorithms(), i.KeyAlgorithm), "{key-algorithm} must be one of %s", strings.Join(jwt.Algorithms(), ", "))
+		require(i.JWT.Leeway >= 0, "{leeway} must not be negative; 0s means none")
+		if _, err := i.requiredClaims(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
 }
