@@ -62,18 +62,18 @@ type anyOf []Verifier
 
 func (a anyOf) Verify(ctx context.Context, token string) (*Principal, error) {
 	var worst error
-	notLast := ctx
+	noDelay := ctx
 	if len(a) > 1 && strings.Count(token, ".") == 2 {
-		// A Verifier that is not the last must not delay its refusal, as it may do for a
-		// token of the form of a JWT. For other tokens the copy of ctx is saved.
-		notLast = hold.Off(ctx)
+		// A Verifier may delay the refusal of a token that looks like a JWT. Only the last
+		// one may do so here. Other tokens need no copy of ctx.
+		noDelay = hold.Off(ctx)
 	}
 	for i, v := range a {
-		asked := notLast
+		vctx := noDelay
 		if i == len(a)-1 {
-			asked = ctx
+			vctx = ctx
 		}
-		p, err := v.Verify(asked, token)
+		p, err := v.Verify(vctx, token)
 		if err == nil && p != nil {
 			return p, nil
 		}
@@ -90,8 +90,8 @@ func (a anyOf) Verify(ctx context.Context, token string) (*Principal, error) {
 	return nil, worst
 }
 
-// RecordPreviousUse passes the use to every recorder. A recorder ignores a Principal of
-// another Verifier.
+// RecordPreviousUse passes the use to every recorder. Those that did not return p ignore
+// it.
 func (a anyOf) RecordPreviousUse(p *Principal, remote string) {
 	for _, v := range a {
 		if r, ok := v.(PreviousUseRecorder); ok {

@@ -11,8 +11,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// TestP6_AnyAllocatesNothingForASharedToken: Any marks the context only for a token of
-// the form of a JWT, whose refusal may be delayed.
+// TestP6_AnyAllocatesNothingForASharedToken: Any copies the context only for a token that
+// looks like a JWT, because only its refusal may be delayed.
 func TestP6_AnyAllocatesNothingForASharedToken(t *testing.T) {
 	refuse := verify.VerifierFunc(func(context.Context, string) (*verify.Principal, error) { return nil, verify.ErrInvalidToken })
 	p := verify.NewPrincipal(verify.PrincipalConfig{Subject: "s"})
@@ -23,8 +23,8 @@ func TestP6_AnyAllocatesNothingForASharedToken(t *testing.T) {
 	}
 }
 
-// TestAnyDelaysOnlyTheLastRefusal: a JWT that one Verifier refuses may be good for the
-// next, so only the last one may delay its refusal.
+// TestAnyDelaysOnlyTheLastRefusal: the next Verifier may accept a JWT that one Verifier
+// refuses, so only the last one may delay its refusal.
 func TestAnyDelaysOnlyTheLastRefusal(t *testing.T) {
 	var off []bool
 	v := verify.VerifierFunc(func(ctx context.Context, _ string) (*verify.Principal, error) {
@@ -33,11 +33,11 @@ func TestAnyDelaysOnlyTheLastRefusal(t *testing.T) {
 	})
 	_, _ = verify.Any(v, v, v).Verify(t.Context(), "a.b.c")
 	if !slices.Equal(off, []bool{true, true, false}) {
-		t.Errorf("delays are off: %v, want true true false", off)
+		t.Errorf("delay switched off: %v, want true true false", off)
 	}
 }
 
-// awaiter is a RevocationWaiter that returns what the function returns.
+// awaiter is a RevocationWaiter that returns the result of await.
 type awaiter struct {
 	verify.Verifier
 	await func() bool

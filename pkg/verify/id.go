@@ -12,12 +12,12 @@ import (
 // token, by which a source revokes the token. Digest does not allocate, except to fill a
 // pool for tokens of more than 512 bytes.
 func Digest(token string) ID {
-	// A usual token fits the buffer, so Digest does not allocate.
+	// Most tokens fit into a buffer on the stack.
 	var buf [512]byte
 	if len(token) <= len(buf) {
 		return sha256.Sum256(buf[:copy(buf[:], token)])
 	}
-	// Pooled buffers keep callers with longer tokens from causing allocations.
+	// A pool, so that callers cannot cause allocations by sending long tokens.
 	l := longDigests.Get().(*longDigest) //nolint:forcetypeassert // the pool holds only *longDigest
 	defer longDigests.Put(l)
 	l.hash.Reset()

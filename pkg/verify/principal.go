@@ -22,8 +22,8 @@ type Principal struct {
 	keyID   string
 	slot    Slot
 	claims  map[string]any
-	// credential is a pointer to a pointer, because package fmt does not follow it with
-	// any verb.
+	// credential is a pointer to a pointer, so that package fmt never prints the ID. If a
+	// verb does not fit, fmt follows one pointer.
 	credential  **ID
 	revocableBy []ID
 }
@@ -126,11 +126,11 @@ func (p *Principal) Claim(name string) (any, bool) {
 
 type contextKey struct{}
 
-// NewContext returns a copy of ctx that carries p. The copy replaces a Principal that ctx
-// carries.
+// NewContext returns a copy of ctx that carries p. If ctx carries a Principal already, p
+// replaces it in the copy.
 func NewContext(ctx context.Context, p *Principal) context.Context {
 	if c, ok := ctx.(*principalContext); ok {
-		ctx = c.Context // p hides the Principal of c
+		ctx = c.Context // p replaces the Principal of c
 	}
 	return &principalContext{ctx, p}
 }

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestContextCarriesThePrincipalAndAllElse: what a context is for must go on below
-// the one that carries the Principal, and above it.
-func TestContextCarriesThePrincipalAndAllElse(t *testing.T) {
+// TestContextKeepsValuesAndCancellation: a context with a Principal passes on the values
+// and the cancellation of its parent.
+func TestContextKeepsValuesAndCancellation(t *testing.T) {
 	t.Parallel()
 	type key struct{}
 	cause := errors.New("enough")
@@ -19,7 +19,7 @@ func TestContextCarriesThePrincipalAndAllElse(t *testing.T) {
 	below, stop := context.WithCancel(ctx)
 	defer stop()
 
-	for name, c := range map[string]context.Context{"itself": ctx, "one below": below} {
+	for name, c := range map[string]context.Context{"the context": ctx, "its child": below} {
 		if got, ok := FromContext(c); got != p || !ok {
 			t.Errorf("%s: %v, %v", name, got, ok)
 		}
@@ -28,26 +28,26 @@ func TestContextCarriesThePrincipalAndAllElse(t *testing.T) {
 		}
 	}
 	if got, ok := FromContext(NewContext(ctx, other)); got != other || !ok {
-		t.Errorf("the inner one: %v, %v", got, ok)
+		t.Errorf("replaced by another Principal: %v, %v", got, ok)
 	}
 	if got, ok := FromContext(NewContext(ctx, nil)); got != nil || ok {
-		t.Errorf("nobody: %v, %v", got, ok)
+		t.Errorf("replaced by nil: %v, %v", got, ok)
 	}
 	if got, ok := FromContext(NewContext(below, nil)); got != nil || ok {
-		t.Errorf("nobody, with another context between: %v, %v", got, ok)
+		t.Errorf("replaced by nil in a child: %v, %v", got, ok)
 	}
 	if got, ok := FromContext(ctx); got != p || !ok {
-		t.Errorf("with others inside it: %v, %v", got, ok)
+		t.Errorf("after the replacements: %v, %v", got, ok)
 	}
 	if got, ok := FromContext(outer); got != nil || ok {
-		t.Errorf("the outer one: %v, %v", got, ok)
+		t.Errorf("the parent: %v, %v", got, ok)
 	}
 	if got, want := fmt.Sprintf("%v %+v", ctx, ctx), fmt.Sprintf("%[1]v.WithPrincipal %[1]v.WithPrincipal", outer); got != want {
-		t.Errorf("rendered as %q, want %q", got, want)
+		t.Errorf("formatted as %q, want %q", got, want)
 	}
 	cancel(cause)
 	<-below.Done()
 	if err := context.Cause(below); !errors.Is(err, cause) {
-		t.Errorf("ended for %v", err)
+		t.Errorf("cause %v, want %v", err, cause)
 	}
 }

@@ -12,11 +12,12 @@ import (
 // without a deadline. It is meant for tests and for small programs that read a token
 // once. Use package agent for tokens that rotate.
 //
-// The Principal of an accepted token has the subject and source "static". Static panics
-// if tokens is empty, or contains an empty token or the placeholder of a templating
-// tool, so that a missing token never admits everybody. It does not check the length or
-// the bytes of the tokens. The Verifier is safe for
-// concurrent use. The duration of a check does not depend on which token matches.
+// The Principal of an accepted token has the subject and source "static". The Verifier is
+// safe for concurrent use. The duration of a check does not depend on which token matches.
+//
+// Static panics if tokens is empty, or contains an empty token or the placeholder of a
+// templating tool, so that a missing token never admits everybody. It does not check the
+// length or the bytes of the tokens.
 func Static(tokens ...string) Verifier {
 	if len(tokens) == 0 {
 		panic("verify: Static needs a token")

@@ -33,11 +33,11 @@ func TestStatic(t *testing.T) {
 			t.Errorf("%.30q: %v, %v", token, p, err)
 		}
 		if err == nil && p.Credential() != verify.Digest(token) {
-			t.Errorf("%.30q: the Principal of another token", token)
+			t.Errorf("%.30q: the Principal belongs to another token", token)
 		}
 	}
 	if text := fmt.Sprintf("%v %+v %#v", v, v, v); strings.Contains(text, one) || strings.Contains(text, two) {
-		t.Error("a rendering shows a token")
+		t.Error("the formatted Verifier shows a token")
 	}
 }
 

@@ -35,7 +35,7 @@ func (busyError) Unwrap() error { return ErrUnavailable }
 // Malformed is a token that no Verifier accepts, because it contains a NUL byte, which no
 // HTTP header field may contain (RFC 9110 section 5.5). Adapters pass Malformed to a
 // Verifier if the caller sent a credential that they cannot read, such as a header sent
-// twice. So the refusal counts as invalid and not as missing.
+// twice. The refusal then counts as invalid, not as missing.
 const Malformed = "\x00"
 
 // A Verifier decides whether a presented token is accepted. The token is "" if the caller

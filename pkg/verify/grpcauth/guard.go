@@ -23,7 +23,7 @@ type guard struct {
 	exempt     []string // full methods
 	grpcExempt bool     // exempt the methods of [wire.GRPCExempt]
 
-	refusals [wire.Classes]error
+	refusals [wire.NumClasses]error
 }
 
 func newGuard(v verify.Verifier, o Options) *guard {
@@ -36,7 +36,7 @@ func newGuard(v verify.Verifier, o Options) *guard {
 	}
 	g.verifier = v
 	g.recorder, _ = v.(verify.PreviousUseRecorder)
-	for class := range wire.Classes {
+	for class := range wire.NumClasses {
 		g.refusals[class] = refusal(class)
 	}
 	if o.EndRevokedStreams {

@@ -23,7 +23,7 @@ type Guard struct {
 	keepHeader  bool
 	forwardAuth bool
 
-	httpRefusals, grpcRefusals [wire.Classes]answer // grpcRefusals are empty if forwardAuth
+	httpRefusals, grpcRefusals [wire.NumClasses]answer // grpcRefusals are empty if forwardAuth
 }
 
 // A route is one exempt method and path.

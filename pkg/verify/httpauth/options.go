@@ -120,7 +120,7 @@ func (o Options) guard() (*Guard, error) {
 			break
 		}
 	}
-	for class := range wire.Classes {
+	for class := range wire.NumClasses {
 		g.httpRefusals[class] = httpRefusal(class, realm)
 		if !o.ForwardAuth {
 			g.grpcRefusals[class] = grpcRefusal(class)

@@ -16,8 +16,8 @@ const (
 	Unavailable Class = iota // no token source is loaded yet; retry
 	Missing                  // the request carries no token
 	Invalid                  // the request carries a token that is not accepted
-	Busy                     // there was no time to check the token; retry
-	Classes                  // the number of classes
+	Busy                     // too many other signatures are being checked; retry
+	NumClasses               // the number of classes
 )
 
 // Text returns the text of the refusal.
@@ -35,10 +35,10 @@ func (c Class) Text() string {
 // Temporary reports whether the same request may be accepted later.
 func (c Class) Temporary() bool { return c == Unavailable || c == Busy }
 
-// ClassOf returns the class of a verifier's error. An error that wraps none of
-// package verify's sentinels, and nil, are Unavailable.
+// ClassOf returns the class of a verifier's error. It returns Unavailable for nil, and
+// for an error that wraps none of package verify's errors.
 func ClassOf(err error) Class {
-	if err == verify.ErrInvalidToken { //nolint:errorlint // most refusals; Class also finds a wrapped one
+	if err == verify.ErrInvalidToken { //nolint:errorlint // a shortcut for the most common error; Class finds wrapped ones
 		return Invalid
 	}
 	if err == nil {
@@ -57,10 +57,10 @@ func ClassOf(err error) Class {
 	return Unavailable
 }
 
-// EnforceContract takes what a [verify.Verifier] returned for token, and returns
-// what its contract allows. An empty or a malformed token is never accepted, and
-// acceptance without a Principal becomes [verify.ErrUnavailable]. The returned
-// Principal is nil if and only if the returned error is not.
+// EnforceContract corrects the result of a [verify.Verifier] that breaks its
+// contract. It refuses an empty or malformed token that the Verifier accepted, and
+// turns an acceptance without a Principal into [verify.ErrUnavailable]. Exactly one
+// of the results is nil.
 func EnforceContract(token string, p *verify.Principal, err error) (*verify.Principal, error) {
 	switch {
 	case err != nil:

@@ -37,7 +37,7 @@ func TestClassOf(t *testing.T) {
 	}
 }
 
-// TestClassOfSeveral: an answer says what verify.Class, and so the metrics, say.
+// TestClassOfSeveral: the response to the caller follows verify.Class, as the metrics do.
 func TestClassOfSeveral(t *testing.T) {
 	for _, c := range []struct {
 		errs []error
@@ -55,7 +55,7 @@ func TestClassOfSeveral(t *testing.T) {
 	}
 }
 
-// TestP5_NoTokenNoAccess: no verifier can open the door without a token.
+// TestP5_NoTokenNoAccess: no verifier can admit a caller without a token.
 func TestP5_NoTokenNoAccess(t *testing.T) {
 	p := verify.NewPrincipal(verify.PrincipalConfig{Subject: "someone"})
 	boom := errors.New("boom")
@@ -65,19 +65,19 @@ func TestP5_NoTokenNoAccess(t *testing.T) {
 		err   error
 		want  error
 	}{
-		"a token and a yes":                {"t", p, nil, nil},
-		"a longer token and a yes":         {"token", p, nil, nil},
-		"a token and a no":                 {"t", nil, boom, boom},
-		"a longer token and a no":          {"token", nil, boom, boom},
-		"a longer one's no, with somebody": {"token", p, boom, boom},
-		"a longer one's yes, with nobody":  {"token", nil, nil, verify.ErrUnavailable},
-		"a no that comes with somebody":    {"t", p, boom, boom},
-		"a yes that comes with nobody":     {"t", nil, nil, verify.ErrUnavailable},
-		"a yes without a token":            {"", p, nil, verify.ErrNoToken},
-		"a no without a token":             {"", nil, boom, boom},
-		"a yes to a header sent twice":     {verify.Malformed, p, nil, verify.ErrInvalidToken},
-		"nobody, to a header sent twice":   {verify.Malformed, nil, nil, verify.ErrInvalidToken},
-		"nobody, where there is no token":  {"", nil, nil, verify.ErrNoToken},
+		"short token: Principal":           {"t", p, nil, nil},
+		"token: Principal":                 {"token", p, nil, nil},
+		"short token: error":               {"t", nil, boom, boom},
+		"token: error":                     {"token", nil, boom, boom},
+		"short token: Principal and error": {"t", p, boom, boom},
+		"token: Principal and error":       {"token", p, boom, boom},
+		"short token: neither":             {"t", nil, nil, verify.ErrUnavailable},
+		"token: neither":                   {"token", nil, nil, verify.ErrUnavailable},
+		"no token: Principal":              {"", p, nil, verify.ErrNoToken},
+		"no token: error":                  {"", nil, boom, boom},
+		"no token: neither":                {"", nil, nil, verify.ErrNoToken},
+		"header sent twice: Principal":     {verify.Malformed, p, nil, verify.ErrInvalidToken},
+		"header sent twice: neither":       {verify.Malformed, nil, nil, verify.ErrInvalidToken},
 	} {
 		got, err := wire.EnforceContract(c.token, c.p, c.err)
 		if !errors.Is(err, c.want) || (err == nil) != (got != nil) {

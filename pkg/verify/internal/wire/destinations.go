@@ -16,7 +16,7 @@ type Destinations struct {
 }
 
 // ParseDestinations returns the Destinations for a header name ("" means
-// dapr-api-token) and a list of hosts. The error says everything that is wrong and
+// dapr-api-token) and a list of hosts. The error lists everything that is wrong and
 // quotes no entry.
 func ParseDestinations(header string, hosts []string, allowPlaintext bool) (Destinations, error) {
 	if header == "" {
@@ -30,7 +30,7 @@ func ParseDestinations(header string, hosts []string, allowPlaintext bool) (Dest
 	return Destinations{field, parsed, allowPlaintext}, err
 }
 
-// CurrentToken returns what token returns, which is a source's Token method. An
+// CurrentToken calls token, the Token method of a source, and returns its result. An
 // empty token becomes an error that wraps [verify.ErrUnavailable].
 func CurrentToken(token func() (string, error)) (string, error) {
 	t, err := token()

@@ -21,7 +21,7 @@ func TestParseDestinations(t *testing.T) {
 			t.Errorf("ParseDestinations(%q) = %+v, %v; want the field %v", name, d, err, want)
 		}
 		if len(d.Hosts) != 1 || !d.AllowPlaintext {
-			t.Errorf("ParseDestinations(%q) = %+v; want one host, in plain text too", name, d)
+			t.Errorf("ParseDestinations(%q) = %+v; want one host, with plain text allowed", name, d)
 		}
 		// A receiver reads what a sender writes.
 		if got := d.Field.Token([]string{d.Field.Value("t")}); got != "t" {
@@ -38,7 +38,7 @@ func TestParseDestinations(t *testing.T) {
 			t.Errorf("ParseDestinations(%q): %v; want an error about the header and one about the hosts", name, err)
 		}
 		if strings.Contains(err.Error(), "canary") {
-			t.Errorf("ParseDestinations(%q) shows what may be a token: %v", name, err)
+			t.Errorf("ParseDestinations(%q): the error quotes the entry: %v", name, err)
 		}
 	}
 }

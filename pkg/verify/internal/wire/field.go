@@ -27,8 +27,8 @@ type Field struct {
 // ParseFields returns the fields called names, in order. Without names it returns
 // dapr-api-token and authorization. authorization uses the Bearer scheme, any
 // other field holds the token alone. The error lists every unusable name by its
-// index and quotes none: if someone pasted a whole header line, the name would
-// hold the token.
+// index and quotes none, because someone may have pasted a whole header line with
+// its token.
 func ParseFields(names []string) ([]Field, error) {
 	if len(names) == 0 {
 		names = []string{daprHeader, authorization}
@@ -51,7 +51,7 @@ func ParseFields(names []string) ([]Field, error) {
 }
 
 // parseField returns the field called name. problem says what is wrong with the
-// name; it is "" for a good name.
+// name; it is "" for a valid name.
 func parseField(name string) (f Field, problem string) {
 	lower := strings.ToLower(name)
 	switch {
@@ -63,8 +63,8 @@ func parseField(name string) (f Field, problem string) {
 	return Field{Name: lower, Bearer: lower == authorization}, problem
 }
 
-// isFraming reports whether servers use the field themselves: such a field does
-// not reach the application, or the message breaks when the field is removed.
+// isFraming reports whether the HTTP server itself uses the field: the field does
+// not reach the application, or removing it breaks the message.
 func isFraming(lower string) bool {
 	switch lower {
 	case "connection", "content-length", "content-type", "host", "te", "trailer", "transfer-encoding", "upgrade":
@@ -73,15 +73,14 @@ func isFraming(lower string) bool {
 	return false
 }
 
-// GRPCReserves reports whether gRPC keeps the metadata key for itself: it begins
-// with "grpc-", or ends in "-bin" and holds binary data. Upper and lower case are
-// the same.
+// GRPCReserves reports whether gRPC reserves the metadata key: it begins with "grpc-",
+// or ends in "-bin" and holds binary data. Case does not matter.
 func GRPCReserves(key string) bool {
 	key = strings.ToLower(key)
 	return strings.HasPrefix(key, "grpc-") || strings.HasSuffix(key, "-bin")
 }
 
-// Value returns the field's value that carries token.
+// Value returns the value of the field that carries token.
 func (f *Field) Value(token string) string {
 	if f.Bearer {
 		return "Bearer " + token
@@ -89,10 +88,10 @@ func (f *Field) Value(token string) string {
 	return token
 }
 
-// Token returns the token in the values of the field, which is present. It is "" if
-// the value is empty, and if Authorization uses another scheme. For a field sent
-// twice it is [verify.Malformed]: a proxy in front may have checked either of the
-// two.
+// Token returns the token in values, the values of a field that is present. It
+// returns "" if the value is empty, or if Authorization uses another scheme. It
+// returns [verify.Malformed] for a field sent twice, because a proxy in front may
+// have checked either value.
 func (f *Field) Token(values []string) string {
 	switch {
 	case len(values) != 1:

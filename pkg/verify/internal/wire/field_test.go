@@ -108,8 +108,8 @@ func TestBearer(t *testing.T) {
 	}
 }
 
-// FuzzBearer: only a value made of the scheme, a space and a token has a token, and
-// it is the whole token.
+// FuzzBearer: Token returns a token only if the value consists of the scheme, a space
+// and that whole token.
 func FuzzBearer(f *testing.F) {
 	for _, s := range []string{"", "Bearer t", "bearer  t ", "Basic x", "Bearer", "Bearer ", "Bearer\tt", "Bearer a b", "\u0042earer t"} {
 		f.Add(s)
@@ -117,7 +117,7 @@ func FuzzBearer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string) {
 		token := bearer(value)
 		if token == "" {
-			// The converse, for values that are plainly well-formed.
+			// The converse: a well-formed value has a token.
 			if wire.IsToken(value) && bearer("Bearer "+value) != value {
 				t.Fatalf("a well-formed value is refused: %q", value)
 			}

@@ -90,7 +90,7 @@ func (hs Hosts) Find(scheme, authority string) *Host {
 	return nil
 }
 
-// AnyLoopback reports whether an entry of hs is this machine.
+// AnyLoopback reports whether an entry of hs names this machine.
 func (hs Hosts) AnyLoopback() bool {
 	return slices.ContainsFunc(hs, func(h Host) bool { return h.Loopback })
 }
@@ -102,14 +102,14 @@ func (h *Host) matches(name string, bracketed bool) bool {
 		addr, ok := parseIPv6(name)
 		return ok && bracketed && addr == h.addr
 	}
-	// With equal lengths no other letter folds to one of ASCII, such as U+212A to k.
+	// EqualFold also folds U+212A (Kelvin sign) to k. A name of equal length in bytes
+	// cannot contain it.
 	return len(name) == len(h.name) && strings.EqualFold(name, h.name)
 }
 
 // splitHostPort splits authority into a name and a port, which is "" if there is
-// none. It removes brackets around the name and reports them. A name without
-// brackets that holds a colon is an error: it may be an IPv6 address with or
-// without a port.
+// none. It removes brackets around the name and reports them. A second colon without
+// brackets is an error: the port of an IPv6 address would be ambiguous.
 func splitHostPort(authority string) (name, port string, bracketed, ok bool) {
 	if inside, found := strings.CutPrefix(authority, "["); found {
 		name, rest, closed := strings.Cut(inside, "]")

@@ -110,8 +110,8 @@ func TestParseHostsRefuses(t *testing.T) {
 	}
 }
 
-// FuzzHosts: what is found has, apart from case and the spelling of an address,
-// the host and the port that were configured.
+// FuzzHosts: an authority that Find accepts has the configured host and port, apart
+// from case and the spelling of an address.
 func FuzzHosts(f *testing.F) {
 	f.Add("api.example:8443", "API.example:8443")
 	f.Add("api.example", "api.example:443")

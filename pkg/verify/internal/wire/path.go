@@ -2,10 +2,10 @@ package wire
 
 import "strings"
 
-// SafePath reports whether path may be exempt: it is absolute, holds only the
-// characters that RFC 3986 section 3.3 allows in a path, and holds nothing that
-// an app may read differently: '%', "//", ';' or a dot segment. Two different
-// safe paths never mean the same resource.
+// SafePath reports whether path may be exempt. It must be absolute, and contain only
+// characters that RFC 3986 section 3.3 allows in a path. It must not contain '%',
+// "//", ';' or a dot segment, which an app may interpret differently. Two different
+// safe paths never name the same resource.
 func SafePath(path string) bool {
 	if path == "" || path[0] != '/' || strings.Contains(path, "//") {
 		return false

@@ -3,9 +3,9 @@
 // refusal says.
 package wire
 
-// GRPCExempt reports whether a gRPC method, as "/package.Service/Method", is
-// exempt by default: health checks, and the three methods that daprd calls
-// without its app token (observed with daprd 1.16.5).
+// GRPCExempt reports whether fullMethod, a gRPC method such as
+// "/package.Service/Method", is exempt by default: a health check, or one of the
+// three methods that daprd calls without its app token (observed with daprd 1.16.5).
 func GRPCExempt(fullMethod string) bool {
 	switch fullMethod {
 	case "/grpc.health.v1.Health/Check",
