@@ -9,8 +9,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// A response is a ResponseWriter that keeps nothing but its header map, as a
-// server's connection does between the map's allocations.
+// A response is a ResponseWriter that keeps only its header map.
 type response struct{ header http.Header }
 
 func (w *response) Header() http.Header         { return w.header }
@@ -29,8 +28,8 @@ func request() *http.Request {
 	return r
 }
 
-// BenchmarkFloor is what no middleware can undercut: the header put back for
-// the next round, looked up, verified and removed, and the handler called.
+// BenchmarkFloor is the minimum cost of any middleware: it restores the header for the
+// next round, looks it up, verifies it, removes it and calls the handler.
 func BenchmarkFloor(b *testing.B) {
 	r, values := request(), []string{good}
 	var v verify.Verifier = verify.VerifierFunc(yes)
@@ -48,7 +47,7 @@ func BenchmarkFloor(b *testing.B) {
 	}
 }
 
-// BenchmarkAuthenticate is the decision alone.
+// BenchmarkAuthenticate measures the decision alone.
 func BenchmarkAuthenticate(b *testing.B) {
 	g, r := httpauth.New(verify.VerifierFunc(yes), httpauth.Options{}), request()
 	values := []string{good}
@@ -104,7 +103,7 @@ func BenchmarkRefuse(b *testing.B) {
 			}
 		})
 	}
-	// The handy way, for comparison.
+	// http.Error, for comparison.
 	b.Run("HTTPError", func(b *testing.B) {
 		w := &response{http.Header{}}
 		b.ReportAllocs()
@@ -115,8 +114,7 @@ func BenchmarkRefuse(b *testing.B) {
 	})
 }
 
-// TestAllocations fixes what the benchmarks show, since nobody reads those
-// every day.
+// TestAllocations fails if a request allocates more than the benchmarks show today.
 func TestAllocations(t *testing.T) {
 	w, values := &response{http.Header{}}, []string{good}
 	for name, c := range map[string]struct {

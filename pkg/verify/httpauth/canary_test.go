@@ -11,9 +11,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// TestP7_NoTokenInAnyAnswer: whatever token is sent, wherever it stands,
-// nothing of it comes back: not in a status line, a header, a body, a trailer
-// or an error.
+// TestP7_NoTokenInAnyAnswer: no part of a token that was sent appears in a status line, a
+// header, a body, a trailer or an error.
 func TestP7_NoTokenInAnyAnswer(t *testing.T) {
 	o := httpauth.Options{Exempt: []string{"/open"}}
 	s, g := serve(t, &fake{}, o), httpauth.New(&fake{}, o)

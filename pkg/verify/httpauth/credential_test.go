@@ -63,7 +63,7 @@ func TestWhichHeaderDecides(t *testing.T) {
 	}
 }
 
-// TestHeaderWithoutValuesIsAbsent, as whoever builds a request by hand may leave it.
+// TestHeaderWithoutValuesIsAbsent: code that builds a request may leave such a header.
 func TestHeaderWithoutValuesIsAbsent(t *testing.T) {
 	for _, none := range [][]string{nil, {}} {
 		v := &fake{}
@@ -74,7 +74,7 @@ func TestHeaderWithoutValuesIsAbsent(t *testing.T) {
 			t.Errorf("%#v: status %d, the verifier was asked %q", none, w.Code, asked)
 		}
 		if inner != nil && len(inner.Header["Dapr-Api-Token"])+len(inner.Header["Authorization"]) > 0 {
-			t.Errorf("%#v: goes on with %v", none, inner.Header)
+			t.Errorf("%#v: the handler sees %v", none, inner.Header)
 		}
 	}
 }
@@ -86,8 +86,8 @@ func TestTokenInURLIsNoToken(t *testing.T) {
 	}
 }
 
-// TestTokenIsRemoved: an accepted or exempt request goes on without its token, and
-// with all other headers.
+// TestTokenIsRemoved: the handler of an accepted or exempt request sees all headers
+// except the token's.
 func TestTokenIsRemoved(t *testing.T) {
 	basic, bearer := "Basic dTpw", "Bearer "+good
 	reversed := []string{"Authorization", "dapr-api-token", "X-Key"}
@@ -176,7 +176,7 @@ func TestPreviousUseIsRecorded(t *testing.T) {
 	if !reflect.DeepEqual(v.recorded, want) {
 		t.Errorf("recorded %q, want %q", v.recorded, want)
 	}
-	// A Verifier that does not want to know is not asked to.
+	// A Verifier that is no PreviousUseRecorder records nothing.
 	plain := verify.VerifierFunc(v.Verify)
 	if w, _ := do(plain, httpauth.Options{}, get("/", "dapr-api-token", old)); w.Code != 204 || len(v.recorded) != 2 {
 		t.Errorf("status %d, recorded %q", w.Code, v.recorded)
@@ -207,7 +207,7 @@ func TestGuardAuthenticates(t *testing.T) {
 	}
 }
 
-func TestGuardTellsItsHeaders(t *testing.T) {
+func TestGuardHeaders(t *testing.T) {
 	t.Parallel()
 	v := verify.VerifierFunc(func(context.Context, string) (*verify.Principal, error) { return nil, verify.ErrNoToken })
 	for want, names := range map[string][]string{
@@ -220,7 +220,7 @@ func TestGuardTellsItsHeaders(t *testing.T) {
 		}
 		g.Headers()[0] = "changed"
 		if got := strings.Join(g.Headers(), " "); got != want {
-			t.Errorf("%q: the caller's change is seen: %q", names, got)
+			t.Errorf("%q: the Guard sees the caller's change: %q", names, got)
 		}
 	}
 }

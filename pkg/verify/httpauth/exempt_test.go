@@ -13,7 +13,8 @@ import (
 
 const healthCheck = "/grpc.health.v1.Health/Check"
 
-// parse reads a request line as net/http's server does; nil if it refuses it.
+// parse reads a request line as net/http's server does. It returns nil if the server
+// would refuse the line.
 func parse(line string) *http.Request {
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(line + " HTTP/1.1\r\nHost: h\r\n\r\n")))
 	if err != nil {
@@ -146,8 +147,7 @@ func TestExemptGRPC(t *testing.T) {
 	}
 }
 
-// FuzzExempt: what is exempt was listed, letter for letter, and was asked for
-// in no other spelling.
+// FuzzExempt: a request is exempt only if its target equals a listed path byte for byte.
 func FuzzExempt(f *testing.F) {
 	listed := map[string]bool{"GET /healthz": true, "HEAD /healthz": true, "POST /hook/a.b": true, "POST " + healthCheck: true}
 	g := httpauth.New(verify.VerifierFunc(func(context.Context, string) (*verify.Principal, error) {

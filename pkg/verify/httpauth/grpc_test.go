@@ -56,7 +56,7 @@ func TestGRPCClientSeesAStatus(t *testing.T) {
 			t.Errorf("unary with %q: %v, want %v", token, err, want)
 		}
 
-		// A stream that the client still writes to is refused just the same.
+		// A stream is refused while the client still writes to it.
 		stream, err := client.FullDuplexCall(ctx)
 		if err == nil {
 			_ = stream.Send(&testpb.StreamingOutputCallRequest{}) // io.EOF where the refusal is faster

@@ -10,9 +10,8 @@ import (
 )
 
 // A Guard authenticates requests in two steps: [Guard.Authenticate] decides, and
-// [Guard.Refuse] answers a request that was refused. [Middleware] is made of these
-// two. A Guard is immutable and safe for concurrent use. The zero Guard is not
-// usable.
+// [Guard.Refuse] answers a refused request. [Middleware] consists of these two. A
+// Guard is immutable and safe for concurrent use. The zero Guard is not usable.
 type Guard struct {
 	verifier verify.Verifier
 	recorder verify.PreviousUseRecorder // nil if the verifier is none
@@ -44,20 +43,19 @@ func New(v verify.Verifier, o Options) *Guard {
 	return g
 }
 
-// Authenticate decides about r. It returns
+// Authenticate decides whether r is accepted. It returns
 //
-//   - the Principal that r's token proves; the token is then removed from r
-//   - nil and no error if r is exempt; the verifier is not asked, and every
-//     configured header except Authorization is removed from r
+//   - the Principal of r's token if r is accepted
+//   - nil and no error if r is exempt; the verifier is not asked
 //   - the verifier's error if r is refused; r is unchanged
 //
-// Of an accepted request it removes every configured header. Authorization is
-// removed only if it carried the token, since an end user's own may be there. With
-// [Options.KeepHeader] the header that carried the token stays.
+// Authenticate removes every configured header from an accepted or exempt request,
+// except an Authorization header that did not carry the token, because it may be an
+// end user's. [Options.KeepHeader] keeps the header that carried the token.
 //
-// The error is for [Guard.Refuse], for logs and for metrics. It holds no token. A
-// request without a token is presented to the verifier as "", so that the verifier
-// counts it. Authenticate reads no request body.
+// The error is for [Guard.Refuse], for logs and for metrics. It contains no token.
+// If r has no token, Authenticate asks the verifier about "", so that the verifier
+// counts the request. Authenticate does not read the request body.
 func (g *Guard) Authenticate(r *http.Request) (*verify.Principal, error) {
 	if g.isExempt(r) {
 		g.removeTokens(r.Header, -1)
@@ -77,7 +75,7 @@ func (g *Guard) Authenticate(r *http.Request) (*verify.Principal, error) {
 }
 
 // token returns the token in the first configured header that is present, and the
-// index of that header's field. If none is present it returns "" and -1.
+// index of its field. It returns "" and -1 if none is present.
 func (g *Guard) token(h http.Header) (token string, at int) {
 	for i := range g.fields {
 		if values := h[g.fields[i].Name]; len(values) > 0 {
@@ -87,8 +85,8 @@ func (g *Guard) token(h http.Header) (token string, at int) {
 	return "", -1
 }
 
-// removeTokens removes from h the configured headers that may not go on. at is
-// the index of the field that carried the token, or -1.
+// removeTokens removes from h the configured headers that the handler must not see.
+// at is the index of the field that carried the token, or -1.
 func (g *Guard) removeTokens(h http.Header, at int) {
 	for i := range g.fields {
 		remove := !g.fields[i].Bearer // an end user's own Authorization stays
@@ -111,11 +109,11 @@ func (g *Guard) Headers() []string {
 	return names
 }
 
-// isExempt compares the decoded path first, because that needs no allocation. The
-// path must then be the same in the request line. Every exempt path passes
-// [wire.SafePath], so a path that holds '%', "//", ';' or a dot segment is not
-// exempt. Neither is a request target in absolute form (RFC 9112 section 3.2.2),
-// which names a host.
+// isExempt reports whether r needs no token. It compares the decoded path first,
+// because that needs no allocation. The escaped path must then equal the decoded
+// path. Every exempt path passes [wire.SafePath], so a path with '%', "//", ';' or a
+// dot segment is not exempt. A request target in absolute form (RFC 9112 section
+// 3.2.2), which names a host, is not exempt either.
 func (g *Guard) isExempt(r *http.Request) bool {
 	if len(g.exempt) == 0 && (!g.grpcExempt || r.ProtoMajor != 2) {
 		return false // most requests
@@ -127,9 +125,8 @@ func (g *Guard) isExempt(r *http.Request) bool {
 	return r.URL.EscapedPath() == r.URL.Path && r.URL.Scheme == "" && r.URL.Host == ""
 }
 
-// isGRPC reports whether r is a gRPC request as the gRPC protocol over HTTP/2
-// defines it. The definition must be strict, because a gRPC refusal has the HTTP
-// status 200.
+// isGRPC reports whether r is a request of the gRPC protocol over HTTP/2. It must be
+// strict, because a gRPC refusal has the HTTP status 200.
 func isGRPC(r *http.Request) bool {
 	if r.ProtoMajor != 2 || r.Method != http.MethodPost {
 		return false

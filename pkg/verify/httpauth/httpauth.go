@@ -8,13 +8,13 @@
 // and the answer. [Transport] is for senders: it adds the current token to
 // outgoing requests.
 //
-// The answers to refused requests are fixed. No sender takes them for success;
-// daprd takes any 2xx for "delivered", and for topics and jobs also 404.
+// The answers to refused requests are fixed. No sender mistakes them for success.
+// (daprd takes any 2xx as "delivered", and for topics and jobs also 404.)
 //
 //   - no token: 401 with a Bearer challenge (RFC 6750 section 3)
 //   - a wrong, expired or revoked token: the same 401 with error="invalid_token"
-//   - no token source loaded yet, no time to check the token, or an unknown error
-//     of the verifier: 503 with Retry-After
+//   - no token source loaded yet, too many signatures being checked, or an unknown
+//     error of the verifier: 503 with Retry-After
 //   - a gRPC request (HTTP/2, POST, content-type application/grpc): the gRPC
 //     status Unauthenticated or Unavailable in a trailers-only response
 package httpauth
@@ -29,14 +29,14 @@ import (
 // token v accepts and for requests that o exempts. It answers all others. It is
 // safe for concurrent use and reads no request body.
 //
-// The next handler finds the Principal with [verify.FromContext], and no token in
-// the header, unless [Options.KeepHeader] is set. The token is deleted from the
-// request's own header map, so outer handlers no longer see it either, and a
+// The next handler gets the Principal with [verify.FromContext]. It finds no token in
+// the header, unless [Options.KeepHeader] is set. Middleware deletes the token from
+// the request's own header map, so outer handlers no longer see it either, and a
 // second Middleware inside finds none.
 //
 // The handler gets a copy of the request, as [http.Request.WithContext] makes it.
-// So the server does not delete the temporary files of a multipart form that the
-// handler parses; the handler must, with r.MultipartForm.RemoveAll, unless
+// The server therefore does not delete the temporary files of a multipart form that
+// the handler parses. The handler must call r.MultipartForm.RemoveAll, unless
 // [Options.InPlace] is set.
 //
 // Middleware panics if v is nil or [Options.Validate] returns an error, as

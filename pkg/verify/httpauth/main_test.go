@@ -21,8 +21,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
 
-// The tokens that a fake knows. Every one holds "canary", which nothing that a
-// server says may hold.
+// The tokens that a fake knows. Each contains "canary", which must not appear in any
+// response.
 const (
 	good        = "canary-good-0123456789"
 	old         = "canary-old-0123456789"
@@ -39,7 +39,8 @@ var (
 	ofClient = verify.NewPrincipal(verify.PrincipalConfig{Subject: "ci", Client: "ci", Method: verify.MethodToken, Slot: rotation.Current})
 )
 
-// A fake is a Verifier that remembers what it was asked and told.
+// A fake is a Verifier that records the tokens that it was asked about and the uses that
+// it was told of.
 type fake struct {
 	mu       sync.Mutex
 	asked    []string
@@ -77,7 +78,7 @@ func (f *fake) RecordPreviousUse(p *verify.Principal, remote string) {
 	f.recorded = append(f.recorded, p.Slot().String()+" "+remote)
 }
 
-// take returns what f was asked since the last take.
+// take returns the tokens that f was asked about since the last take.
 func (f *fake) take() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +109,7 @@ func get(path string, fields ...string) *http.Request {
 	return r
 }
 
-// grpcRequest returns a gRPC request for path, as far as a server can see.
+// grpcRequest returns a request for path that a server takes for gRPC.
 func grpcRequest(path string, fields ...string) *http.Request {
 	r := get(path, fields...)
 	r.Method, r.Proto, r.ProtoMajor, r.ProtoMinor = http.MethodPost, "HTTP/2.0", 2, 0

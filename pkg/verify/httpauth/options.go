@@ -19,33 +19,34 @@ type Options struct {
 	Headers []string
 
 	// Exempt lists requests that need no token, each as "METHOD /path", or as
-	// "/path" for GET and HEAD. The method and the escaped path must be equal:
-	// there are no prefixes and no patterns. Empty means that every request needs a
-	// token, except as NoDefaultExempt says.
+	// "/path" for GET and HEAD. A request must have exactly this method and this
+	// escaped path: there are no prefixes and no patterns. Empty means that every
+	// request needs a token, except the gRPC methods of NoDefaultExempt.
 	Exempt []string
 
-	// NoDefaultExempt makes gRPC methods need a token that are otherwise exempt:
-	// those of grpc.health.v1.Health, and those that daprd calls without its app
-	// token (AppCallback/ListTopicSubscriptions, AppCallback/ListInputBindings,
-	// AppCallbackHealthCheck/HealthCheck).
+	// NoDefaultExempt requires a token for the gRPC methods that are exempt by
+	// default: those of grpc.health.v1.Health, and those that daprd calls without
+	// its app token (AppCallback/ListTopicSubscriptions,
+	// AppCallback/ListInputBindings, AppCallbackHealthCheck/HealthCheck).
 	NoDefaultExempt bool
 
 	// KeepHeader leaves the header that carried the token in the request, for an
-	// SDK that checks the token again. Other configured headers are removed, and so
-	// are all of them in an exempt request, since nobody has checked those.
+	// SDK that checks the token again. Middleware still removes the other configured
+	// headers. From an exempt request it removes all of them, because nobody has
+	// checked them.
 	//
-	// The handler can then leak the token: into an access log, an error report or a
+	// The handler can then leak the token into an access log, an error report or a
 	// trace, or to another service that it copies headers to. KeepHeader does not
-	// help an SDK that reads its own copy of the token once, at start, as Dapr's
-	// go-sdk does from APP_API_TOKEN: after a rotation it refuses the new token. Do
-	// not set that variable for the app
+	// help an SDK that reads its own copy of the token only at start, as Dapr's
+	// go-sdk does from APP_API_TOKEN: after a rotation the SDK refuses the new token.
+	// Do not set that variable for the app
 	// (https://docs.dapr.io/operations/security/app-api-token/).
 	KeepHeader bool
 
-	// ForwardAuth is for a handler whose answer is a decision about another
-	// request, read by a gateway such as nginx auth_request or Envoy ext_authz.
-	// Nothing is exempt, Exempt must be empty, and a refusal is always an HTTP
-	// status: the 200 of a gRPC refusal would let the request pass.
+	// ForwardAuth is for a handler that answers a gateway's question about another
+	// request, as nginx auth_request and Envoy ext_authz ask it. No request is
+	// exempt, Exempt must be empty, and a refusal is never the 200 of gRPC, which
+	// the gateway would take for an acceptance.
 	ForwardAuth bool
 
 	// Realm is the protection space that the challenge names (RFC 9110 section
@@ -57,19 +58,20 @@ type Options struct {
 	WithoutPrincipal bool
 
 	// InPlace makes Middleware put the Principal into the server's own request, not
-	// into a copy of it. That costs one allocation less. An outer handler, such as an
-	// access log, then finds the Principal after the inner one has returned, and the
-	// server finds the form that the inner one has parsed and deletes its temporary
-	// files (over HTTP/2 only before Go 1.27; see r.MultipartForm.RemoveAll).
+	// into a copy of it, which saves one allocation per request. An outer handler,
+	// such as an access log, then finds the Principal after the inner handler has
+	// returned. The server deletes the temporary files of a form that the inner
+	// handler parsed. (Since Go 1.27 it does so only over HTTP/1; call
+	// r.MultipartForm.RemoveAll.)
 	//
-	// While the inner handler runs, no other goroutine may read the request, and what
-	// the inner handler assigns to its fields, the server and every outer handler
-	// see. A request that is passed on twice keeps the Principal of the first time.
+	// While the inner handler runs, no other goroutine may read the request. The
+	// server and every outer handler see what the inner handler assigns to its
+	// fields. A request that passes Middleware twice keeps the first Principal.
 	InPlace bool
 }
 
-// Validate returns an error that says everything that is wrong with o. The error
-// names list entries by their index and never quotes them, since they may hold a
+// Validate returns an error that lists everything that is wrong with o. The error
+// names list entries by their index. It never quotes them, because they may hold a
 // token by mistake.
 func (o Options) Validate() error {
 	_, err := o.guard()
@@ -130,7 +132,7 @@ func (o Options) guard() (*Guard, error) {
 }
 
 // parseExempt returns the routes of an entry of [Options.Exempt]. problem says
-// what is wrong with it; it is "" for a good entry.
+// what is wrong with the entry; it is "" for a valid one.
 func parseExempt(entry string) (routes []route, problem string) {
 	method, path, ok := strings.Cut(entry, " ")
 	if ok {

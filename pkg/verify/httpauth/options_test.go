@@ -99,9 +99,9 @@ func TestOptionsAreCopied(t *testing.T) {
 	g := httpauth.New(&fake{}, o)
 	o.Headers[0], o.Exempt[0] = "X-Other", "/closed"
 	if isExempt(g, get("/closed")) {
-		t.Error("a later change of Exempt is seen")
+		t.Error("the Guard sees a later change of Exempt")
 	}
 	if _, err := g.Authenticate(get("/", http.CanonicalHeaderKey("x-key"), good)); err != nil {
-		t.Errorf("a later change of Headers is seen: %v", err)
+		t.Errorf("the Guard sees a later change of Headers: %v", err)
 	}
 }

@@ -16,7 +16,8 @@ const (
 )
 
 // An answer is a complete refusal, built once. All responses share its header
-// values: the methods of http.Header replace such a slice and never modify it.
+// values. That is safe, because the methods of http.Header replace such a slice and
+// never modify it.
 type answer struct {
 	status int
 	header []headerField
@@ -37,9 +38,9 @@ var connectionClose = []string{"close"} //nolint:gochecknoglobals // a constant,
 
 // Refuse answers r with the refusal for err: 401 or 503, or the gRPC status for a
 // gRPC request unless [Options.ForwardAuth] is set. Wrong, expired and revoked
-// tokens get the same answer. nil, and an error that wraps none of package
-// verify's, get 503. Refuse reads no body; it closes an HTTP/1 connection whose
-// request has one.
+// tokens get the same answer. The answer is 503 if err is nil or wraps none of
+// package verify's errors. Refuse does not read the request body. If an HTTP/1
+// request has one, Refuse closes its connection.
 func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	class := wire.ClassOf(err)
 	a := &g.httpRefusals[class]
@@ -52,8 +53,8 @@ func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		// net/http would wait for the body before it sends the answer, and again
-		// before it closes. An unauthenticated client could so hold the connection
-		// as long as it likes. HTTP/2 resets only the stream.
+		// before it closes the connection. An unauthenticated client could thus hold
+		// the connection as long as it likes. HTTP/2 resets only the stream.
 		h["Connection"] = connectionClose
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // not every ResponseWriter has one
 		httpconn.CloseInTwoSteps(w)

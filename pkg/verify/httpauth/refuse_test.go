@@ -68,7 +68,7 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("gRPC: got %d %v %q\nwant 200 %v", w.Code, w.Header(), w.Body, trailersOnly)
 			}
 
-			// To a gateway, 200 means yes, whatever else the answer says.
+			// A gateway takes any 200 for an acceptance.
 			w = httptest.NewRecorder()
 			httpauth.New(&fake{}, httpauth.Options{ForwardAuth: true}).Refuse(w, grpcRequest("/a.B/C"), c.err)
 			if w.Code != c.status || !reflect.DeepEqual(w.Header(), want) {
@@ -85,8 +85,8 @@ func TestRealm(t *testing.T) {
 	}
 }
 
-// TestRefusalsDoNotShareState: what a wrapper does to one response's headers
-// does not show in the next.
+// TestRefusalsDoNotShareState: a change to the headers of one response does not appear in
+// the next.
 func TestRefusalsDoNotShareState(t *testing.T) {
 	g := httpauth.New(&fake{}, httpauth.Options{})
 	for range 2 {
@@ -100,7 +100,7 @@ func TestRefusalsDoNotShareState(t *testing.T) {
 	}
 }
 
-// A body that must not be touched.
+// A body fails the test if it is read or closed.
 type body struct{ t *testing.T }
 
 func (b body) Read([]byte) (int, error) { b.t.Error("the body was read"); return 0, errors.New("no") }
@@ -139,8 +139,8 @@ func TestVerifierIsGivenTheRequestsContext(t *testing.T) {
 	}
 }
 
-// TestP5_NoTokenNoAccess: nothing but a Principal for a token that was
-// presented opens the door, and a refusal never looks like success to daprd.
+// TestP5_NoTokenNoAccess: a request reaches the handler only with a token for which the
+// verifier returns a Principal. daprd takes no refusal for success.
 func TestP5_NoTokenNoAccess(t *testing.T) {
 	answers := map[string]verify.VerifierFunc{
 		"yes to everything": func(context.Context, string) (*verify.Principal, error) { return current, nil },
@@ -160,7 +160,7 @@ func TestP5_NoTokenNoAccess(t *testing.T) {
 	for answer, v := range answers {
 		for request, fields := range requests {
 			if answer == "yes to everything" && request == "a token" {
-				continue // the one way in
+				continue // the only combination that is accepted
 			}
 			for _, path := range []string{"/", "/healthz", "/dapr/subscribe", "/dapr/config"} {
 				w, inner := do(v, httpauth.Options{}, get(path, fields...))

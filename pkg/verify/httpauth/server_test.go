@@ -30,7 +30,8 @@ func listen(t *testing.T, h http.Handler) *httptest.Server {
 	return s
 }
 
-// serve starts a server whose handler tells what it was sent.
+// serve starts a server whose handler answers with the subject, the body and the token
+// header that it received.
 func serve(t *testing.T, v verify.Verifier, o httpauth.Options) *httptest.Server {
 	t.Helper()
 	return listen(t, httpauth.Middleware(v, o)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -115,8 +116,8 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// formFiles sends h a form with a file over each version of HTTP, and reports for
-// which the server has removed that file in the end. h parses the form.
+// formFiles sends h a form with a file over each version of HTTP. It returns for each
+// version whether the server removed that file after the request. h parses the form.
 func formFiles(t *testing.T, h http.Handler) (removed map[int]bool) {
 	t.Helper()
 	names := make(chan string, 2)
@@ -169,9 +170,9 @@ func parseForm(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestNetHTTPRemovesFormFiles has nothing of ours in it. It shows what net/http's
-// server removes after a handler: since Go 1.27 its HTTP/2 server looks for the
-// form in a request of its own, and leaves the files of the handler's behind.
+// TestNetHTTPRemovesFormFiles tests net/http alone. After a handler has returned, its
+// server removes the files of the form. Since Go 1.27 its HTTP/2 server looks for the form
+// in another copy of the request, and does not remove the files of the handler's form.
 func TestNetHTTPRemovesFormFiles(t *testing.T) {
 	want := map[int]bool{1: true, 2: !strings.HasPrefix(runtime.Version(), "go1.27")}
 	if removed := formFiles(t, http.HandlerFunc(parseForm)); !reflect.DeepEqual(removed, want) {
@@ -179,8 +180,8 @@ func TestNetHTTPRemovesFormFiles(t *testing.T) {
 	}
 }
 
-// TestInPlaceShowsTheServerTheForm: in place, the server removes what it removes
-// without a middleware. Otherwise it does not find the form of the copy.
+// TestInPlaceShowsTheServerTheForm: with InPlace, the server removes the same files as
+// without a middleware. Without it, the server does not find the form of the copy.
 func TestInPlaceShowsTheServerTheForm(t *testing.T) {
 	for inPlace, want := range map[bool]map[int]bool{
 		false: {1: false, 2: false},
@@ -193,8 +194,7 @@ func TestInPlaceShowsTheServerTheForm(t *testing.T) {
 	}
 }
 
-// TestInPlace: what is outside of the middleware sees the Principal exactly where
-// that was asked for.
+// TestInPlace: an outer handler sees the Principal if and only if InPlace is set.
 func TestInPlace(t *testing.T) {
 	for _, inPlace := range []bool{false, true} {
 		next := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -233,7 +233,8 @@ func TestInPlace(t *testing.T) {
 	}
 }
 
-// TestRequestUsedAgain: a request that comes by many times carries one Principal.
+// TestRequestUsedAgain: a request that passes the middleware many times carries one
+// Principal.
 func TestRequestUsedAgain(t *testing.T) {
 	r := get("/")
 	h := httpauth.Middleware(&fake{}, httpauth.Options{InPlace: true})(http.NotFoundHandler())
@@ -263,7 +264,7 @@ func TestHeadRefusal(t *testing.T) {
 	}
 }
 
-// TestOnTheWire sends what no client library would.
+// TestOnTheWire sends requests that no client library sends.
 func TestOnTheWire(t *testing.T) {
 	s := serve(t, &fake{}, httpauth.Options{Exempt: []string{"/open"}})
 	const line, rest = "GET / HTTP/1.1\r\nHost: h\r\n", "\r\n\r\n"

@@ -34,7 +34,7 @@ type TransportOptions struct {
 	AllowPlaintext bool
 }
 
-// Validate returns an error that says everything that is wrong with o. The error
+// Validate returns an error that lists everything that is wrong with o. The error
 // names list entries by their index and never quotes them.
 func (o TransportOptions) Validate() error {
 	_, err := o.destinations()
@@ -66,10 +66,10 @@ func (o TransportOptions) destinations() (wire.Destinations, error) {
 // an error, which wraps that of src. localhost counts as this machine (RFC 6761
 // section 6.3) and depends on the resolver; an IP address does not.
 //
-// A 401 means that the request was not carried out, whatever its method (RFC 9110
-// section 15.5.2). If src returns another token by then, the request is sent once
-// more with that one, provided that GetBody can repeat its body and that it has no
-// trailers. Otherwise the caller gets the 401.
+// A 401 means that the server did not carry out the request, whatever its method
+// (RFC 9110 section 15.5.2). If src returns another token by then, RoundTrip sends
+// the request once more with that token, provided that GetBody can repeat the body
+// and that the request has no trailers. Otherwise the caller gets the 401.
 //
 // Transport panics if src is nil or [TransportOptions.Validate] returns an error.
 func Transport(src verify.TokenSource, base http.RoundTripper, o TransportOptions) http.RoundTripper {
@@ -89,7 +89,7 @@ func Transport(src verify.TokenSource, base http.RoundTripper, o TransportOption
 // A transport is immutable.
 type transport struct {
 	destinations wire.Destinations
-	token        func() (string, error) // a func, because fmt does not print what it holds
+	token        func() (string, error) // a func, because fmt does not print the values that it captures
 	base         http.RoundTripper
 }
 
@@ -161,8 +161,8 @@ func repeatBody(r *http.Request) (io.ReadCloser, bool) {
 	return body, err == nil && body != nil
 }
 
-// maxDiscard is the most bytes that are read from a 401 so that its connection can
-// be used again. Those of this package have under a hundred.
+// maxDiscard limits how many bytes of a 401's body discard reads so that the
+// connection can be used again. The 401 of this package has under 100 bytes.
 const maxDiscard = 4 << 10
 
 // discard closes resp's body. It reads a short body to its end first; a body of

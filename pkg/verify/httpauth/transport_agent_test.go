@@ -21,12 +21,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// limit is when a test gives up on one thing that it waits for.
+// limit is how long a test waits for one event.
 const limit = 20 * time.Second
 
 func tokenN(n int) string { return fmt.Sprintf("canary-%016d", n) }
 
-// put replaces the file at path, as careful writers do.
+// put replaces the file at path atomically.
 func put(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
@@ -49,7 +49,7 @@ func start(t *testing.T, cfg agent.Config) *agent.Agent {
 	return a
 }
 
-// counting returns v, and how many it has refused.
+// counting returns a Verifier that asks v, and the number of tokens that it has refused.
 func counting(v verify.Verifier) (verify.Verifier, *atomic.Int64) {
 	var refused atomic.Int64
 	return verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
@@ -61,8 +61,8 @@ func counting(v verify.Verifier) (verify.Verifier, *atomic.Int64) {
 	}), &refused
 }
 
-// Senders send one request after the other, as fast as they can. A refusal that
-// one of them sees fails the test.
+// Senders send one request after the other, as fast as they can. The test fails if one of
+// them sees a refusal.
 type senders struct {
 	t      *testing.T
 	cancel context.CancelFunc
@@ -129,9 +129,9 @@ func (s *senders) end() {
 // echo answers with the body that it is sent.
 var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 
-// TestSendersSeeNoRefusal rotates a file with no overlap at all while senders
-// are under way. At each rotation at least one request arrives with a token
-// that has just gone, which its sender must not notice.
+// TestSendersSeeNoRefusal rotates a file without overlap while senders run. At each
+// rotation at least one request arrives with a token that is no longer accepted. Its
+// sender must not see the refusal.
 func TestSendersSeeNoRefusal(t *testing.T) {
 	for major, client := range clients(t) {
 		t.Run(fmt.Sprint("HTTP ", major), func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestSendersSeeNoRefusal(t *testing.T) {
 				select {
 				case release = <-held:
 				case <-time.After(limit):
-					t.Fatal("nobody sends any more")
+					t.Fatal("all senders have stopped")
 				}
 				changed := a.Updated()
 				put(t, path, tokenN(n))
@@ -172,15 +172,16 @@ func TestSendersSeeNoRefusal(t *testing.T) {
 				close(release)
 				under.settle()
 				if refused.Load() == before {
-					t.Errorf("rotation %d: nobody was refused, so nothing was tried", n)
+					t.Errorf("rotation %d: no request was refused, so this tests nothing", n)
 				}
 			}
 		})
 	}
 }
 
-// TestSendersWithAnAgentOfTheirOwn follows the protocol over one file that two
-// agents read, each late in its turn. Nobody is refused, not even unseen.
+// TestSendersWithAnAgentOfTheirOwn stages and promotes a token in a file that two agents
+// read, one of the sender and one of the receiver. Each of them is once the later to read
+// it. No request is refused, not even one that is then sent again.
 func TestSendersWithAnAgentOfTheirOwn(t *testing.T) {
 	client := clients(t)[1]
 	for _, receiverFirst := range []bool{true, false} {
@@ -212,7 +213,7 @@ func TestSendersWithAnAgentOfTheirOwn(t *testing.T) {
 				}
 			}
 			if got, err := sender.Token(); got != tokenN(n) || err != nil {
-				t.Errorf("the sender has not changed over: %v", err)
+				t.Errorf("the sender still sends the old token: %v", err)
 			}
 		}
 		under.end()
@@ -222,7 +223,7 @@ func TestSendersWithAnAgentOfTheirOwn(t *testing.T) {
 	}
 }
 
-// TestTransportOfAClosedAgent: what is not known is not sent.
+// TestTransportOfAClosedAgent: no request is sent without a token.
 func TestTransportOfAClosedAgent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put(t, path, tokenN(0))

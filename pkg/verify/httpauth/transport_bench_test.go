@@ -18,7 +18,7 @@ func (m mirror) RoundTrip(r *http.Request) (*http.Response, error) {
 	return m.resp, nil
 }
 
-// spend sends r through rt, and allocates nothing itself.
+// spend sends r through rt without allocating.
 func spend(rt http.RoundTripper, r *http.Request) error {
 	resp, err := rt.RoundTrip(r)
 	if err == nil {
@@ -37,9 +37,8 @@ func outgoing(tb testing.TB, url string) *http.Request {
 	return r
 }
 
-// BenchmarkTransport is what the transport adds, without a request around it.
-// Clone is what none can undercut: the request copied, its header deeply, and
-// one field set.
+// BenchmarkTransport measures the transport alone, without a real request. Clone is the
+// minimum cost of any transport: it copies the request and its header, and sets one field.
 func BenchmarkTransport(b *testing.B) {
 	base := mirror{&http.Response{StatusCode: http.StatusOK, Body: http.NoBody}}
 	b.Run("Clone", func(b *testing.B) {
@@ -74,8 +73,7 @@ func BenchmarkTransport(b *testing.B) {
 	}
 }
 
-// BenchmarkRequest is a whole request over loopback, with the transport and
-// without.
+// BenchmarkRequest measures a whole request over loopback, with and without the transport.
 func BenchmarkRequest(b *testing.B) {
 	s := httptest.NewServer(nothing{})
 	defer s.Close()
@@ -103,9 +101,8 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// TestTransportAllocations fixes what the benchmark shows: the copies of the
-// request, of its header map and of that map's values, and the token's own
-// value.
+// TestTransportAllocations limits the allocations of a request to four: the copies of the
+// request, of its header map and of the map's values, and the value of the token's header.
 func TestTransportAllocations(t *testing.T) {
 	base := mirror{&http.Response{StatusCode: http.StatusOK, Body: http.NoBody}}
 	for url, want := range map[string]float64{"https://api.example/": 5, "https://other.example/": 0} {

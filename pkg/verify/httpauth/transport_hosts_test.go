@@ -21,8 +21,8 @@ import (
 
 const plaintext = "plain text"
 
-// TestTransportHosts: the token goes where it may, in the clear only where it
-// may, and nowhere else.
+// TestTransportHosts: the token is sent only to Hosts, and in plain text only if that is
+// allowed.
 func TestTransportHosts(t *testing.T) {
 	hosts := []string{"api.example", "alt.example:8443", "localhost:3500", "127.0.0.1:3500", "[::1]:3500", "127.7.7.7", "10.0.0.1:80"}
 	for url, want := range map[string]string{
@@ -83,8 +83,8 @@ func TestTransportHosts(t *testing.T) {
 	}
 }
 
-// TestTransportLeavesOtherHostsAlone: what the caller sets for others is the
-// caller's, and the very same request goes on.
+// TestTransportLeavesOtherHostsAlone: a request to another host is sent unchanged, with
+// the header that the caller set.
 func TestTransportLeavesOtherHostsAlone(t *testing.T) {
 	w := &wire{status: []int{http.StatusUnauthorized}}
 	asked := 0
@@ -110,7 +110,7 @@ func TestTransportLeavesOtherHostsAlone(t *testing.T) {
 	}
 }
 
-// named returns a transport for which a name is the server that it is given.
+// named returns a transport that connects each name to the server given for it.
 func named(t *testing.T, servers map[string]*httptest.Server) *http.Transport {
 	t.Helper()
 	tr := &http.Transport{
@@ -127,8 +127,7 @@ func named(t *testing.T, servers map[string]*httptest.Server) *http.Transport {
 	return tr
 }
 
-// TestTransportRedirects: real redirects between hosts, followed by a real
-// http.Client.
+// TestTransportRedirects follows redirects between hosts with an http.Client.
 func TestTransportRedirects(t *testing.T) {
 	var mu sync.Mutex
 	var seen []string
@@ -191,8 +190,8 @@ func TestTransportRedirects(t *testing.T) {
 	}
 }
 
-// TestP7_TransportShowsNoToken: whatever a transport is printed with, and
-// wherever it stands.
+// TestP7_TransportShowsNoToken prints a transport with every verb, alone and as a field of
+// other values.
 func TestP7_TransportShowsNoToken(t *testing.T) {
 	rt := httpauth.Transport(static(good), &wire{status: []int{http.StatusUnauthorized}}, to)
 	client := &http.Client{Transport: rt}
@@ -215,20 +214,19 @@ func TestP7_TransportShowsNoToken(t *testing.T) {
 			_, _ = fmt.Fprintf(&said, "%+v", resp.Request)
 		}
 	}
-	// A token that no header can carry is refused by net/http, which names the
-	// header alone.
+	// net/http refuses a token that no header can carry. Its error names only the header.
 	r, _ := post(t, "https://api.example/", "b", false)
 	err = roundTrip(httpauth.Transport(static(good+"\n"), &http.Transport{}, to), r)
 	if err == nil {
-		t.Error("a line break is sent")
+		t.Error("a token with a line break was sent")
 	}
 	_, _ = fmt.Fprint(&said, err)
 	if strings.Contains(said.String(), "canary") || strings.Contains(said.String(), fmt.Sprintf("%x", good)) {
-		t.Errorf("the token is seen in %s", said.String())
+		t.Errorf("the token appears in %s", said.String())
 	}
 }
 
-// A static source is the most careless one: fmt would print it if it could.
+// A static source is a TokenSource that fmt can print.
 type static string
 
 func (s static) Token() (string, error) { return string(s), nil }

@@ -9,9 +9,9 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// TestTransportKeepsOffPlainProxies: a proxy on the way sees what goes in the
-// clear, be it to loopback.
-func TestTransportKeepsOffPlainProxies(t *testing.T) {
+// TestTransportSendsNoPlaintextToAProxy: a proxy could read the token of a plain HTTP
+// request, even if the host is loopback.
+func TestTransportSendsNoPlaintextToAProxy(t *testing.T) {
 	t.Parallel()
 	proxy := http.ProxyURL(&url.URL{Scheme: "http", Host: "127.0.0.1:1"})
 	get := func(o httpauth.TransportOptions, address string) error {
@@ -31,9 +31,9 @@ func TestTransportKeepsOffPlainProxies(t *testing.T) {
 	if err := get(httpauth.TransportOptions{Hosts: []string{"127.0.0.1"}}, "http://127.0.0.1/"); err == nil || !strings.Contains(err.Error(), plain) {
 		t.Errorf("loopback: %v", err)
 	}
-	// What is allowed fails for want of a proxy, and not for our sake.
+	// An allowed request fails only because there is no proxy.
 	if err := get(httpauth.TransportOptions{Hosts: []string{"127.0.0.1"}, AllowPlaintext: true}, "http://127.0.0.1/"); err == nil || strings.Contains(err.Error(), plain) {
-		t.Errorf("with leave: %v", err)
+		t.Errorf("AllowPlaintext: %v", err)
 	}
 	if err := get(httpauth.TransportOptions{Hosts: []string{"example.com"}}, "https://example.com/"); err == nil || strings.Contains(err.Error(), plain) {
 		t.Errorf("https, which the proxy cannot read: %v", err)

@@ -17,9 +17,9 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// TestTransportTriesOnceMoreForReal: over both versions of HTTP, against a
-// server that has just dropped the token that it is sent first.
-func TestTransportTriesOnceMoreForReal(t *testing.T) {
+// TestTransportRetriesOverTheNetwork retries over both versions of HTTP, against a server
+// that no longer accepts the first token.
+func TestTransportRetriesOverTheNetwork(t *testing.T) {
 	var asked atomic.Int64
 	v := verify.VerifierFunc(func(ctx context.Context, token string) (*verify.Principal, error) {
 		asked.Add(1)
@@ -45,7 +45,7 @@ func TestTransportTriesOnceMoreForReal(t *testing.T) {
 			}
 			base := client.Transport
 			if c.expect {
-				// The 401 comes instead of the 100, before any of the body.
+				// The server answers 401 instead of 100, before the client sends the body.
 				tr := client.Transport.(*http.Transport).Clone()
 				tr.ExpectContinueTimeout = 1 << 40 // not before somebody says so
 				t.Cleanup(tr.CloseIdleConnections)
@@ -67,8 +67,8 @@ func TestTransportTriesOnceMoreForReal(t *testing.T) {
 	}
 }
 
-// TestTransportUsesTheConnectionAgain: a refusal that is thrown away does not
-// throw away its connection.
+// TestTransportUsesTheConnectionAgain: the retry uses the connection of the refused
+// request.
 func TestTransportUsesTheConnectionAgain(t *testing.T) {
 	s := serve(t, &fake{}, httpauth.Options{})
 	for major, client := range clients(t) {
@@ -90,7 +90,7 @@ func TestTransportUsesTheConnectionAgain(t *testing.T) {
 	}
 }
 
-// A body that knows its trailer only when it has been read.
+// A body that sets its trailer only at its end.
 type trailing struct {
 	io.Reader
 	trailer http.Header

@@ -13,8 +13,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// TestTransportTriesOnceMore: after a 401 to a token that was superseded
-// meanwhile, and after nothing else.
+// TestTransportTriesOnceMore: the transport sends a request again only after a 401 to a
+// token that was superseded in the meantime.
 func TestTransportTriesOnceMore(t *testing.T) {
 	const refused, ok = http.StatusUnauthorized, http.StatusOK
 	again := func(r *http.Request) {
@@ -65,7 +65,8 @@ func TestTransportTriesOnceMore(t *testing.T) {
 		if (r.Body == body) != (body.closed > 0) {
 			t.Errorf("%s: the request's body was closed %d times", name, body.closed)
 		}
-		// The answer that counts is whole; one before it is read and closed.
+		// The caller gets the whole last response. The transport has read and closed the
+		// first one.
 		last := len(w.given) - 1
 		if text != "the answer" || w.given[last].closed != 1 {
 			t.Errorf("%s: the answer is %q, and was closed %d times", name, text, w.given[last].closed)
@@ -78,7 +79,8 @@ func TestTransportTriesOnceMore(t *testing.T) {
 	}
 }
 
-// TestTransportTriesEveryMethodOnceMore: a 401 says that none was carried out.
+// TestTransportTriesEveryMethodOnceMore: a 401 means that the request was not carried out,
+// whatever its method.
 func TestTransportTriesEveryMethodOnceMore(t *testing.T) {
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "REPORT"} {
 		w := &wire{status: []int{http.StatusUnauthorized, http.StatusOK}}
@@ -116,7 +118,7 @@ func TestTransportReadsLittleOfARefusal(t *testing.T) {
 	}
 }
 
-// Zeros never end, and count themselves.
+// A zeros is an endless body that counts the bytes read.
 type zeros int
 
 func (z *zeros) Read(b []byte) (int, error) {
@@ -138,7 +140,7 @@ func TestTransportErrorsOfBase(t *testing.T) {
 	if len(w.sent) != 1 || body.closed == 0 {
 		t.Errorf("%d requests sent, body closed %d times; want one request and a closed body", len(w.sent), body.closed)
 	}
-	// Likewise where the second one fails, and where base answers nothing.
+	// Also if the second attempt fails, and if base returns neither response nor error.
 	n := 0
 	base := roundTripper(func(r *http.Request) (*http.Response, error) {
 		if n++; n == 1 {
@@ -155,7 +157,7 @@ func TestTransportErrorsOfBase(t *testing.T) {
 	}
 }
 
-// TestTransportRespectsTheContext: nobody waits for a second try any more.
+// TestTransportRespectsTheContext: no request is sent again after its context has ended.
 func TestTransportRespectsTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	sent := 0
@@ -169,7 +171,7 @@ func TestTransportRespectsTheContext(t *testing.T) {
 	if err != nil || status != http.StatusUnauthorized || sent != 1 {
 		t.Errorf("%v after %d", err, sent)
 	}
-	// And a refusal that never ends is left when the context is.
+	// The transport stops reading an endless refusal when the context ends.
 	s := listen(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		w.WriteHeader(http.StatusUnauthorized)

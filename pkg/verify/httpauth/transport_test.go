@@ -22,8 +22,8 @@ type sourceFunc func() (string, error)
 
 func (f sourceFunc) Token() (string, error) { return f() }
 
-// tokens returns a source that gives one of list after the other, and the last
-// one from then on.
+// tokens returns a source that returns the tokens of list in order, then the last one
+// again and again.
 func tokens(list ...string) sourceFunc {
 	var mu sync.Mutex
 	return func() (string, error) {
@@ -35,8 +35,8 @@ func tokens(list ...string) sourceFunc {
 	}
 }
 
-// A wire is a RoundTripper that notes what it is to send, and answers with one
-// status after the other, and the last one from then on.
+// A wire is a RoundTripper that records the requests. It answers with its statuses in
+// order, then with the last one again and again.
 type wire struct {
 	status []int
 	err    error
@@ -80,7 +80,7 @@ func (w *wire) tokens(header string) []string {
 	return got
 }
 
-// A tracked body knows whether it was closed.
+// A tracked body counts how often it was closed.
 type tracked struct {
 	io.Reader
 	closed int
@@ -93,7 +93,7 @@ func (b *tracked) Close() error {
 
 var to = httpauth.TransportOptions{Hosts: []string{"api.example"}}
 
-// post returns a request whose body is there once, and with again more often.
+// post returns a request with a body. If again is true, GetBody can repeat the body.
 func post(t *testing.T, url, body string, again bool) (*http.Request, *tracked) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
@@ -108,8 +108,8 @@ func post(t *testing.T, url, body string, again bool) (*http.Request, *tracked) 
 	return r, b
 }
 
-// exchange sends r through rt and reads the answer, which must be r's. The
-// status is 0 where there is none.
+// exchange sends r through rt and reads the response, whose Request must be r. The status
+// is 0 if there is no response.
 func exchange(rt http.RoundTripper, r *http.Request) (status int, text string, err error) {
 	resp, err := rt.RoundTrip(r)
 	if resp == nil {
@@ -123,7 +123,7 @@ func exchange(rt http.RoundTripper, r *http.Request) (status int, text string, e
 	return resp.StatusCode, string(b), errors.Join(err, readErr)
 }
 
-// roundTrip is exchange where the answer is of no interest.
+// roundTrip sends r through rt like exchange, and returns only the error.
 func roundTrip(rt http.RoundTripper, r *http.Request) error {
 	_, _, err := exchange(rt, r)
 	return err
@@ -188,7 +188,7 @@ func TestTransportLeavesTheRequestAlone(t *testing.T) {
 	if got := w.sent[0].Header; !reflect.DeepEqual(got, want) {
 		t.Errorf("sent %v, want %v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
 	}
-	// A base that breaks the rules breaks its own copy.
+	// A base that modifies the request modifies only its own copy.
 	w.sent[0].Header["X"][0] = "changed"
 	if r.Header["X"][0] != "1" {
 		t.Error("the header's values are shared with base")
@@ -200,7 +200,7 @@ func TestTransportLeavesTheRequestAlone(t *testing.T) {
 	}
 	r.URL = nil
 	if err := roundTrip(rt, r); err != nil || w.sent[2] != r {
-		t.Errorf("without a URL it is base's to say: %v", err)
+		t.Errorf("without a URL: %v, want the error of base", err)
 	}
 }
 
@@ -227,7 +227,7 @@ func TestTransportWithoutAToken(t *testing.T) {
 		if len(w.sent) != 0 || body.closed == 0 {
 			t.Errorf("%s: %d sent, body closed %d times", name, len(w.sent), body.closed)
 		}
-		// Others need no token.
+		// Requests to other hosts need no token.
 		r, _ = post(t, "https://other.example/", "b", true)
 		if err := roundTrip(httpauth.Transport(c.src, w, to), r); err != nil || len(w.sent) != 1 {
 			t.Errorf("%s, another host: %v", name, err)
@@ -241,7 +241,7 @@ func TestTransportCloseIdleConnections(t *testing.T) {
 	if w.idle != 1 {
 		t.Errorf("passed on %d times", w.idle)
 	}
-	// A base that has none to close, and the default one.
+	// A base without the method, and the default base.
 	(&http.Client{Transport: httpauth.Transport(tokens(good), struct{ http.RoundTripper }{w}, to)}).CloseIdleConnections()
 	(&http.Client{Transport: httpauth.Transport(tokens(good), nil, to)}).CloseIdleConnections()
 }
@@ -296,6 +296,6 @@ func TestTransportOptionsAreCopied(t *testing.T) {
 	o.Hosts[0] = "evil.example"
 	r, _ := post(t, "https://evil.example/", "", false)
 	if err := roundTrip(rt, r); err != nil || w.tokens("Dapr-Api-Token")[0] != "" {
-		t.Errorf("a later change of Hosts is seen: %v", err)
+		t.Errorf("the transport sees a later change of Hosts: %v", err)
 	}
 }
