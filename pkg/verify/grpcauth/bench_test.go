@@ -23,7 +23,7 @@ func verifier(err error) verify.Verifier {
 
 func done(context.Context, any) (any, error) { return nil, nil }
 
-// BenchmarkInterceptor is the interceptor alone, without a call around it.
+// BenchmarkInterceptor measures the interceptor alone, without a real call.
 func BenchmarkInterceptor(b *testing.B) {
 	for _, c := range []struct {
 		name string
@@ -46,8 +46,7 @@ func BenchmarkInterceptor(b *testing.B) {
 	}
 }
 
-// BenchmarkCall is a whole call over loopback, with the interceptor and
-// without.
+// BenchmarkCall measures a whole call over loopback, with and without the interceptor.
 func BenchmarkCall(b *testing.B) {
 	for name, opts := range map[string][]grpc.ServerOption{
 		"Bare":        nil,

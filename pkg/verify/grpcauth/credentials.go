@@ -42,13 +42,13 @@ type CredentialsOptions struct {
 	// AllowPlaintext allows connections whose transport credentials do not promise
 	// privacy. Everybody on the network path can then read the token. Use it for
 	// connections that are private in another way, such as bufconn or a service
-	// mesh. Without it such a connection must stay within this machine: the
-	// authority is localhost, in 127.0.0.0/8 or [::1], and the peer's address is a
-	// loopback address or a Unix socket.
+	// mesh. Without it, such a connection must stay within this machine: the
+	// authority must be localhost, in 127.0.0.0/8 or [::1], and the peer must have a
+	// loopback address or be a Unix socket.
 	AllowPlaintext bool
 }
 
-// Validate returns an error that says everything that is wrong with o. The error
+// Validate returns an error that lists everything that is wrong with o. The error
 // names list entries by their index and never quotes them.
 func (o CredentialsOptions) Validate() error {
 	_, err := o.destinations()
@@ -77,11 +77,11 @@ func (o CredentialsOptions) destinations() (wire.Destinations, error) {
 //   - Unauthenticated if the authority is not one of o.Hosts, or if the token would
 //     be sent in plain text without [CredentialsOptions.AllowPlaintext]
 //
-// In plain text the connection's peer address decides whether it stays within this
+// In plain text the peer's address decides whether the connection stays within this
 // machine; no name and no resolver can fake that address. If no entry of o.Hosts
 // is loopback and plain text is not allowed, grpc.NewClient itself rejects
-// transport credentials such as insecure.NewCredentials. A Unix socket with another
-// authority than localhost needs the transport credentials of grpc's package
+// transport credentials such as insecure.NewCredentials. A Unix socket whose
+// authority is not localhost needs the transport credentials of grpc's package
 // credentials/local.
 //
 // With [UnaryClientInterceptor], a call that fails because its token was superseded
@@ -103,7 +103,7 @@ func PerRPCCredentials(src verify.TokenSource, o CredentialsOptions) credentials
 // A perRPC is immutable.
 type perRPC struct {
 	destinations wire.Destinations
-	token        func() (string, error) // a func, because fmt does not print what it holds
+	token        func() (string, error) // a func, because fmt does not print the values that it captures
 }
 
 // GetRequestMetadata implements [credentials.PerRPCCredentials].
@@ -130,22 +130,22 @@ func (c *perRPC) permit(ctx context.Context, uris []string) error {
 		authority, _, _ := strings.Cut(strings.TrimPrefix(uri, "https://"), "/")
 		host := c.destinations.Hosts.Find("https", authority)
 		if host == nil {
-			return fail(codes.Unauthenticated, fmt.Sprintf("no token for the authority %q, which is not one of Hosts; add it, or do not use these credentials", authority), nil)
+			return fail(codes.Unauthenticated, fmt.Sprintf("the authority %q is not one of Hosts; add it to Hosts, or do not use these credentials", authority), nil)
 		}
 		loopback = loopback && host.Loopback
 	}
 	switch {
 	case len(uris) == 0:
-		return fail(codes.Unauthenticated, "no token without an authority, and grpc passed none", nil)
+		return fail(codes.Unauthenticated, "grpc passed no authority, so no token is sent", nil)
 	case c.destinations.AllowPlaintext, isPrivate(ctx), loopback && isLocal(ctx):
 		return nil
 	}
 	return fail(codes.Unauthenticated, "the token would be sent in plain text; use TLS, or set AllowPlaintext if the connection is private by other means", nil)
 }
 
-// isPrivate reports whether the connection's transport credentials promise
-// privacy. [credentials.CheckSecurityLevel] assumes it if they promise nothing,
-// which is not enough for a secret.
+// isPrivate reports whether the connection's transport credentials promise privacy.
+// It does not use [credentials.CheckSecurityLevel], which assumes privacy if the
+// credentials promise nothing.
 func isPrivate(ctx context.Context) bool {
 	info, _ := credentials.RequestInfoFromContext(ctx)
 	common, ok := info.AuthInfo.(interface {
@@ -154,9 +154,9 @@ func isPrivate(ctx context.Context) bool {
 	return ok && common.GetCommonAuthInfo().SecurityLevel >= credentials.PrivacyAndIntegrity
 }
 
-// isLocal reports whether the connection's peer is on this machine, by the address
-// that grpc puts into the context before it asks for metadata. The peer may be a
-// proxy; but then the authority is not loopback.
+// isLocal reports whether the connection's peer is on this machine. grpc puts the
+// peer's address into the context before it asks for metadata. The peer may be a
+// proxy, but then the authority is not loopback.
 func isLocal(ctx context.Context) bool {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -171,9 +171,9 @@ func isLocal(ctx context.Context) bool {
 	return false
 }
 
-// RequireTransportSecurity implements [credentials.PerRPCCredentials]. It is true
-// if no connection without privacy can be allowed, so that grpc rejects one early.
-// GetRequestMetadata checks the connection in any case.
+// RequireTransportSecurity implements [credentials.PerRPCCredentials]. It returns
+// true if permit would refuse every connection without privacy, so that grpc rejects
+// such a connection early. GetRequestMetadata checks the connection in any case.
 func (c *perRPC) RequireTransportSecurity() bool {
 	return !c.destinations.AllowPlaintext && !c.destinations.Hosts.AnyLoopback()
 }

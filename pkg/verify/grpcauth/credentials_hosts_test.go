@@ -17,9 +17,9 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
-// TestCredentialsGoWhereTheyMay: over every kind of connection, by its
-// authority, its security and its other end.
-func TestCredentialsGoWhereTheyMay(t *testing.T) {
+// TestCredentialsAreSentOnlyWhereAllowed: the authority, the security and the peer of each
+// kind of connection decide.
+func TestCredentialsAreSentOnlyWhereAllowed(t *testing.T) {
 	serverTLS, clientTLS := certified(t)
 	buffered := func(testing.TB) net.Listener { return bufconn.Listen(1 << 16) }
 	secure := grpc.WithTransportCredentials(clientTLS)
@@ -101,7 +101,8 @@ func TestCredentialsGoWhereTheyMay(t *testing.T) {
 	}
 }
 
-// TestCredentialsAuthorityOfOneCall: a call may name its own, and is held to it.
+// TestCredentialsAuthorityOfOneCall: a call may have an authority of its own, which then
+// decides.
 func TestCredentialsAuthorityOfOneCall(t *testing.T) {
 	serverTLS, clientTLS := certified(t)
 	l, noted := loopback(t), &log{}
@@ -110,7 +111,7 @@ func TestCredentialsAuthorityOfOneCall(t *testing.T) {
 	if _, err := c.EmptyCall(t.Context(), nil, grpc.CallAuthority("example.com")); status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), `"example.com"`) {
 		t.Errorf("another authority: %v", err)
 	}
-	// As credentials of one call alone.
+	// As credentials of a single call.
 	c = client(t, "passthrough:///"+l.Addr().String(), grpc.WithTransportCredentials(clientTLS))
 	creds := grpcauth.PerRPCCredentials(static(good), grpcauth.CredentialsOptions{Hosts: []string{"example.com"}})
 	if _, err := c.EmptyCall(t.Context(), nil, grpc.CallAuthority("example.com"), grpc.PerRPCCredentials(creds)); err != nil || !reflect.DeepEqual(noted.take(), []string{good}) {
@@ -118,9 +119,9 @@ func TestCredentialsAuthorityOfOneCall(t *testing.T) {
 	}
 }
 
-// TestCredentialsTrustNoPretence: what is missing or vague is not private, and
-// what looks local from its name alone is not local.
-func TestCredentialsTrustNoPretence(t *testing.T) {
+// TestCredentialsNeedProof: a connection is not private unless its credentials promise
+// privacy, and not local because of its name alone.
+func TestCredentialsNeedProof(t *testing.T) {
 	creds := grpcauth.PerRPCCredentials(static(good), grpcauth.CredentialsOptions{Hosts: []string{"localhost", "app.example"}})
 	addr := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
 	const here, there = "https://localhost/a.B", "https://app.example/a.B"

@@ -59,13 +59,14 @@ func TestCredentialsReachTheInterceptors(t *testing.T) {
 			t.Errorf("%q, %v", who, err)
 		}
 	}
-	// A key that the caller adds as well is sent twice, and refused.
+	// If the caller adds the key, too, it is sent twice and refused.
 	if _, err := unary(with(t.Context(), "dapr-api-token", good), c); status.Code(err) != codes.Unauthenticated {
 		t.Errorf("twice: %v", err)
 	}
 }
 
-// TestCredentialsAreRefusedEarly where no connection could ever carry them.
+// TestCredentialsAreRefusedEarly: grpc.NewClient fails if no connection could carry the
+// credentials.
 func TestCredentialsAreRefusedEarly(t *testing.T) {
 	for _, c := range []struct {
 		o    grpcauth.CredentialsOptions
@@ -153,8 +154,8 @@ func panics(t *testing.T, what string, f func()) {
 	f()
 }
 
-// TestP7_CredentialsShowNoToken: whatever they are printed with, and wherever
-// they stand.
+// TestP7_CredentialsShowNoToken prints credentials with every verb, alone and as a field of
+// other values.
 func TestP7_CredentialsShowNoToken(t *testing.T) {
 	creds := grpcauth.PerRPCCredentials(static(good), grpcauth.CredentialsOptions{Hosts: []string{"localhost"}})
 	hidden := struct {
@@ -169,8 +170,8 @@ func TestP7_CredentialsShowNoToken(t *testing.T) {
 	}
 	b, err := json.Marshal(creds)
 	_, _ = fmt.Fprint(&said, string(b), err)
-	// The context of a call that is under way, as an interceptor after ours or a
-	// stats handler might print it; and what comes back of a refusal.
+	// The context of a call, which a later interceptor or a stats handler might print, and
+	// the error of a refused call.
 	ctx := peer.NewContext(t.Context(), &peer.Peer{Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}})
 	err = grpcauth.UnaryClientInterceptor()(ctx, "/a.B/C", nil, nil, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
 		if _, err := creds.GetRequestMetadata(ctx, "https://localhost/a.B"); err != nil {
@@ -189,6 +190,6 @@ func TestP7_CredentialsShowNoToken(t *testing.T) {
 		_, _ = fmt.Fprintf(&said, "%v %+v", err, status.Convert(err).Proto())
 	}
 	if strings.Contains(said.String(), "canary") || strings.Contains(said.String(), fmt.Sprintf("%x", good)) {
-		t.Errorf("the token is seen in %s", said.String())
+		t.Errorf("the token appears in %s", said.String())
 	}
 }

@@ -3,20 +3,22 @@
 //
 // [UnaryServerInterceptor] and [StreamServerInterceptor] read the token from the
 // incoming metadata, ask the verifier, and call the handler with the
-// [verify.Principal] in its context. A refused call gets the status
-// Unauthenticated, the same for every reason, or Unavailable if no token source is
-// loaded yet, if there was no time to check the token, or if the verifier fails
-// with an unknown error. It never gets
-// Unimplemented or NotFound, which daprd takes for "delivered".
+// [verify.Principal] in its context.
+//
+// A refused call gets the status Unauthenticated, the same for every reason. It gets
+// Unavailable if no token source is loaded yet, if too many signatures are being
+// checked, or if the verifier fails with an unknown error. It never gets
+// Unimplemented or NotFound, which daprd takes as "delivered".
 //
 // The handler still finds the token in its metadata, because removing it would
-// copy all of the metadata. Do not forward incoming metadata blindly. A method
-// that the server does not have is answered by grpc itself, with Unimplemented,
-// before any interceptor runs, unless the server has an unknown-service handler.
+// copy all of the metadata. Do not forward incoming metadata without removing the
+// token. If the server does not have the called method, grpc itself answers
+// Unimplemented before any interceptor runs, unless the server has an
+// unknown-service handler.
 //
-// [PerRPCCredentials] and [UnaryClientInterceptor] are for senders: the former
-// sends the current token with each call, the latter retries a call whose token
-// was superseded in the meantime.
+// [PerRPCCredentials] and [UnaryClientInterceptor] are for senders. The former sends
+// the current token with each call. The latter retries a call whose token was
+// superseded in the meantime.
 package grpcauth
 
 import (
@@ -30,7 +32,8 @@ import (
 // UnaryServerInterceptor returns an interceptor that calls the handler for calls
 // whose token v accepts and for calls that o exempts. It is safe for concurrent
 // use. UnaryServerInterceptor panics if v is nil, if [Options.Validate] returns an
-// error, or if v cannot do what [Options.EndRevokedStreams] needs.
+// error, or if [Options.EndRevokedStreams] is set and v is no
+// [verify.RevocationWaiter].
 func UnaryServerInterceptor(v verify.Verifier, o Options) grpc.UnaryServerInterceptor {
 	g := newGuard(v, o)
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -46,8 +49,8 @@ func UnaryServerInterceptor(v verify.Verifier, o Options) grpc.UnaryServerInterc
 }
 
 // StreamServerInterceptor is [UnaryServerInterceptor] for streams. A stream is
-// authenticated once, when it opens. It goes on when its token expires, and when
-// its token is revoked unless [Options.EndRevokedStreams] is set.
+// authenticated once, when it opens. It stays open when its token expires. It also
+// stays open when its token is revoked, unless [Options.EndRevokedStreams] is set.
 func StreamServerInterceptor(v verify.Verifier, o Options) grpc.StreamServerInterceptor {
 	g := newGuard(v, o)
 	return func(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {

@@ -162,13 +162,13 @@ func TestExempt(t *testing.T) {
 			}
 		}
 		if asked := v.take(); len(asked) != refusals {
-			t.Errorf("%s: the verifier was asked %d times, want %d: exempt calls are not asked about", name, len(asked), refusals)
+			t.Errorf("%s: the verifier was asked %d times, want %d, since exempt calls do not ask it", name, len(asked), refusals)
 		}
 	}
 }
 
-// TestP5_NoTokenNoAccess: nothing but a Principal for a token that was
-// presented reaches a handler, and a refusal is one of two codes.
+// TestP5_NoTokenNoAccess: a call reaches the handler only with a token for which the
+// verifier returns a Principal. A refusal has one of two codes.
 func TestP5_NoTokenNoAccess(t *testing.T) {
 	yes := func(context.Context, string) (*verify.Principal, error) { return principal(1), nil }
 	for name, c := range map[string]struct {
@@ -202,15 +202,15 @@ func TestP5_NoTokenNoAccess(t *testing.T) {
 			t.Errorf("stream, %s: %v, handler reached: %t", name, err, reached)
 		}
 	}
-	// A context without any metadata, as an in-process caller has it.
+	// A call within the process may have no metadata at all.
 	_, err := grpcauth.UnaryServerInterceptor(verify.VerifierFunc(yes), grpcauth.Options{})(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}, nil)
 	if status.Code(err) != codes.Unauthenticated {
 		t.Errorf("no metadata: %v", err)
 	}
 }
 
-// TestMetadataMadeByHand: who calls in process may write keys in any case, which
-// package metadata looks for as well, in contexts of any depth.
+// TestMetadataMadeByHand: a caller within the process may write keys in upper or lower
+// case, and may add values to the context around the metadata.
 func TestMetadataMadeByHand(t *testing.T) {
 	type key struct{}
 	for name, c := range map[string]struct {
@@ -232,7 +232,7 @@ func TestMetadataMadeByHand(t *testing.T) {
 			t.Errorf("%s: asked %q, want %q", name, got, c.want)
 		}
 	}
-	// What a caller is about to send is nothing that it was sent.
+	// Outgoing metadata carries no token of an incoming call.
 	v, ctx := &fake{}, metadata.AppendToOutgoingContext(t.Context(), "dapr-api-token", good)
 	_, err := grpcauth.UnaryServerInterceptor(v, grpcauth.Options{})(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}, done)
 	if status.Code(err) != codes.Unauthenticated {
@@ -246,7 +246,7 @@ type okStatus struct{}
 func (okStatus) Error() string              { return "fine" }
 func (okStatus) GRPCStatus() *status.Status { return status.New(codes.OK, "") }
 
-// A bareStream is a ServerStream that has nothing but a context.
+// A bareStream is a ServerStream with only a context.
 type bareStream struct {
 	grpc.ServerStream
 	ctx context.Context

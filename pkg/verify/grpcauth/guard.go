@@ -17,7 +17,7 @@ import (
 type guard struct {
 	verifier    verify.Verifier
 	recorder    verify.PreviousUseRecorder // nil if the verifier is none
-	revocations verify.RevocationWaiter    // nil if revoked streams go on
+	revocations verify.RevocationWaiter    // nil unless Options.EndRevokedStreams
 
 	fields     []wire.Field
 	exempt     []string // full methods
@@ -55,8 +55,8 @@ func refusal(class wire.Class) error {
 	return status.Error(codes.Unauthenticated, class.Text())
 }
 
-// authenticate returns the Principal that the call's token proves, nil and no
-// error for an exempt call, or the status that refuses the call.
+// authenticate returns the Principal of the call's token, nil and no error for an
+// exempt call, or the status that refuses the call.
 func (g *guard) authenticate(ctx context.Context, fullMethod string) (*verify.Principal, error) {
 	if slices.Contains(g.exempt, fullMethod) || g.grpcExempt && wire.GRPCExempt(fullMethod) {
 		return nil, nil //nolint:nilnil // exempt: no Principal and no refusal

@@ -24,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The tokens that a fake knows. Every one holds "canary", which no status may
-// hold.
+// The tokens that a fake knows. Each contains "canary", which must not appear in any
+// status.
 const (
 	good        = "canary-good-0123456789"
 	old         = "canary-old-0123456789"
@@ -36,7 +36,8 @@ const (
 	busy        = "canary-busy-0123456789"
 )
 
-// A fake is a Verifier that remembers what it was asked and told.
+// A fake is a Verifier that records the tokens that it was asked about and the uses that
+// it was told of.
 type fake struct {
 	mu       sync.Mutex
 	asked    []string
@@ -74,7 +75,7 @@ func (f *fake) RecordPreviousUse(p *verify.Principal, remote string) {
 	f.recorded = append(f.recorded, p.Slot().String()+" "+remote)
 }
 
-// take returns what f was asked since the last take.
+// take returns the tokens that f was asked about since the last take.
 func (f *fake) take() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,7 +88,7 @@ func principal(slot rotation.Slot) *verify.Principal {
 	return verify.NewPrincipal(verify.PrincipalConfig{Subject: "sidecar", Slot: slot})
 }
 
-// A service answers every call, of every kind, with who it thinks is calling.
+// A service answers every kind of call with the subject of its caller.
 type service struct {
 	testpb.UnimplementedTestServiceServer
 }

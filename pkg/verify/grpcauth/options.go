@@ -20,25 +20,26 @@ type Options struct {
 
 	// Exempt lists the methods that need no token, each as
 	// "/package.Service/Method". There are no prefixes and no patterns. Empty means
-	// that every method needs a token, except as NoDefaultExempt says.
+	// that every method needs a token, except the methods of NoDefaultExempt.
 	Exempt []string
 
-	// NoDefaultExempt makes methods need a token that are otherwise exempt: those of
-	// grpc.health.v1.Health, and those that daprd calls without its app token
-	// (AppCallback/ListTopicSubscriptions, AppCallback/ListInputBindings,
+	// NoDefaultExempt requires a token for the methods that are exempt by default:
+	// those of grpc.health.v1.Health, and those that daprd calls without its app
+	// token (AppCallback/ListTopicSubscriptions, AppCallback/ListInputBindings,
 	// AppCallbackHealthCheck/HealthCheck).
 	NoDefaultExempt bool
 
-	// EndRevokedStreams ends an open stream when the token that it was opened with
-	// is revoked. The handler's context is cancelled, its Send and Recv return the
-	// status Unauthenticated at once, even if they were waiting, and the caller gets
-	// that status when the handler returns. The Verifier must be a
-	// [verify.RevocationWaiter], as an agent is. A handler that neither looks at its
-	// context nor sends or receives keeps the call open until it returns. It costs one goroutine per stream,
-	// and one per message while that is sent or received.
+	// EndRevokedStreams ends an open stream when the token that opened it is
+	// revoked. The handler's context is cancelled. Its Send and Recv return the
+	// status Unauthenticated at once, even if they were waiting. The caller gets this
+	// status when the handler returns. A handler that neither watches its context nor
+	// sends or receives keeps the call open until it returns. The Verifier must be a
+	// [verify.RevocationWaiter], as an agent is.
 	//
-	// After a revocation grpc may still use the message of a Send or Recv that was
-	// waiting. The handler must not use that message again.
+	// EndRevokedStreams costs one goroutine per stream, and another one while a
+	// message is sent or received. After a revocation grpc may still use the message
+	// of a Send or Recv that was waiting. The handler must not use that message
+	// again.
 	EndRevokedStreams bool
 
 	// WithoutPrincipal leaves the Principal out of the handler's context, which
@@ -46,8 +47,8 @@ type Options struct {
 	WithoutPrincipal bool
 }
 
-// Validate returns an error that says everything that is wrong with o. The error
-// names list entries by their index and never quotes them, since they may hold a
+// Validate returns an error that lists everything that is wrong with o. The error
+// names list entries by their index. It never quotes them, because they may hold a
 // token by mistake.
 func (o Options) Validate() error {
 	_, err := o.guard()

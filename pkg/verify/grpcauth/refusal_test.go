@@ -19,9 +19,9 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
-// TestRefusalsAreOneAndTheSame: a caller cannot tell a wrong token from an
-// expired or a revoked one, or from none.
-func TestRefusalsAreOneAndTheSame(t *testing.T) {
+// TestRefusalsAreIdentical: a caller cannot tell a wrong token from an expired or revoked
+// one, or from none.
+func TestRefusalsAreIdentical(t *testing.T) {
 	client := testpb.NewTestServiceClient(dial(t, &fake{}, grpcauth.Options{}))
 	answer := func(token string) string {
 		var header, trailer metadata.MD
@@ -42,8 +42,7 @@ func TestRefusalsAreOneAndTheSame(t *testing.T) {
 	}
 }
 
-// TestP7_NoTokenInAnyStatus: nothing of a token comes back in a status, a
-// header or a trailer.
+// TestP7_NoTokenInAnyStatus: no part of a token appears in a status, a header or a trailer.
 func TestP7_NoTokenInAnyStatus(t *testing.T) {
 	client := testpb.NewTestServiceClient(dial(t, &fake{}, grpcauth.Options{}))
 	for _, token := range []string{good, old, expired, revoked, unavailable, broken, "canary", "canary, canary"} {
@@ -73,7 +72,7 @@ func TestWithoutPrincipal(t *testing.T) {
 	if who, err := bidi(ctx, client); who != "" || err != nil {
 		t.Errorf("stream: %q, %v", who, err)
 	}
-	// Nothing to attach, nothing to wrap.
+	// Without a Principal the stream is not wrapped.
 	ss := &bareStream{ctx: incoming(t.Context(), good)}
 	err := grpcauth.StreamServerInterceptor(&fake{}, o)(nil, ss, &grpc.StreamServerInfo{FullMethod: "/a.B/C"}, func(_ any, got grpc.ServerStream) error {
 		if got != grpc.ServerStream(ss) {
@@ -91,7 +90,7 @@ func incoming(ctx context.Context, token string) context.Context {
 		":authority", "h", "content-type", "application/grpc", "user-agent", "x", "traceparent", "00-0-0-00", "dapr-api-token", token))
 }
 
-// TestHandlerKeepsTheMetadata: documented, so it had better stay so.
+// TestHandlerKeepsTheMetadata, as the package comment says.
 func TestHandlerKeepsTheMetadata(t *testing.T) {
 	_, err := grpcauth.UnaryServerInterceptor(&fake{}, grpcauth.Options{})(incoming(t.Context(), good), nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"},
 		func(ctx context.Context, _ any) (any, error) {
@@ -128,7 +127,7 @@ func TestPreviousUseIsRecorded(t *testing.T) {
 	if !reflect.DeepEqual(v.recorded, want) {
 		t.Errorf("recorded %q, want %q", v.recorded, want)
 	}
-	// And over a real connection.
+	// Over a real connection.
 	v = &fake{}
 	if _, err := unary(with(t.Context(), "dapr-api-token", old), testpb.NewTestServiceClient(dial(t, v, grpcauth.Options{}))); err != nil {
 		t.Fatal(err)

@@ -14,11 +14,11 @@ import (
 // it has been superseded in the meantime. Use it on the same connection as these
 // credentials; without them it changes nothing. It is safe for concurrent use.
 //
-// Unauthenticated means that the call was not carried out, so any method may be
-// sent again. The call's deadline covers both attempts. So do its options:
-// grpc.OnFinish is called twice, and grpc.Header and grpc.Trailer hold what the
-// last attempt returned. Streams are not retried, since what was written to them
-// is lost; the caller may open another.
+// Unauthenticated means that the server did not carry out the call, so any method
+// may be called again. The deadline and the options of the call apply to both
+// attempts: grpc.OnFinish is called twice, and grpc.Header and grpc.Trailer hold the
+// metadata of the last attempt. Streams are not retried, because the messages that
+// were written to them are lost. The caller may open another stream.
 func UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		call := &attempt{}
@@ -33,8 +33,8 @@ func UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 
 type attemptKey struct{}
 
-// An attempt records the token that its call was last sent with. If a context holds
-// two, credentials use the inner one.
+// An attempt records the token that its call last sent. If a context contains two
+// attempts, the credentials use the inner one.
 type attempt struct {
 	mu      sync.Mutex
 	sent    string // "" if no token was sent
@@ -47,7 +47,7 @@ func (a *attempt) remember(token string, current func() (string, error)) {
 	a.sent, a.current = token, current
 }
 
-// superseded reports whether a token was sent and the source returns another now.
+// superseded reports whether a token was sent and the source now returns another one.
 func (a *attempt) superseded() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 
 var retrying = grpc.WithUnaryInterceptor(grpcauth.UnaryClientInterceptor())
 
-// TestClientTriesOnceMore: after Unauthenticated to a token that was superseded
-// meanwhile, and after nothing else.
+// TestClientTriesOnceMore: the interceptor sends a call again only after Unauthenticated
+// to a token that was superseded in the meantime.
 func TestClientTriesOnceMore(t *testing.T) {
 	const refused, ok = codes.Unauthenticated, codes.OK
 	for name, c := range map[string]struct {
@@ -67,9 +67,9 @@ func TestClientTriesOnceMore(t *testing.T) {
 	}
 }
 
-// TestClientWithOthersCredentials: what somebody else attached is not ours to
-// send again, nor is what was never sent.
-func TestClientWithOthersCredentials(t *testing.T) {
+// TestClientWithOtherCredentials: the interceptor does not send a call again if other
+// credentials, or none, attached its token.
+func TestClientWithOtherCredentials(t *testing.T) {
 	l, noted := loopback(t), &log{}
 	host(t, l, append(noted.noting("dapr-api-token"), grpc.ChainUnaryInterceptor(grpcauth.UnaryServerInterceptor(&fake{}, grpcauth.Options{})))...)
 	target := "passthrough:///" + l.Addr().String()
@@ -87,7 +87,7 @@ func TestClientWithOthersCredentials(t *testing.T) {
 	}
 }
 
-// TestClientRespectsTheContext: nobody waits for a second try any more.
+// TestClientRespectsTheContext: no call is sent again after its context has ended.
 func TestClientRespectsTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	creds := grpcauth.PerRPCCredentials(tokens("one", "two"), grpcauth.CredentialsOptions{Hosts: []string{"localhost"}, AllowPlaintext: true})
@@ -105,8 +105,8 @@ func TestClientRespectsTheContext(t *testing.T) {
 	}
 }
 
-// TestClientLooksAtTheLastToken: grpc itself may have tried several times, as a
-// service config tells it to; what counts is what was refused.
+// TestClientLooksAtTheLastToken: a service config may make grpc itself try several times.
+// The token of the last attempt counts.
 func TestClientLooksAtTheLastToken(t *testing.T) {
 	creds := grpcauth.PerRPCCredentials(tokens("one", "two"), grpcauth.CredentialsOptions{Hosts: []string{"localhost"}, AllowPlaintext: true})
 	calls := 0
@@ -124,8 +124,8 @@ func TestClientLooksAtTheLastToken(t *testing.T) {
 	}
 }
 
-// TestClientCallsWithinCalls: a call that is made with the context of another,
-// over another connection, is tried again by itself and leaves the other alone.
+// TestClientCallsWithinCalls: a call may use the context of another call. Each of the two
+// is sent again by itself.
 func TestClientCallsWithinCalls(t *testing.T) {
 	connect := func(opts ...grpc.DialOption) (testpb.TestServiceClient, *log) {
 		l, noted := loopback(t), &log{}
@@ -148,7 +148,8 @@ func TestClientCallsWithinCalls(t *testing.T) {
 	}
 }
 
-// TestClientReplyIsOfTheSecondTry: as are header and trailer.
+// TestClientReplyIsOfTheSecondTry: the reply, the header and the trailer are those of the
+// second attempt.
 func TestClientReplyIsOfTheSecondTry(t *testing.T) {
 	l, v := loopback(t), &fake{}
 	host(t, l, grpc.UnaryInterceptor(grpcauth.UnaryServerInterceptor(v, grpcauth.Options{})))

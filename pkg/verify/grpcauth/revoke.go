@@ -11,12 +11,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/internal/wire"
 )
 
-// errRevoked is the same status as for a token that is revoked before the call.
+// errRevoked is also the status of a call whose token was revoked before it.
 var errRevoked = refusal(wire.Invalid)
 
-// endWhenRevoked calls handler with ss. When p's credential is revoked, it cancels
-// the handler's context and makes its Send and Recv fail, and then returns
-// Unauthenticated whatever the handler returns.
+// endWhenRevoked calls handler with ss. When p's credential is revoked, endWhenRevoked
+// cancels the handler's context and makes its Send and Recv fail. It then ignores the
+// result of the handler and returns Unauthenticated.
 func (g *guard) endWhenRevoked(p *verify.Principal, srv any, ss grpc.ServerStream, handler grpc.StreamHandler) error {
 	ctx, cancel := context.WithCancelCause(ss.Context())
 	revoked := make(chan struct{})
@@ -54,14 +54,14 @@ func (s *revocableStream) RecvMsg(m any) error {
 
 // untilRevoked returns what transfer returns, or Unauthenticated as soon as the
 // stream is revoked. A transfer that waits for the other side ends only with the
-// stream, so it has a goroutine of its own, which ends when the handler returns.
+// stream, so it runs in a goroutine, which ends when the handler returns.
 func (s *revocableStream) untilRevoked(transfer func() error) error {
 	if s.isRevoked() {
 		return errRevoked
 	}
 	type outcome struct {
 		err   error
-		panic any // such as that of a codec
+		panic any // a codec may panic
 	}
 	done := make(chan outcome, 1)
 	go func() {
@@ -75,7 +75,7 @@ func (s *revocableStream) untilRevoked(transfer func() error) error {
 	select {
 	case o := <-done:
 		if o.panic != nil {
-			panic(o.panic) // where a recovery interceptor finds it
+			panic(o.panic) // in the handler's goroutine, so that an interceptor can recover it
 		}
 		if s.isRevoked() {
 			return errRevoked
@@ -86,8 +86,8 @@ func (s *revocableStream) untilRevoked(transfer func() error) error {
 	}
 }
 
-// SetHeader fails after the revocation, as the methods below do: metadata must not
-// reach the revoked caller either.
+// SetHeader and the methods below fail after the revocation, so that no metadata
+// reaches the revoked caller.
 func (s *revocableStream) SetHeader(md metadata.MD) error {
 	if s.isRevoked() {
 		return errRevoked

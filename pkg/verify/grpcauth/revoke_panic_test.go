@@ -18,8 +18,8 @@ type panicking struct{ grpc.ServerStream }
 
 func (panicking) SendMsg(any) error { panic("a bad codec") }
 
-// TestPanicOfATransferCanBeRecovered: it is one of the handler's goroutine, so that a
-// recovery interceptor outside finds it.
+// TestPanicOfATransferCanBeRecovered: the panic occurs in the handler's goroutine, so an
+// outer interceptor can recover it.
 func TestPanicOfATransferCanBeRecovered(t *testing.T) {
 	recovers := func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 		defer func() {
@@ -37,7 +37,7 @@ func TestPanicOfATransferCanBeRecovered(t *testing.T) {
 	}
 }
 
-// TestP3_NoMetadataAfterTheRevocation: a handler that goes on sends none.
+// TestP3_NoMetadataAfterTheRevocation: a handler that keeps running sends no metadata.
 func TestP3_NoMetadataAfterTheRevocation(t *testing.T) {
 	a := following(t, good+"\n"+old+" previous")
 	h := newHeld(func(s testpb.TestService_FullDuplexCallServer) error {

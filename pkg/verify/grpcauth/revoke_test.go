@@ -23,7 +23,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
-// following starts a real agent that accepts text's tokens.
+// following starts an agent that accepts the tokens in text.
 func following(t *testing.T, text string) *agent.Agent {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "token")
@@ -38,8 +38,8 @@ func following(t *testing.T, text string) *agent.Agent {
 	return a
 }
 
-// A held handler says that it has begun, then what ended it where that was
-// called with a previous token.
+// A held handler reports that it has begun. Of a call with a previous token it then
+// reports the error that ended it.
 type held struct {
 	testpb.UnimplementedTestServiceServer
 	begun, ended chan error
@@ -141,7 +141,7 @@ func TestP3_RevocationEndsLiveStreams(t *testing.T) {
 			if err := h.wait(t, h.ended); name != "ending well" && status.Code(err) != codes.Unauthenticated {
 				t.Errorf("the handler saw %v", err)
 			}
-			// The other token's stream lives on.
+			// The stream of the other token stays open.
 			select {
 			case <-other.Context().Done():
 				t.Error("a stream with another token was cut")
@@ -154,9 +154,9 @@ func TestP3_RevocationEndsLiveStreams(t *testing.T) {
 	}
 }
 
-// TestStreamsOutliveWhatIsNoRevocation: not the end of an overlap, not Retire, and
-// without the option not a revocation either.
-func TestStreamsOutliveWhatIsNoRevocation(t *testing.T) {
+// TestOnlyARevocationEndsStreams: neither the end of an overlap nor Retire ends a stream,
+// nor does a revocation without the option.
+func TestOnlyARevocationEndsStreams(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		o  grpcauth.Options
@@ -193,8 +193,8 @@ func TestStreamsOutliveWhatIsNoRevocation(t *testing.T) {
 	}
 }
 
-// TestWatchedStreamsEndAsTheirHandlersDo: a stream without a revocation ends with
-// what its handler returned, and outer interceptors see the handler's panic.
+// TestWatchedStreamsEndAsTheirHandlersDo: a stream that is not revoked ends with the result
+// of its handler, and an outer interceptor sees the handler's panic.
 func TestWatchedStreamsEndAsTheirHandlersDo(t *testing.T) {
 	t.Parallel()
 	a := following(t, good)
@@ -249,15 +249,15 @@ func TestEndRevokedStreamsNeedsAWaiter(t *testing.T) {
 	grpcauth.StreamServerInterceptor(&fake{}, grpcauth.Options{EndRevokedStreams: true})
 }
 
-// TestAnyOfNonWaitersIsNone: it must not look as if it could tell.
-func TestAnyOfNonWaitersIsNone(t *testing.T) {
+// TestAnyWithoutWaitersIsNoWaiter: such a Verifier cannot report revocations.
+func TestAnyWithoutWaitersIsNoWaiter(t *testing.T) {
 	t.Parallel()
 	if _, ok := verify.Any(&fake{}).(verify.RevocationWaiter); ok {
 		t.Error("it is a RevocationWaiter")
 	}
 }
 
-// TestAnyAwaitsRevocation: of several verifiers the one that vouched is asked.
+// TestAnyAwaitsRevocation: Any asks the Verifier that returned the Principal.
 func TestAnyAwaitsRevocation(t *testing.T) {
 	t.Parallel()
 	a := following(t, good)
@@ -272,7 +272,7 @@ func TestAnyAwaitsRevocation(t *testing.T) {
 		t.Fatal("Any is no RevocationWaiter")
 	}
 	if w.AwaitRevocation(t.Context(), verify.NewPrincipal(verify.PrincipalConfig{Source: "another"})) {
-		t.Error("a Principal of nobody is revoked")
+		t.Error("the Principal of another Verifier is revoked")
 	}
 	got := make(chan bool)
 	go func() { got <- w.AwaitRevocation(t.Context(), p) }()

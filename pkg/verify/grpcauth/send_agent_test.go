@@ -19,14 +19,14 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/grpcauth"
 )
 
-// limit is when a test gives up on one thing that it waits for.
+// limit is how long a test waits for one event.
 const limit = 20 * time.Second
 
 func tokenN(n int) string { return fmt.Sprintf("canary-%016d", n) }
 
-// TestCallersSeeNoRefusal rotates a file with no overlap at all while callers
-// are under way. At each rotation at least one call arrives with a token that
-// has just gone, which its caller must not notice.
+// TestCallersSeeNoRefusal rotates a file without overlap while callers run. At each
+// rotation at least one call arrives with a token that is no longer accepted. Its caller
+// must not see the refusal.
 func TestCallersSeeNoRefusal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "token")
 	put := func(n int) {
@@ -94,13 +94,13 @@ func TestCallersSeeNoRefusal(t *testing.T) {
 		}
 	}
 	for n := 1; n <= 5 && ctx.Err() == nil; n++ {
-		late.Reset(limit) // each rotation has it to itself
+		late.Reset(limit) // each rotation has the whole limit
 		before := refused.Load()
 		var release chan struct{}
 		select {
 		case release = <-held:
 		case <-ctx.Done():
-			t.Fatal("nobody calls any more")
+			t.Fatal("all callers have stopped")
 		}
 		changed := a.Updated()
 		put(n)
@@ -112,11 +112,11 @@ func TestCallersSeeNoRefusal(t *testing.T) {
 		close(release)
 		settle()
 		if refused.Load() == before {
-			t.Errorf("rotation %d: nobody was refused, so nothing was tried", n)
+			t.Errorf("rotation %d: no call was refused, so this tests nothing", n)
 		}
 	}
 	if ctx.Err() != nil {
-		t.Errorf("not within %s: a rotation and a call of everyone", limit)
+		t.Errorf("a rotation and a call of each caller took more than %s", limit)
 	}
 	stop.Store(true)
 	callers.Wait()

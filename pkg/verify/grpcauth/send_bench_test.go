@@ -19,8 +19,8 @@ func connected(ctx context.Context) context.Context {
 	return credentials.NewContextWithRequestInfo(ctx, credentials.RequestInfo{Method: "/a.B/C", AuthInfo: vague{}})
 }
 
-// BenchmarkCredentials is the metadata of one call, without the call. Map is
-// what none can undercut, since grpc wants one.
+// BenchmarkCredentials measures the metadata of one call, without the call. Map is the
+// minimum cost, because grpc needs a map.
 func BenchmarkCredentials(b *testing.B) {
 	b.Run("Map", func(b *testing.B) {
 		var md map[string]string
@@ -45,8 +45,8 @@ func BenchmarkCredentials(b *testing.B) {
 	}
 }
 
-// BenchmarkSend is a whole call over loopback, with the credentials, with the
-// interceptor too, and without.
+// BenchmarkSend measures a whole call over loopback: without credentials, with them, and
+// with the interceptor, too.
 func BenchmarkSend(b *testing.B) {
 	l := loopback(b)
 	host(b, l)
@@ -71,8 +71,7 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// TestCredentialsAllocations fixes what the benchmark shows: the map and what
-// is in it.
+// TestCredentialsAllocations: a call allocates only the map and its content.
 func TestCredentialsAllocations(t *testing.T) {
 	creds := grpcauth.PerRPCCredentials(static(good), grpcauth.CredentialsOptions{Hosts: []string{"127.0.0.1:50051"}})
 	ctx, uri := connected(t.Context()), []string{"https://127.0.0.1:50051/a.B"}

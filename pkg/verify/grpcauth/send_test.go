@@ -28,13 +28,13 @@ type sourceFunc func() (string, error)
 
 func (f sourceFunc) Token() (string, error) { return f() }
 
-// A static source is the most careless one: fmt would print it if it could.
+// A static source is a TokenSource that fmt can print.
 type static string
 
 func (s static) Token() (string, error) { return string(s), nil }
 
-// tokens returns a source that gives one of list after the other, and the last
-// one from then on.
+// tokens returns a source that returns the tokens of list in order, then the last one
+// again and again.
 func tokens(list ...string) sourceFunc {
 	var mu sync.Mutex
 	return func() (string, error) {
@@ -46,7 +46,7 @@ func tokens(list ...string) sourceFunc {
 	}
 }
 
-// A log notes the values of one metadata key, as calls arrive.
+// A log records the values of one metadata key of each call.
 type log struct {
 	mu     sync.Mutex
 	values []string
@@ -58,7 +58,7 @@ func (l *log) note(ctx context.Context, key string) {
 	l.values = append(l.values, strings.Join(metadata.ValueFromIncomingContext(ctx, key), "|"))
 }
 
-// take returns what was noted since the last take.
+// take returns the values recorded since the last take.
 func (l *log) take() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,7 +67,7 @@ func (l *log) take() []string {
 	return values
 }
 
-// noting returns the options of a server that notes key.
+// noting returns the options of a server that records the values of key.
 func (l *log) noting(key string) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, h grpc.UnaryHandler) (any, error) {
@@ -141,7 +141,7 @@ func sends(src verify.TokenSource, hosts ...string) grpc.DialOption {
 	return grpc.WithPerRPCCredentials(grpcauth.PerRPCCredentials(src, grpcauth.CredentialsOptions{Hosts: hosts}))
 }
 
-// over connects through l, whatever the target.
+// over connects through l and ignores the target.
 func over(l net.Listener) grpc.DialOption {
 	return grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		if b, ok := l.(*bufconn.Listener); ok {
