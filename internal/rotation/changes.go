@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Revoke returns the ledger that follows l when ids are revoked. They stay refused,
-// whatever the source declares, until they are unrevoked. Deadlines do not move.
+// Revoke returns the ledger that follows l when ids are revoked. They stay refused until
+// they are unrevoked, even if the source declares them. Deadlines do not move.
 func (l *Ledger[V]) Revoke(ids ...ID) *Ledger[V] { return l.revokeNamed(ids, nil) }
 
 // revokeNamed revokes ids and adds names to revoked credentials.
@@ -110,8 +110,8 @@ func (l *Ledger[V]) retireIDs(ids ...ID) *Ledger[V] {
 	return l.retire(func(id ID) bool { return slices.Contains(ids, id) }, ids)
 }
 
-// retire ends the superseded credentials for which ends returns true. It marks those that
-// the source declares, and others, as retired.
+// retire ends the superseded credentials for which ends returns true. It marks as retired
+// those of them that the source declares, and others.
 func (l *Ledger[V]) retire(ends func(ID) bool, others []ID) *Ledger[V] {
 	n := l.next()
 	tombs := l.ended.clone()

@@ -14,8 +14,8 @@ type Ledger[V any] struct {
 	// Number counts the changes: the first ledger has Number 1, and each change adds 1.
 	Number uint64
 	// Entries holds each credential once, sorted by slot: current (by client), next,
-	// previous (no deadline first, then the latest deadline first), listed. An entry stays in Entries
-	// after its deadline until the next change.
+	// previous (no deadline first, then the latest deadline first), listed. An entry stays
+	// in Entries after its deadline until the next change.
 	Entries []Entry[V]
 
 	// RevokedDeclared lists the revoked credentials that the source still declares

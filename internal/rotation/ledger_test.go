@@ -168,12 +168,12 @@ func TestNoOverlapEndsAtOnce(t *testing.T) {
 		l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
 		l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w)
 		if len(l.Entries) != 1 || !l.Ended(id(1)) {
-			t.Errorf("overlap %s: %d entries, ended %t; want the old one gone and known", overlap, len(l.Entries), l.Ended(id(1)))
+			t.Errorf("overlap %s: %d entries, ended %t; want 1 entry and true", overlap, len(l.Entries), l.Ended(id(1)))
 		}
 	}
 }
 
-func TestRetireHoldsDeclaredPreviousBack(t *testing.T) {
+func TestRetireBarsADeclaredPrevious(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
 	content := []Decl[string]{decl(2, Current), decl(1, Previous)}
@@ -200,36 +200,36 @@ func TestP3_RevocationIsSticky(t *testing.T) {
 	for _, slot := range Slots {
 		l := revoked()
 		if slotOf(l, id(1), start) != 0 || !l.Revoked(id(1)) || len(l.RevokedDeclared) != 0 {
-			t.Fatal("revoked token still accepted in its overlap, or said to be declared")
+			t.Fatal("the revoked credential is accepted in its overlap, or RevokedDeclared lists it")
 		}
 		l = advance(l, []Decl[string]{decl(1, slot), decl(2, Listed)}, nil, start, w)
 		if slotOf(l, id(1), start) != 0 || !l.Revoked(id(1)) {
 			t.Errorf("declared %s without the revocation: accepted again", slot)
 		}
 		if len(l.RevokedDeclared) != 1 || l.RevokedDeclared[0].ID != id(1) {
-			t.Errorf("declared %s without the revocation: %d are told of", slot, len(l.RevokedDeclared))
+			t.Errorf("declared %s without the revocation: RevokedDeclared lists %d", slot, len(l.RevokedDeclared))
 		}
 		if n := l.Retire().Revoke(id(9)); len(n.RevokedDeclared) != 1 {
-			t.Error("forgotten by a change by hand")
+			t.Error("RevokedDeclared is lost by a manual change")
 		}
 		if l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w); len(l.RevokedDeclared) != 0 || !l.Revoked(id(1)) {
-			t.Error("told of though it is no longer declared, or no longer revoked")
+			t.Error("no longer declared: RevokedDeclared still lists it, or it is no longer revoked")
 		}
 	}
 	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w).Revoke(id(1))
 	if len(l.RevokedDeclared) != 1 {
-		t.Error("revoked by hand while it is declared: not told of")
+		t.Error("revoked by hand while declared: RevokedDeclared does not list it")
 	}
 	if l = restarted(l, start, w); !l.Revoked(id(1)) {
-		t.Error("a snapshot forgets revocations")
+		t.Error("a snapshot loses revocations")
 	}
 	if l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w); slotOf(l, id(1), start) != 0 {
-		t.Error("restored, and accepted again")
+		t.Error("accepted again after a restart")
 	}
 }
 
-// TestTwoLedgersFollowOne: two agents can go on from one ledger, so what one of them
-// revokes does not show in the other.
+// TestTwoLedgersFollowOne: two agents can start from one ledger. A revocation in one does
+// not appear in the other.
 func TestTwoLedgersFollowOne(t *testing.T) {
 	t.Parallel()
 	decls := []Decl[string]{decl(1, Current), decl(2, Listed), decl(3, Listed), decl(4, Listed), decl(5, Listed)}
@@ -237,7 +237,7 @@ func TestTwoLedgersFollowOne(t *testing.T) {
 	one, other := l.Revoke(id(4)), l.Revoke(id(5))
 	for b, n := range map[byte]*Ledger[string]{4: one, 5: other} {
 		if d := n.RevokedDeclared; len(d) != 4 || d[3].ID != id(b) {
-			t.Errorf("revoked %d: the last of %d that are declared is another one", b, len(d))
+			t.Errorf("revoked %d: RevokedDeclared lists %d, and the last one is wrong", b, len(d))
 		}
 	}
 }
@@ -256,7 +256,7 @@ func TestP3_UnrevokedLiftsOnce(t *testing.T) {
 	if !accepted(l) || l.Revoked(id(1)) || len(l.RevokedDeclared) != 0 {
 		t.Fatal("unrevoked does not lift a revocation that was seen before")
 	}
-	// A line that stays in the source must not undo what somebody revokes later.
+	// A line that stays in the source must not lift a later revocation.
 	l = Advance(l.Revoke(id(1)), c, start, Window{})
 	if accepted(l) {
 		t.Error("the same line lifted a later revocation")
@@ -267,9 +267,9 @@ func TestP3_UnrevokedLiftsOnce(t *testing.T) {
 	if l = Advance(l.Unrevoke(id(1)), c, start, Window{}); !accepted(l) {
 		t.Error("Unrevoke does not lift it")
 	}
-	// The source said revoked, if in bad content: the same line lifts that.
+	// The revocation came from rejected content of the same source, so the line lifts it.
 	if l = Advance(l.Reject([]ID{id(1)}), c, start, Window{}); !accepted(l) {
-		t.Error("the source cannot lift what bad content revoked")
+		t.Error("the source cannot lift a revocation of rejected content")
 	}
 }
 
@@ -346,12 +346,12 @@ func TestP3_RevokedUnderEveryNameItHad(t *testing.T) {
 	both.Revoked = []ID{id(a)}
 	l := Advance(Advance(nil, called(a), start, Window{}), both, start, Window{})
 	if slotOf(l, id(1), start) != 0 || len(l.RevokedDeclared) != 0 {
-		t.Errorf("renamed by the content that revokes its name: accepted, or %d are told of", len(l.RevokedDeclared))
+		t.Errorf("renamed by the content that revokes its name: accepted, or RevokedDeclared lists %d", len(l.RevokedDeclared))
 	}
 }
 
-// TestTableOfSlots is the table of the contract: the earlier slot of a credential, what
-// the source says about it then, and its new slot.
+// TestTableOfSlots is the table of the contract: the earlier slot of a credential, the new
+// content of the source, and the new slot.
 func TestTableOfSlots(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
@@ -380,7 +380,7 @@ func TestTableOfSlots(t *testing.T) {
 		slot     Slot
 		deadline time.Time // zero for none
 		ended    bool      // refused as expired
-		told     bool      // as revoked and declared
+		listed   bool      // in RevokedDeclared
 	}{
 		{anything, "revoked", Content[string]{Revoked: []ID{id(1)}}, 0, time.Time{}, false, false},
 		{anything, "current and revoked", Content[string]{Decls: []Decl[string]{decl(1, Current)}, Revoked: []ID{id(1)}}, 0, time.Time{}, false, false},
@@ -405,11 +405,11 @@ func TestTableOfSlots(t *testing.T) {
 		{[]string{"previous", "dated", "retired"}, "nothing", Content[string]{}, 0, time.Time{}, true, false},
 	} {
 		for _, name := range c.was {
-			// Another current one, behind: of two the first is.
+			// If two are declared current, the first one is current.
 			c.content.Decls = append(slices.Clip(c.content.Decls), decl(9, Current))
 			l := Advance(was[name], c.content, start, w)
-			if got := slotOf(l, id(1), start); got != c.slot || l.Ended(id(1)) != c.ended || (len(l.RevokedDeclared) > 0) != c.told {
-				t.Errorf("%s, then %s: slot %q, ended %t, told of %t; want %q, %t, %t", name, c.says, got, l.Ended(id(1)), len(l.RevokedDeclared) > 0, c.slot, c.ended, c.told)
+			if got := slotOf(l, id(1), start); got != c.slot || l.Ended(id(1)) != c.ended || (len(l.RevokedDeclared) > 0) != c.listed {
+				t.Errorf("%s, then %s: slot %q, ended %t, in RevokedDeclared %t; want %q, %t, %t", name, c.says, got, l.Ended(id(1)), len(l.RevokedDeclared) > 0, c.slot, c.ended, c.listed)
 			}
 			for i := range l.Entries {
 				if e := &l.Entries[i]; e.ID == id(1) && !e.Deadline(start).Equal(c.deadline) {
@@ -420,8 +420,8 @@ func TestTableOfSlots(t *testing.T) {
 	}
 }
 
-// TestRetiredIsNotSticky: once the source no longer retires a credential, it is refused
-// only until the source declares it. While the source retires it, it is known as ended.
+// TestRetiredIsNotSticky: after the source stops retiring a credential, the ledger refuses
+// it only until the source declares it. While the source retires it, Ended returns true.
 func TestRetiredIsNotSticky(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
@@ -432,17 +432,17 @@ func TestRetiredIsNotSticky(t *testing.T) {
 	l := Advance(nil, many, start, w)
 	for _, id := range many.Retired {
 		if !l.Ended(id) {
-			t.Fatal("forgotten though the source says it")
+			t.Fatal("a credential that the source retires has not ended")
 		}
 	}
 	if l = advance(l, []Decl[string]{decl(1, Current)}, nil, start, w); len(l.ended.list) > maxEnded {
-		t.Errorf("%d remembered, want at most %d", len(l.ended.list), maxEnded)
+		t.Errorf("%d tombstones, want at most %d", len(l.ended.list), maxEnded)
 	}
 	last := many.Retired[len(many.Retired)-1]
 	for range 2 {
 		l = advance(l, []Decl[string]{{ID: last, Slot: Previous}, decl(1, Current)}, nil, start, w)
 		if slotOf(l, last, start) != Previous {
-			t.Error("declared previous after it was retired, and refused")
+			t.Error("declared previous after it was retired: refused")
 		}
 		l = restarted(Advance(l, many, start, w), start, w)
 	}
@@ -464,32 +464,32 @@ func TestEndedIsBounded(t *testing.T) {
 		l = advance(l, []Decl[string]{d}, nil, start, Window{})
 	}
 	if len(l.ended.list) > maxEnded {
-		t.Errorf("%d remembered, want at most %d", len(l.ended.list), maxEnded)
+		t.Errorf("%d tombstones, want at most %d", len(l.ended.list), maxEnded)
 	}
 	for i := range 3 * maxEnded {
 		known := i >= 2*maxEnded-1 && i < 3*maxEnded-1 // the last one is accepted
 		if got := l.Ended(ID{byte(i), byte(i >> 8), 1}); got != known {
-			t.Fatalf("the token %d before the last: known to have ended %t", 3*maxEnded-1-i, got)
+			t.Fatalf("the credential %d before the last: ended %t", 3*maxEnded-1-i, got)
 		}
 	}
-	for i := range 3 * maxEnded { // what is retired is bounded too, once it is gone
+	for i := range 3 * maxEnded { // retired credentials that the source has dropped are bounded, too
 		d := []Decl[string]{decl(0, Current), {ID: ID{byte(i), byte(i >> 8), 2}, Slot: Previous}}
 		l = advance(l, d, nil, start, Window{}).Retire()
 	}
 	if len(l.ended.list) > maxEnded+1 {
-		t.Errorf("%d remembered, want at most %d", len(l.ended.list), maxEnded+1)
+		t.Errorf("%d tombstones, want at most %d", len(l.ended.list), maxEnded+1)
 	}
 }
 
-// retireIDs also retires credentials that are only remembered: a source that declares one
-// of them previous afterwards does not restore it.
-func TestHoldOfWhatIsRemembered(t *testing.T) {
+// TestRetireIDsOfRemembered: retireIDs also retires credentials that are only remembered,
+// and unknown ones. A source that declares one of them previous does not restore it.
+func TestRetireIDsOfRemembered(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
 	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, w)
 	l = advance(l, []Decl[string]{decl(2, Current)}, nil, start, w).retireIDs(id(1), id(1), id(3))
 	if m := l.Snapshot(start, nil); len(m.Retired) != 2 || len(m.Ended) != 0 {
-		t.Errorf("%d retired and %d ended are written down, want 2 and none", len(m.Retired), len(m.Ended))
+		t.Errorf("the snapshot has %d retired and %d ended, want 2 and none", len(m.Retired), len(m.Ended))
 	}
 	l = advance(l, []Decl[string]{decl(2, Current), decl(1, Previous), decl(3, Previous)}, nil, start, w)
 	for _, k := range []byte{1, 3} {
@@ -526,21 +526,21 @@ func TestZeroLedgerIsEmpty(t *testing.T) {
 	t.Parallel()
 	l := new(Ledger[string])
 	if len(l.Currents()) > 0 || l.Revoked(id(1)) || l.Ended(id(1)) {
-		t.Error("the zero ledger holds something")
+		t.Error("the zero ledger is not empty")
 	}
 	if got := l.Revoke(id(1)); !got.Revoked(id(1)) || got.Number != 1 {
 		t.Error("a revocation before the first content is lost")
 	}
 	if got := l.Retire(); len(got.Entries) != 0 {
-		t.Error("retiring nothing made something")
+		t.Error("Retire of an empty ledger added an entry")
 	}
 }
 
-func TestUseHasAGrainAndNeverGoesBack(t *testing.T) {
+func TestUseIsRecordedToTheSecondAndNeverGoesBack(t *testing.T) {
 	t.Parallel()
 	var u Use
 	if !u.Last().IsZero() {
-		t.Fatal("the zero Use was used")
+		t.Fatal("the zero Use has a last use")
 	}
 	for _, c := range []struct {
 		mark, want time.Duration

@@ -24,31 +24,31 @@ func TestP3_MergeRevokes(t *testing.T) {
 	m := l.Merge(other, start, w)
 	for b, want := range map[byte]bool{1: false, 2: true, 3: true, 4: false, 5: false} {
 		if got := m.Revoked(id(b)); got != want {
-			t.Errorf("credential %d: revoked %t", b, got)
+			t.Errorf("credential %d: revoked %t, want %t", b, got, want)
 		}
 	}
-	// Where the other has read the lift, too, and revokes one all the same, that came later.
+	// If the other ledger has read the lift, too, its revocation is later than the lift.
 	m = l.Merge(Advance(other, lifts, start, w).Revoke(id(5)), start, w)
 	if !m.Revoked(id(5)) || m.Revoked(id(4)) {
 		t.Errorf("5 revoked later: %t; 4: %t", m.Revoked(id(5)), m.Revoked(id(4)))
 	}
 	if got := slotOf(Advance(m, lifts, start, w), id(5), start); got != 0 {
-		t.Errorf("the same content lifts it once more: %s", got)
+		t.Errorf("the same content lifts the later revocation: %s", got)
 	}
-	// A line of an earlier rotation lifts nothing: a later revocation by hand holds.
+	// A line of an earlier rotation does not lift a later manual revocation.
 	stale := Advance(Advance(nil, lifts, start, w), lifts, start, w)
 	if m := stale.Merge(Advance(nil, content, start, w).Revoke(id(5)), start, w); !m.Revoked(id(5)) {
-		t.Error("a line that has lifted nothing lifts the other's revocation")
+		t.Error("a line that lifted nothing here lifts the other ledger's revocation")
 	}
-	// A credential that is refused by a name of its stays so without that.
+	// A credential that was revoked by a name stays revoked without the name.
 	m = Advance(m.Merge(other, start, w), Content[string]{Decls: []Decl[string]{decl(1, Current), decl(2, Listed)}}, start, w)
 	if !m.Revoked(id(2)) {
-		t.Error("2 is forgotten with its name")
+		t.Error("2 is no longer revoked without its name")
 	}
 }
 
 // TestP2_MergeRetires: a credential that the other ledger retired, or that ended there, is
-// not accepted, neither as remembered nor as declared previous.
+// refused, whether it is remembered or declared previous.
 func TestP2_MergeRetires(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Hour}
@@ -66,11 +66,11 @@ func TestP2_MergeRetires(t *testing.T) {
 			}
 		}
 		if m = advance(m, []Decl[string]{decl(2, Current), until}, nil, start, w); slotOf(m, id(4), start) != 0 {
-			t.Errorf("%s: its source brings it back", name)
+			t.Errorf("%s: its source restores it", name)
 		}
 	}
 	if m := l.Merge(l.Retire(), start, w); slotOf(m, id(3), start) != 0 {
-		t.Error("declared without a deadline, and retired by hand: accepted")
+		t.Error("declared without a deadline and retired by hand: accepted")
 	}
 }
 
@@ -92,9 +92,9 @@ func TestP2_MergeKeepsWindows(t *testing.T) {
 		m = m.Merge(other, start.Add(30*time.Minute), w)
 	}
 	if got := slotOf(m, id(2), start.Add(time.Second+time.Hour)); got != 0 {
-		t.Errorf("2 has got its window again: %s", got)
+		t.Errorf("the second merge gave 2 a new window: %s", got)
 	}
-	// A use of the new current one opens the windows that waited, in both ledgers.
+	// A use of the new current credential opens the waiting windows in both ledgers.
 	if !m.Entries[0].Accept(start.Add(2 * time.Second)) {
 		t.Fatal("6 is refused")
 	}
@@ -105,7 +105,7 @@ func TestP2_MergeKeepsWindows(t *testing.T) {
 	}
 }
 
-// TestMergeOfNothing changes nothing.
+// TestMergeOfNothing: merging an empty ledger changes nothing.
 func TestMergeOfNothing(t *testing.T) {
 	t.Parallel()
 	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, Window{})
@@ -118,7 +118,7 @@ func TestMergeOfNothing(t *testing.T) {
 	}
 }
 
-// TestMergeModel lets two ledgers diverge, and checks the promises of Merge.
+// TestMergeModel lets two ledgers diverge and checks what Merge promises.
 func TestMergeModel(t *testing.T) {
 	t.Parallel()
 	w := Window{Overlap: time.Minute}
@@ -168,13 +168,13 @@ func merged(a, b *Ledger[string], pool []ID, now time.Time, w Window) error {
 		case b.HasRevocation(id) && !m.HasRevocation(id), a.HasRevocation(id) && !m.HasRevocation(id) && !lifted:
 			return fmt.Errorf("a revocation of %v is lost", id[0])
 		case a.Ended(id) && got == Previous && out == Previous && !entryOf(b, id).Declared:
-			return fmt.Errorf("%v has ended in one, and is remembered", id[0])
+			return fmt.Errorf("%v has ended in one ledger and is remembered", id[0])
 		case (in == Current || in == Previous && !entryOf(a, id).Declared) && got == 0 && !m.Revoked(id) && !b.Ended(id) && (entryOf(b, id) == nil || out != 0):
-			return fmt.Errorf("%v was accepted, and is not", id[0])
+			return fmt.Errorf("%v was accepted and is refused", id[0])
 		case out != 0 && got == 0 && !m.Revoked(id) && !a.Ended(id):
-			return fmt.Errorf("%v is declared, and not accepted", id[0])
+			return fmt.Errorf("%v is declared and refused", id[0])
 		case got != 0 && in == 0 && out == 0:
-			return fmt.Errorf("%v comes from nowhere", id[0])
+			return fmt.Errorf("%v is accepted, but was accepted in neither ledger", id[0])
 		}
 	}
 	return nil

@@ -396,12 +396,12 @@ func (m *model) agreeOnDeclared(l *Ledger[string], c Content[string]) error {
 			continue // its deadline may have passed
 		}
 		if want := m.refused(d.ID) && !now; got[d.ID] != want {
-			return fmt.Errorf("credential %d is declared though it is revoked: %t, the model says %t", d.ID[0], got[d.ID], want)
+			return fmt.Errorf("credential %d in RevokedDeclared: %t, the model says %t", d.ID[0], got[d.ID], want)
 		}
 	}
 	for _, id := range c.Retired {
 		if slot, _, _ := declaredAs(c.Decls, id); slot == 0 && !m.refused(id) && !l.Ended(id) {
-			return fmt.Errorf("credential %d is retired and not known to have ended", id[0])
+			return fmt.Errorf("credential %d is retired and has not ended", id[0])
 		}
 	}
 	return nil

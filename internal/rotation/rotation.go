@@ -53,10 +53,11 @@ type Decl[V any] struct {
 	Names []ID
 }
 
-// ClientRule says in errors what ValidClient allows.
+// ClientRule is the text in which errors state the rule of ValidClient.
 const ClientRule = "a client's name has at most 63 letters, digits, '.', '_' and '-', and begins with a letter or a digit"
 
-// ClientLabel returns how errors call the client name; "" is the unnamed client.
+// ClientLabel returns the words by which errors name a client. A name of "" is the unnamed
+// client.
 func ClientLabel(name string) string {
 	if name == "" {
 		return "the unnamed client"

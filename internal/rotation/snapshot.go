@@ -195,16 +195,16 @@ func (w *window) renewed(now time.Time) time.Time {
 
 // restored returns the window of the entry r, limited to a window that w grants at now.
 func restored(r SnapshotEntry, now time.Time, w Window) *window {
-	l := &window{from: now, length: min(r.Deadline.Sub(now), w.longest()), order: r.Order}
-	if r.Cap.IsZero() || !w.slides() || l.length <= 0 {
-		return l // the window is fixed, or has ended
+	limited := &window{from: now, length: min(r.Deadline.Sub(now), w.longest()), order: r.Order}
+	if r.Cap.IsZero() || !w.slides() || limited.length <= 0 {
+		return limited // the window is fixed, or has ended
 	}
-	l.length = min(r.Cap.Sub(now), w.longest())
-	l.overlap = w.Overlap
-	l.state.Store(waiting)
+	limited.length = min(r.Cap.Sub(now), w.longest())
+	limited.overlap = w.Overlap
+	limited.state.Store(waiting)
 	if !r.Renewed.IsZero() {
 		// No renewal is later than now, even if the clock was ahead.
-		l.state.Store(min(int64(r.Renewed.Sub(now)), 0))
+		limited.state.Store(min(int64(r.Renewed.Sub(now)), 0))
 	}
-	return l
+	return limited
 }

@@ -82,8 +82,8 @@ func TestP8_RestoredWindowsAreClamped(t *testing.T) {
 		"slides, had ended, longer now": {
 			SnapshotEntry{Deadline: start.Add(-time.Second), Cap: far, Renewed: start.Add(-30 * time.Second)}, sliding, 0,
 		},
-		"a zero deadline":             {SnapshotEntry{}, fixed, 0},
-		"a listed one, never written": {SnapshotEntry{Slot: Listed, Deadline: far}, fixed, 0},
+		"zero deadline":                {SnapshotEntry{}, fixed, 0},
+		"listed, which is never saved": {SnapshotEntry{Slot: Listed, Deadline: far}, fixed, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -120,7 +120,7 @@ func TestRestoreKeepsUsesAndRetirements(t *testing.T) {
 	l = advance(nil, content, nil, start, w).Retire()
 	l = advance(restarted(l, start, w), content, nil, start, w)
 	if slotOf(l, id(1), start) != 0 {
-		t.Error("a restart brought a retired credential back")
+		t.Error("a restart restored a retired credential")
 	}
 }
 
@@ -138,8 +138,8 @@ func TestRestoreTakesTheFirstOfTwo(t *testing.T) {
 	}
 }
 
-// TestP8_RestoreKeepsTheOrderOfWindows: a use of the middle one of three opens the
-// window of the first, after a restart, too.
+// TestP8_RestoreKeepsTheOrderOfWindows: after a restart, too, a use of the middle one of
+// three credentials opens the window of the first.
 func TestP8_RestoreKeepsTheOrderOfWindows(t *testing.T) {
 	t.Parallel()
 	l := advance(nil, []Decl[string]{decl(1, Current)}, nil, start, sliding)
@@ -172,8 +172,8 @@ func TestP8_RestoreKeepsTheOrderOfWindows(t *testing.T) {
 	}
 }
 
-// TestRestoreKeepsUsesOfDeclaredOnes: before the old credential is retired, an operator
-// waits until it is no longer used, also if the Secret declares it previous.
+// TestRestoreKeepsUsesOfDeclaredOnes: an operator retires the old credential when it is no
+// longer used. So a restart keeps its last use, also if the Secret declares it previous.
 func TestRestoreKeepsUsesOfDeclaredOnes(t *testing.T) {
 	t.Parallel()
 	content := []Decl[string]{decl(2, Current), {ID: id(1), Slot: Previous, Until: start.Add(time.Hour)}}
@@ -215,13 +215,13 @@ func TestP8_AllRetirementsSurviveARestart(t *testing.T) {
 			}
 		}
 		if next = advance(next, decls[:1], nil, start, Window{}); len(next.ended.list) > maxEnded {
-			t.Errorf("%s: %d remembered that nobody names, want at most %d", name, len(next.ended.list), maxEnded)
+			t.Errorf("%s: %d tombstones that the source does not mention, want at most %d", name, len(next.ended.list), maxEnded)
 		}
 	}
 }
 
-// TestAdopt adopts snapshots of a process that has read less than, as much as or more than
-// this one.
+// TestAdopt adopts snapshots of a process that has read older, the same, and newer content
+// of the source.
 func TestAdopt(t *testing.T) {
 	t.Parallel()
 	w := Window{}
@@ -233,31 +233,31 @@ func TestAdopt(t *testing.T) {
 	l := Advance(nil, content, start, w)
 	theirs := l.Revoke(id(2), id(50))
 	if got := l.Adopt(theirs.Snapshot(start, nil), nothing); len(got.Entries) != 0 {
-		t.Errorf("%d accepted that they revoked", len(got.Entries))
+		t.Errorf("%d accepted that the other process revoked", len(got.Entries))
 	}
 	if got := l.Adopt(theirs.Snapshot(start, nil), func(is ID) bool { return is == id(2) }); len(got.Entries) != 1 {
-		t.Errorf("%d accepted, want the one that was lifted here", len(got.Entries))
+		t.Errorf("%d accepted, want only the one whose revocation was lifted here", len(got.Entries))
 	}
 	if empty := new(Ledger[string]); l.Adopt(l.Snapshot(start, nil), nothing) != l || empty.Adopt(Snapshot{}, nothing) != empty {
-		t.Error("nothing new changes something")
+		t.Error("a snapshot with nothing new changes the ledger")
 	}
 	moved := Content[string]{Decls: []Decl[string]{decl(2, Current), renamed}}
 	got := Advance(l, moved, start, w).Adopt(theirs.Snapshot(start, nil), nothing)
 	if slotOf(got, id(1), start) != 0 {
-		t.Error("a credential is accepted that was revoked by an earlier name")
+		t.Error("a credential that was revoked by an earlier name is accepted")
 	}
 	if got.Adopt(theirs.Snapshot(start, nil), nothing) != got {
-		t.Error("it is news twice")
+		t.Error("adopting the same snapshot again changes the ledger")
 	}
 	lifting := content
 	lifting.Unrevoked = []ID{id(2)}
 	mine := Advance(theirs, lifting, start, w)
 	if got := mine.Adopt(theirs.Snapshot(start, nil), nothing); slotOf(got, id(2), start) != Current {
-		t.Error("they have not read yet that the source lifts it, and it is refused again")
+		t.Error("the other process has not read the lift yet: refused again")
 	}
 	again := mine.Revoke(id(2))
 	if got := mine.Adopt(again.Snapshot(start, nil), nothing); slotOf(got, id(2), start) != 0 {
-		t.Error("they revoked it since, and it is accepted")
+		t.Error("the other process revoked it after the lift: accepted")
 	}
 }
 
@@ -268,17 +268,17 @@ func TestRestoreTellsEndedFromUnknown(t *testing.T) {
 	later := start.Add(time.Hour)
 	l = advance(l, []Decl[string]{decl(2, Current), decl(3, Listed)}, nil, later, w)
 	if l = restarted(l, later, w); !l.Ended(id(1)) || l.Ended(id(9)) {
-		t.Error("a restart forgets superseded credentials")
+		t.Error("a restart loses superseded credentials")
 	}
 }
 
-func TestHold(t *testing.T) {
+func TestRetireIDs(t *testing.T) {
 	t.Parallel()
 	content := []Decl[string]{decl(2, Current), decl(1, Previous), decl(3, Previous)}
 	l := advance(nil, content, nil, start, Window{}).retireIDs(id(1), id(2), id(9))
 	for range 2 {
 		if slotOf(l, id(1), start) != 0 || slotOf(l, id(2), start) != Current || slotOf(l, id(3), start) != Previous {
-			t.Fatal("not exactly the superseded one that was named is held back")
+			t.Fatal("retireIDs must refuse exactly the superseded credential among its arguments")
 		}
 		l = advance(l, content, nil, start, Window{})
 	}

@@ -14,9 +14,9 @@ import (
 //
 // The times carry the monotonic clock if the caller's times do (see package time,
 // "Monotonic Clocks"), so that a step of the wall clock neither lengthens nor shortens a
-// measured duration. A declared deadline is a wall-clock time. Its window ends by
-// whichever clock reaches the end first, so that setting the clock back does not extend
-// the life of a token.
+// measured duration. A declared deadline is a wall-clock time. Its window ends when either
+// clock reaches the end, so that setting the clock back does not extend the life of a
+// token.
 type window struct {
 	from    time.Time     // the time of the grant
 	length  time.Duration // maximum length, counted from the grant
@@ -38,12 +38,12 @@ const (
 // grant returns the window of a credential that is superseded at now, in the ledger whose
 // Number is order.
 func (w Window) grant(now time.Time, order uint64) *window {
-	l := &window{from: now, length: w.longest(), order: int64(order)}
+	granted := &window{from: now, length: w.longest(), order: int64(order)}
 	if w.slides() {
-		l.overlap = w.Overlap
-		l.state.Store(waiting)
+		granted.overlap = w.Overlap
+		granted.state.Store(waiting)
 	}
-	return l
+	return granted
 }
 
 // declaredWindow returns the window of a credential that is declared previous with the

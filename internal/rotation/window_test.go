@@ -30,7 +30,7 @@ func TestP2_SlidingWindowWaitsForTheNewToken(t *testing.T) {
 	t.Parallel()
 	l, old, renewed := switched(sliding)
 	if !l.Entries[1].Waiting() || !old(9*time.Minute) {
-		t.Fatal("the old credential is refused though nobody has used the new one")
+		t.Fatal("the old credential is refused before the first use of the new one")
 	}
 	if !renewed(9 * time.Minute) {
 		t.Fatal("the new credential is refused")
@@ -39,7 +39,7 @@ func TestP2_SlidingWindowWaitsForTheNewToken(t *testing.T) {
 		t.Errorf("deadline %s, want the cap, %s, which comes first", got, want)
 	}
 	if !old(10*time.Minute-1) || old(10*time.Minute) {
-		t.Error("the cap is not where the old credential ends")
+		t.Error("the old credential does not end at the cap")
 	}
 }
 
@@ -91,7 +91,7 @@ func TestSlidingGrainFitsAShortOverlap(t *testing.T) {
 	renewed(0)
 	for after := time.Duration(0); after < 10*time.Second; after += 90 * time.Millisecond {
 		if !old(after) {
-			t.Fatalf("a sender in constant use was cut off after %s", after)
+			t.Fatalf("a credential in continuous use was refused after %s", after)
 		}
 	}
 }
@@ -118,7 +118,7 @@ func TestSuccessorsOpenWindows(t *testing.T) {
 	}
 	present(l, id(2), start.Add(3*time.Second))
 	if entry(1).Waiting() || !entry(2).Waiting() {
-		t.Fatal("a use of the middle one must open the window of the first alone")
+		t.Fatal("a use of the middle one must open only the window of the first")
 	}
 	present(l, id(3), start.Add(4*time.Second))
 	if entry(2).Waiting() {
@@ -136,7 +136,7 @@ func TestUnchangedContentKeepsTheWindow(t *testing.T) {
 		t.Error("another reload lengthened the window")
 	}
 	if next.Entries[0].Opens() {
-		t.Error("an open window is opened again")
+		t.Error("a reload opened an open window again")
 	}
 }
 
@@ -183,14 +183,14 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 		l = advance(l, []Decl[string]{decl(2, Current)}, nil, begin, w)
 		for _, step := range []time.Duration{-time.Hour, 0, time.Hour} {
 			if slotOf(l, id(1), steppedBy(begin.Add(59*time.Second), step)) != Previous {
-				t.Errorf("clock set by %s: cut off before the window ended", step)
+				t.Errorf("clock set by %s: refused before the window ended", step)
 			}
 			if slotOf(l, id(1), steppedBy(begin.Add(time.Minute), step)) != 0 {
 				t.Errorf("clock set by %s: accepted after the window ended", step)
 			}
 			want := begin.Add(time.Minute + step)
 			if got := l.Entries[1].Deadline(steppedBy(begin.Add(time.Second), step)); got.Sub(want.Round(0)).Abs() > 0 {
-				t.Errorf("clock set by %s: the deadline is told as %s, want %s by the clock as it goes", step, got, want)
+				t.Errorf("clock set by %s: deadline %s, want %s by the current clock", step, got, want)
 			}
 		}
 	})
@@ -198,20 +198,20 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 		t.Parallel()
 		l := advance(nil, declared, nil, begin, Window{})
 		if slotOf(l, id(1), steppedBy(begin.Add(59*time.Second), -time.Hour)) != Previous {
-			t.Error("cut off before its time")
+			t.Error("refused before its deadline")
 		}
 		if slotOf(l, id(1), steppedBy(begin.Add(time.Minute), -time.Hour)) != 0 {
 			t.Error("a clock that was set back lengthened the window by an hour")
 		}
 		if got, want := l.Entries[1].Deadline(steppedBy(begin, -time.Hour)), until.Add(-time.Hour); got.Sub(want).Abs() > 0 {
-			t.Errorf("deadline told as %s, want %s by the clock as it goes", got, want)
+			t.Errorf("deadline %s, want %s by the current clock", got, want)
 		}
 	})
 	t.Run("declared, clock set forward to the deadline", func(t *testing.T) {
 		t.Parallel()
 		l := advance(nil, declared, nil, begin, Window{})
 		if slotOf(l, id(1), steppedBy(begin.Add(30*time.Second), 29*time.Second)) != Previous {
-			t.Error("cut off before its declared deadline")
+			t.Error("refused before its declared deadline")
 		}
 		if slotOf(l, id(1), steppedBy(begin.Add(30*time.Second), 30*time.Second)) != 0 {
 			t.Error("accepted at its declared deadline")
@@ -233,7 +233,7 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 		later := []Decl[string]{decl(2, Current), {ID: id(1), Slot: Previous, Until: until.Add(time.Second)}}
 		l = advance(l, later, nil, begin.Add(4*time.Second), Window{})
 		if present(l, id(1), begin.Add(4*time.Second)) != Previous {
-			t.Error("a later deadline, declared anew, is not taken")
+			t.Error("a new declaration with a later deadline has no effect")
 		}
 	})
 	t.Run("declared, ended unseen, clock set back", func(t *testing.T) {
@@ -249,7 +249,7 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 		}
 		l = advance(l, declared, nil, steppedBy(begin.Add(3*time.Minute), -time.Hour), Window{})
 		if slotOf(l, id(1), steppedBy(begin.Add(3*time.Minute), -time.Hour)) != 0 {
-			t.Error("a reload under a clock that was set back revived it")
+			t.Error("a reload after the clock was set back revived it")
 		}
 	})
 	t.Run("declared, ended, gone and back", func(t *testing.T) {
@@ -281,10 +281,10 @@ func TestP2_ClockStepsNeitherLengthenNorRevive(t *testing.T) {
 		l = advance(l, []Decl[string]{decl(2, Current)}, nil, begin, sliding)
 		present(l, id(2), steppedBy(begin.Add(time.Second), time.Hour))
 		if present(l, id(1), steppedBy(begin.Add(30*time.Second), -time.Hour)) != Previous {
-			t.Error("cut off")
+			t.Error("refused before its deadline")
 		}
 		if slotOf(l, id(1), steppedBy(begin.Add(91*time.Second), -2*time.Hour)) != 0 {
-			t.Error("lengthened")
+			t.Error("accepted after its deadline")
 		}
 	})
 }
@@ -338,7 +338,7 @@ func TestAcceptAllocatesNothing(t *testing.T) {
 	}
 }
 
-// TestSlidingForEver: windows of the longest Duration do not overflow.
+// TestSlidingForEver: a window of the maximum Duration does not overflow.
 func TestSlidingForEver(t *testing.T) {
 	t.Parallel()
 	_, old, renewed := switched(Window{Overlap: math.MaxInt64, MaxOverlap: math.MaxInt64})
