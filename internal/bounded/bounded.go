@@ -1,5 +1,5 @@
-// Package bounded bounds reads that cannot be cancelled, such as one of a dead network file
-// system.
+// Package bounded limits the time of a read that cannot be cancelled, such as a read from
+// a network file system that hangs.
 package bounded
 
 import (
@@ -7,8 +7,9 @@ import (
 	"fmt"
 )
 
-// Do returns the results of read. If ctx ends first, Do returns the cause, with the name of
-// what is read. The read then goes on in a goroutine, and its results are dropped.
+// Do calls read and returns its results. If ctx ends first, Do returns the cause, with the
+// name of the file in it. The read then continues in a goroutine, and its results are
+// dropped.
 func Do[T any](ctx context.Context, name string, read func() (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -24,6 +25,6 @@ func Do[T any](ctx context.Context, name string, read func() (T, error)) (T, err
 		return r.value, r.err
 	case <-ctx.Done():
 		var none T
-		return none, fmt.Errorf("reading %s was given up: %w", name, context.Cause(ctx))
+		return none, fmt.Errorf("gave up reading %s: %w", name, context.Cause(ctx))
 	}
 }

@@ -21,7 +21,7 @@ func TestDo(t *testing.T) {
 	hang := make(chan struct{})
 	_, err = bounded.Do(ctx, "it", func() (int, error) { <-hang; return 0, nil })
 	close(hang)
-	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "reading it was given up") {
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "gave up reading it") {
 		t.Errorf("a read that hangs: %v", err)
 	}
 }

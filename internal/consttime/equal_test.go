@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestEqualSeesEveryByte flips each bit of each byte at every length that takes
-// another way through the loops.
+// TestEqualSeesEveryByte flips each bit of each byte. The lengths cover every path through
+// the loops.
 func TestEqualSeesEveryByte(t *testing.T) {
 	t.Parallel()
 	for n := range 140 {
@@ -18,14 +18,14 @@ func TestEqualSeesEveryByte(t *testing.T) {
 			t.Fatalf("%d bytes: not equal to themselves", n)
 		}
 		if Equal(string(a), string(a)+"x") {
-			t.Fatalf("%d bytes: equal to a longer text", n)
+			t.Fatalf("%d bytes: equal to a longer string", n)
 		}
 		for i := range a {
 			for bit := range 8 {
 				b := append([]byte(nil), a...)
 				b[i] ^= 1 << bit
 				if Equal(string(a), string(b)) {
-					t.Fatalf("%d bytes: a change of bit %d in byte %d goes unseen", n, bit, i)
+					t.Fatalf("%d bytes: a change of bit %d in byte %d is not detected", n, bit, i)
 				}
 				if i+8 < n { // and two changes that could cancel each other
 					b[i+8] ^= 1 << bit

@@ -11,18 +11,17 @@ import (
 // A Counter is a number that only grows. It is safe for concurrent use and must not be
 // copied. The zero Counter is 0.
 //
-// An addition to a number that all goroutines share costs 6 ns on one core and 18 ns on
-// two, because its cache line moves. So once two goroutines have added at the same time,
-// the Counter gets many cells, and each goroutine adds to one of them. A Counter without
-// such additions has no cells.
+// Adding to a number that all goroutines share costs 6 ns on one core and 18 ns on two,
+// because its cache line moves between them. So when two goroutines first add at the same
+// time, the Counter allocates many cells. From then on each goroutine adds to one of them.
 type Counter struct {
 	// MaxCells limits the number of cells of 128 bytes, rounded down to a power of two. 0
 	// means 32 for each core. There are never more than 2,048.
 	MaxCells int
 
-	first atomic.Uint64
-	many  atomic.Pointer[[]cell] // nil at first
-	_     [40]byte               // so that two Counters of an array share no cache line
+	single atomic.Uint64          // the additions before there were cells
+	cells  atomic.Pointer[[]cell] // nil until two goroutines have added at the same time
+	_      [40]byte               // so that two Counters of an array share no cache line
 }
 
 // A cell fills two cache lines, since processors fetch cache lines in pairs.
@@ -33,37 +32,37 @@ type cell struct {
 
 // Add adds 1. It allocates nothing, except for the cells, once.
 func (c *Counter) Add() {
-	if old := c.first.Load(); c.many.Load() != nil || !c.first.CompareAndSwap(old, old+1) {
-		c.addToMany()
+	if old := c.single.Load(); c.cells.Load() != nil || !c.single.CompareAndSwap(old, old+1) {
+		c.addToCell()
 	}
 }
 
-func (c *Counter) addToMany() {
-	many := c.many.Load()
-	if many == nil {
+func (c *Counter) addToCell() {
+	cells := c.cells.Load()
+	if cells == nil {
 		// There are many more cells than cores, so that two goroutines rarely share one.
-		cells := min(32*runtime.GOMAXPROCS(0), 2048)
+		n := min(32*runtime.GOMAXPROCS(0), 2048)
 		if c.MaxCells > 0 {
-			cells = min(cells, c.MaxCells)
+			n = min(n, c.MaxCells)
 		}
-		made := make([]cell, 1<<(bits.Len(uint(cells))-1))
-		c.many.CompareAndSwap(nil, &made) // another goroutine may have made them
-		many = c.many.Load()
+		made := make([]cell, 1<<(bits.Len(uint(n))-1))
+		c.cells.CompareAndSwap(nil, &made) // another goroutine may have made them
+		cells = c.cells.Load()
 	}
 	// Goroutines have different stacks, so the address of a local variable selects
 	// the cell. The multiplier is 2^64 divided by the golden ratio; it spreads nearby
 	// addresses over the cells.
 	var onStack byte
 	at := uint64(uintptr(unsafe.Pointer(&onStack))) >> 11 //nolint:gosec // the address is never dereferenced
-	(*many)[at*0x9E3779B97F4A7C15>>(64-bits.Len(uint(len(*many)-1)))].n.Add(1)
+	(*cells)[at*0x9E3779B97F4A7C15>>(64-bits.Len(uint(len(*cells)-1)))].n.Add(1)
 }
 
 // Load returns the number of additions so far.
 func (c *Counter) Load() uint64 {
-	n := c.first.Load()
-	if many := c.many.Load(); many != nil {
-		for i := range *many {
-			n += (*many)[i].n.Load()
+	n := c.single.Load()
+	if cells := c.cells.Load(); cells != nil {
+		for i := range *cells {
+			n += (*cells)[i].n.Load()
 		}
 	}
 	return n

@@ -29,17 +29,17 @@ func TestCounterCountsEveryAddition(t *testing.T) {
 	}
 }
 
-// A Counter that has one cell adds without an allocation, and so does one that has many.
+// TestAddAllocatesNothing, with and without cells.
 func TestAddAllocatesNothing(t *testing.T) {
 	var c Counter
 	if n := testing.AllocsPerRun(1000, c.Add); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	c.addToMany() // as after two goroutines have met
+	c.addToCell() // as if two goroutines added at the same time
 	if n := testing.AllocsPerRun(1000, c.Add); n != 0 {
-		t.Errorf("%v allocations with many cells", n)
+		t.Errorf("%v allocations with cells", n)
 	}
-	if c.many.Load() == nil || c.Load() != 2003 {
-		t.Errorf("counted %d, with many cells: %t", c.Load(), c.many.Load() != nil)
+	if c.cells.Load() == nil || c.Load() != 2003 {
+		t.Errorf("counted %d, with cells: %t", c.Load(), c.cells.Load() != nil)
 	}
 }

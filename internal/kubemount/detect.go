@@ -7,9 +7,9 @@ import (
 )
 
 // Managed reports whether path lies in a volume that a kubelet manages. Such a volume
-// has a `..data`. It also is a mount point, or lies where the kubelet keeps volumes on its
-// host. Nobody else may write there: the kubelet would overwrite the files, or never
-// update them again.
+// has a `..data` and is a mount point, or lies where the kubelet keeps volumes on its
+// host. Do not write there: the kubelet would overwrite the files, or never update them
+// again.
 func Managed(path string) bool {
 	dir := volume(path)
 	if dir == "" {

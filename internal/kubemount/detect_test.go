@@ -15,16 +15,16 @@ func TestVolume(t *testing.T) {
 		t.Fatal(err)
 	}
 	if volume(plain) != "" || volume(dir) != "" || volume(filepath.Join(dir, "none")) != "" {
-		t.Error("a plain file or directory is taken for a volume")
+		t.Error("volume mistakes a plain file or directory for a volume")
 	}
 	if err := Write(dir, map[string][]byte{"token": []byte("x")}, 0o400); err != nil {
 		t.Fatal(err)
 	}
 	if volume(dir) == "" || volume(filepath.Join(dir, "token")) == "" {
-		t.Error("a volume, or a key in it, is not seen as one")
+		t.Error("volume does not recognize a volume or a key in it")
 	}
 	if Managed(dir) {
-		t.Error("a directory of our own is taken for a kubelet's")
+		t.Error("Managed mistakes a directory of this package for a kubelet's")
 	}
 }
 
@@ -35,22 +35,22 @@ func TestManagedByPlace(t *testing.T) {
 		t.Fatal(err)
 	}
 	if Managed(dir) {
-		t.Error("managed without the form of a volume")
+		t.Error("Managed mistakes a directory without ..data for a volume")
 	}
 	if err := Write(dir, map[string][]byte{"token": []byte("x")}, 0o400); err != nil {
 		t.Fatal(err)
 	}
 	if !Managed(dir) || !Managed(filepath.Join(dir, "token")) {
-		t.Error("a volume in the kubelet's own place is not seen as managed")
+		t.Error("Managed does not recognize a volume in the kubelet's directory")
 	}
 }
 
 func TestMountPoint(t *testing.T) {
 	t.Parallel()
 	if mountPoint(t.TempDir()) {
-		t.Error("an ordinary directory is taken for a mount")
+		t.Error("mountPoint mistakes an ordinary directory for a mount point")
 	}
 	if runtime.GOOS == "linux" && !mountPoint("/proc") {
-		t.Error("/proc is not seen as a mount")
+		t.Error("mountPoint does not recognize /proc")
 	}
 }

@@ -59,7 +59,7 @@ func write(dir string, payload map[string][]byte, mode os.FileMode) error {
 	case err != nil:
 		return err
 	case !strings.HasPrefix(old, "..") || filepath.Base(old) != old || old == ".." || old == dataLink:
-		// It is deleted below, so it must be ours.
+		// It is deleted below, so it must be a directory of this package.
 		return fmt.Errorf("%s in %s does not lead to a directory of this package", dataLink, dir)
 	case holds(filepath.Join(dir, old), payload):
 		return linkKeys(dir, payload)
@@ -127,8 +127,7 @@ func swap(dir, stamp string) error {
 	return os.Rename(next, filepath.Join(dir, dataLink))
 }
 
-// linkKeys makes the links that users open. Then it removes the links of keys that are
-// gone.
+// linkKeys creates the links that readers open. Then it removes the links of removed keys.
 func linkKeys(dir string, payload map[string][]byte) error {
 	for key := range payload {
 		err := os.Symlink(filepath.Join(dataLink, key), filepath.Join(dir, key))
@@ -147,7 +146,7 @@ func linkKeys(dir string, payload map[string][]byte) error {
 		}
 		target, err := os.Readlink(filepath.Join(dir, name))
 		if err != nil || target != filepath.Join(dataLink, name) {
-			continue // not one of ours
+			continue // linkKeys did not create it
 		}
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			return err

@@ -84,7 +84,7 @@ func (e *IssuerError) Error() string {
 // Unwrap returns Err.
 func (e *IssuerError) Unwrap() error { return e.Err }
 
-// Text returns the text of err, with the settings of every [Error] in it spelled by s.
+// Text returns the text of err. It spells the settings of every [Error] in err by s.
 func Text(err error, s Spelling) string {
 	text := err.Error()
 	each(err, func(e *Error) { text = strings.Replace(text, e.Error(), e.spell(s).Error(), 1) })
@@ -110,8 +110,8 @@ func each(err error, f func(*Error)) {
 	}
 }
 
-// OneLine joins the errors of a configuration. The default format of go-multierror takes
-// many lines.
+// OneLine joins errs on one line. It is a go-multierror ErrorFormat; the default one needs
+// a line for each error.
 func OneLine(errs []error) string {
 	texts := make([]string, len(errs))
 	for i, err := range errs {

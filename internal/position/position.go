@@ -1,4 +1,4 @@
-// Package position says in errors where in a source something is.
+// Package position names places in a source for errors.
 package position
 
 import (
@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// Of returns a place in the source name: "name/key:line". key is a key of a directory, ""
-// in a file; line counts from 1, and 0 leaves it out. Without a name and a key, kind stands
-// for the source, such as "token source".
+// Of returns a place in the source called name, as "name/key:line". The key of a directory
+// is "" for a file. The line counts from 1; 0 means no line. If name and key are both "",
+// Of writes kind in their place, such as "token source".
 func Of(kind, name, key string, line int) string {
 	place := cmp.Or(name, key, kind)
 	if name != "" && key != "" {

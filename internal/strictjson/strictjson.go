@@ -1,5 +1,5 @@
-// Package strictjson finds what encoding/json accepts and other parsers read differently:
-// an object that has a member twice.
+// Package strictjson finds JSON objects that have a member twice. Package encoding/json
+// accepts them, but other parsers may read another value.
 package strictjson
 
 import (
@@ -17,7 +17,8 @@ var (
 )
 
 // Check scans text, which must be valid JSON, and returns the first error and the offset
-// after it. It allocates little, because it scans every token that anybody sends.
+// after it. It allocates little, because a verifier calls it for the tokens of unverified
+// callers.
 func Check(text []byte) (offset int, err error) {
 	s := scanner{text: text}
 	err = s.nested(0)
@@ -64,7 +65,7 @@ type scanner struct {
 	at   int
 }
 
-// nested scans up to the end of the object or array that began before.
+// nested scans the rest of an object or array.
 func (s *scanner) nested(depth int) error {
 	if depth > MaxDepth {
 		return ErrDeep
@@ -108,7 +109,8 @@ func (s *scanner) quoted() []byte {
 	return s.text[begin:s.at]
 }
 
-// isName reports whether the string before is the name of a member: a colon follows it.
+// isName reports whether the string that was just scanned is the name of a member, which
+// means that a colon follows.
 func (s *scanner) isName() bool {
 	for _, c := range s.text[s.at:] {
 		switch c {

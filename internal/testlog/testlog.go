@@ -1,5 +1,5 @@
-// Package testlog tells tests what a process has logged, and what it holds of the
-// system.
+// Package testlog records log output for tests, and counts the inotify instances of the
+// process.
 package testlog
 
 import (
@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// A Log gathers what is logged. The zero Log is ready to use, and safe for
-// concurrent use.
+// A Log records log output. The zero Log is ready to use. It is safe for concurrent
+// use.
 type Log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -26,7 +26,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// String returns all of it.
+// String returns everything written so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -38,12 +38,12 @@ func (l *Log) Logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// Inotify returns how many inotify instances this process has, by proc(5). It skips
-// the test on other systems than Linux.
+// Inotify returns the number of inotify instances of this process (see proc(5)). It
+// skips the test on systems other than Linux.
 func Inotify(tb testing.TB) (n int) {
 	tb.Helper()
 	if runtime.GOOS != "linux" {
-		tb.Skip("inotify is Linux's")
+		tb.Skip("inotify exists only on Linux")
 	}
 	const dir = "/proc/self/fd"
 	fds, err := os.ReadDir(dir)

@@ -57,7 +57,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkSHA256 is the upper limit for the cost of a verification.
+// BenchmarkSHA256 measures the upper limit for the cost of a verification.
 func BenchmarkSHA256(b *testing.B) {
 	token := []byte(tokenOf(0))
 	b.ReportAllocs()

@@ -1,6 +1,6 @@
 // Package token parses the sources of shared tokens and verifies shared tokens. [Parse]
-// and [ParseDir] parse a file, an environment variable or a directory. A [Set] is the
-// verifier of the tokens that one ledger accepts.
+// parses a file or an environment variable, [ParseDir] a directory. A [Set] verifies the
+// tokens that one ledger accepts.
 package token
 
 import (
@@ -65,8 +65,8 @@ func Parse(text []byte, o Options) (Tokens, error) {
 	})
 }
 
-// The keys of a directory source, such as a mounted Kubernetes Secret. Those of the tokens
-// of a named client have its name after a dot, as in token.NAME.
+// The keys of a directory source, such as a mounted Kubernetes Secret. The keys for the
+// tokens of a named client end in a dot and its name, as in token.NAME.
 const (
 	FileCurrent       = "token"
 	FileNext          = "token-next"
@@ -95,8 +95,8 @@ func FileName(kind, client string) string {
 	return kind + "." + client
 }
 
-// secretKey is what Kubernetes allows as the key of a Secret. Other names, such as the
-// backup copies of an editor, are not meant for ParseDir.
+// secretKey matches the names that Kubernetes allows as the key of a Secret. ParseDir
+// ignores other names, such as those of an editor's backup copies.
 var secretKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
 
 // IsFileName reports whether ParseDir reads a file of that name.
@@ -164,8 +164,8 @@ type parser struct {
 	err     error
 }
 
-// newParser returns a parser of content with at most size tokens. It has room for the first
-// of them, since growing step by step takes half the time of parsing many.
+// newParser returns a parser of content with at most size tokens. It allocates space for
+// the first 10,000 in advance, because growing step by step takes half the time of parsing.
 func newParser(o Options, size int) parser {
 	size = min(size, 10_000)
 	return parser{
@@ -182,8 +182,8 @@ func (p *parser) fail(format string, args ...any) {
 	}
 }
 
-// result returns the content or the first error. It is an error if there is no token, or if
-// a client with a token has no current one; missing returns the text of that error.
+// result returns the content and the first error. A source without a token is an error,
+// and so is a client with a token but no current one. missing returns the text of both.
 func (p *parser) result(missing func(client string) string) (Tokens, error) {
 	p.line, p.key = 0, ""
 	if len(p.got.Decls) == 0 {
@@ -261,7 +261,7 @@ func (p *parser) declare(line []string) {
 			p.placeholder(line...) // a placeholder is the more specific error
 			p.fail("only next, previous, until= or name= may follow the token; write one token per line")
 		case word == "until" && !d.Until.IsZero(), word == "name" && d.Client != "":
-			p.fail("%s= stands twice in the line; write TOKEN [next|previous] [until=TIME] [name=NAME]", word)
+			p.fail("%s= appears twice in the line; write TOKEN [next|previous] [until=TIME] [name=NAME]", word)
 		case word == "name":
 			p.checkClient(value)
 			d.Client = value

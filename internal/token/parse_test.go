@@ -81,8 +81,8 @@ func TestParseErrors(t *testing.T) {
 		"until is no time":        {tokenA + "\n" + tokenB + " previous until=tomorrow", "app.tok:2: the deadline is not an RFC 3339 time"},
 		"until without zone":      {tokenA + "\n" + tokenB + " previous until=2026-01-02T03:04:05", "app.tok:2: the deadline is not an RFC 3339 time"},
 		"too much":                {tokenA + " previous until=2026-01-02T03:04:05Z x", "app.tok:1: only next, previous, until= or name= may follow"},
-		"until twice":             {tokenA + " previous until=2026-01-02T03:04:05Z until=2026-01-02T03:04:05Z", "app.tok:1: until= stands twice"},
-		"name twice":              {tokenA + " name=a name=b", "app.tok:1: name= stands twice"},
+		"until twice":             {tokenA + " previous until=2026-01-02T03:04:05Z until=2026-01-02T03:04:05Z", "app.tok:1: until= appears twice"},
+		"name twice":              {tokenA + " name=a name=b", "app.tok:1: name= appears twice"},
 		"empty name":              {tokenA + " name=", "app.tok:1: a client's name has at most 63"},
 		"bad name":                {tokenA + " name=-a", "app.tok:1: a client's name has"},
 		"name with a slash":       {tokenA + " name=a/b", "app.tok:1: a client's name has"},
@@ -107,7 +107,7 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// TestBadContentNeitherRetiresNorUnrevokes: only the revocations of bad content hold.
+// TestBadContentNeitherRetiresNorUnrevokes: of bad content, only the revocations hold.
 func TestBadContentNeitherRetiresNorUnrevokes(t *testing.T) {
 	t.Parallel()
 	id := verify.Digest(tokenB)
@@ -117,8 +117,8 @@ func TestBadContentNeitherRetiresNorUnrevokes(t *testing.T) {
 	}
 }
 
-// TestP3_RevocationOutlivesMalformedContent: a well-formed digest counts whether it stands
-// before or after an error.
+// TestP3_RevocationOutlivesMalformedContent: a well-formed revocation holds, whether it
+// comes before or after an error.
 func TestP3_RevocationOutlivesMalformedContent(t *testing.T) {
 	t.Parallel()
 	id := verify.Digest(tokenB)

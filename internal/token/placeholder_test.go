@@ -7,7 +7,7 @@ import (
 	"github.com/tokenagent/tokenagent/internal/token"
 )
 
-// TestP5_PlaceholderIsNoToken puts placeholders into every place where a token may stand.
+// TestP5_PlaceholderIsNoToken puts placeholders into every place where a token is allowed.
 func TestP5_PlaceholderIsNoToken(t *testing.T) {
 	const good, secret = "gW3m0rSxQ4aNf1lUeZ8tYc7P", "Jd5vKq9TzB2hXo6RiLw0EyCn"
 	for text, says := range map[string]string{

@@ -34,9 +34,9 @@ func remembered(t *testing.T, old, revoked, retired string) *Set {
 	return NewSet(rotation.Advance(l, got, now, w), SetOptions{Source: "token"})
 }
 
-// TestP8_TokensAreKnownAgainByDigest: a token that is known by its digest is recognized,
-// and no other token is.
-func TestP8_TokensAreKnownAgainByDigest(t *testing.T) {
+// TestP8_TokensAreRecognizedByDigest: a token of which only the digest is known is
+// recognized, and no other token is.
+func TestP8_TokensAreRecognizedByDigest(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		old := strings.Repeat("o", 700) // longer than the buffer of Digest
@@ -71,12 +71,12 @@ func TestP8_TokensAreKnownAgainByDigest(t *testing.T) {
 	})
 }
 
-// TestP6_UnknownTokensAllocateNothing: an attacker's tokens must cost little.
+// TestP6_UnknownTokensAllocateNothing: an attacker must not cause allocations.
 func TestP6_UnknownTokensAllocateNothing(t *testing.T) {
 	s := remembered(t, "the-old-token-that-was", "a-revoked-token-of-old", "a-retired-token-of-old")
 	for _, token := range []string{"the-old-token-that-was", "a-revoked-token-of-old", "what-nobody-knows-at-all", strings.Repeat("x", 3000)} {
-		// The race detector makes a sync.Pool forget at random, so what counts is
-		// the best of many.
+		// The race detector makes a sync.Pool drop values at random, so the minimum of
+		// many runs counts.
 		least := 1.0
 		for range 100 {
 			least = min(least, testing.AllocsPerRun(1, func() { _, _ = s.Verify(context.Background(), token) }))
@@ -130,7 +130,7 @@ func TestP2_SlidingWindowOverVerification(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		if ok(old) {
-			t.Error("accepted an overlap after its last use")
+			t.Error("accepted a whole overlap after its last use")
 		}
 	})
 }
@@ -142,7 +142,7 @@ func TestSlidingCostsTheCurrentTokenNothing(t *testing.T) {
 	l := advance(t, advance(t, nil, "the-old-token-that-was", w), "the-new-token-that-is", w)
 	s := NewSet(l, SetOptions{Source: "token"})
 	if !l.Entries[0].Opens() {
-		t.Fatal("nothing waits")
+		t.Fatal("no window waits for the new token")
 	}
 	if n := testing.AllocsPerRun(100, func() { _, _ = s.Verify(context.Background(), "the-new-token-that-is") }); n != 0 {
 		t.Errorf("%v allocations", n)

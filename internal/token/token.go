@@ -74,8 +74,8 @@ func (t Token) ID() rotation.ID {
 }
 
 // Expires returns the "exp" claim if the token is a JSON Web Token, and the zero Time
-// otherwise. The signature of the token has not been verified. A shared token is accepted
-// by its slot, whatever its exp.
+// otherwise. The signature of the token has not been verified. The claim does not decide
+// whether a shared token is accepted; its slot does.
 func (t Token) Expires() time.Time {
 	return t.content().expires
 }

@@ -2,6 +2,8 @@ package verify_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -67,4 +69,33 @@ func TestP3_AnyAwaitsEveryWaiter(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAnyReturnsTheClassThatSaysMost: the order of the Verifiers does not matter.
+func TestAnyReturnsTheClassThatSaysMost(t *testing.T) {
+	t.Parallel()
+	refuse := func(err error) verify.Verifier {
+		return verify.VerifierFunc(func(context.Context, string) (*verify.Principal, error) { return nil, fmt.Errorf("wrapped: %w", err) })
+	}
+	order := []error{verify.ErrNoToken, verify.ErrInvalidToken, verify.ErrUnavailable, verify.ErrExpiredToken, verify.ErrRevokedToken}
+	for i, low := range order {
+		for _, high := range order[i:] {
+			for _, v := range []verify.Verifier{verify.Any(refuse(low), refuse(high)), verify.Any(refuse(high), refuse(low))} {
+				if _, err := v.Verify(t.Context(), "x"); !errors.Is(err, high) {
+					t.Errorf("%v with %v: %v", low, high, err)
+				}
+			}
+		}
+	}
+	accept := verify.VerifierFunc(func(context.Context, string) (*verify.Principal, error) { return new(verify.Principal), nil })
+	if _, err := verify.Any(refuse(verify.ErrRevokedToken), accept).Verify(t.Context(), "x"); err != nil {
+		t.Errorf("the second accepts: %v", err)
+	}
+	neither := verify.VerifierFunc(func(context.Context, string) (*verify.Principal, error) { return nil, nil }) //nolint:nilnil // what the test checks
+	if p, err := verify.Any(neither).Verify(t.Context(), "x"); p != nil || !errors.Is(err, verify.ErrUnavailable) {
+		t.Errorf("neither a Principal nor an error: %v, %v", p, err)
+	}
+	if _, err := verify.Any(refuse(errors.New("disk on fire"))).Verify(t.Context(), "x"); verify.Class(err) != verify.Unavailable {
+		t.Errorf("an unknown error is %s, want unavailable", verify.Class(err))
+	}
 }
