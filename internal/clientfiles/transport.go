@@ -34,11 +34,14 @@ func NewTransport(files *Files, host string) *Transport {
 	return &Transport{files: files, host: host}
 }
 
+// ErrFiles is the error of a request that is not made because a file has never been valid.
+var ErrFiles = errors.New("no request without its files")
+
 // errOtherServer refuses a request that must not get the bearer token.
 var errOtherServer = errors.New("the request is not for the server of the bearer token")
 
-// RoundTrip implements [http.RoundTripper]. It returns an error without making a request if
-// a file has never been valid, or if the request is for another host or not for https.
+// RoundTrip implements [http.RoundTripper]. It makes no request if a file has never been
+// valid, which is ErrFiles, or if the request is for another host or not for https.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" || r.URL.Host != t.host {
 		closeBody(r)
@@ -72,7 +75,7 @@ func (t *Transport) current() (*http.Transport, error) {
 		t.read = time.Now()
 	}
 	if err := t.files.Missing(); err != nil {
-		return nil, fmt.Errorf("no request without its files: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrFiles, err)
 	}
 	if roots, _ := t.files.CA(); t.base == nil || roots != t.roots {
 		t.closeIdle()
