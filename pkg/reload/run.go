@@ -1,6 +1,7 @@
 package reload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -22,33 +23,25 @@ func (v *Value[S]) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	watcher := v.options.Watcher
-	if watcher == nil || !v.usesEvents() {
-		watcher = new(Watcher)
-	}
+	watcher := cmp.Or(v.options.Watcher, new(Watcher))
 	sub := watcher.subscribe()
 	defer sub.close()
 	defer v.setMode(modePoll, nil)
 
 	var polls <-chan time.Time // nil, which never delivers, without polling
-	if v.options.Poll > 0 {
-		// A Ticker, because resetting a Timer wakes another thread each time.
-		ticker := time.NewTicker(withJitter(v.options.Poll))
-		defer ticker.Stop()
-		polls = ticker.C
+	poll, tick := v.options.Poll, v.options.Poll/pollTicks
+	if poll > 0 { // at first after a random part of the interval, so that not all Values poll at one tick
+		polls = watcher.afterTick(tick+rand.N(poll), tick) //nolint:gosec // no secret
 	}
 	var changed <-chan struct{} // nil as above, unless the Source has Changed
 	if s, ok := v.src.(interface{ Changed() <-chan struct{} }); ok {
 		changed = s.Changed()
 	}
-	again := time.NewTimer(time.Hour)
-	defer again.Stop()
 	var limit rateLimit
 	for byEvent := false; ; {
+		var again <-chan time.Time
 		if wait := v.readAndWatch(ctx, sub, byEvent); wait > 0 {
-			again.Reset(wait)
-		} else {
-			again.Stop()
+			again = time.After(wait)
 		}
 		if byEvent && limit.exceeded(time.Now()) {
 			sleep(ctx, limitPause)
@@ -62,7 +55,8 @@ func (v *Value[S]) Run(ctx context.Context) error {
 		case <-changed:
 			byEvent = true
 		case <-polls:
-		case <-again.C:
+			polls = watcher.afterTick(poll, tick)
+		case <-again:
 		}
 	}
 }
@@ -92,7 +86,7 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 		events, woken := sub.takePending()
 		v.recordLostEvents(events)
 		byEvent = byEvent || woken
-		r := v.read(ctx, nil)
+		r := v.read(ctx)
 		if ctx.Err() != nil {
 			return 0
 		}
@@ -166,12 +160,6 @@ func (v *Value[S]) setMode(mode string, cause error) {
 	case changed && mode == modeEvents:
 		log.Info("watching the source", "mode", mode)
 	}
-}
-
-// withJitter changes d by up to a tenth, so that many processes do not read at the
-// same time.
-func withJitter(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // no secret
 }
 
 // A rateLimit bounds the reads that events of a busy directory cause: limitFree

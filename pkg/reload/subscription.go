@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -61,7 +62,7 @@ func (w *Watcher) subscribe() *subscription {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.subs == nil {
-		w.subs = make(map[*subscription]struct{})
+		w.subs, w.epoch = make(map[*subscription]struct{}), time.Now()
 	}
 	w.subs[s] = struct{}{}
 	return s

@@ -29,7 +29,8 @@ type Step[S any] func(prev *S, c Content, now time.Time) (*S, error)
 // Options configure a Value. The zero value has the defaults.
 type Options struct {
 	// Poll is the interval of the reads that no event causes, give or take a tenth.
-	// 0 means 10 s; a negative interval turns polling off.
+	// The first comes sooner, by a random part of it. 0 means 10 s; a negative interval
+	// turns polling off.
 	Poll time.Duration
 
 	// Debounce is how long content must not change before it is accepted, where it
@@ -41,7 +42,8 @@ type Options struct {
 	MaxBytes int64
 
 	// Watcher delivers the file system events. Share one between Values to use a
-	// single inotify instance. nil means one for this Value.
+	// single inotify instance, and to poll many of them at the same moment. nil means
+	// one for this Value.
 	Watcher *Watcher
 
 	// PollOnly uses no file system events, for example on network file systems that

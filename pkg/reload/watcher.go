@@ -39,6 +39,7 @@ type Watcher struct {
 	dirs   map[string]*watchedDir
 	subs   map[*subscription]struct{}
 
+	epoch      time.Time // set by the first subscribe
 	delivering sync.WaitGroup
 }
 
@@ -51,6 +52,18 @@ type watchedDir struct {
 // renewAfter is how long a directory that is still the same is not added again. A
 // process with many Values reads through some directories hundreds of times a second.
 const renewAfter = time.Second
+
+// pollTicks is how many moments of a poll interval Values share for their polls. One
+// wakeup of the process for many polls costs much less than one for each, and all polls at
+// the same moment would delay requests.
+const pollTicks = 10
+
+// afterTick returns a channel that delivers at the last tick within wait. Ticks are equal
+// for all subscriptions; wait must be at least one tick.
+func (w *Watcher) afterTick(wait, tick time.Duration) <-chan time.Time {
+	now := time.Since(w.epoch)
+	return time.After((now + wait).Truncate(tick) - now)
+}
 
 // start returns the fsnotify watcher, and creates it if there is none. changing must
 // be held.
@@ -162,7 +175,7 @@ func (w *Watcher) wakeUsers(dir string, missed bool) {
 	}
 }
 
-// handleError wakes all subscriptions: events may be missing.
+// handleError wakes all subscriptions that watch directories: events may be missing.
 func (w *Watcher) handleError(err error) {
 	reason := reasonOther
 	if errors.Is(err, fsnotify.ErrEventOverflow) {
@@ -171,6 +184,9 @@ func (w *Watcher) handleError(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for s := range w.subs {
+		if len(s.dirs) == 0 {
+			continue
+		}
 		s.pending.lost = true
 		if s.pending.errors == nil {
 			s.pending.errors = make(map[string]uint64)

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -267,5 +269,65 @@ func TestSwapBetweenReadAndWatch(t *testing.T) {
 	}
 	if n := l.Stats().WatchErrors[reasonAdd]; n != 0 {
 		t.Errorf("%d errors counted", n)
+	}
+}
+
+// Values that share a Watcher poll at few moments, and each of them as often as its
+// interval says.
+func TestPollsOfASharedWatcher(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const every, values = 10 * time.Second, 200
+		began := time.Now()
+		var mu sync.Mutex
+		polls := make([][]time.Duration, values)
+		moments := make(map[time.Duration]int)
+		w := new(Watcher)
+		for i := range polls {
+			src := sourceFunc(func() (Content, error) {
+				if at := time.Since(began); at > time.Second {
+					mu.Lock()
+					defer mu.Unlock()
+					polls[i] = append(polls[i], at)
+					moments[at]++
+				}
+				return Content{Data: []byte("0")}, nil
+			})
+			open(t, src, Options{Poll: every, Debounce: -1, Watcher: w}).run(t)
+			if i == values/2 {
+				time.Sleep(300 * time.Millisecond) // the ticks do not depend on when a Value starts
+			}
+		}
+		time.Sleep(time.Until(began.Add(6 * every)))
+		mu.Lock()
+		defer mu.Unlock()
+		if len(moments) > 6*pollTicks {
+			t.Errorf("polled at %d moments, want at most %d", len(moments), 6*pollTicks)
+		}
+		for at, n := range moments {
+			if n > values/2 {
+				t.Errorf("%d of %d Values polled at once, after %v", n, values, at)
+			}
+		}
+		for _, p := range polls {
+			if len(p) < 5 || p[0] > 12*time.Second {
+				t.Errorf("polls after %v", p)
+			}
+			for i := range p[1:] {
+				if gap := p[i+1] - p[i]; gap < every*9/10 || gap > every*11/10 {
+					t.Errorf("%v between two polls", gap)
+				}
+			}
+		}
+	})
+}
+
+// An error of the events does not concern a Value that uses none.
+func TestWatcherErrorWithoutEvents(t *testing.T) {
+	w := new(Watcher)
+	s := w.subscribe()
+	defer s.close()
+	w.handleError(syscall.EIO)
+	if events, woken := s.takePending(); woken || events.lost || len(events.errors) > 0 {
+		t.Errorf("woken: %t, events: %+v", woken, events)
 	}
 }
