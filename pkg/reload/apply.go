@@ -12,24 +12,32 @@ const (
 	firstTimeout = 200 * time.Millisecond // for two reads in a row to agree
 )
 
-// read reads the source. last is an earlier reading, or nil. Files are read until two
-// readings agree; once is enough for the accepted content and for that of last.
-// readLock must be held.
-func (v *Value[S]) read(ctx context.Context, last *reading) (r reading) {
+// readOnce reads the source once. readLock must be held.
+func (v *Value[S]) readOnce(ctx context.Context) (r reading) {
 	began := time.Now()
 	if files, ok := v.src.(*fileSource); ok {
 		r = files.read(v.options.MaxBytes)
-		if r.err == nil {
-			r.sums = checksums(r.content)
-		}
-		known := v.stability.isAccepted(r) || last != nil && last.err == nil && maps.Equal(r.sums, last.sums)
-		if r.err != nil || !known {
-			r = files.confirm(r, v.options.MaxBytes)
-		}
 	} else {
 		r.content, r.err = v.src.Read(ctx, v.options.MaxBytes)
 	}
-	if r.err == nil && r.sums == nil {
+	if r.err == nil {
+		r.sums = checksums(r.content)
+	}
+	r.began = began
+	return r
+}
+
+// read reads the source. It reads files until two readings agree; one is enough for the
+// accepted content. readLock must be held.
+func (v *Value[S]) read(ctx context.Context) reading {
+	r := v.readOnce(ctx)
+	files, ok := v.src.(*fileSource)
+	if !ok || r.err == nil && v.stability.isAccepted(r) {
+		return r
+	}
+	began := r.began
+	r = files.confirm(r, v.options.MaxBytes)
+	if r.err == nil {
 		r.sums = checksums(r.content)
 	}
 	r.began = began
@@ -39,15 +47,17 @@ func (v *Value[S]) read(ctx context.Context, last *reading) (r reading) {
 // readTwice reads until two reads in a row agree. Errors of files must agree as
 // well: a missing file may be about to be replaced.
 func (v *Value[S]) readTwice(ctx context.Context) reading {
-	r := v.read(ctx, nil)
-	_, files := v.src.(*fileSource)
-	if v.isStatic() || v.options.Debounce < 0 || r.err != nil && !files {
+	if v.isStatic() || v.options.Debounce < 0 {
+		return v.read(ctx)
+	}
+	r := v.readOnce(ctx)
+	if _, files := v.src.(*fileSource); r.err != nil && !files {
 		return r
 	}
 	deadline := r.began.Add(firstTimeout)
 	for {
 		sleep(ctx, firstPause)
-		next := v.read(ctx, &r)
+		next := v.readOnce(ctx)
 		switch {
 		case r.err == nil && next.err == nil && maps.Equal(r.sums, next.sums),
 			r.err != nil && next.err != nil && r.err.Error() == next.err.Error():
@@ -146,7 +156,7 @@ func (v *Value[S]) callStep(c Content) (next *S, err error) {
 }
 
 // warnOfFileMount looks for files that are mount points. It runs for each change
-// and not for each read, because a mount table can have thousands of lines.
+// and not for each read.
 func (v *Value[S]) warnOfFileMount(r reading) {
 	var paths []string
 	for _, f := range r.origin.files {

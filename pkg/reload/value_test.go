@@ -98,6 +98,21 @@ func TestOpenReadsTwice(t *testing.T) {
 	})
 }
 
+// A start with many files must not read each of them more often than necessary.
+func TestOpenReadsAFileTwiceOnly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	put(t, path, "0")
+	src, reads := newFile(path), 0
+	read := src.read
+	src.read = func(maxBytes int64) reading {
+		reads++
+		return read(maxBytes)
+	}
+	if _, err := Open(src, joined, Options{}); err != nil || reads != 2 {
+		t.Errorf("%d reads, error %v", reads, err)
+	}
+}
+
 type sourceFunc func() (Content, error)
 
 func (f sourceFunc) Read(context.Context, int64) (Content, error) { return f() }
