@@ -11,6 +11,10 @@ import (
 // it outside is never seen inside. A Kubernetes subPath is one, see
 // https://github.com/kubernetes/kubernetes/issues/50345.
 func fileMount(paths []string) string {
+	paths = slices.DeleteFunc(paths, isNoMountPoint)
+	if len(paths) == 0 {
+		return "" // without the mount table, which can have thousands of lines
+	}
 	table, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return "" // not Linux, or no /proc; this is advice only
