@@ -63,3 +63,13 @@ func TestLogOfARotation(t *testing.T) {
 		})
 	}
 }
+
+// The first state of a source is in the log when Start returns.
+func TestStartLogsTheFirstState(t *testing.T) {
+	t.Parallel()
+	var log testlog.Log
+	start(t, agent.Config{TokenFile: file(t, tokenN(0)), Logger: log.Logger()})
+	if n := strings.Count(log.String(), `msg="source loaded"`); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, log.String())
+	}
+}

@@ -30,6 +30,7 @@ type source[V credential, S any] struct {
 	// Config.From, and else an empty one.
 	initial *state[V, S]
 	value   *reload.Value[state[V, S]] // holds a state from open on
+	logged  *state[V, S]               // the last state that the log shows
 
 	users     *previousUsers
 	clients   *clientUses // of tokens
@@ -218,6 +219,8 @@ func (src *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 		}
 		return src.with(src.initial, src.initial.ledger, nil)
 	})
+	src.logged = src.value.Load()
+	src.logChange(new(state[V, S]), src.logged, time.Now())
 	return nil
 }
 

@@ -214,16 +214,15 @@ func (s *state[V, S]) revokedDeclared() (fingerprints []string) {
 // warning.
 const expiryWarning = 24 * time.Hour
 
-// logChanges logs every change of the source and calls changed after each, until ctx
-// ends.
+// logChanges logs every change of the source after open and calls changed for each, until
+// ctx ends.
 func (src *source[V, S]) logChanges(ctx context.Context, changed func()) {
-	last := new(state[V, S])
 	for {
 		updated := src.value.Updated()
-		if s := src.value.Load(); s != last {
+		if s := src.value.Load(); s != src.logged {
 			changed() // first, since the files that logChange looks at may hang
-			src.logChange(last, s, time.Now())
-			last = s
+			src.logChange(src.logged, s, time.Now())
+			src.logged = s
 		}
 		select {
 		case <-ctx.Done():
