@@ -1,65 +1,68 @@
-package kube
+package kube_test
 
 import (
 	"encoding/pem"
-	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/kube"
+	"github.com/tokenagent/tokenagent/internal/podaccount"
 )
 
-// The kubelet replaces the token and the CA while the program runs.
-func TestAccountReadsItsTokenAndItsCAForEveryRequest(t *testing.T) {
-	var asked []string
-	handler := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		asked = append(asked, req.Header.Get("Authorization"))
-		fmt.Fprint(w, "{}")
-	})
-	server := httptest.NewTLSServer(handler)
-	defer server.Close()
-	dir := t.TempDir()
-	write := func(name, text string) {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+// TestInClusterAsksAsTheServiceAccountOfThePod covers the address, the CA and the token. How
+// the files are read again is tested with their package.
+func TestInClusterAsksAsTheServiceAccountOfThePod(t *testing.T) {
+	defer func(dir string) { podaccount.Dir = dir }(podaccount.Dir)
+	podaccount.Dir = t.TempDir()
+	if kube.IsInCluster() {
+		t.Error("a directory without a token is a service account")
 	}
-	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	write("token", "one\n")
-	write("ca.crt", ca)
-	a := &account{dir: dir}
-	defer func() { a.next.CloseIdleConnections() }()
-	c, err := New(server.URL, a)
+	if _, err := kube.InCluster(); err == nil {
+		t.Error("a Client without a service account")
+	}
+	var sent string
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		sent = req.Header.Get("Authorization")
+		_, _ = w.Write([]byte("{}"))
+	}))
+	defer server.Close()
+	at, err := url.Parse(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	get := func() error {
-		_, err := c.Secret(t.Context(), "app", "token")
-		return err
-	}
-	if err := get(); err != nil {
+	host, port, err := net.SplitHostPort(at.Host)
+	if err != nil {
 		t.Fatal(err)
 	}
-	before := a.next
-	write("token", "two")
-	if err := get(); err != nil || a.next != before {
-		t.Errorf("%v; the same CA needs no new connection", err)
-	}
-	if !reflect.DeepEqual(asked, []string{"Bearer one", "Bearer two"}) {
-		t.Errorf("%q", asked)
-	}
-	write("ca.crt", ca+"\n"+ca)
-	if err := get(); err != nil || a.next == before {
-		t.Errorf("%v; another CA was not read", err)
-	}
-	for name, text := range map[string]string{"token": " ", "ca.crt": "no PEM"} {
-		write(name, text)
-		if err := get(); err == nil || strings.Contains(err.Error(), "two") {
-			t.Errorf("a bad %s: %v", name, err)
+	t.Setenv("KUBERNETES_SERVICE_HOST", host)
+	t.Setenv("KUBERNETES_SERVICE_PORT", port)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	for name, text := range map[string]string{"token": canary + "\n", "ca.crt": string(ca)} {
+		if err := os.WriteFile(filepath.Join(podaccount.Dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		write("token", "two")
+	}
+	if !kube.IsInCluster() {
+		t.Error("a pod with a service account is not in a cluster")
+	}
+	c, err := kube.InCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Secret(t.Context(), "app", "token"); err != nil {
+		t.Fatal(err)
+	}
+	if sent != "Bearer "+canary {
+		t.Error("the request does not carry the pod's token")
+	}
+	server.Close()
+	if _, err := c.Secret(t.Context(), "app", "token"); err == nil || strings.Contains(err.Error(), canary) {
+		t.Errorf("without a server: %v", err)
 	}
 }
