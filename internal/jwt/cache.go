@@ -38,7 +38,7 @@ type cached struct {
 	set       *byte // the mark of the key set that verified the token
 	key       *keyEntry
 	subject   string // "" if the token has none
-	claims    map[string]any
+	claims    string // JSON
 	principal *verify.Principal
 	notBefore time.Time // nbf minus the leeway; zero if there is no nbf
 	expires   time.Time // exp plus the leeway

@@ -1,66 +1,111 @@
 package jwt
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tokenagent/tokenagent/internal/strictjson"
 )
 
 // Claims are the claims of one token (RFC 7519 section 4). They are not safe for
 // concurrent use.
 type Claims struct {
-	members map[string]any // as encoding/json decodes them: a number is a float64
-	text    []byte
+	text    string
+	members map[string]any // as encoding/json decodes them: a number is a float64; nil until needed
 	exact   map[string]any // members with each number as a json.Number; nil until needed
+
+	// The JSON texts of the values of registered claims; "" for one that is missing.
+	iss, sub, aud, exp, nbf, iat, jti string
 }
 
-// NewClaims returns the claims members, which were decoded from the JSON object text.
-func NewClaims(members map[string]any, text []byte) *Claims {
-	return &Claims{members: members, text: text}
+// parseClaims returns the claims in text. It decodes none of them.
+func parseClaims(text string) (*Claims, error) {
+	c := &Claims{text: text}
+	err := strictjson.Object(text, func(name, value string) {
+		switch name {
+		case "iss":
+			c.iss = value
+		case "sub":
+			c.sub = value
+		case "aud":
+			c.aud = value
+		case "exp":
+			c.exp = value
+		case "nbf":
+			c.nbf = value
+		case "iat":
+			c.iat = value
+		case "jti":
+			c.jti = value
+		}
+	})
+	if err != nil {
+		return nil, formError(err)
+	}
+	return c, nil
 }
+
+// NewClaims returns the claims members for a [Requirement]. Their numbers have the type
+// json.Number.
+func NewClaims(members map[string]any) *Claims { return &Claims{members: members, exact: members} }
 
 // subject returns the claim "sub". A whole number is returned with the digits of the
 // token, because a float64 would round a long one. The subject is "" if there is no sub,
 // and ok is false if sub is neither a string nor a whole number.
 func (c *Claims) subject() (subject string, ok bool) {
-	switch sub := c.members["sub"].(type) {
-	case string:
-		return sub, true
-	case float64:
-		n, _ := c.unrounded()["sub"].(json.Number)
-		return n.String(), n != "" && !strings.ContainsAny(n.String(), ".eE")
-	default:
-		_, has := c.members["sub"]
-		return "", !has
+	if subject, ok = strictjson.String(c.sub); ok || c.sub == "" {
+		return subject, true
 	}
+	_, isNumber := strictjson.Number(c.sub)
+	return c.sub, isNumber && !strings.ContainsAny(c.sub, ".eE")
 }
 
-// time returns the time of the claim name. It returns the zero Time if there is no such
-// claim, and false if the claim is not a valid time.
-func (c *Claims) time(name string) (time.Time, bool) {
-	value, has := c.members[name]
-	if !has {
+// isFor reports whether the claim "aud", which is a string or a list of strings (RFC 7519
+// section 4.1.3), has one of audiences.
+func (c *Claims) isFor(audiences []string) bool {
+	if one, isText := strictjson.String(c.aud); isText {
+		return slices.Contains(audiences, one)
+	}
+	found, allText := false, true
+	strictjson.Array(c.aud, func(value string) {
+		one, isText := strictjson.String(value)
+		found = found || isText && slices.Contains(audiences, one)
+		allText = allText && isText
+	})
+	return found && allText
+}
+
+// timeOf returns the time of the claim whose value has the JSON text. It returns the zero
+// Time if text is "", and false if text is not a valid time.
+func timeOf(text string) (time.Time, bool) {
+	if text == "" {
 		return time.Time{}, true
 	}
-	seconds, ok := value.(float64)
+	seconds, ok := strictjson.Number(text)
 	if !ok {
 		return time.Time{}, false
 	}
 	return NumericDate(seconds)
 }
 
+// all returns the claims as encoding/json decodes them.
+func (c *Claims) all() map[string]any {
+	if c.members == nil {
+		_ = json.Unmarshal([]byte(c.text), &c.members) // valid, because it was scanned
+	}
+	return c.members
+}
+
 // unrounded returns the claims with each number as a json.Number.
 func (c *Claims) unrounded() map[string]any {
 	if c.exact == nil {
-		var exact map[string]any // not c.exact, which would move c to the heap
-		d := json.NewDecoder(bytes.NewReader(c.text))
+		d := json.NewDecoder(strings.NewReader(c.text))
 		d.UseNumber()
-		_ = d.Decode(&exact) // valid, because members was decoded from it
-		c.exact = exact
+		_ = d.Decode(&c.exact) // valid, because it was scanned
 	}
 	return c.exact
 }
@@ -109,7 +154,7 @@ func Require(name string, values []string) (Requirement, error) {
 
 // Met reports whether c meets the requirement.
 func (r Requirement) Met(c *Claims) bool {
-	value, has := r.Find(c.members)
+	value, has := r.Find(c.all())
 	if !has || len(r.values) == 0 {
 		return has
 	}

@@ -23,6 +23,7 @@ type KeySet struct {
 
 type keyEntry struct {
 	key   Key
+	name  rotation.ID          // the ID that revokes the kid of key
 	entry *rotation.Entry[Key] // a copy, so that the ledger can be freed
 }
 
@@ -55,7 +56,7 @@ func NewKeySet(l *rotation.Ledger[Key], source string, before *KeySet, declared 
 	for _, e := range l.Entries { // current, next, previous, listed
 		for _, key := range e.Value.Names() {
 			kid, alg := key.KeyID(), key.Algorithm()
-			k := &keyEntry{key: key, entry: &e}
+			k := &keyEntry{key: key, name: verify.RevokedKeyID(kid), entry: &e}
 			s.byID[e.ID] = append(s.byID[e.ID], k)
 			s.byName[kid] = append(s.byName[kid], k)
 			// Add a key with several kids only once: a second try gives the same result.

@@ -3,13 +3,8 @@ package jwt
 import (
 	"cmp"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
-	"unicode/utf8"
-
-	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/strictjson"
@@ -30,24 +25,18 @@ type jws struct {
 	named         bool // whether the token has a kid
 	signingInput  string
 	signature     []byte
-	body          string // the claims, still encoded
-	claims        []byte // body, decoded; nil until issuerOf or checkClaims needs it
+	claims        string // JSON, if the sender is honest
 }
 
-// parseJWS splits a token and decodes its header. The claims are decoded only after the
-// signature is verified, because senders choose how much they cost. parseJWS accepts only one spelling of each token, so that other
-// parsers read the token in the same way, and nobody can present it in another form.
+// parseJWS splits a token and reads its header. The claims are read only after the
+// signature is verified, because senders choose how much they cost. parseJWS accepts only
+// one spelling of each token, so that other parsers read the token in the same way, and
+// nobody can present it in another form.
 func parseJWS(token string) (*jws, error) {
-	for i := range len(token) {
-		// encoding/base64 skips line breaks, even in strict mode.
-		c := token[i]
-		if alphanumeric := '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'; !alphanumeric && c != '-' && c != '_' && c != '.' {
-			return nil, errForm
-		}
-	}
 	head, rest, _ := strings.Cut(token, ".")
 	body, sig, ok := strings.Cut(rest, ".")
-	if !ok || body == "" || strings.Contains(sig, ".") {
+	// encoding/base64 refuses a third dot, but skips line breaks, even in strict mode.
+	if !ok || body == "" || strings.Contains(token, "\n") || strings.Contains(token, "\r") {
 		return nil, errForm
 	}
 	if len(head) > maxHeader {
@@ -57,60 +46,73 @@ func parseJWS(token string) (*jws, error) {
 	if err != nil || len(signature) == 0 {
 		return nil, errForm
 	}
-	text, err := decode(head)
+	j := &jws{signingInput: token[:len(head)+1+len(body)], signature: signature}
+	if j.claims, err = decode(body); err != nil {
+		return nil, err
+	}
+	header, err := decode(head)
 	if err != nil {
 		return nil, err
 	}
-	header, err := object(text)
-	if err != nil {
-		return nil, err
-	}
-	if _, has := header["crit"]; has {
-		return nil, errCritical // RFC 7515 section 4.1.11: this package supports no extension
-	}
-	j := &jws{signingInput: token[:len(head)+1+len(body)], signature: signature, body: body}
-	for _, m := range [...]struct {
-		name string
-		into *string
-	}{{"alg", &j.alg}, {"kid", &j.kid}, {"typ", &j.typ}} {
-		if value, has := header[m.name]; has {
-			if *m.into, ok = value.(string); !ok {
-				return nil, errForm
-			}
+	return j, j.readHeader(header)
+}
+
+// readHeader reads the members of header that this package knows.
+func (j *jws) readHeader(header string) error {
+	allText, critical := true, false
+	err := strictjson.Object(header, func(name, value string) {
+		var into *string
+		switch name {
+		case "alg":
+			into = &j.alg
+		case "kid":
+			into, j.named = &j.kid, true
+		case "typ":
+			into = &j.typ
+		case "crit":
+			critical = true
+			return
+		default:
+			return
 		}
-	}
-	if j.alg == "" || len(j.kid) > MaxKeyID {
-		return nil, errForm
+		text, isText := strictjson.String(value)
+		*into, allText = text, allText && isText
+	})
+	switch {
+	case err != nil:
+		return formError(err)
+	case critical: // RFC 7515 section 4.1.11: this package supports no extension
+		return errCritical
+	case !allText || j.alg == "" || len(j.kid) > MaxKeyID:
+		return errForm
 	}
 	j.alg = CanonicalAlgorithm(j.alg)
-	_, j.named = header["kid"]
-	return j, nil
+	return nil
 }
 
 var strictBase64 = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // a constant
 
 // decode decodes one segment.
-func decode(segment string) ([]byte, error) {
-	text, err := strictBase64.DecodeString(segment)
-	if err != nil {
-		return nil, errForm
+func decode(segment string) (string, error) {
+	var buf [1024]byte
+	text := buf[:]
+	if n := strictBase64.DecodedLen(len(segment)); n > len(text) {
+		text = make([]byte, n)
 	}
-	return text, nil
+	n, err := strictBase64.Decode(text, []byte(segment))
+	if err != nil {
+		return "", errForm
+	}
+	return string(text[:n]), nil
 }
 
-// object parses a JSON object. It rejects a repeated member name, because parsers disagree
-// about which value counts (RFC 7519 section 4).
-func object(text []byte) (map[string]any, error) {
-	var m map[string]any
-	if !utf8.Valid(text) || json.Unmarshal(text, &m) != nil || m == nil {
-		return nil, errForm
+// formError returns the refusal of a header or claims in which strictjson found err.
+// Parsers disagree about which value of a repeated member counts (RFC 7519 section 4).
+func formError(err error) error {
+	if errors.Is(err, strictjson.ErrRepeated) {
+		return errTwice
 	}
-	if _, err := strictjson.Check(text); errors.Is(err, strictjson.ErrRepeated) {
-		return nil, errTwice
-	} else if err != nil {
-		return nil, errForm
-	}
-	return m, nil
+	return errForm
 }
 
 // issuerOf returns the index of the issuer that j names. Nothing in j has been verified
@@ -120,13 +122,13 @@ func (v *Verifier) issuerOf(j *jws) (int, error) {
 	if len(v.issuers) == 1 {
 		return 0, nil
 	}
-	var err error
-	if j.claims, err = decode(j.body); err != nil || !json.Valid(j.claims) {
+	value, err := strictjson.First(j.claims, "iss")
+	if err != nil {
 		return 0, errForm
 	}
-	name, has, isString := strictjson.StringMember(j.claims, "iss")
+	name, isText := strictjson.String(value)
 	at, known := v.byIss[name]
-	if has && (!isString || name == "") || !known {
+	if value != "" && (!isText || name == "") || !known {
 		return 0, errIssuer
 	}
 	return at, nil
@@ -134,38 +136,34 @@ func (v *Verifier) issuerOf(j *jws) (int, error) {
 
 // checkClaims checks the claims of j, which key signed, against the Config.
 func (iss *Issuer) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, error) {
-	if j.claims == nil {
-		var err error
-		if j.claims, err = decode(j.body); err != nil {
-			return nil, err
-		}
-	}
-	members, err := object(j.claims)
+	c, err := parseClaims(j.claims)
 	if err != nil {
 		return nil, err
 	}
-	c := NewClaims(members, j.claims)
-	e := &cached{set: set.mark, key: key, claims: members, signingSum: verify.Digest(j.signingInput)}
+	e := &cached{set: set.mark, key: key, claims: c.text, signingSum: verify.Digest(j.signingInput)}
 	var ok bool
 	if e.subject, ok = c.subject(); !ok {
 		return nil, errSubject
 	}
-	if j.named {
+	switch {
+	case j.named && j.kid == key.key.KeyID():
+		e.kid = key.name
+	case j.named:
 		e.kid = verify.RevokedKeyID(j.kid)
 	}
-	if jti, has := members["jti"]; has {
-		id, ok := jti.(string)
+	if c.jti != "" {
+		id, ok := strictjson.String(c.jti)
 		if !ok {
 			return nil, errTokenID
 		}
 		e.jti = verify.RevokedTokenID(id)
 	}
-	expires, ok := c.time("exp")
+	expires, ok := timeOf(c.exp)
 	if !ok || expires.IsZero() {
 		return nil, errNoExpiry
 	}
 	e.expires = expires.Add(iss.cfg.Leeway)
-	if e.notBefore, ok = c.time("nbf"); !ok {
+	if e.notBefore, ok = timeOf(c.nbf); !ok {
 		return nil, errNotBefore
 	}
 	if !e.notBefore.IsZero() {
@@ -173,18 +171,14 @@ func (iss *Issuer) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 	}
 	// iat never refuses a token: it only tells the age of a token (RFC 7519 section
 	// 4.1.6), and the clocks of issuers may be ahead.
-	if iat, has := members["iat"]; has {
-		if _, ok := iat.(float64); !ok {
-			return nil, errIssuedAt
-		}
+	if _, ok := strictjson.Number(c.iat); c.iat != "" && !ok {
+		return nil, errIssuedAt
 	}
-	registered := jwt.MapClaims(members)
-	issuer, err := registered.GetIssuer()
-	if _, has := members["iss"]; err != nil || has && (issuer == "" || issuer != iss.cfg.Issuer) || !has && !iss.cfg.AllowMissingIssuer {
+	issuer, ok := strictjson.String(c.iss)
+	if c.iss == "" && !iss.cfg.AllowMissingIssuer || c.iss != "" && (!ok || issuer == "" || issuer != iss.cfg.Issuer) {
 		return nil, errIssuer
 	}
-	audience, err := registered.GetAudience()
-	if err != nil || !slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(iss.cfg.Audiences, a) }) {
+	if !c.isFor(iss.cfg.Audiences) {
 		return nil, errAudience
 	}
 	for _, r := range iss.required {
@@ -192,7 +186,7 @@ func (iss *Issuer) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 			return nil, errClaims
 		}
 	}
-	issued, ok := c.time("iat")
+	issued, ok := timeOf(c.iat)
 	if lasts := int64(expires.Sub(issued)); ok && !issued.IsZero() && lasts > iss.longest.Load() {
 		iss.longest.Store(lasts) // either of two concurrent stores is right enough
 	}
@@ -205,7 +199,7 @@ func (iss *Issuer) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 func (e *cached) principalOf(set *KeySet, key *keyEntry) *verify.Principal {
 	return verify.NewPrincipal(verify.PrincipalConfig{
 		Subject: cmp.Or(e.subject, set.source), Method: verify.MethodJWT, Source: set.source, KeyID: key.key.Label(),
-		Slot: key.entry.Slot, Claims: e.claims, Credential: e.signingSum,
-		RevocableBy: []rotation.ID{e.signingSum, e.jti, e.kid, key.key.ID(), verify.RevokedKeyID(key.key.KeyID())},
+		Slot: key.entry.Slot, ClaimsJSON: e.claims, Credential: e.signingSum,
+		RevocableBy: []rotation.ID{e.signingSum, e.jti, e.kid, key.key.ID(), key.name},
 	})
 }

@@ -2,7 +2,9 @@ package verify
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"sync"
 )
 
 // The values of Principal.Method that this module uses.
@@ -21,7 +23,7 @@ type Principal struct {
 	source  string
 	keyID   string
 	slot    Slot
-	claims  map[string]any
+	claims  *claims // nil if there are none
 	// credential is a pointer to a pointer, so that package fmt never prints the ID. If a
 	// verb does not fit, fmt follows one pointer.
 	credential  **ID
@@ -39,6 +41,10 @@ type PrincipalConfig struct {
 	Slot    Slot           // the slot of the token or key
 	Claims  map[string]any // the claims of a JWT; not copied, so do not modify the map afterwards
 
+	// ClaimsJSON is the text of the claims of a JWT, a JSON object, in place of Claims. The
+	// first call of Principal.Claim decodes it. It has no effect if Claims is not nil.
+	ClaimsJSON string
+
 	Credential ID // the ID that revokes the token or key; zero if unknown
 
 	// RevocableBy lists the other IDs whose revocation refuses the caller. For a JWT
@@ -49,11 +55,32 @@ type PrincipalConfig struct {
 
 // NewPrincipal returns the Principal that c describes. It does not validate c.
 func NewPrincipal(c PrincipalConfig) *Principal {
-	id := &c.Credential
-	return &Principal{
+	id := new(ID)
+	*id = c.Credential
+	p := &Principal{
 		subject: c.Subject, client: c.Client, method: c.Method, source: c.Source,
-		keyID: c.KeyID, slot: c.Slot, claims: c.Claims, credential: &id, revocableBy: c.RevocableBy,
+		keyID: c.KeyID, slot: c.Slot, credential: &id, revocableBy: c.RevocableBy,
 	}
+	if c.Claims != nil || c.ClaimsJSON != "" {
+		p.claims = &claims{members: c.Claims, text: c.ClaimsJSON}
+	}
+	return p
+}
+
+// claims are the claims of a JWT. Most callers ask for none, so they are decoded when the
+// first one is asked for.
+type claims struct {
+	once    sync.Once
+	text    string         // "" once it is decoded
+	members map[string]any // valid after once
+}
+
+// decode decodes text, unless members are given.
+func (c *claims) decode() {
+	if c.members == nil {
+		_ = json.Unmarshal([]byte(c.text), &c.members) // a text that is not valid has no members
+	}
+	c.text = ""
 }
 
 var zeroPrincipal Principal //nolint:gochecknoglobals // never modified
@@ -120,7 +147,12 @@ func (p *Principal) RevocableBy() []ID {
 // claim. The value has the type that encoding/json decodes into an any. The caller must
 // not modify it.
 func (p *Principal) Claim(name string) (any, bool) {
-	v, ok := p.orZero().claims[name]
+	c := p.orZero().claims
+	if c == nil {
+		return nil, false
+	}
+	c.once.Do(c.decode)
+	v, ok := c.members[name]
 	return v, ok
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 )
 
@@ -49,5 +51,39 @@ func TestContextKeepsValuesAndCancellation(t *testing.T) {
 	<-below.Done()
 	if err := context.Cause(below); !errors.Is(err, cause) {
 		t.Errorf("cause %v, want %v", err, cause)
+	}
+}
+
+// TestClaimsAreDecodedWhenAskedFor by several goroutines at once, and never before.
+func TestClaimsAreDecodedWhenAskedFor(t *testing.T) {
+	t.Parallel()
+	p := NewPrincipal(PrincipalConfig{ClaimsJSON: `{"scope":"canary","n":12}`})
+	if p.claims.members != nil {
+		t.Error("decoded before anybody asked")
+	}
+	if text := fmt.Sprintf("%v %+v %#v", p, p, *p); strings.Contains(text, "canary") {
+		t.Errorf("rendered with its claims: %s", text)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			scope, has := p.Claim("scope")
+			n, _ := p.Claim("n")
+			if _, hasOther := p.Claim("x"); scope != "canary" || !has || n != 12.0 || hasOther {
+				t.Errorf("scope %v, n %v", scope, n)
+			}
+		})
+	}
+	all.Wait()
+	for name, c := range map[string]PrincipalConfig{
+		"none": {}, "not JSON": {ClaimsJSON: "{"}, "not an object": {ClaimsJSON: `["a"]`}, "null": {ClaimsJSON: `null`},
+	} {
+		if v, has := NewPrincipal(c).Claim("a"); has || v != nil {
+			t.Errorf("%s: %v", name, v)
+		}
+	}
+	both := NewPrincipal(PrincipalConfig{Claims: map[string]any{"a": 1}, ClaimsJSON: `{"a":2}`})
+	if v, _ := both.Claim("a"); v != 1 {
+		t.Errorf("Claims and ClaimsJSON: %v", v)
 	}
 }

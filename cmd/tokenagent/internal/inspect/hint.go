@@ -41,7 +41,7 @@ func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
 		r, err := jwt.Require(name, c.RequiredClaims[name])
-		if err == nil && !r.Met(jwt.NewClaims(t.Claims, nil)) {
+		if err == nil && !r.Met(jwt.NewClaims(t.Claims)) {
 			value, has := r.Find(t.Claims)
 			hint("%s: %s is asked for, and %s", termsafe.Text(name), quoteAll(c.RequiredClaims[name]), presence(name, value, has))
 		}
