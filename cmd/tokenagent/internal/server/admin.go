@@ -18,8 +18,8 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/server/page"
 )
 
-// adminServer returns the server of the admin port. It is for scrapers, probes and
-// people, and changes nothing.
+// adminServer returns the server of the admin port, for scrapers, probes and people. No
+// request to it changes anything.
 func (d *daemon) adminServer(c *listener.Certificates, more ...prometheus.Collector) *httpServer {
 	s := newHTTPServer(d.Logger, c)
 	s.ReadTimeout, s.WriteTimeout = headerTimeout, headerTimeout*3
@@ -31,7 +31,7 @@ func (d *daemon) adminServer(c *listener.Certificates, more ...prometheus.Collec
 	return s
 }
 
-// onLoopback is the context key of whether a request came to a listener on loopback.
+// onLoopback is a context key. Its value reports whether the listener is on loopback.
 type onLoopback struct{}
 
 // requireLoopbackHost refuses requests to a listener on loopback whose Host is not
@@ -77,7 +77,7 @@ func (d *daemon) adminHandler(more []prometheus.Collector) http.Handler {
 	})
 	mux.HandleFunc("GET /readyz/{realm}", func(w http.ResponseWriter, r *http.Request) {
 		if one := d.realms.Table().Named(r.PathValue("realm")); one == nil {
-			http.Error(w, "there is no such realm; see /status", http.StatusNotFound)
+			http.Error(w, "unknown realm; see /status", http.StatusNotFound)
 		} else {
 			answerProbe(w, one.Agent.Ready() && !d.draining.Load(), "the realm is not loaded yet, or the agent is draining; see /status")
 		}
@@ -85,7 +85,7 @@ func (d *daemon) adminHandler(more []prometheus.Collector) http.Handler {
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		text, err := json.MarshalIndent(d.status(), "", "  ")
 		if err != nil {
-			answerProbe(w, false, "the status cannot be rendered: "+err.Error())
+			answerProbe(w, false, "cannot write the status: "+err.Error())
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -97,7 +97,8 @@ func (d *daemon) adminHandler(more []prometheus.Collector) http.Handler {
 	return mux
 }
 
-// status agrees with /readyz: nothing is ready while the daemon drains.
+// status returns the status of the realms and certificates. It agrees with /readyz: no
+// realm is ready while the daemon drains.
 func (d *daemon) status() realm.Status {
 	s := d.realms.Status()
 	for _, c := range d.certs {
@@ -112,13 +113,13 @@ func (d *daemon) status() realm.Status {
 	return s
 }
 
-func answerProbe(w http.ResponseWriter, good bool, why string) {
+func answerProbe(w http.ResponseWriter, ok bool, reason string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	if good {
+	if ok {
 		_, _ = w.Write([]byte("ok\n"))
 		return
 	}
 	w.WriteHeader(http.StatusServiceUnavailable)
-	_, _ = w.Write([]byte(why + "\n"))
+	_, _ = w.Write([]byte(reason + "\n"))
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 )
 
-// The page for people follows the agent, and shows no token.
+// TestAdminPageFollowsTheAgent: the page shows changes of the agent, and no token.
 func TestAdminPageFollowsTheAgent(t *testing.T) {
 	a, path := startAgent(t, "")
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
@@ -54,7 +54,7 @@ func TestAdminPageFollowsTheAgent(t *testing.T) {
 	}
 }
 
-// fingerprint is that of the ith accepted token; "" for none.
+// fingerprint returns the fingerprint of the ith accepted token, or "" if there is none.
 func fingerprint(a *agent.Agent, i int) string {
 	if tokens := a.Status().Sources[0].Tokens; i < len(tokens) {
 		return tokens[i].Fingerprint

@@ -60,9 +60,8 @@ func randomHeaders(r *rand.Rand) []string {
 	return lines
 }
 
-// asEnvoy tells of the headers as Envoy does: names in lower case, values
-// without blanks at their ends; each for itself, or joined where a name is
-// there twice.
+// asEnvoy returns the headers in the form that Envoy sends: names in lower case, and
+// values without surrounding blanks. Headers with the same name are separate or joined.
 func asEnvoy(lines []string, raw bool) *authv3.CheckRequest {
 	h := &authv3.AttributeContext_HttpRequest{Headers: map[string]string{}, HeaderMap: &corev3.HeaderMap{}}
 	for _, line := range lines {
@@ -79,7 +78,8 @@ func asEnvoy(lines []string, raw bool) *authv3.CheckRequest {
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{Http: h}}}
 }
 
-// passedOn does to the headers what Envoy does on a yes: sets, then removes.
+// passedOn changes the headers as Envoy does for an accepted request: it sets headers,
+// then removes headers.
 func passedOn(lines []string, ok *authv3.OkHttpResponse) map[string][]string {
 	h := map[string][]string{}
 	for _, line := range lines {
@@ -96,9 +96,9 @@ func passedOn(lines []string, ok *authv3.OkHttpResponse) map[string][]string {
 	return h
 }
 
-// TestOneSetOfRulesForHTTPAndGRPC: whatever headers a client sends, ext_authz
-// over gRPC decides as forward auth does, with the same challenge and identity,
-// and what Envoy then passes on is what the proxy passes on.
+// TestOneSetOfRulesForHTTPAndGRPC: for random headers, ext_authz over gRPC decides as
+// forward auth does, with the same challenge and identity. Envoy then passes on the same
+// headers as the proxy.
 func TestOneSetOfRulesForHTTPAndGRPC(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, next)
@@ -137,7 +137,7 @@ func TestOneSetOfRulesForHTTPAndGRPC(t *testing.T) {
 					fail("HTTP %d, gRPC (raw %t) %v", byHTTP.code, raw, d)
 				}
 				for _, h := range d.GetHeaders() {
-					// A header that came twice can be told from a strange one only where it was not joined.
+					// A header that came twice cannot be recognized after it was joined.
 					if got := byHTTP.Get(h.GetHeader().GetKey()); raw && got != h.GetHeader().GetValue() {
 						fail("%s: HTTP %q, gRPC %q", h.GetHeader().GetKey(), got, h.GetHeader().GetValue())
 					}
@@ -155,8 +155,8 @@ func TestOneSetOfRulesForHTTPAndGRPC(t *testing.T) {
 			mu.Lock()
 			envoy := passedOn(lines, ok)
 			for _, name := range []string{"dapr-api-token", "authorization", "x-tokenagent-subject", "x_tokenagent_subject", "x-tokenagent_subject", "x_tokenagent-subject", "x-tokenagent-method", "x_tokenagent_method", "dapr_api_token", "dapr.api-token", "x.tokenagent.subject", "x-tokenagent~method", "x-other"} {
-				// In any order: Go's client sorts by name, and does not know two
-				// spellings for the same.
+				// The order differs: Go's client sorts by name, and treats two spellings
+				// of a name as two names.
 				proxied := slices.Sorted(slices.Values(arrived[http.CanonicalHeaderKey(name)]))
 				if !slices.Equal(proxied, slices.Sorted(slices.Values(envoy[name]))) {
 					fail("%s goes on as %q through the proxy, as %q through Envoy", name, proxied, envoy[name])
@@ -199,7 +199,8 @@ func TestRunServesAndDrainsGRPC(t *testing.T) {
 	}
 }
 
-// TestGRPCAddressInUseNamesItsFlag, and what listened before it is closed.
+// TestGRPCAddressInUseNamesItsFlag: the error names the flag, and the listeners that were
+// opened before are closed.
 func TestGRPCAddressInUseNamesItsFlag(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

@@ -43,8 +43,8 @@ func TestForwardAuth(t *testing.T) {
 	}
 }
 
-// TestP5_OptionsAsteriskIsNoYes: net/http has an answer of its own to it.
-func TestP5_OptionsAsteriskIsNoYes(t *testing.T) {
+// TestP5_OptionsAsteriskIsRefused: net/http would answer it with 200.
+func TestP5_OptionsAsteriskIsRefused(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
 	for name, base := range map[string]string{"forward-auth": front(t, a, Options{}), "proxy": front(t, a, Options{Upstream: app(t, echo())})} {
@@ -76,8 +76,8 @@ func TestForwardAuthWithAConfiguredHeader(t *testing.T) {
 	}
 }
 
-// TestP5_NotLoadedIsNoYes: 503 with Retry-After, also for a good token.
-func TestP5_NotLoadedIsNoYes(t *testing.T) {
+// TestP5_NotLoadedIsRefused: the answer is 503 with Retry-After, also for a good token.
+func TestP5_NotLoadedIsRefused(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, "")
 	base := front(t, a, Options{})

@@ -36,13 +36,13 @@ func connect(t *testing.T, network, addr string) net.Conn {
 	return c
 }
 
-// isCutOff reports whether the other side hangs up by itself.
+// isCutOff reports whether the other side closes the connection.
 func isCutOff(c net.Conn) bool {
 	_, err := io.Copy(io.Discard, c)
 	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// fds counts what this process has open.
+// fds returns the number of open file descriptors of this process.
 func fds(t *testing.T) int {
 	t.Helper()
 	all, err := os.ReadDir("/proc/self/fd")
@@ -98,7 +98,7 @@ func TestFailedHandshakesLeaveNothing(t *testing.T) {
 	}
 }
 
-// clientHello returns what a client says first.
+// clientHello returns the first message of a TLS client.
 func clientHello(t *testing.T) []byte {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -167,7 +167,7 @@ func TestSilentClientIsCutOff(t *testing.T) {
 	}
 }
 
-// Plain HTTP and plain grpc at a port with TLS decide nothing and learn nothing.
+// TestPlainAtTLSPort: a port with TLS answers neither plain HTTP nor plain gRPC.
 func TestPlainAtTLSPort(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -193,7 +193,7 @@ func TestPlainAtTLSPort(t *testing.T) {
 	}
 }
 
-// TLS is for TCP: beside it a Unix socket speaks plain HTTP.
+// TestUnixSocketSpeaksNoTLS: with TLS configured, a Unix socket still speaks plain HTTP.
 func TestUnixSocketSpeaksNoTLS(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

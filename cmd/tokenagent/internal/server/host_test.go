@@ -51,8 +51,8 @@ func askH2(t *testing.T, base string, fields ...[2]string) string {
 	}
 }
 
-// hostsOfNobody are a few of the malformed hosts that package realm tests, of which
-// net/http lets at least some through.
+// hostsOfNobody are some of the malformed hosts that package realm tests. net/http accepts
+// at least some of them.
 func hostsOfNobody() []string {
 	return []string{
 		"a.example:x", "a.example:", "a.example:-1", "a.example:80x", "a.example:80:80", "a.example:80.b.example", "a.example:.x.b.example",
@@ -60,9 +60,9 @@ func hostsOfNobody() []string {
 	}
 }
 
-// TestP5_TokenOfOneRealmOpensNoOther: a host that the agent and the app behind may
-// read in two ways is refused by the proxy and in forward auth, also where the path
-// names the realm; with 401, since nginx's auth_request knows no other refusal.
+// TestP5_TokenOfOneRealmOpensNoOther: the agent and the app may read a malformed host
+// differently. So the proxy and forward auth refuse it, even if the path names the realm.
+// They answer 401, because nginx's auth_request knows no other refusal.
 func TestP5_TokenOfOneRealmOpensNoOther(t *testing.T) {
 	t.Parallel()
 	var arrived atomic.Int32

@@ -13,16 +13,17 @@ import (
 	"github.com/tokenagent/tokenagent/internal/httpconn"
 )
 
-// Limits of every HTTP server. They bound what an unauthenticated client can hold.
+// Limits of every HTTP server. They limit the resources that an unauthenticated client
+// can hold.
 const (
-	headerTimeout  = 10 * time.Second // and for the TLS handshake
+	headerTimeout  = 10 * time.Second // also for the TLS handshake
 	idleTimeout    = 2 * time.Minute
 	maxHeaderBytes = 64 << 10
 	maxStreams     = 1000
 )
 
-// An httpServer is an [http.Server] that speaks TLS if it has a TLSConfig, and that
-// waits for the proxy's upgraded connections, which an http.Server forgets.
+// An httpServer is an [http.Server] that speaks TLS if it has a TLSConfig. Its Shutdown
+// also waits for the proxy's upgraded connections, which an http.Server does not track.
 type httpServer struct {
 	*http.Server
 	proxy          *proxy             // nil for none
@@ -63,7 +64,7 @@ func (s *httpServer) Shutdown(ctx context.Context) error {
 	}
 	ended := make(chan struct{})
 	go func() {
-		s.proxy.upgraded.Wait() // no request is left that could add to it
+		s.proxy.upgraded.Wait() // no request remains that could call Add
 		close(ended)
 	}()
 	select {
@@ -88,7 +89,7 @@ func (d *daemon) mainServer(c *listener.Certificates) *httpServer {
 	s := newHTTPServer(d.Logger, c)
 	if d.Upstream == nil {
 		s.Handler = d.forwardAuth()
-		// No body is read and none is written, so nothing takes long.
+		// Forward auth reads and writes no body, so nothing takes long.
 		s.ReadTimeout, s.WriteTimeout = headerTimeout, headerTimeout
 		return s
 	}
@@ -100,7 +101,7 @@ func (d *daemon) mainServer(c *listener.Certificates) *httpServer {
 	return s
 }
 
-// forwardAuth answers for a gateway, whatever method and path it asks with.
+// forwardAuth returns the handler that answers gateways. It answers every method and path.
 func (d *daemon) forwardAuth() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := d.realms.Table()
@@ -115,10 +116,9 @@ func (d *daemon) forwardAuth() http.Handler {
 			g.Refuse(w, r, err)
 			return
 		}
-		// net/http adds what is missing, with less work than a handler has: the
-		// length, and 200, which is exactly what Envoy ext_authz takes.
+		// net/http adds the length and the status 200. Envoy ext_authz accepts only 200.
 		if r.ProtoMajor == 1 && r.ContentLength != 0 {
-			// A check needs the headers alone, so the gateway may have left out the body
+			// A check needs only the headers, so the gateway may have left out the body
 			// that they announce. net/http would wait for the body before it answers,
 			// and then read the next request as the body.
 			w.Header()["Connection"] = []string{"close"}
@@ -129,12 +129,12 @@ func (d *daemon) forwardAuth() http.Handler {
 	})
 }
 
-// serverLog receives what net/http's server logs. Most of it is about mistakes of
-// clients, and is logged at level debug. A panic is a warning.
+// serverLog receives the log lines of net/http's server. Most of them report errors of
+// clients, so serverLog logs them at level debug. It logs a panic as a warning.
 type serverLog struct{ log *slog.Logger }
 
-// Write logs one message. The value of a panic is left out, because it may hold a
-// token. The stack says where it was.
+// Write logs one message. It leaves out the value of a panic, which may contain a token,
+// and logs the stack.
 func (l serverLog) Write(message []byte) (int, error) {
 	text := strings.TrimSpace(string(message))
 	const panicked = "panic serving "

@@ -85,7 +85,7 @@ func app(t *testing.T, h http.Handler) *url.URL {
 	return u
 }
 
-// front serves what `run` serves on --listen. headers may hold the token.
+// front starts the server of --listen. headers may hold the token.
 func front(t *testing.T, a *agent.Agent, o Options, headers ...string) string {
 	t.Helper()
 	if o.Logger == nil {

@@ -64,8 +64,8 @@ func (l *pipes) dial(t *testing.T) *wire {
 	return &wire{c, bufio.NewReader(c)}
 }
 
-// said calls do, which makes the server write something that holds text, and returns when
-// that write has begun.
+// said calls do, and returns when the server has begun to write something that contains
+// text.
 func (l *pipes) said(text string, do func()) {
 	heard := make(chan struct{})
 	l.mu.Lock()
@@ -75,7 +75,7 @@ func (l *pipes) said(text string, do func()) {
 	<-heard
 }
 
-// A noticed connection reports its writes to its listener.
+// A noticed is a connection that reports its writes to its listener.
 type noticed struct {
 	net.Conn
 	of *pipes

@@ -23,7 +23,7 @@ type proxy struct {
 	transport  *transport
 	app        *httputil.ReverseProxy
 	endRevoked bool
-	upgraded   sync.WaitGroup // requests that ask for an upgrade, and their connections
+	upgraded   sync.WaitGroup // counts the requests with Upgrade and their tunnels
 }
 
 func newProxy(realms *realm.Set, o *Options) *proxy {
@@ -48,20 +48,20 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !isForApp(r) {
-		http.Error(w, "the request has a method or target that is not passed on to an app", http.StatusBadRequest)
+		http.Error(w, "the proxy does not pass on requests with this method or target", http.StatusBadRequest)
 		return
 	}
-	e := &exchange{ResponseWriter: w, continues: r.Header["Expect"] != nil}
+	e := &exchange{ResponseWriter: w, expectContinue: r.Header["Expect"] != nil}
 	if who != nil {
 		setIdentity(r.Header, &e.identity, who)
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 { // -1 is unknown
-		// The app may answer before it has the whole body, as over HTTP/2. net/http
-		// would read the rest of the body first.
+		// The app may answer before it has read the whole body. Without full duplex,
+		// net/http would read the rest of the body before it sends the answer.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		e.body.in = r.Body
 		r.Body = &e.body
-		// net/http looks at its own body after the handler.
+		// net/http uses its own body after the handler.
 		defer func(r *http.Request) { r.Body = e.body.in }(r)
 	}
 	if p.endRevoked && who != nil {
@@ -78,8 +78,8 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.finish()
 }
 
-// A bufferPool keeps the buffers through which answers pass, of 32 KiB each. The zero
-// value is ready to use.
+// A bufferPool holds buffers of 32 KiB, through which ReverseProxy copies answers. The
+// zero value is ready to use.
 type bufferPool struct{ pool sync.Pool }
 
 func (p *bufferPool) Get() []byte {
@@ -91,9 +91,9 @@ func (p *bufferPool) Get() []byte {
 
 func (p *bufferPool) Put(b []byte) { p.pool.Put((*[32 << 10]byte)(b)) }
 
-// admit authenticates r and removes from it what the app must not see. It returns
-// false if it has answered r itself. who is nil if r needs no token; otherwise a
-// knows when who's credential is revoked.
+// admit authenticates r and removes the headers that the app must not see. It returns
+// false if it has answered r itself. who is nil if r needs no token. Otherwise a reports
+// the revocation of who's credential.
 func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Principal, a verify.RevocationWaiter, ok bool) {
 	t := p.realms.Table()
 	g, tokens := t.DenyAll()
@@ -102,8 +102,8 @@ func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Princ
 		g, tokens, a = mine.Guard, mine.Headers, mine
 	}
 	// The app must look unhealthy until tokens are loaded. daprd asks for
-	// subscriptions once, after the first healthy answer, and a refusal then would
-	// lose them for good.
+	// subscriptions only once, after the first healthy answer. If that request were
+	// refused, daprd would never subscribe.
 	if p.healthPath != "" && r.URL.Path == p.healthPath && !p.realms.Ready() {
 		g.Refuse(w, r, verify.ErrUnavailable)
 		return nil, nil, false
@@ -121,10 +121,10 @@ func (p *proxy) admit(w http.ResponseWriter, r *http.Request) (who *verify.Princ
 	return who, a, true
 }
 
-// isForApp reports whether r can become the request line of an app. Over HTTP/2 method
-// and query may hold characters that end a request line, and so may a target such as
-// a:b, which is not a path. The target of CONNECT is not a path either: CONNECT asks for
-// a tunnel (RFC 9110 section 9.3.6), in which nobody would check tokens.
+// isForApp reports whether r can be sent to an app as a request line over HTTP/1.1. Over
+// HTTP/2 the method and the query may contain characters that end a request line. So may
+// a target that is not a path, such as a:b. CONNECT is refused, too: it asks for a tunnel
+// (RFC 9110 section 9.3.6), in which nobody would check tokens.
 func isForApp(r *http.Request) bool {
 	return isVisible(r.Method) && isVisible(r.URL.RawQuery) && r.URL.Opaque == "" && r.Method != http.MethodConnect
 }
@@ -140,7 +140,7 @@ func isVisible(s string) bool {
 }
 
 // endWhenRevoked returns r with a context that is cancelled when who's credential is
-// revoked; the client's connection is closed then, or the stream in HTTP/2. The caller
+// revoked. The client's connection is then closed, or its stream in HTTP/2. The caller
 // calls stop when the request has been served.
 func endWhenRevoked(w http.ResponseWriter, r *http.Request, a verify.RevocationWaiter, who *verify.Principal) (_ *http.Request, stop func()) {
 	ctx, cancel := context.WithCancel(r.Context())
@@ -148,10 +148,10 @@ func endWhenRevoked(w http.ResponseWriter, r *http.Request, a verify.RevocationW
 	waiting.Go(func() {
 		if a.AwaitRevocation(ctx, who) {
 			cancel()
-			// A context does not end a write to a client that does not read, or a
-			// read from one that does not write. These deadlines do, and net/http
-			// then closes the connection. A hijacked connection has no deadlines
-			// here; exchange.Hijack closes it.
+			// The context does not end a write to a client that does not read, or a read
+			// from a client that does not write. The deadlines do, and net/http then
+			// closes the connection. They have no effect on a hijacked connection, which
+			// exchange.Hijack closes.
 			c := http.NewResponseController(w)
 			_ = c.SetWriteDeadline(time.Now())
 			_ = c.SetReadDeadline(time.Now())
@@ -160,21 +160,21 @@ func endWhenRevoked(w http.ResponseWriter, r *http.Request, a verify.RevocationW
 	return r.WithContext(ctx), func() { cancel(); waiting.Wait() }
 }
 
-// rewrite sends the request to the app and leaves everything else as the client wrote
-// it: path and query to the letter, and the Host.
+// rewrite directs the request to target. It keeps the path, the query and the Host exactly
+// as the client sent them.
 func rewrite(r *httputil.ProxyRequest, target *url.URL) {
 	r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
 	r.Out.Host = r.In.Host
-	// Some servers merge trailers into the headers, after every check. An intermediary
-	// may discard them (RFC 9110 section 6.5.1).
+	// Some servers merge trailers into the headers, after all checks. A proxy may discard
+	// them (RFC 9110 section 6.5.1).
 	r.Out.Trailer = nil
 	in, out := r.In.Header, r.Out.Header
-	// A client can have the identity removed on the way here by naming it in
-	// Connection (RFC 9110 section 7.6.1).
+	// ReverseProxy removes the headers that the client names in Connection (RFC 9110
+	// section 7.6.1). Restore these, so that a client cannot remove its identity.
 	copyHeaders(out, in, headername.Subject, headername.Method, "Forwarded", "X-Forwarded-For")
 	r.SetXForwarded()
-	// What a gateway in front said about the client's own request stays.
+	// The headers of a gateway in front describe the client's own request, so they stay.
 	copyHeaders(out, in, "X-Forwarded-Host", "X-Forwarded-Proto")
 	if out["X-Forwarded-For"] == nil { // the client is on a Unix socket and has no address
 		copyHeaders(out, in, "X-Forwarded-For")
@@ -189,10 +189,10 @@ func copyHeaders(to, from http.Header, names ...string) {
 	}
 }
 
-var errUnaskedUpgrade = errors.New("the app switched protocols, and the request did not ask for that")
+var errUnaskedUpgrade = errors.New("the app switched protocols, although the request did not ask for it")
 
-// refuseUnaskedUpgrade refuses 101 to a request without Upgrade. ReverseProxy then
-// closes the connection to the app.
+// refuseUnaskedUpgrade returns an error for an answer 101 to a request without Upgrade.
+// ReverseProxy then closes the connection to the app.
 func refuseUnaskedUpgrade(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols && res.Request.Header.Get("Upgrade") == "" {
 		return errUnaskedUpgrade
@@ -200,8 +200,8 @@ func refuseUnaskedUpgrade(res *http.Response) error {
 	return nil
 }
 
-// badGateway answers for an app that did not answer. daprd and gRPC clients then try
-// again.
+// badGateway answers a request that the app did not answer. daprd and gRPC clients retry
+// after this answer.
 func badGateway(w http.ResponseWriter, r *http.Request, err error, log *slog.Logger) {
 	if !errors.Is(err, context.Canceled) {
 		log.Warn("the app behind --upstream did not answer", "error", err)
@@ -215,7 +215,7 @@ func badGateway(w http.ResponseWriter, r *http.Request, err error, log *slog.Log
 		return
 	}
 	if r.ProtoMajor == 1 && r.ContentLength != 0 {
-		// If the body was not read to its end, the rest of it would be read as a request.
+		// The rest of an unread body would be read as the next request.
 		w.Header().Set("Connection", "close")
 	}
 	http.Error(w, "the app behind the proxy did not answer", http.StatusBadGateway)

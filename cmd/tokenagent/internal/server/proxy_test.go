@@ -40,7 +40,7 @@ func (r reply) seen(t *testing.T) (s seen) {
 	return s
 }
 
-func TestProxyLetsThroughWhatIsProved(t *testing.T) {
+func TestProxyPassesOnAcceptedRequests(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
 	base := front(t, a, Options{Upstream: app(t, echo())})
@@ -64,15 +64,15 @@ func TestProxyLetsThroughWhatIsProved(t *testing.T) {
 	if s.Header.Get("Authorization") != "" || s.Header.Get("X-Tokenagent-Subject") != "token" {
 		t.Errorf("the credential stays: %v", s.Header)
 	}
-	// A client may name headers to drop on the way; not ours.
+	// A client may name headers in Connection to have them removed, but not the identity.
 	s = ask(t, "GET", base, "dapr-api-token: "+good, "Connection: X-Tokenagent-Subject").seen(t)
 	if s.Header.Get("X-Tokenagent-Subject") != "token" {
 		t.Error("the identity can be taken off by naming it in Connection")
 	}
 }
 
-// TestP7_NoSpellingOfTheTokensHeaderReachesTheApp, with a token or on a path that needs
-// none: a server that makes variables of headers would take it for the header.
+// TestP7_NoSpellingOfTheTokensHeaderReachesTheApp: a server that turns headers into
+// variables would take another spelling for the header. The path may need no token.
 func TestP7_NoSpellingOfTheTokensHeaderReachesTheApp(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -140,8 +140,8 @@ func TestProxyAllowPath(t *testing.T) {
 	}
 }
 
-// TestHealthBrake: daprd must find the app unhealthy until tokens are loaded,
-// and then the app's own answer.
+// TestHealthBrake: daprd must find the app unhealthy until tokens are loaded. Then it gets
+// the app's own answer.
 func TestHealthBrake(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, "")
@@ -222,8 +222,8 @@ func TestProxyStreams(t *testing.T) {
 	}
 }
 
-// TestP5_NoTunnelWithoutAToken: an app that agrees to another protocol makes the
-// connection a tunnel, in which nobody asks for tokens.
+// TestP5_NoTunnelWithoutAToken: if an app agrees to another protocol, the connection is a
+// tunnel, in which nobody checks tokens.
 func TestP5_NoTunnelWithoutAToken(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -261,7 +261,7 @@ func TestP5_NoTunnelWithoutAToken(t *testing.T) {
 	}
 }
 
-// TestRefusalDoesNotWaitForTheBody: who has proved nothing holds no connection.
+// TestRefusalDoesNotWaitForTheBody: an unauthenticated client cannot hold a connection.
 func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

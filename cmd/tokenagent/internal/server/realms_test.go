@@ -23,14 +23,14 @@ import (
 // tokenOf is the token of the realm called name.
 func tokenOf(name string) string { return good + "-of-" + name }
 
-// openRealms returns realms a (of host a.example), b (of *.b.example, with a
-// header of its own) and late, whose source never comes; and no default.
+// openRealms returns the realms a (host a.example), b (host *.b.example, with a header of
+// its own) and late, whose source never appears. There is no default realm.
 func openRealms(t *testing.T, o Options) *realm.Set {
 	t.Helper()
 	return openRealmsWith(t, o, "")
 }
 
-// openRealmsWith is openRealms with a realm for the hosts of no other.
+// openRealmsWith is openRealms with a default realm.
 func openRealmsWith(t *testing.T, o Options, fallback string) *realm.Set {
 	t.Helper()
 	dir := t.TempDir()
@@ -57,8 +57,8 @@ func openRealmsWith(t *testing.T, o Options, fallback string) *realm.Set {
 	return set
 }
 
-// TestP5_ProxyByHost: each host has its realm, a host of none has no access, and
-// what is exempt is so for any host, as the probes of a kubelet need.
+// TestP5_ProxyByHost: each host has its realm, and a host without a realm has no access.
+// An exempt path is exempt for every host, because a kubelet's probes need that.
 func TestP5_ProxyByHost(t *testing.T) {
 	t.Parallel()
 	var arrived atomic.Pointer[http.Header]
@@ -117,8 +117,8 @@ func TestP5_ProxyByHost(t *testing.T) {
 	}
 }
 
-// TestReadyzOfRealms: the whole is ready as soon as any is, and each tells for
-// itself.
+// TestReadyzOfRealms: /readyz is ready as soon as one realm is. /readyz/NAME answers for
+// one realm.
 func TestReadyzOfRealms(t *testing.T) {
 	t.Parallel()
 	o := Options{Logger: slog.New(slog.DiscardHandler)}
@@ -139,8 +139,8 @@ func TestReadyzOfRealms(t *testing.T) {
 	want("/readyz/a", 503)
 }
 
-// TestP5_ExtAuthzByExtension: the route's context extension names the realm, else
-// the host does; the answer takes off the headers of that realm.
+// TestP5_ExtAuthzByExtension: the context extension of the route names the realm. Without
+// it, the host does. The answer removes the headers of that realm.
 func TestP5_ExtAuthzByExtension(t *testing.T) {
 	t.Parallel()
 	set := openRealms(t, Options{})

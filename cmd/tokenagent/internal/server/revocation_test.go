@@ -15,8 +15,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// TestP3_RevocationEndsWhatIsUnderWay, where that is asked for.
-func TestP3_RevocationEndsWhatIsUnderWay(t *testing.T) {
+// TestP3_RevocationEndsOpenRequests, if EndRevoked is set.
+func TestP3_RevocationEndsOpenRequests(t *testing.T) {
 	t.Parallel()
 	digest := sha256.Sum256([]byte(good))
 	revoke := "revoked " + hex.EncodeToString(digest[:]) + "\n" + next
@@ -54,7 +54,7 @@ func TestP3_RevocationEndsWhatIsUnderWay(t *testing.T) {
 	staysApp.hear(t, frame)
 }
 
-// TestP3_RevocationEndsAWriteThatNobodyReads: it knows no context.
+// TestP3_RevocationEndsAWriteThatNobodyReads: cancelling a context does not end a write.
 func TestP3_RevocationEndsAWriteThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)
@@ -86,8 +86,8 @@ func TestP3_RevocationEndsAWriteThatNobodyReads(t *testing.T) {
 	}
 }
 
-// TestP3_RevocationEndsTunnelsOfAReplacedAgent: the realm has changed since, so
-// that another agent hears of the revocation.
+// TestP3_RevocationEndsTunnelsOfAReplacedAgent: the realm has changed since the tunnel was
+// opened, so the agent that replaced its agent reads the revocation.
 func TestP3_RevocationEndsTunnelsOfAReplacedAgent(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -127,9 +127,9 @@ func TestP3_RevocationEndsTunnelsOfAReplacedAgent(t *testing.T) {
 	server.ended(t)
 }
 
-// TestP3_ReapplyUnrevokesNothingOverHTTP: content from before the revocation comes
-// back, and with it the leaked token. Requests with it stay refused, and the admin
-// port says what is going on, until the source lifts the revocation.
+// TestP3_ReapplyUnrevokesNothingOverHTTP: someone applies content from before the
+// revocation again, which declares the leaked token. Requests with the token stay refused,
+// and the admin port reports that, until the source lifts the revocation.
 func TestP3_ReapplyUnrevokesNothingOverHTTP(t *testing.T) {
 	t.Parallel()
 	digest := sha256.Sum256([]byte(good))

@@ -47,9 +47,9 @@ func TestHangupReads(t *testing.T) {
 	}
 }
 
-// TestShutdownDelayTakesNewConnections: during the delay all listeners answer new
-// connections, while the probes say no. Then the process ends.
-func TestShutdownDelayTakesNewConnections(t *testing.T) {
+// TestShutdownDelayAcceptsNewConnections: during the delay all listeners answer new
+// connections, while the probes report that the process is not ready. Then it ends.
+func TestShutdownDelayAcceptsNewConnections(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, good)
 	socket := filepath.Join(t.TempDir(), "authz.sock")
@@ -88,7 +88,7 @@ func TestShutdownDelayTakesNewConnections(t *testing.T) {
 	}
 }
 
-// TestSecondSignalEndsTheShutdownDelay: an operator who sends two signals does not want to wait.
+// TestSecondSignalEndsTheShutdownDelay, because an operator who sends two does not wait.
 func TestSecondSignalEndsTheShutdownDelay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

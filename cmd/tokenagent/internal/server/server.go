@@ -1,6 +1,6 @@
-// Package server is what `tokenagent run` serves: forward auth or a reverse proxy on
-// one listener, ext_authz over gRPC on another, and metrics, health and status on a
-// third.
+// Package server serves the listeners of `tokenagent run`: forward auth or a reverse
+// proxy on one listener, ext_authz over gRPC on another, and metrics, health and status
+// on a third.
 package server
 
 import (
@@ -29,16 +29,17 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
-// heapBallast is memory that only raises the heap size at which the garbage
-// collector runs. The live heap is about a megabyte, so the collector would otherwise
-// run fifty times a second under load. Nobody writes to the ballast, so it gets no
-// pages from the system. Unlike a higher GOGC it does not multiply the memory that a
-// large source needs. It is worth about a tenth of the throughput through nginx.
+// heapBallast is the size of an allocation that only raises the heap size at which the
+// garbage collector runs. The live heap is about a megabyte, so the collector would
+// otherwise run fifty times a second under load. Nobody writes to the ballast, so it
+// gets no pages from the system. Unlike a higher GOGC it does not multiply the memory
+// that a large source needs. It raises the throughput through nginx by about a tenth.
 const heapBallast = 4 << 20
 
-// Run serves until ctx ends and for o.ShutdownDelay after that, then drains and
-// returns nil. Otherwise it returns why it cannot serve. It does not close realms,
-// whose Guards must have the options of [Options.Auth].
+// Run serves until ctx ends and for o.ShutdownDelay after that. Then it drains and
+// returns nil. It returns an error if it cannot open a listener, or if a listener fails.
+// The Guards of realms must have the options of [Options.Auth]. Run does not close
+// realms.
 func Run(ctx context.Context, realms *realm.Set, o Options) error {
 	ballast := make([]byte, heapBallast)
 	defer runtime.KeepAlive(ballast)
@@ -64,8 +65,8 @@ func Run(ctx context.Context, realms *realm.Set, o Options) error {
 	return err
 }
 
-// ServeAdmin serves o.AdminListen as Run does, with the metrics of more beside those
-// of a, until stop is called. certs holds the certificate of that port, if it has one.
+// ServeAdmin serves o.AdminListen as Run does, until stop is called. Its metrics are those
+// of a and of more. certs holds the certificate of that port, if it has one.
 func ServeAdmin(ctx context.Context, a *agent.Agent, o Options, more ...prometheus.Collector) (certs []Reloader, stop func(), err error) {
 	o.Listen, o.GRPCListen = "", ""
 	d, err := start(ctx, realm.Single(a, realm.Spec{}, realm.Options{Logger: o.Logger}), o, more...)
@@ -87,7 +88,7 @@ type daemon struct {
 	failed      chan error // the errors of listeners that ended by themselves
 }
 
-// An endpoint is one listener and what answers on it.
+// An endpoint is the address of a listener and the server that answers on it.
 type endpoint struct {
 	flag, addr string
 	server
@@ -101,7 +102,7 @@ type server interface {
 
 const adminFlag = "admin-listen"
 
-// start opens all listeners of o and serves them. ctx bounds the opening alone.
+// start opens all listeners of o and serves them. ctx limits only the opening.
 func start(ctx context.Context, realms *realm.Set, o Options, more ...prometheus.Collector) (_ *daemon, err error) {
 	d := &daemon{Options: o, realms: realms, drainHealth: func() {}, failed: make(chan error, 3)}
 	defer func() {
@@ -118,7 +119,7 @@ func start(ctx context.Context, realms *realm.Set, o Options, more ...prometheus
 		return nil, err
 	}
 	if d.Listen != "" {
-		main := d.mainServer(overTCP(d.Listen, mainTLS)) //nolint:contextcheck // ctx bounds the opening alone
+		main := d.mainServer(overTCP(d.Listen, mainTLS)) //nolint:contextcheck // ctx limits only the opening
 		d.endpoints = append(d.endpoints, endpoint{"listen", d.Listen, main})
 	}
 	if d.GRPCListen != "" {
@@ -145,7 +146,7 @@ func start(ctx context.Context, realms *realm.Set, o Options, more ...prometheus
 	return d, nil
 }
 
-// openCertificates returns nil if files are not given. prefix is that of the flags.
+// openCertificates returns nil if files are not given. prefix is the prefix of the flags.
 func (d *daemon) openCertificates(ctx context.Context, name, prefix string, files listener.Files) (*listener.Certificates, error) {
 	if !files.Given() {
 		return nil, nil //nolint:nilnil // no TLS is not an error
@@ -160,8 +161,8 @@ func (d *daemon) openCertificates(ctx context.Context, name, prefix string, file
 	return c, nil
 }
 
-// overTCP returns c if addr is a TCP address, and nil for a Unix socket, which needs no
-// TLS: its permissions say who may connect, and nobody can read what passes.
+// overTCP returns c if addr is a TCP address. It returns nil for a Unix socket, which
+// needs no TLS: its permissions decide who may connect, and nobody can read its traffic.
 func overTCP(addr string, c *listener.Certificates) *listener.Certificates {
 	if _, isSocket := listener.Path(addr); isSocket {
 		return nil
@@ -169,8 +170,8 @@ func overTCP(addr string, c *listener.Certificates) *listener.Certificates {
 	return c
 }
 
-// grpcTLS lets grpc itself speak TLS, so that it insists on h2 (ALPN) and bounds the
-// handshake.
+// grpcTLS makes grpc itself speak TLS, so that it requires h2 (ALPN) and limits the time
+// of the handshake.
 func grpcTLS(c *listener.Certificates) []grpc.ServerOption {
 	if c == nil {
 		return nil
@@ -178,7 +179,7 @@ func grpcTLS(c *listener.Certificates) []grpc.ServerOption {
 	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(c.Config("h2")))}
 }
 
-// close ends everything that still runs.
+// close closes all listeners and connections, and stops watching the certificates.
 func (d *daemon) close() {
 	for _, e := range d.endpoints {
 		_ = e.Close()
@@ -205,11 +206,11 @@ func (d *daemon) delayShutdown() error {
 	again := make(chan os.Signal, 1) // the signal that ended ctx is not delivered here
 	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(again)
-	d.Logger.Info("shutting down: not ready, but new connections are accepted until the delay is over", "delay", d.ShutdownDelay)
+	d.Logger.Info("shutting down: not ready, but accepting new connections until the delay ends", "delay", d.ShutdownDelay)
 	return wait(d.ShutdownDelay, d.failed, again)
 }
 
-// wait returns nil after delay or at a signal, or at once the error that failed holds.
+// wait returns nil after delay or at a signal. It returns an error of failed at once.
 func wait(delay time.Duration, failed <-chan error, again <-chan os.Signal) error {
 	over := time.NewTimer(delay)
 	defer over.Stop()
@@ -223,14 +224,14 @@ func wait(delay time.Duration, failed <-chan error, again <-chan os.Signal) erro
 	}
 }
 
-// drain lets requests end, on all listeners at the same time. The admin port ends
-// last, so that probes and scrapers get answers until then.
+// drain waits until the open requests end, on all listeners at the same time. It shuts
+// down the admin port last, so that probes and scrapers get answers until then.
 func (d *daemon) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, d.DrainTimeout)
 	defer cancel()
 	shutdown := func(e endpoint) {
 		if err := e.Shutdown(ctx); err != nil {
-			d.Logger.Warn("requests cut off at the end of the drain timeout", "for", e.flag)
+			d.Logger.Warn("open requests were cut off at the end of the drain timeout", "for", e.flag)
 			_ = e.Close()
 		}
 	}
@@ -246,7 +247,7 @@ func (d *daemon) drain(ctx context.Context) {
 	}
 }
 
-// A Reloader is an agent, realms or certificates.
+// A Reloader reads its sources again: an agent, a realm.Set or a listener's certificates.
 type Reloader interface {
 	Reload() (changed bool, err error)
 }
@@ -271,7 +272,7 @@ func OnHangup(hup <-chan os.Signal, log *slog.Logger, all ...Reloader) (stop fun
 	}
 }
 
-// reloadAll reloads each, also after an error.
+// reloadAll reloads all of them, even if one returns an error.
 func reloadAll(log *slog.Logger, all []Reloader) {
 	anyChanged := false
 	var errs []error
@@ -281,7 +282,7 @@ func reloadAll(log *slog.Logger, all []Reloader) {
 		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
-		log.Warn("SIGHUP: a source was not reloaded; what was accepted stays accepted", "error", err)
+		log.Warn("SIGHUP: a source was not reloaded; its last good content stays in force", "error", err)
 		return
 	}
 	log.Info("SIGHUP: all sources were read", "changed", anyChanged)

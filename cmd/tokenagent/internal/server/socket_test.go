@@ -41,8 +41,8 @@ func TestUpstreamOnASocket(t *testing.T) {
 	}
 }
 
-// TestForwardedForOfASocketsClient: it has no address, and what a gateway
-// before it said stays.
+// TestForwardedForOfASocketsClient: the client has no address, so the X-Forwarded-For of a
+// gateway in front stays.
 func TestForwardedForOfASocketsClient(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

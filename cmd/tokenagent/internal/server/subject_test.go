@@ -14,8 +14,8 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
 )
 
-// TestNamedClientIsTheSubject: forward auth, the proxy and ext_authz hand on the name of the
-// client, whatever slot its token is in. A token without a name has the source's name.
+// TestNamedClientIsTheSubject: forward auth, the proxy and ext_authz pass on the name of
+// the client, for a token in any slot. A token without a name has the source's name.
 func TestNamedClientIsTheSubject(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good+" name=ci\n"+next+" next name=ci\n"+bad)
@@ -40,8 +40,8 @@ func TestNamedClientIsTheSubject(t *testing.T) {
 	}
 }
 
-// TestP5_ForgedSubjects: no spelling and no place of a header lets a client choose its
-// subject.
+// TestP5_ForgedSubjects: a client cannot choose its subject by any spelling or place of a
+// header.
 func TestP5_ForgedSubjects(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

@@ -58,8 +58,8 @@ func selfSigned(t *testing.T, dir, name string) (listener.Files, *x509.CertPool)
 	return f, pool
 }
 
-// knock asks for url over TLS once, and returns the answer and whose certificate
-// it came with.
+// knock requests url over TLS once. It returns the answer, and the name in the server's
+// certificate.
 func knock(t *testing.T, url string, o *tls.Config, headers ...string) (code int, body, proto, name string, err error) {
 	t.Helper()
 	o.ServerName = "agent.test"
@@ -156,8 +156,8 @@ func TestTLSOnAllListeners(t *testing.T) {
 		}
 	}
 
-	// What is written in place is not believed for an hour; the signal says that the
-	// writing is over.
+	// The debounce for a file written in place is an hour here. The signal says that the
+	// file is complete.
 	renewed, mainPool := selfSigned(t, t.TempDir(), "renewed")
 	for from, to := range map[string]string{renewed.Cert: mainFiles.Cert, renewed.Key: mainFiles.Key} {
 		text, err := os.ReadFile(from)
@@ -178,7 +178,8 @@ func TestTLSOnAllListeners(t *testing.T) {
 	}
 }
 
-// A pair that does not fit keeps the daemon from starting, and names its file.
+// TestTLSErrorAtStart: with a certificate and a key that do not match, the daemon does not
+// start, and the error names the file.
 func TestTLSErrorAtStart(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good)

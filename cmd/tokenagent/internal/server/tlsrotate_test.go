@@ -25,8 +25,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
-// healthOver asks grpc at addr over one new connection, and returns whose certificate
-// that had.
+// healthOver asks for the grpc health at addr over a new connection, and returns the name
+// in the server's certificate.
 func healthOver(t *testing.T, addr string, o *tls.Config) (name string, err error) {
 	t.Helper()
 	o = o.Clone()
@@ -71,7 +71,7 @@ func TestRotationLosesNoHandshake(t *testing.T) {
 		}
 	}
 	swap("0")
-	// Each certificate is its own root; that it is one of ours is told by its name.
+	// Each certificate is its own root, so the test recognizes it by its name.
 	client := &tls.Config{InsecureSkipVerify: true}
 	f := listener.Files{Cert: filepath.Join(mount, "tls.crt"), Key: filepath.Join(mount, "tls.key")}
 	grpcAddr := freeAddr(t)

@@ -11,21 +11,20 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/headername"
 )
 
-// A transport sends each request on in the protocol that its app speaks.
+// A transport sends each request to the app in the protocol that the app speaks.
 type transport struct {
 	http *http.Transport // HTTP/1.1, and HTTP/2 over TLS
 	h2c  *http.Transport // HTTP/2 in plain text, for gRPC; the same as http with TLS
-	all  bool            // everything goes by h2c
+	all  bool            // h2c sends all requests
 }
 
-// idleToApp is shorter than the time after which servers close an idle connection: 2 s
-// for gunicorn, 5 s for Node and uvicorn. A request on a connection that the app is
-// closing is answered 502, because a POST is not sent twice. A new connection to an app
-// on the same machine costs little.
+// idleToApp is how long the transport keeps an idle connection to the app. It is shorter
+// than the time after which servers close one: 2 s for gunicorn, 5 s for Node and
+// uvicorn. A POST on a connection that the app is closing would be answered 502, because
+// it is not sent twice. A new connection to an app on the same machine costs little.
 const idleToApp = 1500 * time.Millisecond
 
-// newTransport returns the transport to the app at upstream, whose form is that
-// of [Options].
+// newTransport returns the transport to the app at upstream; see [Options] for its form.
 func newTransport(upstream *url.URL) *transport {
 	scheme := upstream.Scheme
 	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
@@ -41,11 +40,11 @@ func newTransport(upstream *url.URL) *transport {
 			Protocols:           &protocols,
 			TLSHandshakeTimeout: 5 * time.Second,
 			IdleConnTimeout:     idleToApp,
-			// The app may refuse a body before it is sent.
+			// Wait for the app's 100 (Continue) or refusal before sending the body.
 			ExpectContinueTimeout: time.Second,
 			// All requests go to one host.
 			MaxIdleConns: 256, MaxIdleConnsPerHost: 256,
-			// An app's answer passes as it is, compressed or not.
+			// The client gets the app's answer unchanged, compressed or not.
 			DisableCompression: true,
 			HTTP2:              &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 		}
@@ -78,18 +77,18 @@ func (t *transport) CloseIdleConnections() {
 	t.h2c.CloseIdleConnections()
 }
 
-// mustBeLast reports whether r, on its way to an app over HTTP/1.1, must be the last on
-// its connection. A server that leaves a body unread, as Python's http.server does,
-// reads it as the next request, which may have any path and any subject and which nobody
-// has checked. So the connection is not used again after a request with a body that
-// needs no token, or that has a method for which few apps expect a body (RFC 9110
-// section 9.3.1). Apps do read the bodies of the other requests.
+// mustBeLast reports whether r must be the last request on its HTTP/1.1 connection to the
+// app. Some servers, such as Python's http.server, do not read the body of every request.
+// They then read the body as the next request, which nobody has checked and which may
+// have any path and any subject. So the connection is not used again after a request with
+// a body if the request needs no token, or if few apps expect a body with its method (RFC
+// 9110 section 9.3.1). Apps read the bodies of other requests.
 func mustBeLast(r *http.Request) bool {
 	if r.ContentLength == 0 { // -1 is unknown
 		return false
 	}
 	if len(r.Header[headername.Subject]) == 0 {
-		return true // needs no token
+		return true // r needs no token
 	}
 	switch r.Method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch:
@@ -98,8 +97,8 @@ func mustBeLast(r *http.Request) bool {
 	return true
 }
 
-// targetOf returns where requests go. For a Unix socket the host only names the pool of
-// connections.
+// targetOf returns the scheme and the host for requests to the app. For a Unix socket the
+// host only names the pool of connections.
 func targetOf(upstream *url.URL) *url.URL {
 	switch upstream.Scheme {
 	case "h2c":

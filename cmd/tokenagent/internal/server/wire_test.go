@@ -44,7 +44,7 @@ func (w *wire) hear(t *testing.T, want string) {
 	}
 }
 
-// An answered request's body is closed with the test.
+// The body of an answered request is closed at the end of the test.
 type answered struct{ *http.Response }
 
 func (w *wire) answer(t *testing.T) answered {
@@ -57,7 +57,7 @@ func (w *wire) answer(t *testing.T) answered {
 	return answered{res}
 }
 
-// ended fails where the other side has not closed.
+// ended fails the test if the other side has not closed the connection.
 func (w *wire) ended(t *testing.T) {
 	t.Helper()
 	if _, err := io.Copy(io.Discard, w.in); err != nil && strings.Contains(err.Error(), "timeout") {

@@ -6,22 +6,22 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 )
 
-// certificates are those of the listeners with TLS.
+// certificates holds the certificates of the listeners with TLS.
 type certificates struct {
-	State state // the worst of all
+	State state // the worst state of All
 	All   []certificate
 }
 
-// A certificate is a listener's.
+// A certificate is the certificate of one listener.
 type certificate struct {
 	listener.Status
 	State             state
 	Until, LastChange moment
 }
 
-// endsSoon is how long before its end a certificate needs a look: it should have been
-// renewed long before. The alert uses the same time.
-const endsSoon = 3 * 24 * time.Hour
+// expiresSoon is how long before its expiry a certificate is a warning. It should have
+// been renewed long before. The alert uses the same time.
+const expiresSoon = 3 * 24 * time.Hour
 
 // newCertificates returns nil if no listener has TLS.
 func newCertificates(all []listener.Status, now time.Time) *certificates {
@@ -37,8 +37,8 @@ func newCertificates(all []listener.Status, now time.Time) *certificates {
 			one.State = state{kindBad, "Expired"}
 		case !c.Good:
 			one.State = state{kindBad, "Error"}
-		case c.NotAfter.Sub(now) < endsSoon:
-			one.State = state{kindWarn, "Ends soon"}
+		case c.NotAfter.Sub(now) < expiresSoon:
+			one.State = state{kindWarn, "Expires soon"}
 		}
 		if rank(one.State.Kind) > rank(v.State.Kind) {
 			v.State = one.State

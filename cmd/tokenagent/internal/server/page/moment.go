@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// A moment is a time, and the time of the page. The script counts on from there, with
-// the same words as Ago and Left (span.js).
+// A moment is a time, relative to the time of the page. The script updates the texts of
+// Ago, Age and Left in the same words (span.js).
 type moment struct{ at, now time.Time }
 
 // Known reports whether the time is set.
 func (m moment) Known() bool { return !m.at.IsZero() }
 
-// ISO returns the time for the script, which needs milliseconds and no more.
+// ISO returns the time in milliseconds, in the form that the script parses.
 func (m moment) ISO() string { return m.at.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
 
 // Clock returns the time of day, with the date if that is not today.
@@ -24,8 +24,8 @@ func (m moment) Clock() string {
 	return at.Format("2006-01-02 15:04 UTC")
 }
 
-// Ago returns how long ago it was. Less than a second is now, and so is the future,
-// which comes from another clock.
+// Ago returns how long ago the time was. A time less than a second ago is now, and so is
+// a time in the future, which comes from another clock.
 func (m moment) Ago() string {
 	d := m.now.Sub(m.at)
 	if d < time.Second {
@@ -34,11 +34,11 @@ func (m moment) Ago() string {
 	return span(d) + " ago"
 }
 
-// Age returns how long it has lasted.
+// Age returns the duration since the time.
 func (m moment) Age() string { return span(max(m.now.Sub(m.at), 0)) }
 
-// Left returns how long it is until then. It counts a second that has begun as a whole
-// one, so that nothing is shown as over too early.
+// Left returns the duration until the time. It rounds up to whole seconds, so that the page
+// shows nothing as over too early.
 func (m moment) Left() string {
 	d := m.at.Sub(m.now)
 	if d <= 0 {
@@ -47,7 +47,7 @@ func (m moment) Left() string {
 	return span(d + time.Second - time.Nanosecond)
 }
 
-// Over reports whether it is past.
+// Over reports whether the time has passed.
 func (m moment) Over() bool { return !m.at.After(m.now) }
 
 func span(d time.Duration) string {

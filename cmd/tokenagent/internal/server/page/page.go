@@ -1,11 +1,11 @@
-// Package page shows a person what /status tells a program. The page is complete as it
-// is served, and its script keeps it up to date.
+// Package page renders the status of an agent as a page for people. The page is complete
+// without its script, which keeps it up to date.
 //
 // The page loads nothing: it contains its style, script and icon. Its
-// Content-Security-Policy names the two by their hashes, lets the script ask
-// this port alone, and forbids everything else (Content Security Policy Level 3,
-// https://www.w3.org/TR/CSP3/), inline handlers and HTML made from strings
-// included. Hosts, names and errors come from elsewhere and are only ever text.
+// Content-Security-Policy allows the style and the script by their hashes, and lets the
+// script send requests only to this port. It forbids everything else, including inline
+// handlers and HTML made from strings (Content Security Policy Level 3,
+// https://www.w3.org/TR/CSP3/). The page shows hosts, names and errors only as text.
 package page
 
 import (
@@ -34,9 +34,9 @@ var (
 	jsText string
 )
 
-// Handler returns the page of what status returns, for every method and path. host is
-// the name of the machine; "" leaves it out. status must be safe for concurrent use, and
-// so is the Handler.
+// Handler returns a handler that answers every request with the page of the current
+// status. host is the name of the machine; "" leaves it out. status must be safe for
+// concurrent use, and so is the handler.
 func Handler(status func() realm.Status, host string) http.Handler {
 	d := newDocument()
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -46,7 +46,7 @@ func Handler(status func() realm.Status, host string) http.Handler {
 			*view
 		}{d, newView(status(), host, time.Now())}
 		if err := d.template.Execute(&b, data); err != nil {
-			http.Error(w, "the page cannot be rendered; see /status: "+err.Error(), http.StatusInternalServerError)
+			http.Error(w, "cannot render the page; see /status: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
 		h := w.Header()
@@ -62,25 +62,24 @@ func Handler(status func() realm.Status, host string) http.Handler {
 	})
 }
 
-// A document is what is the same in every page.
+// A document holds the parts of the page that do not depend on the status.
 type document struct {
 	template *template.Template
 	policy   string
 	CSS      template.CSS
 	JS       template.JS
-	Build    string // differs where the page does, so that the script notices a new version
+	Build    string // differs between versions of the page, so that the script notices a new one
 }
 
 func newDocument() *document {
-	// As a browser reads them: HTML has no carriage returns, and a hash would
-	// not match with them.
+	// A browser removes carriage returns from HTML before it computes the hashes.
 	lines := strings.NewReplacer("\r\n", "\n")
 	css, js := lines.Replace(cssText), lines.Replace(spanText+jsText)
 	sum := sha256.Sum256([]byte(htmlText + css + js))
 	return &document{
 		template: template.Must(template.New("page").Parse(htmlText)),
-		CSS:      template.CSS(css), //nolint:gosec // ours, from page.css
-		JS:       template.JS(js),   //nolint:gosec // ours, from span.js and page.js
+		CSS:      template.CSS(css), //nolint:gosec // the text of page.css
+		JS:       template.JS(js),   //nolint:gosec // the text of span.js and page.js
 		Build:    hex.EncodeToString(sum[:4]),
 		policy: strings.Join([]string{
 			"default-src 'none'",

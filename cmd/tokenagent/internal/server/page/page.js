@@ -1,24 +1,24 @@
 
-// Keeps the page in step with the agent. It asks for the page again, which the
-// browser parses into a second document without running scripts in it, and copies
-// the differences. So the words and the escaping are in the template alone. It makes
-// no HTML from strings, which the page's policy forbids.
+// Keeps the page up to date. It requests the page again, which the browser parses into
+// a second document without running its scripts, and copies the differences. So only
+// the template contains words and escaping. The script makes no HTML from strings,
+// which the page's policy forbids.
 
-const every = 2000; // milliseconds from an answer to the next question
+const every = 2000; // milliseconds from an answer to the next request
 const patience = 5000; // milliseconds to wait for an answer
-const most = 100; // changes that are listed
+const most = 100; // changes in the list
 
 const by = (id) => document.getElementById(id);
 const regions = ["icon", "asof", "live"];
 
-let asked = null; // the request under way
-let timer = 0; // to the next one
+let asked = null; // the open request
+let timer = 0; // for the next request
 let paused = false;
 let lost = false;
 let clock = read(document);
 
-// read returns the agent's clock as doc has it. It goes on by the time that
-// passes here, so that the clocks of the two may differ.
+// read returns the agent's clock from doc. It advances by this machine's monotonic
+// clock, so the wall clocks of the two may differ.
 function read(doc) {
 	return { at: Date.parse(doc.getElementById("asof").dateTime), since: performance.now() };
 }
@@ -36,8 +36,8 @@ function tick() {
 	}
 }
 
-// morph makes the node have like want, keeping what is the same: the focus, a
-// selection, and what was unfolded stay.
+// morph changes the node have into want. It keeps equal nodes, so the focus, a
+// selection and unfolded parts stay.
 function morph(have, want) {
 	for (const { name } of [...have.attributes]) {
 		if (!want.hasAttribute(name) && name !== "open") have.removeAttribute(name);
@@ -66,7 +66,7 @@ function morph(have, want) {
 	}
 }
 
-// facts returns what is worth telling when it changes.
+// facts returns the parts of the page whose changes are reported.
 function facts() {
 	return new Map([...by("live").querySelectorAll("[data-say]")].map((e) => [e.dataset.key, e]).map(
 		([key, e]) => [key, { element: e, say: e.dataset.say, gone: e.dataset.gone }],
@@ -87,7 +87,7 @@ function tell(text) {
 
 function take(doc) {
 	if (doc.documentElement.dataset.build !== document.documentElement.dataset.build) {
-		location.reload(); // another version answers, whose script is another
+		location.reload(); // another version answers, with another script
 		return;
 	}
 	clock = read(doc);
@@ -128,7 +128,7 @@ function lose() {
 function state() {
 	say(by("state"), paused ? "Paused" : lost ? "No answer" : "Live");
 	by("state").className = paused ? "paused" : lost ? "none" : "on";
-	say(by("pause"), paused ? "Go on" : "Pause");
+	say(by("pause"), paused ? "Resume" : "Pause");
 }
 
 function ask() {
@@ -152,7 +152,7 @@ function ask() {
 	request.send();
 }
 
-// follow goes on or stops, as the reader and the browser want it.
+// follow starts or stops the requests, after a click or when the tab is shown or hidden.
 function follow() {
 	state();
 	clearTimeout(timer);

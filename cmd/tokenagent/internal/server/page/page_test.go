@@ -40,7 +40,7 @@ func TestPageShowsKeys(t *testing.T) {
 	s.Tokens[1].LastUsed = ago(time.Minute)
 	show(t, options{}, s).mustSay(t, "Accepted: the current key, 1 superseded.", "Old key bbbb0002",
 		"bbbb0001 RS256 kid 2026-11", "what issuers sign with", "bbbb0002 ES256 kid 2026-10", "Used 1 min 0 s ago by 10.0.0.7 .",
-		"Who still uses an old key Host Sends Last use First use 10.0.0.7 2026-10 1 min 0 s ago", "asked again when its answer is due")
+		"Who still uses an old key Host Sends Last use First use 10.0.0.7 2026-10 1 min 0 s ago", "requesting it again when its answer expires")
 }
 
 // For each kind of overlap the page says when it ends, and what extends it.
@@ -54,7 +54,7 @@ func TestPageShowsTheOverlap(t *testing.T) {
 		want  []string
 	}{
 		"fixed":    {old(agent.TokenStatus{Deadline: later(754 * time.Second)}), []string{"12 min 34 s left Fixed : refused from 00:12:34 UTC", "Unused since", "A restart of the agent ends it at once"}},
-		"declared": {old(agent.TokenStatus{Deadline: later(hour), Declared: true}), []string{"1 h 0 min left Fixed", "The source declares it, so it outlives a restart"}},
+		"declared": {old(agent.TokenStatus{Deadline: later(hour), Declared: true}), []string{"1 h 0 min left Fixed", "The source declares it, so a restart of the agent does not end it"}},
 		"undated":  {old(agent.TokenStatus{Declared: true}), []string{"no end while it is declared Undated : accepted while the source declares it"}},
 		"sliding": {
 			old(agent.TokenStatus{Deadline: later(10 * time.Minute), Cap: later(hour), LastUsed: ago(9 * time.Second)}),
@@ -62,7 +62,7 @@ func TestPageShowsTheOverlap(t *testing.T) {
 		},
 		"waiting": {
 			old(agent.TokenStatus{Deadline: later(hour), Cap: later(hour), Waiting: true}),
-			[]string{"1 h 0 min at the most Waits for the first use of the new token; accepted until 01:00:00 UTC at the most."},
+			[]string{"1 h 0 min at most Waits for the first use of the new token; accepted until 01:00:00 UTC at the latest."},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,16 +92,16 @@ func TestPageShowsTrouble(t *testing.T) {
 		headline string
 		want     []string
 	}{
-		"nothing wrong": {good(), "Ready", []string{"token Good", "nothing needs you"}},
+		"nothing wrong": {good(), "Ready", []string{"token Good", "There is nothing to do"}},
 		"not loaded": {
 			agent.SourceStatus{Name: "token", Kind: "file", Location: "/x", Error: "file /x: not there; make it"},
 			"Not ready",
-			[]string{"Every request is refused with 503 until good content comes: see to token.", "token Not loaded", "Error file /x: not there; make it", "Accepted now Nothing.", "Last good read never"},
+			[]string{"Every request is refused with 503 until a source is loaded. Check token.", "token Not loaded", "Error file /x: not there; make it", "Accepted now Nothing.", "Last good read never"},
 		},
-		"stale": {change(func(s *agent.SourceStatus) { s.Ready = false }), "Not ready", []string{"What was read last counts no more"}},
+		"stale": {change(func(s *agent.SourceStatus) { s.Ready = false }), "Not ready", []string{"The last good content is no longer in force"}},
 		"error": {
 			change(func(s *agent.SourceStatus) { s.LastReloadGood, s.Error = false, "file /x: is empty; write a token" }), "Ready, with an error",
-			[]string{"See to token.", "token Error", "What was accepted before stays accepted", "Error file /x: is empty; write a token", "aaaa0001"},
+			[]string{"Check token.", "token Error", "What was accepted before stays accepted", "Error file /x: is empty; write a token", "aaaa0001"},
 		},
 		"nothing accepted": {
 			change(func(s *agent.SourceStatus) { s.Tokens, s.Limits = nil, []string{"nothing is accepted"} }), "Ready, with an error",
@@ -109,7 +109,7 @@ func TestPageShowsTrouble(t *testing.T) {
 		},
 		"state file": {
 			change(func(s *agent.SourceStatus) { s.StateFile, s.StateError = "/s", "state file /s: mode 0644; chmod 600" }), "Ready, with an error",
-			[]string{"State file state file /s: mode 0644; chmod 600", "may not outlive a restart"},
+			[]string{"State file state file /s: mode 0644; chmod 600", "a restart may lose superseded and revoked tokens"},
 		},
 		"limit":           {change(func(s *agent.SourceStatus) { s.Limits = []string{"/x never updates"} }), "Ready, with a warning", []string{"token Warning", "Limit /x never updates"}},
 		"used at its end": {good(late), "Ready, with a warning", []string{"Cut-off aaaa0002 is still in use and ends soon"}},
@@ -138,7 +138,7 @@ func TestPageTellsOfTheWholeAgent(t *testing.T) {
 		t.Errorf("headline %q", got)
 	}
 	half := show(t, options{}, good(), agent.SourceStatus{Name: "keys"})
-	half.mustSay(t, "Not ready Requests that keys would have to accept are refused with 503.")
+	half.mustSay(t, "Not ready Requests that need keys are refused with 503.")
 	closed := show(t, options{Status: func() realm.Status { return realm.Status{Status: agent.Status{}} }})
 	if got := closed.headline(t); got != "Not ready" {
 		t.Errorf("headline %q", got)
@@ -158,7 +158,7 @@ func TestPageNamesTheSourceInTrouble(t *testing.T) {
 		sources = append(sources, s)
 	}
 	s := show(t, options{}, sources...)
-	s.mustSay(t, "See to realm 4, realm 13, realm 22.")
+	s.mustSay(t, "Check realm 4, realm 13, realm 22.")
 	ids := make(map[string]bool)
 	for _, n := range s.all("section") {
 		ids["#"+attr(n, "id")] = true
@@ -254,7 +254,7 @@ func TestPageStaysReadableWithManyClients(t *testing.T) {
 			tokens = append(tokens, old)
 		}
 		page := show(t, options{}, good(tokens...))
-		page.mustSay(t, fmt.Sprintf("%d named clients, 30 with an old token in use.", clients), "And 52 more old tokens: see below.", "More 10 of the same kind; see below and /status")
+		page.mustSay(t, fmt.Sprintf("%d named clients, 30 with an old token in use.", clients), "And 52 more old tokens: see below.", "More 10 more warnings; see below and /status")
 		var first string
 		for _, n := range page.all("td") {
 			if attr(n, "data-label") == "Client" {
@@ -325,7 +325,7 @@ func TestPageShowsCertificates(t *testing.T) {
 		{Listener: "admin-listen", NotAfter: later(90 * 24 * hour), Good: true, ClientCerts: true, LastChange: ago(2 * hour)},
 	}
 	s := showIt()
-	s.mustSay(t, "Certificates Good", "listen Good 10 d 0 h 2000-01-11 00:00 UTC show none 1 h 0 min ago", "admin-listen Good 90 d 0 h 2000-03-31 00:00 UTC show a certificate 2 h 0 min ago")
+	s.mustSay(t, "Certificates Good", "listen Good 10 d 0 h 2000-01-11 00:00 UTC need none 1 h 0 min ago", "admin-listen Good 90 d 0 h 2000-03-31 00:00 UTC need a certificate 2 h 0 min ago")
 	if got := s.headline(t); got != "Ready" {
 		t.Errorf("headline %q", got)
 	}
@@ -333,7 +333,7 @@ func TestPageShowsCertificates(t *testing.T) {
 		change         func(*listener.Status)
 		headline, says string
 	}{
-		"ends soon": {func(c *listener.Status) { c.NotAfter = later(2 * 24 * hour) }, "Ready, with a warning", "listen Ends soon 2 d 0 h"},
+		"ends soon": {func(c *listener.Status) { c.NotAfter = later(2 * 24 * hour) }, "Ready, with a warning", "listen Expires soon 2 d 0 h"},
 		"expired":   {func(c *listener.Status) { c.NotAfter = ago(0) }, "Ready, with an error", "listen Expired passed 00:00:00 UTC"},
 		"error":     {func(c *listener.Status) { c.Good, c.Error = false, "/tls.key is not the <b>key</b>" }, "Ready, with an error", "Error /tls.key is not the <b>key</b>"},
 	} {

@@ -57,7 +57,7 @@ func newSource(s agent.SourceStatus, now time.Time) source {
 	return v
 }
 
-// problems lists what a person should know, what is bad first.
+// problems returns the errors of the source, then its warnings.
 func (v source) problems(now time.Time) (all []problem) {
 	if v.Error != "" {
 		all = append(all, problem{kindBad, "Error", v.Error})
@@ -79,12 +79,12 @@ func (v source) problems(now time.Time) (all []problem) {
 		}
 	}
 	if more := len(all) - maxProblems; more > 0 {
-		all = append(all[:maxProblems], problem{kindWarn, "More", fmt.Sprintf("%d of the same kind; see below and /status", more)})
+		all = append(all[:maxProblems], problem{kindWarn, "More", fmt.Sprintf("%d more warnings; see below and /status", more)})
 	}
 	return all
 }
 
-// of names the client of a token, if it has a name.
+// of returns " of " and the client, or "" for the unnamed client.
 func of(client string) string {
 	if client == "" {
 		return ""
@@ -101,15 +101,15 @@ func (v source) judge() (state, string) {
 	accepted := v.accepted(count)
 	switch {
 	case !v.Ready && v.SourceStatus.LastChange.IsZero():
-		return state{kindBad, "Not loaded"}, "No good content has come yet. Until it does, nothing is accepted."
+		return state{kindBad, "Not loaded"}, "No good content has been read yet. Nothing is accepted until then."
 	case !v.Ready:
-		return state{kindBad, "Not ready"}, "What was read last counts no more. Until good content comes, nothing is accepted."
+		return state{kindBad, "Not ready"}, "The last good content is no longer in force. Nothing is accepted until good content is read."
 	case len(v.Tokens) == 0:
 		return state{kindBad, "Nothing accepted"}, "Every " + v.Noun + " is refused. Put a new one into the source."
 	case v.Error != "" || !v.LastReloadGood:
-		return state{kindBad, "Error"}, "The last read was bad. What was accepted before stays accepted, and a good read fixes it."
+		return state{kindBad, "Error"}, "The last read failed. What was accepted before stays accepted until a read succeeds."
 	case v.StateError != "":
-		return state{kindBad, "Error"}, "The source is good, but what is superseded or revoked may not outlive a restart."
+		return state{kindBad, "Error"}, "The source is good, but a restart may lose superseded and revoked " + v.Noun + "s."
 	case len(v.Problems) > 0:
 		return state{kindWarn, "Warning"}, accepted
 	case len(v.Overlaps) > 0:
@@ -121,7 +121,7 @@ func (v source) judge() (state, string) {
 	}
 }
 
-// accepted sums up the accepted tokens, given how many each slot has.
+// accepted returns a sentence about the accepted tokens. count has their number by slot.
 func (v source) accepted(count map[string]int) string {
 	var parts []string
 	switch n := count["current"]; {
@@ -140,12 +140,12 @@ func (v source) accepted(count map[string]int) string {
 	return "Accepted: " + strings.Join(parts, ", ") + "."
 }
 
-// A token is one token or key that is accepted.
+// A token is an accepted token or key.
 type token struct {
 	agent.TokenStatus
 	Since, Until, Expires, LastUsed moment
-	Count                           string // how often it was used
-	Again                           bool   // whether the row before is of the same client
+	Count                           string // such as "3 uses"
+	Again                           bool   // whether the previous row has the same client
 	Unused                          bool   // whether its client has used no token for a month
 }
 
@@ -153,13 +153,13 @@ type token struct {
 type overlap struct {
 	agent.TokenStatus
 	Until, Cap, LastUsed moment
-	By                   string // the host that used it last; "" for unknown
+	By                   string // the host that used it last; "" if unknown
 	Slides               bool
-	Hurry                bool // in use, and near its end
+	Hurry                bool // it was used a short time ago and ends soon
 }
 
-// near is how close to its end a use of the old token is a warning, and how old a
-// use may be for that. docs/metrics.md alerts at the same.
+// near is the time in which an overlap "ends soon", and the age of a use "a short time
+// ago". The alerts in docs/metrics.md use the same time.
 const near = 5 * time.Minute
 
 func newOverlap(s agent.SourceStatus, t agent.TokenStatus, now time.Time) overlap {
@@ -170,7 +170,7 @@ func newOverlap(s agent.SourceStatus, t agent.TokenStatus, now time.Time) overla
 	isUser := func(u agent.PreviousUser) bool {
 		return u.Fingerprint == t.Fingerprint || t.KeyID != "" && u.Fingerprint == t.KeyID
 	}
-	if i := slices.IndexFunc(s.PreviousUsers, isUser); i >= 0 { // the latest stands first
+	if i := slices.IndexFunc(s.PreviousUsers, isUser); i >= 0 { // sorted by last use, the latest first
 		o.By = s.PreviousUsers[i].Host
 	}
 	end := t.Deadline

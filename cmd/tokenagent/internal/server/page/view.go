@@ -10,7 +10,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 )
 
-// A view is what the page shows of a [realm.Status].
+// A view holds what the page shows of a [realm.Status].
 type view struct {
 	Now           moment
 	Host, Version string
@@ -28,16 +28,15 @@ type realms struct {
 	LastRead, LastChange moment
 }
 
-// A state is a condition in a word, and the kind of condition, which chooses the colour
-// and the sign beside the word.
+// A state is a condition in a word. Its kind selects the colour and the icon.
 type state struct{ Kind, Word string }
 
-// The kinds, the worst last.
+// The kinds, from good to bad.
 const (
 	kindGood = "good" // nothing to do
 	kindMove = "move" // a rotation is under way
-	kindWarn = "warn" // somebody should look
-	kindBad  = "bad"  // somebody must act
+	kindWarn = "warn" // an operator should look
+	kindBad  = "bad"  // an operator must act
 )
 
 func rank(kind string) int {
@@ -47,28 +46,28 @@ func rank(kind string) int {
 // A source is one source of credentials.
 type source struct {
 	agent.SourceStatus
-	Noun                           string // what it holds: token or key
+	Noun                           string // "token" or "key"
 	State                          state
 	Says                           string
 	Problems                       []problem
 	Overlaps                       []overlap
 	MoreOverlaps                   int     // beyond maxOverlaps
-	Clients                        string  // sums up the named clients; "" without any
-	Tokens, Folded                 []token // those shown at once, and those that can be unfolded
-	Hidden                         int     // tokens that are neither
+	Clients                        string  // summary of the named clients; "" without any
+	Tokens, Folded                 []token // shown at once, and folded
+	Hidden                         int     // number of tokens in neither
 	Expire                         bool    // whether any token has an exp
-	Users, Past                    []user  // of tokens that are still accepted, and of others
+	Users, Past                    []user  // of superseded tokens that are still accepted, and of others
 	LastRead, LastChange, LastUsed moment
-	Hosts                          []string // whose requests it decides; none without realms
+	Hosts                          []string // whose requests use this source; none without realms
 }
 
-// ID is the source's anchor. Hex digits mean nothing in HTML and URLs.
+// ID returns the anchor of the source. Hex digits need no escaping in HTML and URLs.
 func (v source) ID() string { return fmt.Sprintf("source-%x", v.Name) }
 
 // A tokenTable is a table of accepted tokens.
 type tokenTable struct {
 	Source        string
-	Named, Expire bool // whether there are columns for clients and for the exp
+	Named, Expire bool // whether the table has columns for the client and for the exp
 	Rows          []token
 }
 
@@ -76,15 +75,15 @@ func (v source) table(rows []token) tokenTable {
 	return tokenTable{Source: v.Name, Named: v.Clients != "", Expire: v.Expire, Rows: rows}
 }
 
-// Shown returns the table of the tokens that are shown at once.
+// Shown returns the table of Tokens.
 func (v source) Shown() tokenTable { return v.table(v.Tokens) }
 
-// Rest returns the table of the tokens that can be unfolded.
+// Rest returns the table of Folded.
 func (v source) Rest() tokenTable { return v.table(v.Folded) }
 
 // A userTable is a table of hosts.
 type userTable struct {
-	Named bool // whether there is a column for clients
+	Named bool // whether the table has a column for the client
 	Rows  []user
 }
 
@@ -95,26 +94,26 @@ func newUserTable(rows []user) *userTable {
 	return &userTable{slices.ContainsFunc(rows, func(u user) bool { return u.Client != "" }), rows}
 }
 
-// Few returns the users that are shown at once, and More the others.
+// Few returns the users that are shown at once.
 func (v source) Few() *userTable { return newUserTable(v.Users[:min(len(v.Users), maxUsers)]) }
 
 // More returns the users that Few leaves out.
 func (v source) More() *userTable { return newUserTable(v.Users[min(len(v.Users), maxUsers):]) }
 
-// PastUsers returns the users of tokens that are accepted no more.
+// PastUsers returns the users of tokens that are no longer accepted.
 func (v source) PastUsers() *userTable { return newUserTable(v.Past) }
 
-// A problem is something that a person should know.
+// A problem is an error or a warning about a source.
 type problem struct{ Kind, Label, Text string }
 
 // A user is a host that used a superseded token.
 type user struct {
 	agent.PreviousUser
 	First, Last moment
-	Key         string // for the script
+	Key         string // identifies the row for the script
 }
 
-// Limits of what the page shows at once. /status has all.
+// The page shows at most so many of each. /status has all of them.
 const (
 	maxTokens   = 50
 	maxFolded   = 250 // tokens of named clients
@@ -154,43 +153,43 @@ func newView(s realm.Status, host string, now time.Time) *view {
 			LastRead: moment{c.LastSuccess, now}, LastChange: moment{c.LastChange, now},
 		}
 		if !c.Good && s.Ready {
-			v.State, v.Says = state{kindBad, "Ready, with an error"}, "Tokens are checked, by the realms that were in force before: their file is bad. See below."
+			v.State, v.Says = state{kindBad, "Ready, with an error"}, "Tokens are checked by the realms that were in force before, because the file of realms has an error. See below."
 		}
 	}
 	v.Certificates = newCertificates(s.Certificates, now)
 	if c := v.Certificates; c != nil && s.Ready && rank(c.State.Kind) > rank(v.State.Kind) {
-		v.State, v.Says = state{kindBad, "Ready, with an error"}, "Tokens are checked, but a certificate is bad: see below."
+		v.State, v.Says = state{kindBad, "Ready, with an error"}, "Tokens are checked, but a certificate has an error. See below."
 		if c.State.Kind == kindWarn {
-			v.State, v.Says = state{kindWarn, "Ready, with a warning"}, "Tokens are checked. A certificate ends soon: see below."
+			v.State, v.Says = state{kindWarn, "Ready, with a warning"}, "Tokens are checked. A certificate expires soon. See below."
 		}
 	}
 	return v
 }
 
-// overall is the state of the whole: what /readyz says, and then the worst state of a
-// source.
+// overall returns the state of the agent, and a sentence about it. An agent that is not
+// ready says so; otherwise the worst state of a source counts.
 func overall(s realm.Status, kind string, worst, notReady []string) (state, string) {
 	switch {
 	case s.Draining:
-		return state{kindWarn, "Draining"}, "The agent is about to end: it finishes what has begun, and /readyz says no."
+		return state{kindWarn, "Draining"}, "The agent is shutting down. It finishes open requests, and /readyz answers 503."
 	case !s.Ready && len(notReady) == len(s.Sources) && len(notReady) > 0:
-		return state{kindBad, "Not ready"}, "Every request is refused with 503 until good content comes: see to " + list(notReady) + "."
+		return state{kindBad, "Not ready"}, "Every request is refused with 503 until a source is loaded. Check " + list(notReady) + "."
 	case !s.Ready && len(notReady) > 0:
-		return state{kindBad, "Not ready"}, "Requests that " + list(notReady) + " would have to accept are refused with 503. See to that."
+		return state{kindBad, "Not ready"}, "Requests that need " + list(notReady) + " are refused with 503. Check each of these sources."
 	case !s.Ready:
-		return state{kindBad, "Not ready"}, "The agent has ended: every request is refused."
+		return state{kindBad, "Not ready"}, "The agent is closed. Every request is refused."
 	case kind == kindBad:
-		return state{kindBad, "Ready, with an error"}, "Tokens are checked, but not all is well. See to " + list(worst) + "."
+		return state{kindBad, "Ready, with an error"}, "Tokens are checked, but a source has an error. Check " + list(worst) + "."
 	case kind == kindWarn:
-		return state{kindWarn, "Ready, with a warning"}, "Tokens are checked. Have a look at " + list(worst) + "."
+		return state{kindWarn, "Ready, with a warning"}, "Tokens are checked. There is a warning about " + list(worst) + "."
 	case kind == kindMove:
 		return state{kindMove, "Ready, rotating"}, "Tokens are checked. A rotation is under way: " + list(worst) + "."
 	default:
-		return state{kindGood, "Ready"}, "Tokens are checked, and nothing needs you."
+		return state{kindGood, "Ready"}, "Tokens are checked. There is nothing to do."
 	}
 }
 
-// list joins at most so many names, and counts the others.
+// list joins names. If there are more than most, it counts the others.
 func list(names []string) string {
 	const most = 6
 	if more := len(names) - most; more > 1 {
