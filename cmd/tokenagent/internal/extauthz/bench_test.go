@@ -11,8 +11,8 @@ import (
 	"github.com/tokenagent/tokenagent/internal/testlog"
 )
 
-// bare is what every answer over grpc-go costs: the same call with the same
-// messages, and nothing decided.
+// bare answers the same call with the same messages without a decision. It costs what
+// every answer over grpc-go costs.
 type bare struct {
 	authv3.UnimplementedAuthorizationServer
 	answer *authv3.CheckResponse
@@ -22,7 +22,7 @@ func (b bare) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckRespons
 	return b.answer, nil
 }
 
-// benchRequest is what Envoy sends for an ordinary request.
+// benchRequest is the message that Envoy sends for an ordinary request.
 func benchRequest() *authv3.CheckRequest {
 	return joined(":authority", "orders.example", ":path", "/orders/17?expand=lines", ":method", "POST", ":scheme", "http",
 		"user-agent", "curl/8.0", "accept", "*/*", "content-type", "application/json", "x-forwarded-for", "192.0.2.7",
@@ -30,7 +30,7 @@ func benchRequest() *authv3.CheckRequest {
 		"content-length", "512", "dapr-api-token", good)
 }
 
-// BenchmarkCheck is the decision without the call around it.
+// BenchmarkCheck measures the decision without the call around it.
 func BenchmarkCheck(b *testing.B) {
 	a, _ := startAgent(b, good, (&testlog.Log{}).Logger())
 	s := New(alone(a, nil), (&testlog.Log{}).Logger())
@@ -50,9 +50,9 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// BenchmarkCall asks by turns a server that decides and one that does not, in
-// blocks, so that what else the machine does falls on both. The metric
-// "throughput-of-bare" is the first's throughput as a part of the second's.
+// BenchmarkCall calls a server that decides and one that does not, in alternating blocks,
+// so that other load on the machine affects both. The metric "throughput-of-bare" is the
+// throughput of the first divided by that of the second.
 func BenchmarkCall(b *testing.B) {
 	a, _ := startAgent(b, good, (&testlog.Log{}).Logger())
 	s := New(alone(a, nil), (&testlog.Log{}).Logger())

@@ -19,9 +19,9 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// Check decides about the request that r describes. A refusal is an answer and not an
-// error of the call, because on an error Envoy does what failure_mode_allow says. For
-// the same reason error_response is never used, not even for 503.
+// Check decides about the request that r describes. A refusal is an answer, not an error
+// of the call, because failure_mode_allow lets a request pass if the call fails. For the
+// same reason Check never uses error_response, not even for 503.
 func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *authv3.CheckResponse, err error) {
 	a := r.GetAttributes()
 	name, named := a.GetContextExtensions()[Extension]
@@ -35,12 +35,12 @@ func (s *Server) Check(ctx context.Context, r *authv3.CheckRequest) (answer *aut
 			answer, err = rule.denied(req, verify.ErrUnavailable), nil
 		}
 	}()
-	came := maps.Clone(req.Header)
+	before := maps.Clone(req.Header)
 	p, refusal := rule.guard.Authenticate(req)
 	if refusal != nil {
 		return rule.denied(req, refusal), nil
 	}
-	return rule.allowed(came, req.Header, p, imitations), nil
+	return rule.allowed(before, req.Header, p, imitations), nil
 }
 
 //nolint:gochecknoglobals // constants
@@ -49,8 +49,8 @@ var (
 	subjectKey = strings.ToLower(headername.Subject)
 	methodKey  = strings.ToLower(headername.Method)
 
-	// The values of the method, shared so that no request allocates one. Nobody
-	// modifies them, and marshalling them is safe for concurrent use.
+	// The values of the method header, shared so that no request allocates one. They are
+	// never modified, and marshalling them is safe for concurrent use.
 	byToken = overwrite(methodKey, verify.MethodToken)
 	byJWT   = overwrite(methodKey, verify.MethodJWT)
 
@@ -70,21 +70,21 @@ func methodOf(p *verify.Principal) *corev3.HeaderValueOption {
 	case verify.MethodJWT:
 		return byJWT
 	}
-	return overwrite(methodKey, p.Method()) // another verifier's; the agent has none
+	return overwrite(methodKey, p.Method()) // of another Verifier than the agent
 }
 
-// allowed lets the request pass with the identity of p and without the token. came
-// are the headers that the request came with, rest those without the token.
+// allowed returns the answer that lets the request pass with the identity of p and without
+// the token. before are the request's headers with the token, after those without it.
 //
-// Envoy first sets headers and then removes (ext_authz filter), so the identity
-// headers are overwritten and never removed. The imitations of these and of the token's
-// header are removed, and so are the misspelt ones.
-func (u *Rule) allowed(came, rest http.Header, p *verify.Principal, imitations []string) *authv3.CheckResponse {
+// Envoy's ext_authz filter first sets headers and then removes headers. So allowed
+// overwrites the identity headers and never removes them. It removes their imitations,
+// those of the token's headers, and the misspelt ones.
+func (u *Rule) allowed(before, after http.Header, p *verify.Principal, imitations []string) *authv3.CheckResponse {
 	remove := make([]string, len(misspelt), len(misspelt)+len(u.fields))
 	copy(remove, misspelt)
 	for i := range u.fields {
 		f := &u.fields[i]
-		if _, stays := rest[f.key]; !stays && came[f.key] != nil {
+		if _, stays := after[f.key]; !stays && before[f.key] != nil {
 			remove = append(remove, f.name)
 		}
 	}
@@ -102,10 +102,10 @@ func (u *Rule) allowed(came, rest http.Header, p *verify.Principal, imitations [
 	}
 }
 
-// denied is the Guard's own refusal for err. If the client's request is gRPC, Envoy
-// makes it a trailers-only answer with the gRPC status that belongs to the HTTP one (401
-// UNAUTHENTICATED, 503 UNAVAILABLE) and the body as its message. So the body ends
-// without a line break, and the headers that describe it are left to Envoy.
+// denied returns the Guard's refusal for err. If the client's request is gRPC, Envoy turns
+// the refusal into a trailers-only answer. It derives the gRPC status from the HTTP status
+// (401 UNAUTHENTICATED, 503 UNAVAILABLE), and uses the body as the message. So the body
+// has no final line break, and Envoy sets the headers that describe the body.
 func (u *Rule) denied(r *http.Request, err error) *authv3.CheckResponse {
 	w := recorder{header: http.Header{}}
 	u.guard.Refuse(&w, r, err)
@@ -128,8 +128,8 @@ func (u *Rule) denied(r *http.Request, err error) *authv3.CheckResponse {
 	}
 }
 
-// overwrite replaces every header of that name. The older field, append, stays
-// unset: here that means the same, and Envoy takes only one of the two.
+// overwrite returns an option that replaces every header called key. The older field
+// append stays unset: Envoy accepts only one of the two fields.
 func overwrite(key, value string) *corev3.HeaderValueOption {
 	return &corev3.HeaderValueOption{
 		Header:       &corev3.HeaderValue{Key: key, Value: value},
@@ -137,7 +137,7 @@ func overwrite(key, value string) *corev3.HeaderValueOption {
 	}
 }
 
-// A recorder keeps an answer instead of sending it.
+// A recorder is a ResponseWriter that keeps the answer instead of sending it.
 type recorder struct {
 	header http.Header
 	status int

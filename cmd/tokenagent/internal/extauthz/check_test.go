@@ -124,7 +124,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestCheckNamesTheClient: in every slot; a token without a name has the source's name.
+// TestCheckNamesTheClient: the subject is the client in every slot. A token without a name
+// has the source's name.
 func TestCheckNamesTheClient(t *testing.T) {
 	t.Parallel()
 	a, _ := startAgent(t, good+" name=ci\n"+old+" previous name=ci\n"+bad, (&testlog.Log{}).Logger())
@@ -201,9 +202,9 @@ func TestP2_P3_ExtAuthzRefusesSupersededAndRevoked(t *testing.T) {
 	expectDenied(t, "just revoked", check(t, c, raw("dapr-api-token", good)), invalid)
 }
 
-// TestP5_ExtAuthzNotLoadedIsNoYes: it is answered by 503 with Retry-After, and not by an
-// error of the call, so that failure_mode_allow does not apply.
-func TestP5_ExtAuthzNotLoadedIsNoYes(t *testing.T) {
+// TestP5_ExtAuthzNotLoadedIsRefused: the answer is 503 with Retry-After, not an error of
+// the call, so that failure_mode_allow does not apply.
+func TestP5_ExtAuthzNotLoadedIsRefused(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, "", (&testlog.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
@@ -255,7 +256,7 @@ func TestP5_ExtAuthzFailsClosed(t *testing.T) {
 	}
 }
 
-func TestCheckCountsAndRemembersFromWhere(t *testing.T) {
+func TestCheckRecordsUsesOfThePreviousToken(t *testing.T) {
 	t.Parallel()
 	a, path := startAgent(t, old, (&testlog.Log{}).Logger())
 	c, _ := front(t, a, "tcp")
@@ -290,7 +291,7 @@ func TestCheckCountsAndRemembersFromWhere(t *testing.T) {
 	}
 }
 
-// TestP7_ExtAuthzShowsNoToken: in no answer and in no line of the log.
+// TestP7_ExtAuthzShowsNoToken: no answer and no log line contains a token.
 func TestP7_ExtAuthzShowsNoToken(t *testing.T) {
 	t.Parallel()
 	log := &testlog.Log{}
@@ -309,7 +310,7 @@ func TestP7_ExtAuthzShowsNoToken(t *testing.T) {
 			out.WriteString(prototext.Format(check(t, c, r)))
 		}
 	}
-	// Too large, so refused by the transport.
+	// The transport refuses this one, because it is too large.
 	huge := joined("dapr-api-token", good, "x", strings.Repeat(bad, maxMessageBytes/len(bad)+1))
 	_, err := c.Check(t.Context(), huge)
 	if status.Code(err) != codes.ResourceExhausted {

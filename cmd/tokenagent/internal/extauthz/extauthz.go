@@ -1,7 +1,7 @@
 // Package extauthz answers Envoy's external authorization over gRPC
-// (envoy.service.auth.v3.Authorization) by the rules of forward auth: both ask one
-// [httpauth.Guard], so a request is decided alike in both protocols. The server also
-// has grpc.health.v1.Health, and no reflection.
+// (envoy.service.auth.v3.Authorization). It follows the rules of forward auth: both ask
+// the same [httpauth.Guard], so they decide a request in the same way. The server also
+// answers grpc.health.v1.Health, and has no reflection.
 package extauthz
 
 import (
@@ -21,14 +21,14 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify/httpauth"
 )
 
-// Realms find the realm of a request, and tell whether any realm can decide.
+// Realms find the realm of a request, and report whether any realm can decide.
 type Realms interface {
 	Ready() bool
 	Updated() <-chan struct{} // closed at the next change of Ready
-	// Rule returns the Rule of the realm called name if named is true, even if name is
-	// "", and otherwise that of the realm of host, which comes from the request. If there
-	// is no such realm, or host is malformed, it returns one that refuses every token. The
-	// Rule is for one decision.
+	// Rule returns the Rule for one decision. If named is true, it is the Rule of the realm
+	// called name, even if name is "". Otherwise it is the Rule of the realm of host, the
+	// host of the request. If there is no such realm, or if host is malformed, the Rule
+	// refuses every token.
 	Rule(name string, named bool, host string) *Rule
 }
 
@@ -38,18 +38,18 @@ const Extension = "realm"
 
 // A Rule decides about the requests of one realm. It is immutable.
 type Rule struct {
-	guard  *httpauth.Guard
-	fields []field  // that guard reads
-	own    []string // their names, and those of the identity headers
+	guard     *httpauth.Guard
+	fields    []field  // the headers that guard reads
+	protected []string // the names of these headers and of the identity headers
 }
 
-// NewRule returns the Rule that asks g, which must be one of forward auth.
+// NewRule returns the Rule that asks g, which must be a Guard for forward auth.
 func NewRule(g *httpauth.Guard) *Rule {
 	h := g.Headers()
 	return &Rule{g, fields(h), append(h, headername.Subject, headername.Method)}
 }
 
-// These limits bound what an unauthenticated client can hold.
+// These limit the resources that an unauthenticated client can hold.
 const (
 	// A CheckRequest holds the request's headers, which Envoy limits to 60 KiB by
 	// default. A body (with_request_body) is of no use here.
@@ -58,8 +58,8 @@ const (
 	maxStreams        = 1000
 	connectionTimeout = 10 * time.Second // for handshakes
 	maxIdle           = 2 * time.Minute
-	pingAfter         = time.Minute      // of silence, to find clients that have gone
-	pingTimeout       = 20 * time.Second // for the answer to it
+	pingAfter         = time.Minute      // idle time before a ping, which detects dead clients
+	pingTimeout       = 20 * time.Second // for the answer to the ping
 	minPingInterval   = 5 * time.Second  // between two pings of a client
 )
 
@@ -67,14 +67,14 @@ const (
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
 	realms Realms
-	url    *url.URL // of every request; a Guard changes none
+	url    *url.URL // shared by all requests; a Guard does not change it
 	grpc   *grpc.Server
 	log    *slog.Logger
 	drain  func()
 }
 
-// New returns a Server that asks realms. It logs panics and nothing else. more are
-// options of the server, such as credentials, and win over its own.
+// New returns a Server that asks realms. It logs only panics. more are further options of
+// the server, such as credentials, which override its own options.
 func New(realms Realms, log *slog.Logger, more ...grpc.ServerOption) *Server {
 	draining, drain := context.WithCancel(context.Background())
 	s := &Server{realms: realms, url: &url.URL{}, log: log, drain: drain}
@@ -100,11 +100,12 @@ func (s *Server) Serve(l net.Listener) error {
 	return nil // Close came before Serve
 }
 
-// Drain makes the health NOT_SERVING, and ends its watches after they have said so.
-// Checks are answered as before.
+// Drain changes the health to NOT_SERVING. Watches of the health report this and then end.
+// Drain does not affect checks.
 func (s *Server) Drain() { s.drain() }
 
-// Shutdown calls Drain, accepts no new calls, and lets those that run end. It cuts them off when ctx ends, and then returns ctx's error.
+// Shutdown calls Drain, accepts no new calls, and waits for the open calls. When ctx ends,
+// Shutdown cuts off the open calls and returns the error of ctx.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.drain()
 	keep := context.AfterFunc(ctx, s.grpc.Stop)
@@ -115,7 +116,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// Close ends everything at once.
+// Close closes the listener and all connections at once.
 func (s *Server) Close() error {
 	s.drain()
 	s.grpc.Stop()

@@ -10,17 +10,19 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// health says by the gRPC health checking protocol
+// health reports by the gRPC health checking protocol
 // (github.com/grpc/grpc/blob/master/doc/health-checking.md) whether the agent can
-// decide. It keeps no state of its own that could lag behind. Unlike the health of
-// grpc-go it ends its watches before a shutdown, which would otherwise wait for them.
+// decide. It has no state of its own, so it cannot lag behind the agent. Unlike the
+// health server of grpc-go, it ends its watches before a shutdown, which would otherwise
+// wait for them.
 type health struct {
 	healthpb.UnimplementedHealthServer
 	realms   Realms
-	draining <-chan struct{} // closed when clients should go elsewhere
+	draining <-chan struct{} // closed when clients should use another server
 }
 
-// status is that of the server as a whole and of the one service that it is for.
+// status returns the status of service. The empty service is the server as a whole; the
+// only other service is Authorization.
 func (h *health) status(service string) healthpb.HealthCheckResponse_ServingStatus {
 	if service != "" && service != authv3.Authorization_ServiceDesc.ServiceName {
 		return healthpb.HealthCheckResponse_SERVICE_UNKNOWN

@@ -80,8 +80,8 @@ func (g gate) Verify(ctx context.Context, token string) (p *verify.Principal, er
 	return g.broken.Verify(ctx, token)
 }
 
-// TestShutdownDrains: watches are told and ended, calls under way are answered,
-// and Shutdown returns although the clients stay connected.
+// TestShutdownDrains: watches report the shutdown and end, open calls are answered, and
+// Shutdown returns although the clients stay connected.
 func TestShutdownDrains(t *testing.T) {
 	t.Parallel()
 	g := gate{entered: make(chan struct{}), release: make(chan struct{})}

@@ -30,7 +30,7 @@ const (
 	bad  = "CANARY-5be0a2-bad"
 )
 
-// An Agent decides about tokens, and tells whether it can.
+// An Agent decides about tokens, and reports whether it can.
 type Agent interface {
 	verify.Verifier
 	Ready() bool
@@ -49,8 +49,8 @@ func alone(a Agent, headers []string) Realms {
 	return lone{a, NewRule(httpauth.New(a, httpauth.Options{Headers: headers, ForwardAuth: true}))}
 }
 
-// startAgent starts an agent on a file with text; "" means that the file is
-// not there yet.
+// startAgent starts an agent on a file with text. If text is "", the file does not exist
+// yet.
 func startAgent(tb testing.TB, text string, log *slog.Logger) (a *agent.Agent, path string) {
 	tb.Helper()
 	path = filepath.Join(tb.TempDir(), "token")
@@ -114,8 +114,8 @@ func front(tb testing.TB, a Agent, network string, headers ...string) (authv3.Au
 	return authv3.NewAuthorizationClient(serve(tb, s, func() { _ = s.Close() }, network)), log
 }
 
-// joined asks in the form that Envoy has by default, with names and values in
-// turn; raw in the form of encode_raw_headers.
+// joined returns a request in Envoy's default form, and raw one in the form of
+// encode_raw_headers. Names and values alternate.
 func joined(pairs ...string) *authv3.CheckRequest {
 	h := map[string]string{}
 	for i := 0; i < len(pairs); i += 2 {

@@ -27,29 +27,30 @@ func fields(keys []string) []field {
 	return f
 }
 
-// read puts a request that Envoy describes into the form that a Guard reads: the fields
-// that it reads. Method and path are left out, because nothing is exempt here.
-// imitations are the names of headers that a server may take for u's own.
+// read returns the request that a describes, with the headers that the Guard reads. It
+// leaves out the method and the path, because nothing is exempt here. imitations are the
+// names of headers that a server may mistake for one of u.protected.
 func (s *Server) read(ctx context.Context, u *Rule, a *authv3.AttributeContext) (_ *http.Request, imitations []string) {
 	r := http.Request{URL: s.url, RemoteAddr: remote(a.GetSource().GetAddress())}
 	r.Header, imitations = u.headers(a.GetRequest().GetHttp())
 	return r.WithContext(ctx), imitations
 }
 
-// headers reads both forms that Envoy has. In header_map (with encode_raw_headers) a
-// header that came twice stands twice, and the Guard refuses it. In headers, the
-// default, Envoy has joined the values with a comma: two tokens joined are no token, and
-// are refused as well. A name in both forms, or in two spellings, came twice.
+// headers reads both forms in which Envoy sends headers. In header_map (with
+// encode_raw_headers) a header that the client sent twice appears twice, and the Guard
+// refuses it. In headers, the default, Envoy has joined the values with a comma. Two
+// joined tokens are not a token, so they are refused, too. A header in both forms, or in
+// two spellings, counts as sent twice.
 func (u *Rule) headers(r *authv3.AttributeContext_HttpRequest) (h http.Header, imitations []string) {
 	h = make(http.Header, len(u.fields))
 	add := func(name, value string) {
 		for i := range u.fields {
-			// The lengths as well, because EqualFold knows letters beyond ASCII.
+			// Compare the lengths, too: EqualFold folds some non-ASCII letters to ASCII.
 			if f := &u.fields[i]; len(f.name) == len(name) && strings.EqualFold(f.name, name) {
 				h[f.key] = append(h[f.key], value)
 			}
 		}
-		if headername.Imitates(name, u.own) {
+		if headername.Imitates(name, u.protected) {
 			imitations = append(imitations, strings.ToLower(name))
 		}
 	}
@@ -60,7 +61,7 @@ func (u *Rule) headers(r *authv3.AttributeContext_HttpRequest) (h http.Header, i
 		value := f.GetValue()
 		if raw := f.GetRawValue(); len(raw) > 0 {
 			if value != "" {
-				add(f.GetKey(), value) // only one of them may be set, so these are two
+				add(f.GetKey(), value) // only one may be set, so two count as sent twice
 			}
 			value = string(raw)
 		}
@@ -69,7 +70,7 @@ func (u *Rule) headers(r *authv3.AttributeContext_HttpRequest) (h http.Header, i
 	return h, imitations
 }
 
-// remote returns the client's address as host:port, and "" for a pipe.
+// remote returns the client's address as host:port, or "" if it is not a socket address.
 func remote(a *corev3.Address) string {
 	s := a.GetSocketAddress()
 	if s == nil {

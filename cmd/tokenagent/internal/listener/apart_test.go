@@ -31,8 +31,8 @@ func isNamed(c *Certificates, name string) bool {
 	return leaf(c).Subject.CommonName == name
 }
 
-// A certificate and a key in two folders are followed by events alone. Between the two
-// swaps they do not match, which changes nothing.
+// TestTwoFoldersByEvents: file system events alone report changes of a certificate and a
+// key in two folders. Between the two swaps they do not match, so nothing changes.
 func TestTwoFoldersByEvents(t *testing.T) {
 	root, certs, keys := newAuthority(t), t.TempDir(), t.TempDir()
 	swap := func(name string) (cert, key func()) {
@@ -70,8 +70,8 @@ func TestTwoFoldersByEvents(t *testing.T) {
 	}
 }
 
-// A certificate that is written in place is not used before it has been quiet for the
-// debounce time, although its first part alone is valid and matches the key.
+// TestTwoFoldersNeverTorn: a certificate that is written in place is not used before it has
+// been stable for the debounce time, even if its first part alone is valid.
 func TestTwoFoldersNeverTorn(t *testing.T) {
 	root := newAuthority(t)
 	f := Files{Cert: filepath.Join(t.TempDir(), "tls.crt"), Key: filepath.Join(t.TempDir(), "tls.key")}
@@ -113,8 +113,8 @@ func TestTwoFoldersNeverTorn(t *testing.T) {
 	}
 }
 
-// A reader that reads all the time while a kubelet swaps a folder never gets the
-// certificate of one version and the key of another.
+// TestOneFolderNeverMixes reads continuously while a kubelet swaps the folder. No read
+// returns the certificate of one version and the key of another.
 func TestOneFolderNeverMixes(t *testing.T) {
 	root, dir := newAuthority(t), t.TempDir()
 	var versions []map[string][]byte

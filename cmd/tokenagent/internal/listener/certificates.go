@@ -24,10 +24,10 @@ type Certificates struct {
 	running sync.WaitGroup
 }
 
-// OpenCertificates reads f and watches it until Close. name is that of the listener
-// in metrics and status. An expired certificate is used, with a warning, because
-// clients report that more clearly than a closed port. The error names the file and
-// the fix, and quotes no content. ctx bounds the first read alone.
+// OpenCertificates reads f and watches it until Close. name is the name of the listener
+// in metrics and status. OpenCertificates accepts an expired certificate with a warning,
+// because clients report it more clearly than a closed port. The error names the file
+// and the fix, and quotes no content. ctx limits only the first read.
 func OpenCertificates(ctx context.Context, name string, f Files, o reload.Options) (*Certificates, error) {
 	o.Name = name + " certificate"
 	log := o.Logger.With("for", name)
@@ -53,7 +53,7 @@ func logValidity(log *slog.Logger, leaf *x509.Certificate, now time.Time) {
 	log = log.With("not_after", leaf.NotAfter)
 	switch {
 	case now.After(leaf.NotAfter):
-		log.Warn("the certificate has EXPIRED, and clients will refuse it; replace its files, they are read again")
+		log.Warn("the certificate has EXPIRED, and clients will refuse it; replace its files, and they are read again")
 	case now.Before(leaf.NotBefore):
 		log.Warn("the certificate is not valid yet, and clients will refuse it; check the clock, or replace its files", "not_before", leaf.NotBefore)
 	default:
@@ -76,7 +76,7 @@ func (c *Certificates) Reload() (changed bool, err error) {
 }
 
 // Config returns the configuration of a server that speaks protocols (ALPN, RFC
-// 7301), the preferred one first. Each handshake uses the certificates of that time.
+// 7301), the preferred one first. Each handshake uses the latest good certificates.
 func (c *Certificates) Config(protocols ...string) *tls.Config {
 	current := func() *tls.Config {
 		config := c.config.Load().Clone()

@@ -17,14 +17,14 @@ import (
 type Files struct {
 	Cert     string // the server's own certificate, then the intermediate ones
 	Key      string // its private key; may be the same file
-	ClientCA string // the CA certificates that client certificates must be signed by; "" asks for none
+	ClientCA string // the CA certificates that must sign client certificates; "" means that clients need none
 }
 
-// Given reports whether there is TLS.
+// Given reports whether f configures TLS.
 func (f Files) Given() bool { return f != Files{} }
 
-// Validate reports which file is missing. prefix is that of the flags, such as
-// "admin-".
+// Validate returns an error that names the flags if a file is missing. prefix is the
+// prefix of the flags, such as "admin-".
 func (f Files) Validate(prefix string) error {
 	if f.Given() && (f.Cert == "" || f.Key == "") {
 		return fmt.Errorf("--%stls-cert-file and --%[1]stls-key-file go together, and --%[1]stls-client-ca-file goes with both", prefix)
@@ -32,9 +32,9 @@ func (f Files) Validate(prefix string) error {
 	return nil
 }
 
-// source returns the source of all files, and the function that parses them. Files in
-// one directory are read as one version of it. Otherwise they are read one after the
-// other, and refused as long as certificate and key do not match.
+// source returns the source of all files, and the function that parses them. If all files
+// are in one directory, each read returns one version of it. Otherwise the files are read
+// one after the other, and the content is rejected while certificate and key do not match.
 func (f Files) source() (reload.Source, func(reload.Content) (*tls.Config, error)) {
 	paths := []string{f.Cert, f.Key}
 	if f.ClientCA != "" {
@@ -62,8 +62,8 @@ func (f Files) source() (reload.Source, func(reload.Content) (*tls.Config, error
 	}
 }
 
-// parse returns the configuration of a server with the contents of the files. ca is
-// not used without f.ClientCA.
+// parse returns the configuration of a server with the contents of the files. It ignores
+// ca if f.ClientCA is "".
 func (f Files) parse(cert, key, ca []byte) (*tls.Config, error) {
 	pair, err := f.parsePair(cert, key)
 	if err != nil {
@@ -75,14 +75,14 @@ func (f Files) parse(cert, key, ca []byte) (*tls.Config, error) {
 			return nil, err
 		}
 		config.ClientAuth = tls.RequireAndVerifyClientCert
-		// A session ticket would vouch for a client whose CA has been removed since.
+		// With a session ticket, a client could resume a session after the removal of its CA.
 		config.SessionTicketsDisabled = true
 	}
 	return config, nil
 }
 
-// parsePair words its errors itself, because those of crypto/tls quote the types of
-// PEM blocks, which are content of the file.
+// parsePair does not return the errors of crypto/tls, because they quote the types of PEM
+// blocks, which are content of the file.
 func (f Files) parsePair(cert, key []byte) (tls.Certificate, error) {
 	if _, err := parseCertificates(f.Cert, cert); err != nil {
 		return tls.Certificate{}, err
@@ -144,7 +144,7 @@ func checkKey(path string, text []byte) error {
 // parsePool parses the CA certificates of clients.
 func (f Files) parsePool(text []byte) (*x509.CertPool, error) {
 	for b := range pemBlocks(text) {
-		if b.Type != "CERTIFICATE" { // such as a private key, in a file that many may read
+		if b.Type != "CERTIFICATE" { // such as a private key, in a file that is often public
 			return nil, fmt.Errorf("%s holds something other than certificates; put only the CA certificates of clients there", f.ClientCA)
 		}
 	}

@@ -12,12 +12,12 @@ import (
 )
 
 // Open listens on addr, host:port or unix:///path, until the listener is closed.
-// ctx bounds the opening alone.
+// ctx limits only the opening.
 //
-// A socket file that nobody answers on is replaced. A socket that is in use, or a
-// file of another kind, is an error. If several processes start on one path at the
-// same time, one of them gets it. On Linux the file never has a wider mode than
-// s.Mode. Close removes the file, unless another process has replaced it.
+// Open replaces a socket file on which no process listens. A socket that is in use is an
+// error, and so is a file of another kind. If several processes start on one path at the
+// same time, one of them gets it. On Linux the file never has a wider mode than s.Mode.
+// Close removes the file, unless another process has replaced it.
 func Open(ctx context.Context, addr string, s Socket) (net.Listener, error) {
 	path, isSocket := Path(addr)
 	if !isSocket {
@@ -49,8 +49,8 @@ func Check(addr string) error {
 // Path returns the path of unix:///path, and whether addr has that form.
 func Path(addr string) (path string, ok bool) { return strings.CutPrefix(addr, "unix://") }
 
-// maxPath is the length in bytes that the path of a socket may have: sun_path of
-// unix(7) without its final zero.
+// maxPath is the maximum length in bytes of the path of a socket: that of sun_path in
+// unix(7) without the final zero.
 const maxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
 func checkPath(path string) error {
@@ -62,7 +62,7 @@ func checkPath(path string) error {
 	case strings.HasSuffix(path, "/"):
 		return fmt.Errorf("%s is a directory; name a socket in it", path)
 	case len(path) > maxPath:
-		return fmt.Errorf("the path of the socket has %d bytes, and the system takes %d; choose a shorter one", len(path), maxPath)
+		return fmt.Errorf("the path of the socket has %d bytes, and the system allows %d; choose a shorter path", len(path), maxPath)
 	}
 	return nil
 }

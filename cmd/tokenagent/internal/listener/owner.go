@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// An Owner is the numeric user and group of a socket file; -1 leaves it as it is.
+// An Owner is the numeric user and group of a socket file. -1 leaves the ID unchanged.
 type Owner struct{ UID, GID int }
 
 // ParseMode returns the mode of a socket, written in octal as for chmod(1). It must

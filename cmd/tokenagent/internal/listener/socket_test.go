@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// kill closes l as the end of a killed process does: the file stays.
+// kill closes l as if its process were killed: the file stays.
 func kill(l net.Listener) { _ = l.(*socket).UnixListener.Close() }
 
 func TestUnixSocket(t *testing.T) {
@@ -85,7 +85,7 @@ func TestRefusedPlaces(t *testing.T) {
 		{"unix://", "has no path"},
 		{"unix://@name", "abstract"},
 		{"unix://" + dir + "/", "name a socket in it"},
-		{"unix://" + dir + "/" + strings.Repeat("x", 108), "bytes, and the system takes 10"},
+		{"unix://" + dir + "/" + strings.Repeat("x", 108), "bytes, and the system allows 10"},
 	} {
 		l, err := Open(t.Context(), c.addr, Socket{})
 		if err == nil {

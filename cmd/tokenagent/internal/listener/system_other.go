@@ -8,14 +8,14 @@ import (
 	"syscall"
 )
 
-// errRefused is WSAECONNREFUSED, the error on Windows of a connection to a socket
-// file that nobody listens on.
+// errRefused is WSAECONNREFUSED, the error on Windows of a connection to a socket file on
+// which no process listens.
 const errRefused = syscall.Errno(10061)
 
-// lock locks nothing here. It only reports whether dir exists.
+// lock does not lock dir on this system. It only returns an error if dir does not exist.
 func lock(_ context.Context, dir string) (unlock func(), err error) {
 	_, err = os.Stat(dir)
 	return func() {}, err
 }
 
-func closeToAll(_, _ string, _ syscall.RawConn) error { return nil }
+func denyAll(_, _ string, _ syscall.RawConn) error { return nil }

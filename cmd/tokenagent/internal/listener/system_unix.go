@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// errRefused is the error of a connection to a socket file that nobody listens on.
+// errRefused is the error of a connection to a socket file on which no process listens.
 const errRefused = syscall.ECONNREFUSED
 
-// lockRetry is the interval at which a lock is tried that another process holds.
+// lockRetry is the interval between two attempts to get the lock.
 const lockRetry = 5 * time.Millisecond
 
-// lockTimeout bounds how long another process may hold the lock. It normally does so
+// lockTimeout is how long lock waits for another process, which normally holds the lock
 // for milliseconds.
 const lockTimeout = 5 * time.Second
 
 // lock keeps other starting processes out of dir until unlock is called. It locks
 // the directory itself (flock(2)), so it leaves no file behind, and the lock ends
-// with the process. File systems that know no locks are used without one.
+// with the process. If the file system does not support locks, lock succeeds without one.
 func lock(ctx context.Context, dir string) (unlock func(), err error) {
 	d, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
@@ -40,15 +40,15 @@ func lock(ctx context.Context, dir string) (unlock func(), err error) {
 		select {
 		case <-ctx.Done():
 			_ = d.Close()
-			return nil, errors.New("another process keeps it locked; end that process, or choose another directory")
+			return nil, errors.New("another process holds a lock on it; end that process, or choose another directory")
 		case <-retry.C:
 		}
 	}
 }
 
-// closeToAll runs between socket(2) and bind(2). On Linux bind gives the file the
-// mode of the socket, so nobody can connect before chmod. Other systems refuse the
-// call: there the umask decides until chmod.
-func closeToAll(_, _ string, c syscall.RawConn) error {
+// denyAll sets the mode of the socket to 0 between socket(2) and bind(2). On Linux, bind
+// gives the file the mode of the socket, so nobody can connect before chmod. Other
+// systems refuse the call; there the umask decides until chmod.
+func denyAll(_, _ string, c syscall.RawConn) error {
 	return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0) })
 }

@@ -41,7 +41,7 @@ func openWith(t *testing.T, f Files, o reload.Options) *Certificates {
 	return c
 }
 
-// echo serves TLS that sends back what comes, until the test ends.
+// echo starts a TLS server that sends back its input, until the test ends.
 func echo(t *testing.T, c *Certificates) (addr string) {
 	t.Helper()
 	l, err := Open(t.Context(), "127.0.0.1:0", Socket{})

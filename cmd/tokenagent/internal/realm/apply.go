@@ -32,7 +32,7 @@ func (s *Set) apply(ctx context.Context) error {
 	}
 	now := newTable(realms, plan, s.o.Auth)
 	for _, r := range now.realms {
-		// A new agent learns what the agent that it replaces has learned since the start.
+		// The replaced agent may have read or revoked something since the new agent started.
 		if before := last.Named(r.Name); before != nil && before.Agent != r.Agent {
 			_ = r.Agent.Merge(before.Agent.Snapshot()) // the agent logs an error of its state file
 		}
@@ -112,8 +112,8 @@ func (s *Set) startRealm(ctx context.Context, before *Realm, spec Spec) (*Realm,
 // realm before. A request that takes longer is answered 503.
 const grace = time.Second
 
-// closeReplaced closes, after the grace, the agents of last that are not in now. The
-// agents that replaced them learn what they learned until then.
+// closeReplaced closes the agents of last that are not in now, after the grace. Then it
+// merges their final state into the agents that replaced them.
 func (s *Set) closeReplaced(last, now *Table) {
 	select {
 	case <-time.After(grace):
@@ -157,9 +157,9 @@ func (s *Set) logResult(err error) {
 	switch was := *s.applyErr.Swap(&text); {
 	case text == was:
 	case err == nil:
-		s.o.Logger.Info("the file is in force", "file", s.path)
+		s.o.Logger.Info("the file was applied", "file", s.path)
 	case s.table.Load() != nil:
-		s.o.Logger.Error("the file is not in force, and nothing has changed", "file", s.path, "error", err)
+		s.o.Logger.Error("the file was not applied; the realms stay as they were", "file", s.path, "error", err)
 	}
 }
 

@@ -29,7 +29,7 @@ type Spec struct {
 // A Plan is the configuration of all realms.
 type Plan struct {
 	Specs   []Spec
-	Default string // the name of the realm for requests of no other realm; "" for none
+	Default string // the name of the default realm, for requests of no other realm; "" for none
 	Paths   bool   // a path can name a realm
 }
 

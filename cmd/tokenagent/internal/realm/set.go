@@ -115,7 +115,7 @@ func (s *Set) follow() {
 	}
 }
 
-// applyInTime bounds the start of the agents of a changed file.
+// applyInTime is apply with a time limit for the start of the agents.
 func (s *Set) applyInTime() error {
 	ctx, cancel := context.WithTimeout(s.run, 30*time.Second)
 	defer cancel()
@@ -184,7 +184,7 @@ func (s *Set) Reload() (changed bool, err error) {
 		agentChanged, err := r.Agent.Reload()
 		changed = changed || agentChanged
 		switch {
-		case errors.Is(err, agent.ErrClosed): // the realm was removed or replaced meanwhile
+		case errors.Is(err, agent.ErrClosed): // the realm was removed or replaced in the meantime
 		case err != nil && r.Name != "":
 			errs = append(errs, fmt.Errorf("realm %s: %w", r.Name, err))
 		default:

@@ -1,4 +1,4 @@
-// Package statusclient reads the /status of running agents' admin ports.
+// Package statusclient requests /status from the admin ports of running agents.
 package statusclient
 
 import (
@@ -20,24 +20,24 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
-// maxStatus bounds what is read as a status, in bytes.
+// maxStatus is the maximum size of a status in bytes.
 const maxStatus = 16 << 20
 
-// ErrURL is the error of an admin port that is named in another form than [Check] takes.
+// ErrURL is the error for an admin port in a form that [Check] does not accept.
 var ErrURL = errors.New("must be a URL such as http://127.0.0.1:9464, or unix:///path")
 
-// An Answer is what an agent said.
+// An Answer is the status of an agent.
 type Answer struct {
 	Status *realm.Status
-	// At is the agent's time of the answer, to within a second (RFC 9110 section
-	// 6.6.1). Compare the times in Status with it, because the clock of this machine
-	// may differ. An answer without a date has our time.
+	// At is the time of the answer by the agent's clock, to within a second (RFC 9110
+	// section 6.6.1). Compare the times in Status with At, because the clock of this
+	// machine may differ. If the answer has no Date, At is the time of this machine.
 	At time.Time
 }
 
-// Check reports whether base names an admin port: http://host:port,
-// https://host:port or unix:///path, without a query. The error is ErrURL and quotes nothing,
-// because a secret may have been given by mistake.
+// Check returns nil if base names an admin port: http://host:port, https://host:port or
+// unix:///path, without a query. Otherwise it returns ErrURL, which does not quote base,
+// because base may be a secret by mistake.
 func Check(base string) error {
 	_, _, err := split(base)
 	return err
@@ -45,7 +45,7 @@ func Check(base string) error {
 
 // split returns the URL to ask and, for a Unix socket, its path.
 func split(base string) (u *url.URL, socket string, err error) {
-	if strings.ContainsAny(base, "?#") { // it may hold a secret, and errors show the URL
+	if strings.ContainsAny(base, "?#") { // a query may contain a secret, and errors quote the URL
 		return nil, "", ErrURL
 	}
 	if path, ok := strings.CutPrefix(base, "unix://"); ok {
@@ -90,19 +90,19 @@ func (c *Client) Ask(ctx context.Context, base string) (Answer, error) {
 	}
 	client := &http.Client{
 		Transport: transport,
-		// After a redirect, another agent's answer would count for the one that was asked.
+		// After a redirect, the answer could come from another agent.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	res, err := client.Do(req)
 	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
-		return Answer{}, fmt.Errorf("%s presents a certificate of a CA that is not trusted; give that CA's certificate in --agent-ca-file", u.Host)
+		return Answer{}, fmt.Errorf("%s presents a certificate of an untrusted CA; give the CA's certificate in --agent-ca-file", u.Host)
 	}
 	if err != nil {
 		return Answer{}, fmt.Errorf("no answer from the agent: %w; is it running, and is --agent its --admin-listen?", err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode/100 == 3 {
-		return Answer{}, fmt.Errorf("%s answers %s, a redirect, which is not followed: another agent's answer would count for this one; --agent must be the admin port itself", u.Host, termsafe.Text(res.Status))
+		return Answer{}, fmt.Errorf("%s answers %s, a redirect, which may lead to another agent; --agent must be the admin port itself", u.Host, termsafe.Text(res.Status))
 	}
 	if res.StatusCode != http.StatusOK {
 		return Answer{}, fmt.Errorf("%s answers %s; --agent must be the admin port of a tokenagent", u.Host, termsafe.Text(res.Status))
@@ -115,7 +115,7 @@ func (c *Client) Ask(ctx context.Context, base string) (Answer, error) {
 		return Answer{}, fmt.Errorf("%s does not answer with a status; --agent must be the admin port of a tokenagent", u.Host)
 	}
 	if a.Status.Schema != agent.StatusSchema {
-		return Answer{}, fmt.Errorf("the agent's status has schema %d, this program knows %d; use the version of the agent", a.Status.Schema, agent.StatusSchema)
+		return Answer{}, fmt.Errorf("the agent's status has schema %d, and this program knows %d; use the same version as the agent", a.Status.Schema, agent.StatusSchema)
 	}
 	return a, nil
 }

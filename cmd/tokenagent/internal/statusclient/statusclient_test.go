@@ -38,7 +38,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// The times in a status are compared with the agent's clock.
+// TestAskTellsTheAgentsTime: At is the time by the agent's clock.
 func TestAskTellsTheAgentsTime(t *testing.T) {
 	at := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +68,7 @@ func TestAskTellsTheAgentsTime(t *testing.T) {
 	}
 }
 
-// A redirect to another agent is not an answer of the one that was asked.
+// TestRedirectsAreNoAnswer: a redirect may lead to another agent.
 func TestRedirectsAreNoAnswer(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		t.Error("another agent was asked")
@@ -77,7 +77,7 @@ func TestRedirectsAreNoAnswer(t *testing.T) {
 	defer other.Close()
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		named := httptest.NewServer(http.RedirectHandler(other.URL+"/status", code))
-		if _, err := new(statusclient.Client).Ask(t.Context(), named.URL); err == nil || !strings.Contains(err.Error(), "a redirect, which is not followed") {
+		if _, err := new(statusclient.Client).Ask(t.Context(), named.URL); err == nil || !strings.Contains(err.Error(), "a redirect, which may lead to another agent") {
 			t.Errorf("%d: %v", code, err)
 		}
 		named.Close()
@@ -97,7 +97,7 @@ func TestAskSaysWhy(t *testing.T) {
 	}{
 		{"", 404, "answers 404"},
 		{"hello", 200, "does not answer with a status"},
-		{`{"schema":2}`, 200, "schema 2, this program knows 1"},
+		{`{"schema":2}`, 200, "schema 2, and this program knows 1"},
 	} {
 		answer, code = c.answer, c.code
 		if _, err := new(statusclient.Client).Ask(t.Context(), s.URL); err == nil || !strings.Contains(err.Error(), c.says) {

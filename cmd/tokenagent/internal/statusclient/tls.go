@@ -49,7 +49,7 @@ func (t *TLS) Client() (*Client, error) {
 		case errors.As(err, &path):
 			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %w", path)
 		case err != nil:
-			// The library's error quotes the types of PEM blocks.
+			// The error of crypto/tls quotes the types of PEM blocks.
 			return nil, fmt.Errorf("--agent-cert-file and --agent-key-file: %s and %s do not belong together, or are not PEM; give a certificate and its own key", t.certFile, t.keyFile)
 		}
 		c.Certificates = []tls.Certificate{pair}

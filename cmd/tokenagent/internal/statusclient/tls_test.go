@@ -25,8 +25,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/statusclient"
 )
 
-// selfSigned writes a certificate that is its own authority, and its key, as
-// PEM, and returns where.
+// selfSigned writes a self-signed certificate and its key as PEM, and returns their paths.
 func selfSigned(t *testing.T, dir, name string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -93,11 +92,11 @@ func TestTLS(t *testing.T) {
 		says string // "" for a status
 	}{
 		{[]string{"--agent-ca-file", serverCert, "--agent-cert-file", clientCert, "--agent-key-file", clientKey}, ""},
-		{[]string{"--agent-ca-file", otherCert, "--agent-cert-file", clientCert, "--agent-key-file", clientKey}, "not trusted; give that CA's certificate in --agent-ca-file"},
-		{[]string{"--agent-cert-file", clientCert, "--agent-key-file", clientKey}, "not trusted; give that CA's certificate in --agent-ca-file"},
+		{[]string{"--agent-ca-file", otherCert, "--agent-cert-file", clientCert, "--agent-key-file", clientKey}, "untrusted CA; give the CA's certificate in --agent-ca-file"},
+		{[]string{"--agent-cert-file", clientCert, "--agent-key-file", clientKey}, "untrusted CA; give the CA's certificate in --agent-ca-file"},
 		{[]string{"--agent-ca-file", serverCert, "--agent-cert-file", otherCert, "--agent-key-file", otherKey}, "no answer from the agent"},
 		{[]string{"--agent-ca-file", serverCert}, "no answer from the agent"},
-		{nil, "not trusted"},
+		{nil, "untrusted CA"},
 	} {
 		client, err := flags(t, c.args...).Client()
 		if err != nil {
@@ -117,7 +116,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestTLSErrors: they name the flag and the fix, and quote no content of a file.
+// TestTLSErrors: the errors name the flag and the fix, and quote no content of a file.
 func TestTLSErrors(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
