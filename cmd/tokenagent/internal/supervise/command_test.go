@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// command is the program that exec runs in these tests. It prints what happens
-// to it, and fingerprints in the place of tokens.
+// command is the program that exec runs in these tests. It prints the signals that it
+// gets, and fingerprints instead of tokens.
 func command(mode string, args []string, out io.Writer) int {
 	time.AfterFunc(2*time.Minute, func() { os.Exit(101) }) // what a failed test has left behind
 	signals := make(chan os.Signal, 64)

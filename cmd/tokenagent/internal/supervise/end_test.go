@@ -51,8 +51,8 @@ func TestEndByItselfEnds(t *testing.T) {
 	}
 }
 
-// TestHarmlessSignalExplainsNoEnd sends what terminals, job control and operators
-// send to programs that go on.
+// TestHarmlessSignalExplainsNoEnd sends signals that do not end a program. A failure after
+// one of them still counts as a failure.
 func TestHarmlessSignalExplainsNoEnd(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGWINCH, syscall.SIGCONT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM} {
 		supervised(t, Options{}, func(w *fixture) {
@@ -109,8 +109,8 @@ func TestTriesAreBounded(t *testing.T) {
 	})
 }
 
-// TestNewTokenIsTriedAtOnce changes the token while its program fails: that is
-// started when the new one is due, whatever the pause, with tries of its own.
+// TestNewTokenIsTriedAtOnce changes the token while the program fails. The program starts
+// when the new token is due, even during a pause, and the tries are counted from 0.
 func TestNewTokenIsTriedAtOnce(t *testing.T) {
 	supervised(t, Options{}, func(w *fixture) {
 		w.set(tokenB)
@@ -151,7 +151,7 @@ func TestNewTokenIsTriedAtOnce(t *testing.T) {
 	})
 }
 
-// TestTwoChangesOneRestart has the second one come due while the program stops.
+// TestTwoChangesOneRestart: the second change comes due while the program stops.
 func TestTwoChangesOneRestart(t *testing.T) {
 	supervised(t, Options{}, func(w *fixture) {
 		w.endsOnTerm = false

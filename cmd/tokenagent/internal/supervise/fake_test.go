@@ -31,7 +31,7 @@ const (
 	tokenC = "CANARY-51cc00-C"
 )
 
-// A fakeSource is an agent whose content the test decides.
+// A fakeSource is a Source whose content the test sets.
 type fakeSource struct {
 	mu      sync.Mutex
 	token   string // "" for none
@@ -69,7 +69,7 @@ func (f *fakeSource) Status() agent.Status {
 	return agent.Status{Sources: []agent.SourceStatus{s}}
 }
 
-// Verify accepts no token, and tells the revoked ones apart.
+// Verify accepts no token. For a revoked token it returns ErrRevokedToken.
 func (f *fakeSource) Verify(_ context.Context, token string) (*verify.Principal, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -79,7 +79,7 @@ func (f *fakeSource) Verify(_ context.Context, token string) (*verify.Principal,
 	return nil, verify.ErrInvalidToken
 }
 
-// revoke makes the next set revoke tokens too.
+// revoke makes the next call of set also revoke tokens.
 func (f *fakeSource) revoke(tokens ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,7 +95,7 @@ func (f *fakeSource) set(token string, staged ...string) {
 	f.updated = make(chan struct{})
 }
 
-// A fakeProgram ends when the test says so, or by the signals that it endsOnTerm.
+// A fakeProgram ends when the test ends it, and at SIGTERM if endsOnTerm is true.
 type fakeProgram struct {
 	w     *fixture
 	token string
@@ -145,7 +145,7 @@ type fixture struct {
 	result chan error
 }
 
-// supervised runs play while a Supervisor runs that has started with tokenA.
+// supervised runs play while a Supervisor runs a program with tokenA.
 func supervised(t *testing.T, o Options, play func(w *fixture)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {

@@ -70,8 +70,8 @@ type setting struct {
 	stdin   *os.File // a terminal, which then is exec's own
 }
 
-// common is what each process has in its environment: the race detector would
-// have it sleep for a second before it ends.
+// common is in the environment of each process. Without it, the race detector would make
+// the process sleep for a second before it ends.
 func common() []string { return []string{roleVar + "=1", "GORACE=atexit_sleep_ms=0"} }
 
 // run starts `tokenagent exec` with tokenA, unless s says otherwise, and kills
@@ -151,7 +151,7 @@ func (r *running) send(sig syscall.Signal) {
 func (r *running) prints(text string) string { r.t.Helper(); return r.out.wait(r.t, text) }
 func (r *running) logs(text string) string   { r.t.Helper(); return r.log.wait(r.t, text) }
 
-// ends waits until exec and all that it ran have ended.
+// ends waits until exec and all processes that it started have ended.
 func (r *running) ends(code int) {
 	r.t.Helper()
 	select {
@@ -164,7 +164,7 @@ func (r *running) ends(code int) {
 	}
 }
 
-// lines gathers text as it comes.
+// lines collects the lines that are written to it.
 type lines struct {
 	mu   sync.Mutex
 	b    bytes.Buffer

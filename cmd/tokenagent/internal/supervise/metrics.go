@@ -7,7 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// metrics are what a scrape of the registry reads.
+// metrics holds the metrics of exec in a registry.
 type metrics struct {
 	*prometheus.Registry
 	changes, retries, signals, kills prometheus.Counter

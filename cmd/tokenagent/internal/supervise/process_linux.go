@@ -8,17 +8,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dieWithUs has the kernel kill the command when this process is killed, since nobody
-// would renew its token any more.
-func dieWithUs(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
+// killWithParent makes the kernel kill the command when this process is killed, because
+// no process would then renew the token of the command.
+func killWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGKILL }
 
-// awaitEnd returns true once the command with this process id has ended and can be reaped.
-// Meanwhile it reaps the other children that end: as process 1 of a container we inherit
-// orphans, which would stay as zombies and use up the process ids. It returns false if it
-// cannot tell.
+// awaitEnd returns true when the process with the ID command has ended and can be reaped.
+// Until then it reaps other children that end: process 1 of a container inherits orphans,
+// which would stay as zombies and use up the process IDs. It returns false if it cannot
+// wait.
 func awaitEnd(command int) bool {
-	// siginfo_t of sigaction(2). x/sys names only its head; the rest is aligned as a pointer
-	// is, and begins with si_pid.
+	// siginfo_t of sigaction(2). x/sys names only its head. The rest has the alignment of a
+	// pointer and begins with si_pid.
 	var info struct {
 		signo, errno, code int32
 		_                  [0]uintptr

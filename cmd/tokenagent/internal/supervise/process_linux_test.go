@@ -20,8 +20,8 @@ func number(t *testing.T, text string) int {
 	return n
 }
 
-// TestOrphansAreReaped has the program leave three processes behind, as by a
-// double fork, that end one after the other.
+// TestOrphansAreReaped: the program leaves behind three processes, as after a double fork,
+// which end one after the other.
 func TestOrphansAreReaped(t *testing.T) {
 	t.Parallel()
 	r := run(t, setting{
@@ -47,8 +47,8 @@ func TestOrphansAreReaped(t *testing.T) {
 	r.ends(5)
 }
 
-// TestGroupIsKilled has the program leave a process in its group behind, which
-// would hold a port or send the old token.
+// TestGroupIsKilled: the program leaves behind a process in its group, which could keep a
+// port or send the old token.
 func TestGroupIsKilled(t *testing.T) {
 	t.Parallel()
 	r := run(t, setting{
@@ -63,8 +63,8 @@ func TestGroupIsKilled(t *testing.T) {
 	r.ends(5)
 }
 
-// TestDiesWithExec relies on the program holding the standard output of exec:
-// run's cleanup, and ends, wait until nobody does.
+// TestDiesWithExec: the program has the standard output of exec open. The cleanup of run,
+// and ends, wait until it is closed.
 func TestDiesWithExec(t *testing.T) {
 	t.Parallel()
 	r := run(t, setting{flags: []string{"--env=THE_TOKEN"}, command: []string{"deaf"}})
@@ -73,8 +73,8 @@ func TestDiesWithExec(t *testing.T) {
 	r.ends(-1)
 }
 
-// TestTerminal has the program killed, which has no group of its own there, and
-// somebody press Ctrl-C, which the terminal sends to exec and to the program.
+// TestTerminal: on a terminal the program has no group of its own. It is killed after the
+// stop timeout. The terminal sends Ctrl-C to exec and to the program.
 func TestTerminal(t *testing.T) {
 	t.Parallel()
 	keyboard, terminal := openTerminal(t)

@@ -4,9 +4,9 @@ package supervise
 
 import "syscall"
 
-// dieWithUs changes nothing: only Linux can kill the command with this process.
-func dieWithUs(*syscall.SysProcAttr) {}
+// killWithParent does nothing: only Linux can kill the command with this process.
+func killWithParent(*syscall.SysProcAttr) {}
 
-// awaitEnd returns false: it cannot tell. Containers, in which this process inherits
-// orphans, run on Linux.
+// awaitEnd returns false, because it cannot wait on this system. Containers, in which this
+// process inherits orphans, run on Linux.
 func awaitEnd(int) bool { return false }

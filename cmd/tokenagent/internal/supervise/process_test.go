@@ -80,13 +80,13 @@ func TestRevokedIsReplacedAtOnce(t *testing.T) {
 	id := verify.Digest(tokenA)
 	r.rotate(fmt.Sprintf("%s\nrevoked %x", tokenB, id[:]))
 	r.prints("got terminated")
-	r.logs("the program has is revoked")
+	r.logs("the token of the program is revoked")
 	r.prints("started with " + fingerprint(tokenB))
 	r.send(syscall.SIGTERM)
 	r.ends(5)
 }
 
-// TestNewWaitsForOld has each program hold one port up to its very end.
+// TestNewWaitsForOld: each program uses the same port until it ends.
 func TestNewWaitsForOld(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -136,8 +136,8 @@ func TestSignals(t *testing.T) {
 	r.ends(5)
 }
 
-// TestHangupReads rewrites the file in place, which is not believed for an hour
-// unless somebody says that it is complete.
+// TestHangupReads rewrites the file in place. The debounce is an hour, and SIGHUP says that
+// the file is complete.
 func TestHangupReads(t *testing.T) {
 	t.Parallel()
 	r := run(t, setting{flags: []string{"--env=THE_TOKEN", "--restart-delay=0s", "--debounce=1h"}, command: []string{"loop"}})

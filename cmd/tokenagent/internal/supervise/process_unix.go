@@ -23,7 +23,7 @@ func newLauncher(o *Options) (func(token string) (program, error), error) {
 		return nil, cannotStart(o.Command[0], err)
 	}
 	return func(token string) (program, error) {
-		cmd := exec.Command(o.Command[0], o.Command[1:]...) //nolint:gosec,noctx // the user's own command, which ends by signals
+		cmd := exec.Command(o.Command[0], o.Command[1:]...) //nolint:gosec,noctx // the user's own command; signals end it
 		cmd.Env = append(os.Environ(), o.Env+"="+token)     // the last value of a name counts
 		p, err := startProcess(cmd)
 		if err != nil {
@@ -33,35 +33,35 @@ func newLauncher(o *Options) (func(token string) (program, error), error) {
 	}, nil
 }
 
-// cannotStart gives err the exit code of a shell (POSIX XCU 2.8.2): 127 if the program is
-// not found, 126 if it cannot be executed.
+// cannotStart returns err with the exit code of a shell (POSIX XCU 2.8.2): 127 if the
+// program is not found, 126 if it cannot be executed.
 func cannotStart(name string, err error) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return exitcode.With(127, fmt.Errorf("%s: not found; name a program in PATH, or give its path", name))
 	}
 	for cause := err; cause != nil; cause = errors.Unwrap(cause) {
-		err = cause // the innermost one, which does not repeat the name
+		err = cause // the innermost error does not repeat the name
 	}
 	return exitcode.With(126, fmt.Errorf("%s: cannot be executed: %w", name, err))
 }
 
-// A process is the running command. It leads a process group of its own, unless our
-// standard input is a terminal. Then it stays in our group: only the foreground group may
-// read from the terminal.
+// A process is the running command. It leads a process group of its own, unless standard
+// input is a terminal. Then it stays in the group of this process, because only the
+// foreground group may read from the terminal.
 type process struct {
 	cmd      *exec.Cmd
 	ownGroup bool
 	done     chan struct{}
 
 	mu     sync.Mutex
-	reaped bool // another process may have its id by now
+	reaped bool // another process may have got its process ID
 }
 
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	p := &process{cmd: cmd, ownGroup: !foreground(), done: make(chan struct{})}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: p.ownGroup}
-	dieWithUs(cmd.SysProcAttr)
+	killWithParent(cmd.SysProcAttr)
 	started := make(chan error, 1)
 	go func() {
 		// On Linux the command dies with the thread that started it (PR_SET_PDEATHSIG in
@@ -78,12 +78,12 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	return p, <-started
 }
 
-// wait returns once the command has ended and been reaped. It kills what is left of its
-// group, which would keep ports and the old token.
+// wait returns when the command has ended and has been reaped. It kills the remaining
+// processes of its group, which would keep ports and the old token.
 func (p *process) wait() {
-	reapable := awaitEnd(p.cmd.Process.Pid) // no other process gets its id before it is reaped
+	reapable := awaitEnd(p.cmd.Process.Pid) // the process ID is not reused before the reaping
 	if !reapable {
-		_ = p.cmd.Wait() // its ProcessState says how it ended
+		_ = p.cmd.Wait() // code reads the ProcessState
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -96,11 +96,11 @@ func (p *process) wait() {
 	p.reaped = true
 }
 
-func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) } // an error means that it has ended
+func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) } // fails only after the end
 
 func (p *process) forward(sig os.Signal) {
 	if !p.ownGroup && foreground() && (sig == syscall.SIGINT || sig == syscall.SIGQUIT || sig == syscall.SIGWINCH) {
-		return // the terminal has sent it to both
+		return // the terminal has sent the signal to both processes
 	}
 	p.signal(sig)
 }
@@ -122,7 +122,7 @@ func (p *process) ended() <-chan struct{} { return p.done }
 func (p *process) code() int {
 	state := p.cmd.ProcessState
 	if state == nil {
-		return 1 // somebody else has reaped it
+		return 1 // another part of this process has reaped it
 	}
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())
@@ -130,8 +130,8 @@ func (p *process) code() int {
 	return state.ExitCode()
 }
 
-// foreground reports whether standard input is a terminal that sends its signals to our
-// process group (tcgetpgrp(3)).
+// foreground reports whether standard input is a terminal that sends its signals to the
+// group of this process (tcgetpgrp(3)).
 func foreground() bool {
 	group, err := unix.IoctlGetInt(unix.Stdin, unix.TIOCGPGRP)
 	return err == nil && group == unix.Getpgrp()

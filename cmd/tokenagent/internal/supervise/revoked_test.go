@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// TestRevokedTokenIsReplacedAtOnce has no delay for a token that whoever reads
-// the source refuses.
+// TestRevokedTokenIsReplacedAtOnce: there is no delay, because every reader of the source
+// refuses the token.
 func TestRevokedTokenIsReplacedAtOnce(t *testing.T) {
 	restarted := []string{"0s start A", "10s signal terminated", "10s start B"}
 	for name, c := range map[string]struct {

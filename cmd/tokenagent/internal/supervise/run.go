@@ -15,12 +15,12 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A program that fails soon after a restart may fail because of the restart: a port may not
-// be free yet. If exec ended then, a rotation would become an outage. So the program is
-// started again, for about three minutes.
+// A program that fails soon after a restart may fail because of the restart: for example, a
+// port may not be free yet. If exec ended then, a rotation would become an outage. So exec
+// tries to start the program again for about three minutes.
 const (
 	soon       = 10 * time.Second // after a start
-	firstPause = time.Second      // before the first try; doubles with each one
+	firstPause = time.Second      // before the first try; doubles with each try
 	longPause  = time.Minute
 	maxTries   = 8
 )
@@ -33,9 +33,10 @@ func (programEnded) Error() string { return "the program has ended" }
 // Run starts the program and keeps its token in step with the source until the program
 // ends. The error that it returns has the exit code of the program; it is nil for 0.
 //
-// signals are those sent to this process. Run forwards each one to the program. After
-// SIGTERM, SIGINT or Options.StopSignal it does not start the program again. If the program
-// does not run when one of these comes, Run ends with 128+n, as if the signal had ended it.
+// signals delivers the signals to this process. Run forwards each one to the program. After
+// SIGTERM, SIGINT or Options.StopSignal, Run does not start the program again. If the
+// program does not run when one of these three arrives, Run ends with 128+n, as if the
+// signal had ended the program.
 func (s *Supervisor) Run(signals <-chan os.Signal) error {
 	for {
 		updated := s.source.Updated() // before look, so that no change is missed
@@ -71,7 +72,7 @@ func (s *Supervisor) Run(signals <-chan os.Signal) error {
 	}
 }
 
-// look notes whether the program is to get another token, and when.
+// look notes whether the program must get another token, and when.
 func (s *Supervisor) look(now time.Time) {
 	status := s.source.Status() // before Token: a promotion in between still shows the token as staged
 	before := s.staged
@@ -84,17 +85,17 @@ func (s *Supervisor) look(now time.Time) {
 		s.next = change{}
 	case err != nil:
 		if !lost && s.token != "" {
-			s.log.Warn("the source has no current token any more; the program keeps the one it has until a new one comes", "error", err)
+			s.log.Warn("the source no longer has a current token; the program keeps its token until there is a new one", "error", err)
 		}
 		s.next = change{}
 	case token == s.token:
 		if s.next.token != "" {
-			s.log.Info("the token is again the one that the program has; no restart")
+			s.log.Info("the source is back at the token of the program; no restart")
 		}
 		s.next = change{}
 	case token != s.next.token:
-		// If receivers saw it staged, the delay counts from then. A token that has just
-		// become current is only in before.
+		// If the token was staged, the delay counts from when it was first seen there. A
+		// token that has just become current is only in before.
 		known := cmp.Or(before[fingerprint(token)], now)
 		s.next = change{token, known.Add(s.o.Delay)}
 		if s.phase != waiting {
@@ -104,8 +105,8 @@ func (s *Supervisor) look(now time.Time) {
 	s.replaceRevoked(status, now)
 }
 
-// stagedSince returns by fingerprint when the next and listed tokens of status were first
-// seen.
+// stagedSince returns the times at which the next and listed tokens of status were first
+// seen, by fingerprint.
 func stagedSince(status agent.Status, before map[string]time.Time, now time.Time) map[string]time.Time {
 	staged := map[string]time.Time{}
 	for _, src := range status.Sources {
@@ -118,22 +119,22 @@ func stagedSince(status agent.Status, before map[string]time.Time, now time.Time
 	return staged
 }
 
-// replaceRevoked makes the next token due at once if the source revokes the one that the
-// program has.
+// replaceRevoked makes the next token due at once if the source revokes the token of the
+// program.
 //
-// Waiting would not help: receivers that have read the revocation refuse the old token, and
-// know the new one from the same content. Receivers that have not read it refuse the new
-// token for a moment, unless it was staged.
+// A delay would not help. Receivers that have read the revocation refuse the old token, and
+// know the new token from the same content. The other receivers refuse the new token until
+// they read that content, unless it was staged.
 func (s *Supervisor) replaceRevoked(status agent.Status, now time.Time) {
 	if s.next.token == "" || s.phase == waiting || !now.Before(s.next.due) {
 		return
 	}
-	// Verify counts in the metrics of the agent, so it is called only if it may say yes.
+	// Call Verify only if a token is revoked, because the agent's metrics count each call.
 	if !slices.ContainsFunc(status.Sources, func(src agent.SourceStatus) bool { return src.Revoked > 0 }) {
 		return
 	}
 	if _, err := s.source.Verify(context.Background(), s.token); errors.Is(err, verify.ErrRevokedToken) {
-		s.log.Warn("the token that the program has is revoked; it gets the new one at once", "fingerprint", fingerprint(s.token))
+		s.log.Warn("the token of the program is revoked; the program gets the new one at once", "fingerprint", fingerprint(s.token))
 		s.next.due = now
 	}
 }
@@ -148,14 +149,14 @@ func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
 			s.takeNext()
 			return s.start(signals)
 		case !s.o.Wait:
-			return errors.New("the source has no current token, since it is revoked; put a new one in, or give --wait-for-source")
+			return errors.New("the source has no current token, because it is revoked; put a new one there, or give --wait-for-source")
 		}
 	case running:
 		if due {
 			s.change(now)
 		}
 	case stopping:
-		if due { // the new start gets this token already
+		if due { // the next start uses this token already
 			s.takeNext()
 		}
 		if !s.deadline.IsZero() && !now.Before(s.deadline) {
@@ -165,9 +166,9 @@ func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
 			s.prog.kill()
 		}
 	case pausing:
-		failed := s.tries > 0 // otherwise it was stopped for a change
+		failed := s.tries > 0 // otherwise the program was stopped for a change
 		switch {
-		case due && failed: // the new token may fix it, so the tries begin again
+		case due && failed: // the new token may be the fix, so count the tries from 0
 			s.log.Info("the program is started with the new token", "fingerprint", fingerprint(s.next.token))
 			s.tries = 0
 			s.metrics.changes.Inc()
@@ -184,19 +185,19 @@ func (s *Supervisor) act(now time.Time, signals <-chan os.Signal) error {
 	return nil
 }
 
-// takeNext makes the next token the one that the program has or is started with.
+// takeNext makes the next token the token of the program.
 func (s *Supervisor) takeNext() {
 	s.metrics.token.DeleteLabelValues(fingerprint(s.token))
 	s.token, s.next = s.next.token, change{}
 	s.metrics.token.WithLabelValues(fingerprint(s.token)).Set(1)
 }
 
-// change gives the program its new token: it stops the program, which act then starts
+// change gives the program its new token. It stops the program, so that act starts it
 // again, or sends Options.ChangeSignal.
 func (s *Supervisor) change(now time.Time) {
 	s.takeNext()
 	if sig := s.o.ChangeSignal; sig != nil {
-		s.log.Info("the program is told of the new token", "signal", sig.String(), "fingerprint", fingerprint(s.token))
+		s.log.Info("the program gets a signal for the new token", "signal", sig.String(), "fingerprint", fingerprint(s.token))
 		s.metrics.signals.Inc()
 		s.prog.signal(sig)
 		return
@@ -228,8 +229,8 @@ func (s *Supervisor) start(signals <-chan os.Signal) error {
 	return nil
 }
 
-// programEnd returns how Run ends now that the program has ended, or nil if the program is
-// to be started again.
+// programEnd is called when the program has ended. It returns the error with which Run
+// ends, or nil if the program must be started again.
 func (s *Supervisor) programEnd(now time.Time) error {
 	code := s.prog.code()
 	s.prog, s.deadline = nil, time.Time{}
@@ -247,11 +248,11 @@ func (s *Supervisor) programEnd(now time.Time) error {
 	}
 }
 
-// pause has act start the program again later. The program ended with code, or could not be
-// started because of err. After maxTries pause returns how Run ends.
+// pause makes act start the program again later. The program ended with code, or could not
+// be started because of err. After maxTries, pause returns the error with which Run ends.
 func (s *Supervisor) pause(now time.Time, code int, err error) error {
 	if s.tries == maxTries {
-		s.log.Error("the program fails since its restart, and is not tried again", "code", code, "tries", s.tries)
+		s.log.Error("the program keeps failing since its restart; exec gives up", "code", code, "tries", s.tries)
 		if err != nil {
 			return err
 		}
@@ -260,7 +261,7 @@ func (s *Supervisor) pause(now time.Time, code int, err error) error {
 	pause := min(firstPause<<s.tries, longPause)
 	s.tries++
 	s.phase, s.deadline = pausing, now.Add(pause)
-	s.log.Warn("the program failed soon after its restart, and is tried again", "code", code, "in", pause, "try", s.tries, "of", maxTries)
+	s.log.Warn("the program failed soon after its restart; exec starts it again", "code", code, "in", pause, "try", s.tries, "of", maxTries)
 	return nil
 }
 
@@ -280,11 +281,12 @@ func (s *Supervisor) handle(sig os.Signal) error {
 		return nil
 	}
 	if first && s.phase == stopping && sig == s.o.StopSignal {
-		// We have sent it already. Many programs, daprd too, end at once at a second one.
+		// act has sent this signal already. Many programs, including daprd, end at once
+		// when they get a second one.
 		s.log.Debug("the program is stopping already", "signal", sig.String())
 		return nil
 	}
-	// Programs do not end because of the other signals, such as WINCH and CONT.
+	// The other signals, such as WINCH and CONT, do not end a program.
 	s.toldToEnd = s.toldToEnd || ends || sig == syscall.SIGQUIT
 	s.prog.forward(sig)
 	return nil

@@ -122,7 +122,7 @@ func TestStagedTokenIsKnownAlready(t *testing.T) {
 	})
 }
 
-// TestOldMustHaveEnded also has launch complain of two programs at a time.
+// TestOldMustHaveEnded: launch fails the test if two programs run at the same time.
 func TestOldMustHaveEnded(t *testing.T) {
 	supervised(t, Options{}, func(w *fixture) {
 		w.endsOnTerm = false
@@ -139,8 +139,8 @@ func TestOldMustHaveEnded(t *testing.T) {
 	})
 }
 
-// TestChangeWhileStopping starts the new program with what receivers know, and
-// once more with the newest once they know that.
+// TestChangeWhileStopping: the program starts with the token that receivers know, and
+// restarts with the newest token when they know that one.
 func TestChangeWhileStopping(t *testing.T) {
 	supervised(t, Options{Delay: delay}, func(w *fixture) {
 		w.endsOnTerm = false
@@ -194,7 +194,7 @@ func TestWaitForSource(t *testing.T) {
 	}
 }
 
-func TestSignalsGoOn(t *testing.T) {
+func TestSignalsAreForwarded(t *testing.T) {
 	supervised(t, Options{}, func(w *fixture) {
 		w.endsOnTerm = false
 		events := []string{"0s start A"}
@@ -264,8 +264,8 @@ func TestNoRestartOnceToldToEnd(t *testing.T) {
 	})
 }
 
-// TestSignalBeforeTheStart is the moment at which the old has ended, the new has
-// not began, and a signal is there already.
+// TestSignalBeforeTheStart: a signal arrives after the old program has ended and before the
+// new one starts.
 func TestSignalBeforeTheStart(t *testing.T) {
 	supervised(t, Options{}, func(w *fixture) {
 		w.endsOnTerm = false

@@ -1,11 +1,11 @@
-// Package supervise is what `tokenagent exec` does: it runs a program that reads its
-// token once, from an environment variable, and restarts it when the current token of
+// Package supervise implements `tokenagent exec`: it runs a program that reads its token
+// once, from an environment variable, and restarts the program when the current token of
 // the source changes.
 //
 // One goroutine repeats two steps. look compares the current token of the source with the
-// one that the program has, and notes when the program is to get another one. act stops and
-// starts the program when that is due. A change of the source, a timer, a signal and the
-// end of the program start the next round.
+// token of the program, and notes when the program must get another one. act stops and
+// starts the program when that time has come. A change of the source, a timer, a signal
+// and the end of the program start the next round.
 package supervise
 
 import (
@@ -31,14 +31,14 @@ type Source interface {
 	Verify(ctx context.Context, token string) (*verify.Principal, error)
 }
 
-// Options say what to run and how to restart it.
+// Options configure which program runs and how it is restarted.
 type Options struct {
 	Command []string // the program and its arguments
-	Env     string   // the variable in which the program gets the token, beside our environment
+	Env     string   // the variable that holds the token, in addition to this process's environment
 
 	// Delay is the time between the publication of a token and its use by the program, so
-	// that receivers know it first. If the source revokes the token that the program has,
-	// there is no delay.
+	// that receivers know the token first. There is no delay if the source revokes the
+	// token of the program.
 	Delay time.Duration
 	// StopSignal asks the program to end before a restart. After StopTimeout the program
 	// is killed.
@@ -46,18 +46,18 @@ type Options struct {
 	StopTimeout time.Duration
 	// ChangeSignal is sent to the program instead of a restart; nil means a restart.
 	ChangeSignal os.Signal
-	// Wait lets Run wait for the first token, instead of failing without one.
+	// Wait makes Run wait for the first token instead of failing without one.
 	Wait   bool
 	Logger *slog.Logger
 }
 
 var nameForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// Validate reports what is wrong with o, by flag.
+// Validate returns an error that names the flag if o is not valid.
 func (o *Options) Validate() error {
 	switch {
 	case len(o.Command) == 0 || o.Command[0] == "":
-		return errors.New("the program is missing; put it behind --, as in: tokenagent exec --token-file PATH -- CMD ARG")
+		return errors.New("the program is missing; give it after --, as in: tokenagent exec --token-file PATH -- CMD ARG")
 	case !nameForm.MatchString(o.Env):
 		return errors.New("--env must be the name of an environment variable: letters, digits and '_', no digit first")
 	case o.Delay < 0:
@@ -70,11 +70,11 @@ func (o *Options) Validate() error {
 
 // A program is the command while it runs.
 type program interface {
-	signal(sig os.Signal)   // sends a signal of our own
+	signal(sig os.Signal)   // sends a signal of this process
 	forward(sig os.Signal)  // passes on a signal that was sent to this process
-	kill()                  // kills it and its process group
-	ended() <-chan struct{} // is closed once it has ended
-	code() int              // returns its exit code then; 128+n if signal n ended it
+	kill()                  // kills the program and its process group
+	ended() <-chan struct{} // is closed when the program has ended
+	code() int              // returns the exit code after the end; 128+n if signal n ended the program
 }
 
 // A phase is what the Supervisor waits for.
@@ -84,7 +84,7 @@ const (
 	waiting  phase = iota // for the first token; the program has not been started yet
 	running               // for a change, or for the end of the program
 	stopping              // for the end of the program, to start it again
-	pausing               // for the time to start the program again; it does not run
+	pausing               // for the time to start the program again, which does not run now
 )
 
 // A Supervisor runs one program and restarts it. Run may be called once. Its metrics may
@@ -99,28 +99,28 @@ type Supervisor struct {
 	metrics *metrics
 
 	phase    phase
-	prog     program              // nil while nothing runs
-	token    string               // what the program has, or is to be started with
-	next     change               // what it gets after that; without a token if there is no change
-	staged   map[string]time.Time // when a token that is not current was first seen, by fingerprint
+	prog     program              // nil while the program does not run
+	token    string               // the token of the program, now or at its next start
+	next     change               // the change after that; it has no token if there is none
+	staged   map[string]time.Time // when each next or listed token was first seen, by fingerprint
 	lost     bool                 // the source has no current token
 	deadline time.Time            // while stopping, when to kill the program; while pausing, when to start it
 
 	started   time.Time
 	restarted bool // the program was started after a change
 	toldToEnd bool // a signal that ends programs was forwarded to the program
-	tries     int  // of failed restarts, since the last change
+	tries     int  // the number of failed restarts since the last change
 	ending    bool // this process was told to end, so the program is not started again
 }
 
-// A change is a token that the program is to get.
+// A change is a token that the program must get, and when.
 type change struct {
 	token string
 	due   time.Time
 }
 
 // New returns a Supervisor that runs o.Command with the tokens of src. o must be valid.
-// If the program cannot be found, New fails with the exit code that a shell has for that.
+// If the program cannot be found, the error of New has the exit code that a shell uses.
 func New(src Source, o Options) (*Supervisor, error) {
 	launch, err := newLauncher(&o)
 	if err != nil {

@@ -15,7 +15,7 @@ func newLauncher(*Options) (func(token string) (program, error), error) {
 // ParseSignal accepts every name, since [New] fails.
 func ParseSignal(string) (sig os.Signal, ok bool) { return os.Kill, true }
 
-// Catch catches nothing.
+// Catch catches no signals.
 func Catch(context.Context) (signals, hangup <-chan os.Signal, stop func()) {
 	return nil, nil, func() {}
 }
