@@ -3,9 +3,9 @@
 // pod's service account ([InCluster]), or through the user's kubectl ([Kubectl]), so that
 // every kind of login works.
 //
-// It is not client-go: a program that reads and replaces one Secret with client-go's typed
-// client is larger by tens of megabytes, because that package links the types of the
-// whole API. docs/rotation.md has the numbers.
+// It is not client-go, because that links the types of the whole API: a program that reads and
+// replaces one Secret has 38.0 MB with client-go 0.34 and 6.4 MB with this package (stripped,
+// linux/amd64), and takes 28 MB of memory instead of 8 MB.
 //
 // Errors are of type [*Error]. They name the object and the fix, and quote nothing that
 // the API server says of a Secret that was sent to it.

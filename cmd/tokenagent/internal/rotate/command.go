@@ -36,7 +36,8 @@ func Command() *cobra.Command {
 PATH it is a filter for a Kubernetes Secret, or a List of them, as JSON. It shows
 fingerprints, never a token; the Secret that the filter passes on is the one exception.
 
-A rotation, in order:
+run is a whole rotation in one command, also of Secrets in a cluster, and abort undoes one.
+By hand a rotation is, in order:
   stage    publish a new token to receivers as the next one; senders keep theirs
            ... wait until every receiver has it: up to 90 s for mounted Secrets
   promote  make it the current one, which senders send; the old one stays
@@ -54,7 +55,8 @@ A step whose work is done changes nothing and exits with 0. A step that is out o
 is refused, with exit code 1. A step that fails leaves the source as it was, and puts out
 no Secret; if it has replaced some keys of a directory, it says so: do the step again.
 docs/rotation.md describes a whole rotation.`,
-		Example: `  tokenagent rotate stage /etc/app/token
+		Example: `  tokenagent rotate run --secret app/token --agents app/receivers --restart deployment/app
+  tokenagent rotate stage /etc/app/token
   kubectl get secret app-api-token -o json | tokenagent rotate stage | kubectl replace -f -
   kubectl get secrets -A -l tokenagent/group=app -o json | tokenagent rotate stage | kubectl replace -f -
   tokenagent rotate promote --agent http://10.0.0.1:9464 --agent http://10.0.0.2:9464 --wait 2m /etc/app/token`,
@@ -62,7 +64,7 @@ docs/rotation.md describes a whole rotation.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				_ = cmd.Help()
-				return exitcode.Usage("a step is missing: stage, promote, retire, revoke, unrevoke, now, add-client, remove-client or status")
+				return exitcode.Usage("a step is missing: run, abort, stage, promote, retire, revoke, unrevoke, now, add-client, remove-client or status")
 			}
 			hint := ""
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
@@ -72,6 +74,7 @@ docs/rotation.md describes a whole rotation.`,
 		},
 		SuggestionsMinimumDistance: 2,
 	}
+	cmd.AddCommand(runCommand(), abortCommand())
 	for _, c := range commands {
 		cmd.AddCommand(c.cobra())
 	}

@@ -49,6 +49,8 @@ type request struct {
 	fromText  token.Token // content of the file of --from
 	untilTime time.Time   // of --until
 	private   token.Token // private key of a pair that was made, as PEM; reveals "" for none
+
+	at time.Time // that deadlines count from; zero means now
 }
 
 // unset is a duration that neither a flag nor the environment sets.

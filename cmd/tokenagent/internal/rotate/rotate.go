@@ -91,10 +91,18 @@ func listName(sources []content.Source) string {
 	return sources[0].Name
 }
 
+// now is the time that deadlines count from.
+func (r *request) now() time.Time {
+	if r.at.IsZero() {
+		return time.Now()
+	}
+	return r.at
+}
+
 // plan returns what the step makes of each source.
 func (r *request) plan(sources []content.Source) ([]change, error) {
 	o := r.options
-	o.now = time.Now()
+	o.now = r.now()
 	o.until = r.deadline(o.now)
 	changes := make([]change, len(sources))
 	promoted, current, each := false, map[rotation.ID]bool{}, []string(nil)

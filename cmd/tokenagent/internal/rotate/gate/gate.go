@@ -20,6 +20,7 @@ import (
 const (
 	askTimeout = 5 * time.Second // for one answer
 	pollEvery  = time.Second     // between two rounds
+	atOnce     = 64              // agents that are asked at the same time
 )
 
 // A Gate asks agents until all of them are ready. A Gate without agents is open.
@@ -39,7 +40,7 @@ type Check func(sources []agent.SourceStatus, at time.Time) string
 func (g Gate) Pass(ctx context.Context, check Check) error {
 	end := time.Now().Add(g.Wait)
 	for {
-		late := g.round(ctx, check)
+		late := g.Late(ctx, check)
 		if len(late) == 0 {
 			return nil
 		}
@@ -62,12 +63,15 @@ func (g Gate) Pass(ctx context.Context, check Check) error {
 	}
 }
 
-// round asks all agents once, and returns in their order what the late ones say.
-func (g Gate) round(ctx context.Context, check Check) []string {
+// Late asks all agents once, and returns in their order what those say that do not pass.
+func (g Gate) Late(ctx context.Context, check Check) []string {
 	late := make([]string, len(g.Agents))
 	var asked sync.WaitGroup
+	free := make(chan struct{}, atOnce)
 	for i, url := range g.Agents {
+		free <- struct{}{}
 		asked.Go(func() {
+			defer func() { <-free }()
 			if why := g.one(ctx, url, check); why != "" {
 				late[i] = url + ": " + termsafe.Text(why) // the agent's words
 			}

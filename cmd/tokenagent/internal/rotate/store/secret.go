@@ -58,6 +58,7 @@ type meta struct {
 		Kind       string
 		Controller bool
 	}
+	ManagedFields []fieldManager
 }
 
 var (

@@ -1,0 +1,212 @@
+package auto
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/kube"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
+	"github.com/tokenagent/tokenagent/internal/rotation"
+)
+
+// A Service names a Service whose pods are receivers.
+type Service struct {
+	Namespace string // "" means that of each target
+	Name      string
+	Port      int // of the agents' admin ports
+}
+
+// A Sender is a workload that is restarted, so that it sends the new token.
+type Sender struct {
+	Namespace  string // "" means that of each target
+	Kind, Name string
+}
+
+// groups returns the targets that share a token: all, or each alone.
+func (r *Runner) groups() [][]Target {
+	if !r.Distinct {
+		return [][]Target{r.targets}
+	}
+	groups := make([][]Target, len(r.targets))
+	for i, t := range r.targets {
+		groups[i] = []Target{t}
+	}
+	return groups
+}
+
+func (r *Runner) namespaces() (all []string) {
+	for _, t := range r.targets {
+		all = append(all, t.Namespace)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// ask asks the receivers of every group.
+func (r *Runner) ask(ctx context.Context, check func([]Target) gate.Check) (*Answers, error) {
+	urls, err := r.receivers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answers{}
+	for _, group := range r.groups() {
+		g := r.Gate
+		g.Agents = slices.Concat(slices.Collect(maps.Values(urls))...)
+		if r.Distinct {
+			g.Agents = urls[group[0].Namespace]
+			if len(g.Agents) == 0 {
+				a.Late = append(a.Late, "namespace "+group[0].Namespace+" has no receiver")
+			}
+		}
+		slices.Sort(g.Agents)
+		a.Asked += len(g.Agents)
+		a.Late = append(a.Late, g.Late(ctx, check(group))...)
+	}
+	return a, ctx.Err()
+}
+
+// receivers returns the URLs of the receivers by namespace. It asks for the pods behind the
+// Services anew, so that pods that come and go count.
+func (r *Runner) receivers(ctx context.Context) (map[string][]string, error) {
+	urls := map[string][]string{"": slices.Clone(r.Gate.Agents)}
+	for _, s := range r.Services {
+		in := []string{s.Namespace}
+		if s.Namespace == "" && !r.AllNamespaces {
+			in = r.namespaces()
+		}
+		of := r.namespaces()
+		for _, ns := range in {
+			found, err := r.Client.Endpoints(ctx, ns, s.Name)
+			if err != nil {
+				return nil, err
+			}
+			for _, ns := range slices.Sorted(maps.Keys(found)) {
+				if s.Namespace == "" && !slices.Contains(of, ns) {
+					continue
+				}
+				for _, address := range found[ns] {
+					urls[ns] = append(urls[ns], "http://"+net.JoinHostPort(address, strconv.Itoa(s.Port)))
+				}
+			}
+		}
+	}
+	return urls, nil
+}
+
+// loaded is passed by receivers that accept what is staged, or what was promoted already.
+func loaded(group []Target) gate.Check {
+	var all []string
+	for _, t := range group {
+		v := t.Current
+		if len(t.Next) == 1 {
+			v = t.Next[0]
+		}
+		all = append(all, v.Fingerprint())
+	}
+	slices.Sort(all)
+	return gate.Loaded(slices.Compact(all)...)
+}
+
+// unused is passed by receivers that saw no use of what was superseded.
+func (r *Runner) unused(group []Target) gate.Check {
+	var old []string
+	for _, t := range group {
+		for _, v := range t.In(rotation.Previous) {
+			old = append(old, v.Fingerprint())
+		}
+	}
+	return gate.Unused(group[0].Current.Fingerprint(), old, max(r.Idle, 0))
+}
+
+// workloads returns what is restarted.
+func (r *Runner) workloads() (all []kube.Workload) {
+	for _, s := range r.Senders {
+		in := []string{s.Namespace}
+		if s.Namespace == "" {
+			in = r.namespaces()
+		}
+		for _, ns := range in {
+			all = append(all, kube.Workload{Kind: s.Kind, Namespace: ns, Name: s.Name})
+		}
+	}
+	return all
+}
+
+// rollouts looks how far the workloads are with the rotation. What was complete is not looked
+// at again.
+func (r *Runner) rollouts(ctx context.Context) error {
+	all := r.workloads()
+	out := make([]Rollout, len(all))
+	read := make([]kube.Rollout, len(all))
+	done := make([]bool, len(all))
+	err := each(len(all), func(i int) error {
+		w := all[i]
+		if done[i] = r.complete[w]; done[i] {
+			out[i] = Rollout{Name: w.String(), Started: true, Complete: true}
+			return nil
+		}
+		is, err := r.Client.Rollout(ctx, w)
+		if err != nil {
+			return err
+		}
+		read[i] = is
+		out[i] = Rollout{Name: w.String(), Progress: is.Progress, Stuck: is.Stuck, Started: is.Annotations[Annotation] == r.situation.ID}
+		if !out[i].Started || !is.Complete {
+			return nil
+		}
+		old, err := r.Client.OldPods(ctx, w.Namespace, is.Selector, Annotation, r.situation.ID)
+		out[i].Complete, out[i].Progress = len(old) == 0, "still there: "+content.ShortList(old)
+		done[i] = err == nil && len(old) == 0
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, w := range all {
+		r.complete[w] = done[i]
+	}
+	r.situation.Rollouts, r.read = out, read
+	return nil
+}
+
+// restart restarts the workloads At. A conflict is a change of their status.
+func (r *Runner) restart(ctx context.Context, at []int, dry bool) error {
+	return each(len(at), func(i int) error {
+		is, w := r.read[at[i]], r.workloads()[at[i]]
+		for {
+			err := r.Client.Annotate(ctx, is, map[string]string{
+				Annotation:                          r.situation.ID,
+				"kubectl.kubernetes.io/restartedAt": r.place.now().UTC().Format(time.RFC3339), // as kubectl rollout restart
+			}, dry)
+			if !kube.Is(err, kube.Conflict) {
+				return err
+			}
+			if is, err = r.Client.Rollout(ctx, w); err != nil || is.Annotations[Annotation] == r.situation.ID {
+				return err
+			}
+		}
+	})
+}
+
+// checkSenders returns an error if a workload cannot be restarted.
+func (r *Runner) checkSenders(ctx context.Context) error {
+	if err := r.rollouts(ctx); err != nil {
+		return err
+	}
+	var all []int
+	for i, is := range r.situation.Rollouts {
+		if is.Stuck != "" {
+			return fmt.Errorf("%s: %s", is.Name, is.Stuck)
+		}
+		all = append(all, i)
+	}
+	err := r.restart(ctx, all, true)
+	r.situation.Rollouts, r.complete = nil, map[kube.Workload]bool{}
+	return err
+}
