@@ -20,7 +20,7 @@ func following(t *testing.T, dir string) (s *subscription, doAndWait func(func()
 	t.Cleanup(func() { s.close(); last.close() })
 	return s, func(do func()) {
 		t.Helper()
-		watch(t, last, dirsToWatch([]pathStep{{dir: dir, name: "last"}}))
+		watch(t, last, []pathStep{{dir: dir, name: "last"}})
 		do()
 		put(t, filepath.Join(dir, "last"), "")
 		select {
@@ -31,9 +31,9 @@ func following(t *testing.T, dir string) (s *subscription, doAndWait func(func()
 	}
 }
 
-func watch(t *testing.T, s *subscription, dirs map[string]watchSpec) {
+func watch(t *testing.T, s *subscription, steps []pathStep) {
 	t.Helper()
-	_, err := s.watch(dirs)
+	_, err := s.watch(steps)
 	check(t, err)
 }
 
@@ -41,7 +41,7 @@ func watch(t *testing.T, s *subscription, dirs map[string]watchSpec) {
 func eventsOf(t *testing.T, dir, path string, do func()) pendingEvents {
 	t.Helper()
 	s, doAndWait := following(t, dir)
-	watch(t, s, dirsToWatch([]pathStep{{dir: dir, name: filepath.Base(path), last: true}}))
+	watch(t, s, []pathStep{{dir: dir, name: filepath.Base(path), last: true}})
 	doAndWait(do)
 	n, woken := s.takePending()
 	if !woken {
@@ -196,11 +196,11 @@ func TestReplacedDirectoryWakesAllSubscriptions(t *testing.T) {
 	one, other := w.subscribe(), w.subscribe()
 	defer one.close()
 	defer other.close()
-	dirs := dirsToWatch([]pathStep{{dir: dir, name: "token", last: true}})
-	watch(t, one, dirs)
-	watch(t, other, dirs)
+	steps := []pathStep{{dir: dir, name: "token", last: true}}
+	watch(t, one, steps)
+	watch(t, other, steps)
 	check(t, os.Rename(dir, dir+".old"), os.Mkdir(dir, 0o700))
-	watch(t, one, dirs)
+	watch(t, one, steps)
 	if events, woken := other.takePending(); !events.lost || !woken {
 		t.Errorf("lost %t, woken %t", events.lost, woken)
 	}
@@ -215,7 +215,7 @@ func TestP1_RemovedDirectoryLosesNoEvents(t *testing.T) {
 	w := new(Watcher)
 	s := w.subscribe()
 	defer s.close()
-	watch(t, s, dirsToWatch([]pathStep{{dir: old, name: "token", last: true}}))
+	watch(t, s, []pathStep{{dir: old, name: "token", last: true}})
 	w.handleEvent(fsnotify.Event{Name: old, Op: fsnotify.Remove})
 	if events, woken := s.takePending(); events.lost || !woken {
 		t.Errorf("lost %t, woken %t", events.lost, woken)

@@ -103,7 +103,7 @@ func (v *Value[S]) readAndWatch(ctx context.Context, sub *subscription, byEvent 
 		if !v.usesEvents() {
 			return wait
 		}
-		missed, err := sub.watch(dirsToWatch(r.origin.steps))
+		missed, err := sub.watch(r.origin.steps)
 		if !missed {
 			mode := modeEvents
 			if err != nil {

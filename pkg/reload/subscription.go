@@ -11,10 +11,9 @@ import (
 
 // A watchSpec says which events in a directory matter.
 type watchSpec struct {
-	allNames bool        // events of all names, not only of names
-	names    []string    // what the path looks up in the directory
-	required bool        // without this watch, changes would be missed
-	info     os.FileInfo // of the directory; nil if the read did not look it up
+	allNames bool     // events of all names, not only of names
+	names    []string // what the path looks up in the directory
+	required bool     // without this watch, changes would be missed
 }
 
 // dirsToWatch returns the directory of each step. Files are not watched: a watch of
@@ -27,9 +26,6 @@ func dirsToWatch(steps []pathStep) map[string]watchSpec {
 		spec := dirs[s.dir]
 		if !slices.Contains(spec.names, s.name) {
 			spec.names = append(spec.names, s.name)
-		}
-		if s.dirInfo != nil {
-			spec.info = s.dirInfo
 		}
 		spec.allNames = spec.allNames || s.last
 		// Parent directories are often unreadable and hardly ever replaced. A symlink
@@ -142,11 +138,17 @@ func (s *subscription) isWatched(dir string) bool {
 	return err == nil && os.SameFile(d.info, info)
 }
 
-// watch makes s watch exactly the directories dirs. Call it after every read, because
+// watch makes s watch exactly the directories of steps. Call it after every read, because
 // a directory may have been replaced, or could not be watched before. missed reports
 // that events may have been missed, so that another read is necessary. The error says
 // why a required directory is not watched.
-func (s *subscription) watch(dirs map[string]watchSpec) (missed bool, err error) {
+func (s *subscription) watch(steps []pathStep) (missed bool, err error) {
+	dirs, seen := dirsToWatch(steps), make(map[string]os.FileInfo, len(steps))
+	for _, step := range steps {
+		if step.dirInfo != nil {
+			seen[step.dir] = step.dirInfo
+		}
+	}
 	w := s.w
 	w.changing.Lock()
 	defer w.changing.Unlock()
@@ -165,7 +167,7 @@ func (s *subscription) watch(dirs map[string]watchSpec) (missed bool, err error)
 		}
 	}
 	for dir, spec := range dirs {
-		isNew, addErr := w.add(notify, dir, spec.info)
+		isNew, addErr := w.add(notify, dir, seen[dir])
 		before := old[dir]
 		otherNames := spec.allNames != before.allNames || !slices.Equal(spec.names, before.names)
 		missed = missed || isNew || addErr == nil && otherNames

@@ -209,7 +209,7 @@ func TestWatchAgain(t *testing.T) {
 		if err == nil {
 			t.Fatal("there is a token")
 		}
-		return s.watch(dirsToWatch(path.steps))
+		return s.watch(path.steps)
 	}
 	if missed, err := watch(); !missed || err != nil {
 		t.Fatalf("at first: missed %t, %v", missed, err)
