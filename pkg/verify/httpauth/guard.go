@@ -22,7 +22,7 @@ type Guard struct {
 	keepHeader  bool
 	forwardAuth bool
 
-	httpRefusals, grpcRefusals [wire.NumClasses]answer // grpcRefusals are empty if forwardAuth
+	challenges [wire.NumClasses][]string // the values of WWW-Authenticate; nil for none
 }
 
 // A route is one exempt method and path.

@@ -123,10 +123,7 @@ func (o Options) guard() (*Guard, error) {
 		}
 	}
 	for class := range wire.NumClasses {
-		g.httpRefusals[class] = httpRefusal(class, realm)
-		if !o.ForwardAuth {
-			g.grpcRefusals[class] = grpcRefusal(class)
-		}
+		g.challenges[class] = challenge(class, realm)
 	}
 	return g, errors.Join(errs...)
 }

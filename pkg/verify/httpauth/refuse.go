@@ -15,9 +15,9 @@ const (
 	grpcUnauthenticated = "16"
 )
 
-// An answer is a complete refusal, built once. All responses share its header
-// values. That is safe, because the methods of http.Header replace such a slice and
-// never modify it.
+// An answer is a refusal without its challenge. All responses of all Guards share its
+// header values. That is safe, because the methods of http.Header replace such a slice
+// and never modify it.
 type answer struct {
 	status int
 	header []headerField
@@ -34,7 +34,18 @@ func newHeaderField(key, value string) headerField {
 	return headerField{http.CanonicalHeaderKey(key), []string{value}}
 }
 
-var connectionClose = []string{"close"} //nolint:gochecknoglobals // a constant, shared by all responses
+//nolint:gochecknoglobals // constants, shared by all responses
+var (
+	connectionClose            = []string{"close"}
+	httpRefusals, grpcRefusals = refusals()
+)
+
+func refusals() (overHTTP, overGRPC [wire.NumClasses]answer) {
+	for class := range wire.NumClasses {
+		overHTTP[class], overGRPC[class] = httpRefusal(class), grpcRefusal(class)
+	}
+	return overHTTP, overGRPC
+}
 
 // Refuse answers r with the refusal for err: 401 or 503, or the gRPC status for a
 // gRPC request unless [Options.ForwardAuth] is set. Wrong, expired and revoked
@@ -43,11 +54,12 @@ var connectionClose = []string{"close"} //nolint:gochecknoglobals // a constant,
 // request has one, Refuse closes its connection.
 func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	class := wire.ClassOf(err)
-	a := &g.httpRefusals[class]
+	h, a := w.Header(), &httpRefusals[class]
 	if !g.forwardAuth && isGRPC(r) {
-		a = &g.grpcRefusals[class]
+		a = &grpcRefusals[class]
+	} else if c := g.challenges[class]; c != nil {
+		h["Www-Authenticate"] = c
 	}
-	h := w.Header()
 	for i := range a.header {
 		h[a.header[i].key] = a.header[i].values
 	}
@@ -65,19 +77,25 @@ func (g *Guard) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// httpRefusal builds the refusal of class as plain HTTP.
-func httpRefusal(class wire.Class, realm string) answer {
-	a := answer{status: http.StatusUnauthorized, body: []byte(class.Text() + "\n")}
-	challenge := `Bearer realm="` + realm + `"`
+// challenge returns the values of WWW-Authenticate in the refusal of class as plain HTTP.
+func challenge(class wire.Class, realm string) []string {
+	text := `Bearer realm="` + realm + `"`
 	switch {
 	case class.Temporary():
+		return nil
+	case class == wire.Missing:
+		return []string{text} // RFC 6750 section 3.1: no error code if the request carries no token
+	default:
+		return []string{text + `, error="invalid_token"`}
+	}
+}
+
+// httpRefusal builds the refusal of class as plain HTTP.
+func httpRefusal(class wire.Class) answer {
+	a := answer{status: http.StatusUnauthorized, body: []byte(class.Text() + "\n")}
+	if class.Temporary() {
 		a.status = http.StatusServiceUnavailable
 		a.header = append(a.header, newHeaderField("Retry-After", "1")) // seconds
-	case class == wire.Missing:
-		// RFC 6750 section 3.1: no error code if the request carries no token.
-		a.header = append(a.header, newHeaderField("WWW-Authenticate", challenge))
-	default:
-		a.header = append(a.header, newHeaderField("WWW-Authenticate", challenge+`, error="invalid_token"`))
 	}
 	a.header = append(a.header,
 		newHeaderField("Content-Type", "text/plain; charset=utf-8"),
