@@ -38,13 +38,13 @@ func (s *Set) apply(ctx context.Context) error {
 		}
 	}
 	s.table.Store(now)
-	s.updated.Send()
 	s.logResult(nil) // not earlier: the status must not call the file good before it is in force
 	for _, r := range now.realms {
-		if !last.has(r) {
+		if !last.has(r) && !r.Agent.Ready() {
 			s.running.Go(func() { s.announce(r) })
 		}
 	}
+	s.updated.Send() // not earlier: a realm may have become ready before the loop asked it
 	if last != nil {
 		s.logChanges(last, now)
 		s.running.Go(func() { s.closeReplaced(last, now) })
