@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -485,4 +486,33 @@ func TestP3_UnrevokeLiftsAtAllIssuersOrNone(t *testing.T) {
 		t.Error("no error, though the source of A revokes it")
 	}
 	wantClass(t, ag, "after Unrevoke failed", ofB, "revoked")
+}
+
+// TestP3_NameOfAnotherSourceBefore: issuers swap their names. Each Principal then belongs to
+// the source that has its name now, and not to the one that had it before.
+func TestP3_NameOfAnotherSourceBefore(t *testing.T) {
+	t.Parallel()
+	a, b := newIssuer(t), newIssuer(t)
+	pathA, dirB := file(t, a.public), t.TempDir()
+	write := func(revoked string) {
+		if err := kubemount.Write(dirB, map[string][]byte{"jwks.json": []byte(`{"keys":[` + b.jwk("k1") + `]}`), "revoked": []byte(revoked)}, 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("")
+	old := start(t, withIssuers(keysAt("x", issA, pathA), keysAt("y", issB, dirB)))
+	ag := startFrom(t, old, withIssuers(keysAt("y", issA, pathA), keysAt("x", issB, dirB)))
+	p, err := ag.Verify(t.Context(), b.signFor(t, issB, "k1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write("kid k1\n")
+	if _, err := ag.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if !ag.AwaitRevocation(ctx, p) || ctx.Err() != nil {
+		t.Error("AwaitRevocation does not report the revocation")
+	}
 }
