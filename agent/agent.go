@@ -94,7 +94,6 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	a.stop = stop
 	for _, src := range a.sources {
 		a.running.Go(func() { src.run(run) })
-		a.running.Go(func() { src.logChanges(run, a.changed.Send) })
 	}
 	if a.store != nil {
 		a.running.Go(func() { a.saveChanges(run) })
@@ -149,7 +148,7 @@ func (a *Agent) open(ctx context.Context) error {
 	}
 	watcher := cmp.Or(a.cfg.Watcher, new(reload.Watcher))
 	return a.readAll(func(src credentialSource) error {
-		open := func() (struct{}, error) { return struct{}{}, src.open(a.cfg, watcher) }
+		open := func() (struct{}, error) { return struct{}{}, src.open(a.cfg, watcher, a.changed.Send) }
 		_, err := bounded.Do(ctx, src.info().location, open)
 		return err
 	})

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,7 +31,10 @@ type source[V credential, S any] struct {
 	// Config.From, and else an empty one.
 	initial *state[V, S]
 	value   *reload.Value[state[V, S]] // holds a state from open on
-	logged  *state[V, S]               // the last state that the log shows
+
+	logging sync.Mutex
+	logged  *state[V, S] // the last state that the log shows; guarded by logging
+	changed func()       // wakes who waits for a change of any source of the Agent
 
 	users     *previousUsers
 	clients   *clientUses // of tokens
@@ -69,9 +73,8 @@ type (
 // A credentialSource is a source of any type: the methods that an Agent calls on all of
 // its sources.
 type credentialSource interface {
-	open(r *resolved, w *reload.Watcher) error
+	open(r *resolved, w *reload.Watcher, changed func()) error
 	run(ctx context.Context)
-	logChanges(ctx context.Context, changed func())
 	close()
 
 	info() *sourceSpec
@@ -194,8 +197,9 @@ func addKeyNames(err error, c reload.Content, wanted ...string) error {
 const remotePoll = 2 * time.Second
 
 // open reads the source for the first time. If the source cannot be read and the Agent
-// waits for it, the initial state is in force until then.
-func (src *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
+// waits for it, the initial state is in force until then. changed is called after each
+// change from then on.
+func (src *source[V, S]) open(r *resolved, w *reload.Watcher, changed func()) (err error) {
 	poll, debounce := r.Poll, r.Debounce
 	if src.spec.remote != nil {
 		// The source decides whether a poll makes a request. A response is complete, so
@@ -207,6 +211,9 @@ func (src *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 		Observe: func(d time.Duration) {
 			src.durations.Observe(d.Seconds())
 			src.clients.sample(time.Now())
+			if src.value != nil && src.logLatest() {
+				src.warnAboutReaders()
+			}
 		},
 		Wait: r.WaitForSource, Logger: r.Logger, Name: src.spec.name,
 	})
@@ -219,8 +226,9 @@ func (src *source[V, S]) open(r *resolved, w *reload.Watcher) (err error) {
 		}
 		return src.with(src.initial, src.initial.ledger, nil)
 	})
-	src.logged = src.value.Load()
-	src.logChange(new(state[V, S]), src.logged, time.Now())
+	src.logged, src.changed = new(state[V, S]), changed
+	src.logLatest()
+	src.warnAboutReaders()
 	return nil
 }
 
@@ -288,6 +296,7 @@ func (src *source[V, S]) apply(f func(s *state[V, S], now time.Time) *state[V, S
 		}
 		return f(s, now)
 	})
+	src.logLatest()
 }
 
 func (src *source[V, S]) revoke(id rotation.ID) {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -214,22 +213,18 @@ func (s *state[V, S]) revokedDeclared() (fingerprints []string) {
 // warning.
 const expiryWarning = 24 * time.Hour
 
-// logChanges logs every change of the source after open and calls changed for each, until
-// ctx ends.
-func (src *source[V, S]) logChanges(ctx context.Context, changed func()) {
-	for {
-		updated := src.value.Updated()
-		if s := src.value.Load(); s != src.logged {
-			changed() // first, since the files that logChange looks at may hang
-			src.logChange(src.logged, s, time.Now())
-			src.logged = s
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-updated:
-		}
+// logLatest logs what has changed since the last call, and reports whether anything has.
+func (src *source[V, S]) logLatest() bool {
+	src.logging.Lock()
+	last, latest := src.logged, src.value.Load()
+	src.logged = latest
+	src.logging.Unlock()
+	if last == latest {
+		return false
 	}
+	src.changed()
+	src.logChange(last, latest, time.Now())
+	return true
 }
 
 func (src *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
@@ -242,9 +237,6 @@ func (src *source[V, S]) logChange(last, s *state[V, S], now time.Time) {
 		if !slices.Contains(known, warning) {
 			src.log.Warn("source accepted with a warning", "note", warning)
 		}
-	}
-	if slices.ContainsFunc(live, isSecret) {
-		src.warnAboutReaders()
 	}
 	var count [len(rotation.Slots) + 1]int
 	staged := make([]string, 0, maxNotes)
@@ -324,7 +316,8 @@ func isSecret[V credential](e *rotation.Entry[V]) bool {
 // (https://kubernetes.io/docs/concepts/storage/volumes/#secret).
 func (src *source[V, S]) warnAboutReaders() {
 	root := src.spec.location
-	if runtime.GOOS == "windows" || !src.spec.watched || kubemount.Managed(root) {
+	holdsSecret := slices.ContainsFunc(src.live(src.value.Load(), time.Now()), isSecret)
+	if runtime.GOOS == "windows" || !src.spec.watched || !holdsSecret || kubemount.Managed(root) {
 		return
 	}
 	paths := []string{root}

@@ -273,6 +273,7 @@ func (src *source[V, S]) adopt(m rotation.Snapshot) {
 		}
 		return src.with(s, l, nil)
 	})
+	src.logLatest()
 }
 
 // stored returns the state to save.
