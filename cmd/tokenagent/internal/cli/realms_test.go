@@ -135,7 +135,7 @@ realms:
 	want(200, "orders", "/verify/orders", token+"-new")
 	want(200, "more", "/any", token+"-new")
 	want(200, "orders", "/any", token, "Host: orders.example")
-	if got := r.page(t, "/readyz/nobody"); !strings.Contains(got, "no such realm") {
+	if got := r.page(t, "/readyz/nobody"); !strings.Contains(got, "unknown realm") {
 		t.Errorf("readyz of no realm: %q", got)
 	}
 	metrics := r.page(t, "/metrics")
