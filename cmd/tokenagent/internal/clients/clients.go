@@ -11,10 +11,10 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 )
 
-// Month is how long the tokens of a client are not used before somebody should look.
+// Month is the time without a use after which a client is Unused.
 const Month = 30 * 24 * time.Hour
 
-// A Need says what somebody should look at. The most urgent is the least.
+// A Need is a reason for an operator to look at a client. A more urgent Need is smaller.
 type Need int
 
 // The needs of a client.
@@ -32,8 +32,7 @@ type Client struct {
 	Tokens []agent.TokenStatus
 }
 
-// Group groups tokens by client. The clients that need somebody come first; those with the
-// same Need are sorted by name.
+// Group groups tokens by client. It sorts the clients by Need, then by name.
 func Group(tokens []agent.TokenStatus, now time.Time) []Client {
 	tokens = slices.Clone(tokens)
 	slices.SortStableFunc(tokens, func(a, b agent.TokenStatus) int { return cmp.Compare(a.Client, b.Client) })
@@ -68,7 +67,7 @@ func needOf(tokens []agent.TokenStatus, now time.Time) Need {
 			need = Staged
 		}
 	}
-	if used.IsZero() { // as far as this agent knows
+	if used.IsZero() { // this agent has seen no use
 		used = since
 	}
 	// The uses of the unnamed client are not counted.
@@ -78,8 +77,8 @@ func needOf(tokens []agent.TokenStatus, now time.Time) Need {
 	return need
 }
 
-// Summary returns the number of named clients, and how many need what. It is "" if no
-// client has a name.
+// Summary returns the number of named clients and the number of clients with each Need. It
+// returns "" if no client has a name.
 func Summary(all []Client) string {
 	named := 0
 	var needs [None + 1]int

@@ -20,8 +20,8 @@ func outcomes() (good, bad []string) {
 // A tally counts the requests of one protocol by outcome.
 type tally map[string]int
 
-// An account knows which token must be accepted when. It learns that from the operator, and
-// never from the agent.
+// An account records when each token must be accepted. It gets that from the operator, never
+// from the agent.
 type account struct {
 	overlap time.Duration
 
@@ -30,15 +30,15 @@ type account struct {
 	http, grpc tally
 }
 
-// A demoToken is a token, and says when it must be accepted and when it must be refused.
-// While a change takes effect, either answer is right. A time that is not known yet is zero.
+// A demoToken is a token with the times at which it must be accepted and refused. While a
+// change takes effect, either answer is right. A time that is not known yet is zero.
 type demoToken struct {
 	text       string
-	created    time.Time // before this it must be refused
-	accepted   time.Time // from here on it must be accepted
-	current    time.Time // from here on senders learn of it
-	mayRefuse  time.Time // from here on it may be refused
-	mustRefuse time.Time // from here on it must be refused
+	created    time.Time // the token must be refused before
+	accepted   time.Time // the token must be accepted from this time
+	current    time.Time // senders can read the token from this time
+	mayRefuse  time.Time // the token may be refused from this time
+	mustRefuse time.Time // the token must be refused from this time
 }
 
 func (t *demoToken) fingerprint() string { return verify.Fingerprint(verify.Digest(t.text)) }
@@ -79,8 +79,8 @@ func (a *account) setEarliest(t *time.Time, at time.Time) {
 	}
 }
 
-// tokenFor returns the token that a sender uses. The sender learns of the current token
-// after lag. If it is eager, it uses a token as soon as that is staged.
+// tokenFor returns the token that a sender uses. The sender reads the current token after
+// lag. If eager is true, it uses a token as soon as the token is staged.
 func (a *account) tokenFor(lag time.Duration, eager bool) *demoToken {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -132,7 +132,7 @@ func (t *demoToken) expected(sent, answered time.Time) (must, mustNot bool) {
 	return must, mustNot
 }
 
-// table shows the tallies, and reports whether every request had a right answer.
+// table returns the tallies as text, and reports whether every request had a right answer.
 func (a *account) table() (text string, allGood bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -1,6 +1,6 @@
-// Package demo shows rotations on one machine: it swaps a mounted Secret as the kubelet
+// Package demo shows rotations on one machine. It swaps a mounted Secret as the kubelet
 // does, while senders and an intruder send requests to a protected HTTP and a protected
-// gRPC server. It knows from the changes which tokens must be accepted at which time, and
+// gRPC server. From the changes it derives which tokens must be accepted at which time, and
 // compares each answer with that.
 package demo
 
@@ -91,7 +91,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	err = perform(ctx, op, o.changes, senders(acc, s))
 	table, good := acc.table()
 	fmt.Fprint(out, table)
-	if err != nil && ctx.Err() == nil { // the counts are shown after an interrupt too
+	if err != nil && ctx.Err() == nil { // after an interrupt, the counts are shown, too
 		return err
 	}
 	if err := printMetrics(out, a); err != nil {
@@ -109,8 +109,8 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	return nil
 }
 
-// perform makes the changes while the senders send. Each sends once more after the last
-// change.
+// perform makes the changes while the senders send. Each sender sends once more after the
+// last change.
 func perform(ctx context.Context, op *operator, changes []change, all []*sender) error {
 	working, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup

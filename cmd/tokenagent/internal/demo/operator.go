@@ -13,7 +13,7 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// An operator rotates the Secret in a mount, and tells the account what it did.
+// An operator rotates the Secret in a mount, and records each change in the account.
 type operator struct {
 	account *account
 	agent   *agent.Agent
@@ -93,7 +93,7 @@ func (o *operator) promote(ctx context.Context, t *demoToken) error {
 	return nil
 }
 
-// leak rotates because the current token leaked, and revokes that one.
+// leak rotates because the current token leaked, and revokes the leaked token.
 func (o *operator) leak(ctx context.Context) error {
 	leaked := o.current
 	if err := o.rotate(ctx); err != nil {

@@ -10,16 +10,16 @@ type sender struct {
 	account *account
 	tally   tally
 	call    call
-	token   func() *demoToken // returns the token that it uses now
+	token   func() *demoToken // returns the token that the sender uses now
 }
 
 // pace is the time between two requests of a sender: short enough for requests during every
 // change, and long enough for two cores.
 const pace = 6 * time.Millisecond
 
-// senders returns five senders for each protocol. They change over at once, in the middle
-// of the overlap, after its end, and before the promotion; the fifth is an intruder, whose
-// token is in no Secret.
+// senders returns five senders for each protocol. Four of them change to a new token at
+// once, in the middle of the overlap, after its end, and before the promotion. The fifth is
+// an intruder, whose token is in no Secret.
 func senders(a *account, s *servers) (all []*sender) {
 	intruder := &demoToken{text: "an-intruder-who-guesses", mustRefuse: time.Now()}
 	for _, token := range []func() *demoToken{

@@ -1,8 +1,8 @@
-// Package headername holds the names of the headers that say who was authenticated. It
-// also compares names of header fields in the way of servers that turn headers into
-// variables. CGI (RFC 3875 section 4.1.18) and WSGI do not distinguish '_' from '-', and
-// lighttpd replaces every character except letters and digits by '_'. An app behind such a
-// server reads X.Tokenagent.Subject as X-Tokenagent-Subject.
+// Package headername holds the names of the headers that tell an app who was authenticated.
+// It also compares header names as servers do that turn headers into variables. CGI (RFC
+// 3875 section 4.1.18) and WSGI do not distinguish '_' from '-', and lighttpd replaces every
+// character except letters and digits by '_'. An app behind such a server reads
+// X.Tokenagent.Subject as X-Tokenagent-Subject.
 package headername
 
 import (

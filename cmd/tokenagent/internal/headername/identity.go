@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The headers that say who was authenticated: in the answers of forward auth and
-// ext_authz, and in the requests that the proxy passes on.
+// The headers that tell who was authenticated. Forward auth and ext_authz set them in their
+// answers, and the proxy in the requests that it passes on.
 const (
 	// Subject holds the subject as [EncodeSubject] returns it.
 	Subject = "X-Tokenagent-Subject"

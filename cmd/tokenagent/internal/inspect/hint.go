@@ -13,9 +13,9 @@ import (
 	"github.com/tokenagent/tokenagent/internal/jwt"
 )
 
-// Hints says how to fix the error err with which a verifier with the configuration c and
-// these keys refused the token. It lists every difference, not only the one that the
-// verifier found first. If c has no Issuer or no Audiences, any is accepted.
+// Hints explains how to fix err, the error with which a verifier with the configuration c
+// and these keys refused the token. It lists every difference, not only the first one that
+// the verifier found. If c has no Issuer or no Audiences, every value is accepted.
 func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time.Time) (out []string) {
 	hint := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	alg := jwt.CanonicalAlgorithm(t.Header.text("alg"))
@@ -69,15 +69,15 @@ func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time
 	switch {
 	case !errors.Is(err, jwt.ErrSignature):
 	case strings.HasPrefix(alg, "HS"):
-		hint("its signer has another secret, or it was changed on its way; white space around a secret counts for the signer and not here")
+		hint("its signer has another secret, or the token was changed after signing; the signer may use white space around the secret, which is removed here")
 	default:
-		hint("its signer has another key, or it was changed on its way; get the keys again from its issuer")
+		hint("its signer has another key, or the token was changed after signing; get the keys again from its issuer")
 	}
 	return out
 }
 
-// keyHint says why no key is tried on the token. It returns "" if keys are tried, and if
-// the algorithm is unknown, because that has its own warning.
+// keyHint explains why no key is tried on the token. It returns "" if keys are tried. It
+// also returns "" if the algorithm is unknown, because warnings reports that.
 func (t *Token) keyHint(alg string, keys []agent.TokenStatus) string {
 	kid, named := t.Header["kid"]
 	var sameName, tried int
@@ -106,7 +106,7 @@ func (t *Token) keyHint(alg string, keys []agent.TokenStatus) string {
 	}
 }
 
-// presence says which value the member name has in the token.
+// presence describes the value of the member name in the token.
 func presence(name string, value any, has bool) string {
 	if !has {
 		return "the token has no " + termsafe.Text(name)
@@ -134,7 +134,7 @@ func list(keys []agent.TokenStatus) string {
 	return strings.Join(names, ", ")
 }
 
-// quoteAll lists the texts that are asked for. "" means any.
+// quoteAll lists the accepted texts. If the first one is "", any text is accepted.
 func quoteAll(texts []string) string {
 	if len(texts) == 0 || texts[0] == "" {
 		return "one"

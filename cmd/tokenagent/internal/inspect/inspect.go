@@ -1,5 +1,5 @@
-// Package inspect explains a signed token to people: what its header and claims say, and
-// what is unusual about them. It verifies nothing, and shows neither the token nor its
+// Package inspect explains a signed token to people: its header, its claims, and what is
+// unusual about them. It does not verify the token, and shows neither the token nor its
 // signature.
 package inspect
 
@@ -21,8 +21,8 @@ import (
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
-// A Token says what a token contains. Nothing in it has been verified. If the token is not
-// a JSON Web Token (RFC 7519), only Error, Fingerprint and Bytes are set.
+// A Token holds the content of a token, which has not been verified. If the token is not a
+// JSON Web Token (RFC 7519), only Error, Fingerprint and Bytes are set.
 type Token struct {
 	JWT         bool                 `json:"jwt"`
 	Error       string               `json:"fault,omitempty"` // why it is no JWT, or a malformed one; quotes nothing
@@ -57,7 +57,8 @@ func Decode(token string, now time.Time) *Token {
 	return t
 }
 
-// decode returns why the token is no JWT, or a malformed one. The errors quote nothing.
+// decode returns an error if the token is no JWT, or a malformed one. The error quotes
+// nothing.
 func (t *Token) decode(token string) error {
 	if strings.ContainsAny(token, " \t\r\n\v\f") { // encoding/base64 skips line breaks
 		return errors.New("it has white space in it; give the token alone, without the word Bearer, and on one line")

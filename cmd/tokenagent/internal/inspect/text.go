@@ -13,7 +13,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
 )
 
-// Text writes for a person what a JSON Web Token says.
+// Text writes the content of a JSON Web Token for people.
 func (t *Token) Text(w io.Writer, now time.Time) error {
 	fmt.Fprintf(w, "a JSON Web Token of %d bytes, fingerprint %s\n", t.Bytes, t.Fingerprint)
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -43,7 +43,7 @@ func (t *Token) Text(w io.Writer, now time.Time) error {
 	return tab.Flush()
 }
 
-// Quote returns value as JSON on one line, with everything escaped that is not printable.
+// Quote returns value as JSON on one line. It escapes all characters that are not printable.
 func Quote(value any) string {
 	var b strings.Builder
 	e := json.NewEncoder(&b)

@@ -13,12 +13,12 @@ import (
 const (
 	// usualLifetime is the longest lifetime without a warning.
 	usualLifetime = 24 * time.Hour
-	// usualBytes is the length of all headers together that every server accepts.
+	// usualBytes is a total length of all headers that every server accepts.
 	usualBytes = 8 << 10
 )
 
-// warnings says what is unusual about the token, and why every agent refuses it, no
-// matter who signed it.
+// warnings returns what is unusual about the token. It includes every reason for which all
+// agents refuse the token, with any keys.
 func (t *Token) warnings(now time.Time) (out []string) {
 	warn := func(unusual bool, format string, args ...any) {
 		if unusual {
@@ -27,8 +27,8 @@ func (t *Token) warnings(now time.Time) (out []string) {
 	}
 	alg := t.Header.text("alg")
 	isNone := strings.EqualFold(alg, "none")
-	warn(alg == "", "no alg that is text: such tokens are refused")
-	warn(isNone, "alg is none: nobody has signed it, and no agent accepts it")
+	warn(alg == "", "alg is missing or not a string; such tokens are refused")
+	warn(isNone, "alg is none: the token is not signed, and no agent accepts it")
 	warn(alg != "" && !isNone && !slices.Contains(jwt.Algorithms(), alg),
 		"alg is %s, which is none of %s; such tokens are refused", Quote(alg), strings.Join(jwt.Algorithms(), ", "))
 	_, hasCrit := t.Header["crit"]
@@ -39,20 +39,20 @@ func (t *Token) warnings(now time.Time) (out []string) {
 		right func(value any) bool
 		wrong string
 	}{
-		{t.Header, "kid", isKeyID, fmt.Sprintf("no text, or longer than %d bytes", jwt.MaxKeyID)},
-		{t.Header, "typ", isText, "no text"},
-		{t.Claims, "exp", isTime, "no time, which is a number of seconds since 1970"},
-		{t.Claims, "nbf", isTime, "no time, which is a number of seconds since 1970"},
-		{t.Claims, "iat", isNumber, "no number"},
-		{t.Claims, "sub", isSubject, "neither text nor a whole number"},
-		{t.Claims, "jti", isText, "no text"},
+		{t.Header, "kid", isKeyID, fmt.Sprintf("not a string, or longer than %d bytes", jwt.MaxKeyID)},
+		{t.Header, "typ", isText, "not a string"},
+		{t.Claims, "exp", isTime, "not a time, which is a number of seconds since 1970"},
+		{t.Claims, "nbf", isTime, "not a time, which is a number of seconds since 1970"},
+		{t.Claims, "iat", isNumber, "not a number"},
+		{t.Claims, "sub", isSubject, "neither a string nor a whole number"},
+		{t.Claims, "jti", isText, "not a string"},
 	} {
 		value, has := c.part[c.name]
 		warn(has && !c.right(value), "%s is %s; such tokens are refused", c.name, c.wrong)
 	}
 	for _, name := range []string{"jku", "jwk", "x5u", "x5c"} {
 		_, has := t.Header[name]
-		warn(has, "the header has %s, a key that the sender would choose: it is ignored", name)
+		warn(has, "the header has %s, which would let the sender choose the key; it is ignored", name)
 	}
 
 	exp, iat, nbf := t.Times["exp"], t.Times["iat"], t.Times["nbf"] // the zero Time if there is none
@@ -65,11 +65,11 @@ func (t *Token) warnings(now time.Time) (out []string) {
 	warn(!exp.IsZero() && exp.Sub(issued) > usualLifetime,
 		"it is valid for %s, and so is a leaked copy; an hour or less is usual", span(exp.Sub(issued)))
 	warn(!nbf.IsZero() && !exp.IsZero() && !nbf.Before(exp), "nbf is not before exp: it is never valid")
-	warn(iat.After(now), "iat lies in the future: nothing is refused for that, but the clocks of issuer and agent differ")
+	warn(iat.After(now), "iat is in the future: the token is not refused for that, but the clocks of issuer and agent differ")
 
 	aud := t.Claims.audiences()
-	warn(t.Claims.text("iss") == "", "no iss that is text: it is refused, since an agent requires one")
-	warn(len(aud) == 0 || len(aud) == 1 && aud[0] == "", "no aud that is text: it is refused, since an agent requires one")
+	warn(t.Claims.text("iss") == "", "iss is missing or not a string: the token is refused, because an agent requires an issuer")
+	warn(len(aud) == 0 || len(aud) == 1 && aud[0] == "", "aud is missing or not a string: the token is refused, because an agent requires an audience")
 	sub, hasSub := t.Claims["sub"]
 	warn(!hasSub || sub == "", "no sub: its user has no name")
 	warn(t.Bytes > jwt.MaxBytes, "%d bytes: more than %d are refused", t.Bytes, jwt.MaxBytes)

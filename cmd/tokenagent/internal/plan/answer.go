@@ -27,7 +27,7 @@ type answer struct {
 	given  bool   // a flag chose a time
 }
 
-// A chance is what rotations with some times refuse.
+// A chance holds what rotations with certain times refuse.
 type chance struct {
 	times
 	Safe bool `json:"safe"` // they exclude every refusal, and the simulation has none

@@ -17,13 +17,13 @@ const (
 )
 
 const (
-	deadlineRounding = 1 // a declared deadline has no fractions of a second, so it may be so much earlier
-	shortestSliding  = 1 // an overlap of 0 does not exist, so it cannot slide
+	deadlineRounding = 1 // a declared deadline is rounded down to a second
+	shortestSliding  = 1 // an overlap of 0 cannot slide
 )
 
-// A model is everything that the times of a rotation depend on. Times are in seconds, from
-// the moment at which the new token becomes current in the source. docs/rotation.md explains
-// the limits and what the model leaves out.
+// A model holds everything that the times of a rotation depend on. Times are in seconds since
+// the new token became current in the source. docs/rotation.md explains the limits and what
+// the model leaves out.
 type model struct {
 	Protocol  string `json:"-"`
 	Receivers int    `json:"receivers"`
@@ -79,7 +79,8 @@ func (m *model) lastUse(q, wait float64) float64 {
 	return last + (m.path.longest(q) + delay)
 }
 
-// times are what the operator chooses. MaxOverlap is +Inf if the overlap does not slide.
+// times are the times that the operator chooses. MaxOverlap is +Inf if the overlap does not
+// slide.
 type times struct {
 	StageWait  seconds `json:"stage_wait_seconds"`
 	Overlap    seconds `json:"overlap_seconds"`

@@ -3,14 +3,14 @@ package plan
 import "math/rand/v2"
 
 const (
-	syncJitter = 0.5 // part of a sync period that the kubelet adds at most (workerResyncIntervalJitterFactor)
-	syncTick   = 1   // seconds after which the kubelet looks again for pods that are due
-	syncWork   = 0.3 // seconds that it takes at most to write the volume; 0.15 s was measured
-	pollJitter = 0.1 // part of a poll interval that the agent adds or subtracts at most
+	syncJitter = 0.5 // maximum part of a sync period that the kubelet adds (workerResyncIntervalJitterFactor)
+	syncTick   = 1   // seconds between two looks of the kubelet for pods that are due
+	syncWork   = 0.3 // maximum seconds to write the volume; 0.15 s was measured
+	pollJitter = 0.1 // maximum part of a poll interval that the agent adds or subtracts
 )
 
-// A path is the way of a change to a process that reads a mounted Secret or a file. A change
-// takes, in seconds, the sum of
+// A path describes how a change reaches a process that reads a mounted Secret or a file. The
+// change takes, in seconds, the sum of
 //
 //   - the delivery,
 //   - with a kubelet, up to CacheTTL, the time to the next sync of the pod, and up to syncWork,
@@ -26,7 +26,7 @@ type path struct {
 }
 
 // longest returns the longest time that a change takes. If there is no upper limit, it
-// returns what a change exceeds with probability q.
+// returns the time that a change exceeds with probability q.
 func (p *path) longest(q float64) float64 {
 	longest := p.delivery.longest(q)
 	if p.KubeletSync > 0 {

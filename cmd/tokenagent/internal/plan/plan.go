@@ -1,5 +1,6 @@
-// Package plan is the command plan. It calculates how long to wait in a rotation before the
-// promotion and before the old token is retired, and simulates what shorter waits refuse.
+// Package plan implements the command plan. It calculates how long to wait in a rotation
+// before the promotion and before the old token is retired. It also simulates which requests
+// shorter waits refuse.
 //
 // The shortest safe times have a closed form (model.limits). The simulation draws from the
 // same model, and a test compares the two. Times are called safe if the closed form says so
@@ -117,8 +118,8 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	choice.Add(fs, &f.Sender, "sender", "`KIND` of senders: restart, exec or transport", restarted, underExec, transport)
 	fs.StringVar(&f.SenderRestart, "sender-restart", "", "`DIST` of the time from the change until a sender has restarted; with --sender exec, from the end of --restart-delay (default uniform:0s..10m, with exec uniform:0s..10s)")
 	fs.Duration("restart-delay", 0, "`DURATION` of tokenagent exec's --restart-delay (default 15s, with a kubelet 2m)")
-	fs.Duration("in-flight", 5*time.Second, "`DURATION` that a request with the old token may still be under way after its sender changed over")
-	fs.Duration("clock-skew", time.Second, "`DURATION` of the largest difference between two clocks")
+	fs.Duration("in-flight", 5*time.Second, "`DURATION` that a request with the old token may still take after its sender has changed to the new one")
+	fs.Duration("clock-skew", time.Second, "`DURATION` by which two clocks differ at most")
 	fs.Float64Var(&f.RequestRate, "request-rate", 1, "`RATE` in requests a second from each sender, to random receivers")
 	fs.Duration("stage-wait", 0, "`DURATION` between stage and promote (default: the shortest safe one)")
 	fs.Duration("overlap", 0, "`DURATION` of the overlap (default: the shortest safe one)")
@@ -126,7 +127,7 @@ func (f *flags) add(fs *pflag.FlagSet) {
 	fs.Duration("max-overlap", 0, "`DURATION` of the agents' --max-overlap, with --sliding (default: the shortest safe one)")
 	fs.Float64Var(&f.Risk, "risk", 1e-6, "`PROBABILITY` that a rotation may refuse anything, if no time is safe")
 	fs.IntVar(&f.rotations, "rotations", 0, "`N` rotations to simulate, at most 100000; 0 means as many as take some seconds")
-	fs.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that the simulation is drawn from; the same one gives the same answer")
+	fs.Uint64Var(&f.seed, "seed", 1, "`NUMBER` that seeds the simulation; the same number gives the same answer")
 	choice.AddOutput(fs, &f.output)
 }
 
@@ -150,7 +151,7 @@ func (f *flags) read() error {
 		f.PollInterval = f.duration("poll-interval")
 	}
 	if f.watch == "poll" || f.KubeletSync == 0 {
-		f.Debounce = f.duration("debounce") // an event of a kubelet needs none
+		f.Debounce = f.duration("debounce") // an event of a kubelet needs no debounce
 	}
 	switch f.RestartDelay = f.duration("restart-delay"); {
 	case f.Sender != underExec:
@@ -175,8 +176,8 @@ func (f *flags) read() error {
 	return err
 }
 
-// check refuses values that are not allowed, and flags that need others. It ignores variables
-// of the environment that need others: they may be meant for another command.
+// check refuses invalid values, and flags that need other flags. It ignores environment
+// variables that need other flags, because they may be meant for another command.
 func (f *flags) check() (err error) {
 	kubelet, sliding := f.duration("kubelet-sync") != 0, f.Sliding && f.Protocol == replace
 	for _, c := range []struct {
