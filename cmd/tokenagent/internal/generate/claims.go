@@ -14,7 +14,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 )
 
-// claimFlags are the flags that say what a JWT claims.
+// claimFlags are the flags for the claims of a JWT.
 type claimFlags struct {
 	subject, issuer      string
 	audience, claim      []string

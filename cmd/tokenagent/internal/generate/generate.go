@@ -1,5 +1,5 @@
-// Package generate is the command that makes tokens: opaque random ones, and
-// signed JSON Web Tokens. Its output is the one place where tokenagent prints a
+// Package generate implements the command generate, which makes opaque random tokens and
+// signed JSON Web Tokens. Apart from the filter rotate, it is the only command that prints a
 // token.
 package generate
 
@@ -24,7 +24,7 @@ import (
 // The limits of --bytes.
 const (
 	minBytes = 16
-	maxBytes = 4096 // in base64 it still fits the headers that servers accept
+	maxBytes = 4096 // in base64, the token still fits into the headers that servers accept
 )
 
 // flags are the flags of generate.
@@ -35,7 +35,7 @@ type flags struct {
 	jwt     string
 	keys    keyFlags
 	claims  claimFlags
-	forJWT  *pflag.FlagSet // those of keys and claims
+	forJWT  *pflag.FlagSet // the flags of keys and claims
 	changed func(name string) bool
 }
 
@@ -70,7 +70,7 @@ HS256 it gets the file of the secret itself.`,
 	}
 	fs := cmd.Flags()
 	fs.IntVar(&f.bytes, "bytes", keygen.TokenBytes, "`N` random bytes in an opaque token, at least 16")
-	fs.StringVar(&f.client, "client", "", "print a line that names the client `NAME`: TOKEN name=NAME")
+	fs.StringVar(&f.client, "client", "", "`NAME` of the client of an opaque token; prints the line TOKEN name=NAME")
 	choice.AddOutput(fs, &f.output)
 	fs.StringVar(&f.jwt, "jwt", "", "`ALG` of a signed JWT to print instead: "+algorithmsText)
 	f.forJWT = pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -132,7 +132,7 @@ func (f *flags) opaque() (string, error) {
 	return keygen.Secret(f.bytes), nil
 }
 
-// signed makes a JWT. It refuses everything that can be refused before it writes a file.
+// signed makes a JWT. It checks all flags before it writes a file.
 func (f *flags) signed(stderr io.Writer, now time.Time) (token string, expires time.Time, err error) {
 	i := slices.IndexFunc(algorithms, func(a string) bool { return strings.EqualFold(a, f.jwt) })
 	switch {

@@ -30,8 +30,8 @@ type signingKey struct {
 }
 
 // newSigningKey returns key for signatures of the algorithm. Its kid is the thumbprint of
-// the public key. A secret has no kid: the thumbprint of one that can be guessed would tell
-// when the guess is right (RFC 7638 section 7).
+// the public key. A secret has no kid, because a thumbprint would confirm a guess of the
+// secret (RFC 7638 section 7).
 func newSigningKey(algorithm string, key any) (signingKey, error) {
 	s := signingKey{algorithm: algorithm, key: key}
 	material := key

@@ -20,8 +20,8 @@ const (
 	maxKeyID   = 1024     // bytes of a kid; package jwks refuses a longer one
 )
 
-// keyFlags are the flags that name files of keys. A key in argv would be in every process
-// list.
+// keyFlags are the flags that name key files. There is no flag for a key itself, because
+// every process list shows the arguments.
 type keyFlags struct {
 	signing, fresh, public, jwks string
 
@@ -64,8 +64,8 @@ type output struct {
 	mode       fs.FileMode
 }
 
-// open returns the key to sign with, and writes the files that the flags ask for. If one
-// of them fails, it leaves none.
+// open returns the signing key, and writes the files that the flags name. If it cannot write
+// one of them, it removes the others.
 func (k *keyFlags) open(algorithm string, stderr io.Writer) (s signingKey, err error) {
 	if err := k.check(algorithm); err != nil {
 		return s, err
@@ -104,8 +104,8 @@ func (k *keyFlags) open(algorithm string, stderr io.Writer) (s signingKey, err e
 	return s, writeAll(outputs)
 }
 
-// writeAll writes the files that have a path. It leaves a file alone that holds the text
-// already, and overwrites no other: that might be the private key.
+// writeAll writes the outputs that have a path. It accepts an existing file with the same
+// text, and overwrites no other file, which might be the private key.
 func writeAll(outputs []output) error {
 	var made []string
 	for _, o := range outputs {

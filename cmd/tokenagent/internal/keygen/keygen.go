@@ -20,7 +20,7 @@ import (
 	"github.com/tokenagent/tokenagent/internal/jwt"
 )
 
-// TokenBytes is how many random bytes a token has by default: 256 bits, as RFC 4086
+// TokenBytes is the default number of random bytes in a token: 256 bits, as RFC 4086
 // recommends for a long-lived secret.
 const TokenBytes = 32
 
@@ -102,7 +102,7 @@ func WriteNew(path string, data []byte, mode fs.FileMode) error {
 	}
 	_, err = f.Write(data)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		err = errors.Join(err, os.Remove(path)) // half a key is worse than none
+		err = errors.Join(err, os.Remove(path)) // do not leave a part of a key
 	}
 	return err
 }
