@@ -57,7 +57,7 @@ lint: imports $(LINT) ## Lint, check the import directions and the formatting
 	$(LINT) run ./...
 	@for module in $(wildcard bench/go.mod test/e2e/go.mod tools/image/go.mod examples/*/go.mod); do (cd $${module%/go.mod} && $(LINT) run ./...) || exit 1; done
 
-fmt: $(LINT) ## Format as the linter wants it
+fmt: $(LINT) ## Format the code with the linter's formatters
 	$(LINT) fmt
 
 imports: ## Check what each package links, and how much the public ones export
@@ -67,13 +67,13 @@ imports: ## Check what each package links, and how much the public ones export
 promises: ## Check that each of the eight promises has its tests
 	@bash tools/promises.sh
 
-tidy: ## Check that every go.mod and go.sum is tidy, changing nothing
+tidy: ## Check that every go.mod and go.sum is tidy, without changing them
 	$(GO) mod tidy -diff
 	@for module in examples/*/go.mod test/*/go.mod bench/go.mod; do \
 		[ ! -f $$module ] || (cd $${module%/go.mod} && $(GO) mod tidy -diff) || exit 1; \
 	done
 
-cross: ## Build and vet for the other operating systems, and build for arm64
+cross: ## Build and vet for macOS and Windows, and build for Linux on arm64
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build ./...
@@ -129,7 +129,7 @@ e2e-kubernetes: ## Deploy deploy/ to the cluster of KUBECONFIG and rotate there 
 page: ## Test the admin port's page in headless Chromium
 	GO='$(GO)' test/page/run.sh
 
-clean: ## Remove what the build made
+clean: ## Remove bin and dist
 	rm -rf bin dist
 
 $(LINT):

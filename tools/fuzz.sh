@@ -18,7 +18,7 @@ fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# only_late: succeeds if the only error in the log is that the time was up. Go before
+# only_late: succeeds if the end of the fuzzing time is the only error in the log. Go before
 # 1.27 sometimes reports the end of -fuzztime as a failure (golang/go#75804). For an input
 # that fails, the log has more lines.
 only_late() {

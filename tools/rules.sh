@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes deploy/prometheus/prometheusrule.yaml, for the Prometheus Operator, from
-# the rule file beside it. With `check` it changes nothing, and fails if
-#   - that manifest is out of date,
+# Writes deploy/prometheus/prometheusrule.yaml, for the Prometheus Operator, from the
+# rule file in the same directory. With `check` it changes nothing, and fails if
+#   - the manifest is out of date,
 #   - an alert has no heading in docs/runbook.md, does not link to it, or has no
 #     severity, summary, description or test that it fires,
 #   - a heading of docs/runbook.md has the form of an alert's name but names no alert.

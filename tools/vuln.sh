@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Looks for known vulnerabilities in the code that each module of the repository calls,
-# with the version of govulncheck that tools/go.mod pins. The database is on a server. If
-# the server cannot be reached, the script says so and passes, because the code is not
-# the cause.
+# with the version of govulncheck that tools/go.mod pins. If the server of the database
+# cannot be reached, the script says so and passes, because the code is not the cause.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}

@@ -1,5 +1,5 @@
-// Command tokenagent keeps the accepted tokens of a service in step with where
-// they are kept, and answers for apps that cannot embed package agent.
+// Command tokenagent keeps the accepted tokens of a service in step with their source, and
+// verifies tokens for apps that cannot embed package agent.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/cli"
 )
 
-// version is set by the linker; empty means that of the build's own record.
+// version is set by the linker. If it is empty, the version that the build recorded counts.
 var version string
 
 func main() {

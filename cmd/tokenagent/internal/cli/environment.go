@@ -77,7 +77,7 @@ type addressOrNone struct {
 
 func (a *addressOrNone) Set(value string) error {
 	if value == "" && a.flag.Changed && a.String() != "" {
-		return errors.New("empty") // invalidValue tells more
+		return errors.New("empty") // invalidValue returns the full text
 	}
 	return a.Value.Set(value)
 }

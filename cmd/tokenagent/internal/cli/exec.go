@@ -88,7 +88,7 @@ func requireDashes(cmd *cobra.Command, args []string) error {
 
 func (e *execFlags) execute(cmd *cobra.Command, args []string) (err error) {
 	ctx := cmd.Context()
-	signals, hangup, stop := supervise.Catch(ctx) // first: by default a signal ends the process
+	signals, hangup, stop := supervise.Catch(ctx) // first, because by default a signal ends the process
 	defer stop()
 	log := e.log.logger(cmd.ErrOrStderr())
 	protectMemory(log)
@@ -103,8 +103,8 @@ func (e *execFlags) execute(cmd *cobra.Command, args []string) (err error) {
 	if err := e.admin.check(cmd); err != nil {
 		return err
 	}
-	// CMD gets the token under this name. Without its old value, the agent cannot take
-	// the variable for a second source.
+	// CMD gets the token in this variable. Unset it here, so that the agent does not take
+	// it for a second source.
 	_ = os.Unsetenv(options.Env) // supervise.New reports an invalid name
 	a, err := startAgent(ctx, cfg)
 	if err != nil {

@@ -83,7 +83,7 @@ func TestInspectSaysWhy(t *testing.T) {
 		"unknown kid":     {other.sign(t), inspectBy(s.jwks), []string{"refused (invalid): no key has the name", "kid: the token has \"" + other.kid(t) + "\", and there are \"" + s.kid(t) + "\" (ES256)"}},
 		"no key for it":   {s.sign(t, "--no-kid"), inspectBy(rs.pem), []string{"refused (invalid): it names no key", `alg: the token has "ES256", and no key is for it; there are one without a kid (RS256)`}},
 		"other algorithm": {rs.sign(t, "--kid", s.kid(t)), inspectBy(s.jwks), []string{"is for another algorithm", `alg: the token has "RS256", and the key of its kid is for another`}},
-		"forged":          {other.sign(t, "--kid", s.kid(t)), inspectBy(s.jwks), []string{"no accepted key has made its signature", "its signer has another key, or it was changed"}},
+		"forged":          {other.sign(t, "--kid", s.kid(t)), inspectBy(s.jwks), []string{"no accepted key has made its signature", "its signer has another key, or the token was changed"}},
 		"other secret":    {h.sign(t), inspectBy(file(t, secret+"2")), []string{"no accepted key has made its signature", "its signer has another secret"}},
 		"wrong issuer":    {s.sign(t), []string{"inspect", "--key-file", s.jwks, "--issuer", "https://other.example"}, []string{"its iss is not the accepted issuer", `iss: "https://other.example" is asked for, and the token has "` + issuer + `"`, "aud was not checked"}},
 		"wrong audience":  {s.sign(t), []string{"inspect", "--key-file", s.jwks, "--audience", "x", "--audience", "y"}, []string{`aud: "x" or "y" is asked for, and the token has "orders"`, "iss was not checked"}},

@@ -1,7 +1,7 @@
-// Package cli is the command line of tokenagent. Messages are in lower case, begin with
-// the program's name and say how to fix the error. All flags are long, and each can be
-// set by an environment variable. Package exitcode describes the exit codes. No token is
-// ever an argument.
+// Package cli implements the command line of tokenagent. Messages are in lower case, begin
+// with the program's name and say how to fix the error. All flags are long, and an
+// environment variable can set each of them. No token is ever an argument. Package exitcode
+// describes the exit codes.
 package cli
 
 import (
@@ -44,7 +44,7 @@ const grace = time.Second
 // version of the program; "" means the version that the build recorded.
 //
 // SIGINT and SIGTERM end ctx, and with it the command. The exit code is then 130, unless
-// the command succeeded all the same.
+// the command still succeeds.
 func Main(ctx context.Context, version string, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -63,7 +63,7 @@ func Main(ctx context.Context, version string, args []string, stdin io.Reader, s
 	}
 	code := exitcode.Of(err)
 	if errors.Is(err, exitcode.Refused) {
-		return code // of a program that exec ran, it may be 2
+		return code // it may be the code of a program that exec ran, even 2
 	}
 	fmt.Fprintf(stderr, "tokenagent: %s\n", termsafe.Lines(option.Text(err, spelling(cmd))))
 	if code == 2 {
@@ -100,7 +100,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string) (*cobra.Co
 	select {
 	case r := <-done:
 		if exitcode.Of(r.err) == 1 && !errors.Is(r.err, exitcode.Refused) {
-			r.err = exitcode.Interrupted // the interrupt made it fail
+			r.err = exitcode.Interrupted // the command failed because of the signal
 		}
 		return r.cmd, r.err
 	case <-time.After(grace):

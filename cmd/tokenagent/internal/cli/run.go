@@ -73,7 +73,7 @@ SIGINT ends the delay.`,
 }
 
 func (r *runFlags) run(cmd *cobra.Command) error {
-	// First: by default the signal ends the process.
+	// Catch SIGHUP first, because by default it ends the process.
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -102,7 +102,7 @@ func (r *runFlags) run(cmd *cobra.Command) error {
 	realms, closeAll, err := r.open(cmd.Context(), cfg)
 	if err != nil {
 		if cmd.Context().Err() != nil && exitcode.Of(err) != 2 {
-			return nil // a signal ended it before it began
+			return nil // a signal ended the start
 		}
 		return err
 	}
@@ -164,7 +164,7 @@ func refuseRealmFlags(cmd *cobra.Command) error {
 		}
 	}
 	for _, name := range config.RealmKeys() {
-		// These two also say how the file itself is read.
+		// These two flags also apply to the file itself.
 		if name != "poll-interval" && name != "debounce" && changed(name) {
 			return exitcode.Usage("--%s does not go with --config: write it into the file as %s, in a realm or for all of them in defaults", name, name)
 		}

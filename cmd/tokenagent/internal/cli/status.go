@@ -75,12 +75,13 @@ func healthy(s *realm.Status, now time.Time) bool {
 	return s.Ready
 }
 
-// statusText returns s for people. Nothing that the agent says can control the terminal.
+// statusText returns s for people. It escapes texts of the agent that could control the
+// terminal.
 func statusText(s *realm.Status, now time.Time) string {
 	var b strings.Builder
 	printf := func(format string, args ...any) { termsafe.Fprintf(&b, format, args...) }
 	if s.Draining {
-		printf("not ready: the agent is draining, and about to end\n")
+		printf("not ready: the agent is draining and will end soon\n")
 	}
 	if c := s.Config; c != nil {
 		printf("realms: %d from %s, watched by %s, last change %s\n", len(s.Realms), c.File, c.WatchMode, ago(c.LastChange, now))
@@ -145,7 +146,7 @@ func printSource(b *strings.Builder, src agent.SourceStatus, now time.Time) {
 	_ = t.Flush() // a strings.Builder does not fail
 }
 
-// ofClient names the client of a token, if it has a name.
+// ofClient returns " of client " and the name, or "" for the unnamed client.
 func ofClient(name string) string {
 	if name == "" {
 		return ""
