@@ -34,7 +34,8 @@ type cacheSet [cacheWays]atomic.Pointer[cached]
 type cached struct {
 	hash      uint64
 	token     string
-	issuer    int   // the index of the issuer in the Verifier
+	issuer    *Issuer
+	at        int   // the index of issuer in the Verifier
 	set       *byte // the mark of the key set that verified the token
 	key       *keyEntry
 	subject   string // "" if the token has none

@@ -194,7 +194,7 @@ func (v *Verifier) VerifyIssuer(ctx context.Context, token string) (p *verify.Pr
 	}
 	if e == nil {
 		e, err = v.verifyUncached(ctx, token, hash)
-	} else if set := v.issuers[e.issuer].keys(); set == nil {
+	} else if set := e.issuer.keys(); set == nil {
 		err = errNoKeys
 	} else if e.set != set.mark {
 		e, err = v.verifyAgain(ctx, set, e)
@@ -212,7 +212,7 @@ func (v *Verifier) VerifyIssuer(ctx context.Context, token string) (p *verify.Pr
 	if (e.key.entry.Dated() || e.key.entry.Opens()) && !e.key.entry.Accept(now) {
 		return nil, 0, errKeyExpired
 	}
-	return e.principal, e.issuer, nil
+	return e.principal, e.at, nil
 }
 
 // verifyUncached verifies a token that is not in the cache, and adds it.
@@ -248,7 +248,7 @@ func (v *Verifier) verifyUncached(ctx context.Context, token string, hash uint64
 	}
 	// Clone the token: the caller's string may be part of a larger string, or its
 	// memory may be reused.
-	e.issuer, e.hash, e.token = at, hash, strings.Clone(token)
+	e.issuer, e.at, e.hash, e.token = iss, at, hash, strings.Clone(token)
 	return v.admit(set, e)
 }
 
@@ -271,14 +271,14 @@ func (v *Verifier) admit(set *KeySet, e *cached) (*cached, error) {
 		return nil, errRevoked
 	}
 	if len(e.token) <= maxCachedBytes {
-		v.cache.put(e, time.Now(), v.isSigned)
+		v.cache.put(e, time.Now(), (*cached).isSigned)
 	}
 	return e, nil
 }
 
 // isSigned reports whether the key that signed the token of e may still be accepted.
-func (v *Verifier) isSigned(e *cached) bool {
-	set := v.issuers[e.issuer].keys()
+func (e *cached) isSigned() bool {
+	set := e.issuer.keys()
 	return set == nil || set.byID[e.key.key.ID()] != nil
 }
 

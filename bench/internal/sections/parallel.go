@@ -38,7 +38,7 @@ func parallel(ctx context.Context, r *report.Run) ([]report.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := jwtAgent(ctx, r, s, 0)
+	keys, err := jwtAgent(ctx, r, s, 0, 0)
 	if err != nil {
 		return nil, err
 	}

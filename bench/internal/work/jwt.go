@@ -102,16 +102,21 @@ func (s Signer) JWTVerifier(cache int) (*jwt.Verifier, error) {
 	return jwt.NewVerifier(cache, iss), nil
 }
 
-// JWTAgent starts an agent that accepts tokens signed by the keys of jwks. It writes
-// jwks to a file in dir. The agent polls that file once an hour, so that the benchmarks
-// do not measure the watch.
-func JWTAgent(ctx context.Context, dir string, jwks []byte, cache int) (*agent.Agent, error) {
+// JWTAgent starts an agent that accepts tokens signed by the keys of jwks, from one issuer
+// and as many more as others says. It writes jwks to a file in dir. The agent polls that file once
+// an hour, so that the benchmarks do not measure the watch.
+func JWTAgent(ctx context.Context, dir string, jwks []byte, cache, others int) (*agent.Agent, error) {
 	path := filepath.Join(dir, "jwks.json")
 	if err := os.WriteFile(path, jwks, 0o600); err != nil {
 		return nil, err
 	}
+	var issuers []agent.Issuer
+	for i := range others {
+		name := fmt.Sprintf("other-%d", i)
+		issuers = append(issuers, agent.Issuer{Name: name, KeyFile: path, JWT: agent.JWT{Issuer: Issuer + "/" + name, Audiences: []string{Audience}}})
+	}
+	issuers = append(issuers, agent.Issuer{Name: "keys", KeyFile: path, JWT: agent.JWT{Issuer: Issuer, Audiences: []string{Audience}}})
 	return agent.Start(ctx, agent.Config{
-		Issuers:  []agent.Issuer{{KeyFile: path, JWT: agent.JWT{Issuer: Issuer, Audiences: []string{Audience}}}},
-		JWTCache: cache, PollOnly: true, Poll: time.Hour, Logger: slog.New(slog.DiscardHandler),
+		Issuers: issuers, JWTCache: cache, PollOnly: true, Poll: time.Hour, Logger: slog.New(slog.DiscardHandler),
 	})
 }

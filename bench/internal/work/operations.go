@@ -136,9 +136,9 @@ func (o *Operations) requests(ctx context.Context, dir string) error {
 
 func (o *Operations) signed(ctx context.Context, dir string) error {
 	for _, c := range []struct {
-		algorithm string
-		first     int
-	}{{"HS256", 50}, {"RS256", 10}, {"ES256", 10}, {"EdDSA", 10}} {
+		name, algorithm string
+		first, others   int
+	}{{"HS256", "HS256", 50, 0}, {"HS256, 8 issuers", "HS256", 50, 7}, {"RS256", "RS256", 10, 0}, {"ES256", "ES256", 10, 0}, {"EdDSA", "EdDSA", 10, 0}} {
 		s, err := NewSigner(c.algorithm)
 		if err != nil {
 			return err
@@ -159,12 +159,12 @@ func (o *Operations) signed(ctx context.Context, dir string) error {
 			if err != nil {
 				return err
 			}
-			a, err := JWTAgent(ctx, own, jwks, way.cache)
+			a, err := JWTAgent(ctx, own, jwks, way.cache, c.others)
 			if err != nil {
 				return err
 			}
 			o.agents = append(o.agents, a)
-			o.add(c.algorithm+", "+way.name, way.n, true, func() bool { _, err := a.Verify(ctx, token); return err == nil })
+			o.add(c.name+", "+way.name, way.n, true, func() bool { _, err := a.Verify(ctx, token); return err == nil })
 		}
 	}
 	return nil
