@@ -111,13 +111,14 @@ func (a *Agent) createSources() error {
 	}
 	for _, spec := range r.keys {
 		src := newKeySource(spec, r.Logger)
-		var onUnknownKey func()
-		if spec.remote != nil {
-			onUnknownKey = spec.remote.UnknownKey
-		}
-		iss, err := jwt.NewIssuer(usableKeys(src), spec.issuer.JWT.config(onUnknownKey))
+		iss, err := jwt.NewIssuer(usableKeys(src), spec.rules())
 		if err != nil {
 			return err
+		}
+		if spec.issuer.TokenReview {
+			if src.reviewer, err = spec.newReviewer(r.Logger); err != nil {
+				return err
+			}
 		}
 		src.longestLifetime = iss.LongestLifetime
 		a.keys, a.issuers, a.sources = append(a.keys, src), append(a.issuers, iss), append(a.sources, src)
@@ -179,18 +180,18 @@ func (a *Agent) readAll(read func(credentialSource) error) error {
 // signed it and its claims satisfy the JWT of that [Issuer]. A token that the token source revoked, or that was
 // superseded and has ended, is refused even if it is also a valid signed token.
 //
-// Verify reads memory only. For a shared token, and for a signed token in the cache, it
+// Verify reads memory only, except for tokens of an Issuer with TokenReview. For a shared token, and for a signed token in the cache, it
 // allocates nothing. Each call adds one to tokenagent_verifications_total. An error
 // wraps one of the errors of package verify; before the source is loaded and after
 // Close, it wraps [verify.ErrUnavailable].
 func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, error) {
 	if a.tokens == nil {
-		p, issuer, err := a.jwt.VerifyIssuer(ctx, token)
+		p, src, err := a.verifyJWT(ctx, token)
 		if err != nil {
 			a.keys[0].counts.refused(err)
 			return nil, err
 		}
-		a.keys[issuer].counts.accepted(p)
+		src.counts.accepted(p)
 		return p, nil
 	}
 	p, uses, err := a.tokens.set().Lookup(token)
@@ -216,9 +217,9 @@ func (a *Agent) Verify(ctx context.Context, token string) (*verify.Principal, er
 // with err. If the keys refuse token too, verifySigned returns the refusal of the higher
 // class.
 func (a *Agent) verifySigned(ctx context.Context, token string, err error) (*verify.Principal, error) {
-	p, issuer, jwtErr := a.jwt.VerifyIssuer(ctx, token)
+	p, src, jwtErr := a.verifyJWT(ctx, token)
 	if jwtErr == nil {
-		a.keys[issuer].counts.accepted(p)
+		src.counts.accepted(p)
 		return p, nil
 	}
 	if verify.Class(jwtErr) > verify.Class(err) {
@@ -390,6 +391,11 @@ func (a *Agent) Close() error {
 		a.changed.Send()
 		a.closeErr = a.save()
 		a.stop()
+		for _, src := range a.keys {
+			if src.reviewer != nil {
+				src.reviewer.Close()
+			}
+		}
 		a.running.Wait()
 		if a.store != nil {
 			a.store.release(a)

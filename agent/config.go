@@ -14,6 +14,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/option"
+	"github.com/tokenagent/tokenagent/internal/podaccount"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
 	"github.com/tokenagent/tokenagent/pkg/reload"
@@ -151,7 +152,8 @@ type sourceSpec struct {
 	allowClients []string // the clients whose tokens are accepted; none means all
 	method       string   // the method of the Principals that the source verifies
 	window       rotation.Window
-	issuer       Issuer // of a key source
+	issuer       Issuer             // of a key source
+	account      podaccount.Account // of an Issuer with Kubernetes
 	// showsRefusals is true for one source of each method. It counts the refusals of all
 	// sources of the method, because a refused token belongs to no source.
 	showsRefusals bool
@@ -159,8 +161,9 @@ type sourceSpec struct {
 
 // The kinds of key sources.
 const (
-	kindKeyFile = "key file"
-	kindJWKSURL = "jwks url"
+	kindKeyFile    = "key file"
+	kindJWKSURL    = "jwks url"
+	kindKubernetes = "kubernetes"
 )
 
 // nameIn returns the name of the source for error messages about its content c.
@@ -234,7 +237,7 @@ func (c Config) resolve() (*resolved, error) {
 func (r *resolved) findKeys() error {
 	var errs *multierror.Error
 	only := len(r.Issuers) == 1
-	names, issuers, missing := make(map[string]int), make(map[string]int), 0
+	names, issuers, missing, cluster := make(map[string]int), make(map[string]int), 0, 0
 	for i, iss := range r.Issuers {
 		if only {
 			iss.Name = cmp.Or(iss.Name, "keys")
@@ -259,6 +262,12 @@ func (r *resolved) findKeys() error {
 			}
 			missing = i + 1
 		}
+		if iss.Kubernetes && iss.JWT.Issuer == "" {
+			if cluster > 0 {
+				addError("{kubernetes} is also set for issuer %d, and neither has {issuer}; the iss of a token could not tell which applies", cluster)
+			}
+			cluster = i + 1
+		}
 		for _, err := range invalid.WrappedErrors() {
 			errs = multierror.Append(errs, &option.IssuerError{Number: i + 1, Only: only, Err: err})
 		}
@@ -276,7 +285,14 @@ func (r *resolved) keySource(iss Issuer) (*sourceSpec, *multierror.Error) {
 	if !rotation.ValidClient(iss.Name) {
 		errs = multierror.Append(errs, option.Errorf(option.Field, "{key-name}"+badName))
 	}
+	if iss.TokenReview && !iss.Kubernetes {
+		errs = multierror.Append(errs, option.Errorf(option.Field, "{token-review} needs {kubernetes}, whose API server it asks; set both or none"))
+	}
 	switch {
+	case iss.Kubernetes:
+		if err := s.findCluster(r.Logger); err != nil {
+			errs = multierror.Append(errs, err)
+		}
 	case iss.KeyFile != "" && iss.JWKSURL != "":
 		errs = multierror.Append(errs, option.Errorf(option.Field, "{key-file} and {jwks-url} are both set; one source is meant: leave one empty"))
 	case iss.KeyFile != "":
@@ -291,9 +307,12 @@ func (r *resolved) keySource(iss Issuer) (*sourceSpec, *multierror.Error) {
 		s.source, s.remote = remote, remote
 		s.kind, s.location, s.identity = kindJWKSURL, remote.String(), remote.String()
 	default:
-		errs = multierror.Append(errs, option.Errorf(option.Field, "no keys; set {key-file} or {jwks-url}"))
+		errs = multierror.Append(errs, option.Errorf(option.Field, "no keys; set {key-file} or {jwks-url}, or {kubernetes} in a pod"))
 	}
-	rules := iss.JWT.config(nil)
+	rules := s.rules()
+	if iss.Kubernetes && s.remote == nil { // the error about that is enough
+		rules.AllowMissingIssuer = true
+	}
 	if err := rules.Validate(); err != nil {
 		errs = multierror.Append(errs, err)
 	}

@@ -24,16 +24,32 @@ type Issuer struct {
 	// and optionally key-next and key-previous.
 	KeyFile string
 	// JWKSURL is the URL at which the issuer publishes its keys as a JWKS (RFC 7517). It
-	// must be https, or http on loopback. Either KeyFile or JWKSURL is required.
+	// must be https, or http on loopback. KeyFile, JWKSURL or Kubernetes is required.
 	JWKSURL string
-	// JWKS configures the requests to JWKSURL.
+	// Kubernetes accepts the service account tokens of the Kubernetes cluster that this
+	// process runs in, in place of KeyFile and JWKSURL. The pod's own service account says
+	// where the API server is; its token and its CA certificate get the keys there. They are
+	// read again as the kubelet replaces them. The subject of a token is
+	// "system:serviceaccount:NAMESPACE:NAME". If JWT.Issuer is "", the Agent asks the API
+	// server for the name of the issuer; a name that it had since Start stays accepted. The
+	// Agent asks once a minute, whatever JWKS says. JWKS must have no CAFile and no
+	// BearerFile. Start fails outside of a pod.
+	Kubernetes bool
+	// TokenReview also asks the API server about each token that the keys and JWT accept
+	// (authentication.k8s.io/v1 TokenReview), and so refuses the tokens of deleted pods and
+	// service accounts within 10 s. It needs Kubernetes, and the ClusterRole
+	// system:auth-delegator for the pod's service account. The Agent remembers an answer for
+	// at most 10 s. Without an answer, Verify returns [verify.ErrUnavailable]. Shared
+	// tokens and tokens of other Issuers do not wait for it.
+	TokenReview bool
+	// JWKS configures the requests for the keys to a server.
 	JWKS JWKS
 	// KeyAlgorithm is the algorithm of keys that do not name one (RFC 7518 section
 	// 3.1). "" means RS256 for an RSA key, the algorithm of the curve for an elliptic
 	// curve key, and HS256 for a secret.
 	KeyAlgorithm string
 	// JWT configures which tokens are accepted. Its Audiences is required, and so is its
-	// Issuer unless AllowMissingIssuer is set.
+	// Issuer unless AllowMissingIssuer or Kubernetes is set.
 	JWT JWT
 }
 
@@ -42,7 +58,7 @@ type Issuer struct {
 // Audiences is required, and so is Issuer unless AllowMissingIssuer is set.
 type JWT struct {
 	// Issuer is the "iss" that a token must have, compared byte by byte (RFC 7519
-	// section 4.1.1). It is required, unless AllowMissingIssuer is set: otherwise a
+	// section 4.1.1). It is required, unless AllowMissingIssuer or Issuer.Kubernetes is set: otherwise a
 	// token that the same keys signed for another issuer would be accepted. No other
 	// Issuer of the Config may have it.
 	Issuer string
@@ -74,11 +90,11 @@ type JWT struct {
 	Leeway time.Duration
 }
 
-// config returns the rules of the internal verifier, which calls onUnknownKey for a token whose key it does not have. onUnknownKey may be nil.
-func (j *JWT) config(onUnknownKey func()) jwt.Config {
+// config returns the rules of the internal verifier.
+func (j *JWT) config() jwt.Config {
 	return jwt.Config{
 		Issuer: j.Issuer, AllowMissingIssuer: j.AllowMissingIssuer, Audiences: j.Audiences, Algorithms: j.Algorithms,
-		Types: j.Types, RequiredClaims: j.RequiredClaims, Leeway: j.Leeway, OnUnknownKey: onUnknownKey,
+		Types: j.Types, RequiredClaims: j.RequiredClaims, Leeway: j.Leeway,
 	}
 }
 

@@ -43,6 +43,7 @@ var (
 	descDeclared      = desc("revoked_token_declared", "Whether the source declares a token that is revoked, without the revocation (1), or not (0). The token stays refused.", "source")
 	descStateFile     = desc("state_file_successful", "Whether the last read or write of the state file succeeded (1) or not (0). Absent without a state file.")
 	descBusy          = desc("signature_checks_refused_total", "Verifications refused as unavailable because too many signatures were being checked.", "source")
+	descReviews       = desc("token_reviews_total", "Requests to the API server of Kubernetes about a token, by result.", "source", "result")
 	descBuildInfo     = desc("build_info", "The version of tokenagent and of Go.", "version", "goversion")
 )
 
@@ -62,7 +63,7 @@ func newDurations(source string) prometheus.Histogram {
 func (a *Agent) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descReloads, descRotations, descGeneration, descSuccessful, descSuccessTime, descAccepted, descOverlap, descTokenExpires,
-		descPreviousUsed, descVerifications, descClientCount, descClientUsed, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descDeclared, descStateFile, descBusy, descBuildInfo,
+		descPreviousUsed, descVerifications, descClientCount, descClientUsed, descWatchMode, descWatchErrors, descDuration, descTokenInfo, descDeclared, descStateFile, descBusy, descReviews, descBuildInfo,
 	} {
 		ch <- d
 	}
@@ -89,6 +90,12 @@ func (a *Agent) Collect(ch chan<- prometheus.Metric) {
 	}
 	for i, iss := range a.issuers {
 		e.counter(descBusy, iss.Busy(), a.keys[i].spec.name)
+		if reviewer := a.keys[i].reviewer; reviewer != nil {
+			c := reviewer.Counts()
+			e.counter(descReviews, c.Authenticated, a.keys[i].spec.name, "authenticated")
+			e.counter(descReviews, c.Refused, a.keys[i].spec.name, "refused")
+			e.counter(descReviews, c.Failed, a.keys[i].spec.name, "error")
+		}
 	}
 	if a.store != nil {
 		e.gauge(descStateFile, bit(a.store.errorText() == ""))

@@ -18,6 +18,7 @@ import (
 	"github.com/tokenagent/tokenagent/internal/kubemount"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
+	"github.com/tokenagent/tokenagent/internal/tokenreview"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
@@ -60,6 +61,8 @@ type source[V credential, S any] struct {
 	longestLifetime func() time.Duration
 	// usable reports whether the credentials may verify requests now.
 	usable func() bool
+	// reviewer asks about the tokens that the keys have signed; nil if nobody is asked.
+	reviewer *tokenreview.Reviewer
 	// fileError returns the error of the CA or token file of a key server.
 	fileError func() error
 }

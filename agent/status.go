@@ -34,7 +34,7 @@ type Status struct {
 // A SourceStatus is the part of a [Status] for one source.
 type SourceStatus struct {
 	Name       string `json:"name"`
-	Kind       string `json:"kind"`     // "file" (or directory), "env file" or "env"; for keys "key file" (or directory) or "jwks url"
+	Kind       string `json:"kind"`     // "file" (or directory), "env file" or "env"; for keys "key file" (or directory), "jwks url" or "kubernetes"
 	Location   string `json:"location"` // the path, the URL or the name of the variable
 	Ready      bool   `json:"ready"`
 	Generation uint64 `json:"generation"` // changes of the accepted tokens or keys since the start
@@ -178,6 +178,9 @@ func (src *source[V, S]) warnings(s *state[V, S], live []*rotation.Entry[V]) (ou
 	}
 	if !src.usable() {
 		return []string{"the server has not confirmed the keys for longer than --max-stale (MaxStale): signed tokens are refused as unavailable until it does"}
+	}
+	if src.reviewer != nil && src.reviewer.Failure() != "" {
+		out = append(out, "token reviews fail, so tokens are refused as unavailable: "+src.reviewer.Failure())
 	}
 	hasCurrent := len(s.ledger.Currents()) > 0
 	if !hasCurrent && src.spec.method == verify.MethodToken {

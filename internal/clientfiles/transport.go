@@ -15,8 +15,8 @@ const reloadInterval = time.Second
 
 // A Transport is an [http.RoundTripper] for requests to one server over https. It trusts the
 // CA certificates of its Files and sends their bearer token. It reads the files again before
-// a request, but at most once a second. It uses no proxy. Connections are kept until the CA
-// certificates change. Use NewTransport; the zero Transport is not usable. All methods are
+// a request, but at most once a second. It takes proxies from the environment. Connections
+// are kept until the CA certificates change. Use NewTransport; the zero Transport is not usable. All methods are
 // safe for concurrent use.
 type Transport struct {
 	files *Files
@@ -81,6 +81,7 @@ func (t *Transport) current() (*http.Transport, error) {
 		t.closeIdle()
 		t.roots = roots
 		t.base = &http.Transport{
+			Proxy:                  http.ProxyFromEnvironment,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			TLSHandshakeTimeout:    10 * time.Second,
 			IdleConnTimeout:        90 * time.Second,

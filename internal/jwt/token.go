@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/tokenagent/tokenagent/internal/rotation"
@@ -128,6 +129,9 @@ func (v *Verifier) issuerOf(j *jws) (int, error) {
 	}
 	name, isText := strictjson.String(value)
 	at, known := v.byIss[name]
+	if i := slices.IndexFunc(v.learned, func(i int) bool { return v.issuers[i].accepts(name) }); !known && i >= 0 {
+		at, known = v.learned[i], true
+	}
 	if value != "" && (!isText || name == "") || !known {
 		return 0, errIssuer
 	}
@@ -175,7 +179,10 @@ func (iss *Issuer) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 		return nil, errIssuedAt
 	}
 	issuer, ok := strictjson.String(c.iss)
-	if c.iss == "" && !iss.cfg.AllowMissingIssuer || c.iss != "" && (!ok || issuer == "" || issuer != iss.cfg.Issuer) {
+	if c.iss == "" && !iss.cfg.AllowMissingIssuer || c.iss != "" && (!ok || !iss.accepts(issuer)) {
+		if iss.cfg.IsIssuer != nil {
+			iss.cfg.OnUnknownKey() // the issuer may have a new name
+		}
 		return nil, errIssuer
 	}
 	if !c.isFor(iss.cfg.Audiences) {

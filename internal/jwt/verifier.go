@@ -25,6 +25,9 @@ import (
 // set.
 type Config struct {
 	Issuer string
+	// IsIssuer, if not nil and Issuer is "", reports whether iss is the issuer. Its answer for
+	// an iss may become true, but not false again. It must be safe for concurrent use.
+	IsIssuer func(iss string) bool
 	// AllowMissingIssuer accepts tokens without "iss". Issuer may then be "".
 	AllowMissingIssuer bool
 	Audiences          []string
@@ -107,7 +110,7 @@ func (c *Config) Validate() error {
 	fail := func(format string, args ...any) {
 		errs.Errors = append(errs.Errors, option.Errorf(option.Field, format, args...))
 	}
-	if c.Issuer == "" && !c.AllowMissingIssuer {
+	if c.Issuer == "" && c.IsIssuer == nil && !c.AllowMissingIssuer {
 		fail("{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
 	}
 	if len(c.Audiences) == 0 || slices.Contains(c.Audiences, "") {
@@ -141,6 +144,7 @@ func (c *Config) Validate() error {
 // tried.
 type Verifier struct {
 	issuers []*Issuer
+	learned []int          // the indexes of the issuers with IsIssuer
 	byIss   map[string]int // the index of each issuer; "" for the one that accepts tokens without iss
 	cache   *jwtCache
 	checks  *checkLimit
@@ -160,6 +164,8 @@ func NewVerifier(cacheSize int, issuers ...*Issuer) *Verifier {
 	for i, iss := range issuers {
 		if iss.cfg.Issuer != "" {
 			v.byIss[iss.cfg.Issuer] = i
+		} else if iss.cfg.IsIssuer != nil {
+			v.learned = append(v.learned, i)
 		}
 		if iss.cfg.AllowMissingIssuer {
 			v.byIss[""] = i
@@ -274,6 +280,14 @@ func (v *Verifier) admit(set *KeySet, e *cached) (*cached, error) {
 		v.cache.put(e, time.Now(), (*cached).isSigned)
 	}
 	return e, nil
+}
+
+// accepts reports whether name is an "iss" of the issuer.
+func (iss *Issuer) accepts(name string) bool {
+	if iss.cfg.Issuer == "" && iss.cfg.IsIssuer != nil {
+		return name != "" && iss.cfg.IsIssuer(name)
+	}
+	return name != "" && name == iss.cfg.Issuer
 }
 
 // isSigned reports whether the key that signed the token of e may still be accepted.

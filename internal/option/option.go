@@ -25,6 +25,7 @@ var fields = map[string]string{ //nolint:gochecknoglobals,gosec // a constant; n
 	"poll-interval": "Config.Poll", "allow-client": "Config.AllowClients", "jwt-cache": "Config.JWTCache",
 	"key-name": "Issuer.Name", "key-file": "Issuer.KeyFile", "jwks-url": "Issuer.JWKSURL", "key-algorithm": "Issuer.KeyAlgorithm",
 	"jwks-ca-file": "Issuer.JWKS.CAFile", "jwks-bearer-file": "Issuer.JWKS.BearerFile", "max-stale": "Issuer.JWKS.MaxStale",
+	"kubernetes": "Issuer.Kubernetes", "token-review": "Issuer.TokenReview",
 	"issuer": "Issuer.JWT.Issuer", "audience": "Issuer.JWT.Audiences", "algorithm": "Issuer.JWT.Algorithms", "jwt-type": "Issuer.JWT.Types",
 	"require-claim": "Issuer.JWT.RequiredClaims", "leeway": "Issuer.JWT.Leeway", "allow-missing-issuer": "Issuer.JWT.AllowMissingIssuer",
 }

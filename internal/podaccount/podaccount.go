@@ -36,7 +36,7 @@ func Find() (Account, error) {
 	host, port := os.Getenv(hostEnv), os.Getenv(portEnv)
 	a := Account{Host: net.JoinHostPort(host, port), CAFile: filepath.Join(Dir, "ca.crt"), TokenFile: filepath.Join(Dir, "token")}
 	if host == "" || port == "" {
-		return Account{}, errors.New("this is not a pod: " + hostEnv + " and " + portEnv + " are not both set")
+		return Account{}, errors.New("this is not a pod: " + hostEnv + " and " + portEnv + " are not both set; run it in a pod")
 	}
 	if _, err := os.Stat(a.TokenFile); err != nil {
 		return Account{}, fmt.Errorf("the pod has no token: %s cannot be read; set automountServiceAccountToken: true in the pod", a.TokenFile)

@@ -10,16 +10,21 @@
 #                way; without it the nodes pull busybox
 #   IMAGE_ARCH   the nodes' architecture (GOARCH)
 #   ROUNDS       rotations of each overlay (default 3)
+#   KUBELET_ROTATIONS   how often the kubelet replaces projected tokens in the case
+#                service-accounts: 8 to 10 minutes each (default 1)
+#   ROTATE_SIGNING_KEY  a command that gives the API server a second signing key (add),
+#                and makes it sign with that key (sign); without it that is skipped
 #   NUDGE        0 does not trigger the kubelet: each step then takes up to 90 s
 #
 # Arguments name the cases: dry-run converge quick-start reapply port socket
-# host-network ext-authz realms sidecar dapr-sidecar embedded.
+# host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . test/kubernetes/lib.sh
 . test/kubernetes/cases.sh
+. test/kubernetes/accounts.sh
 
-[ $# -gt 0 ] || set -- dry-run converge quick-start reapply port socket host-network ext-authz realms sidecar dapr-sidecar embedded
+[ $# -gt 0 ] || set -- dry-run converge quick-start reapply port socket host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts
 build
 for name in "$@"; do
 	say "$name"

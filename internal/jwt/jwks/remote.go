@@ -55,8 +55,12 @@ type RemoteOptions struct {
 type RemoteSource struct {
 	url  string // never shown, because the query may hold a secret
 	name string
-	o    RemoteOptions
-	http http.Client // has a transport only if o.Client has one
+	// metadata is the URL of the document that names the issuer. "" means that its name is
+	// not asked for.
+	metadata string
+	issuers  atomic.Pointer[[]string] // see IsIssuer
+	o        RemoteOptions
+	http     http.Client // has a transport only if o.Client has one
 
 	turn      chan struct{} // a mutex with one place; held by Read, also during the request
 	changed   chan struct{}

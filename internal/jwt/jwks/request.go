@@ -91,6 +91,11 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64) (body []byte, hea
 	if err := s.files.Missing(); err != nil {
 		return nil, nil, fmt.Errorf("%s: no request without its files: %w", s.name, err)
 	}
+	if s.metadata != "" {
+		if err := s.learnIssuer(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
 		return nil, nil, s.errorf("the URL cannot be requested; correct it")

@@ -91,6 +91,9 @@ func (s *RemoteSource) freshness(h http.Header) time.Duration {
 		}
 	}
 	fresh = min(max(fresh, minRefresh), maxRefresh)
+	if s.metadata != "" {
+		fresh = minRefresh
+	}
 	if s.o.MaxStale > 0 {
 		fresh = min(fresh, s.o.MaxStale/2)
 	}

@@ -60,7 +60,7 @@ func (r *Realm) HasTokens() bool {
 // HasKeys reports whether a key source is named.
 func (r *Realm) HasKeys() bool { return len(r.Issuers) > 0 || r.Issuer.hasKeys() }
 
-func (i *Issuer) hasKeys() bool { return i.KeyFile != "" || i.JWKSURL != "" }
+func (i *Issuer) hasKeys() bool { return i.KeyFile != "" || i.JWKSURL != "" || i.Kubernetes }
 
 // AgentConfig returns the configuration of the agent. For [Check], an issuer and an
 // audience that are not given are ones that no token has (RFC 2606 section 2), because the
@@ -94,7 +94,9 @@ func (i *Issuer) agentIssuer(use Use) agent.Issuer {
 	iss := i.Issuer
 	if use == Check {
 		const placeholder = "https://issuer.invalid"
-		iss.JWT.Issuer = cmp.Or(iss.JWT.Issuer, placeholder)
+		if !iss.Kubernetes {
+			iss.JWT.Issuer = cmp.Or(iss.JWT.Issuer, placeholder)
+		}
 		if len(iss.JWT.Audiences) == 0 {
 			iss.JWT.Audiences = []string{placeholder}
 		}
@@ -103,7 +105,7 @@ func (i *Issuer) agentIssuer(use Use) agent.Issuer {
 	if iss.JWT.Leeway == 0 { // for the agent 0 means the default
 		iss.JWT.Leeway = -1
 	}
-	if iss.JWKSURL == "" {
+	if iss.JWKSURL == "" && !iss.Kubernetes {
 		iss.JWKS = agent.JWKS{}
 	}
 	return iss

@@ -14,9 +14,10 @@ type Need int
 
 // The key sources.
 const (
-	NeedsNothing Need = iota
-	NeedsKeys         // --key-file or --jwks-url
-	NeedsURL          // --jwks-url
+	NeedsNothing    Need = iota
+	NeedsKeys            // --key-file, --jwks-url or --kubernetes
+	NeedsURL             // --jwks-url or --kubernetes
+	NeedsKubernetes      // --kubernetes
 )
 
 // has reports whether r has the key source that f belongs to.
@@ -28,7 +29,7 @@ func (r *Realm) has(f Field) bool {
 }
 
 func (i *Issuer) has(n Need) bool {
-	return n == NeedsNothing || n == NeedsKeys && i.hasKeys() || i.JWKSURL != ""
+	return n == NeedsNothing || n == NeedsKeys && i.hasKeys() || n == NeedsURL && i.JWKSURL != "" || i.Kubernetes
 }
 
 // A Topic is a heading in the help. A command takes all flags of a topic, or none.
@@ -71,6 +72,8 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 
 	{Name: "key-file", Topic: Signed, OfIssuer: true, PerRealm: true, IsPath: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", Pointer: func(r *Realm) any { return &r.Issuer.KeyFile }},
 	{Name: "jwks-url", Topic: Signed, OfIssuer: true, PerRealm: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback", Pointer: func(r *Realm) any { return &r.Issuer.JWKSURL }},
+	{Name: "kubernetes", Topic: Signed, OfIssuer: true, PerRealm: true, Usage: "accept service account tokens of the Kubernetes cluster that this pod runs in; --issuer is then optional", Pointer: func(r *Realm) any { return &r.Issuer.Kubernetes }},
+	{Name: "token-review", Topic: Signed, OfIssuer: true, Needs: NeedsKubernetes, Usage: "ask the API server every 10 s whether the pod and the service account of a token still exist", Pointer: func(r *Realm) any { return &r.Issuer.TokenReview }},
 	{Name: "jwks-ca-file", Topic: Signed, OfIssuer: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, instead of the system's", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.CAFile }},
 	{Name: "jwks-bearer-file", Topic: Signed, OfIssuer: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.BearerFile }},
 	{Name: "key-name", Topic: Signed, FlagOnly: true, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", Pointer: func(r *Realm) any { return &r.Issuer.Name }},

@@ -77,6 +77,7 @@ func (i *Issuer) validate(given map[string]int, has func(Field) bool) (errs []er
 		if _, ok := given[f.Name]; ok && !f.EntryOnly {
 			require(has(f) || f.Needs != NeedsKeys, "{"+f.Name+"} goes with {key-file} or {jwks-url}, and neither is given")
 			require(has(f) || f.Needs != NeedsURL, "{"+f.Name+"} goes with {jwks-url}; give both, or leave it out")
+			require(has(f) || f.Needs != NeedsKubernetes, "{"+f.Name+"} goes with {kubernetes}; give both, or leave it out")
 		}
 	}
 	if i.hasKeys() {

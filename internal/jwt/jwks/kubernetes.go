@@ -1,0 +1,100 @@
+package jwks
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/tokenagent/tokenagent/internal/strictjson"
+)
+
+// Kubernetes returns the source of the keys that sign the service account tokens of a
+// Kubernetes cluster. host is the address of the API server in the form "name:port". The
+// source asks the API server for the keys at /openid/v1/jwks, and for the name of the issuer
+// at /.well-known/openid-configuration
+// (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/).
+//
+// The source asks once a minute, although the API server says that its answer is fresh for an
+// hour: API servers that are restarted one after the other would otherwise sign with a new
+// key before the source has it.
+func Kubernetes(host string, o RemoteOptions) (*RemoteSource, error) {
+	base := "https://" + host
+	s, err := Remote(base+"/openid/v1/jwks", o)
+	if err == nil {
+		s.metadata = base + "/.well-known/openid-configuration"
+	}
+	return s, err
+}
+
+// maxIssuers is the number of names of the issuer that are remembered.
+const maxIssuers = 16
+
+// IsIssuer reports whether the API server names iss as its issuer, or has done so since the
+// source was created: tokens with the earlier name stay valid until they expire. IsIssuer
+// takes no lock.
+func (s *RemoteSource) IsIssuer(iss string) bool {
+	names := s.issuers.Load()
+	return names != nil && slices.Contains(*names, iss)
+}
+
+// learnIssuer asks the API server for the name of the issuer. The address of the keys in the
+// answer does not matter, because it may be one for clients outside of the cluster.
+func (s *RemoteSource) learnIssuer(ctx context.Context) error {
+	const maxBytes = 64 << 10
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.metadata, nil)
+	if err != nil {
+		return s.errorf("the URL cannot be requested; correct it")
+	}
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("User-Agent", "tokenagent")
+	if token, ok := s.files.Bearer(); ok {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := s.client(ctx)
+	resp, err := client.Do(r)
+	if err != nil {
+		return s.unreachable(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return s.errorf("the API server answers %d to the question for its issuer; bind the pod's service account to the ClusterRole system:service-account-issuer-discovery", resp.StatusCode)
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBytes))
+	if err != nil {
+		return s.unreachable(err)
+	}
+	name := parseIssuer(text)
+	if name == "" {
+		return s.errorf("the API server does not name its issuer; set its --service-account-issuer to an https URL")
+	}
+	s.addIssuer(name)
+	return nil
+}
+
+// parseIssuer returns the "issuer" of a metadata document (OpenID Connect Discovery 1.0
+// section 4.2), or "" if it has none.
+func parseIssuer(text []byte) (name string) {
+	var members map[string]json.RawMessage
+	if !utf8.Valid(text) || json.Unmarshal(text, &members) != nil {
+		return ""
+	}
+	if _, err := strictjson.Check(text); err != nil || json.Unmarshal(members["issuer"], &name) != nil {
+		return ""
+	}
+	return name
+}
+
+// addIssuer remembers name. The caller must hold turn.
+func (s *RemoteSource) addIssuer(name string) {
+	if s.IsIssuer(name) {
+		return
+	}
+	names := []string{name}
+	if before := s.issuers.Load(); before != nil {
+		names = append(names, (*before)[:min(len(*before), maxIssuers-1)]...)
+	}
+	s.issuers.Store(&names)
+}
