@@ -6,7 +6,7 @@
 case_dry_run() {
 	local folder warnings
 	kubectl create namespace "$ns" >/dev/null
-	for folder in deploy/daemonset/overlays/*/ deploy/sidecar/*/; do
+	for folder in deploy/daemonset/overlays/*/ deploy/sidecar/*/ deploy/rotation/; do
 		folder=${folder#deploy/}
 		wrap "${folder%/}" </dev/null
 		components
@@ -38,7 +38,7 @@ case_converge() {
 	local folder out
 	kubectl create namespace "$ns" >/dev/null
 	kubectl label namespace "$ns" pod-security.kubernetes.io/enforce=privileged >/dev/null
-	for folder in deploy/daemonset/overlays/*/ deploy/sidecar/*/; do
+	for folder in deploy/daemonset/overlays/*/ deploy/sidecar/*/ deploy/rotation/; do
 		folder=${folder#deploy/}
 		# No pod needs to run, and the namespace must not change.
 		wrap "${folder%/}" <<-Y
