@@ -63,10 +63,10 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "public, max-age=3600")
 	switch r.URL.Path {
 	case "/openid/v1/jwks":
-		fmt.Fprint(w, c.keys)
+		_, _ = fmt.Fprint(w, c.keys)
 	case "/.well-known/openid-configuration":
 		// The address of the keys is for clients outside of the cluster.
-		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"https://192.0.2.1:6443/openid/v1/jwks"}`, c.issuer)
+		_, _ = fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"https://192.0.2.1:6443/openid/v1/jwks"}`, c.issuer)
 	case "/apis/authentication.k8s.io/v1/tokenreviews":
 		c.reviews++
 		var review struct {
@@ -78,7 +78,7 @@ func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		audiences, _ := json.Marshal(review.Spec.Audiences[:1])
 		w.WriteHeader(http.StatusCreated)
-		fmt.Fprintf(w, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{"authenticated":%t,"audiences":%s}}`, !c.deleted, audiences)
+		_, _ = fmt.Fprintf(w, `{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{"authenticated":%t,"audiences":%s}}`, !c.deleted, audiences)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
