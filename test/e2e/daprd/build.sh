@@ -1,24 +1,28 @@
 #!/bin/sh
-# Builds daprd from the Go module proxy once, into a cache outside the repository. Prints
-# the path of the binary on standard output, and the progress on standard error.
+# Builds a program of Dapr from the Go module proxy once, into a cache outside the
+# repository. Prints the path of the binary on standard output, and the progress on
+# standard error.
 #
-#   build.sh [VERSION]     default: the newest version of ./versions
+#   build.sh [VERSION [PROGRAM]]     default: daprd, in the newest version of ./versions
+#
+# PROGRAM is daprd or sentry.
 #
 # dapr's go.mod has replace directives, which `go install` refuses. This script therefore
 # builds a scratch module that repeats the requirements of dapr's go.mod under another
-# name, and requires dapr itself. The scratch module has copies of two packages of daprd:
+# name, and requires dapr itself. For daprd, it has copies of two of its packages:
 # its main function, unchanged, and the list of its components, with only those that the
 # tests use. With all components, many of which need a cloud's client library, the build
 # would take four times as long.
 set -eu
 
 version=${1:-$(tail -n 1 "$(dirname "$0")/versions")}
+program=${2:-daprd}
 module=github.com/dapr/dapr
 components="pubsub_redis bindings_cron nameresolution_kubernetes"
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/tokenagent-e2e/daprd-$version
-binary=$cache/daprd
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/tokenagent-e2e/$program-$version
+binary=$cache/$program
 
-say() { echo "daprd: $*" >&2; }
+say() { echo "$program: $*" >&2; }
 
 if [ -x "$binary" ]; then
 	say "using $binary"
@@ -47,20 +51,24 @@ if [ ! -f "$dapr/go.mod" ]; then
 	say "no go.mod came with $module v$version"
 	exit 1
 fi
-sed "s|^module .*|module daprd.scratch|" "$dapr/go.mod" >go.mod
+sed "s|^module .*|module dapr.scratch|" "$dapr/go.mod" >go.mod
 go mod edit -require="$module@v$version"
-mkdir app components
-for file in main.go app/app.go; do
-	sed "s#\"$module/cmd/daprd/\(app\|components\)\"#\"daprd.scratch/\1\"#" "$dapr/cmd/daprd/$file" >"$file"
-done
-for component in $components; do
-	cat "$dapr/cmd/daprd/components/$component.go" >"components/$component.go"
-done
+package=$module/cmd/$program
+if [ "$program" = daprd ]; then
+	package=.
+	mkdir app components
+	for file in main.go app/app.go; do
+		sed "s#\"$module/cmd/daprd/\(app\|components\)\"#\"dapr.scratch/\1\"#" "$dapr/cmd/daprd/$file" >"$file"
+	done
+	for component in $components; do
+		cat "$dapr/cmd/daprd/components/$component.go" >"components/$component.go"
+	done
+fi
 
 say "building with -p 1; a cold build takes several minutes"
 started=$(date +%s)
 # The files of the components have this build tag.
-nice -n 15 go build -p 1 -buildvcs=false -tags stablecomponents -o "$binary.part" . &
+nice -n 15 go build -p 1 -buildvcs=false -tags stablecomponents -o "$binary.part" "$package" &
 build=$!
 while kill -0 "$build" 2>/dev/null; do
 	sleep 1
