@@ -237,7 +237,7 @@ func (c Config) resolve() (*resolved, error) {
 func (r *resolved) findKeys() error {
 	var errs *multierror.Error
 	only := len(r.Issuers) == 1
-	names, issuers, missing, cluster := make(map[string]int), make(map[string]int), 0, 0
+	names, issuers, trustDomains, missing, cluster := make(map[string]int), make(map[string]int), make(map[string]int), 0, 0
 	for i, iss := range r.Issuers {
 		if only {
 			iss.Name = cmp.Or(iss.Name, "keys")
@@ -256,7 +256,10 @@ func (r *resolved) findKeys() error {
 		if other := issuers[iss.JWT.Issuer]; other > 0 && iss.JWT.Issuer != "" {
 			addError("{issuer} is the same as that of issuer %d; the iss of a token could not tell whose keys verify it", other)
 		}
-		if iss.JWT.AllowMissingIssuer {
+		if other := trustDomains[iss.JWT.TrustDomain]; other > 0 && iss.JWT.TrustDomain != "" {
+			addError("{trust-domain} is the same as that of issuer %d; the sub of a token could not tell whose keys verify it", other)
+		}
+		if iss.JWT.AllowMissingIssuer && iss.JWT.TrustDomain == "" {
 			if missing > 0 {
 				addError("{allow-missing-issuer} is also set for issuer %d; a token without iss could not tell whose keys verify it", missing)
 			}
@@ -271,7 +274,7 @@ func (r *resolved) findKeys() error {
 		for _, err := range invalid.WrappedErrors() {
 			errs = multierror.Append(errs, &option.IssuerError{Number: i + 1, Only: only, Err: err})
 		}
-		names[iss.Name], issuers[iss.JWT.Issuer] = i+1, i+1
+		names[iss.Name], issuers[iss.JWT.Issuer], trustDomains[iss.JWT.TrustDomain] = i+1, i+1, i+1
 	}
 	return errs.ErrorOrNil()
 }
@@ -299,7 +302,7 @@ func (r *resolved) keySource(iss Issuer) (*sourceSpec, *multierror.Error) {
 		s.source, s.watched = reload.Path(iss.KeyFile, jwks.KeyNames()...), true
 		s.kind, s.location, s.identity = kindKeyFile, iss.KeyFile, absolute(iss.KeyFile)
 	case iss.JWKSURL != "":
-		remote, err := jwks.Remote(iss.JWKSURL, iss.JWKS.options(iss.KeyAlgorithm, r.Logger))
+		remote, err := jwks.Remote(iss.JWKSURL, iss.JWKS.options(iss.KeyAlgorithm, iss.JWT.TrustDomain, r.Logger))
 		if err != nil {
 			errs = multierror.Append(errs, err)
 			break

@@ -49,22 +49,32 @@ type Issuer struct {
 	// curve key, and HS256 for a secret.
 	KeyAlgorithm string
 	// JWT configures which tokens are accepted. Its Audiences is required, and so is its
-	// Issuer unless AllowMissingIssuer or Kubernetes is set.
+	// Issuer unless AllowMissingIssuer, TrustDomain or Kubernetes is set.
 	JWT JWT
 }
 
 // JWT configures which signed tokens (JSON Web Tokens, RFC 7519) of an issuer are
 // accepted. A token of more than 16 KiB never is. The zero JWT is invalid:
-// Audiences is required, and so is Issuer unless AllowMissingIssuer is set.
+// Audiences is required, and so is Issuer unless AllowMissingIssuer or TrustDomain is set.
 type JWT struct {
 	// Issuer is the "iss" that a token must have, compared byte by byte (RFC 7519
-	// section 4.1.1). It is required, unless AllowMissingIssuer or Issuer.Kubernetes is set: otherwise a
-	// token that the same keys signed for another issuer would be accepted. No other
-	// Issuer of the Config may have it.
+	// section 4.1.1). It is required, unless AllowMissingIssuer, TrustDomain or
+	// Issuer.Kubernetes is set: otherwise a token that the same keys signed for another
+	// issuer would be accepted. No other Issuer of the Config may have it.
 	Issuer string
-	// AllowMissingIssuer also accepts tokens without "iss". Only one Issuer of a Config
-	// may set it. If JWT.Issuer is "", only tokens without "iss" are accepted.
+	// AllowMissingIssuer also accepts tokens without "iss". Of the Issuers of a Config
+	// without a TrustDomain, only one may set it. If JWT.Issuer is "", only tokens without
+	// "iss" are accepted.
 	AllowMissingIssuer bool
+	// TrustDomain is the name of a SPIFFE trust domain, such as "prod.example". If it is
+	// set, the keys are the bundle of this trust domain, and only its JWT-SVIDs (SPIFFE
+	// JWT-SVID) are accepted: "sub" must be a SPIFFE ID of this trust domain with a path,
+	// the algorithm RS, PS or ES, and "typ" absent, JWT or JOSE. Types must be empty. If
+	// JWT.Issuer is "", "iss" is not checked: the trust domain takes its place, also to
+	// choose the Issuer of a token. No other Issuer of the Config may have the trust
+	// domain, or accept a token whose "sub" is a SPIFFE ID of it. "" means that the tokens
+	// need not be JWT-SVIDs.
+	TrustDomain string
 	// Audiences are the accepted audiences: the "aud" of a token must contain at least
 	// one of them (RFC 7519 section 4.1.3). At least one is required: otherwise a token
 	// that was issued for another service would be accepted.
@@ -90,10 +100,19 @@ type JWT struct {
 	Leeway time.Duration
 }
 
+// keyOwner returns what the keys belong to: the trust domain, if there is one, or else the
+// issuer. Superseded keys verify only tokens of their owner.
+func (j *JWT) keyOwner() string {
+	if j.TrustDomain != "" {
+		return "spiffe://" + j.TrustDomain
+	}
+	return j.Issuer
+}
+
 // config returns the rules of the internal verifier.
 func (j *JWT) config() jwt.Config {
 	return jwt.Config{
-		Issuer: j.Issuer, AllowMissingIssuer: j.AllowMissingIssuer, Audiences: j.Audiences, Algorithms: j.Algorithms,
+		Issuer: j.Issuer, AllowMissingIssuer: j.AllowMissingIssuer, TrustDomain: j.TrustDomain, Audiences: j.Audiences, Algorithms: j.Algorithms,
 		Types: j.Types, RequiredClaims: j.RequiredClaims, Leeway: j.Leeway,
 	}
 }
@@ -128,9 +147,9 @@ type JWKS struct {
 	MaxStale time.Duration
 }
 
-func (j *JWKS) options(algorithm string, log *slog.Logger) jwks.RemoteOptions {
+func (j *JWKS) options(algorithm, trustDomain string, log *slog.Logger) jwks.RemoteOptions {
 	return jwks.RemoteOptions{
 		Client: j.Client, CAFile: j.CAFile, BearerFile: j.BearerFile, MaxStale: j.MaxStale,
-		Algorithm: algorithm, Logger: log,
+		Algorithm: algorithm, TrustDomain: trustDomain, Logger: log,
 	}
 }

@@ -16,7 +16,7 @@ import (
 // findCluster makes the API server of the cluster that the process runs in the source of
 // the keys.
 func (s *sourceSpec) findCluster(log *slog.Logger) error {
-	o := s.issuer.JWKS.options(s.issuer.KeyAlgorithm, log)
+	o := s.issuer.JWKS.options(s.issuer.KeyAlgorithm, s.issuer.JWT.TrustDomain, log)
 	switch {
 	case s.issuer.KeyFile != "" || s.issuer.JWKSURL != "":
 		return option.Errorf(option.Field, "{kubernetes} is set beside {key-file} or {jwks-url}; one source is meant: leave the others out")

@@ -147,7 +147,7 @@ func newTokenSource(spec *sourceSpec, minBytes int, log *slog.Logger) *tokenSour
 func newKeySource(spec *sourceSpec, log *slog.Logger) *keySource {
 	src := newSource[jwt.Key, jwt.KeySet](spec, log)
 	src.parse = func(c reload.Content) (declared rotation.Content[jwt.Key], notes []string, err error) {
-		o := jwks.ParseOptions{Name: spec.nameIn(c), Algorithm: spec.issuer.KeyAlgorithm}
+		o := jwks.ParseOptions{Name: spec.nameIn(c), Algorithm: spec.issuer.KeyAlgorithm, TrustDomain: spec.issuer.JWT.TrustDomain}
 		if spec.remote != nil {
 			o = spec.remote.ParseOptions()
 		}

@@ -141,7 +141,7 @@ type sourceSnapshot[V credential, S any] struct {
 // A keySnapshot is the part of a Snapshot for the keys of one issuer.
 type keySnapshot struct {
 	sourceSnapshot[jwt.Key, jwt.KeySet]
-	issuer string // its "iss"
+	owner string // see JWT.keyOwner
 }
 
 // Snapshot returns what the Agent accepts and refuses now or, after Close, what the
@@ -153,7 +153,7 @@ func (a *Agent) Snapshot() Snapshot {
 		s.tokens = a.tokens.snapshot()
 	}
 	for _, src := range a.keys {
-		s.keys = append(s.keys, keySnapshot{src.snapshot(), src.spec.issuer.JWT.Issuer})
+		s.keys = append(s.keys, keySnapshot{src.snapshot(), src.spec.issuer.JWT.keyOwner()})
 	}
 	return s
 }
@@ -242,7 +242,7 @@ func (a *Agent) startFrom(s *Snapshot) {
 func (a *Agent) keysOf(s *Snapshot, src *keySource) (from *keySnapshot, sameIssuer bool) {
 	for i := range s.keys {
 		k := &s.keys[i]
-		if k.issuer == src.spec.issuer.JWT.Issuer {
+		if k.owner == src.spec.issuer.JWT.keyOwner() {
 			return k, true
 		}
 		if slices.Contains(k.names, src.spec.name) || len(s.keys) == 1 && len(a.keys) == 1 {

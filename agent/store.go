@@ -249,7 +249,7 @@ func (src *source[V, S]) restoreRefusals(m rotation.Snapshot) {
 // restore makes the state in w the initial state. Of the keys of another issuer it takes
 // only the refusals, because they would verify tokens that this issuer never signed.
 func (src *source[V, S]) restore(w storedSource, now time.Time) {
-	if w.Issuer != "" && w.Issuer != src.spec.issuer.JWT.Issuer {
+	if w.Issuer != "" && w.Issuer != src.spec.issuer.JWT.keyOwner() {
 		src.restoreRefusals(w.Snapshot)
 		return
 	}
@@ -280,7 +280,7 @@ func (src *source[V, S]) adopt(m rotation.Snapshot) {
 func (src *source[V, S]) stored(now time.Time) storedSource {
 	s := src.value.Load()
 	return storedSource{
-		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.identity, Issuer: src.spec.issuer.JWT.Issuer,
+		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.identity, Issuer: src.spec.issuer.JWT.keyOwner(),
 		Snapshot: s.ledger.Snapshot(now, src.encode), LastUsed: utc(s.lastPrevious), Clients: src.clients.stored(),
 	}
 }

@@ -35,6 +35,8 @@ var (
 	errAudience         = refusal(verify.ErrInvalidToken, "its aud is none of the accepted audiences")
 	errClaims           = refusal(verify.ErrInvalidToken, "a required claim is missing or has another value")
 	errSubject          = refusal(verify.ErrInvalidToken, "its sub is neither a string nor a whole number")
+	errSPIFFEID         = refusal(verify.ErrInvalidToken, "its sub is not the SPIFFE ID of a workload, in the form spiffe://TRUST-DOMAIN/PATH")
+	errTrustDomain      = refusal(verify.ErrInvalidToken, "its sub is a SPIFFE ID of a trust domain that its signer does not belong to")
 	errTokenID          = refusal(verify.ErrInvalidToken, "its jti is not a string")
 	errExpired          = refusal(verify.ErrExpiredToken, "its exp has come")
 	errKeyExpired       = refusal(verify.ErrExpiredToken, "the key that signed it was superseded, and its overlap has ended")

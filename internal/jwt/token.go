@@ -128,11 +128,20 @@ func (v *Verifier) issuerOf(j *jws) (int, error) {
 		return 0, errForm
 	}
 	name, isText := strictjson.String(value)
+	has := value != ""
+	if has && (!isText || name == "") {
+		return 0, errIssuer
+	}
 	at, known := v.byIss[name]
 	if i := slices.IndexFunc(v.learned, func(i int) bool { return v.issuers[i].accepts(name) }); !known && i >= 0 {
 		at, known = v.learned[i], true
 	}
-	if value != "" && (!isText || name == "") || !known {
+	if !has || !known {
+		if owner, owned := v.ownerOfSubject(j.claims); owned {
+			at, known = owner, v.issuers[owner].acceptsIssuer(name, has)
+		}
+	}
+	if !known {
 		return 0, errIssuer
 	}
 	return at, nil
@@ -179,7 +188,7 @@ func (iss *Issuer) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 		return nil, errIssuedAt
 	}
 	issuer, ok := strictjson.String(c.iss)
-	if c.iss == "" && !iss.cfg.AllowMissingIssuer || c.iss != "" && (!ok || !iss.accepts(issuer)) {
+	if c.iss != "" && !ok || !iss.acceptsIssuer(issuer, c.iss != "") {
 		if iss.cfg.IsIssuer != nil {
 			iss.cfg.OnUnknownKey() // the issuer may have a new name
 		}

@@ -30,11 +30,14 @@ type Config struct {
 	IsIssuer func(iss string) bool
 	// AllowMissingIssuer accepts tokens without "iss". Issuer may then be "".
 	AllowMissingIssuer bool
-	Audiences          []string
-	Algorithms         []string
-	Types              []string
-	RequiredClaims     map[string][]string
-	Leeway             time.Duration // zero means DefaultLeeway
+	// TrustDomain makes every token a JWT-SVID of this SPIFFE trust domain. Issuer may
+	// then be "", which accepts any iss and none.
+	TrustDomain    string
+	Audiences      []string
+	Algorithms     []string
+	Types          []string
+	RequiredClaims map[string][]string
+	Leeway         time.Duration // zero means DefaultLeeway
 
 	// OnUnknownKey, if not nil, is called if no key matches a token, or if none of the
 	// matching keys made its signature. A remote source can then look for new keys;
@@ -82,7 +85,7 @@ func NewIssuer(keys func() *KeySet, c Config) (*Issuer, error) {
 	}
 	c.Audiences, c.Algorithms = slices.Clone(c.Audiences), slices.Clone(c.Algorithms)
 	if len(c.Algorithms) == 0 {
-		c.Algorithms = Algorithms()
+		c.Algorithms = c.algorithms()
 	}
 	for i, alg := range c.Algorithms {
 		c.Algorithms[i] = CanonicalAlgorithm(alg)
@@ -110,19 +113,25 @@ func (c *Config) Validate() error {
 	fail := func(format string, args ...any) {
 		errs.Errors = append(errs.Errors, option.Errorf(option.Field, format, args...))
 	}
-	if c.Issuer == "" && c.IsIssuer == nil && !c.AllowMissingIssuer {
+	if c.Issuer == "" && c.IsIssuer == nil && !c.AllowMissingIssuer && c.TrustDomain == "" {
 		fail("{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
 	}
 	if len(c.Audiences) == 0 || slices.Contains(c.Audiences, "") {
 		fail("{audience} is missing: give the aud that signed tokens must have, since the same keys may sign for others")
 	}
 	for _, a := range c.Algorithms {
-		if !slices.Contains(Algorithms(), a) {
-			fail("{algorithm} must be one of %s", strings.Join(Algorithms(), ", "))
+		if supported := c.algorithms(); !slices.Contains(supported, a) {
+			fail("{algorithm} must be one of %s", strings.Join(supported, ", "))
 		}
 	}
-	if slices.Contains(c.Types, "") {
+	switch {
+	case slices.Contains(c.Types, ""):
 		fail("{jwt-type} is empty; leave it out")
+	case len(c.Types) > 0 && c.TrustDomain != "":
+		fail("{jwt-type} and {trust-domain} are both set; the typ of a JWT-SVID is JWT, JOSE or absent: leave {jwt-type} out")
+	}
+	if c.TrustDomain != "" && !ValidTrustDomain(c.TrustDomain) {
+		fail("{trust-domain} must be lower-case letters, digits, '.', '-' or '_', such as prod.example; leave out spiffe:// and the path")
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
 		if _, err := Require(name, nil); err != nil {
@@ -139,26 +148,29 @@ func (c *Config) Validate() error {
 // compact serialization (RFC 7515 section 7.1). It is safe for concurrent use. The zero
 // Verifier is not usable; use NewVerifier.
 //
-// The "iss" of a token chooses the issuer whose keys and rules apply. It is read before the
-// signature is checked and compared again afterwards. The keys of other issuers are never
-// tried.
+// The "iss" of a token chooses the issuer whose keys and rules apply. If no issuer has that
+// name, or if the token has no iss, the trust domain in "sub" chooses it. Both are read
+// before the signature is checked and compared again afterwards. The keys of other issuers
+// are never tried.
 type Verifier struct {
 	issuers []*Issuer
 	learned []int          // the indexes of the issuers with IsIssuer
 	byIss   map[string]int // the index of each issuer; "" for the one that accepts tokens without iss
-	cache   *jwtCache
-	checks  *checkLimit
+	// byTrustDomain is the index of each issuer with a trust domain.
+	byTrustDomain map[string]int
+	cache         *jwtCache
+	checks        *checkLimit
 }
 
 var _ verify.Verifier = (*Verifier)(nil)
 
 // NewVerifier returns a Verifier of the tokens of issuers, with a cache for cacheSize
 // tokens. A cacheSize of 0 means DefaultCacheSize, and a negative one none. The issuers
-// must have different values of Config.Issuer, and only one may allow tokens without an
-// issuer.
+// must have different values of Config.Issuer and of Config.TrustDomain, and of those
+// without a TrustDomain only one may allow tokens without an issuer.
 func NewVerifier(cacheSize int, issuers ...*Issuer) *Verifier {
 	v := &Verifier{
-		issuers: issuers, byIss: make(map[string]int, len(issuers)),
+		issuers: issuers, byIss: make(map[string]int, len(issuers)), byTrustDomain: make(map[string]int),
 		cache: newJWTCache(cmp.Or(cacheSize, DefaultCacheSize)), checks: processChecks,
 	}
 	for i, iss := range issuers {
@@ -167,7 +179,9 @@ func NewVerifier(cacheSize int, issuers ...*Issuer) *Verifier {
 		} else if iss.cfg.IsIssuer != nil {
 			v.learned = append(v.learned, i)
 		}
-		if iss.cfg.AllowMissingIssuer {
+		if iss.cfg.TrustDomain != "" {
+			v.byTrustDomain[iss.cfg.TrustDomain] = i
+		} else if iss.cfg.AllowMissingIssuer {
 			v.byIss[""] = i
 		}
 	}
@@ -249,6 +263,9 @@ func (v *Verifier) verifyUncached(ctx context.Context, token string, hash uint64
 		return nil, err
 	}
 	e, err := iss.checkClaims(set, key, j)
+	if err == nil {
+		err = v.checkSubject(at, e.subject)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +318,7 @@ func (v *Verifier) signer(ctx context.Context, iss *Issuer, set *KeySet, j *jws)
 	if !slices.Contains(iss.cfg.Algorithms, j.alg) {
 		return nil, errAlgorithm
 	}
-	if len(iss.types) > 0 && !slices.Contains(iss.types, BareType(j.typ)) {
+	if !iss.acceptsType(j.typ) {
 		return nil, errType
 	}
 	keys, err := set.candidates(j, time.Now())

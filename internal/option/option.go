@@ -28,6 +28,7 @@ var fields = map[string]string{ //nolint:gochecknoglobals,gosec // a constant; n
 	"kubernetes": "Issuer.Kubernetes", "token-review": "Issuer.TokenReview",
 	"issuer": "Issuer.JWT.Issuer", "audience": "Issuer.JWT.Audiences", "algorithm": "Issuer.JWT.Algorithms", "jwt-type": "Issuer.JWT.Types",
 	"require-claim": "Issuer.JWT.RequiredClaims", "leeway": "Issuer.JWT.Leeway", "allow-missing-issuer": "Issuer.JWT.AllowMissingIssuer",
+	"trust-domain": "Issuer.JWT.TrustDomain",
 }
 
 // Field spells a setting as a field of the library: Config.TokenFile.

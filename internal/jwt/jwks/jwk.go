@@ -28,6 +28,11 @@ func (p *parser) json(text []byte, slot rotation.Slot, f form) {
 	if !ok {
 		return
 	}
+	if p.o.TrustDomain != "" {
+		if top, ok = p.bundle(top); !ok {
+			return
+		}
+	}
 	set, isSet := top["keys"]
 	_, isKey := top["kty"]
 	switch {
@@ -40,7 +45,7 @@ func (p *parser) json(text []byte, slot rotation.Slot, f form) {
 	case p.o.Remote:
 		p.fail(`not a JWKS: the object has no "keys"; give the address of the key set (jwks_uri)`)
 	case !isKey:
-		p.fail(`neither a JWKS nor a JWK: the object has neither "keys" nor "kty"`)
+		p.fail(`neither a JWKS nor a JWK: the object has neither "keys" nor "kty"; give the trust domain if spiffe-helper wrote it`)
 	default:
 		k, err := p.jwk(top)
 		p.one(k, err, slot)
@@ -95,6 +100,8 @@ func (p *parser) set(raw json.RawMessage) {
 		err := json.Unmarshal(raw, &members)
 		if err != nil || members == nil {
 			err = errors.New("not an object; a key is an object")
+		} else if p.o.TrustDomain != "" && !isForSVIDs(members) {
+			continue
 		} else if k, err = p.jwk(members); err == nil {
 			err = p.declare(k, rotation.Listed, true)
 		}
@@ -108,6 +115,8 @@ func (p *parser) set(raw json.RawMessage) {
 	}
 	switch {
 	case len(p.got.Decls) > 0:
+	case len(p.got.Skipped) == 0 && len(keys) > 0: // all of them were ignored
+		p.fail("no key for JWT-SVIDs, which has use jwt-svid and kty RSA or EC; switch JWT-SVIDs on where the bundle comes from")
 	case len(p.got.Skipped) > 0:
 		p.fail("none of its %d keys can verify signatures; the first: %v", len(keys), errors.Unwrap(p.got.Skipped[0]))
 	default:
@@ -120,7 +129,7 @@ var (
 	errKty      = errors.New("its kty is none of RSA, EC, OKP and oct")
 	errCrv      = errors.New("its crv does not fit its kty: EC has P-256, P-384 and P-521, OKP has Ed25519")
 	errPrivate  = errors.New("a private key, which signs; give only the public members, without d, p, q, dp, dq, qi and oth")
-	errUse      = errors.New("its use is not sig, so it does not verify signatures; leave the key out")
+	errUse      = errors.New("its use is not sig, so it does not verify signatures; leave the key out, or give the trust domain if this is a SPIFFE bundle")
 	errOps      = errors.New("its key_ops is not a list, or does not contain verify; fix it, or leave the key out")
 	errKid      = fmt.Errorf("its kid is over %d bytes; give a shorter one", jwt.MaxKeyID)
 	errPublic   = errors.New("a secret: anybody who reads the document could sign with it; remove it, and never use it again")
@@ -145,7 +154,7 @@ func (p *parser) jwk(members map[string]json.RawMessage) (jwt.Key, error) {
 		}
 		text[m] = s
 	}
-	if err := checkPurpose(members, text); err != nil {
+	if err := p.checkPurpose(members, text); err != nil {
 		return jwt.Key{}, err
 	}
 	material, err := p.material(text)
@@ -166,13 +175,13 @@ func isEmpty(value json.RawMessage) bool {
 }
 
 // checkPurpose returns an error if a JWK is not a public key for verifying signatures.
-func checkPurpose(members map[string]json.RawMessage, text map[string]string) error {
+func (p *parser) checkPurpose(members map[string]json.RawMessage, text map[string]string) error {
 	for _, m := range []string{"d", "p", "q", "dp", "dq", "qi", "oth"} {
 		if _, has := members[m]; has {
 			return errPrivate
 		}
 	}
-	if use, has := text["use"]; has && use != "sig" {
+	if use, has := text["use"]; has && use != "sig" && (use != useJWTSVID || p.o.TrustDomain == "") {
 		return errUse
 	}
 	if raw, has := members["key_ops"]; has {

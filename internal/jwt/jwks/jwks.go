@@ -34,6 +34,11 @@ type ParseOptions struct {
 	// without "alg". "" means the default of [jwt.KeyConfig].
 	Algorithm string
 
+	// TrustDomain is the name of a SPIFFE trust domain. If it is set, Parse uses only the
+	// keys of JWT-SVIDs of this trust domain. "" means that the keys are not those of a
+	// trust domain.
+	TrustDomain string
+
 	// Remote means that the content came from a server. The content must then be a JWKS.
 	// Keys that cannot verify signatures here are skipped, because an identity provider
 	// also publishes keys for other purposes. Private keys and secrets, which must not be
@@ -54,6 +59,9 @@ const (
 //   - PEM (RFC 7468) with public keys, certificates or PKCS #1 RSA public keys. The first
 //     key is current, and the others are listed. Parse uses only the key of a certificate
 //     and ignores its issuer and its dates.
+//   - With ParseOptions.TrustDomain, a SPIFFE bundle (SPIFFE Trust Domain and Bundle
+//     section 4), or the file of spiffe-helper, which has the bundles of several trust
+//     domains. The keys for JWT-SVIDs are listed, and other keys ignored.
 //   - Any other single word of printable ASCII, which is an HMAC secret. The secret is
 //     current. A secret with other bytes must be a JWK of kty oct.
 //

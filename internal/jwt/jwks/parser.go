@@ -110,6 +110,8 @@ func (p *parser) declare(k jwt.Key, slot rotation.Slot, inSet bool) error {
 	repeated := slices.Contains(p.byName[as], k.ID()) // k was declared before with this kid and algorithm
 	before := slices.IndexFunc(p.got.Decls, func(d rotation.Decl[jwt.Key]) bool { return d.ID == k.ID() })
 	switch {
+	case p.o.TrustDomain != "" && !slices.Contains(jwt.SVIDAlgorithms(), k.Algorithm()):
+		return errNotForSVIDs
 	case len(p.got.Decls) == maxKeys:
 		return fmt.Errorf("more than %d keys; remove some", maxKeys)
 	case repeated && inSet:

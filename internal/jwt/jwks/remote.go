@@ -24,8 +24,8 @@ type RemoteOptions struct {
 	CAFile     string
 	BearerFile string // errors of this file and of CAFile are in FileError
 	MaxStale   time.Duration
-	// Algorithm is the same as ParseOptions.Algorithm.
-	Algorithm string
+	// Algorithm and TrustDomain are the same as in ParseOptions.
+	Algorithm, TrustDomain string
 	// Logger receives the errors of CAFile and BearerFile, once per error. nil discards
 	// them.
 	Logger *slog.Logger
@@ -126,7 +126,7 @@ func (s *RemoteSource) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.
 
 // ParseOptions returns the options for parsing the content that Read returns.
 func (s *RemoteSource) ParseOptions() ParseOptions {
-	return ParseOptions{Name: s.name, Algorithm: s.o.Algorithm, Remote: true}
+	return ParseOptions{Name: s.name, Algorithm: s.o.Algorithm, TrustDomain: s.o.TrustDomain, Remote: true}
 }
 
 // Read returns the last valid key set, or the error of the last request. If a request is

@@ -45,7 +45,7 @@ Otherwise the exit code is 1.`,
 			if err != nil {
 				return err
 			}
-			if r.HasKeys() && (r.Issuer.JWT.Issuer == "" && !r.Issuer.Kubernetes || len(r.Issuer.JWT.Audiences) == 0) {
+			if rules := r.Issuer.JWT; r.HasKeys() && (rules.Issuer == "" && rules.TrustDomain == "" && !r.Issuer.Kubernetes || len(rules.Audiences) == 0) {
 				found.add("info", "check needs no --issuer and no --audience; run needs both to accept signed tokens")
 			}
 			verdict := "good: an agent would start on it"

@@ -89,7 +89,7 @@ func judge(cmd *cobra.Command, token string, t *inspect.Token, given agent.JWT, 
 	j, rules := &judgement{}, *accepted
 	rules.Issuer, rules.Audiences = given.Issuer, given.Audiences
 	claims := jwt.MapClaims(t.Claims)
-	if iss, _ := claims.GetIssuer(); given.Issuer == "" && iss != "" {
+	if iss, _ := claims.GetIssuer(); given.Issuer == "" && given.TrustDomain == "" && iss != "" {
 		rules.Issuer, accepted.Issuer = iss, iss
 		j.Unchecked = append(j.Unchecked, "iss")
 	}

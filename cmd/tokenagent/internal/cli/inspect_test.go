@@ -103,12 +103,15 @@ func TestInspectSaysWhy(t *testing.T) {
 		"just expired":    {made(full(jwt.MapClaims{"exp": now - 20}), nil), inspectBy(path, "--leeway", "0s"), []string{"refused (expired): its exp has come", "exp: it expired 2", "differ by more than --leeway"}},
 		"no exp":          {made(jwt.MapClaims{"iss": issuer, "aud": audience}, nil), inspectBy(path), []string{"it has no exp", "warning: no exp"}},
 		"crit":            {made(full(nil), map[string]any{"crit": []string{"b64"}}), inspectBy(path), []string{"its header has crit", "warning: the header has crit"}},
+		"trust domain":    {s.sign(t, "--subject", "spiffe://b.example/x"), []string{"inspect", "--key-file", s.jwks, "--audience", audience, "--trust-domain", "a.example"}, []string{"its sub is a SPIFFE ID of a trust domain that its signer", `sub: "spiffe://a.example/..." is asked for, and the token has "spiffe://b.example/x"`}},
+		"no SPIFFE ID":    {s.sign(t, "--subject", "alice"), inspectBy(s.jwks, "--trust-domain", "a.example"), []string{"its sub is not the SPIFFE ID of a workload", `sub: "spiffe://a.example/..." is asked for, and the token has "alice"`}},
+		"SVID type":       {made(full(jwt.MapClaims{"sub": "spiffe://a.example/x"}), map[string]any{"typ": "at+jwt"}), inspectBy(s.jwks, "--trust-domain", "a.example"), []string{`typ: "JWT" or "JOSE" is asked for`, `alg: "RS256" or "RS384"`, `is asked for, and the token has "HS256"`}},
 		"none":            {strings.TrimRight(base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)), "=") + "." + strings.Split(s.sign(t), ".")[1] + ".", inspectBy(s.jwks), []string{"refused (invalid)", "warning: alg is none"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := invoke(t, c.token, c.args...)
 			o.want(t, 1, c.want...)
-			for _, claim := range []string{"iss", "aud", "exp", "nbf", "iat", "kid", "alg", "typ", "tier", "/roles/0"} { // no hint about a claim that is right
+			for _, claim := range []string{"iss", "aud", "sub", "exp", "nbf", "iat", "kid", "alg", "typ", "tier", "/roles/0"} { // no hint about a claim that is right
 				says := func(text string) bool { return strings.HasPrefix(text, claim+": ") }
 				if strings.Contains(o.out, "\n  "+claim+": ") && !slices.ContainsFunc(c.want, says) {
 					t.Errorf("a hint about %s, which is right:\n%s", claim, o.out)
@@ -134,7 +137,13 @@ func TestInspectAccepts(t *testing.T) {
 	s := newSigner(t, "EdDSA")
 	token := s.sign(t, "--subject", "a b")
 	invoke(t, token, inspectBy(s.jwks)...).want(t, 0, "accepted: signed by key "+s.kid(t)+", which is listed in source keys; its subject is \"a b\"\n")
-	o := invoke(t, token, "inspect", "--key-file", s.jwks)
+	svid := newSigner(t, "ES256")
+	o := invoke(t, svid.sign(t, "--subject", "spiffe://a.example/x"), "inspect", "--key-file", svid.jwks, "--audience", audience, "--trust-domain", "a.example")
+	o.want(t, 0, "accepted", "its subject is spiffe://a.example/x\n")
+	if strings.Contains(o.out, "was not checked") {
+		t.Errorf("iss matters, though the trust domain takes its place:\n%s", o.out)
+	}
+	o = invoke(t, token, "inspect", "--key-file", s.jwks)
 	o.want(t, 0, "accepted", "iss was not checked; give --issuer to check it", "aud was not checked")
 	o = invoke(t, token, inspectBy(s.jwks, "--output", "json")...)
 	o.want(t, 0, `"accepted": true`, `"subject": "a b"`, `"times": {`)

@@ -94,7 +94,7 @@ func (i *Issuer) agentIssuer(use Use) agent.Issuer {
 	iss := i.Issuer
 	if use == Check {
 		const placeholder = "https://issuer.invalid"
-		if !iss.Kubernetes {
+		if !iss.Kubernetes && iss.JWT.TrustDomain == "" {
 			iss.JWT.Issuer = cmp.Or(iss.JWT.Issuer, placeholder)
 		}
 		if len(iss.JWT.Audiences) == 0 {

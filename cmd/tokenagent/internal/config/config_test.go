@@ -101,6 +101,11 @@ func TestValidate(t *testing.T) {
 		keys + "max-stale=1h":                                      "{max-stale} goes with {jwks-url}",
 		keys + "jwks-ca-file=/a":                                   "{jwks-ca-file} goes with {jwks-url}",
 		keys + "jwks-bearer-file=/a":                               "{jwks-bearer-file} goes with {jwks-url}",
+		"key-file=/f trust-domain=prod.example audience=a":         "",
+		keys + "trust-domain=spiffe://prod.example":                "{trust-domain} must be lower-case letters",
+		keys + "trust-domain=prod.example jwt-type=JWT":            "{jwt-type} and {trust-domain} are both set",
+		keys + "trust-domain=prod.example algorithm=EdDSA":         "{algorithm} must be one of RS256",
+		"token-file=/f trust-domain=prod.example":                  "{trust-domain} goes with {key-file} or {jwks-url}",
 		keys + "key-algorithm=none":                                "{key-algorithm} must be one of HS256",
 		keys + "algorithm=ES256":                                   "",
 		keys + "algorithm=ES256 algorithm=none":                    "{algorithm} must be one of HS256",
@@ -170,11 +175,11 @@ func TestAgentConfig(t *testing.T) {
 			c.Overlap, c.MaxOverlap, c.Poll, c.Debounce = -1, -time.Second, -1, -1
 			c.WaitForSource, c.StateFile, c.TokenFile, c.MinTokenBytes = true, "/s", "/f", 9
 		},
-		"jwks-url=https://h/ key-algorithm=PS256 max-stale=1h issuer=i audience=a audience=b key-name=n jwks-ca-file=/ca jwks-bearer-file=/t": func(c *agent.Config) {
+		"jwks-url=https://h/ key-algorithm=PS256 max-stale=1h issuer=i trust-domain=prod.example audience=a audience=b key-name=n jwks-ca-file=/ca jwks-bearer-file=/t": func(c *agent.Config) {
 			c.Issuers = []agent.Issuer{{
 				Name: "n", JWKSURL: "https://h/", KeyAlgorithm: "PS256",
 				JWKS: agent.JWKS{MaxStale: time.Hour, CAFile: "/ca", BearerFile: "/t"},
-				JWT:  agent.JWT{Issuer: "i", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, Leeway: jwt.DefaultLeeway},
+				JWT:  agent.JWT{Issuer: "i", TrustDomain: "prod.example", Audiences: []string{"a", "b"}, RequiredClaims: map[string][]string{}, Leeway: jwt.DefaultLeeway},
 			}}
 			c.JWTCache = jwt.DefaultCacheSize
 		},

@@ -20,6 +20,16 @@ func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time
 	hint := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	alg := jwt.CanonicalAlgorithm(t.Header.text("alg"))
 	typ := jwt.BareType(t.Header.text("typ"))
+	issuerAccepted := t.Claims.text("iss") != "" && t.Claims.text("iss") == c.Issuer
+	if c.TrustDomain != "" {
+		c.Types = []string{"JWT", "JOSE"}
+		if len(c.Algorithms) == 0 {
+			c.Algorithms = jwt.SVIDAlgorithms()
+		}
+		issuerAccepted = issuerAccepted || c.Issuer == ""
+	}
+	trustDomain, _ := jwt.TrustDomainOf(t.Claims.text("sub"))
+	_, hasType := t.Header["typ"]
 	isAlg := func(a string) bool { return jwt.CanonicalAlgorithm(a) == alg }
 	isType := func(s string) bool { return jwt.BareType(s) == typ }
 	isAudience := func(a string) bool { return slices.Contains(c.Audiences, a) }
@@ -31,8 +41,9 @@ func (t *Token) Hints(c agent.JWT, keys []agent.TokenStatus, err error, now time
 		want     []string
 	}{
 		{t.Header, "alg", algAccepted, c.Algorithms},
-		{t.Header, "typ", len(c.Types) == 0 || slices.ContainsFunc(c.Types, isType), c.Types},
-		{t.Claims, "iss", t.Claims.text("iss") != "" && t.Claims.text("iss") == c.Issuer, []string{c.Issuer}},
+		{t.Header, "typ", len(c.Types) == 0 || slices.ContainsFunc(c.Types, isType) || c.TrustDomain != "" && !hasType, c.Types},
+		{t.Claims, "iss", issuerAccepted, []string{c.Issuer}},
+		{t.Claims, "sub", c.TrustDomain == "" || trustDomain == c.TrustDomain, []string{"spiffe://" + c.TrustDomain + "/..."}},
 		{t.Claims, "aud", slices.ContainsFunc(t.Claims.audiences(), isAudience), c.Audiences},
 	} {
 		if value, has := m.part[m.name]; !m.accepted {

@@ -68,7 +68,8 @@ func (t *Token) warnings(now time.Time) (out []string) {
 	warn(iat.After(now), "iat is in the future: the token is not refused for that, but the clocks of issuer and agent differ")
 
 	aud := t.Claims.audiences()
-	warn(t.Claims.text("iss") == "", "iss is missing or not a string: the token is refused, because an agent requires an issuer")
+	_, isSVID := jwt.TrustDomainOf(t.Claims.text("sub"))
+	warn(t.Claims.text("iss") == "" && !isSVID, "iss is missing or not a string: the token is refused, because an agent requires an issuer")
 	warn(len(aud) == 0 || len(aud) == 1 && aud[0] == "", "aud is missing or not a string: the token is refused, because an agent requires an audience")
 	sub, hasSub := t.Claims["sub"]
 	warn(!hasSub || sub == "", "no sub: its user has no name")
