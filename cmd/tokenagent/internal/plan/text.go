@@ -37,6 +37,9 @@ func (a *answer) text() string {
 	for i, step := range a.Next {
 		line("  %d. %s", i+1, step)
 	}
+	if a.Run != "" {
+		line("  or all of it: %s", a.Run)
+	}
 	line("\nassumed:\n%s", m.text())
 
 	line("\n%-26s %8s   in %d simulated rotations (seed %d)", "", "limit", sim.Rotations, sim.Seed)
@@ -152,6 +155,21 @@ func (a *answer) next() []string {
 		steps = []string{rotate("stage"), rotate("promote " + overlap)}
 	}
 	return append(steps, change, fmt.Sprintf("wait until the %s have passed, and nothing uses the old token any more", c.Overlap), rotate("retire"))
+}
+
+// whole returns the whole rotation as one command, and "" if it is not staged.
+func (a *answer) whole() string {
+	m, c := a.Assumed, a.Chosen
+	what := " PATH"
+	switch {
+	case m.Protocol != staged:
+		return ""
+	case m.KubeletSync > 0 && m.Sender == restarted:
+		what = " --secret NAMESPACE/NAME --restart deployment/NAME"
+	case m.KubeletSync > 0:
+		what = " --secret NAMESPACE/NAME"
+	}
+	return fmt.Sprintf("tokenagent rotate run --stage-wait %s --overlap %s%s", c.StageWait, c.Overlap, what)
 }
 
 // note adds notes about the times.

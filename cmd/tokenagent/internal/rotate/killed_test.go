@@ -48,7 +48,9 @@ func TestWholeRotation(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		var events []string
+		awaited := false // pods that end and still send
 		for _, p := range w.progress {
+			awaited = awaited || strings.Contains(p.Message, "web restarts: still there: web-0-")
 			if p.Event != "waiting" {
 				events = append(events, p.Event+" "+p.Target)
 			}
@@ -57,6 +59,9 @@ func TestWholeRotation(t *testing.T) {
 			"restarted deployment b/web, retired secret a/token, retired secret b/token, finished "
 		if got := strings.Join(events, ", "); got != want {
 			t.Errorf("it says %s", got)
+		}
+		if !awaited {
+			t.Error("it did not wait for the old pods")
 		}
 		if got := len(w.api.List("/events/")); got != 6 {
 			t.Errorf("there are %d Events", got)
