@@ -263,11 +263,21 @@ func (a *Agent) Token() (string, error) {
 	}
 }
 
-// Ready reports whether every source has been loaded and the Agent is not closed.
-// A later error of a source does not change Ready, since the Agent keeps accepting
-// what it accepted before.
+// Ready reports whether the sources have been loaded and the Agent is not closed. Issuers
+// with WaitForSource may be missing, but at least one source must be loaded. A later error
+// of a source does not change Ready, since the Agent keeps accepting what it accepted
+// before.
 func (a *Agent) Ready() bool {
-	return !slices.ContainsFunc(a.sources, func(src credentialSource) bool { return !src.isReady() })
+	loaded := false
+	for _, src := range a.sources {
+		switch {
+		case src.isReady():
+			loaded = true
+		case !src.info().issuer.WaitForSource:
+			return false
+		}
+	}
+	return loaded
 }
 
 // Updated returns a channel that is closed when the accepted tokens or keys change

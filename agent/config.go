@@ -94,7 +94,8 @@ type Config struct {
 	MinTokenBytes int
 	// WaitForSource lets Start succeed if a source cannot be read or is invalid. Until
 	// the source is loaded, Ready returns false and Verify returns
-	// [verify.ErrUnavailable].
+	// [verify.ErrUnavailable]. Issuer.WaitForSource does so for one Issuer, without which
+	// the Agent can be ready.
 	WaitForSource bool
 
 	// Poll is the interval at which the Agent reads its sources without a file system
@@ -142,7 +143,7 @@ type resolved struct {
 // A sourceSpec describes a source of tokens or keys.
 type sourceSpec struct {
 	name         string
-	kind         string // for tokens: file, env file or env; for keys: key file or jwks url
+	kind         string // for tokens: file, env file or env; for keys: key file, jwks url or discovery
 	location     string
 	identity     string // location with an absolute path
 	source       reload.Source
@@ -163,11 +164,20 @@ type sourceSpec struct {
 const (
 	kindKeyFile    = "key file"
 	kindJWKSURL    = "jwks url"
+	kindFound      = "discovery"
 	kindKubernetes = "kubernetes"
 )
 
 // nameIn returns the name of the source for error messages about its content c.
 func (s *sourceSpec) nameIn(c reload.Content) string { return cmp.Or(c.Path, s.location) }
+
+// shown returns the location for people: of discovered keys the URL in use.
+func (s *sourceSpec) shown() string {
+	if s.remote != nil {
+		return s.remote.String()
+	}
+	return s.location
+}
 
 // badName is the error about a name that is not in the form of [rotation.ValidClient].
 const badName = " must be letters, digits, '.', '_' or '-', at most 63, and begin with a letter or digit"
@@ -309,8 +319,16 @@ func (r *resolved) keySource(iss Issuer) (*sourceSpec, *multierror.Error) {
 		}
 		s.source, s.remote = remote, remote
 		s.kind, s.location, s.identity = kindJWKSURL, remote.String(), remote.String()
+	case strings.Contains(iss.JWT.Issuer, "://"):
+		remote, err := jwks.Discover(iss.JWT.Issuer, iss.JWKS.options(iss.KeyAlgorithm, iss.JWT.TrustDomain, r.Logger))
+		if err != nil {
+			errs = multierror.Append(errs, err)
+			break
+		}
+		s.source, s.remote = remote, remote
+		s.kind, s.location, s.identity = kindFound, remote.String(), iss.JWT.Issuer
 	default:
-		errs = multierror.Append(errs, option.Errorf(option.Field, "no keys; set {key-file} or {jwks-url}, or {kubernetes} in a pod"))
+		errs = multierror.Append(errs, option.Errorf(option.Field, "no keys; set {key-file} or {jwks-url}, or {kubernetes} in a pod, or give {issuer} as the https URL of an issuer that publishes where its keys are"))
 	}
 	rules := s.rules()
 	if iss.Kubernetes && s.remote == nil { // the error about that is enough

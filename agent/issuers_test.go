@@ -245,7 +245,8 @@ func TestIssuerConfigErrors(t *testing.T) {
 		"issuer 2: Issuer.JWT.Issuer is the same as that of issuer 1":         func(c *agent.Config) { c.Issuers[1].JWT.Issuer = issA },
 		"issuer 2: Issuer.JWT.Issuer is missing":                              func(c *agent.Config) { c.Issuers[1].JWT.Issuer = "" },
 		"issuer 1: Issuer.JWT.Audiences is missing":                           func(c *agent.Config) { c.Issuers[0].JWT.Audiences = nil },
-		"issuer 2: no keys; set Issuer.KeyFile or Issuer.JWKSURL":             func(c *agent.Config) { c.Issuers[1].KeyFile = "" },
+		"issuer 2: no keys; set Issuer.KeyFile or Issuer.JWKSURL":             func(c *agent.Config) { c.Issuers[1].KeyFile, c.Issuers[1].JWT.Issuer = "", "b" },
+		"issuer 2: Issuer.JWT.Issuer: the URL is not https":                   func(c *agent.Config) { c.Issuers[1].KeyFile, c.Issuers[1].JWT.Issuer = "", "http://b.example" },
 		"issuer 2: Issuer.KeyFile and Issuer.JWKSURL are both set":            func(c *agent.Config) { c.Issuers[1].JWKSURL = "https://b.example/keys" },
 		"issuer 1: Issuer.JWT.Leeway must be at most 10m0s; issuer 2: Issuer": func(c *agent.Config) { c.Issuers[0].JWT.Leeway, c.Issuers[1].JWT.Leeway = time.Hour, time.Hour },
 		"issuer 2: Issuer.JWT.AllowMissingIssuer is also set for issuer 1": func(c *agent.Config) {

@@ -24,7 +24,10 @@ type Issuer struct {
 	// and optionally key-next and key-previous.
 	KeyFile string
 	// JWKSURL is the URL at which the issuer publishes its keys as a JWKS (RFC 7517). It
-	// must be https, or http on loopback. KeyFile, JWKSURL or Kubernetes is required.
+	// must be https, or http on loopback. If KeyFile and JWKSURL are "" and Kubernetes is
+	// false, JWT.Issuer must be such a URL: the Agent then finds the keys in the metadata that
+	// the issuer publishes there (OpenID Connect Discovery 1.0 section 4, or RFC 8414 section
+	// 3).
 	JWKSURL string
 	// Kubernetes accepts the service account tokens of the Kubernetes cluster that this
 	// process runs in, in place of KeyFile and JWKSURL. The pod's own service account says
@@ -42,8 +45,12 @@ type Issuer struct {
 	// at most 10 s. Without an answer, Verify returns [verify.ErrUnavailable]. Shared
 	// tokens and tokens of other Issuers do not wait for it.
 	TokenReview bool
-	// JWKS configures the requests for the keys to a server.
+	// JWKS configures the requests for the keys and the metadata to a server.
 	JWKS JWKS
+	// WaitForSource lets Start succeed if the keys of this Issuer cannot be read. Until they
+	// are, its tokens are refused with [verify.ErrUnavailable], and the Agent can be ready
+	// without them. If it is false, Config.WaitForSource decides.
+	WaitForSource bool
 	// KeyAlgorithm is the algorithm of keys that do not name one (RFC 7518 section
 	// 3.1). "" means RS256 for an RSA key, the algorithm of the curve for an elliptic
 	// curve key, and HS256 for a secret.
@@ -117,8 +124,8 @@ func (j *JWT) config() jwt.Config {
 	}
 }
 
-// JWKS configures the requests for an issuer's keys (RFC 7517 section 5). The zero
-// JWKS has the defaults.
+// JWKS configures the requests for an issuer's keys (RFC 7517 section 5), and for the
+// metadata that says where they are. The zero JWKS has the defaults.
 //
 // The Agent asks for the keys when its last response is no longer fresh (RFC 9111 section
 // 4.2), but no more than once a minute and no less than once an hour. It also asks when a
@@ -134,9 +141,10 @@ type JWKS struct {
 	// for the server. The Agent reads the file before each request. With CAFile, the
 	// Client must not have a Transport. "" means the CA certificates of the system.
 	CAFile string
-	// BearerFile is the path of a file with a token that the Agent sends to the server
-	// (RFC 6750 section 2.1), but not to other servers that it redirects to. The Agent
-	// reads the file before each request. "" means none.
+	// BearerFile is the path of a file with a token that the Agent sends to the server of
+	// JWKSURL or, without JWKSURL, of the issuer (RFC 6750 section 2.1), but not to other
+	// servers that it redirects to or names. The Agent reads the file before each request.
+	// "" means none.
 	//
 	// If CAFile or BearerFile becomes invalid or missing, the Agent uses the last good
 	// content. The Agent makes no request before each file was good once.

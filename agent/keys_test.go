@@ -347,7 +347,7 @@ func TestKeyConfigErrors(t *testing.T) {
 		"Issuer.JWT.Issuer is missing":         func(c *agent.Config) { c.Issuers[0].JWT.Issuer = "" },
 		"Issuer.JWT.Audiences is missing":      func(c *agent.Config) { c.Issuers[0].JWT.Audiences = nil },
 		"Issuer.KeyFile and Issuer.JWKSURL":    func(c *agent.Config) { c.Issuers[0].JWKSURL = "https://issuer.example/keys" },
-		"set Issuer.KeyFile or Issuer.JWKSURL": func(c *agent.Config) { c.Issuers[0].KeyFile = "" },
+		"set Issuer.KeyFile or Issuer.JWKSURL": func(c *agent.Config) { c.Issuers[0].KeyFile, c.Issuers[0].JWT.Issuer = "", "i" },
 		"Config.Name and Issuer.Name":          func(c *agent.Config) { c.Issuers[0].Name = "token" },
 		"Config.TokenFile and Config.EnvFile":  func(c *agent.Config) { c.TokenFile, c.EnvFile = "a", "b" },
 		"Issuer.Name must be":                  func(c *agent.Config) { c.Issuers[0].Name = "no such/name" },

@@ -63,8 +63,9 @@ type source[V credential, S any] struct {
 	usable func() bool
 	// reviewer asks about the tokens that the keys have signed; nil if nobody is asked.
 	reviewer *tokenreview.Reviewer
-	// fileError returns the error of the CA or token file of a key server.
-	fileError func() error
+	// sideError returns the error of the CA file, the token file or the metadata document of
+	// a key server.
+	sideError func() error
 }
 
 // The two kinds of sources.
@@ -108,7 +109,7 @@ func newSource[V credential, S any](spec *sourceSpec, log *slog.Logger) *source[
 		expires:         func(V) time.Time { return time.Time{} },
 		longestLifetime: func() time.Duration { return 0 },
 		usable:          func() bool { return true },
-		fileError:       func() error { return nil },
+		sideError:       func() error { return nil },
 	}
 }
 
@@ -168,7 +169,7 @@ func newKeySource(spec *sourceSpec, log *slog.Logger) *keySource {
 	}
 	src.encode, src.decode = jwt.EncodePublic, jwt.DecodePublic
 	if spec.remote != nil {
-		src.usable, src.fileError = spec.remote.Usable, spec.remote.FileError
+		src.usable, src.sideError = spec.remote.Usable, spec.remote.SideError
 	}
 	return src
 }
@@ -218,7 +219,7 @@ func (src *source[V, S]) open(r *resolved, w *reload.Watcher, changed func()) (e
 				src.warnAboutReaders()
 			}
 		},
-		Wait: r.WaitForSource, Logger: r.Logger, Name: src.spec.name,
+		Wait: r.WaitForSource || src.spec.issuer.WaitForSource, Logger: r.Logger, Name: src.spec.name,
 	})
 	if err != nil {
 		return err
@@ -244,7 +245,7 @@ func (src *source[V, S]) reload() (changed bool, err error) {
 		src.spec.remote.Refresh()
 	}
 	changed, err = src.value.Reload()
-	return changed, errors.Join(err, src.fileError())
+	return changed, errors.Join(err, src.sideError())
 }
 
 // isReady reports whether the source has been loaded, or has credentials of a Snapshot

@@ -34,8 +34,8 @@ type Status struct {
 // A SourceStatus is the part of a [Status] for one source.
 type SourceStatus struct {
 	Name       string `json:"name"`
-	Kind       string `json:"kind"`     // "file" (or directory), "env file" or "env"; for keys "key file" (or directory), "jwks url" or "kubernetes"
-	Location   string `json:"location"` // the path, the URL or the name of the variable
+	Kind       string `json:"kind"`     // "file" (or directory), "env file" or "env"; for keys "key file" (or directory), "jwks url", "discovery" or "kubernetes"
+	Location   string `json:"location"` // the path, the URL in use or the name of the variable
 	Ready      bool   `json:"ready"`
 	Generation uint64 `json:"generation"` // changes of the accepted tokens or keys since the start
 	Rotations  uint64 `json:"rotations"`  // changes of the current token since the start
@@ -120,7 +120,7 @@ func (src *source[V, S]) status(now time.Time) SourceStatus {
 	live := src.accepted(s, now)
 	src.clients.sample(now)
 	out := SourceStatus{
-		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.location, Ready: src.isReady(),
+		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.shown(), Ready: src.isReady(),
 		Generation: s.ledger.Number, Rotations: s.rotations, WatchMode: stats.Mode,
 		LastReloadGood: src.lastError(stats) == nil, LastReloadSuccess: utc(stats.LastSuccess), LastChange: utc(stats.LastChange),
 		Tokens: make([]TokenStatus, 0, len(live)), OverlapExpires: utc(overlapUntil(live, now)),
@@ -164,10 +164,9 @@ func (src *source[V, S]) status(now time.Time) SourceStatus {
 	return out
 }
 
-// lastError returns the error of the last read or, if there is none, of the CA or token
-// file of a key server.
+// lastError returns the error of the last read or, if there is none, the sideError.
 func (src *source[V, S]) lastError(stats reload.Stats) error {
-	return cmp.Or(stats.LastError, src.fileError())
+	return cmp.Or(stats.LastError, src.sideError())
 }
 
 // warnings returns what people should know about the content of the source. live holds the

@@ -18,7 +18,7 @@ import (
 )
 
 // TestOIDC lets a real OpenID provider sign tokens for workers that never stop, and
-// rotates its keys. First it stages each key, as providers do: no token is refused. Then
+// rotates its keys, which the agent discovers by the issuer's URL. First it stages each key, as providers do: no token is refused. Then
 // it signs with keys that it has just published: a token is refused until the agent has
 // read the keys again, and never after that. In the end the tokens of every withdrawn key
 // are refused.
@@ -75,7 +75,7 @@ type gate struct {
 
 func newGate(t *testing.T, p *provider) *gate {
 	t.Helper()
-	src, err := jwks.Remote(p.url+"/keys", jwks.RemoteOptions{
+	src, err := jwks.Discover(p.url, jwks.RemoteOptions{ // by the issuer alone
 		Client: p.Client(), MaxStale: 2 * time.Minute,
 	})
 	if err != nil {

@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/rsa"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"math/big"
+	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -149,4 +152,36 @@ func idOf(t *testing.T, s signer) rotation.ID {
 	k, err := jwt.NewKey(jwt.KeyConfig{Algorithm: s.alg, Material: s.public})
 	check(t, err)
 	return k.ID()
+}
+
+// FuzzMetadata checks that an accepted metadata document is of the issuer, as encoding/json
+// reads it, and leads to https on another machine, and that no error quotes the document.
+func FuzzMetadata(f *testing.F) {
+	for _, seed := range []string{
+		metadata(idp, idpKeys), metadata(idp+"/", "https://127.0.0.1"), metadata(idp, "https://[::ffff:7f00:1]:1/"), metadata(idp, "http://localhost/"),
+		metadata(idp, "https://2130706433"), `{"issuer":"https:\/\/idp.example","jwks_uri":"https:\u002f\u002fa"}`, `{"issuer":1}`, `{"a":{"issuer":"x"}}`, `[]`, "null",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, document string) {
+		document = strings.ReplaceAll(document, "zz", "CANARY")
+		d := &discovery{issuer: idp, host: "idp.example"}
+		l, err := d.parse([]byte(document))
+		if err != nil {
+			if strings.Contains(err.Error(), "CANARY") {
+				t.Fatalf("quotes: %v", err)
+			}
+			return
+		}
+		var m map[string]any
+		check(t, json.Unmarshal([]byte(document), &m))
+		u, err := url.Parse(l.url)
+		check(t, err)
+		if m["issuer"] != idp || u.Scheme != "https" || u.User != nil || strings.Contains(l.name, "?") || u.Host != l.host {
+			t.Fatalf("%v leads to %+v", m, l)
+		}
+		if addr, err := netip.ParseAddr(u.Hostname()); err == nil && (addr.IsLoopback() || addr.IsUnspecified() || addr.IsLinkLocalUnicast()) || strings.EqualFold(u.Hostname(), "localhost") {
+			t.Fatalf("leads to %s", u.Host)
+		}
+	})
 }

@@ -42,33 +42,33 @@ func (s *RemoteSource) IsIssuer(iss string) bool {
 
 // learnIssuer asks the API server for the name of the issuer. The address of the keys in the
 // answer does not matter, because it may be one for clients outside of the cluster.
-func (s *RemoteSource) learnIssuer(ctx context.Context) error {
+func (s *RemoteSource) learnIssuer(ctx context.Context, client http.Client) error {
 	const maxBytes = 64 << 10
+	keys := s.keys.Load()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.metadata, nil)
 	if err != nil {
-		return s.errorf("the URL cannot be requested; correct it")
+		return keys.errorf("the URL cannot be requested; correct it")
 	}
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", "tokenagent")
 	if token, ok := s.files.Bearer(); ok {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	client := s.client(ctx)
 	resp, err := client.Do(r)
 	if err != nil {
-		return s.unreachable(err)
+		return s.unreachable(keys, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return s.errorf("the API server answers %d to the question for its issuer; bind the pod's service account to the ClusterRole system:service-account-issuer-discovery", resp.StatusCode)
+		return keys.errorf("the API server answers %d to the question for its issuer; bind the pod's service account to the ClusterRole system:service-account-issuer-discovery", resp.StatusCode)
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBytes))
 	if err != nil {
-		return s.unreachable(err)
+		return s.unreachable(keys, err)
 	}
 	name := parseIssuer(text)
 	if name == "" {
-		return s.errorf("the API server does not name its issuer; set its --service-account-issuer to an https URL")
+		return keys.errorf("the API server does not name its issuer; set its --service-account-issuer to an https URL")
 	}
 	s.addIssuer(name)
 	return nil

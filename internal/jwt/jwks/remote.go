@@ -3,6 +3,7 @@ package jwks
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,17 +23,17 @@ import (
 type RemoteOptions struct {
 	Client     *http.Client // nil means the zero http.Client
 	CAFile     string
-	BearerFile string // errors of this file and of CAFile are in FileError
+	BearerFile string // errors of this file and of CAFile are in SideError
 	MaxStale   time.Duration
 	// Algorithm and TrustDomain are the same as in ParseOptions.
 	Algorithm, TrustDomain string
-	// Logger receives the errors of CAFile and BearerFile, once per error. nil discards
-	// them.
+	// Logger receives the errors that SideError returns, once per error, and changes of the
+	// address of the keys. nil discards them.
 	Logger *slog.Logger
 }
 
-// A RemoteSource is the JWKS at a URL, as a [reload.Source]. Use [Remote] to create one;
-// the zero RemoteSource is not usable. All methods are safe for concurrent use.
+// A RemoteSource is the JWKS at a URL, as a [reload.Source]. Use [Remote] or [Discover] to
+// create one; the zero RemoteSource is not usable. All methods are safe for concurrent use.
 //
 // Call Read often, for example from a [reload.Value] that polls every few seconds. Read
 // answers from memory and makes a request only if one is due. So the poll interval bounds
@@ -53,20 +54,21 @@ type RemoteOptions struct {
 // failed, Read returns its error, so that the caller keeps the earlier keys and reports
 // the error.
 type RemoteSource struct {
-	url  string // never shown, because the query may hold a secret
-	name string
-	// metadata is the URL of the document that names the issuer. "" means that its name is
-	// not asked for.
+	o         RemoteOptions
+	http      http.Client // has a transport only if o.Client has one
+	discovery *discovery  // nil if the address of the keys is fixed
+	// metadata is the URL of the document that names the issuer of a cluster. "" means that
+	// its name is not asked for.
 	metadata string
 	issuers  atomic.Pointer[[]string] // see IsIssuer
-	o        RemoteOptions
-	http     http.Client // has a transport only if o.Client has one
 
 	turn      chan struct{} // a mutex with one place; held by Read, also during the request
 	changed   chan struct{}
 	asked     atomic.Bool               // whether a token named an unknown key since the last request
 	forced    atomic.Bool               // whether Refresh was called since the last request
 	confirmed atomic.Pointer[time.Time] // when the last valid answer was requested; nil if there is none
+	keys      atomic.Pointer[location]  // the last that had valid keys; nil until a discovery found one
+	document  atomic.Pointer[error]     // the error of the last discovery, if keys is used in spite of it
 
 	// turn guards the following fields.
 	files     *clientfiles.Files
@@ -94,20 +96,33 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 		problem = "{jwks-url}: the URL has no host; write it as https://HOST/PATH"
 	case u.User != nil:
 		problem = "{jwks-url}: the URL holds a user name or password; leave them out, and give a token as {jwks-bearer-file}"
-	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
+	case !isSecure(u):
 		problem = "{jwks-url}: the URL is not https, so anybody on the way could put keys in; http is accepted only for loopback"
-	case o.CAFile != "" && o.Client != nil && o.Client.Transport != nil:
-		problem = "{jwks-ca-file} and a Client with a Transport, which has its own CAs, are both set; set one"
-	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*minRefresh:
-		problem = "{max-stale} must be at least " + (2 * minRefresh).String() + ", so that keys do not go stale between two requests; 0s means no limit"
 	}
 	if problem != "" {
 		return nil, option.Errorf(option.Field, problem)
 	}
-	s := &RemoteSource{
-		url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), o: o, http: newClient(o.Client),
-		turn: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+	s, err := newRemote(o)
+	if err != nil {
+		return nil, err
 	}
+	s.keys.Store(newLocation(u))
+	return s, nil
+}
+
+// newRemote returns a RemoteSource without an address.
+func newRemote(o RemoteOptions) (*RemoteSource, error) {
+	switch {
+	case o.CAFile != "" && o.Client != nil && o.Client.Transport != nil:
+		return nil, option.Errorf(option.Field, "{jwks-ca-file} and a Client with a Transport, which has its own CAs, are both set; set one")
+	case o.MaxStale < 0 || o.MaxStale > 0 && o.MaxStale < 2*minRefresh:
+		return nil, option.Errorf(option.Field, "{max-stale} must be at least %s, so that keys do not go stale between two requests; 0s means no limit", 2*minRefresh)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &RemoteSource{o: o, http: newClient(o.Client), turn: make(chan struct{}, 1), changed: make(chan struct{}, 1)}
+	var err error
 	s.files, err = clientfiles.Open(clientfiles.Options{CAFile: o.CAFile, BearerFile: o.BearerFile, Name: "jwks", Logger: o.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("jwks: remote: %w", err)
@@ -115,18 +130,39 @@ func Remote(address string, o RemoteOptions) (*RemoteSource, error) {
 	return s, nil
 }
 
+// A location is where a document is requested.
+type location struct {
+	url  string // never shown, because the query may hold a secret
+	name string // for errors
+	host string // with the port, if url has one
+}
+
+func newLocation(u *url.URL) *location {
+	return &location{url: u.String(), name: u.Scheme + "://" + u.Host + u.EscapedPath(), host: u.Host}
+}
+
 // isLoopback reports whether host is a loopback address or localhost.
 func isLoopback(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
-// String returns the URL without its query.
-func (s *RemoteSource) String() string { return s.name }
+// String returns the URL of the keys without its query. A source that has discovered none
+// yet returns the URL of the metadata document.
+func (s *RemoteSource) String() string {
+	if keys := s.keys.Load(); keys != nil {
+		return keys.name
+	}
+	return s.discovery.documents[0].name
+}
 
 // Format writes String for every verb and flag.
 func (s *RemoteSource) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // ParseOptions returns the options for parsing the content that Read returns.
 func (s *RemoteSource) ParseOptions() ParseOptions {
-	return ParseOptions{Name: s.name, Algorithm: s.o.Algorithm, TrustDomain: s.o.TrustDomain, Remote: true}
+	return s.parseOptions(s.String())
+}
+
+func (s *RemoteSource) parseOptions(name string) ParseOptions {
+	return ParseOptions{Name: name, Algorithm: s.o.Algorithm, TrustDomain: s.o.TrustDomain, Remote: true}
 }
 
 // Read returns the last valid key set, or the error of the last request. If a request is
@@ -136,7 +172,7 @@ func (s *RemoteSource) ParseOptions() ParseOptions {
 func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, error) {
 	select {
 	case <-ctx.Done():
-		return reload.Content{}, fmt.Errorf("%s: %w", s.name, ctx.Err())
+		return reload.Content{}, fmt.Errorf("%s: %w", s, ctx.Err())
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	}
@@ -144,21 +180,26 @@ func (s *RemoteSource) Read(ctx context.Context, limit int64) (reload.Content, e
 		s.request(ctx, min(limit, maxBytes))
 		if err := ctx.Err(); err != nil {
 			// The caller is gone, and the result may be caused by the end of ctx.
-			return reload.Content{}, fmt.Errorf("%s: %w", s.name, err)
+			return reload.Content{}, fmt.Errorf("%s: %w", s, err)
 		}
 	}
 	switch {
 	case s.err != nil:
 		return reload.Content{}, s.err
 	case int64(len(s.body)) > limit:
-		return reload.Content{}, s.tooLarge(limit)
+		return reload.Content{}, tooLarge(s.String(), limit)
 	}
-	return reload.Content{Data: s.body, Path: s.name}, nil
+	return reload.Content{Data: s.body, Path: s.String()}, nil
 }
 
-// FileError returns the errors of CAFile and BearerFile as last read, or nil. The last
-// valid content of the files stays in use.
-func (s *RemoteSource) FileError() error { return s.files.LastError() }
+// SideError returns the errors of CAFile, BearerFile and the metadata document as last read,
+// or nil. The last valid content of each stays in use.
+func (s *RemoteSource) SideError() error {
+	if document := s.document.Load(); document != nil {
+		return errors.Join(*document, s.files.LastError())
+	}
+	return s.files.LastError()
+}
 
 // UnknownKey reports that a token named an unknown key, or that no key made its
 // signature; see [jwt.Config.OnUnknownKey]. The next Read makes a request, but at most

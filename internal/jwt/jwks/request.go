@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
@@ -24,12 +25,11 @@ func newClient(base *http.Client) (c http.Client) {
 		c.Timeout = defaultTimeout
 	}
 	c.Jar = nil
-	c.CheckRedirect = follow
 	return c
 }
 
-// client returns the client for the next request. If the options have no transport, each
-// request gets a new one, so that it uses the current CAs, and no connection outlives the
+// client returns the client for the next fetch. If the options have no transport, each
+// fetch gets a new one, so that it uses the current CAs, and no connection outlives a
 // request.
 func (s *RemoteSource) client(ctx context.Context) http.Client {
 	c := s.http
@@ -82,39 +82,88 @@ func follow(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// fetch makes one request and returns a valid key set and the header of the answer. The
-// error names the source and says how to fix it, and never quotes the answer.
+// An answer is what one fetch returned.
+type answer struct {
+	body        []byte    // a valid key set
+	keys        *location // where it is
+	fresh       time.Duration
+	retryAfter  time.Duration // of a failure
+	documentErr error         // of the metadata document; keys is then the last valid location
+}
+
+// fetch requests the keys and, before them, the metadata document that says where they are,
+// if there is one. The error names the source and says how to fix it, and never quotes an
+// answer.
+func (s *RemoteSource) fetch(ctx context.Context, limit int64) (a answer, err error) {
+	if err := s.files.Missing(); err != nil {
+		return a, fmt.Errorf("%s: no request without its files: %w", s, err)
+	}
+	client := s.client(ctx)
+	client.CheckRedirect = follow
+	if s.metadata != "" {
+		if err := s.learnIssuer(ctx, client); err != nil {
+			return a, err
+		}
+	}
+	header := http.Header(nil)
+	a.keys, a.fresh = s.keys.Load(), maxRefresh
+	if s.discovery != nil {
+		var found *location
+		found, header, a.documentErr = s.discover(ctx, client)
+		switch {
+		case a.documentErr == nil:
+			a.keys, a.fresh = found, s.freshness(header)
+		case a.keys == nil:
+			a.retryAfter = retryAfter(header)
+			return a, a.documentErr
+		default:
+			a.retryAfter = retryAfter(header)
+		}
+		client.CheckRedirect = s.discovery.followKeys
+	}
+	a.body, header, err = s.get(ctx, client, a.keys, limit)
+	if err == nil {
+		_, err = Parse(a.body, s.parseOptions(a.keys.name))
+	}
+	if errors.Is(err, errNotFound) {
+		err = fmt.Errorf("%w; give the address of the key set (jwks_uri)", err)
+	}
+	if err != nil {
+		a.retryAfter = max(a.retryAfter, retryAfter(header))
+		return a, err
+	}
+	a.fresh = min(a.fresh, s.freshness(header))
+	return a, nil
+}
+
+// errNotFound is wrapped by the error about an answer 404.
+var errNotFound = errors.New("the server answers 404")
+
+// get requests what is at l.
 //
 // The request has no condition such as If-Modified-Since or If-None-Match, because servers
 // and proxies answer of a key set that was rolled back that it has not changed.
-func (s *RemoteSource) fetch(ctx context.Context, limit int64) (body []byte, header http.Header, err error) {
-	if err := s.files.Missing(); err != nil {
-		return nil, nil, fmt.Errorf("%s: no request without its files: %w", s.name, err)
-	}
-	if s.metadata != "" {
-		if err := s.learnIssuer(ctx); err != nil {
-			return nil, nil, err
-		}
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+func (s *RemoteSource) get(ctx context.Context, client http.Client, l *location, limit int64) (body []byte, header http.Header, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url, nil)
 	if err != nil {
-		return nil, nil, s.errorf("the URL cannot be requested; correct it")
+		return nil, nil, l.errorf("the URL cannot be requested; correct it")
 	}
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	r.Header.Set("User-Agent", "tokenagent")
 	r.Header.Set("Cache-Control", "no-cache") // a proxy must not repeat its cached answer
-	if token, ok := s.files.Bearer(); ok {
+	if token, ok := s.files.Bearer(); ok && (s.discovery == nil || l.host == s.discovery.host) {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	client := s.client(ctx)
 	resp, err := client.Do(r)
 	if err != nil {
-		return nil, nil, s.unreachable(err)
+		return nil, nil, s.unreachable(l, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		fix := "give the address of the key set (jwks_uri)"
+		fix := "correct the address"
 		switch code := resp.StatusCode; {
+		case code == http.StatusNotFound:
+			return nil, resp.Header, fmt.Errorf("%s: %w", l.name, errNotFound)
 		case code == http.StatusUnauthorized || code == http.StatusForbidden:
 			fix = "give it a token that may read the keys (--jwks-bearer-file, RemoteOptions.BearerFile)"
 		case code == http.StatusTooManyRequests || code == http.StatusServiceUnavailable:
@@ -122,47 +171,48 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64) (body []byte, hea
 		case code >= http.StatusInternalServerError:
 			fix = "fix it there"
 		}
-		return nil, resp.Header, s.errorf("the server answers %d; %s", resp.StatusCode, fix)
+		return nil, resp.Header, l.errorf("the server answers %d; %s", resp.StatusCode, fix)
 	}
 	if body, err = io.ReadAll(io.LimitReader(resp.Body, limit+1)); err != nil {
-		return nil, nil, s.unreachable(err)
+		return nil, nil, s.unreachable(l, err)
 	}
 	if int64(len(body)) > limit {
-		return nil, nil, s.tooLarge(limit)
+		return nil, nil, tooLarge(l.name, limit)
 	}
-	_, err = Parse(body, s.ParseOptions())
-	return body, resp.Header, err
+	return body, resp.Header, nil
 }
 
-func (s *RemoteSource) errorf(format string, args ...any) error {
-	return errors.New(s.name + ": " + fmt.Sprintf(format, args...))
+func (l *location) errorf(format string, args ...any) error {
+	return errors.New(l.name + ": " + fmt.Sprintf(format, args...))
 }
 
-func (s *RemoteSource) tooLarge(limit int64) error {
-	return fmt.Errorf("%s: %w: over %d bytes; give the address of the key set (jwks_uri)", s.name, reload.ErrTooLarge, limit)
+func tooLarge(name string, limit int64) error {
+	return fmt.Errorf("%s: %w: over %d bytes; give the address of the key set (jwks_uri)", name, reload.ErrTooLarge, limit)
 }
 
 // unreachable returns the error of a request without an answer. It does not use the text
 // of net/http, which contains the URL with its query, changing port numbers, and data
 // from the server.
-func (s *RemoteSource) unreachable(err error) error {
+func (s *RemoteSource) unreachable(l *location, err error) error {
 	netErr, isNet := errors.AsType[net.Error](err)
 	_, isName := errors.AsType[*net.DNSError](err)
 	_, isUntrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
 	case errors.Is(err, errRedirects):
-		return s.errorf("%v; give the address that they lead to", errRedirects)
+		return l.errorf("%v; give the address that they lead to", errRedirects)
 	case errors.Is(err, errDowngrade):
-		return s.errorf("%v, where anybody on the way could put keys in; give the https address of the key set", errDowngrade)
+		return l.errorf("%v, where anybody on the way could put keys in; give the https address of the key set", errDowngrade)
+	case errors.Is(err, errOtherHost), errors.Is(err, errInternal):
+		return l.errorf("%v, which is not followed; give the address of the key set (--jwks-url, Issuer.JWKSURL)", errors.Unwrap(err))
 	case isNet && netErr.Timeout():
-		return s.errorf("no complete answer within %s; check that the server and the proxy can be reached", s.http.Timeout)
+		return l.errorf("no complete answer within %s; check that the server and the proxy can be reached", s.http.Timeout)
 	case isName:
-		return s.errorf("the host name cannot be resolved; correct the URL, or fix the DNS")
+		return l.errorf("the host name cannot be resolved; correct the URL, or fix the DNS")
 	case isUntrusted:
-		return s.errorf("the server's certificate is not trusted; correct the host, or give its CA (--jwks-ca-file, RemoteOptions.CAFile)")
+		return l.errorf("the server's certificate is not trusted; correct the host, or give its CA (--jwks-ca-file, RemoteOptions.CAFile)")
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return s.errorf("the connection is refused; check that the server and the proxy run")
+		return l.errorf("the connection is refused; check that the server and the proxy run")
 	default:
-		return s.errorf("no answer in HTTP, or only part of one; check that the URL is that of a web server")
+		return l.errorf("no answer in HTTP, or only part of one; check that the URL is that of a web server")
 	}
 }

@@ -49,17 +49,38 @@ func (s *RemoteSource) request(ctx context.Context, limit int64) {
 	if s.asked.Swap(false) { // before the request: a token that comes meanwhile asks again
 		s.lastAsked = began
 	}
-	body, header, err := s.fetch(ctx, limit)
-	switch {
-	case ctx.Err() != nil:
-	case err != nil:
-		s.err = err
-		s.failures++
-		s.last, s.pause = time.Now(), s.backOff(retryAfter(header))
-	default:
-		s.body, s.err, s.failures = body, nil, 0
-		s.last, s.pause = began, spread(s.freshness(header))
+	a, err := s.fetch(ctx, limit)
+	if ctx.Err() != nil {
+		return
+	}
+	s.err = err
+	if err == nil {
+		if last := s.keys.Swap(a.keys); last == nil || last.url != a.keys.url {
+			s.o.Logger.Info("the metadata of the issuer says where its keys are", "url", a.keys.name)
+		}
+		s.body = a.body
 		s.confirmed.Store(&began)
+	}
+	s.setDocumentError(a.documentErr)
+	if err != nil || a.documentErr != nil {
+		s.failures++
+		s.last, s.pause = time.Now(), s.backOff(a.retryAfter)
+		return
+	}
+	s.failures = 0
+	s.last, s.pause = began, spread(a.fresh)
+}
+
+// setDocumentError stores the error of the metadata document, and logs it if it is new. An
+// error before there are any keys is the error of Read.
+func (s *RemoteSource) setDocumentError(err error) {
+	last := s.document.Load()
+	switch {
+	case err == nil || s.keys.Load() == nil:
+		s.document.Store(nil)
+	case last == nil || (*last).Error() != err.Error():
+		s.document.Store(&err)
+		s.o.Logger.Error("the metadata of the issuer is not usable; its last good address of the keys stays in use", "error", err)
 	}
 }
 

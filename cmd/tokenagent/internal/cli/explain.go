@@ -79,9 +79,13 @@ func (r *report) explainKeys(src *agent.SourceStatus, now time.Time) {
 		hmac = hmac || strings.HasPrefix(t.Algorithm, "HS")
 		slots[t.Slot] = true
 	}
-	if src.Kind == "jwks url" {
+	switch {
+	case src.Kind == "discovery" && src.Ready:
+		r.add("info", "the metadata of the issuer says that its keys are at %s", src.Location)
+	case src.Kind == "discovery": // the error names the document
+	case src.Kind == "jwks url":
 		r.add("info", "%s is the JWKS of a server", src.Location)
-	} else {
+	default:
 		isKey := func(name string) bool { return slices.Contains(jwks.KeyNames(), name) }
 		r.describe(src.Location, isKey, hmac || len(src.Tokens) == 0) // unknown content may be secret
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,6 +50,10 @@ func usageByTopic(cmd *cobra.Command) error {
 // setting is a usage error.
 func agentConfig(cmd *cobra.Command, r *config.Realm, use config.Use, log *slog.Logger) (agent.Config, error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) { r.Given[f.Name] = 0 }) // without the flags that variables set
+	given := func(name string) bool { _, ok := r.Given[name]; return ok }
+	if !given("issuer") && r.Issuer.KeyFile == "" && r.Issuer.JWKSURL == "" && slices.ContainsFunc([]string{"token-file", "token-env", "env-file"}, given) {
+		r.Issuer.JWT.Issuer = "" // a variable for another command must not add a second source, which is discovered
+	}
 	if err := r.Validate(use); err != nil {
 		return agent.Config{}, exitcode.With(2, err)
 	}

@@ -47,9 +47,9 @@ func newInspect() *cobra.Command {
 and warnings. It prints neither the token nor its signature. Claims may be personal
 data.
 
-With --key-file or --jwks-url it also says whether an agent with those keys accepts
-the token and, if not, why, and how to fix it. Without --issuer and --audience it
-does not check iss and aud.
+With --key-file, --jwks-url or the https URL of an --issuer it also says whether an
+agent with those keys accepts the token and, if not, why, and how to fix it. Without
+--issuer and --audience it does not check iss and aud.
 
 Exit code 0 means that the token is accepted or, without keys, well formed.
 Otherwise the exit code is 1.`,
@@ -135,7 +135,7 @@ func (i *inspection) text(now time.Time) (string, error) {
 	case i.Error != "":
 		fmt.Fprintf(&b, "malformed: %s\n", i.Error)
 	case v == nil:
-		b.WriteString("well formed; nothing was verified: give --key-file or --jwks-url to verify it\n")
+		b.WriteString("well formed; nothing was verified: give --key-file, --jwks-url or the https URL of an --issuer to verify it\n")
 	case v.Accepted:
 		fmt.Fprintf(&b, "accepted: signed by key %s, which is %s in source %s; its subject is %s\n", readable(v.KeyID), v.Slot, v.Source, readable(v.Subject))
 	default:

@@ -323,6 +323,13 @@ func TestDocumentedRealms(t *testing.T) {
 	if got := plan.Specs[2].Config.Issuers[0]; got.JWT.Issuer != "https://issuer.example" || got.JWT.Audiences[0] != "shop" || len(got.JWT.RequiredClaims["roles"]) != 2 {
 		t.Errorf("%+v", got.JWT)
 	}
+	for block := range strings.SplitSeq(string(page), "```yaml\n") {
+		if text, _, _ := strings.Cut(block, "```"); strings.Contains(text, "\nrealms:\n") && !strings.HasPrefix(text, "# ") {
+			if _, err := config.ParseFile("realms.yaml", []byte(text), slog.New(slog.DiscardHandler)); err != nil {
+				t.Errorf("%v\n%s", err, text)
+			}
+		}
+	}
 	for _, name := range config.RealmKeys() {
 		if !strings.Contains(string(page), "`"+name+"`") {
 			t.Errorf("docs/realms.md does not name %s", name)

@@ -13,6 +13,7 @@ import (
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
 	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/option"
 	"github.com/tokenagent/tokenagent/internal/token"
 )
@@ -60,7 +61,13 @@ func (r *Realm) HasTokens() bool {
 // HasKeys reports whether a key source is named.
 func (r *Realm) HasKeys() bool { return len(r.Issuers) > 0 || r.Issuer.hasKeys() }
 
-func (i *Issuer) hasKeys() bool { return i.KeyFile != "" || i.JWKSURL != "" || i.Kubernetes }
+func (i *Issuer) hasKeys() bool { return i.KeyFile != "" || i.hasServer() }
+
+// hasServer reports whether the keys are on a server: at a given URL, at one that is
+// discovered, or at the API server of Kubernetes.
+func (i *Issuer) hasServer() bool {
+	return i.JWKSURL != "" || i.Kubernetes || i.KeyFile == "" && jwks.CanDiscover(i.JWT.Issuer)
+}
 
 // AgentConfig returns the configuration of the agent. For [Check], an issuer and an
 // audience that are not given are ones that no token has (RFC 2606 section 2), because the
@@ -105,7 +112,7 @@ func (i *Issuer) agentIssuer(use Use) agent.Issuer {
 	if iss.JWT.Leeway == 0 { // for the agent 0 means the default
 		iss.JWT.Leeway = -1
 	}
-	if iss.JWKSURL == "" && !iss.Kubernetes {
+	if !i.hasServer() {
 		iss.JWKS = agent.JWKS{}
 	}
 	return iss

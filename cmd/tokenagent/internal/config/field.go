@@ -15,8 +15,8 @@ type Need int
 // The key sources.
 const (
 	NeedsNothing    Need = iota
-	NeedsKeys            // --key-file, --jwks-url or --kubernetes
-	NeedsURL             // --jwks-url or --kubernetes
+	NeedsKeys            // --key-file, --jwks-url, --kubernetes, or an --issuer that is an https URL
+	NeedsURL             // the same without --key-file
 	NeedsKubernetes      // --kubernetes
 )
 
@@ -29,7 +29,7 @@ func (r *Realm) has(f Field) bool {
 }
 
 func (i *Issuer) has(n Need) bool {
-	return n == NeedsNothing || n == NeedsKeys && i.hasKeys() || n == NeedsURL && i.JWKSURL != "" || i.Kubernetes
+	return n == NeedsNothing || n == NeedsKeys && i.hasKeys() || n == NeedsURL && i.hasServer() || i.Kubernetes
 }
 
 // A Topic is a heading in the help. A command takes all flags of a topic, or none.
@@ -71,13 +71,13 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "min-token-bytes", Topic: Tokens, Usage: "`BYTES` that a token must have at least", Pointer: func(r *Realm) any { return &r.Config.MinTokenBytes }},
 
 	{Name: "key-file", Topic: Signed, OfIssuer: true, PerRealm: true, IsPath: true, Usage: "`PATH` of the keys that verify signed tokens (JWKS, PEM or an HMAC secret), or of a directory of them", Pointer: func(r *Realm) any { return &r.Issuer.KeyFile }},
-	{Name: "jwks-url", Topic: Signed, OfIssuer: true, PerRealm: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback", Pointer: func(r *Realm) any { return &r.Issuer.JWKSURL }},
+	{Name: "jwks-url", Topic: Signed, OfIssuer: true, PerRealm: true, Usage: "`URL` of an issuer's JWKS, instead of --key-file: https, or http on loopback (default: discovered, if --issuer is such a URL)", Pointer: func(r *Realm) any { return &r.Issuer.JWKSURL }},
 	{Name: "kubernetes", Topic: Signed, OfIssuer: true, PerRealm: true, Usage: "accept service account tokens of the Kubernetes cluster that this pod runs in; --issuer is then optional", Pointer: func(r *Realm) any { return &r.Issuer.Kubernetes }},
 	{Name: "token-review", Topic: Signed, OfIssuer: true, Needs: NeedsKubernetes, Usage: "ask the API server every 10 s whether the pod and the service account of a token still exist", Pointer: func(r *Realm) any { return &r.Issuer.TokenReview }},
-	{Name: "jwks-ca-file", Topic: Signed, OfIssuer: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for --jwks-url, instead of the system's", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.CAFile }},
-	{Name: "jwks-bearer-file", Topic: Signed, OfIssuer: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.BearerFile }},
+	{Name: "jwks-ca-file", Topic: Signed, OfIssuer: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for the server of the keys, instead of the system's", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.CAFile }},
+	{Name: "jwks-bearer-file", Topic: Signed, OfIssuer: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url or, without it, of --issuer", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.BearerFile }},
 	{Name: "key-name", Topic: Signed, FlagOnly: true, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", Pointer: func(r *Realm) any { return &r.Issuer.Name }},
-	{Name: "issuer", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Issuer }},
+	{Name: "issuer", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte; an https URL suffices to find the keys", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Issuer }},
 	{Name: "allow-missing-issuer", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "also accept signed tokens without iss; --issuer is then optional", Pointer: func(r *Realm) any { return &r.Issuer.JWT.AllowMissingIssuer }},
 	{Name: "trust-domain", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "`NAME` of a SPIFFE trust domain: accept only its JWT-SVIDs; --issuer is then optional", Pointer: func(r *Realm) any { return &r.Issuer.JWT.TrustDomain }},
 	{Name: "audience", Topic: Signed, OfIssuer: true, IsList: true, Needs: NeedsKeys, Usage: "`AUD` to accept; a signed token must have at least one of them; repeatable", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Audiences }},
@@ -87,7 +87,7 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "require-claim", Topic: Signed, OfIssuer: true, IsList: true, Needs: NeedsKeys, Usage: "`NAME[=VALUE]` of a claim that signed tokens must have; repeatable; /a/b is a JSON Pointer", Pointer: func(r *Realm) any { return &r.Issuer.RequireClaims }},
 	{Name: "leeway", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "`DURATION` by which the clocks of issuer and verifier may differ, at most 10m", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Leeway }},
 	{Name: "jwt-cache", Topic: Signed, Needs: NeedsKeys, Usage: "`COUNT` of verified signed tokens whose signature is not checked again; 0 for none", Pointer: func(r *Realm) any { return &r.Config.JWTCache }},
-	{Name: "max-stale", Topic: Signed, OfIssuer: true, Needs: NeedsURL, Usage: "`DURATION` for which keys of --jwks-url stay usable after the server last confirmed them; 0s for no limit", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.MaxStale }},
+	{Name: "max-stale", Topic: Signed, OfIssuer: true, Needs: NeedsURL, Usage: "`DURATION` for which keys of a server stay usable after the server last confirmed them; 0s for no limit", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.MaxStale }},
 
 	{Name: "overlap", Topic: Overlap, Usage: "`DURATION` for which a superseded token or key is accepted after its last use; 0s for none", Pointer: func(r *Realm) any { return &r.Config.Overlap }},
 	{Name: "max-overlap", Topic: Overlap, Usage: "`DURATION` after which a superseded token is refused even if it is still used; negative for a fixed overlap (default 24h, or --overlap if longer)", Pointer: func(r *Realm) any { return &r.Config.MaxOverlap }},
@@ -98,6 +98,7 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "wait-for-source", Topic: Reading, Usage: "start even if the source has no good content, and answer 503 until it has", Pointer: func(r *Realm) any { return &r.Config.WaitForSource }},
 
 	{Name: "header", Topic: Request, IsList: true, Usage: "`NAME` of the header that holds the token; repeatable, the first one present decides (default dapr-api-token, Authorization)", Pointer: func(r *Realm) any { return &r.Headers }},
+	{Name: "wait-for-source", Topic: NoFlag, OfIssuer: true, EntryOnly: true, Pointer: func(r *Realm) any { return &r.Issuer.WaitForSource }},
 	{Name: "hosts", Topic: NoFlag, IsList: true, PerRealm: true, CheckValue: realm.CheckHost, Pointer: func(r *Realm) any { return &r.Hosts }},
 	{Name: "name", Topic: NoFlag, OfIssuer: true, EntryOnly: true, Pointer: func(r *Realm) any { return &r.Issuer.Name }},
 }

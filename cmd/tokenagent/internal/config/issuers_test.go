@@ -32,6 +32,7 @@ realms:
         require-claim: [a, b=1]
         leeway: 0s
       - {name: old, key-file: /old, allow-missing-issuer: true}
+      - {name: found, issuer: 'https://found.example/a', wait-for-source: true}
   plain:
     key-file: /k
     issuer: i
@@ -62,6 +63,10 @@ func TestIssuersOfARealm(t *testing.T) {
 		{
 			Name: "orders.old", KeyFile: "/old",
 			JWT: agent.JWT{AllowMissingIssuer: true, Audiences: []string{"shop"}, RequiredClaims: map[string][]string{}, Leeway: 10 * time.Second},
+		},
+		{
+			Name: "orders.found", JWKS: agent.JWKS{MaxStale: 3 * time.Hour}, WaitForSource: true,
+			JWT: agent.JWT{Issuer: "https://found.example/a", Audiences: []string{"shop"}, RequiredClaims: map[string][]string{}, Leeway: 10 * time.Second},
 		},
 	}
 	if !reflect.DeepEqual(got.Issuers, want) {
@@ -100,7 +105,7 @@ func TestIssuerErrors(t *testing.T) {
 		good + "      - {name: d, key-file: /l, issuer: i, audience: c}":                                    "/dir/f:9: realms.a.issuers.2: issuer is the same as that of issuer 1",
 		good + "      - {key-file: /l, issuer: " + canary + ", audience: c}":                                "/dir/f:9: realms.a.issuers.2: name is missing",
 		good + "      - {name: d, key-file: /l, issuer: j}":                                                 "/dir/f:9: realms.a.issuers.2: audience is missing",
-		good + "      - name: d\n        issuer: j\n        audience: c\n        max-stale: 5m":             "/dir/f:10: realms.a.issuers.2: issuer goes with key-file or jwks-url, and neither is given",
+		good + "      - name: d\n        issuer: j\n        audience: c\n        max-stale: 5m":             "/dir/f:10: realms.a.issuers.2: issuer goes with key-file or jwks-url, unless it is",
 		good + "      - {name: d, key-file: /l, issuer: j, audience: c,\n         leeway: 1h}":              "/dir/f:10: realms.a.issuers.2: leeway must be at most",
 		good + "      - {name: d, key-file: /l, issuer: j, audience: c,\n         require-claim: a=}":       "/dir/f:10: realms.a.issuers.2: require-claim number 1",
 		good + "      - {name: d, key-file: /l, issuer: j, audience: c,\n         key-algorithm: none}":     "/dir/f:10: realms.a.issuers.2: key-algorithm must be one of",

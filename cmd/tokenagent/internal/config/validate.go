@@ -38,7 +38,7 @@ func (r *Realm) Validate(use Use) error {
 	a := &r.Config
 
 	require(a.MinTokenBytes >= 1, "{min-token-bytes} must be at least 1")
-	require(use != InRealm || r.HasKeys() || r.HasTokens(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file} or {jwks-url}")
+	require(use != InRealm || r.HasKeys() || r.HasTokens(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file}, {jwks-url}, or an {issuer} that is an https URL")
 	errs = append(errs, r.Issuer.validate(r.Given, r.has)...)
 	for i := range r.Issuers {
 		iss := &r.Issuers[i]
@@ -75,9 +75,17 @@ func (i *Issuer) validate(given map[string]int, has func(Field) bool) (errs []er
 	}
 	for _, f := range Fields {
 		if _, ok := given[f.Name]; ok && !f.EntryOnly {
-			require(has(f) || f.Needs != NeedsKeys, "{"+f.Name+"} goes with {key-file} or {jwks-url}, and neither is given")
-			require(has(f) || f.Needs != NeedsURL, "{"+f.Name+"} goes with {jwks-url}; give both, or leave it out")
-			require(has(f) || f.Needs != NeedsKubernetes, "{"+f.Name+"} goes with {kubernetes}; give both, or leave it out")
+			switch {
+			case has(f):
+			case f.Needs == NeedsKubernetes:
+				require(false, "{"+f.Name+"} goes with {kubernetes}; give both, or leave it out")
+			case f.Name == "issuer":
+				require(false, "{issuer} goes with {key-file} or {jwks-url}, unless it is an https URL at which the issuer says where its keys are")
+			case f.Needs == NeedsKeys:
+				require(false, "{"+f.Name+"} goes with {key-file}, {jwks-url} or an https URL as {issuer}, and none is given")
+			default:
+				require(false, "{"+f.Name+"} goes with {jwks-url} or, without {key-file}, an https URL as {issuer}; give both, or leave it out")
+			}
 		}
 	}
 	if i.hasKeys() {
