@@ -105,7 +105,7 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64) (a answer, err er
 			return a, err
 		}
 	}
-	header := http.Header(nil)
+	var header http.Header
 	a.keys, a.fresh = s.keys.Load(), maxRefresh
 	if s.discovery != nil {
 		var found *location

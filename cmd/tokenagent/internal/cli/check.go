@@ -108,7 +108,7 @@ func examine(ctx context.Context, cfg agent.Config) (*report, error) {
 	defer a.Close()
 	r, now := &report{OK: true}, time.Now()
 	for _, src := range a.Status().Sources {
-		if slices.Contains([]string{"key file", "jwks url", "discovery"}, src.Kind) {
+		if slices.Contains([]string{"key file", "jwks url", "discovery", "kubernetes"}, src.Kind) {
 			r.Keys = cmp.Or(r.Keys, &src)
 			if len(cfg.Issuers) > 1 {
 				r.Issuers = append(r.Issuers, &src)

@@ -83,7 +83,7 @@ func (r *report) explainKeys(src *agent.SourceStatus, now time.Time) {
 	case src.Kind == "discovery" && src.Ready:
 		r.add("info", "the metadata of the issuer says that its keys are at %s", src.Location)
 	case src.Kind == "discovery": // the error names the document
-	case src.Kind == "jwks url":
+	case src.Kind == "jwks url", src.Kind == "kubernetes":
 		r.add("info", "%s is the JWKS of a server", src.Location)
 	default:
 		isKey := func(name string) bool { return slices.Contains(jwks.KeyNames(), name) }

@@ -51,7 +51,7 @@ func usageByTopic(cmd *cobra.Command) error {
 func agentConfig(cmd *cobra.Command, r *config.Realm, use config.Use, log *slog.Logger) (agent.Config, error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) { r.Given[f.Name] = 0 }) // without the flags that variables set
 	given := func(name string) bool { _, ok := r.Given[name]; return ok }
-	if !given("issuer") && r.Issuer.KeyFile == "" && r.Issuer.JWKSURL == "" && slices.ContainsFunc([]string{"token-file", "token-env", "env-file"}, given) {
+	if !given("issuer") && r.Issuer.KeyFile == "" && r.Issuer.JWKSURL == "" && !r.Issuer.Kubernetes && slices.ContainsFunc([]string{"token-file", "token-env", "env-file"}, given) {
 		r.Issuer.JWT.Issuer = "" // a variable for another command must not add a second source, which is discovered
 	}
 	if err := r.Validate(use); err != nil {

@@ -16,7 +16,7 @@ func newSource(s agent.SourceStatus, now time.Time) source {
 		SourceStatus: s, Noun: "token",
 		LastRead: at(s.LastReloadSuccess), LastChange: at(s.LastChange), LastUsed: at(s.PreviousLastUsed),
 	}
-	if slices.Contains([]string{"key file", "jwks url", "discovery"}, s.Kind) {
+	if slices.Contains([]string{"key file", "jwks url", "discovery", "kubernetes"}, s.Kind) {
 		v.Noun = "key"
 	}
 	superseded := make(map[string]bool)
