@@ -210,8 +210,8 @@ func (r *Runner) abort(ctx context.Context) error {
 	r.targets = targets
 	s := Situation{Targets: r.targets, Now: r.place.now()}
 	for _, t := range r.targets {
-		if t.Mark.isOpen() && (s.ID == "" || len(t.Mark.ID) < len(s.ID)) {
-			s.ID = t.Mark.ID
+		if t.Mark.isOpen() { // an abort that was killed has been in some of them
+			s.ID = strings.TrimSuffix(t.Mark.ID, undone)
 		}
 	}
 	r.situation = s
@@ -229,7 +229,7 @@ func (r *Runner) abort(ctx context.Context) error {
 		return &stopped{fmt.Errorf("the targets are in different steps: %s; bring them to the same step by hand first", describe(s.Targets, phases))}
 	}
 	back := Mark{ID: s.ID + undone, Step: Promoted.String(), Since: s.Now.UTC().Truncate(time.Second)}
-	var at []int // an abort that was killed has been in the others
+	var at []int
 	for i, t := range r.targets {
 		switch {
 		case t.Mark.ID == back.ID:
@@ -238,6 +238,10 @@ func (r *Runner) abort(ctx context.Context) error {
 			return &stopped{fmt.Errorf("%s: the old token is no longer accepted, so senders that go back to it would be refused; let rotate run finish, or stage the old token with rotate stage --from", t.Name)}
 		}
 		at = append(at, i)
+	}
+	if len(at) == 0 {
+		r.report(Progress{Event: "finished", Message: "the rotation is aborted already; tokenagent rotate run restarts the senders and retires the new token"})
+		return nil
 	}
 	// Receivers accept both tokens, so they may change places. Senders that have the new one
 	// are restarted by the next run, which retires that.
