@@ -7,10 +7,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -58,14 +58,14 @@ func startSentry(t *testing.T, args ...string) *sentry {
 	}
 	p := startProcess(t, "sentry", sentryBinary(t), append([]string{
 		"--mode", "standalone", "--config", config, "--issuer-credentials", s.dir, "--trust-domain", "control.example",
-		"--listen-address", "127.0.0.1", "--port", fmt.Sprint(port), "--healthz-listen-address", "127.0.0.1", "--healthz-port", fmt.Sprint(freePort(t)), "--enable-metrics=false",
-		"--jwt-enabled", "--oidc-enabled", "--oidc-server-tls-enabled=false", "--oidc-server-listen-address", "127.0.0.1", "--oidc-server-listen-port", fmt.Sprint(oidc),
+		"--listen-address", "127.0.0.1", "--port", strconv.Itoa(port), "--healthz-listen-address", "127.0.0.1", "--healthz-port", strconv.Itoa(freePort(t)), "--enable-metrics=false",
+		"--jwt-enabled", "--oidc-enabled", "--oidc-server-tls-enabled=false", "--oidc-server-listen-address", "127.0.0.1", "--oidc-server-listen-port", strconv.Itoa(oidc),
 	}, args...), nil)
 	waitFor(t, 30*time.Second, "Sentry serves its JWKS", func() bool {
 		if !p.Running() {
 			t.Fatalf("Sentry ended with exit code %d", p.ExitCode())
 		}
-		res, err := http.Get(s.jwks) //nolint:noctx // the client of the test
+		res, err := http.Get(s.jwks)
 		if err != nil {
 			return false
 		}
@@ -87,7 +87,7 @@ func (s *sentry) jwt(t *testing.T, trustDomain, namespace, appID string, audienc
 	pool.AppendCertsFromPEM(roots)
 	// The certificate of Sentry has a SPIFFE ID and no host name.
 	creds := credentials.NewTLS(&tls.Config{
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies the certificate
+		InsecureSkipVerify: true, // VerifyConnection verifies the certificate
 		VerifyConnection: func(c tls.ConnectionState) error {
 			intermediates := x509.NewCertPool()
 			for _, cert := range c.PeerCertificates[1:] {
