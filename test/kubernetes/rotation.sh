@@ -9,6 +9,8 @@ case_rotate_run() {
 	reach=http path=/ container=tokenagent label=app.kubernetes.io/name=orders port=8080
 	wrap sidecar/base <<-Y
 		  - ../../../deploy/rotation
+		components:
+		  - ../../../deploy/rotation/network-policy
 		images:
 		  - {name: registry.example/orders, newName: tokenagent/peer, newTag: $tag}
 		patches:
