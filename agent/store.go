@@ -55,7 +55,7 @@ func (w *storedSource) belongsTo(s credentialSource) bool {
 }
 
 // isKeys reports whether w is the state of a key source.
-func (w *storedSource) isKeys() bool { return w.Kind == kindKeyFile || w.Kind == kindJWKSURL }
+func (w *storedSource) isKeys() bool { return slices.Contains(keyKinds, w.Kind) }
 
 // newStateStore restores the sources from the state file of r. If the file is
 // unusable, the error is logged and shown in Status, and the Agent starts without the
