@@ -94,7 +94,7 @@ func (v *Verifier) ownerOfSubject(claims string) (at int, owned bool) {
 
 // checkSubject checks the subject of a token that a key of issuer at signed. The keys of a
 // trust domain sign only for SPIFFE IDs of this trust domain, and no other keys sign for
-// them.
+// them, nor for a subject that an app could take for a SPIFFE ID.
 func (v *Verifier) checkSubject(at int, subject string) error {
 	if len(v.byTrustDomain) == 0 {
 		return nil
@@ -102,11 +102,18 @@ func (v *Verifier) checkSubject(at int, subject string) error {
 	trustDomain, isID := TrustDomainOf(subject)
 	owner, owned := v.byTrustDomain[trustDomain]
 	switch own := v.issuers[at].cfg.TrustDomain; {
-	case own != "" && !isID:
+	case !isID && (own != "" || hasSPIFFEScheme(subject)):
 		return errSPIFFEID
 	case own != "" && own != trustDomain, owned && owner != at:
 		return errTrustDomain
 	default:
 		return nil
 	}
+}
+
+// hasSPIFFEScheme reports whether a lenient parser reads subject as a SPIFFE ID. Schemes have
+// no case (RFC 3986 section 3.1).
+func hasSPIFFEScheme(subject string) bool {
+	const scheme = "spiffe://"
+	return len(subject) >= len(scheme) && strings.EqualFold(subject[:len(scheme)], scheme)
 }

@@ -261,7 +261,7 @@ func TestTrustDomainsAreNotConfused(t *testing.T) {
 		"any":                                 {"any", "alice", nil, "any", true},
 		"any with an iss":                     {"any", "alice", "https://x.example", "", false},
 		"any for prod":                        {"any", prod, nil, "prod", false},
-		"any for something like prod":         {"any", "spiffe://PROD.example/a", nil, "any", true}, // no SPIFFE ID
+		"any for something like prod":         {"any", "spiffe://PROD.example/a", nil, "any", false},
 		"any for a trust domain of nobody":    {"any", "spiffe://x.example/a", nil, "any", true},
 		"prod signed by corp, with its iss":   {"corp", prod, "https://x.example", "prod", false},
 		"an empty iss":                        {"prod", prod, "", "", false},
@@ -295,5 +295,36 @@ func TestTrustDomainsAreNotConfused(t *testing.T) {
 	twice := signers["prod"].signRaw(t, `{"alg":"ES256","kid":"k1"}`, strings.Replace(text(t, svid(prod, nil)), `{`, `{"sub":"spiffe://prod.example/b",`, 1))
 	if err := verdictOf(v, twice); !errors.Is(err, errTwice) {
 		t.Errorf("sub twice: %v", err)
+	}
+}
+
+// TestOtherIssuersDoNotSignForAlmostSPIFFEIDs: beside a trust domain, an issuer without one
+// vouches for no subject that an app could take for a SPIFFE ID of the trust domain.
+func TestOtherIssuersDoNotSignForAlmostSPIFFEIDs(t *testing.T) {
+	t.Parallel()
+	k, key, _ := ecKey(t, "k1")
+	newIssuer := func(c Config) *Issuer {
+		c.Audiences = []string{audience}
+		iss, err := NewIssuer(fixed(keySet(t, nil, key)), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return iss
+	}
+	alone := NewVerifier(0, newIssuer(Config{Issuer: issuer}))
+	beside := NewVerifier(0, newIssuer(Config{Issuer: issuer}), newIssuer(Config{TrustDomain: "prod.example"}))
+	subjects := notInProd()
+	subjects["mixed case"] = "sPiFfE://prod.example/x"
+	subjects["the scheme"] = "spiffe://"
+	for name, subject := range subjects {
+		_, isID := TrustDomainOf(subject)
+		accepted := isID || !strings.HasPrefix(strings.ToLower(subject), "spiffe://")
+		token := k.sign(t, svid(subject, map[string]any{"iss": issuer}), nil)
+		if err := verdictOf(beside, token); accepted && err != nil || !accepted && !errors.Is(err, errSPIFFEID) {
+			t.Errorf("%s, %.60q: %v, want accepted %t", name, subject, err, accepted)
+		}
+		if err := verdictOf(alone, token); err != nil {
+			t.Errorf("%s, %.60q, without a trust domain: %v", name, subject, err)
+		}
 	}
 }
