@@ -30,8 +30,8 @@ func (v *Value[S]) Run(ctx context.Context) error {
 
 	var polls <-chan time.Time // nil, which never delivers, without polling
 	poll, tick := v.options.Poll, v.options.Poll/pollTicks
-	if poll > 0 { // at first after a random part of the interval, so that not all Values poll at one tick
-		polls = watcher.afterTick(tick+rand.N(poll), tick) //nolint:gosec // no secret
+	if poll > 0 { // at first at a random tick of the interval, so that not all Values poll at one tick
+		polls = watcher.afterTick(tick*time.Duration(1+rand.N(pollTicks)), tick) //nolint:gosec // no secret
 	}
 	var changed <-chan struct{} // nil as above, unless the Source has Changed
 	if s, ok := v.src.(interface{ Changed() <-chan struct{} }); ok {

@@ -28,8 +28,8 @@ type Step[S any] func(prev *S, c Content, now time.Time) (*S, error)
 
 // Options configure a Value. The zero value has the defaults.
 type Options struct {
-	// Poll is the interval of the reads that no event causes, give or take a tenth.
-	// The first comes sooner, by a random part of it. 0 means 10 s; a negative interval
+	// Poll is the longest time between two reads that no event causes. It may be up to a
+	// tenth less. The first comes after a random part of it. 0 means 10 s; a negative Poll
 	// turns polling off.
 	Poll time.Duration
 

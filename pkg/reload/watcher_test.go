@@ -309,11 +309,11 @@ func TestPollsOfASharedWatcher(t *testing.T) {
 			}
 		}
 		for _, p := range polls {
-			if len(p) < 5 || p[0] > 12*time.Second {
+			if len(p) < 5 || p[0] > 11*time.Second {
 				t.Errorf("polls after %v", p)
 			}
 			for i := range p[1:] {
-				if gap := p[i+1] - p[i]; gap < every*9/10 || gap > every*11/10 {
+				if gap := p[i+1] - p[i]; gap < every*9/10 || gap > every {
 					t.Errorf("%v between two polls", gap)
 				}
 			}
@@ -329,5 +329,49 @@ func TestWatcherErrorWithoutEvents(t *testing.T) {
 	w.handleError(syscall.EIO)
 	if events, woken := s.takePending(); woken || events.lost || len(events.errors) > 0 {
 		t.Errorf("woken: %t, events: %+v", woken, events)
+	}
+}
+
+// The first poll comes within the interval, wherever between two ticks a Value starts.
+func TestFirstPollComesWithinTheInterval(t *testing.T) {
+	for _, every := range []time.Duration{10 * time.Second, 10*time.Second - 1, minPoll} {
+		tick := every / pollTicks
+		for _, late := range []time.Duration{0, 1, tick / 2, tick - 1, 7*tick + tick*2/3} {
+			synctest.Test(t, func(t *testing.T) {
+				w := new(Watcher)
+				var mu sync.Mutex
+				var began time.Time
+				first := make([]time.Duration, 100)
+				values := make([]*live, len(first))
+				for i := range values {
+					values[i] = open(t, sourceFunc(func() (Content, error) {
+						mu.Lock()
+						defer mu.Unlock()
+						if at := time.Since(began); at > 0 && first[i] == 0 {
+							first[i] = at
+						}
+						return Content{Data: []byte("0")}, nil
+					}), Options{Poll: every, Debounce: -1, Watcher: w})
+				}
+				defer w.subscribe().close() // the ticks count from here
+				time.Sleep(late)
+				mu.Lock()
+				began = time.Now()
+				clear(first)
+				mu.Unlock()
+				for _, v := range values {
+					v.run(t)
+				}
+				time.Sleep(2 * every)
+				mu.Lock()
+				defer mu.Unlock()
+				for _, at := range first {
+					if at == 0 || at > every {
+						t.Errorf("every %v, started %v after the Watcher: the first poll came after %v", every, late, at)
+						break
+					}
+				}
+			})
+		}
 	}
 }
