@@ -27,6 +27,9 @@ const (
 	timeout = 5 * time.Second
 	// maxRequests is the number of requests that run at once.
 	maxRequests = 16
+	// maxPending is the number of requests that run or wait for a place. Each takes a
+	// goroutine and keeps its token, so a flood of tokens must not add more.
+	maxPending = 1024
 	// maxAnswers is the number of remembered answers. They take about 4 MB.
 	maxAnswers = 20_000
 )
@@ -58,7 +61,9 @@ type Reviewer struct {
 
 	mu     sync.Mutex
 	closed bool
-	// fresh and old hold the answers. At the latest after remember, or when fresh is full,
+	// pending holds the answers that are not there yet, at most maxPending.
+	pending map[verify.ID]*answer
+	// fresh and old hold the others. At the latest after remember, or when fresh is full,
 	// fresh becomes old and the answers of old are forgotten.
 	fresh, old map[verify.ID]*answer
 	since      time.Time // when fresh was empty
@@ -66,7 +71,8 @@ type Reviewer struct {
 	counts     Counts
 }
 
-// Counts are the numbers of finished requests by their result.
+// Counts are the numbers of finished requests by their result. Failed includes those that
+// were not made because too many were pending.
 type Counts struct{ Authenticated, Refused, Failed uint64 }
 
 // An answer is the result of one request. done guards the other fields: they do not change
@@ -79,7 +85,8 @@ type answer struct {
 
 // New returns a Reviewer. The caller must call Close.
 func New(o Options) *Reviewer {
-	r := &Reviewer{o: o, max: maxAnswers, places: make(chan struct{}, maxRequests), fresh: make(map[verify.ID]*answer)}
+	r := &Reviewer{o: o, max: maxAnswers, places: make(chan struct{}, maxRequests)}
+	r.pending, r.fresh = make(map[verify.ID]*answer), make(map[verify.ID]*answer)
 	r.client = http.Client{Transport: o.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
@@ -93,7 +100,7 @@ var (
 // Check returns nil if the API server has accepted the token in the last 10 s. Otherwise
 // Check asks it; concurrent calls for one token make one request. The error wraps
 // [verify.ErrInvalidToken] if the API server refuses the token, and [verify.ErrUnavailable]
-// if it gives no answer or ctx ends. id identifies the token among all tokens.
+// if it gives no answer, too many requests wait already, or ctx ends. id identifies the token among all tokens.
 func (r *Reviewer) Check(ctx context.Context, id verify.ID, token string) error {
 	a := r.answerTo(id, token) //nolint:contextcheck // other callers may wait for the same request
 	if a == nil {
@@ -113,45 +120,37 @@ func (r *Reviewer) Check(ctx context.Context, id verify.ID, token string) error 
 }
 
 // answerTo returns the answer that counts for the token. If there is none, answerTo begins a
-// request. It returns nil after Close.
+// request. It returns nil if too many are pending, and after Close.
 func (r *Reviewer) answerTo(id verify.ID, token string) *answer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
+	if a := r.pending[id]; a != nil {
+		return a
+	}
 	a := r.fresh[id]
 	if a == nil {
 		a = r.old[id]
 	}
-	if a != nil && a.counts(now) {
+	if a != nil && time.Now().Before(a.until) {
 		return a
 	}
 	if r.closed {
 		return nil
 	}
-	if len(r.fresh) >= r.max/2 || now.Sub(r.since) >= remember {
-		r.fresh, r.old, r.since = make(map[verify.ID]*answer), r.fresh, now
+	if len(r.pending) >= maxPending {
+		r.counts.Failed++
+		return nil
 	}
 	a = &answer{done: make(chan struct{})}
-	r.fresh[id] = a
-	r.running.Go(func() { r.ask(a, token) })
+	r.pending[id] = a
+	r.running.Go(func() { r.ask(id, a, token) })
 	return a
 }
 
-// counts reports whether a is the answer at the time now, or will be.
-func (a *answer) counts(now time.Time) bool {
-	select {
-	case <-a.done:
-		return now.Before(a.until)
-	default:
-		return true
-	}
-}
-
 // ask makes the request and finishes a.
-func (r *Reviewer) ask(a *answer, token string) {
+func (r *Reviewer) ask(id verify.ID, a *answer, token string) {
 	ctx, cancel := context.WithTimeout(r.ctx, timeout)
 	defer cancel()
-	defer close(a.done)
 	began, authenticated, err := r.inPlace(ctx, token)
 	r.record(authenticated, err)
 	switch {
@@ -162,6 +161,15 @@ func (r *Reviewer) ask(a *answer, token string) {
 	default:
 		a.until = began.Add(remember)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if len(r.fresh) >= r.max/2 || now.Sub(r.since) >= remember {
+		r.fresh, r.old, r.since = make(map[verify.ID]*answer), r.fresh, now
+	}
+	delete(r.pending, id)
+	r.fresh[id] = a
+	close(a.done)
 }
 
 // inPlace makes the request as soon as there is a place, and returns when that was.

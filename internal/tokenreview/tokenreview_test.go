@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -316,6 +317,93 @@ func TestMemoryIsBounded(t *testing.T) {
 		_ = r.check("b")
 		if n := len(r.fresh) + len(r.old); n != 2 {
 			t.Errorf("%d answers are remembered that count no more", n)
+		}
+	})
+}
+
+// TestFloodOfTokensIsBounded: while the API server hangs, more tokens than the limit take
+// neither a goroutine nor memory, and are unavailable at once. It is not parallel, because it
+// counts goroutines.
+func TestFloodOfTokensIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &apiServer{handle: says(201, good), delay: time.Hour}
+		r, _ := newReviewer(t, s)
+		began, before := time.Now(), runtime.NumGoroutine()
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for i := range 3 * maxPending {
+			token := strconv.Itoa(i)
+			if err := r.Check(gone, verify.Digest(token), token); !errors.Is(err, verify.ErrUnavailable) {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n > maxPending {
+			t.Errorf("%d goroutines", n)
+		}
+		if n := len(r.pending) + len(r.fresh) + len(r.old); n > maxPending {
+			t.Errorf("%d answers are kept", n)
+		}
+		if err := r.check("one more"); !errors.Is(err, verify.ErrUnavailable) || time.Since(began) != 0 {
+			t.Errorf("one more: %v after %s", err, time.Since(began))
+		}
+		if c := r.Counts(); c != (Counts{Failed: 2*maxPending + 1}) {
+			t.Errorf("%+v", c)
+		}
+		// Those that wait end in time, and make room.
+		time.Sleep(timeout)
+		synctest.Wait()
+		if n := len(r.pending); n != 0 {
+			t.Errorf("%d requests are pending after %s", n, timeout)
+		}
+		s.mu.Lock()
+		s.delay = 0
+		s.mu.Unlock()
+		if err := r.check("one more"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPendingAnswerIsNotLost: whatever is asked in the meantime, a token has one request at
+// a time.
+func TestPendingAnswerIsNotLost(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		slow := 0
+		s := &apiServer{handle: func(q review) (int, string, error) {
+			if q.Spec.Token == "slow" {
+				slow++
+				<-hang
+			}
+			return 201, good, nil
+		}}
+		r, _ := newReviewer(t, s)
+		const most = 10
+		r.max = most
+		var running sync.WaitGroup
+		ask := func() {
+			running.Go(func() {
+				if err := r.check("slow"); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		ask()
+		for i := range 3 * most {
+			if err := r.check(strconv.Itoa(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask()
+		close(hang)
+		running.Wait()
+		ask()
+		running.Wait()
+		if slow != 1 {
+			t.Errorf("%d requests for one token", slow)
 		}
 	})
 }
