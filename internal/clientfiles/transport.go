@@ -1,6 +1,7 @@
 package clientfiles
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,20 +11,29 @@ import (
 	"time"
 )
 
-// reloadInterval is the shortest time between two reads of the files of a Transport.
-const reloadInterval = time.Second
+const (
+	// reloadInterval is the shortest time between two reads of the files of a Transport.
+	reloadInterval = time.Second
+	// staleAfter is how long after a read requests do not wait for the next one.
+	staleAfter = 10 * time.Second
+	// maxWait is how long after its beginning a read delays requests.
+	maxWait = time.Second
+)
 
 // A Transport is an [http.RoundTripper] for requests to one server over https. It trusts the
-// CA certificates of its Files and sends their bearer token. It reads the files again before
-// a request, but at most once a second. It takes proxies from the environment. Connections
-// are kept until the CA certificates change. Use NewTransport; the zero Transport is not usable. All methods are
-// safe for concurrent use.
+// CA certificates of its Files and sends their bearer token. A request causes a read of the
+// files, but at most one a second. It waits for the read only if the last one was more than
+// 10 s ago, and then at most a second: a read may hang, as on a dead mount. Connections are
+// kept until the CA certificates change. Proxies come from the environment. Use NewTransport;
+// the zero Transport is not usable. All methods are safe for concurrent use.
 type Transport struct {
 	files *Files
 	host  string
 
 	mu    sync.Mutex
-	read  time.Time       // when the files were last read
+	read  time.Time       // when the last read ended
+	began time.Time       // when the last read began
+	ended chan struct{}   // closed at the end of the read that runs; nil if none does
 	roots *x509.CertPool  // that base trusts
 	base  *http.Transport // nil before the first request
 }
@@ -47,7 +57,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, errOtherServer
 	}
-	base, err := t.current()
+	base, err := t.current(r.Context())
 	if err != nil {
 		closeBody(r)
 		return nil, err
@@ -65,15 +75,45 @@ func closeBody(r *http.Request) {
 	}
 }
 
-// current reads the files if that is due, and returns a transport that trusts their CA
-// certificates.
-func (t *Transport) current() (*http.Transport, error) {
+// refresh begins a read of the files if that is due, and waits for it if it must.
+func (t *Transport) refresh(ctx context.Context) {
+	t.mu.Lock()
+	now := time.Now()
+	if t.ended == nil && now.Sub(t.began) >= reloadInterval {
+		t.began, t.ended = now, make(chan struct{})
+		go t.reload()
+	}
+	ended, wait := t.ended, maxWait-now.Sub(t.began)
+	fresh := now.Sub(t.read) < staleAfter
+	t.mu.Unlock()
+	if ended == nil || fresh || wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ended:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// reload reads the files.
+func (t *Transport) reload() {
+	t.files.Reload()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if time.Since(t.read) >= reloadInterval {
-		t.files.Reload()
-		t.read = time.Now()
-	}
+	t.read = time.Now()
+	close(t.ended)
+	t.ended = nil
+}
+
+// current returns a transport that trusts the CA certificates of the files. It does not wait
+// for a read longer than ctx lasts.
+func (t *Transport) current(ctx context.Context) (*http.Transport, error) {
+	t.refresh(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if err := t.files.Missing(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFiles, err)
 	}

@@ -19,9 +19,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -111,10 +114,11 @@ func TestTransportFollowsItsFiles(t *testing.T) {
 	check(t, err)
 	rt := NewTransport(files, srv.host())
 	t.Cleanup(rt.CloseIdleConnections)
-	// readAgain makes the next request read the files, as if a second had passed.
+	// readAgain makes the next request read the files and wait for that, as if more than 10 s
+	// had passed.
 	readAgain := func() {
 		rt.mu.Lock()
-		rt.read = time.Time{}
+		rt.read, rt.began = time.Time{}, time.Time{}
 		rt.mu.Unlock()
 	}
 
@@ -193,4 +197,60 @@ func (*closeRecorder) Read([]byte) (int, error) { return 0, io.EOF }
 func (c *closeRecorder) Close() error {
 	c.done = true
 	return nil
+}
+
+// A slowFile is a file on a mount that is dead until up is closed.
+type slowFile struct {
+	up    chan struct{}
+	reads atomic.Int32
+}
+
+func (f *slowFile) Reload() (changed bool, err error) {
+	f.reads.Add(1)
+	<-f.up
+	return false, nil
+}
+
+func (*slowFile) Stats() reload.Stats { return reload.Stats{LastSuccess: time.Now()} }
+
+// TestHangingReadDoesNotStopRequests: while a read of the files hangs, requests use their last
+// content, and no further read begins.
+func TestHangingReadDoesNotStopRequests(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowFile{up: make(chan struct{})}
+		rt := NewTransport(&Files{all: []file{slow}}, "server.example:443")
+		// request fails unless the request waits as long as want.
+		request := func(ctx context.Context, name string, want time.Duration) {
+			began := time.Now()
+			if base, err := rt.current(ctx); base == nil || err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if d := time.Since(began); d != want {
+				t.Errorf("%s: waited %s, want %s", name, d, want)
+			}
+		}
+		short, cancel := context.WithTimeout(t.Context(), maxWait/4)
+		defer cancel()
+		request(short, "the first request, with a short deadline", maxWait/4)
+		request(t.Context(), "the second request", maxWait*3/4)
+		request(t.Context(), "a request after the longest wait", 0)
+		if n := slow.reads.Load(); n != 1 {
+			t.Errorf("%d reads", n)
+		}
+		close(slow.up)
+		synctest.Wait()
+
+		slow.up = make(chan struct{})
+		time.Sleep(staleAfter - 1)
+		request(t.Context(), "a request less than 10 s after a read", 0)
+		time.Sleep(maxWait / 4)
+		request(t.Context(), "a request more than 10 s after a read", maxWait*3/4)
+		time.Sleep(time.Minute)
+		request(t.Context(), "a request long after the read began", 0)
+		if n := slow.reads.Load(); n != 2 {
+			t.Errorf("%d reads", n)
+		}
+		close(slow.up)
+	})
 }
