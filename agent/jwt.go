@@ -7,6 +7,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/internal/jwt"
 	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
+	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
 // An Issuer is an issuer of signed tokens: it says where the issuer's keys are, and which
@@ -107,13 +108,32 @@ type JWT struct {
 	Leeway time.Duration
 }
 
-// keyOwner returns what the keys belong to: the trust domain, if there is one, or else the
-// issuer. Superseded keys verify only tokens of their owner.
-func (j *JWT) keyOwner() string {
-	if j.TrustDomain != "" {
-		return "spiffe://" + j.TrustDomain
+// A keyOwner is what keys belong to. Superseded keys verify only tokens of their owner.
+type keyOwner struct{ kind, value string }
+
+// The kinds of owners. They are in the state file.
+const (
+	ownerIssuer      = "" // also in state files that have no kind
+	ownerTrustDomain = "trust domain"
+	ownerCluster     = "kubernetes"
+	ownerSource      = "source"
+)
+
+// owner returns what the keys of the source belong to: the trust domain, the issuer or the
+// API server. If the issuer has no name, the keys belong to the source alone.
+func (s *sourceSpec) owner() keyOwner {
+	switch j := &s.issuer.JWT; {
+	case s.method != verify.MethodJWT:
+		return keyOwner{}
+	case j.TrustDomain != "":
+		return keyOwner{ownerTrustDomain, j.TrustDomain}
+	case j.Issuer != "":
+		return keyOwner{ownerIssuer, j.Issuer}
+	case s.issuer.Kubernetes:
+		return keyOwner{ownerCluster, s.account.Host}
+	default:
+		return keyOwner{ownerSource, s.name + " " + s.kind + " " + s.identity}
 	}
-	return j.Issuer
 }
 
 // config returns the rules of the internal verifier.

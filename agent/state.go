@@ -141,7 +141,7 @@ type sourceSnapshot[V credential, S any] struct {
 // A keySnapshot is the part of a Snapshot for the keys of one issuer.
 type keySnapshot struct {
 	sourceSnapshot[jwt.Key, jwt.KeySet]
-	owner string // see JWT.keyOwner
+	owner keyOwner
 }
 
 // Snapshot returns what the Agent accepts and refuses now or, after Close, what the
@@ -153,7 +153,7 @@ func (a *Agent) Snapshot() Snapshot {
 		s.tokens = a.tokens.snapshot()
 	}
 	for _, src := range a.keys {
-		s.keys = append(s.keys, keySnapshot{src.snapshot(), src.spec.issuer.JWT.keyOwner()})
+		s.keys = append(s.keys, keySnapshot{src.snapshot(), src.spec.owner()})
 	}
 	return s
 }
@@ -185,8 +185,8 @@ func (a *Agent) Merge(s Snapshot) error {
 		a.tokens.merge(s.tokens.state)
 	}
 	for _, src := range a.keys {
-		from, sameIssuer := a.keysOf(&s, src)
-		if sameIssuer {
+		from, sameOwner := a.keysOf(&s, src)
+		if sameOwner {
 			src.merge(from.state)
 			continue
 		}
@@ -209,8 +209,8 @@ func (a *Agent) startFrom(s *Snapshot) {
 		a.tokens.startFrom(s.tokens)
 	}
 	for _, src := range a.keys {
-		from, sameIssuer := a.keysOf(s, src)
-		if sameIssuer {
+		from, sameOwner := a.keysOf(s, src)
+		if sameOwner {
 			src.startFrom(from.sourceSnapshot)
 			continue
 		}
@@ -235,14 +235,14 @@ func (a *Agent) startFrom(s *Snapshot) {
 	}
 }
 
-// keysOf returns the part of s that src continues: that of the same issuer or, if there is
-// none, that of the same name or the only one. From that of another issuer src may take
+// keysOf returns the part of s that src continues: that of the same owner or, if there is
+// none, that of the same name or the only one. From that of another owner src may take
 // revocations and retirements, but no keys, because they would verify tokens of an issuer
 // that never had them.
-func (a *Agent) keysOf(s *Snapshot, src *keySource) (from *keySnapshot, sameIssuer bool) {
+func (a *Agent) keysOf(s *Snapshot, src *keySource) (from *keySnapshot, sameOwner bool) {
 	for i := range s.keys {
 		k := &s.keys[i]
-		if k.owner == src.spec.issuer.JWT.keyOwner() {
+		if k.owner == src.spec.owner() {
 			return k, true
 		}
 		if slices.Contains(k.names, src.spec.name) || len(s.keys) == 1 && len(a.keys) == 1 {
@@ -253,7 +253,7 @@ func (a *Agent) keysOf(s *Snapshot, src *keySource) (from *keySnapshot, sameIssu
 }
 
 // refusedBy returns the parts of s whose revocations and retirements a source takes that
-// continues from, of another issuer. If from is nil, these are the parts that no source of
+// continues from, of another owner. If from is nil, these are the parts that no source of
 // a continues: the source may be one of them, with another name and issuer.
 func (a *Agent) refusedBy(s *Snapshot, from *keySnapshot) []*keySnapshot {
 	if from != nil {

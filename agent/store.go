@@ -42,7 +42,9 @@ type storedSource struct {
 	Name     string `json:"name"`
 	Kind     string `json:"kind"`
 	Location string `json:"location"`
-	Issuer   string `json:"issuer,omitempty"` // of a key source
+	// Issuer and IssuerKind are the owner of the keys of a key source.
+	Issuer     string `json:"issuer,omitempty"`
+	IssuerKind string `json:"issuer_kind,omitempty"`
 	rotation.Snapshot
 	LastUsed time.Time   `json:"previous_last_used,omitzero"` // of credentials that have been removed
 	Clients  []storedUse `json:"clients,omitempty"`
@@ -246,10 +248,10 @@ func (src *source[V, S]) restoreRefusals(m rotation.Snapshot) {
 	src.initial = &initial
 }
 
-// restore makes the state in w the initial state. Of the keys of another issuer it takes
-// only the refusals, because they would verify tokens that this issuer never signed.
+// restore makes the state in w the initial state. Of the keys of another owner it takes
+// only the refusals, because they would verify tokens that this owner never signed.
 func (src *source[V, S]) restore(w storedSource, now time.Time) {
-	if w.Issuer != "" && w.Issuer != src.spec.issuer.JWT.keyOwner() {
+	if (keyOwner{w.IssuerKind, w.Issuer}) != src.spec.owner() {
 		src.restoreRefusals(w.Snapshot)
 		return
 	}
@@ -278,9 +280,9 @@ func (src *source[V, S]) adopt(m rotation.Snapshot) {
 
 // stored returns the state to save.
 func (src *source[V, S]) stored(now time.Time) storedSource {
-	s := src.value.Load()
+	s, owner := src.value.Load(), src.spec.owner()
 	return storedSource{
-		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.identity, Issuer: src.spec.issuer.JWT.keyOwner(),
+		Name: src.spec.name, Kind: src.spec.kind, Location: src.spec.identity, Issuer: owner.value, IssuerKind: owner.kind,
 		Snapshot: s.ledger.Snapshot(now, src.encode), LastUsed: utc(s.lastPrevious), Clients: src.clients.stored(),
 	}
 }
