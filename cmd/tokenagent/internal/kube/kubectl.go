@@ -20,8 +20,9 @@ type KubectlOptions struct {
 	Context    string // its --context; "" means the current one
 }
 
-// Kubectl returns a Client that lets kubectl send its requests.
-func Kubectl(o KubectlOptions) (*Client, error) {
+// Kubectl returns a Client that lets kubectl send its requests. All of them go to the context
+// that is the current one now, if o names none: the user may choose another one meanwhile.
+func Kubectl(ctx context.Context, o KubectlOptions) (*Client, error) {
 	if o.Path == "" {
 		path, err := exec.LookPath("kubectl")
 		if err != nil {
@@ -29,34 +30,52 @@ func Kubectl(o KubectlOptions) (*Client, error) {
 		}
 		o.Path = path
 	}
+	if o.Context == "" {
+		out, errs, err := kubectl(o).run(ctx, nil, "config", "current-context")
+		said := errs.text.String()
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err == nil:
+			o.Context = strings.TrimSpace(out.text.String())
+		case !strings.Contains(said, "current-context is not set"): // without one, kubectl uses its defaults
+			return nil, fmt.Errorf("kubectl config current-context: %w: %s; name the context with --context", err, firstLine(said))
+		}
+	}
 	return &Client{transport: kubectl(o)}, nil
 }
 
 type kubectl KubectlOptions
 
-func (k kubectl) do(ctx context.Context, method, path string, body []byte) (answer, error) {
-	var args []string
+// run runs kubectl with the login and args, and returns its output.
+func (k kubectl) run(ctx context.Context, body []byte, args ...string) (out, errs *limited, err error) {
+	var login []string
 	if k.Kubeconfig != "" {
-		args = append(args, "--kubeconfig="+k.Kubeconfig)
+		login = append(login, "--kubeconfig="+k.Kubeconfig)
 	}
 	if k.Context != "" {
-		args = append(args, "--context="+k.Context)
+		login = append(login, "--context="+k.Context)
 	}
+	out, errs = &limited{most: maxAnswer}, &limited{most: 64 << 10}
+	cmd := exec.CommandContext(ctx, k.Path, append(login, args...)...) //nolint:gosec // kubectl, with a path of the API
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(body), out, errs
+	cmd.WaitDelay = time.Second
+	return out, errs, cmd.Run()
+}
+
+func (k kubectl) do(ctx context.Context, method, path string, body []byte) (answer, error) {
+	var args []string
 	switch method {
 	case http.MethodGet:
-		args = append(args, "get", "--raw", path)
+		args = []string{"get", "--raw", path}
 	case http.MethodPut:
-		args = append(args, "replace", "--raw", path, "-f", "-")
+		args = []string{"replace", "--raw", path, "-f", "-"}
 	case http.MethodPost:
-		args = append(args, "create", "--raw", path, "-f", "-")
+		args = []string{"create", "--raw", path, "-f", "-"}
 	default:
 		return answer{}, fmt.Errorf("kubectl has no raw %s", method)
 	}
-	out, errs := &limited{most: maxAnswer}, &limited{most: 64 << 10}
-	cmd := exec.CommandContext(ctx, k.Path, args...) //nolint:gosec // kubectl, with a path of the API
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(body), out, errs
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
+	out, errs, err := k.run(ctx, body, args...)
 	switch {
 	case ctx.Err() != nil:
 		return answer{}, ctx.Err()

@@ -20,11 +20,38 @@ func fake(t *testing.T, script string) (c *kube.Client, dir string) {
 	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c, err := kube.Kubectl(kube.KubectlOptions{Path: path, Kubeconfig: "/k/config", Context: "prod"})
+	c, err := kube.Kubectl(t.Context(), kube.KubectlOptions{Path: path, Kubeconfig: "/k/config", Context: "prod"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c, dir
+}
+
+// The user may choose another context while a Client is in use.
+func TestKubectlKeepsItsContext(t *testing.T) {
+	const ask = "--kubeconfig=/k/config config current-context\n"
+	const get = "get --raw /api/v1/namespaces/app/secrets/token\n"
+	for current, want := range map[string]string{
+		"echo prod": ask + "--kubeconfig=/k/config --context=prod " + get,
+		"echo 'error: current-context is not set' >&2; exit 1": ask + "--kubeconfig=/k/config " + get,
+		"echo 'error: no such file' >&2; exit 1":               ask,
+	} {
+		_, dir := fake(t, "case \"$*\" in *current-context) "+current+";; *) echo '{}';; esac")
+		c, err := kube.Kubectl(t.Context(), kube.KubectlOptions{Path: filepath.Join(dir, "kubectl"), Kubeconfig: "/k/config"})
+		switch {
+		case want == ask && (err == nil || !strings.Contains(err.Error(), "error: no such file; name the context with --context")):
+			t.Errorf("%s: %v", current, err)
+		case want != ask && err != nil:
+			t.Fatal(err)
+		case err == nil:
+			if _, err := c.Secret(t.Context(), "app", "token"); err != nil {
+				t.Error(err)
+			}
+		}
+		if got := content(t, filepath.Join(dir, "args")); got != want {
+			t.Errorf("%s: %s", current, got)
+		}
+	}
 }
 
 func content(t *testing.T, path string) string {

@@ -27,7 +27,7 @@ func TestRealKubectl(t *testing.T) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := kube.Kubectl(kube.KubectlOptions{Path: program, Kubeconfig: config, Context: "test"})
+	c, err := kube.Kubectl(t.Context(), kube.KubectlOptions{Path: program, Kubeconfig: config, Context: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,16 +99,18 @@ func with(o map[string]json.RawMessage, value any, path ...string) (json.RawMess
 	return json.Marshal(o)
 }
 
-// OldPods returns the names of the pods that the selector matches and that do not have the
-// annotation with the value. A pod that has ended does not count; one that is ending does.
-func (c *Client) OldPods(ctx context.Context, namespace, selector, annotation, value string) (names []string, err error) {
-	path := "/api/v1/namespaces/" + url.PathEscape(namespace) + "/pods"
-	about := object{kind: "pod", namespace: namespace}
+// OldPods returns the names of the pods of w that do not have the annotation with the value.
+// The selector, that of w, may match pods of others, which do not count. A pod that has
+// ended does not count either; one that is ending does.
+func (c *Client) OldPods(ctx context.Context, w Workload, selector, annotation, value string) (names []string, err error) {
+	path := "/api/v1/namespaces/" + url.PathEscape(w.Namespace) + "/pods"
+	about := object{kind: "pod", namespace: w.Namespace}
 	err = c.list(ctx, path, url.Values{"labelSelector": {selector}}, about, func(item json.RawMessage) error {
 		var pod struct {
 			Metadata struct {
-				Name        string
-				Annotations map[string]string
+				Name            string
+				Annotations     map[string]string
+				OwnerReferences []owner
 			}
 			Status struct{ Phase string }
 		}
@@ -116,13 +118,30 @@ func (c *Client) OldPods(ctx context.Context, namespace, selector, annotation, v
 			return &Error{Reason: Broken, method: http.MethodGet, object: about}
 		}
 		ended := pod.Status.Phase == "Succeeded" || pod.Status.Phase == "Failed"
-		if !ended && pod.Metadata.Annotations[annotation] != value {
+		if !ended && pod.Metadata.Annotations[annotation] != value && slices.ContainsFunc(pod.Metadata.OwnerReferences, w.controls) {
 			names = append(names, pod.Metadata.Name)
 		}
 		return nil
 	})
 	slices.Sort(names)
 	return names, err
+}
+
+// An owner is an ownerReference.
+type owner struct {
+	Kind, Name string
+	Controller bool
+}
+
+// controls reports whether o is w, or one of the ReplicaSets of w. Their names are that of
+// the Deployment, a hyphen and a hash, which has no hyphen
+// (https://kubernetes.io/docs/concepts/workloads/controllers/deployment/).
+func (w Workload) controls(o owner) bool {
+	if w.Kind != Deployment {
+		return o.Controller && strings.EqualFold(o.Kind, w.Kind) && o.Name == w.Name
+	}
+	hash, is := strings.CutPrefix(o.Name, w.Name+"-")
+	return o.Controller && o.Kind == "ReplicaSet" && is && !strings.Contains(hash, "-")
 }
 
 // A workload is what matters of a Deployment, a StatefulSet or a DaemonSet.

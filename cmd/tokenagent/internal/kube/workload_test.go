@@ -92,20 +92,32 @@ func TestAnnotateThePodTemplate(t *testing.T) {
 
 func TestOldPodsAreThoseWithoutTheAnnotation(t *testing.T) {
 	api := &kubetest.Server{}
-	pod := func(name, label, value, phase string) {
+	pod := func(name, label, value, phase string, owners ...any) {
 		api.Put("/api/v1/namespaces/app/pods/"+name, object{
-			"metadata": object{"labels": object{"app": label}, "annotations": object{"r": value}},
+			"metadata": object{"labels": object{"app": label}, "annotations": object{"r": value}, "ownerReferences": owners},
 			"status":   object{"phase": phase},
 		})
 	}
-	pod("new", "web", "1", "Running")
-	pod("old", "web", "0", "Running")
-	pod("starting", "web", "", "Pending")
-	pod("ended", "web", "0", "Succeeded")
-	pod("other", "db", "0", "Running")
-	got, err := client(t, api).OldPods(t.Context(), "app", "app=web", "r", "1")
-	if err != nil || !slices.Equal(got, []string{"old", "starting"}) {
-		t.Errorf("%v, %v", got, err)
+	by := func(kind, name string) object { return object{"kind": kind, "name": name, "controller": true} }
+	web := by("ReplicaSet", "web-5d8f")
+	pod("new", "web", "1", "Running", web)
+	pod("old", "web", "0", "Running", web)
+	pod("starting", "web", "", "Pending", web)
+	pod("ended", "web", "0", "Succeeded", web)
+	pod("other", "db", "0", "Running", web)
+	pod("stateful", "web", "0", "Running", by("StatefulSet", "web"))
+	pod("daemon", "web", "0", "Running", by("DaemonSet", "web"))
+	pod("of another", "web", "0", "Running", by("StatefulSet", "web-5d8f"))
+	pod("job", "web", "0", "Running", by("Job", "web-1"))
+	pod("canary", "web", "0", "Running", by("ReplicaSet", "web-canary-77bc"))
+	pod("alone", "web", "0", "Running")
+	pod("no controller", "web", "0", "Running", object{"kind": "ReplicaSet", "name": "web-5d8f"})
+	for kind, want := range map[string][]string{kube.Deployment: {"old", "starting"}, kube.StatefulSet: {"stateful"}, kube.DaemonSet: {"daemon"}} {
+		w := kube.Workload{Kind: kind, Namespace: "app", Name: "web"}
+		got, err := client(t, api).OldPods(t.Context(), w, "app=web", "r", "1")
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %v, %v", kind, got, err)
+		}
 	}
 }
 

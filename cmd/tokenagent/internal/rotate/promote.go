@@ -52,12 +52,12 @@ func (r *request) deadline(now time.Time) time.Time {
 }
 
 // loaded is passed by agents that accept what is promoted.
-func (r *request) loaded(_, to content.Content) gate.Check {
+func (r *request) loaded(from, to content.Content) gate.Check {
 	keys := []content.Credential{to.Current}
 	if to.IsKeySet {
 		keys = accepted(to)
 	}
-	return gate.Loaded(fingerprints(idsOf(keys))...)
+	return gate.Loaded(fingerprints(idsOf(from.Declared())), fingerprints(idsOf(keys))...)
 }
 
 func promote(c content.Content, o options) (change, error) {

@@ -108,10 +108,14 @@ func (w *whole) savePrivate() error {
 }
 
 // goBack makes the previous token current again, and the current one, or the one that is
-// staged, previous. Receivers accept both all the time.
+// staged, previous. Receivers accept both all the time. It finishes what was cut short.
 func goBack(c content.Content, o options) (change, error) {
 	gone := c.Current
 	switch {
+	case c.IsReturning() && c.Next[0].ID() == c.Current.ID():
+		gone = c.Previous[0].Token
+	case c.IsReturning():
+		c.Current = c.Next[0]
 	case len(c.Next) == 1:
 		gone = c.Next[0]
 	case len(c.Previous) == 1:

@@ -3,6 +3,7 @@ package rotate_test
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"maps"
 	"strings"
 	"sync"
@@ -169,6 +170,10 @@ func TestUnreadyReceiverStopsTheRotation(t *testing.T) {
 		o := w.options()
 		o.Timeout = 10 * time.Minute
 		w.fails(o, "3 of 4 receivers have the new token after 10m0s; not yet: "+url+": no answer; fix these receivers; the targets are staged")
+		failed := w.api.List("token." + w.progress[0].Rotation + ".failed.")
+		if len(failed) != 2 || w.api.Get(failed[0])["type"] != "Warning" || !strings.Contains(fmt.Sprint(w.api.Get(failed[1])["message"]), url+": no answer") {
+			t.Errorf("the Events are %v", failed)
+		}
 		w.noneRefused()
 		go func() { // it is back until the promotion
 			w.mu.Lock()
@@ -188,6 +193,33 @@ func TestUnreadyReceiverStopsTheRotation(t *testing.T) {
 		w.agents[url] = lost
 		w.mu.Unlock()
 	})
+}
+
+// A Service without a pod may be a wrong name. It keeps the rotation where it is, although
+// others have receivers.
+func TestServiceWithoutAPodStopsTheRotation(t *testing.T) {
+	for says, change := range map[string]func(w *world, o *auto.Options){
+		"4 of 5 receivers have the new token after 10m0s; not yet: no pod is behind the Service a/receiver (see --agents)": func(_ *world, o *auto.Options) {
+			o.Services = append(o.Services, auto.Service{Namespace: "a", Name: "receiver", Port: 9464})
+		},
+		"2 of 3 receivers have the new token after 10m0s; not yet: no pod is behind the Service b/receivers": func(w *world, _ *auto.Options) {
+			w.api.Delete("/apis/discovery.k8s.io/v1/namespaces/b/endpointslices/receivers")
+		},
+		"not yet: no pod is behind the Service b/receivers": func(w *world, o *auto.Options) {
+			o.AllNamespaces = true
+			w.api.Delete("/apis/discovery.k8s.io/v1/namespaces/b/endpointslices/receivers")
+		},
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			o := w.options()
+			o.Timeout = 10 * time.Minute
+			change(w, &o)
+			w.fails(o, says)
+			if got := w.step("a") + w.step("b"); got != "stagedstaged" {
+				t.Errorf("%s: %s", says, got)
+			}
+		})
+	}
 }
 
 func TestAbort(t *testing.T) {
@@ -234,6 +266,30 @@ func TestAbort(t *testing.T) {
 				if token != one {
 					t.Errorf("%s still sends the new token", path)
 				}
+			}
+		})
+	}
+}
+
+// A dry run of abort says what it would do.
+func TestAbortDryRunWritesNothing(t *testing.T) {
+	for says, after := range map[string]time.Duration{
+		"abort would take out the staged token, in 2 targets; nothing was written":      time.Second,
+		"abort would make the old token current again, and the new one previous until ": 80 * time.Second,
+	} {
+		inWorld(t, func(t *testing.T, w *world) {
+			ctx, kill := context.WithTimeout(t.Context(), after)
+			defer kill()
+			_ = auto.New(w.options()).Run(ctx)
+			w.progress = nil
+			before := w.step("a")
+			o := w.options()
+			o.DryRun = true
+			if err := auto.New(o).Abort(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if len(w.progress) != 1 || w.progress[0].Event != "checked" || !strings.Contains(w.progress[0].Message, says) || w.step("a") != before {
+				t.Errorf("%v, and it is %s", w.progress, w.step("a"))
 			}
 		})
 	}

@@ -72,6 +72,7 @@ time. Senders that have the new token by then go on with it; rotate run restarts
 and retires it. Once the old token is retired, or its deadline has passed, nothing can be
 undone: let run finish, or stage the old token with rotate stage --from.`
 	cmd.Example = `  tokenagent rotate abort --secret app/token`
+	cmd.Flags().DurationVar(&w.timeout, "timeout", time.Minute, "how long to try again while requests fail or others change a Secret; 0s tries once")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return r.whole(cmd, w, (*auto.Runner).Abort)
 	}
@@ -131,6 +132,9 @@ func (r *request) whole(cmd *cobra.Command, w *wholeFlags, do func(*auto.Runner,
 	if err := r.checkFlags(ctx); err != nil {
 		return err
 	}
+	if err := w.checkOverlap(r.overlap); err != nil {
+		return err
+	}
 	steps := &whole{request: r}
 	o := auto.Options{
 		Settings: auto.Settings{
@@ -140,7 +144,7 @@ func (r *request) whole(cmd *cobra.Command, w *wholeFlags, do func(*auto.Runner,
 		Distinct: w.distinct, AllNamespaces: w.allNamespaces, IgnoreOwner: w.ignoreOwner, DryRun: r.dryRun,
 		Gate: r.Gate, Idle: r.idle, Step: steps.step, BeforeStage: steps.savePrivate, Progress: r.progress(),
 	}
-	if err := w.into(&o, r); err != nil {
+	if err := w.into(ctx, &o, r); err != nil {
 		return err
 	}
 	return do(auto.New(o), ctx)
@@ -168,8 +172,22 @@ func (w *wholeFlags) check(hasPath bool) error {
 	return nil
 }
 
+// checkOverlap refuses an overlap that ends before the senders have the new token.
+func (w *wholeFlags) checkOverlap(overlap time.Duration) error {
+	if overlap == unset {
+		overlap = wholeOverlap
+	}
+	switch {
+	case overlap == 0:
+		return exitcode.Usage("--overlap 0s would refuse every sender at the promotion; leave it out, or give the time that senders need for the new token")
+	case len(w.restart) > 0 && overlap < w.timeout:
+		return exitcode.Usage("--overlap %s is less than --timeout %s, so senders could be refused while they restart; make the overlap longer, or the timeout shorter", overlap, w.timeout)
+	}
+	return nil
+}
+
 // into puts what is in a cluster into o, or the path.
-func (w *wholeFlags) into(o *auto.Options, r *request) (err error) {
+func (w *wholeFlags) into(ctx context.Context, o *auto.Options, r *request) (err error) {
 	if r.path != "" {
 		o.Path = &auto.Path{Name: r.path, Read: r.read}
 		return nil
@@ -202,7 +220,7 @@ func (w *wholeFlags) into(o *auto.Options, r *request) (err error) {
 	if w.kubectl.Kubeconfig == "" && w.kubectl.Context == "" && kube.IsInCluster() {
 		secrets.Client, err = kube.InCluster()
 	} else {
-		secrets.Client, err = kube.Kubectl(w.kubectl)
+		secrets.Client, err = kube.Kubectl(ctx, w.kubectl)
 	}
 	o.Secrets, o.Client = secrets, secrets.Client
 	return err

@@ -34,6 +34,10 @@ func TestFlagsOfAWholeRotation(t *testing.T) {
 		"--restart must be":                          {"run", "--secret", "a/b", "--restart", "x"},
 		"--stage-wait, --min-age and --timeout":      {"run", "--stage-wait", "-1s", path},
 		"--overlap must not be negative":             {"run", "--overlap", "-1s", path},
+		"--overlap 0s would refuse every":            {"run", "--overlap", "0s", path},
+		"--overlap 0s would refuse":                  {"abort", "--overlap", "0s", path},
+		"--overlap 30m0s is less than --timeout 1h":  {"run", "--overlap", "30m", "--secret", "a/b", "--restart", "deploy/x"},
+		"--overlap 24h0m0s is less than":             {"run", "--timeout", "25h", "--secret", "a/b", "--restart", "deploy/x"},
 		"--output must be text or json":              {"run", "--output", "xml", path},
 		"it has no client of that name, nor another": {"run", "--client", "ci", "--dry-run", path},
 	} {
@@ -43,10 +47,24 @@ func TestFlagsOfAWholeRotation(t *testing.T) {
 		}
 		run(t, "", false, args...).want(t, code, says)
 	}
+	run(t, "", false, "abort", "--timeout", "-1s", path).want(t, 2, "--timeout must not be negative")
+	if f := rotateFlag(t, "abort", "timeout"); f != "1m0s" {
+		t.Errorf("abort tries for %s", f)
+	}
 	run(t, "", false, "run", "--dry-run", path).want(t, 0, "checked 1 targets can be rotated; nothing was written")
 	if text, err := os.ReadFile(path); err != nil || string(text) != one {
 		t.Errorf("a dry run has changed the file: %v", err)
 	}
+}
+
+// rotateFlag returns the default of a flag.
+func rotateFlag(t *testing.T, command, flag string) string {
+	t.Helper()
+	cmd, _, err := rotate.Command().Find([]string{command})
+	if err != nil || cmd.Flags().Lookup(flag) == nil {
+		t.Fatalf("%s has no --%s: %v", command, flag, err)
+	}
+	return cmd.Flags().Lookup(flag).DefValue
 }
 
 // A file rotates by the clock alone. Each event is one line of JSON.

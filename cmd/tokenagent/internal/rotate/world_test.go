@@ -148,7 +148,7 @@ func (w *world) sleep(d time.Duration) bool {
 func (w *world) addPod(ns, name, rotation string) {
 	path := "/api/v1/namespaces/" + ns + "/pods/" + name
 	token := string(w.keys(ns)["token"])
-	w.api.Put(path, object{"metadata": object{"labels": object{"app": "web"}, "annotations": object{auto.Annotation: rotation}}, "status": object{"phase": "Running"}})
+	w.api.Put(path, object{"metadata": object{"labels": object{"app": "web"}, "annotations": object{auto.Annotation: rotation}, "ownerReferences": []any{object{"kind": "ReplicaSet", "name": "web-1", "controller": true}}}, "status": object{"phase": "Running"}})
 	w.mu.Lock()
 	w.senders[path] = token
 	w.mu.Unlock()
@@ -156,11 +156,12 @@ func (w *world) addPod(ns, name, rotation string) {
 		for w.sleep(time.Second) {
 			w.mu.Lock()
 			_, lives := w.senders[path]
+			agents := maps.Clone(w.agents)
 			w.mu.Unlock()
 			if !lives {
 				return
 			}
-			for url, a := range w.agents {
+			for url, a := range agents {
 				if _, err := a.Verify(w.ctx, token); err != nil {
 					w.mu.Lock()
 					w.refused = append(w.refused, fmt.Sprintf("%s: %s sends %s to %s: %v", time.Now().Format(time.TimeOnly), path, fingerprint(token), url, err))

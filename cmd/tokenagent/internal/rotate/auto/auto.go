@@ -116,6 +116,7 @@ func (r *Runner) Run(ctx context.Context) error {
 		}
 		if err = r.recover(ctx, err); err != nil {
 			r.report(Progress{Event: "failed", Message: err.Error()})
+			r.tellFailed(ctx, err)
 			return err
 		}
 	}

@@ -216,6 +216,11 @@ func (r *Runner) abort(ctx context.Context) error {
 	}
 	r.situation = s
 	phases := s.phases()
+	for i, t := range r.targets {
+		if t.IsReturning() { // an abort was killed while it wrote this directory
+			phases[i] = Promoted
+		}
+	}
 	switch first, last := slices.Min(phases), slices.Max(phases); {
 	case slices.Contains(phases, Retired):
 		return &stopped{errors.New("the old token is retired in some targets already, and receivers refuse it; let rotate run finish, or stage the old token with rotate stage --from")}
@@ -234,7 +239,7 @@ func (r *Runner) abort(ctx context.Context) error {
 		switch {
 		case t.Mark.ID == back.ID:
 			continue
-		case phases[i] == Promoted && (len(t.Previous) != 1 || !t.Previous[0].Live(s.Now)):
+		case phases[i] == Promoted && !t.IsReturning() && (len(t.Previous) != 1 || !t.Previous[0].Live(s.Now)):
 			return &stopped{fmt.Errorf("%s: the old token is no longer accepted, so senders that go back to it would be refused; let rotate run finish, or stage the old token with rotate stage --from", t.Name)}
 		}
 		at = append(at, i)
@@ -265,6 +270,14 @@ func (r *Runner) undo(ctx context.Context, step string, at []int, m Mark) error 
 	})
 	if err != nil {
 		return err
+	}
+	if r.DryRun {
+		text := "would take out the staged token"
+		if step == "return" {
+			text = "would make the old token current again, and the new one previous until its deadline"
+		}
+		r.report(Progress{Event: "checked", Rotation: m.ID, Message: fmt.Sprintf("abort %s, in %d targets; nothing was written", text, len(all))})
+		return nil
 	}
 	for _, w := range all {
 		r.report(Progress{Event: aborted, Rotation: m.ID, Target: r.targets[w.at].Name, Fingerprint: w.to.Current.Fingerprint()})

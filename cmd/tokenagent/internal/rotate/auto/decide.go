@@ -224,7 +224,7 @@ func (t Target) unfit() string {
 // begin begins a rotation in the idle targets.
 func (s Situation) begin(idle []int, last Phase) Action {
 	for _, t := range s.Targets {
-		if age := s.Now.Sub(t.Mark.Since); last == Idle && t.Mark.Step == Retired.String() && age < s.MinAge {
+		if age := s.Now.Sub(t.Mark.Since); last == Idle && t.Mark.Step == Retired.String() && age > -time.Minute && age < s.MinAge {
 			return Action{Do: Finish, Why: fmt.Sprintf("%s was rotated %s ago, less than --min-age %s", t.Name, max(age, 0).Round(time.Second), s.MinAge)}
 		}
 	}

@@ -66,6 +66,8 @@ func TestDecide(t *testing.T) {
 		"begin after an abort":         {with(idle("a", aborted)), auto.Stage, "0", ""},
 		"begin, staged mark left over": {with(idle("a", mark("r0", "staged")), idle("b", none)), auto.Stage, "01", ""},
 		"rotated just now":             {with(idle("a", auto.Mark{ID: "r1", Step: "retired", Since: noon.Add(-time.Minute)})), auto.Finish, "", "was rotated 1m0s ago, less than --min-age"},
+		"rotated by a slow clock":      {with(idle("a", auto.Mark{ID: "r1", Step: "retired", Since: noon.Add(30 * time.Second)})), auto.Finish, "", "was rotated 0s ago"},
+		"rotated in the future":        {with(idle("a", auto.Mark{ID: "r1", Step: "retired", Since: noon.Add(time.Hour)})), auto.Stage, "0", ""},
 		"an old token is still there":  {with(old("a", none, -time.Minute)), auto.Stage, "0", ""},
 		"staging was cut short":        {with(next("a", staged), idle("b", none)), auto.Stage, "1", ""},
 		"own was ended by hand":        {own(with(idle("a", none))), auto.Stop, "", "ended this rotation by hand"},

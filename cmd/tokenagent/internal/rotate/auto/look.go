@@ -50,17 +50,18 @@ func (r *Runner) namespaces() (all []string) {
 
 // ask asks the receivers of every group.
 func (r *Runner) ask(ctx context.Context, check func([]Target) gate.Check) (*Answers, error) {
-	urls, err := r.receivers(ctx)
+	urls, missing, err := r.receivers(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a := &Answers{}
+	a := &Answers{Asked: len(missing), Late: missing}
 	for _, group := range r.groups() {
 		g := r.Gate
 		g.Agents = slices.Concat(slices.Collect(maps.Values(urls))...)
 		if r.Distinct {
 			g.Agents = urls[group[0].Namespace]
-			if len(g.Agents) == 0 {
+			if len(g.Agents) == 0 && len(missing) == 0 {
+				a.Asked++
 				a.Late = append(a.Late, "namespace "+group[0].Namespace+" has no receiver")
 			}
 		}
@@ -72,37 +73,46 @@ func (r *Runner) ask(ctx context.Context, check func([]Target) gate.Check) (*Ans
 }
 
 // receivers returns the URLs of the receivers by namespace. It asks for the pods behind the
-// Services anew, so that pods that come and go count.
-func (r *Runner) receivers(ctx context.Context) (map[string][]string, error) {
-	urls := map[string][]string{"": slices.Clone(r.Gate.Agents)}
+// Services anew, so that pods that come and go count. Missing names the Services without a
+// pod: nothing tells a Service that has none from a wrong name.
+func (r *Runner) receivers(ctx context.Context) (urls map[string][]string, missing []string, err error) {
+	urls = map[string][]string{"": slices.Clone(r.Gate.Agents)}
 	for _, s := range r.Services {
-		in := []string{s.Namespace}
-		if s.Namespace == "" && !r.AllNamespaces {
-			in = r.namespaces()
+		of := []string{s.Namespace}
+		if s.Namespace == "" {
+			of = r.namespaces()
 		}
-		of := r.namespaces()
+		in := of
+		if s.Namespace == "" && r.AllNamespaces {
+			in = []string{""}
+		}
+		found := map[string][]string{}
 		for _, ns := range in {
-			found, err := r.Client.Endpoints(ctx, ns, s.Name)
+			some, err := r.Client.Endpoints(ctx, ns, s.Name)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			for _, ns := range slices.Sorted(maps.Keys(found)) {
-				if s.Namespace == "" && !slices.Contains(of, ns) {
-					continue
-				}
-				for _, address := range found[ns] {
-					urls[ns] = append(urls[ns], "http://"+net.JoinHostPort(address, strconv.Itoa(s.Port)))
-				}
+			maps.Copy(found, some)
+		}
+		for _, ns := range of {
+			if len(found[ns]) == 0 {
+				missing = append(missing, fmt.Sprintf("no pod is behind the Service %s/%s (see --agents)", ns, s.Name))
+			}
+			for _, address := range found[ns] {
+				urls[ns] = append(urls[ns], "http://"+net.JoinHostPort(address, strconv.Itoa(s.Port)))
 			}
 		}
 	}
-	return urls, nil
+	return urls, missing, nil
 }
 
 // loaded is passed by receivers that accept what is staged, or what was promoted already.
 func loaded(group []Target) gate.Check {
-	var all []string
+	var all, concerned []string
 	for _, t := range group {
+		for _, known := range t.Declared() {
+			concerned = append(concerned, known.Fingerprint())
+		}
 		v := t.Current
 		if len(t.Next) == 1 {
 			v = t.Next[0]
@@ -110,7 +120,7 @@ func loaded(group []Target) gate.Check {
 		all = append(all, v.Fingerprint())
 	}
 	slices.Sort(all)
-	return gate.Loaded(slices.Compact(all)...)
+	return gate.Loaded(concerned, slices.Compact(all)...)
 }
 
 // unused is passed by receivers that saw no use of what was superseded.
@@ -160,7 +170,7 @@ func (r *Runner) rollouts(ctx context.Context) error {
 		if !out[i].Started || !is.Complete {
 			return nil
 		}
-		old, err := r.Client.OldPods(ctx, w.Namespace, is.Selector, Annotation, r.situation.ID)
+		old, err := r.Client.OldPods(ctx, w, is.Selector, Annotation, r.situation.ID)
 		out[i].Complete, out[i].Progress = len(old) == 0, "still there: "+content.ShortList(old)
 		done[i] = err == nil && len(old) == 0
 		return err

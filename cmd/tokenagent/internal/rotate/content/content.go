@@ -151,6 +151,20 @@ func (c Content) Superseded(v Credential) (s Superseded, was bool) {
 	return c.Previous[i], true
 }
 
+// IsReturning reports whether c is what [Source.Edit] leaves in a directory if it is cut short
+// while the previous credential becomes current again. That is in Next then. What is current
+// may be in use as well.
+func (c Content) IsReturning() bool {
+	if len(c.Next) != 1 || len(c.Previous) != 1 {
+		return false
+	}
+	current, next, previous := c.Current.ID(), c.Next[0].ID(), c.Previous[0].Token.ID()
+	if c.Previous[0].Until.IsZero() && (next == current) != (previous == current) {
+		return true
+	}
+	return next == previous && next != current
+}
+
 // In returns the credentials that are in the slot.
 func (c Content) In(slot rotation.Slot) (in []Credential) {
 	for _, l := range c.lines() {

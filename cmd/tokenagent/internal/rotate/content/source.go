@@ -213,17 +213,28 @@ func (s Source) Edit(to Content) (writes []Write, err error) {
 			set(d.key, string(s.Keys[d.key]), string(editDigests(s.Keys[d.key], d.word, to)))
 		}
 		was, is := s.values(), to.values()
+		isReturn := is.current != was.current && is.current == was.previous
+		switch {
 		// A previous token that becomes current again is staged first. Otherwise it would be
-		// in no key between the write of token-previous and that of token.
-		if is.current != was.current && is.current == was.previous {
+		// in no key between the write of token-previous and that of token. The deadline is
+		// absent meanwhile, by which IsReturning tells this from a promotion.
+		case isReturn:
 			set(n.next, was.next, is.current)
-			was.next = is.current
+			set(n.until, was.until, "")
+			was.next, was.until = is.current, ""
+		case was.previous == "":
+			set(n.until, was.until, is.until)
+			was.until = is.until
 		}
 		if is.current == "" { // a token-next without a token would be an error
 			set(n.next, was.next, "")
 			was.next = ""
 		}
 		set(n.previous, was.previous, is.previous)
+		if isReturn {
+			set(n.current, was.current, is.current)
+			was.current = is.current
+		}
 		set(n.until, was.until, is.until)
 		set(n.current, was.current, is.current)
 		set(n.next, was.next, is.next)

@@ -95,18 +95,21 @@ func (g Gate) one(ctx context.Context, url string, check Check) string {
 	return check(sources, a.At)
 }
 
-// Loaded is passed by an agent whose sources accept every token or key of fingerprints
-// without a deadline: as next, current or listed.
-func Loaded(fingerprints ...string) Check {
+// Loaded is passed by an agent that accepts every token or key of fingerprints without a
+// deadline: as next, current or listed. Every source of the agent that has one of those in
+// concerned, all of them fingerprints, must accept them, and so must at least one source.
+func Loaded(concerned []string, fingerprints ...string) Check {
 	return func(sources []agent.SourceStatus, _ time.Time) string {
-		loaded := map[string]bool{}
-		for _, s := range sources {
-			for _, t := range s.Tokens {
-				loaded[t.Fingerprint] = loaded[t.Fingerprint] || t.Slot != "previous"
-			}
-		}
 		for _, f := range fingerprints {
-			if !loaded[f] {
+			loaded := false
+			for _, s := range sources {
+				has := slices.ContainsFunc(s.Tokens, func(t agent.TokenStatus) bool { return t.Fingerprint == f && t.Slot != "previous" })
+				loaded = loaded || has
+				if !has && slices.ContainsFunc(s.Tokens, func(t agent.TokenStatus) bool { return slices.Contains(concerned, t.Fingerprint) }) {
+					return "it has not loaded " + f + " in its source " + s.Name + because(s)
+				}
+			}
+			if !loaded {
 				return "it has not loaded " + f + because(sources...)
 			}
 		}

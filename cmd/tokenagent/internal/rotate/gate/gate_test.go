@@ -33,6 +33,9 @@ func source(tokens ...agent.TokenStatus) agent.SourceStatus {
 
 func TestLoaded(t *testing.T) {
 	other := source(agent.TokenStatus{Slot: "current", Fingerprint: "9999ffff"})
+	behind := source(agent.TokenStatus{Slot: "current", Fingerprint: old})
+	behind.Name = "behind"
+	staged := source(agent.TokenStatus{Slot: "current", Fingerprint: old}, agent.TokenStatus{Slot: "next", Fingerprint: fresh})
 	broken := source()
 	broken.Error = "/x: the fault"
 	for name, c := range map[string]struct {
@@ -46,8 +49,10 @@ func TestLoaded(t *testing.T) {
 		"another":            {[]agent.SourceStatus{other}, "has not loaded " + fresh},
 		"ends with overlaps": {[]agent.SourceStatus{source(agent.TokenStatus{Slot: "previous", Fingerprint: fresh})}, "has not loaded"},
 		"broken":             {[]agent.SourceStatus{broken}, "its source is bad: /x: the fault"},
+		"both sources":       {[]agent.SourceStatus{staged, staged}, ""},
+		"one source of two":  {[]agent.SourceStatus{staged, behind}, "has not loaded " + fresh + " in its source behind"},
 	} {
-		if got := gate.Loaded(fresh)(c.sources, now); (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
+		if got := gate.Loaded([]string{old, fresh}, fresh)(c.sources, now); (got == "") != (c.says == "") || !strings.Contains(got, c.says) {
 			t.Errorf("%s: %q, want %q", name, got, c.says)
 		}
 	}
@@ -56,10 +61,10 @@ func TestLoaded(t *testing.T) {
 // Each of several checks has to pass.
 func TestLoadedAll(t *testing.T) {
 	s := []agent.SourceStatus{source(agent.TokenStatus{Slot: "listed", Fingerprint: fresh})}
-	if got := gate.Loaded(fresh, old)(s, now); got != "it has not loaded "+old {
+	if got := gate.Loaded(nil, fresh, old)(s, now); got != "it has not loaded "+old {
 		t.Errorf("%q", got)
 	}
-	if got := gate.Loaded(fresh, fresh)(s, now); got != "" {
+	if got := gate.Loaded(nil, fresh, fresh)(s, now); got != "" {
 		t.Errorf("%q", got)
 	}
 }
@@ -175,20 +180,20 @@ func TestRefusalNamesAllThatLag(t *testing.T) {
 	behind := &agent.Status{Sources: []agent.SourceStatus{source()}}
 	g := gate.Gate{Agents: []string{"http://a", "http://b", "http://c", "http://d"}}
 	g.Ask = answers(map[string]*agent.Status{"http://a": behind, "http://b": ready, "http://d": behind})
-	err := g.Pass(t.Context(), gate.Loaded(fresh))
+	err := g.Pass(t.Context(), gate.Loaded(nil, fresh))
 	want := "3 of 4 agents not ready for this: http://a: it has not loaded 1111aaaa; http://c: no answer; http://d: it has not loaded 1111aaaa; nothing was changed; try again later, or wait for them with --wait DURATION"
 	if err == nil || err.Error() != want {
 		t.Errorf("%v", err)
 	}
 	g.Agents = []string{"http://b"}
-	if err := g.Pass(t.Context(), gate.Loaded(fresh)); err != nil {
+	if err := g.Pass(t.Context(), gate.Loaded(nil, fresh)); err != nil {
 		t.Error(err)
 	}
 	g.Source = "other"
-	if err := g.Pass(t.Context(), gate.Loaded(fresh)); err == nil || !strings.Contains(err.Error(), "no such source; --source must be") {
+	if err := g.Pass(t.Context(), gate.Loaded(nil, fresh)); err == nil || !strings.Contains(err.Error(), "no such source; --source must be") {
 		t.Error(err)
 	}
-	if err := (gate.Gate{}).Pass(t.Context(), gate.Loaded(fresh)); err != nil {
+	if err := (gate.Gate{}).Pass(t.Context(), gate.Loaded(nil, fresh)); err != nil {
 		t.Error("a gate without agents is shut:", err)
 	}
 }
@@ -205,7 +210,7 @@ func TestAgentsWordsAreText(t *testing.T) {
 		}
 		return statusclient.Answer{Status: &realm.Status{Status: agent.Status{Sources: []agent.SourceStatus{behind}}}, At: now}, nil
 	}}
-	for _, check := range []gate.Check{gate.Loaded("3333cccc"), gate.Unused(fresh, []string{old}, idle)} {
+	for _, check := range []gate.Check{gate.Loaded(nil, "3333cccc"), gate.Unused(fresh, []string{old}, idle)} {
 		err := g.Pass(t.Context(), check)
 		if err == nil || strings.ContainsFunc(err.Error(), unicode.IsControl) || strings.Count(err.Error(), `\u001b]0;x\u0007\u000d\u000a\u009b2J`) != 2 {
 			t.Errorf("%q", err)
@@ -217,11 +222,11 @@ func TestSourceIsTheOneMeant(t *testing.T) {
 	next := source(agent.TokenStatus{Slot: "next", Fingerprint: fresh})
 	next.Name = "keys"
 	g := gate.Gate{Agents: []string{"http://a"}, Source: "token", Ask: answers(map[string]*agent.Status{"http://a": {Sources: []agent.SourceStatus{next, source()}}})}
-	if err := g.Pass(t.Context(), gate.Loaded(fresh)); err == nil {
+	if err := g.Pass(t.Context(), gate.Loaded(nil, fresh)); err == nil {
 		t.Error("another source's token opened the gate")
 	}
 	g.Source = "keys"
-	if err := g.Pass(t.Context(), gate.Loaded(fresh)); err != nil {
+	if err := g.Pass(t.Context(), gate.Loaded(nil, fresh)); err != nil {
 		t.Error(err)
 	}
 }
@@ -238,18 +243,18 @@ func TestWait(t *testing.T) {
 			}
 			return statusclient.Answer{Status: &realm.Status{Status: *status}, At: now}, nil
 		}}
-		if err := g.Pass(t.Context(), gate.Loaded(fresh)); err != nil || time.Since(begun) != 30*time.Second || rounds.Load() != 31 {
+		if err := g.Pass(t.Context(), gate.Loaded(nil, fresh)); err != nil || time.Since(begun) != 30*time.Second || rounds.Load() != 31 {
 			t.Errorf("%v after %s and %d rounds", err, time.Since(begun), rounds.Load())
 		}
 		g.Wait, begun = 10*time.Second, time.Now()
-		if err := g.Pass(t.Context(), gate.Loaded(fresh)); err == nil || time.Since(begun) != 10*time.Second || !strings.Contains(err.Error(), "--wait 10s was not enough") {
+		if err := g.Pass(t.Context(), gate.Loaded(nil, fresh)); err == nil || time.Since(begun) != 10*time.Second || !strings.Contains(err.Error(), "--wait 10s was not enough") {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}
 		g.Wait, begun = time.Hour, time.Now().Add(time.Hour)
 		ctx, cancel := context.WithTimeout(t.Context(), 3500*time.Millisecond)
 		defer cancel()
 		from := time.Now()
-		if err := g.Pass(ctx, gate.Loaded(fresh)); err == nil || time.Since(from) != 3500*time.Millisecond || !strings.HasPrefix(err.Error(), "interrupted while waiting: ") {
+		if err := g.Pass(ctx, gate.Loaded(nil, fresh)); err == nil || time.Since(from) != 3500*time.Millisecond || !strings.HasPrefix(err.Error(), "interrupted while waiting: ") {
 			t.Errorf("%v after %s", err, time.Since(from))
 		}
 	})
@@ -263,7 +268,7 @@ func TestSilentAgent(t *testing.T) {
 			<-ctx.Done()
 			return statusclient.Answer{}, ctx.Err()
 		}}
-		err := g.Pass(t.Context(), gate.Loaded(fresh))
+		err := g.Pass(t.Context(), gate.Loaded(nil, fresh))
 		if err == nil || !strings.HasPrefix(err.Error(), "3 of 3") || time.Since(begun) != 5*time.Second {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}

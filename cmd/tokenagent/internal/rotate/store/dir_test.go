@@ -265,7 +265,7 @@ func TestOrder(t *testing.T) {
 			got = append(got, w.Key)
 		}
 		digests := strings.TrimPrefix(prefix+"-", "key-")
-		want := []string{digests + "unrevoked", digests + "revoked", digests + "retired", prefix + "-previous", prefix + "-previous-until", prefix, prefix + "-next"}
+		want := []string{digests + "unrevoked", digests + "revoked", digests + "retired", prefix + "-previous-until", prefix + "-previous", prefix, prefix + "-next"}
 		if !slices.Equal(got, want) {
 			t.Errorf("%q", got)
 		}
