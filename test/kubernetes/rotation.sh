@@ -58,7 +58,7 @@ case_rotate_run() {
 	tally
 	kubectl -n "$ns" logs job/rotate --tail=-1 >"$work/rotate-run.log"
 	! grep -qF -e "$old" -e "$new" "$work/rotate-run.log" || die "the Job's log contains a token"
-	kubectl -n "$ns" get events --field-selector involvedObject.name=app-token -o name | grep -q . || die "the Secret has no Event"
+	[ -n "$(kubectl -n "$ns" get events --field-selector involvedObject.name=app-token -o name)" ] || die "the Secret has no Event"
 	kubectl -n "$ns" create job --from=cronjob/tokenagent-rotation again >/dev/null
 	within 120 "a second Job right after does nothing" kubectl -n "$ns" wait --for=condition=complete job/again --timeout=1s
 	[ "$(key token)" = "$new" ] && [ -z "$(key token-next)" ] || die "a second Job right after the first rotated again"

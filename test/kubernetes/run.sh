@@ -17,14 +17,15 @@
 #   NUDGE        0 does not trigger the kubelet: each step then takes up to 90 s
 #
 # Arguments name the cases: dry-run converge quick-start reapply port socket
-# host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts.
+# host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts rotate-run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . test/kubernetes/lib.sh
 . test/kubernetes/cases.sh
 . test/kubernetes/accounts.sh
+. test/kubernetes/rotation.sh
 
-[ $# -gt 0 ] || set -- dry-run converge quick-start reapply port socket host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts
+[ $# -gt 0 ] || set -- dry-run converge quick-start reapply port socket host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts rotate-run
 build
 for name in "$@"; do
 	say "$name"
