@@ -35,7 +35,7 @@ func isSecure(u *url.URL) bool {
 // 4) and, if the server answers 404, at /.well-known/oauth-authorization-server before the
 // path of the issuer (RFC 8414 section 3). It follows redirects of the document only on
 // the same host. The "issuer" of the document must be issuer, byte by byte, and its
-// "jwks_uri" must be https. Unless the host of the issuer is loopback, neither jwks_uri nor
+// "jwks_uri" must be https, with a host name in ASCII. Unless the host of the issuer is loopback, neither jwks_uri nor
 // a redirect of it may lead to a loopback, link-local or unspecified address. If the
 // document is invalid, the source uses the last valid address, and SideError returns the
 // error. The source sends the token of BearerFile only to the host of the issuer.
@@ -79,6 +79,7 @@ const maxDocument = 1 << 20
 var (
 	errOtherHost = errors.New("a redirect to another host")
 	errInternal  = errors.New("a redirect to this machine or its link")
+	errNotASCII  = errors.New("a redirect to a host name that is not ASCII")
 )
 
 // discover requests the metadata document, and returns the location of the keys and the
@@ -131,6 +132,8 @@ func (d *discovery) parse(document []byte) (*location, error) {
 	switch {
 	case err != nil || u.Hostname() == "":
 		return nil, errors.New("its jwks_uri has no host; the issuer must correct it")
+	case !isASCII(u.Host):
+		return nil, errors.New("its jwks_uri has a host name that is not ASCII; the issuer must write it in Punycode (xn--)")
 	case u.User != nil:
 		return nil, errors.New("its jwks_uri holds a user name or password; the issuer must correct it")
 	case u.Scheme != "https" && (!d.isLocal || !isSecure(u)):
@@ -154,20 +157,49 @@ func (d *discovery) followDocument(r *http.Request, via []*http.Request) error {
 
 // followKeys returns an error if a redirect of the keys must not be followed.
 func (d *discovery) followKeys(r *http.Request, via []*http.Request) error {
-	if !d.isLocal && isInternal(r.URL.Hostname()) {
+	switch {
+	case !isASCII(r.URL.Host):
+		return errNotASCII
+	case !d.isLocal && isInternal(r.URL.Hostname()):
 		return errInternal
 	}
 	return follow(r, via)
 }
 
-// isInternal reports whether host is a name or an address of this machine or its link, or a
-// number that some resolvers read as an IPv4 address (inet_aton(3)). The network of a
-// cluster is not internal, because issuers run there.
+// isASCII reports whether host is ASCII. net/http maps other characters to ASCII after all
+// checks: "127。0。0。1", with three full stops of Chinese, to a loopback address.
+func isASCII(host string) bool {
+	return !strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf })
+}
+
+// isInternal reports whether host, in ASCII, is a name or an address of this machine or its
+// link, or a number that some resolvers read as an IPv4 address (inet_aton(3)). The network of
+// a cluster is not internal, because issuers run there.
 func isInternal(host string) bool {
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return !addr.Unmap().IsGlobalUnicast()
+		// A zone names a link, and hides the unspecified address from IsGlobalUnicast.
+		return addr.Zone() != "" || !addr.IsGlobalUnicast() || !embedded(addr).IsGlobalUnicast()
 	}
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	return last == "localhost" || last == "" || last[0] >= '0' && last[0] <= '9' && strings.Trim(strings.TrimPrefix(last, "0x"), "0123456789abcdef") == ""
+}
+
+// embedded returns the IPv4 address in addr, to which the network may translate it, or addr
+// if it contains none.
+func embedded(addr netip.Addr) netip.Addr {
+	b := addr.As16()
+	switch {
+	case addr.Is4In6():
+		return addr.Unmap()
+	case addr.Is4():
+		return addr
+	case [12]byte(b[:12]) == [12]byte{}, // IPv4-compatible (RFC 4291 section 2.5.5.1)
+		[12]byte(b[:12]) == [12]byte{0, 0x64, 0xff, 0x9b}: // NAT64 (RFC 6052 section 2.1)
+		return netip.AddrFrom4([4]byte(b[12:]))
+	case b[0] == 0x20 && b[1] == 2: // 6to4 (RFC 3056 section 2)
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	default:
+		return addr
+	}
 }

@@ -202,7 +202,7 @@ func (s *RemoteSource) unreachable(l *location, err error) error {
 		return l.errorf("%v; give the address that they lead to", errRedirects)
 	case errors.Is(err, errDowngrade):
 		return l.errorf("%v, where anybody on the way could put keys in; give the https address of the key set", errDowngrade)
-	case errors.Is(err, errOtherHost), errors.Is(err, errInternal):
+	case errors.Is(err, errOtherHost), errors.Is(err, errInternal), errors.Is(err, errNotASCII):
 		return l.errorf("%v, which is not followed; give the address of the key set (--jwks-url, Issuer.JWKSURL)", errors.Unwrap(err))
 	case isNet && netErr.Timeout():
 		return l.errorf("no complete answer within %s; check that the server and the proxy can be reached", s.http.Timeout)
