@@ -28,7 +28,7 @@ func (s *sourceSpec) findCluster(log *slog.Logger) error {
 		return option.Errorf(option.Field, "{kubernetes}: %w", err)
 	}
 	o.CAFile, o.BearerFile = account.CAFile, account.TokenFile
-	remote, err := jwks.Kubernetes(account.Host, o)
+	remote, err := jwks.Kubernetes(account.Host, s.issuer.JWT.Issuer == "", o)
 	if err != nil {
 		return err
 	}
@@ -43,8 +43,8 @@ func (s *sourceSpec) rules() jwt.Config {
 	if s.remote != nil {
 		c.OnUnknownKey = s.remote.UnknownKey
 	}
-	if s.issuer.Kubernetes && s.remote != nil {
-		c.IsIssuer = s.remote.IsIssuer
+	if s.issuer.Kubernetes && s.remote != nil && c.Issuer == "" {
+		c.Issuers = s.remote.Issuers
 	}
 	return c
 }

@@ -43,4 +43,5 @@ var (
 	errRevokedKey       = refusal(verify.ErrRevokedToken, "the key that it names, or the one for its algorithm, is revoked")
 	errRevoked          = refusal(verify.ErrRevokedToken, "it is revoked, by its jti or by its digest")
 	errNoKeys           = refusal(verify.ErrUnavailable, "no keys loaded yet")
+	errNoName           = refusal(verify.ErrUnavailable, "the name of its issuer may be one that is not known yet")
 )

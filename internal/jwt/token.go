@@ -139,12 +139,28 @@ func (v *Verifier) issuerOf(j *jws) (int, error) {
 	if !has || !known {
 		if owner, owned := v.ownerOfSubject(j.claims); owned {
 			at, known = owner, v.issuers[owner].acceptsIssuer(name, has)
+			has = false // the token belongs to no issuer whose name is learned
 		}
 	}
-	if !known {
+	switch {
+	case known:
+		return at, nil
+	case has:
+		return 0, v.refuseName()
+	default:
 		return 0, errIssuer
 	}
-	return at, nil
+}
+
+// refuseName returns the error about a token with an "iss" that no issuer accepts.
+func (v *Verifier) refuseName() error {
+	err := errIssuer
+	for _, i := range v.learned {
+		if e := v.issuers[i].refuseName(); !errors.Is(e, errIssuer) {
+			err = e
+		}
+	}
+	return err
 }
 
 // checkClaims checks the claims of j, which key signed, against the Config.
@@ -189,10 +205,10 @@ func (iss *Issuer) checkClaims(set *KeySet, key *keyEntry, j *jws) (*cached, err
 	}
 	issuer, ok := strictjson.String(c.iss)
 	if c.iss != "" && !ok || !iss.acceptsIssuer(issuer, c.iss != "") {
-		if iss.cfg.IsIssuer != nil {
-			iss.cfg.OnUnknownKey() // the issuer may have a new name
+		if c.iss == "" || !ok {
+			return nil, errIssuer
 		}
-		return nil, errIssuer
+		return nil, iss.refuseName()
 	}
 	if !c.isFor(iss.cfg.Audiences) {
 		return nil, errAudience

@@ -25,9 +25,12 @@ import (
 // set.
 type Config struct {
 	Issuer string
-	// IsIssuer, if not nil and Issuer is "", reports whether iss is the issuer. Its answer for
-	// an iss may become true, but not false again. It must be safe for concurrent use.
-	IsIssuer func(iss string) bool
+	// Issuers, if not nil and Issuer is "", returns the names of the issuer that are known so
+	// far. While there are none, a token that may have one is refused with ErrUnavailable. If a
+	// token has another iss, OnUnknownKey is called, because the issuer may have a new name. A
+	// name may be added, but not removed while tokens with it are valid. Issuers must be safe
+	// for concurrent use.
+	Issuers func() []string
 	// AllowMissingIssuer accepts tokens without "iss". Issuer may then be "".
 	AllowMissingIssuer bool
 	// TrustDomain makes every token a JWT-SVID of this SPIFFE trust domain. Issuer may
@@ -113,7 +116,7 @@ func (c *Config) Validate() error {
 	fail := func(format string, args ...any) {
 		errs.Errors = append(errs.Errors, option.Errorf(option.Field, format, args...))
 	}
-	if c.Issuer == "" && c.IsIssuer == nil && !c.AllowMissingIssuer && c.TrustDomain == "" {
+	if c.Issuer == "" && c.Issuers == nil && !c.AllowMissingIssuer && c.TrustDomain == "" {
 		fail("{issuer} is missing: give the iss that signed tokens must have, since the same keys may sign for others")
 	}
 	if len(c.Audiences) == 0 || slices.Contains(c.Audiences, "") {
@@ -154,7 +157,7 @@ func (c *Config) Validate() error {
 // are never tried.
 type Verifier struct {
 	issuers []*Issuer
-	learned []int          // the indexes of the issuers with IsIssuer
+	learned []int          // the indexes of the issuers with Config.Issuers
 	byIss   map[string]int // the index of each issuer; "" for the one that accepts tokens without iss
 	// byTrustDomain is the index of each issuer with a trust domain.
 	byTrustDomain map[string]int
@@ -176,7 +179,7 @@ func NewVerifier(cacheSize int, issuers ...*Issuer) *Verifier {
 	for i, iss := range issuers {
 		if iss.cfg.Issuer != "" {
 			v.byIss[iss.cfg.Issuer] = i
-		} else if iss.cfg.IsIssuer != nil {
+		} else if iss.cfg.Issuers != nil {
 			v.learned = append(v.learned, i)
 		}
 		if iss.cfg.TrustDomain != "" {
@@ -301,10 +304,25 @@ func (v *Verifier) admit(set *KeySet, e *cached) (*cached, error) {
 
 // accepts reports whether name is an "iss" of the issuer.
 func (iss *Issuer) accepts(name string) bool {
-	if iss.cfg.Issuer == "" && iss.cfg.IsIssuer != nil {
-		return name != "" && iss.cfg.IsIssuer(name)
+	if iss.learns() {
+		return name != "" && slices.Contains(iss.cfg.Issuers(), name)
 	}
 	return name != "" && name == iss.cfg.Issuer
+}
+
+// learns reports whether the names of the issuer come from Config.Issuers.
+func (iss *Issuer) learns() bool { return iss.cfg.Issuer == "" && iss.cfg.Issuers != nil }
+
+// refuseName returns the error about a token with an "iss" that the issuer does not accept.
+func (iss *Issuer) refuseName() error {
+	if !iss.learns() {
+		return errIssuer
+	}
+	iss.cfg.OnUnknownKey() // the issuer may have a new name
+	if len(iss.cfg.Issuers()) == 0 {
+		return errNoName
+	}
+	return errIssuer
 }
 
 // isSigned reports whether the key that signed the token of e may still be accepted.

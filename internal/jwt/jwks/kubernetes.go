@@ -13,31 +13,39 @@ import (
 
 // Kubernetes returns the source of the keys that sign the service account tokens of a
 // Kubernetes cluster. host is the address of the API server in the form "name:port". The
-// source asks the API server for the keys at /openid/v1/jwks, and for the name of the issuer
-// at /.well-known/openid-configuration
-// (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/).
+// source asks the API server for the keys at /openid/v1/jwks and, if learn is set, for the
+// name of the issuer at /.well-known/openid-configuration
+// (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/). Once
+// it has a name, it gets the keys even if it cannot ask for the name again; SideError then
+// returns the error.
 //
 // The source asks once a minute, although the API server says that its answer is fresh for an
 // hour: API servers that are restarted one after the other would otherwise sign with a new
 // key before the source has it.
-func Kubernetes(host string, o RemoteOptions) (*RemoteSource, error) {
+func Kubernetes(host string, learn bool, o RemoteOptions) (*RemoteSource, error) {
 	base := "https://" + host
 	s, err := Remote(base+"/openid/v1/jwks", o)
-	if err == nil {
+	if err != nil {
+		return nil, err
+	}
+	s.inCluster = true
+	if learn {
 		s.metadata = base + "/.well-known/openid-configuration"
 	}
-	return s, err
+	return s, nil
 }
 
 // maxIssuers is the number of names of the issuer that are remembered.
 const maxIssuers = 16
 
-// IsIssuer reports whether the API server names iss as its issuer, or has done so since the
-// source was created: tokens with the earlier name stay valid until they expire. IsIssuer
-// takes no lock.
-func (s *RemoteSource) IsIssuer(iss string) bool {
-	names := s.issuers.Load()
-	return names != nil && slices.Contains(*names, iss)
+// Issuers returns the names that the API server has given as its issuer since the source was
+// created, the latest first: tokens with an earlier name stay valid until they expire. The
+// caller must not change the slice. Issuers takes no lock.
+func (s *RemoteSource) Issuers() []string {
+	if names := s.issuers.Load(); names != nil {
+		return *names
+	}
+	return nil
 }
 
 // learnIssuer asks the API server for the name of the issuer. The address of the keys in the
@@ -89,12 +97,10 @@ func parseIssuer(text []byte) (name string) {
 
 // addIssuer remembers name. The caller must hold turn.
 func (s *RemoteSource) addIssuer(name string) {
-	if s.IsIssuer(name) {
+	before := s.Issuers()
+	if slices.Contains(before, name) {
 		return
 	}
-	names := []string{name}
-	if before := s.issuers.Load(); before != nil {
-		names = append(names, (*before)[:min(len(*before), maxIssuers-1)]...)
-	}
+	names := append([]string{name}, before[:min(len(before), maxIssuers-1)]...)
 	s.issuers.Store(&names)
 }

@@ -3,6 +3,7 @@ package jwks
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ func inCluster(t *testing.T, keys string, metadata func() replied) (*RemoteSourc
 		}
 		return replied{code: 200, body: keys, headers: []string{"Cache-Control", "public, max-age=3600"}}
 	}}
-	s, err := Kubernetes("10.96.0.1:443", RemoteOptions{Client: &http.Client{Transport: p}})
+	s, err := Kubernetes("10.96.0.1:443", true, RemoteOptions{Client: &http.Client{Transport: p}})
 	check(t, err)
 	return s, p
 }
@@ -42,16 +43,22 @@ func TestKubernetesIsAskedEveryMinute(t *testing.T) {
 	})
 }
 
-// TestP4_KubernetesWithoutItsNameKeepsTheLastOne: without the metadata there are no new keys,
-// and the error says what to do. The names that were learned stay.
+// TestP4_KubernetesWithoutItsNameKeepsTheLastOne: without the metadata there are no keys until
+// a name is known. Later the keys are read all the same, and the error beside them says what to
+// do. The names that were learned stay.
 func TestP4_KubernetesWithoutItsNameKeepsTheLastOne(t *testing.T) {
 	t.Parallel()
 	keys := string(set(newEC(t).jwk("kid", "a")))
 	answer := replied{code: 200, body: `{"issuer":"https://a.example"}`}
-	s, _ := inCluster(t, keys, func() replied { return answer })
-	if s.IsIssuer("https://a.example") || s.IsIssuer("") {
-		t.Error("a name is accepted before the API server was asked")
+	s, p := inCluster(t, keys, func() replied { return answer })
+	if names := s.Issuers(); len(names) > 0 {
+		t.Errorf("the names %q before the API server was asked", names)
 	}
+	answer.code = 403
+	if err := readAnew(t, s); err == nil || !strings.Contains(err.Error(), "answers 403 to the question for its issuer") || s.SideError() != nil {
+		t.Errorf("without a name: %v, beside it %v", err, s.SideError())
+	}
+	answer.code = 200
 	check(t, readAnew(t, s))
 	for want, bad := range map[string]replied{
 		"answers 403 to the question for its issuer; bind": {code: 403},
@@ -60,10 +67,15 @@ func TestP4_KubernetesWithoutItsNameKeepsTheLastOne(t *testing.T) {
 		"no answer in HTTP":                                {err: http.ErrUseLastResponse},
 	} {
 		answer = bad
-		if err := readAnew(t, s); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "CANARY") {
+		before := p.count()
+		check(t, readAnew(t, s))
+		if n := p.count() - before; n != 2 {
+			t.Errorf("%s: %d requests, want one for the name and one for the keys", want, n)
+		}
+		if err := s.SideError(); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "CANARY") {
 			t.Errorf("%v, want %q", err, want)
 		}
-		if !s.IsIssuer("https://a.example") {
+		if !slices.Equal(s.Issuers(), []string{"https://a.example"}) {
 			t.Errorf("%s: the name is forgotten", want)
 		}
 	}
@@ -71,8 +83,19 @@ func TestP4_KubernetesWithoutItsNameKeepsTheLastOne(t *testing.T) {
 		answer = replied{code: 200, body: `{"issuer":"` + strconv.Itoa(i) + `"}`}
 		check(t, readAnew(t, s))
 	}
-	if names := *s.issuers.Load(); len(names) != maxIssuers || names[0] != strconv.Itoa(2*maxIssuers-1) {
+	if names := s.Issuers(); s.SideError() != nil || len(names) != maxIssuers || names[0] != strconv.Itoa(2*maxIssuers-1) {
 		t.Errorf("%q", names)
+	}
+}
+
+// TestKubernetesWithAGivenIssuer needs no metadata, and asks for none.
+func TestKubernetesWithAGivenIssuer(t *testing.T) {
+	t.Parallel()
+	p := &provider{answer: says(200, string(set(newEC(t).jwk("kid", "a"))))}
+	s, err := Kubernetes("10.96.0.1:443", false, RemoteOptions{Client: &http.Client{Transport: p}})
+	check(t, err, readAnew(t, s), s.SideError())
+	if n := p.count(); n != 1 {
+		t.Errorf("%d requests, want one for the keys", n)
 	}
 }
 

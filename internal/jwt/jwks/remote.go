@@ -57,10 +57,11 @@ type RemoteSource struct {
 	o         RemoteOptions
 	http      http.Client // has a transport only if o.Client has one
 	discovery *discovery  // nil if the address of the keys is fixed
+	inCluster bool        // whether the server is the API server of Kubernetes
 	// metadata is the URL of the document that names the issuer of a cluster. "" means that
 	// its name is not asked for.
 	metadata string
-	issuers  atomic.Pointer[[]string] // see IsIssuer
+	issuers  atomic.Pointer[[]string] // see Issuers
 
 	turn      chan struct{} // a mutex with one place; held by Read, also during the request
 	changed   chan struct{}
@@ -68,7 +69,7 @@ type RemoteSource struct {
 	forced    atomic.Bool               // whether Refresh was called since the last request
 	confirmed atomic.Pointer[time.Time] // when the last valid answer was requested; nil if there is none
 	keys      atomic.Pointer[location]  // the last that had valid keys; nil until a discovery found one
-	document  atomic.Pointer[error]     // the error of the last discovery, if keys is used in spite of it
+	document  atomic.Pointer[error]     // the error of the metadata document, if keys are requested in spite of it
 
 	// turn guards the following fields.
 	files     *clientfiles.Files

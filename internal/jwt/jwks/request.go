@@ -88,7 +88,7 @@ type answer struct {
 	keys        *location // where it is
 	fresh       time.Duration
 	retryAfter  time.Duration // of a failure
-	documentErr error         // of the metadata document; keys is then the last valid location
+	documentErr error         // of the metadata document, whose last valid content is then used
 }
 
 // fetch requests the keys and, before them, the metadata document that says where they are,
@@ -101,8 +101,9 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64) (a answer, err er
 	client := s.client(ctx)
 	client.CheckRedirect = follow
 	if s.metadata != "" {
-		if err := s.learnIssuer(ctx, client); err != nil {
-			return a, err
+		a.documentErr = s.learnIssuer(ctx, client)
+		if a.documentErr != nil && len(s.Issuers()) == 0 {
+			return a, a.documentErr
 		}
 	}
 	var header http.Header

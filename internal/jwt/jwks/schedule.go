@@ -2,6 +2,7 @@ package jwks
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -76,11 +77,11 @@ func (s *RemoteSource) request(ctx context.Context, limit int64) {
 func (s *RemoteSource) setDocumentError(err error) {
 	last := s.document.Load()
 	switch {
-	case err == nil || s.keys.Load() == nil:
+	case err == nil || s.err != nil && errors.Is(s.err, err):
 		s.document.Store(nil)
 	case last == nil || (*last).Error() != err.Error():
 		s.document.Store(&err)
-		s.o.Logger.Error("the metadata of the issuer is not usable; its last good address of the keys stays in use", "error", err)
+		s.o.Logger.Error("the metadata of the issuer is not usable; its last good content stays in use", "error", err)
 	}
 }
 
@@ -112,7 +113,7 @@ func (s *RemoteSource) freshness(h http.Header) time.Duration {
 		}
 	}
 	fresh = min(max(fresh, minRefresh), maxRefresh)
-	if s.metadata != "" {
+	if s.inCluster {
 		fresh = minRefresh
 	}
 	if s.o.MaxStale > 0 {

@@ -111,7 +111,7 @@ func TestKeysOfAnAPIServer(t *testing.T) {
 	invoke(t, "", append(url, "--jwks-ca-file", token)...).want(t, 1, token+": no certificate")
 	invoke(t, "", append(url, "--jwks-ca-file", caFile, "--jwks-bearer-file", token+"-none")...).want(t, 1, token+"-none")
 
-	realms := realmsFile(t, "defaults: {issuer: "+issuer+", audience: "+audience+", jwks-ca-file: ca.crt}\nrealms:\n  a: {jwks-url: '"+server.URL+"', jwks-bearer-file: sub/token}\n  b: {token-file: sub/token}\n",
+	realms := realmsFile(t, "defaults: {audience: "+audience+", jwks-ca-file: ca.crt}\nrealms:\n  a: {issuer: '"+issuer+"', jwks-url: '"+server.URL+"', jwks-bearer-file: sub/token}\n  b: {token-file: sub/token}\n",
 		"ca.crt", ca)
 	if err := os.Mkdir(filepath.Join(filepath.Dir(realms), "sub"), 0o700); err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func TestIssuerAlone(t *testing.T) {
 	invoke(t, "", "check", "--issuer", p.URL+"/").want(t, 1, "error: "+p.URL+"/.well-known/openid-configuration: the metadata is of another issuer; they differ only in a slash", "bad: ")
 	invoke(t, "", "check", "--issuer", p.URL+"/tenant").want(t, 1, p.URL+"/tenant/.well-known/openid-configuration: neither this document nor "+p.URL+"/.well-known/oauth-authorization-server/tenant exists")
 	invoke(t, "", "verify", "--issuer", p.URL).want(t, 2, "--audience is missing")
-	invoke(t, "", "verify", "--issuer", "http://issuer.example", "--audience", audience).want(t, 2, "--issuer goes with --key-file or --jwks-url, unless it is an https URL")
+	invoke(t, "", "verify", "--issuer", "http://issuer.example", "--audience", audience).want(t, 2, "--issuer goes with --key-file, --jwks-url or --kubernetes, unless it is an https URL")
 	invoke(t, "", "verify", "--issuer", "https://issuer.example/?"+secret, "--audience", audience).want(t, 2, "--issuer: the URL holds a user name, a query or a fragment")
 
 	// A variable names the issuer, too, but adds no second source to a flag's.

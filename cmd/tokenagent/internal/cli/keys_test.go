@@ -70,7 +70,7 @@ func TestKeyUsage(t *testing.T) {
 	for _, command := range []string{"run", "verify", "check", "inspect"} {
 		invoke(t, good, append([]string{command}, by(path, "--key-algorithm", "none")...)...).want(t, 2, "--key-algorithm must be one of HS256", "--help'")
 		invoke(t, good, command, "--jwks-url", "http://h.example/"+good, "--issuer", "i", "--audience", "a").want(t, 2, "--jwks-url: the URL is not https")
-		invoke(t, good, command, "--leeway", "1s").want(t, 2, "--leeway goes with --key-file, --jwks-url or an https URL as --issuer")
+		invoke(t, good, command, "--leeway", "1s").want(t, 2, "--leeway goes with --key-file, --jwks-url, --kubernetes or an https URL as --issuer")
 	}
 	for _, command := range []string{"run", "verify"} {
 		invoke(t, good, command, "--key-file", path, "--audience", "a").want(t, 2, "--issuer is missing")

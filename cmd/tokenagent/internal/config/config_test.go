@@ -89,7 +89,7 @@ func TestValidate(t *testing.T) {
 		"issuer=https://i/ audience=a jwks-ca-file=/a max-stale=1h leeway=1s": "",
 		"issuer=http://127.0.0.1:1/ audience=a":                               "",
 		"issuer=https://i/":                                                   "{audience} is missing",
-		"token-file=/f issuer=http://i.example/CANARY":                        "{issuer} goes with {key-file} or {jwks-url}, unless it is an https URL",
+		"token-file=/f issuer=http://i.example/CANARY":                        "{issuer} goes with {key-file}, {jwks-url} or {kubernetes}, unless it is an https URL",
 		"issuer=https://i.example/?CANARY audience=a":                         "{issuer}: the URL holds a user name, a query or a fragment",
 		"issuer=https://i/ audience=a key-file=/f jwks-ca-file=/a":            "{jwks-ca-file} goes with {jwks-url} or, without {key-file}",
 		"token-file=/f env-file=/g":                                           "{token-file} and {env-file} are both set; one source is meant",
@@ -98,8 +98,8 @@ func TestValidate(t *testing.T) {
 		keys + "jwks-url=https://h/":                                          "{key-file} and {jwks-url} are both set",
 		"key-file=/f audience=a":                                              "{issuer} is missing",
 		"jwks-url=https://h/ issuer=i":                                        "{audience} is missing",
-		"token-file=/f issuer=i":                                              "{issuer} goes with {key-file} or {jwks-url}",
-		"token-file=/f audience=i":                                            "{audience} goes with {key-file}, {jwks-url} or an https URL as {issuer}, and none",
+		"token-file=/f issuer=i":                                              "{issuer} goes with {key-file}, {jwks-url} or {kubernetes}",
+		"token-file=/f audience=i":                                            "{audience} goes with {key-file}, {jwks-url}, {kubernetes} or an https URL as {issuer}, and none",
 		"token-file=/f leeway=1s":                                             "{leeway} goes with",
 		"token-file=/f require-claim=a":                                       "{require-claim} goes with",
 		"token-file=/f key-name=a":                                            "{key-name} goes with",
@@ -128,7 +128,7 @@ func TestValidate(t *testing.T) {
 		"token-file=/f max-overlap=1m overlap=0s":                             "{max-overlap} needs {overlap}",
 		"token-file=/f max-overlap=-1s overlap=0s":                            "",
 		"token-file=/f header=a:b":                                            "{header}: ",
-		"token-file=/f leeway=1s debounce=-1s":                                "{leeway} goes with {key-file}, {jwks-url} or an https URL as {issuer}, and none is given; {debounce} must not",
+		"token-file=/f leeway=1s debounce=-1s":                                "{leeway} goes with {key-file}, {jwks-url}, {kubernetes} or an https URL as {issuer}, and none is given; {debounce} must not",
 		"kubernetes=true audience=a":                                          "{kubernetes}: this is not a pod: KUBERNETES_SERVICE_HOST and",
 		"kubernetes=true key-file=/f audience=a":                              "{kubernetes} is set beside {key-file} or {jwks-url};",
 		"kubernetes=true jwks-ca-file=/f audience=a":                          "{kubernetes} takes the CA and the bearer token from the pod's service account; leave {jwks-ca-file}",
@@ -137,7 +137,7 @@ func TestValidate(t *testing.T) {
 		keys + "trust-domain=spiffe://prod.example":                           "{trust-domain} must be lower-case letters",
 		keys + "trust-domain=prod.example jwt-type=JWT":                       "{jwt-type} and {trust-domain} are both set",
 		keys + "trust-domain=prod.example algorithm=EdDSA":                    "{algorithm} must be one of RS256",
-		"token-file=/f trust-domain=prod.example":                             "{trust-domain} goes with {key-file}, {jwks-url} or an https URL",
+		"token-file=/f trust-domain=prod.example":                             "{trust-domain} goes with {key-file}, {jwks-url}, {kubernetes} or an https URL",
 	} {
 		flags, file := both(t, settings)
 		for _, c := range []struct {

@@ -268,7 +268,6 @@ func (p *parser) realm(key, value *yaml.Node, defaults []setting) *Realm {
 	r, before := Defaults(), len(p.errors)
 	where := keyRealms + "." + key.Value
 	all, issuers := p.settings(value, where, false)
-	p.setAll(&r, all, defaults)
 	if issuers != nil {
 		for _, s := range all {
 			if s.OfIssuer {
@@ -277,6 +276,7 @@ func (p *parser) realm(key, value *yaml.Node, defaults []setting) *Realm {
 		}
 		r.Issuers = p.issuers(issuers, where+"."+keyIssuers, key.Value, defaults)
 	}
+	p.setAll(&r, all, defaults) // after Issuers is set: some defaults apply only to a realm with keys
 	if len(p.errors) > before {
 		return nil
 	}
@@ -315,7 +315,7 @@ func (p *parser) setAll(r *Realm, own, defaults []setting) {
 		_ = r.set(s, dir)
 	}
 	for _, s := range defaults {
-		if _, given := r.Given[s.Name]; !given && r.has(s.Field) {
+		if _, given := r.Given[s.Name]; !given && r.takesDefault(s.Field) {
 			_ = r.set(s, dir)
 		}
 	}

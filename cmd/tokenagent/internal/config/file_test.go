@@ -85,11 +85,11 @@ realms:
     overlap: 1s
 `
 	_, err := parse(file)
-	const want = `/dir/f:5: realms.a: issuer goes with key-file or jwks-url, unless it is an https URL at which the issuer says where its keys are
+	const want = `/dir/f:5: realms.a: issuer goes with key-file, jwks-url or kubernetes, unless it is an https URL at which the issuer says where its keys are
 /dir/f:2: realms.a: max-overlap (1m0s) is shorter than overlap (15m0s); make it at least as long
 /dir/f:11: realms.b: debounce must not be negative; 0s means none
 /dir/f:8: realms.b: token-file and env-file are both set; one source is meant: leave one empty
-/dir/f:13: realms.c: it has no source; give it token-file, env-file, token-env, key-file, jwks-url, or an issuer that is an https URL
+/dir/f:13: realms.c: it has no source; give it token-file, env-file, token-env, key-file, jwks-url, kubernetes, or an issuer that is an https URL
 /dir/f:14: realms.d: audience is missing: `
 	if err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v\nwant\n%s", err, want)

@@ -81,6 +81,38 @@ func TestIssuersOfARealm(t *testing.T) {
 	}
 }
 
+// TestDefaultsOfIssuers: what belongs to one issuer is not allowed in the defaults. The
+// defaults of requests do not replace the CA of a cluster, and those of a realm's keys apply to
+// a realm with issuers.
+func TestDefaultsOfIssuers(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"issuer", "jwks-bearer-file", "trust-domain"} {
+		_, err := parse("defaults:\n  " + name + ": x\nrealms: {a: {token-file: x}}")
+		if want := "/dir/f:2: defaults: " + name + " differs for each realm; put it there"; err == nil || err.Error() != want {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	const defaults = "defaults: {jwt-cache: 9, jwks-ca-file: /ca, max-stale: 3h, audience: shop}\n"
+	plan, err := parse(defaults + "realms: {a: {issuers: [{name: b, issuer: 'https://b'}]}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := plan.Specs[0].Config; c.JWTCache != 9 || c.Issuers[0].JWKS != (agent.JWKS{CAFile: "/ca", MaxStale: 3 * time.Hour}) {
+		t.Errorf("%+v", c)
+	}
+	_, err = parse(defaults + "realms:\n  a:\n    issuers:\n      - {name: b, kubernetes: true}")
+	if err == nil || !strings.HasPrefix(err.Error(), "/dir/f:5: realms.a.issuers.1: kubernetes: this is not a pod") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("outside of a pod: %v", err)
+	}
+	r := Defaults()
+	r.Issuer.Kubernetes = true
+	for _, f := range Fields {
+		if f.Name == "max-stale" && !r.takesDefault(f) {
+			t.Error("max-stale does not apply to a cluster")
+		}
+	}
+}
+
 // TestEveryIssuerSettingIsInEntries: an entry of issuers takes every setting that a realm
 // takes for its only issuer.
 func TestEveryIssuerSettingIsInEntries(t *testing.T) {
@@ -105,7 +137,7 @@ func TestIssuerErrors(t *testing.T) {
 		good + "      - {name: d, key-file: /l, issuer: i, audience: c}":                                    "/dir/f:9: realms.a.issuers.2: issuer is the same as that of issuer 1",
 		good + "      - {key-file: /l, issuer: " + canary + ", audience: c}":                                "/dir/f:9: realms.a.issuers.2: name is missing",
 		good + "      - {name: d, key-file: /l, issuer: j}":                                                 "/dir/f:9: realms.a.issuers.2: audience is missing",
-		good + "      - name: d\n        issuer: j\n        audience: c\n        max-stale: 5m":             "/dir/f:10: realms.a.issuers.2: issuer goes with key-file or jwks-url, unless it is",
+		good + "      - name: d\n        issuer: j\n        audience: c\n        max-stale: 5m":             "/dir/f:10: realms.a.issuers.2: issuer goes with key-file, jwks-url or kubernetes, unless it is",
 		good + "      - {name: d, key-file: /l, issuer: j, audience: c,\n         leeway: 1h}":              "/dir/f:10: realms.a.issuers.2: leeway must be at most",
 		good + "      - {name: d, key-file: /l, issuer: j, audience: c,\n         require-claim: a=}":       "/dir/f:10: realms.a.issuers.2: require-claim number 1",
 		good + "      - {name: d, key-file: /l, issuer: j, audience: c,\n         key-algorithm: none}":     "/dir/f:10: realms.a.issuers.2: key-algorithm must be one of",

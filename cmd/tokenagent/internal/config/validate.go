@@ -38,7 +38,7 @@ func (r *Realm) Validate(use Use) error {
 	a := &r.Config
 
 	require(a.MinTokenBytes >= 1, "{min-token-bytes} must be at least 1")
-	require(use != InRealm || r.HasKeys() || r.HasTokens(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file}, {jwks-url}, or an {issuer} that is an https URL")
+	require(use != InRealm || r.HasKeys() || r.HasTokens(), "it has no source; give it {token-file}, {env-file}, {token-env}, {key-file}, {jwks-url}, {kubernetes}, or an {issuer} that is an https URL")
 	errs = append(errs, r.Issuer.validate(r.Given, r.has)...)
 	for i := range r.Issuers {
 		iss := &r.Issuers[i]
@@ -80,9 +80,11 @@ func (i *Issuer) validate(given map[string]int, has func(Field) bool) (errs []er
 			case f.Needs == NeedsKubernetes:
 				require(false, "{"+f.Name+"} goes with {kubernetes}; give both, or leave it out")
 			case f.Name == "issuer":
-				require(false, "{issuer} goes with {key-file} or {jwks-url}, unless it is an https URL at which the issuer says where its keys are")
+				require(false, "{issuer} goes with {key-file}, {jwks-url} or {kubernetes}, unless it is an https URL at which the issuer says where its keys are")
 			case f.Needs == NeedsKeys:
-				require(false, "{"+f.Name+"} goes with {key-file}, {jwks-url} or an https URL as {issuer}, and none is given")
+				require(false, "{"+f.Name+"} goes with {key-file}, {jwks-url}, {kubernetes} or an https URL as {issuer}, and none is given")
+			case f.Name == "max-stale":
+				require(false, "{max-stale} goes with {jwks-url}, {kubernetes} or, without {key-file}, an https URL as {issuer}; give both, or leave it out")
 			default:
 				require(false, "{"+f.Name+"} goes with {jwks-url} or, without {key-file}, an https URL as {issuer}; give both, or leave it out")
 			}
