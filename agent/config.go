@@ -143,7 +143,7 @@ type resolved struct {
 // A sourceSpec describes a source of tokens or keys.
 type sourceSpec struct {
 	name         string
-	kind         string // for tokens: file, env file or env; for keys: one of keyKinds
+	kind         string // for tokens: file, env file or env; for keys: a kind below
 	location     string
 	identity     string // location with an absolute path
 	source       reload.Source
@@ -167,8 +167,6 @@ const (
 	kindFound      = "discovery"
 	kindKubernetes = "kubernetes"
 )
-
-var keyKinds = []string{kindKeyFile, kindJWKSURL, kindFound, kindKubernetes}
 
 // nameIn returns the name of the source for error messages about its content c.
 func (s *sourceSpec) nameIn(c reload.Content) string { return cmp.Or(c.Path, s.location) }

@@ -57,7 +57,14 @@ func (w *storedSource) belongsTo(s credentialSource) bool {
 }
 
 // isKeys reports whether w is the state of a key source.
-func (w *storedSource) isKeys() bool { return slices.Contains(keyKinds, w.Kind) }
+func (w *storedSource) isKeys() bool {
+	switch w.Kind {
+	case kindKeyFile, kindJWKSURL, kindFound, kindKubernetes:
+		return true
+	default:
+		return false
+	}
+}
 
 // newStateStore restores the sources from the state file of r. If the file is
 // unusable, the error is logged and shown in Status, and the Agent starts without the
