@@ -311,6 +311,9 @@ func TestAbortEndsTheRun(t *testing.T) {
 		if w.step("a")+w.step("b") != "idleidle" {
 			t.Errorf("%s, %s", w.step("a"), w.step("b"))
 		}
+		if err := auto.New(o).Run(t.Context()); err != nil || w.step("a") != "idle" || string(w.keys("a")["token"]) != one {
+			t.Errorf("a run that is tried again: %v, and it is %s", err, w.step("a"))
+		}
 	})
 }
 

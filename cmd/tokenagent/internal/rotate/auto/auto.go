@@ -83,8 +83,10 @@ type Runner struct {
 	complete  map[kube.Workload]bool
 	read      []kube.Rollout // of situation.Rollouts
 
+	checked  bool      // nothing was found that makes a step fail
 	failing  time.Time // since when requests fail; zero if they do not
 	failures int
+	writing  bool   // a write is under way, or the last one has failed
 	waiting  string // the last reason to wait that was reported
 }
 
@@ -111,7 +113,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return fmt.Errorf("%w; %s", exitcode.Interrupted, r.howToGoOn())
 		case err == nil:
-			r.failing, r.failures = time.Time{}, 0
+			if !r.writing { // it may fail again, although all reads succeed
+				r.succeeded()
+			}
 			continue
 		}
 		if err = r.recover(ctx, err); err != nil {
@@ -124,10 +128,15 @@ func (r *Runner) Run(ctx context.Context) error {
 
 // next looks where the rotation is, and does the next thing.
 func (r *Runner) next(ctx context.Context) error {
-	if r.readAt.IsZero() {
+	isRead := r.readAt.IsZero()
+	if isRead {
 		targets, err := r.place.read(ctx)
 		if err != nil {
 			return err
+		}
+		if !slices.EqualFunc(r.targets, targets, Target.declaresSame) { // nobody was asked about these
+			r.forget()
+			r.since = time.Time{}
 		}
 		r.targets, r.readAt = targets, time.Now()
 	}
@@ -135,6 +144,10 @@ func (r *Runner) next(ctx context.Context) error {
 	r.situation.Waited = time.Since(r.since)
 	a := Decide(r.situation)
 	if a.Do != Stop && a.Do != Finish && (a.Phase != r.phase || r.since.IsZero()) {
+		if a.Phase != r.phase { // whoever has brought the targets here, it went on
+			r.succeeded()
+		}
+		r.forget()
 		r.phase, r.since, r.situation.Waited = a.Phase, time.Now(), 0
 		a = Decide(r.situation)
 	}
@@ -153,6 +166,15 @@ func (r *Runner) next(ctx context.Context) error {
 		return r.wait(ctx, a)
 	case AskLoaded, AskUnused, LookAtPods, Restart:
 		r.situation.ID = a.ID
+		switch {
+		case a.Do != Restart:
+		case !isRead: // somebody may have aborted the rotation since
+			r.readAt = time.Time{}
+			return nil
+		case !r.checked:
+			r.writing = true
+			return r.checkRest(ctx)
+		}
 		return r.look(ctx, a)
 	case Stage, Adopt, Promote, Retire:
 		return r.change(ctx, a)
@@ -170,7 +192,9 @@ func (r *Runner) look(ctx context.Context, a Action) (err error) {
 	case LookAtPods:
 		err = r.rollouts(ctx)
 	default:
+		r.writing = true
 		if err = r.restart(ctx, a.At, false); err == nil {
+			r.succeeded()
 			for _, i := range a.At {
 				r.report(Progress{Event: "restarted", Target: r.situation.Rollouts[i].Name})
 			}
@@ -186,9 +210,25 @@ func (r *Runner) wait(ctx context.Context, a Action) error {
 		r.waiting = what
 		r.report(Progress{Event: "waiting", Message: a.Why})
 	}
-	r.situation.Loaded, r.situation.Unused, r.situation.Rollouts = nil, nil, nil
-	return sleep(ctx, a.For)
+	r.forget()
+	err := sleep(ctx, min(a.For, readEvery))
+	if time.Since(r.readAt) >= readEvery {
+		r.readAt = time.Time{}
+	}
+	return err
 }
+
+// readEvery is how long what was read in the targets counts: people may abort the rotation,
+// and Secrets may come and go.
+const readEvery = time.Minute
+
+// forget forgets what was seen of receivers and senders.
+func (r *Runner) forget() {
+	r.situation.Loaded, r.situation.Unused, r.situation.Rollouts = nil, nil, nil
+}
+
+// succeeded forgets the requests that failed.
+func (r *Runner) succeeded() { r.failing, r.failures, r.writing = time.Time{}, 0, false }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
@@ -204,7 +244,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 // recover returns nil if it makes sense to look again.
 func (r *Runner) recover(ctx context.Context, err error) error {
 	r.readAt = time.Time{}
-	r.situation.Loaded, r.situation.Unused, r.situation.Rollouts = nil, nil, nil
+	r.forget()
 	if _, is := errors.AsType[*stopped](err); is {
 		return err
 	}

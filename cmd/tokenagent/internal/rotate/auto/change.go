@@ -1,6 +1,7 @@
 package auto
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,7 +39,7 @@ func stepOf(do Do) (step string, after Phase) {
 
 // change does a step in the targets of a. A conflict ends it; then the targets are read again.
 func (r *Runner) change(ctx context.Context, a Action) error {
-	if time.Since(r.readAt) > time.Minute && a.Do != Stage { // Secrets may have come or gone meanwhile
+	if time.Since(r.readAt) > readEvery && a.Do != Stage { // Secrets may have come or gone meanwhile
 		r.readAt = time.Time{}
 		return nil
 	}
@@ -51,10 +52,13 @@ func (r *Runner) change(ctx context.Context, a Action) error {
 	if err != nil {
 		return err
 	}
-	if a.Do == Stage {
+	r.writing = true
+	if !r.checked {
 		if err := r.check(ctx, all); err != nil {
 			return err
 		}
+	}
+	if a.Do == Stage {
 		if r.DryRun {
 			r.report(Progress{Event: "checked", Message: fmt.Sprintf("%d targets can be rotated; nothing was written", len(all))})
 			return errDone
@@ -70,7 +74,27 @@ func (r *Runner) change(ctx context.Context, a Action) error {
 		return err
 	}
 	r.situation.ID = id
-	return r.save(ctx, all[1:], a.Do)
+	if err := r.save(ctx, all[1:], a.Do); err != nil {
+		return err
+	}
+	r.succeeded()
+	return nil
+}
+
+// checkRest checks whether what comes after the restarts can be written.
+func (r *Runner) checkRest(ctx context.Context) error {
+	var every []int
+	for i := range r.targets {
+		every = append(every, i)
+	}
+	all, err := r.plan("", every, Mark{})
+	if err != nil {
+		return err
+	}
+	for i, w := range all {
+		all[i].mark = r.targets[w.at].Mark
+	}
+	return r.check(ctx, all)
 }
 
 // plan returns what the step changes in the targets at. All targets of a group count for the
@@ -104,7 +128,7 @@ func (r *Runner) plan(step string, at []int, m Mark) (all []write, err error) {
 }
 
 // check returns an error if a step of the rotation would fail later, or would be undone. It
-// changes nothing.
+// changes nothing. It is called once, before the first write of this run.
 func (r *Runner) check(ctx context.Context, all []write) error {
 	if err := r.sameNamespace(); err != nil {
 		return err
@@ -133,9 +157,14 @@ func (r *Runner) check(ctx context.Context, all []write) error {
 		_, err := r.place.write(ctx, r.targets[all[i].at], all[i].writes, all[i].mark, true)
 		return err
 	})
+	if err == nil {
+		_, _, err = r.receivers(ctx)
+	}
 	if err == nil && len(r.Senders) > 0 {
+		clear(r.complete)
 		err = r.checkSenders(ctx)
 	}
+	r.checked = err == nil
 	return err
 }
 
@@ -188,6 +217,7 @@ func (r *Runner) tell(ctx context.Context, t Target, m Mark, event string) {
 // Abort undoes what can be undone: it takes out a staged token, or makes the old token
 // current again, with the new one as the previous one. It returns what to do next.
 func (r *Runner) Abort(ctx context.Context) error {
+	r.Timeout = cmp.Or(r.Timeout, 10*time.Minute) // it has no flag for that
 	for {
 		err := r.abort(ctx)
 		switch {
@@ -261,14 +291,18 @@ func (r *Runner) undo(ctx context.Context, step string, at []int, m Mark) error 
 	if err != nil {
 		return err
 	}
-	err = each(len(all), func(i int) error {
+	undoOne := func(i int) error {
 		t, err := r.place.write(ctx, r.targets[all[i].at], all[i].writes, m, r.DryRun)
 		if err == nil && !r.DryRun {
 			r.tell(ctx, t, m, aborted)
 		}
 		return err
-	})
-	if err != nil {
+	}
+	// As in change, the first target decides whether a run or this abort goes on.
+	if err := undoOne(0); err != nil {
+		return err
+	}
+	if err := each(len(all)-1, func(i int) error { return undoOne(i + 1) }); err != nil {
 		return err
 	}
 	if r.DryRun {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
+	"github.com/tokenagent/tokenagent/internal/rotation"
 )
 
 // A Phase is how far a target is.
@@ -61,6 +62,16 @@ func (t Target) Phase(id string, now time.Time) Phase {
 		return Retired
 	}
 	return Idle
+}
+
+// declaresSame reports whether t and other are one target with the same tokens in each slot.
+func (t Target) declaresSame(other Target) bool {
+	for _, slot := range []rotation.Slot{rotation.Current, rotation.Next, rotation.Previous} {
+		if !slices.EqualFunc(t.In(slot), other.In(slot), func(a, b content.Credential) bool { return a.ID() == b.ID() }) {
+			return false
+		}
+	}
+	return t.Name == other.Name
 }
 
 // until returns when the last superseded token of t is refused; zero for never.
@@ -182,13 +193,14 @@ func Decide(s Situation) Action {
 	return a
 }
 
-// phases returns the phase of each target. A copy of a target that was promoted is as far as
+// phases returns the phase of each target. A copy of one that was promoted or retired is as far as
 // the rotation can bring it, even if it was made meanwhile.
 func (s Situation) phases() []Phase {
 	phases := make([]Phase, len(s.Targets))
 	isNew := func(t Target) bool {
 		return slices.ContainsFunc(s.Targets, func(other Target) bool {
-			return other.Mark.Step == Promoted.String() && other.Current.ID() == t.Current.ID()
+			isRetired := s.ID != "" && other.Mark.ID == s.ID && other.Mark.Step == Retired.String()
+			return (other.Mark.Step == Promoted.String() || isRetired) && other.Current.ID() == t.Current.ID()
 		})
 	}
 	for i, t := range s.Targets {
@@ -224,8 +236,9 @@ func (t Target) unfit() string {
 // begin begins a rotation in the idle targets.
 func (s Situation) begin(idle []int, last Phase) Action {
 	for _, t := range s.Targets {
-		if age := s.Now.Sub(t.Mark.Since); last == Idle && t.Mark.Step == Retired.String() && age > -time.Minute && age < s.MinAge {
-			return Action{Do: Finish, Why: fmt.Sprintf("%s was rotated %s ago, less than --min-age %s", t.Name, max(age, 0).Round(time.Second), s.MinAge)}
+		what := map[string]string{Retired.String(): "rotated", aborted: "aborted"}[t.Mark.Step]
+		if age := s.Now.Sub(t.Mark.Since); last == Idle && what != "" && age > -time.Minute && age < s.MinAge {
+			return Action{Do: Finish, Why: fmt.Sprintf("%s was %s %s ago, less than --min-age %s", t.Name, what, max(age, 0).Round(time.Second), s.MinAge)}
 		}
 	}
 	return Action{Do: Stage, At: idle}

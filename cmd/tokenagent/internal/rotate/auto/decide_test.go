@@ -65,6 +65,7 @@ func TestDecide(t *testing.T) {
 		"begin after one long ago":     {with(idle("a", retired)), auto.Stage, "0", ""},
 		"begin after an abort":         {with(idle("a", aborted)), auto.Stage, "0", ""},
 		"begin, staged mark left over": {with(idle("a", mark("r0", "staged")), idle("b", none)), auto.Stage, "01", ""},
+		"aborted just now":             {with(idle("a", auto.Mark{ID: "r1", Step: "aborted", Since: noon.Add(-time.Minute)})), auto.Finish, "", "was aborted 1m0s ago, less than --min-age"},
 		"rotated just now":             {with(idle("a", auto.Mark{ID: "r1", Step: "retired", Since: noon.Add(-time.Minute)})), auto.Finish, "", "was rotated 1m0s ago, less than --min-age"},
 		"rotated by a slow clock":      {with(idle("a", auto.Mark{ID: "r1", Step: "retired", Since: noon.Add(30 * time.Second)})), auto.Finish, "", "was rotated 0s ago"},
 		"rotated in the future":        {with(idle("a", auto.Mark{ID: "r1", Step: "retired", Since: noon.Add(time.Hour)})), auto.Stage, "0", ""},
@@ -102,6 +103,7 @@ func TestDecide(t *testing.T) {
 		"retiring was cut":      {with(over("a", retired), old("b", promoted, 0)), auto.Retire, "1", ""},
 		"done":                  {own(with(over("a", retired), over("b", retired))), auto.Finish, "", ""},
 		"a copy made meanwhile": {with(old("a", promoted, 0), over("b", none)), auto.Retire, "0", ""},
+		"a copy made at last":   {own(with(over("a", retired), over("b", none))), auto.Finish, "", ""},
 
 		"two rotations":          {with(next("a", staged), next("b", mark("r2", "staged"))), auto.Stop, "", "b is in the rotation r2, and others are in r1"},
 		"different steps":        {with(idle("a", none), old("b", none, time.Hour)), auto.Stop, "", "idle: a; promoted: b"},
