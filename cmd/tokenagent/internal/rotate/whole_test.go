@@ -143,7 +143,7 @@ func TestFailedRolloutStopsBeforeTheOldTokenIsRetired(t *testing.T) {
 			}
 			w.api.Put(deploymentPath(ns), o)
 		}
-		w.fails(w.options(), "deployment a/web: its rollout has failed (ProgressDeadlineExceeded); see kubectl describe, and fix the pods; the targets are promoted, and the old and the new token are accepted")
+		w.fails(w.options(), "/web: its rollout has failed (ProgressDeadlineExceeded); see kubectl describe, and fix the pods; the targets are promoted, and the old and the new token are accepted")
 		if !w.sleep(20*time.Minute) || w.step("a") != "promoted" {
 			t.Errorf("it is %s", w.step("a"))
 		}
