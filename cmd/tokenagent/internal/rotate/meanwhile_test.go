@@ -58,13 +58,13 @@ func TestAbortThatMeetsAPromotion(t *testing.T) {
 		w.all.Go(func() {
 			w.sleep(2*time.Minute + 500*time.Millisecond)
 			o := w.through(w.options(), delay(map[string]time.Duration{secretPath("a"): 5 * time.Second})) //nolint:bodyclose // it returns none
-			o.Timeout = 0 // abort has no flag for it
+			o.Timeout = 0                                                                                  // abort has no flag for it
 			if err := auto.New(o).Abort(w.ctx); err != nil {
 				t.Error(err)
 			}
 		})
 		o := w.through(w.options(), delay(map[string]time.Duration{secretPath("a"): time.Second, secretPath("b"): time.Second})) //nolint:bodyclose // it returns none
-		o.HasReceivers, o.StageWait = false, 2*time.Minute-2*time.Second // staging takes 2 s
+		o.HasReceivers, o.StageWait = false, 2*time.Minute-2*time.Second                                                         // staging takes 2 s
 		w.fails(o, "is in the rotation")
 		w.sleep(3 * time.Minute)
 		w.noneRefused()
