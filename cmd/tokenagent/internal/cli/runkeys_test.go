@@ -84,6 +84,7 @@ func startRun(t *testing.T, args ...string) *running {
 				r.admin = "http://" + at[1]
 			}
 		case code := <-ended:
+			ended <- code // for the cleanup
 			t.Fatalf("run ended with %d:\n%s", code, r.log)
 		case <-time.After(20 * time.Second):
 			t.Fatalf("run does not listen:\n%s", r.log)

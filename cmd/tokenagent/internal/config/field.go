@@ -32,10 +32,16 @@ func (i *Issuer) has(n Need) bool {
 	return n == NeedsNothing || n == NeedsKeys && i.hasKeys() || n == NeedsURL && i.hasServer() || i.Kubernetes
 }
 
-// takesDefault reports whether a default of f applies to r. The CA of a cluster's API server
-// comes from the pod's service account.
+// takesDefault reports whether a default of f applies to r.
 func (r *Realm) takesDefault(f Field) bool {
-	return r.has(f) && !(f.Name == "jwks-ca-file" && r.Issuer.Kubernetes)
+	i := &r.Issuer
+	switch f.Name {
+	case "jwks-ca-file": // the CA of a cluster's API server comes from the pod's service account
+		return r.has(f) && !i.Kubernetes
+	case "issuer": // clusters and trust domains have names of their own
+		return i.KeyFile+i.JWKSURL != "" && i.JWT.TrustDomain == ""
+	}
+	return r.has(f)
 }
 
 // A Topic is a heading in the help. A command takes all flags of a topic, or none.
@@ -83,7 +89,7 @@ var Fields = []Field{ //nolint:gochecknoglobals // a constant
 	{Name: "jwks-ca-file", Topic: Signed, OfIssuer: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of the CA certificates (PEM) trusted for the server of the keys, instead of the system's", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.CAFile }},
 	{Name: "jwks-bearer-file", Topic: Signed, OfIssuer: true, PerRealm: true, IsPath: true, Needs: NeedsURL, Usage: "`PATH` of a bearer token that is sent only to the server of --jwks-url or, without it, of --issuer", Pointer: func(r *Realm) any { return &r.Issuer.JWKS.BearerFile }},
 	{Name: "key-name", Topic: Signed, FlagOnly: true, Needs: NeedsKeys, Usage: "`NAME` of the key source in metrics and logs", Pointer: func(r *Realm) any { return &r.Issuer.Name }},
-	{Name: "issuer", Topic: Signed, OfIssuer: true, PerRealm: true, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte; an https URL suffices to find the keys", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Issuer }},
+	{Name: "issuer", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "`ISS` that signed tokens must have, compared byte by byte; an https URL suffices to find the keys", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Issuer }},
 	{Name: "allow-missing-issuer", Topic: Signed, OfIssuer: true, Needs: NeedsKeys, Usage: "also accept signed tokens without iss; --issuer is then optional", Pointer: func(r *Realm) any { return &r.Issuer.JWT.AllowMissingIssuer }},
 	{Name: "trust-domain", Topic: Signed, OfIssuer: true, PerRealm: true, Needs: NeedsKeys, Usage: "`NAME` of a SPIFFE trust domain: accept only its JWT-SVIDs; --issuer is then optional", Pointer: func(r *Realm) any { return &r.Issuer.JWT.TrustDomain }},
 	{Name: "audience", Topic: Signed, OfIssuer: true, IsList: true, Needs: NeedsKeys, Usage: "`AUD` to accept; a signed token must have at least one of them; repeatable", Pointer: func(r *Realm) any { return &r.Issuer.JWT.Audiences }},

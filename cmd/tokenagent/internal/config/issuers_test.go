@@ -86,7 +86,7 @@ func TestIssuersOfARealm(t *testing.T) {
 // a realm with issuers.
 func TestDefaultsOfIssuers(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"issuer", "jwks-bearer-file", "trust-domain"} {
+	for _, name := range []string{"jwks-bearer-file", "trust-domain"} {
 		_, err := parse("defaults:\n  " + name + ": x\nrealms: {a: {token-file: x}}")
 		if want := "/dir/f:2: defaults: " + name + " differs for each realm; put it there"; err == nil || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
@@ -103,6 +103,18 @@ func TestDefaultsOfIssuers(t *testing.T) {
 	_, err = parse(defaults + "realms:\n  a:\n    issuers:\n      - {name: b, kubernetes: true}")
 	if err == nil || !strings.HasPrefix(err.Error(), "/dir/f:5: realms.a.issuers.1: kubernetes: this is not a pod") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("outside of a pod: %v", err)
+	}
+	plan, err = parse("defaults: {issuer: i, audience: shop}\nrealms: {a: {key-file: /k}, b: {key-file: /k, trust-domain: td.example}, c: {issuer: 'https://c'}, d: {token-file: /t}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"i", "", "https://c"} {
+		if got := plan.Specs[i].Config.Issuers[0].JWT.Issuer; got != want {
+			t.Errorf("realm %d: issuer %q, want %q", i, got, want)
+		}
+	}
+	if c := plan.Specs[3].Config; len(c.Issuers) > 0 {
+		t.Errorf("a realm of tokens: %+v", c.Issuers)
 	}
 	r := Defaults()
 	r.Issuer.Kubernetes = true
