@@ -2,11 +2,9 @@ package jwks
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"slices"
-	"unicode/utf8"
 
 	"github.com/tokenagent/tokenagent/internal/strictjson"
 )
@@ -53,18 +51,9 @@ func (s *RemoteSource) Issuers() []string {
 func (s *RemoteSource) learnIssuer(ctx context.Context, client http.Client) error {
 	const maxBytes = 64 << 10
 	keys := s.keys.Load()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.metadata, nil)
+	resp, err := s.send(ctx, client, &location{url: s.metadata, name: keys.name, host: keys.host})
 	if err != nil {
-		return keys.errorf("the URL cannot be requested; correct it")
-	}
-	r.Header.Set("Accept", "application/json")
-	r.Header.Set("User-Agent", "tokenagent")
-	if token, ok := s.files.Bearer(); ok {
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := client.Do(r)
-	if err != nil {
-		return s.unreachable(keys, err)
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -85,11 +74,12 @@ func (s *RemoteSource) learnIssuer(ctx context.Context, client http.Client) erro
 // parseIssuer returns the "issuer" of a metadata document (OpenID Connect Discovery 1.0
 // section 4.2), or "" if it has none.
 func parseIssuer(text []byte) (name string) {
-	var members map[string]json.RawMessage
-	if !utf8.Valid(text) || json.Unmarshal(text, &members) != nil {
-		return ""
-	}
-	if _, err := strictjson.Check(text); err != nil || json.Unmarshal(members["issuer"], &name) != nil {
+	err := strictjson.Object(string(text), func(member, value string) {
+		if member == "issuer" {
+			name, _ = strictjson.String(value)
+		}
+	})
+	if err != nil {
 		return ""
 	}
 	return name

@@ -140,14 +140,14 @@ func (s *RemoteSource) fetch(ctx context.Context, limit int64) (a answer, err er
 // errNotFound is wrapped by the error about an answer 404.
 var errNotFound = errors.New("the server answers 404")
 
-// get requests what is at l.
+// send requests what is at l. The caller must close the body of the answer.
 //
 // The request has no condition such as If-Modified-Since or If-None-Match, because servers
 // and proxies answer of a key set that was rolled back that it has not changed.
-func (s *RemoteSource) get(ctx context.Context, client http.Client, l *location, limit int64) (body []byte, header http.Header, err error) {
+func (s *RemoteSource) send(ctx context.Context, client http.Client, l *location) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url, nil)
 	if err != nil {
-		return nil, nil, l.errorf("the URL cannot be requested; correct it")
+		return nil, l.errorf("the URL cannot be requested; correct it")
 	}
 	r.Header.Set("Accept", "application/jwk-set+json, application/json")
 	r.Header.Set("User-Agent", "tokenagent")
@@ -157,7 +157,16 @@ func (s *RemoteSource) get(ctx context.Context, client http.Client, l *location,
 	}
 	resp, err := client.Do(r)
 	if err != nil {
-		return nil, nil, s.unreachable(l, err)
+		return nil, s.unreachable(l, err)
+	}
+	return resp, nil
+}
+
+// get returns what is at l.
+func (s *RemoteSource) get(ctx context.Context, client http.Client, l *location, limit int64) (body []byte, header http.Header, err error) {
+	resp, err := s.send(ctx, client, l)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
