@@ -58,7 +58,7 @@ func TestAbortThatMeetsAPromotion(t *testing.T) {
 		w.all.Go(func() {
 			w.sleep(2*time.Minute + 500*time.Millisecond)
 			o := w.through(w.options(), delay(map[string]time.Duration{secretPath("a"): 5 * time.Second})) //nolint:bodyclose // it returns none
-			o.Timeout = 0                                                                                  // abort has no flag for it
+			o.Timeout = time.Minute                                                                        // the default of abort
 			if err := auto.New(o).Abort(w.ctx); err != nil {
 				t.Error(err)
 			}

@@ -1,7 +1,6 @@
 package auto
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,7 +216,6 @@ func (r *Runner) tell(ctx context.Context, t Target, m Mark, event string) {
 // Abort undoes what can be undone: it takes out a staged token, or makes the old token
 // current again, with the new one as the previous one. It returns what to do next.
 func (r *Runner) Abort(ctx context.Context) error {
-	r.Timeout = cmp.Or(r.Timeout, 10*time.Minute) // it has no flag for that
 	for {
 		err := r.abort(ctx)
 		switch {
