@@ -23,7 +23,7 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build image vet test test-modules next lint fmt imports promises tidy cross examples vuln demo docs fuzz bench bench-quick bench-packages guard guard-write e2e soak ops e2e-kubernetes page clean
+.PHONY: help build image vet test test-modules next lint fmt imports promises tidy cross examples vuln demo docs reference fuzz bench bench-quick bench-packages guard guard-write e2e soak ops e2e-kubernetes page clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -89,10 +89,16 @@ vuln: ## Look for known vulnerabilities with govulncheck, if its database can be
 demo: ## Watch a rotation happen, in under 30 seconds
 	$(GO) run ./cmd/tokenagent demo
 
-docs: ## Check the links between pages, the runbook entry of each alert, and the image's name
+docs: ## Check the links between pages, the reference of commands, the runbook entry of each alert, and the image's name
+	@$(GO) run ./cmd/tokenagent/internal/reference markdown | diff docs/cli.md - || { echo 'docs: docs/cli.md is out of date; run make reference' >&2; exit 1; }
 	@bash tools/doclinks.sh
 	@bash tools/rules.sh check
 	@bash tools/imagetag.sh
+
+reference: ## Write docs/cli.md and the man page dist/man/tokenagent.1 from the help of the commands
+	@mkdir -p dist/man
+	$(GO) run ./cmd/tokenagent/internal/reference markdown >docs/cli.md
+	$(GO) run ./cmd/tokenagent/internal/reference man >dist/man/tokenagent.1
 
 fuzz: ## Run every fuzz test for FUZZTIME (20s) each
 	@GO='$(GO)' FUZZTIME='$(FUZZTIME)' bash tools/fuzz.sh

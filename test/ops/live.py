@@ -118,7 +118,27 @@ def check(prometheus, rules, board):
     unused = set(exported or []) - found
     if unused:
         problems.append("shown by no panel and watched by no rule: " + ", ".join(sorted(unused)))
+    problems += check_page(prometheus, exported or [])
     return problems, asked
+
+
+def check_page(prometheus, exported):
+    """Compare the tables of docs/metrics.md with the metrics and labels that agents export."""
+    with open(os.path.join(os.path.dirname(__file__), "../../docs/metrics.md"), encoding="utf-8") as file:
+        rows = re.findall(r"^\| `(tokenagent_\w+)` \| \w+ \|([^|]*)\|", file.read(), re.MULTILINE)
+    page = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+    series = {re.sub(r"_(bucket|count|sum)$", "", name) if "duration" in name else name: name for name in exported}
+    problems = [f"docs/metrics.md does not name {name}" for name in sorted(series.keys() - page.keys())]
+    for name, labels in page.items():
+        if name not in series:
+            if not name.startswith(ONLY_IN_PODS):
+                problems.append(f"docs/metrics.md names {name}, which no agent exports")
+            continue
+        found, _ = prometheus.get("labels", **{"match[]": series[name]})
+        found = set(found or []) - TARGET_LABELS - {"__name__", "le", "realm"}
+        if found != labels:
+            problems.append(f"docs/metrics.md: {name} has the labels {sorted(found)}, not {sorted(labels)}")
+    return problems
 
 
 def main(folder, rule_file, board_file):

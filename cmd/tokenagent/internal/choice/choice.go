@@ -47,3 +47,12 @@ func (c *choice) Set(word string) error {
 	*c.value = word
 	return nil
 }
+
+// Words returns the words that the flag with this value takes, or nil if any value may be
+// right. Shells complete them.
+func Words(v pflag.Value) []string {
+	if c, ok := v.(*choice); ok {
+		return c.words
+	}
+	return nil
+}

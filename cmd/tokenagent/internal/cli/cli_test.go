@@ -120,6 +120,8 @@ func TestUsage(t *testing.T) {
 		"log level":         {[]string{"run", "--token-file", path, "--log-level", "loud"}, "--log-level must be"},
 		"log format":        {[]string{"run", "--token-file", path, "--log-format", "xml"}, "--log-format must be"},
 		"output":            {[]string{"check", "--token-file", path, "--output", "yaml"}, "--output must be"},
+		"output of a step":  {[]string{"rotate", "stage", "--output", "yaml", path}, "--output must be text or json"},
+		"output of a run":   {[]string{"rotate", "run", "--output", "yaml", path}, "--output must be text or json"},
 		"empty input":       {[]string{"verify", "--token-file", path}, "standard input is empty"},
 		"agent url":         {[]string{"status", "--agent", "localhost"}, "--agent must be"},
 		"agent query":       {[]string{"status", "--agent", "http://127.0.0.1:1/?t=" + good}, "--agent must be"},

@@ -127,6 +127,9 @@ func noSuchCommand(parent *cobra.Command, rest []string) error {
 	return exitcode.Usage("there is no command of that name%s", hint)
 }
 
+// Root returns the command tokenagent, for the generator of the reference.
+func Root() *cobra.Command { return newRoot() }
+
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "tokenagent",
@@ -138,10 +141,14 @@ in use. It accepts signed tokens (JWT) by keys that rotate in the same way.
 
 Each flag can also be set by an environment variable: TOKENAGENT_TOKEN_FILE sets
 --token-file. The variable of a repeatable flag separates values by commas.`,
+		Example: `  tokenagent demo                       # watch a rotation under load
+  tokenagent check --token-file PATH    # explain a token file or a mounted Secret
+  tokenagent run --token-file PATH --listen 127.0.0.1:8080 --upstream http://127.0.0.1:3000
+  tokenagent rotate run --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME
+  source <(tokenagent completion bash)  # complete commands, flags and values`,
 		SilenceUsage:               true,
 		SilenceErrors:              true,
 		SuggestionsMinimumDistance: 2,
-		CompletionOptions:          cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Version:                    buildinfo.Version(),
 		Args:                       cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -167,11 +174,13 @@ Each flag can also be set by an environment variable: TOKENAGENT_TOKEN_FILE sets
 			c.Args = noArguments
 		}
 		if c.Name() == "completion" { // cobra's errors quote arguments
+			c.Short = "Print a script that completes commands, flags and values in a shell"
 			for _, shell := range c.Commands() {
 				shell.Args = noArguments
 			}
 		}
 	}
+	addCompletions(root)
 	return root
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/gate"
@@ -56,13 +57,8 @@ type request struct {
 // unset is a duration that neither a flag nor the environment sets.
 const unset = time.Duration(math.MinInt64)
 
-const (
-	formText = "text"
-	formJSON = "json"
-)
-
 func (r *request) addFlags(f *pflag.FlagSet) {
-	f.StringVar(&r.output, "output", formText, "`FORM` of the report: text or json; without PATH it goes to standard error")
+	choice.Add(f, &r.output, "output", "`FORM` of the report: text or json; without PATH it goes to standard error", "text", choice.JSON)
 	f.StringVar((*string)(&r.read.Kind), "kind", "", "`KIND` to rotate where there are both: tokens or keys")
 	if !r.takesName {
 		f.StringVar(&r.read.Client, "client", "", "`NAME` of the client whose tokens the step is about (default: the tokens without a name)")
@@ -96,8 +92,6 @@ func (r *request) checkFlags(ctx context.Context) (err error) {
 	r.expect, r.fingerprint = strings.ToLower(r.expect), strings.ToLower(r.fingerprint)
 	named := r.named()
 	switch {
-	case r.output != formText && r.output != formJSON:
-		return exitcode.Usage("--output must be text or json")
 	case r.read.MinTokenBytes < 1:
 		return exitcode.Usage("--min-token-bytes must be at least 1")
 	case r.read.Kind != "" && r.read.Kind != content.Tokens && r.read.Kind != content.Keys:

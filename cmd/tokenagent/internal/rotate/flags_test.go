@@ -25,7 +25,6 @@ func TestUsage(t *testing.T) {
 		"CANARY-1c3a9e":                        "no step of that name",
 		"stage a b":                            "takes one PATH; put",
 		"stage -":                              "leave it out to filter",
-		"stage --output yaml " + file:          "--output must be text or json",
 		"stage --min-token-bytes 0 " + file:    "--min-token-bytes must be at least 1",
 		"stage --from -":                       "--from - needs PATH",
 		"promote --overlap -1s " + file:        "--overlap must not be negative",

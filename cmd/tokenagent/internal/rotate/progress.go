@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/auto"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
@@ -13,7 +14,7 @@ import (
 // progress returns what prints the progress of a whole rotation: one JSON object a line, a
 // table on a terminal, or lines. A failure is no line, because it is the error of the command.
 func (r *request) progress() func(auto.Progress) {
-	if r.output == formJSON {
+	if r.output == choice.JSON {
 		e := json.NewEncoder(r.stdout)
 		return func(p auto.Progress) {
 			_ = e.Encode(struct { // nobody is left to tell if it fails

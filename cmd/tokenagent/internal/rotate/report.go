@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/choice"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/content"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/termsafe"
@@ -179,7 +180,7 @@ func nextStep(c content.Content, now time.Time) string {
 // Several are one object, with those of a List under secrets, and those of one source under
 // clients.
 func printReports(w, stderr io.Writer, form string, reports []*report, list bool) error {
-	if form == formText {
+	if form != choice.JSON {
 		for _, r := range reports {
 			for _, text := range r.Warnings {
 				termsafe.Fprintf(stderr, "tokenagent: warning: %s: %s\n", r.title(), text)
