@@ -23,7 +23,7 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build image vet test test-modules next lint fmt imports promises tidy cross examples vuln demo docs reference fuzz bench bench-quick bench-packages guard guard-write e2e soak ops e2e-kubernetes page clean
+.PHONY: help build image vet test test-modules next lint fmt imports promises tidy cross examples vuln demo demo-svg docs reference fuzz bench bench-quick bench-packages guard guard-write e2e soak ops e2e-kubernetes page clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -86,8 +86,12 @@ examples: ## Build every Go program in examples/
 vuln: ## Look for known vulnerabilities with govulncheck, if its database can be reached
 	@GO='$(GO)' bash tools/vuln.sh
 
-demo: ## Watch a rotation happen, in under 30 seconds
+demo: ## Watch rotations under load, beside a server that reads its token once (12 seconds)
 	$(GO) run ./cmd/tokenagent demo
+
+demo-svg: build ## Record the demo into docs/demo.svg
+	$(GO) build -o bin/record ./cmd/tokenagent/internal/demo/record
+	bin/tokenagent demo | bin/record 'tokenagent demo' >docs/demo.svg
 
 docs: ## Check the links between pages, the reference of commands, the runbook entry of each alert, and the image's name
 	@$(GO) run ./cmd/tokenagent/internal/reference markdown | diff docs/cli.md - || { echo 'docs: docs/cli.md is out of date; run make reference' >&2; exit 1; }

@@ -17,7 +17,7 @@ func outcomes() (good, bad []string) {
 		[]string{"no answer", "wrongly refused", "wrongly accepted"}
 }
 
-// A tally counts the requests of one protocol by outcome.
+// A tally counts requests by outcome.
 type tally map[string]int
 
 // An account records when each token must be accepted. It gets that from the operator, never
@@ -27,7 +27,8 @@ type account struct {
 
 	mu         sync.Mutex // also for the times of the tokens
 	tokens     []*demoToken
-	http, grpc tally
+	once       tally // the server that reads its token once, over HTTP
+	http, grpc tally // the servers behind the agent
 }
 
 // A demoToken is a token with the times at which it must be accepted and refused. While a
@@ -132,15 +133,25 @@ func (t *demoToken) expected(sent, answered time.Time) (must, mustNot bool) {
 	return must, mustNot
 }
 
-// table returns the tallies as text, and reports whether every request had a right answer.
+// table returns the tallies as text, and reports whether the agent answered every request
+// right.
 func (a *account) table() (text string, allGood bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%-24s %10s %10s\n", "", "http", "grpc")
+	fmt.Fprintf(&b, "\n%-24s %12s %12s %12s\n", "", "read once", "tokenagent", "tokenagent")
+	fmt.Fprintf(&b, "%-24s %12s %12s %12s\n", "", "http", "http", "grpc")
 	good, bad := outcomes()
 	for _, outcome := range slices.Concat(good, bad) {
-		fmt.Fprintf(&b, "%-24s %10d %10d\n", outcome, a.http[outcome], a.grpc[outcome])
+		fmt.Fprintf(&b, "%-24s %12d %12d %12d\n", outcome, a.once[outcome], a.http[outcome], a.grpc[outcome])
 	}
 	return b.String(), !slices.ContainsFunc(bad, func(outcome string) bool { return a.http[outcome]+a.grpc[outcome] > 0 })
+}
+
+// wrong returns how many requests were wrongly refused so far, and how many were wrongly
+// accepted: by the server that reads its token once, and by the agent over HTTP.
+func (a *account) wrong() (onceRefused, onceAccepted, agentRefused, agentAccepted int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.once["wrongly refused"], a.once["wrongly accepted"], a.http["wrongly refused"], a.http["wrongly accepted"]
 }

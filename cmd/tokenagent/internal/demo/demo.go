@@ -1,7 +1,8 @@
 // Package demo shows rotations on one machine. It swaps a mounted Secret as the kubelet
-// does, while senders and an intruder send requests to a protected HTTP and a protected
-// gRPC server. From the changes it derives which tokens must be accepted at which time, and
-// compares each answer with that.
+// does, while senders and an intruder send requests to an HTTP and a gRPC server behind the
+// agent. The same HTTP requests go to a server that reads its token once, as apps do today.
+// From the changes the demo derives which tokens must be accepted at which time, and compares
+// each answer with that.
 package demo
 
 import (
@@ -21,6 +22,7 @@ import (
 
 	"github.com/tokenagent/tokenagent/agent"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/stdin"
 	"github.com/tokenagent/tokenagent/pkg/verify"
 )
 
@@ -29,14 +31,17 @@ func Command() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "Rotate a Secret under load and count who was wrongly refused or accepted",
-		Long: `demo needs no setup. It makes a Secret mount in a temporary folder, starts a
-protected HTTP and a protected gRPC server on loopback and senders for both,
-rotates the Secret several times as the kubelet does, lets overlaps run out and
-revokes a token. It ends by itself in under 30 seconds.
+		Long: `demo needs no setup. It makes a Secret mount in a temporary folder, and starts an
+HTTP and a gRPC server with the agent on loopback. A third server reads its token once,
+as apps do today, and is restarted after each change. demo sends the same requests
+to them, rotates the Secret several times as the kubelet does, lets overlaps run out
+and revokes a token. It ends by itself in about 12 seconds.
 
-Exit code 0 means that nobody was wrongly refused and nobody wrongly accepted.`,
+Exit code 0 means that the agent wrongly refused nobody and wrongly accepted nobody.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return run(cmd.Context(), cmd.OutOrStdout(), options{1400 * time.Millisecond, 1200 * time.Millisecond, allChanges(), nil})
+			out, file := cmd.OutOrStdout().(io.Reader)
+			terminal := file && stdin.Terminal(out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+			return run(cmd.Context(), cmd.OutOrStdout(), options{1400 * time.Millisecond, 1200 * time.Millisecond, allChanges(), terminal, nil})
 		},
 	}
 }
@@ -45,6 +50,8 @@ type options struct {
 	step    time.Duration // between two changes of the Secret
 	overlap time.Duration // of the agent
 	changes []change
+	// terminal allows colours and a bar that moves.
+	terminal bool
 	// wrap replaces the verifier of the servers, so that a test can break it; nil keeps it.
 	wrap func(verify.Verifier) verify.Verifier
 }
@@ -62,11 +69,11 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // nothing depends on it
-	acc := &account{overlap: o.overlap, http: tally{}, grpc: tally{}}
-	began := time.Now()
-	op := &operator{account: acc, mount: filepath.Join(dir, "app-api-token"), step: o.step, report: func(format string, args ...any) {
-		fmt.Fprintf(out, "%5.1fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
-	}}
+	acc := &account{overlap: o.overlap, once: tally{}, http: tally{}, grpc: tally{}}
+	op := &operator{
+		account: acc, mount: filepath.Join(dir, "app-api-token"), step: o.step,
+		screen: &screen{out: out, terminal: o.terminal, began: time.Now()},
+	}
 	if err := op.createMount(); err != nil {
 		return err
 	}
@@ -87,8 +94,19 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		return err
 	}
 	defer s.close()
+	if op.once, err = serveOnce(op.mount); err != nil {
+		return err
+	}
+	defer op.once.server.Close()
 
-	err = perform(ctx, op, o.changes, senders(acc, s))
+	fmt.Fprint(out, `Two servers get the same requests. One reads its token once, when it starts, as
+apps do today, and is restarted soon after each change. The other has the agent.
+
+`)
+	err = perform(ctx, op, o.changes, senders(acc, s, op.once))
+	if ctx.Err() != nil {
+		fmt.Fprintln(out, "\ninterrupted: the demo is incomplete, and so are these counts")
+	}
 	table, good := acc.table()
 	fmt.Fprint(out, table)
 	if err != nil && ctx.Err() == nil { // after an interrupt, the counts are shown, too
@@ -98,14 +116,16 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		return err
 	}
 	if !good {
-		fmt.Fprintln(out, "bad: some requests had a wrong answer, or none")
+		fmt.Fprintln(out, "bad: the agent gave a wrong answer to some requests, or none")
 		return exitcode.Refused
 	}
-	fmt.Fprintln(out, "good: nobody was wrongly refused, nobody wrongly accepted")
-	fmt.Fprintln(out, "next: tokenagent generate > token && chmod 600 token && tokenagent run --token-file token")
 	if ctx.Err() != nil {
 		return exitcode.Interrupted
 	}
+	onceRefused, onceAccepted, _, _ := acc.wrong()
+	fmt.Fprintf(out, "good: the agent wrongly refused nobody, and wrongly accepted nobody\n")
+	fmt.Fprintf(out, "      without it, %d requests were wrongly refused, and %d wrongly accepted\n", onceRefused, onceAccepted)
+	fmt.Fprintln(out, "next: tokenagent generate > token && chmod 600 token\n      tokenagent run --token-file token")
 	return nil
 }
 
@@ -146,7 +166,7 @@ func printMetrics(out io.Writer, a *agent.Agent) error {
 			}
 			series := []string{f.GetName()}
 			for _, l := range m.GetLabel() {
-				if l.GetValue() != "" {
+				if l.GetValue() != "" && l.GetName() != "source" { // there is only one source
 					series = append(series, l.GetName()+"="+l.GetValue())
 				}
 			}

@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -21,15 +23,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var quick = options{step: 250 * time.Millisecond, overlap: 200 * time.Millisecond, changes: allChanges()}
 
 // row returns the counts of one outcome in the table.
-func row(t *testing.T, out, name string) (http, grpc int) {
+func row(t *testing.T, out, name string) (once, http, grpc int) {
 	t.Helper()
-	m := regexp.MustCompile(`(?m)^` + name + ` +(\d+) +(\d+)$`).FindStringSubmatch(out)
+	m := regexp.MustCompile(`(?m)^` + name + ` +(\d+) +(\d+) +(\d+)$`).FindStringSubmatch(out)
 	if m == nil {
 		t.Fatalf("no row %q in:\n%s", name, out)
 	}
-	http, _ = strconv.Atoi(m[1])
-	grpc, _ = strconv.Atoi(m[2])
-	return http, grpc
+	once, _ = strconv.Atoi(m[1])
+	http, _ = strconv.Atoi(m[2])
+	grpc, _ = strconv.Atoi(m[3])
+	return once, http, grpc
 }
 
 func TestDemoFindsNoErrors(t *testing.T) {
@@ -39,16 +42,29 @@ func TestDemoFindsNoErrors(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	for _, name := range []string{"sent", "accepted as current", "accepted as next", "accepted as previous", "rightly refused"} {
-		if h, g := row(t, out.String(), name); h == 0 || g == 0 {
+		if _, h, g := row(t, out.String(), name); h == 0 || g == 0 {
 			t.Errorf("%s: %d over HTTP and %d over gRPC, want some of each", name, h, g)
 		}
 	}
 	for _, name := range []string{"no answer", "wrongly refused", "wrongly accepted"} {
-		if h, g := row(t, out.String(), name); h != 0 || g != 0 {
+		if _, h, g := row(t, out.String(), name); h != 0 || g != 0 {
 			t.Errorf("%s: %d and %d", name, h, g)
 		}
 	}
-	for _, text := range []string{"tokenagent_rotations_total source=token: 6", "result=revoked", "result=expired", "good: "} {
+	for _, name := range []string{"wrongly refused", "wrongly accepted"} {
+		if once, _, _ := row(t, out.String(), name); once == 0 {
+			t.Errorf("%s: the server that reads its token once has none", name)
+		}
+	}
+	if once, h, _ := row(t, out.String(), "sent"); once-h > 5 || h-once > 5 {
+		t.Errorf("%d requests went to the server that reads its token once, and %d to the agent", once, h)
+	}
+	for line := range strings.Lines(out.String()) {
+		if len(line) > 81 {
+			t.Errorf("a line has %d columns: %s", len(line)-1, line)
+		}
+	}
+	for _, text := range []string{"tokenagent_rotations_total: 6", "result=revoked", "result=expired", "good: "} {
 		if !strings.Contains(out.String(), text) {
 			t.Errorf("%q is missing:\n%s", text, out.String())
 		}
@@ -101,7 +117,7 @@ func TestDemoNoticesABrokenVerifier(t *testing.T) {
 			if err := run(t.Context(), &out, o); !errors.Is(err, exitcode.Refused) {
 				t.Errorf("the error is %v, want %v", err, exitcode.Refused)
 			}
-			if h, g := row(t, out.String(), c.row); h == 0 || g == 0 {
+			if _, h, g := row(t, out.String(), c.row); h == 0 || g == 0 {
 				t.Errorf("%s: %d and %d\n%s", c.row, h, g, out.String())
 			}
 		})
@@ -117,6 +133,9 @@ func TestDemoStopsWhenInterrupted(t *testing.T) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	row(t, out.String(), "sent")
+	if !strings.Contains(out.String(), "interrupted: the demo is incomplete") || strings.Contains(out.String(), "good: ") {
+		t.Errorf("it does not say that it is incomplete:\n%s", out.String())
+	}
 	if strings.Contains(out.String(), "leaked") {
 		t.Error("it went on to the end")
 	}
@@ -129,10 +148,47 @@ type stopper struct {
 }
 
 func (s *stopper) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte("rotated to")) {
+	if bytes.Contains(p, []byte(" replaces ")) {
 		s.stop()
 	}
 	return s.Buffer.Write(p)
+}
+
+// TestScreen checks what a terminal shows: at most 80 columns, and the overlap as it ends.
+func TestScreen(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		s := &screen{out: &out, terminal: true, began: time.Now()}
+		s.overlap("0a1b2c3d", time.Second)
+		if err := s.wait(t.Context(), 1500*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		frames := strings.Split(out.String(), clearLine)
+		if len(frames) != 17 {
+			t.Errorf("%d frames, want one every 100 ms, and a clear line", len(frames))
+		}
+		for _, f := range frames {
+			if n := utf8.RuneCountInString(f); n > 80 {
+				t.Errorf("%d columns: %s", n, f)
+			}
+		}
+		for n, want := range map[int]string{1: "still accepted for 1.0s", 6: "still accepted for 0.5s", 11: "its overlap is over"} {
+			if !strings.Contains(frames[n], want) {
+				t.Errorf("frame %d is %q, want %q", n, frames[n], want)
+			}
+		}
+		if full, half := strings.Count(frames[1], "█"), strings.Count(frames[6], "█"); full != 30 || half != 16 {
+			t.Errorf("the bar has %d and %d of 30 blocks, want all and half", full, half)
+		}
+		if s.colour(1, "x") != red+"x"+plain || s.colour(0, "x") != green+"x"+plain {
+			t.Error("wrong answers are not red, or others not green")
+		}
+		s.terminal = false
+		if s.colour(1, "x") != "x" {
+			t.Error("colours outside a terminal")
+		}
+	})
 }
 
 func TestJudge(t *testing.T) {

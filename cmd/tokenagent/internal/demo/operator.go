@@ -19,7 +19,8 @@ type operator struct {
 	agent   *agent.Agent
 	mount   string
 	step    time.Duration
-	report  func(format string, args ...any)
+	once    *onceServer
+	screen  *screen
 
 	current *demoToken
 	secret  map[string][]byte
@@ -35,21 +36,29 @@ func (o *operator) createMount() error {
 	return kubemount.Write(o.mount, o.secret, 0o400)
 }
 
-// work makes the changes, with a step before each one and after the last.
+// work makes the changes, with a step before the first and after each one. In the first
+// third of the step after a change, the server that reads its token once has not been
+// restarted yet.
 func (o *operator) work(ctx context.Context, changes []change) error {
-	o.report("the Secret holds %s; senders start", o.current.fingerprint())
+	o.screen.line("The Secret holds token %s. Senders start.", o.current.fingerprint())
+	if err := o.screen.wait(ctx, o.step); err != nil {
+		return err
+	}
 	for _, change := range changes {
-		if err := pause(ctx, o.step); err != nil {
-			return err
-		}
 		if err := change(o, ctx); err != nil {
 			return err
 		}
+		if err := o.screen.wait(ctx, o.step/3); err != nil {
+			return err
+		}
+		if err := o.once.restart(); err != nil {
+			return err
+		}
+		if err := o.screen.wait(ctx, o.step*2/3); err != nil {
+			return err
+		}
+		o.screen.score(o.account.wrong())
 	}
-	if err := pause(ctx, o.step); err != nil {
-		return err
-	}
-	o.report("the last overlap is over")
 	return nil
 }
 
@@ -68,8 +77,8 @@ func (o *operator) stageAndPromote(ctx context.Context) error {
 		return err
 	}
 	o.account.accept(t, false)
-	o.report("staged %s as next, accepted after %s", t.fingerprint(), took)
-	if err := pause(ctx, o.step/2); err != nil {
+	o.screen.line("%s is staged as the next one. The agent accepts it after %s.", t.fingerprint(), took)
+	if err := o.screen.wait(ctx, o.step/2); err != nil {
 		return err
 	}
 	delete(o.secret, token.FileNext)
@@ -89,7 +98,8 @@ func (o *operator) promote(ctx context.Context, t *demoToken) error {
 	o.current = t
 	o.account.mustRefuse(old, time.Now().Add(overlap))
 	o.account.accept(t, true)
-	o.report("rotated to %s, accepted after %s; %s is good for another %s", t.fingerprint(), took, old.fingerprint(), overlap)
+	o.screen.line("%s replaces %s. The agent accepts it after %s.", t.fingerprint(), old.fingerprint(), took)
+	o.screen.overlap(old.fingerprint(), overlap)
 	return nil
 }
 
@@ -106,7 +116,8 @@ func (o *operator) leak(ctx context.Context) error {
 		return err
 	}
 	o.account.mustRefuse(leaked, time.Now())
-	o.report("revoked %s, which leaked: refused after %s, overlap or not", leaked.fingerprint(), took)
+	o.screen.line("%s leaked and is revoked. The agent refuses it after %s.", leaked.fingerprint(), took)
+	o.screen.overlap("", 0)
 	return nil
 }
 
@@ -121,7 +132,7 @@ func (o *operator) swap(ctx context.Context, published func(agent.SourceStatus) 
 	for {
 		changed := o.agent.Updated()
 		if published(o.agent.Status().Sources[0]) {
-			return time.Since(began).Round(10 * time.Microsecond), nil
+			return time.Since(began).Round(100 * time.Microsecond), nil
 		}
 		select {
 		case <-changed:

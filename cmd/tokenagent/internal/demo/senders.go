@@ -5,12 +5,17 @@ import (
 	"time"
 )
 
-// A sender sends requests of one protocol.
+// A sender sends each of its requests to one or two servers.
 type sender struct {
 	account *account
-	tally   tally
-	call    call
+	targets []target
 	token   func() *demoToken // returns the token that the sender uses now
+}
+
+// A target is a server, with the tally of its answers.
+type target struct {
+	call  call
+	tally tally
 }
 
 // pace is the time between two requests of a sender: short enough for requests during every
@@ -19,8 +24,9 @@ const pace = 6 * time.Millisecond
 
 // senders returns five senders for each protocol. Four of them change to a new token at
 // once, in the middle of the overlap, after its end, and before the promotion. The fifth is
-// an intruder, whose token is in no Secret.
-func senders(a *account, s *servers) (all []*sender) {
+// an intruder, whose token is in no Secret. What they send over HTTP also goes to the server
+// that reads its token once.
+func senders(a *account, s *servers, once *onceServer) (all []*sender) {
 	intruder := &demoToken{text: "an-intruder-who-guesses", mustRefuse: time.Now()}
 	for _, token := range []func() *demoToken{
 		func() *demoToken { return a.tokenFor(0, false) },
@@ -29,17 +35,21 @@ func senders(a *account, s *servers) (all []*sender) {
 		func() *demoToken { return a.tokenFor(0, true) },
 		func() *demoToken { return intruder },
 	} {
-		all = append(all, &sender{a, a.http, s.callHTTP, token}, &sender{a, a.grpc, s.callGRPC, token})
+		all = append(all,
+			&sender{a, []target{{once.call, a.once}, {s.callHTTP, a.http}}, token},
+			&sender{a, []target{{s.callGRPC, a.grpc}}, token})
 	}
 	return all
 }
 
 func (s *sender) send(ctx context.Context) {
 	token := s.token()
-	sent := time.Now()
-	got := s.call(ctx, token.text)
-	if ctx.Err() != nil && got == noAnswer {
-		return // cut off by the end of the demo
+	for _, t := range s.targets {
+		sent := time.Now()
+		got := t.call(ctx, token.text)
+		if ctx.Err() != nil && got == noAnswer {
+			return // cut off by the end of the demo
+		}
+		s.account.judge(t.tally, token, sent, time.Now(), got)
 	}
-	s.account.judge(s.tally, token, sent, time.Now(), got)
 }
