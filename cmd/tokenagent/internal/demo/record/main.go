@@ -39,7 +39,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "record:", err)
 		os.Exit(1)
 	}
-	fmt.Print(svg(lines))
+	fmt.Fprint(os.Stdout, svg(lines))
 }
 
 // svg returns the recording. A viewer without animation shows all lines.
