@@ -99,10 +99,10 @@ func with(o map[string]json.RawMessage, value any, path ...string) (json.RawMess
 	return json.Marshal(o)
 }
 
-// OldPods returns the names of the pods of w that do not have the annotation with the value.
+// OldPods returns the names of the pods of w whose annotations say that they are not new.
 // The selector, that of w, may match pods of others, which do not count. A pod that has
 // ended does not count either; one that is ending does.
-func (c *Client) OldPods(ctx context.Context, w Workload, selector, annotation, value string) (names []string, err error) {
+func (c *Client) OldPods(ctx context.Context, w Workload, selector string, isNew func(annotations map[string]string) bool) (names []string, err error) {
 	path := "/api/v1/namespaces/" + url.PathEscape(w.Namespace) + "/pods"
 	about := object{kind: "pod", namespace: w.Namespace}
 	err = c.list(ctx, path, url.Values{"labelSelector": {selector}}, about, func(item json.RawMessage) error {
@@ -118,13 +118,19 @@ func (c *Client) OldPods(ctx context.Context, w Workload, selector, annotation, 
 			return &Error{Reason: Broken, method: http.MethodGet, object: about}
 		}
 		ended := pod.Status.Phase == "Succeeded" || pod.Status.Phase == "Failed"
-		if !ended && pod.Metadata.Annotations[annotation] != value && slices.ContainsFunc(pod.Metadata.OwnerReferences, w.controls) {
+		if !ended && !isNew(pod.Metadata.Annotations) && slices.ContainsFunc(pod.Metadata.OwnerReferences, w.controls) {
 			names = append(names, pod.Metadata.Name)
 		}
 		return nil
 	})
 	slices.Sort(names)
 	return names, err
+}
+
+// MayListPods returns an error if [Client.OldPods] would fail in the namespace.
+func (c *Client) MayListPods(ctx context.Context, namespace string) error {
+	path := "/api/v1/namespaces/" + url.PathEscape(namespace) + "/pods?limit=1"
+	return c.send(ctx, http.MethodGet, path, object{kind: "pod", namespace: namespace}, nil, nil)
 }
 
 // An owner is an ownerReference.

@@ -114,7 +114,7 @@ func TestOldPodsAreThoseWithoutTheAnnotation(t *testing.T) {
 	pod("no controller", "web", "0", "Running", object{"kind": "ReplicaSet", "name": "web-5d8f"})
 	for kind, want := range map[string][]string{kube.Deployment: {"old", "starting"}, kube.StatefulSet: {"stateful"}, kube.DaemonSet: {"daemon"}} {
 		w := kube.Workload{Kind: kind, Namespace: "app", Name: "web"}
-		got, err := client(t, api).OldPods(t.Context(), w, "app=web", "r", "1")
+		got, err := client(t, api).OldPods(t.Context(), w, "app=web", func(a map[string]string) bool { return a["r"] == "1" })
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: %v, %v", kind, got, err)
 		}

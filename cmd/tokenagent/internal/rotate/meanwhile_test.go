@@ -220,16 +220,39 @@ func TestChecksOfARunThatGoesOn(t *testing.T) {
 
 // Rights that are needed only later are tried before the first write.
 func TestChecksTheRightToList(t *testing.T) {
-	for _, what := range []string{"/endpointslices"} {
+	for _, what := range []string{"/endpointslices", "/pods"} {
 		inWorld(t, func(t *testing.T, w *world) {
 			w.fails(w.through(w.options(), func(req *http.Request) *http.Response {
 				if !strings.HasSuffix(req.URL.Path, what) {
 					return nil
 				}
 				return answer(http.StatusForbidden, nil, `{"kind":"Status","reason":"Forbidden"}`)
-			}), "orbidden")
+			}), "list: forbidden; allow the verb list on "+what[1:]+" there")
 			if w.step("a") != "idle" {
 				t.Errorf("%s: it has staged a token", what)
+			}
+		})
+	}
+}
+
+// A workload whose status changes all the time does not keep a run from stopping, nor is it
+// asked without a pause.
+func TestRestartThatAlwaysMeetsAConflictEnds(t *testing.T) {
+	for _, dry := range []bool{true, false} {
+		inWorld(t, func(t *testing.T, w *world) {
+			refused := 0
+			o := w.through(w.options(), func(req *http.Request) *http.Response {
+				isDry := strings.Contains(req.URL.RawQuery, "dryRun")
+				if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/deployments/") || isDry != dry {
+					return nil
+				}
+				refused++
+				return answer(http.StatusConflict, nil, `{"kind":"Status"}`)
+			})
+			o.Timeout = 20 * time.Minute
+			w.fails(o, "; this lasts for 20m")
+			if refused > 800 {
+				t.Errorf("it sent %d restarts", refused)
 			}
 		})
 	}

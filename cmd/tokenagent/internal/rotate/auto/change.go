@@ -117,7 +117,7 @@ func (r *Runner) plan(step string, at []int, m Mark) (all []write, err error) {
 		i += len(group)
 	}
 	for _, i := range at {
-		w := write{at: i, mark: m, to: next[i]}
+		w := write{at: i, mark: m.with(next[i]), to: next[i]}
 		if w.writes, err = r.targets[i].Edit(next[i]); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.targets[i].Name, err)
 		}
@@ -242,6 +242,9 @@ func (r *Runner) abort(ctx context.Context) error {
 			s.ID = strings.TrimSuffix(t.Mark.ID, undone)
 		}
 	}
+	if s.ID == "" { // it was begun by hand
+		s.ID = newID()
+	}
 	r.situation = s
 	phases := s.phases()
 	for i, t := range r.targets {
@@ -290,7 +293,7 @@ func (r *Runner) undo(ctx context.Context, step string, at []int, m Mark) error 
 		return err
 	}
 	undoOne := func(i int) error {
-		t, err := r.place.write(ctx, r.targets[all[i].at], all[i].writes, m, r.DryRun)
+		t, err := r.place.write(ctx, r.targets[all[i].at], all[i].writes, all[i].mark, r.DryRun)
 		if err == nil && !r.DryRun {
 			r.tell(ctx, t, m, aborted)
 		}

@@ -25,19 +25,6 @@ func (p Phase) String() string {
 	return [...]string{"idle", "staged", "promoted", "retired"}[p]
 }
 
-// aborted is a step in a [Mark] that is no Phase: the rotation ended without a new token.
-const aborted = "aborted"
-
-// A Mark says in a target which rotation it is in. The zero Mark means none.
-type Mark struct {
-	ID    string    `json:"id"`
-	Step  string    `json:"step"` // the last one that was done: that of a Phase, or aborted
-	Since time.Time `json:"since"`
-}
-
-// isOpen reports whether the rotation is under way.
-func (m Mark) isOpen() bool { return m.Step == Staged.String() || m.Step == Promoted.String() }
-
 // A Target is a source that is rotated.
 type Target struct {
 	Namespace string // "" for a file or a directory
@@ -54,12 +41,12 @@ func (t Target) Phase(id string, now time.Time) Phase {
 	switch {
 	case t.Mark.Step == Promoted.String():
 		return Promoted
+	case id != "" && t.Mark.ID == id && t.Mark.Step == Retired.String():
+		return Retired
 	case len(t.Next) > 0:
 		return Staged
 	case live:
 		return Promoted
-	case id != "" && t.Mark.ID == id && t.Mark.Step == Retired.String():
-		return Retired
 	}
 	return Idle
 }

@@ -105,6 +105,8 @@ func TestDecide(t *testing.T) {
 		"a copy made meanwhile": {with(old("a", promoted, 0), over("b", none)), auto.Retire, "0", ""},
 		"a copy made at last":   {own(with(over("a", retired), over("b", none))), auto.Finish, "", ""},
 
+		"staged after its own end": {own(with(next("a", retired))), auto.Finish, "", ""},
+
 		"two rotations":          {with(next("a", staged), next("b", mark("r2", "staged"))), auto.Stop, "", "b is in the rotation r2, and others are in r1"},
 		"different steps":        {with(idle("a", none), old("b", none, time.Hour)), auto.Stop, "", "idle: a; promoted: b"},
 		"too far apart":          {own(with(next("a", staged), over("b", retired))), auto.Stop, "", "staged: a; retired: b"},

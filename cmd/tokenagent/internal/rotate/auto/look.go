@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/kube"
@@ -166,11 +167,11 @@ func (r *Runner) rollouts(ctx context.Context) error {
 			return err
 		}
 		read[i] = is
-		out[i] = Rollout{Name: w.String(), Progress: is.Progress, Stuck: is.Stuck, Started: is.Annotations[Annotation] == r.situation.ID}
+		out[i] = Rollout{Name: w.String(), Progress: is.Progress, Stuck: is.Stuck, Started: r.isRestarted(is.Annotations)}
 		if !out[i].Started || !is.Complete {
 			return nil
 		}
-		old, err := r.Client.OldPods(ctx, w, is.Selector, Annotation, r.situation.ID)
+		old, err := r.Client.OldPods(ctx, w, is.Selector, r.isRestarted)
 		out[i].Complete, out[i].Progress = len(old) == 0, "still there: "+content.ShortList(old)
 		done[i] = err == nil && len(old) == 0
 		return err
@@ -185,24 +186,44 @@ func (r *Runner) rollouts(ctx context.Context) error {
 	return nil
 }
 
-// restart restarts the workloads At. A conflict is a change of their status.
+// maxIDs bounds how many rotations a workload says have restarted it. More do not restart
+// one workload at the same time.
+const maxIDs = 16
+
+// isRestarted reports whether the annotations of a pod template, or of a pod, say that this
+// rotation has restarted the workload. Other rotations may have done so before and after.
+func (r *Runner) isRestarted(annotations map[string]string) bool {
+	return slices.Contains(strings.Fields(annotations[Annotation]), r.situation.ID)
+}
+
+// restart restarts the workloads At. A conflict is often only a change of their status, so it
+// tries again at once, a few times.
 func (r *Runner) restart(ctx context.Context, at []int, dry bool) error {
 	return each(len(at), func(i int) error {
 		is, w := r.read[at[i]], r.workloads()[at[i]]
-		for {
+		for try := 1; ; try++ {
+			ids := strings.Fields(is.Annotations[Annotation])
+			ids = append(ids[max(len(ids)-maxIDs+1, 0):], r.situation.ID)
 			err := r.Client.Annotate(ctx, is, map[string]string{
-				Annotation:                          r.situation.ID,
+				Annotation:                          strings.Join(ids, " "),
 				"kubectl.kubernetes.io/restartedAt": r.place.now().UTC().Format(time.RFC3339), // as kubectl rollout restart
 			}, dry)
-			if !kube.Is(err, kube.Conflict) {
+			if !kube.Is(err, kube.Conflict) || try == maxTries {
 				return err
 			}
-			if is, err = r.Client.Rollout(ctx, w); err != nil || is.Annotations[Annotation] == r.situation.ID {
+			if err = sleep(ctx, 50*time.Millisecond<<try); err != nil {
+				return err
+			}
+			if is, err = r.Client.Rollout(ctx, w); err != nil || !dry && r.isRestarted(is.Annotations) {
 				return err
 			}
 		}
 	})
 }
+
+// maxTries bounds how often a workload is read again because its status has changed. Then Run
+// looks at everything again, with a longer pause.
+const maxTries = 5
 
 // checkSenders returns an error if a workload cannot be restarted.
 func (r *Runner) checkSenders(ctx context.Context) error {
@@ -210,13 +231,19 @@ func (r *Runner) checkSenders(ctx context.Context) error {
 		return err
 	}
 	var all []int
+	var in []string
 	for i, is := range r.situation.Rollouts {
 		if is.Stuck != "" {
 			return fmt.Errorf("%s: %s", is.Name, is.Stuck)
 		}
-		all = append(all, i)
+		all, in = append(all, i), append(in, r.workloads()[i].Namespace)
 	}
+	slices.Sort(in)
+	in = slices.Compact(in)
 	err := r.restart(ctx, all, true)
+	if err == nil {
+		err = each(len(in), func(i int) error { return r.Client.MayListPods(ctx, in[i]) })
+	}
 	r.situation.Rollouts, r.complete = nil, map[kube.Workload]bool{}
 	return err
 }

@@ -14,10 +14,6 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/store"
 )
 
-// Annotation is where a Secret says which rotation it is in, as a [Mark] in JSON. In the pod
-// template of a workload it is the ID of the rotation that has restarted the workload.
-const Annotation = "tokenagent.dev/rotation"
-
 // A place is where the targets are.
 type place interface {
 	// read returns the targets as they are, in an order that is always the same.
@@ -124,17 +120,16 @@ func (s *Secrets) target(is kube.Secret) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	t := Target{Namespace: is.Namespace, Source: r.Source(), written: secret{is, r}}
-	_ = json.Unmarshal([]byte(r.Annotation(Annotation)), &t.Mark) // what is no Mark says nothing
-	return t, nil
+	mark := parseMarks(r.Annotation(Annotation)).of(r.Source())
+	return Target{Namespace: is.Namespace, Source: r.Source(), Mark: mark, written: secret{is, r}}, nil
 }
 
 func (s *Secrets) write(ctx context.Context, t Target, writes []content.Write, m Mark, dry bool) (Target, error) {
-	mark, err := json.Marshal(m)
+	was := t.written.(secret)
+	mark, err := json.Marshal(parseMarks(was.Annotation(Annotation)).with(t.Source, m))
 	if err != nil {
 		return t, err
 	}
-	was := t.written.(secret)
 	next := kube.Secret{Namespace: was.Namespace, Name: was.Name}
 	if next.JSON, err = was.Edit(writes, Annotation, string(mark)); err != nil {
 		return t, err
@@ -159,7 +154,8 @@ func (p *Path) read(ctx context.Context) ([]Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Target{{Source: opened.Sources()[0], Mark: p.mark, written: opened}}, nil
+	source := opened.Sources()[0]
+	return []Target{{Source: source, Mark: p.mark.of(source.Content), written: opened}}, nil
 }
 
 func (p *Path) write(ctx context.Context, t Target, writes []content.Write, m Mark, dry bool) (Target, error) {
