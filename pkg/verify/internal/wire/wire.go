@@ -5,7 +5,8 @@ package wire
 
 // GRPCExempt reports whether fullMethod, a gRPC method such as
 // "/package.Service/Method", is exempt by default: a health check, or one of the
-// three methods that daprd calls without its app token (observed with daprd 1.16.5).
+// three methods that daprd calls without its app token (observed with daprd 1.16.5, and
+// read in the source of 1.18.2).
 func GRPCExempt(fullMethod string) bool {
 	switch fullMethod {
 	case "/grpc.health.v1.Health/Check",
