@@ -51,7 +51,8 @@ build() {
 		$LOAD_IMAGE "$archive" >&2 || die "$LOAD_IMAGE $archive"
 	done
 }
-pack() { go run -C tools/image . -name "$1" -arch "$arch" -binary "$2" -path "$3" -out "$PWD/$work/$4" >/dev/null; }
+# pack NAME BINARY PATH ARCHIVE [FLAG...]: packs an image with tools/image.
+pack() { go run -C tools/image . -name "$1" -arch "${IMAGE_ARCH:-$(go env GOARCH)}" -binary "$2" -path "$3" -out "$PWD/$work/$4" "${@:5}" >/dev/null; }
 
 forget() { kubectl delete namespace "$1" --ignore-not-found --timeout=120s >/dev/null; }
 

@@ -14,18 +14,20 @@
 #                service-accounts: 8 to 10 minutes each (default 1)
 #   ROTATE_SIGNING_KEY  a command that gives the API server a second signing key (add),
 #                and makes it sign with that key (sign); without it that is skipped
+#   DAPR_...     see dapr.sh
 #   NUDGE        0 does not trigger the kubelet: each step then takes up to 90 s
 #
 # Arguments name the cases: dry-run converge quick-start reapply port socket
-# host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts rotate-run.
+# host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts rotate-run dapr.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . test/kubernetes/lib.sh
 . test/kubernetes/cases.sh
 . test/kubernetes/accounts.sh
 . test/kubernetes/rotation.sh
+. test/kubernetes/dapr.sh
 
-[ $# -gt 0 ] || set -- dry-run converge quick-start reapply port socket host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts rotate-run
+[ $# -gt 0 ] || set -- dry-run converge quick-start reapply port socket host-network ext-authz realms sidecar dapr-sidecar embedded service-accounts rotate-run dapr
 build
 for name in "$@"; do
 	say "$name"

@@ -8,6 +8,9 @@
 // import` all take it. The image is FROM scratch: the program, /etc/passwd and
 // /etc/group with the user 65532, and nothing else. The digest of the image is
 // printed.
+//
+// -command leaves out the entrypoint, for images whose pods name the program. -lib adds a
+// file under its own path, for a program that needs shared libraries.
 package main
 
 import (
@@ -25,6 +28,12 @@ func main() {
 	flag.StringVar(&s.arch, "arch", "amd64", "architecture of the program, as Go calls it")
 	flag.StringVar(&s.version, "version", "", "version that the image's labels name")
 	flag.StringVar(&s.path, "path", "", "where the program lies in the image (default /NAME of its file)")
+	flag.BoolVar(&s.command, "command", false, "no entrypoint: the pod names the program as its first argument")
+	flag.Func("lib", "a file to add under its own absolute path; repeat it for each file", func(file string) error {
+		data, err := os.ReadFile(file)
+		s.libs = append(s.libs, entry{file, 0o755, data})
+		return err
+	})
 	flag.StringVar(&binary, "binary", "", "the static program")
 	flag.StringVar(&out, "out", "", "the archive to write")
 	flag.Parse()

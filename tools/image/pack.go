@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,8 @@ type spec struct {
 	arch    string // GOARCH
 	version string // for the labels; "" for none
 	path    string // of the program in the image, absolute
+	command bool   // the image has no entrypoint
+	libs    []entry
 }
 
 // user is the user of the program, unless a pod says otherwise. It is a number, since a
@@ -99,21 +102,26 @@ func fullName(name string) string {
 }
 
 func layerOf(s spec, program []byte) ([]byte, error) {
-	if !path.IsAbs(s.path) || path.Clean(s.path) != s.path || s.path == "/" {
-		return nil, fmt.Errorf("-path %s: not a clean absolute path", s.path)
-	}
 	entries := []entry{
 		{"etc/", 0o755, nil},
 		{"etc/group", 0o644, []byte("root:x:0:\nnonroot:x:65532:\n")},
 		{"etc/passwd", 0o644, []byte("root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n")},
 	}
-	inside := strings.TrimPrefix(s.path, "/")
-	for i := range inside {
-		if inside[i] == '/' && inside[:i+1] != "etc/" {
-			entries = append(entries, entry{inside[:i+1], 0o755, nil})
+	folders := map[string]bool{"etc/": true}
+	for _, file := range append(slices.Clone(s.libs), entry{s.path, 0o755, program}) {
+		if !path.IsAbs(file.name) || path.Clean(file.name) != file.name || file.name == "/" {
+			return nil, fmt.Errorf("%s: not a clean absolute path", file.name)
 		}
+		file.name = strings.TrimPrefix(file.name, "/")
+		for i := range file.name {
+			if folder := file.name[:i+1]; file.name[i] == '/' && !folders[folder] {
+				folders[folder] = true
+				entries = append(entries, entry{folder, 0o755, nil})
+			}
+		}
+		entries = append(entries, file)
 	}
-	return tarOf(append(entries, entry{inside, 0o755, program}))
+	return tarOf(entries)
 }
 
 func configOf(s spec, layer string) []byte {
@@ -125,12 +133,16 @@ func configOf(s spec, layer string) []byte {
 	if s.version != "" {
 		labels["org.opencontainers.image.version"] = s.version
 	}
+	config := map[string]any{"Entrypoint": []string{s.path}, "User": user, "WorkingDir": "/", "Labels": labels}
+	if s.command {
+		delete(config, "Entrypoint")
+	}
 	epoch := time.Unix(0, 0).UTC().Format(time.RFC3339)
 	return encode(map[string]any{
 		"architecture": s.arch,
 		"os":           "linux",
 		"created":      epoch,
-		"config":       map[string]any{"Entrypoint": []string{s.path}, "User": user, "WorkingDir": "/", "Labels": labels},
+		"config":       config,
 		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{layer}},
 		"history":      []map[string]string{{"created": epoch, "created_by": "tools/image"}},
 	})

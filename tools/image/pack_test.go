@@ -184,3 +184,24 @@ func decode(t *testing.T, data []byte, into any) {
 		t.Fatal(err)
 	}
 }
+
+func TestLibrariesAndNoEntrypoint(t *testing.T) {
+	s := tokenagent()
+	s.command = true
+	s.libs = []entry{{"/lib/x/libc.so", 0o755, []byte("libc")}, {"/lib/x/libm.so", 0o755, []byte("libm")}}
+	layer, err := layerOf(s, []byte("program"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := untar(t, layer)
+	if string(files["lib/x/libc.so"]) != "libc" || string(files["lib/x/libm.so"]) != "libm" || string(files["tokenagent"]) != "program" {
+		t.Errorf("the root holds %v", files)
+	}
+	if config := configOf(s, ""); bytes.Contains(config, []byte("Entrypoint")) {
+		t.Errorf("an image for a command has an entrypoint: %s", config)
+	}
+	s.libs[0].name = "lib/x/libc.so"
+	if _, err := layerOf(s, nil); err == nil {
+		t.Error("a relative path was taken")
+	}
+}

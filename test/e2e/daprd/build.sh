@@ -5,7 +5,7 @@
 #
 #   build.sh [VERSION [PROGRAM]]     default: daprd, in the newest version of ./versions
 #
-# PROGRAM is daprd or sentry.
+# PROGRAM is a program of Dapr: daprd, sentry, operator, injector, placement or scheduler.
 #
 # dapr's go.mod has replace directives, which `go install` refuses. This script therefore
 # builds a scratch module that repeats the requirements of dapr's go.mod under another
@@ -18,9 +18,11 @@ set -eu
 version=${1:-$(tail -n 1 "$(dirname "$0")/versions")}
 program=${2:-daprd}
 module=github.com/dapr/dapr
-components="pubsub_redis bindings_cron nameresolution_kubernetes"
+components="pubsub_redis bindings_cron nameresolution_kubernetes state_redis"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/tokenagent-e2e/$program-$version
 binary=$cache/$program
+# A daprd with other components is another program.
+[ "$program" != daprd ] || binary=$cache/$(echo "$components" | cksum | cut -d' ' -f1)/daprd
 
 say() { echo "$program: $*" >&2; }
 
@@ -30,7 +32,7 @@ if [ -x "$binary" ]; then
 	exit 0
 fi
 
-mkdir -p "$cache"
+mkdir -p "$(dirname "$binary")"
 # One build at a time: a second caller waits for the first one's binary.
 exec 9>"$cache/lock"
 flock 9

@@ -7,6 +7,10 @@
 //	peer ask http://10.0.0.1:9465/ <token            once; prints the status
 //	peer ask grpc://10.0.0.1:9466 <token             the same, as Envoy's ext_authz
 //	peer kill tokenagent                             kills a program in another container of the pod
+//	peer app 127.0.0.1:3000 http|grpc env|file|agent [jobs]      an app under Dapr
+//	peer tap :8090 http://127.0.0.1:3000 COUNTER http|grpc       between daprd and the app; counts
+//	peer load :7000 [actors]                         calls the app through Dapr, and is the COUNTER
+//	peer post http://127.0.0.1:7000/stop             once; prints the answer
 package main
 
 import (
@@ -21,7 +25,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -57,22 +60,24 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		return askOnce(ctx, args[1], stdin, stdout)
 	case len(args) == 2 && args[0] == "kill":
 		return kill(args[1])
+	case len(args) >= 4 && args[0] == "app":
+		return app(ctx, args[1], args[2], args[3], len(args) > 4)
+	case len(args) == 5 && args[0] == "tap":
+		return tap(ctx, args[1], args[2], args[3], args[4])
+	case len(args) >= 2 && args[0] == "load":
+		return load(ctx, args[1], len(args) > 2, stdout)
+	case len(args) == 2 && args[0] == "post":
+		return control(ctx, args[1], stdout)
 	default:
-		return errors.New("usage: peer serve ADDR | send DIR TARGET | ask TARGET | kill NAME")
+		return errors.New("usage: peer serve ADDR | send DIR TARGET | ask TARGET | kill NAME | app ... | tap ... | load ADDR | post URL")
 	}
 }
 
 // kill kills every process of this name in the pod, as the kernel does when memory runs out.
 func kill(name string) error {
-	comms, _ := filepath.Glob("/proc/[0-9]*/comm") // a valid pattern
 	killed := false
-	for _, path := range comms {
-		comm, err := os.ReadFile(path)
-		if err != nil || strings.TrimSpace(string(comm)) != name {
-			continue // the process has ended, or has another name
-		}
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path))) // a number: see proc_pid(5)
-		process, _ := os.FindProcess(pid)                         // never fails on Unix
+	for _, id := range processes(name) {
+		process, _ := os.FindProcess(id) // never fails on Unix
 		if err := process.Kill(); err != nil {
 			return err
 		}
