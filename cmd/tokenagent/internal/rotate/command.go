@@ -44,6 +44,7 @@ By hand a rotation is, in order:
            accepted until its deadline
            ... wait until no sender uses the old one
   retire   clear the old one away
+extend postpones the deadline.
 --client limits a step to the tokens of one client; without it, a step changes only the
 tokens without a name. Each client rotates alone. add-client adds a client, and
 remove-client removes one.
@@ -64,7 +65,7 @@ docs/rotation.md describes a whole rotation.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				_ = cmd.Help()
-				return exitcode.Usage("a step is missing: run, abort, stage, promote, retire, revoke, unrevoke, now, add-client, remove-client or status")
+				return exitcode.Usage("a step is missing: run, abort, stage, promote, extend, retire, revoke, unrevoke, now, add-client, remove-client or status")
 			}
 			hint := ""
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
@@ -139,6 +140,15 @@ for one: while an earlier one is still accepted, promote needs --drop-previous.
 For verification keys --overlap must be given: longer than signers take to change to
 the new key and the longest token is good for, together. In a key set promote changes
 nothing; --agent asks whether every receiver has all its keys.`,
+	},
+	{
+		name: "extend", short: "Postpone the deadline of the previous token",
+		do: extend, flags: (*request).addExtend, prepare: (*request).prepareOverlap,
+		long: `extend moves the deadline of the previous token or key to --overlap from now, or to
+--until: some sender is not ready yet. It never moves a deadline to an earlier time;
+retire ends it. A deadline that has passed moves as well, with a warning: the token is
+accepted again. Receivers have the later deadline as soon as they have read the source,
+so extend a while before the earlier one: up to 90 s for mounted Secrets.`,
 	},
 	{
 		name: "retire", short: "End the overlap: accept nothing superseded any more",

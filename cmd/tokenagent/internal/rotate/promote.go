@@ -125,7 +125,10 @@ func promotedAlready(c content.Content, o options) (change, error) {
 	case last.Until.IsZero():
 		return refuse("no %s is staged; stage one first, and promote it once every receiver has it", c.Kind.Noun())
 	}
-	ch, err := done(c, "promoted already: %s is current, and the deadline of %s is %s", c.Current.Fingerprint(), last.Token.Fingerprint(), content.Deadline(last.Until))
+	if o.isUntilGiven && !last.Until.Equal(o.until.Truncate(time.Second)) {
+		return refuse("%s is promoted already, and the deadline of %s is %s, not that of --until; move it to a later time with extend, or end it with retire", c.Current.Fingerprint(), last.Token.Fingerprint(), content.Deadline(last.Until))
+	}
+	ch, err := done(c, "promoted already: %s is current, and the deadline of %s is %s (extend postpones it)", c.Current.Fingerprint(), last.Token.Fingerprint(), content.Deadline(last.Until))
 	if !last.Live(o.now) { // a rotation of long ago that nobody retired looks the same
 		ch.warnings = []string{"nothing is staged, and the last rotation is over; to begin another one, stage first"}
 	}

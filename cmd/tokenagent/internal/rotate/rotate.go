@@ -103,7 +103,7 @@ func (r *request) now() time.Time {
 func (r *request) plan(sources []content.Source) ([]change, error) {
 	o := r.options
 	o.now = r.now()
-	o.until = r.deadline(o.now)
+	o.until, o.isUntilGiven = r.deadline(o.now), !r.untilTime.IsZero()
 	changes := make([]change, len(sources))
 	promoted, current, each := false, map[rotation.ID]bool{}, []string(nil)
 	for i, s := range sources {

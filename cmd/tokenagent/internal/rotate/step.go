@@ -26,8 +26,9 @@ type options struct {
 	replace   bool
 	again     bool // now: although the last overlap is under way
 
-	// promote, now
+	// promote, now, extend
 	until        time.Time // deadline of the old token or key
+	isUntilGiven bool      // until is that of --until
 	dropPrevious bool
 
 	expect string // fingerprint that promote or revoke must find; "" means any

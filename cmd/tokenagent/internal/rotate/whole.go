@@ -47,6 +47,9 @@ func (w *whole) step(name string, sources []content.Source, at time.Time) (out [
 	case "promote":
 		err = r.prepareOverlap(sources)
 		r.do = promote
+	case "extend":
+		err = r.prepareOverlap(sources)
+		r.do = extend
 	case "retire":
 		r.do, r.slot = retire, slotPrevious
 	case "unstage":

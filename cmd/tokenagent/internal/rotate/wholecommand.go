@@ -118,7 +118,7 @@ func (r *request) addRun(f *pflag.FlagSet) {
 func (r *request) addAbort(f *pflag.FlagSet) { r.addWholeOverlap(f) }
 
 func (r *request) addWholeOverlap(f *pflag.FlagSet) {
-	f.DurationVar(&r.overlap, "overlap", unset, "how long the old one stays accepted at most; must be given for verification keys")
+	f.DurationVar(&r.overlap, "overlap", unset, "how long the old one stays accepted at most; run extends that while senders restart; must be given for verification keys")
 	f.Lookup("overlap").DefValue = wholeOverlap.String()
 }
 
@@ -132,15 +132,19 @@ func (r *request) whole(cmd *cobra.Command, w *wholeFlags, do func(*auto.Runner,
 	if err := r.checkFlags(ctx); err != nil {
 		return err
 	}
-	if err := w.checkOverlap(r.overlap); err != nil {
+	settings := auto.Settings{
+		HasReceivers: len(r.Agents)+len(w.services) > 0, HasSenders: len(w.restart) > 0,
+		StageWait: w.stageWait, MinAge: w.minAge, Timeout: w.timeout, Overlap: r.overlap,
+	}
+	if r.overlap == unset {
+		settings.Overlap = wholeOverlap
+	}
+	if err := w.checkOverlap(settings); err != nil {
 		return err
 	}
 	steps := &whole{request: r}
 	o := auto.Options{
-		Settings: auto.Settings{
-			HasReceivers: len(r.Agents)+len(w.services) > 0, HasSenders: len(w.restart) > 0,
-			StageWait: w.stageWait, MinAge: w.minAge, Timeout: w.timeout,
-		},
+		Settings: settings,
 		Distinct: w.distinct, AllNamespaces: w.allNamespaces, IgnoreOwner: w.ignoreOwner, DryRun: r.dryRun,
 		Gate: r.Gate, Idle: r.idle, Step: steps.step, BeforeStage: steps.savePrivate, Progress: r.progress(),
 	}
@@ -172,16 +176,14 @@ func (w *wholeFlags) check(hasPath bool) error {
 	return nil
 }
 
-// checkOverlap refuses an overlap that ends before the senders have the new token.
-func (w *wholeFlags) checkOverlap(overlap time.Duration) error {
-	if overlap == unset {
-		overlap = wholeOverlap
-	}
-	switch {
-	case overlap == 0:
+// checkOverlap refuses an overlap that ends before the senders have the new token. While they
+// restart, run extends it; receivers must have the later deadline in time.
+func (w *wholeFlags) checkOverlap(s auto.Settings) error {
+	switch least := s.LeastOverlap(); {
+	case s.Overlap == 0:
 		return exitcode.Usage("--overlap 0s would refuse every sender at the promotion; leave it out, or give the time that senders need for the new token")
-	case len(w.restart) > 0 && overlap < w.timeout:
-		return exitcode.Usage("--overlap %s is less than --timeout %s, so senders could be refused while they restart; make the overlap longer, or the timeout shorter", overlap, w.timeout)
+	case s.HasSenders && s.Overlap < least:
+		return exitcode.Usage("--overlap %s is less than %s, twice what receivers may need for a change (--stage-wait, 3m at least), so senders could be refused while they restart; make it longer", s.Overlap, least)
 	}
 	return nil
 }

@@ -36,8 +36,8 @@ func TestFlagsOfAWholeRotation(t *testing.T) {
 		"--overlap must not be negative":             {"run", "--overlap", "-1s", path},
 		"--overlap 0s would refuse every":            {"run", "--overlap", "0s", path},
 		"--overlap 0s would refuse":                  {"abort", "--overlap", "0s", path},
-		"--overlap 30m0s is less than --timeout 1h":  {"run", "--overlap", "30m", "--secret", "a/b", "--restart", "deploy/x"},
-		"--overlap 24h0m0s is less than":             {"run", "--timeout", "25h", "--secret", "a/b", "--restart", "deploy/x"},
+		"--overlap 5m0s is less than 6m0s":           {"run", "--overlap", "5m", "--secret", "a/b", "--restart", "deploy/x"},
+		"--overlap 24h0m0s is less than 26h":         {"run", "--stage-wait", "13h", "--secret", "a/b", "--restart", "deploy/x"},
 		"it has no client of that name, nor another": {"run", "--client", "ci", "--dry-run", path},
 	} {
 		code := 2

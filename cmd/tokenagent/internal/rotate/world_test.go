@@ -47,6 +47,7 @@ type world struct {
 	tokens   map[string]bool // every one that was ever current or staged
 	progress []auto.Progress
 	rollOut  func(ns string) // replaces the pods
+	podTime  time.Duration   // until a new pod is available
 }
 
 const pods = 2 // of each deployment, and agents of each namespace
@@ -62,7 +63,7 @@ func newWorld(t *testing.T, namespaces ...string) (w *world, stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	w = &world{
 		t: t, api: &kubetest.Server{}, ctx: ctx, random: rand.New(rand.NewPCG(1, 2)),
-		agents: map[string]*agent.Agent{}, senders: map[string]string{}, tokens: map[string]bool{},
+		agents: map[string]*agent.Agent{}, senders: map[string]string{}, tokens: map[string]bool{}, podTime: 4 * time.Second,
 	}
 	w.faults = &faults{next: w.api}
 	w.rollOut = w.replacePods
@@ -214,7 +215,7 @@ func (w *world) replacePods(ns string) {
 	old := w.api.List("/namespaces/" + ns + "/pods/")
 	for i := range pods {
 		w.addPod(ns, fmt.Sprintf("web-%v-%d", mine, i), id)
-		if !w.sleep(4*time.Second) || !status(pods+1, i+1, pods) {
+		if !w.sleep(w.podTime) || !status(pods+1, i+1, pods) {
 			return
 		}
 	}

@@ -32,7 +32,14 @@ type Settings struct {
 	StageWait    time.Duration // how long receivers need for the new token
 	MinAge       time.Duration // a target that was rotated less long ago is left alone
 	Timeout      time.Duration // how long receivers and rollouts may take
+	Overlap      time.Duration // how long the old token is accepted after the promotion, and after each extension
 }
+
+// reach is how long receivers may need for a later deadline.
+func (s Settings) reach() time.Duration { return max(s.StageWait, 3*time.Minute) }
+
+// LeastOverlap returns the shortest Overlap that can be extended in time.
+func (s Settings) LeastOverlap() time.Duration { return 2 * s.reach() }
 
 // Options say what to rotate, and how.
 type Options struct {
@@ -50,8 +57,8 @@ type Options struct {
 	Gate          gate.Gate     // with the receivers that do not change
 	Idle          time.Duration // see [gate.Unused]
 
-	// Step returns what a step makes of sources that share a token: stage, promote, retire,
-	// and for an abort unstage and return. now is the time that deadlines count from.
+	// Step returns what a step makes of sources that share a token: stage, promote, extend,
+	// retire, and for an abort unstage and return. now is the time that deadlines count from.
 	Step func(name string, sources []content.Source, now time.Time) ([]content.Content, error)
 	// BeforeStage is called before the first write of a new token; nil for nothing.
 	BeforeStage func() error
@@ -62,7 +69,7 @@ type Options struct {
 type Progress struct {
 	Time     time.Time `json:"time"`
 	Rotation string    `json:"rotation,omitempty"`
-	// Event is staged, promoted, restarted, retired, aborted, adopted, waiting, warning,
+	// Event is staged, promoted, restarted, extended, retired, aborted, adopted, waiting, warning,
 	// checked, finished or failed.
 	Event       string `json:"event"`
 	Target      string `json:"target,omitempty"`
@@ -176,7 +183,7 @@ func (r *Runner) next(ctx context.Context) error {
 			return r.checkRest(ctx)
 		}
 		return r.look(ctx, a)
-	case Stage, Adopt, Promote, Retire:
+	case Stage, Adopt, Promote, Extend, Retire:
 		return r.change(ctx, a)
 	}
 	return nil

@@ -21,20 +21,25 @@ type write struct {
 	to     content.Content
 }
 
-// stepOf is what a does in the words of the command line, and the step that a target has
-// done then.
-func stepOf(do Do) (step string, after Phase) {
+// stepOf is what a does in the words of the command line, the step that a target has done
+// then, and the event.
+func stepOf(do Do) (step string, after Phase, event string) {
 	switch do {
 	case Stage:
-		return "stage", Staged
+		return "stage", Staged, "staged"
 	case Retire:
-		return "retire", Retired
+		return "retire", Retired, "retired"
 	case Adopt:
-		return "", Promoted
+		return "", Promoted, "adopted"
+	case Extend:
+		return extend, Promoted, "extended"
 	default:
-		return "promote", Promoted
+		return "promote", Promoted, "promoted"
 	}
 }
+
+// extend is the step that changes no mark.
+const extend = "extend"
 
 // change does a step in the targets of a. A conflict ends it; then the targets are read again.
 func (r *Runner) change(ctx context.Context, a Action) error {
@@ -42,7 +47,7 @@ func (r *Runner) change(ctx context.Context, a Action) error {
 		r.readAt = time.Time{}
 		return nil
 	}
-	step, after := stepOf(a.Do)
+	step, after, _ := stepOf(a.Do)
 	id := a.ID
 	if id == "" {
 		id = newID()
@@ -118,6 +123,9 @@ func (r *Runner) plan(step string, at []int, m Mark) (all []write, err error) {
 	}
 	for _, i := range at {
 		w := write{at: i, mark: m.with(next[i]), to: next[i]}
+		if step == extend {
+			w.mark = r.targets[i].Mark
+		}
 		if w.writes, err = r.targets[i].Edit(next[i]); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.targets[i].Name, err)
 		}
@@ -169,11 +177,7 @@ func (r *Runner) check(ctx context.Context, all []write) error {
 
 // save makes the writes. A target that is written keeps what the API server made of it.
 func (r *Runner) save(ctx context.Context, all []write, do Do) error {
-	_, after := stepOf(do)
-	event := after.String()
-	if do == Adopt {
-		event = "adopted"
-	}
+	_, _, event := stepOf(do)
 	done := make([]bool, len(all))
 	err := each(len(all), func(i int) error {
 		w := all[i]

@@ -125,6 +125,7 @@ const (
 	Adopt                // mark the targets At, which were promoted by hand
 	AskLoaded            // ask the receivers whether they have the new token
 	Promote              // in the targets At
+	Extend               // the deadline of the old token in the targets At
 	LookAtPods           // look how far the rollouts are
 	Restart              // the workloads At
 	AskUnused            // ask the receivers whether they saw the old token
@@ -278,6 +279,10 @@ func (s Situation) promoted(at []int) Action {
 				return stop("%s: %s", r.Name, r.Stuck)
 			}
 		}
+		isOver := !slices.ContainsFunc(s.Rollouts, func(r Rollout) bool { return !r.Complete })
+		if near := s.near(at); len(near) > 0 && !isOver && s.Waited < s.Timeout {
+			return Action{Do: Extend, At: near}
+		}
 		if late := indices(s.Rollouts, func(r Rollout) bool { return !r.Started }); len(late) > 0 {
 			return Action{Do: Restart, At: late}
 		}
@@ -317,6 +322,20 @@ func (s Situation) promoted(at []int) Action {
 		return Action{Do: Wait, For: left, Why: "until the old token's deadline, " + content.Deadline(until)}
 	}
 	return Action{Do: Retire, At: at}
+}
+
+// near returns those of the targets at that must get a later deadline now, if senders need the
+// old token any longer. One that has passed stays: the old token is refused already.
+func (s Situation) near(at []int) (near []int) {
+	if s.Overlap < s.LeastOverlap() {
+		return nil
+	}
+	for _, i := range at {
+		if left := s.Targets[i].until().Sub(s.Now); left > 0 && left < max(s.Overlap/2, s.reach()) {
+			near = append(near, i)
+		}
+	}
+	return near
 }
 
 func indices[T any](all []T, is func(T) bool) (at []int) {

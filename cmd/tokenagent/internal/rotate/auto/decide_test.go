@@ -53,6 +53,7 @@ func TestDecide(t *testing.T) {
 		s.HasSenders, s.Rollouts = true, all
 		return s
 	}
+	short := func(s auto.Situation) auto.Situation { s.Overlap = 30 * time.Minute; return s }
 	late := &auto.Answers{Asked: 2, Late: []string{"x: not yet"}}
 	all := &auto.Answers{Asked: 2}
 	for name, c := range map[string]struct {
@@ -95,6 +96,14 @@ func TestDecide(t *testing.T) {
 		"restart":               {restarts(with(old("a", promoted, 0)), auto.Rollout{Started: true, Complete: true}, auto.Rollout{}), auto.Restart, "1", ""},
 		"rolling":               {restarts(with(old("a", promoted, 0)), auto.Rollout{Name: "w", Started: true, Progress: "1 of 2"}), auto.Wait, "", "w restarts: 1 of 2"},
 		"stuck":                 {restarts(with(old("a", promoted, 0)), auto.Rollout{Name: "w", Started: true, Stuck: "it failed"}), auto.Stop, "", "w: it failed"},
+		"deadline is near":      {short(restarts(with(old("a", promoted, 14*time.Minute), old("b", promoted, 16*time.Minute)), auto.Rollout{Started: true})), auto.Extend, "0", ""},
+		"deadline is not near":  {short(restarts(with(old("a", promoted, 15*time.Minute)), auto.Rollout{Name: "w", Started: true})), auto.Wait, "", "w restarts"},
+		"deadline has passed":   {short(restarts(with(old("a", promoted, 0)), auto.Rollout{Name: "w", Started: true})), auto.Wait, "", "w restarts"},
+		"near before a restart": {short(restarts(with(old("a", promoted, time.Minute)), auto.Rollout{})), auto.Extend, "0", ""},
+		"near, but stuck":       {short(restarts(with(old("a", promoted, time.Minute)), auto.Rollout{Stuck: "it failed"})), auto.Stop, "", ""},
+		"near, but too slow":    {edit(short(restarts(with(old("a", promoted, time.Minute)), auto.Rollout{Started: true})), func(s *auto.Situation) { s.Waited = time.Hour }), auto.Stop, "", "is not restarted"},
+		"near, but complete":    {short(restarts(with(old("a", promoted, time.Minute)), auto.Rollout{Started: true, Complete: true})), auto.Wait, "", "deadline"},
+		"too short to extend":   {edit(short(restarts(with(old("a", promoted, time.Minute)), auto.Rollout{Started: true})), func(s *auto.Situation) { s.Overlap = 5 * time.Minute }), auto.Wait, "", "restarts"},
 		"too slow":              {edit(restarts(with(old("a", promoted, 0)), auto.Rollout{Name: "w", Started: true}), func(s *auto.Situation) { s.Waited = time.Hour }), auto.Stop, "", "w is not restarted after 1h0m0s"},
 		"restarted":             {asks(restarts(with(old("a", promoted, 0)), auto.Rollout{Started: true, Complete: true})), auto.AskUnused, "", ""},
 		"used":                  {edit(asks(with(old("a", promoted, time.Hour))), func(s *auto.Situation) { s.Unused, s.Waited = late, 9*time.Hour }), auto.Wait, "", "1 of 2 receivers do not need the old token"},
