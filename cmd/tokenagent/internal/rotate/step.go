@@ -101,7 +101,8 @@ func noteRetired(from content.Content, to *content.Content) {
 			to.Retired = append(withoutID(to.Retired, id), id)
 		}
 	}
-	to.Retired = slices.DeleteFunc(to.Retired, to.IsDeclared)
+	// What goBack has taken back stays there beside its previous slot.
+	to.Retired = slices.DeleteFunc(to.Retired, func(id rotation.ID) bool { return to.IsDeclared(id) && !to.IsTakenBack(id) })
 	clients := slices.Compact(slices.Sorted(maps.Values(to.Owners)))
 	most := min(maxRetired*max(len(clients), 1), maxRetiredAll)
 	to.Retired = to.Retired[max(len(to.Retired)-most, 0):]

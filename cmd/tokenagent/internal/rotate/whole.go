@@ -111,21 +111,32 @@ func (w *whole) savePrivate() error {
 }
 
 // goBack makes the previous token current again, and the current one, or the one that is
-// staged, previous. Receivers accept both all the time. It finishes what was cut short.
+// staged, previous. Receivers accept both all the time. It finishes what was cut short. The
+// digest of the new token is retired beside its slot, by which the next abort knows that it has
+// nothing to do.
 func goBack(c content.Content, o options) (change, error) {
-	gone := c.Current
+	gone, until := c.Current, o.until
+	if len(c.Next) == 1 && c.Next[0].ID() == c.Current.ID() && !c.IsReturning() { // a promotion or this was cut before its last write
+		c.Next = nil
+	}
+	isOne := len(c.Previous) == 1
 	switch {
 	case c.IsReturning() && c.Next[0].ID() == c.Current.ID():
 		gone = c.Previous[0].Token
 	case c.IsReturning():
 		c.Current = c.Next[0]
+	case isOne && c.IsTakenBack(c.Previous[0].Token.ID()):
+		gone, until = c.Previous[0].Token, c.Previous[0].Until
 	case len(c.Next) == 1:
 		gone = c.Next[0]
-	case len(c.Previous) == 1:
+	case isOne:
 		c.Current = c.Previous[0].Token
 	default:
 		return refuse("there is no one previous %s to go back to", c.Kind.Noun())
 	}
-	c.Next, c.Previous = nil, []content.Superseded{{Token: gone, Until: o.until}}
+	c.Next, c.Previous = nil, []content.Superseded{{Token: gone, Until: until}}
+	if !c.NoDigests {
+		c.Retired = append(withoutID(c.Retired, gone.ID()), gone.ID())
+	}
 	return done(c, "%s is current again, and %s is accepted%s", c.Current.Fingerprint(), gone.Fingerprint(), deadline(c.Previous[0]))
 }

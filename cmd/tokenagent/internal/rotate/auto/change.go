@@ -252,7 +252,8 @@ func (r *Runner) abort(ctx context.Context) error {
 	r.situation = s
 	phases := s.phases()
 	for i, t := range r.targets {
-		if t.IsReturning() { // an abort was killed while it wrote this directory
+		isCut := len(t.Next) == 1 && t.Next[0].ID() == t.Current.ID() && len(t.Previous) == 1
+		if t.IsReturning() || isCut { // an abort or a promotion was killed while it wrote this directory
 			phases[i] = Promoted
 		}
 	}
@@ -271,10 +272,11 @@ func (r *Runner) abort(ctx context.Context) error {
 	back := Mark{ID: s.ID + undone, Step: Promoted.String(), Since: s.Now.UTC().Truncate(time.Second)}
 	var at []int
 	for i, t := range r.targets {
+		isTakenBack := len(t.Previous) == 1 && t.IsTakenBack(t.Previous[0].Token.ID())
 		switch {
-		case t.Mark.ID == back.ID:
+		case len(t.Next) == 0 && (t.Mark.ID == back.ID || isTakenBack):
 			continue
-		case phases[i] == Promoted && !t.IsReturning() && (len(t.Previous) != 1 || !t.Previous[0].Live(s.Now)):
+		case phases[i] == Promoted && !t.IsReturning() && !isTakenBack && (len(t.Previous) != 1 || !t.Previous[0].Live(s.Now)):
 			return &stopped{fmt.Errorf("%s: the old token is no longer accepted, so senders that go back to it would be refused; let rotate run finish, or stage the old token with rotate stage --from", t.Name)}
 		}
 		at = append(at, i)

@@ -37,7 +37,9 @@ type Target struct {
 // Phase returns how far the target is in the rotation id. The content says more than the
 // mark, because people may do steps by hand.
 func (t Target) Phase(id string, now time.Time) Phase {
-	live := slices.ContainsFunc(t.Previous, func(s content.Superseded) bool { return s.Live(now) && !t.Refuses(s.Token) })
+	live := slices.ContainsFunc(t.Previous, func(s content.Superseded) bool {
+		return s.Live(now) && !t.Refuses(s.Token) && s.Token.ID() != t.Current.ID()
+	})
 	switch {
 	case t.Mark.Step == Promoted.String():
 		return Promoted

@@ -151,6 +151,15 @@ func (c Content) Superseded(v Credential) (s Superseded, was bool) {
 	return c.Previous[i], true
 }
 
+// IsTakenBack reports whether id is previous and retired: the rotation to it was taken back.
+// Receivers accept it until its deadline, because a slot counts more than a retirement.
+func (c Content) IsTakenBack(id rotation.ID) bool {
+	is := func(v Credential) bool { return v.ID() == id }
+	isPrevious := slices.ContainsFunc(c.Previous, func(s Superseded) bool { return is(s.Token) })
+	_, other := c.OtherOwner(id)
+	return isPrevious && !other && slices.Contains(c.Retired, id) && !is(c.Current) && !slices.ContainsFunc(c.Next, is) && !slices.ContainsFunc(c.Listed, is)
+}
+
 // IsReturning reports whether c is what [Source.Edit] leaves in a directory if it is cut short
 // while the previous credential becomes current again. That is in Next then. What is current
 // may be in use as well.
