@@ -21,8 +21,9 @@ type answer struct {
 	Chances    []chance   `json:"chances"` // for parts of the advised overlap
 	Simulation simulation `json:"simulation"`
 	Notes      []string   `json:"notes"`
-	Next       []string   `json:"next"`          // the steps of the rotation
-	Run        string     `json:"run,omitempty"` // the same as one command
+	Next       []string   `json:"next"`                   // the steps of the rotation
+	Run        string     `json:"run,omitempty"`          // the same as one command
+	Idle       seconds    `json:"idle_seconds,omitempty"` // its --idle
 
 	target limits // the limits that the advised times keep
 	given  bool   // a flag chose a time
@@ -100,5 +101,6 @@ func (a *answer) judge(settings []times, refused []refusal) {
 	a.Safe = a.Chosen.Safe
 	a.WithinRisk = a.target.allow(a.Chosen.times) && (!a.Bounded || a.Chosen.Any == 0)
 	a.note()
+	a.Idle = a.idle()
 	a.Next, a.Run = a.next(), a.whole()
 }

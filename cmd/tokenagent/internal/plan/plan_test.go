@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/exitcode"
+	rotatecommand "github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate"
 )
 
 // run runs the command as the root command does, with few rotations.
@@ -122,6 +124,45 @@ func TestAdvice(t *testing.T) {
 			if !strings.Contains(out, text) {
 				t.Errorf("plan %s: %q is missing in\n%s", args, text, out)
 			}
+		}
+	}
+}
+
+// The line for rotate run has all three times, and rotate run accepts its flags.
+func TestRunLine(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                                 "--stage-wait 1m45s --overlap 11m --idle 10m5s --timeout 11m --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME",
+		"--overlap 5m":                     "--stage-wait 1m45s --overlap 5m --idle 5m --timeout 5m --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME",
+		"--kubelet-sync 0s":                "--stage-wait 15s --overlap 11m --idle 10m5s --agent URL PATH",
+		"--sender exec":                    "--stage-wait 1m45s --overlap 2m20s --idle 2m15s --secret NAMESPACE/NAME --agents SERVICE",
+		"--sender-restart uniform:0s..2h":  "--stage-wait 1m45s --overlap 2h1m --idle 2h0m5s --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME",
+		"--sender-restart exponential:10m": "--stage-wait 1m45s --overlap 2h37m --idle 2h36m10s --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME",
+		"--overlap 0s":                     "",
+		"--protocol now":                   "",
+		"--protocol replace":               "",
+	} {
+		a := inJSON(t, args)
+		got, isRun := strings.CutPrefix(a.Run, "tokenagent rotate run ")
+		if got != want || isRun != (want != "") {
+			t.Errorf("plan %s:\n%s\nwant\n%s", args, a.Run, want)
+		}
+		if !isRun {
+			continue
+		}
+		if out := must(t, args); !strings.Contains(out, "  or all of it: "+a.Run+"\n") {
+			t.Errorf("plan %s: %q is missing in\n%s", args, a.Run, out)
+		}
+		line := strings.NewReplacer("URL", "http://127.0.0.1:1", "PATH", filepath.Join(t.TempDir(), "none")).Replace(got)
+		cmd := rotatecommand.Command()
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+		cmd.SetArgs(append([]string{"run", "--kubeconfig", filepath.Join(t.TempDir(), "none")}, strings.Fields(line)...))
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		// A run that is canceled fails, but not because of its flags.
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := cmd.ExecuteContext(ctx); err == nil || exitcode.Of(err) == 2 {
+			t.Errorf("rotate run %s: %v", line, err)
 		}
 	}
 }

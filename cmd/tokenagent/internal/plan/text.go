@@ -157,19 +157,37 @@ func (a *answer) next() []string {
 	return append(steps, change, fmt.Sprintf("wait until the %s have passed, and nothing uses the old token any more", c.Overlap), rotate("retire"))
 }
 
-// whole returns the whole rotation as one command, and "" if it is not staged.
+// whole returns the whole rotation as one command, and "" if rotate run cannot do it.
 func (a *answer) whole() string {
 	m, c := a.Assumed, a.Chosen
-	what := " PATH"
-	switch {
-	case m.Protocol != staged:
+	if m.Protocol != staged || c.Overlap == 0 {
 		return ""
-	case m.KubeletSync > 0 && m.Sender == restarted:
-		what = " --secret NAMESPACE/NAME --restart deployment/NAME"
-	case m.KubeletSync > 0:
-		what = " --secret NAMESPACE/NAME"
 	}
-	return fmt.Sprintf("tokenagent rotate run --stage-wait %s --overlap %s%s", c.StageWait, c.Overlap, what)
+	what := " --agent URL PATH"
+	switch {
+	case m.KubeletSync > 0 && m.Sender == restarted:
+		what = " --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME"
+		if c.Overlap < runTimeout { // rotate run refuses an overlap that ends before its timeout
+			what = fmt.Sprintf(" --timeout %s%s", c.Overlap, what)
+		}
+	case m.KubeletSync > 0:
+		what = " --secret NAMESPACE/NAME --agents SERVICE"
+	}
+	return fmt.Sprintf("tokenagent rotate run --stage-wait %s --overlap %s --idle %s%s", c.StageWait, c.Overlap, a.Idle, what)
+}
+
+// runTimeout is the default of --timeout of rotate run.
+const runTimeout = seconds(3600)
+
+// idle returns how long agents must not have seen the old token before it is retired: until
+// no sender has it any more. A shorter time would retire it while a sender that has not
+// changed over yet is silent.
+func (a *answer) idle() seconds {
+	if a.Assumed.Protocol != staged {
+		return 0
+	}
+	const step = 5
+	return min(step*seconds(math.Ceil(float64(a.target.LastUse)/step)), a.Chosen.Overlap)
 }
 
 // note adds notes about the times.
