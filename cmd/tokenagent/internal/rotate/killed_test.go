@@ -130,7 +130,7 @@ func TestRotationThatIsCutAnywhereFinishes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			every := 6
+			every := 12
 			if os.Getenv("TOKENAGENT_TEST_CUT") == "all" {
 				every = 1
 			}
