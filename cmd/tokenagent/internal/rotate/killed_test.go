@@ -96,7 +96,21 @@ func TestRotationThatIsCutAnywhereFinishes(t *testing.T) {
 		}
 		return res
 	}
+	clock := func(d time.Duration, isKilled bool) func(*faults, *http.Request) (*http.Response, error) {
+		return func(f *faults, req *http.Request) (*http.Response, error) {
+			f.jump(d)
+			if isKilled {
+				f.kill()
+				return nil, req.Context().Err()
+			}
+			return f.pass(req)
+		}
+	}
 	for name, do := range map[string]func(*faults, *http.Request) (*http.Response, error){
+		"clock forward":         clock(30*time.Minute, false),  //nolint:bodyclose // the client closes it
+		"clock back":            clock(-30*time.Minute, false), //nolint:bodyclose // the client closes it
+		"killed, clock forward": clock(30*time.Minute, true),   //nolint:bodyclose // the client closes it
+		"killed, clock back":    clock(-30*time.Minute, true),  //nolint:bodyclose // the client closes it
 		"killed before": func(f *faults, req *http.Request) (*http.Response, error) {
 			f.kill()
 			return nil, req.Context().Err()

@@ -314,6 +314,26 @@ type faults struct {
 	seen int
 	same map[string]int
 	kill context.CancelFunc
+	// shift is how far the API server's clock is ahead.
+	shift time.Duration
+}
+
+// jump lets the API server's clock jump.
+func (f *faults) jump(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.shift += d
+}
+
+// pass passes req on, and lets the answer have the time of the API server's clock.
+func (f *faults) pass(req *http.Request) (*http.Response, error) {
+	res, err := f.next.RoundTrip(req)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil && f.shift != 0 {
+		res.Header.Set("Date", time.Now().Add(f.shift).UTC().Format(http.TimeFormat))
+	}
+	return res, err
 }
 
 func (f *faults) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -332,7 +352,7 @@ func (f *faults) RoundTrip(req *http.Request) (*http.Response, error) {
 	if isIt && f.do != nil {
 		return f.do(f, req)
 	}
-	return f.next.RoundTrip(req)
+	return f.pass(req)
 }
 
 func answer(code int, header map[string]string, body string) *http.Response {
