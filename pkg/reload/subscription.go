@@ -1,6 +1,9 @@
 package reload
 
 import (
+	"cmp"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -149,7 +152,15 @@ func (s *subscription) watch(steps []pathStep) (missed bool, err error) {
 			seen[step.dir] = step.dirInfo
 		}
 	}
-	w := s.w
+	type found struct {
+		info os.FileInfo
+		err  error
+	}
+	w, now := s.w, make(map[string]found, len(dirs))
+	for dir := range dirs {
+		info, err := w.stat(dir, seen[dir])
+		now[dir] = found{info, err}
+	}
 	w.changing.Lock()
 	defer w.changing.Unlock()
 	notify, err := w.start()
@@ -167,7 +178,16 @@ func (s *subscription) watch(steps []pathStep) (missed bool, err error) {
 		}
 	}
 	for dir, spec := range dirs {
-		isNew, addErr := w.add(notify, dir, seen[dir])
+		isNew, addErr := false, now[dir].err
+		switch info := now[dir].info; {
+		case addErr != nil:
+			isNew = errors.Is(addErr, fs.ErrNotExist)
+		case info != nil || !w.watches(dir): // another Value may have removed it since
+			isNew, addErr = w.add(notify, dir, cmp.Or(info, seen[dir]))
+		}
+		if errors.Is(addErr, errNoAnswer) {
+			return false, addErr // notify is abandoned
+		}
 		before := old[dir]
 		otherNames := spec.allNames != before.allNames || !slices.Equal(spec.names, before.names)
 		missed = missed || isNew || addErr == nil && otherNames

@@ -2,7 +2,7 @@ package reload
 
 import (
 	"errors"
-	"io/fs"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,11 +26,13 @@ import (
 //	watched       not watched  no Value reads through it any more
 //	lost          watched      a Value has read again, which the loss itself causes
 type Watcher struct {
-	open func() (*fsnotify.Watcher, error) // for tests; nil means fsnotify.NewWatcher
+	open   func() (*fsnotify.Watcher, error)     // for tests; nil means fsnotify.NewWatcher
+	addDir func(*fsnotify.Watcher, string) error // for tests; nil means its method Add
 
 	// changing serializes changes of what is watched. It is locked before mu. deliver
 	// must not lock it: Add and Remove of fsnotify may wait until deliver has received
-	// an error.
+	// an error. While it is held, a path is looked up only by addWatch, which limits
+	// the time.
 	changing sync.Mutex
 
 	// mu guards the fields below, and is never held during I/O.
@@ -39,8 +41,9 @@ type Watcher struct {
 	dirs   map[string]*watchedDir
 	subs   map[*subscription]struct{}
 
-	epoch      time.Time // set by the first subscribe
-	delivering sync.WaitGroup
+	delivered chan struct{} // closed when deliver has ended for notify
+
+	epoch time.Time // set by the first subscribe
 }
 
 type watchedDir struct {
@@ -81,8 +84,12 @@ func (w *Watcher) start() (*fsnotify.Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.notify, w.dirs = notify, make(map[string]*watchedDir)
-	w.delivering.Go(func() { w.deliver(notify) })
+	delivered := make(chan struct{})
+	w.notify, w.dirs, w.delivered = notify, make(map[string]*watchedDir), delivered
+	go func() {
+		defer close(delivered)
+		w.deliver(notify)
+	}()
 	return notify, nil
 }
 
@@ -90,12 +97,12 @@ func (w *Watcher) start() (*fsnotify.Watcher, error) {
 // held.
 func (w *Watcher) stop() {
 	w.mu.Lock()
-	notify := w.notify
+	notify, delivered := w.notify, w.delivered
 	w.notify, w.dirs = nil, nil
 	w.mu.Unlock()
 	if notify != nil {
 		_ = notify.Close() // nothing was written that could be lost
-		w.delivering.Wait()
+		<-delivered
 	}
 }
 
@@ -210,22 +217,32 @@ func reasonOf(err error) string {
 	return reasonAdd
 }
 
-// add watches dir, which a read has just found to be seen, unless seen is nil. It adds
-// the watch even if there is one, after renewAfter, because an unmount ends a watch
-// without an event; adding it twice changes nothing. isNew reports that events of dir may
-// have been missed until now. changing must be held.
-func (w *Watcher) add(notify *fsnotify.Watcher, dir string, seen os.FileInfo) (isNew bool, err error) {
+// stat returns what dir is now. It returns nil if a watch of dir is as good as new, so that
+// add has nothing to do: a read has just found dir to be seen, which is nil if the read did
+// not look. No lock may be held, because a dead mount does not answer.
+func (w *Watcher) stat(dir string, seen os.FileInfo) (os.FileInfo, error) {
 	w.mu.Lock()
 	d := w.dirs[dir]
 	fresh := d != nil && !d.lost && seen != nil && os.SameFile(d.info, seen) && time.Since(d.added) < renewAfter
 	w.mu.Unlock()
 	if fresh {
-		return false, nil
+		return nil, nil //nolint:nilnil // nothing to do is not an error
 	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return errors.Is(err, fs.ErrNotExist), err
-	}
+	return os.Lstat(dir)
+}
+
+// watches reports whether dir has a watch.
+func (w *Watcher) watches(dir string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.dirs[dir]
+	return d != nil && !d.lost
+}
+
+// add watches dir, which info describes. It adds the watch even if there is one, because an
+// unmount ends a watch without an event; adding it twice changes nothing. isNew reports
+// that events of dir may have been missed until now. changing must be held.
+func (w *Watcher) add(notify *fsnotify.Watcher, dir string, info os.FileInfo) (isNew bool, err error) {
 	w.mu.Lock()
 	old := w.dirs[dir]
 	replaced := old != nil && (old.lost || !os.SameFile(old.info, info))
@@ -236,7 +253,7 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string, seen os.FileInfo) (i
 		// that it is gone.
 		_ = notify.Remove(dir)
 	}
-	err = notify.Add(dir)
+	err = w.addWatch(notify, dir)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil {
@@ -246,6 +263,44 @@ func (w *Watcher) add(notify *fsnotify.Watcher, dir string, seen os.FileInfo) (i
 		w.wakeUsers(dir, true)
 	}
 	return old == nil && err == nil || replaced, err
+}
+
+// addLimit is how long the kernel may take to add a watch, while the other Values wait.
+const addLimit = time.Second
+
+var errNoAnswer = errors.New("the file system does not answer")
+
+// addWatch adds a watch of dir to notify. If the mount of dir died after the read, the call
+// never returns, and fsnotify delivers no events meanwhile. Then addWatch abandons notify,
+// so that the other Values continue with a new one. changing must be held.
+func (w *Watcher) addWatch(notify *fsnotify.Watcher, dir string) error {
+	add := w.addDir
+	if add == nil {
+		add = (*fsnotify.Watcher).Add
+	}
+	added := make(chan error, 1)
+	go func() { added <- add(notify, dir) }()
+	limit := time.NewTimer(addLimit)
+	defer limit.Stop()
+	select {
+	case err := <-added:
+		return err
+	case <-limit.C:
+	}
+	go func() {
+		<-added
+		_ = notify.Close()
+	}()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.notify, w.dirs = nil, nil
+	for s := range w.subs {
+		if len(s.dirs) > 0 {
+			s.pending.lost = true
+			s.wakeUp()
+		}
+	}
+	return fmt.Errorf("%s: %w", dir, errNoAnswer)
 }
 
 // removeUnused ends the watches that no subscription needs. changing must be held.
