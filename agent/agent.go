@@ -389,7 +389,7 @@ func (a *Agent) each(f func(credentialSource)) {
 }
 
 // Close makes the Agent refuse every token, stops watching and waits until the
-// Agent's goroutines have ended. From then on Verify returns [verify.ErrUnavailable].
+// Agent's goroutines have ended, but only a second for a read that hangs. From then on Verify returns [verify.ErrUnavailable].
 // The error means that the state file could not be written. Further calls of Close
 // return the same error.
 func (a *Agent) Close() error {
@@ -406,7 +406,7 @@ func (a *Agent) Close() error {
 				src.reviewer.Close()
 			}
 		}
-		a.running.Wait()
+		bounded.Wait(a.running.Wait)
 		if a.store != nil {
 			a.store.release(a)
 		}

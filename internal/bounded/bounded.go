@@ -5,7 +5,27 @@ package bounded
 import (
 	"context"
 	"fmt"
+	"time"
 )
+
+// patience is how long Wait waits.
+const patience = time.Second
+
+// Wait calls wait, such as the method of a sync.WaitGroup, and returns when it does, or
+// after a second. wait then continues in a goroutine.
+func Wait(wait func()) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		wait()
+	}()
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	select {
+	case <-ended:
+	case <-limit.C:
+	}
+}
 
 // Do calls read and returns its results. If ctx ends first, Do returns the cause, with the
 // name of the file in it. The read then continues in a goroutine, and its results are

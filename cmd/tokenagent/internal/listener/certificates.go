@@ -61,10 +61,10 @@ func logValidity(log *slog.Logger, leaf *x509.Certificate, now time.Time) {
 	}
 }
 
-// Close stops watching the files.
+// Close stops watching the files. It waits only a second for a read that hangs.
 func (c *Certificates) Close() {
 	c.stop()
-	c.running.Wait()
+	bounded.Wait(c.running.Wait)
 }
 
 // Reload reads the files now. Bad files change nothing.

@@ -135,10 +135,12 @@ func (s *Set) Close() error {
 	s.changing.Lock() // waits for a change that has begun; no other begins
 	table := s.table.Load()
 	s.changing.Unlock()
-	s.running.Wait()
+	bounded.Wait(s.running.Wait)
+	var closing sync.WaitGroup
 	for _, r := range table.realms {
-		_ = r.Agent.Close() // the agent logs an error of its state file
+		closing.Go(func() { _ = r.Agent.Close() }) // the agent logs an error of its state file
 	}
+	closing.Wait()
 	return nil
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/extauthz"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/listener"
 	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/realm"
+	"github.com/tokenagent/tokenagent/internal/bounded"
 	"github.com/tokenagent/tokenagent/pkg/reload"
 )
 
@@ -275,7 +276,7 @@ func OnHangup(hup <-chan os.Signal, log *slog.Logger, all ...Reloader) (stop fun
 	})
 	return func() {
 		close(done)
-		running.Wait()
+		bounded.Wait(running.Wait) // a reload may hang
 	}
 }
 
