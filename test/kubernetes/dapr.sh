@@ -355,7 +355,7 @@ dapr_rotated() {
 		until [ "$(key token)" != "$2" ]; do sleep 0.2; done
 		"$3"
 	fi
-	kubectl -n "$ns" wait --for=condition=complete "job/$1" --timeout=300s >/dev/null || die "$way: the rotation does not end: $(kubectl -n "$ns" logs "job/$1" --tail=3)"
+	within 300 "$way: the rotation ends" kubectl -n "$ns" wait --for=condition=complete "job/$1" --timeout=1s
 	[ "$(key token)" != "$2" ] && [ -z "$(key token-previous)$(key token-next)" ] || die "$way: the rotation is not complete"
 }
 dapr_run() { dapr_job run; }
