@@ -47,6 +47,7 @@ type Agent struct {
 	jwt     *jwt.Verifier      // of issuers; nil if there are none
 	sources []credentialSource // tokens, if not nil, and keys
 
+	byHand  handRevocations
 	store   *stateStore       // nil if there is no state file
 	changed broadcast.Channel // signals a change of any source
 	closed  atomic.Bool
@@ -83,7 +84,7 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 		a.startFrom(r.From)
 		r.From = nil // let the garbage collector free the Snapshot
 	case r.StateFile != "":
-		a.store = newStateStore(r, a.sources, time.Now())
+		a.store = newStateStore(a, time.Now())
 	}
 	if err = a.open(ctx); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -315,7 +316,8 @@ func (a *Agent) Reload() (changed bool, err error) {
 // need not know the credential yet. For a shared token, id is its SHA-256
 // ([verify.Digest]). For signed tokens, id comes from [verify.SigningInputDigest],
 // [verify.RevokedTokenID] or [verify.RevokedKeyID], or is the thumbprint of a key
-// (RFC 7638); it is refused at every issuer.
+// (RFC 7638); it is refused at every issuer, also at those that a later Agent has (Config.From,
+// the state file).
 //
 // The revocation lasts until [Agent.Unrevoke], or until the source lists id as
 // unrevoked; a source that declares the credential again does not lift it. With a
@@ -323,6 +325,7 @@ func (a *Agent) Reload() (changed bool, err error) {
 // could not be written, and the revocation holds in this process; after Close the
 // error is [ErrClosed].
 func (a *Agent) Revoke(id verify.ID) error {
+	a.byHand.add(id)
 	err := a.changeAll(func(src credentialSource) { src.revoke(id) })
 	if !errors.Is(err, ErrClosed) {
 		a.cfg.Logger.Warn("revoked", "fingerprint", verify.Fingerprint(id))
@@ -342,6 +345,7 @@ func (a *Agent) Unrevoke(id verify.ID) error {
 	if refused != nil {
 		return refused
 	}
+	a.byHand.remove(id)
 	err := a.changeAll(func(src credentialSource) { refused = errors.Join(refused, src.unrevoke(id)) })
 	if refused != nil {
 		return refused

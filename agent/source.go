@@ -86,6 +86,7 @@ type credentialSource interface {
 	updated() <-chan struct{}
 	reload() (changed bool, err error)
 	revoke(id rotation.ID)
+	hasRevocation(id rotation.ID) bool
 	checkUnrevoke(id rotation.ID) error
 	unrevoke(id rotation.ID) error
 	retire()

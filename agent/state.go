@@ -127,6 +127,7 @@ func (s *state[V, S]) previousLastUsed() time.Time {
 type Snapshot struct {
 	tokens sourceSnapshot[token.Token, token.Set]
 	keys   []keySnapshot // one for each issuer
+	byHand []rotation.ID // what Agent.Revoke revoked
 	store  *stateStore
 }
 
@@ -148,7 +149,7 @@ type keySnapshot struct {
 // Agent accepted and refused when it was closed. All Agents that start from a Snapshot
 // share its superseded credentials: a use in one of them extends the overlap in all.
 func (a *Agent) Snapshot() Snapshot {
-	s := Snapshot{store: a.store}
+	s := Snapshot{store: a.store, byHand: a.revokedByHand()}
 	if a.tokens != nil {
 		s.tokens = a.tokens.snapshot()
 	}
@@ -181,7 +182,13 @@ func (a *Agent) Snapshot() Snapshot {
 // From Merge on, a writes the state file. An error means that the file could not be
 // written. After Close of a, the error is [ErrClosed].
 func (a *Agent) Merge(s Snapshot) error {
-	if a.tokens != nil {
+	a.byHand.add(s.byHand...)
+	byHand := rotation.Snapshot{Revoked: s.byHand}
+	switch {
+	case a.tokens == nil:
+	case s.tokens.state == nil:
+		a.tokens.adopt(byHand)
+	default:
 		a.tokens.merge(s.tokens.state)
 	}
 	for _, src := range a.keys {
@@ -189,6 +196,9 @@ func (a *Agent) Merge(s Snapshot) error {
 		if sameOwner {
 			src.merge(from.state)
 			continue
+		}
+		if from == nil {
+			src.adopt(byHand)
 		}
 		for _, k := range a.refusedBy(&s, from) {
 			src.adopt(k.state.ledger.Snapshot(time.Now(), nil))
@@ -205,7 +215,13 @@ func (a *Agent) Merge(s Snapshot) error {
 
 // startFrom initializes the sources and the state store of a from s.
 func (a *Agent) startFrom(s *Snapshot) {
-	if a.tokens != nil {
+	a.byHand.add(s.byHand...)
+	byHand := rotation.Snapshot{Revoked: s.byHand}
+	switch {
+	case a.tokens == nil:
+	case s.tokens.state == nil:
+		a.tokens.restoreRefusals(byHand)
+	default:
 		a.tokens.startFrom(s.tokens)
 	}
 	for _, src := range a.keys {
@@ -216,6 +232,8 @@ func (a *Agent) startFrom(s *Snapshot) {
 		}
 		if from != nil {
 			src.addFormerNames(from.names)
+		} else {
+			src.restoreRefusals(byHand)
 		}
 		for _, k := range a.refusedBy(s, from) {
 			src.restoreRefusals(k.state.ledger.Snapshot(time.Now(), nil))
@@ -277,9 +295,6 @@ func (src *source[V, S]) snapshot() sourceSnapshot[V, S] {
 
 // startFrom makes s the initial state of src.
 func (src *source[V, S]) startFrom(s sourceSnapshot[V, S]) {
-	if s.state == nil {
-		return
-	}
 	src.initial, src.users, src.clients = s.state, s.users, s.clients
 	src.addFormerNames(s.names)
 }
@@ -292,11 +307,8 @@ func (src *source[V, S]) addFormerNames(names []string) {
 	}
 }
 
-// merge adds other, which may be nil, to the state of src.
+// merge adds other to the state of src.
 func (src *source[V, S]) merge(other *state[V, S]) {
-	if other == nil {
-		return
-	}
 	src.apply(func(s *state[V, S], now time.Time) *state[V, S] {
 		next, more := *s, other
 		if !s.loaded && other.loaded { // the source has not been read; keep what other read

@@ -32,6 +32,8 @@ type stateStore struct {
 type storedState struct {
 	Schema  int            `json:"schema"`
 	Sources []storedSource `json:"sources"`
+	// RevokedByHand lists the IDs that Agent.Revoke revoked, for sources that are added later.
+	RevokedByHand []rotation.ID `json:"revoked_by_hand,omitempty"`
 }
 
 const storedSchema = 2
@@ -66,14 +68,13 @@ func (w *storedSource) isKeys() bool {
 	}
 }
 
-// newStateStore restores the sources from the state file of r. If the file is
-// unusable, the error is logged and shown in Status, and the Agent starts without the
-// old tokens.
-func newStateStore(r *resolved, sources []credentialSource, now time.Time) *stateStore {
-	st := &stateStore{cfg: r}
-	payload, err := statefile.Load(r.StateFile)
+// newStateStore restores a and its sources from the state file. If the file is unusable, the
+// error is logged and shown in Status, and the Agent starts without the old tokens.
+func newStateStore(a *Agent, now time.Time) *stateStore {
+	st := &stateStore{cfg: a.cfg}
+	payload, err := statefile.Load(a.cfg.StateFile)
 	if err == nil {
-		err = st.each(payload, sources, func(s credentialSource, w storedSource) { s.restore(w, now) }, credentialSource.restoreRefusals)
+		err = st.each(payload, a, func(s credentialSource, w storedSource) { s.restore(w, now) }, credentialSource.restoreRefusals)
 	}
 	if err == nil {
 		st.written = string(payload)
@@ -85,12 +86,13 @@ func newStateStore(r *resolved, sources []credentialSource, now time.Time) *stat
 	return st
 }
 
-// each calls f for each source with its saved state in payload. If payload is invalid or
+// each calls f for each source of a with its saved state in payload. If payload is invalid or
 // belongs to another source, each returns an error and calls nothing. Beside the state of
-// one of sources, payload may hold that of an issuer that is no longer configured, or has
+// one of the sources, payload may hold that of an issuer that is no longer configured, or has
 // another name or location now: with it each calls refusals for each key source that has
-// no state of its own.
-func (st *stateStore) each(payload []byte, sources []credentialSource, f func(credentialSource, storedSource), refusals func(credentialSource, rotation.Snapshot)) error {
+// no state of its own. Sources without a state of their own also get what was revoked by hand.
+func (st *stateStore) each(payload []byte, a *Agent, f func(credentialSource, storedSource), refusals func(credentialSource, rotation.Snapshot)) error {
+	sources := a.sources
 	var state storedState
 	err := json.Unmarshal(payload, &state)
 	switch {
@@ -126,6 +128,12 @@ func (st *stateStore) each(payload []byte, sources []credentialSource, f func(cr
 			}
 		}
 	}
+	a.byHand.add(state.RevokedByHand...)
+	for _, s := range sources {
+		if !slices.Contains(owners, s) {
+			refusals(s, rotation.Snapshot{Revoked: state.RevokedByHand})
+		}
+	}
 	return nil
 }
 
@@ -150,11 +158,11 @@ func (st *stateStore) save(a *Agent) error {
 			return nil, err
 		case string(old) != st.written:
 			adopt := func(s credentialSource, w storedSource) { s.adopt(w.Snapshot) }
-			if err := st.each(old, a.sources, adopt, credentialSource.adopt); err != nil && !errors.Is(err, statefile.ErrDamaged) {
+			if err := st.each(old, a, adopt, credentialSource.adopt); err != nil && !errors.Is(err, statefile.ErrDamaged) {
 				return nil, err
 			}
 		}
-		state, now := storedState{Schema: storedSchema}, time.Now()
+		state, now := storedState{Schema: storedSchema, RevokedByHand: a.revokedByHand()}, time.Now()
 		for _, src := range a.sources {
 			state.Sources = append(state.Sources, src.stored(now))
 		}
