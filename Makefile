@@ -43,8 +43,8 @@ test: ## Run every test of the main module under the race detector, in random or
 	@[ -n '$(RACE)' ] || echo 'test: no C compiler, so the race detector is off; install gcc or clang to turn it on'
 	$(GO) test $(RACE) -shuffle=on ./...
 
-test-modules: ## Run the tests of the other modules: the examples with Dapr's API, the benchmarks, the image packer
-	@for module in examples/*/go.mod bench/go.mod tools/image/go.mod; do \
+test-modules: ## Run the tests of the other modules: the examples with Dapr's API, the benchmarks, the image packer, the recipes
+	@for module in examples/*/go.mod bench/go.mod tools/*/go.mod; do \
 		$(GO) test -C $${module%/go.mod} $(RACE) -shuffle=on ./... || exit 1; \
 	done
 
@@ -55,7 +55,7 @@ next: ## Test and check go.mod with the second Go release, GO_NEXT, without the 
 lint: imports $(LINT) ## Lint, check the import directions and the formatting
 	@bash tools/sleeps.sh
 	$(LINT) run ./...
-	@for module in $(wildcard bench/go.mod test/e2e/go.mod tools/image/go.mod examples/*/go.mod); do (cd $${module%/go.mod} && $(LINT) run ./...) || exit 1; done
+	@for module in $(wildcard bench/go.mod test/e2e/go.mod tools/*/go.mod examples/*/go.mod); do (cd $${module%/go.mod} && $(LINT) run ./...) || exit 1; done
 
 fmt: $(LINT) ## Format the code with the linter's formatters
 	$(LINT) fmt
@@ -69,7 +69,7 @@ promises: ## Check that each of the eight promises has its tests
 
 tidy: ## Check that every go.mod and go.sum is tidy, without changing them
 	$(GO) mod tidy -diff
-	@for module in examples/*/go.mod test/*/go.mod bench/go.mod; do \
+	@for module in examples/*/go.mod test/*/go.mod tools/*/go.mod bench/go.mod; do \
 		[ ! -f $$module ] || (cd $${module%/go.mod} && $(GO) mod tidy -diff) || exit 1; \
 	done
 
