@@ -89,9 +89,9 @@ dapr_load() {
 }
 
 dapr_remove() {
-	kubectl delete -n dapr-system -f "$work/dapr.yaml" --ignore-not-found --wait=false >/dev/null
+	kubectl delete mutatingwebhookconfigurations,clusterroles,clusterrolebindings -l app.kubernetes.io/part-of=dapr >/dev/null
 	kubectl delete namespace dapr-system --wait=false >/dev/null
-	kubectl get crd -o name | grep '\.dapr\.io$' | xargs -r kubectl delete --wait=false >/dev/null
+	kubectl get crd -o name | grep '\.dapr\.io$' | xargs kubectl delete --wait=false >/dev/null
 }
 
 # dapr_way WAY PROTOCOL REPLICAS: runs the scenarios in one namespace.
