@@ -74,6 +74,10 @@ func (s *site) parse(c reload.Content) (*Plan, error) {
 		})
 	}
 	for i := range p.Specs {
+		if c := &p.Specs[i].Config; c.TokenFile == filepath.Join(s.dir, "keys") {
+			c.TokenFile = ""
+			c.Issuers = []agent.Issuer{{Name: c.Name + ".keys", KeyFile: filepath.Join(s.dir, "keys"), JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"x"}}}}
+		}
 		if c := &p.Specs[i].Config; p.Specs[i].Name == "slow" {
 			c.WaitForSource = true
 			c.Issuers = []agent.Issuer{{Name: "slow.keys", JWKSURL: s.slow, JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"x"}}}}

@@ -69,19 +69,19 @@ func newRule(g *httpauth.Guard, v verify.Verifier, auth httpauth.Options) *extau
 }
 
 // AwaitRevocation waits until the realm's agent, or an agent that replaced it, has
-// revoked the credential of p, and returns true. It also returns true if the realm was
-// removed from the file, because the realm then accepts nothing. It returns false when
-// ctx ends, when no agent of the realm knows p any more, and when the Set is closed.
+// revoked the credential of p, and returns true. It also returns true if the file no longer
+// has the realm, or if the realm no longer has the source or the issuer that accepted p. It
+// returns false when ctx ends, when the realm's agent never knew p, and when the Set is closed.
 func (r *Realm) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	for a := r.Agent; ; {
 		if a.AwaitRevocation(ctx, p) {
 			return true
 		}
 		now := r.set.table.Load().Named(r.Name)
-		if ctx.Err() != nil || now != nil && now.Agent == a {
+		switch {
+		case ctx.Err() != nil, now != nil && now.Agent == r.Agent:
 			return false
-		}
-		if now == nil {
+		case now == nil || now.Agent == a:
 			return r.set.plan != nil && r.set.run.Err() == nil
 		}
 		a = now.Agent

@@ -382,6 +382,33 @@ func TestP3_AwaitRevocationOfRemovedRealm(t *testing.T) {
 	}
 }
 
+// TestP3_AwaitRevocationOfRemovedSource checks that the removal of the source that accepted a
+// request counts as a revocation, though the realm stays.
+func TestP3_AwaitRevocationOfRemovedSource(t *testing.T) {
+	t.Parallel()
+	s := start(t, "a 0 10m\n", 1)
+	s.write("keys", "a-secret-of-at-least-32-bytes-for-hmac")
+	r := s.set.Table().Named("a")
+	p, err := r.Agent.Verify(t.Context(), tokenN(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := make(chan bool, 1)
+	go func() { result <- r.AwaitRevocation(t.Context(), p) }()
+	s.write("realms", "a keys 10m\n")
+	select {
+	case ended := <-result:
+		if !ended {
+			t.Error("AwaitRevocation returned false")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("AwaitRevocation did not return within 20 s")
+	}
+	if stranger := verify.NewPrincipal(verify.PrincipalConfig{Subject: "stranger", Source: "elsewhere"}); s.set.Table().Named("a").AwaitRevocation(t.Context(), stranger) {
+		t.Error("AwaitRevocation returned true for a request that the realm never accepted")
+	}
+}
+
 // TestP3_RevocationDuringGraceHolds checks that the new agent learns what the replaced
 // agent learned before it was closed.
 func TestP3_RevocationDuringGraceHolds(t *testing.T) {
