@@ -288,7 +288,7 @@ func (w *Watcher) addWatch(notify *fsnotify.Watcher, dir string) error {
 	case <-limit.C:
 	}
 	go func() {
-		<-added
+		_ = <-added
 		_ = notify.Close()
 	}()
 	w.mu.Lock()
