@@ -93,7 +93,9 @@ func TestHangingSourceEndsWithTheProgram(t *testing.T) {
 // awaitHang waits until a thread of the process waits for an answer of FUSE.
 func awaitHang(t *testing.T, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); <-tick.C {
 		stacks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/wchan", pid))
 		for _, stack := range stacks {
 			if text, _ := os.ReadFile(stack); strings.Contains(string(text), "fuse") {
