@@ -288,7 +288,7 @@ func (w *Watcher) addWatch(notify *fsnotify.Watcher, dir string) error {
 	case <-limit.C:
 	}
 	go func() {
-		_ = <-added
+		<-added
 		_ = notify.Close()
 	}()
 	w.mu.Lock()

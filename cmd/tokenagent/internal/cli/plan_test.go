@@ -9,7 +9,7 @@ import (
 
 // TestPlan checks that plan reads variables and quotes no misplaced value.
 func TestPlan(t *testing.T) {
-	invoke(t, "", "plan", "--rotations", "20").want(t, 0, "tokenagent rotate promote --overlap 11m | kubectl", "or all of it: tokenagent rotate run --stage-wait ", " --overlap 11m --secret NAMESPACE/NAME --restart deployment/NAME\n", "safe")
+	invoke(t, "", "plan", "--rotations", "20").want(t, 0, "tokenagent rotate promote --overlap 11m | kubectl", "or all of it: tokenagent rotate run --stage-wait ", " --overlap 11m --idle 10m5s --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME\n", "safe")
 	invoke(t, "", "plan", good).want(t, 2, "plan takes no arguments")
 	invoke(t, "", "plan", "--kubelet-sync", good).want(t, 2, "tokenagent: --kubelet-sync must be a duration")
 	for flag, says := range map[string]string{

@@ -131,8 +131,8 @@ func TestAdvice(t *testing.T) {
 // The line for rotate run has all three times, and rotate run accepts its flags.
 func TestRunLine(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                                 "--stage-wait 1m45s --overlap 11m --idle 10m5s --timeout 11m --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME",
-		"--overlap 5m":                     "--stage-wait 1m45s --overlap 5m --idle 5m --timeout 5m --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME",
+		"":                                 "--stage-wait 1m45s --overlap 11m --idle 10m5s --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME",
+		"--overlap 5m":                     "--stage-wait 1m45s --overlap 6m --idle 5m --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME",
 		"--kubelet-sync 0s":                "--stage-wait 15s --overlap 11m --idle 10m5s --agent URL PATH",
 		"--sender exec":                    "--stage-wait 1m45s --overlap 2m20s --idle 2m15s --secret NAMESPACE/NAME --agents SERVICE",
 		"--sender-restart uniform:0s..2h":  "--stage-wait 1m45s --overlap 2h1m --idle 2h0m5s --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME",

@@ -163,21 +163,18 @@ func (a *answer) whole() string {
 	if m.Protocol != staged || c.Overlap == 0 {
 		return ""
 	}
-	what := " --agent URL PATH"
+	what, overlap := " --agent URL PATH", c.Overlap
 	switch {
 	case m.KubeletSync > 0 && m.Sender == restarted:
 		what = " --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME"
-		if c.Overlap < runTimeout { // rotate run refuses an overlap that ends before its timeout
-			what = fmt.Sprintf(" --timeout %s%s", c.Overlap, what)
-		}
+		// The least that rotate run accepts with --restart. It extends the overlap while the
+		// senders restart, and receivers must learn of that in time.
+		overlap = max(overlap, 2*max(c.StageWait, 180))
 	case m.KubeletSync > 0:
 		what = " --secret NAMESPACE/NAME --agents SERVICE"
 	}
-	return fmt.Sprintf("tokenagent rotate run --stage-wait %s --overlap %s --idle %s%s", c.StageWait, c.Overlap, a.Idle, what)
+	return fmt.Sprintf("tokenagent rotate run --stage-wait %s --overlap %s --idle %s%s", c.StageWait, overlap, a.Idle, what)
 }
-
-// runTimeout is the default of --timeout of rotate run.
-const runTimeout = seconds(3600)
 
 // idle returns how long agents must not have seen the old token before it is retired: until
 // no sender has it any more. A shorter time would retire it while a sender that has not

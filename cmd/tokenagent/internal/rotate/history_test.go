@@ -51,7 +51,7 @@ func (w *world) history(random *rand.Rand) {
 		case 0:
 			return nil, io.ErrUnexpectedEOF
 		case 1:
-			_, _ = f.next.RoundTrip(req) //nolint:bodyclose // in memory
+			_, _ = f.next.RoundTrip(req)
 			return nil, io.ErrUnexpectedEOF
 		case 2:
 			f.jump(upTo(6*time.Minute) - 3*time.Minute)

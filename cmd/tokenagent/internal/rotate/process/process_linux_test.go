@@ -68,7 +68,7 @@ func newCluster(t *testing.T, namespaces []string, receivers int) *cluster {
 		namespace: map[string]string{}, senders: map[string]string{}, tokens: map[string]bool{},
 		before: func(http.ResponseWriter, *http.Request) bool { return false },
 	}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", c.program, "./program").CombinedOutput(); err != nil { //nolint:gosec // our own program
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", c.program, "./program").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	c.fill(namespaces, receivers)
@@ -85,11 +85,11 @@ func newCluster(t *testing.T, namespaces []string, receivers int) *cluster {
 		}
 	}
 	c.env = append(os.Environ(), "TEST_ACCOUNT="+dir, "KUBERNETES_SERVICE_HOST="+u.Hostname(), "KUBERNETES_SERVICE_PORT="+u.Port())
-	listener, err := net.Listen("tcp4", ":0") //nolint:gosec,noctx // every address in 127.0.0.0/8 is an agent
+	listener, err := net.Listen("tcp4", ":0") //nolint:noctx // every address in 127.0.0.0/8 is an agent
 	if err != nil {
 		t.Fatal(err)
 	}
-	agents := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(c.status)}} //nolint:gosec // of a test
+	agents := &httptest.Server{Listener: listener, Config: &http.Server{Handler: http.HandlerFunc(c.status)}}
 	agents.Start()
 	t.Cleanup(agents.Close)
 	c.agents = listener.Addr().(*net.TCPAddr).Port
@@ -212,7 +212,7 @@ func (c *cluster) status(w http.ResponseWriter, req *http.Request) {
 // run runs the program until it ends, and returns whether it succeeded, and what it says.
 func (c *cluster) run(args ...string) (ok bool, says string) {
 	c.t.Helper()
-	cmd := exec.CommandContext(c.t.Context(), c.program, append([]string{"rotate", "run", "--selector=group=app", "--all-namespaces", "--agents=receivers:" + strconv.Itoa(c.agents), "--idle=1s"}, args...)...) //nolint:gosec // our own program
+	cmd := exec.CommandContext(c.t.Context(), c.program, append([]string{"rotate", "run", "--selector=group=app", "--all-namespaces", "--agents=receivers:" + strconv.Itoa(c.agents), "--idle=1s"}, args...)...)
 	var out bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.env, &out, &out
 	c.mu.Lock()
