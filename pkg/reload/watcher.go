@@ -288,8 +288,7 @@ func (w *Watcher) addWatch(notify *fsnotify.Watcher, dir string) error {
 	case <-limit.C:
 	}
 	go func() {
-		<-added
-		_ = notify.Close()
+		_ = errors.Join(<-added, notify.Close()) // nobody is left who could use either
 	}()
 	w.mu.Lock()
 	defer w.mu.Unlock()

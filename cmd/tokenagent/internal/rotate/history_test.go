@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,12 +28,24 @@ func TestRandomHistoriesRefuseNobody(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w, stop := newWorld(t, "a", "b")
 			defer stop()
-			w.history(rand.New(rand.NewPCG(uint64(seed), 15)))
+			w.history(rand.New(&lockedSource{source: rand.NewPCG(uint64(seed), 15)}))
 		})
 		if t.Failed() {
 			t.Fatalf("in history %d", seed)
 		}
 	}
+}
+
+// A lockedSource is for the requests that run at the same time.
+type lockedSource struct {
+	mu     sync.Mutex
+	source rand.Source
+}
+
+func (l *lockedSource) Uint64() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.source.Uint64()
 }
 
 func (w *world) history(random *rand.Rand) {

@@ -240,19 +240,19 @@ func TestChecksTheRightToList(t *testing.T) {
 func TestRestartThatAlwaysMeetsAConflictEnds(t *testing.T) {
 	for _, dry := range []bool{true, false} {
 		inWorld(t, func(t *testing.T, w *world) {
-			refused := 0
+			var refused atomic.Int64
 			o := w.through(w.options(), func(req *http.Request) *http.Response {
 				isDry := strings.Contains(req.URL.RawQuery, "dryRun")
 				if req.Method != http.MethodPut || !strings.Contains(req.URL.Path, "/deployments/") || isDry != dry {
 					return nil
 				}
-				refused++
+				refused.Add(1)
 				return answer(http.StatusConflict, nil, `{"kind":"Status"}`)
 			})
 			o.Timeout = 20 * time.Minute
 			w.fails(o, "; this lasts for 20m")
-			if refused > 800 {
-				t.Errorf("it sent %d restarts", refused)
+			if n := refused.Load(); n > 800 {
+				t.Errorf("it sent %d restarts", n)
 			}
 		})
 	}

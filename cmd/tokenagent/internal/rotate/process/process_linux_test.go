@@ -85,7 +85,7 @@ func newCluster(t *testing.T, namespaces []string, receivers int) *cluster {
 		}
 	}
 	c.env = append(os.Environ(), "TEST_ACCOUNT="+dir, "KUBERNETES_SERVICE_HOST="+u.Hostname(), "KUBERNETES_SERVICE_PORT="+u.Port())
-	listener, err := net.Listen("tcp4", ":0") //nolint:noctx // every address in 127.0.0.0/8 is an agent
+	listener, err := net.Listen("tcp4", ":0") // every address in 127.0.0.0/8 is an agent
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,6 +215,14 @@ func (c *cluster) run(args ...string) (ok bool, says string) {
 	cmd := exec.CommandContext(c.t.Context(), c.program, append([]string{"rotate", "run", "--selector=group=app", "--all-namespaces", "--agents=receivers:" + strconv.Itoa(c.agents), "--idle=1s"}, args...)...)
 	var out bytes.Buffer
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.env, &out, &out
+	// before and the caller share variables: requests see what the caller wrote, and the
+	// caller sees what they wrote.
+	c.counting.Lock()
+	c.counting.Unlock() //nolint:staticcheck // an empty critical section orders them
+	defer func() {
+		c.counting.Lock()
+		c.counting.Unlock() //nolint:staticcheck // as above
+	}()
 	c.mu.Lock()
 	err := cmd.Start()
 	c.child = cmd.Process
@@ -310,7 +318,10 @@ func TestProcessAtScale(t *testing.T) {
 	putOff := map[string]time.Time{}
 	var early []string
 	c.before = func(w http.ResponseWriter, req *http.Request) bool {
-		if is := peak(t, c.child.Pid); is > memory {
+		c.mu.Lock()
+		pid := c.child.Pid
+		c.mu.Unlock()
+		if is := peak(t, pid); is > memory {
 			memory = is
 		}
 		if at, is := putOff[req.URL.String()]; is && time.Since(at) < 900*time.Millisecond {
