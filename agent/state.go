@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tokenagent/tokenagent/internal/jwt"
+	"github.com/tokenagent/tokenagent/internal/jwt/jwks"
 	"github.com/tokenagent/tokenagent/internal/rotation"
 	"github.com/tokenagent/tokenagent/internal/token"
 )
@@ -142,7 +143,24 @@ type sourceSnapshot[V credential, S any] struct {
 // A keySnapshot is the part of a Snapshot for the keys of one issuer.
 type keySnapshot struct {
 	sourceSnapshot[jwt.Key, jwt.KeySet]
-	owner keyOwner
+	owner  keyOwner
+	origin keyOrigin
+	known  jwks.Known // of the server; zero if the keys come from a file
+}
+
+// A keyOrigin is where keys come from, and how they are read.
+type keyOrigin struct{ kind, identity, url, algorithm string }
+
+func (s *sourceSpec) origin() keyOrigin {
+	return keyOrigin{s.kind, s.identity, s.issuer.JWKSURL, s.issuer.KeyAlgorithm} // identity is without the query of the URL
+}
+
+// restoreKnown lets the keys of k verify tokens before the server of src has answered, if
+// they came from the same server.
+func (k *keySnapshot) restoreKnown(src *keySource) {
+	if src.spec.remote != nil && k.origin == src.spec.origin() {
+		src.spec.remote.Restore(k.known)
+	}
 }
 
 // Snapshot returns what the Agent accepts and refuses now or, after Close, what the
@@ -154,7 +172,11 @@ func (a *Agent) Snapshot() Snapshot {
 		s.tokens = a.tokens.snapshot()
 	}
 	for _, src := range a.keys {
-		s.keys = append(s.keys, keySnapshot{src.snapshot(), src.spec.owner()})
+		k := keySnapshot{sourceSnapshot: src.snapshot(), owner: src.spec.owner(), origin: src.spec.origin()}
+		if src.spec.remote != nil {
+			k.known = src.spec.remote.Known()
+		}
+		s.keys = append(s.keys, k)
 	}
 	return s
 }
@@ -194,6 +216,7 @@ func (a *Agent) Merge(s Snapshot) error {
 	for _, src := range a.keys {
 		from, sameOwner := a.keysOf(&s, src)
 		if sameOwner {
+			from.restoreKnown(src)
 			src.merge(from.state)
 			continue
 		}
@@ -227,6 +250,7 @@ func (a *Agent) startFrom(s *Snapshot) {
 	for _, src := range a.keys {
 		from, sameOwner := a.keysOf(s, src)
 		if sameOwner {
+			from.restoreKnown(src)
 			src.startFrom(from.sourceSnapshot)
 			continue
 		}

@@ -85,12 +85,20 @@ func parseIssuer(text []byte) (name string) {
 	return name
 }
 
-// addIssuer remembers name. The caller must hold turn.
+// addIssuer remembers name as the latest.
 func (s *RemoteSource) addIssuer(name string) {
-	before := s.Issuers()
-	if slices.Contains(before, name) {
-		return
+	for {
+		before := s.issuers.Load()
+		var names []string
+		if before != nil {
+			names = *before
+		}
+		if slices.Contains(names, name) {
+			return
+		}
+		names = append([]string{name}, names[:min(len(names), maxIssuers-1)]...)
+		if s.issuers.CompareAndSwap(before, &names) {
+			return
+		}
 	}
-	names := append([]string{name}, before[:min(len(before), maxIssuers-1)]...)
-	s.issuers.Store(&names)
 }

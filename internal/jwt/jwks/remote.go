@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -224,6 +225,30 @@ func (s *RemoteSource) Refresh() {
 func (s *RemoteSource) Usable() bool {
 	at := s.confirmed.Load()
 	return at != nil && (s.o.MaxStale == 0 || elapsed(*at) < s.o.MaxStale)
+}
+
+// Known is what a RemoteSource has learned from its server, apart from the keys. The zero
+// Known is that of a source that has had no answer.
+type Known struct {
+	confirmed *time.Time // when the last valid answer was requested; nil if there is none
+	issuers   []string   // as Issuers returns them
+}
+
+// Known returns what s has learned so far.
+func (s *RemoteSource) Known() Known { return Known{s.confirmed.Load(), s.Issuers()} }
+
+// Restore adds what another source of the same server has learned: that source's keys are
+// then as usable here as they were there, although this source has had no answer yet.
+func (s *RemoteSource) Restore(k Known) {
+	for k.confirmed != nil {
+		at := s.confirmed.Load()
+		if at != nil && !k.confirmed.After(*at) || s.confirmed.CompareAndSwap(at, k.confirmed) {
+			break
+		}
+	}
+	for _, name := range slices.Backward(k.issuers) { // the latest last
+		s.addIssuer(name)
+	}
 }
 
 // Changed returns a channel that receives a value when the caller should call Read before
