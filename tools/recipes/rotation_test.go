@@ -72,7 +72,7 @@ func (r *receiver) write(t *testing.T, content any) {
 		must(os.Rename(r.path+".new", r.path))
 	case map[string]string: // as the kubelet does
 		must(os.MkdirAll(r.path, 0o700))
-		version, err := os.MkdirTemp(r.path, "..version")
+		version, err := os.MkdirTemp(r.path, "..version") //nolint:usetesting // it belongs into the mount
 		must(err)
 		for key, value := range content {
 			must(os.WriteFile(filepath.Join(version, key), []byte(value), 0o600))
@@ -124,7 +124,8 @@ func externalSecret(t *testing.T, file string) (spec struct {
 		SecretKey string
 		RemoteRef struct{ Key, Version string }
 	}
-}) {
+},
+) {
 	t.Helper()
 	docs, err := documents(filepath.Join(repository, "deploy/recipes", file))
 	if err != nil {
@@ -265,7 +266,7 @@ func (v *vault) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer v.Unlock()
 	switch r.URL.Path {
 	case "/v1/sys/internal/ui/mounts/secret/data/shop/app-token":
-		fmt.Fprint(w, `{"data":{"path":"secret/","type":"kv","options":{"version":"2"}}}`)
+		_, _ = fmt.Fprint(w, `{"data":{"path":"secret/","type":"kv","options":{"version":"2"}}}`)
 	case "/v1/secret/data/shop/app-token":
 		n := len(v.versions)
 		if text := r.URL.Query().Get("version"); text != "" {

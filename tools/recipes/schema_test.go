@@ -63,7 +63,7 @@ var kinds = sync.OnceValues(func() (map[string]*kind, error) {
 		for _, pattern := range patterns {
 			files, err := filepath.Glob(filepath.Join(info.Dir, pattern))
 			if err != nil || len(files) == 0 {
-				return nil, fmt.Errorf("%s has no %s: %v", module, pattern, err)
+				return nil, fmt.Errorf("%s has no %s: %w", module, pattern, errors.Join(err, os.ErrNotExist))
 			}
 			for _, file := range files {
 				if err := readKinds(all, file); err != nil {
