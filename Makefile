@@ -23,7 +23,7 @@ LINT_VERSION := $(shell awk '$$1 == "github.com/golangci/golangci-lint/v2" { pri
 LINT         := $(CACHE)/golangci-lint-$(LINT_VERSION)-$(shell $(GO) env GOVERSION)/golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help build image vet test test-modules next lint fmt imports promises tidy cross examples vuln demo demo-svg docs reference fuzz bench bench-quick bench-packages guard guard-write e2e soak ops e2e-kubernetes page clean
+.PHONY: help build image vet test test-modules recipes next lint fmt imports promises tidy cross examples vuln demo demo-svg docs reference fuzz bench bench-quick bench-packages guard guard-write e2e soak ops e2e-kubernetes page clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
@@ -43,10 +43,13 @@ test: ## Run every test of the main module under the race detector, in random or
 	@[ -n '$(RACE)' ] || echo 'test: no C compiler, so the race detector is off; install gcc or clang to turn it on'
 	$(GO) test $(RACE) -shuffle=on ./...
 
-test-modules: ## Run the tests of the other modules: the examples with Dapr's API, the benchmarks, the image packer, the recipes
-	@for module in examples/*/go.mod bench/go.mod tools/*/go.mod; do \
+test-modules: ## Run the tests of the other modules: the examples, the benchmarks, the image packer
+	@for module in examples/*/go.mod bench/go.mod tools/image/go.mod; do \
 		$(GO) test -C $${module%/go.mod} $(RACE) -shuffle=on ./... || exit 1; \
 	done
+
+recipes: ## Check deploy/recipes against the schemas and template engines of the tools that they are for
+	$(GO) test -C tools/recipes -shuffle=on ./...
 
 next: ## Test and check go.mod with the second Go release, GO_NEXT, without the race detector
 	GOTOOLCHAIN=$(GO_NEXT) $(GO) version
