@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ import (
 // asProgram is the variable that makes the test binary run as the program, for tests that
 // need a process of its own: signals, a terminal, memory.
 const asProgram = "TEST_CLI_AS_PROGRAM"
+
+func init() { runtime.LockOSThread() } //nolint:gochecknoinits // as in main.go
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
