@@ -325,8 +325,11 @@ func (a *Agent) Reload() (changed bool, err error) {
 // could not be written, and the revocation holds in this process; after Close the
 // error is [ErrClosed].
 func (a *Agent) Revoke(id verify.ID) error {
+	a.byHand.mu.Lock() // until the ledgers have it: revokedByHand forgets what they do not have
 	a.byHand.add(id)
-	err := a.changeAll(func(src credentialSource) { src.revoke(id) })
+	a.each(func(src credentialSource) { src.revoke(id) })
+	a.byHand.mu.Unlock()
+	err := a.saveChange()
 	if !errors.Is(err, ErrClosed) {
 		a.cfg.Logger.Warn("revoked", "fingerprint", verify.Fingerprint(id))
 	}
@@ -345,8 +348,9 @@ func (a *Agent) Unrevoke(id verify.ID) error {
 	if refused != nil {
 		return refused
 	}
-	a.byHand.remove(id)
-	err := a.changeAll(func(src credentialSource) { refused = errors.Join(refused, src.unrevoke(id)) })
+	a.each(func(src credentialSource) { refused = errors.Join(refused, src.unrevoke(id)) })
+	a.revokedByHand() // forgets id
+	err := a.saveChange()
 	if refused != nil {
 		return refused
 	}
@@ -361,7 +365,8 @@ func (a *Agent) Unrevoke(id verify.ID) error {
 // as previous, the Agent refuses it until the source declares it in another slot. The
 // errors are those of [Agent.Revoke].
 func (a *Agent) Retire() error {
-	err := a.changeAll(credentialSource.retire)
+	a.each(credentialSource.retire)
+	err := a.saveChange()
 	if !errors.Is(err, ErrClosed) {
 		a.cfg.Logger.Info("superseded tokens and keys retired")
 	}
@@ -377,9 +382,9 @@ func (a *Agent) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 	return slices.ContainsFunc(a.sources, func(src credentialSource) bool { return src.awaitRevocation(ctx, p) })
 }
 
-// changeAll calls f for every source and then saves the state.
-func (a *Agent) changeAll(f func(credentialSource)) error {
-	a.each(f)
+// saveChange saves the state after a change of the sources, which changes nothing in a closed
+// Agent.
+func (a *Agent) saveChange() error {
 	if a.closed.Load() {
 		return ErrClosed
 	}
@@ -392,10 +397,10 @@ func (a *Agent) each(f func(credentialSource)) {
 	}
 }
 
-// Close makes the Agent refuse every token, stops watching and waits until the
-// Agent's goroutines have ended, but only a second for a read that hangs. From then on Verify returns [verify.ErrUnavailable].
-// The error means that the state file could not be written. Further calls of Close
-// return the same error.
+// Close makes the Agent refuse every token, stops watching and waits until the Agent's
+// goroutines have ended, but only a second for a read that hangs. From then on Verify
+// returns [verify.ErrUnavailable]. The error means that the state file could not be
+// written. Further calls of Close return the same error.
 func (a *Agent) Close() error {
 	a.closeOnce.Do(func() {
 		// Refuse tokens before waiting for the goroutines: a read that hangs must

@@ -47,3 +47,32 @@ func TestP4_NextAgentWhileTheKeyServerIsDown(t *testing.T) {
 		})
 	}
 }
+
+// TestP4_NextAgentTakesTheNewerKeys: an Agent that has had no answer of its own takes the keys
+// that the Agent before has got since the Snapshot. It does not use the older ones any longer,
+// though the server was asked a moment ago.
+func TestP4_NextAgentTakesTheNewerKeys(t *testing.T) {
+	t.Parallel()
+	gone, newer := newIssuer(t), newIssuer(t)
+	web := newSite(t)
+	serve := func(keys string) { web.pages.Store(&map[string]string{"/keys": keys}) }
+	serve(`{"keys":[` + gone.jwk("gone") + `]}`)
+	cfg := withIssuers(serverKeys("x", issA, web.URL+"/keys"))
+	old := start(t, cfg)
+	from := old.Snapshot()
+	serve("")
+	cfg.From, cfg.WaitForSource = &from, true
+	next := start(t, cfg)
+	wantClass(t, next, "the old key", gone.signFor(t, issA, "gone"), "ok")
+	serve(`{"keys":[` + newer.jwk("newer") + `]}`)
+	reloaded(t, old)
+	serve("")
+	if err := next.Merge(old.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	wantClass(t, next, "the key that the server has dropped", gone.signFor(t, issA, "gone"), "invalid")
+	wantClass(t, next, "the new key", newer.signFor(t, issA, "newer"), "ok")
+	if keys := next.Status().Sources[0].Tokens; len(keys) != 1 || keys[0].Slot != "listed" {
+		t.Errorf("the keys are %+v, want the new one, listed", keys)
+	}
+}

@@ -252,7 +252,7 @@ func (src *source[V, S]) reload() (changed bool, err error) {
 // isReady reports whether the source has been loaded, or has credentials of a Snapshot
 // that are usable.
 func (src *source[V, S]) isReady() bool {
-	return src.set() != nil && (src.usable() || src.value.Stats().Applied > 0)
+	return src.set() != nil && (src.usable() || src.value.Load().hasRead)
 }
 
 // set returns the set that verifies requests now, and nil if there is none.
@@ -278,7 +278,7 @@ func (src *source[V, S]) step(prev *state[V, S], c reload.Content, now time.Time
 	}
 	next := *prev
 	if err == nil {
-		next.loaded, next.content, next.rejected, next.notes = true, declared, nil, notes
+		next.loaded, next.hasRead, next.content, next.rejected, next.notes = true, true, declared, nil, notes
 		return src.with(&next, rotation.Advance(prev.ledger, declared, now, src.spec.window), declared.Decls), nil
 	}
 	next.rejected = declared.Revoked

@@ -23,9 +23,10 @@ type credential interface {
 type state[V credential, S any] struct {
 	ledger *rotation.Ledger[V]
 	// set is nil until the source is loaded, and after Close.
-	set    *S
-	loaded bool
-	closed bool // the Agent is closed; the rest is as it was before
+	set     *S
+	loaded  bool
+	hasRead bool // this Agent has read the source, and not only one that it continues
+	closed  bool // the Agent is closed; the rest is as it was before
 
 	content  rotation.Content[V] // the last valid content
 	notes    []string            // warnings about it
@@ -167,17 +168,19 @@ func (k *keySnapshot) restoreKnown(src *keySource) {
 // Agent accepted and refused when it was closed. All Agents that start from a Snapshot
 // share its superseded credentials: a use in one of them extends the overlap in all.
 func (a *Agent) Snapshot() Snapshot {
-	s := Snapshot{store: a.store, byHand: a.revokedByHand()}
+	s := Snapshot{store: a.store}
 	if a.tokens != nil {
 		s.tokens = a.tokens.snapshot()
 	}
 	for _, src := range a.keys {
-		k := keySnapshot{sourceSnapshot: src.snapshot(), owner: src.spec.owner(), origin: src.spec.origin()}
+		k := keySnapshot{owner: src.spec.owner(), origin: src.spec.origin()}
 		if src.spec.remote != nil {
-			k.known = src.spec.remote.Known()
+			k.known = src.spec.remote.Known() // before the keys, which must not be older
 		}
+		k.sourceSnapshot = src.snapshot()
 		s.keys = append(s.keys, k)
 	}
+	s.byHand = a.revokedByHand()
 	return s
 }
 
@@ -204,7 +207,7 @@ func (a *Agent) Snapshot() Snapshot {
 // From Merge on, a writes the state file. An error means that the file could not be
 // written. After Close of a, the error is [ErrClosed].
 func (a *Agent) Merge(s Snapshot) error {
-	a.byHand.add(s.byHand...)
+	a.takeByHand(s.byHand)
 	byHand := rotation.Snapshot{Revoked: s.byHand}
 	switch {
 	case a.tokens == nil:
@@ -216,7 +219,9 @@ func (a *Agent) Merge(s Snapshot) error {
 	for _, src := range a.keys {
 		from, sameOwner := a.keysOf(&s, src)
 		if sameOwner {
-			from.restoreKnown(src)
+			if !src.value.Load().hasRead {
+				from.restoreKnown(src)
+			}
 			src.merge(from.state)
 			continue
 		}
@@ -238,7 +243,7 @@ func (a *Agent) Merge(s Snapshot) error {
 
 // startFrom initializes the sources and the state store of a from s.
 func (a *Agent) startFrom(s *Snapshot) {
-	a.byHand.add(s.byHand...)
+	a.takeByHand(s.byHand)
 	byHand := rotation.Snapshot{Revoked: s.byHand}
 	switch {
 	case a.tokens == nil:
@@ -313,7 +318,7 @@ func (a *Agent) refusedBy(s *Snapshot, from *keySnapshot) []*keySnapshot {
 
 func (src *source[V, S]) snapshot() sourceSnapshot[V, S] {
 	s := *src.value.Load()
-	s.closed = false
+	s.closed, s.hasRead = false, false
 	return sourceSnapshot[V, S]{state: &s, names: append(slices.Clone(src.formerNames), src.spec.name), users: src.users, clients: src.clients}
 }
 
@@ -335,7 +340,7 @@ func (src *source[V, S]) addFormerNames(names []string) {
 func (src *source[V, S]) merge(other *state[V, S]) {
 	src.apply(func(s *state[V, S], now time.Time) *state[V, S] {
 		next, more := *s, other
-		if !s.loaded && other.loaded { // the source has not been read; keep what other read
+		if !s.hasRead && other.loaded { // keep what other read: it is newer than a Snapshot
 			next, more = *other, s
 		}
 		return src.with(&next, next.ledger.Merge(more.ledger, now, src.spec.window), nil)

@@ -128,7 +128,7 @@ func (st *stateStore) each(payload []byte, a *Agent, f func(credentialSource, st
 			}
 		}
 	}
-	a.byHand.add(state.RevokedByHand...)
+	a.takeByHand(state.RevokedByHand)
 	for _, s := range sources {
 		if !slices.Contains(owners, s) {
 			refusals(s, rotation.Snapshot{Revoked: state.RevokedByHand})
@@ -162,10 +162,11 @@ func (st *stateStore) save(a *Agent) error {
 				return nil, err
 			}
 		}
-		state, now := storedState{Schema: storedSchema, RevokedByHand: a.revokedByHand()}, time.Now()
+		state, now := storedState{Schema: storedSchema}, time.Now()
 		for _, src := range a.sources {
 			state.Sources = append(state.Sources, src.stored(now))
 		}
+		state.RevokedByHand = a.revokedByHand()
 		payload, err := json.Marshal(state)
 		if err != nil {
 			return nil, err
