@@ -74,9 +74,10 @@ func (s *site) parse(c reload.Content) (*Plan, error) {
 		})
 	}
 	for i := range p.Specs {
-		if c := &p.Specs[i].Config; c.TokenFile == filepath.Join(s.dir, "keys") {
+		if c := &p.Specs[i].Config; strings.HasPrefix(filepath.Base(c.TokenFile), "keys") { // of the issuer with this name
+			iss := agent.JWT{Issuer: "https://" + filepath.Base(c.TokenFile) + ".example", Audiences: []string{"x"}}
+			c.Issuers = []agent.Issuer{{Name: c.Name + ".keys", KeyFile: c.TokenFile, JWT: iss}}
 			c.TokenFile = ""
-			c.Issuers = []agent.Issuer{{Name: c.Name + ".keys", KeyFile: filepath.Join(s.dir, "keys"), JWT: agent.JWT{Issuer: "https://issuer.example", Audiences: []string{"x"}}}}
 		}
 		if c := &p.Specs[i].Config; p.Specs[i].Name == "slow" {
 			c.WaitForSource = true

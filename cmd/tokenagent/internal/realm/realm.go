@@ -81,11 +81,29 @@ func (r *Realm) AwaitRevocation(ctx context.Context, p *verify.Principal) bool {
 		switch {
 		case ctx.Err() != nil, now != nil && now.Agent == r.Agent:
 			return false
-		case now == nil || now.Agent == a:
+		case now == nil || now.Agent == a || !r.hasIssuerIn(now, p):
 			return r.set.plan != nil && r.set.run.Err() == nil
 		}
 		a = now.Agent
 	}
+}
+
+// hasIssuerIn reports whether next, which replaced r, still has the issuer whose key verified p
+// for r. It also returns true if p has no issuer. An issuer that took the place of another may
+// have its name, so the agent of next cannot tell.
+func (r *Realm) hasIssuerIn(next *Realm, p *verify.Principal) bool {
+	at := slices.IndexFunc(r.config.Issuers, func(i agent.Issuer) bool { return i.Name == p.Source() })
+	if at < 0 {
+		return true
+	}
+	was := r.config.Issuers[at]
+	return slices.ContainsFunc(next.config.Issuers, func(is agent.Issuer) bool {
+		if is.JWT.Issuer != was.JWT.Issuer || is.JWT.TrustDomain != was.JWT.TrustDomain || is.Kubernetes != was.Kubernetes {
+			return false
+		}
+		isNamed := is.JWT.Issuer != "" || is.JWT.TrustDomain != "" || is.Kubernetes
+		return isNamed || is.KeyFile == was.KeyFile && is.JWKSURL == was.JWKSURL
+	})
 }
 
 // A Table holds the realms that are in force. It is immutable, so readers need no lock.

@@ -382,30 +382,53 @@ func TestP3_AwaitRevocationOfRemovedRealm(t *testing.T) {
 	}
 }
 
-// TestP3_AwaitRevocationOfRemovedSource checks that the removal of the source that accepted a
-// request counts as a revocation, though the realm stays.
+// TestP3_AwaitRevocationOfRemovedSource checks that the removal of the source or the issuer that
+// accepted a request counts as a revocation, though the realm stays, and though another issuer
+// has the name. Other changes of the realm do not count.
 func TestP3_AwaitRevocationOfRemovedSource(t *testing.T) {
 	t.Parallel()
-	s := start(t, "a 0 10m\n", 1)
-	s.write("keys", "a-secret-of-at-least-32-bytes-for-hmac")
-	r := s.set.Table().Named("a")
-	p, err := r.Agent.Verify(t.Context(), tokenN(0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	result := make(chan bool, 1)
-	go func() { result <- r.AwaitRevocation(t.Context(), p) }()
-	s.write("realms", "a keys 10m\n")
-	select {
-	case ended := <-result:
-		if !ended {
-			t.Error("AwaitRevocation returned false")
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("AwaitRevocation did not return within 20 s")
-	}
-	if stranger := verify.NewPrincipal(verify.PrincipalConfig{Subject: "stranger", Source: "elsewhere"}); s.set.Table().Named("a").AwaitRevocation(t.Context(), stranger) {
-		t.Error("AwaitRevocation returned true for a request that the realm never accepted")
+	for name, c := range map[string]struct {
+		before, stays, gone string
+		principal           verify.PrincipalConfig
+	}{
+		"token source": {"a 0 10m", "a 0 20m", "a keys 10m", verify.PrincipalConfig{Method: verify.MethodToken, Source: "a"}},
+		"issuer":       {"a keys 10m", "a keys 20m=other", "a keys2 10m=other", verify.PrincipalConfig{Method: verify.MethodJWT, Source: "a.keys"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			for _, file := range []string{"keys", "keys2"} {
+				s.write(file, "a-secret-of-at-least-32-bytes-for-hmac")
+			}
+			s.start(t, c.before+"\n", 1)
+			r := s.set.Table().Named("a")
+			p := verify.NewPrincipal(c.principal)
+			result := make(chan bool, 1)
+			go func() { result <- r.AwaitRevocation(t.Context(), p) }()
+			before := s.agentOf("a")
+			s.write("realms", c.stays+"\n")
+			s.becomes("the agent is replaced and closed", func() bool {
+				_, err := before.Verify(t.Context(), tokenN(0))
+				return errors.Is(err, verify.ErrUnavailable)
+			})
+			select {
+			case <-result:
+				t.Error("AwaitRevocation returned though the realm has the source")
+			default:
+			}
+			s.write("realms", c.gone+"\n")
+			select {
+			case ended := <-result:
+				if !ended {
+					t.Error("AwaitRevocation returned false")
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("AwaitRevocation did not return within 20 s")
+			}
+			if stranger := verify.NewPrincipal(verify.PrincipalConfig{Subject: "stranger", Source: "elsewhere"}); s.set.Table().Named("a").AwaitRevocation(t.Context(), stranger) {
+				t.Error("AwaitRevocation returned true for a request that the realm never accepted")
+			}
+		})
 	}
 }
 
