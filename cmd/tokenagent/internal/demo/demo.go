@@ -94,16 +94,21 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		return err
 	}
 	defer s.close()
-	if op.once, err = serveOnce(op.mount); err != nil {
+	op.once = &readOnce{mount: op.mount}
+	if err := op.once.restart(); err != nil {
 		return err
 	}
-	defer op.once.server.Close()
+	today, err := serve(ctx, op.once)
+	if err != nil {
+		return err
+	}
+	defer today.close()
 
 	fmt.Fprint(out, `Two servers get the same requests. One reads its token once, when it starts, as
 apps do today, and is restarted soon after each change. The other has the agent.
 
 `)
-	err = perform(ctx, op, o.changes, senders(acc, s, op.once))
+	err = perform(ctx, op, o.changes, senders(acc, s, today))
 	if ctx.Err() != nil {
 		fmt.Fprintln(out, "\ninterrupted: the demo is incomplete, and so are these counts")
 	}
@@ -123,7 +128,7 @@ apps do today, and is restarted soon after each change. The other has the agent.
 		return exitcode.Interrupted
 	}
 	onceRefused, onceAccepted, _, _ := acc.wrong()
-	fmt.Fprintf(out, "good: the agent wrongly refused nobody, and wrongly accepted nobody\n")
+	fmt.Fprintln(out, "good: the agent wrongly refused nobody, and wrongly accepted nobody")
 	fmt.Fprintf(out, "      without it, %d requests were wrongly refused, and %d wrongly accepted\n", onceRefused, onceAccepted)
 	fmt.Fprintln(out, "next: tokenagent generate > token && chmod 600 token\n      tokenagent run --token-file token")
 	return nil

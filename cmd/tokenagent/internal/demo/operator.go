@@ -19,7 +19,7 @@ type operator struct {
 	agent   *agent.Agent
 	mount   string
 	step    time.Duration
-	once    *onceServer
+	once    *readOnce
 	screen  *screen
 
 	current *demoToken

@@ -24,9 +24,9 @@ const pace = 6 * time.Millisecond
 
 // senders returns five senders for each protocol. Four of them change to a new token at
 // once, in the middle of the overlap, after its end, and before the promotion. The fifth is
-// an intruder, whose token is in no Secret. What they send over HTTP also goes to the server
-// that reads its token once.
-func senders(a *account, s *servers, once *onceServer) (all []*sender) {
+// an intruder, whose token is in no Secret. What they send over HTTP also goes to once, the
+// servers of an app that reads its token once.
+func senders(a *account, s, once *servers) (all []*sender) {
 	intruder := &demoToken{text: "an-intruder-who-guesses", mustRefuse: time.Now()}
 	for _, token := range []func() *demoToken{
 		func() *demoToken { return a.tokenFor(0, false) },
@@ -36,7 +36,7 @@ func senders(a *account, s *servers, once *onceServer) (all []*sender) {
 		func() *demoToken { return intruder },
 	} {
 		all = append(all,
-			&sender{a, []target{{once.call, a.once}, {s.callHTTP, a.http}}, token},
+			&sender{a, []target{{once.callHTTP, a.once}, {s.callHTTP, a.http}}, token},
 			&sender{a, []target{{s.callGRPC, a.grpc}}, token})
 	}
 	return all

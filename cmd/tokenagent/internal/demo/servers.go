@@ -35,11 +35,6 @@ type servers struct {
 
 const slotHeader = "X-Demo-Slot"
 
-func tellSlot(w http.ResponseWriter, r *http.Request) {
-	p, _ := verify.FromContext(r.Context())
-	w.Header().Set(slotHeader, p.Slot().String())
-}
-
 func serve(ctx context.Context, v verify.Verifier) (*servers, error) {
 	var lc net.ListenConfig
 	hl, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -60,7 +55,10 @@ func serve(ctx context.Context, v verify.Verifier) (*servers, error) {
 		url: "http://" + hl.Addr().String(), conn: conn,
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16}},
 		http: &http.Server{
-			Handler:           httpauth.Middleware(v, httpauth.Options{})(http.HandlerFunc(tellSlot)),
+			Handler: httpauth.Middleware(v, httpauth.Options{})(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				p, _ := verify.FromContext(r.Context())
+				w.Header().Set(slotHeader, p.Slot().String())
+			})),
 			ReadHeaderTimeout: 5 * time.Second,
 		},
 		// A health check is a call like any other here: it needs a token.
@@ -90,16 +88,12 @@ func (s *servers) close() {
 type call func(ctx context.Context, token string) answer
 
 func (s *servers) callHTTP(ctx context.Context, token string) answer {
-	return get(ctx, s.client, s.url, token)
-}
-
-func get(ctx context.Context, client *http.Client, url, token string) answer {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
 		return noAnswer
 	}
 	r.Header.Set("Dapr-Api-Token", token)
-	res, err := client.Do(r)
+	res, err := s.client.Do(r)
 	if err != nil {
 		return noAnswer
 	}
