@@ -6,6 +6,9 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/tokenagent/tokenagent/cmd/tokenagent/internal/rotate/auto"
 )
 
 // text writes the answer for people: what to do first, then why.
@@ -167,9 +170,8 @@ func (a *answer) whole() string {
 	switch {
 	case m.KubeletSync > 0 && m.Sender == restarted:
 		what = " --secret NAMESPACE/NAME --agents SERVICE --restart deployment/NAME"
-		// The least that rotate run accepts with --restart. It extends the overlap while the
-		// senders restart, and receivers must learn of that in time.
-		overlap = max(overlap, 2*max(c.StageWait, 180))
+		least := auto.Settings{StageWait: time.Duration(c.StageWait * seconds(time.Second))}.LeastOverlap() // with --restart
+		overlap = max(overlap, seconds(least.Seconds()))
 	case m.KubeletSync > 0:
 		what = " --secret NAMESPACE/NAME --agents SERVICE"
 	}
